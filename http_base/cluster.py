@@ -1,0 +1,104 @@
+"""Bodies of the internal calls between brokers and managers (cluster token required).
+
+`POST /brokers/heartbeat` on a manager takes a `BrokerReport` and answers `BrokerOrders`;
+`POST /partitions` on a broker takes a `ReplicaOrder`.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
+    """One replica and its broker."""
+
+    replica_id: int
+    broker_id: int
+
+
+class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a broker says about one of its replicas."""
+
+    group_id: int
+    replica_id: int
+    topic: str
+    partition: int
+    role: str
+    """follower, pre-candidate, candidate, leader or learner."""
+    term: int
+    leader_broker_id: int
+    """0 when unknown."""
+    serves: bool
+    """True for a leader that takes writes."""
+    log_start_offset: int
+    high_watermark: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    placement_version: int
+    """Version of the membership in force."""
+    replicas: list[Place]
+    """Voters of the membership in force."""
+    faulty: str = ""
+
+
+class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A broker's heartbeat; also sent at once when a leader changes."""
+
+    incarnation: str
+    """32 hexadecimal digits, random at the first start of the data directory."""
+    address: str
+    """`http://host:port` where clients reach it."""
+    raft_address: str
+    """`host:port` where its peers reach it."""
+    broker_id: int = 0
+    """0 when the broker never registered."""
+    cluster_id: str = ""
+    epoch: int = 0
+    """Highest lease epoch the broker has seen."""
+    stopping: bool = False
+    full: bool = True
+    """False: `replicas` holds only those that changed, and the answer carries no assignment."""
+    replicas: list[ReplicaReport] = []
+    disk_free_bytes: int = 0
+
+
+class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a broker listens."""
+
+    broker_id: int
+    address: str
+    raft_address: str
+
+
+class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A replica that should exist on a broker."""
+
+    group_id: int
+    replica_id: int
+    topic: str
+    partition: int
+    bootstrap: bool
+    """True for the replicas of a topic's creation: `replicas` is the first entry of their log."""
+    replicas: list[Place]
+    """The first replica campaigns at once."""
+    epoch: int
+    """Lease epoch of the manager; a broker refuses one below the highest it has seen."""
+    version: int
+    """Placement version."""
+
+
+class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A manager's answer to a heartbeat."""
+
+    cluster_id: str
+    broker_id: int
+    epoch: int
+    brokers: list[BrokerPlace]
+    """Every broker of the cluster that has registered, the asking one included."""
+    assignment: list[ReplicaOrder] = []
+    """Empty when the report was not full."""
+    deleted_groups: list[int] = []
+    """Reported groups whose topic's deletion is final: drop them."""
+    revoked_producers: list[int] = []
+    revoked_consumers: list[int] = []

@@ -1,0 +1,410 @@
+"""The HTTP contract: content types, field aliases, and the input of each call as a type.
+
+Servers turn a decoded body into one of these values with `read_input`; anything that does not fit
+is refused there with the field's name. api.md sections 1 to 3 describe the calls.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from myqueue.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
+from myqueue.records import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_KEY_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_RECORDS,
+    Record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+BATCH = "application/vnd.queue.batch"
+"""Record batches as stored; a fetch answer precedes each with base offset and length."""
+
+MAX_JSON_BODY_BYTES = 1 << 20
+"""Longest JSON or MessagePack body; larger batches come as `BATCH`."""
+MAX_WAIT_MS = 30_000
+MAX_TIMEOUT_MS = 60_000
+DEFAULT_TIMEOUT_MS = 5_000
+MAX_PARTITIONS = 1_024
+MAX_REQUEST_ID_LENGTH = 64
+MAX_FETCH_BYTES = 8 << 20
+
+HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
+"""Values of `type` in `GET /health`."""
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "topic": ("topic_name", "name"),
+    "number_of_partitions": ("partitions", "part"),
+    "partition": ("partition_id", "partition_index", "part"),
+    "message": ("log_message",),
+    "broker_address": ("broker_addr", "address"),
+}
+"""Canonical field -> its other names; the only place where they are declared."""
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_NOTHING: Any = object()
+
+
+class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Base of all inputs: unknown fields are refused."""
+
+
+class TopicCreate(Input):
+    """POST /topics."""
+
+    topic: str
+    number_of_partitions: int = 3
+    replication_factor: int = 3
+    retention_ms: int | None = None
+    retention_bytes: int | None = None
+
+
+class TopicUpdate(Input):
+    """PATCH /topics/{topic}; `null` for a retention means without limit."""
+
+    number_of_partitions: int | UnsetType = UNSET
+    retention_ms: int | None | UnsetType = UNSET
+    retention_bytes: int | None | UnsetType = UNSET
+
+
+class BrokerCreate(Input):
+    """POST /brokers. `partitions` (topic -> indexes) is accepted from old clients and not used."""
+
+    broker_address: str
+    partitions: Any = None
+
+
+class ProducerRegister(Input):
+    """POST /producer/register; with `producer_id` and `token`: re-attach."""
+
+    topic: str
+    producer_id: int | None = None
+    token: str | None = None
+
+
+class ConsumerRegister(Input):
+    """POST /consumer/register; with `consumer_id` and `token`: re-attach."""
+
+    topic: str
+    consumer_id: int | None = None
+    token: str | None = None
+    start: str = "earliest"
+
+
+class ClientForget(Input):
+    """DELETE /producers/{id}, /consumers/{id}."""
+
+    token: str | None = None
+
+
+class Produce(Input):
+    """POST /producer/produce, on a manager and on a broker.
+
+    Exactly one of `message` and `messages`; at most one of `partition` and `partition_key`.
+    `producer_epoch` and `base_sequence` (both or none) make retries recognisable, and so does
+    `request_id`.
+    """
+
+    topic: str
+    producer_id: int
+    token: str | None = None
+    message: Any = UNSET
+    messages: list[Any] | UnsetType = UNSET
+    partition: int | None = None
+    partition_key: int | str | None = None
+    key: Any = None
+    headers: dict[str, Any] | None = None
+    timestamp: int | None = None
+    request_id: str | None = None
+    producer_epoch: int | None = None
+    base_sequence: int | None = None
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+class ProduceBatch(Input):
+    """POST /producer/produce with a `BATCH` body on a broker: the query."""
+
+    topic: str
+    partition: int
+    producer_id: int
+    token: str | None = None
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+class Consume(Input):
+    """GET or POST /consumer/consume, on a manager and on a broker."""
+
+    topic: str
+    consumer_id: int
+    token: str | None = None
+    partition: int | None = None
+    partition_key: int | str | None = None
+    max_messages: int | None = None
+    max_bytes: int = MAX_FETCH_BYTES
+    wait_ms: int = 0
+    request_id: str | None = None
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+class Fetch(Input):
+    """GET /fetch on a broker."""
+
+    topic: str
+    partition: int
+    offset: int
+    max_bytes: int = 1 << 20
+    wait_ms: int = 0
+    token: str | None = None
+
+
+class Size(Input):
+    """GET /size; `wait_ms` waits until something is there."""
+
+    topic: str
+    consumer_id: int
+    token: str | None = None
+    partition: int | None = None
+    wait_ms: int = 0
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+class Health(Input):
+    """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`."""
+
+    type: int
+    key: int | str
+
+
+class OffsetByTime(Input):
+    """GET /offsets/by-time on a broker; `timestamp` in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    timestamp: int
+    token: str | None = None
+
+
+class CursorReset(Input):
+    """POST /cursors/reset on a broker: exactly one of `offset` and `timestamp`."""
+
+    topic: str
+    partition: int
+    consumer_id: int
+    token: str | None = None
+    offset: int | None = None
+    timestamp: int | None = None
+    expected: int | None = None
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) -> T:
+    """Turn a decoded body and a query string into an input value.
+
+    Aliases become the canonical names; the query wins over the body; texts of the query are
+    converted to the field's type.
+
+    Raises:
+        InvalidRequest: a field is missing, unknown, malformed or contradicts another; it is named.
+    """
+    if body is None:
+        body = {}
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"the body must be an object, not {type(body).__name__}")
+    fields = canonical_fields(cls, body)
+    if query:
+        texts = canonical_fields(cls, dict(query))
+        fields |= {name: _query_value(cls, name, text) for name, text in texts.items()}
+    try:
+        return msgspec.convert(fields, cls)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+
+
+def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str, Any]:
+    """Return `raw` under canonical names.
+
+    Raises:
+        InvalidRequest: two names of one field have different values.
+    """
+    known = cls.__struct_fields__
+    fields: dict[str, Any] = {}
+    canonical_of = {
+        alias: name for name in known for alias in ALIASES.get(name, ()) if alias not in known
+    }
+    for name, value in raw.items():
+        canonical = canonical_of.get(name, name)
+        if not isinstance(canonical, str):
+            raise InvalidRequest(f"field names are texts, not {canonical!r}")
+        earlier = fields.get(canonical, _NOTHING)
+        if earlier is not _NOTHING and (earlier != value or type(earlier) is not type(value)):
+            raise InvalidRequest(
+                f"{canonical} is given twice, as {earlier!r} and as {value!r}", field=canonical
+            )
+        fields[canonical] = value
+    return fields
+
+
+def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
+    """Convert one text of a query string to the type of the field `name`.
+
+    Where a field takes integers and texts, decimal digits are an integer: a query has no other way
+    to say so, and `partition_key: 7` in a body must agree with `?partition_key=7`.
+    """
+    expected = {field.name: field.type for field in msgspec.structs.fields(cls)}.get(name)
+    if expected is None or expected is Any:
+        return text
+    if _INTEGER.fullmatch(text) and "int | str" in str(expected):
+        return int(text)
+    try:
+        return msgspec.convert(text, expected, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{name}: {error}, not {text!r}", field=name) from error
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidRequest:
+    """Name the field that a validation error is about."""
+    text = str(error)
+    named = re.search(r"`\$\.([A-Za-z_]+)|field `([A-Za-z_]+)`", text)
+    field = next((name for name in named.groups() if name), None) if named else None
+    prefix = f"{field}: " if field and f"`{field}`" not in text else ""
+    return InvalidRequest(f"{prefix}{text}", field=field)
+
+
+def check_topic_name(topic: str) -> str:
+    """Return the name of a topic that may be created.
+
+    Raises:
+        InvalidTopicName: it may not.
+    """
+    if not _TOPIC_NAME.fullmatch(topic) or topic in (".", ".."):
+        raise InvalidTopicName(
+            f"{topic[:260]!r} is no topic name: 1 to 249 of A-Z a-z 0-9 . _ - and not '.' or '..'",
+            field="topic",
+        )
+    return topic
+
+
+def check_range(field: str, value: int, low: int, high: int) -> int:
+    """Return `value` when it lies in [low, high].
+
+    Raises:
+        InvalidRequest: it does not; the field is named.
+    """
+    if not low <= value <= high:
+        raise InvalidRequest(f"{field} must be {low} to {high}, not {value}", field=field)
+    return value
+
+
+def check_request_id(request_id: str | None) -> str | None:
+    """Return the request id when it is absent or has 1 to 64 characters.
+
+    Raises:
+        InvalidRequest: it has not.
+    """
+    if request_id is not None and not 1 <= len(request_id) <= MAX_REQUEST_ID_LENGTH:
+        raise InvalidRequest(
+            f"request_id has 1 to {MAX_REQUEST_ID_LENGTH} characters, not {len(request_id)}",
+            field="request_id",
+        )
+    return request_id
+
+
+def records_of(produce: Produce, now_ms: int) -> list[Record]:
+    """Return the messages of a produce call, checked against the limits.
+
+    Args:
+        produce: the input; an item of `messages` is a message or `{message, key?, headers?}`.
+        now_ms: timestamp for messages without one, milliseconds since 1970.
+
+    Raises:
+        InvalidRequest: a message, key or header has the wrong type; the field is named.
+        MessageTooLarge: a message or the number of messages is over its limit.
+    """
+    if (produce.message is UNSET) == isinstance(produce.messages, UnsetType):
+        raise InvalidRequest("give exactly one of message and messages", field="message")
+    timestamp = now_ms if produce.timestamp is None else produce.timestamp
+    if isinstance(produce.messages, UnsetType):
+        return [
+            make_record(produce.message, produce.key, produce.headers, timestamp=timestamp),
+        ]
+    if produce.key is not None or produce.headers is not None:
+        raise InvalidRequest("with messages, key and headers belong to the items", field="key")
+    if not 1 <= len(produce.messages) <= MAX_RECORDS:
+        raise MessageTooLarge(
+            f"messages has 1 to {MAX_RECORDS} items, not {len(produce.messages)}", field="messages"
+        )
+    return [_record_of_item(item, timestamp) for item in produce.messages]
+
+
+def _record_of_item(item: Any, timestamp: int) -> Record:
+    if not isinstance(item, dict):
+        return make_record(item, None, None, timestamp=timestamp)
+    fields = dict(item)
+    for alias in ALIASES["message"]:
+        if alias in fields:
+            fields.setdefault("message", fields.pop(alias))
+    unknown = sorted(str(name) for name in fields.keys() - {"message", "key", "headers"})
+    if unknown or "message" not in fields:
+        raise InvalidRequest(
+            f"an item of messages has message, key and headers, not {unknown or sorted(fields)}",
+            field="messages",
+        )
+    return make_record(
+        fields["message"], fields.get("key"), fields.get("headers"), timestamp=timestamp
+    )
+
+
+def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record:
+    """Return one message, checked against the types and limits of api.md.
+
+    Raises:
+        InvalidRequest: a type is wrong; the field is named.
+        MessageTooLarge: a limit is passed.
+    """
+    _check_text("message", value, MAX_MESSAGE_BYTES)
+    if key is not None:
+        _check_text("key", key, MAX_KEY_BYTES)
+    if headers is not None:
+        if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
+            raise InvalidRequest("headers must be an object with texts as names", field="headers")
+        if len(headers) > MAX_HEADERS:
+            raise MessageTooLarge(f"a message has at most {MAX_HEADERS} headers", field="headers")
+        for name, content in headers.items():
+            _check_text("headers", name, MAX_HEADER_BYTES)
+            _check_text("headers", content, MAX_HEADER_BYTES)
+    return Record(value, key, headers or None, timestamp)
+
+
+def _check_text(field: str, value: Any, limit_bytes: int) -> None:
+    if not isinstance(value, str | bytes):
+        raise InvalidRequest(
+            f"{field} must be a text (or bytes in MessagePack), not {type(value).__name__}",
+            field=field,
+        )
+    if len(value) * 3 > limit_bytes:
+        length = len(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+        if length > limit_bytes:
+            raise MessageTooLarge(
+                f"{field} has {length} bytes, at most {limit_bytes} are allowed", field=field
+            )
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"{field} has a lone surrogate at character {error.start}", field=field
+            ) from error

@@ -1,0 +1,295 @@
+"""The record batch: messages of one produce request, encoded once, stored and served as they are.
+
+Layout (little-endian), version 1:
+
+    offset size
+         0    2  magic, b"QB"
+         2    1  version, 1
+         3    1  codec: 0 none, 1 zstd
+         4    2  attributes: 1 when a request digest follows the header (readers refuse others)
+         6    2  reserved, 0
+         8    4  record count, 1 to 10,000
+        12    4  payload length in bytes
+        16    4  inflated length of the payload in bytes; the payload length without a codec
+        20    8  first timestamp, milliseconds since 1970
+        28    8  last timestamp
+        36    8  producer id, 0 for none
+        44    4  producer epoch
+        48    8  base sequence, -1 for none
+        56    4  CRC-32 of the 56 bytes before it, continued over all that follows
+        60   16  digest of the request id, only with attribute 1
+                 payload
+
+The payload is a MessagePack array of `[timestamp delta, key | nil, value, headers | nil]`. A value
+is a MessagePack `str` or `bin` and comes back as the same type; a key likewise; headers are a map
+of `str` to `str` or `bin`. The base offset is not in the batch: it belongs to the log entry.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from myqueue.errors import CorruptBatch, MessageTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MAGIC = b"QB"
+VERSION = 1
+CODEC_NONE = 0
+CODEC_ZSTD = 1
+MAX_BATCH_BYTES = 8 << 20
+"""Longest encoded batch, and longest inflated payload."""
+MAX_RECORDS = 10_000
+"""Most messages in one batch."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""Longest value of a message."""
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 8 << 10
+"""Longest value of one header."""
+MAX_KEY_BYTES = 8 << 10
+
+REQUEST_DIGEST_BYTES = 16
+_WITH_DIGEST = 1
+
+_FIELDS = struct.Struct("<2sBBHHIIIqqqiq")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _FIELDS.size + _CRC.size
+_FRAME = struct.Struct("<QI")
+"""What precedes each batch in a fetch answer: base offset, length of the batch."""
+
+
+class Record(NamedTuple):
+    """One message on its way in or out."""
+
+    value: str | bytes
+    key: str | bytes | None = None
+    headers: dict[str, str | bytes] | None = None
+    timestamp: int = 0
+    """Milliseconds since 1970, as the producer said."""
+
+
+class BatchHeader(NamedTuple):
+    """The header of a batch, verified."""
+
+    codec: int
+    record_count: int
+    payload_length: int
+    inflated_length: int
+    first_timestamp: int
+    last_timestamp: int
+    producer_id: int
+    """0 when the batch has no producer."""
+    producer_epoch: int
+    base_sequence: int
+    """-1 when the batch is not sequenced."""
+    request_digest: bytes = b""
+    """`request_digest` of the request id; empty when the request had none."""
+
+    @property
+    def sequenced(self) -> bool:
+        """True when retries of this batch are recognised by its sequence."""
+        return self.producer_id > 0 and self.base_sequence >= 0
+
+
+_Wire = list[tuple[int, Any, Any, Any]]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Wire)
+
+
+def encode_batch(  # noqa: PLR0913 - the fields of the header, all named
+    records: Sequence[Record],
+    *,
+    producer_id: int = 0,
+    producer_epoch: int = 0,
+    base_sequence: int = -1,
+    codec: int = CODEC_NONE,
+    request_digest: bytes = b"",
+) -> bytes:
+    """Encode messages as one batch.
+
+    Args:
+        records: 1 to 10,000 messages.
+        producer_id: with `base_sequence`, the deduplication key; 0 for none.
+        producer_epoch: of the producer.
+        base_sequence: number of the first message among the producer's messages to this
+            partition; -1 for none.
+        codec: `CODEC_NONE` or `CODEC_ZSTD` (needs the package `zstandard`).
+        request_digest: what `request_digest()` made of the request id; empty for none.
+
+    Raises:
+        MessageTooLarge: too many messages or bytes.
+    """
+    if not 1 <= len(records) <= MAX_RECORDS:
+        raise MessageTooLarge(f"a batch has 1 to {MAX_RECORDS} messages, not {len(records)}")
+    first = records[0].timestamp
+    payload = _encoder.encode(
+        [(timestamp - first, key, value, headers) for value, key, headers, timestamp in records]
+    )
+    inflated_length = len(payload)
+    if codec == CODEC_ZSTD:
+        payload = _zstd().ZstdCompressor().compress(payload)
+    if max(len(payload), inflated_length) + HEADER_BYTES > MAX_BATCH_BYTES:
+        raise MessageTooLarge(
+            f"a batch has at most {MAX_BATCH_BYTES} bytes, not {inflated_length + HEADER_BYTES}"
+        )
+    fields = _FIELDS.pack(
+        MAGIC,
+        VERSION,
+        codec,
+        _WITH_DIGEST if request_digest else 0,
+        0,
+        len(records),
+        len(payload),
+        inflated_length,
+        first,
+        records[-1].timestamp,
+        producer_id,
+        producer_epoch,
+        base_sequence,
+    )
+    checksum = crc32(payload, crc32(request_digest, crc32(fields)))
+    return b"".join((fields, _CRC.pack(checksum), request_digest, payload))
+
+
+def request_digest(request_id: str) -> bytes:
+    """Return the 16 bytes under which a partition remembers a request id (BLAKE2b)."""
+    return blake2b(request_id.encode(), digest_size=REQUEST_DIGEST_BYTES).digest()
+
+
+def read_header(batch: bytes | memoryview) -> BatchHeader:
+    """Verify header, limits, length, checksum and the array's count; decode no record.
+
+    Raises:
+        CorruptBatch: something does not hold; the message says what.
+    """
+    if len(batch) < HEADER_BYTES:
+        raise CorruptBatch(f"a batch has at least {HEADER_BYTES} bytes, not {len(batch)}")
+    magic, version, codec, attributes, reserved, *rest = _FIELDS.unpack_from(batch)
+    start = _payload_start(attributes)
+    header = BatchHeader(codec, *rest, bytes(batch[HEADER_BYTES:start]))
+    _check_fields(header, magic=magic, version=version, spare=attributes & ~1 | reserved)
+    if header.payload_length != len(batch) - start:
+        raise CorruptBatch(
+            f"the header says {header.payload_length} payload bytes, there are {len(batch) - start}"
+        )
+    view = memoryview(batch)
+    (expected,) = _CRC.unpack_from(batch, _FIELDS.size)
+    if crc32(view[HEADER_BYTES:], crc32(view[: _FIELDS.size])) != expected:
+        raise CorruptBatch("the checksum of the batch does not match")
+    if codec == CODEC_NONE and _array_length(view[start:]) != header.record_count:
+        raise CorruptBatch(f"the payload is no array of {header.record_count} messages")
+    return header
+
+
+def decode_records(batch: bytes | memoryview) -> list[Record]:
+    """Verify a batch and decode its messages.
+
+    Raises:
+        CorruptBatch: the batch or a record in it is malformed.
+    """
+    header = read_header(batch)
+    start = HEADER_BYTES + len(header.request_digest)
+    payload: bytes | memoryview = memoryview(batch)[start:]
+    if header.codec == CODEC_ZSTD:
+        payload = _inflate(payload, header.inflated_length)
+    try:
+        wire = _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise CorruptBatch(f"the payload cannot be decoded: {error}") from error
+    if len(wire) != header.record_count:
+        raise CorruptBatch(f"the header says {header.record_count} messages, found {len(wire)}")
+    first = header.first_timestamp
+    return [Record(value, key, headers, first + delta) for delta, key, value, headers in wire]
+
+
+def frame_batches(batches: Iterable[tuple[int, bytes]]) -> bytes:
+    """Join (base offset, batch) pairs as a fetch answer: each preceded by offset and length."""
+    parts: list[bytes] = []
+    for base_offset, batch in batches:
+        parts.append(_FRAME.pack(base_offset, len(batch)))
+        parts.append(batch)
+    return b"".join(parts)
+
+
+def unframe_batches(body: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield (base offset, batch) of a fetch answer, without copying.
+
+    Raises:
+        CorruptBatch: the body ends in the middle.
+    """
+    view = memoryview(body)
+    position = 0
+    while position < len(view):
+        if len(view) - position < _FRAME.size:
+            raise CorruptBatch("the fetch answer ends inside a frame header")
+        base_offset, length = _FRAME.unpack_from(view, position)
+        position += _FRAME.size
+        if len(view) - position < length:
+            raise CorruptBatch("the fetch answer ends inside a batch")
+        yield base_offset, view[position : position + length]
+        position += length
+
+
+def _payload_start(attributes: int) -> int:
+    return HEADER_BYTES + (REQUEST_DIGEST_BYTES if attributes & _WITH_DIGEST else 0)
+
+
+def _check_fields(header: BatchHeader, *, magic: bytes, version: int, spare: int) -> None:
+    if magic != MAGIC:
+        raise CorruptBatch(f"a batch begins with {MAGIC!r}, not {magic!r}")
+    if version != VERSION:
+        raise CorruptBatch(f"batch version {version} is unknown; this side knows {VERSION}")
+    if header.codec not in (CODEC_NONE, CODEC_ZSTD) or spare:
+        raise CorruptBatch(f"codec {header.codec} or attributes of the batch are unknown")
+    if not 1 <= header.record_count <= MAX_RECORDS:
+        raise CorruptBatch(
+            f"a batch has 1 to {MAX_RECORDS} messages, the header says {header.record_count}"
+        )
+    if header.inflated_length > MAX_BATCH_BYTES:
+        raise CorruptBatch(f"the payload inflates to more than {MAX_BATCH_BYTES} bytes")
+    if header.producer_id < 0 or header.producer_epoch < 0 or header.base_sequence < -1:
+        raise CorruptBatch("producer id, epoch or sequence of the batch is negative")
+
+
+def _array_length(payload: memoryview) -> int:
+    """Return the element count of the MessagePack array that the payload begins with, or -1."""
+    if not payload:
+        return -1
+    kind = payload[0]
+    if 0x90 <= kind <= 0x9F:
+        return kind & 0x0F
+    if kind == 0xDC and len(payload) >= 3:
+        return int.from_bytes(payload[1:3], "big")
+    if kind == 0xDD and len(payload) >= 5:
+        return int.from_bytes(payload[1:5], "big")
+    return -1
+
+
+def _inflate(payload: memoryview, inflated_length: int) -> bytes:
+    zstd = _zstd()
+    try:
+        inflated: bytes = zstd.ZstdDecompressor().decompress(
+            payload, max_output_size=inflated_length, allow_extra_data=False
+        )
+    except zstd.ZstdError as error:
+        raise CorruptBatch(f"the payload cannot be inflated: {error}") from error
+    if len(inflated) != inflated_length:
+        raise CorruptBatch(
+            f"the payload inflates to {len(inflated)} bytes, the header says {inflated_length}"
+        )
+    return inflated
+
+
+def _zstd() -> Any:
+    """Import the optional compression package."""
+    try:
+        import zstandard
+    except ImportError as error:
+        raise CorruptBatch("codec zstd needs the package zstandard: pip install") from error
+    return zstandard

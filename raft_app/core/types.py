@@ -1,0 +1,239 @@
+"""The values that go into and come out of the Raft core.
+
+Everything here is immutable, depends on the standard library alone and has no behaviour beyond
+refusing to exist when it is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft_app.core.rpcs import Rpc
+
+NO_REPLICA = 0
+"""The replica id that no replica has: "nobody" as a vote or as a leader."""
+
+
+class EntryKind(IntEnum):
+    """What an entry of the log carries. The numbers are stored and sent: never reuse one."""
+
+    NOOP = 0
+    """Nothing: the first entry of a leader's term (thesis, section 6.4)."""
+    DATA = 1
+    """One record batch, exactly as the client encoded it."""
+    COMMAND = 2
+    """A command for the state machine other than a record batch."""
+    MEMBERSHIP = 3
+    """An encoded `Membership`."""
+
+
+class Role(StrEnum):
+    """The role of a node (paper, figure 4; thesis, sections 4.2.1 and 9.6)."""
+
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the log."""
+
+    index: int
+    """1-based position in the log; without gaps."""
+    term: int
+    kind: EntryKind
+    data: bytes = b""
+    base_offset: int = 0
+    """Offset of the first message of a DATA entry; 0 for the other kinds."""
+    record_count: int = 0
+    """Messages in a DATA entry, at least 1; 0 for the other kinds."""
+    append_timestamp: int = 0
+    """The leader's wall clock at the append, milliseconds since 1970; never goes back in a log."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What the entry counts against limits: its data and a fixed overhead."""
+        return len(self.data) + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a leader is asked to append: an entry without its index and term."""
+
+    kind: EntryKind
+    data: bytes = b""
+    base_offset: int = 0
+    record_count: int = 0
+    append_timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HardState:
+    """What must be durable before anything that depends on it leaves (paper, figure 2)."""
+
+    term: int = 0
+    vote: int = NO_REPLICA
+    commit: int = 0
+    """A hint only: what a restart may apply at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoftState:
+    """What is worth telling and need not be stored."""
+
+    role: Role
+    leader: int
+    """Replica id of the leader of the current term, or `NO_REPLICA`."""
+    term: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
+    """One replica of a group and where it lies."""
+
+    replica_id: int
+    broker_id: int
+
+    def __post_init__(self) -> None:
+        if self.replica_id <= 0 or self.broker_id <= 0:
+            raise ValueError(f"replica and broker ids are positive: {self!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who belongs to a group: voters count for quorums, learners only receive."""
+
+    voters: tuple[Member, ...] = ()
+    learners: tuple[Member, ...] = ()
+    version: int = 0
+    """Placement version of the change that made it; a leader refuses one that is not above."""
+
+    def __post_init__(self) -> None:
+        ids = [member.replica_id for member in self.voters + self.learners]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"a replica is named twice: {self!r}")
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Voters, then learners."""
+        return self.voters + self.learners
+
+    @property
+    def voter_ids(self) -> frozenset[int]:
+        """Replica ids of the voters."""
+        return frozenset(member.replica_id for member in self.voters)
+
+    def encode(self) -> bytes:
+        """Return the bytes that a MEMBERSHIP entry carries."""
+        members = [
+            [[member.replica_id, member.broker_id] for member in group]
+            for group in (self.voters, self.learners)
+        ]
+        return json.dumps([1, self.version, *members], separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Membership:
+        """Read what `encode` wrote.
+
+        Raises:
+            ValueError: the bytes are no membership or of an unknown format version.
+        """
+        fields = json.loads(data)
+        if not isinstance(fields, list) or len(fields) != 4 or fields[0] != 1:
+            raise ValueError(f"not a membership: {data[:80]!r}")
+        voters, learners = (
+            tuple(Member(replica_id, broker_id) for replica_id, broker_id in group)
+            for group in fields[2:]
+        )
+        return cls(voters=voters, learners=learners, version=fields[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One numbered write of one node: stored whole, in order, or not at all."""
+
+    write_id: int
+    """Rises by one for each write of a node since its start."""
+    hard_state: HardState | None
+    """Stored when given, together with the entries."""
+    entries: tuple[Entry, ...] = ()
+    """Contiguous; everything stored at or above the first one's index is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfirmed:
+    """A ReadIndex read may be answered once `index` is applied (thesis, section 6.4)."""
+
+    context: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesWanted:
+    """Older entries that the core no longer holds and needs to send to a peer.
+
+    Answered with `RawNode.entries_read(wanted, entries)`: a non-empty prefix of the range, or empty
+    when they could not be read (the core then asks again later).
+    """
+
+    peer: int
+    first_index: int
+    last_index: int
+    """Inclusive."""
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a node wants done; the only way out of the core.
+
+    The caller must, in this order: hand `write` to storage; send `send_now`; send
+    `send_after_durable` as soon as every write up to `after_write_id` is durable (at once when
+    that is so already); apply `committed` and call `applied`; answer `reads_confirmed` when
+    applied, refuse `reads_failed`; answer `entries_wanted`. Writes finish in order, each reported
+    with `RawNode.persisted(write_id)`.
+    """
+
+    write: Write | None = None
+    send_now: tuple[Rpc, ...] = ()
+    send_after_durable: tuple[Rpc, ...] = ()
+    after_write_id: int = 0
+    """Number of the last write issued so far, this one's included."""
+    committed: tuple[Entry, ...] = ()
+    """Next entries to apply, in order, each given once."""
+    reads_confirmed: tuple[ReadConfirmed, ...] = ()
+    reads_failed: tuple[int, ...] = ()
+    """Contexts of reads that were pending when leadership was lost."""
+    entries_wanted: tuple[EntriesWanted, ...] = ()
+    soft_state: SoftState | None = None
+    """Set when it changed since the last `Ready`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitialState:
+    """What a node starts from: the checkpoint, the hard state and the log above `first_index`."""
+
+    replica_id: int
+    hard_state: HardState
+    membership: Membership
+    """That of the checkpoint or the bootstrap; entries above it may replace it."""
+    membership_index: int
+    """Index of the entry that set it; 0 when there was none."""
+    applied_index: int = 0
+    first_index: int = 1
+    """Lowest index that the stored log still has."""
+    previous_term: int = 0
+    """Term of the entry before `first_index`."""
+    term_starts: tuple[tuple[int, int], ...] = ()
+    """(first index, term) of each term in the stored log, ascending."""
+    last_index: int = 0
+    """Highest stored index; `first_index - 1` when the log is empty."""
+    entries: tuple[Entry, ...] = ()
+    """The entries above `applied_index`, all of them; contiguous up to `last_index`."""
