@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Command line of the servers: `manage.py cluster`, `manager`, `broker` and Django's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from queuesite.conf import (
+    BROKER,
+    MANAGER,
+    ROLE_VARIABLE,
+    ConfigError,
+    ensure_secret,
+    from_environment,
+)
+
+USAGE_STATUS = 2
+"""Exit status of wrong values."""
+
+
+def prepare_environment(arguments: list[str]) -> None:
+    """Choose the role of this process from its subcommand and check its configuration.
+
+    Raises:
+        ConfigError: a value of the environment is wrong.
+    """
+    subcommand = arguments[0] if arguments else ""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ.setdefault(ROLE_VARIABLE, BROKER if subcommand == BROKER else MANAGER)
+    if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
+        os.environ["READ_ONLY"] = "1"
+    config = from_environment(os.environ)
+    if subcommand in (MANAGER, BROKER) and not {"-h", "--help"} & set(arguments):
+        os.environ["CLUSTER_SECRET"] = ensure_secret(config).cluster_secret
+
+
+def main() -> None:
+    """Run a subcommand."""
+    try:
+        prepare_environment(sys.argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(USAGE_STATUS)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

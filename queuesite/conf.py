@@ -1,0 +1,338 @@
+"""The configuration of a process: one frozen value, read from the environment and validated.
+
+Each field is read from the variable of its name in capitals (`port` from PORT), except `role`
+(QUEUESITE_ROLE) and `manager_addresses` (MANAGER_ADDRESS). Where the variable is unset the default
+holds. In role `test` only DATABASE_URL is looked at, so that a test run depends on nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANAGER, BROKER, TEST = "manager", "broker", "test"
+ROLES = (MANAGER, BROKER, TEST)
+ROLE_VARIABLE = "QUEUESITE_ROLE"
+SECRET_FILE = "cluster.secret"  # noqa: S105 - the name of the file, not the secret
+RAFT_PORT_DISTANCE = 1_000
+"""The Raft port is this far above the HTTP port when it is not given."""
+SECRET_LENGTH_MIN = 16
+"""Shortest cluster secret, in characters."""
+
+_DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
+_VARIABLES = {"role": ROLE_VARIABLE, "manager_addresses": "MANAGER_ADDRESS"}
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+_MIB = 1 << 20
+
+
+class ConfigError(Exception):
+    """A value of the configuration is wrong; one clear line says which and why. Exit status 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueConfig:
+    """Every setting of a manager or broker. Reading one that is wrong raises `ConfigError`."""
+
+    role: str = TEST
+    """`manager`, `broker`, or `test` (both, for tests and tools)."""
+    port: int = 8000
+    """HTTP port."""
+    bind_host: str = "127.0.0.1"
+    """Address that HTTP and Raft listen on."""
+    manager_addresses: tuple[str, ...] = ("http://127.0.0.1:8000",)
+    """Managers that a broker asks, tried in turn: `http://host:port`, separated by commas."""
+    current_address: str = ""
+    """`http://host:port` where others reach this process; made of `bind_host` and `port` when
+    empty."""
+    raft_port: int = 0
+    """Port of the broker's peers; `port` + 1,000 when 0."""
+    read_only: bool = False
+    """A manager that answers reads alone."""
+    database_url: str = ""
+    """Database of a manager; an SQLite file in `data_dir` when empty. Two managers need
+    PostgreSQL."""
+    celery_broker_url: str = ""
+    """Redis of the managers' tasks; empty: they run inside each manager."""
+    data_dir: Path = Path("data")
+    """Directory of everything this process stores."""
+    cluster_secret: str = ""
+    """Signs tokens and Raft handshakes; the same in the whole cluster. Unset: made at the first
+    start and kept in `data_dir/cluster.secret`."""
+    debug: bool = False
+    """Django's debug pages. Never where others can reach the port."""
+
+    tick_ms: int = 50
+    """Length of a Raft tick. Shorter finds dead leaders sooner and costs more idle work."""
+    heartbeat_ticks: int = 2
+    """Ticks between two heartbeats of a leader."""
+    election_timeout_ticks: int = 20
+    """Ticks of silence before an election (up to twice as many); at least 10 heartbeats."""
+    broker_heartbeat_s: int = 15
+    """Seconds between two reports of a broker to its manager."""
+    dead_after_s: int = 60
+    """Seconds without a heartbeat before a broker or client counts as dead; 2 heartbeats at
+    least."""
+    checkpoint_entries: int = 10_000
+    """Applied entries between two checkpoints of a partition. More: cheaper, slower start."""
+    disk_reserve_bytes: int = 256 * _MIB
+    """Free space below which writes are refused with DISK_FULL."""
+
+    long_polls_max: int = 5_000
+    """Open long polls of one process."""
+    producers_max: int = 10_000
+    """Producers that a partition remembers."""
+    cursors_max: int = 10_000
+    """Cursors of a partition."""
+    request_ids_max: int = 10_000
+    """Request ids that a partition remembers."""
+    tail_bytes_per_group: int = 16 * _MIB
+    """Newest batches of a partition kept in memory."""
+    tail_bytes: int = 256 * _MIB
+    """Newest batches of all partitions kept in memory."""
+    max_uncommitted_bytes: int = 64 * _MIB
+    """Proposals of a partition in flight, in bytes; beyond it OVERLOADED."""
+    max_uncommitted_entries: int = 1_000
+    """Proposals of a partition in flight, in entries; beyond it OVERLOADED."""
+    transport_queue_bytes: int = 64 * _MIB
+    """Frames waiting for one peer; beyond it appends are dropped and sent again later."""
+    sequence_park_ms: int = 1_000
+    """How long a batch waits for its predecessor before OUT_OF_ORDER_SEQUENCE."""
+
+    @property
+    def address(self) -> str:
+        """`http://host:port` where others reach this process."""
+        return self.current_address or f"http://{self.bind_host}:{self.port}"
+
+    @property
+    def raft_address(self) -> str:
+        """`host:port` where the broker's peers reach it."""
+        host = urlsplit(self.address).hostname or self.bind_host
+        return f"{host}:{self.raft_port}"
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other fields and refuse what cannot be.
+
+        Raises:
+            ConfigError: a value or a combination is wrong.
+        """
+        if not self.raft_port:
+            object.__setattr__(self, "raft_port", self.port + RAFT_PORT_DISTANCE)
+        for problem in problems(self):
+            raise ConfigError(problem)
+
+
+def problems(config: QueueConfig) -> list[str]:
+    """Return one line per wrong value or impossible combination; empty when all is well."""
+    return [message for holds, message in (*_values(config), *_combinations(config)) if not holds]
+
+
+def _values(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of single fields."""
+    addresses = [("MANAGER_ADDRESS", address) for address in config.manager_addresses]
+    if config.current_address:
+        addresses.append(("CURRENT_ADDRESS", config.current_address))
+    positive = [field.name for field in fields(config) if field.name not in _MAY_BE_ZERO]
+    return [
+        (config.role in ROLES, f"QUEUESITE_ROLE must be one of {ROLES}, not {config.role!r}"),
+        (1 <= config.port <= 65_535, f"PORT must be 1 to 65535, not {config.port}"),
+        (1 <= config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
+        *(
+            (is_address(address), f"{name} must be http://host:port, not {address!r}")
+            for name, address in addresses
+        ),
+        *(
+            (value > 0, f"{name.upper()} must be above 0, not {value}")
+            for name in positive
+            if type(value := getattr(config, name)) is int
+        ),
+        (
+            not config.cluster_secret or len(config.cluster_secret) >= SECRET_LENGTH_MIN,
+            f"CLUSTER_SECRET must have at least {SECRET_LENGTH_MIN} characters",
+        ),
+        (
+            config.disk_reserve_bytes >= 0,
+            f"DISK_RESERVE_BYTES must not be negative, not {config.disk_reserve_bytes}",
+        ),
+    ]
+
+
+def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of fields that depend on each other."""
+    return [
+        (
+            config.role != BROKER or config.port != config.raft_port,
+            f"PORT and RAFT_PORT must differ, both are {config.port}",
+        ),
+        (
+            config.role != BROKER or bool(config.manager_addresses),
+            "MANAGER_ADDRESS must name at least one manager",
+        ),
+        (
+            bool(config.current_address) or config.bind_host not in ("0.0.0.0", "::", ""),  # noqa: S104 - compared, not bound
+            f"CURRENT_ADDRESS is needed when BIND_HOST is {config.bind_host!r}",
+        ),
+        (
+            config.election_timeout_ticks >= 10 * config.heartbeat_ticks,
+            (
+                f"ELECTION_TIMEOUT_TICKS must be at least {10 * config.heartbeat_ticks}, ten"
+                f" HEARTBEAT_TICKS, not {config.election_timeout_ticks}"
+            ),
+        ),
+        (
+            config.dead_after_s >= 2 * config.broker_heartbeat_s,
+            (
+                f"DEAD_AFTER_S must be at least {2 * config.broker_heartbeat_s}, two"
+                f" BROKER_HEARTBEAT_S, not {config.dead_after_s}"
+            ),
+        ),
+        (
+            config.tail_bytes >= config.tail_bytes_per_group,
+            "TAIL_BYTES must be at least TAIL_BYTES_PER_GROUP",
+        ),
+    ]
+
+
+_MAY_BE_ZERO = frozenset({"port", "raft_port", "disk_reserve_bytes"})
+"""Integer fields that `_values` checks by themselves."""
+
+
+def is_address(text: str) -> bool:
+    """Tell whether `text` is `http://host:port` and nothing more."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    bare = not (parts.path or parts.query or parts.fragment or parts.username)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and bool(port) and bare
+
+
+def from_environment(environ: Mapping[str, str]) -> QueueConfig:
+    """Read the configuration of this process.
+
+    Args:
+        environ: `os.environ`.
+
+    Raises:
+        ConfigError: a value or a combination is wrong.
+    """
+    role = environ.get(ROLE_VARIABLE) or TEST
+    if role == TEST:
+        return QueueConfig(
+            role=TEST,
+            database_url=_database_url(environ),
+            cluster_secret="the fixed secret of a test run",  # noqa: S106 - not a secret
+        )
+    values: dict[str, Any] = {"role": role}
+    for field in fields(QueueConfig):
+        text = environ.get(_VARIABLES.get(field.name, field.name.upper()))
+        if field.name != "role" and text is not None and text.strip():
+            values[field.name] = _convert(field.name, str(field.type), text.strip())
+    values.setdefault("port", _DEFAULT_PORTS.get(role, 8000))
+    values.setdefault("data_dir", Path("data") / _directory_name(role, values["port"]))
+    values["database_url"] = _database_url(environ)
+    values.setdefault("cluster_secret", read_secret(values["data_dir"]))
+    return QueueConfig(**values)
+
+
+def read_secret(directory: Path) -> str:
+    """Return the secret kept in `directory`, or an empty text.
+
+    Raises:
+        ConfigError: the file is there but cannot be read.
+    """
+    path = directory / SECRET_FILE
+    try:
+        return path.read_text("ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def ensure_secret(config: QueueConfig) -> QueueConfig:
+    """Return `config` with a cluster secret; a new one is kept in the data directory (mode 0600).
+
+    Raises:
+        ConfigError: the data directory cannot be used.
+    """
+    if config.cluster_secret:
+        return config
+    return replace(config, cluster_secret=make_secret(config.data_dir))
+
+
+def make_secret(directory: Path) -> str:
+    """Return the secret kept in `directory`, made anew when there is none.
+
+    Raises:
+        ConfigError: the directory cannot be used.
+    """
+    path = directory / SECRET_FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if not path.is_file():
+            raise ConfigError(f"{directory} cannot be used as a data directory") from None
+        return read_secret(directory)
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be used: {error.strerror}") from error
+    secret = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{secret}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
+
+
+def _directory_name(role: str, port: int) -> str:
+    return role if role == MANAGER else f"{role}-{port}"
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    """Return DATABASE_URL when Django can use it."""
+    url = environ.get("DATABASE_URL", "").strip()
+    if url:
+        try:
+            engine = dj_database_url.parse(url)["ENGINE"]
+        except (
+            dj_database_url.ParseError,
+            dj_database_url.UnknownSchemeError,
+            ValueError,
+        ) as error:
+            raise ConfigError(f"DATABASE_URL is no database URL: {error}") from error
+        if not str(engine).endswith(("postgresql", "sqlite3")):
+            raise ConfigError("DATABASE_URL must begin with postgres:// or sqlite://")
+    return url
+
+
+def _convert(name: str, kind: str, text: str) -> Any:
+    """Convert the text of a variable to the type of its field."""
+    variable = _VARIABLES.get(name, name.upper())
+    match kind:
+        case "int":
+            try:
+                return int(text)
+            except ValueError:
+                raise ConfigError(f"{variable} must be a whole number, not {text!r}") from None
+        case "bool":
+            if text.lower() not in _TRUE | _FALSE:
+                raise ConfigError(f"{variable} must be 1 or 0, not {text!r}")
+            return text.lower() in _TRUE
+        case "Path":
+            return Path(text)
+        case "str":
+            return text.rstrip("/") if name == "current_address" else text
+        case _:
+            parts = (part.strip().rstrip("/") for part in text.split(","))
+            return tuple(part for part in parts if part)

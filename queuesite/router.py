@@ -1,0 +1,68 @@
+"""Which app's tables live in which database, by the role of the process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from queuesite.conf import BROKER, MANAGER, TEST
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+DEFAULT_ALIAS = "default"
+BROKER_ALIAS = "broker"
+ALIASES_BY_ROLE = {
+    MANAGER: frozenset({DEFAULT_ALIAS}),
+    BROKER: frozenset({BROKER_ALIAS}),
+    TEST: frozenset({DEFAULT_ALIAS, BROKER_ALIAS}),
+}
+BROKER_APPS = frozenset({"raft_app", "broker_app"})
+
+
+class RoleRouter:
+    """Answers from (app, role) and raises for what cannot be, instead of guessing."""
+
+    def __init__(self, role: str | None = None) -> None:
+        """Take the role of this process unless one is given."""
+        self._role = role
+
+    @property
+    def role(self) -> str:
+        """The role that the answers are for."""
+        return self._role or settings.QUEUE.role
+
+    def alias_of(self, app_label: str) -> str:
+        """Return the database of an app.
+
+        Raises:
+            ImproperlyConfigured: this process has no such database.
+        """
+        alias = _alias(app_label)
+        if alias not in ALIASES_BY_ROLE[self.role]:
+            raise ImproperlyConfigured(
+                f"a process with the role {self.role} has no tables of {app_label}"
+            )
+        return alias
+
+    def db_for_read(self, model: type[Model], **_hints: Any) -> str:
+        """Return the database to read `model` from."""
+        return self.alias_of(model._meta.app_label)
+
+    def db_for_write(self, model: type[Model], **_hints: Any) -> str:
+        """Return the database to write `model` to."""
+        return self.alias_of(model._meta.app_label)
+
+    def allow_relation(self, first: Model, second: Model, **_hints: Any) -> bool:
+        """Allow relations inside one database."""
+        return _alias(first._meta.app_label) == _alias(second._meta.app_label)
+
+    def allow_migrate(self, db: str, app_label: str, **_hints: Any) -> bool:
+        """Put each app's tables into its own database and nowhere else."""
+        return db in ALIASES_BY_ROLE[self.role] and _alias(app_label) == db
+
+
+def _alias(app_label: str) -> str:
+    return BROKER_ALIAS if app_label in BROKER_APPS else DEFAULT_ALIAS

@@ -1,0 +1,169 @@
+"""Django settings of every process; which apps and databases there are follows from its role."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig, from_environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+QUEUE: QueueConfig = from_environment(os.environ)
+
+DEBUG = QUEUE.debug
+# Signs sessions of people; all managers of a cluster share it through the cluster's secret.
+SECRET_KEY = hashlib.blake2b(
+    (QUEUE.cluster_secret or secrets.token_hex(32)).encode(), person=b"django-sessions"
+).hexdigest()
+ALLOWED_HOSTS = ["*"]  # tokens guard the API, and addresses are the operator's affair
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+STATIC_URL = "/static/"
+X_FRAME_OPTIONS = "DENY"
+
+_HTTP_APPS = [
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+_PEOPLE_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+]
+_APPS_BY_ROLE = {
+    MANAGER: [*_PEOPLE_APPS, *_HTTP_APPS, "manager_app"],
+    BROKER: [*_HTTP_APPS, "raft_app", "broker_app"],
+    TEST: [*_PEOPLE_APPS, *_HTTP_APPS, "manager_app", "raft_app", "broker_app"],
+}
+INSTALLED_APPS = ["queuesite", *_APPS_BY_ROLE[QUEUE.role]]
+
+_WITH_PEOPLE = QUEUE.role != BROKER
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+if _WITH_PEOPLE:
+    MIDDLEWARE += [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ]
+MIDDLEWARE += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                *(
+                    [
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                    if _WITH_PEOPLE
+                    else []
+                ),
+            ]
+        },
+    }
+]
+
+ROOT_URLCONF = "queuesite.urls_broker" if QUEUE.role == BROKER else "queuesite.urls_manager"
+
+_MANAGER_SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": QUEUE.data_dir / "manager.sqlite3",
+    "OPTIONS": {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+    },
+}
+_BROKER_SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    # A broker's storage replaces the name when it opens its data directory.
+    "NAME": QUEUE.data_dir / "broker.sqlite3",
+    "OPTIONS": {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        # auto_vacuum takes effect in an empty file only, hence before journal_mode.
+        "init_command": "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
+        " PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=0",
+    },
+}
+
+
+def _manager_database() -> dict[str, Any]:
+    if not QUEUE.database_url:
+        return dict(_MANAGER_SQLITE)
+    parsed: dict[str, Any] = dict(
+        dj_database_url.parse(QUEUE.database_url, conn_health_checks=True)
+    )
+    if parsed["ENGINE"] == _MANAGER_SQLITE["ENGINE"]:
+        parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), **_MANAGER_SQLITE["OPTIONS"]}
+    return parsed
+
+
+DATABASES: dict[str, dict[str, Any]] = {"default": _manager_database() if _WITH_PEOPLE else {}}
+if QUEUE.role != MANAGER:
+    DATABASES["broker"] = _BROKER_SQLITE
+DATABASE_ROUTERS = ["queuesite.router.RoleRouter"]
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": [
+        "http_base.negotiation.JsonRenderer",
+        "http_base.negotiation.MsgpackRenderer",
+        "http_base.negotiation.BatchRenderer",
+        "http_base.browsable.BrowsableRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": [
+        "http_base.negotiation.JsonParser",
+        "http_base.negotiation.MsgpackParser",
+        "http_base.negotiation.BatchParser",
+    ],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "http_base.negotiation.Negotiation",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+    "DEFAULT_SCHEMA_CLASS": "http_base.schema.StructSchema",
+    "EXCEPTION_HANDLER": "http_base.exceptions.handle_exception",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Queue broker" if QUEUE.role == BROKER else "Queue manager",
+    "DESCRIPTION": "Replicated, durable partitions over HTTP.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "DISABLE_ERRORS_AND_WARNINGS": False,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,18 @@
+"""URLs of a manager."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from http_base.schema import docs_urls
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    *docs_urls,
+    path("", include("manager_app.urls")),
+]
+handler400 = "http_base.exceptions.handler400"
+handler403 = "http_base.exceptions.handler403"
+handler404 = "http_base.exceptions.handler404"
+handler500 = "http_base.exceptions.handler500"
