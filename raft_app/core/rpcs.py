@@ -88,7 +88,10 @@ class AppendEntriesReply:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """I lead; `commit` is min(match of the receiver, commit index); `context` numbers read rounds."""
+    """I lead; `commit` is min(match of the receiver, commit index).
+
+    `context` is the number of the latest read round (thesis, section 6.4).
+    """
 
     to: int
     sender: int

@@ -1,0 +1,54 @@
+"""What the core refuses, as exceptions.
+
+    RaftError
+    +-- NotLeader          this node does not lead
+    +-- NotReady           it leads, but the no-op of its term is not applied yet
+    +-- ProposalDropped    it leads, but takes no proposal now
+
+Each means that nothing happened: no entry was appended and no read was registered. Anything else
+that the core raises is a bug of the core or of its caller.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a leader takes no proposal."""
+
+    LIMIT = "too much is uncommitted"
+    TRANSFER = "leadership is being handed over"
+    NOT_READY = "the no-op of the term is not applied yet"
+
+
+class RaftError(Exception):
+    """Base of what the core raises on purpose."""
+
+
+class NotLeader(RaftError):
+    """This node does not lead.
+
+    Attributes:
+        leader: replica id of the leader as far as it is known, else `NO_REPLICA`.
+    """
+
+    def __init__(self, leader: int) -> None:
+        super().__init__(f"not the leader; known leader: {leader}")
+        self.leader = leader
+
+
+class NotReady(RaftError):
+    """The leader may not answer reads before the no-op of its term is applied."""
+
+
+class ProposalDropped(RaftError):
+    """The leader did not append the proposals; none of them.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reason: DropReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason

@@ -1,0 +1,112 @@
+"""What a follower does with the RPCs of a leader (paper, section 5.3), and of former leaders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core import election
+from raft_app.core.rpcs import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    RequestVote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raft_app.core.raft import Raft
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Entry
+
+
+def append_entries(raft: Raft, rpc: AppendEntries) -> None:
+    """Make the log agree with the leader's, or say where it may agree."""
+    raft.hear_leader(rpc.sender)
+    log = raft.log
+    entries: Sequence[Entry] = rpc.entries
+    if rpc.prev_index < log.commit_index:
+        # What is committed agrees with every later leader, so only the rest is of interest.
+        entries = entries[log.commit_index - rpc.prev_index :]
+    elif log.term_at(rpc.prev_index) != rpc.prev_term:
+        _refuse(raft, rpc)
+        return
+    new = log.not_in_log(entries)
+    if new:
+        _replace_tail(raft, new)
+    last_new = max(rpc.prev_index + len(rpc.entries), log.commit_index)
+    log.commit_to(min(rpc.commit, last_new))
+    raft.outbox.acknowledge(
+        AppendEntriesReply(
+            to=rpc.sender,
+            sender=raft.replica_id,
+            term=raft.term,
+            success=True,
+            index=last_new,
+            last_index=log.last_index,
+        )
+    )
+
+
+def _replace_tail(raft: Raft, entries: Sequence[Entry]) -> None:
+    first_index = entries[0].index
+    if first_index <= raft.log.last_index:
+        raft.log.truncate(first_index)
+        raft.entries_overwritten(first_index)
+    raft.log.append(entries)
+    raft.entries_added(entries)
+
+
+def _refuse(raft: Raft, rpc: AppendEntries) -> None:
+    log = raft.log
+    conflict_index, conflict_term = log.last_possible_match(rpc.prev_index, rpc.prev_term)
+    raft.outbox.after_durable.append(
+        AppendEntriesReply(
+            to=rpc.sender,
+            sender=raft.replica_id,
+            term=raft.term,
+            success=False,
+            index=rpc.prev_index,
+            conflict_index=conflict_index,
+            conflict_term=conflict_term,
+            last_index=log.last_index,
+        )
+    )
+
+
+def heartbeat(raft: Raft, rpc: Heartbeat) -> None:
+    """Note that the leader lives, and what is committed of what we hold.
+
+    `commit` is at most what this node acknowledged, so it lies in the log unless this node lost
+    what it once stored; such a replica must not take it for committed.
+    """
+    raft.hear_leader(rpc.sender)
+    if rpc.commit <= raft.log.last_index:
+        raft.log.commit_to(rpc.commit)
+    raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term, rpc.context))
+
+
+def answer_stale(raft: Raft, rpc: Rpc) -> None:
+    """Tell the sender of an RPC from an earlier term about ours, so that it steps down.
+
+    Late replies and requests to take over need no answer.
+    """
+    match rpc:
+        case AppendEntries():
+            raft.outbox.after_durable.append(
+                AppendEntriesReply(
+                    to=rpc.sender,
+                    sender=raft.replica_id,
+                    term=raft.term,
+                    success=False,
+                    index=rpc.prev_index,
+                    last_index=raft.log.last_index,
+                )
+            )
+        case Heartbeat():
+            raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term))
+        case RequestVote():
+            election.refuse_vote(raft, rpc)
+        case _:
+            pass

@@ -1,0 +1,270 @@
+"""The Raft log as the core sees it: recent entries, the terms of all, what is durable.
+
+Bodies of older entries are with the storage; the core keeps the terms of the whole stored log (as
+the first index of each term) and the bodies from `recent_first` on. The order of the indexes is
+
+    first_index - 1 <= applied <= given <= min(commit, durable)
+    recent_first <= applied + 1,  commit <= last_index,  durable < next_write <= last_index + 1
+
+so everything that is not applied is in memory, and everything applied is durable here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raft_app.core.types import NO_REPLICA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raft_app.core.types import Entry, HardState, InitialState
+
+
+@dataclass(slots=True)
+class WritePromise:
+    """What will be durable when one outstanding write is."""
+
+    write_id: int
+    last_index: int
+    """The log up to here, as it is now in memory; 0 when the write holds no entries.
+
+    Lowered when entries that the write holds are overwritten before it is done."""
+    hard_state: HardState | None
+
+
+class RaftLog:
+    """The log of one node. Knows indexes, terms and durability; decides nothing.
+
+    Attributes:
+        first_index: lowest index of the stored log.
+        previous_term: term of the entry before it.
+        recent_first: lowest index whose entry is in memory.
+        last_index: highest index, durable or not; `first_index - 1` when the log is empty.
+        last_term: its term.
+        commit_index: highest index known to be committed.
+        applied_index: highest index that the caller reported as applied.
+        given_index: highest index that was handed out to be applied.
+        durable_index: the log up to here, as it is now in memory, is durable on this node.
+        durable_term: the term of the last durable hard state.
+        durable_vote: its vote.
+        uncommitted_bytes: size of the entries above `commit_index`.
+    """
+
+    def __init__(self, initial: InitialState, *, max_recent_bytes: int) -> None:
+        assert initial.first_index - 1 <= initial.applied_index <= initial.last_index
+        assert len(initial.entries) == initial.last_index - initial.applied_index
+        self.first_index = initial.first_index
+        self.previous_term = initial.previous_term
+        self._start_indexes = [index for index, _ in initial.term_starts]
+        self._start_terms = [term for _, term in initial.term_starts]
+        self._entries = list(initial.entries)
+        self._max_recent_bytes = max_recent_bytes
+        self._evictable_bytes = 0
+        self.recent_first = initial.applied_index + 1
+        self.last_index = initial.last_index
+        self.last_term = self._start_terms[-1] if self._start_terms else initial.previous_term
+        self.applied_index = self.given_index = initial.applied_index
+        hint = min(initial.hard_state.commit, initial.last_index)
+        self.commit_index = max(initial.applied_index, hint)
+        self.durable_index = initial.last_index
+        self.durable_term = initial.hard_state.term
+        self.durable_vote = initial.hard_state.vote
+        self.uncommitted_bytes = sum(entry.size_bytes for entry in self._above(self.commit_index))
+        self._next_write = initial.last_index + 1
+        self._last_write_id = 0
+        self._promises: deque[WritePromise] = deque()
+
+    # --- terms --------------------------------------------------------------------------------
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at `index`, None when the log does not know it."""
+        if index > self.last_index:
+            return None
+        starts = self._start_indexes
+        if starts and index >= starts[-1]:
+            return self.last_term
+        if index < self.first_index:
+            return self.previous_term if index == self.first_index - 1 else None
+        return self._start_terms[bisect_right(starts, index) - 1]
+
+    def last_possible_match(self, index: int, term: int) -> tuple[int, int]:
+        """Return the highest index at or below `index` whose term is at most `term`, and its term.
+
+        Terms never fall along a log, so two logs cannot agree above what each of them answers to
+        the other's answer; that skips a whole term per round trip (paper, end of section 5.3).
+
+        Returns:
+            The position before `first_index` when no stored entry will do; (index, 0) below that.
+        """
+        index = min(index, self.last_index)
+        known = self.term_at(index)
+        if known is None:
+            return index, 0
+        if known <= term:
+            return index, known
+        run = bisect_right(self._start_terms, term)
+        if run == 0:
+            return self.first_index - 1, self.previous_term
+        return self._start_indexes[run] - 1, self._start_terms[run - 1]
+
+    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
+        """Tell whether a log that ends there is at least as good as this one (section 5.4.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    # --- growing and overwriting --------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries right after `last_index`."""
+        for entry in entries:
+            assert entry.index == self.last_index + 1, "entries are contiguous"
+            if entry.term != self.last_term:
+                assert entry.term > self.last_term, "terms never fall along a log"
+                self._start_indexes.append(entry.index)
+                self._start_terms.append(entry.term)
+                self.last_term = entry.term
+            elif not self._start_indexes:
+                # The term goes on from before `first_index`; it needs a start all the same.
+                self._start_indexes.append(entry.index)
+                self._start_terms.append(entry.term)
+            self._entries.append(entry)
+            self.last_index = entry.index
+            self.uncommitted_bytes += entry.size_bytes
+
+    def truncate(self, index: int) -> None:
+        """Drop the entries from `index` on, which others will replace.
+
+        The durable index and every outstanding promise fall below it: a write of the old entry
+        must never vouch for the new one.
+        """
+        assert self.commit_index < index <= self.last_index, "committed entries never change"
+        for entry in self._entries[index - self.recent_first :]:
+            self.uncommitted_bytes -= entry.size_bytes
+        del self._entries[index - self.recent_first :]
+        while self._start_indexes and self._start_indexes[-1] >= index:
+            self._start_indexes.pop()
+            self._start_terms.pop()
+        self.last_term = self._start_terms[-1] if self._start_terms else self.previous_term
+        self.last_index = index - 1
+        self.durable_index = min(self.durable_index, index - 1)
+        self._next_write = min(self._next_write, index)
+        for promise in self._promises:
+            promise.last_index = min(promise.last_index, index - 1)
+
+    def not_in_log(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the tail of `entries` from the first one that this log lacks or contradicts."""
+        if not entries or entries[0].index > self.last_index:
+            return entries
+        for position, entry in enumerate(entries):
+            if self.term_at(entry.index) != entry.term:
+                return entries[position:]
+        return ()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def recent_entries(self, first_index: int, max_bytes: int) -> tuple[Entry, ...]:
+        """Return entries from `first_index` on up to `max_bytes` in total, at least one.
+
+        Args:
+            first_index: within `recent_first` and `last_index`.
+            max_bytes: limit of the sum of their sizes.
+        """
+        assert self.recent_first <= first_index <= self.last_index
+        start = first_index - self.recent_first
+        entries = self._entries
+        total = entries[start].size_bytes
+        end = start + 1
+        while end < len(entries):
+            total += entries[end].size_bytes
+            if total > max_bytes:
+                break
+            end += 1
+        return tuple(entries[start:end])
+
+    def _above(self, index: int) -> list[Entry]:
+        return self._entries[index + 1 - self.recent_first :]
+
+    # --- writing ------------------------------------------------------------------------------
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Entries wait to be put into a write."""
+        return self._next_write <= self.last_index
+
+    @property
+    def last_write_id(self) -> int:
+        """Number of the last write issued; 0 before the first."""
+        return self._last_write_id
+
+    def issue_write(self, hard_state: HardState | None) -> tuple[int, tuple[Entry, ...]]:
+        """Number a new write that holds `hard_state` and all unwritten entries."""
+        entries = tuple(self._above(self._next_write - 1)) if self.has_unwritten else ()
+        self._last_write_id += 1
+        self._next_write = self.last_index + 1
+        promised = self.last_index if entries else 0
+        self._promises.append(WritePromise(self._last_write_id, promised, hard_state))
+        return self._last_write_id, entries
+
+    def persisted(self, write_id: int) -> None:
+        """Every write up to `write_id` is durable."""
+        assert write_id <= self._last_write_id, "no such write was issued"
+        while self._promises and self._promises[0].write_id <= write_id:
+            promise = self._promises.popleft()
+            self.durable_index = max(self.durable_index, promise.last_index)
+            if promise.hard_state is not None:
+                self.durable_term = promise.hard_state.term
+                self.durable_vote = promise.hard_state.vote
+
+    def has_durable_vote(self, term: int, vote: int) -> bool:
+        """Tell whether the vote for `vote` in `term` is durable."""
+        assert vote != NO_REPLICA
+        return self.durable_term == term and self.durable_vote == vote
+
+    # --- committing and applying --------------------------------------------------------------
+
+    def commit_to(self, index: int) -> bool:
+        """Raise the commit index; a lower one is ignored. Tells whether it moved."""
+        if index <= self.commit_index:
+            return False
+        assert index <= self.last_index, "only what is in the log can be committed"
+        first = self.commit_index + 1 - self.recent_first
+        for entry in self._entries[first : index + 1 - self.recent_first]:
+            self.uncommitted_bytes -= entry.size_bytes
+        self.commit_index = index
+        return True
+
+    @property
+    def has_committed(self) -> bool:
+        """Committed and durable entries wait to be handed out."""
+        return self.given_index < self.commit_index and self.given_index < self.durable_index
+
+    def take_committed(self) -> tuple[Entry, ...]:
+        """Return the next entries to apply; each is returned once."""
+        last = min(self.commit_index, self.durable_index)
+        if last <= self.given_index:
+            return ()
+        first = self.given_index + 1 - self.recent_first
+        self.given_index = last
+        return tuple(self._entries[first : last + 1 - self.recent_first])
+
+    def applied_to(self, index: int) -> None:
+        """The entries up to `index` are applied; the oldest of them may leave memory."""
+        assert self.applied_index <= index <= self.given_index
+        first = self.applied_index + 1 - self.recent_first
+        for entry in self._entries[first : index + 1 - self.recent_first]:
+            self._evictable_bytes += entry.size_bytes
+        self.applied_index = index
+        if self._evictable_bytes > self._max_recent_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        """Forget the oldest applied entries until the rest fits `max_recent_bytes`."""
+        count = 0
+        while self._evictable_bytes > self._max_recent_bytes:
+            self._evictable_bytes -= self._entries[count].size_bytes
+            count += 1
+        del self._entries[:count]
+        self.recent_first += count

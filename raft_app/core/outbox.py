@@ -1,0 +1,67 @@
+"""What one `Ready` will carry away: RPCs by when they may leave, and wishes for older entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core.rpcs import AppendEntriesReply
+
+if TYPE_CHECKING:
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import EntriesWanted
+
+
+class Outbox:
+    """RPCs and read wishes collected since the last `Ready`.
+
+    Attributes:
+        now: what promises nothing about this node's disk.
+        after_durable: votes, requests for votes and append replies: they may leave only when
+            everything written so far is durable.
+        wanted: older entries to be read from storage.
+    """
+
+    __slots__ = ("after_durable", "now", "wanted")
+
+    def __init__(self) -> None:
+        self.now: list[Rpc] = []
+        self.after_durable: list[Rpc] = []
+        self.wanted: list[EntriesWanted] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was collected."""
+        return not (self.now or self.after_durable or self.wanted)
+
+    def acknowledge(self, reply: AppendEntriesReply) -> None:
+        """Put a success reply; it replaces one right before it that says less of the same."""
+        if self.after_durable:
+            last = self.after_durable[-1]
+            if (
+                isinstance(last, AppendEntriesReply)
+                and last.success
+                and last.to == reply.to
+                and last.term == reply.term
+                and last.index <= reply.index
+            ):
+                self.after_durable[-1] = reply
+                return
+        self.after_durable.append(reply)
+
+    def take_now(self) -> tuple[Rpc, ...]:
+        """Return `now`, each RPC once."""
+        taken = tuple(self.now)
+        self.now.clear()
+        return taken
+
+    def take_after_durable(self) -> tuple[Rpc, ...]:
+        """Return `after_durable`, each RPC once."""
+        taken = tuple(self.after_durable)
+        self.after_durable.clear()
+        return taken
+
+    def take_wanted(self) -> tuple[EntriesWanted, ...]:
+        """Return `wanted`, each once."""
+        taken = tuple(self.wanted)
+        self.wanted.clear()
+        return taken

@@ -1,0 +1,145 @@
+"""What a leader knows about one peer, and how much it may send to it.
+
+A peer is probed until the leader knows where their logs agree: one AppendEntries at a time. From
+then on it is replicated to: AppendEntries follow each other without waiting for the replies, within
+a window. A refusal, or word that something may have been lost, leads back to probing.
+
+    PROBE --success--> REPLICATE --refused, unreachable--> PROBE
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft_app.core.config import RaftConfig
+    from raft_app.core.types import EntriesWanted
+
+
+class ProgressState(StrEnum):
+    """How a leader sends to a peer."""
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+class Progress:
+    """A leader's view of one peer; 0 <= match < next_index always.
+
+    Attributes:
+        peer: its replica id.
+        match: the peer's log is known to agree up to here and to be durable up to here.
+        next_index: first index that was not sent yet (REPLICATE) or that the probe tries (PROBE).
+        state: changed by the methods alone.
+        is_active: heard since the last check-quorum.
+        read_round: highest read round that it answered.
+        wanted: older entries that are being read from storage for it; one range at a time.
+    """
+
+    __slots__ = (
+        "_inflight",
+        "_inflight_bytes",
+        "_probe_sent",
+        "is_active",
+        "match",
+        "next_index",
+        "peer",
+        "read_round",
+        "state",
+        "wanted",
+    )
+
+    def __init__(self, peer: int, next_index: int) -> None:
+        self.peer = peer
+        self.match = 0
+        self.next_index = next_index
+        self.state = ProgressState.PROBE
+        self.is_active = False
+        self.read_round = 0
+        self.wanted: EntriesWanted | None = None
+        self._probe_sent = False
+        self._inflight: deque[tuple[int, int]] = deque()
+        self._inflight_bytes = 0
+
+    @property
+    def inflight_appends(self) -> int:
+        """AppendEntries with entries that are not acknowledged; 0 while probing."""
+        return len(self._inflight)
+
+    @property
+    def inflight_bytes(self) -> int:
+        """Size of their entries."""
+        return self._inflight_bytes
+
+    def may_send(self, config: RaftConfig) -> bool:
+        """Tell whether another AppendEntries with entries may be sent now."""
+        if self.wanted is not None:
+            return False
+        if self.state is ProgressState.PROBE:
+            return not self._probe_sent
+        return (
+            len(self._inflight) < config.max_inflight_appends
+            and self._inflight_bytes < config.max_inflight_bytes
+        )
+
+    def sent(self, last_index: int, size_bytes: int) -> None:
+        """An AppendEntries with entries up to `last_index` was sent."""
+        assert last_index >= self.next_index
+        if self.state is ProgressState.PROBE:
+            self._probe_sent = True
+            return
+        self.next_index = last_index + 1
+        self._inflight.append((last_index, size_bytes))
+        self._inflight_bytes += size_bytes
+
+    def acknowledged(self, index: int) -> bool:
+        """The peer's log agrees up to `index`, durably. Tells whether that was news.
+
+        A late reply below `match` says nothing. At `match` it still ends a probe.
+        """
+        if index < self.match:
+            return False
+        is_news = index > self.match
+        self.match = index
+        if self.state is ProgressState.PROBE:
+            self._replicate()
+            return is_news
+        self.next_index = max(self.next_index, index + 1)
+        while self._inflight and self._inflight[0][0] <= index:
+            self._inflight_bytes -= self._inflight.popleft()[1]
+        return is_news
+
+    def refused(self, prev_index: int, possible_match: int) -> bool:
+        """The peer's log does not agree at `prev_index`. Tells whether that was news.
+
+        Args:
+            prev_index: what the refused AppendEntries named.
+            possible_match: highest index below it at which the logs may agree.
+        """
+        if self.state is ProgressState.PROBE:
+            is_news = prev_index == self.next_index - 1 and prev_index > self.match
+        else:
+            is_news = prev_index > self.match
+        if not is_news:
+            return False
+        self._probe(max(self.match, min(prev_index - 1, possible_match)) + 1)
+        return True
+
+    def unreachable(self) -> None:
+        """Something sent may be lost: probe again, once the peer is heard."""
+        self._probe(self.match + 1)
+        self._probe_sent = True
+
+    def _probe(self, next_index: int) -> None:
+        self.state = ProgressState.PROBE
+        self.next_index = next_index
+        self._probe_sent = False
+        self._inflight.clear()
+        self._inflight_bytes = 0
+
+    def _replicate(self) -> None:
+        self.state = ProgressState.REPLICATE
+        self.next_index = self.match + 1
+        self._probe_sent = False

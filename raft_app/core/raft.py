@@ -1,0 +1,400 @@
+"""The state of one node and its transitions.
+
+Three rules for this file:
+
+- Everything that a node remembers is an attribute of `Raft` or of the parts it owns.
+- A role changes in the `become_*` methods alone, along `TRANSITIONS`; anything else asserts.
+- What an RPC means is decided in the module named after its part of the protocol: `election`,
+  `following`, `replication`, `transfer`. Here terms are settled, and the RPC is passed on.
+
+Time is `now`, in ticks since the start. `deadline` is the next tick at which something is due, so
+that a tick without one costs an addition and a comparison.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core import election, following, replication, transfer
+from raft_app.core.log import RaftLog
+from raft_app.core.membership import MembershipHistory
+from raft_app.core.outbox import Outbox
+from raft_app.core.progress import Progress
+from raft_app.core.quorum import is_quorum
+from raft_app.core.reads import ReadQueue
+from raft_app.core.rpcs import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from raft_app.core.types import NO_REPLICA, Entry, EntryKind, HardState, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from raft_app.core.config import RaftConfig
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import InitialState
+
+NEVER = 1 << 62
+"""A tick that does not come."""
+
+TRANSITIONS: dict[Role, frozenset[Role]] = {
+    Role.LEARNER: frozenset({Role.LEARNER, Role.FOLLOWER}),
+    Role.FOLLOWER: frozenset({Role.LEARNER, Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}),
+    Role.PRE_CANDIDATE: frozenset(
+        {Role.LEARNER, Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE}
+    ),
+    Role.CANDIDATE: frozenset({Role.LEARNER, Role.FOLLOWER, Role.PRE_CANDIDATE, Role.LEADER}),
+    Role.LEADER: frozenset({Role.LEARNER, Role.FOLLOWER}),
+}
+"""Which role may follow which (paper, figure 4, with pre-candidates and learners).
+
+A follower becomes a candidate without a pre-vote only when the leader asks for it (TimeoutNow)."""
+
+
+class Raft:
+    """One node of one group: state, transitions, terms and time.
+
+    Attributes:
+        config: limits and timeouts.
+        randomizer: `randomizer(low, high)` returns a number in [low, high).
+        replica_id: this node's id in the group.
+        term, vote: paper, figure 2; durable before anything that depends on them leaves.
+        role: changed by `become_*` alone.
+        leader: replica id of the leader of `term`, or `NO_REPLICA`.
+        log: the entries; commit, applied and durable index.
+        memberships: the membership in force and those it replaced.
+        peers: the other members, ascending; `other_voters` are the voters among them.
+        outbox: what the next `Ready` carries away.
+        votes: answers to the current pre-vote or election, replica id to "granted".
+        progress: what a leader knows about each peer; empty in other roles.
+        reads: ReadIndex reads; empty of waiting ones in other roles.
+        sending_due: a leader may have something to send to some peer.
+        transferee: who leadership is handed to, or `NO_REPLICA`.
+        term_start_index: index of the no-op of a leader's term.
+    """
+
+    def __init__(
+        self, config: RaftConfig, initial: InitialState, randomizer: Callable[[int, int], int]
+    ) -> None:
+        assert initial.replica_id != NO_REPLICA
+        self.config = config
+        self.randomizer = randomizer
+        self.replica_id = initial.replica_id
+        self.term = initial.hard_state.term
+        self.vote = initial.hard_state.vote
+        self.role = Role.LEARNER
+        self.leader = NO_REPLICA
+        self.log = RaftLog(initial, max_recent_bytes=config.max_recent_bytes)
+        assert self.log.last_term <= self.term, "the term is stored no later than its entries"
+        self.memberships = MembershipHistory(initial)
+        self.peers: tuple[int, ...] = ()
+        self.other_voters: tuple[int, ...] = ()
+        self.outbox = Outbox()
+        self.votes: dict[int, bool] = {}
+        self.progress: dict[int, Progress] = {}
+        self.reads = ReadQueue()
+        self.sending_due = False
+        self.transferee = NO_REPLICA
+        self.term_start_index = 0
+        self.now = 0
+        self._issued_hard_state = initial.hard_state
+        self._heard_at = 0
+        self._leader_connected = False
+        self._heartbeat_at = NEVER
+        self._check_quorum_at = NEVER
+        self._transfer_ends_at = NEVER
+        self._timeout_ticks = self._draw_timeout()
+        self.deadline = self._timeout_ticks
+        self._membership_changed()
+
+    # --- facts derived from the state ---------------------------------------------------------
+
+    @property
+    def is_leader(self) -> bool:
+        """This node leads its term, as far as it knows."""
+        return self.role is Role.LEADER
+
+    @property
+    def is_voter(self) -> bool:
+        """This node counts in its own membership, and may campaign."""
+        return self.replica_id in self.memberships.voters
+
+    @property
+    def serves(self) -> bool:
+        """This node leads, and the no-op of its term is applied: it knows all that is committed."""
+        return self.role is Role.LEADER and self.log.applied_index >= self.term_start_index
+
+    @property
+    def ticks_since_leader(self) -> int:
+        """Ticks since an RPC of the leader came, or since the start; 0 on the leader itself."""
+        return 0 if self.role is Role.LEADER else self.now - self._heard_at
+
+    @property
+    def hears_leader(self) -> bool:
+        """The leader was heard within T and its connection is up; or this node leads.
+
+        A leader that hears no quorum steps down within 2 T, so leading is as good.
+        """
+        if self.role is Role.LEADER:
+            return True
+        return (
+            self.leader != NO_REPLICA
+            and self._leader_connected
+            and self.now - self._heard_at < self.config.election_timeout_ticks
+        )
+
+    @property
+    def is_own_vote_in_flight(self) -> bool:
+        """This node is a candidate whose vote for itself is not durable yet."""
+        return self.role is Role.CANDIDATE and not self.log.has_durable_vote(
+            self.term, self.replica_id
+        )
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One tick has passed."""
+        self.now += 1
+        if self.now >= self.deadline:
+            if self.role is Role.LEADER:
+                self._leader_deadline()
+            else:
+                self._election_deadline()
+
+    def _election_deadline(self) -> None:
+        if self.is_voter:
+            election.start_pre_vote(self)
+        else:
+            self.deadline = self.now + self._timeout_ticks
+
+    def _leader_deadline(self) -> None:
+        if self.now >= self._check_quorum_at:
+            self._check_quorum_at = self.now + self.config.election_timeout_ticks
+            if not self._check_quorum():
+                self.become_follower(self.term, NO_REPLICA)
+                return
+        if self.now >= self._transfer_ends_at:
+            self.end_transfer()
+        if self.now >= self._heartbeat_at:
+            self._heartbeat_at = self.now + self.config.heartbeat_ticks
+            replication.send_heartbeats(self)
+        self._set_leader_deadline()
+
+    def _check_quorum(self) -> bool:
+        """Tell whether a quorum was heard since the last time, and start counting anew."""
+        active = {self.replica_id}
+        for progress in self.progress.values():
+            if progress.is_active:
+                active.add(progress.peer)
+                progress.is_active = False
+        return is_quorum(self.memberships.voters, active)
+
+    def _set_leader_deadline(self) -> None:
+        self.deadline = min(self._heartbeat_at, self._check_quorum_at, self._transfer_ends_at)
+
+    def _draw_timeout(self) -> int:
+        ticks = self.config.election_timeout_ticks
+        return self.randomizer(ticks, 2 * ticks)
+
+    def restart_election_timer(self) -> None:
+        """Wait a whole new randomised timeout before campaigning."""
+        self._timeout_ticks = self._draw_timeout()
+        self.deadline = self.now + self._timeout_ticks
+
+    def campaign_soon(self) -> None:
+        """Try again after 2 to 4 ticks, unless something is due sooner."""
+        self.deadline = min(self.deadline, self.now + self.randomizer(2, 5))
+
+    # --- transitions ----------------------------------------------------------------------------
+
+    def _enter(self, role: Role) -> None:
+        assert role in TRANSITIONS[self.role], f"{self.role} cannot become {role}"
+        self.role = role
+
+    def become_follower(self, term: int, leader: int) -> None:
+        """Follow `leader` (or nobody yet) in `term`; a learner when this node is no voter.
+
+        The election timer of a follower goes on: only its leader, or a vote it grants, resets it.
+        """
+        assert term >= self.term, "terms never fall"
+        was_following = self.role in (Role.FOLLOWER, Role.LEARNER)
+        self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
+        if term > self.term:
+            self.term = term
+            self.vote = NO_REPLICA
+        self.leader = leader
+        self._leader_connected = leader != NO_REPLICA
+        self.votes.clear()
+        if not was_following:
+            self._leave_leadership()
+            self.restart_election_timer()
+
+    def become_pre_candidate(self) -> None:
+        """Ask whether an election could be won; term and vote stay (thesis, section 9.6)."""
+        assert self.is_voter, "only voters campaign"
+        self._enter(Role.PRE_CANDIDATE)
+        self.leader = NO_REPLICA
+        self.votes = {self.replica_id: True}
+        self.restart_election_timer()
+
+    def become_candidate(self) -> None:
+        """Start an election in the next term (section 5.2).
+
+        The own vote counts when it is durable; until then the election timer stands still.
+        """
+        assert self.is_voter, "only voters campaign"
+        self._enter(Role.CANDIDATE)
+        self.term += 1
+        self.vote = self.replica_id
+        self.leader = NO_REPLICA
+        self.votes = {}
+        self.deadline = NEVER
+
+    def become_leader(self) -> None:
+        """Lead the term: append its no-op and make oneself known (section 5.2; thesis, 6.4)."""
+        self._enter(Role.LEADER)
+        self.leader = self.replica_id
+        self.votes.clear()
+        self.progress = {peer: Progress(peer, self.log.last_index + 1) for peer in self.peers}
+        self.term_start_index = self.log.last_index + 1
+        self.log.append([Entry(self.term_start_index, self.term, EntryKind.NOOP)])
+        self.sending_due = True
+        self._check_quorum_at = self.now + self.config.election_timeout_ticks
+        self._heartbeat_at = self.now + self.config.heartbeat_ticks
+        self._set_leader_deadline()
+        replication.send_heartbeats(self)
+
+    def _leave_leadership(self) -> None:
+        self.progress = {}
+        self.reads.fail_all()
+        self.sending_due = False
+        self.transferee = NO_REPLICA
+        self._heartbeat_at = self._check_quorum_at = self._transfer_ends_at = NEVER
+
+    def begin_transfer(self, to: int) -> None:
+        """Take no proposals for T while leadership is handed to `to` (thesis, section 3.10)."""
+        self.transferee = to
+        self._transfer_ends_at = self.now + self.config.election_timeout_ticks
+        self._set_leader_deadline()
+
+    def end_transfer(self) -> None:
+        """Lead on: the transferee did not take over in time."""
+        self.transferee = NO_REPLICA
+        self._transfer_ends_at = NEVER
+
+    # --- terms ----------------------------------------------------------------------------------
+
+    def step(self, rpc: Rpc) -> None:
+        """Take in one RPC of a peer."""
+        assert rpc.to == self.replica_id, "not for this node"
+        if rpc.term == self.term or self._settle_term(rpc):
+            self._dispatch(rpc)
+
+    def _dispatch(self, rpc: Rpc) -> None:
+        match rpc:
+            case AppendEntries():
+                following.append_entries(self, rpc)
+            case AppendEntriesReply():
+                replication.append_entries_reply(self, rpc)
+            case Heartbeat():
+                following.heartbeat(self, rpc)
+            case HeartbeatReply():
+                replication.heartbeat_reply(self, rpc)
+            case PreVote():
+                election.pre_vote(self, rpc)
+            case PreVoteReply():
+                election.pre_vote_reply(self, rpc)
+            case RequestVote():
+                election.request_vote(self, rpc)
+            case RequestVoteReply():
+                election.request_vote_reply(self, rpc)
+            case TimeoutNow():
+                transfer.timeout_now(self, rpc)
+
+    def _settle_term(self, rpc: Rpc) -> bool:
+        """Deal with a term other than ours (section 5.1). Tells whether the RPC goes on.
+
+        A higher one makes this node a follower, with two exceptions: a pre-vote only talks about a
+        term, and a vote asked for while the leader is heard is refused unseen (section 6), unless
+        the leader itself wanted the election.
+        """
+        if isinstance(rpc, PreVote | PreVoteReply):
+            return True
+        if rpc.term < self.term:
+            following.answer_stale(self, rpc)
+            return False
+        if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:
+            election.refuse_vote(self, rpc)
+            return False
+        from_leader = isinstance(rpc, AppendEntries | Heartbeat)
+        self.become_follower(rpc.term, rpc.sender if from_leader else NO_REPLICA)
+        return True
+
+    def hear_leader(self, leader: int) -> None:
+        """An RPC of the leader of our term came: follow it, and restart the election timer."""
+        assert self.role is not Role.LEADER, "two leaders in one term"
+        if self.leader != leader:
+            assert self.leader == NO_REPLICA, "two leaders in one term"
+            self.become_follower(self.term, leader)
+        self._heard_at = self.now
+        self._leader_connected = True
+        self.deadline = self.now + self._timeout_ticks
+
+    def connection_lost(self, peer: int) -> None:
+        """The connection from `peer` broke: if it is our leader, we do not hear it any more."""
+        if peer == self.leader:
+            self._leader_connected = False
+
+    # --- membership -----------------------------------------------------------------------------
+
+    def entries_added(self, entries: Sequence[Entry]) -> None:
+        """New entries of a leader are in the log: a membership among them is in force."""
+        if self.memberships.extend(entries, commit_index=self.log.commit_index):
+            self._membership_changed()
+
+    def entries_overwritten(self, index: int) -> None:
+        """The log was cut before `index`: a membership from there on is taken back."""
+        if self.memberships.revert(index):
+            self._membership_changed()
+
+    def _membership_changed(self) -> None:
+        """Let a follower be a learner or not. Never called on a candidate or leader yet."""
+        assert self.role in (Role.FOLLOWER, Role.LEARNER)
+        ids = sorted(member.replica_id for member in self.memberships.current.members)
+        self.peers = tuple(peer for peer in ids if peer != self.replica_id)
+        self.other_voters = tuple(peer for peer in self.peers if peer in self.memberships.voters)
+        self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
+
+    # --- hard state -----------------------------------------------------------------------------
+
+    @property
+    def has_unwritten_vote(self) -> bool:
+        """Term or vote changed since they were last put into a write."""
+        issued = self._issued_hard_state
+        return self.term != issued.term or self.vote != issued.vote
+
+    def take_hard_state(self) -> HardState | None:
+        """Return the hard state for a write, None when there is nothing new in it."""
+        state = HardState(self.term, self.vote, self.log.commit_index)
+        if state == self._issued_hard_state:
+            return None
+        self._issued_hard_state = state
+        return state
+
+    def persisted(self, write_id: int) -> None:
+        """Every write up to `write_id` is durable: count our own vote and our own log."""
+        vote_was_in_flight = self.is_own_vote_in_flight
+        self.log.persisted(write_id)
+        if self.role is Role.LEADER:
+            replication.commit_agreed(self)
+        elif vote_was_in_flight and not self.is_own_vote_in_flight:
+            self.restart_election_timer()
+            election.count_vote(self, self.replica_id, granted=True)

@@ -1,0 +1,240 @@
+"""What a leader does: take proposals, send entries, commit, keep its followers (section 5.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core import transfer
+from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
+from raft_app.core.progress import ProgressState
+from raft_app.core.quorum import agreed_value
+from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat, HeartbeatReply
+from raft_app.core.types import NO_REPLICA, EntriesWanted, Entry, EntryKind, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raft_app.core.progress import Progress
+    from raft_app.core.raft import Raft
+    from raft_app.core.types import Proposal
+
+
+# --- proposals and reads --------------------------------------------------------------------
+
+
+def propose(raft: Raft, proposals: Sequence[Proposal]) -> list[tuple[int, int]]:
+    """Append all proposals or none; see `RawNode.propose`."""
+    if raft.role is not Role.LEADER:
+        raise NotLeader(raft.leader)
+    if raft.transferee != NO_REPLICA:
+        raise ProposalDropped(DropReason.TRANSFER)
+    log = raft.log
+    if log.applied_index < raft.term_start_index:
+        raise ProposalDropped(DropReason.NOT_READY)
+    term = raft.term
+    first_index = log.last_index + 1
+    entries = [
+        Entry(
+            index,
+            term,
+            proposal.kind,
+            proposal.data,
+            proposal.base_offset,
+            proposal.record_count,
+            proposal.append_timestamp,
+        )
+        for index, proposal in enumerate(proposals, first_index)
+    ]
+    assert all(entry.kind != EntryKind.MEMBERSHIP for entry in entries), "not a proposal"
+    if not _fits_limits(raft, entries):
+        raise ProposalDropped(DropReason.LIMIT)
+    log.append(entries)
+    raft.sending_due = True
+    return [(entry.index, term) for entry in entries]
+
+
+def _fits_limits(raft: Raft, entries: Sequence[Entry]) -> bool:
+    """Tell whether that much more may be uncommitted; a single entry always may be, alone."""
+    uncommitted = raft.log.last_index - raft.log.commit_index
+    if uncommitted == 0 and len(entries) == 1:
+        return True
+    size_bytes = raft.log.uncommitted_bytes + sum(entry.size_bytes for entry in entries)
+    return (
+        uncommitted + len(entries) <= raft.config.max_uncommitted_entries
+        and size_bytes <= raft.config.max_uncommitted_bytes
+    )
+
+
+def read_index(raft: Raft, context: int) -> None:
+    """Register a read; see `RawNode.read_index`."""
+    if raft.role is not Role.LEADER:
+        raise NotLeader(raft.leader)
+    if not raft.serves:
+        raise NotReady("the no-op of the term is not applied yet")
+    raft.reads.add(context, raft.log.commit_index)
+
+
+# --- sending ----------------------------------------------------------------------------------
+
+
+def send_due(raft: Raft) -> None:
+    """Send what proposals, replies and reads since the last time allow; once per `Ready`."""
+    if raft.reads.needs_round:
+        raft.reads.start_round()
+        send_heartbeats(raft)
+        _confirm_reads(raft)
+    if raft.sending_due:
+        raft.sending_due = False
+        for progress in raft.progress.values():
+            _send_entries(raft, progress)
+
+
+def send_heartbeats(raft: Raft) -> None:
+    """Send one Heartbeat to every peer, with the number of the latest read round."""
+    commit = raft.log.commit_index
+    context = raft.reads.round_number
+    raft.outbox.now.extend(
+        Heartbeat(peer, raft.replica_id, raft.term, min(progress.match, commit), context)
+        for peer, progress in raft.progress.items()
+    )
+
+
+def _send_entries(raft: Raft, progress: Progress) -> None:
+    """Send the peer what it lacks, as far as the window and the entries in memory go."""
+    log = raft.log
+    while progress.next_index <= log.last_index and progress.may_send(raft.config):
+        if progress.next_index < log.recent_first:
+            _want_entries(raft, progress)
+            return
+        entries = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
+        _append_to(raft, progress, entries)
+
+
+def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...]) -> None:
+    """Send one AppendEntries from `next_index` on; an empty one only asks where the logs agree."""
+    prev_index = progress.next_index - 1
+    prev_term = raft.log.term_at(prev_index)
+    assert prev_term is not None, "nothing is sent to a peer that lacks what the log lacks"
+    if entries:
+        progress.sent(entries[-1].index, sum(entry.size_bytes for entry in entries))
+    raft.outbox.now.append(
+        AppendEntries(
+            progress.peer,
+            raft.replica_id,
+            raft.term,
+            prev_index,
+            prev_term,
+            entries,
+            raft.log.commit_index,
+        )
+    )
+
+
+def _want_entries(raft: Raft, progress: Progress) -> None:
+    """Ask for entries that are no longer in memory; one range per peer at a time."""
+    if progress.next_index < raft.log.first_index:
+        return  # They are not in storage either: only a snapshot can help this peer.
+    progress.wanted = EntriesWanted(
+        peer=progress.peer,
+        first_index=progress.next_index,
+        last_index=raft.log.recent_first - 1,
+        max_bytes=raft.config.max_append_bytes,
+    )
+    raft.outbox.wanted.append(progress.wanted)
+
+
+def entries_read(raft: Raft, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
+    """Send entries that were read from storage, if the peer still needs just these.
+
+    When none could be read, the next heartbeat reply of the peer leads to another try.
+    """
+    progress = raft.progress.get(wanted.peer)
+    if progress is None or progress.wanted != wanted:
+        return
+    progress.wanted = None
+    if not entries:
+        return
+    assert entries[0].index == wanted.first_index, "a prefix of the range is wanted"
+    assert raft.log.term_at(entries[-1].index) == entries[-1].term, "not of this log"
+    raft.sending_due = True
+    if progress.next_index == wanted.first_index and progress.may_send(raft.config):
+        _append_to(raft, progress, tuple(entries))
+
+
+# --- replies ----------------------------------------------------------------------------------
+
+
+def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
+    """Note what a peer holds durably, or try further back."""
+    progress = raft.progress.get(rpc.sender)
+    if progress is None:
+        return
+    if not rpc.success:
+        possible_match, _ = raft.log.last_possible_match(rpc.conflict_index, rpc.conflict_term)
+        if progress.refused(rpc.index, possible_match):
+            raft.sending_due = True
+        return
+    assert rpc.index <= raft.log.last_index, "a peer holds more than its leader sent"
+    is_news = progress.acknowledged(rpc.index)
+    if progress.next_index <= raft.log.last_index:
+        raft.sending_due = True
+    if is_news:
+        if rpc.index > raft.log.commit_index:
+            commit_agreed(raft)
+        transfer.continue_transfer(raft, progress)
+
+
+def commit_agreed(raft: Raft) -> None:
+    """Commit what a quorum holds durably, if it is of the own term (sections 5.3 and 5.4.2).
+
+    Entries of earlier terms are committed with it; by themselves they may still be overwritten.
+    """
+    agreed = agreed_value([_durable_index_of(raft, voter) for voter in raft.memberships.voters])
+    if agreed >= raft.term_start_index:
+        raft.log.commit_to(agreed)
+
+
+def _durable_index_of(raft: Raft, voter: int) -> int:
+    return raft.log.durable_index if voter == raft.replica_id else raft.progress[voter].match
+
+
+def heartbeat_reply(raft: Raft, rpc: HeartbeatReply) -> None:
+    """Note that a peer follows; make up for what may have been lost on the way to it."""
+    progress = raft.progress.get(rpc.sender)
+    if progress is None:
+        return
+    progress.is_active = True
+    if rpc.context > progress.read_round:
+        progress.read_round = rpc.context
+        if raft.reads.is_waiting:
+            _confirm_reads(raft)
+    if progress.match < raft.log.last_index or progress.state is ProgressState.PROBE:
+        _recover(raft, progress)
+
+
+def _recover(raft: Raft, progress: Progress) -> None:
+    """Send on if the window is open; else ask whether the last of what was sent has arrived.
+
+    An empty AppendEntries costs little, however often it repeats while a slow disk delays the
+    acknowledgements, and its refusal shows a loss that nothing else would.
+    """
+    if progress.may_send(raft.config) and progress.next_index <= raft.log.last_index:
+        raft.sending_due = True
+    elif progress.wanted is None and raft.log.term_at(progress.next_index - 1) is not None:
+        _append_to(raft, progress, ())
+
+
+def _confirm_reads(raft: Raft) -> None:
+    """Confirm every read whose round a quorum has answered (thesis, section 6.4)."""
+    rounds = [
+        raft.reads.round_number if voter == raft.replica_id else raft.progress[voter].read_round
+        for voter in raft.memberships.voters
+    ]
+    raft.reads.confirm(agreed_value(rounds))
+
+
+def unreachable(raft: Raft, peer: int) -> None:
+    """What was sent to `peer` may be lost: probe it, as soon as it answers a heartbeat."""
+    progress = raft.progress.get(peer)
+    if progress is not None:
+        progress.unreachable()
