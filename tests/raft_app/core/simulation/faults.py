@@ -1,0 +1,204 @@
+"""What goes wrong during a run, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.raft_app.core.simulation.plan import TICK, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.raft_app.core.simulation.host import Host
+    from tests.raft_app.core.simulation.simulation import Simulation
+
+
+class Faults:
+    """Makes one fault after the other, until it is told to stop.
+
+    Attributes:
+        crashes: processes killed so far.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._random = simulation.random
+        self._network = simulation.network
+        self._active = True
+        self.crashes = 0
+        self._actions: dict[Fault, Callable[[], None]] = {
+            Fault.CRASH: lambda: self._crash_some(self._choose(1)),
+            Fault.CRASH_LEADER: lambda: self._crash_some(self._leaders()),
+            Fault.CRASH_ALL: lambda: self._crash_some(list(simulation.hosts.values())),
+            Fault.SPLIT: self._split,
+            Fault.ISOLATE: lambda: self._isolate(self._choose(1)),
+            Fault.ISOLATE_LEADER: lambda: self._isolate(self._leaders()),
+            Fault.ONE_WAY: self._cut_one_way,
+            Fault.DEAF_LEADER: self._deafen_leader,
+            Fault.LOSS: self._lose,
+            Fault.SLOW_NETWORK: self._slow_network,
+            Fault.SLOW_DISK: self._slow_disk,
+            Fault.STALLED_CLOCK: self._stall_clock,
+            Fault.FREEZE: self._freeze,
+            Fault.CONNECTION_LOST: lambda: self._tell(lambda host, to: host.connection_lost(to)),
+            Fault.UNREACHABLE: lambda: self._tell(lambda host, to: host.unreachable(to)),
+            Fault.HINT: lambda: self._tell(lambda host, _: host.hint()),
+            Fault.TRANSFER: self._transfer,
+            Fault.CHECKPOINT: lambda: self._tell(lambda host, _: host.checkpoint()),
+        }
+
+    def start(self) -> None:
+        """Begin; goes on by itself."""
+        if self._simulation.plan.faults:
+            self._next()
+
+    def heal(self) -> None:
+        """Stop, take everything back and start what is down."""
+        self._active = False
+        self._network.mend_all()
+        self._network.reset(self._simulation.plan)
+        for host in self._simulation.hosts.values():
+            host.slowness = 1
+            host.stalled_until = 0
+            if not host.alive:
+                host.start()
+        self._links_changed()
+
+    def kill(self, host: Host) -> None:
+        """Kill one process; most peers notice that their connections from it broke."""
+        host.crash()
+        self.crashes += 1
+        self._links_changed()
+        for other in self._simulation.hosts.values():
+            if other is not host and self._random.random() < 0.8:
+                delay = 1 + int(self._random.random() * TICK)
+                self._simulation.schedule(delay, self._lose_connection, other, host.replica_id)
+
+    # --- choices ------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        interval = self._simulation.plan.fault_interval
+        self._later(1 + int(self._random.expovariate(1 / interval)), self._make)
+
+    def _make(self) -> None:
+        fault = self._random.choice(self._simulation.plan.faults)
+        self._simulation.note("fault", fault)
+        self._actions[fault]()
+        self._next()
+
+    def _later(self, delay: int, action: Callable[..., None], *args: object) -> None:
+        self._simulation.schedule(delay, self._act_if_active, action, args)
+
+    def _act_if_active(self, action: Callable[..., None], args: tuple[object, ...]) -> None:
+        if self._active:
+            action(*args)
+
+    def _duration(self) -> int:
+        """Short, about an election timeout, or several of them."""
+        timeout = self._simulation.plan.config.election_timeout_ticks * TICK
+        return 1 + int(self._random.choice((0.1, 1.0, 4.0)) * timeout * self._random.random())
+
+    def _choose(self, count: int) -> list[Host]:
+        return self._random.sample(list(self._simulation.hosts.values()), count)
+
+    def _leaders(self) -> list[Host]:
+        hosts = self._simulation.hosts.values()
+        return [host for host in hosts if host.alive and host.node.is_leader]
+
+    # --- processes ----------------------------------------------------------------------
+
+    def _crash_some(self, hosts: Iterable[Host]) -> None:
+        for host in hosts:
+            if host.alive:
+                self.kill(host)
+                self._later(self._duration(), self._restart, host)
+
+    def _restart(self, host: Host) -> None:
+        if not host.alive:
+            host.start()
+            self._links_changed()
+
+    @staticmethod
+    def _lose_connection(host: Host, peer: int) -> None:
+        if host.awake:
+            host.connection_lost(peer)
+
+    def _slow_disk(self) -> None:
+        (host,) = self._choose(1)
+        host.slowness = self._random.choice((5, 50, 400))
+        self._later(self._duration(), self._restore_disk, host)
+
+    @staticmethod
+    def _restore_disk(host: Host) -> None:
+        host.slowness = 1
+
+    def _stall_clock(self) -> None:
+        for host in self._choose(self._random.randint(1, 2)):
+            host.stalled_until = self._simulation.now + self._duration()
+
+    def _freeze(self) -> None:
+        (host,) = self._random.choice((self._leaders()[:1] or self._choose(1), self._choose(1)))
+        if host.alive:
+            host.frozen_until = self._simulation.now + self._duration()
+
+    # --- network ------------------------------------------------------------------------
+
+    def _cut(self, links: Iterable[tuple[int, int]]) -> None:
+        number = self._network.cut(links)
+        self._links_changed()
+        self._later(self._duration(), self._mend, number)
+
+    def _mend(self, number: int) -> None:
+        self._network.mend(number)
+        self._links_changed()
+
+    def _links_changed(self) -> None:
+        self._simulation.watch_cut_off()
+
+    def _split(self) -> None:
+        ids = list(self._simulation.hosts)
+        side = set(self._random.sample(ids, self._random.randint(1, len(ids) - 1)))
+        self._cut((a, b) for a in ids for b in ids if (a in side) != (b in side))
+
+    def _isolate(self, hosts: Iterable[Host]) -> None:
+        for host in hosts:
+            own = host.replica_id
+            others = [other for other in self._simulation.hosts if other != own]
+            self._cut([(own, other) for other in others] + [(other, own) for other in others])
+            if self._random.random() < 0.5:
+                for other in others:
+                    self._lose_connection(self._simulation.hosts[other], own)
+
+    def _cut_one_way(self) -> None:
+        ids = list(self._simulation.hosts)
+        links = [(a, b) for a in ids for b in ids if a != b]
+        self._cut(self._random.sample(links, self._random.randint(1, len(links) // 2)))
+
+    def _deafen_leader(self) -> None:
+        for host in self._leaders():
+            own = host.replica_id
+            self._cut([(other, own) for other in self._simulation.hosts if other != own])
+
+    def _lose(self) -> None:
+        self._network.loss = self._random.choice((0.2, 0.5))
+        self._later(self._duration(), self._restore_network)
+
+    def _slow_network(self) -> None:
+        self._network.delay = self._random.choice((5, 15)) * TICK
+        self._later(self._duration(), self._restore_network)
+
+    def _restore_network(self) -> None:
+        self._network.reset(self._simulation.plan)
+
+    # --- nodes --------------------------------------------------------------------------
+
+    def _tell(self, what: Callable[[Host, int], None]) -> None:
+        host, other = self._choose(2)
+        if host.awake:
+            what(host, other.replica_id)
+
+    def _transfer(self) -> None:
+        for host in self._leaders():
+            others = [other for other in self._simulation.hosts if other != host.replica_id]
+            if host.awake:
+                host.transfer(self._random.choice(others))

@@ -1,0 +1,144 @@
+"""What one seed does: sizes, limits, rates and kinds of faults, drawn before the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from raft_app.core.config import RaftConfig
+
+if TYPE_CHECKING:
+    from random import Random
+
+TICK = 1_000
+"""Units of virtual time in a tick."""
+
+
+class Fault(StrEnum):
+    """One kind of trouble; each seed has its own selection (swarm testing)."""
+
+    CRASH = "crash"
+    CRASH_LEADER = "crash leader"
+    CRASH_ALL = "crash all"
+    SPLIT = "split"
+    ISOLATE = "isolate"
+    ISOLATE_LEADER = "isolate leader"
+    ONE_WAY = "one-way cut"
+    DEAF_LEADER = "deaf leader"
+    LOSS = "loss"
+    SLOW_NETWORK = "slow network"
+    SLOW_DISK = "slow disk"
+    STALLED_CLOCK = "stalled clock"
+    FREEZE = "freeze"
+    CONNECTION_LOST = "connection lost"
+    UNREACHABLE = "unreachable"
+    HINT = "hint"
+    TRANSFER = "transfer"
+    CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The drawn facts of one run. Times in units (`TICK`), probabilities from 0 to 1."""
+
+    seed: int
+    node_count: int
+    steps: int
+    """Events until everything is healed."""
+    config: RaftConfig
+    loss: float
+    duplication: float
+    network_delay: int
+    """Longest ordinary delay of an RPC."""
+    in_order: bool
+    """RPCs of one link arrive in the order they were sent."""
+    disk_delay: int
+    """Longest ordinary time of a transaction."""
+    turn_delay: int
+    """Longest time until a host acts on inputs; 0: at once."""
+    apply_delay: int
+    """Longest time until committed entries are applied; 0: at once."""
+    clock_drift: int
+    """A tick takes between `TICK` minus and `TICK` plus this."""
+    faults: tuple[Fault, ...]
+    fault_interval: int
+    """Mean time between faults."""
+    client_interval: int
+    """Mean time between actions of clients."""
+    value_bytes: int
+    """Longest value."""
+    burst: int
+    """Most values in one proposal."""
+
+
+def draw_config(random: Random) -> RaftConfig:
+    """Return ordinary limits for half of the seeds, tiny ones in any mixture for the others."""
+    ticks, heartbeat = random.choice(((20, 2), (20, 2), (20, 1), (10, 1)))
+    if random.random() < 0.4:
+        return RaftConfig(election_timeout_ticks=ticks, heartbeat_ticks=heartbeat)
+    return RaftConfig(
+        election_timeout_ticks=ticks,
+        heartbeat_ticks=heartbeat,
+        max_append_bytes=random.choice((1, 100, 300, 1 << 20)),
+        max_inflight_appends=random.choice((1, 2, 3, 64)),
+        max_inflight_bytes=random.choice((1, 500, 16 << 20)),
+        max_uncommitted_bytes=random.choice((300, 2_000, 64 << 20)),
+        max_uncommitted_entries=random.choice((1, 5, 1_000)),
+        max_recent_bytes=random.choice((1, 200, 1_000, 2 << 20)),
+    )
+
+
+def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan:
+    """Draw the facts of a run.
+
+    Args:
+        seed: for the record.
+        random: what decides.
+        node_count: nodes of the group; 0 for 3 or 5.
+        steps: events until everything is healed.
+    """
+    known = tuple(Fault)
+    quiet = random.random() < 0.1
+    return Plan(
+        seed=seed,
+        node_count=node_count or random.choice((3, 3, 5)),
+        steps=steps,
+        config=draw_config(random),
+        loss=random.choice((0.0, 0.0, 0.02, 0.1)),
+        duplication=random.choice((0.0, 0.02, 0.1)),
+        network_delay=random.choice((50, 300, 1_000, 3_000)),
+        in_order=random.random() < 0.4,
+        disk_delay=random.choice((20, 200, 1_000, 3_000)),
+        turn_delay=random.choice((0, 0, 100, 800)),
+        apply_delay=random.choice((0, 0, 300, 3_000)),
+        clock_drift=random.choice((0, 20, 100)),
+        faults=() if quiet else tuple(random.sample(known, random.randint(1, len(known)))),
+        fault_interval=random.choice((4, 10, 25)) * TICK,
+        client_interval=random.choice((300, 1_000, 3_000)),
+        value_bytes=random.choice((8, 40, 300)),
+        burst=random.choice((1, 2, 6)),
+    )
+
+
+def calm(plan: Plan) -> Plan:
+    """Return the plan of the time after everything was healed."""
+    return Plan(
+        seed=plan.seed,
+        node_count=plan.node_count,
+        steps=plan.steps,
+        config=plan.config,
+        loss=0.0,
+        duplication=0.0,
+        network_delay=100,
+        in_order=True,
+        disk_delay=200,
+        turn_delay=0,
+        apply_delay=0,
+        clock_drift=0,
+        faults=(),
+        fault_interval=plan.fault_interval,
+        client_interval=TICK,
+        value_bytes=8,
+        burst=1,
+    )

@@ -1,0 +1,287 @@
+"""One run: a group in virtual time, first in trouble, then healed, then robbed of its leader."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from raft_app.core.rawnode import RawNode
+from raft_app.core.types import Member, Membership
+from tests.raft_app.core.simulation.checker import Checker, Violation
+from tests.raft_app.core.simulation.clients import Clients
+from tests.raft_app.core.simulation.disk import Disk
+from tests.raft_app.core.simulation.faults import Faults
+from tests.raft_app.core.simulation.host import Host
+from tests.raft_app.core.simulation.ledger import Ledger
+from tests.raft_app.core.simulation.network import Network
+from tests.raft_app.core.simulation.plan import TICK, Plan, calm, draw_plan
+from tests.raft_app.core.simulation.trace import Trace
+from tests.raft_app.core.simulation.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import InitialState
+
+STEPS = 3_000
+"""Events until everything is healed, unless told otherwise."""
+
+SETTLE_TIMEOUTS = 15
+"""Election timeouts after healing until everybody must have caught up."""
+
+STABLE_TIMEOUTS = 4
+"""Election timeouts for which the healed group must then keep its leader."""
+
+FAILOVER_TIMEOUTS = 5
+"""Election timeouts until a killed leader must be replaced."""
+
+
+class Liveness(Checker):
+    """A healed group elects, serves, catches up and keeps its leader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run without a violation did."""
+
+    seed: int
+    events: int
+    elections: int
+    crashes: int
+    committed: int
+    acknowledged: int
+    reads: int
+    settle_ticks: float
+    """From healing until everybody had caught up."""
+    failover_ticks: float
+    """From the death of the leader until its successor served."""
+
+
+class SimulationFailure(AssertionError):
+    """A run broke a rule.
+
+    Attributes:
+        seed: what reproduces it.
+        checker: who saw it; "core" when the core itself raised.
+        trace: the last events, oldest first.
+    """
+
+    def __init__(self, seed: int, checker: str, message: str, trace: list[str]) -> None:
+        super().__init__(f"seed {seed}: {checker}: {message}")
+        self.seed = seed
+        self.checker = checker
+        self.trace = trace
+
+
+class Simulation:
+    """A Raft group in virtual time.
+
+    Args:
+        seed: decides everything.
+        node_count: nodes of the group; 0 for 3 or 5 as the seed decides.
+        steps: events until everything is healed.
+        node_class: the core under test.
+
+    Attributes:
+        now: virtual time in units of 1 / `TICK` ticks.
+        hosts: the processes by replica id.
+        faulty: whether things may still go wrong.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        node_count: int = 0,
+        steps: int = STEPS,
+        node_class: type[RawNode] = RawNode,
+    ) -> None:
+        self.random = Random(seed)
+        self.plan: Plan = draw_plan(seed, self.random, node_count=node_count, steps=steps)
+        self.trace = Trace()
+        self.now = 0
+        self.faulty = True
+        self.events = 0
+        self._node_class = node_class
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._scheduled = 0
+        self._liveness = Liveness()
+        self.hosts: dict[int, Host] = {}
+        self.watch = Watch(self.plan, self.hosts)
+        self.clients = Clients(self)
+        ids = range(1, self.plan.node_count + 1)
+        membership = Membership(tuple(Member(number, number) for number in ids))
+        self.network = Network(self.plan, self.random, ids)
+        for number in ids:
+            drift = self.random.randint(-self.plan.clock_drift, self.plan.clock_drift)
+            disk = Disk(number, membership, Ledger())
+            self.hosts[number] = Host(self, number, disk, TICK + drift)
+        self.faults = Faults(self)
+        self._cut_off: set[int] = set()
+
+    def run(self) -> Outcome:
+        """Run all phases.
+
+        Raises:
+            SimulationFailure: a rule was broken.
+        """
+        try:
+            return self._run()
+        except Violation as violation:
+            raise self._failure(violation.checker, violation.message) from violation
+        except Exception as error:
+            raise self._failure("core", f"{type(error).__name__}: {error}") from error
+
+    def _failure(self, checker: str, message: str) -> SimulationFailure:
+        return SimulationFailure(self.plan.seed, checker, message, self.trace.lines(100))
+
+    # --- what the parts use -------------------------------------------------------------
+
+    def schedule(self, delay: int, action: Callable[..., None], *args: Any) -> None:
+        """Call `action(*args)` after `delay` units."""
+        self._scheduled += 1
+        heapq.heappush(self._queue, (self.now + delay, self._scheduled, action, args))
+
+    def send(self, rpc: Rpc) -> None:
+        """Give an RPC to the network."""
+        for arrival in self.network.arrivals(rpc.sender, rpc.to, self.now):
+            self.schedule(arrival - self.now, self._arrive, rpc)
+
+    def make_node(self, initial: InitialState) -> RawNode:
+        """Return a new node of the core under test."""
+        return self._node_class(self.plan.config, initial, randomizer=self.random.randrange)
+
+    def note(self, what: str, value: object = "") -> None:
+        """Note an event of no particular replica."""
+        self.trace.note(self.now, 0, what, value)
+
+    def watch_cut_off(self) -> None:
+        """Links or processes changed: tell the checker who is cut off since now."""
+        for replica_id, host in self.hosts.items():
+            cut_off = host.alive and self.network.is_cut_off(replica_id)
+            if not cut_off:
+                self._cut_off.discard(replica_id)
+                self.watch.cut_off.ends(replica_id)
+            elif replica_id not in self._cut_off:
+                self._cut_off.add(replica_id)
+                self.watch.cut_off.begins(replica_id, host.node.term)
+
+    def _arrive(self, rpc: Rpc) -> None:
+        if self.network.passes(rpc.sender, rpc.to):
+            self.hosts[rpc.to].deliver(rpc)
+
+    # --- phases -------------------------------------------------------------------------
+
+    def _run(self) -> Outcome:
+        self._bootstrap()
+        for _ in range(self.plan.steps):
+            self._step()
+        healed_at = self.now
+        self._heal()
+        self._wait(self._has_settled, SETTLE_TIMEOUTS, "everybody has caught up")
+        settle_ticks = (self.now - healed_at) / TICK
+        self._stay_stable()
+        failover_ticks = self._fail_over()
+        for host in self.hosts.values():
+            self.watch.messages.finished(host.replica_id, host.service.ledger.values)
+        return Outcome(
+            seed=self.plan.seed,
+            events=self.events,
+            elections=self.watch.elections,
+            crashes=self.faults.crashes,
+            committed=len(self.watch.committed_entries.entries),
+            acknowledged=len(self.watch.messages.acknowledged_values),
+            reads=self.clients.reads_answered,
+            settle_ticks=settle_ticks,
+            failover_ticks=failover_ticks,
+        )
+
+    def _bootstrap(self) -> None:
+        self.note("plan", self.plan)
+        first, *others = self.hosts.values()
+        first.start()
+        first.campaign()
+        for host in others:
+            self.schedule(self.random.randrange(3 * TICK), self._start, host)
+        self.clients.start()
+        self.faults.start()
+
+    @staticmethod
+    def _start(host: Host) -> None:
+        if not host.alive:
+            host.start()
+
+    def _step(self) -> None:
+        self.events += 1
+        self.now, _, action, args = heapq.heappop(self._queue)
+        action(*args)
+
+    def _wait(self, condition: Callable[[], bool], timeouts: int, what: str) -> None:
+        """Run until `condition` holds, looked at once in half a tick."""
+        limit = self.now + timeouts * self.plan.config.election_timeout_ticks * TICK
+        while not condition():
+            self._liveness.require(self.now < limit, "not within %s timeouts: %s", timeouts, what)
+            self._advance(TICK // 2)
+
+    def _advance(self, units: int) -> None:
+        until = self.now + units
+        while self._queue[0][0] <= until:
+            self._step()
+        self.now = until
+
+    def _heal(self) -> None:
+        self.note("heal")
+        self.faulty = False
+        self.plan = calm(self.plan)
+        self.clients.writing = False
+        self.faults.heal()
+
+    def _has_settled(self) -> bool:
+        leader = self._serving_leader()
+        if leader is None or self.clients.outstanding:
+            return False
+        return all(
+            host.alive
+            and host.service.ledger.applied_index == leader.node.last_index
+            and not host.service.pending_reads
+            and host.node.term == leader.node.term
+            for host in self.hosts.values()
+        )
+
+    def _serving_leader(self) -> Host | None:
+        serving = [host for host in self.hosts.values() if host.alive and host.node.serves]
+        return max(serving, key=lambda host: host.node.term, default=None)
+
+    def _stay_stable(self) -> None:
+        leader = self._serving_leader()
+        assert leader is not None
+        term = leader.node.term
+        self._advance(STABLE_TIMEOUTS * self.plan.config.election_timeout_ticks * TICK)
+        self._liveness.require(
+            leader.node.serves and leader.node.term == term,
+            "replica %s lost the leadership of term %s without any fault",
+            leader.replica_id,
+            term,
+        )
+
+    def _fail_over(self) -> float:
+        leader = self._serving_leader()
+        assert leader is not None
+        killed_at = self.now
+        self.note("kills leader", leader.replica_id)
+        self.faults.kill(leader)
+        self.clients.writing = True
+        self._wait(
+            lambda: self._serving_leader() is not None,
+            FAILOVER_TIMEOUTS,
+            "the killed leader is replaced",
+        )
+        failover_ticks = (self.now - killed_at) / TICK
+        self._advance(5 * TICK)
+        leader.start()
+        self.clients.writing = False
+        self._wait(self._has_settled, SETTLE_TIMEOUTS, "the killed leader has caught up")
+        return failover_ticks

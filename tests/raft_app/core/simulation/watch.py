@@ -1,0 +1,173 @@
+"""All checkers of one run, fed from what the hosts do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core.rpcs import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from raft_app.core.types import Role
+from tests.raft_app.core.simulation.client_checkers import LinearizableReads, Messages, Offsets
+from tests.raft_app.core.simulation.log_checkers import (
+    AppliedPrefixes,
+    CommitQuorum,
+    CommittedEntries,
+    LeaderCompleteness,
+    LogMatching,
+    TruthfulAcknowledgements,
+)
+from tests.raft_app.core.simulation.vote_checkers import (
+    CutOff,
+    DurableFirst,
+    OneLeader,
+    OneVote,
+    Stickiness,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Entry, SoftState, Write
+    from tests.raft_app.core.simulation.host import Host
+    from tests.raft_app.core.simulation.plan import Plan
+
+
+class Watch:
+    """Passes what happens on to the checkers that it concerns.
+
+    Attributes:
+        elections: leaderships that were seen to begin.
+    """
+
+    def __init__(self, plan: Plan, hosts: Mapping[int, Host]) -> None:
+        config = plan.config
+        self._hosts = hosts
+        self.one_leader = OneLeader()
+        self.one_vote = OneVote()
+        self.durable_first = DurableFirst()
+        self.stickiness = Stickiness()
+        self.cut_off = CutOff(2 * (config.election_timeout_ticks + config.heartbeat_ticks) + 2)
+        self.log_matching = LogMatching()
+        self.acknowledgements = TruthfulAcknowledgements()
+        self.commit_quorum = CommitQuorum()
+        self.committed_entries = CommittedEntries()
+        self.applied_prefixes = AppliedPrefixes(self.committed_entries)
+        self.leader_completeness = LeaderCompleteness()
+        self.messages = Messages()
+        self.offsets = Offsets()
+        self.reads = LinearizableReads()
+        self.elections = 0
+
+    def writes(self, host: Host, write: Write) -> None:
+        """A host handed a write to its disk; its log in memory has it already."""
+        for entry in write.entries:
+            previous = host.log[entry.index - 2].term if entry.index > 1 else 0
+            self.log_matching.stored(host.replica_id, entry, previous)
+
+    def changes_role(self, host: Host, state: SoftState) -> None:
+        """A node told of a new role, leader or term."""
+        if state.role == Role.LEADER:
+            self.elections += 1
+            replica_id = host.replica_id
+            self.one_leader.leads(replica_id, state.term)
+            self.durable_first.votes(replica_id, state.term, replica_id, host.disk.hard_state)
+            self.leader_completeness.leads(replica_id, state.term, host.log)
+
+    def commits(self, host: Host, commit_index: int) -> None:
+        """A host's node moved its commit index here, by itself or as its leader told it."""
+        known = self.committed_entries.entries
+        before = len(known)
+        for index in range(before + 1, commit_index + 1):
+            entry = host.log[index - 1]
+            self.committed_entries.committed(host.replica_id, entry)
+            self._first_committed(host, entry)
+        if len(known) > before and before and host.node.is_leader:
+            self.commit_quorum.moved(host.replica_id, known[-1], host.node.term)
+
+    def _first_committed(self, host: Host, entry: Entry) -> None:
+        holders = sum(other.disk.holds(entry) for other in self._hosts.values())
+        self.commit_quorum.committed(entry, holders=holders, quorum=len(self._hosts) // 2 + 1)
+        self.leader_completeness.committed(entry, host.node.term)
+        self.messages.committed(entry)
+        self.offsets.committed(entry)
+
+    def applies(self, host: Host, entry: Entry) -> None:
+        """A host gives a committed entry to its state machine."""
+        self.committed_entries.committed(host.replica_id, entry)
+        self.applied_prefixes.applied(host.replica_id, entry)
+
+    def arrives(self, host: Host, rpc: Rpc) -> None:
+        """An RPC is about to be given to a node."""
+        match rpc:
+            case PreVote():
+                self.stickiness.asked(
+                    PreVoteReply,
+                    host.replica_id,
+                    rpc.sender,
+                    rpc.term,
+                    hears=host.surely_hears_leader(),
+                )
+            case RequestVote():
+                self.stickiness.asked(
+                    RequestVoteReply,
+                    host.replica_id,
+                    rpc.sender,
+                    rpc.term,
+                    # In its own term a node may repeat a vote that it gave before.
+                    hears=rpc.term > host.node.term
+                    and not rpc.transfer
+                    and host.surely_hears_leader(),
+                )
+            case _:
+                pass
+
+    def promises(self, host: Host, reply: AppendEntriesReply) -> int:
+        """A node wants to acknowledge entries; return the write that must be durable first."""
+        if not reply.success or reply.term < host.hard_state.term:
+            # A later term in the same write fences what was acknowledged in an earlier one.
+            return 0
+        index = reply.index
+        leader = self._hosts[reply.to]
+        if leader.alive and leader.node.is_leader and leader.node.term == reply.term:
+            self.acknowledgements.acknowledged(
+                host.replica_id,
+                index,
+                own_term=host.term_at(index),
+                leader_term=leader.term_at(index),
+            )
+        return host.log_writes[index - 1] if index else 0
+
+    def leaves(self, host: Host, rpc: Rpc, needed_write_id: int) -> None:
+        """An RPC leaves a host; `needed_write_id` is what `promises` returned for it."""
+        replica_id = host.replica_id
+        match rpc:
+            case AppendEntries() | Heartbeat():
+                self.one_leader.leads(replica_id, rpc.term)
+            case AppendEntriesReply():
+                self.durable_first.acknowledged(
+                    replica_id,
+                    rpc.index,
+                    needed_write_id=needed_write_id,
+                    durable_write_id=host.disk.durable_write_id,
+                )
+            case RequestVote():
+                self._votes(host, rpc.term, replica_id)
+            case RequestVoteReply() if rpc.granted:
+                self.stickiness.granted(RequestVoteReply, replica_id, rpc.to, rpc.term)
+                self._votes(host, rpc.term, rpc.to)
+            case PreVoteReply() if rpc.granted:
+                self.stickiness.granted(PreVoteReply, replica_id, rpc.to, rpc.term)
+            case _:
+                pass
+
+    def _votes(self, host: Host, term: int, candidate: int) -> None:
+        self.durable_first.votes(host.replica_id, term, candidate, host.disk.hard_state)
+        self.one_vote.votes(host.replica_id, term, candidate)
