@@ -1,0 +1,175 @@
+"""What a replica starts from, read out of its stored log with every doubt noted; pure.
+
+Nothing here raises because of what is stored, and nothing is thrown away: a replica that lost or
+doubts anything comes back faulty, with the part before the doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from raft_app.core.types import InitialState, Membership
+from raft_app.storage import Checkpoint, CorruptEntry, StoredGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from raft_app.core.types import Entry, HardState
+    from raft_app.storage import GroupSpec
+
+EMPTY_CHECKPOINT = Checkpoint(
+    applied_index=0, applied_term=0, membership=Membership(), membership_index=0, state=b""
+)
+
+
+class StoredLog(Protocol):
+    """The stored entries of one group."""
+
+    def last_index(self) -> int:
+        """Return the highest stored index; 0 when nothing is stored."""
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of an entry; `None` when it is not stored."""
+
+    def entries(self, first_index: int, last_index: int) -> Iterable[Entry]:
+        """Return the stored entries of the inclusive range, in order.
+
+        Raises:
+            CorruptEntry: a checksum does not match.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHeader:
+    """What is stored of a group beside its log."""
+
+    spec: GroupSpec
+    hard_state: HardState
+    first_index: int
+    previous_term: int
+    """Term of the entry before `first_index`."""
+    checkpoint: Checkpoint | None
+    """`None` when it is missing or cannot be read."""
+    faulty: str = ""
+
+
+def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
+    """Read the log above the checkpoint, find its terms, check everything against each other."""
+    faults = [header.faulty] if header.faulty else []
+    if header.checkpoint is None:
+        faults.append("its checkpoint is missing or damaged")
+    checkpoint = header.checkpoint or EMPTY_CHECKPOINT
+    entries: list[Entry] = []
+    term_starts: tuple[tuple[int, int], ...] = ()
+    last_index = header.first_index - 1
+    try:
+        end = max(log.last_index(), last_index)
+        faults += _contradictions(header, checkpoint, end)
+        start = max(checkpoint.applied_index + 1, header.first_index)
+        last_index = min(start - 1, end)
+        for entry in _contiguous(header.spec.group_id, start, end, log):
+            entries.append(entry)
+            last_index = entry.index
+    except CorruptEntry as error:
+        faults.append(str(error))
+    try:
+        term_starts = tuple(_term_starts(header, last_index, log))
+        faults += _wrong_terms(header, checkpoint, term_starts)
+    except CorruptEntry as error:
+        faults.append(str(error))
+    return StoredGroup(
+        spec=header.spec,
+        initial=InitialState(
+            replica_id=header.spec.replica_id,
+            hard_state=header.hard_state,
+            membership=checkpoint.membership,
+            membership_index=checkpoint.membership_index,
+            applied_index=checkpoint.applied_index,
+            first_index=header.first_index,
+            previous_term=header.previous_term,
+            term_starts=term_starts,
+            last_index=last_index,
+            entries=tuple(entries),
+        ),
+        checkpoint=checkpoint,
+        faulty=faults[0] if faults else "",
+    )
+
+
+def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> list[str]:
+    """Return what cannot be when nothing was lost; `end` is the last stored index."""
+    found = []
+    if checkpoint.applied_index > end:
+        found.append(f"its log ends at {end}, below the checkpoint at {checkpoint.applied_index}")
+    if checkpoint.applied_index + 1 < header.first_index:
+        found.append(
+            f"its log begins at {header.first_index}, above the checkpoint at"
+            f" {checkpoint.applied_index}"
+        )
+    if header.hard_state.commit > end:
+        found.append(f"its log ends at {end}, below the commit index {header.hard_state.commit}")
+    return found
+
+
+def _contiguous(group_id: int, start: int, end: int, log: StoredLog) -> Iterator[Entry]:
+    """Yield the entries from `start` to `end` up to the first doubt, which is raised."""
+    expected, term = start, 0
+    for entry in log.entries(start, end) if start <= end else ():
+        if entry.index != expected:
+            raise CorruptEntry(group_id, f"entry {expected} of group {group_id} is missing")
+        if entry.term < term:
+            raise CorruptEntry(
+                group_id,
+                f"entry {entry.index} of group {group_id} has term {entry.term} after {term}",
+            )
+        yield entry
+        expected, term = expected + 1, entry.term
+
+
+def _term_starts(header: GroupHeader, last_index: int, log: StoredLog) -> Iterator[tuple[int, int]]:
+    """Yield (first index, term) of each term from `first_index` to `last_index`.
+
+    Terms never go down in a log, so each next one is found by bisection.
+    """
+    group_id, index = header.spec.group_id, header.first_index
+
+    def term_at(wanted: int) -> int:
+        term = log.term_at(wanted)
+        if term is None:
+            raise CorruptEntry(group_id, f"entry {wanted} of group {group_id} is missing")
+        return term
+
+    while index <= last_index:
+        term = term_at(index)
+        yield index, term
+        if term_at(last_index) <= term:
+            return
+        low, high = index, last_index  # The term of `low` is `term`, that of `high` above it.
+        while high - low > 1:
+            middle = (low + high) // 2
+            if term_at(middle) > term:
+                high = middle
+            else:
+                low = middle
+        index = high
+
+
+def _wrong_terms(
+    header: GroupHeader, checkpoint: Checkpoint, term_starts: tuple[tuple[int, int], ...]
+) -> list[str]:
+    """Return how the log's terms contradict the checkpoint and the hard state."""
+    found = []
+    applied_index = checkpoint.applied_index
+    if term_starts and term_starts[0][0] <= applied_index:
+        applied_term = max(term for start, term in term_starts if start <= applied_index)
+        if applied_term != checkpoint.applied_term:
+            found.append(
+                f"entry {applied_index} has term {applied_term}, its checkpoint"
+                f" {checkpoint.applied_term}"
+            )
+    if term_starts and term_starts[-1][1] > header.hard_state.term:
+        found.append(
+            f"its log has term {term_starts[-1][1]}, above its own term {header.hard_state.term}"
+        )
+    return found

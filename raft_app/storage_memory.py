@@ -1,0 +1,324 @@
+"""The in-memory twin of the SQLite storage, for tests and simulations.
+
+It tells what was staged from what was synced, loses the one in a crash and keeps the other, and
+can have its rows damaged like a disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from raft_app.core.types import EntryKind
+from raft_app.entry_ranges import batches_within, entries_within
+from raft_app.recovery import GroupHeader, recover
+from raft_app.storage import (
+    BrokerIdentity,
+    CorruptEntry,
+    CreateGroup,
+    DeleteGroup,
+    GroupWrite,
+    PeerAddress,
+    SaveCheckpoint,
+    SaveIdentity,
+    SavePeers,
+    SetFaulty,
+    StorageError,
+    StorageRefusal,
+    StoredBatch,
+    StoredGroup,
+)
+from raft_app.storage_rules import GroupFacts, Step, plan_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raft_app.core.types import Entry, HardState
+    from raft_app.storage import Checkpoint, GroupSpec, Operation
+
+FORMAT_VERSION = 1
+
+
+class MemoryStorage:
+    """`raft_app.storage.Storage` without a disk: the object is the directory.
+
+    `write` is `stage` and `sync`. It outlives `close` and `crash`: `open` it again.
+    """
+
+    def __init__(self, *, incarnation: str = "", format_version: int = FORMAT_VERSION) -> None:
+        """Make an empty directory.
+
+        Args:
+            incarnation: what the identity will have; random when empty.
+            format_version: what the directory claims to be written with.
+        """
+        self.transactions = 0
+        self._identity = BrokerIdentity(
+            incarnation=incarnation or secrets.token_hex(16), format_version=format_version
+        )
+        self._peers: dict[int, PeerAddress] = {}
+        self._replicas: dict[int, _Replica] = {}
+        self._facts: dict[int, GroupFacts] = {}
+        self._used_replica_ids: dict[int, frozenset[int]] = {}
+        self._staged: list[Step] = []
+        self._staged_facts: dict[int, GroupFacts] = {}
+        self._staged_identity = self._identity
+        self._opened = False
+        self._lock = RLock()
+
+    def open(self) -> BrokerIdentity:
+        """Take the directory and return its identity.
+
+        Raises:
+            StorageRefusal: it is open already, or its format version is another.
+        """
+        with self._lock:
+            if self._opened:
+                raise StorageRefusal("the directory is in use")
+            if self._identity.format_version != FORMAT_VERSION:
+                raise StorageRefusal(
+                    f"the directory has format version {self._identity.format_version}; this"
+                    f" program knows {FORMAT_VERSION}"
+                )
+            self._opened = True
+            return self._identity
+
+    def close(self) -> None:
+        """Let the directory go; what was staged and not synced is lost."""
+        self.crash()
+
+    def crash(self) -> None:
+        """Lose what was staged and not synced, as when the power goes."""
+        with self._lock:
+            self._opened = False
+            self._staged = []
+            self._staged_facts = {}
+            self._staged_identity = self._identity
+
+    def close_thread_connection(self) -> None:
+        """Do nothing: there is no connection. For callers that close theirs."""
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def write(self, operations: Sequence[Operation]) -> None:
+        """Store all operations in order, or none; durable when it returns.
+
+        Raises:
+            StorageError: an operation contradicts what is stored.
+        """
+        with self._lock:
+            self.stage(operations)
+            self.sync()
+
+    def stage(self, operations: Sequence[Operation]) -> None:
+        """Take all operations, or none; a crash before `sync` loses them, readers see nothing yet.
+
+        Raises:
+            StorageError: an operation contradicts what is stored or staged.
+        """
+        with self._lock:
+            self._require_open()
+            plan = plan_transaction(operations, self._facts_of, self._staged_identity)
+            self._staged += plan.steps
+            self._staged_facts.update(plan.facts)
+            self._staged_identity = plan.identity or self._staged_identity
+
+    def sync(self) -> None:
+        """Make everything staged durable."""
+        with self._lock:
+            self._require_open()
+            for step in self._staged:
+                self._carry_out(step)
+            self._facts.update(self._staged_facts)
+            self.transactions += bool(self._staged)
+            self._staged = []
+            self._staged_facts = {}
+
+    def _facts_of(self, group_id: int) -> GroupFacts:
+        return self._staged_facts.get(group_id) or self._facts.get(group_id) or GroupFacts()
+
+    def _carry_out(self, step: Step) -> None:
+        match step.operation:
+            case GroupWrite() as write:
+                self._replicas[write.group_id].write(write)
+            case CreateGroup() as create:
+                group_id = create.spec.group_id
+                self._replicas[group_id] = _Replica(
+                    spec=create.spec,
+                    hard_state=create.hard_state,
+                    checkpoint=create.checkpoint,
+                    first_index=create.checkpoint.applied_index + 1,
+                    previous_term=create.checkpoint.applied_term,
+                )
+                self._replicas[group_id].write(GroupWrite(group_id, None, create.entries))
+                used = self._used_replica_ids.get(group_id, frozenset())
+                self._used_replica_ids[group_id] = used | {create.spec.replica_id}
+            case DeleteGroup(group_id=group_id):
+                del self._replicas[group_id]
+            case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
+                self._replicas[group_id].checkpoint = checkpoint
+            case SetFaulty(group_id=group_id, reason=reason):
+                replica = self._replicas[group_id]
+                replica.faulty = replica.faulty or reason
+            case SaveIdentity(identity=identity):
+                self._identity = identity
+            case SavePeers(peers=peers):
+                self._peers.update((peer.broker_id, peer) for peer in peers)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def load_groups(self) -> list[StoredGroup]:
+        """Return every replica, faulty ones marked; see `raft_app.recovery`."""
+        with self._lock:
+            self._require_open()
+            return [
+                recover(
+                    GroupHeader(
+                        spec=replica.spec,
+                        hard_state=replica.hard_state,
+                        first_index=replica.first_index,
+                        previous_term=replica.previous_term,
+                        checkpoint=replica.checkpoint,
+                        faulty=replica.faulty,
+                    ),
+                    replica,
+                )
+                for _, replica in sorted(self._replicas.items())
+            ]
+
+    def load_peers(self) -> list[PeerAddress]:
+        """Return the known addresses of other brokers, by broker id."""
+        with self._lock:
+            self._require_open()
+            return [peer for _, peer in sorted(self._peers.items())]
+
+    def used_replica_ids(self, group_id: int) -> frozenset[int]:
+        """Return the ids that replicas of this group ever had in this directory."""
+        with self._lock:
+            self._require_open()
+            return self._used_replica_ids.get(group_id, frozenset())
+
+    def read_entries(
+        self, group_id: int, first_index: int, last_index: int, max_bytes: int
+    ) -> list[Entry]:
+        """Return a prefix of the inclusive range: whole entries up to `max_bytes`, at least one.
+
+        Raises:
+            CorruptEntry: a row is damaged, or one is missing in between.
+        """
+        with self._lock:
+            self._require_open()
+            replica = self._replicas.get(group_id)
+            if replica is None:
+                return []
+            found = replica.entries(first_index, last_index)
+            return entries_within(group_id, first_index, max_bytes, found)
+
+    def read_batches(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[StoredBatch]:
+        """Return the batches from the one that contains `offset`, below `high_watermark`.
+
+        Raises:
+            CorruptEntry: a row is damaged, or one is missing in between.
+        """
+        with self._lock:
+            self._require_open()
+            replica = self._replicas.get(group_id)
+            if replica is None:
+                return []
+            found = replica.data_entries(offset, high_watermark)
+            return batches_within(group_id, offset, max_bytes, found)
+
+    # --- the bad disk -----------------------------------------------------------------------
+
+    def damage_entry(self, group_id: int, index: int) -> None:
+        """Make a stored entry contradict its checksum."""
+        with self._lock:
+            self._replicas[group_id].damaged.add(index)
+
+    def lose_entry(self, group_id: int, index: int) -> None:
+        """Make a stored entry disappear."""
+        with self._lock:
+            self._replicas[group_id].lost.add(index)
+
+    def damage_checkpoint(self, group_id: int) -> None:
+        """Make a group's checkpoint contradict its checksum."""
+        with self._lock:
+            self._replicas[group_id].checkpoint = None
+
+    def damage_hard_state(self, group_id: int, **values: int) -> None:
+        """Put other values into a group's stored hard state."""
+        with self._lock:
+            replica = self._replicas[group_id]
+            replica.hard_state = replace(replica.hard_state, **values)
+
+    def _require_open(self) -> None:
+        if not self._opened:
+            raise StorageError("the directory is closed")
+
+
+@dataclass(slots=True)
+class _Replica:
+    """What is stored of one replica; its log is a `raft_app.recovery.StoredLog`."""
+
+    spec: GroupSpec
+    hard_state: HardState
+    checkpoint: Checkpoint | None
+    first_index: int
+    previous_term: int
+    faulty: str = ""
+    log: list[Entry] = field(default_factory=list)
+    """Contiguous from `first_index`."""
+    damaged: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+
+    def write(self, write: GroupWrite) -> None:
+        if write.entries:
+            first_index = write.entries[0].index
+            del self.log[first_index - self.first_index :]
+            self.log += write.entries
+            self.damaged = {index for index in self.damaged if index < first_index}
+            self.lost = {index for index in self.lost if index < first_index}
+        if write.hard_state is not None:
+            self.hard_state = write.hard_state
+
+    def last_index(self) -> int:
+        index = self.first_index + len(self.log) - 1
+        while index in self.lost:
+            index -= 1
+        return index if index >= self.first_index else 0
+
+    def term_at(self, index: int) -> int | None:
+        position = index - self.first_index
+        if not 0 <= position < len(self.log) or index in self.lost:
+            return None
+        return self.log[position].term
+
+    def entries(self, first_index: int, last_index: int) -> Iterator[Entry]:
+        start = max(first_index - self.first_index, 0)
+        return self._intact(self.log[start : max(last_index - self.first_index + 1, 0)])
+
+    def data_entries(self, offset: int, high_watermark: int) -> Iterator[Entry]:
+        found = [
+            entry
+            for entry in self.log
+            if entry.kind is EntryKind.DATA
+            and entry.base_offset < high_watermark
+            and entry.index not in self.lost
+        ]
+        at_or_below = bisect_right(found, offset, key=lambda entry: entry.base_offset)
+        return self._intact(found[at_or_below - 1 :] if at_or_below else [])
+
+    def _intact(self, found: list[Entry]) -> Iterator[Entry]:
+        group_id = self.spec.group_id
+        for entry in found:
+            if entry.index in self.damaged:
+                raise CorruptEntry(
+                    group_id, f"entry {entry.index} of group {group_id} does not match its checksum"
+                )
+            if entry.index not in self.lost:
+                yield entry
