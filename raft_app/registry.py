@@ -1,0 +1,20 @@
+"""Where scheduled tasks and views find the engine of this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raft_app.engine import Engine
+
+_engines: list[Engine] = []
+
+
+def install(engine: Engine | None) -> None:
+    """Make an engine the one of this process; None takes it away."""
+    _engines[:] = [] if engine is None else [engine]
+
+
+def current() -> Engine | None:
+    """Return the engine of this process, None before it started and after it stopped."""
+    return _engines[0] if _engines else None

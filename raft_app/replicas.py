@@ -1,0 +1,154 @@
+"""The local replicas of a broker: made, opened, stored from time to time, dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from myqueue.errors import StalePlacement
+from raft_app.core.bootstrap import bootstrap_state
+from raft_app.core.rawnode import RawNode
+from raft_app.group import Group
+from raft_app.statemachine import InconsistentEntry
+from raft_app.storage import Checkpoint, CreateGroup, DeleteGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raft_app.core.types import InitialState, Membership
+    from raft_app.engine_config import EngineConfig
+    from raft_app.statemachine import StateMachineFactory
+    from raft_app.storage import GroupSpec, Operation, StoredGroup
+    from raft_app.storage_stream import StorageStream
+
+logger = logging.getLogger(__name__)
+
+
+class Replicas:
+    """Makes and drops the groups of an engine."""
+
+    def __init__(
+        self,
+        *,
+        groups: dict[int, Group],
+        stream: StorageStream,
+        factory: StateMachineFactory,
+        config: EngineConfig,
+        randomizer: Callable[[int, int], int],
+        failure: asyncio.Future[None],
+    ) -> None:
+        """Manage `groups`, which the engine reads.
+
+        Args:
+            groups: by group id; changed here alone.
+            stream: everything is stored through it.
+            factory: makes the state machine of each group.
+            config: limits.
+            randomizer: given to the nodes.
+            failure: done when the broker failed; ends what waits for storage.
+        """
+        self._groups = groups
+        self._stream = stream
+        self._factory = factory
+        self._config = config
+        self._randomizer = randomizer
+        self._failure = failure
+
+    def open(self, stored: StoredGroup) -> Group:
+        """Start a replica from what was stored; one that is in doubt starts as faulty."""
+        faulty = stored.faulty
+        try:
+            state_machine = self._factory(stored.spec, stored.checkpoint.state)
+        except InconsistentEntry as error:
+            faulty = faulty or f"checkpoint: {error}"
+            state_machine = self._factory(stored.spec, b"")
+        node = self._node(stored.initial)
+        group = Group(stored.spec, node, state_machine, stored.checkpoint)
+        group.faulty = faulty
+        if faulty:
+            logger.critical("%s is faulty: %s", group.label, faulty)
+        self._groups[stored.spec.group_id] = group
+        return group
+
+    async def create(
+        self, spec: GroupSpec, membership: Membership, *, campaign: bool, used: frozenset[int]
+    ) -> Group:
+        """Make a replica of a new group, durable when this returns; again is no error.
+
+        Args:
+            spec: what it is.
+            membership: the group's first list, the same on every replica.
+            campaign: True on the replica that should lead first.
+            used: replica ids that this directory ever had of the group.
+
+        Raises:
+            StalePlacement: this directory had that replica before, or has another of the group.
+        """
+        present = self._groups.get(spec.group_id)
+        if present is not None:
+            if present.spec.replica_id != spec.replica_id:
+                raise StalePlacement(f"group {spec.group_id} is here as {present.spec}")
+            return present
+        if spec.replica_id in used:
+            raise StalePlacement(f"replica {spec.replica_id} was removed from this broker before")
+        initial = bootstrap_state(spec.replica_id, membership)
+        checkpoint = Checkpoint(0, 0, membership, 0, b"")
+        await self.store(
+            spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
+        )
+        node = self._node(initial)
+        group = Group(spec, node, self._factory(spec, b""), checkpoint)
+        self._groups[spec.group_id] = group
+        if campaign:
+            node.campaign()
+        return group
+
+    async def delete(self, group: Group) -> None:
+        """Drop a replica with everything it stored; durable when this returns."""
+        self._groups.pop(group.group_id, None)
+        group.fail_waiters(f"{group.label} is deleted")
+        await self.store(group.group_id, DeleteGroup(group.group_id))
+
+    def store_checkpoints(self) -> None:
+        """Store the state of the groups that applied much since their last checkpoint."""
+        config = self._config
+        due = [
+            group
+            for group in self._groups.values()
+            if group.checkpoint_due(
+                entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
+            )
+        ]
+        for group in due[: config.checkpoints_per_request]:
+            self._stream.submit(group.group_id, group.checkpoint())
+        self._stream.flush()
+
+    def store_all_checkpoints(self) -> None:
+        """Store the state of every group that applied anything since its last checkpoint."""
+        for group in self._groups.values():
+            if group.checkpoint_due(entries=1, min_bytes=1):
+                self._stream.submit(group.group_id, group.checkpoint())
+
+    async def store(self, group_id: int, operation: Operation) -> None:
+        """Store one operation, behind all earlier ones of the group; durable when this returns.
+
+        Raises:
+            Exception: what made the broker fail.
+        """
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stream.submit(group_id, operation, partial(_resolve, durable))
+        self._stream.flush()
+        await asyncio.wait((durable, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if not durable.done():
+            durable.cancel()
+            self._failure.result()
+
+    def _node(self, initial: InitialState) -> RawNode:
+        return RawNode(self._config.raft, initial, randomizer=self._randomizer)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,23 @@
+"""What Celery beat drives in a broker: each task posts one thing to the engine and returns."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from raft_app import registry
+
+
+@shared_task(ignore_result=True)
+def raft_tick() -> None:
+    """Let one tick of Raft time pass."""
+    engine = registry.current()
+    if engine is not None:
+        engine.post_tick()
+
+
+@shared_task(ignore_result=True)
+def checkpoint() -> None:
+    """Store the state of groups that applied much since their last checkpoint."""
+    engine = registry.current()
+    if engine is not None:
+        engine.post(engine.request_checkpoints)
