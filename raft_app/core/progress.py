@@ -36,12 +36,15 @@ class Progress:
         is_active: heard since the last check-quorum.
         read_round: highest read round that it answered.
         wanted: older entries that are being read from storage for it; one range at a time.
+        check_due: what was sent may be lost; if nothing else is sent now, ask where the logs agree.
     """
 
     __slots__ = (
         "_inflight",
         "_inflight_bytes",
+        "_match_at_answer",
         "_probe_sent",
+        "check_due",
         "is_active",
         "match",
         "next_index",
@@ -59,6 +62,8 @@ class Progress:
         self.is_active = False
         self.read_round = 0
         self.wanted: EntriesWanted | None = None
+        self.check_due = False
+        self._match_at_answer = -1
         self._probe_sent = False
         self._inflight: deque[tuple[int, int]] = deque()
         self._inflight_bytes = 0
@@ -127,10 +132,21 @@ class Progress:
         self._probe(max(self.match, min(prev_index - 1, possible_match)) + 1)
         return True
 
+    def heartbeat_answered(self) -> bool:
+        """The peer answered a heartbeat. Tells whether it acknowledged nothing since the last one.
+
+        While acknowledgements come, a loss shows by itself: the next append is refused.
+        """
+        is_stalled = self._match_at_answer == self.match
+        self._match_at_answer = self.match
+        self.is_active = True
+        return is_stalled
+
     def unreachable(self) -> None:
-        """Something sent may be lost: probe again, once the peer is heard."""
+        """Something sent is lost: probe again, as soon as the peer answers a heartbeat."""
         self._probe(self.match + 1)
         self._probe_sent = True
+        self._match_at_answer = self.match
 
     def _probe(self, next_index: int) -> None:
         self.state = ProgressState.PROBE

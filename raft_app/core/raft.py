@@ -56,7 +56,7 @@ TRANSITIONS: dict[Role, frozenset[Role]] = {
 }
 """Which role may follow which (paper, figure 4, with pre-candidates and learners).
 
-A follower becomes a candidate without a pre-vote only when the leader asks for it (TimeoutNow)."""
+A follower becomes a candidate without a pre-vote only when its leader wants it (TimeoutNow)."""
 
 
 class Raft:
@@ -225,7 +225,7 @@ class Raft:
         The election timer of a follower goes on: only its leader, or a vote it grants, resets it.
         """
         assert term >= self.term, "terms never fall"
-        was_following = self.role in (Role.FOLLOWER, Role.LEARNER)
+        was_following = self.role in {Role.FOLLOWER, Role.LEARNER}
         self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
         if term > self.term:
             self.term = term
@@ -366,8 +366,8 @@ class Raft:
             self._membership_changed()
 
     def _membership_changed(self) -> None:
-        """Let a follower be a learner or not. Never called on a candidate or leader yet."""
-        assert self.role in (Role.FOLLOWER, Role.LEARNER)
+        """Make a follower a learner or a voter; only a follower takes in others' entries."""
+        assert self.role in {Role.FOLLOWER, Role.LEARNER}
         ids = sorted(member.replica_id for member in self.memberships.current.members)
         self.peers = tuple(peer for peer in ids if peer != self.replica_id)
         self.other_voters = tuple(peer for peer in self.peers if peer in self.memberships.voters)

@@ -86,7 +86,7 @@ def send_due(raft: Raft) -> None:
     if raft.sending_due:
         raft.sending_due = False
         for progress in raft.progress.values():
-            _send_entries(raft, progress)
+            _send_to(raft, progress)
 
 
 def send_heartbeats(raft: Raft) -> None:
@@ -99,15 +99,37 @@ def send_heartbeats(raft: Raft) -> None:
     )
 
 
-def _send_entries(raft: Raft, progress: Progress) -> None:
-    """Send the peer what it lacks, as far as the window and the entries in memory go."""
+def _send_to(raft: Raft, progress: Progress) -> None:
+    """Send what the peer lacks; ask where the logs agree if that is due and nothing was sent.
+
+    The question is an empty AppendEntries. It costs little, however often it repeats while a slow
+    disk delays the acknowledgements, and its refusal shows a loss that nothing else would.
+    """
+    sent_entries = _send_entries(raft, progress)
+    if not progress.check_due:
+        return
+    progress.check_due = False
+    is_known = raft.log.term_at(progress.next_index - 1) is not None
+    if not sent_entries and _may_lack(raft, progress) and progress.wanted is None and is_known:
+        _append_to(raft, progress, ())
+
+
+def _may_lack(raft: Raft, progress: Progress) -> bool:
+    return progress.match < raft.log.last_index or progress.state is ProgressState.PROBE
+
+
+def _send_entries(raft: Raft, progress: Progress) -> bool:
+    """Send what the window and the entries in memory allow; tell whether anything was sent."""
     log = raft.log
+    sent = False
     while progress.next_index <= log.last_index and progress.may_send(raft.config):
         if progress.next_index < log.recent_first:
             _want_entries(raft, progress)
-            return
+            return sent
         entries = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
         _append_to(raft, progress, entries)
+        sent = True
+    return sent
 
 
 def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...]) -> None:
@@ -146,7 +168,7 @@ def _want_entries(raft: Raft, progress: Progress) -> None:
 def entries_read(raft: Raft, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
     """Send entries that were read from storage, if the peer still needs just these.
 
-    When none could be read, the next heartbeat reply of the peer leads to another try.
+    When none could be read, the next heartbeat replies of the peer lead to another try.
     """
     progress = raft.progress.get(wanted.peer)
     if progress is None or progress.wanted != wanted:
@@ -203,25 +225,13 @@ def heartbeat_reply(raft: Raft, rpc: HeartbeatReply) -> None:
     progress = raft.progress.get(rpc.sender)
     if progress is None:
         return
-    progress.is_active = True
     if rpc.context > progress.read_round:
         progress.read_round = rpc.context
         if raft.reads.is_waiting:
             _confirm_reads(raft)
-    if progress.match < raft.log.last_index or progress.state is ProgressState.PROBE:
-        _recover(raft, progress)
-
-
-def _recover(raft: Raft, progress: Progress) -> None:
-    """Send on if the window is open; else ask whether the last of what was sent has arrived.
-
-    An empty AppendEntries costs little, however often it repeats while a slow disk delays the
-    acknowledgements, and its refusal shows a loss that nothing else would.
-    """
-    if progress.may_send(raft.config) and progress.next_index <= raft.log.last_index:
+    if progress.heartbeat_answered() and _may_lack(raft, progress):
+        progress.check_due = True
         raft.sending_due = True
-    elif progress.wanted is None and raft.log.term_at(progress.next_index - 1) is not None:
-        _append_to(raft, progress, ())
 
 
 def _confirm_reads(raft: Raft) -> None:

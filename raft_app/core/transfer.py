@@ -36,8 +36,7 @@ def continue_transfer(raft: Raft, progress: Progress) -> None:
 def timeout_now(raft: Raft, rpc: TimeoutNow) -> None:
     """Campaign at once, without a pre-vote: the leader of our term wants it.
 
-    A node that campaigns already goes on; one that may not campaign ignores it.
+    A candidate goes on with its election; a node that may not campaign ignores it.
     """
-    del rpc
-    if raft.role is Role.FOLLOWER:
+    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE} and rpc.term == raft.term:
         election.start_election(raft, transfer=True)
