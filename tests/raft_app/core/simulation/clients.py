@@ -52,7 +52,7 @@ class Clients:
             return
         choice = self._random.random()
         if choice < 0.3:
-            host.read()
+            host.request(host.read, self._simulation.watch.reads.seen_index)
         elif self.writing and choice < 0.85 and len(self.outstanding) < OUTSTANDING_MAX:
             self._write(host)
         else:
@@ -60,7 +60,7 @@ class Clients:
 
     def _choose_host(self) -> Host | None:
         """Mostly somebody who believes to lead, sometimes anybody."""
-        alive = [host for host in self._simulation.hosts.values() if host.awake]
+        alive = [host for host in self._simulation.hosts.values() if host.alive]
         leaders = [host for host in alive if host.node.is_leader]
         if leaders and self._random.random() < 0.9:
             return self._random.choice(leaders)
@@ -77,9 +77,9 @@ class Clients:
         for value in values:
             self.outstanding[value] = record_count
             self._simulation.watch.messages.proposed(value)
-        host.propose(values, record_count)
+        host.request(host.propose, values, record_count)
 
     def _try_again(self, host: Host) -> None:
         for value, record_count in list(self.outstanding.items()):
-            if host.awake and self._random.random() < 0.5:
-                host.propose([value], record_count)
+            if self._random.random() < 0.5:
+                host.request(host.propose, [value], record_count)

@@ -25,11 +25,14 @@ class Faults:
         self._random = simulation.random
         self._network = simulation.network
         self._active = True
+        self._promises_watched = 0
         self.crashes = 0
         self._actions: dict[Fault, Callable[[], None]] = {
             Fault.CRASH: lambda: self._crash_some(self._choose(1)),
             Fault.CRASH_LEADER: lambda: self._crash_some(self._leaders()),
             Fault.CRASH_ALL: lambda: self._crash_some(list(simulation.hosts.values())),
+            Fault.CRASH_PROMISER: self._watch_promises,
+            Fault.RIVALS: self._set_rivals,
             Fault.SPLIT: self._split,
             Fault.ISOLATE: lambda: self._isolate(self._choose(1)),
             Fault.ISOLATE_LEADER: lambda: self._isolate(self._leaders()),
@@ -60,8 +63,7 @@ class Faults:
         for host in self._simulation.hosts.values():
             host.slowness = 1
             host.stalled_until = 0
-            if not host.alive:
-                host.start()
+            self.restart(host)
         self._links_changed()
 
     def kill(self, host: Host) -> None:
@@ -111,12 +113,38 @@ class Faults:
         for host in hosts:
             if host.alive:
                 self.kill(host)
-                self._later(self._duration(), self._restart, host)
+                self._later(self._duration(), self.restart, host)
 
-    def _restart(self, host: Host) -> None:
+    def restart(self, host: Host) -> None:
+        """Start a process unless it runs already."""
         if not host.alive:
             host.start()
             self._links_changed()
+
+    def promised(self, host: Host) -> None:
+        """A host sent a vote or an acknowledgement: sometimes just the moment to kill it."""
+        if self._promises_watched and self._active and self._random.random() < 0.3:
+            self._promises_watched -= 1
+            self._later(1, self._crash_briefly, host)
+
+    def _watch_promises(self) -> None:
+        self._promises_watched = self._random.randint(1, 3)
+
+    def _crash_briefly(self, host: Host) -> None:
+        if host.alive:
+            self.kill(host)
+            self._later(1 + int(self._random.random() * TICK), self.restart, host)
+
+    def _set_rivals(self) -> None:
+        """The leader dies, and everybody wants to succeed it at the same moment."""
+        leaders = self._leaders()
+        self._crash_some(leaders)
+        self._watch_promises()
+        for host in self._simulation.hosts.values():
+            if host.awake:
+                for leader in leaders:
+                    host.connection_lost(leader.replica_id)
+                host.hint()
 
     @staticmethod
     def _lose_connection(host: Host, peer: int) -> None:
@@ -133,7 +161,7 @@ class Faults:
         host.slowness = 1
 
     def _stall_clock(self) -> None:
-        for host in self._choose(self._random.randint(1, 2)):
+        for host in self._choose(self._random.randint(1, len(self._simulation.hosts))):
             host.stalled_until = self._simulation.now + self._duration()
 
     def _freeze(self) -> None:
@@ -157,7 +185,7 @@ class Faults:
 
     def _split(self) -> None:
         ids = list(self._simulation.hosts)
-        side = set(self._random.sample(ids, self._random.randint(1, len(ids) - 1)))
+        side = set(self._random.sample(ids, self._random.randint(0, len(ids) - 1)))
         self._cut((a, b) for a in ids for b in ids if (a in side) != (b in side))
 
     def _isolate(self, hosts: Iterable[Host]) -> None:
@@ -172,7 +200,7 @@ class Faults:
     def _cut_one_way(self) -> None:
         ids = list(self._simulation.hosts)
         links = [(a, b) for a in ids for b in ids if a != b]
-        self._cut(self._random.sample(links, self._random.randint(1, len(links) // 2)))
+        self._cut(self._random.sample(links, self._random.randint(0, len(links) // 2)))
 
     def _deafen_leader(self) -> None:
         for host in self._leaders():
@@ -193,12 +221,13 @@ class Faults:
     # --- nodes --------------------------------------------------------------------------
 
     def _tell(self, what: Callable[[Host, int], None]) -> None:
-        host, other = self._choose(2)
-        if host.awake:
-            what(host, other.replica_id)
+        host, *others = self._choose(len(self._simulation.hosts))
+        if host.awake and others:
+            what(host, others[0].replica_id)
 
     def _transfer(self) -> None:
         for host in self._leaders():
-            others = [other for other in self._simulation.hosts if other != host.replica_id]
-            if host.awake:
+            voters = range(1, self._simulation.voter_count + 1)
+            others = [other for other in voters if other != host.replica_id]
+            if host.awake and others:
                 host.transfer(self._random.choice(others))

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.errors import NotLeader
-from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat
-from raft_app.core.types import NO_REPLICA, HardState
+from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat, RequestVoteReply
+from raft_app.core.types import NO_REPLICA, HardState, Ready
 from tests.raft_app.core.simulation.disk import StoredState
 from tests.raft_app.core.simulation.plan import TICK
 from tests.raft_app.core.simulation.service import Service
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.rawnode import RawNode
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import EntriesWanted, Entry, Ready, Write
+    from raft_app.core.types import EntriesWanted, Entry, Write
     from tests.raft_app.core.simulation.disk import Disk
     from tests.raft_app.core.simulation.simulation import Simulation
 
@@ -109,6 +109,10 @@ class Host:
         """Whether the process runs and is not frozen."""
         return self.alive and self.frozen_until <= self._simulation.now
 
+    def request(self, action: Callable[..., None], *args: Any) -> None:
+        """Let a client's request in: at once, or when the process is not frozen any more."""
+        self._act_if_alive(self._life, action, args)
+
     def _later(self, delay: int, action: Callable[..., None], *args: Any) -> None:
         self._simulation.schedule(delay, self._act_if_alive, self._life, action, args)
 
@@ -146,6 +150,7 @@ class Host:
         self.node.step(rpc)
         if isinstance(rpc, AppendEntries | Heartbeat) and rpc.term == self.node.term:
             self._heard = (rpc.sender, rpc.term, self._ticks)
+        self._watch.cut_off.hears(self.replica_id, self.node.term)
         self.act()
 
     def surely_hears_leader(self) -> bool:
@@ -216,9 +221,9 @@ class Host:
             self._note("proposed", (values, places))
         self.act()
 
-    def read(self) -> None:
-        """Begin a read."""
-        context = self.service.read()
+    def read(self, floor: int) -> None:
+        """Begin a read that a client asked for when it had seen `floor` applied."""
+        context = self.service.read(floor)
         if context:
             self._note("reads", context)
         self.act()
@@ -243,9 +248,18 @@ class Host:
     def _turn(self) -> None:
         for _ in range(TURN_ROUNDS_MAX):
             if not self.node.has_ready():
+                self._check_rest()
                 return
             self._handle(self.node.ready())
         raise AssertionError(f"replica {self.replica_id} always has something ready")
+
+    def _check_rest(self) -> None:
+        """A node at rest has told all it knows."""
+        node = self.node
+        assert node.last_index == len(self.log)
+        assert node.term == self.hard_state.term
+        assert node.applied_index <= node.commit_index <= node.last_index
+        assert node.ready() == Ready(after_write_id=self._issued), "something was not announced"
 
     def _handle(self, ready: Ready) -> None:
         self._note("ready", ready)
@@ -291,6 +305,8 @@ class Host:
         assert rpc.sender == self.replica_id
         self._watch.leaves(self, rpc, needed_write_id)
         self._simulation.send(rpc)
+        if isinstance(rpc, RequestVoteReply | AppendEntriesReply):
+            self._simulation.faults.promised(self)
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`; None when there is none."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.raft_app.core.simulation.plan import TICK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from random import Random
 
     from tests.raft_app.core.simulation.plan import Plan
+
+LATE_COPY_DELAY_MAX = 60 * TICK
+"""Longest time between the arrival of an RPC and that of its copy, in units."""
 
 
 class Network:
@@ -42,14 +47,15 @@ class Network:
         random = self._random.random
         if self.loss and random() < self.loss:
             return
-        copies = 2 if self.plan.duplication and random() < self.plan.duplication else 1
-        for _ in range(copies):
-            # The cube makes most delays short and a few long.
-            arrival = now + 1 + int(self.delay * random() ** 3)
-            if self.plan.in_order:
-                arrival = max(arrival, self._last_arrival.get((sender, to), 0) + 1)
-                self._last_arrival[sender, to] = arrival
-            yield arrival
+        # The cube makes most delays short and a few long.
+        arrival = now + 1 + int(self.delay * random() ** 3)
+        if self.plan.in_order:
+            arrival = max(arrival, self._last_arrival.get((sender, to), 0) + 1)
+            self._last_arrival[sender, to] = arrival
+        yield arrival
+        if self.plan.duplication and random() < self.plan.duplication:
+            # Some copies come so late that the group has changed meanwhile.
+            yield arrival + 1 + int(LATE_COPY_DELAY_MAX * random() ** 4)
 
     def passes(self, sender: int, to: int) -> bool:
         """Tell whether the link is whole."""
@@ -74,7 +80,7 @@ class Network:
 
     def is_cut_off(self, replica_id: int) -> bool:
         """Tell whether no link of the replica works in either direction."""
-        return all(
+        return len(self._replica_ids) > 1 and all(
             (replica_id, other) in self._blocked and (other, replica_id) in self._blocked
             for other in self._replica_ids
             if other != replica_id

@@ -21,6 +21,8 @@ class Fault(StrEnum):
     CRASH = "crash"
     CRASH_LEADER = "crash leader"
     CRASH_ALL = "crash all"
+    CRASH_PROMISER = "crash after a promise"
+    RIVALS = "rivals"
     SPLIT = "split"
     ISOLATE = "isolate"
     ISOLATE_LEADER = "isolate leader"
@@ -44,6 +46,8 @@ class Plan:
 
     seed: int
     node_count: int
+    learner_count: int
+    """So many of the nodes are learners."""
     steps: int
     """Events until everything is healed."""
     config: RaftConfig
@@ -95,14 +99,16 @@ def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan
     Args:
         seed: for the record.
         random: what decides.
-        node_count: nodes of the group; 0 for 3 or 5.
+        node_count: nodes of the group; 0 for mostly 3 or 5.
         steps: events until everything is healed.
     """
     known = tuple(Fault)
     quiet = random.random() < 0.1
+    nodes = node_count or random.choices((3, 5, 4, 2, 1), (60, 30, 5, 3, 2))[0]
     return Plan(
         seed=seed,
-        node_count=node_count or random.choice((3, 3, 5)),
+        node_count=nodes,
+        learner_count=1 if nodes > 3 and random.random() < 0.3 else 0,
         steps=steps,
         config=draw_config(random),
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),
@@ -126,6 +132,7 @@ def calm(plan: Plan) -> Plan:
     return Plan(
         seed=plan.seed,
         node_count=plan.node_count,
+        learner_count=plan.learner_count,
         steps=plan.steps,
         config=plan.config,
         loss=0.0,

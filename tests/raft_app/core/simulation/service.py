@@ -77,14 +77,14 @@ class Service:
             if term == entry.term:
                 self._clients.acknowledged(value, entry.index)
 
-    def read(self) -> int:
-        """Begin a read that must see all that clients have seen so far.
+    def read(self, floor: int) -> int:
+        """Begin a read that must see all that is applied up to `floor`.
 
         Returns:
             Its context; 0 when it was refused.
         """
         self._contexts += 1
-        self._reads[self._contexts] = self._watch.reads.seen_index
+        self._reads[self._contexts] = floor
         try:
             self._node.read_index(self._contexts)
         except (NotLeader, NotReady):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from raft_app.core.rpcs import Rpc
     from raft_app.core.types import InitialState
 
-STEPS = 3_000
+STEPS = 6_000
 """Events until everything is healed, unless told otherwise."""
 
 SETTLE_TIMEOUTS = 15
@@ -81,7 +81,7 @@ class Simulation:
 
     Args:
         seed: decides everything.
-        node_count: nodes of the group; 0 for 3 or 5 as the seed decides.
+        node_count: nodes of the group; 0: as the seed decides, mostly 3 or 5.
         steps: events until everything is healed.
         node_class: the core under test.
 
@@ -89,6 +89,7 @@ class Simulation:
         now: virtual time in units of 1 / `TICK` ticks.
         hosts: the processes by replica id.
         faulty: whether things may still go wrong.
+        voter_count: the hosts up to this replica id are voters, the others learners.
     """
 
     def __init__(
@@ -113,7 +114,9 @@ class Simulation:
         self.watch = Watch(self.plan, self.hosts)
         self.clients = Clients(self)
         ids = range(1, self.plan.node_count + 1)
-        membership = Membership(tuple(Member(number, number) for number in ids))
+        members = tuple(Member(number, number) for number in ids)
+        self.voter_count = self.plan.node_count - self.plan.learner_count
+        membership = Membership(members[: self.voter_count], members[self.voter_count :])
         self.network = Network(self.plan, self.random, ids)
         for number in ids:
             drift = self.random.randint(-self.plan.clock_drift, self.plan.clock_drift)
@@ -274,6 +277,8 @@ class Simulation:
         self.note("kills leader", leader.replica_id)
         self.faults.kill(leader)
         self.clients.writing = True
+        if self.voter_count < 3:
+            self.faults.restart(leader)
         self._wait(
             lambda: self._serving_leader() is not None,
             FAILOVER_TIMEOUTS,
@@ -281,7 +286,7 @@ class Simulation:
         )
         failover_ticks = (self.now - killed_at) / TICK
         self._advance(5 * TICK)
-        leader.start()
+        self.faults.restart(leader)
         self.clients.writing = False
         self._wait(self._has_settled, SETTLE_TIMEOUTS, "the killed leader has caught up")
         return failover_ticks

@@ -103,7 +103,9 @@ def test_term_that_grows_while_cut_off_is_found() -> None:
     checker = CutOff(step_down_ticks=40)
     checker.begins(1, 5)
     checker.ticked(1, 5, leads=False)
-    with pytest.raises(Violation, match="from 5 to 7"):
+    checker.hears(1, 6)
+    checker.ticked(1, 6, leads=False)
+    with pytest.raises(Violation, match="from 6 to 7"):
         checker.ticked(1, 7, leads=False)
 
 

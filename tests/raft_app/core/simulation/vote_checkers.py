@@ -125,9 +125,14 @@ class CutOff(Checker):
         self._ticks: dict[int, int] = {}
 
     def begins(self, replica_id: int, term: int) -> None:
-        """From now on nothing reaches or leaves the replica."""
+        """From now on nothing that is sent reaches or leaves the replica."""
         self._terms[replica_id] = term
         self._ticks[replica_id] = 0
+
+    def hears(self, replica_id: int, term: int) -> None:
+        """An RPC that was on its way still arrived and left the replica with `term`."""
+        if replica_id in self._terms:
+            self.begins(replica_id, term)
 
     def ends(self, replica_id: int) -> None:
         """The replica has a link again, or its process ended."""
@@ -139,7 +144,7 @@ class CutOff(Checker):
         if before is None:
             return
         self.require(
-            term <= before + 1,
+            term <= before,
             "replica %s raised its term from %s to %s while cut off",
             replica_id,
             before,

@@ -50,6 +50,7 @@ class Watch:
     def __init__(self, plan: Plan, hosts: Mapping[int, Host]) -> None:
         config = plan.config
         self._hosts = hosts
+        self._voter_count = plan.node_count - plan.learner_count
         self.one_leader = OneLeader()
         self.one_vote = OneVote()
         self.durable_first = DurableFirst()
@@ -93,8 +94,9 @@ class Watch:
             self.commit_quorum.moved(host.replica_id, known[-1], host.node.term)
 
     def _first_committed(self, host: Host, entry: Entry) -> None:
-        holders = sum(other.disk.holds(entry) for other in self._hosts.values())
-        self.commit_quorum.committed(entry, holders=holders, quorum=len(self._hosts) // 2 + 1)
+        voters = [self._hosts[number] for number in range(1, self._voter_count + 1)]
+        holders = sum(voter.disk.holds(entry) for voter in voters)
+        self.commit_quorum.committed(entry, holders=holders, quorum=len(voters) // 2 + 1)
         self.leader_completeness.committed(entry, host.node.term)
         self.messages.committed(entry)
         self.offsets.committed(entry)

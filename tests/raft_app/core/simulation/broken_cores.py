@@ -1,0 +1,244 @@
+"""Cores with one deliberate mistake each, to show that the simulation finds it.
+
+Each function plants the mistake with pytest's `monkeypatch`, which takes it back after the test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from raft_app.core import following, replication
+from raft_app.core.log import RaftLog
+from raft_app.core.progress import Progress
+from raft_app.core.quorum import agreed_value
+from raft_app.core.raft import Raft
+from raft_app.core.rawnode import RawNode
+from raft_app.core.rpcs import AppendEntriesReply, Heartbeat, RequestVote
+from raft_app.core.types import ReadConfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from raft_app.core.types import HardState, InitialState, Ready
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A mistake and who should find it."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    checkers: frozenset[str]
+    """Any of these may be the first to see it."""
+    seeds: int = 20
+    """One of the first so many seeds shows it."""
+
+
+def stores_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vote is not part of what is stored."""
+    take = Raft.take_hard_state
+
+    def take_hard_state(raft: Raft) -> HardState | None:
+        state = take(raft)
+        return state and replace(state, vote=0)
+
+    monkeypatch.setattr(Raft, "take_hard_state", take_hard_state)
+
+
+def forgets_its_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored vote is not read at the start."""
+    start = RawNode.__init__
+
+    def __init__(
+        node: RawNode, config: object, initial: InitialState, *, randomizer: object
+    ) -> None:
+        state = replace(initial.hard_state, vote=0)
+        start(node, config, replace(initial, hard_state=state), randomizer=randomizer)
+
+    monkeypatch.setattr(RawNode, "__init__", __init__)
+
+
+def acknowledges_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Acknowledgements do not wait for the disk."""
+    monkeypatch.setattr(RawNode, "ready", _sending_early(AppendEntriesReply))
+
+
+def asks_for_votes_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate asks for votes before its own is stored."""
+    monkeypatch.setattr(RawNode, "ready", _sending_early(RequestVote))
+
+
+def _sending_early(kind: type) -> Callable[[RawNode], Ready]:
+    get = RawNode.ready
+
+    def ready(node: RawNode) -> Ready:
+        found = get(node)
+        early = [rpc for rpc in found.send_after_durable if isinstance(rpc, kind)]
+        late = [rpc for rpc in found.send_after_durable if rpc not in early]
+        return replace(found, send_now=(*found.send_now, *early), send_after_durable=tuple(late))
+
+    return ready
+
+
+def counts_its_own_log_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader counts entries that are not on its disk yet."""
+
+    def durable_index_of(raft: Raft, voter: int) -> int:
+        return raft.log.last_index if voter == raft.replica_id else raft.progress[voter].match
+
+    monkeypatch.setattr(replication, "_durable_index_of", durable_index_of)
+
+
+def commits_earlier_terms_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader commits entries of earlier terms when a quorum has them (figure 8)."""
+
+    def commit_agreed(raft: Raft) -> None:
+        found = [replication._durable_index_of(raft, each) for each in raft.memberships.voters]
+        raft.log.commit_to(agreed_value(found))
+
+    monkeypatch.setattr(replication, "commit_agreed", commit_agreed)
+
+
+def elects_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes do not ask for an up-to-date log (section 5.4.1)."""
+    monkeypatch.setattr(RaftLog, "is_up_to_date", lambda *_: True)
+
+
+def forgets_who_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes are granted although the leader is heard."""
+    monkeypatch.setattr(Raft, "hears_leader", property(lambda raft: raft.is_leader))
+
+
+def raises_its_term_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pre-candidate takes the next term at once, as if there were no pre-vote."""
+    become = Raft.become_pre_candidate
+
+    def become_pre_candidate(raft: Raft) -> None:
+        become(raft)
+        raft.term += 1
+        raft.vote = 0
+
+    monkeypatch.setattr(Raft, "become_pre_candidate", become_pre_candidate)
+
+
+def leads_without_a_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader never asks itself whether anybody follows."""
+    monkeypatch.setattr(Raft, "_check_quorum", lambda _: True)
+
+
+def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads are confirmed without a round of heartbeats."""
+    register = replication.read_index
+
+    def read_index(raft: Raft, context: int) -> None:
+        register(raft, context)
+        raft.reads._next_round.pop()
+        raft.reads.confirmed.append(ReadConfirmed(context, raft.log.commit_index))
+
+    monkeypatch.setattr(replication, "read_index", read_index)
+
+
+def confirms_reads_of_a_later_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply to any heartbeat confirms the reads that wait."""
+    reply = replication.heartbeat_reply
+
+    def heartbeat_reply(raft: Raft, rpc: object) -> None:
+        reply(raft, replace(rpc, context=raft.reads.round_number))
+
+    monkeypatch.setattr(replication, "heartbeat_reply", heartbeat_reply)
+
+
+def tells_everybody_its_commit_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats carry the commit index beyond what the follower is known to hold."""
+
+    def send_heartbeats(raft: Raft) -> None:
+        raft.outbox.now.extend(
+            Heartbeat(
+                peer, raft.replica_id, raft.term, raft.log.commit_index, raft.reads.round_number
+            )
+            for peer in raft.progress
+        )
+
+    monkeypatch.setattr(replication, "send_heartbeats", send_heartbeats)
+
+
+def keeps_promises_for_overwritten_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write of an overwritten entry vouches for the one that replaced it."""
+    cut = RaftLog.truncate
+
+    def truncate(log: RaftLog, index: int) -> None:
+        durable = log.durable_index
+        promised = [promise.last_index for promise in log._promises]
+        cut(log, index)
+        log.durable_index = durable
+        for promise, last_index in zip(log._promises, promised, strict=True):
+            promise.last_index = last_index
+
+    monkeypatch.setattr(RaftLog, "truncate", truncate)
+
+
+def never_overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower keeps what it has instead of the leader's entries (section 5.3)."""
+
+    def not_in_log(log: RaftLog, entries: object) -> object:
+        return [entry for entry in entries if entry.index > log.last_index]
+
+    monkeypatch.setattr(RaftLog, "not_in_log", not_in_log)
+
+
+def accepts_any_predecessor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower does not compare the term of the entry before the new ones."""
+    monkeypatch.setattr(
+        following,
+        "append_entries",
+        _without_consistency_check(following.append_entries),
+    )
+
+
+def _without_consistency_check(
+    original: Callable[[Raft, object], None],
+) -> Callable[[Raft, object], None]:
+    def append_entries(raft: Raft, rpc: object) -> None:
+        own_term = raft.log.term_at(rpc.prev_index)
+        original(raft, rpc if own_term is None else replace(rpc, prev_term=own_term))
+
+    return append_entries
+
+
+def takes_refusals_for_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader takes what a follower may hold for what it holds."""
+    refuse = Progress.refused
+
+    def refused(progress: Progress, prev_index: int, possible_match: int) -> bool:
+        found = refuse(progress, prev_index, possible_match)
+        progress.match = max(progress.match, progress.next_index - 1)
+        return found
+
+    monkeypatch.setattr(Progress, "refused", refused)
+
+
+def _found_by(*checkers: str) -> frozenset[str]:
+    return frozenset(checkers)
+
+
+MISTAKES = (
+    Mistake(stores_no_vote, _found_by("DurableFirst")),
+    Mistake(forgets_its_vote, _found_by("OneVote"), seeds=200),
+    Mistake(acknowledges_early, _found_by("DurableFirst")),
+    Mistake(counts_its_own_log_early, _found_by("CommitQuorum")),
+    Mistake(asks_for_votes_early, _found_by("DurableFirst")),
+    Mistake(commits_earlier_terms_by_counting, _found_by("CommitQuorum"), seeds=100),
+    Mistake(elects_anybody, _found_by("LeaderCompleteness")),
+    Mistake(forgets_who_leads, _found_by("Stickiness")),
+    Mistake(raises_its_term_without_asking, _found_by("CutOff")),
+    Mistake(leads_without_a_quorum, _found_by("CutOff")),
+    Mistake(reads_without_asking, _found_by("LinearizableReads"), seeds=100),
+    Mistake(confirms_reads_of_a_later_round, _found_by("LinearizableReads"), seeds=100),
+    Mistake(tells_everybody_its_commit_index, _found_by("CommittedEntries"), seeds=100),
+    Mistake(keeps_promises_for_overwritten_entries, _found_by("CommitQuorum"), seeds=300),
+    Mistake(never_overwrites, _found_by("TruthfulAcknowledgements"), seeds=100),
+    Mistake(accepts_any_predecessor, _found_by("LogMatching"), seeds=100),
+    Mistake(takes_refusals_for_progress, _found_by("CommitQuorum"), seeds=100),
+)
