@@ -15,7 +15,7 @@ from raft_app.storage import CorruptEntry
 from raft_app.storage_rules import INDEX_BITS, INDEX_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from django.db.backends.utils import CursorWrapper
 
@@ -96,7 +96,7 @@ class EntryTable:
         """Use `cursor`; whoever made it closes it."""
         self._cursor = cursor
 
-    def insert(self, rows: Iterable[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> None:
         """Add rows; an id or a (group, base offset) that exists is an IntegrityError."""
         self._cursor.executemany(_INSERT, rows)
 
@@ -129,8 +129,7 @@ class EntryTable:
             self._cursor.execute(
                 _RANGE, (entry_id(group_id, first_index), entry_id(group_id, last_index))
             )
-            for row in self._cursor:
-                yield entry_of(group_id, row)
+            yield from self._fetched(group_id)
 
     def data_entries(self, group_id: int, offset: int, high_watermark: int) -> Iterator[Entry]:
         """Yield the DATA entries from the last that begins at or below `offset`, in order.
@@ -142,8 +141,13 @@ class EntryTable:
         """
         with _reading(group_id):
             self._cursor.execute(_BATCHES, (group_id, group_id, offset, high_watermark))
-            for row in self._cursor:
-                yield entry_of(group_id, row)
+            yield from self._fetched(group_id)
+
+    def _fetched(self, group_id: int) -> Iterator[Entry]:
+        # Django's own iteration would close the cursor when it is not read to its end.
+        fetch = self._cursor.fetchone
+        while (row := fetch()) is not None:
+            yield entry_of(group_id, row)
 
 
 @contextmanager

@@ -77,6 +77,7 @@ class SqliteStorage:
         self.last_wal_checkpoint_ms = 0.0
         self._lock = DirectoryLock(directory)
         self._database = BrokerDatabase(directory, alias)
+        self._database.close()  # Until `open` has the lock.
         self._identity = BrokerIdentity(incarnation="")
         self._facts: dict[int, GroupFacts] = {}
         self._failed = False

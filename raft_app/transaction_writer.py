@@ -101,7 +101,7 @@ class TransactionWriter:
             EntryTable(self._cursor).insert(self._rows)
             self._rows = []
         if self._hard_states:
-            self._cursor.executemany(_UPDATE_HARD_STATE, self._hard_states.values())
+            self._cursor.executemany(_UPDATE_HARD_STATE, list(self._hard_states.values()))
             if self._cursor.rowcount != len(self._hard_states):
                 raise StorageError(
                     f"{len(self._hard_states)} hard states met {self._cursor.rowcount} groups"
