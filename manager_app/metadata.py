@@ -1,0 +1,216 @@
+"""The copy of the metadata in memory that hot views and waiting calls look at.
+
+It is loaded whole from the database at the start, after each change that this process made, and
+when polling finds another version there. Leaders are also noted one by one as they are reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from myqueue.errors import PartitionNotFound, TopicDoesNotExist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionView:
+    """A partition of the copy."""
+
+    group_id: int
+    index: int
+    topic: str
+    replicas: tuple[int, ...]
+    """Broker ids, in the order of their positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic of the copy."""
+
+    name: str
+    partitions_at_creation: int
+    partitions: tuple[PartitionView, ...]
+    """In the order of their indexes, without a gap."""
+
+    def partition(self, index: int) -> PartitionView:
+        """Return the partition with this index.
+
+        Raises:
+            PartitionNotFound: there is none.
+        """
+        if not 0 <= index < len(self.partitions):
+            raise PartitionNotFound(
+                f"topic {self.name!r} has partitions 0 to {len(self.partitions) - 1}, not {index}",
+                field="partition",
+            )
+        return self.partitions[index]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """A broker of the copy."""
+
+    broker_id: int
+    address: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads a partition, as last reported."""
+
+    broker_id: int
+    """0 while unknown."""
+    term: int
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything that was loaded at once."""
+
+    version: int = 0
+    """0: never loaded."""
+    primary_address: str = ""
+    topics: Mapping[str, TopicView] = field(default_factory=dict)
+    brokers: Mapping[int, BrokerView] = field(default_factory=dict)
+    leaders: Mapping[int, Leadership] = field(default_factory=dict)
+    """By group id; noted leaderships may be ahead of it."""
+
+
+class MetadataCopy:
+    """The copy and those who wait for it to change.
+
+    Any thread may refresh it or note a leader; waiting is for coroutines of the loop that was
+    `attach`ed.
+    """
+
+    def __init__(
+        self,
+        *,
+        load: Callable[[], Metadata],
+        load_version: Callable[[], int],
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        """Start empty.
+
+        Args:
+            load: reads everything from the database.
+            load_version: reads the version alone.
+            monotonic_s: clock for the copy's age, in seconds.
+        """
+        self._load = load
+        self._load_version = load_version
+        self._monotonic_s = monotonic_s
+        self._lock = threading.Lock()
+        self._current = Metadata()
+        self._leaders: dict[int, Leadership] = {}
+        self._checked_s: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def current(self) -> Metadata:
+        """What was loaded last; it never changes in place."""
+        return self._current
+
+    @property
+    def age_ms(self) -> int | None:
+        """Milliseconds since the copy was known to equal the database; None: never loaded."""
+        if self._checked_s is None:
+            return None
+        return max(0, int((self._monotonic_s() - self._checked_s) * 1000))
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the waiting coroutines of this loop from now on."""
+        self._loop = loop
+
+    def refresh(self) -> None:
+        """Load everything from the database; blocks."""
+        with self._lock:
+            checked_s = self._monotonic_s()
+            loaded = self._load()
+            self._leaders = {
+                group_id: self._newer(group_id, leadership)
+                for group_id, leadership in loaded.leaders.items()
+            }
+            self._current = loaded
+            self._checked_s = checked_s
+        self._notify()
+
+    def poll(self) -> bool:
+        """Refresh when the database has another version; return whether it had. Blocks."""
+        checked_s = self._monotonic_s()
+        if self._load_version() != self._current.version:
+            self.refresh()
+            return True
+        self._checked_s = checked_s
+        return False
+
+    def note_leaders(self, leaders: Iterable[tuple[int, Leadership]]) -> None:
+        """Take over reported leaders, by group id; older terms are ignored."""
+        with self._lock:
+            for group_id, leadership in leaders:
+                self._leaders[group_id] = self._newer(group_id, leadership)
+        self._notify()
+
+    def leader_of(self, group_id: int) -> Leadership:
+        """Return who leads a group."""
+        return self._leaders.get(group_id, Leadership(0, 0))
+
+    def topic(self, name: str) -> TopicView:
+        """Return a topic.
+
+        Raises:
+            TopicDoesNotExist: the copy has none of this name.
+        """
+        topic = self._current.topics.get(name)
+        if topic is None:
+            raise TopicDoesNotExist(f"topic {name[:260]!r} does not exist", field="topic")
+        return topic
+
+    def address_of(self, broker_id: int) -> str | None:
+        """Return where a broker listens, or None for an unknown one."""
+        broker = self._current.brokers.get(broker_id)
+        return broker.address if broker else None
+
+    async def changed(self, timeout_s: float) -> None:
+        """Return at the next change, or after `timeout_s` seconds."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            await asyncio.wait((future,), timeout=timeout_s)
+        finally:
+            self._waiting.discard(future)
+            future.cancel()
+
+    async def wait_until(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Return True as soon as `holds()` is true, False after `timeout_s` seconds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not holds():
+            remaining_s = deadline - loop.time()
+            if remaining_s <= 0:
+                return False
+            await self.changed(remaining_s)
+        return True
+
+    def _newer(self, group_id: int, leadership: Leadership) -> Leadership:
+        known = self._leaders.get(group_id)
+        if known is None or leadership.term >= known.term:
+            return leadership
+        return known
+
+    def _notify(self) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)

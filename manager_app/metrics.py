@@ -1,0 +1,19 @@
+"""Figures of a manager for `GET /metrics`."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+PASSED_CALLS = Counter(
+    "queue_manager_passed_calls",
+    "Calls passed on to brokers, by kind and outcome (ok or the error's code)",
+    ["kind", "outcome"],
+)
+CALL_RETRIES = Counter(
+    "queue_manager_call_retries",
+    "Calls to partition leaders that were tried again, by reason",
+    ["reason"],
+)
+OPEN_CALLS = Gauge("queue_manager_open_calls", "Calls being passed on, long polls included")
+BROKERS_SILENT = Gauge("queue_manager_brokers_silent", "Brokers past the limit of silence")
+CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known sign of life")

@@ -1,0 +1,303 @@
+"""What a manager stores (database alias `default`): PostgreSQL, or one SQLite file.
+
+Ids are handed out by the database and never reused, also not after a deletion: sequences on
+PostgreSQL, AUTOINCREMENT on SQLite. Order is the order of the ids, so it survives restarts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+GROUP_ID_MAX = (1 << 23) - 1
+"""A broker keeps an entry under `group_id << 40 | index` in 63 bits."""
+ID_MAX = (1 << 63) - 1
+"""Largest id that a column holds."""
+INTEGER_ID_MAX = (1 << 31) - 1
+"""Largest id of brokers and replicas."""
+PARTITION_INDEX_MAX = 1_023
+
+
+class Cluster(models.Model):
+    """The one row about the cluster itself."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    cluster_id = models.CharField(max_length=32)
+    """32 random hexadecimal digits; brokers of another cluster are refused."""
+    epoch = models.PositiveIntegerField(default=1)
+    """Lease epoch; brokers refuse internal calls with a lower one than they have seen."""
+    metadata_version = models.BigIntegerField(default=1)
+    """Raised in the transaction of every change of metadata, which it also serialises."""
+    primary_address = models.CharField(max_length=255, blank=True, default="")
+    """Address of the manager that takes writes, as it announced itself."""
+
+    class Meta:
+        verbose_name_plural = "cluster"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(id=1), name="cluster_is_one_row"),
+            models.CheckConstraint(condition=Q(epoch__gte=1), name="cluster_epoch_positive"),
+        ]
+
+    def __str__(self) -> str:
+        """Name the cluster."""
+        return self.cluster_id
+
+
+class Topic(models.Model):
+    """A named set of partitions."""
+
+    name = models.CharField(max_length=249, unique=True)
+    partitions_at_creation = models.PositiveIntegerField()
+    """A request id picks its partition by this number, which never changes."""
+    replication_factor = models.PositiveSmallIntegerField()
+    retention_ms = models.BigIntegerField(null=True, blank=True)
+    """Age in milliseconds after which messages may be deleted; null: never."""
+    retention_bytes = models.BigIntegerField(null=True, blank=True)
+    """Size of a partition above which its oldest messages may be deleted; null: no limit."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(name=""), name="topic_has_a_name"),
+            models.CheckConstraint(
+                condition=Q(
+                    partitions_at_creation__gte=1,
+                    partitions_at_creation__lte=PARTITION_INDEX_MAX + 1,
+                ),
+                name="topic_partitions_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(replication_factor__gte=1), name="topic_is_replicated"
+            ),
+            models.CheckConstraint(
+                condition=Q(retention_ms__isnull=True) | Q(retention_ms__gt=0),
+                name="topic_retention_ms_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(retention_bytes__isnull=True) | Q(retention_bytes__gt=0),
+                name="topic_retention_bytes_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Name the topic."""
+        return self.name
+
+
+class BrokerState(models.TextChoices):
+    """What the manager believes about a broker."""
+
+    NEW = "new"
+    """Announced by a person; its process has not reported yet."""
+    ALIVE = "alive"
+    STOPPING = "stopping"
+    DEAD = "dead"
+    REPLACED = "replaced"
+    """Another data directory reports from the same address."""
+
+
+class Broker(models.Model):
+    """A broker process with its data directory."""
+
+    broker_id = models.AutoField(primary_key=True)
+    incarnation = models.CharField(max_length=32, unique=True, null=True, blank=True)
+    """Random at the first start of a data directory; null until the broker reports."""
+    address = models.CharField(max_length=255)
+    """`http://host:port` where clients reach it."""
+    raft_address = models.CharField(max_length=255, blank=True, default="")
+    """`host:port` where its peers reach it."""
+    state = models.CharField(
+        max_length=8, choices=BrokerState.choices, default=BrokerState.NEW, db_index=True
+    )
+    last_heartbeat = models.DateTimeField(null=True, blank=True)
+    disk_free_bytes = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["broker_id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["address"],
+                condition=Q(incarnation__isnull=True),
+                name="broker_announced_once",
+            ),
+            models.CheckConstraint(condition=~Q(address=""), name="broker_has_an_address"),
+            models.CheckConstraint(
+                condition=Q(state="new", incarnation__isnull=True)
+                | (~Q(state="new") & Q(incarnation__isnull=False)),
+                name="broker_is_new_until_it_reports",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Name the broker."""
+        return f"broker {self.broker_id} at {self.address}"
+
+
+class Partition(models.Model):
+    """One ordered sequence of messages: a Raft group."""
+
+    group_id = models.AutoField(primary_key=True)
+    topic = models.ForeignKey(Topic, on_delete=models.CASCADE, related_name="partitions")
+    index = models.PositiveIntegerField()
+    """0-based number inside the topic."""
+    leader = models.ForeignKey(
+        Broker, on_delete=models.SET_NULL, null=True, blank=True, related_name="led_partitions"
+    )
+    """As last reported; null while unknown."""
+    term = models.BigIntegerField(default=0)
+    """Term of that report; lower ones are ignored."""
+    placement_version = models.PositiveIntegerField(default=1)
+    """Raised with every change of the replicas."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["topic_id", "index"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["topic", "index"], name="partition_once_per_topic"),
+            models.CheckConstraint(
+                condition=Q(group_id__gte=1, group_id__lte=GROUP_ID_MAX),
+                name="partition_group_id_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(index__lte=PARTITION_INDEX_MAX), name="partition_index_in_range"
+            ),
+            models.CheckConstraint(condition=Q(term__gte=0), name="partition_term_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        """Name the partition by its Raft group; the topic is not loaded for it."""
+        return f"group {self.group_id}"
+
+
+class ReplicaState(models.TextChoices):
+    """How far a replica got, as its broker reports it."""
+
+    ORDERED = "ordered"
+    """Its broker has not reported it yet."""
+    RUNNING = "running"
+    FAULTY = "faulty"
+    """It lost or doubts something that it once stored."""
+    MISSING = "missing"
+    """Its broker reported it once and no longer does."""
+
+
+class Replica(models.Model):
+    """One broker's copy of a partition."""
+
+    replica_id = models.AutoField(primary_key=True)
+    partition = models.ForeignKey(Partition, on_delete=models.CASCADE, related_name="replicas")
+    broker = models.ForeignKey(Broker, on_delete=models.PROTECT, related_name="replicas")
+    position = models.PositiveSmallIntegerField()
+    """Place in the list of replicas; the first campaigns at once."""
+    bootstrap = models.BooleanField()
+    """True for a replica of the partition's creation."""
+    state = models.CharField(
+        max_length=8, choices=ReplicaState.choices, default=ReplicaState.ORDERED, db_index=True
+    )
+    role = models.CharField(max_length=16, blank=True, default="")
+    """As reported: follower, pre-candidate, candidate, leader or learner."""
+    log_start_offset = models.BigIntegerField(default=0)
+    high_watermark = models.BigIntegerField(default=0)
+    """Of the last full report, like all offsets here."""
+    last_index = models.BigIntegerField(default=0)
+    fault = models.CharField(max_length=255, blank=True, default="")
+    """Why it is faulty."""
+    reported_at = models.DateTimeField(null=True, blank=True)
+    """When a report last changed this row."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["partition_id", "position"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["partition", "broker"], name="replica_once_per_broker"),
+            models.UniqueConstraint(
+                fields=["partition", "position"], name="replica_once_per_position"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Name the replica."""
+        return f"replica {self.replica_id} of group {self.partition_id}"
+
+
+class ClientState(models.TextChoices):
+    """Whether a client's calls are passed on."""
+
+    ALIVE = "alive"
+    EXPIRED = "expired"
+    """No heartbeat for longer than the limit; it may register again under its id."""
+    REVOKED = "revoked"
+    """Forgotten for good; kept until its last token is past its time."""
+
+
+class Client(models.Model):
+    """What producers and consumers have in common."""
+
+    id = models.BigAutoField(primary_key=True)
+    topic = models.ForeignKey(Topic, on_delete=models.SET_NULL, null=True, blank=True)
+    state = models.CharField(
+        max_length=8, choices=ClientState.choices, default=ClientState.ALIVE, db_index=True
+    )
+    last_heartbeat = models.DateTimeField()
+    registered_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar[list[str]] = ["id"]
+
+    def __str__(self) -> str:
+        """Name the client."""
+        return f"{self._meta.verbose_name} {self.pk}"
+
+
+class Producer(Client):
+    """A registered writer of one topic."""
+
+    class Meta(Client.Meta):
+        abstract = False
+        default_related_name = "producers"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(state="revoked") | Q(topic__isnull=False),
+                name="producer_has_a_topic",
+            ),
+        ]
+
+
+class Consumer(Client):
+    """A registered reader of one topic, with a cursor in each partition."""
+
+    start = models.CharField(max_length=8, default="earliest")
+    """Where its cursors were opened: earliest or latest."""
+
+    class Meta(Client.Meta):
+        abstract = False
+        default_related_name = "consumers"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(state="revoked") | Q(topic__isnull=False),
+                name="consumer_has_a_topic",
+            ),
+            models.CheckConstraint(
+                condition=Q(start__in=["earliest", "latest"]), name="consumer_start_known"
+            ),
+        ]
+
+
+class DeletedGroup(models.Model):
+    """A Raft group whose topic's deletion is final: brokers that report it are told to drop it."""
+
+    group_id = models.IntegerField(primary_key=True)
+    topic_name = models.CharField(max_length=249)
+    index = models.PositiveIntegerField()
+    deleted_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["group_id"]
+
+    def __str__(self) -> str:
+        """Name the group."""
+        return f"deleted group {self.group_id}"

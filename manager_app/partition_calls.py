@@ -1,0 +1,194 @@
+"""Calls to the leader of a partition, through elections and lost brokers.
+
+A call that was refused before it was proposed is tried again within its time limit: NO_LEADER,
+NOT_LEADER (at the leader that it names), a connection that could not be made. A call whose outcome
+is unknown is tried again only when a repetition is recognised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from manager_app.broker_client import BrokerCall, NotSent, OutcomeUnknown
+from manager_app.metrics import CALL_RETRIES
+from myqueue.errors import (
+    BrokerNotFound,
+    CommitTimeout,
+    NoLeader,
+    NotLeader,
+    PartitionNotFound,
+    QueueError,
+    TopicDoesNotExist,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from manager_app.broker_client import BrokerClient
+    from manager_app.metadata import MetadataCopy, PartitionView
+
+PAUSE_FIRST_S = 0.03
+"""Before asking again who leads; doubles up to `PAUSE_MAX_S`, ends early when a leader is noted."""
+PAUSE_MAX_S = 0.2
+HINTS_MAX = 3
+"""Leaders followed from answer to answer without a pause."""
+
+_LATER = (NoLeader, PartitionNotFound, TopicDoesNotExist)
+"""Answers of a broker that does not lead (yet): the manager knows that the partition exists."""
+
+
+@dataclass(frozen=True)
+class PartitionCall:
+    """A call for the leader of one partition."""
+
+    partition: PartitionView
+    method: str
+    path: str
+    fields: Mapping[str, Any]
+    """Sent as body, or as query of a GET; `timeout_ms` is added."""
+    timeout_ms: int
+    """For everything, retries included, beyond `wait_ms`."""
+    wait_ms: int = 0
+    """How long the broker may hold the call until something is there."""
+    repeatable: bool = False
+    """True when the broker recognises a repetition, or the call changes nothing."""
+
+
+@dataclass
+class _Search:
+    """Where the leader was looked for so far."""
+
+    target: int = 0
+    """Broker id to ask next; 0: ask the replicas in turn."""
+    position: int = 0
+    hints: int = 0
+    pause_s: float = PAUSE_FIRST_S
+    unreachable: set[int] = field(default_factory=set)
+
+
+class PartitionCalls:
+    """Finds leaders and calls them."""
+
+    def __init__(self, metadata: MetadataCopy, broker_client: BrokerClient) -> None:
+        """Take what it needs.
+
+        Args:
+            metadata: says who leads, as far as it was reported.
+            broker_client: an open client of the same loop.
+        """
+        self._metadata = metadata
+        self._broker_client = broker_client
+
+    async def call(self, call: PartitionCall) -> dict[str, Any]:
+        """Return the leader's answer.
+
+        Raises:
+            NoLeader: no leader was found in time; nothing happened.
+            CommitTimeout: the outcome is unknown.
+            QueueError: whatever else the leader answered.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (call.timeout_ms + call.wait_ms) / 1000
+        search = _Search(target=self._metadata.leader_of(call.partition.group_id).broker_id)
+        while True:
+            broker_id = self._next_broker(call.partition, search)
+            try:
+                return await self._try(call, broker_id, deadline - loop.time())
+            except NotSent as error:
+                search.unreachable.add(broker_id)
+                search.target = 0
+                failure: QueueError = NoLeader(f"{_named(call.partition)} has no leader: {error}")
+            except OutcomeUnknown as error:
+                failure = CommitTimeout(f"it is unknown whether the call happened: {error}")
+                if not call.repeatable:
+                    raise failure from error
+            except NotLeader as error:
+                failure = NoLeader(f"{_named(call.partition)} has no leader at the moment")
+                if self._follow(error, search):
+                    continue
+            except _LATER as error:
+                search.target = 0
+                failure = NoLeader(f"{_named(call.partition)} has no leader: {error.message}")
+            except CommitTimeout as error:
+                failure = error
+                if not call.repeatable:
+                    raise
+            CALL_RETRIES.labels(failure.code).inc()
+            await self._pause(call.partition, search, deadline, failure)
+
+    async def _try(self, call: PartitionCall, broker_id: int, left_s: float) -> dict[str, Any]:
+        """Call one broker within what is left of the time."""
+        address = self._metadata.address_of(broker_id)
+        if address is None:
+            raise NotSent(f"broker {broker_id} is unknown")
+        left_ms = max(1, int(left_s * 1000))
+        wait_ms = min(call.wait_ms, left_ms)
+        timeout_ms = min(call.timeout_ms, left_ms)
+        fields = {**call.fields, "timeout_ms": timeout_ms}
+        if call.wait_ms:
+            fields["wait_ms"] = wait_ms
+        is_get = call.method == "GET"
+        return await self._broker_client.call(
+            address,
+            BrokerCall(
+                call.method,
+                call.path,
+                query=fields if is_get else {},
+                body=None if is_get else fields,
+                wait_ms=wait_ms,
+            ),
+            timeout_s=timeout_ms / 1000,
+        )
+
+    def _next_broker(self, partition: PartitionView, search: _Search) -> int:
+        """Return the broker to ask: the presumed leader, else the replicas in turn."""
+        if search.target and search.target not in search.unreachable:
+            return search.target
+        if not partition.replicas:
+            raise BrokerNotFound(f"{_named(partition)} has no replicas")
+        for _ in partition.replicas:
+            broker_id = partition.replicas[search.position % len(partition.replicas)]
+            search.position += 1
+            if broker_id not in search.unreachable:
+                return broker_id
+        search.unreachable.clear()
+        return broker_id
+
+    def _follow(self, error: NotLeader, search: _Search) -> bool:
+        """Aim at the leader that an answer names; return whether to ask it without a pause."""
+        leader = error.details.get("leader")
+        named = leader.get("broker_id") if isinstance(leader, dict) else None
+        if not isinstance(named, int) or named in search.unreachable:
+            search.target = 0
+            return False
+        search.target = named
+        search.hints += 1
+        return search.hints <= HINTS_MAX
+
+    async def _pause(
+        self, partition: PartitionView, search: _Search, deadline: float, failure: QueueError
+    ) -> None:
+        """Wait until a leader is noted or a little time passed.
+
+        Raises:
+            QueueError: `failure`, when the time is over.
+        """
+        left_s = deadline - asyncio.get_running_loop().time()
+        if left_s <= 0.001:
+            raise failure
+        before = self._metadata.leader_of(partition.group_id)
+        pause_s = min(search.pause_s, left_s)
+        search.pause_s = min(search.pause_s * 2, PAUSE_MAX_S)
+        search.hints = 0
+        noted = await self._metadata.wait_until(
+            lambda: self._metadata.leader_of(partition.group_id) != before, pause_s
+        )
+        if noted:
+            search.target = self._metadata.leader_of(partition.group_id).broker_id
+            search.unreachable.clear()
+
+
+def _named(partition: PartitionView) -> str:
+    return f"partition {partition.index} of topic {partition.topic!r}"

@@ -1,0 +1,101 @@
+"""Where replicas live and who should lead: pure decisions of the manager.
+
+Everything is deterministic: equal brokers are told apart by their id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class BrokerLoad:
+    """What a broker that may be given replicas holds already."""
+
+    broker_id: int
+    replicas: int = 0
+    leaders: int = 0
+    """Partitions whose first replica it holds."""
+
+
+@dataclass(frozen=True)
+class LedPartition:
+    """A partition, its leader and its other replicas."""
+
+    group_id: int
+    leader: int
+    """Broker id."""
+    replicas: tuple[int, ...]
+    """Broker ids of all replicas, the leader's included."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A leadership that should move."""
+
+    group_id: int
+    source: int
+    target: int
+
+
+def place_partitions(
+    count: int, replication_factor: int, loads: Sequence[BrokerLoad]
+) -> list[tuple[int, ...]]:
+    """Choose brokers for the replicas of new partitions.
+
+    The first of a partition's replicas campaigns at once. It goes to the broker with the fewest
+    leaders, the others to the brokers with the fewest replicas.
+
+    Args:
+        count: partitions to place.
+        replication_factor: replicas of each, all on different brokers.
+        loads: the live brokers, at least `replication_factor` of them, in any order.
+
+    Returns:
+        Broker ids per partition, leader first.
+    """
+    assert 1 <= replication_factor <= len(loads), "the caller checks that there are enough brokers"
+    replicas = {load.broker_id: load.replicas for load in loads}
+    leaders = {load.broker_id: load.leaders for load in loads}
+    placed = []
+    for _ in range(count):
+        first = min(replicas, key=lambda broker: (leaders[broker], replicas[broker], broker))
+        others = sorted(replicas.keys() - {first}, key=lambda broker: (replicas[broker], broker))
+        chosen = (first, *others[: replication_factor - 1])
+        leaders[first] += 1
+        for broker in chosen:
+            replicas[broker] += 1
+        placed.append(chosen)
+    return placed
+
+
+def choose_transfer(partitions: Iterable[LedPartition], live: Collection[int]) -> Transfer | None:
+    """Return the one leadership whose move helps most, or None when leaders are spread.
+
+    A move helps when its source leads at least two partitions more than its target. Moves that
+    help exist in chains too (a to b, b to c), so repeated calls reach a spread that no single
+    move betters.
+
+    Args:
+        partitions: those with a leader.
+        live: ids of the brokers that may lead.
+    """
+    partitions = list(partitions)
+    led = Counter(dict.fromkeys(live, 0))
+    led.update(partition.leader for partition in partitions if partition.leader in led)
+    options = [
+        (led[partition.leader] - led[target], -partition.group_id, -target, partition)
+        for partition in partitions
+        if partition.leader in led
+        for target in partition.replicas
+        if target in led and led[partition.leader] - led[target] >= 2
+    ]
+    if not options:
+        return None
+    _, _, negative_target, partition = max(options, key=lambda option: option[:3])
+    return Transfer(partition.group_id, partition.leader, -negative_target)

@@ -1,0 +1,302 @@
+"""What is read from the manager's database."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from django.db.models import Count, Q
+
+from http_base.cluster import BrokerPlace, Place, ReplicaOrder
+from manager_app.metadata import BrokerView, Leadership, Metadata, PartitionView, TopicView
+from manager_app.models import (
+    ID_MAX,
+    INTEGER_ID_MAX,
+    Broker,
+    BrokerState,
+    ClientState,
+    Cluster,
+    Consumer,
+    DeletedGroup,
+    Partition,
+    Producer,
+    Replica,
+    ReplicaState,
+    Topic,
+)
+from manager_app.placement import BrokerLoad, LedPartition
+from myqueue.errors import BrokerNotFound, InvalidTopicName, TopicDoesNotExist
+from myqueue.protocol import check_topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+ClientKind = Literal["producer", "consumer"]
+
+CLIENT_MODELS: dict[ClientKind, type[Producer] | type[Consumer]] = {
+    "producer": Producer,
+    "consumer": Consumer,
+}
+
+_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+
+class ClientKey(NamedTuple):
+    """What tells clients apart: producers and consumers are numbered separately."""
+
+    kind: ClientKind
+    client_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRow:
+    """A registered client, as stored."""
+
+    key: ClientKey
+    topic: str
+    state: str
+    last_heartbeat: datetime
+
+
+def cluster_find() -> Cluster | None:
+    """Return the row about the cluster; None before the first manager started."""
+    return Cluster.objects.filter(pk=1).first()
+
+
+def metadata_version() -> int:
+    """Return the version of the stored metadata; 0 before the first manager started."""
+    return Cluster.objects.filter(pk=1).values_list("metadata_version", flat=True).first() or 0
+
+
+def metadata_load() -> Metadata:
+    """Read everything that the copy in memory holds.
+
+    The version is read first: what changes meanwhile makes the next poll load again.
+    """
+    cluster = cluster_find()
+    replicas: dict[int, list[int]] = defaultdict(list)
+    partitions: dict[int, list[PartitionView]] = defaultdict(list)
+    leaders: dict[int, Leadership] = {}
+    topics = list(Topic.objects.values_list("id", "name", "partitions_at_creation"))
+    names = {topic_id: name for topic_id, name, _ in topics}
+    rows = list(Partition.objects.values_list("group_id", "topic_id", "index", "leader_id", "term"))
+    for group_id, broker_id in Replica.objects.values_list("partition_id", "broker_id"):
+        replicas[group_id].append(broker_id)
+    for group_id, topic_id, index, leader_id, term in rows:
+        if topic_id in names:
+            partitions[topic_id].append(
+                PartitionView(group_id, index, names[topic_id], tuple(replicas[group_id]))
+            )
+            leaders[group_id] = Leadership(leader_id or 0, term)
+    return Metadata(
+        version=cluster.metadata_version if cluster else 0,
+        primary_address=cluster.primary_address if cluster else "",
+        topics={
+            name: TopicView(name, at_creation, tuple(partitions[topic_id]))
+            for topic_id, name, at_creation in topics
+            if partitions[topic_id]
+        },
+        brokers={
+            broker_id: BrokerView(broker_id, address, state)
+            for broker_id, address, state in Broker.objects.values_list(
+                "broker_id", "address", "state"
+            )
+        },
+        leaders=leaders,
+    )
+
+
+def topic_get(name: str) -> Topic:
+    """Return a topic.
+
+    Raises:
+        TopicDoesNotExist: there is none of this name, or no topic could have it.
+    """
+    try:
+        check_topic_name(name)
+        return Topic.objects.get(name=name)
+    except (InvalidTopicName, Topic.DoesNotExist) as error:
+        raise TopicDoesNotExist(f"topic {name[:260]!r} does not exist", field="topic") from error
+
+
+def topics_with_counts() -> QuerySet[Topic]:
+    """Return all topics in the order of their creation, each with `number_of_partitions`."""
+    return Topic.objects.annotate(number_of_partitions=Count("partitions")).order_by("id")
+
+
+def topic_partitions(topic: Topic) -> list[Partition]:
+    """Return a topic's partitions by index, with replicas by position and their brokers."""
+    return list(
+        topic.partitions.select_related("leader")
+        .prefetch_related("replicas__broker")
+        .order_by("index")
+    )
+
+
+def broker_get(broker_id: int) -> Broker:
+    """Return a broker.
+
+    Raises:
+        BrokerNotFound: there is none with this id.
+    """
+    broker = None
+    if 0 < broker_id <= INTEGER_ID_MAX:
+        broker = Broker.objects.filter(pk=broker_id).first()
+    if broker is None:
+        raise BrokerNotFound(f"there is no broker {str(broker_id)[:20]}")
+    return broker
+
+
+def broker_find(key: int | str) -> Broker | None:
+    """Return the broker with an id or an address, or None."""
+    if isinstance(key, int) or _DIGITS.fullmatch(key):
+        number = int(key)
+        return Broker.objects.filter(pk=number).first() if 0 < number <= INTEGER_ID_MAX else None
+    if "\0" in key or len(key) > 255 or not key.isascii():
+        return None
+    return (
+        Broker.objects.filter(address=key.rstrip("/"))
+        .exclude(state=BrokerState.REPLACED)
+        .order_by("-broker_id")
+        .first()
+    )
+
+
+def brokers_with_counts() -> QuerySet[Broker]:
+    """Return all brokers by id, each with `replica_count` and `leader_count`."""
+    return Broker.objects.annotate(
+        replica_count=Count("replicas", distinct=True),
+        leader_count=Count("led_partitions", distinct=True),
+    ).order_by("broker_id")
+
+
+def broker_loads() -> list[BrokerLoad]:
+    """Return the brokers that may be given replicas, with what they hold."""
+    brokers = Broker.objects.filter(state=BrokerState.ALIVE).annotate(
+        replica_count=Count("replicas"),
+        first_count=Count("replicas", filter=Q(replicas__position=0)),
+    )
+    return [
+        BrokerLoad(broker.broker_id, broker.replica_count, broker.first_count)
+        for broker in brokers.order_by("broker_id")
+    ]
+
+
+def broker_places() -> list[BrokerPlace]:
+    """Return where every broker that has registered listens."""
+    rows = (
+        Broker.objects.exclude(incarnation=None)
+        .exclude(state=BrokerState.REPLACED)
+        .order_by("broker_id")
+    )
+    return [
+        BrokerPlace(broker_id=row.broker_id, address=row.address, raft_address=row.raft_address)
+        for row in rows
+    ]
+
+
+def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[ReplicaOrder]]:
+    """Return the orders for some replicas, by broker id.
+
+    A replica that was reported once is never ordered with `bootstrap` again, so that it cannot
+    start anew under its old id.
+    """
+    wanted = list(replicas.select_related("partition__topic").order_by("replica_id"))
+    places: dict[int, list[Place]] = defaultdict(list)
+    siblings = Replica.objects.filter(
+        partition_id__in=replicas.order_by().values("partition_id")
+    ).order_by("partition_id", "position")
+    for group_id, replica_id, broker_id in siblings.values_list(
+        "partition_id", "replica_id", "broker_id"
+    ):
+        places[group_id].append(Place(replica_id, broker_id))
+    orders: dict[int, list[ReplicaOrder]] = defaultdict(list)
+    for replica in wanted:
+        partition = replica.partition
+        orders[replica.broker_id].append(
+            ReplicaOrder(
+                group_id=partition.group_id,
+                replica_id=replica.replica_id,
+                topic=partition.topic.name,
+                partition=partition.index,
+                bootstrap=replica.bootstrap and replica.state == ReplicaState.ORDERED,
+                replicas=places[partition.group_id],
+                epoch=epoch,
+                version=partition.placement_version,
+            )
+        )
+    return orders
+
+
+def deleted_among(group_ids: Iterable[int]) -> list[int]:
+    """Return those of `group_ids` whose topic was deleted."""
+    return list(
+        DeletedGroup.objects.filter(group_id__in=list(group_ids)).values_list("group_id", flat=True)
+    )
+
+
+def led_partitions() -> list[LedPartition]:
+    """Return all partitions with a leader that is alive."""
+    replicas: dict[int, list[int]] = defaultdict(list)
+    for group_id, broker_id in Replica.objects.filter(state=ReplicaState.RUNNING).values_list(
+        "partition_id", "broker_id"
+    ):
+        replicas[group_id].append(broker_id)
+    return [
+        LedPartition(group_id, leader_id, tuple(replicas[group_id]))
+        for group_id, leader_id in Partition.objects.filter(
+            leader__state=BrokerState.ALIVE
+        ).values_list("group_id", "leader_id")
+        if leader_id is not None
+    ]
+
+
+def client_find(key: ClientKey) -> ClientRow | None:
+    """Return a client that was not revoked, or None."""
+    if not 0 < key.client_id <= ID_MAX:
+        return None
+    row = (
+        CLIENT_MODELS[key.kind]
+        .objects.filter(pk=key.client_id)
+        .exclude(state=ClientState.REVOKED)
+        .values_list("topic__name", "state", "last_heartbeat")
+        .first()
+    )
+    return ClientRow(key, *row) if row else None
+
+
+def clients_alive(kind: ClientKind) -> list[tuple[ClientKey, datetime]]:
+    """Return the clients of a kind that have not expired, with the recorded heartbeat."""
+    rows = CLIENT_MODELS[kind].objects.filter(state=ClientState.ALIVE)
+    return [
+        (ClientKey(kind, client_id), last_heartbeat)
+        for client_id, last_heartbeat in rows.values_list("id", "last_heartbeat")
+    ]
+
+
+def clients_list(kind: ClientKind, topic: str | None) -> list[ClientRow]:
+    """Return the registered clients of a kind by id, of one topic or of all.
+
+    Raises:
+        TopicDoesNotExist: there is no such topic.
+    """
+    rows = CLIENT_MODELS[kind].objects.exclude(state=ClientState.REVOKED).order_by("id")
+    if topic is not None:
+        rows = rows.filter(topic=topic_get(topic))
+    return [
+        ClientRow(ClientKey(kind, client_id), name, state, last_heartbeat)
+        for client_id, name, state, last_heartbeat in rows.values_list(
+            "id", "topic__name", "state", "last_heartbeat"
+        )
+    ]
+
+
+def clients_revoked(kind: ClientKind) -> list[int]:
+    """Return the ids of revoked clients whose tokens may still be in use."""
+    rows = CLIENT_MODELS[kind].objects.filter(state=ClientState.REVOKED)
+    return list(rows.order_by("id").values_list("id", flat=True))

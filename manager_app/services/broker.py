@@ -1,0 +1,121 @@
+"""Announcing, removing and burying brokers, in the database alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.utils import timezone
+
+from manager_app import selectors
+from manager_app.models import Broker, BrokerState
+from manager_app.services.cluster import metadata_bump
+from myqueue.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+ADDRESS_LENGTH_MAX = 255
+
+
+def address_clean(text: str) -> str:
+    """Return an address as it is stored: `http://host:port`; a missing scheme is added.
+
+    Raises:
+        InvalidRequest: it is no such address.
+    """
+    address = text.strip().rstrip("/")
+    if "://" not in address:
+        address = f"http://{address}"
+    if not _is_address(address):
+        raise InvalidRequest(
+            f"broker_address must be http://host:port, not {text[:300]!r}", field="broker_address"
+        )
+    return address
+
+
+def broker_create(address: str) -> Broker:
+    """Store a broker that a person announced; its process takes the row over when it reports.
+
+    Raises:
+        InvalidRequest: the address is no `http://host:port`.
+        BrokerAlreadyPresent: a broker with this address is present.
+    """
+    address = address_clean(address)
+    with transaction.atomic():
+        metadata_bump()
+        present = Broker.objects.filter(address=address).exclude(state=BrokerState.REPLACED)
+        if known := present.first():
+            raise BrokerAlreadyPresent(
+                f"Broker {address} is already present", broker_id=known.broker_id
+            )
+        return Broker.objects.create(address=address)
+
+
+def broker_delete(broker_id: int) -> Broker:
+    """Remove a broker that holds no replicas.
+
+    Raises:
+        BrokerNotFound: there is none with this id.
+        BrokerNotEmpty: it holds replicas.
+    """
+    with transaction.atomic():
+        metadata_bump()
+        broker = selectors.broker_get(broker_id)
+        count = broker.replicas.count()
+        try:
+            broker.delete()
+        except ProtectedError as error:
+            raise BrokerNotEmpty(
+                f"broker {broker_id} holds {count} replicas, and moving replicas to other brokers"
+                " is not possible yet: delete their topics first",
+                broker_id=broker_id,
+                replicas=count,
+            ) from error
+    broker.broker_id = broker_id
+    return broker
+
+
+def broker_beat(broker: Broker) -> bool:
+    """Record a sign of life of a broker; return whether that changed its state."""
+    now = timezone.now()
+    if broker.state != BrokerState.DEAD:
+        Broker.objects.filter(pk=broker.broker_id).update(last_heartbeat=now)
+        return False
+    with transaction.atomic():
+        metadata_bump()
+        Broker.objects.filter(pk=broker.broker_id, state=BrokerState.DEAD).update(
+            state=BrokerState.ALIVE, last_heartbeat=now
+        )
+    return True
+
+
+def brokers_bury(broker_ids: Collection[int]) -> bool:
+    """Mark silent brokers as dead; nothing of them is removed. Return whether any was alive."""
+    silent = Broker.objects.filter(
+        pk__in=list(broker_ids), state__in=(BrokerState.ALIVE, BrokerState.STOPPING)
+    )
+    if not silent.exists():
+        return False
+    with transaction.atomic():
+        metadata_bump()
+        return silent.update(state=BrokerState.DEAD) > 0
+
+
+def _is_address(address: str) -> bool:
+    if len(address) > ADDRESS_LENGTH_MAX or not address.isascii() or not address.isprintable():
+        return False
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and bool(port)
+        and not any(character in address for character in " \"'<>\\")
+        and not (parts.path or parts.query or parts.fragment or parts.username)
+    )

@@ -1,0 +1,261 @@
+"""Taking a broker's report into the database, and the orders that answer it.
+
+Whatever a report says removes nothing: not the broker, not a replica.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from http_base.cluster import BrokerOrders
+from manager_app import selectors
+from manager_app.metadata import Leadership
+from manager_app.models import (
+    ID_MAX,
+    INTEGER_ID_MAX,
+    Broker,
+    BrokerState,
+    Partition,
+    Replica,
+    ReplicaState,
+)
+from manager_app.services.broker import address_clean
+from manager_app.services.cluster import cluster_ensure, metadata_bump
+from myqueue.errors import Forbidden, InvalidRequest
+from myqueue.protocol import check_range
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from http_base.cluster import BrokerReport, ReplicaOrder, ReplicaReport
+
+logger = logging.getLogger(__name__)
+
+_INCARNATION = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_RAFT_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]{1,249}:[0-9]{1,5}", re.ASCII)
+_ROLE_LENGTH_MAX = 16
+_ROWS_PER_UPDATE = 200
+_REPLICA_FIELDS = [
+    "state",
+    "role",
+    "log_start_offset",
+    "high_watermark",
+    "last_index",
+    "fault",
+    "reported_at",
+]
+
+
+@dataclass(frozen=True)
+class TakenReport:
+    """What became of a report."""
+
+    broker_id: int
+    recorded_at: datetime
+    """The heartbeat as stored."""
+    orders: BrokerOrders
+    leaders: list[tuple[int, Leadership]]
+    """Group id and leader of each leadership that moved."""
+    metadata_changed: bool
+    """True when more than leaders changed: the copies in memory have to be loaded again."""
+
+
+@dataclass
+class _Changes:
+    """What a report changes, found out before anything is written."""
+
+    broker_fields: dict[str, object]
+    broker_moved: bool
+    replicas: list[Replica] = field(default_factory=list)
+    leaders: list[tuple[int, Leadership]] = field(default_factory=list)
+
+
+def broker_report(report: BrokerReport) -> TakenReport:
+    """Record a heartbeat with all that it says and return the orders.
+
+    Raises:
+        InvalidRequest: an address, the incarnation or a number is malformed.
+        Forbidden: the broker belongs to another cluster, or was removed from this one.
+    """
+    _check(report)
+    cluster = cluster_ensure()
+    if report.cluster_id and report.cluster_id != cluster.cluster_id:
+        raise Forbidden(
+            f"the broker at {report.address} belongs to cluster {report.cluster_id[:40]!r}, this"
+            f" is {cluster.cluster_id!r}: point it to its own manager, or start it with an empty"
+            " data directory"
+        )
+    now = timezone.now()
+    broker, created = _identify(report, now)
+    with transaction.atomic():
+        changes = _changes(broker, report, now)
+        if changes.broker_moved or changes.leaders:
+            metadata_bump()
+        _write(broker, changes)
+    orders = BrokerOrders(
+        cluster_id=cluster.cluster_id,
+        broker_id=broker.broker_id,
+        epoch=cluster.epoch,
+        brokers=selectors.broker_places(),
+        assignment=_assignment(broker, cluster.epoch) if report.full else [],
+        deleted_groups=selectors.deleted_among(replica.group_id for replica in report.replicas),
+        revoked_producers=selectors.clients_revoked("producer") if report.full else [],
+        revoked_consumers=selectors.clients_revoked("consumer") if report.full else [],
+    )
+    return TakenReport(
+        broker_id=broker.broker_id,
+        recorded_at=now,
+        orders=orders,
+        leaders=changes.leaders,
+        metadata_changed=created or changes.broker_moved,
+    )
+
+
+def _check(report: BrokerReport) -> None:
+    """Refuse a report that could not be stored."""
+    if not _INCARNATION.fullmatch(report.incarnation):
+        raise InvalidRequest(
+            f"incarnation must be 32 hexadecimal digits, not {report.incarnation[:40]!r}",
+            field="incarnation",
+        )
+    if address_clean(report.address) != report.address:
+        raise InvalidRequest(
+            f"address must be http://host:port, not {report.address[:300]!r}", field="address"
+        )
+    if not _RAFT_ADDRESS.fullmatch(report.raft_address):
+        raise InvalidRequest(
+            f"raft_address must be host:port, not {report.raft_address[:300]!r}",
+            field="raft_address",
+        )
+    check_range("disk_free_bytes", report.disk_free_bytes, 0, ID_MAX)
+    for replica in report.replicas:
+        for name in ("group_id", "replica_id", "leader_broker_id"):
+            check_range(name, getattr(replica, name), 0, INTEGER_ID_MAX)
+        for name in ("term", "log_start_offset", "high_watermark", "last_index"):
+            check_range(name, getattr(replica, name), 0, ID_MAX)
+
+
+def _identify(report: BrokerReport, now: datetime) -> tuple[Broker, bool]:
+    """Return the row of the reporting broker, and whether it was made or taken over just now."""
+    known = Broker.objects.filter(incarnation=report.incarnation).first()
+    if known is not None:
+        return known, False
+    if report.broker_id:
+        raise Forbidden(
+            f"broker {report.broker_id} at {report.address} was removed from this cluster; start"
+            " it with an empty data directory to let it join anew"
+        )
+    with transaction.atomic():
+        metadata_bump()
+        known = Broker.objects.filter(incarnation=report.incarnation).first()
+        if known is not None:
+            return known, False
+        broker = Broker.objects.filter(address=report.address, incarnation=None).first() or Broker()
+        broker.incarnation = report.incarnation
+        broker.address = report.address
+        broker.raft_address = report.raft_address
+        broker.state = BrokerState.STOPPING if report.stopping else BrokerState.ALIVE
+        broker.last_heartbeat = now
+        broker.save()
+        _replace_others(broker)
+    return broker, True
+
+
+def _replace_others(broker: Broker) -> None:
+    """Note that whoever reported from this address before cannot be there any more."""
+    others = Broker.objects.filter(address=broker.address).exclude(pk=broker.broker_id)
+    others.filter(incarnation=None).delete()
+    others.update(state=BrokerState.REPLACED)
+
+
+def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
+    state = BrokerState.STOPPING if report.stopping else BrokerState.ALIVE
+    moved = (broker.address, broker.raft_address, broker.state) != (
+        report.address,
+        report.raft_address,
+        state,
+    )
+    changes = _Changes(
+        broker_fields={
+            "address": report.address,
+            "raft_address": report.raft_address,
+            "state": state,
+            "last_heartbeat": now,
+            "disk_free_bytes": report.disk_free_bytes or broker.disk_free_bytes,
+        },
+        broker_moved=moved,
+    )
+    reported = {replica.replica_id: replica for replica in report.replicas}
+    rows = broker.replicas.all()
+    for row in rows if report.full else rows.filter(replica_id__in=list(reported)):
+        said = reported.get(row.replica_id)
+        if said is not None and said.group_id == row.partition_id:
+            if _take_replica(row, said, now):
+                changes.replicas.append(row)
+        elif report.full and row.state == ReplicaState.RUNNING:
+            logger.error("broker %d no longer reports %s", broker.broker_id, row)
+            row.state = ReplicaState.MISSING
+            changes.replicas.append(row)
+    changes.leaders = _moved_leaders(broker, report)
+    return changes
+
+
+def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
+    """Put what a report says into the row; return whether anything but the time changed."""
+    before = [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
+    row.state = ReplicaState.FAULTY if said.faulty else ReplicaState.RUNNING
+    row.role = said.role[:_ROLE_LENGTH_MAX]
+    row.log_start_offset = said.log_start_offset
+    row.high_watermark = said.high_watermark
+    row.last_index = said.last_index
+    row.fault = said.faulty[:255].replace("\0", "")
+    row.reported_at = now
+    return before != [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
+
+
+def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Leadership]]:
+    """Return the leaders that the report knows better than the database."""
+    said_by_group = {replica.group_id: replica for replica in report.replicas}
+    if not said_by_group:
+        return []
+    brokers = set(Broker.objects.values_list("broker_id", flat=True))
+    moved = []
+    rows = Partition.objects.filter(replicas__broker=broker).order_by("group_id")
+    if not report.full:
+        rows = rows.filter(group_id__in=list(said_by_group))
+    for group_id, leader_id, term in rows.values_list("group_id", "leader_id", "term"):
+        said = said_by_group.get(group_id)
+        if said is None or said.term < term:
+            continue
+        if said.leader_broker_id in brokers:
+            if (said.leader_broker_id, said.term) != (leader_id, term):
+                moved.append((group_id, Leadership(said.leader_broker_id, said.term)))
+        elif leader_id == broker.broker_id and said.role != "leader":
+            # It led and no longer does; others will say who does now.
+            moved.append((group_id, Leadership(0, said.term)))
+    return moved
+
+
+def _write(broker: Broker, changes: _Changes) -> None:
+    Broker.objects.filter(pk=broker.broker_id).update(**changes.broker_fields)
+    for name, value in changes.broker_fields.items():
+        setattr(broker, name, value)
+    if changes.broker_moved:
+        _replace_others(broker)
+    if changes.replicas:
+        Replica.objects.bulk_update(changes.replicas, _REPLICA_FIELDS, batch_size=_ROWS_PER_UPDATE)
+    for group_id, leadership in changes.leaders:
+        Partition.objects.filter(term__lte=leadership.term, group_id=group_id).update(
+            leader_id=leadership.broker_id or None, term=leadership.term
+        )
+
+
+def _assignment(broker: Broker, epoch: int) -> list[ReplicaOrder]:
+    replicas = broker.replicas.exclude(state=ReplicaState.MISSING)
+    return selectors.replica_orders(replicas, epoch).get(broker.broker_id, [])
