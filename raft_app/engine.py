@@ -128,6 +128,7 @@ class Engine:
         self.turns.on_applied = self.on_applied
         self.turns.on_leadership = self.on_leadership
         self.failover = Failover(self.groups, mark=self.turns.mark, randomizer=self._randomizer)
+        self.on_leadership.insert(0, self.failover.leadership_changed)
         self.watchdog = Watchdog(
             self._loop,
             interval_ms=self.config.tick_ms,

@@ -49,7 +49,8 @@ class TurnRunner:
             stream: writes go there.
             tails: applied batches go there.
             readers: threads for reading.
-            on_failure: told when reading fails for a reason other than a bad row.
+            on_failure: told when a turn breaks off, or when reading fails for a reason other than
+                a bad row.
         """
         self.on_applied: list[Callable[[Group], None]] = []
         self.on_leadership: list[Callable[[Group], None]] = []
@@ -93,14 +94,22 @@ class TurnRunner:
         if self._stopped:
             return
         started = time.perf_counter()
+        try:
+            self._run_turn()
+        except Exception as error:
+            # A turn that broke off has lost writes that nodes count on: nothing may go on.
+            self._on_failure(error)
+            raise
+        self.turns += 1
+        self.seconds_max = max(self.seconds_max, time.perf_counter() - started)
+
+    def _run_turn(self) -> None:
         turn, self._turn = self._turn, Turn()
         dirty, self._dirty = self._dirty, {}
         for group_id, group in dirty.items():
             if self._groups.get(group_id) is group and group.drain(turn):
                 self.mark(group)
         self._carry_out(turn)
-        self.turns += 1
-        self.seconds_max = max(self.seconds_max, time.perf_counter() - started)
 
     def _carry_out(self, turn: Turn) -> None:
         for broker_id, rpcs in turn.rpcs.items():
