@@ -1,0 +1,146 @@
+"""What a partition can be asked to replicate, and how commands are encoded in the log.
+
+A record batch travels as it is, in a DATA entry. Everything else travels in a COMMAND entry: one
+version byte, then a MessagePack array `[partition clock, [tag, field, ...]]`. Tags are stored and
+sent: never reuse one. 6 (offset commits of consumer groups) and 7 (retention) are reserved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from myqueue.records import BatchHeader
+
+VERSION = 1
+"""First byte of every encoded command."""
+
+
+class Start(StrEnum):
+    """Where a new cursor begins."""
+
+    EARLIEST = "earliest"
+    """At the log start offset."""
+    LATEST = "latest"
+    """After the last message that is in the log before the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendBatch:
+    """Appends a record batch."""
+
+    batch: bytes
+    """Verified by `read_header`."""
+    header: BatchHeader
+
+
+class Pop(Struct, frozen=True, array_like=True, tag=1):
+    """Moves a consumer's cursor over a committed range, if it is still where the range begins."""
+
+    consumer_id: int
+    from_offset: int
+    to_offset: int
+    """Exclusive, above `from_offset`."""
+    request_digest: bytes = b""
+    """`request_digest` of the request id; empty when there was none."""
+
+
+class OpenCursor(Struct, frozen=True, array_like=True, tag=2):
+    """Makes a consumer's cursor; one that is there stays where it is."""
+
+    consumer_id: int
+    start: Start
+
+
+class ResetCursor(Struct, frozen=True, array_like=True, tag=3):
+    """Moves a consumer's cursor to an offset."""
+
+    consumer_id: int
+    offset: int
+    expected: int | None = None
+    """Where the cursor must be; None for anywhere."""
+
+
+class ForgetClient(Struct, frozen=True, array_like=True, tag=4):
+    """Drops what is remembered of a producer or of a consumer; 0 for neither."""
+
+    producer_id: int = 0
+    consumer_id: int = 0
+
+
+class ForgetIdle(Struct, frozen=True, array_like=True, tag=5):
+    """Drops producers and request ids that were last used before a time of the partition clock."""
+
+    before_ms: int = 0
+    """Set by the leader when it proposes the command."""
+
+
+CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle
+Request = AppendBatch | CommandBody
+"""What `Engine.propose` takes for a partition."""
+
+
+class Command(Struct, frozen=True, array_like=True):
+    """A command as it is replicated."""
+
+    clock_ms: int
+    """The partition clock when the leader proposed it, in milliseconds; never goes back."""
+    body: CommandBody
+
+
+class Appended(Struct, frozen=True):
+    """Result of `AppendBatch`."""
+
+    base_offset: int
+    record_count: int
+
+
+class Popped(Struct, frozen=True):
+    """Result of `Pop`: the range passed over, empty when the cursor was elsewhere."""
+
+    from_offset: int
+    to_offset: int
+    """Exclusive."""
+
+    @property
+    def moved(self) -> bool:
+        """False when the cursor was not where the range begins: nothing was popped."""
+        return self.to_offset > self.from_offset
+
+
+class CursorPlace(Struct, frozen=True):
+    """Result of `OpenCursor` and `ResetCursor`."""
+
+    offset: int
+    """Where the cursor is now."""
+    moved: bool
+    """False when `expected` did not hold, or when the cursor was there before it was opened."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Command)
+_VERSION_BYTE = bytes([VERSION])
+
+
+def encode_command(command: Command) -> bytes:
+    """Return the bytes that a COMMAND entry carries."""
+    return _VERSION_BYTE + _encoder.encode(command)
+
+
+def decode_command(data: bytes) -> Command:
+    """Read what `encode_command` wrote.
+
+    Raises:
+        ValueError: the bytes are no command, or of an unknown version.
+    """
+    if data[:1] != _VERSION_BYTE:
+        raise ValueError(f"command version {data[:1]!r} is unknown; this side knows {VERSION}")
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a command: {error}") from error

@@ -1,0 +1,47 @@
+"""The limits of a partition's state machine and of the services around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORGET_AFTER_MS = 10 * 60 * 1000
+"""Producers and request ids used within this time of the partition clock are never forgotten."""
+PRODUCE_REQUESTS_REMEMBERED = 100
+"""Request ids of one producer that a partition remembers."""
+POP_REQUESTS_REMEMBERED = 16
+"""Request ids of one consumer that a partition remembers."""
+RETRY_AFTER_MS = 100
+"""What a request refused for a passing reason is told to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateLimits:
+    """How much one partition remembers; beyond it new clients get OVERLOADED.
+
+    They bind the leader, which decides; what is in the log is applied whatever they are.
+    """
+
+    producers_max: int = 10_000
+    cursors_max: int = 10_000
+    request_ids_max: int = 10_000
+    """Of producers and consumers together."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """How much the services of a broker hold in memory."""
+
+    long_polls_max: int = 5_000
+    """Open long polls."""
+    sequence_park_ms: int = 1_000
+    """How long a batch waits for its predecessor."""
+    parked_per_producer: int = 4
+    """Batches that wait for their predecessor, per producer and partition."""
+    parked_bytes_max: int = 64 << 20
+    """Bytes of all batches that wait for their predecessor."""
+    turns_waiting_max: int = 32
+    """Pops of one consumer that queue behind the one in flight."""
+    decoded_batches_max: int = 64
+    """Batches kept decoded for consumers that pop few messages at a time."""
+    decoded_bytes_max: int = 16 << 20
+    """Encoded bytes of those batches."""

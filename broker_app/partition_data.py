@@ -1,0 +1,205 @@
+"""The applied state of one partition: offsets, cursors, producers, request ids, clock.
+
+Its methods are what the entries of the log mean. Each replica applies the same entries in the same
+order, so nothing here may depend on anything but the entries: no clock, no limit, no role.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from broker_app.commands import (
+    Appended,
+    CursorPlace,
+    ForgetClient,
+    ForgetIdle,
+    OpenCursor,
+    Pop,
+    Popped,
+    ResetCursor,
+    Start,
+)
+from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
+from broker_app.producers import BatchRow, ProducerState, ProducerTable
+from broker_app.request_table import RequestTable
+from broker_app.speculation import is_deduplicated
+
+if TYPE_CHECKING:
+    from broker_app.commands import Command
+    from myqueue.records import BatchHeader
+
+SNAPSHOT_VERSION = 1
+"""First byte of every snapshot."""
+
+_ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
+"""(producer id, stamp, epoch, next sequence, batches)."""
+_RequestRow = tuple[int, bytes, int, int, int]
+"""(client id, digest, stamp, first offset, offset after the last)."""
+
+
+class _Snapshot(Struct, array_like=True):
+    log_start_offset: int
+    next_offset: int
+    last_timestamp: int
+    clock_ms: int
+    cursors: list[tuple[int, int]]
+    producers: list[_ProducerRow]
+    produce_requests: list[_RequestRow]
+    pop_requests: list[_RequestRow]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Snapshot)
+
+
+class PartitionData:
+    """The state that a prefix of the log leads to."""
+
+    def __init__(self) -> None:
+        self.log_start_offset = 0
+        """Oldest offset still stored."""
+        self.next_offset = 0
+        """The high watermark: offset after the last applied message."""
+        self.last_timestamp = 0
+        """Highest append timestamp so far, milliseconds since 1970."""
+        self.clock_ms = 0
+        """The partition clock: time during which a leader led, as carried in commands."""
+        self.cursors: dict[int, int] = {}
+        """Consumer id -> next offset; may lie below the log start."""
+        self.producers = ProducerTable()
+        self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
+        self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
+
+    def cursor(self, consumer_id: int) -> int:
+        """Return the next offset of a consumer; one without a cursor begins at the log start."""
+        return max(self.cursors.get(consumer_id, 0), self.log_start_offset)
+
+    def append(self, header: BatchHeader, timestamp: int) -> Appended:
+        """Take a batch in at the next offset."""
+        base_offset, count = self.next_offset, header.record_count
+        self.next_offset = base_offset + count
+        self.last_timestamp = max(self.last_timestamp, timestamp)
+        if header.sequenced:
+            row = (header.base_sequence, count, base_offset)
+            self.producers.append(header.producer_id, header.producer_epoch, row)
+        elif is_deduplicated(header):
+            span = (base_offset, self.next_offset)
+            self.produce_requests.remember(header.producer_id, header.request_digest, span)
+        return Appended(base_offset, count)
+
+    def execute(self, command: Command, timestamp: int) -> Any:
+        """Carry out a command and return its result."""
+        self.last_timestamp = max(self.last_timestamp, timestamp)
+        self._read_clock(command.clock_ms)
+        match command.body:
+            case Pop():
+                return self._pop(command.body)
+            case OpenCursor():
+                return self._open_cursor(command.body)
+            case ResetCursor():
+                return self._reset_cursor(command.body)
+            case ForgetClient():
+                return self._forget_client(command.body)
+            case ForgetIdle():
+                return self._forget_idle(command.body)
+
+    def encode(self) -> bytes:
+        """Return the state as bytes."""
+        snapshot = _Snapshot(
+            log_start_offset=self.log_start_offset,
+            next_offset=self.next_offset,
+            last_timestamp=self.last_timestamp,
+            clock_ms=self.clock_ms,
+            cursors=list(self.cursors.items()),
+            producers=[(key, stamp, *state) for key, stamp, state in self.producers.rows()],
+            produce_requests=_request_rows(self.produce_requests),
+            pop_requests=_request_rows(self.pop_requests),
+        )
+        return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
+
+    @classmethod
+    def decode(cls, data: bytes) -> PartitionData:
+        """Read what `encode` wrote.
+
+        Raises:
+            ValueError: the bytes are no state, or of an unknown version.
+        """
+        if data[:1] != bytes([SNAPSHOT_VERSION]):
+            raise ValueError(f"snapshot version {data[:1]!r} is unknown")
+        try:
+            snapshot = _decoder.decode(memoryview(data)[1:])
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not a snapshot: {error}") from error
+        state = cls()
+        state.log_start_offset = snapshot.log_start_offset
+        state.next_offset = snapshot.next_offset
+        state.last_timestamp = snapshot.last_timestamp
+        state.clock_ms = snapshot.clock_ms
+        state.cursors = dict(snapshot.cursors)
+        state.producers.load(
+            (key, stamp, ProducerState(epoch, following, batches))
+            for key, stamp, epoch, following, batches in snapshot.producers
+        )
+        _load_requests(state.produce_requests, snapshot.produce_requests)
+        _load_requests(state.pop_requests, snapshot.pop_requests)
+        return state
+
+    def _read_clock(self, clock_ms: int) -> None:
+        self.clock_ms = max(self.clock_ms, clock_ms)
+        for table in (self.producers, self.produce_requests, self.pop_requests):
+            table.read_clock(self.clock_ms)
+
+    def _pop(self, pop: Pop) -> Popped:
+        if self.cursor(pop.consumer_id) != pop.from_offset:
+            return Popped(pop.from_offset, pop.from_offset)
+        self.cursors[pop.consumer_id] = pop.to_offset
+        if pop.request_digest:
+            span = (pop.from_offset, pop.to_offset)
+            self.pop_requests.remember(pop.consumer_id, pop.request_digest, span)
+        return Popped(pop.from_offset, pop.to_offset)
+
+    def _open_cursor(self, opened: OpenCursor) -> CursorPlace:
+        if opened.consumer_id in self.cursors:
+            return CursorPlace(self.cursor(opened.consumer_id), moved=False)
+        latest = opened.start is Start.LATEST
+        offset = self.next_offset if latest else self.log_start_offset
+        self.cursors[opened.consumer_id] = offset
+        return CursorPlace(offset, moved=True)
+
+    def _reset_cursor(self, reset: ResetCursor) -> CursorPlace:
+        offset = self.cursor(reset.consumer_id)
+        if reset.expected is not None and reset.expected != offset:
+            return CursorPlace(offset, moved=False)
+        self.cursors[reset.consumer_id] = reset.offset
+        return CursorPlace(reset.offset, moved=True)
+
+    def _forget_client(self, client: ForgetClient) -> None:
+        if client.producer_id:
+            self.producers.remove(client.producer_id)
+            self.produce_requests.forget_client(client.producer_id)
+        if client.consumer_id:
+            self.cursors.pop(client.consumer_id, None)
+            self.pop_requests.forget_client(client.consumer_id)
+
+    def _forget_idle(self, idle: ForgetIdle) -> None:
+        for producer_id in self.producers.idle_since(idle.before_ms):
+            self.producers.remove(producer_id)
+        for table in (self.produce_requests, self.pop_requests):
+            for key in table.idle_since(idle.before_ms):
+                table.remove(key)
+
+
+def _request_rows(table: RequestTable) -> list[_RequestRow]:
+    return [
+        (client_id, digest, stamp, first, end)
+        for (client_id, digest), stamp, (first, end) in table.rows()
+    ]
+
+
+def _load_requests(table: RequestTable, rows: list[_RequestRow]) -> None:
+    table.load(
+        ((client_id, digest), stamp, (first, end)) for client_id, digest, stamp, first, end in rows
+    )

@@ -1,0 +1,245 @@
+"""The state machine of one partition, as the engine knows it.
+
+The leader decides in `prepare`: duplicates are refused there and nowhere else, offsets are given
+there. `apply` never skips an entry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from broker_app.admission import Admission
+from broker_app.commands import (
+    AppendBatch,
+    Command,
+    ForgetClient,
+    ForgetIdle,
+    OpenCursor,
+    Pop,
+    ResetCursor,
+    Start,
+    decode_command,
+    encode_command,
+)
+from broker_app.limits import FORGET_AFTER_MS, StateLimits
+from broker_app.partition_data import PartitionData
+from broker_app.speculation import AppendEffect, CommandEffect, Speculation
+from myqueue.errors import CorruptBatch
+from myqueue.records import read_header
+from raft_app.core.types import EntryKind, Proposal
+from raft_app.statemachine import InconsistentEntry, Propose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker_app.commands import CommandBody, Request
+    from broker_app.speculation import Effect
+    from raft_app.core.types import Entry
+    from raft_app.statemachine import Answer, Decision, Join
+    from raft_app.storage import GroupSpec
+
+    SequenceListener = Callable[[int, int], None]
+
+
+class PartitionState:
+    """One partition's applied state with the speculative view of its leader."""
+
+    def __init__(self, spec: GroupSpec, snapshot: bytes = b"", *, limits: StateLimits) -> None:
+        """Start from a snapshot; with `limits` bound, a `StateMachineFactory`.
+
+        Args:
+            spec: the local replica.
+            snapshot: what `snapshot()` returned, or empty for the initial state.
+            limits: what the partition remembers at most.
+
+        Raises:
+            InconsistentEntry: the snapshot cannot be read.
+        """
+        self.spec = spec
+        self.on_sequence: SequenceListener | None = None
+        """Told (group id, producer id) when a sequenced batch entered the log."""
+        try:
+            self._data = PartitionData.decode(snapshot) if snapshot else PartitionData()
+        except ValueError as error:
+            raise InconsistentEntry(str(error)) from error
+        self._limits = limits
+        self._speculation = Speculation()
+        self._admission = Admission(self._data, self._speculation, limits)
+        self._clock_started: tuple[int, int] | None = None
+        """(leader's monotonic clock, partition clock) at the first request of this leadership."""
+
+    # --- what is known --------------------------------------------------------------------
+
+    @property
+    def log_start_offset(self) -> int:
+        """Oldest offset still stored."""
+        return self._data.log_start_offset
+
+    @property
+    def next_offset(self) -> int:
+        """The high watermark: offset after the last committed and applied message."""
+        return self._data.next_offset
+
+    def cursor(self, consumer_id: int) -> int:
+        """Return where a consumer's cursor will be after everything in flight."""
+        return self._admission.cursor(consumer_id)
+
+    def applied_cursor(self, consumer_id: int) -> int:
+        """Return where a consumer's cursor is."""
+        return self._data.cursor(consumer_id)
+
+    def popped_span(self, consumer_id: int, request_digest: bytes) -> tuple[int, int] | None:
+        """Return the (first, end) offsets that an earlier pop with this request id got, if any."""
+        return self._data.pop_requests.get((consumer_id, request_digest))
+
+    def expected_sequence(self, producer_id: int, epoch: int) -> int:
+        """Return the sequence that a producer's next batch of an epoch must begin with."""
+        return self._admission.expected_sequence(producer_id, epoch)
+
+    def is_filling(self) -> bool:
+        """Tell whether a table is more than half full, so that forgetting idle entries helps."""
+        data, limits = self._data, self._limits
+        request_ids = len(data.produce_requests) + len(data.pop_requests)
+        return (
+            2 * len(data.producers) > limits.producers_max
+            or 2 * request_ids > limits.request_ids_max
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return the sizes of the tables."""
+        data = self._data
+        return {
+            "cursors": len(data.cursors),
+            "producers": len(data.producers),
+            "request_ids": len(data.produce_requests) + len(data.pop_requests),
+        }
+
+    # --- on the leader --------------------------------------------------------------------
+
+    def prepare(self, request: Request, *, now_ms: int, clock_ms: int) -> Decision:
+        """Decide what to do with a request; see `raft_app.statemachine.StateMachine`.
+
+        Raises:
+            QueueError: refused before it was proposed.
+        """
+        timestamp = max(now_ms, self._data.last_timestamp, self._speculation.timestamp)
+        if isinstance(request, AppendBatch):
+            return self._admission.batch(request.header) or self._append(request, timestamp)
+        clock_ms = self._partition_clock(clock_ms)
+        return self._admit(request) or self._command(request, timestamp, clock_ms)
+
+    def proposed(self, token: Effect, index: int, term: int) -> None:
+        """Extend the speculative view by a proposal that entered the log."""
+        self._speculation.extend(token, (index, term))
+        listener = self.on_sequence
+        if listener and isinstance(token, AppendEffect) and token.header.sequenced:
+            listener(self.spec.group_id, token.header.producer_id)
+
+    def abandon_speculation(self) -> None:
+        """Make the applied state the view again: leadership was lost or won anew."""
+        self._speculation.clear()
+        self._clock_started = None
+
+    # --- on every replica -----------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> Any:
+        """Apply a committed DATA or COMMAND entry and return its result.
+
+        Returns:
+            `Appended` for a batch; `Popped`, `CursorPlace` or None for a command.
+
+        Raises:
+            InconsistentEntry: the entry contradicts the state or cannot be read.
+        """
+        effect = self._speculation.release((entry.index, entry.term))
+        match entry.kind:
+            case EntryKind.DATA:
+                return self._apply_batch(entry, effect)
+            case EntryKind.COMMAND:
+                try:
+                    command = decode_command(entry.data)
+                except ValueError as error:
+                    raise InconsistentEntry(str(error)) from error
+                return self._data.execute(command, entry.append_timestamp)
+            case _:
+                raise AssertionError(f"a state machine applies no {entry.kind.name} entry")
+
+    def snapshot(self) -> bytes:
+        """Encode the applied state."""
+        return self._data.encode()
+
+    def _apply_batch(self, entry: Entry, effect: Effect | None) -> Any:
+        if entry.base_offset != self._data.next_offset:
+            raise InconsistentEntry(
+                f"the batch is for offset {entry.base_offset}, next is {self._data.next_offset}"
+            )
+        if isinstance(effect, AppendEffect):
+            header = effect.header
+        else:
+            try:
+                header = read_header(entry.data)
+            except CorruptBatch as error:
+                raise InconsistentEntry(f"the batch cannot be read: {error}") from error
+        if header.record_count != entry.record_count:
+            raise InconsistentEntry(
+                f"the entry has {entry.record_count} messages, its batch {header.record_count}"
+            )
+        return self._data.append(header, entry.append_timestamp)
+
+    def _admit(self, request: CommandBody) -> Join | Answer | None:
+        match request:
+            case Pop():
+                return self._admission.pop(request)
+            case OpenCursor():
+                return self._admission.open_cursor(request)
+            case ResetCursor():
+                self._admission.reset_cursor(request)
+            case ForgetClient() | ForgetIdle():
+                pass
+        return None
+
+    def _append(self, request: AppendBatch, timestamp: int) -> Propose:
+        proposal = Proposal(
+            kind=EntryKind.DATA,
+            data=request.batch,
+            base_offset=self._next_free_offset(),
+            record_count=request.header.record_count,
+            append_timestamp=timestamp,
+        )
+        return Propose(proposal, AppendEffect(request.header, timestamp))
+
+    def _command(self, request: CommandBody, timestamp: int, clock_ms: int) -> Propose:
+        effect = CommandEffect(clock_ms, timestamp)
+        body: CommandBody = request
+        match request:
+            case Pop(consumer_id=consumer_id, to_offset=offset, request_digest=digest):
+                effect = CommandEffect(clock_ms, timestamp, consumer_id, offset, digest)
+            case OpenCursor(consumer_id=consumer_id):
+                offset = self._offset_after_opening(request)
+                effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
+            case ResetCursor(consumer_id=consumer_id, offset=offset):
+                effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
+            case ForgetIdle():
+                body = replace(request, before_ms=clock_ms - FORGET_AFTER_MS)
+        data = encode_command(Command(clock_ms, body))
+        proposal = Proposal(kind=EntryKind.COMMAND, data=data, append_timestamp=timestamp)
+        return Propose(proposal, effect)
+
+    def _offset_after_opening(self, opened: OpenCursor) -> int:
+        if opened.consumer_id in self._speculation.cursors:
+            return self.cursor(opened.consumer_id)
+        latest = opened.start is Start.LATEST
+        return self._next_free_offset() if latest else self._data.log_start_offset
+
+    def _next_free_offset(self) -> int:
+        return self._data.next_offset + self._speculation.record_count
+
+    def _partition_clock(self, clock_ms: int) -> int:
+        """Return the partition clock: the applied one and what elapsed on this leader since."""
+        if self._clock_started is None:
+            self._clock_started = (clock_ms, self._data.clock_ms)
+        started, base_ms = self._clock_started
+        elapsed = base_ms + clock_ms - started
+        return max(elapsed, self._data.clock_ms, self._speculation.clock_ms)
