@@ -185,7 +185,7 @@ class PartitionHistory(RuleBasedStateMachine):
     def note_popped(self, data: bytes, result: Popped) -> None:
         pop = decode_command(data).body
         assert isinstance(pop, Pop)
-        for number in range(1, self.requests + 1):
+        for number in range(self.requests + 1):
             if request_digest(f"p{number}") == pop.request_digest:
                 key = (pop.consumer_id, f"p{number}")
                 assert key not in self.popped, "one request popped twice"
