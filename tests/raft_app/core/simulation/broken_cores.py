@@ -16,6 +16,7 @@ from raft_app.core.raft import Raft
 from raft_app.core.rawnode import RawNode
 from raft_app.core.rpcs import AppendEntriesReply, Heartbeat, RequestVote
 from raft_app.core.types import ReadConfirmed
+from tests.raft_app.core.simulation.plan import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A mistake and who should find it."""
+    """A mistake, who should find it, and under which circumstances."""
 
     plant: Callable[[pytest.MonkeyPatch], None]
-    checkers: frozenset[str]
+    checkers: tuple[str, ...]
     """Any of these may be the first to see it."""
-    seeds: int = 20
-    """One of the first so many seeds shows it."""
+    faults: tuple[Fault, ...] = ()
+    """The kinds of faults that bring it to light; empty: what each seed selects."""
 
 
 def stores_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,17 +165,14 @@ def tells_everybody_its_commit_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replication, "send_heartbeats", send_heartbeats)
 
 
-def keeps_promises_for_overwritten_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+def takes_replaced_entries_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write of an overwritten entry vouches for the one that replaced it."""
     cut = RaftLog.truncate
 
     def truncate(log: RaftLog, index: int) -> None:
-        durable = log.durable_index
-        promised = [promise.last_index for promise in log._promises]
+        durable_index = log.durable_index
         cut(log, index)
-        log.durable_index = durable
-        for promise, last_index in zip(log._promises, promised, strict=True):
-            promise.last_index = last_index
+        log.durable_index = durable_index
 
     monkeypatch.setattr(RaftLog, "truncate", truncate)
 
@@ -219,26 +217,30 @@ def takes_refusals_for_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Progress, "refused", refused)
 
 
-def _found_by(*checkers: str) -> frozenset[str]:
-    return frozenset(checkers)
-
-
 MISTAKES = (
-    Mistake(stores_no_vote, _found_by("DurableFirst")),
-    Mistake(forgets_its_vote, _found_by("OneVote"), seeds=200),
-    Mistake(acknowledges_early, _found_by("DurableFirst")),
-    Mistake(counts_its_own_log_early, _found_by("CommitQuorum")),
-    Mistake(asks_for_votes_early, _found_by("DurableFirst")),
-    Mistake(commits_earlier_terms_by_counting, _found_by("CommitQuorum"), seeds=100),
-    Mistake(elects_anybody, _found_by("LeaderCompleteness")),
-    Mistake(forgets_who_leads, _found_by("Stickiness")),
-    Mistake(raises_its_term_without_asking, _found_by("CutOff")),
-    Mistake(leads_without_a_quorum, _found_by("CutOff")),
-    Mistake(reads_without_asking, _found_by("LinearizableReads"), seeds=100),
-    Mistake(confirms_reads_of_a_later_round, _found_by("LinearizableReads"), seeds=100),
-    Mistake(tells_everybody_its_commit_index, _found_by("CommittedEntries"), seeds=100),
-    Mistake(keeps_promises_for_overwritten_entries, _found_by("CommitQuorum"), seeds=300),
-    Mistake(never_overwrites, _found_by("TruthfulAcknowledgements"), seeds=100),
-    Mistake(accepts_any_predecessor, _found_by("LogMatching"), seeds=100),
-    Mistake(takes_refusals_for_progress, _found_by("CommitQuorum"), seeds=100),
+    Mistake(stores_no_vote, ("DurableFirst",)),
+    Mistake(forgets_its_vote, ("OneVote",), (Fault.RIVALS, Fault.CRASH_PROMISER)),
+    Mistake(acknowledges_early, ("DurableFirst",)),
+    Mistake(asks_for_votes_early, ("DurableFirst",)),
+    Mistake(counts_its_own_log_early, ("CommitQuorum",)),
+    Mistake(commits_earlier_terms_by_counting, ("CommitQuorum",)),
+    Mistake(elects_anybody, ("LeaderCompleteness",)),
+    Mistake(forgets_who_leads, ("Stickiness",)),
+    Mistake(raises_its_term_without_asking, ("CutOff",)),
+    Mistake(leads_without_a_quorum, ("CutOff",)),
+    Mistake(reads_without_asking, ("LinearizableReads",), (Fault.ISOLATE_LEADER,)),
+    Mistake(
+        confirms_reads_of_a_later_round,
+        ("LinearizableReads",),
+        (Fault.ISOLATE_LEADER, Fault.HINT, Fault.FREEZE),
+    ),
+    Mistake(tells_everybody_its_commit_index, ("CommittedEntries", "TruthfulAcknowledgements")),
+    Mistake(
+        takes_replaced_entries_for_durable,
+        ("CommitQuorum",),
+        (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER, Fault.SLOW_DISK),
+    ),
+    Mistake(never_overwrites, ("TruthfulAcknowledgements", "LogMatching")),
+    Mistake(accepts_any_predecessor, ("TruthfulAcknowledgements", "LogMatching")),
+    Mistake(takes_refusals_for_progress, ("CommitQuorum",)),
 )

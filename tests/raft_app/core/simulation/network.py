@@ -58,8 +58,8 @@ class Network:
             yield arrival + 1 + int(LATE_COPY_DELAY_MAX * random() ** 4)
 
     def passes(self, sender: int, to: int) -> bool:
-        """Tell whether the link is whole."""
-        return (sender, to) not in self._blocked
+        """Tell whether what was sent over a link may arrive now."""
+        return self.plan.cut_keeps_sent or (sender, to) not in self._blocked
 
     def cut(self, links: Iterable[tuple[int, int]]) -> int:
         """Cut (sender, receiver) links; return the number that `mend` takes."""

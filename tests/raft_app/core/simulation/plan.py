@@ -57,6 +57,8 @@ class Plan:
     """Longest ordinary delay of an RPC."""
     in_order: bool
     """RPCs of one link arrive in the order they were sent."""
+    cut_keeps_sent: bool
+    """What was sent before a link was cut still arrives."""
     disk_delay: int
     """Longest ordinary time of a transaction."""
     turn_delay: int
@@ -103,7 +105,7 @@ def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan
         steps: events until everything is healed.
     """
     known = tuple(Fault)
-    quiet = random.random() < 0.1
+    kinds = random.choice((0, 1, 2, 2, 3, 3, 4, 8, len(known), len(known)))
     nodes = node_count or random.choices((3, 5, 4, 2, 1), (60, 30, 5, 3, 2))[0]
     return Plan(
         seed=seed,
@@ -115,11 +117,12 @@ def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan
         duplication=random.choice((0.0, 0.02, 0.1)),
         network_delay=random.choice((50, 300, 1_000, 3_000)),
         in_order=random.random() < 0.4,
+        cut_keeps_sent=random.random() < 0.5,
         disk_delay=random.choice((20, 200, 1_000, 3_000)),
         turn_delay=random.choice((0, 0, 100, 800)),
         apply_delay=random.choice((0, 0, 300, 3_000)),
         clock_drift=random.choice((0, 20, 100)),
-        faults=() if quiet else tuple(random.sample(known, random.randint(1, len(known)))),
+        faults=tuple(random.sample(known, kinds)),
         fault_interval=random.choice((4, 10, 25)) * TICK,
         client_interval=random.choice((300, 1_000, 3_000)),
         value_bytes=random.choice((8, 40, 300)),
@@ -139,6 +142,7 @@ def calm(plan: Plan) -> Plan:
         duplication=0.0,
         network_delay=100,
         in_order=True,
+        cut_keeps_sent=False,
         disk_delay=200,
         turn_delay=0,
         apply_delay=0,

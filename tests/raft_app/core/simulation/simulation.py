@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from tests.raft_app.core.simulation.faults import Faults
 from tests.raft_app.core.simulation.host import Host
 from tests.raft_app.core.simulation.ledger import Ledger
 from tests.raft_app.core.simulation.network import Network
-from tests.raft_app.core.simulation.plan import TICK, Plan, calm, draw_plan
+from tests.raft_app.core.simulation.plan import TICK, Fault, Plan, calm, draw_plan
 from tests.raft_app.core.simulation.trace import Trace
 from tests.raft_app.core.simulation.watch import Watch
 
@@ -83,7 +83,7 @@ class Simulation:
         seed: decides everything.
         node_count: nodes of the group; 0: as the seed decides, mostly 3 or 5.
         steps: events until everything is healed.
-        node_class: the core under test.
+        faults: the kinds of faults, instead of those that the seed selects.
 
     Attributes:
         now: virtual time in units of 1 / `TICK` ticks.
@@ -98,15 +98,16 @@ class Simulation:
         *,
         node_count: int = 0,
         steps: int = STEPS,
-        node_class: type[RawNode] = RawNode,
+        faults: tuple[Fault, ...] = (),
     ) -> None:
         self.random = Random(seed)
         self.plan: Plan = draw_plan(seed, self.random, node_count=node_count, steps=steps)
+        if faults:
+            self.plan = replace(self.plan, faults=faults)
         self.trace = Trace()
         self.now = 0
         self.faulty = True
         self.events = 0
-        self._node_class = node_class
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._scheduled = 0
         self._liveness = Liveness()
@@ -154,8 +155,8 @@ class Simulation:
             self.schedule(arrival - self.now, self._arrive, rpc)
 
     def make_node(self, initial: InitialState) -> RawNode:
-        """Return a new node of the core under test."""
-        return self._node_class(self.plan.config, initial, randomizer=self.random.randrange)
+        """Return a new node."""
+        return RawNode(self.plan.config, initial, randomizer=self.random.randrange)
 
     def note(self, what: str, value: object = "") -> None:
         """Note an event of no particular replica."""
