@@ -135,7 +135,6 @@ REST_FRAMEWORK = {
         "http_base.negotiation.MsgpackParser",
         "http_base.negotiation.BatchParser",
     ],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "http_base.negotiation.Negotiation",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_THROTTLE_CLASSES": [],
@@ -162,6 +161,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
+        # A failed request is logged once, under its id, by http_base.exceptions.
+        "django.request": {"level": "CRITICAL"},
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from http_base.schema import docs_urls
+from http_base.docs import docs_urls
 
 urlpatterns = [*docs_urls, path("", include("broker_app.urls"))]
 handler400 = "http_base.exceptions.handler400"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from http_base.schema import docs_urls
+from http_base.docs import docs_urls
 
 urlpatterns = [
     path("admin/", admin.site.urls),

@@ -1,0 +1,169 @@
+"""The ASGI application in front of Django: it calls hot views without Django's handler.
+
+Every request passes here: its body is read under the cap of its Content-Type, chunked or not. A
+request on a hot path is answered by its view at once; everything else, and whatever a browser
+asks for, goes through Django's `ASGIHandler`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any
+
+from django.core.handlers.asgi import ASGIRequest
+
+from http_base.exceptions import failure_response
+from http_base.negotiation import body_limit, body_too_large
+from myqueue.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from django.http import HttpResponse
+
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    View = Callable[..., Any]
+
+DRAINED_BYTES_MAX = 64 << 20
+"""How much of a body over its cap is read and dropped, so that its sender sees the answer."""
+DISCONNECT_WATCH_S = 0.1
+"""A request that takes longer than this is cancelled when its client goes away."""
+
+
+class HotPaths:
+    """Calls the views of a table by exact path, and the wrapped application for the rest."""
+
+    def __init__(self, app: App, table: Mapping[str, View]) -> None:
+        """Wrap `app` (Django); `table` maps paths to what `View.as_view()` returned."""
+        self._app = app
+        self._table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
+        content_type = headers.get(b"content-type", b"").decode("latin1")
+        accept = headers.get(b"accept", b"")
+        body = await _read_body(receive, limit=body_limit(content_type))
+        if body is None:
+            return
+        if isinstance(body, _TooLarge):
+            response = failure_response(body_too_large(content_type), accept.decode("latin1"))
+            if not body.drained:
+                response["Connection"] = "close"
+            await _send_response(response, send)
+        elif not scope["query_string"].isascii():
+            error = InvalidRequest("the query string has bytes that are not percent-encoded")
+            await _send_response(failure_response(error, accept.decode("latin1")), send)
+        elif (view := self._table.get(scope["path"])) is None or b"text/" in accept:
+            await self._app(scope, _replay(body, receive), send)
+        else:
+            await _call(view, ASGIRequest(scope, io.BytesIO(body)), receive, send)
+
+
+_HEADERS_READ = frozenset({b"content-type", b"accept"})
+
+
+class _TooLarge:
+    """A body over its cap."""
+
+    def __init__(self, *, drained: bool) -> None:
+        self.drained = drained
+
+
+class _DisconnectWatch:
+    """Cancels the current task when the client goes away before `stop`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.disconnected = False
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(DISCONNECT_WATCH_S, self._start, loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watcher = loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.disconnected = True
+        assert self._task is not None
+        self._task.cancel()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._task = None if not self.disconnected else self._task
+
+    def forgive(self) -> None:
+        """Take the cancellation back: nobody waits for an answer."""
+        if self._task is not None:
+            self._task.uncancel()
+
+
+async def _call(view: View, request: ASGIRequest, receive: Receive, send: Send) -> None:
+    """Await the view and send its answer; a client that leaves meanwhile ends it."""
+    watch = _DisconnectWatch(receive)
+    try:
+        response = await view(request)
+    except asyncio.CancelledError:
+        if not watch.disconnected:
+            raise
+        watch.forgive()
+        return
+    finally:
+        watch.stop()
+    await _send_response(response, send)
+
+
+async def _send_response(response: HttpResponse, send: Send) -> None:
+    content = response.content
+    headers = [
+        (name.lower().encode("latin1"), value.encode("latin1"))
+        for name, value in response.items()
+        if name != "Content-Length"
+    ]
+    headers.append((b"content-length", b"%d" % len(content)))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _read_body(receive: Receive, *, limit: int) -> bytes | _TooLarge | None:
+    """Return the body, `_TooLarge`, or None when the client went away while sending it."""
+    parts: list[bytes] = []
+    length = 0
+    more = True
+    while more and length <= DRAINED_BYTES_MAX:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        part = event.get("body", b"")
+        more = event.get("more_body", False)
+        length += len(part)
+        if length <= limit:
+            parts.append(part)
+        else:
+            parts.clear()
+    if length > limit:
+        return _TooLarge(drained=not more)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body that was read already, then goes on."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> dict[str, Any]:
+        return pending.pop() if pending else await receive()
+
+    return replay

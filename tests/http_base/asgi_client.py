@@ -1,0 +1,94 @@
+"""A client that calls an ASGI application in the same loop, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return msgspec.json.decode(self.body)
+
+
+def scope_of(method: str, target: str, headers: dict[str, str]) -> dict[str, Any]:
+    """Return an ASGI scope as uvicorn makes it."""
+    path, _, query = target.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode("latin1"),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8000),
+    }
+
+
+async def call(
+    app: Any,
+    method: str,
+    target: str,
+    *,
+    body: bytes | list[bytes] = b"",
+    headers: dict[str, str] | None = None,
+    gone: asyncio.Event | None = None,
+) -> Answer | None:
+    """Send one request; None when the application sent nothing.
+
+    Args:
+        app: the application.
+        method: of the request.
+        target: path and query.
+        body: the body; a list comes chunked, without a Content-Length.
+        headers: of the request.
+        gone: the client disconnects when it is set.
+    """
+    headers = dict(headers or {})
+    if isinstance(body, bytes):
+        chunks = [body]
+        if body:
+            headers.setdefault("content-length", str(len(body)))
+    else:
+        chunks = body
+        headers.setdefault("transfer-encoding", "chunked")
+    incoming = [
+        {"type": "http.request", "body": chunk, "more_body": position < len(chunks)}
+        for position, chunk in enumerate(chunks, 1)
+    ]
+    sent: list[dict[str, Any]] = []
+    done = gone or asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if incoming:
+            return incoming.pop(0)
+        await done.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    await app(scope_of(method, target, headers), receive, send)
+    if not sent:
+        return None
+    start = sent[0]
+    return Answer(
+        start["status"],
+        {name.decode().lower(): value.decode() for name, value in start["headers"]},
+        b"".join(event.get("body", b"") for event in sent[1:]),
+    )

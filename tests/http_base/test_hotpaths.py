@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from http_base import hotpaths
+from http_base.hotpaths import HotPaths
+from myqueue.protocol import JSON
+from tests.http_base import views_for_tests
+from tests.http_base.asgi_client import call
+
+
+async def forbidden_app(scope, receive, send):
+    raise AssertionError(f"{scope['path']} went to Django")
+
+
+async def test_hot_path_does_not_reach_django():
+    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS)
+    answer = await call(app, "GET", "/echo?topic=a&partition=0&offset=0")
+    assert answer.status == 200
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
+async def test_body_over_the_cap_reaches_nobody():
+    app = HotPaths(forbidden_app, {})
+    answer = await call(app, "POST", "/admin/login", body=b"x" * ((1 << 20) + 1))
+    assert (answer.status, answer.json["code"]) == (413, "MESSAGE_TOO_LARGE")
+    assert "connection" not in answer.headers
+
+
+async def test_endless_body_is_answered_and_the_connection_closed(monkeypatch):
+    monkeypatch.setattr(hotpaths, "DRAINED_BYTES_MAX", 4 << 20)
+    app = HotPaths(forbidden_app, {})
+    answer = await call(app, "POST", "/echo", body=[b"x" * (1 << 20)] * 100)
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+async def test_client_that_leaves_while_sending_gets_no_answer():
+    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(event):
+        raise AssertionError(event)
+
+    scope = {"type": "http", "headers": [], "query_string": b"", "path": "/echo"}
+    await app(scope, receive, send)
+
+
+async def test_client_that_leaves_during_a_long_poll_cancels_the_handler(app):
+    views_for_tests.CANCELLED.clear()
+    views_for_tests.STARTED = asyncio.Event()
+    gone = asyncio.Event()
+    request = asyncio.ensure_future(call(app, "GET", "/waiting", gone=gone))
+    await views_for_tests.STARTED.wait()
+    gone.set()
+    assert await asyncio.wait_for(request, 5) is None
+    assert views_for_tests.CANCELLED == ["/waiting"]
+
+
+async def test_cancelling_the_request_itself_is_passed_on(hot_app):
+    views_for_tests.STARTED = asyncio.Event()
+    request = asyncio.ensure_future(call(hot_app, "GET", "/waiting"))
+    await views_for_tests.STARTED.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+
+async def test_what_is_no_http_request_is_passed_on():
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope["type"])
+
+    await HotPaths(app, {})({"type": "lifespan"}, None, None)
+    assert seen == ["lifespan"]
+
+
+@pytest.mark.django_db
+async def test_browser_gets_a_page_with_a_filled_form(hot_app):
+    answer = await call(hot_app, "GET", "/echo", headers={"accept": "text/html,*/*;q=0.8"})
+    page = answer.body.decode()
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "user 17 logged in" in page
+    assert 'name="offset"' in page
+
+
+@pytest.mark.django_db
+async def test_browser_may_send_the_form(hot_app):
+    answer = await call(
+        hot_app,
+        "POST",
+        "/echo",
+        body=b'{"topic": "logs", "producer_id": 1, "message": "from a form"}',
+        headers={"accept": "text/html", "content-type": JSON},
+    )
+    assert answer.status == 200
+    assert "from a form" in answer.body.decode()
+
+
+async def test_metrics_are_prometheus_text_for_every_accept(hot_app):
+    for accept in ("*/*", "text/plain", "application/openmetrics-text;q=0.5", "text/html"):
+        answer = await call(hot_app, "GET", "/metrics", headers={"accept": accept})
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert b"# HELP" in answer.body
+
+
+async def test_head_is_answered_as_get(hot_app):
+    answer = await call(hot_app, "HEAD", "/echo?topic=a&partition=0&offset=0")
+    assert answer.status == 200

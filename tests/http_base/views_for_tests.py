@@ -1,0 +1,126 @@
+"""Views and URLs that the tests of the HTTP base call both ways."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.urls import path
+from msgspec import UNSET
+
+from http_base.docs import docs_urls
+from http_base.exceptions import handler404 as handler404
+from http_base.exceptions import handler500 as handler500
+from http_base.messages import message_fields
+from http_base.metrics import MetricsView
+from http_base.schema import describe
+from http_base.views import (
+    ApiView,
+    AsyncAPIView,
+    require_cluster,
+    wants_batches,
+    wants_msgpack,
+)
+from myqueue.errors import CommitTimeout, NotLeader, Overloaded
+from myqueue.protocol import Fetch, Produce, ProduceBatch, TopicCreate
+from myqueue.records import Record
+
+CANCELLED: list[str] = []
+STARTED = asyncio.Event()
+"""Made anew by each test, in its loop."""
+
+
+class EchoView(AsyncAPIView):
+    """Answers with what it read."""
+
+    @describe(
+        summary="Echo", input=Produce, answer={"partition": 0}, tags=["produce"], batches=True
+    )
+    async def post(self, request):
+        if isinstance(request.data, bytes):
+            query = self.read(request, ProduceBatch)
+            return self.respond({"topic": query.topic, "bytes": len(request.data)})
+        produce = self.read(request, Produce)
+        record = Record("" if produce.message is UNSET else produce.message, timestamp=7)
+        return self.respond(
+            message_fields(
+                record, topic=produce.topic, partition=0, offset=0, binary=wants_msgpack(request)
+            )
+        )
+
+    @describe(summary="Fetch", input=Fetch, query=True, batches=True)
+    async def get(self, request):
+        fetch = self.read(request, Fetch)
+        if wants_batches(request):
+            return self.respond_batches(b"QB\x00\xff", {"X-High-Watermark": "7"})
+        return self.respond({"topic": fetch.topic, "offset": fetch.offset})
+
+
+class FailingView(AsyncAPIView):
+    """Fails in the way that the query names."""
+
+    async def get(self, request):
+        match request.query_params.get("how"):
+            case "bug":
+                raise ZeroDivisionError("a secret of the server")
+            case "overloaded":
+                raise Overloaded("full", retry_after_ms=1_200)
+            case "leader":
+                raise NotLeader(leader={"broker_id": 2, "address": "http://127.0.0.1:8002"})
+            case _:
+                raise CommitTimeout
+
+    async def post(self, request):
+        raise ZeroDivisionError("a secret of the server")
+
+
+class WaitingView(AsyncAPIView):
+    """Waits until it is cancelled."""
+
+    async def get(self, request):
+        try:
+            STARTED.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            CANCELLED.append(request.path)
+            raise
+
+
+class InternalView(AsyncAPIView):
+    """Takes the cluster's token only."""
+
+    async def get(self, request):
+        require_cluster(request)
+        return self.respond({})
+
+
+class PlainView(ApiView):
+    """An ordinary view."""
+
+    @describe(summary="Create a topic", input=TopicCreate, tags=["topics"], status=201)
+    def post(self, request, **kwargs):
+        topic = self.read(request, TopicCreate)
+        return self.respond({"topic": topic.topic}, status=201)
+
+
+def broken_view(request):
+    """Fail outside any API view."""
+    raise ZeroDivisionError("a secret of the server")
+
+
+urlpatterns = [
+    *docs_urls,
+    path("echo", EchoView.as_view()),
+    path("failing", FailingView.as_view()),
+    path("waiting", WaitingView.as_view()),
+    path("internal", InternalView.as_view()),
+    path("metrics", MetricsView.as_view()),
+    path("plain/<name>", PlainView.as_view()),
+    path("broken", broken_view),
+]
+HOT_PATHS = {
+    "/echo": EchoView.as_view(),
+    "/failing": FailingView.as_view(),
+    "/waiting": WaitingView.as_view(),
+    "/internal": InternalView.as_view(),
+    "/metrics": MetricsView.as_view(),
+}
