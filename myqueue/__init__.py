@@ -1,0 +1,124 @@
+"""Client of a replicated, durable message queue.
+
+    from myqueue import Client, Consumer, Producer
+
+Names are loaded when they are first used, so that `import myqueue` is quick and servers that need
+the wire contract alone do not load the client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from myqueue.client import Client
+    from myqueue.config import ClientConfig
+    from myqueue.consumer import Consumer
+    from myqueue.errors import (
+        AlreadyRegistered,
+        BrokerAlreadyPresent,
+        BrokerUnreachable,
+        BufferFull,
+        ClientClosed,
+        CommitTimeout,
+        CorruptBatch,
+        DeliveryTimeout,
+        InvalidRequest,
+        ManagerNotFound,
+        MessageTooLarge,
+        OffsetOutOfRange,
+        PartitionNotFound,
+        QueueEmpty,
+        QueueError,
+        TopicAlreadyExists,
+        TopicDoesNotExist,
+        UnauthorizedException,
+        UndeliveredMessages,
+    )
+    from myqueue.older import MyConsumer, MyProducer
+    from myqueue.producer import Producer
+    from myqueue.records import Record
+    from myqueue.results import Delivered, DeliveredBatch, Fetched, Message, Registration
+
+_MODULES = {
+    "myqueue.client": ("Client",),
+    "myqueue.config": ("ClientConfig",),
+    "myqueue.consumer": ("Consumer",),
+    "myqueue.errors": (
+        "AlreadyRegistered",
+        "BrokerAlreadyPresent",
+        "BrokerUnreachable",
+        "BufferFull",
+        "ClientClosed",
+        "CommitTimeout",
+        "CorruptBatch",
+        "DeliveryTimeout",
+        "InvalidRequest",
+        "ManagerNotFound",
+        "MessageTooLarge",
+        "OffsetOutOfRange",
+        "PartitionNotFound",
+        "QueueEmpty",
+        "QueueError",
+        "TopicAlreadyExists",
+        "TopicDoesNotExist",
+        "UnauthorizedException",
+        "UndeliveredMessages",
+    ),
+    "myqueue.older": ("MyConsumer", "MyProducer"),
+    "myqueue.producer": ("Producer",),
+    "myqueue.records": ("Record",),
+    "myqueue.results": ("Delivered", "DeliveredBatch", "Fetched", "Message", "Registration"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [
+    "AlreadyRegistered",
+    "BrokerAlreadyPresent",
+    "BrokerUnreachable",
+    "BufferFull",
+    "Client",
+    "ClientClosed",
+    "ClientConfig",
+    "CommitTimeout",
+    "Consumer",
+    "CorruptBatch",
+    "Delivered",
+    "DeliveredBatch",
+    "DeliveryTimeout",
+    "Fetched",
+    "InvalidRequest",
+    "ManagerNotFound",
+    "Message",
+    "MessageTooLarge",
+    "MyConsumer",
+    "MyProducer",
+    "OffsetOutOfRange",
+    "PartitionNotFound",
+    "Producer",
+    "QueueEmpty",
+    "QueueError",
+    "Record",
+    "Registration",
+    "TopicAlreadyExists",
+    "TopicDoesNotExist",
+    "UnauthorizedException",
+    "UndeliveredMessages",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'myqueue' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

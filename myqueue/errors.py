@@ -1,47 +1,47 @@
 """Every error of the queue: the one table that servers raise, and the client raises again.
 
-    QueueError
-        InvalidRequest                400 INVALID_REQUEST
-            InvalidTopicName          400 INVALID_TOPIC_NAME
-            CorruptBatch              400 CORRUPT_BATCH
-        QueueEmpty                    404 QUEUE_EMPTY            later
-        NotFound                      404 NOT_FOUND
-            TopicDoesNotExist         404 TOPIC_NOT_FOUND
-            PartitionNotFound         404 PARTITION_NOT_FOUND
-            BrokerNotFound            404 BROKER_NOT_FOUND
-            ClientNotFound            404 CLIENT_NOT_FOUND
-        MethodNotAllowed              405 METHOD_NOT_ALLOWED
-        NotAcceptable                 406 NOT_ACCEPTABLE
-        UnsupportedMediaType          415 UNSUPPORTED_MEDIA_TYPE
-        TopicAlreadyExists            409 TOPIC_ALREADY_EXISTS
-        BrokerAlreadyPresent          208 BROKER_ALREADY_PRESENT
-        UnauthorizedException         401 UNAUTHORIZED
-            ClientExpired             401 CLIENT_EXPIRED         after registering again
-        Forbidden                     403 FORBIDDEN
-        MessageTooLarge               413 MESSAGE_TOO_LARGE
-        NotLeader                     421 NOT_LEADER             at `leader`
-        NoLeader                      503 NO_LEADER              retriable
-        CommitTimeout                 503 COMMIT_TIMEOUT         retriable, outcome unknown
-        Overloaded                    503 OVERLOADED             retriable
-        OffsetOutOfRange              416 OFFSET_OUT_OF_RANGE
-        OutOfOrderSequence            409 OUT_OF_ORDER_SEQUENCE
-        UnknownProducer               409 UNKNOWN_PRODUCER
-        ProducerFenced                409 PRODUCER_FENCED
-        CursorMoved                   409 CURSOR_MOVED
-        BrokerNotEmpty                409 BROKER_NOT_EMPTY
-        StalePlacement                409 STALE_PLACEMENT
-        NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
-        ReadOnlyManager               409 READ_ONLY_MANAGER      at `primary`
-        DiskFull                      507 DISK_FULL              later
-        Internal                      500 INTERNAL               retriable, outcome unknown
-        ClientError (raised by the client alone, never sent)
-            ManagerNotFound               no manager answered
-            BrokerUnreachable             no connection to a broker
-            AlreadyRegistered             registered under this topic already
-            BufferFull                    the producer's buffer stayed full
-            DeliveryTimeout               not acknowledged within the delivery timeout
-            UndeliveredMessages           what `close` could not deliver
-            ClientClosed                  used after `close`
+QueueError
+    InvalidRequest                400 INVALID_REQUEST
+        InvalidTopicName          400 INVALID_TOPIC_NAME
+        CorruptBatch              400 CORRUPT_BATCH
+    QueueEmpty                    404 QUEUE_EMPTY            later
+    NotFound                      404 NOT_FOUND
+        TopicDoesNotExist         404 TOPIC_NOT_FOUND
+        PartitionNotFound         404 PARTITION_NOT_FOUND
+        BrokerNotFound            404 BROKER_NOT_FOUND
+        ClientNotFound            404 CLIENT_NOT_FOUND
+    MethodNotAllowed              405 METHOD_NOT_ALLOWED
+    NotAcceptable                 406 NOT_ACCEPTABLE
+    UnsupportedMediaType          415 UNSUPPORTED_MEDIA_TYPE
+    TopicAlreadyExists            409 TOPIC_ALREADY_EXISTS
+    BrokerAlreadyPresent          208 BROKER_ALREADY_PRESENT
+    UnauthorizedException         401 UNAUTHORIZED
+        ClientExpired             401 CLIENT_EXPIRED         after registering again
+    Forbidden                     403 FORBIDDEN
+    MessageTooLarge               413 MESSAGE_TOO_LARGE
+    NotLeader                     421 NOT_LEADER             at `leader`
+    NoLeader                      503 NO_LEADER              retriable
+    CommitTimeout                 503 COMMIT_TIMEOUT         retriable, outcome unknown
+    Overloaded                    503 OVERLOADED             retriable
+    OffsetOutOfRange              416 OFFSET_OUT_OF_RANGE
+    OutOfOrderSequence            409 OUT_OF_ORDER_SEQUENCE
+    UnknownProducer               409 UNKNOWN_PRODUCER
+    ProducerFenced                409 PRODUCER_FENCED
+    CursorMoved                   409 CURSOR_MOVED
+    BrokerNotEmpty                409 BROKER_NOT_EMPTY
+    StalePlacement                409 STALE_PLACEMENT
+    NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
+    ReadOnlyManager               409 READ_ONLY_MANAGER      at `primary`
+    DiskFull                      507 DISK_FULL              later
+    Internal                      500 INTERNAL               retriable, outcome unknown
+    ClientError (raised by the client alone, never sent)
+        ManagerNotFound               no manager answered
+        BrokerUnreachable             no connection to a broker
+        AlreadyRegistered             registered under this topic already
+        BufferFull                    the producer's buffer stayed full
+        DeliveryTimeout               not acknowledged within the delivery timeout
+        UndeliveredMessages           what `close` could not deliver
+        ClientClosed                  used after `close`
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class QueueError(Exception):
     refreshes_metadata: ClassVar[bool] = False
     """True when a client should ask a manager for the leader again before it retries."""
 
-    def __init__(self, message: str = "", **details: Any) -> None:
+    def __init__(self, message: str = "", /, **details: Any) -> None:
         self.message = message or (self.__doc__ or self.code).splitlines()[0]
         self.details = {name: value for name, value in details.items() if value is not None}
         super().__init__(self.message)
@@ -194,7 +194,7 @@ class BrokerAlreadyPresent(QueueError):
     http_status = 208
 
 
-class UnauthorizedException(QueueError):  # noqa: N818 - the original library's public name
+class UnauthorizedException(QueueError):
     """The id is not registered for this topic, or the token is missing or wrong."""
 
     code = "UNAUTHORIZED"
@@ -246,7 +246,7 @@ class CommitTimeout(QueueError):
     http_status = 503
     retriable = True
 
-    def __init__(self, message: str = "", **details: Any) -> None:
+    def __init__(self, message: str = "", /, **details: Any) -> None:
         super().__init__(message, **{"outcome": OUTCOME_UNKNOWN, **details})
 
 

@@ -19,7 +19,7 @@ def partition_for_key(key: int | str | bytes, number_of_partitions: int) -> int:
         number_of_partitions: at least 1.
 
     Raises:
-        InvalidRequest: the key is of another type.
+        InvalidRequest: the key is of another type, or a text that is not Unicode.
     """
     if isinstance(key, bool) or not isinstance(key, int | str | bytes):
         raise InvalidRequest(
@@ -27,7 +27,12 @@ def partition_for_key(key: int | str | bytes, number_of_partitions: int) -> int:
         )
     if isinstance(key, int):
         return key % number_of_partitions
-    data = key.encode() if isinstance(key, str) else key
+    try:
+        data = key.encode() if isinstance(key, str) else key
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"partition_key has a lone surrogate at character {error.start}", field="partition_key"
+        ) from error
     return crc32(data) % number_of_partitions
 
 

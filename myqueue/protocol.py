@@ -7,10 +7,11 @@ is refused there with the field's name. api.md sections 1 to 3 describe the call
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from myqueue.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
 from myqueue.records import (
@@ -39,6 +40,15 @@ MAX_PARTITIONS = 1_024
 MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
 
+MAX_TIMESTAMP = (1 << 62) - 1
+"""Latest timestamp of a message, so that differences fit into 64 bits too."""
+
+Int64 = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What databases and headers can hold; larger numbers are malformed, not unknown."""
+Epoch = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
+Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Timestamp = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
+
 HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
 """Values of `type` in `GET /health`."""
 
@@ -53,6 +63,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_INTEGER_OR_TEXT = ("partition_key", "key")
+"""Fields that take an integer or a text. `key` of a produce call is `Any` and never gets here."""
 _NOTHING: Any = object()
 
 
@@ -60,55 +72,55 @@ class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
     """Base of all inputs: unknown fields are refused."""
 
 
-class TopicCreate(Input):
+class TopicCreate(Input, frozen=True):
     """POST /topics."""
 
     topic: str
-    number_of_partitions: int = 3
-    replication_factor: int = 3
-    retention_ms: int | None = None
-    retention_bytes: int | None = None
+    number_of_partitions: Int64 = 3
+    replication_factor: Int64 = 3
+    retention_ms: Int64 | None = None
+    retention_bytes: Int64 | None = None
 
 
-class TopicUpdate(Input):
+class TopicUpdate(Input, frozen=True):
     """PATCH /topics/{topic}; `null` for a retention means without limit."""
 
-    number_of_partitions: int | UnsetType = UNSET
-    retention_ms: int | None | UnsetType = UNSET
-    retention_bytes: int | None | UnsetType = UNSET
+    number_of_partitions: Int64 | UnsetType = UNSET
+    retention_ms: Int64 | UnsetType | None = UNSET
+    retention_bytes: Int64 | UnsetType | None = UNSET
 
 
-class BrokerCreate(Input):
+class BrokerCreate(Input, frozen=True):
     """POST /brokers. `partitions` (topic -> indexes) is accepted from old clients and not used."""
 
     broker_address: str
     partitions: Any = None
 
 
-class ProducerRegister(Input):
+class ProducerRegister(Input, frozen=True):
     """POST /producer/register; with `producer_id` and `token`: re-attach."""
 
     topic: str
-    producer_id: int | None = None
+    producer_id: Int64 | None = None
     token: str | None = None
 
 
-class ConsumerRegister(Input):
+class ConsumerRegister(Input, frozen=True):
     """POST /consumer/register; with `consumer_id` and `token`: re-attach."""
 
     topic: str
-    consumer_id: int | None = None
+    consumer_id: Int64 | None = None
     token: str | None = None
     start: str = "earliest"
 
 
-class ClientForget(Input):
+class ClientForget(Input, frozen=True):
     """DELETE /producers/{id}, /consumers/{id}."""
 
     token: str | None = None
 
 
-class Produce(Input):
+class Produce(Input, frozen=True):
     """POST /producer/produce, on a manager and on a broker.
 
     Exactly one of `message` and `messages`; at most one of `partition` and `partition_key`.
@@ -117,95 +129,95 @@ class Produce(Input):
     """
 
     topic: str
-    producer_id: int
+    producer_id: Int64
     token: str | None = None
     message: Any = UNSET
     messages: list[Any] | UnsetType = UNSET
-    partition: int | None = None
-    partition_key: int | str | None = None
+    partition: Int64 | None = None
+    partition_key: Int64 | str | None = None
     key: Any = None
     headers: dict[str, Any] | None = None
-    timestamp: int | None = None
+    timestamp: Timestamp | None = None
     request_id: str | None = None
-    producer_epoch: int | None = None
-    base_sequence: int | None = None
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    producer_epoch: Epoch | None = None
+    base_sequence: Sequence | None = None
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
-class ProduceBatch(Input):
+class ProduceBatch(Input, frozen=True):
     """POST /producer/produce with a `BATCH` body on a broker: the query."""
 
     topic: str
-    partition: int
-    producer_id: int
+    partition: Int64
+    producer_id: Int64
     token: str | None = None
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
-class Consume(Input):
+class Consume(Input, frozen=True):
     """GET or POST /consumer/consume, on a manager and on a broker."""
 
     topic: str
-    consumer_id: int
+    consumer_id: Int64
     token: str | None = None
-    partition: int | None = None
-    partition_key: int | str | None = None
-    max_messages: int | None = None
-    max_bytes: int = MAX_FETCH_BYTES
-    wait_ms: int = 0
+    partition: Int64 | None = None
+    partition_key: Int64 | str | None = None
+    max_messages: Int64 | None = None
+    max_bytes: Int64 = MAX_FETCH_BYTES
+    wait_ms: Int64 = 0
     request_id: str | None = None
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
-class Fetch(Input):
+class Fetch(Input, frozen=True):
     """GET /fetch on a broker."""
 
     topic: str
-    partition: int
-    offset: int
-    max_bytes: int = 1 << 20
-    wait_ms: int = 0
+    partition: Int64
+    offset: Int64
+    max_bytes: Int64 = 1 << 20
+    wait_ms: Int64 = 0
     token: str | None = None
 
 
-class Size(Input):
+class Size(Input, frozen=True):
     """GET /size; `wait_ms` waits until something is there."""
 
     topic: str
-    consumer_id: int
+    consumer_id: Int64
     token: str | None = None
-    partition: int | None = None
-    wait_ms: int = 0
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    partition: Int64 | None = None
+    wait_ms: Int64 = 0
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
-class Health(Input):
+class Health(Input, frozen=True):
     """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`."""
 
-    type: int
-    key: int | str
+    type: Int64
+    key: Int64 | str
 
 
-class OffsetByTime(Input):
+class OffsetByTime(Input, frozen=True):
     """GET /offsets/by-time on a broker; `timestamp` in milliseconds since 1970."""
 
     topic: str
-    partition: int
-    timestamp: int
+    partition: Int64
+    timestamp: Timestamp
     token: str | None = None
 
 
-class CursorReset(Input):
+class CursorReset(Input, frozen=True):
     """POST /cursors/reset on a broker: exactly one of `offset` and `timestamp`."""
 
     topic: str
-    partition: int
-    consumer_id: int
+    partition: Int64
+    consumer_id: Int64
     token: str | None = None
-    offset: int | None = None
-    timestamp: int | None = None
-    expected: int | None = None
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    offset: Int64 | None = None
+    timestamp: Timestamp | None = None
+    expected: Int64 | None = None
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -240,11 +252,8 @@ def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str
     Raises:
         InvalidRequest: two names of one field have different values.
     """
-    known = cls.__struct_fields__
     fields: dict[str, Any] = {}
-    canonical_of = {
-        alias: name for name in known for alias in ALIASES.get(name, ()) if alias not in known
-    }
+    canonical_of = _canonical_names(cls)
     for name, value in raw.items():
         canonical = canonical_of.get(name, name)
         if not isinstance(canonical, str):
@@ -258,16 +267,29 @@ def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str
     return fields
 
 
+@cache
+def _canonical_names(cls: type[msgspec.Struct]) -> dict[str, str]:
+    """Return alias -> canonical name of a type's fields."""
+    known = cls.__struct_fields__
+    return {alias: name for name in known for alias in ALIASES.get(name, ()) if alias not in known}
+
+
+@cache
+def _field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return field -> type."""
+    return {field.name: field.type for field in msgspec.structs.fields(cls)}
+
+
 def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
     """Convert one text of a query string to the type of the field `name`.
 
     Where a field takes integers and texts, decimal digits are an integer: a query has no other way
     to say so, and `partition_key: 7` in a body must agree with `?partition_key=7`.
     """
-    expected = {field.name: field.type for field in msgspec.structs.fields(cls)}.get(name)
-    if expected is None or expected is Any:
+    expected = _field_types(cls).get(name)
+    if expected is None or expected is Any or expected is str:
         return text
-    if _INTEGER.fullmatch(text) and "int | str" in str(expected):
+    if name in _INTEGER_OR_TEXT and _INTEGER.fullmatch(text):
         return int(text)
     try:
         return msgspec.convert(text, expected, strict=False)
@@ -320,6 +342,13 @@ def check_request_id(request_id: str | None) -> str | None:
             f"request_id has 1 to {MAX_REQUEST_ID_LENGTH} characters, not {len(request_id)}",
             field="request_id",
         )
+    if request_id is not None and not request_id.isascii():
+        try:
+            request_id.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"request_id has a lone surrogate at character {error.start}", field="request_id"
+            ) from error
     return request_id
 
 
@@ -376,6 +405,10 @@ def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record
         MessageTooLarge: a limit is passed.
     """
     _check_text("message", value, MAX_MESSAGE_BYTES)
+    if not 0 <= timestamp <= MAX_TIMESTAMP:
+        raise InvalidRequest(
+            f"timestamp must be 0 to {MAX_TIMESTAMP}, not {timestamp}", field="timestamp"
+        )
     if key is not None:
         _check_text("key", key, MAX_KEY_BYTES)
     if headers is not None:

@@ -97,12 +97,16 @@ class BatchHeader(NamedTuple):
         return self.producer_id > 0 and self.base_sequence >= 0
 
 
-_Wire = list[tuple[int, Any, Any, Any]]
+Row = tuple[int, Any, Any, Any]
+"""A message in the payload: timestamp delta in milliseconds, key, value, headers."""
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Wire)
+_decoder = msgspec.msgpack.Decoder(list[Row])
+_TEXT = frozenset((str, bytes))
+_TEXT_OR_NONE = frozenset((str, bytes, type(None)))
 
 
-def encode_batch(  # noqa: PLR0913 - the fields of the header, all named
+def encode_batch(
     records: Sequence[Record],
     *,
     producer_id: int = 0,
@@ -172,7 +176,7 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
         raise CorruptBatch(f"a batch has at least {HEADER_BYTES} bytes, not {len(batch)}")
     magic, version, codec, attributes, reserved, *rest = _FIELDS.unpack_from(batch)
     start = _payload_start(attributes)
-    header = BatchHeader(codec, *rest, bytes(batch[HEADER_BYTES:start]))
+    header = BatchHeader._make((codec, *rest, bytes(batch[HEADER_BYTES:start])))
     _check_fields(header, magic=magic, version=version, spare=attributes & ~1 | reserved)
     if header.payload_length != len(batch) - start:
         raise CorruptBatch(
@@ -187,25 +191,36 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
     return header
 
 
-def decode_records(batch: bytes | memoryview) -> list[Record]:
-    """Verify a batch and decode its messages.
+def decode_payload(batch: bytes | memoryview) -> tuple[BatchHeader, list[Row]]:
+    """Verify a batch and decode its payload: the header, and a row per message.
 
     Raises:
         CorruptBatch: the batch or a record in it is malformed.
     """
     header = read_header(batch)
     start = HEADER_BYTES + len(header.request_digest)
-    payload: bytes | memoryview = memoryview(batch)[start:]
-    if header.codec == CODEC_ZSTD:
-        payload = _inflate(payload, header.inflated_length)
+    view = memoryview(batch)[start:]
+    zstd = header.codec == CODEC_ZSTD
+    payload = _inflate(view, header.inflated_length) if zstd else view
     try:
-        wire = _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+        rows = _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptBatch(f"the payload cannot be decoded: {error}") from error
-    if len(wire) != header.record_count:
-        raise CorruptBatch(f"the header says {header.record_count} messages, found {len(wire)}")
+    if len(rows) != header.record_count:
+        raise CorruptBatch(f"the header says {header.record_count} messages, found {len(rows)}")
+    _check_types(rows)
+    return header, rows
+
+
+def decode_records(batch: bytes | memoryview) -> list[Record]:
+    """Verify a batch and decode its messages.
+
+    Raises:
+        CorruptBatch: the batch or a record in it is malformed.
+    """
+    header, rows = decode_payload(batch)
     first = header.first_timestamp
-    return [Record(value, key, headers, first + delta) for delta, key, value, headers in wire]
+    return [Record(value, key, headers, first + delta) for delta, key, value, headers in rows]
 
 
 def frame_batches(batches: Iterable[tuple[int, bytes]]) -> bytes:
@@ -269,6 +284,21 @@ def _array_length(payload: memoryview) -> int:
     if kind == 0xDD and len(payload) >= 5:
         return int.from_bytes(payload[1:5], "big")
     return -1
+
+
+def _check_types(rows: list[Row]) -> None:
+    """Refuse what no producer of ours encodes: the leader has not looked inside."""
+    keys: set[type] = set()
+    values: set[type] = set()
+    for _, key, value, headers in rows:
+        keys.add(type(key))
+        values.add(type(value))
+        if headers is not None:
+            if type(headers) is not dict or not {type(name) for name in headers} <= {str}:
+                raise CorruptBatch("the headers of a message are no map with texts as names")
+            values.update(map(type, headers.values()))
+    if not (keys <= _TEXT_OR_NONE and values <= _TEXT):
+        raise CorruptBatch("a key, value or header of a message is neither text nor bytes")
 
 
 def _inflate(payload: memoryview, inflated_length: int) -> bytes:

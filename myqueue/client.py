@@ -1,0 +1,178 @@
+"""The administrator's client: topics and brokers, through a manager."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from myqueue import forks
+from myqueue.clock import Clock, SystemClock
+from myqueue.config import ClientConfig
+from myqueue.http1 import Request
+from myqueue.managers import Managers
+from myqueue.protocol import MSGPACK
+from myqueue.transport import HttpTransport, Transport, encode_body
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CREATION_S = 10.0
+"""A manager answers a creation when every partition has a leader, at most 5 s later."""
+
+
+class Client:
+    """Creates, lists, describes and deletes topics; lists and adds brokers.
+
+    A call whose answer is lost is repeated. When the repetition is then refused because it was done
+    already (TopicAlreadyExists, TopicDoesNotExist), the error's `outcome_known` is False: this very
+    call may have done it.
+
+    Args:
+        address: a manager's address, or several as a list or separated by commas.
+        config: settings; the defaults suit most programs.
+        transport: how requests travel; HTTP when left out.
+        clock: time and chance; the system's when left out.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        config: ClientConfig | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        settings = config or ClientConfig()
+        self._transport = transport or HttpTransport(
+            connect_timeout_s=settings.connect_timeout_ms / 1000
+        )
+        self._managers = Managers(
+            address, config=settings, transport=self._transport, clock=clock or SystemClock()
+        )
+        forks.remember(self)
+
+    def create_topic(
+        self,
+        topic: str,
+        number_of_partitions: int = 3,
+        replication_factor: int = 3,
+        *,
+        retention_ms: int | None = None,
+        retention_bytes: int | None = None,
+    ) -> dict[str, Any]:
+        """Create a topic; it can be used when this returns.
+
+        Args:
+            topic: 1 to 249 of A-Z a-z 0-9 . _ -
+            number_of_partitions: at least 1.
+            replication_factor: copies of each partition.
+            retention_ms: age after which messages may be deleted; None keeps them.
+            retention_bytes: size of a partition above which its oldest may be deleted.
+
+        Returns:
+            The manager's answer: `message`, `topic`, `partitions`.
+
+        Raises:
+            TopicAlreadyExists: there is one of this name.
+            InvalidTopicName: the name has other characters.
+            NotEnoughBrokers: fewer brokers are alive than copies are asked for.
+            ManagerNotFound: no manager answered.
+        """
+        fields = {
+            "topic": topic,
+            "number_of_partitions": number_of_partitions,
+            "replication_factor": replication_factor,
+            "retention_ms": retention_ms,
+            "retention_bytes": retention_bytes,
+        }
+        return self._call("POST", "/topics", fields, timeout_s=CREATION_S)
+
+    def list_topics(self) -> list[str]:
+        """Return the names of all topics, oldest first."""
+        return list(self._call("GET", "/topics")["topics"])
+
+    def describe_topic(self, topic: str) -> dict[str, Any]:
+        """Return a topic's partitions with leaders, replicas and offsets, and its settings.
+
+        Raises:
+            TopicDoesNotExist: there is none.
+        """
+        return self._call("GET", _topic_path(topic))
+
+    def update_topic(self, topic: str, **settings: int | None) -> dict[str, Any]:
+        """Change `number_of_partitions` (only upward), `retention_ms` or `retention_bytes`.
+
+        None for a retention means without limit.
+        """
+        return self._call("PATCH", _topic_path(topic), dict(settings), keep_none=True)
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic with its messages.
+
+        Raises:
+            TopicDoesNotExist: there is none.
+        """
+        self._call("DELETE", _topic_path(topic), timeout_s=CREATION_S)
+
+    def list_brokers(self) -> list[str]:
+        """Return the addresses of all brokers."""
+        return list(self._call("GET", "/brokers")["brokers"])
+
+    def describe_brokers(self) -> list[dict[str, Any]]:
+        """Return the brokers with state, last heartbeat and counts."""
+        return list(self._call("GET", "/brokers?detail=1")["brokers"])
+
+    def add_broker(self, broker_address: str) -> dict[str, Any]:
+        """Announce a broker; one that starts does it by itself.
+
+        Raises:
+            BrokerAlreadyPresent: it is known.
+        """
+        return self._call("POST", "/brokers", {"broker_address": broker_address})
+
+    def list_clients(self, kind: str, topic: str | None = None) -> list[dict[str, Any]]:
+        """Return the registered clients.
+
+        Args:
+            kind: producers or consumers.
+            topic: only those of one topic.
+        """
+        suffix = "" if topic is None else f"?topic={quote(topic, safe='')}"
+        return list(self._call("GET", f"/{kind}{suffix}")[kind])
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def restart_after_fork(self) -> None:
+        """Use own connections in the child."""
+        self._transport.restart()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        keep_none: bool = False,
+    ) -> dict[str, Any]:
+        body = b"" if fields is None else encode_body(fields, keep_none=keep_none)
+        request = Request(method, path, body=body, content_type=MSGPACK, accept=MSGPACK)
+        return self._managers.call_patiently(request, timeout_s=timeout_s)
+
+
+def _topic_path(topic: str) -> str:
+    return f"/topics/{quote(topic, safe='')}"

@@ -1,0 +1,47 @@
+"""Time and chance as arguments: whatever waits or retries can be tested without either."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the client knows of time and chance."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since 1970, UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1)."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since 1970, UTC."""
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        time.sleep(seconds)
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1)."""
+        return random.random()  # noqa: S311 - spreads retries, protects nothing

@@ -1,0 +1,62 @@
+"""Settings of the client: one validated value, every field with its unit and trade-off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from myqueue.errors import InvalidRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """How patient, how eager and how large the client is.
+
+    Raises:
+        InvalidRequest: a value is impossible; the field is named.
+    """
+
+    delivery_timeout_ms: int = 120_000
+    """Longest time from a call to its acknowledgement, all retries included."""
+    manager_timeout_ms: int = 5_000
+    """Longest time to look for a manager that answers; short, so that a wrong address shows."""
+    request_timeout_ms: int = 5_000
+    """How long a server may wait for a quorum before it answers COMMIT_TIMEOUT."""
+    connect_timeout_ms: int = 1_000
+    """Longest time for a TCP connection."""
+    answer_margin_ms: int = 2_000
+    """Added to what a server may take; after that the answer counts as lost."""
+    retry_backoff_ms: int = 20
+    """First pause between two tries; doubles up to the maximum, with jitter."""
+    retry_backoff_max_ms: int = 1_000
+    avoid_ms: int = 1_000
+    """First pause for a broker that could not be reached; doubles up to 32 times this."""
+    metadata_max_age_ms: int = 300_000
+    """After this a topic's partitions are asked for again, so that new ones are seen."""
+    heartbeat_interval_ms: int = 15_000
+    """Below a quarter of the 60 s after which a manager takes a client for dead."""
+    token_max_age_ms: int = 86_400_000
+    """A token older than this is renewed; it is valid for 30 days."""
+    buffer_bytes: int = 32 << 20
+    """What `send` may hold back before it blocks."""
+    max_block_ms: int = 60_000
+    """How long `send` blocks on a full buffer before it raises BufferFull."""
+    batch_messages: int = 1_000
+    """Most messages that the background sender joins into one batch."""
+    batch_bytes: int = 512 << 10
+    """Most bytes of messages in such a batch; a single larger message goes alone."""
+    prefetch_messages: int = 500
+    """Messages that iteration takes from a partition at once."""
+    long_poll_ms: int = 10_000
+    """Longest wait of one request; longer waits are several requests."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidRequest(
+                    f"{name} must be a positive integer, not {value!r}", field=name
+                )
+        if self.retry_backoff_ms > self.retry_backoff_max_ms:
+            raise InvalidRequest(
+                "retry_backoff_ms must not be above retry_backoff_max_ms", field="retry_backoff_ms"
+            )

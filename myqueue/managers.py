@@ -1,0 +1,133 @@
+"""The managers: several addresses of one control plane, tried in turn until one answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from myqueue.errors import (
+    OUTCOME_UNKNOWN,
+    BrokerUnreachable,
+    InvalidRequest,
+    ManagerNotFound,
+    QueueError,
+    ReadOnlyManager,
+)
+from myqueue.http1 import split_address
+from myqueue.retry import Attempts, Step
+from myqueue.transport import read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
+    from myqueue.http1 import Request
+    from myqueue.transport import Transport
+
+
+def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses of a list or a comma separated text as `http://host:port`.
+
+    Raises:
+        InvalidRequest: one of them is no address, or there is none.
+    """
+    texts = address.split(",") if isinstance(address, str) else list(address)
+    found = [normal_address(text) for text in texts if text.strip()]
+    if not found:
+        raise InvalidRequest(f"{address!r} names no manager", field="address")
+    return tuple(dict.fromkeys(found))
+
+
+def normal_address(text: str) -> str:
+    """Return an address as `scheme://host:port`.
+
+    Raises:
+        InvalidRequest: it is no address.
+    """
+    scheme, host, port = split_address(text.strip())
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class Managers:
+    """Calls to whichever manager answers; the one that did is asked first the next time."""
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        config: ClientConfig,
+        transport: Transport,
+        clock: Clock,
+    ) -> None:
+        self.addresses = parse_addresses(address)
+        self._config = config
+        self._transport = transport
+        self._clock = clock
+        self._first = 0
+
+    def call(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Any]:
+        """Ask each manager at most once.
+
+        Args:
+            request: one that may be repeated: a read, or a write that recognises its repetition.
+            timeout_s: for each answer.
+
+        Raises:
+            ManagerNotFound: none answered; `outcome` is unknown when one may have acted.
+            QueueError: what the manager answered.
+        """
+        if timeout_s is None:
+            timeout_s = (self._config.request_timeout_ms + self._config.answer_margin_ms) / 1000
+        lost: BrokerUnreachable | None = None
+        refusal: ReadOnlyManager | None = None
+        for turn in range(len(self.addresses)):
+            index = (self._first + turn) % len(self.addresses)
+            try:
+                body = self._ask(self.addresses[index], request, timeout_s)
+            except BrokerUnreachable as error:
+                lost = error if lost is None or lost.outcome_known else lost
+            except ReadOnlyManager as error:
+                refusal = error
+            else:
+                self._first = index
+                return body
+        if refusal is not None and (lost is None or lost.outcome_known):
+            raise refusal
+        raise ManagerNotFound(
+            f"no manager answered at {', '.join(self.addresses)}: {lost}",
+            outcome=None if lost is None or lost.outcome_known else OUTCOME_UNKNOWN,
+        ) from lost
+
+    def call_patiently(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Any]:
+        """Ask until a manager answers or `manager_timeout_ms` is over.
+
+        Raises:
+            QueueError: the last failure; its `outcome` is unknown when an earlier try's was.
+        """
+        deadline_s = self._clock.monotonic() + self._config.manager_timeout_ms / 1000
+        attempts = Attempts(self._config, deadline_s=deadline_s)
+        while True:
+            try:
+                return self.call(request, timeout_s=timeout_s)
+            except QueueError as error:
+                decision = attempts.failed(
+                    error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
+                )
+                if decision.step is not Step.AGAIN:
+                    raise attempts.verdict(error) from error
+            self._clock.sleep(decision.delay_s)
+
+    def _ask(self, address: str, request: Request, timeout_s: float) -> dict[str, Any]:
+        try:
+            return read_body(self._transport.request(address, request, timeout_s=timeout_s))
+        except ReadOnlyManager as error:
+            primary = error.details.get("primary")
+            if isinstance(primary, dict):
+                primary = primary.get("address")
+            if not isinstance(primary, str) or not primary:
+                raise
+            try:
+                known = normal_address(primary)
+            except InvalidRequest:
+                raise error from None
+            return read_body(self._transport.request(known, request, timeout_s=timeout_s))

@@ -1,0 +1,70 @@
+"""What the client hands out: messages, acknowledgements, fetched ranges."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message as a consumer gets it."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Position in the partition, from 0."""
+    value: str | bytes
+    """A text comes back as a text, bytes as bytes."""
+    key: str | bytes | None = None
+    headers: dict[str, str | bytes] | None = None
+    timestamp: int = 0
+    """Milliseconds since 1970, as the producer said."""
+
+    @property
+    def text(self) -> str:
+        """The value as text; bytes that are not UTF-8 show as replacement characters."""
+        return self.value if isinstance(self.value, str) else self.value.decode(errors="replace")
+
+    def __str__(self) -> str:
+        """Return the value as text."""
+        return self.text
+
+
+class Delivered(NamedTuple):
+    """Where a message is, durable on a quorum."""
+
+    partition: int
+    offset: int
+
+
+class DeliveredBatch(NamedTuple):
+    """Where the messages of a batch are: contiguous, durable on a quorum."""
+
+    partition: int
+    base_offset: int
+    message_count: int
+
+    @property
+    def offsets(self) -> range:
+        """The messages' offsets, in the order given."""
+        return range(self.base_offset, self.base_offset + self.message_count)
+
+
+class Fetched(NamedTuple):
+    """Messages read from a replica."""
+
+    messages: list[Message]
+    next_offset: int
+    """Where to go on."""
+    high_watermark: int
+    """The replica's own; -1 when it did not say."""
+    log_start_offset: int
+    """Oldest offset still stored; -1 when the replica did not say."""
+
+
+class Registration(NamedTuple):
+    """A client's id in one topic and the token that proves it; give it back to re-attach."""
+
+    client_id: int
+    token: str
