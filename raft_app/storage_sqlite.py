@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 
 from raft_app import models
 from raft_app.core.types import HardState, Membership
-from raft_app.database import BrokerDatabase
+from raft_app.database import BrokerDatabase, is_corruption
 from raft_app.directory import DirectoryLock, sync_directory
 from raft_app.entry_ranges import batches_within, entries_within
 from raft_app.entry_table import EntryTable
@@ -164,21 +164,45 @@ class SqliteStorage:
         """Return every replica, faulty ones marked; see `raft_app.recovery`."""
         with self._database.cursor() as cursor:
             table = EntryTable(cursor)
-            checkpoints = {
-                row.group_id: row for row in models.Checkpoint.objects.using(self.alias).all()
-            }
-            groups = []
-            for row in models.RaftGroup.objects.using(self.alias).order_by("group_id"):
-                header = GroupHeader(
-                    spec=GroupSpec(row.group_id, row.replica_id, row.topic, row.partition),
-                    hard_state=HardState(term=row.term, vote=row.vote, commit=row.commit),
-                    first_index=row.first_index,
-                    previous_term=row.previous_term,
-                    checkpoint=_checkpoint_of(checkpoints.get(row.group_id)),
-                    faulty=row.faulty,
+            used_ids: dict[int, set[int]] = {}
+            for row in models.UsedReplicaId.objects.using(self.alias).all():
+                used_ids.setdefault(row.group_id, set()).add(row.replica_id)
+            groups = [
+                recover(self._read_header(group), _GroupLog(table, group.group_id))
+                for group in models.RaftGroup.objects.using(self.alias).order_by("group_id")
+            ]
+        for found in groups:
+            if not found.faulty:
+                group_id = found.spec.group_id
+                facts = GroupFacts(
+                    replica_id=found.spec.replica_id,
+                    first_index=found.initial.first_index,
+                    last_index=found.initial.last_index,
+                    applied_index=found.initial.applied_index,
+                    used_replica_ids=frozenset(used_ids[group_id]),
                 )
-                groups.append(recover(header, _GroupLog(table, row.group_id)))
+                self._facts.setdefault(group_id, facts)  # Those of a write since are newer.
         return groups
+
+    def _read_header(self, group: models.RaftGroup) -> GroupHeader:
+        return GroupHeader(
+            spec=GroupSpec(group.group_id, group.replica_id, group.topic, group.partition),
+            hard_state=HardState(term=group.term, vote=group.vote, commit=group.commit),
+            first_index=group.first_index,
+            previous_term=group.previous_term,
+            checkpoint=self._read_checkpoint(group.group_id),
+            faulty=group.faulty,
+        )
+
+    def _read_checkpoint(self, group_id: int) -> Checkpoint | None:
+        """Return what is stored; `None` when it is missing or damaged."""
+        try:
+            row = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id).first()
+        except DatabaseError as error:
+            if not is_corruption(error):
+                raise
+            return None
+        return None if row is None else _checkpoint_of(row)
 
     def load_peers(self) -> list[PeerAddress]:
         """Return the known addresses of other brokers, by broker id."""
@@ -317,10 +341,8 @@ class _GroupLog:
         return self._table.entries(self._group_id, first_index, last_index)
 
 
-def _checkpoint_of(row: models.Checkpoint | None) -> Checkpoint | None:
-    """Return what the row holds; `None` when it is missing or does not match its checksum."""
-    if row is None:
-        return None
+def _checkpoint_of(row: models.Checkpoint) -> Checkpoint | None:
+    """Return what the row holds; `None` when it does not match its checksum."""
     try:
         membership = bytes(row.membership)
         checkpoint = Checkpoint(

@@ -308,9 +308,7 @@ def test_suffix_can_be_replaced_after_a_restart(disk: Disk) -> None:
     [(data_entry(4),), (data_entry(3), data_entry(5)), (data_entry(3), data_entry(3))],
     ids=["after a gap", "with a gap", "twice"],
 )
-def test_gap_is_refused_and_the_whole_write_with_it(
-    disk: Disk, entries: tuple[Entry, ...]
-) -> None:
+def test_gap_is_refused_and_the_whole_write_with_it(disk: Disk, entries: tuple[Entry, ...]) -> None:
     disk.storage.write([create(1), create(2), append(data_entry(1), data_entry(2))])
     with pytest.raises(StorageError):
         disk.storage.write([append(data_entry(1), group_id=2), append(*entries)])
