@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import AppendEntries
+from raft_app.core.rpcs import AppendEntries, PreVoteReply
 from raft_app.core.types import (
     Entry,
     EntryKind,
@@ -293,3 +293,33 @@ def append(
 ) -> AppendEntries:
     """Return an AppendEntries; `prev` is (index, term)."""
     return AppendEntries(to, sender, term, prev[0], prev[1], tuple(entries), commit)
+
+
+def answer_to(group: Group, replica_id: int) -> list[Rpc]:
+    """Take everything ready of one replica, with its disk done; return what left."""
+    group.sent.clear()
+    group.network.clear()
+    group.collect()
+    return [rpc for rpc in group.sent if rpc.sender == replica_id]
+
+
+def candidate(voters: int = 3) -> Group:
+    """Return a group whose replica 1 is a candidate in term 2, its requests not delivered."""
+    group = Group(voters)
+    group[1].campaign()
+    group.collect()
+    group.network.clear()
+    for peer in range(2, voters // 2 + 2):
+        group[1].step(PreVoteReply(1, peer, 2, granted=True))
+    assert group[1].role is Role.CANDIDATE
+    group.collect()
+    group.network.clear()
+    return group
+
+
+def led(voters: int = 3) -> Group:
+    """Return a group that replica 1 leads in term 2, at rest; index 2 is the no-op."""
+    group = Group(voters)
+    group.elect(1)
+    group.tick(HEARTBEAT, only=[1])
+    return group

@@ -1,0 +1,47 @@
+"""Tests of what one `Ready` carries away."""
+
+from __future__ import annotations
+
+from raft_app.core.outbox import Outbox
+from raft_app.core.rpcs import AppendEntriesReply, HeartbeatReply, RequestVoteReply
+from raft_app.core.types import EntriesWanted
+
+
+def success(index: int, *, to: int = 2, term: int = 1) -> AppendEntriesReply:
+    """Return an acknowledgement up to `index`."""
+    return AppendEntriesReply(to, 1, term, success=True, index=index, last_index=index)
+
+
+def test_everything_is_taken_once():
+    outbox = Outbox()
+    assert outbox.is_empty
+    heartbeat, vote = HeartbeatReply(2, 1, 1), RequestVoteReply(2, 1, 1, granted=True)
+    wanted = EntriesWanted(2, 1, 5, 100)
+    outbox.now.append(heartbeat)
+    outbox.after_durable.append(vote)
+    outbox.wanted.append(wanted)
+
+    taken = (outbox.take_now(), outbox.take_after_durable(), outbox.take_wanted())
+
+    assert taken == ((heartbeat,), (vote,), (wanted,))
+    assert outbox.is_empty
+
+
+def test_an_acknowledgement_replaces_a_lesser_one_right_before_it():
+    outbox = Outbox()
+    for index in (3, 5, 5, 9):
+        outbox.acknowledge(success(index))
+
+    assert outbox.take_after_durable() == (success(9),)
+
+
+def test_it_replaces_nothing_else():
+    outbox = Outbox()
+    refusal = AppendEntriesReply(2, 1, 1, success=False, index=1)
+    given = [success(5), success(4), success(6, to=3), success(7, term=2, to=3)]
+    for reply in given:
+        outbox.acknowledge(reply)
+    outbox.after_durable.append(refusal)
+    outbox.acknowledge(success(8))
+
+    assert outbox.take_after_durable() == (*given, refusal, success(8))

@@ -1,0 +1,187 @@
+"""Tests of a leader's view of one peer: probing, the window, losses."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from raft_app.core.config import RaftConfig
+from raft_app.core.progress import Progress, ProgressState
+from raft_app.core.types import EntriesWanted
+
+CONFIG = RaftConfig(max_inflight_appends=3, max_inflight_bytes=100)
+
+
+def replicating(match: int = 5) -> Progress:
+    """Return a peer that is replicated to, with nothing in flight."""
+    progress = Progress(2, match + 1)
+    progress.acknowledged(match)
+    assert progress.state is ProgressState.REPLICATE
+    return progress
+
+
+def test_a_probe_is_sent_once_and_does_not_advance():
+    progress = Progress(2, 6)
+    assert progress.may_send(CONFIG)
+
+    progress.sent(9, 10)
+
+    assert not progress.may_send(CONFIG)
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 6)
+
+
+def test_a_success_ends_the_probe_right_after_what_was_acknowledged():
+    progress = Progress(2, 6)
+    progress.sent(9, 10)
+
+    assert progress.acknowledged(7)
+
+    assert (progress.state, progress.match, progress.next_index) == (
+        ProgressState.REPLICATE,
+        7,
+        8,
+    )
+
+
+def test_a_probe_also_ends_when_the_peer_confirms_what_is_known():
+    progress = replicating(5)
+    progress.unreachable()
+
+    assert not progress.acknowledged(5)
+
+    assert (progress.state, progress.next_index) == (ProgressState.REPLICATE, 6)
+
+
+def test_a_late_acknowledgement_below_match_says_nothing():
+    progress = replicating(5)
+    progress.unreachable()
+
+    assert not progress.acknowledged(4)
+
+    assert (progress.state, progress.match) == (ProgressState.PROBE, 5)
+
+
+def test_the_window_is_limited_in_appends():
+    progress = replicating(5)
+    for index in (6, 7, 8):
+        assert progress.may_send(CONFIG)
+        progress.sent(index, 1)
+
+    assert not progress.may_send(CONFIG)
+    assert (progress.next_index, progress.inflight_appends, progress.inflight_bytes) == (9, 3, 3)
+    progress.acknowledged(7)
+    assert progress.may_send(CONFIG)
+    assert (progress.next_index, progress.inflight_appends, progress.inflight_bytes) == (9, 1, 1)
+
+
+def test_the_window_is_limited_in_bytes():
+    progress = replicating(5)
+    progress.sent(6, 99)
+    assert progress.may_send(CONFIG)
+    progress.sent(7, 500)
+
+    assert not progress.may_send(CONFIG)
+    progress.acknowledged(6)
+    assert not progress.may_send(CONFIG)
+    progress.acknowledged(7)
+    assert progress.may_send(CONFIG)
+
+
+def test_nothing_is_sent_while_older_entries_are_read():
+    progress = replicating(5)
+
+    progress.wanted = EntriesWanted(2, 6, 9, 100)
+
+    assert not progress.may_send(CONFIG)
+
+
+def test_a_refusal_leads_back_to_probing_where_the_logs_may_agree():
+    progress = replicating(5)
+    progress.sent(9, 1)
+    progress.sent(12, 1)
+
+    assert progress.refused(9, 7)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 8)
+    assert (progress.inflight_appends, progress.inflight_bytes) == (0, 0)
+    assert progress.may_send(CONFIG)
+
+
+def test_the_other_refusals_of_a_broken_pipeline_are_no_news():
+    progress = replicating(5)
+    progress.refused(9, 7)
+
+    assert not progress.refused(12, 7)
+    assert not progress.refused(15, 7)
+
+    assert progress.next_index == 8
+
+
+@pytest.mark.parametrize("state", list(ProgressState))
+def test_a_refusal_of_what_was_acknowledged_is_never_believed(state: ProgressState):
+    progress = replicating(5)
+    if state is ProgressState.PROBE:
+        progress.unreachable()
+
+    assert not progress.refused(5, 2)
+    assert not progress.refused(3, 2)
+
+    assert (progress.state, progress.match, progress.next_index) == (state, 5, 6)
+
+
+def test_a_probe_goes_back_at_least_one_entry_and_never_below_match():
+    progress = Progress(2, 10)
+    assert progress.refused(9, 9)
+    assert progress.next_index == 9
+
+    assert progress.refused(8, 0)
+    assert progress.next_index == 1
+
+
+def test_an_unreachable_peer_is_probed_only_after_it_is_heard():
+    progress = replicating(5)
+    progress.sent(9, 1)
+
+    progress.unreachable()
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 6)
+    assert not progress.may_send(CONFIG)
+    assert progress.heartbeat_answered()
+
+
+def test_a_heartbeat_answer_shows_a_stall_only_without_acknowledgements_since_the_last():
+    progress = replicating(5)
+
+    assert not progress.heartbeat_answered()
+    assert progress.heartbeat_answered()
+    progress.acknowledged(6)
+    assert not progress.heartbeat_answered()
+    assert progress.is_active
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_match_stays_below_next_and_never_falls(seed: int):
+    chance = random.Random(seed)
+    progress = Progress(2, 10)
+    config = replace(CONFIG, max_inflight_bytes=50)
+    last_index = 20
+    match = 0
+    for _ in range(60):
+        last_index += chance.randrange(3)
+        match chance.randrange(5):
+            case 0 if progress.may_send(config) and progress.next_index <= last_index:
+                progress.sent(chance.randint(progress.next_index, last_index), 10)
+            case 1:
+                progress.acknowledged(chance.randint(0, last_index))
+            case 2:
+                progress.refused(chance.randint(0, last_index), chance.randint(0, last_index))
+            case 3:
+                progress.unreachable()
+            case _:
+                progress.heartbeat_answered()
+        assert match <= progress.match < progress.next_index
+        assert (progress.inflight_appends == 0) or progress.state is ProgressState.REPLICATE
+        assert progress.inflight_bytes == 10 * progress.inflight_appends
+        match = progress.match

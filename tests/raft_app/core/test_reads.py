@@ -1,0 +1,73 @@
+"""Tests of the queue of ReadIndex reads."""
+
+from __future__ import annotations
+
+from raft_app.core.reads import ReadQueue
+from raft_app.core.types import ReadConfirmed
+
+
+def test_reads_registered_before_a_round_share_it():
+    reads = ReadQueue()
+    reads.add(1, 10)
+    reads.add(2, 11)
+    assert reads.needs_round
+
+    reads.start_round()
+    assert not reads.needs_round
+    reads.confirm(1)
+
+    assert reads.take_confirmed() == (ReadConfirmed(1, 10), ReadConfirmed(2, 11))
+    assert reads.take_confirmed() == ()
+    assert not reads.is_waiting
+
+
+def test_a_round_does_not_confirm_reads_that_came_after_it():
+    reads = ReadQueue()
+    reads.add(1, 10)
+    reads.start_round()
+    reads.add(2, 10)
+
+    reads.confirm(1)
+
+    assert reads.take_confirmed() == (ReadConfirmed(1, 10),)
+    assert reads.needs_round
+
+
+def test_a_later_round_confirms_earlier_ones():
+    reads = ReadQueue()
+    for context in (1, 2, 3):
+        reads.add(context, 10)
+        reads.start_round()
+
+    reads.confirm(2)
+
+    assert [read.context for read in reads.take_confirmed()] == [1, 2]
+    assert reads.is_waiting
+
+
+def test_losing_leadership_fails_all_that_wait_and_none_that_are_confirmed():
+    reads = ReadQueue()
+    reads.add(1, 10)
+    reads.start_round()
+    reads.confirm(1)
+    reads.add(2, 10)
+    reads.start_round()
+    reads.add(3, 10)
+
+    reads.fail_all()
+
+    assert reads.take_failed() == (2, 3)
+    assert reads.take_failed() == ()
+    assert [read.context for read in reads.take_confirmed()] == [1]
+
+
+def test_round_numbers_go_on_after_leadership_was_lost():
+    reads = ReadQueue()
+    reads.add(1, 10)
+    reads.start_round()
+    reads.fail_all()
+
+    reads.add(2, 10)
+    reads.start_round()
+
+    assert reads.round_number == 2
