@@ -111,7 +111,7 @@ class Engine:
         self._stream = StorageStream(
             self._storage,
             self._loop,
-            on_failure=self._fail,
+            on_failure=self.fail,
             job_bytes_max=self.config.job_bytes_max,
             close_thread=self._close_thread,
         )
@@ -123,7 +123,7 @@ class Engine:
             stream=self._stream,
             tails=self._tails,
             readers=self._readers,
-            on_failure=self._fail,
+            on_failure=self.fail,
         )
         self.turns.on_applied = self.on_applied
         self.turns.on_leadership = self.on_leadership
@@ -133,7 +133,7 @@ class Engine:
             self._loop,
             interval_ms=self.config.tick_ms,
             missed_max=self.config.ticks_missed_max,
-            on_silence=self._fail,
+            on_silence=self.fail,
         )
         self.disk = self.watchdog.watch_disk(
             self._readers, self._disk_free_bytes, self.config.disk_reserve_bytes
@@ -185,7 +185,7 @@ class Engine:
         barrier.wait()
         self._close_thread()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Stop answering and sending at once; whoever runs the engine ends the process."""
         if not self.failure.done():
             self.failure.set_exception(error)

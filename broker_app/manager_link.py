@@ -1,0 +1,184 @@
+"""A broker's link to the managers: it registers, reports, and takes orders.
+
+Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
+go out at every heartbeat and at once when leadership moves; orders come with the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+
+from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.tokens import cluster_token
+from myqueue.errors import ManagerNotFound, QueueError, from_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+logger = logging.getLogger(__name__)
+
+REPORT_TIMEOUT_SECONDS = 5.0
+"""For one manager to answer one report."""
+RETRY_SECONDS = 0.5
+"""Pause after a report that no manager took."""
+GATHER_SECONDS = 0.01
+"""Leadership changes within this time go out in one report."""
+
+
+class ManagerLink:
+    """Sends reports to the first manager that takes them; lives in the engine's loop."""
+
+    def __init__(self, addresses: Sequence[str], secret: str) -> None:
+        """Make a link.
+
+        Args:
+            addresses: `http://host:port` of managers, tried in turn.
+            secret: the cluster's; proves that a broker is one of it.
+        """
+        self._addresses = list(addresses)
+        self._headers = {
+            "Authorization": f"Bearer {cluster_token(secret)}",
+            "Content-Type": "application/json",
+        }
+        self._session: aiohttp.ClientSession | None = None
+        self._wake = asyncio.Event()
+        self._full_wanted = False
+        self._changed_groups: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+        self.last_contact: float | None = None
+        """Loop time of the last report that was taken."""
+
+    async def send(self, report: BrokerReport) -> BrokerOrders:
+        """Send one report and return the orders of the manager that took it.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused it, with this error.
+        """
+        body = msgspec.json.encode(report)
+        refusal: QueueError | None = None
+        for address in list(self._addresses):
+            try:
+                orders = await self._post(f"{address}/brokers/heartbeat", body)
+            except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+                logger.debug("manager %s did not take a report: %s", address, error)
+            except QueueError as error:
+                refusal = error
+            else:
+                self._prefer(address)
+                self.last_contact = asyncio.get_running_loop().time()
+                return orders
+        raise refusal or ManagerNotFound(f"no manager answers at {', '.join(self._addresses)}")
+
+    async def join(self, report: BrokerReport) -> BrokerOrders:
+        """Send a report until a manager takes it: the first start of a broker.
+
+        Raises:
+            QueueError: a manager refused this broker for good.
+        """
+        told = False
+        while True:
+            try:
+                return await self.send(report)
+            except QueueError as error:
+                if not error.retriable and not isinstance(error, ManagerNotFound):
+                    raise
+                if not told:
+                    logger.warning("waiting for a manager: %s", error.message)
+                    told = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def start(
+        self,
+        make_report: Callable[[bool, frozenset[int]], BrokerReport],
+        take_orders: Callable[[BrokerOrders], Awaitable[None]],
+        *,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Report from now on whenever it is asked for.
+
+        Args:
+            make_report: makes a full report, or one of the given groups.
+            take_orders: carries out what the answer says; must be idempotent.
+            on_failure: told when the link broke by a bug: a broker without it must not go on.
+        """
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_failure(error)
+
+        self._task = asyncio.get_running_loop().create_task(self._run(make_report, take_orders))
+        self._task.add_done_callback(ended)
+
+    def heartbeat(self) -> None:
+        """Send a full report soon."""
+        self._full_wanted = True
+        self._wake.set()
+
+    def leadership_changed(self, group_id: int) -> None:
+        """Report one group soon."""
+        self._changed_groups.add(group_id)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End the link; a report under way is given up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        if self._session is not None:
+            await self._session.close()
+
+    async def _run(
+        self,
+        make_report: Callable[[bool, frozenset[int]], BrokerReport],
+        take_orders: Callable[[BrokerOrders], Awaitable[None]],
+    ) -> None:
+        """Send what is asked for, one report at a time, until it is cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            full, self._full_wanted = self._full_wanted, False
+            changed, self._changed_groups = frozenset(self._changed_groups), set()
+            try:
+                orders = await self.send(make_report(full, changed))
+            except QueueError as error:
+                logger.debug("report not taken: %s", error)
+                self._changed_groups |= changed
+                self._full_wanted |= full
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
+                continue
+            try:
+                await take_orders(orders)
+            except QueueError as error:
+                logger.warning("an order was refused: %s", error)
+
+    async def _post(self, url: str, body: bytes) -> BrokerOrders:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
+        async with self._session.post(url, data=body) as response:
+            answer = await response.read()
+            if response.status != 200:
+                raise from_body(response.status, _decoded(answer))
+            fields = msgspec.json.decode(answer, type=dict[str, object])
+            fields.pop("status", None)
+            return msgspec.convert(fields, BrokerOrders)
+
+    def _prefer(self, address: str) -> None:
+        """Ask this manager first from now on."""
+        self._addresses.remove(address)
+        self._addresses.insert(0, address)
+
+
+def _decoded(answer: bytes) -> object:
+    try:
+        return msgspec.json.decode(answer)
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,219 @@
+"""A broker process put together: storage, engine, transport, and the link to the managers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import shutil
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from broker_app import runtime
+from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.manager_link import ManagerLink
+from broker_app.reports import make_report
+from broker_app.runtime import BrokerRuntime
+from broker_app.statemachine import PartitionState
+from myqueue.errors import Forbidden, QueueError
+from raft_app import registry
+from raft_app.core.types import Member, Membership
+from raft_app.engine import Engine
+from raft_app.engine_config import EngineConfig
+from raft_app.storage import GroupSpec, PeerAddress, SaveIdentity
+from raft_app.storage_sqlite import SqliteStorage
+from raft_app.transport import TransportLimits
+from raft_app.transport_tcp import TcpTransport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from http_base.cluster import BrokerOrders, BrokerReport, ReplicaOrder
+    from raft_app.storage import BrokerIdentity
+
+logger = logging.getLogger(__name__)
+
+HAND_OVER_TIMEOUT_MS = 2_000
+"""How long a stopping broker waits for its leaderships to move."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOptions:
+    """Where a broker lies, whom it asks, and its limits."""
+
+    data_dir: Path
+    address: str
+    """`http://host:port` where clients and managers reach it."""
+    bind_host: str
+    raft_port: int
+    raft_address: str
+    """`host:port` where its peers reach it."""
+    manager_addresses: tuple[str, ...]
+    cluster_secret: str
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    transport: TransportLimits = field(default_factory=TransportLimits)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
+    state: StateLimits = field(default_factory=StateLimits)
+
+
+class BrokerProcess:
+    """Everything of a broker but HTTP and ticks; started and stopped in the loop that owns it."""
+
+    def __init__(self, options: BrokerOptions) -> None:
+        """Make a broker; nothing is touched before `start`."""
+        self.options = options
+        self._storage = SqliteStorage(options.data_dir)
+        self._link = ManagerLink(options.manager_addresses, options.cluster_secret)
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Open the data directory, join the cluster, start the engine, install the runtime.
+
+        Waits for a manager only when the directory never belonged to a broker.
+
+        Raises:
+            StorageRefusal: the directory must not be used as it is.
+            OSError: the Raft port cannot be listened on.
+        """
+        self._identity = await asyncio.to_thread(self._open)
+        if not self._identity.broker_id:
+            await self._join()
+        self.engine = self._make_engine()
+        self.runtime = BrokerRuntime(self.engine, self._link, self.options)
+        self.engine.on_leadership.append(
+            lambda group: self._link.leadership_changed(group.group_id)
+        )
+        await self.engine.start()
+        registry.install(self.engine)
+        runtime.install(self.runtime)
+        self._link.start(self._report, self.take_orders, on_failure=self.engine.fail)
+        self._link.heartbeat()
+
+    @property
+    def failed(self) -> asyncio.Future[None]:
+        """Done with an exception when the process must end at once."""
+        return self.engine.failure
+
+    @property
+    def broker_id(self) -> int:
+        """This broker's id in the cluster."""
+        return self._identity.broker_id
+
+    async def announce_stop(self) -> None:
+        """Say that this broker stops, hand its leaderships over, end its long polls."""
+        self._stopping = True
+        self._link.heartbeat()
+        left = await self.engine.hand_over_all(timeout_ms=HAND_OVER_TIMEOUT_MS)
+        if left:
+            logger.warning("%d leaderships could not be handed over", left)
+        self.runtime.end_long_polls()
+
+    async def stop(self) -> None:
+        """Close what `start` opened. Comes after HTTP is drained."""
+        runtime.install(None)
+        registry.install(None)
+        await self._link.stop()
+        await self.engine.stop()
+
+    # --- joining ----------------------------------------------------------------------------
+
+    def _open(self) -> BrokerIdentity:
+        identity = self._storage.open()
+        self._storage.close_thread_connection()
+        return identity
+
+    async def _join(self) -> None:
+        """Get a broker id from a manager and store it before anything else happens."""
+        orders = await self._link.join(self._first_report())
+        self._identity = replace(
+            self._identity, broker_id=orders.broker_id, cluster_id=orders.cluster_id
+        )
+        await asyncio.to_thread(self._store_identity)
+
+    def _store_identity(self) -> None:
+        self._storage.write([SaveIdentity(self._identity)])
+        self._storage.close_thread_connection()
+
+    def _first_report(self) -> BrokerReport:
+        return make_report((), self._identity, self.options, epoch=0, stopping=False, full=True)
+
+    def _make_engine(self) -> Engine:
+        options = self.options
+        transport = TcpTransport(
+            self._identity.cluster_id,
+            self._identity.broker_id,
+            options.cluster_secret,
+            host=options.bind_host,
+            port=options.raft_port,
+            limits=options.transport,
+        )
+        return Engine(
+            broker_id=self._identity.broker_id,
+            storage=self._storage,
+            transport=transport,
+            factory=partial(PartitionState, limits=options.state),
+            config=options.engine,
+            randomizer=random.SystemRandom().randrange,
+            disk_free_bytes=lambda: shutil.disk_usage(options.data_dir).free,
+            close_thread=self._storage.close_thread_connection,
+        )
+
+    # --- reports and orders -----------------------------------------------------------------
+
+    def _report(self, full: bool, changed: frozenset[int]) -> BrokerReport:
+        groups = self.engine.groups
+        chosen = groups.values() if full else [groups[one] for one in changed if one in groups]
+        return make_report(
+            chosen,
+            self._identity,
+            self.options,
+            epoch=self.runtime.epoch,
+            stopping=self._stopping,
+            full=full,
+            disk_free_bytes=self.engine.disk.free_bytes,
+        )
+
+    async def take_orders(self, orders: BrokerOrders) -> None:
+        """Carry out a manager's answer: addresses, replicas to make, groups to drop.
+
+        Raises:
+            QueueError: an order was refused; the others were carried out.
+        """
+        if orders.cluster_id != self._identity.cluster_id:
+            raise Forbidden(
+                f"the manager belongs to cluster {orders.cluster_id}, this broker to"
+                f" {self._identity.cluster_id}"
+            )
+        self.runtime.require_epoch(orders.epoch)
+        await self.engine.save_peers(
+            PeerAddress(place.broker_id, place.address, place.raft_address)
+            for place in orders.brokers
+        )
+        self.runtime.revoke(orders.revoked_producers, orders.revoked_consumers)
+        for group_id in orders.deleted_groups:
+            await self.engine.delete_group(group_id)
+        refused: QueueError | None = None
+        for order in orders.assignment:
+            try:
+                await self.create_replica(order)
+            except QueueError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+
+    async def create_replica(self, order: ReplicaOrder) -> None:
+        """Make the replica that an order describes; one that is there already is left alone.
+
+        Raises:
+            StalePlacement: the order is older than what this broker knows.
+        """
+        if order.group_id in self.engine.groups or not order.bootstrap:
+            return
+        spec = GroupSpec(order.group_id, order.replica_id, order.topic, order.partition)
+        voters = tuple(Member(place.replica_id, place.broker_id) for place in order.replicas)
+        await self.engine.create_group(
+            spec,
+            Membership(voters=voters, version=order.version),
+            campaign=voters[0].replica_id == order.replica_id,
+        )
