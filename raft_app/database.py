@@ -184,3 +184,17 @@ def is_corruption(error: DatabaseError) -> bool:
     """Whether SQLite says that the file itself is damaged (SQLITE_CORRUPT, SQLITE_NOTADB)."""
     code = getattr(error.__cause__, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in (11, 26)
+
+
+@contextmanager
+def suppress_corruption() -> Iterator[None]:
+    """Go on after the block when SQLite says that the file is damaged.
+
+    Raises:
+        DatabaseError: any other error of the database.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        if not is_corruption(error):
+            raise

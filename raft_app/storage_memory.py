@@ -31,15 +31,13 @@ from raft_app.storage import (
     StoredBatch,
     StoredGroup,
 )
-from raft_app.storage_rules import GroupFacts, Step, plan_transaction
+from raft_app.storage_rules import FORMAT_VERSION, GroupFacts, Step, plan_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from raft_app.core.types import Entry, HardState
     from raft_app.storage import Checkpoint, GroupSpec, Operation
-
-FORMAT_VERSION = 1
 
 
 class MemoryStorage:

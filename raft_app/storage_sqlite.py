@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 
 from raft_app import models
 from raft_app.core.types import HardState, Membership
-from raft_app.database import BrokerDatabase, is_corruption
+from raft_app.database import BrokerDatabase, suppress_corruption
 from raft_app.directory import DirectoryLock, sync_directory
 from raft_app.entry_ranges import batches_within, entries_within
 from raft_app.entry_table import EntryTable
@@ -28,7 +28,7 @@ from raft_app.storage import (
     StoredBatch,
     StoredGroup,
 )
-from raft_app.storage_rules import GroupFacts, Plan, plan_transaction
+from raft_app.storage_rules import FORMAT_VERSION, GroupFacts, Plan, plan_transaction
 from raft_app.transaction_writer import TransactionWriter, checkpoint_crc
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import Entry
 
-FORMAT_VERSION = 1
-"""Rises with every change of what is stored; decides whether a start runs migrations."""
 WAL_LIMIT_BYTES = 32 << 20
 _WAL_RETRY_BYTES = 4 << 20
 """How much is written before a checkpoint that a reader prevented is tried again."""
@@ -164,11 +162,15 @@ class SqliteStorage:
         """Return every replica, faulty ones marked; see `raft_app.recovery`."""
         with self._database.cursor() as cursor:
             table = EntryTable(cursor)
+            checkpoints = self._read_checkpoints()
             used_ids: dict[int, set[int]] = {}
             for row in models.UsedReplicaId.objects.using(self.alias).all():
                 used_ids.setdefault(row.group_id, set()).add(row.replica_id)
             groups = [
-                recover(self._read_header(group), _GroupLog(table, group.group_id))
+                recover(
+                    _header_of(group, checkpoints.get(group.group_id)),
+                    _GroupLog(table, group.group_id),
+                )
                 for group in models.RaftGroup.objects.using(self.alias).order_by("group_id")
             ]
         for found in groups:
@@ -184,25 +186,18 @@ class SqliteStorage:
                 self._facts.setdefault(group_id, facts)  # Those of a write since are newer.
         return groups
 
-    def _read_header(self, group: models.RaftGroup) -> GroupHeader:
-        return GroupHeader(
-            spec=GroupSpec(group.group_id, group.replica_id, group.topic, group.partition),
-            hard_state=HardState(term=group.term, vote=group.vote, commit=group.commit),
-            first_index=group.first_index,
-            previous_term=group.previous_term,
-            checkpoint=self._read_checkpoint(group.group_id),
-            faulty=group.faulty,
-        )
-
-    def _read_checkpoint(self, group_id: int) -> Checkpoint | None:
-        """Return what is stored; `None` when it is missing or damaged."""
-        try:
-            row = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id).first()
-        except DatabaseError as error:
-            if not is_corruption(error):
-                raise
-            return None
-        return None if row is None else _checkpoint_of(row)
+    def _read_checkpoints(self) -> dict[int, models.Checkpoint]:
+        """Return the rows by group id; from damaged pages, those that can be read."""
+        rows = models.Checkpoint.objects.using(self.alias)
+        with suppress_corruption():
+            return {row.group_id: row for row in rows.all()}
+        found = {}
+        for group_id in models.RaftGroup.objects.using(self.alias).values_list(
+            "group_id", flat=True
+        ):
+            with suppress_corruption():
+                found.update({row.group_id: row for row in rows.filter(group_id=group_id)})
+        return found
 
     def load_peers(self) -> list[PeerAddress]:
         """Return the known addresses of other brokers, by broker id."""
@@ -339,6 +334,17 @@ class _GroupLog:
 
     def entries(self, first_index: int, last_index: int) -> Iterable[Entry]:
         return self._table.entries(self._group_id, first_index, last_index)
+
+
+def _header_of(group: models.RaftGroup, checkpoint: models.Checkpoint | None) -> GroupHeader:
+    return GroupHeader(
+        spec=GroupSpec(group.group_id, group.replica_id, group.topic, group.partition),
+        hard_state=HardState(term=group.term, vote=group.vote, commit=group.commit),
+        first_index=group.first_index,
+        previous_term=group.previous_term,
+        checkpoint=None if checkpoint is None else _checkpoint_of(checkpoint),
+        faulty=group.faulty,
+    )
 
 
 def _checkpoint_of(row: models.Checkpoint) -> Checkpoint | None:

@@ -263,6 +263,24 @@ def test_damaged_pages_make_the_replica_faulty(storage: SqliteStorage) -> None:
         storage.read_entries(1, 1, 5, MIB)
 
 
+def test_damaged_pages_of_a_checkpoint_make_its_replica_alone_faulty(
+    storage: SqliteStorage,
+) -> None:
+    storage.write([create(1), create(2)])
+    for group_id in (1, 2):
+        state = checkpoint_at(0, term=0, state=b"%d" % group_id * 20_000)
+        storage.write([SaveCheckpoint(group_id, state)])
+    storage.close()
+    path = storage.directory / database.FILE_NAME
+    content = bytearray(path.read_bytes())
+    # The pages of a long value form a list: its second page now names one beyond the file.
+    second_page = content.index(b"2" * 4000) // 4096 * 4096
+    content[second_page : second_page + 4] = b"\xff\xff\xff\x00"
+    path.write_bytes(content)
+    storage.open()
+    assert ["checkpoint" in group.faulty for group in storage.load_groups()] == [False, True]
+
+
 # --- threads ------------------------------------------------------------------------------------
 
 
