@@ -105,6 +105,8 @@ def request_vote(raft: Raft, rpc: RequestVote) -> None:
         refuse_vote(raft, rpc)
         return
     raft.vote = rpc.sender
+    if raft.role is Role.PRE_CANDIDATE:
+        raft.become_follower(raft.term, NO_REPLICA)  # Late pre-votes must not end that election.
     raft.restart_election_timer()
     raft.outbox.after_durable.append(
         RequestVoteReply(rpc.sender, raft.replica_id, raft.term, granted=True)

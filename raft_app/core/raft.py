@@ -317,7 +317,7 @@ class Raft:
             case RequestVoteReply():
                 election.request_vote_reply(self, rpc)
             case TimeoutNow():
-                transfer.timeout_now(self, rpc)
+                transfer.timeout_now(self)
 
     def _settle_term(self, rpc: Rpc) -> bool:
         """Deal with a term other than ours (section 5.1). Tells whether the RPC goes on.

@@ -33,10 +33,10 @@ def continue_transfer(raft: Raft, progress: Progress) -> None:
         raft.outbox.now.append(TimeoutNow(progress.peer, raft.replica_id, raft.term))
 
 
-def timeout_now(raft: Raft, rpc: TimeoutNow) -> None:
+def timeout_now(raft: Raft) -> None:
     """Campaign at once, without a pre-vote: the leader of our term wants it.
 
     A candidate goes on with its election; a node that may not campaign ignores it.
     """
-    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE} and rpc.term == raft.term:
+    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE}:
         election.start_election(raft, transfer=True)

@@ -111,6 +111,17 @@ def test_a_pre_vote_for_the_current_term_is_refused_with_it():
     assert group[1].ready().send_now == (PreVoteReply(2, 1, 1, granted=False),)
 
 
+def test_a_pre_candidate_that_grants_a_vote_gives_up_its_own_round():
+    group = Group(3, logs={1: [1], 2: [1], 3: [1]}, term=4)
+    group[1].campaign()
+    group.collect()
+
+    group[1].step(RequestVote(1, 2, 4, 1, 1))
+    group[1].step(PreVoteReply(1, 3, 5, granted=True))
+
+    assert (group[1].role, group[1].status().vote) == (Role.FOLLOWER, 2)
+
+
 def test_a_learner_answers_vote_requests():
     """It may be a voter by an entry that has not reached it, and be needed for the majority."""
     group = Group(3, learners=1)
