@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
 from raft_app.core.types import EntryKind
@@ -60,6 +61,10 @@ def test_all_tables_belong_to_the_alias_broker() -> None:
     for model in (RaftGroup, RaftEntry, Checkpoint, BrokerIdentity, PeerAddress, UsedReplicaId):
         assert model.objects.count() == 0
         assert model.objects.db == "broker"
+
+
+def test_migrations_make_what_the_models_say() -> None:
+    call_command("makemigrations", "raft_app", check_changes=True, dry_run=True, verbosity=0)
 
 
 def test_entry_knows_its_index() -> None:
