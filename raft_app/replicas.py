@@ -12,7 +12,7 @@ from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.rawnode import RawNode
 from raft_app.group import Group
 from raft_app.statemachine import InconsistentEntry
-from raft_app.storage import Checkpoint, CreateGroup, DeleteGroup
+from raft_app.storage import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ class Replicas:
         group.faulty = faulty
         if faulty:
             logger.critical("%s is faulty: %s", group.label, faulty)
+            self._stream.submit(group.group_id, SetFaulty(group.group_id, faulty))
         self._groups[stored.spec.group_id] = group
         return group
 

@@ -116,12 +116,16 @@ async def test_stored_replica_is_opened_in_its_state(replicas):
     assert not group.faulty
 
 
-async def test_faulty_or_unreadable_replica_is_opened_as_faulty(replicas):
+async def test_faulty_or_unreadable_replica_is_opened_as_faulty_for_good(replicas, stream):
     initial = bootstrap_state(1, ALONE)
     doubted = replicas.open(StoredGroup(SPEC, initial, NOTHING, faulty="entry 3 is damaged"))
     assert doubted.faulty == "entry 3 is damaged"
     unreadable = replicas.open(StoredGroup(SPEC, initial, Checkpoint(1, 1, ALONE, 0, b"broken")))
     assert "cannot be read" in unreadable.faulty
+    assert [operation.reason for operation in stream.operations] == [
+        "entry 3 is damaged",
+        "checkpoint: it cannot be read",
+    ]
 
 
 async def test_checkpoints_are_staggered(replicas, stream):

@@ -1,0 +1,66 @@
+"""A manager for broker tests: a real HTTP server that takes reports and gives orders."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from http_base.cluster import BrokerOrders, BrokerPlace, BrokerReport, ReplicaOrder
+
+CLUSTER_ID = "c" * 32
+
+
+class ManagerTwin:
+    """Gives broker ids by incarnation, remembers all reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[BrokerReport] = []
+        self.authorizations: list[str] = []
+        self.brokers: dict[str, BrokerPlace] = {}
+        self.assignment: list[ReplicaOrder] = []
+        self.deleted_groups: list[int] = []
+        self.refusal: tuple[int, Any] | None = None
+        self.cluster_id = CLUSTER_ID
+        app = web.Application()
+        app.router.add_post("/brokers/heartbeat", self._heartbeat)
+        self._server = TestServer(app)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.close()
+
+    @property
+    def address(self) -> str:
+        return str(self._server.make_url("")).rstrip("/")
+
+    async def _heartbeat(self, request: web.Request) -> web.Response:
+        self.authorizations.append(request.headers["Authorization"])
+        report = msgspec.json.decode(await request.read(), type=BrokerReport)
+        self.reports.append(report)
+        if self.refusal is not None:
+            status, body = self.refusal
+            return web.json_response(body, status=status)
+        place = self.brokers.get(report.incarnation)
+        if place is None:
+            place = BrokerPlace(
+                broker_id=len(self.brokers) + 1,
+                address=report.address,
+                raft_address=report.raft_address,
+            )
+            self.brokers[report.incarnation] = place
+        orders = BrokerOrders(
+            cluster_id=self.cluster_id,
+            broker_id=place.broker_id,
+            epoch=1,
+            brokers=list(self.brokers.values()),
+            assignment=self.assignment if report.full else [],
+            deleted_groups=self.deleted_groups,
+        )
+        body = {"status": "success", **msgspec.to_builtins(orders)}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json")

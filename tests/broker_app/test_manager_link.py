@@ -1,0 +1,144 @@
+"""The link to managers over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from broker_app.manager_link import ManagerLink
+from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.tokens import cluster_token
+from myqueue.errors import Forbidden, ManagerNotFound, ReadOnlyManager
+from tests.broker_app.manager_twin import CLUSTER_ID, ManagerTwin
+
+SECRET = "a secret of a test run"
+NOBODY = "http://127.0.0.1:1"
+
+
+def report(*, full: bool = True) -> BrokerReport:
+    return BrokerReport(incarnation="i" * 32, address="http://b:1", raft_address="b:2", full=full)
+
+
+@pytest.fixture
+async def manager():
+    async with ManagerTwin() as manager:
+        yield manager
+
+
+@pytest.fixture
+async def link(manager):
+    link = ManagerLink([NOBODY, manager.address], SECRET)
+    yield link
+    await link.stop()
+
+
+async def test_first_manager_that_answers_gives_the_orders(link, manager):
+    orders = await link.send(report())
+    assert (orders.broker_id, orders.cluster_id) == (1, CLUSTER_ID)
+    assert manager.authorizations == [f"Bearer {cluster_token(SECRET)}"]
+    assert link.last_contact is not None
+
+
+async def test_manager_that_answered_is_asked_first_afterwards(link, manager):
+    await link.send(report())
+    assert link._addresses == [manager.address, NOBODY]
+
+
+async def test_no_manager_is_told_with_their_addresses():
+    link = ManagerLink([NOBODY], SECRET)
+    with pytest.raises(ManagerNotFound, match=r"127\.0\.0\.1:1"):
+        await link.send(report())
+    await link.stop()
+
+
+async def test_refusal_is_raised_as_the_managers_error(link, manager):
+    manager.refusal = (403, {"status": "failure", "code": "FORBIDDEN", "message": "not you"})
+    with pytest.raises(Forbidden, match="not you"):
+        await link.send(report())
+
+
+async def test_answer_that_is_no_json_is_no_answer(link, manager):
+    manager.refusal = (200, "nonsense")
+    with pytest.raises(ManagerNotFound):
+        await link.send(report())
+
+
+async def test_joining_waits_for_a_manager_that_takes_writes(link, manager, monkeypatch):
+    monkeypatch.setattr("broker_app.manager_link.RETRY_SECONDS", 0)
+    manager.refusal = (409, ReadOnlyManager("ask the other one").to_body())
+    joining = asyncio.ensure_future(link.join(report()))
+    async with asyncio.timeout(10):
+        while len(manager.reports) < 2:
+            await asyncio.sleep(0)
+    manager.refusal = None
+    orders = await joining
+    assert orders.broker_id == 1
+
+
+async def test_joining_ends_when_the_broker_is_refused_for_good(link, manager):
+    manager.refusal = (403, Forbidden("another cluster").to_body())
+    with pytest.raises(Forbidden):
+        await link.join(report())
+
+
+class Runner:
+    """Starts a link and keeps what it made and took."""
+
+    def __init__(self, link: ManagerLink) -> None:
+        self.made: list[tuple[bool, frozenset[int]]] = []
+        self.taken: asyncio.Queue[BrokerOrders] = asyncio.Queue()
+        self.failures: list[BaseException] = []
+        link.start(self._make, self.taken.put, on_failure=self.failures.append)
+
+    def _make(self, full: bool, changed: frozenset[int]) -> BrokerReport:
+        self.made.append((full, changed))
+        return report(full=full)
+
+    async def orders(self) -> BrokerOrders:
+        return await asyncio.wait_for(self.taken.get(), 10)
+
+
+async def test_heartbeat_sends_a_full_report_and_takes_the_orders(link):
+    runner = Runner(link)
+    link.heartbeat()
+    await runner.orders()
+    assert runner.made == [(True, frozenset())]
+
+
+async def test_leadership_changes_close_together_go_out_in_one_report(link):
+    runner = Runner(link)
+    for group_id in (3, 4, 3):
+        link.leadership_changed(group_id)
+    await runner.orders()
+    assert runner.made == [(False, frozenset({3, 4}))]
+
+
+async def test_report_that_no_manager_took_is_sent_again(link, manager, monkeypatch):
+    monkeypatch.setattr("broker_app.manager_link.RETRY_SECONDS", 0)
+    manager.refusal = (503, {"status": "failure", "code": "OVERLOADED", "message": "later"})
+    runner = Runner(link)
+    link.leadership_changed(7)
+    async with asyncio.timeout(10):
+        while not manager.reports:
+            await asyncio.sleep(0)
+    manager.refusal = None
+    await runner.orders()
+    assert runner.made[-1] == (False, frozenset({7}))
+
+
+async def test_bug_in_the_link_is_told(link):
+    failures: list[BaseException] = []
+
+    def broken(full, changed):
+        raise AssertionError("our own bug")
+
+    async def take(orders):
+        pass
+
+    link.start(broken, take, on_failure=failures.append)
+    link.heartbeat()
+    async with asyncio.timeout(10):
+        while not failures:
+            await asyncio.sleep(0)
+    assert str(failures[0]) == "our own bug"

@@ -1,0 +1,170 @@
+"""A whole broker in the test's loop: real directory, real sockets, a twin of the manager."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from broker_app import runtime
+from broker_app.process import BrokerOptions, BrokerProcess
+from http_base.cluster import Place, ReplicaOrder
+from myqueue.errors import Forbidden, StalePlacement
+from raft_app import registry
+from raft_app.engine_config import EngineConfig
+from raft_app.storage import StorageRefusal
+from tests.broker_app.manager_twin import ManagerTwin
+
+ENGINE = EngineConfig(ticks_missed_max=1_000_000)  # the test ticks
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def order(**changes) -> ReplicaOrder:
+    fields = {
+        "group_id": 1,
+        "replica_id": 11,
+        "topic": "logs",
+        "partition": 0,
+        "bootstrap": True,
+        "replicas": [Place(11, 1)],
+        "epoch": 1,
+        "version": 1,
+    }
+    return ReplicaOrder(**{**fields, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _own_database(django_db_blocker):
+    """Let storage open the file in the test's own directory."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+async def manager():
+    async with ManagerTwin() as manager:
+        yield manager
+
+
+def make(tmp_path, manager) -> BrokerProcess:
+    port = free_port()
+    return BrokerProcess(
+        BrokerOptions(
+            data_dir=tmp_path / "broker",
+            address="http://127.0.0.1:9",
+            bind_host="127.0.0.1",
+            raft_port=port,
+            raft_address=f"127.0.0.1:{port}",
+            manager_addresses=(manager.address,),
+            cluster_secret="a secret of a test run",
+            engine=ENGINE,
+        )
+    )
+
+
+async def until(holds, process):
+    async with asyncio.timeout(20):
+        while not holds():
+            process.engine.post_tick()
+            await asyncio.sleep(0.002)
+
+
+async def test_first_start_gets_an_id_and_the_next_one_keeps_it(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    assert process.broker_id == 1
+    assert registry.current() is process.engine
+    assert runtime.current() is process.runtime
+    await process.stop()
+    assert registry.current() is None
+
+    manager.brokers.clear()  # it must not be asked again
+    manager.refusal = (503, {"status": "failure", "code": "OVERLOADED", "message": "later"})
+    again = make(tmp_path, manager)
+    await again.start()
+    assert again.broker_id == 1
+    await again.stop()
+
+
+async def test_assigned_replica_is_made_led_and_reported(tmp_path, manager):
+    manager.assignment = [order()]
+    process = make(tmp_path, manager)
+    await process.start()
+    await until(lambda: process.engine.groups and process.engine.groups[1].serves, process)
+    await until(lambda: any(one.replicas for one in manager.reports), process)
+    last = next(one for one in reversed(manager.reports) if one.replicas)
+    assert (last.replicas[0].group_id, last.replicas[0].replica_id) == (1, 11)
+    await process.stop()
+
+
+async def test_deleted_group_is_dropped(tmp_path, manager):
+    manager.assignment = [order()]
+    process = make(tmp_path, manager)
+    await process.start()
+    await until(lambda: 1 in process.engine.groups, process)
+    manager.assignment, manager.deleted_groups = [], [1]
+    process.runtime.post_heartbeat()
+    await until(lambda: 1 not in process.engine.groups, process)
+    await process.stop()
+
+
+async def test_replica_survives_a_restart_with_its_data(tmp_path, manager):
+    manager.assignment = [order()]
+    process = make(tmp_path, manager)
+    await process.start()
+    await until(lambda: process.engine.groups and process.engine.groups[1].serves, process)
+    index = process.engine.groups[1].last_index
+    await process.stop()
+    again = make(tmp_path, manager)
+    await again.start()
+    assert again.engine.groups[1].last_index >= index
+    await again.stop()
+
+
+async def test_orders_of_another_cluster_or_an_older_epoch_are_refused(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    orders = await process._link.send(process._report(True, frozenset()))
+    await process.take_orders(orders)
+    manager.cluster_id = "d" * 32
+    with pytest.raises(Forbidden):
+        await process.take_orders(await process._link.send(process._report(True, frozenset())))
+    process.runtime.epoch = 5
+    with pytest.raises(StalePlacement):
+        await process.take_orders(orders)
+    await process.stop()
+
+
+async def test_refused_order_does_not_keep_the_others_from_being_carried_out(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    await process.create_replica(order())
+    await process.engine.delete_group(1)
+    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
+    orders = await process._link.send(process._report(True, frozenset()))
+    with pytest.raises(StalePlacement):
+        await process.take_orders(orders)
+    assert set(process.engine.groups) == {2}
+    await process.stop()
+
+
+async def test_later_replica_is_not_bootstrapped_from_a_list(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    await process.create_replica(order(bootstrap=False))
+    assert process.engine.groups == {}
+    await process.stop()
+
+
+async def test_second_process_on_the_directory_is_refused(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    with pytest.raises(StorageRefusal):
+        await make(tmp_path, manager).start()
+    await process.stop()
