@@ -143,10 +143,12 @@ class Dialer:
 
     def connection_lost(self, connection: Connection) -> None:
         """Drop what was on its way, and say so if the connection had been of use."""
+        if self._closing:
+            return
+        self._drop_queue()
         if self._connection is connection:
             logger.warning("Lost the connection to broker %d at %s", self.broker_id, self.address)
             self._connection = None
-            self._drop_queue()
             self._tell_unreachable()
 
     # --- inside ------------------------------------------------------------------------------
@@ -187,8 +189,6 @@ class Dialer:
             self._drop_queue()
             return False
         await connection.closed.wait()
-        if not connection.authenticated:
-            self._drop_queue()
         return connection.authenticated
 
     def _make_connection(self) -> Connection:

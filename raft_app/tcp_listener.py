@@ -31,7 +31,7 @@ class Listener:
         """
         self._context = context
         self._peer_seen = peer_seen
-        self._server: asyncio.Server | None = None
+        self._acceptor: asyncio.Server | None = None
         self._unauthenticated: dict[Connection, None] = {}  # oldest first
         self._incoming: dict[int, Connection] = {}
         self._open: set[Connection] = set()
@@ -48,10 +48,10 @@ class Listener:
         Raises:
             OSError: the port cannot be listened on.
         """
-        self._server = await asyncio.get_running_loop().create_server(
+        self._acceptor = await asyncio.get_running_loop().create_server(
             self._make_connection, host, port
         )
-        bound: int = self._server.sockets[0].getsockname()[1]
+        bound: int = self._acceptor.sockets[0].getsockname()[1]
         return bound
 
     def check(self, now: float, *, stalled: bool) -> None:
@@ -62,19 +62,19 @@ class Listener:
     def close(self) -> None:
         """Stop listening and give up all connections; nobody is told."""
         self._closing = True
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         self._incoming.clear()
         self._unauthenticated.clear()
-        for connection in self._open:
+        for connection in tuple(self._open):
             connection.abort()
 
     async def wait_closed(self) -> None:
         """Return when nothing is left of it after `close`."""
         for connection in tuple(self._open):
             await connection.closed.wait()
-        if self._server is not None:
-            await self._server.wait_closed()
+        if self._acceptor is not None:
+            await self._acceptor.wait_closed()
 
     # --- called by the connections -----------------------------------------------------------
 

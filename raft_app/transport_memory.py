@@ -128,7 +128,7 @@ class _Link:
     def _lose(self) -> None:
         if self._told and self._target.handler is not None:
             self._target.handler.peer_lost(self._sender.broker_id)
-        if self._told:
+        if self._told and self._target.broker_id in self._sender.peers:
             self._sender.tell_unreachable(self._target.broker_id)
 
 

@@ -30,6 +30,7 @@ class TcpTransport:
         cluster_id: str,
         broker_id: int,
         secret: str | bytes,
+        *,
         host: str = "127.0.0.1",
         port: int = 0,
         limits: TransportLimits | None = None,
@@ -48,6 +49,7 @@ class TcpTransport:
             ValueError: an empty secret or cluster id, or no positive broker id.
         """
         key = secret.encode() if isinstance(secret, str) else secret
+        self.broker_id = broker_id
         self.counters = TransportCounters()
         self._identity = Identity(cluster_id, broker_id, key)
         self._host = host
@@ -99,7 +101,7 @@ class TcpTransport:
         for address in peers.values():
             parse_address(address)
         self._peers = dict(peers)
-        self._peers.pop(self._identity.broker_id, None)
+        self._peers.pop(self.broker_id, None)
         if self._context is not None and not self._stopped:
             self._dial_peers()
 
