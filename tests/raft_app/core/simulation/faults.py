@@ -67,14 +67,15 @@ class Faults:
         self._links_changed()
 
     def kill(self, host: Host) -> None:
-        """Kill one process; most peers notice that their connections from it broke."""
+        """Kill one process; most peers, after faults all, notice that connections from it broke."""
         host.crash()
         self.crashes += 1
         self._links_changed()
+        peer = host.replica_id
         for other in self._simulation.hosts.values():
-            if other is not host and self._random.random() < 0.8:
-                delay = 1 + int(self._random.random() * TICK)
-                self._simulation.schedule(delay, self._lose_connection, other, host.replica_id)
+            if other is not host and (not self._active or self._random.random() < 0.8):
+                delay = self._network.ending(peer, other.replica_id, self._simulation.now)
+                self._simulation.schedule(delay, self._lose_connection, other, peer)
 
     # --- choices ------------------------------------------------------------------------
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TURN_ROUNDS_MAX = 1_000
 """Ready values that one turn may handle; more means that a node never comes to rest."""
 
-TRANSACTION_TIME_MAX = 40 * TICK
-"""Longest time that even a slow disk takes for a transaction."""
+DISK_DELAY_MAX = 40 * TICK
+"""Longest time that even a slow disk takes, in units."""
 
 
 class Host:
@@ -282,7 +282,7 @@ class Host:
             self.service.fail_read(context)
         self.service.answer_reads()
         for wanted in ready.entries_wanted:
-            self._later(self._reading_delay(), self._read_entries, wanted)
+            self._later(1 + self._disk_delay(), self._read_entries, wanted)
 
     def _accept(self, write: Write) -> None:
         assert write.write_id == self._issued + 1
@@ -341,9 +341,7 @@ class Host:
 
     def _write(self) -> None:
         if self.disk.begin(limit=self._random.choice((1, 4, 1_000))):
-            delay = self._simulation.plan.disk_delay * self.slowness
-            delay = min(int(delay * self._random.random() ** 2), TRANSACTION_TIME_MAX)
-            self._later(5 + delay, self._stored)
+            self._later(5 + self._disk_delay(), self._stored)
 
     def _stored(self) -> None:
         self.disk.finish()
@@ -368,8 +366,9 @@ class Host:
             for rpc, needed_write_id in self._held.popleft()[1]:
                 self._send(rpc, needed_write_id)
 
-    def _reading_delay(self) -> int:
-        return 1 + int(self._simulation.plan.disk_delay * self.slowness * self._random.random())
+    def _disk_delay(self) -> int:
+        delay = self._simulation.plan.disk_delay * self.slowness
+        return min(int(delay * self._random.random() ** 2), DISK_DELAY_MAX)
 
     def _read_entries(self, wanted: EntriesWanted) -> None:
         assert 1 <= wanted.first_index <= wanted.last_index
@@ -377,7 +376,7 @@ class Host:
         entries: tuple[Entry, ...] = ()
         if not simulation.faulty or self._random.random() > 0.2:
             entries = self.disk.read(wanted.first_index, wanted.last_index, wanted.max_bytes)
-        self._later(self._reading_delay(), self._entries_read, wanted, entries)
+        self._later(1 + self._disk_delay(), self._entries_read, wanted, entries)
 
     def _entries_read(self, wanted: EntriesWanted, entries: tuple[Entry, ...]) -> None:
         self._note("entries read", (wanted, len(entries)))

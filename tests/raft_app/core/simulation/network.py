@@ -41,7 +41,7 @@ class Network:
         self.delay = plan.network_delay
 
     def arrivals(self, sender: int, to: int, now: int) -> Iterator[int]:
-        """Yield the times at which copies of an RPC sent now arrive."""
+        """Yield when an RPC that is sent now arrives, and then when a copy of it does."""
         if (sender, to) in self._blocked:
             return
         random = self._random.random
@@ -56,6 +56,14 @@ class Network:
         if self.plan.duplication and random() < self.plan.duplication:
             # Some copies come so late that the group has changed meanwhile.
             yield arrival + 1 + int(LATE_COPY_DELAY_MAX * random() ** 4)
+
+    def ending(self, sender: int, to: int, now: int) -> int:
+        """Return how long it takes until `to` notices that the connection from `sender` ended.
+
+        Where links are in order the end comes after all that was sent before it.
+        """
+        last_arrival = self._last_arrival.get((sender, to), 0) if self.plan.in_order else 0
+        return max(last_arrival - now, 0) + 1 + int(self.delay * self._random.random() ** 3)
 
     def passes(self, sender: int, to: int) -> bool:
         """Tell whether what was sent over a link may arrive now."""

@@ -35,8 +35,11 @@ SETTLE_TIMEOUTS = 15
 STABLE_TIMEOUTS = 4
 """Election timeouts for which the healed group must then keep its leader."""
 
-FAILOVER_TIMEOUTS = 5
-"""Election timeouts until a killed leader must be replaced."""
+FAILOVER_TIMEOUTS = 1
+"""Election timeouts until a killed leader must be replaced, since its peers notice its death."""
+
+RESTART_TIMEOUTS = 5
+"""The same where its peers are no quorum and it must come back itself."""
 
 
 class Liveness(Checker):
@@ -151,8 +154,10 @@ class Simulation:
 
     def send(self, rpc: Rpc) -> None:
         """Give an RPC to the network."""
-        for arrival in self.network.arrivals(rpc.sender, rpc.to, self.now):
-            self.schedule(arrival - self.now, self._arrive, rpc)
+        actions = (self._arrive, self._arrive_late)
+        arrivals = self.network.arrivals(rpc.sender, rpc.to, self.now)
+        for action, arrival in zip(actions, arrivals, strict=False):
+            self.schedule(arrival - self.now, action, rpc)
 
     def make_node(self, initial: InitialState) -> RawNode:
         """Return a new node."""
@@ -176,6 +181,10 @@ class Simulation:
     def _arrive(self, rpc: Rpc) -> None:
         if self.network.passes(rpc.sender, rpc.to):
             self.hosts[rpc.to].deliver(rpc)
+
+    def _arrive_late(self, rpc: Rpc) -> None:
+        if self.faulty:
+            self._arrive(rpc)
 
     # --- phases -------------------------------------------------------------------------
 
@@ -278,12 +287,12 @@ class Simulation:
         self.note("kills leader", leader.replica_id)
         self.faults.kill(leader)
         self.clients.writing = True
+        timeouts = FAILOVER_TIMEOUTS
         if self.voter_count < 3:
             self.faults.restart(leader)
+            timeouts = RESTART_TIMEOUTS
         self._wait(
-            lambda: self._serving_leader() is not None,
-            FAILOVER_TIMEOUTS,
-            "the killed leader is replaced",
+            lambda: self._serving_leader() is not None, timeouts, "the killed leader is replaced"
         )
         failover_ticks = (self.now - killed_at) / TICK
         self._advance(5 * TICK)
