@@ -21,7 +21,7 @@ from raft_app.core.membership import MembershipHistory
 from raft_app.core.outbox import Outbox
 from raft_app.core.progress import Progress
 from raft_app.core.quorum import is_quorum
-from raft_app.core.reads import ReadQueue
+from raft_app.core.reads import PendingReads
 from raft_app.core.rpcs import (
     AppendEntries,
     AppendEntriesReply,
@@ -100,7 +100,7 @@ class Raft:
         self.outbox = Outbox()
         self.votes: dict[int, bool] = {}
         self.progress: dict[int, Progress] = {}
-        self.reads = ReadQueue()
+        self.reads = PendingReads()
         self.sending_due = False
         self.transferee = NO_REPLICA
         self.term_start_index = 0

@@ -12,7 +12,7 @@ from collections import deque
 from raft_app.core.types import ReadConfirmed
 
 
-class ReadQueue:
+class PendingReads:
     """The reads of one leader.
 
     Attributes:

@@ -31,14 +31,14 @@ from tests.raft_app.core.group import (
 # --- section 5.1: terms -----------------------------------------------------------------------
 
 
-def test_every_server_starts_as_a_follower_5_2():
+def test_every_node_starts_as_a_follower_5_2():
     group = Group(3)
 
     assert set(group.roles().values()) == {Role.FOLLOWER}
 
 
 @pytest.mark.parametrize("role", [Role.FOLLOWER, Role.CANDIDATE, Role.LEADER])
-def test_a_server_adopts_a_higher_term_and_becomes_follower_5_1(role: Role):
+def test_a_node_adopts_a_higher_term_and_becomes_follower_5_1(role: Role):
     group = {Role.FOLLOWER: Group, Role.CANDIDATE: candidate, Role.LEADER: led}[role]()
     assert group[1].role is role
 
@@ -180,7 +180,7 @@ def test_a_vote_is_counted_once_5_2():
 
 
 @pytest.mark.parametrize(("second", "granted"), [(2, True), (3, False)])
-def test_a_server_votes_for_one_candidate_per_term_first_come_first_served_5_2(
+def test_a_node_votes_for_one_candidate_per_term_first_come_first_served_5_2(
     second: int, granted: bool
 ):
     group = Group(3)

@@ -288,7 +288,7 @@ def test_lost_requests_are_sent_again_5_5():
 
 
 @pytest.mark.parametrize("replica_id", [1, 2])
-def test_a_server_that_hears_its_leader_disregards_vote_requests_6(replica_id: int):
+def test_a_node_that_hears_its_leader_disregards_vote_requests_6(replica_id: int):
     group = led()
 
     group[replica_id].step(RequestVote(replica_id, 3, 9, 99, 9))

@@ -130,7 +130,7 @@ def test_a_pre_vote_changes_neither_term_nor_vote_thesis_9_6():
     assert group[2].status() == before
 
 
-def test_a_partitioned_server_does_not_raise_its_term_thesis_9_6():
+def test_a_partitioned_node_does_not_raise_its_term_thesis_9_6():
     group = led()
     group.isolate(3)
 

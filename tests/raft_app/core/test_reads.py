@@ -1,13 +1,13 @@
-"""Tests of the queue of ReadIndex reads."""
+"""Tests of ReadIndex reads that wait for their rounds."""
 
 from __future__ import annotations
 
-from raft_app.core.reads import ReadQueue
+from raft_app.core.reads import PendingReads
 from raft_app.core.types import ReadConfirmed
 
 
 def test_reads_registered_before_a_round_share_it():
-    reads = ReadQueue()
+    reads = PendingReads()
     reads.add(1, 10)
     reads.add(2, 11)
     assert reads.needs_round
@@ -22,7 +22,7 @@ def test_reads_registered_before_a_round_share_it():
 
 
 def test_a_round_does_not_confirm_reads_that_came_after_it():
-    reads = ReadQueue()
+    reads = PendingReads()
     reads.add(1, 10)
     reads.start_round()
     reads.add(2, 10)
@@ -34,7 +34,7 @@ def test_a_round_does_not_confirm_reads_that_came_after_it():
 
 
 def test_a_later_round_confirms_earlier_ones():
-    reads = ReadQueue()
+    reads = PendingReads()
     for context in (1, 2, 3):
         reads.add(context, 10)
         reads.start_round()
@@ -46,7 +46,7 @@ def test_a_later_round_confirms_earlier_ones():
 
 
 def test_losing_leadership_fails_all_that_wait_and_none_that_are_confirmed():
-    reads = ReadQueue()
+    reads = PendingReads()
     reads.add(1, 10)
     reads.start_round()
     reads.confirm(1)
@@ -62,7 +62,7 @@ def test_losing_leadership_fails_all_that_wait_and_none_that_are_confirmed():
 
 
 def test_round_numbers_go_on_after_leadership_was_lost():
-    reads = ReadQueue()
+    reads = PendingReads()
     reads.add(1, 10)
     reads.start_round()
     reads.fail_all()
