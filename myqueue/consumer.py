@@ -18,12 +18,14 @@ from myqueue.errors import (
 from myqueue.fetching import fetch_call, read_fetched
 from myqueue.http1 import Request
 from myqueue.partitioner import partition_for_key
+from myqueue.popping import pop_call, popped_message, size_request
 from myqueue.pops import Pop, Pops, Rotation, TopicPartition
-from myqueue.protocol import MAX_FETCH_BYTES, MSGPACK
+from myqueue.protocol import MAX_FETCH_BYTES
+from myqueue.registered import topic_names
 from myqueue.results import Fetched, Message, Registration
 from myqueue.retry import Attempts
-from myqueue.session import LeaderCall, Session, topic_names
-from myqueue.transport import encode_body, read_body
+from myqueue.session import LeaderCall, Session
+from myqueue.transport import read_body
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -339,7 +341,7 @@ class Consumer(Session):
                 raise BrokerUnreachable("the leader is unknown or out of reach")
         wait_ms = self._config.long_poll_ms
         timeout_s = (self._config.request_timeout_ms + wait_ms) / 1000
-        request = self._size_request(where, registration, wait_ms=wait_ms)
+        request = size_request(where, registration, wait_ms=wait_ms)
         return self._transport.begin(address, request, timeout_s=timeout_s)
 
     def _pop(self, where: TopicPartition, max_messages: int, wait_ms: int) -> list[Message]:
@@ -347,7 +349,7 @@ class Consumer(Session):
         with self._pops_lock:
             pop = self._pops.begin(where, max_messages)
         attempts = Attempts(self._config, deadline_s=self._deadline_s())
-        call = self._pop_call(where, pop, wait_ms)
+        call = pop_call(where, pop, wait_ms=wait_ms, timeout_ms=self._config.request_timeout_ms)
         try:
             body = self.at_leader(call, attempts, read_body)
         except QueueError as error:
@@ -358,7 +360,7 @@ class Consumer(Session):
             # Interrupted in the middle: the pop may have happened.
             self._leave_unsettled(where, pop)
             raise
-        messages = [_message(item, where) for item in body["messages"]]
+        messages = [popped_message(item, where) for item in body["messages"]]
         if len(messages) > max_messages:
             with self._pops_lock:
                 self._pops.keep(messages[max_messages:])
@@ -367,32 +369,6 @@ class Consumer(Session):
     def _leave_unsettled(self, where: TopicPartition, pop: Pop) -> None:
         with self._pops_lock:
             self._pops.unsettled(where, pop)
-
-    def _pop_call(self, where: TopicPartition, pop: Pop, wait_ms: int) -> LeaderCall:
-        topic, partition = where
-        timeout_ms = self._config.request_timeout_ms
-
-        def request(registration: Registration) -> Request:
-            fields: dict[str, Any] = {
-                "topic": topic,
-                "partition": partition,
-                "consumer_id": registration.client_id,
-                "token": registration.token or None,
-                "max_messages": pop.max_messages,
-                "wait_ms": wait_ms,
-                "request_id": pop.request_id,
-                "timeout_ms": timeout_ms,
-            }
-            return Request(
-                "POST",
-                "/consumer/consume",
-                body=encode_body(fields),
-                content_type=MSGPACK,
-                accept=MSGPACK,
-                token=registration.token,
-            )
-
-        return LeaderCall(topic, partition, request, request, wait_ms)
 
     # Sizes
 
@@ -407,33 +383,8 @@ class Consumer(Session):
 
     def _partition_size(self, where: TopicPartition) -> int:
         def request(registration: Registration) -> Request:
-            return self._size_request(where, registration, wait_ms=0)
+            return size_request(where, registration, wait_ms=0)
 
         attempts = Attempts(self._config, deadline_s=self._deadline_s())
         body = self.at_leader(LeaderCall(*where, request, request), attempts, read_body)
         return int(body["size"])
-
-    def _size_request(
-        self, where: TopicPartition, registration: Registration, *, wait_ms: int
-    ) -> Request:
-        query: dict[str, str | int] = {
-            "topic": where[0],
-            "partition": where[1],
-            "consumer_id": registration.client_id,
-        }
-        if wait_ms:
-            query["wait_ms"] = wait_ms
-        return Request("GET", "/size", query=query, accept=MSGPACK, token=registration.token)
-
-
-def _message(item: dict[str, Any], where: TopicPartition) -> Message:
-    """Return a message of a consume answer."""
-    return Message(
-        where[0],
-        where[1],
-        item["offset"],
-        item["message"],
-        item.get("key"),
-        item.get("headers"),
-        item.get("timestamp") or 0,
-    )

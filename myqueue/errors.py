@@ -103,8 +103,7 @@ def _rebuild(cls: type[QueueError], message: str, details: dict[str, Any]) -> Qu
 class InvalidRequest(QueueError):
     """The request is missing something, or has something unknown, malformed or contradictory."""
 
-    code = "INVALID_REQUEST"
-    http_status = 400
+    code, http_status = "INVALID_REQUEST", 400
 
 
 class InvalidTopicName(InvalidRequest):
@@ -122,15 +121,13 @@ class CorruptBatch(InvalidRequest):
 class QueueEmpty(QueueError):
     """QEmpty: nothing is left to read for this consumer."""
 
-    code = "QUEUE_EMPTY"
-    http_status = 404
+    code, http_status = "QUEUE_EMPTY", 404
 
 
 class NotFound(QueueError):
     """There is nothing at this URL."""
 
-    code = "NOT_FOUND"
-    http_status = 404
+    code, http_status = "NOT_FOUND", 404
 
 
 class TopicDoesNotExist(NotFound):
@@ -162,43 +159,37 @@ class ClientNotFound(NotFound):
 class MethodNotAllowed(QueueError):
     """This URL does not take this method."""
 
-    code = "METHOD_NOT_ALLOWED"
-    http_status = 405
+    code, http_status = "METHOD_NOT_ALLOWED", 405
 
 
 class NotAcceptable(QueueError):
     """The asked content type cannot be produced."""
 
-    code = "NOT_ACCEPTABLE"
-    http_status = 406
+    code, http_status = "NOT_ACCEPTABLE", 406
 
 
 class UnsupportedMediaType(QueueError):
     """The body's content type is not understood."""
 
-    code = "UNSUPPORTED_MEDIA_TYPE"
-    http_status = 415
+    code, http_status = "UNSUPPORTED_MEDIA_TYPE", 415
 
 
 class TopicAlreadyExists(QueueError):
     """A topic of this name exists already."""
 
-    code = "TOPIC_ALREADY_EXISTS"
-    http_status = 409
+    code, http_status = "TOPIC_ALREADY_EXISTS", 409
 
 
 class BrokerAlreadyPresent(QueueError):
     """A broker with this address is present already."""
 
-    code = "BROKER_ALREADY_PRESENT"
-    http_status = 208
+    code, http_status = "BROKER_ALREADY_PRESENT", 208
 
 
 class UnauthorizedException(QueueError):
     """The id is not registered for this topic, or the token is missing or wrong."""
 
-    code = "UNAUTHORIZED"
-    http_status = 401
+    code, http_status = "UNAUTHORIZED", 401
 
 
 class ClientExpired(UnauthorizedException):
@@ -210,22 +201,19 @@ class ClientExpired(UnauthorizedException):
 class Forbidden(QueueError):
     """Known, but not allowed."""
 
-    code = "FORBIDDEN"
-    http_status = 403
+    code, http_status = "FORBIDDEN", 403
 
 
 class MessageTooLarge(QueueError):
     """A message, a batch or a body is over its limit."""
 
-    code = "MESSAGE_TOO_LARGE"
-    http_status = 413
+    code, http_status = "MESSAGE_TOO_LARGE", 413
 
 
 class NotLeader(QueueError):
     """This broker does not lead the partition; `leader` says who does, when known."""
 
-    code = "NOT_LEADER"
-    http_status = 421
+    code, http_status = "NOT_LEADER", 421
     retriable = True
     refreshes_metadata = True
 
@@ -233,8 +221,7 @@ class NotLeader(QueueError):
 class NoLeader(QueueError):
     """The partition has no leader at the moment: an election is under way."""
 
-    code = "NO_LEADER"
-    http_status = 503
+    code, http_status = "NO_LEADER", 503
     retriable = True
     refreshes_metadata = True
 
@@ -242,8 +229,7 @@ class NoLeader(QueueError):
 class CommitTimeout(QueueError):
     """No quorum confirmed the write in time; it may still happen."""
 
-    code = "COMMIT_TIMEOUT"
-    http_status = 503
+    code, http_status = "COMMIT_TIMEOUT", 503
     retriable = True
 
     def __init__(self, message: str = "", /, **details: Any) -> None:
@@ -253,96 +239,83 @@ class CommitTimeout(QueueError):
 class Overloaded(QueueError):
     """A limit on what may be in flight is reached; try again later."""
 
-    code = "OVERLOADED"
-    http_status = 503
+    code, http_status = "OVERLOADED", 503
     retriable = True
 
 
 class OffsetOutOfRange(QueueError):
     """The offset is below the log start or above the high watermark; both are in the body."""
 
-    code = "OFFSET_OUT_OF_RANGE"
-    http_status = 416
+    code, http_status = "OFFSET_OUT_OF_RANGE", 416
 
 
 class OutOfOrderSequence(QueueError):
     """An earlier batch of this producer is missing."""
 
-    code = "OUT_OF_ORDER_SEQUENCE"
-    http_status = 409
+    code, http_status = "OUT_OF_ORDER_SEQUENCE", 409
 
 
 class UnknownProducer(QueueError):
     """The partition does not know this producer; start at sequence 0 with a higher epoch."""
 
-    code = "UNKNOWN_PRODUCER"
-    http_status = 409
+    code, http_status = "UNKNOWN_PRODUCER", 409
 
 
 class ProducerFenced(QueueError):
     """The same producer id was used with a higher epoch."""
 
-    code = "PRODUCER_FENCED"
-    http_status = 409
+    code, http_status = "PRODUCER_FENCED", 409
 
 
 class CursorMoved(QueueError):
     """The cursor is not where the request expected it."""
 
-    code = "CURSOR_MOVED"
-    http_status = 409
+    code, http_status = "CURSOR_MOVED", 409
 
 
 class BrokerNotEmpty(QueueError):
     """The broker holds replicas that cannot be moved away."""
 
-    code = "BROKER_NOT_EMPTY"
-    http_status = 409
+    code, http_status = "BROKER_NOT_EMPTY", 409
 
 
 class StalePlacement(QueueError):
     """The lease epoch or the placement version is not above the one known here."""
 
-    code = "STALE_PLACEMENT"
-    http_status = 409
+    code, http_status = "STALE_PLACEMENT", 409
 
 
 class NotEnoughBrokers(QueueError):
     """Fewer brokers are alive than the replication factor needs."""
 
-    code = "NOT_ENOUGH_BROKERS"
-    http_status = 503
+    code, http_status = "NOT_ENOUGH_BROKERS", 503
     retriable = True
 
 
 class ReadOnlyManager(QueueError):
     """This manager takes no writes; `primary` says which one does."""
 
-    code = "READ_ONLY_MANAGER"
-    http_status = 409
+    code, http_status = "READ_ONLY_MANAGER", 409
     retriable = True
 
 
 class DiskFull(QueueError):
     """Free space is under the reserve; the write was refused before it was proposed."""
 
-    code = "DISK_FULL"
-    http_status = 507
+    code, http_status = "DISK_FULL", 507
 
 
 class Internal(QueueError):
     """A bug of the server; the log has the traceback under the request id of the body."""
 
-    code = "INTERNAL"
-    http_status = 500
+    code, http_status = "INTERNAL", 500
     retriable = True
 
 
 class ClientError(QueueError):
     """Base of what the client raises by itself."""
 
-    code = "CLIENT_ERROR"
-    http_status = 0
+    code, http_status = "CLIENT_ERROR", 0
 
 
 class ManagerNotFound(ClientError):

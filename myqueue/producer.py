@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from myqueue.errors import (
     InvalidRequest,
@@ -16,15 +16,16 @@ from myqueue.errors import (
     UndeliveredMessages,
     UnknownProducer,
 )
-from myqueue.http1 import Request
 from myqueue.partitioner import RoundRobin, partition_for_key
-from myqueue.protocol import BATCH, MSGPACK, make_record
-from myqueue.records import MAX_RECORDS, Record, encode_batch
+from myqueue.producing import Target, produce_call
+from myqueue.protocol import make_record
+from myqueue.records import MAX_RECORDS, Record
+from myqueue.registered import topic_names
 from myqueue.results import Delivered, DeliveredBatch, Registration
 from myqueue.retry import Attempts
-from myqueue.sequences import PartitionSequence, Stamp
-from myqueue.session import LeaderCall, Session, topic_names
-from myqueue.transport import encode_body, read_body
+from myqueue.sequences import PartitionSequence
+from myqueue.session import Session
+from myqueue.transport import read_body
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,14 +47,6 @@ class Lane:
         self.where = where
         self.lock = threading.Lock()
         self.sequence = PartitionSequence()
-
-
-class Target(NamedTuple):
-    """Where a batch goes and under which stamp."""
-
-    topic: str
-    partition: int
-    stamp: Stamp
 
 
 class Producer(Session):
@@ -356,7 +349,9 @@ class Producer(Session):
         """Send a batch under one stamp until its fate is known or time is over."""
         topic, partition = lane.where
         stamp = lane.sequence.stamp(self.registration(topic).client_id)
-        call = _produce_call(Target(topic, partition, stamp), records, self._config)
+        call = produce_call(
+            Target(topic, partition, stamp), records, timeout_ms=self._config.request_timeout_ms
+        )
         try:
             body = self.at_leader(call, attempts, read_body)
         except (UnknownProducer, OutOfOrderSequence, ProducerFenced) as error:
@@ -373,62 +368,3 @@ class Producer(Session):
         lane.sequence.acknowledged(len(records))
         base_offset = body["base_offset"] if "base_offset" in body else body["offset"]
         return DeliveredBatch(partition, int(base_offset), len(records))
-
-
-def _produce_call(target: Target, records: list[Record], config: ClientConfig) -> LeaderCall:
-    """Return the call that appends a batch; it is encoded once, every try sends the same bytes."""
-    stamp = target.stamp
-    batch = encode_batch(
-        records,
-        producer_id=stamp.producer_id,
-        producer_epoch=stamp.epoch,
-        base_sequence=stamp.base_sequence,
-    )
-    timeout_ms = config.request_timeout_ms
-
-    def direct(registration: Registration) -> Request:
-        return Request(
-            "POST",
-            "/producer/produce",
-            query={
-                "topic": target.topic,
-                "partition": target.partition,
-                "producer_id": stamp.producer_id,
-                "timeout_ms": timeout_ms,
-            },
-            body=batch,
-            content_type=BATCH,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    def through_manager(registration: Registration) -> Request:
-        fields: dict[str, Any] = {
-            "topic": target.topic,
-            "partition": target.partition,
-            "producer_id": stamp.producer_id,
-            "token": registration.token or None,
-            "messages": [_item(record) for record in records],
-            "timestamp": records[0].timestamp,
-            "producer_epoch": stamp.epoch,
-            "base_sequence": stamp.base_sequence,
-            "timeout_ms": timeout_ms,
-        }
-        return Request(
-            "POST",
-            "/producer/produce",
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    return LeaderCall(target.topic, target.partition, direct, through_manager)
-
-
-def _item(record: Record) -> Any:
-    """Return a message as an item of `messages`."""
-    if record.key is None and record.headers is None:
-        return record.value
-    fields = {"message": record.value, "key": record.key, "headers": record.headers}
-    return {name: value for name, value in fields.items() if value is not None}

@@ -14,14 +14,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from myqueue.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
-from myqueue.records import (
-    MAX_HEADER_BYTES,
-    MAX_HEADERS,
-    MAX_KEY_BYTES,
-    MAX_MESSAGE_BYTES,
-    MAX_RECORDS,
-    Record,
-)
+from myqueue.records import MAX_RECORDS, MAX_TIMESTAMP, Record
+from myqueue.records import make_record as make_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +33,6 @@ DEFAULT_TIMEOUT_MS = 5_000
 MAX_PARTITIONS = 1_024
 MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
-
-MAX_TIMESTAMP = (1 << 62) - 1
-"""Latest timestamp of a message, so that differences fit into 64 bits too."""
 
 Int64 = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """What databases and headers can hold; larger numbers are malformed, not unknown."""
@@ -395,49 +386,3 @@ def _record_of_item(item: Any, timestamp: int) -> Record:
     return make_record(
         fields["message"], fields.get("key"), fields.get("headers"), timestamp=timestamp
     )
-
-
-def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record:
-    """Return one message, checked against the types and limits of api.md.
-
-    Raises:
-        InvalidRequest: a type is wrong; the field is named.
-        MessageTooLarge: a limit is passed.
-    """
-    _check_text("message", value, MAX_MESSAGE_BYTES)
-    if not 0 <= timestamp <= MAX_TIMESTAMP:
-        raise InvalidRequest(
-            f"timestamp must be 0 to {MAX_TIMESTAMP}, not {timestamp}", field="timestamp"
-        )
-    if key is not None:
-        _check_text("key", key, MAX_KEY_BYTES)
-    if headers is not None:
-        if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
-            raise InvalidRequest("headers must be an object with texts as names", field="headers")
-        if len(headers) > MAX_HEADERS:
-            raise MessageTooLarge(f"a message has at most {MAX_HEADERS} headers", field="headers")
-        for name, content in headers.items():
-            _check_text("headers", name, MAX_HEADER_BYTES)
-            _check_text("headers", content, MAX_HEADER_BYTES)
-    return Record(value, key, headers or None, timestamp)
-
-
-def _check_text(field: str, value: Any, limit_bytes: int) -> None:
-    if not isinstance(value, str | bytes):
-        raise InvalidRequest(
-            f"{field} must be a text (or bytes in MessagePack), not {type(value).__name__}",
-            field=field,
-        )
-    if len(value) * 3 > limit_bytes:
-        length = len(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
-        if length > limit_bytes:
-            raise MessageTooLarge(
-                f"{field} has {length} bytes, at most {limit_bytes} are allowed", field=field
-            )
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(
-                f"{field} has a lone surrogate at character {error.start}", field=field
-            ) from error

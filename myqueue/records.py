@@ -34,7 +34,7 @@ from zlib import crc32
 
 import msgspec
 
-from myqueue.errors import CorruptBatch, MessageTooLarge
+from myqueue.errors import CorruptBatch, InvalidRequest, MessageTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,6 +53,9 @@ MAX_HEADERS = 64
 MAX_HEADER_BYTES = 8 << 10
 """Longest value of one header."""
 MAX_KEY_BYTES = 8 << 10
+
+MAX_TIMESTAMP = (1 << 62) - 1
+"""Latest timestamp of a message, so that differences fit into 64 bits too."""
 
 REQUEST_DIGEST_BYTES = 16
 _WITH_DIGEST = 1
@@ -104,6 +107,31 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Row])
 _TEXT = frozenset((str, bytes))
 _TEXT_OR_NONE = frozenset((str, bytes, type(None)))
+
+
+def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record:
+    """Return one message, checked against the types and limits of api.md.
+
+    Raises:
+        InvalidRequest: a type is wrong; the field is named.
+        MessageTooLarge: a limit is passed.
+    """
+    _check_text("message", value, MAX_MESSAGE_BYTES)
+    if not 0 <= timestamp <= MAX_TIMESTAMP:
+        raise InvalidRequest(
+            f"timestamp must be 0 to {MAX_TIMESTAMP}, not {timestamp}", field="timestamp"
+        )
+    if key is not None:
+        _check_text("key", key, MAX_KEY_BYTES)
+    if headers is not None:
+        if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
+            raise InvalidRequest("headers must be an object with texts as names", field="headers")
+        if len(headers) > MAX_HEADERS:
+            raise MessageTooLarge(f"a message has at most {MAX_HEADERS} headers", field="headers")
+        for name, content in headers.items():
+            _check_text("headers", name, MAX_HEADER_BYTES)
+            _check_text("headers", content, MAX_HEADER_BYTES)
+    return Record(value, key, headers or None, timestamp)
 
 
 def encode_batch(
@@ -249,6 +277,27 @@ def unframe_batches(body: bytes) -> Iterator[tuple[int, memoryview]]:
             raise CorruptBatch("the fetch answer ends inside a batch")
         yield base_offset, view[position : position + length]
         position += length
+
+
+def _check_text(field: str, value: Any, limit_bytes: int) -> None:
+    if not isinstance(value, str | bytes):
+        raise InvalidRequest(
+            f"{field} must be a text (or bytes in MessagePack), not {type(value).__name__}",
+            field=field,
+        )
+    if len(value) * 3 > limit_bytes:
+        length = len(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+        if length > limit_bytes:
+            raise MessageTooLarge(
+                f"{field} has {length} bytes, at most {limit_bytes} are allowed", field=field
+            )
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"{field} has a lone surrogate at character {error.start}", field=field
+            ) from error
 
 
 def _payload_start(attributes: int) -> int:

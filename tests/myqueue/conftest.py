@@ -1,0 +1,72 @@
+"""The client against a cluster in memory and virtual time, or behind real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from myqueue import registered
+from myqueue.client import Client
+from myqueue.config import ClientConfig
+from myqueue.consumer import Consumer
+from myqueue.producer import Producer
+from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
+from tests.myqueue.fake_clock import FakeClock
+from tests.myqueue.http_twin import HttpCluster
+
+
+class BeatRecorder:
+    """Stands in for the heartbeat thread, which knows real time alone."""
+
+    def __init__(self) -> None:
+        self.clients: list[Any] = []
+
+    def join(self, client: Any) -> None:
+        self.clients.append(client)
+
+    def leave(self, client: Any) -> None:
+        self.clients.remove(client)
+
+
+@dataclass
+class World:
+    """A cluster in memory and everything to talk to it with."""
+
+    twin: ClusterTwin
+    clock: FakeClock
+    transport: MemoryTransport
+    beats: BeatRecorder
+
+    def _options(self, config: ClientConfig | None) -> dict[str, Any]:
+        return {"config": config, "transport": self.transport, "clock": self.clock}
+
+    def producer(self, topics: Any = "logs", config: ClientConfig | None = None) -> Producer:
+        return Producer(topics, self.twin.manager, **self._options(config))
+
+    def consumer(
+        self, topics: Any = "logs", config: ClientConfig | None = None, **options: Any
+    ) -> Consumer:
+        return Consumer(topics, self.twin.manager, **self._options(config), **options)
+
+    def client(self, config: ClientConfig | None = None) -> Client:
+        return Client(self.twin.manager, **self._options(config))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A cluster in memory with three brokers and no topic."""
+    beats = BeatRecorder()
+    monkeypatch.setattr(registered, "HEARTBEATS", beats)
+    twin, clock = ClusterTwin(), FakeClock()
+    return World(twin, clock, MemoryTransport(twin, clock), beats)
+
+
+@pytest.fixture
+def http_cluster() -> Iterator[HttpCluster]:
+    """The same behind real sockets."""
+    cluster = HttpCluster()
+    yield cluster
+    cluster.stop()

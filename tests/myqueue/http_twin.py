@@ -1,0 +1,112 @@
+"""The twin behind real sockets on 127.0.0.1: one server per manager and broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+from myqueue.http1 import Request
+from tests.myqueue.cluster_twin import ClusterTwin, DroppedError
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    chunked: ClassVar[bool] = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        request = Request(
+            self.command,
+            self.path,
+            body=self.rfile.read(length),
+            content_type=self.headers.get("Content-Type", ""),
+            accept=self.headers.get("Accept", ""),
+            token=self.headers.get("Authorization", "").removeprefix("Bearer "),
+        )
+        try:
+            with self.server.cluster.changed:
+                answer = self.server.cluster.twin.handle(self.server.address, request)
+                self.server.cluster.changed.notify_all()
+        except DroppedError:
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_DELETE = do_PATCH = _answer
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, cluster: HttpCluster) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.cluster = cluster
+        self.connections: set[object] = set()
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+        self.thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
+        self.thread.start()
+
+    def handle_error(self, *args: object) -> None:
+        """A client that went away is no error."""
+
+
+class HttpCluster:
+    """Servers and the twin that they share; one request at a time changes it."""
+
+    def __init__(self, brokers: int = 3) -> None:
+        self.changed = threading.Condition()
+        self._servers = [_Server(self) for _ in range(brokers + 1)]
+        addresses = [server.address for server in self._servers]
+        self.twin = ClusterTwin(manager=addresses[0], brokers=addresses[1:])
+        self.twin.wait = self._wait
+
+    @property
+    def address(self) -> str:
+        return self.twin.manager
+
+    def _wait(self, predicate: Callable[[], bool], seconds: float) -> bool:
+        return self.changed.wait_for(predicate, seconds)
+
+    def put(self, topic: str, partition: int, *values: str | bytes) -> None:
+        with self.changed:
+            self.twin.topics[topic][partition].put(*values)
+            self.changed.notify_all()
+
+    def stop(self, address: str | None = None) -> None:
+        """Close one server with its connections, or all."""
+        for server in list(self._servers):
+            if address in (None, server.address):
+                server.shutdown()
+                server.server_close()
+                server.thread.join()
+                for connection in list(server.connections):
+                    _close(connection)
+                self._servers.remove(server)
+
+
+def _close(connection: object) -> None:
+    import contextlib
+    import socket
+
+    assert isinstance(connection, socket.socket)
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
