@@ -19,11 +19,13 @@ from raft_app.core.types import ReadConfirmed
 from tests.raft_app.core.simulation.plan import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
-    from raft_app.core.types import HardState, InitialState, Ready
+    from raft_app.core.config import RaftConfig
+    from raft_app.core.rpcs import AppendEntries, HeartbeatReply
+    from raft_app.core.types import Entry, HardState, InitialState, Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,11 @@ def forgets_its_vote(monkeypatch: pytest.MonkeyPatch) -> None:
     start = RawNode.__init__
 
     def __init__(
-        node: RawNode, config: object, initial: InitialState, *, randomizer: object
+        node: RawNode,
+        config: RaftConfig,
+        initial: InitialState,
+        *,
+        randomizer: Callable[[int, int], int],
     ) -> None:
         state = replace(initial.hard_state, vote=0)
         start(node, config, replace(initial, hard_state=state), randomizer=randomizer)
@@ -145,7 +151,7 @@ def confirms_reads_of_a_later_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply to any heartbeat confirms the reads that wait."""
     reply = replication.heartbeat_reply
 
-    def heartbeat_reply(raft: Raft, rpc: object) -> None:
+    def heartbeat_reply(raft: Raft, rpc: HeartbeatReply) -> None:
         reply(raft, replace(rpc, context=raft.reads.round_number))
 
     monkeypatch.setattr(replication, "heartbeat_reply", heartbeat_reply)
@@ -180,7 +186,7 @@ def takes_replaced_entries_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
 def never_overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower keeps what it has instead of the leader's entries (section 5.3)."""
 
-    def not_in_log(log: RaftLog, entries: object) -> object:
+    def not_in_log(log: RaftLog, entries: Sequence[Entry]) -> Sequence[Entry]:
         return [entry for entry in entries if entry.index > log.last_index]
 
     monkeypatch.setattr(RaftLog, "not_in_log", not_in_log)
@@ -196,9 +202,9 @@ def accepts_any_predecessor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_consistency_check(
-    original: Callable[[Raft, object], None],
-) -> Callable[[Raft, object], None]:
-    def append_entries(raft: Raft, rpc: object) -> None:
+    original: Callable[[Raft, AppendEntries], None],
+) -> Callable[[Raft, AppendEntries], None]:
+    def append_entries(raft: Raft, rpc: AppendEntries) -> None:
         own_term = raft.log.term_at(rpc.prev_index)
         original(raft, rpc if own_term is None else replace(rpc, prev_term=own_term))
 
