@@ -35,8 +35,6 @@ class BrokerLimits:
     """Open long polls."""
     sequence_park_ms: int = 1_000
     """How long a batch waits for its predecessor."""
-    parked_per_producer: int = 4
-    """Batches that wait for their predecessor, per producer and partition."""
     parked_bytes_max: int = 64 << 20
     """Bytes of all batches that wait for their predecessor."""
     turns_waiting_max: int = 32

@@ -1,0 +1,87 @@
+"""Who may do what on a broker: tokens are checked here, without asking anyone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from http_base.tokens import GRACE_MS, verify_client
+from http_base.views import bearer_token, is_cluster
+from myqueue.errors import UnauthorizedException
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+    from broker_app.runtime import BrokerRuntime
+    from http_base.tokens import ClientToken
+
+PRODUCER, CONSUMER = "producer", "consumer"
+
+
+def require_client(
+    request: Request,
+    runtime: BrokerRuntime,
+    *,
+    kind: str,
+    client_id: int,
+    topic: str,
+    token: str | None,
+) -> None:
+    """Let a client act under its own id, and the cluster under any.
+
+    Args:
+        request: of the call.
+        runtime: of this broker.
+        kind: `producer` or `consumer`.
+        client_id: whom the call names.
+        topic: which topic it names.
+        token: the field of the call; without it the bearer token counts.
+
+    Raises:
+        UnauthorizedException: there is no token, or it is of another client, kind or topic.
+    """
+    if is_cluster(request):
+        return
+    claims = _claims(request, runtime, topic=topic, token=token)
+    if (claims.kind, claims.client_id) != (kind, client_id):
+        raise UnauthorizedException(
+            f"the token is of {claims.kind} {claims.client_id}, not of {kind} {client_id}"
+        )
+
+
+def require_topic_client(
+    request: Request, runtime: BrokerRuntime, *, topic: str, token: str | None
+) -> None:
+    """Let any registered client of a topic read, and the cluster.
+
+    Raises:
+        UnauthorizedException: there is no token, or it is of another topic.
+    """
+    if not is_cluster(request):
+        _claims(request, runtime, topic=topic, token=token)
+
+
+def _claims(
+    request: Request, runtime: BrokerRuntime, *, topic: str, token: str | None
+) -> ClientToken:
+    text = token or bearer_token(request)
+    if not text:
+        raise UnauthorizedException(
+            "this call needs the token that a manager gave at registration, as field token or as"
+            " Authorization: Bearer"
+        )
+    claims = verify_client(
+        settings.QUEUE.cluster_secret,
+        text,
+        now_ms=time.time_ns() // 1_000_000,
+        grace_ms=0 if runtime.hears_manager() else GRACE_MS,
+    )
+    if claims.topic != topic:
+        raise UnauthorizedException(
+            f"the token is for topic '{claims.topic}', not for {topic[:260]!r}"
+        )
+    if runtime.is_revoked(claims.kind, claims.client_id):
+        raise UnauthorizedException(f"{claims.kind} {claims.client_id} was deleted")
+    return claims

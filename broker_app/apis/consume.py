@@ -1,0 +1,170 @@
+"""GET or POST /consumer/consume, GET /size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker_app.access import CONSUMER, require_client
+from broker_app.runtime import current
+from broker_app.selectors.offsets import size_get
+from broker_app.services.consume import PopCall, messages_pop
+from http_base.apidoc import describe
+from http_base.messages import message_fields
+from http_base.views import AsyncAPIView, wants_msgpack
+from myqueue.errors import InvalidRequest, QueueEmpty
+from myqueue.protocol import (
+    MAX_FETCH_BYTES,
+    MAX_TIMEOUT_MS,
+    MAX_WAIT_MS,
+    Consume,
+    Size,
+    check_range,
+    check_request_id,
+)
+from myqueue.records import MAX_RECORDS, request_digest
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+    from broker_app.services.consume import PoppedMessages
+    from raft_app.group import Group
+
+_MESSAGE = {
+    "topic": "logs",
+    "partition": 0,
+    "offset": 41,
+    "timestamp": 1_760_000_000_000,
+    "message": "user 17 logged in",
+    "key": None,
+    "headers": None,
+}
+
+
+class ConsumeApi(AsyncAPIView):
+    """Moves a consumer's cursor over the next messages of a partition led here and returns them.
+
+    A retry with the same `request_id` gets the same messages again. Without `max_messages` the
+    answer is one message, or QUEUE_EMPTY; with it a list, and an empty one is a success.
+    """
+
+    @describe(
+        summary="Pop messages of a partition",
+        input=Consume,
+        answer={**_MESSAGE},
+        tags=["consume"],
+        query=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Pop; prefer POST where an HTTP stack repeats GETs by itself."""
+        return await self._consume(request)
+
+    @describe(
+        summary="Pop messages of a partition",
+        input=Consume,
+        answer={"topic": "logs", "partition": 0, "messages": [_MESSAGE]},
+        tags=["consume"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Pop."""
+        return await self._consume(request)
+
+    async def _consume(self, request: Request) -> Response:
+        consume = self.read(request, Consume)
+        call = _call_of(consume)
+        group = _admit(request, consume)
+        popped = await messages_pop(runtime=current(), group=group, call=call)
+        messages = _messages(group, popped, binary=wants_msgpack(request))
+        if consume.max_messages is not None:
+            spec = group.spec
+            return self.respond(
+                {"topic": spec.topic, "partition": spec.partition, "messages": messages}
+            )
+        if not messages:
+            raise QueueEmpty(
+                f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
+                f" {group.spec.partition} of topic '{group.spec.topic}'"
+            )
+        return self.respond(messages[0])
+
+
+class SizeApi(AsyncAPIView):
+    """How many messages a partition led here has left for a consumer."""
+
+    @describe(
+        summary="Messages left for a consumer",
+        input=Size,
+        answer={"topic": "logs", "partition": 0, "size": 12},
+        tags=["consume"],
+        query=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Count; with `wait_ms`, once there is one."""
+        size = self.read(request, Size)
+        check_range("wait_ms", size.wait_ms, 0, MAX_WAIT_MS)
+        check_range("timeout_ms", size.timeout_ms, 1, MAX_TIMEOUT_MS)
+        group = _admit(request, size)
+        count = await size_get(
+            runtime=current(),
+            group=group,
+            consumer_id=size.consumer_id,
+            wait_ms=size.wait_ms,
+            timeout_ms=size.timeout_ms,
+        )
+        spec = group.spec
+        return self.respond({"topic": spec.topic, "partition": spec.partition, "size": count})
+
+
+def _call_of(consume: Consume) -> PopCall:
+    """Return the checked call.
+
+    Raises:
+        InvalidRequest: a field is out of its range.
+    """
+    if consume.partition_key is not None:
+        raise InvalidRequest(
+            "a broker needs the partition; managers take partition_key, or neither",
+            field="partition_key",
+        )
+    wanted = 1 if consume.max_messages is None else consume.max_messages
+    request_id = check_request_id(consume.request_id)
+    return PopCall(
+        consumer_id=consume.consumer_id,
+        max_messages=check_range("max_messages", wanted, 1, MAX_RECORDS),
+        max_bytes=check_range("max_bytes", consume.max_bytes, 1, MAX_FETCH_BYTES),
+        wait_ms=check_range("wait_ms", consume.wait_ms, 0, MAX_WAIT_MS),
+        timeout_ms=check_range("timeout_ms", consume.timeout_ms, 1, MAX_TIMEOUT_MS),
+        request_digest=request_digest(request_id) if request_id else b"",
+    )
+
+
+def _admit(request: Request, call: Consume | Size) -> Group:
+    """Check the consumer, then find the partition.
+
+    Raises:
+        UnauthorizedException | InvalidRequest | PartitionNotFound: as it says.
+    """
+    runtime = current()
+    if call.partition is None:
+        raise InvalidRequest("a broker needs the partition", field="partition")
+    if call.consumer_id <= 0:
+        raise InvalidRequest("consumer_id must be above 0", field="consumer_id")
+    require_client(
+        request,
+        runtime,
+        kind=CONSUMER,
+        client_id=call.consumer_id,
+        topic=call.topic,
+        token=call.token,
+    )
+    return runtime.partition(call.topic, call.partition)
+
+
+def _messages(group: Group, popped: PoppedMessages, *, binary: bool) -> list[dict[str, Any]]:
+    spec = group.spec
+    return [
+        message_fields(
+            record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
+        )
+        for offset, record in enumerate(popped.records, popped.first_offset)
+    ]

@@ -1,0 +1,117 @@
+"""POST /cursors/reset, and the internal POST /cursors/open and POST /clients/forget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.access import CONSUMER, require_client
+from broker_app.inputs import ClientForgetHere, CursorOpen
+from broker_app.runtime import current
+from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
+from http_base.apidoc import describe
+from http_base.views import AsyncAPIView, require_cluster
+from myqueue.errors import InvalidRequest
+from myqueue.protocol import MAX_TIMEOUT_MS, CursorReset, check_range
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+
+class CursorResetApi(AsyncAPIView):
+    """Moves a consumer's cursor, if it is where `expected` says."""
+
+    @describe(
+        summary="Move a cursor to an offset or a time",
+        input=CursorReset,
+        answer={"topic": "logs", "partition": 0, "offset": 17},
+        tags=["consume"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Move it."""
+        reset = self.read(request, CursorReset)
+        runtime = current()
+        check_range("timeout_ms", reset.timeout_ms, 1, MAX_TIMEOUT_MS)
+        _require_positive("consumer_id", reset.consumer_id)
+        require_client(
+            request,
+            runtime,
+            kind=CONSUMER,
+            client_id=reset.consumer_id,
+            topic=reset.topic,
+            token=reset.token,
+        )
+        group = runtime.partition(reset.topic, reset.partition)
+        place = await cursor_reset(runtime=runtime, group=group, reset=reset)
+        return self.respond(
+            {
+                "topic": group.spec.topic,
+                "partition": group.spec.partition,
+                "offset": place.offset,
+            }
+        )
+
+
+class CursorOpenApi(AsyncAPIView):
+    """Makes a consumer's cursor; one that is there stays where it is. Internal."""
+
+    @describe(
+        summary="Open a cursor (internal)",
+        input=CursorOpen,
+        answer={"topic": "logs", "partition": 0, "offset": 42, "opened": True},
+        tags=["internal"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Open it."""
+        require_cluster(request)
+        opening = self.read(request, CursorOpen)
+        runtime = current()
+        check_range("timeout_ms", opening.timeout_ms, 1, MAX_TIMEOUT_MS)
+        _require_positive("consumer_id", opening.consumer_id)
+        group = runtime.partition(opening.topic, opening.partition)
+        place = await cursor_open(
+            runtime=runtime,
+            group=group,
+            consumer_id=opening.consumer_id,
+            start=opening.start,
+            timeout_ms=opening.timeout_ms,
+        )
+        return self.respond(
+            {
+                "topic": group.spec.topic,
+                "partition": group.spec.partition,
+                "offset": place.offset,
+                "opened": place.moved,
+            }
+        )
+
+
+class ClientForgetApi(AsyncAPIView):
+    """Drops what a partition remembers of a producer or a consumer. Internal."""
+
+    @describe(
+        summary="Forget a client (internal)",
+        input=ClientForgetHere,
+        answer={"topic": "logs", "partition": 0},
+        tags=["internal"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Forget it."""
+        require_cluster(request)
+        client = self.read(request, ClientForgetHere)
+        runtime = current()
+        check_range("timeout_ms", client.timeout_ms, 1, MAX_TIMEOUT_MS)
+        group = runtime.partition(client.topic, client.partition)
+        await client_forget(
+            runtime=runtime,
+            group=group,
+            producer_id=client.producer_id,
+            consumer_id=client.consumer_id,
+            timeout_ms=client.timeout_ms,
+        )
+        return self.respond({"topic": group.spec.topic, "partition": group.spec.partition})
+
+
+def _require_positive(field: str, value: int) -> None:
+    if value <= 0:
+        raise InvalidRequest(f"{field} must be above 0, not {value}", field=field)

@@ -1,0 +1,127 @@
+"""GET /fetch, GET /offsets/by-time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker_app.access import require_topic_client
+from broker_app.reading import decode
+from broker_app.runtime import current
+from broker_app.selectors.fetch import batches_fetch
+from broker_app.selectors.offsets import offset_by_time
+from http_base.apidoc import describe
+from http_base.messages import message_fields
+from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
+from myqueue.protocol import (
+    DEFAULT_TIMEOUT_MS,
+    MAX_FETCH_BYTES,
+    MAX_WAIT_MS,
+    Fetch,
+    OffsetByTime,
+    check_range,
+)
+from myqueue.records import frame_batches
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+    from broker_app.selectors.fetch import Fetched
+    from raft_app.group import Group
+
+
+class FetchApi(AsyncAPIView):
+    """Committed messages of a partition from an offset, on any replica; moves no cursor.
+
+    With `Accept: application/vnd.queue.batch` the batches come as stored, each preceded by its base
+    offset and length; the first one may begin below the offset. The headers X-High-Watermark,
+    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise.
+    """
+
+    @describe(
+        summary="Read messages from an offset",
+        input=Fetch,
+        answer={
+            "topic": "logs",
+            "partition": 0,
+            "messages": [],
+            "next_offset": 42,
+            "high_watermark": 42,
+            "log_start_offset": 0,
+        },
+        tags=["consume"],
+        query=True,
+        batches=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Read."""
+        fetch = self.read(request, Fetch)
+        runtime = current()
+        check_range("max_bytes", fetch.max_bytes, 1, MAX_FETCH_BYTES)
+        check_range("wait_ms", fetch.wait_ms, 0, MAX_WAIT_MS)
+        require_topic_client(request, runtime, topic=fetch.topic, token=fetch.token)
+        group = runtime.partition(fetch.topic, fetch.partition)
+        fetched = await batches_fetch(
+            runtime=runtime,
+            group=group,
+            offset=fetch.offset,
+            max_bytes=fetch.max_bytes,
+            wait_ms=fetch.wait_ms,
+        )
+        if wants_batches(request):
+            body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
+            return self.respond_batches(body, _headers(fetched))
+        binary = wants_msgpack(request)
+        return self.respond(
+            {
+                "topic": group.spec.topic,
+                "partition": group.spec.partition,
+                "messages": _messages(group, fetched, fetch.offset, binary=binary),
+                "next_offset": fetched.next_offset,
+                "high_watermark": fetched.high_watermark,
+                "log_start_offset": fetched.log_start_offset,
+            }
+        )
+
+
+class OffsetByTimeApi(AsyncAPIView):
+    """The first offset of a partition led here that was appended at or after a time."""
+
+    @describe(
+        summary="Find the offset of a time",
+        input=OffsetByTime,
+        answer={"topic": "logs", "partition": 0, "offset": 17},
+        tags=["consume"],
+        query=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Search; the high watermark when everything is older."""
+        wanted = self.read(request, OffsetByTime)
+        runtime = current()
+        require_topic_client(request, runtime, topic=wanted.topic, token=wanted.token)
+        group = runtime.partition(wanted.topic, wanted.partition)
+        await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
+        offset = await offset_by_time(runtime=runtime, group=group, timestamp=wanted.timestamp)
+        return self.respond(
+            {"topic": group.spec.topic, "partition": group.spec.partition, "offset": offset}
+        )
+
+
+def _messages(group: Group, fetched: Fetched, offset: int, *, binary: bool) -> list[dict[str, Any]]:
+    spec = group.spec
+    return [
+        message_fields(
+            record, topic=spec.topic, partition=spec.partition, offset=position, binary=binary
+        )
+        for batch in fetched.batches
+        for position, record in enumerate(decode(batch), batch.base_offset)
+        if position >= offset
+    ]
+
+
+def _headers(fetched: Fetched) -> dict[str, str]:
+    return {
+        "X-High-Watermark": str(fetched.high_watermark),
+        "X-Log-Start-Offset": str(fetched.log_start_offset),
+        "X-Next-Offset": str(fetched.next_offset),
+    }

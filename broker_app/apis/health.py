@@ -1,0 +1,36 @@
+"""GET /healthz and GET /readyz."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.runtime import current
+from broker_app.selectors.partitions import problems_list
+from http_base.apidoc import describe
+from http_base.views import AsyncAPIView
+from myqueue.errors import NoLeader
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+
+class HealthzApi(AsyncAPIView):
+    """Whether the process is alive: it answers."""
+
+    @describe(summary="Liveness", tags=["health"])
+    async def get(self, request: Request) -> Response:
+        """Answer."""
+        return self.respond({})
+
+
+class ReadyzApi(AsyncAPIView):
+    """Whether the broker should get requests; `reasons` says why not."""
+
+    @describe(summary="Readiness", answer={"reasons": []}, tags=["health"])
+    async def get(self, request: Request) -> Response:
+        """Look."""
+        problems = problems_list(runtime=current())
+        if problems:
+            raise NoLeader(f"the broker is not ready: {'; '.join(problems)}", reasons=problems)
+        return self.respond({"reasons": []})

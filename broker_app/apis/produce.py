@@ -1,0 +1,96 @@
+"""POST /producer/produce."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from broker_app.access import PRODUCER, require_client
+from broker_app.runtime import current
+from broker_app.services.produce import batch_produce, messages_produce
+from http_base.apidoc import describe
+from http_base.views import AsyncAPIView
+from myqueue.errors import InvalidRequest
+from myqueue.protocol import MAX_TIMEOUT_MS, Produce, ProduceBatch, check_range
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+    from broker_app.commands import Appended
+    from raft_app.group import Group
+
+
+class ProduceApi(AsyncAPIView):
+    """Appends messages, or a record batch as it is, to a partition that this broker leads.
+
+    The answer leaves when a quorum has stored them. With `producer_epoch` and `base_sequence`, or
+    with a `request_id`, a retry is recognised and gets the offsets of the first try.
+    """
+
+    @describe(
+        summary="Append messages to a partition",
+        input=Produce,
+        answer={"partition": 0, "base_offset": 41, "count": 1, "term": 3},
+        tags=["produce"],
+        batches=True,
+    )
+    async def post(self, request: Request) -> Response:
+        """Append."""
+        if isinstance(request.data, bytes):
+            return await self._post_batch(request, request.data)
+        produce = self.read(request, Produce)
+        check_range("timeout_ms", produce.timeout_ms, 1, MAX_TIMEOUT_MS)
+        if produce.partition is None or produce.partition_key is not None:
+            raise InvalidRequest(
+                "a broker needs the partition; managers take partition_key, or neither",
+                field="partition",
+            )
+        group = _admit(request, produce, produce.partition)
+        appended = await messages_produce(
+            runtime=current(), group=group, produce=produce, now_ms=time.time_ns() // 1_000_000
+        )
+        return self._answer(group, appended)
+
+    async def _post_batch(self, request: Request, batch: bytes) -> Response:
+        produce = self.read(request, ProduceBatch)
+        check_range("timeout_ms", produce.timeout_ms, 1, MAX_TIMEOUT_MS)
+        group = _admit(request, produce, produce.partition)
+        appended = await batch_produce(
+            runtime=current(),
+            group=group,
+            producer_id=produce.producer_id,
+            batch=batch,
+            timeout_ms=produce.timeout_ms,
+        )
+        return self._answer(group, appended)
+
+    def _answer(self, group: Group, appended: Appended) -> Response:
+        return self.respond(
+            {
+                "partition": group.spec.partition,
+                "base_offset": appended.base_offset,
+                "count": appended.record_count,
+                "term": group.term,
+            }
+        )
+
+
+def _admit(request: Request, produce: Produce | ProduceBatch, partition: int) -> Group:
+    """Check the producer, then find the partition.
+
+    Raises:
+        UnauthorizedException | InvalidRequest | PartitionNotFound: as it says.
+    """
+    runtime = current()
+    if produce.producer_id <= 0:
+        raise InvalidRequest("producer_id must be above 0", field="producer_id")
+    require_client(
+        request,
+        runtime,
+        kind=PRODUCER,
+        client_id=produce.producer_id,
+        topic=produce.topic,
+        token=produce.token,
+    )
+    return runtime.partition(produce.topic, partition)

@@ -1,0 +1,68 @@
+"""What the services of a broker need of the engine and of the link to the managers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from raft_app.core.types import Membership
+    from raft_app.group import Group
+    from raft_app.storage import GroupSpec, StoredBatch
+    from raft_app.watchdog import DiskSpace, Watchdog
+
+
+class Replication(Protocol):
+    """The engine, as `raft_app.engine.Engine` is it; its methods raise what they say there."""
+
+    broker_id: int
+    failure: asyncio.Future[None]
+    """Done with an exception when the storage failed."""
+    watchdog: Watchdog
+    disk: DiskSpace
+    on_applied: list[Callable[[Group], None]]
+    on_leadership: list[Callable[[Group], None]]
+
+    @property
+    def groups(self) -> Mapping[int, Group]:
+        """The local replicas by group id."""
+
+    def group(self, group_id: int) -> Group:
+        """Return a local replica."""
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback in the loop; from any thread."""
+
+    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+        """Replicate a request and return the state machine's result."""
+
+    async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
+        """Return when the applied state is at least as new as this call."""
+
+    async def read_batches(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[StoredBatch]:
+        """Return stored batches from the one that contains `offset`."""
+
+    async def create_group(
+        self, spec: GroupSpec, membership: Membership, *, campaign: bool
+    ) -> None:
+        """Make a replica of a new group."""
+
+    async def delete_group(self, group_id: int) -> None:
+        """Drop a replica."""
+
+    async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
+        """Hand leadership over."""
+
+
+class ManagerContact(Protocol):
+    """The link to the managers."""
+
+    last_contact: float | None
+    """Loop time of the last report that a manager took."""
+
+    def heartbeat(self) -> None:
+        """Send a report soon; called in the loop."""

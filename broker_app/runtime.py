@@ -1,0 +1,186 @@
+"""The broker of this process: where views and tasks find the engine and what belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from broker_app.commands import ForgetIdle
+from broker_app.decoded import DecodedBatches
+from broker_app.longpoll import LongPolls
+from broker_app.parking import SequenceParking
+from broker_app.statemachine import PartitionState
+from broker_app.turns import Turns
+from myqueue.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker_app.limits import BrokerLimits
+    from broker_app.replication import ManagerContact, Replication
+    from raft_app.group import Group
+
+logger = logging.getLogger(__name__)
+
+CONTACT_LOST_AFTER_S = 60.0
+"""Without an answer of a manager for this long, overdue tokens are taken."""
+TIDY_TIMEOUT_MS = 5_000
+"""For one command that forgets idle entries."""
+
+
+class HasLimits(Protocol):
+    """The options of a broker process, as far as the runtime needs them."""
+
+    @property
+    def limits(self) -> BrokerLimits:
+        """What the services hold in memory."""
+
+
+class BrokerRuntime:
+    """One broker's engine with everything that waits on it; lives in the engine's loop."""
+
+    def __init__(self, engine: Replication, link: ManagerContact, options: HasLimits) -> None:
+        """Put it together and listen to the engine.
+
+        Args:
+            engine: owns the groups.
+            link: to the managers.
+            options: the limits.
+        """
+        self.engine = engine
+        self.link = link
+        self.limits = options.limits
+        limits = options.limits
+        self.long_polls = LongPolls(limits.long_polls_max)
+        self.parking = SequenceParking(bytes_max=limits.parked_bytes_max)
+        self.turns = Turns(limits.turns_waiting_max)
+        self.decoded = DecodedBatches(
+            batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
+        )
+        self.epoch = 0
+        """Highest lease epoch that a manager's call carried."""
+        self._revoked: frozenset[tuple[str, int]] = frozenset()
+        self._index: dict[tuple[str, int], int] = {}
+        self._indexed = 0
+        """Groups that there were when the index was made."""
+        self._tidying: set[asyncio.Task[None]] = set()
+        engine.on_applied.append(self._applied)
+        engine.on_leadership.append(self._leadership_changed)
+
+    # --- partitions -----------------------------------------------------------------------
+
+    def partition(self, topic: str, partition: int) -> Group:
+        """Return the local replica of a partition.
+
+        Raises:
+            PartitionNotFound: this broker has none.
+        """
+        groups = self.engine.groups
+        group = groups.get(self._index.get((topic, partition), 0))
+        if group is None or len(groups) != self._indexed:
+            # Of two topics of one name, one of them about to be deleted, the newer one counts.
+            self._indexed = len(groups)
+            self._index = {
+                (groups[group_id].spec.topic, groups[group_id].spec.partition): group_id
+                for group_id in sorted(groups)
+            }
+            group = groups.get(self._index.get((topic, partition), 0))
+        if group is None:
+            raise PartitionNotFound(
+                f"this broker has no replica of partition {partition} of topic {topic[:260]!r};"
+                " ask a manager where it is"
+            )
+        return group
+
+    def require_epoch(self, epoch: int) -> None:
+        """Take note of the lease epoch of an internal call.
+
+        Raises:
+            StalePlacement: a later manager has called already.
+        """
+        if epoch < self.epoch:
+            raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
+        self.epoch = epoch
+
+    # --- clients --------------------------------------------------------------------------
+
+    def revoke(self, producers: Iterable[int], consumers: Iterable[int]) -> None:
+        """Replace the ids whose tokens are no longer taken."""
+        self._revoked = frozenset(
+            [("producer", client_id) for client_id in producers]
+            + [("consumer", client_id) for client_id in consumers]
+        )
+
+    def is_revoked(self, kind: str, client_id: int) -> bool:
+        """Tell whether a manager took this client's rights away."""
+        return (kind, client_id) in self._revoked
+
+    def hears_manager(self) -> bool:
+        """Tell whether a manager answered lately."""
+        contact = self.link.last_contact
+        now = asyncio.get_running_loop().time()
+        return contact is not None and now - contact < CONTACT_LOST_AFTER_S
+
+    # --- time -----------------------------------------------------------------------------
+
+    def post_heartbeat(self) -> None:
+        """Report to a manager and tidy up; called by the scheduler from its own thread."""
+        self.engine.post(self._heartbeat)
+
+    def end_long_polls(self) -> None:
+        """Answer every long poll with what there is; none waits any more."""
+        self.long_polls.end()
+
+    def _heartbeat(self) -> None:
+        self.link.heartbeat()
+        for group_id, group in self.engine.groups.items():
+            if group.serves and state_of(group).is_filling():
+                task = asyncio.get_running_loop().create_task(self._forget_idle(group_id))
+                self._tidying.add(task)
+                task.add_done_callback(self._tidying.discard)
+
+    async def _forget_idle(self, group_id: int) -> None:
+        try:
+            await self.engine.propose(group_id, ForgetIdle(), timeout_ms=TIDY_TIMEOUT_MS)
+        except QueueError as error:
+            logger.info("Group %d keeps its idle entries for now: %s", group_id, error)
+
+    # --- the engine's news ----------------------------------------------------------------
+
+    def _applied(self, group: Group) -> None:
+        self.long_polls.applied(group.spec.group_id, state_of(group).next_offset)
+
+    def _leadership_changed(self, group: Group) -> None:
+        self.long_polls.disturb(group.spec.group_id)
+
+
+def state_of(group: Group) -> PartitionState:
+    """Return the state machine of a group, which a broker makes."""
+    state = group.state_machine
+    assert isinstance(state, PartitionState), state
+    return state
+
+
+_installed: list[BrokerRuntime] = []
+
+
+def install(runtime: BrokerRuntime | None) -> None:
+    """Make a runtime the process's broker; None takes it away."""
+    _installed[:] = [] if runtime is None else [runtime]
+
+
+def installed() -> BrokerRuntime | None:
+    """Return the process's broker, None before it started and after it stopped."""
+    return _installed[0] if _installed else None
+
+
+def current() -> BrokerRuntime:
+    """Return the process's broker.
+
+    Raises:
+        NoLeader: it is starting or stopping.
+    """
+    if not _installed:
+        raise NoLeader("the broker is starting or stopping; try again", retry_after_ms=500)
+    return _installed[0]

@@ -1,0 +1,1 @@
+"""What a broker tells on request: the calls that change nothing."""

@@ -1,0 +1,101 @@
+"""Fetching: committed batches from an offset, on any replica."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from broker_app.limits import RETRY_AFTER_MS
+from broker_app.reading import batches_read
+from broker_app.runtime import state_of
+from myqueue.errors import NoLeader, NotLeader, OffsetOutOfRange
+from myqueue.protocol import DEFAULT_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from broker_app.statemachine import PartitionState
+    from raft_app.group import Group
+    from raft_app.storage import StoredBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """Batches and where the partition is, as this replica knows it."""
+
+    high_watermark: int
+    log_start_offset: int
+    next_offset: int
+    """Where to go on."""
+    batches: list[StoredBatch] = field(default_factory=list)
+    """From the one that contains the offset; may begin below it."""
+
+
+async def batches_fetch(
+    *, runtime: BrokerRuntime, group: Group, offset: int, max_bytes: int, wait_ms: int
+) -> Fetched:
+    """Return committed batches from an offset; wait for some when there are none yet.
+
+    Raises:
+        OffsetOutOfRange: below the log start, or above the high watermark of the leader, which
+            this replica is and a quorum confirmed. Elsewhere such an offset waits.
+        NoLeader: this replica hears no leader, so it may be far behind, or is faulty.
+        Overloaded: too many long polls.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    state = state_of(group)
+    while True:
+        _require_leader_heard(group)
+        end = state.next_offset
+        if offset < state.log_start_offset:
+            raise _out_of_range(offset, state)
+        if offset < end:
+            batches = await batches_read(
+                runtime=runtime, group=group, offset=offset, end=end, max_bytes=max_bytes
+            )
+            last = batches[-1]
+            return _fetched(state, end, last.base_offset + last.record_count, batches)
+        if offset > end and group.serves:
+            await _confirm_high_watermark(runtime, group)
+            if group.serves and offset > state.next_offset:
+                raise _out_of_range(offset, state)
+            if offset < state.next_offset:
+                continue
+        if not await runtime.long_polls.wait(group.spec.group_id, offset, deadline):
+            return _fetched(state, state.next_offset, offset, [])
+
+
+def _require_leader_heard(group: Group) -> None:
+    if group.faulty or not group.hears_leader:
+        why = f"is faulty: {group.faulty}" if group.faulty else "hears no leader"
+        raise NoLeader(
+            f"the replica of partition {group.spec.partition} of topic '{group.spec.topic}' here"
+            f" {why}; ask another broker or try again",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+
+
+async def _confirm_high_watermark(runtime: BrokerRuntime, group: Group) -> None:
+    try:
+        await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
+    except (NotLeader, NoLeader):
+        _require_leader_heard(group)
+
+
+def _out_of_range(offset: int, state: PartitionState) -> OffsetOutOfRange:
+    return OffsetOutOfRange(
+        f"offset {offset} is outside {state.log_start_offset} to {state.next_offset}",
+        log_start_offset=state.log_start_offset,
+        high_watermark=state.next_offset,
+    )
+
+
+def _fetched(
+    state: PartitionState, high_watermark: int, next_offset: int, batches: list[StoredBatch]
+) -> Fetched:
+    return Fetched(
+        high_watermark=high_watermark,
+        log_start_offset=state.log_start_offset,
+        next_offset=next_offset,
+        batches=batches,
+    )

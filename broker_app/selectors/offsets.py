@@ -1,0 +1,63 @@
+"""Where a consumer is, and which offset a time has; confirmed by a quorum."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broker_app.reading import batches_read
+from broker_app.runtime import state_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from raft_app.group import Group
+
+
+async def size_get(
+    *, runtime: BrokerRuntime, group: Group, consumer_id: int, wait_ms: int, timeout_ms: int
+) -> int:
+    """Return how many messages are left for a consumer; wait until there is one.
+
+    Raises:
+        NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
+        Overloaded: too many long polls.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    state, group_id = state_of(group), group.spec.group_id
+    while True:
+        await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
+        cursor = state.applied_cursor(consumer_id)
+        size = max(0, state.next_offset - cursor)
+        if size or not await runtime.long_polls.wait(group_id, cursor, deadline):
+            return size
+
+
+async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int) -> int:
+    """Return the first offset that was appended at or after a time.
+
+    The caller has confirmed that this replica is up to date. Append timestamps never go back, so
+    the batches are searched by halves.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        timestamp: milliseconds since 1970.
+
+    Returns:
+        The offset; the high watermark when everything is older.
+
+    Raises:
+        Overloaded: the batches cannot be read at the moment.
+    """
+    state = state_of(group)
+    low, end = state.log_start_offset, state.next_offset
+    high = end
+    while low < high:
+        [batch, *_] = await batches_read(
+            runtime=runtime, group=group, offset=(low + high) // 2, end=end, max_bytes=1
+        )
+        if batch.append_timestamp >= timestamp:
+            high = max(low, batch.base_offset)
+        else:
+            low = batch.base_offset + batch.record_count
+    return low

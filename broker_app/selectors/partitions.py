@@ -1,0 +1,58 @@
+"""The local replicas and how the broker is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
+
+from broker_app.reports import report_replica
+from broker_app.runtime import state_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from raft_app.group import Group
+
+INTERVALS_WITHOUT_TICK_MAX = 20
+"""Tick intervals without a tick after which the broker is not ready."""
+
+
+def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[dict[str, Any]]:
+    """Return every local replica, or those of one topic: report, table sizes, followers' lag."""
+    chosen = [
+        group
+        for group in runtime.engine.groups.values()
+        if topic is None or group.spec.topic == topic
+    ]
+    chosen.sort(key=lambda group: (group.spec.topic, group.spec.partition))
+    return [partition_get(group=group) for group in chosen]
+
+
+def partition_get(*, group: Group) -> dict[str, Any]:
+    """Return what there is to say about one local replica."""
+    report = asdict(report_replica(group))
+    report["replicas"] = [asdict(place) for place in report["replicas"]]
+    return {**report, **state_of(group).counts(), "followers": group.progress()}
+
+
+def problems_list(*, runtime: BrokerRuntime) -> list[str]:
+    """Return why this broker should get no requests; empty when it is ready.
+
+    That no manager can be reached is no reason: a broker serves without.
+    """
+    engine = runtime.engine
+    problems = []
+    silent = engine.watchdog.intervals_without_tick
+    if silent >= INTERVALS_WITHOUT_TICK_MAX:
+        problems.append(f"no tick for {silent} intervals")
+    if engine.failure.done():
+        problems.append("the storage failed")
+    if engine.disk.full:
+        problems.append("the disk has less than its reserve of free space")
+    problems += [
+        f"replica of partition {group.spec.partition} of topic '{group.spec.topic}' is faulty:"
+        f" {group.faulty}"
+        for group in engine.groups.values()
+        if group.faulty
+    ]
+    return problems

@@ -1,0 +1,1 @@
+"""What a broker does on request: the calls that change something."""

@@ -1,0 +1,127 @@
+"""Consuming: a pop moves the consumer's cursor and returns the messages passed over."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from broker_app.commands import Pop, Popped
+from broker_app.limits import RETRY_AFTER_MS
+from broker_app.reading import messages_read
+from broker_app.runtime import state_of
+from myqueue.errors import CursorMoved, OffsetOutOfRange, Overloaded
+from myqueue.protocol import MAX_FETCH_BYTES
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from myqueue.records import Record
+    from raft_app.group import Group
+
+ATTEMPTS_MAX = 4
+"""How often a range is chosen anew when the cursor moved meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopCall:
+    """What a consumer asks of one partition."""
+
+    consumer_id: int
+    max_messages: int
+    max_bytes: int
+    wait_ms: int
+    timeout_ms: int
+    request_digest: bytes = b""
+    """Of its request id; empty when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoppedMessages:
+    """What it got: contiguous messages, none when there is nothing left for it."""
+
+    first_offset: int
+    records: list[Record]
+
+
+async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+    """Move a consumer's cursor over the next messages and return them.
+
+    A retry with the same request id gets the same messages and moves nothing. An empty answer was
+    confirmed by a quorum.
+
+    Raises:
+        NotLeader | NoLeader | Overloaded | DiskFull: refused, nothing moved.
+        CommitTimeout: no quorum in time; the cursor may have moved. Retry with the request id.
+        CorruptBatch: the next batch cannot be decoded.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + call.wait_ms / 1000
+    group_id = group.spec.group_id
+    while True:
+        async with runtime.turns.turn((group_id, call.consumer_id)):
+            popped = await _pop_now(runtime, group, call)
+        if popped.records:
+            return popped
+        missed = state_of(group).cursor(call.consumer_id)
+        if missed >= state_of(group).next_offset and not await runtime.long_polls.wait(
+            group_id, missed, deadline
+        ):
+            return popped
+
+
+async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+    """Pop what is there; empty after a quorum confirmed that nothing is."""
+    state, engine, group_id = state_of(group), runtime.engine, group.spec.group_id
+    for _ in range(ATTEMPTS_MAX):
+        if call.request_digest:
+            earlier = state.popped_span(call.consumer_id, call.request_digest)
+            if earlier is not None:
+                return await _read_again(runtime, group, Popped(*earlier))
+        start, end = state.cursor(call.consumer_id), state.next_offset
+        if start >= end or not group.serves:
+            await engine.read_barrier(group_id, timeout_ms=call.timeout_ms)
+            if state.cursor(call.consumer_id) >= state.next_offset:
+                return PoppedMessages(start, [])
+            continue
+        records = await messages_read(
+            runtime=runtime,
+            group=group,
+            start=start,
+            end=end,
+            max_messages=call.max_messages,
+            max_bytes=call.max_bytes,
+        )
+        chosen = Popped(start, start + len(records))
+        pop = Pop(call.consumer_id, start, chosen.to_offset, call.request_digest)
+        try:
+            popped: Popped = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
+        except CursorMoved:
+            continue
+        if popped == chosen:
+            return PoppedMessages(start, records)
+        if popped.moved:
+            return await _read_again(runtime, group, popped)
+    raise Overloaded(
+        f"the cursor of consumer {call.consumer_id} keeps moving; try again",
+        retry_after_ms=RETRY_AFTER_MS,
+    )
+
+
+async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> PoppedMessages:
+    """Return the messages of a range that was popped before, all of them."""
+    state = state_of(group)
+    if popped.from_offset < state.log_start_offset:
+        raise OffsetOutOfRange(
+            f"the messages from offset {popped.from_offset} are no longer stored",
+            log_start_offset=state.log_start_offset,
+            high_watermark=state.next_offset,
+        )
+    records = await messages_read(
+        runtime=runtime,
+        group=group,
+        start=popped.from_offset,
+        end=popped.to_offset,
+        max_messages=popped.to_offset - popped.from_offset,
+        max_bytes=2 * MAX_FETCH_BYTES,
+    )
+    return PoppedMessages(popped.from_offset, records)

@@ -1,0 +1,85 @@
+"""Cursors and clients of one partition: opened, moved, forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor, Start
+from broker_app.selectors.offsets import offset_by_time
+from myqueue.errors import CursorMoved, InvalidRequest
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from myqueue.protocol import CursorReset
+    from raft_app.group import Group
+
+
+async def cursor_open(
+    *, runtime: BrokerRuntime, group: Group, consumer_id: int, start: str, timeout_ms: int
+) -> CursorPlace:
+    """Make a consumer's cursor; one that is there stays where it is.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        consumer_id: whose.
+        start: `earliest` or `latest`.
+        timeout_ms: for a quorum.
+
+    Raises:
+        InvalidRequest: `start` is neither.
+        QueueError: what `Engine.propose` raises.
+    """
+    if start not in set(Start):
+        raise InvalidRequest(f"start must be earliest or latest, not {start!r}", field="start")
+    request = OpenCursor(consumer_id, Start(start))
+    place: CursorPlace = await runtime.engine.propose(
+        group.spec.group_id, request, timeout_ms=timeout_ms
+    )
+    return place
+
+
+async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorReset) -> CursorPlace:
+    """Move a consumer's cursor to an offset, or to the first message at or after a time.
+
+    Raises:
+        InvalidRequest: not exactly one of offset and timestamp is given.
+        OffsetOutOfRange: there is no such offset.
+        CursorMoved: the cursor is not where `expected` says; `offset` says where it is.
+        QueueError: what `Engine.propose` raises.
+    """
+    if (reset.offset is None) == (reset.timestamp is None):
+        raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
+    group_id = group.spec.group_id
+    await runtime.engine.read_barrier(group_id, timeout_ms=reset.timeout_ms)
+    offset = reset.offset
+    if offset is None:
+        assert reset.timestamp is not None
+        offset = await offset_by_time(runtime=runtime, group=group, timestamp=reset.timestamp)
+    request = ResetCursor(reset.consumer_id, offset, reset.expected)
+    async with runtime.turns.turn((group_id, reset.consumer_id)):
+        place: CursorPlace = await runtime.engine.propose(
+            group_id, request, timeout_ms=reset.timeout_ms
+        )
+    if not place.moved:
+        raise CursorMoved(
+            f"the cursor is at {place.offset}, not at {reset.expected}", offset=place.offset
+        )
+    runtime.long_polls.disturb(group_id)
+    return place
+
+
+async def client_forget(
+    *, runtime: BrokerRuntime, group: Group, producer_id: int, consumer_id: int, timeout_ms: int
+) -> None:
+    """Drop what a partition remembers of a producer or a consumer; 0 for neither.
+
+    Raises:
+        InvalidRequest: not exactly one is given.
+        QueueError: what `Engine.propose` raises.
+    """
+    if bool(producer_id) == bool(consumer_id):
+        raise InvalidRequest("give exactly one of producer_id and consumer_id")
+    await runtime.engine.propose(
+        group.spec.group_id, ForgetClient(producer_id, consumer_id), timeout_ms=timeout_ms
+    )

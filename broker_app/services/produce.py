@@ -1,0 +1,149 @@
+"""Producing: a batch becomes an entry of the partition's log."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broker_app.commands import AppendBatch, Appended
+from broker_app.runtime import state_of
+from myqueue.errors import (
+    CommitTimeout,
+    InvalidRequest,
+    OutOfOrderSequence,
+    ProducerFenced,
+    QueueError,
+    UnknownProducer,
+)
+from myqueue.protocol import check_range, check_request_id, records_of
+from myqueue.records import MAX_RECORDS, encode_batch, read_header, request_digest
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from myqueue.protocol import Produce
+    from myqueue.records import BatchHeader
+    from raft_app.group import Group
+
+MAX_EPOCH = (1 << 31) - 1
+MAX_SEQUENCE = (1 << 63) - 1 - MAX_RECORDS
+
+
+async def messages_produce(
+    *, runtime: BrokerRuntime, group: Group, produce: Produce, now_ms: int
+) -> Appended:
+    """Append the messages of a call as one batch: all of them, contiguous, or none.
+
+    With a sequence, retries are recognised by it; otherwise by the request id, if there is one.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        produce: the call, its producer checked.
+        now_ms: timestamp for messages without one, milliseconds since 1970.
+
+    Raises:
+        InvalidRequest: a field is wrong.
+        QueueError: what `batch_produce` raises.
+    """
+    epoch, sequence = _sequence_of(produce)
+    request_id = check_request_id(produce.request_id)
+    batch = encode_batch(
+        records_of(produce, now_ms),
+        producer_id=produce.producer_id,
+        producer_epoch=epoch,
+        base_sequence=sequence,
+        request_digest=request_digest(request_id) if request_id and sequence < 0 else b"",
+    )
+    return await batch_produce(
+        runtime=runtime,
+        group=group,
+        producer_id=produce.producer_id,
+        batch=batch,
+        timeout_ms=produce.timeout_ms,
+    )
+
+
+async def batch_produce(
+    *, runtime: BrokerRuntime, group: Group, producer_id: int, batch: bytes, timeout_ms: int
+) -> Appended:
+    """Append a batch as it is.
+
+    A sequenced batch that came before its predecessor waits a moment for it. That a sequence does
+    not fit is said only after this replica was confirmed as the leader: a deposed one knows less.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        producer_id: whose call this is.
+        batch: encoded; header, checksum and count are verified here.
+        timeout_ms: for a quorum to store it.
+
+    Raises:
+        CorruptBatch | InvalidRequest: the batch is malformed, or of another producer.
+        NotLeader | NoLeader | Overloaded | DiskFull: refused before it was proposed.
+        UnknownProducer | ProducerFenced | OutOfOrderSequence: the sequence does not fit.
+        CommitTimeout: no quorum in time; the outcome is unknown.
+    """
+    header = read_header(batch)
+    _check_producer(header, producer_id)
+    request = AppendBatch(batch, header)
+    group_id = group.spec.group_id
+    if not header.sequenced:
+        appended = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
+    else:
+        try:
+            appended = await _append_in_sequence(runtime, group, request, timeout_ms)
+        except CommitTimeout:
+            raise
+        except QueueError:
+            runtime.parking.predecessor_refused(group_id, header)
+            raise
+    assert isinstance(appended, Appended), appended
+    return appended
+
+
+async def _append_in_sequence(
+    runtime: BrokerRuntime, group: Group, request: AppendBatch, timeout_ms: int
+) -> Appended:
+    engine, group_id = runtime.engine, group.spec.group_id
+    deadline = asyncio.get_running_loop().time() + runtime.limits.sequence_park_ms / 1000
+    state, header = state_of(group), request.header
+    while True:
+        try:
+            appended: Appended = await engine.propose(group_id, request, timeout_ms=timeout_ms)
+        except ProducerFenced:
+            await engine.read_barrier(group_id, timeout_ms=timeout_ms)
+            raise
+        except (OutOfOrderSequence, UnknownProducer):
+            if await runtime.parking.wait(state, header, len(request.batch), deadline):
+                continue
+            await engine.read_barrier(group_id, timeout_ms=timeout_ms)
+            raise
+        else:
+            return appended
+
+
+def _sequence_of(produce: Produce) -> tuple[int, int]:
+    """Return (epoch, base sequence), (0, -1) for none."""
+    epoch, sequence = produce.producer_epoch, produce.base_sequence
+    if epoch is None and sequence is None:
+        return 0, -1
+    if epoch is None or sequence is None:
+        missing = "producer_epoch" if epoch is None else "base_sequence"
+        raise InvalidRequest(
+            f"producer_epoch and base_sequence belong together; {missing} is missing",
+            field=missing,
+        )
+    check_range("producer_epoch", epoch, 0, MAX_EPOCH)
+    check_range("base_sequence", sequence, 0, MAX_SEQUENCE)
+    return epoch, sequence
+
+
+def _check_producer(header: BatchHeader, producer_id: int) -> None:
+    """Refuse a batch that would be deduplicated under another producer's id."""
+    deduplicated = header.base_sequence >= 0 or bool(header.request_digest)
+    if header.producer_id != producer_id and (header.producer_id or deduplicated):
+        raise InvalidRequest(
+            f"the batch is of producer {header.producer_id}, the call of {producer_id}",
+            field="producer_id",
+        )

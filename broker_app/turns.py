@@ -1,0 +1,74 @@
+"""Turns: one pop per consumer and partition at a time, the others in the order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from broker_app.limits import RETRY_AFTER_MS
+from myqueue.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TurnKey = tuple[int, int]
+"""(group id, consumer id)."""
+
+
+class Turns:
+    """First come, first served, per key."""
+
+    def __init__(self, waiting_max: int) -> None:
+        """Make an empty registry.
+
+        Args:
+            waiting_max: most that wait behind one key's holder.
+        """
+        self._waiting_max = waiting_max
+        self._queues: dict[TurnKey, deque[asyncio.Future[None]]] = {}
+        """By key that is taken: those that wait for it."""
+
+    @asynccontextmanager
+    async def turn(self, key: TurnKey) -> AsyncIterator[None]:
+        """Hold the key, after everyone who came before.
+
+        Raises:
+            Overloaded: too many wait for it already.
+        """
+        queue = self._queues.get(key)
+        if queue is None:
+            self._queues[key] = deque()
+        else:
+            await self._queue_up(key, queue)
+        try:
+            yield
+        finally:
+            self._pass_on(key)
+
+    async def _queue_up(self, key: TurnKey, queue: deque[asyncio.Future[None]]) -> None:
+        if len(queue) >= self._waiting_max:
+            raise Overloaded(
+                f"{len(queue)} calls of consumer {key[1]} wait for this partition already",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                self._pass_on(key)
+            elif future in queue:
+                queue.remove(future)
+            raise
+
+    def _pass_on(self, key: TurnKey) -> None:
+        queue = self._queues[key]
+        while queue:
+            future = queue.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+        del self._queues[key]

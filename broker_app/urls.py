@@ -1,0 +1,37 @@
+"""URLs of a broker, exactly as the API documentation has them."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from broker_app.apis.consume import ConsumeApi, SizeApi
+from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
+from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
+from broker_app.apis.health import HealthzApi, ReadyzApi
+from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi
+from broker_app.apis.produce import ProduceApi
+from http_base.metrics import MetricsView
+
+_EXACT = {
+    "producer/produce": ProduceApi.as_view(),
+    "consumer/consume": ConsumeApi.as_view(),
+    "fetch": FetchApi.as_view(),
+    "size": SizeApi.as_view(),
+    "offsets/by-time": OffsetByTimeApi.as_view(),
+    "cursors/reset": CursorResetApi.as_view(),
+    "cursors/open": CursorOpenApi.as_view(),
+    "clients/forget": ClientForgetApi.as_view(),
+    "partitions": PartitionsApi.as_view(),
+    "healthz": HealthzApi.as_view(),
+    "readyz": ReadyzApi.as_view(),
+    "metrics": MetricsView.as_view(),
+}
+
+urlpatterns = [
+    *(path(route, view) for route, view in _EXACT.items()),
+    path("partitions/<int:group_id>", PartitionApi.as_view()),
+    path("partitions/<int:group_id>/leader", LeaderApi.as_view()),
+]
+
+HOT_PATHS = {f"/{route}": view for route, view in _EXACT.items()}
+"""What `HotPaths` answers without Django's handler: every path without parameters."""

@@ -1,0 +1,267 @@
+"""An engine in memory: one log per group, committed in order when the test lets it.
+
+It promises what `raft_app.engine.Engine` promises to the services, and can be told to hold commits
+back, to lose leadership and to be deaf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.statemachine import PartitionState
+from myqueue.errors import CommitTimeout, NoLeader, NotLeader, PartitionNotFound
+from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.statemachine import Answer, Join, Propose
+from raft_app.storage import GroupSpec, StoredBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker_app.commands import Request
+    from myqueue.errors import QueueError
+
+
+class GroupTwin:
+    """One local replica."""
+
+    def __init__(self, spec: GroupSpec, membership: Membership, limits: StateLimits) -> None:
+        self.spec = spec
+        self.group_id = spec.group_id
+        self.membership = membership
+        self.state_machine = PartitionState(spec, limits=limits)
+        self.log: list[Entry] = []
+        self.batches: list[StoredBatch] = []
+        self.waiters: dict[tuple[int, int], list[asyncio.Future[Any]]] = {}
+        self.applied_index = 0
+        self.term = 1
+        self.is_leader = True
+        self.hears_leader = True
+        self.leader_broker_id = 1
+        self.faulty = ""
+
+    @property
+    def serves(self) -> bool:
+        return self.is_leader and not self.faulty
+
+    @property
+    def role(self) -> str:
+        return "leader" if self.is_leader else "follower"
+
+    @property
+    def commit_index(self) -> int:
+        return self.applied_index
+
+    @property
+    def last_index(self) -> int:
+        return len(self.log)
+
+    def progress(self) -> list[dict[str, Any]]:
+        return []
+
+    def require_serving(self) -> None:
+        if not self.serves:
+            if self.leader_broker_id and not self.is_leader:
+                raise NotLeader("led elsewhere", leader={"broker_id": self.leader_broker_id})
+            raise NoLeader("no leader")
+
+
+class EngineTwin:
+    """All groups of a broker with id 1."""
+
+    def __init__(self, limits: StateLimits | None = None) -> None:
+        self.broker_id = 1
+        self.limits = limits or StateLimits()
+        self.groups: dict[int, GroupTwin] = {}
+        self.on_applied: list[Callable[[Any], None]] = []
+        self.on_leadership: list[Callable[[Any], None]] = []
+        self.watchdog = SimpleNamespace(intervals_without_tick=0)
+        self.disk = SimpleNamespace(full=False, free_bytes=1 << 40)
+        self.failure: Any = SimpleNamespace(done=lambda: False)
+        self.holding = False
+        self.proposals: list[Request] = []
+        self.barriers = 0
+        self.transfers: list[tuple[int, int]] = []
+        self.campaigned: list[int] = []
+        self.now_ms = 1_000
+        self.clock = 0
+        self.unreadable = False
+        self.refusals: list[QueueError] = []
+        """Raised by the next proposals, one each."""
+
+    # --- what tests do ----------------------------------------------------------------------
+
+    def add(self, topic: str = "logs", partition: int = 0, group_id: int = 7) -> GroupTwin:
+        """Make a group that this broker leads."""
+        spec = GroupSpec(group_id, group_id * 10, topic, partition)
+        membership = Membership(voters=(Member(group_id * 10, 1),), version=1)
+        self.groups[group_id] = GroupTwin(spec, membership, self.limits)
+        return self.groups[group_id]
+
+    def release(self) -> None:
+        """Commit what was held back, and hold back no more."""
+        self.holding = False
+        for group in self.groups.values():
+            self.apply(group)
+
+    def lose(self, group: GroupTwin, *, kept: int | None = None, leader: int = 2) -> None:
+        """Let another broker lead; entries above `kept` are overwritten and never happen."""
+        kept = len(group.log) if kept is None else kept
+        lost = {position for position in group.waiters if position[0] > kept}
+        del group.log[kept:]
+        group.is_leader, group.leader_broker_id = False, leader
+        group.term += 1
+        group.state_machine.abandon_speculation()
+        for position in lost:
+            for future in group.waiters.pop(position):
+                if not future.done():
+                    future.set_exception(NotLeader("overwritten", leader={"broker_id": leader}))
+        for listener in self.on_leadership:
+            listener(group)
+
+    def win(self, group: GroupTwin) -> None:
+        """Let this broker lead again, everything in its log being committed."""
+        group.term += 1
+        group.log.append(Entry(index=len(group.log) + 1, term=group.term, kind=EntryKind.NOOP))
+        group.state_machine.abandon_speculation()
+        self.apply(group)
+        group.is_leader, group.leader_broker_id = True, 1
+        for listener in self.on_leadership:
+            listener(group)
+
+    def apply(self, group: GroupTwin) -> None:
+        """Apply everything in the log."""
+        while group.applied_index < len(group.log):
+            entry = group.log[group.applied_index]
+            result = None
+            if entry.kind is not EntryKind.NOOP:
+                result = group.state_machine.apply(entry)
+            if entry.kind is EntryKind.DATA:
+                group.batches.append(
+                    StoredBatch(
+                        entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
+                    )
+                )
+            group.applied_index = entry.index
+            for future in group.waiters.pop((entry.index, entry.term), []):
+                if not future.done():
+                    future.set_result(result)
+        for listener in self.on_applied:
+            listener(group)
+
+    # --- what services use ------------------------------------------------------------------
+
+    def group(self, group_id: int) -> GroupTwin:
+        if group_id not in self.groups:
+            raise PartitionNotFound(f"no group {group_id}")
+        return self.groups[group_id]
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        asyncio.get_running_loop().call_soon(callback, *args)
+
+    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+        group = self.group(group_id)
+        group.require_serving()
+        if self.refusals:
+            raise self.refusals.pop()
+        state = group.state_machine
+        decision = state.prepare(request, now_ms=self.now_ms, clock_ms=self.clock)
+        match decision:
+            case Answer(result=result):
+                return result
+            case Join(index=index, term=term):
+                position = (index, term)
+            case Propose(proposal=proposal, token=token):
+                self.proposals.append(request)
+                position = (len(group.log) + 1, group.term)
+                group.log.append(
+                    Entry(
+                        index=position[0],
+                        term=position[1],
+                        kind=proposal.kind,
+                        data=proposal.data,
+                        base_offset=proposal.base_offset,
+                        record_count=proposal.record_count,
+                        append_timestamp=proposal.append_timestamp,
+                    )
+                )
+                state.proposed(token, *position)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        group.waiters.setdefault(position, []).append(future)
+        if not self.holding:
+            asyncio.get_running_loop().call_soon(self._commit, group)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await future
+        except TimeoutError:
+            raise CommitTimeout("no quorum in time") from None
+
+    async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
+        self.barriers += 1
+        group = self.group(group_id)
+        group.require_serving()
+        await asyncio.get_running_loop().create_task(_nothing())
+        group.require_serving()
+
+    async def read_batches(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[StoredBatch]:
+        await asyncio.get_running_loop().create_task(_nothing())
+        found: list[StoredBatch] = []
+        for batch in self.groups[group_id].batches:
+            end = batch.base_offset + batch.record_count
+            if end <= offset or batch.base_offset >= high_watermark or self.unreadable:
+                continue
+            if found and sum(len(one.data) for one in found) + len(batch.data) > max_bytes:
+                break
+            found.append(batch)
+        return found
+
+    async def create_group(
+        self, spec: GroupSpec, membership: Membership, *, campaign: bool
+    ) -> None:
+        self.groups[spec.group_id] = GroupTwin(spec, membership, self.limits)
+        if campaign:
+            self.campaigned.append(spec.group_id)
+
+    async def delete_group(self, group_id: int) -> None:
+        self.groups.pop(group_id, None)
+
+    async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
+        self.group(group_id).require_serving()
+        self.transfers.append((group_id, broker_id))
+
+    def _commit(self, group: GroupTwin) -> None:
+        if not self.holding:
+            self.apply(group)
+
+
+@dataclass
+class LinkTwin:
+    """A link to managers that notes what it is asked."""
+
+    last_contact: float | None = None
+    heartbeats: int = 0
+
+    def heartbeat(self) -> None:
+        self.heartbeats += 1
+
+
+@dataclass
+class OptionsTwin:
+    """Options of a broker in tests: what waits does so briefly."""
+
+    limits: BrokerLimits = field(default_factory=lambda: BrokerLimits(sequence_park_ms=200))
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop run for some turns: everything that is ready happens."""
+    for _ in range(count):
+        await asyncio.get_running_loop().create_task(_nothing())

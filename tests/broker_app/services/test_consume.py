@@ -1,0 +1,244 @@
+"""Consuming: every message once, retries repeated, empty answers confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker_app.commands import Pop, ResetCursor
+from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
+from myqueue.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
+from myqueue.records import encode_batch, read_header, request_digest
+from raft_app.core.types import Entry, EntryKind
+from tests.broker_app.engine_twin import turns
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+
+
+class Consumer:
+    """Pops as consumer 5."""
+
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+        self.runtime, self.engine, self.group = runtime, engine, group
+
+    async def append(self, *values: str) -> None:
+        await self.engine.propose(self.group.group_id, batch_of(*values), timeout_ms=1_000)
+
+    async def pop(self, request_id: str = "", **fields: Any) -> PoppedMessages:
+        wanted: dict[str, Any] = {
+            "consumer_id": 5,
+            "max_messages": 10,
+            "max_bytes": 1 << 20,
+            "wait_ms": 0,
+            "timeout_ms": 1_000,
+            "request_digest": request_digest(request_id) if request_id else b"",
+            **fields,
+        }
+        return await messages_pop(
+            runtime=self.runtime,
+            group=self.group,
+            call=PopCall(**wanted),  # type: ignore[arg-type]
+        )
+
+    async def values(self, request_id: str = "", **fields: Any) -> list[Any]:
+        return [record.value for record in (await self.pop(request_id, **fields)).records]
+
+    def start(self, request_id: str = "", **fields: Any) -> asyncio.Task[list[Any]]:
+        return asyncio.get_running_loop().create_task(self.values(request_id, **fields))
+
+
+@pytest.fixture
+def consumer(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Consumer:
+    return Consumer(runtime, engine, group)
+
+
+async def test_ranges_begin_and_end_in_the_middle_of_batches(consumer: Consumer) -> None:
+    await consumer.append("a", "b", "c")
+    await consumer.append("d", "e")
+    assert await consumer.values(max_messages=2) == ["a", "b"]
+    popped = await consumer.pop(max_messages=2)
+    assert (popped.first_offset, [one.value for one in popped.records]) == (2, ["c", "d"])
+    assert await consumer.values() == ["e"]
+    assert await consumer.values() == []
+
+
+async def test_single_pops_decode_a_batch_once(consumer: Consumer) -> None:
+    await consumer.append(*"abcde")
+    values = [await consumer.values(max_messages=1) for _ in range(5)]
+    assert values == [["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert consumer.runtime.decoded.find(7, 3) is not None
+
+
+async def test_max_bytes_bounds_an_answer_but_never_to_nothing(consumer: Consumer) -> None:
+    await consumer.append("x" * 1_000, "y" * 1_000, "z")
+    assert await consumer.values(max_bytes=10) == ["x" * 1_000]
+    assert await consumer.values(max_bytes=1_200) == ["y" * 1_000, "z"]
+
+
+async def test_retry_gets_the_same_messages_and_moves_nothing(consumer: Consumer) -> None:
+    await consumer.append(*"abcd")
+    assert await consumer.values("r1", max_messages=2) == ["a", "b"]
+    assert await consumer.values("r2", max_messages=1) == ["c"]
+    assert await consumer.values("r1", max_messages=9) == ["a", "b"]
+    assert await consumer.values() == ["d"]
+
+
+async def test_retry_after_an_unknown_outcome_gets_what_the_first_try_popped(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append(*"abc")
+    engine.holding = True
+    with pytest.raises(CommitTimeout):
+        await consumer.values("r1", max_messages=2, timeout_ms=20)
+    again, other = consumer.start("r1", max_messages=1), consumer.start("r2")
+    await turns(20)
+    engine.release()
+    assert await again == ["a", "b"]
+    assert await other == ["c"]
+    assert sum(isinstance(one, Pop) for one in engine.proposals) == 2
+
+
+async def test_pops_of_one_consumer_take_turns_and_share_nothing(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append(*"abcdefghij")
+    tasks = [consumer.start(max_messages=1) for _ in range(10)]
+    assert sorted(value for values in await asyncio.gather(*tasks) for value in values) == list(
+        "abcdefghij"
+    )
+
+
+async def test_turns_behind_one_consumer_are_bounded(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append("a")
+    engine.holding = True
+    tasks = [consumer.start() for _ in range(consumer.runtime.limits.turns_waiting_max + 1)]
+    await turns()
+    with pytest.raises(Overloaded):
+        await consumer.values()
+    for task in tasks[1:]:
+        task.cancel()
+    engine.release()
+    assert await tasks[0] == ["a"]
+    assert await consumer.values() == []
+
+
+async def test_empty_answer_writes_nothing_and_is_confirmed(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    assert await consumer.values() == []
+    assert engine.barriers == 1
+    assert not engine.proposals
+
+
+async def test_deposed_leader_never_says_empty(
+    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+) -> None:
+    await consumer.append("a")
+    engine.lose(group)
+    with pytest.raises(NotLeader):
+        await consumer.values()
+
+
+async def test_long_poll_ends_when_a_message_comes(consumer: Consumer) -> None:
+    waiting = consumer.start(wait_ms=5_000)
+    await turns(20)
+    assert consumer.runtime.long_polls.waiting == 1
+    await consumer.append("a")
+    assert await waiting == ["a"]
+    assert consumer.runtime.long_polls.waiting == 0
+
+
+async def test_long_poll_does_not_block_other_calls_of_the_consumer(consumer: Consumer) -> None:
+    waiting = consumer.start(wait_ms=5_000)
+    await turns(20)
+    assert await consumer.values() == []
+    waiting.cancel()
+    await turns()
+    assert consumer.runtime.long_polls.waiting == 0
+
+
+async def test_long_poll_ends_empty_after_its_time_and_when_the_broker_stops(
+    consumer: Consumer,
+) -> None:
+    assert await consumer.values(wait_ms=10) == []
+    waiting = consumer.start(wait_ms=30_000)
+    await turns(20)
+    consumer.runtime.end_long_polls()
+    assert await waiting == []
+    assert await consumer.values(wait_ms=30_000) == []
+
+
+async def test_long_poll_learns_of_a_lost_leadership(
+    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+) -> None:
+    waiting = consumer.start(wait_ms=30_000)
+    await turns(20)
+    engine.lose(group)
+    with pytest.raises(NotLeader):
+        await waiting
+
+
+async def test_pop_lost_with_the_leadership_moves_nothing(
+    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+) -> None:
+    await consumer.append("a", "b")
+    engine.holding = True
+    waiting = consumer.start("r1", max_messages=1)
+    await turns(20)
+    engine.lose(group, kept=1)
+    with pytest.raises(NotLeader):
+        await waiting
+    engine.win(group)
+    engine.holding = False
+    assert await consumer.values("r1", max_messages=2) == ["a", "b"]
+
+
+async def test_pop_follows_a_cursor_that_was_reset_meanwhile(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append("a", "b")
+    assert await consumer.values() == ["a", "b"]
+    await engine.propose(7, ResetCursor(5, 1), timeout_ms=100)
+    assert await consumer.values() == ["b"]
+
+
+async def test_unreadable_batches_are_never_taken_for_an_empty_partition(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append("a")
+    engine.unreadable = True
+    with pytest.raises(Overloaded):
+        await consumer.values()
+
+
+async def test_batch_with_a_false_count_surfaces_as_corrupt(
+    consumer: Consumer, group: GroupTwin, engine: EngineTwin
+) -> None:
+    from zlib import crc32
+
+    good = bytearray(encode_batch(batch_records("a", "b")))
+    payload = bytearray(good[60:])
+    payload[1:2] = b"\xc1"
+    good[60:] = payload
+    good[56:60] = crc32(good[60:], crc32(good[:56])).to_bytes(4, "little")
+    header = read_header(bytes(good))
+    group.log.append(
+        Entry(1, 1, EntryKind.DATA, bytes(good), base_offset=0, record_count=header.record_count)
+    )
+    engine.apply(group)
+    with pytest.raises(CorruptBatch) as refused:
+        await consumer.values()
+    assert refused.value.details == {"offset": 0, "next_offset": 2}
+
+
+def batch_records(*values: str) -> list[Any]:
+    from myqueue.records import Record
+
+    return [Record(value) for value in values]

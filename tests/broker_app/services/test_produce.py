@@ -1,0 +1,220 @@
+"""Producing: parking, joining and refusing batches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker_app.commands import Appended
+from broker_app.services.produce import batch_produce, messages_produce
+from myqueue.errors import (
+    CommitTimeout,
+    CorruptBatch,
+    InvalidRequest,
+    NotLeader,
+    OutOfOrderSequence,
+    Overloaded,
+    ProducerFenced,
+    UnknownProducer,
+)
+from myqueue.protocol import Produce, read_input
+from tests.broker_app.engine_twin import turns
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+
+
+class Sender:
+    """Sends batches of producer 1 as tasks."""
+
+    def __init__(self, runtime: BrokerRuntime, group: GroupTwin) -> None:
+        self.runtime, self.group = runtime, group
+
+    def send(self, *values: str, timeout_ms: int = 2_000, **stamp: Any) -> asyncio.Task[Appended]:
+        coroutine = batch_produce(
+            runtime=self.runtime,
+            group=self.group,  # type: ignore[arg-type]
+            producer_id=stamp.get("producer_id", 1),
+            batch=batch_of(*values, **stamp).batch,
+            timeout_ms=timeout_ms,
+        )
+        return asyncio.get_running_loop().create_task(coroutine)
+
+
+@pytest.fixture
+def sender(runtime: BrokerRuntime, group: GroupTwin) -> Sender:
+    return Sender(runtime, group)
+
+
+async def test_batches_that_overtake_each_other_land_in_sequence(
+    sender: Sender, engine: EngineTwin
+) -> None:
+    tasks = [sender.send(f"m{sequence}", sequence=sequence) for sequence in (3, 1, 2, 4)]
+    await turns()
+    assert not engine.proposals
+    tasks.append(sender.send("m0", sequence=0))
+    appended = await asyncio.gather(*tasks)
+    assert [one.base_offset for one in appended] == [3, 1, 2, 4, 0]
+    assert not sender.runtime.parking.parked_bytes
+
+
+async def test_parked_batches_follow_as_soon_as_the_predecessor_is_in_the_log(
+    sender: Sender, engine: EngineTwin
+) -> None:
+    engine.holding = True
+    late = sender.send("b", sequence=1)
+    await turns()
+    first = sender.send("a", sequence=0)
+    await turns()
+    assert len(engine.proposals) == 2
+    engine.release()
+    assert (await first, await late) == (Appended(0, 1), Appended(1, 1))
+
+
+async def test_predecessor_that_does_not_come_ends_in_out_of_order(sender: Sender) -> None:
+    await sender.send("a", sequence=0)
+    with pytest.raises(OutOfOrderSequence):
+        await sender.send("c", sequence=2)
+    assert not sender.runtime.parking.parked_bytes
+
+
+async def test_unknown_producer_with_a_later_sequence_is_told_so(
+    sender: Sender, engine: EngineTwin
+) -> None:
+    with pytest.raises(UnknownProducer):
+        await sender.send("c", sequence=2)
+    with pytest.raises(UnknownProducer):
+        await sender.send("c", sequence=10**9)
+    assert engine.barriers == 2
+
+
+async def test_refusal_of_a_predecessor_refuses_those_behind_it(
+    sender: Sender, engine: EngineTwin
+) -> None:
+    await sender.send("a", sequence=0)
+    behind = [sender.send("c", sequence=2), sender.send("d", sequence=3)]
+    other = sender.send("x", sequence=5, epoch=1)
+    await turns()
+    engine.refusals.append(Overloaded("full"))
+    assert isinstance(await _error_of(sender.send("b", sequence=1)), Overloaded)
+    for task in behind:
+        assert isinstance(await _error_of(task), OutOfOrderSequence)
+    assert not other.done()
+    other.cancel()
+    await turns()
+    assert not sender.runtime.parking.parked_bytes
+
+
+async def test_more_batches_ahead_than_four_are_refused_at_once(sender: Sender) -> None:
+    await sender.send("a", sequence=0)
+    parked = [sender.send("x", sequence=sequence) for sequence in (2, 3, 4, 5)]
+    await turns()
+    with pytest.raises(OutOfOrderSequence):
+        await sender.send("x", sequence=6)
+    assert not any(task.done() for task in parked)
+    await sender.send("b", sequence=1)
+    assert [one.base_offset for one in await asyncio.gather(*parked)] == [2, 3, 4, 5]
+
+
+async def test_retry_of_a_batch_in_flight_waits_for_the_first_try(
+    sender: Sender, engine: EngineTwin
+) -> None:
+    engine.holding = True
+    first = sender.send("a", sequence=0, timeout_ms=20)
+    assert isinstance(await _error_of(first), CommitTimeout)
+    again = sender.send("a", sequence=0)
+    await turns()
+    assert len(engine.proposals) == 1
+    engine.release()
+    assert await again == Appended(0, 1)
+
+
+async def test_sequence_errors_are_said_by_a_confirmed_leader_only(
+    sender: Sender, engine: EngineTwin, group: GroupTwin
+) -> None:
+    await sender.send("a", sequence=0, epoch=1)
+    with pytest.raises(ProducerFenced):
+        await sender.send("b", sequence=1, epoch=0)
+    parked = sender.send("c", sequence=3, epoch=1)
+    await turns()
+    engine.lose(group)
+    with pytest.raises(NotLeader):
+        await parked
+
+
+async def test_batch_of_another_producer_or_damaged_is_refused(
+    runtime: BrokerRuntime, group: GroupTwin, engine: EngineTwin
+) -> None:
+    async def send(batch: bytes, producer_id: int) -> Appended:
+        return await batch_produce(
+            runtime=runtime,
+            group=group,  # type: ignore[arg-type]
+            producer_id=producer_id,
+            batch=batch,
+            timeout_ms=100,
+        )
+
+    batch = batch_of("a", sequence=0).batch
+    for bad in (batch[:-1], batch + b"x", b"", b"x" * 100):
+        with pytest.raises(CorruptBatch):
+            await send(bad, 1)
+    with pytest.raises(InvalidRequest):
+        await send(batch, 2)
+    with pytest.raises(InvalidRequest):
+        await send(batch_of("a", producer_id=0, sequence=0).batch, 2)
+    assert await send(batch_of("a", producer_id=0).batch, 2) == Appended(0, 1)
+    assert len(engine.proposals) == 1
+
+
+async def test_messages_with_a_request_id_are_appended_once(
+    runtime: BrokerRuntime, group: GroupTwin
+) -> None:
+    async def produce(**fields: Any) -> Appended:
+        call = read_input(Produce, {"topic": "logs", "producer_id": 3, **fields})
+        return await messages_produce(
+            runtime=runtime,
+            group=group,
+            produce=call,
+            now_ms=5,  # type: ignore[arg-type]
+        )
+
+    first = await produce(messages=["a", "b"], request_id="r")
+    assert first == Appended(0, 2)
+    assert await produce(messages=["a", "b"], request_id="r") == first
+    assert await produce(message="c", producer_epoch=0, base_sequence=0) == Appended(2, 1)
+    assert await produce(message="c", producer_epoch=0, base_sequence=0) == Appended(2, 1)
+    for wrong in (
+        {"producer_epoch": 0},
+        {"base_sequence": 0},
+        {"producer_epoch": 0, "base_sequence": -1},
+        {"producer_epoch": 1 << 31, "base_sequence": 0},
+        {"producer_epoch": 0, "base_sequence": (1 << 63) - 1},
+        {"request_id": ""},
+        {"request_id": "x" * 65},
+    ):
+        with pytest.raises(InvalidRequest):
+            await produce(message="d", **wrong)
+
+
+async def test_parked_bytes_are_bounded(sender: Sender) -> None:
+    sender.runtime.parking._bytes_max = 100
+    await sender.send("a", sequence=0)
+    late = sender.send("x" * 100, sequence=2)
+    await turns(20)
+    assert isinstance(late.exception(), OutOfOrderSequence)
+
+
+async def test_full_tables_say_overloaded(sender: Sender, engine: EngineTwin) -> None:
+    sender.group.state_machine._admission._limits = type(engine.limits)(producers_max=1)
+    await sender.send("a", sequence=0)
+    with pytest.raises(Overloaded):
+        await sender.send("a", sequence=0, producer_id=2)
+
+
+async def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    await asyncio.wait((task,))
+    return task.exception()
