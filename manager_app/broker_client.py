@@ -34,11 +34,11 @@ class BrokerConnectionError(Exception):
     """A broker could not be reached, or the connection to it broke."""
 
 
-class NotSent(BrokerConnectionError):  # noqa: N818 - says what is known
+class NotSent(BrokerConnectionError):
     """The connection failed before the request left: it did not happen."""
 
 
-class OutcomeUnknown(BrokerConnectionError):  # noqa: N818 - says what is known
+class OutcomeUnknown(BrokerConnectionError):
     """The connection failed after the request left: it may have happened."""
 
 

@@ -11,7 +11,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from manager_app.broker_client import BrokerCall, NotSent, OutcomeUnknown
+from manager_app.broker_client import (
+    BrokerCall,
+    BrokerConnectionError,
+    NotSent,
+    OutcomeUnknown,
+)
 from manager_app.metrics import CALL_RETRIES
 from myqueue.errors import (
     BrokerNotFound,
@@ -35,9 +40,6 @@ PAUSE_MAX_S = 0.2
 HINTS_MAX = 3
 """Leaders followed from answer to answer without a pause."""
 
-_LATER = (NoLeader, PartitionNotFound, TopicDoesNotExist)
-"""Answers of a broker that does not lead (yet): the manager knows that the partition exists."""
-
 
 @dataclass(frozen=True)
 class PartitionCall:
@@ -47,13 +49,17 @@ class PartitionCall:
     method: str
     path: str
     fields: Mapping[str, Any]
-    """Sent as body, or as query of a GET; `timeout_ms` is added."""
+    """Sent as body, or as query of a GET."""
     timeout_ms: int
     """For everything, retries included, beyond `wait_ms`."""
     wait_ms: int = 0
     """How long the broker may hold the call until something is there."""
     repeatable: bool = False
     """True when the broker recognises a repetition, or the call changes nothing."""
+    patient: bool = True
+    """False: fail at once when the partition has no leader, instead of waiting for one."""
+    tells_timeout: bool = True
+    """True when the call takes a field `timeout_ms`."""
 
 
 @dataclass
@@ -96,25 +102,12 @@ class PartitionCalls:
             broker_id = self._next_broker(call.partition, search)
             try:
                 return await self._try(call, broker_id, deadline - loop.time())
-            except NotSent as error:
-                search.unreachable.add(broker_id)
-                search.target = 0
-                failure: QueueError = NoLeader(f"{_named(call.partition)} has no leader: {error}")
-            except OutcomeUnknown as error:
-                failure = CommitTimeout(f"it is unknown whether the call happened: {error}")
-                if not call.repeatable:
-                    raise failure from error
-            except NotLeader as error:
-                failure = NoLeader(f"{_named(call.partition)} has no leader at the moment")
-                if self._follow(error, search):
-                    continue
-            except _LATER as error:
-                search.target = 0
-                failure = NoLeader(f"{_named(call.partition)} has no leader: {error.message}")
-            except CommitTimeout as error:
-                failure = error
-                if not call.repeatable:
-                    raise
+            except (BrokerConnectionError, QueueError) as error:
+                failure, follow = self._judge(error, call, broker_id, search)
+            if follow:
+                continue
+            if not call.patient:
+                raise failure
             CALL_RETRIES.labels(failure.code).inc()
             await self._pause(call.partition, search, deadline, failure)
 
@@ -126,7 +119,9 @@ class PartitionCalls:
         left_ms = max(1, int(left_s * 1000))
         wait_ms = min(call.wait_ms, left_ms)
         timeout_ms = min(call.timeout_ms, left_ms)
-        fields = {**call.fields, "timeout_ms": timeout_ms}
+        fields = dict(call.fields)
+        if call.tells_timeout:
+            fields["timeout_ms"] = timeout_ms
         if call.wait_ms:
             fields["wait_ms"] = wait_ms
         is_get = call.method == "GET"
@@ -141,6 +136,43 @@ class PartitionCalls:
             ),
             timeout_s=timeout_ms / 1000,
         )
+
+    def _judge(
+        self,
+        error: BrokerConnectionError | QueueError,
+        call: PartitionCall,
+        broker_id: int,
+        search: _Search,
+    ) -> tuple[QueueError, bool]:
+        """Decide what follows from a failed try.
+
+        Returns:
+            What to say when the time is over, and whether to ask the next broker at once.
+
+        Raises:
+            QueueError: another try would not help, or could do the same thing twice.
+        """
+        named = _named(call.partition)
+        match error:
+            case NotSent():
+                search.unreachable.add(broker_id)
+                search.target = 0
+                return NoLeader(f"{named} has no leader: {error}"), False
+            case OutcomeUnknown():
+                failure = CommitTimeout(f"it is unknown whether the call happened: {error}")
+                if not call.repeatable:
+                    raise failure from error
+                return failure, False
+            case NotLeader():
+                follow = self._follow(error, search)
+                return NoLeader(f"{named} has no leader at the moment"), follow
+            case NoLeader() | PartitionNotFound() | TopicDoesNotExist():
+                # The broker does not lead (yet): the manager knows that the partition exists.
+                search.target = 0
+                return NoLeader(f"{named} has no leader: {error.message}"), False
+            case CommitTimeout() if call.repeatable:
+                return error, False
+        raise error
 
     def _next_broker(self, partition: PartitionView, search: _Search) -> int:
         """Return the broker to ask: the presumed leader, else the replicas in turn."""

@@ -1,0 +1,179 @@
+"""The manager's pages in Django's admin: for looking; a topic's retention may be edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+
+from manager_app.models import (
+    Broker,
+    Cluster,
+    Consumer,
+    DeletedGroup,
+    Partition,
+    Producer,
+    Replica,
+    Topic,
+)
+from manager_app.services.topic import topic_update
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """Rows that only the manager writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse."""
+        return False
+
+
+@admin.register(Cluster)
+class ClusterAdmin(ReadOnlyAdmin):
+    """The cluster."""
+
+    list_display = ("cluster_id", "epoch", "metadata_version", "primary_address")
+
+
+@admin.register(Topic)
+class TopicAdmin(ReadOnlyAdmin):
+    """Topics; partitions and replicas are changed through the API alone."""
+
+    list_display = (
+        "name",
+        "partitions_at_creation",
+        "replication_factor",
+        "retention_ms",
+        "retention_bytes",
+        "created_at",
+    )
+    search_fields = ("name",)
+    list_filter = ("replication_factor",)
+    date_hierarchy = "created_at"
+    readonly_fields = ("name", "partitions_at_creation", "replication_factor", "created_at")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Leave it to the permissions of the person."""
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Topic,
+        form: Any,
+        change: bool,  # Django's signature
+    ) -> None:
+        """Store the retention."""
+        topic_update(
+            obj.name,
+            retention={
+                "retention_ms": obj.retention_ms,
+                "retention_bytes": obj.retention_bytes,
+            },
+        )
+
+
+@admin.register(Partition)
+class PartitionAdmin(ReadOnlyAdmin):
+    """Partitions with their leaders as last reported."""
+
+    list_display = ("group_id", "topic", "index", "leader", "term", "placement_version")
+    list_select_related = ("topic", "leader")
+    search_fields = ("topic__name",)
+    list_filter = ("leader",)
+
+
+@admin.register(Replica)
+class ReplicaAdmin(ReadOnlyAdmin):
+    """Replicas as last reported."""
+
+    list_display = (
+        "replica_id",
+        "topic_name",
+        "partition_index",
+        "broker",
+        "position",
+        "state",
+        "role",
+        "log_start_offset",
+        "high_watermark",
+        "reported_at",
+    )
+    list_select_related = ("partition__topic", "broker")
+    search_fields = ("partition__topic__name",)
+    list_filter = ("state", "role", "broker")
+
+    @admin.display(description="topic", ordering="partition__topic__name")
+    def topic_name(self, replica: Replica) -> str:
+        """Return the topic's name."""
+        return replica.partition.topic.name
+
+    @admin.display(description="partition", ordering="partition__index")
+    def partition_index(self, replica: Replica) -> int:
+        """Return the partition's index."""
+        return replica.partition.index
+
+
+@admin.register(Broker)
+class BrokerAdmin(ReadOnlyAdmin):
+    """Brokers."""
+
+    list_display = (
+        "broker_id",
+        "address",
+        "raft_address",
+        "state",
+        "last_heartbeat",
+        "disk_free_bytes",
+    )
+    search_fields = ("address", "incarnation")
+    list_filter = ("state",)
+
+
+class ClientAdmin(ReadOnlyAdmin):
+    """Producers or consumers."""
+
+    list_display: ClassVar[tuple[str, ...]] = (
+        "id",
+        "topic",
+        "state",
+        "last_heartbeat",
+        "registered_at",
+    )
+    list_select_related = ("topic",)
+    search_fields = ("=id", "topic__name")
+    list_filter = ("state",)
+    date_hierarchy = "registered_at"
+
+
+@admin.register(Producer)
+class ProducerAdmin(ClientAdmin):
+    """Producers."""
+
+
+@admin.register(Consumer)
+class ConsumerAdmin(ClientAdmin):
+    """Consumers."""
+
+    list_display = (*ClientAdmin.list_display, "start")
+    list_filter = ("state", "start")
+
+
+@admin.register(DeletedGroup)
+class DeletedGroupAdmin(ReadOnlyAdmin):
+    """Groups of deleted topics."""
+
+    list_display = ("group_id", "topic_name", "index", "deleted_at")
+    search_fields = ("topic_name",)
+    date_hierarchy = "deleted_at"

@@ -1,0 +1,1 @@
+"""The views of a manager: they read the input, make one call, and render what it returns."""

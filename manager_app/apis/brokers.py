@@ -1,0 +1,106 @@
+"""Brokers: /brokers, /brokers/{id} and their heartbeats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from http_base.apidoc import describe
+from http_base.cluster import BrokerReport
+from http_base.views import require_cluster
+from manager_app import operations, selectors
+from manager_app.apis.base import ManagerView
+from manager_app.apis.rendering import broker_detail
+from manager_app.inputs import ListQuery, Nothing
+from manager_app.models import BrokerState
+from manager_app.services import broker as broker_service
+from myqueue.protocol import BrokerCreate
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+
+class BrokersApi(ManagerView):
+    """All brokers."""
+
+    @describe(
+        summary="List brokers",
+        input=ListQuery,
+        answer={"brokers": ["http://127.0.0.1:8001"]},
+        tags=["brokers"],
+        query=True,
+    )
+    def get(self, request: Request) -> Response:
+        """Return their addresses, or with `detail=1` objects."""
+        detail = self.read(request, ListQuery).detail
+        brokers = selectors.brokers_with_counts()
+        if detail:
+            return self.respond({"brokers": [broker_detail(broker) for broker in brokers]})
+        present = brokers.exclude(state=BrokerState.REPLACED)
+        return self.respond({"brokers": [broker.address for broker in present]})
+
+    @describe(
+        summary="Announce a broker",
+        input=BrokerCreate,
+        answer={
+            "message": "Broker http://127.0.0.1:8001 added",
+            "broker_id": 1,
+            "address": "http://127.0.0.1:8001",
+        },
+        tags=["brokers"],
+        status=201,
+    )
+    def post(self, request: Request) -> Response:
+        """Announce one by hand; brokers also register by themselves when they start."""
+        self.runtime.require_primary()
+        call = self.read(request, BrokerCreate)
+        broker = broker_service.broker_create(call.broker_address)
+        self.runtime.metadata.refresh()
+        return self.respond(
+            {
+                "message": f"Broker {broker.address} added",
+                "broker_id": broker.broker_id,
+                "address": broker.address,
+            },
+            status=201,
+        )
+
+
+class BrokerApi(ManagerView):
+    """One broker."""
+
+    @describe(
+        summary="Remove a broker that holds no replicas",
+        answer={"message": "Broker 4 removed", "broker_id": 4},
+        tags=["brokers"],
+        status=202,
+    )
+    def delete(self, request: Request, broker_id: int) -> Response:
+        """Remove it; 409 while it holds replicas."""
+        self.runtime.require_primary()
+        self.read(request, Nothing)
+        broker_service.broker_delete(broker_id)
+        self.runtime.broker_heartbeats.forget(broker_id)
+        self.runtime.metadata.refresh()
+        return self.respond(
+            {"message": f"Broker {broker_id} removed", "broker_id": broker_id}, status=202
+        )
+
+
+class BrokerHeartbeatApi(ManagerView):
+    """Reports of brokers."""
+
+    @describe(
+        summary="Take a broker's report (internal)",
+        input=BrokerReport,
+        answer={"cluster_id": "0" * 32, "broker_id": 1, "epoch": 1, "brokers": []},
+        tags=["internal"],
+    )
+    def post(self, request: Request) -> Response:
+        """Record it and answer with orders."""
+        require_cluster(request)
+        self.runtime.require_primary()
+        orders = operations.take_report(self.runtime, self.read(request, BrokerReport))
+        return self.respond(msgspec.to_builtins(orders))

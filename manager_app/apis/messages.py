@@ -1,0 +1,137 @@
+"""Messages passed on to the brokers that lead: produce, consume, size. Hot views."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from http_base.apidoc import describe
+from http_base.messages import message_fields
+from http_base.views import wants_msgpack
+from manager_app.apis.base import HotManagerView
+from manager_app.consuming import consume, sizes
+from manager_app.metrics import PASSED_CALLS
+from manager_app.producing import produce
+from myqueue.errors import InvalidRequest, QueueError
+from myqueue.protocol import BATCH, Consume, Produce, Size
+from myqueue.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+_MESSAGE = {
+    "topic": "logs",
+    "partition": 0,
+    "offset": 41,
+    "timestamp": 1_700_000_000_000,
+    "message": "user 17 logged in",
+    "key": None,
+    "headers": None,
+}
+
+
+class ProduceApi(HotManagerView):
+    """Appending messages."""
+
+    @describe(
+        summary="Append a message or a list of messages",
+        input=Produce,
+        answer={"topic": "logs", "partition": 0, "offset": 41},
+        tags=["messages"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Answer when the messages are on a quorum of disks."""
+        runtime = self.runtime
+        runtime.require_primary()
+        if isinstance(request.data, bytes):
+            raise InvalidRequest(f"a manager takes no {BATCH}: send it to the partition's leader")
+        call = self.read(request, Produce)
+        with runtime.passing(), _counted("produce"):
+            return self.respond(await produce(runtime, call))
+
+
+class ConsumeApi(HotManagerView):
+    """Popping messages."""
+
+    @describe(
+        summary="Pop messages",
+        input=Consume,
+        answer=_MESSAGE,
+        tags=["messages"],
+        query=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Return the next message, or with `max_messages` a list of them."""
+        return await self._consume(request)
+
+    @describe(summary="Pop messages", input=Consume, answer=_MESSAGE, tags=["messages"])
+    async def post(self, request: Request) -> Response:
+        """Do the same for clients whose HTTP stack retries GETs by itself."""
+        return await self._consume(request)
+
+    async def _consume(self, request: Request) -> Response:
+        runtime = self.runtime
+        call = self.read(request, Consume)
+        with runtime.passing(), _counted("consume"):
+            popped = await consume(runtime, call)
+        binary = wants_msgpack(request)
+        messages = [_message(call.topic, fields, binary=binary) for fields in popped]
+        if call.max_messages is None:
+            return self.respond(messages[0])
+        return self.respond({"topic": call.topic, "messages": messages})
+
+
+class SizeApi(HotManagerView):
+    """How much is left."""
+
+    @describe(
+        summary="Count the messages left for a consumer",
+        input=Size,
+        answer={"topic": "logs", "size": 3, "sizes": {"0": 1, "1": 2}},
+        tags=["messages"],
+        query=True,
+    )
+    async def get(self, request: Request) -> Response:
+        """Return the sum, and the number per partition."""
+        runtime = self.runtime
+        call = self.read(request, Size)
+        with runtime.passing(), _counted("size"):
+            found = await sizes(runtime, call)
+        return self.respond(
+            {
+                "topic": call.topic,
+                "size": sum(found.values()),
+                "sizes": {str(index): size for index, size in found.items()},
+            }
+        )
+
+
+def _message(topic: str, fields: dict[str, Any], *, binary: bool) -> dict[str, Any]:
+    """Render a message of a broker's answer, which came as MessagePack, for the client."""
+    record = Record(
+        fields["message"], fields.get("key"), fields.get("headers"), fields.get("timestamp", 0)
+    )
+    return message_fields(
+        record,
+        topic=topic,
+        partition=fields["partition"],
+        offset=fields["offset"],
+        binary=binary,
+    )
+
+
+@contextmanager
+def _counted(kind: str) -> Iterator[None]:
+    """Count a call that is passed on, by how it ended."""
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "ok"
+    except QueueError as error:
+        outcome = error.code
+        raise
+    finally:
+        PASSED_CALLS.labels(kind, outcome).inc()

@@ -1,0 +1,144 @@
+"""Topics: /topics and /topics/{topic}."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from http_base.apidoc import describe
+from manager_app import operations, selectors
+from manager_app.apis.base import ManagerView
+from manager_app.apis.rendering import (
+    partition_detail,
+    partitions_in_memory,
+    topic_settings,
+)
+from manager_app.inputs import ListQuery, Nothing
+from myqueue.protocol import TopicCreate, TopicUpdate
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+    from manager_app.models import Topic
+
+DETAIL_LIMIT_S = 10.0
+"""For the brokers' answers; each has a shorter limit of its own."""
+
+_PARTITION = {
+    "partition": 0,
+    "group_id": 1,
+    "leader": {"broker_id": 1, "address": "http://127.0.0.1:8001"},
+    "term": 1,
+    "replicas": [{"broker_id": 1, "address": "http://127.0.0.1:8001"}],
+}
+_DETAIL = {
+    "topic": "logs",
+    "number_of_partitions": 3,
+    "settings": {"replication_factor": 3, "retention_ms": None, "retention_bytes": None},
+    "metadata_version": 7,
+    "partitions": [_PARTITION | {"log_start_offset": 0, "high_watermark": 42}],
+}
+
+
+class TopicsApi(ManagerView):
+    """All topics."""
+
+    @describe(
+        summary="List topics in the order of their creation",
+        input=ListQuery,
+        answer={"topics": ["logs"]},
+        tags=["topics"],
+        query=True,
+    )
+    def get(self, request: Request) -> Response:
+        """Return the names, or with `detail=1` objects."""
+        detail = self.read(request, ListQuery).detail
+        topics = selectors.topics_with_counts()
+        return self.respond(
+            {"topics": [_summary(topic) if detail else topic.name for topic in topics]}
+        )
+
+    @describe(
+        summary="Create a topic",
+        input=TopicCreate,
+        answer={
+            "message": "Topic 'logs' created successfully",
+            "topic": "logs",
+            "number_of_partitions": 3,
+            "partitions": [_PARTITION],
+            "leaders_pending": [],
+        },
+        tags=["topics"],
+        status=201,
+    )
+    def post(self, request: Request) -> Response:
+        """Answer when every partition has a leader, at most 5 s later."""
+        self.runtime.require_primary()
+        call = self.read(request, TopicCreate)
+        pending = operations.create_topic(self.runtime, call)
+        partitions = partitions_in_memory(self.runtime.metadata, call.topic)
+        return self.respond(
+            {
+                "message": f"Topic '{call.topic}' created successfully",
+                "topic": call.topic,
+                "number_of_partitions": len(partitions),
+                "partitions": partitions,
+                "leaders_pending": pending,
+            },
+            status=201,
+        )
+
+
+class TopicApi(ManagerView):
+    """One topic."""
+
+    @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
+    def get(self, request: Request, topic: str) -> Response:
+        """Return partitions, leaders, replicas and offsets, asked of the brokers just now."""
+        self.read(request, Nothing)
+        return self.respond(self._detail(topic))
+
+    @describe(summary="Change a topic", input=TopicUpdate, answer=_DETAIL, tags=["topics"])
+    def patch(self, request: Request, topic: str) -> Response:
+        """Change retention; add partitions."""
+        self.runtime.require_primary()
+        call = self.read(request, TopicUpdate)
+        pending = operations.update_topic(self.runtime, topic, call)
+        return self.respond({**self._detail(topic), "leaders_pending": pending})
+
+    @describe(
+        summary="Delete a topic and its messages",
+        answer={"message": "Topic 'logs' deleted", "topic": "logs", "replicas_pending": 0},
+        tags=["topics"],
+    )
+    def delete(self, request: Request, topic: str) -> Response:
+        """Delete it for good; a broker that is not there drops its replicas when it is back."""
+        self.runtime.require_primary()
+        self.read(request, Nothing)
+        pending = operations.delete_topic(self.runtime, topic)
+        return self.respond(
+            {"message": f"Topic '{topic}' deleted", "topic": topic, "replicas_pending": pending}
+        )
+
+    def _detail(self, name: str) -> dict[str, Any]:
+        runtime = self.runtime
+        version = selectors.metadata_version()
+        topic = selectors.topic_get(name)
+        partitions = selectors.topic_partitions(topic)
+        view = runtime.run(runtime.find_topic(name), timeout_s=DETAIL_LIMIT_S)
+        reports = runtime.run(runtime.delivery.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
+        return {
+            "topic": topic.name,
+            "number_of_partitions": len(partitions),
+            "settings": topic_settings(topic),
+            "metadata_version": version,
+            "partitions": [partition_detail(partition, reports) for partition in partitions],
+        }
+
+
+def _summary(topic: Topic) -> dict[str, Any]:
+    return {
+        "topic": topic.name,
+        "number_of_partitions": getattr(topic, "number_of_partitions", 0),
+        **topic_settings(topic),
+    }

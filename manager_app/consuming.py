@@ -1,0 +1,274 @@
+"""Passing consume and size calls on, for one partition or for whichever has something."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from manager_app.partition_calls import PartitionCall
+from manager_app.producing import check_one_choice, check_text, check_token
+from myqueue.errors import QueueEmpty, QueueError
+from myqueue.partitioner import RoundRobin, partition_for_key
+from myqueue.protocol import (
+    MAX_FETCH_BYTES,
+    MAX_TIMEOUT_MS,
+    MAX_WAIT_MS,
+    check_range,
+    check_request_id,
+)
+from myqueue.records import MAX_RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manager_app.metadata import PartitionView
+    from manager_app.runtime import ManagerRuntime
+    from myqueue.protocol import Consume, Size
+
+PREFERENCE_S = 0.05
+"""How long a partition whose turn it is may keep one waiting that is known to have something."""
+
+
+async def consume(runtime: ManagerRuntime, call: Consume) -> list[dict[str, Any]]:
+    """Pop messages of one partition; return them as the leader gave them.
+
+    Without a partition: of the next in the consumer's rotation that has something.
+
+    Raises:
+        QueueEmpty: a single message was asked for and there is none.
+        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+    """
+    _check_consume(call)
+    topic = await runtime.find_topic(call.topic)
+    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+    session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    count = len(topic.partitions)
+    if call.partition is not None:
+        messages = await _pop(runtime, topic.partition(call.partition), call, call.wait_ms)
+    elif call.partition_key is not None:
+        partition = topic.partition(partition_for_key(call.partition_key, count))
+        messages = await _pop(runtime, partition, call, call.wait_ms)
+    else:
+        first = session.rotation.next(count)
+        order = [*topic.partitions[first:], *topic.partitions[:first]]
+        messages, index = await _pop_any(runtime, order, call)
+        if index is not None:
+            session.rotation = RoundRobin(index + 1)
+    if not messages and call.max_messages is None:
+        raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}")
+    return messages
+
+
+async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
+    """Return how many messages are left for a consumer, by partition index.
+
+    With `wait_ms` it waits until one of them has something.
+
+    Raises:
+        QueueError: the input is wrong, the client is unknown, or what a leader answered.
+    """
+    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    topic = await runtime.find_topic(call.topic)
+    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+    await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
+    if call.wait_ms:
+        finder = _Finder(runtime, chosen, call.consumer_id, call.timeout_ms)
+        await finder.find(call.wait_ms)
+    found = await _all(
+        [
+            _size(runtime, partition, call.consumer_id, timeout_ms=call.timeout_ms)
+            for partition in chosen
+        ]
+    )
+    return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
+
+
+async def _pop_any(
+    runtime: ManagerRuntime, order: Sequence[PartitionView], call: Consume
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Pop from the first partition in `order` that has something; return its index too."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + call.wait_ms / 1000
+    # Most often the partition whose turn it is has something: one call then does it.
+    if len(order) == 1 or runtime.metadata.leader_of(order[0].group_id).broker_id:
+        first_wait_ms = call.wait_ms if len(order) == 1 else 0
+        try:
+            messages = await _pop(runtime, order[0], call, first_wait_ms, patient=len(order) == 1)
+        except QueueError as error:
+            if len(order) == 1 or not error.retriable or not error.outcome_known:
+                raise
+            messages = []
+        if messages or len(order) == 1:
+            return messages, order[0].index if messages else None
+    while True:
+        left_ms = max(0, int((deadline - loop.time()) * 1000))
+        finder = _Finder(runtime, order, call.consumer_id, call.timeout_ms)
+        partition = await finder.find(left_ms)
+        if partition is None:
+            return [], None
+        messages = await _pop(runtime, partition, call, 0)
+        if messages:
+            return messages, partition.index
+
+
+async def _pop(
+    runtime: ManagerRuntime,
+    partition: PartitionView,
+    call: Consume,
+    wait_ms: int,
+    *,
+    patient: bool = True,
+) -> list[dict[str, Any]]:
+    """Pop from one partition; a caller with other partitions is not patient with elections."""
+    answer = await runtime.calls.call(
+        PartitionCall(
+            partition,
+            "POST",
+            "/consumer/consume",
+            {
+                "topic": partition.topic,
+                "partition": partition.index,
+                "consumer_id": call.consumer_id,
+                "max_messages": 1 if call.max_messages is None else call.max_messages,
+                "max_bytes": call.max_bytes,
+                "request_id": call.request_id,
+            },
+            timeout_ms=call.timeout_ms,
+            wait_ms=wait_ms,
+            repeatable=call.request_id is not None,
+            patient=patient,
+        )
+    )
+    return msgspec.convert(answer.get("messages"), list[dict[str, Any]])
+
+
+async def _size(
+    runtime: ManagerRuntime,
+    partition: PartitionView,
+    consumer_id: int,
+    *,
+    timeout_ms: int,
+    wait_ms: int = 0,
+) -> int:
+    answer = await runtime.calls.call(
+        PartitionCall(
+            partition,
+            "GET",
+            "/size",
+            {
+                "topic": partition.topic,
+                "partition": partition.index,
+                "consumer_id": consumer_id,
+            },
+            timeout_ms=timeout_ms,
+            wait_ms=wait_ms,
+            repeatable=True,
+        )
+    )
+    return msgspec.convert(answer.get("size"), int)
+
+
+class _Finder:
+    """Looks for a partition with something for a consumer, in all partitions at once."""
+
+    def __init__(
+        self,
+        runtime: ManagerRuntime,
+        order: Sequence[PartitionView],
+        consumer_id: int,
+        timeout_ms: int,
+    ) -> None:
+        self._runtime = runtime
+        self._order = order
+        self._consumer_id = consumer_id
+        self._timeout_ms = timeout_ms
+
+    async def find(self, wait_ms: int) -> PartitionView | None:
+        """Return the first partition in the order that has something, or None.
+
+        Raises:
+            QueueError: no partition is known to have something and one could not be asked.
+        """
+        tasks = [
+            asyncio.ensure_future(
+                _size(
+                    self._runtime,
+                    partition,
+                    self._consumer_id,
+                    timeout_ms=self._timeout_ms,
+                    wait_ms=wait_ms,
+                )
+            )
+            for partition in self._order
+        ]
+        try:
+            position = await _first_positive(tasks)
+        finally:
+            await _cancel(tasks)
+        return None if position is None else self._order[position]
+
+
+async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
+    """Return the position of the first task with a result above 0, or None when all are 0.
+
+    The order counts: an earlier task gets `PREFERENCE_S` once a later one has a result above 0.
+
+    Raises:
+        QueueError: no result is above 0, and a task failed with it.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = set(tasks)
+    decide_at: float | None = None
+    while waiting:
+        left_s = None if decide_at is None else max(0.0, decide_at - loop.time())
+        done, waiting = await asyncio.wait(
+            waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+        if not positive:
+            continue
+        earlier = any(task in waiting for task in tasks[: positive[0]])
+        if not earlier or not done:
+            return positive[0]
+        decide_at = decide_at or loop.time() + PREFERENCE_S
+    positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+    if positive:
+        return positive[0]
+    for task in tasks:
+        task.result()
+    return None
+
+
+def _has_something(task: asyncio.Future[int]) -> bool:
+    return task.done() and not task.cancelled() and not task.exception() and task.result() > 0
+
+
+async def _all(coroutines: Sequence[Any]) -> list[int]:
+    """Return all results; the first error ends the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await _cancel(tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[int]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_consume(call: Consume) -> None:
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
+    check_range("max_bytes", call.max_bytes, 1, MAX_FETCH_BYTES)
+    if call.max_messages is not None:
+        check_range("max_messages", call.max_messages, 1, MAX_RECORDS)
+    check_one_choice(call.partition, call.partition_key)
+    check_request_id(call.request_id)
+    if call.request_id is not None:
+        check_text("request_id", call.request_id)

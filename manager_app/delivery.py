@@ -1,0 +1,217 @@
+"""What a manager tells brokers to do, many at once and each within a time limit.
+
+Nothing here fails as a whole: a broker that was not reached gets its orders with its next
+heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from manager_app.broker_client import BrokerCall, BrokerConnectionError
+from manager_app.partition_calls import PartitionCall
+from myqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+
+    from http_base.cluster import ReplicaOrder
+    from manager_app.broker_client import BrokerClient
+    from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.partition_calls import PartitionCalls
+    from manager_app.selectors import ClientKey
+
+logger = logging.getLogger(__name__)
+
+CALLS_PER_BROKER = 16
+"""Orders on their way to one broker at once."""
+ORDER_TIMEOUT_S = 5.0
+"""For one order, such as to make a replica."""
+REPORT_TIMEOUT_S = 1.0
+"""For a broker to say how its replicas are doing, while somebody waits for the answer."""
+PARTITIONS_AT_ONCE = 64
+"""Partitions that one registration talks to at once."""
+CURSOR_TIMEOUT_MS = 5_000
+"""To open or drop the state of a client in one partition."""
+
+
+class Delivery:
+    """Carries orders to brokers; its coroutines belong to the manager's loop."""
+
+    def __init__(
+        self, metadata: MetadataCopy, broker_client: BrokerClient, calls: PartitionCalls
+    ) -> None:
+        """Take what it needs."""
+        self._metadata = metadata
+        self._broker_client = broker_client
+        self._calls = calls
+
+    async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
+        """Order replicas of brokers, by broker id; return how many orders were not taken."""
+        calls = {
+            broker_id: [
+                BrokerCall("POST", "/partitions", body=msgspec.to_builtins(order))
+                for order in orders_of_one
+            ]
+            for broker_id, orders_of_one in orders.items()
+        }
+        return await self._send_all(calls)
+
+    async def drop_groups(self, drops: Mapping[int, Sequence[int]]) -> int:
+        """Let brokers drop the replicas of deleted topics; return how many were not reached."""
+        calls = {
+            broker_id: [BrokerCall("DELETE", f"/partitions/{group_id}") for group_id in group_ids]
+            for broker_id, group_ids in drops.items()
+        }
+        return await self._send_all(calls)
+
+    async def hand_over(self, *, group_id: int, source: int, target: int) -> bool:
+        """Ask a leader to hand its leadership to another broker; return whether it agreed."""
+        call = BrokerCall("POST", f"/partitions/{group_id}/leader", body={"broker_id": target})
+        return await self._send(source, call)
+
+    async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
+        """Wait until all partitions of a topic have a leader; return those that have none."""
+
+        def without_leader() -> list[int]:
+            view = self._metadata.current.topics.get(topic)
+            return [
+                partition.index
+                for partition in (view.partitions if view else ())
+                if not self._metadata.leader_of(partition.group_id).broker_id
+            ]
+
+        await self._metadata.wait_until(lambda: not without_leader(), timeout_s)
+        return without_leader()
+
+    async def open_cursors(self, topic: TopicView, consumer_id: int, start: str) -> None:
+        """Open a consumer's cursor in every partition.
+
+        Raises:
+            QueueError: of the first partition where it was impossible.
+        """
+        calls = (
+            PartitionCall(
+                partition,
+                "POST",
+                "/cursors/open",
+                {
+                    "topic": topic.name,
+                    "partition": partition.index,
+                    "consumer_id": consumer_id,
+                    "start": start,
+                },
+                timeout_ms=CURSOR_TIMEOUT_MS,
+                repeatable=True,
+                tells_timeout=False,
+            )
+            for partition in topic.partitions
+        )
+        await _bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
+
+    async def forget_client(self, topic: TopicView, key: ClientKey) -> list[int]:
+        """Let every partition forget a client; return the indexes where that failed."""
+        failed: list[int] = []
+
+        async def forget(call: PartitionCall) -> None:
+            try:
+                await self._calls.call(call)
+            except QueueError as error:
+                logger.warning("%s still knows %s: %s", call.partition, key, error)
+                failed.append(call.partition.index)
+
+        calls = (
+            PartitionCall(
+                partition,
+                "POST",
+                "/clients/forget",
+                {
+                    "topic": topic.name,
+                    "partition": partition.index,
+                    f"{key.kind}_id": key.client_id,
+                },
+                timeout_ms=CURSOR_TIMEOUT_MS,
+                repeatable=True,
+                tells_timeout=False,
+            )
+            for partition in topic.partitions
+        )
+        await _bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
+        return sorted(failed)
+
+    async def ask_replicas(self, topic: TopicView) -> dict[tuple[int, int], dict[str, Any]]:
+        """Ask the brokers of a topic how its replicas are doing.
+
+        Returns:
+            What they said, by (group id, broker id); brokers that did not answer are left out.
+        """
+        broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
+        answers = await asyncio.gather(
+            *(self._ask_broker(broker_id, topic.name) for broker_id in broker_ids)
+        )
+        return {
+            (report["group_id"], broker_id): report
+            for broker_id, reports in zip(broker_ids, answers, strict=True)
+            for report in reports
+            if isinstance(report, dict) and isinstance(report.get("group_id"), int)
+        }
+
+    async def _ask_broker(self, broker_id: int, topic: str) -> list[Any]:
+        address = self._metadata.address_of(broker_id)
+        if address is None:
+            return []
+        call = BrokerCall("GET", "/partitions", query={"topic": topic})
+        try:
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                answer = await self._broker_client.call(address, call, timeout_s=REPORT_TIMEOUT_S)
+        except (QueueError, BrokerConnectionError, TimeoutError) as error:
+            logger.info("broker %d does not say how its replicas are: %s", broker_id, error)
+            return []
+        reports = answer.get("partitions")
+        return reports if isinstance(reports, list) else []
+
+    async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
+        """Send all calls, those of different brokers at once; return how many failed."""
+        failed = await asyncio.gather(
+            *(self._send_to_one(broker_id, of_one) for broker_id, of_one in calls.items())
+        )
+        return sum(failed)
+
+    async def _send_to_one(self, broker_id: int, calls: Sequence[BrokerCall]) -> int:
+        """Send calls to one broker; return how many failed."""
+        taken = await _bounded((self._send(broker_id, call) for call in calls), CALLS_PER_BROKER)
+        return taken.count(False)
+
+    async def _send(self, broker_id: int, call: BrokerCall) -> bool:
+        address = self._metadata.address_of(broker_id)
+        if address is None:
+            return False
+        try:
+            await self._broker_client.call(address, call, timeout_s=ORDER_TIMEOUT_S)
+        except (QueueError, BrokerConnectionError) as error:
+            logger.warning(
+                "broker %d did not take %s %s: %s", broker_id, call.method, call.path, error
+            )
+            return False
+        return True
+
+
+async def _bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:
+    """Run coroutines, at most `at_once` at a time; the first error ends the others."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with gate:
+            return await coroutine
+
+    tasks = [asyncio.ensure_future(run(coroutine)) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

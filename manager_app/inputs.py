@@ -1,0 +1,22 @@
+"""Inputs of the calls that only a manager has."""
+
+from __future__ import annotations
+
+from myqueue.protocol import Input
+
+
+class ListQuery(Input):
+    """GET /topics, GET /brokers."""
+
+    detail: bool = False
+    """True: objects instead of names or addresses."""
+
+
+class ClientsQuery(Input):
+    """GET /producers, GET /consumers."""
+
+    topic: str | None = None
+
+
+class Nothing(Input):
+    """A call without input."""

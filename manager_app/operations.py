@@ -1,0 +1,255 @@
+"""Changes of metadata carried through: stored first, then told to the brokers, then answered.
+
+These functions block and belong into the threads of the ordinary views.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
+from manager_app import selectors
+from manager_app.models import Replica, ReplicaState
+from manager_app.selectors import ClientKey
+from manager_app.services import broker as broker_service
+from manager_app.services import client as client_service
+from manager_app.services import report as report_service
+from manager_app.services import topic as topic_service
+from manager_app.services.cluster import cluster_ensure
+from myqueue.errors import (
+    InvalidRequest,
+    QueueError,
+    TopicAlreadyExists,
+    TopicDoesNotExist,
+    UnauthorizedException,
+)
+from myqueue.protocol import TopicCreate
+
+if TYPE_CHECKING:
+    from http_base.cluster import BrokerOrders, BrokerReport
+    from manager_app.runtime import ManagerRuntime
+    from myqueue.protocol import ConsumerRegister, ProducerRegister, TopicUpdate
+
+logger = logging.getLogger(__name__)
+
+LEADERS_WAIT_S = 5.0
+"""How long a new topic's answer waits for its leaders."""
+DELIVERY_LIMIT_S = 120.0
+"""After which a thread gives up on the loop; each order has a shorter limit of its own."""
+
+
+def create_topic(runtime: ManagerRuntime, call: TopicCreate) -> list[int]:
+    """Create a topic; return the partitions that have no leader yet, after at most 5 s.
+
+    Raises:
+        QueueError: as `topic_create` says.
+    """
+    topic_service.topic_create(
+        name=call.topic,
+        number_of_partitions=call.number_of_partitions,
+        replication_factor=call.replication_factor,
+        retention_ms=call.retention_ms,
+        retention_bytes=call.retention_bytes,
+    )
+    return _place(runtime, call.topic)
+
+
+def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[int]:
+    """Change a topic; return the partitions that have no leader yet, after at most 5 s.
+
+    Raises:
+        QueueError: as `topic_update` says.
+    """
+    retention: dict[str, int | None] = {}
+    if call.retention_ms is None or isinstance(call.retention_ms, int):
+        retention["retention_ms"] = call.retention_ms
+    if call.retention_bytes is None or isinstance(call.retention_bytes, int):
+        retention["retention_bytes"] = call.retention_bytes
+    grown = isinstance(call.number_of_partitions, int)
+    topic_service.topic_update(
+        name,
+        number_of_partitions=call.number_of_partitions if grown else None,
+        retention=retention,
+    )
+    return _place(runtime, name) if grown else []
+
+
+def delete_topic(runtime: ManagerRuntime, name: str) -> int:
+    """Delete a topic; return how many replicas will only hear of it with a heartbeat.
+
+    Raises:
+        TopicDoesNotExist: there is none of this name.
+    """
+    drops = topic_service.topic_delete(name)
+    runtime.clients.forget_topic(name)
+    runtime.metadata.refresh()
+    return runtime.run(runtime.delivery.drop_groups(drops), timeout_s=DELIVERY_LIMIT_S)
+
+
+def place_missing(runtime: ManagerRuntime) -> int:
+    """Order once more the replicas that no report named yet; return how many were not taken."""
+    missing = Replica.objects.filter(state=ReplicaState.ORDERED, broker__state="alive")
+    if not missing.exists():
+        return 0
+    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
+    return runtime.run(runtime.delivery.place_replicas(orders), timeout_s=DELIVERY_LIMIT_S)
+
+
+def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
+    """Take a broker's report; return its orders.
+
+    Raises:
+        QueueError: as `broker_report` says.
+    """
+    taken = report_service.broker_report(report)
+    runtime.broker_heartbeats.beat(taken.broker_id, runtime.monotonic_s(), marker=taken.recorded_at)
+    if taken.metadata_changed:
+        runtime.metadata.refresh()
+    if taken.leaders:
+        runtime.metadata.note_leaders(taken.leaders)
+    return taken.orders
+
+
+def beat_broker(runtime: ManagerRuntime, key: int | str) -> bool:
+    """Record a broker's sign of life; return False when there is no such broker."""
+    broker = selectors.broker_find(key)
+    if broker is None:
+        return False
+    runtime.broker_heartbeats.beat(broker.broker_id, runtime.monotonic_s())
+    if broker_service.broker_beat(broker):
+        runtime.metadata.refresh()
+    return True
+
+
+def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[ClientKey, str]:
+    """Register a producer, creating its topic if it is missing; return its key and token.
+
+    Raises:
+        UnauthorizedException: it re-attaches without being who it says.
+        QueueError: the topic cannot be created.
+    """
+    if call.producer_id is not None:
+        return _reattach(
+            runtime, ClientKey("producer", call.producer_id), topic=call.topic, token=call.token
+        )
+    _refuse_token(call.token, "producer_id")
+    try:
+        selectors.topic_get(call.topic)
+    except TopicDoesNotExist:
+        with suppress(TopicAlreadyExists):  # another producer was faster
+            create_topic(runtime, TopicCreate(topic=call.topic))
+    key = client_service.producer_create(call.topic)
+    return _registered(runtime, key, call.topic)
+
+
+def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[ClientKey, str]:
+    """Register a consumer; return its key and token.
+
+    `start=latest` opens its cursors first: what is produced after the answer is seen.
+
+    Raises:
+        UnauthorizedException: it re-attaches without being who it says.
+        TopicDoesNotExist: there is no such topic.
+        InvalidRequest: `start` is unknown.
+        QueueError: a cursor could not be opened; no consumer is left behind.
+    """
+    if call.start not in {"earliest", "latest"}:
+        raise InvalidRequest(
+            f"start must be earliest or latest, not {call.start[:40]!r}", field="start"
+        )
+    if call.consumer_id is not None:
+        return _reattach(
+            runtime, ClientKey("consumer", call.consumer_id), topic=call.topic, token=call.token
+        )
+    _refuse_token(call.token, "consumer_id")
+    key = client_service.consumer_create(call.topic, call.start)
+    if call.start == "latest":
+        try:
+            topic = runtime.run(runtime.find_topic(call.topic), timeout_s=DELIVERY_LIMIT_S)
+            opening = runtime.delivery.open_cursors(topic, key.client_id, call.start)
+            runtime.run(opening, timeout_s=DELIVERY_LIMIT_S)
+        except QueueError:
+            client_service.client_revoke(key)
+            raise
+    return _registered(runtime, key, call.topic)
+
+
+def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
+    """Revoke a client and drop its state; return the partitions that still have it.
+
+    Raises:
+        UnauthorizedException: there is no such client.
+    """
+    row = selectors.client_find(key)
+    if row is None:
+        raise UnauthorizedException(f"there is no {key.kind} {str(key.client_id)[:20]}")
+    client_service.client_revoke(key)
+    runtime.clients.forget(key)
+    try:
+        topic = runtime.metadata.topic(row.topic)
+    except TopicDoesNotExist:
+        return []
+    return runtime.run(runtime.delivery.forget_client(topic, key), timeout_s=DELIVERY_LIMIT_S)
+
+
+def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> None:
+    """Let only a client itself pass.
+
+    Raises:
+        UnauthorizedException: the token is missing or another's.
+    """
+    _check_own_token(runtime, key, token)
+
+
+def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
+    """Load the topic, order its missing replicas, wait for its leaders."""
+    runtime.metadata.refresh()
+    missing = Replica.objects.filter(partition__topic__name=topic, state=ReplicaState.ORDERED)
+    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
+
+    async def place_and_wait() -> list[int]:
+        not_taken = await runtime.delivery.place_replicas(orders)
+        if not_taken:
+            logger.warning("%d replicas of topic %s wait for their broker", not_taken, topic)
+        return await runtime.delivery.wait_for_leaders(topic, LEADERS_WAIT_S)
+
+    return runtime.run(place_and_wait(), timeout_s=DELIVERY_LIMIT_S)
+
+
+def _reattach(
+    runtime: ManagerRuntime, key: ClientKey, *, topic: str, token: str | None
+) -> tuple[ClientKey, str]:
+    said = _check_own_token(runtime, key, token)
+    if said.topic != topic:
+        raise UnauthorizedException(
+            f"{key.kind} {key.client_id} is not registered for topic {topic[:260]!r}"
+        )
+    client_service.client_reattach(key, topic)
+    return _registered(runtime, key, topic)
+
+
+def _check_own_token(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> ClientToken:
+    if token is None:
+        raise UnauthorizedException(
+            f"{key.kind} {str(key.client_id)[:20]} must show the token of its registration",
+            field="token",
+        )
+    said = verify_client(runtime.secret, token, now_ms=runtime.now_ms, grace_ms=GRACE_MS)
+    if (said.kind, said.client_id) != key:
+        raise UnauthorizedException(
+            f"the token is not that of {key.kind} {str(key.client_id)[:20]}", field="token"
+        )
+    return said
+
+
+def _refuse_token(token: str | None, field: str) -> None:
+    if token is not None:
+        raise InvalidRequest(f"a token without {field} says nothing: give both", field=field)
+
+
+def _registered(runtime: ManagerRuntime, key: ClientKey, topic: str) -> tuple[ClientKey, str]:
+    runtime.clients.register(key, topic)
+    token = ClientToken(key.kind, key.client_id, topic, runtime.now_ms)
+    return key, sign_client(runtime.secret, token)

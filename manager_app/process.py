@@ -1,0 +1,156 @@
+"""A manager process put together: the metadata in memory, the client for brokers, the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from manager_app import runtime, selectors
+from manager_app.broker_client import BrokerClient
+from manager_app.clients import ClientRegistry
+from manager_app.database import DatabaseThreads
+from manager_app.delivery import Delivery
+from manager_app.health import Heartbeats
+from manager_app.metadata import MetadataCopy
+from manager_app.partition_calls import PartitionCalls
+from manager_app.runtime import ManagerRuntime
+from manager_app.services import cluster as cluster_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from manager_app.selectors import ClientKey, ClientRow
+    from queuesite.conf import QueueConfig
+
+logger = logging.getLogger(__name__)
+
+POLL_INTERVAL_S = 1.0
+"""Between two looks at the version of the stored metadata."""
+START_TIMEOUT_S = 30.0
+"""For a worker process to load the metadata."""
+
+
+class ManagerProcess:
+    """What `manage.py manager` starts and stops; the database is migrated by then."""
+
+    def __init__(
+        self,
+        config: QueueConfig,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = timezone.now,
+        poll_interval_s: float = POLL_INTERVAL_S,
+    ) -> None:
+        """Take the configuration; nothing is opened yet.
+
+        Args:
+            config: of this process.
+            monotonic_s: clock for silences, in seconds.
+            now: wall clock.
+            poll_interval_s: between two looks at the version of the stored metadata.
+        """
+        self._config = config
+        self._monotonic_s = monotonic_s
+        self._now = now
+        self._poll_interval_s = poll_interval_s
+        self._database = DatabaseThreads()
+        self._broker_client = BrokerClient(config.cluster_secret)
+        self._poller: asyncio.Task[None] | None = None
+        self.metadata = MetadataCopy(
+            load=selectors.metadata_load,
+            load_version=selectors.metadata_version,
+            monotonic_s=monotonic_s,
+        )
+
+    async def start(self, *, announce: bool = True) -> ManagerRuntime:
+        """Load the metadata, open the client for brokers, install the runtime.
+
+        Args:
+            announce: store this process's address as the primary's; never when it is read-only.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._config.read_only:
+            await self._database.run(cluster_service.cluster_ensure)
+            if announce:
+                await self._database.run(cluster_service.primary_announce, self._config.address)
+        self.metadata.attach(loop)
+        await self._database.run(self.metadata.refresh)
+        await self._broker_client.open()
+        calls = PartitionCalls(self.metadata, self._broker_client)
+        made = ManagerRuntime(
+            secret=self._config.cluster_secret,
+            read_only=self._config.read_only,
+            loop=loop,
+            database=self._database,
+            metadata=self.metadata,
+            calls=calls,
+            delivery=Delivery(self.metadata, self._broker_client, calls),
+            clients=ClientRegistry(
+                look_up=self._look_up,
+                dead_after_s=self._config.dead_after_s,
+                monotonic_s=self._monotonic_s,
+                now=self._now,
+                read_only=self._config.read_only,
+            ),
+            broker_heartbeats=Heartbeats(self._config.dead_after_s),
+            monotonic_s=self._monotonic_s,
+            now=self._now,
+            open_calls_max=self._config.long_polls_max,
+        )
+        self._poller = loop.create_task(self._poll())
+        runtime.install(made)
+        return made
+
+    async def stop(self) -> None:
+        """Take the runtime away and close what `start` opened."""
+        runtime.install(None)
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait((self._poller,))
+        await self._broker_client.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._database.close)
+
+    async def _look_up(self, key: ClientKey) -> ClientRow | None:
+        return await self._database.run(selectors.client_find, key)
+
+    async def _poll(self) -> None:
+        """Follow changes that other processes make, until it is cancelled."""
+        failing = False
+        while True:
+            await asyncio.sleep(self._poll_interval_s)
+            try:
+                await self._database.run(self.metadata.poll)
+            except DatabaseError as error:
+                if not failing:
+                    logger.warning("the database cannot be read: %s", error)
+                failing = True
+            else:
+                failing = False
+
+
+_starting = threading.Lock()
+
+
+def worker_runtime() -> ManagerRuntime:
+    """Return this process's runtime; a Celery worker outside a manager gets one of its own.
+
+    Such a worker has no HTTP server: heartbeats reach it through the database.
+    """
+    with _starting:
+        return runtime.installed() or _start_beside()
+
+
+def _start_beside() -> ManagerRuntime:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True).start()
+    process = ManagerProcess(settings.QUEUE)
+    started = asyncio.run_coroutine_threadsafe(process.start(announce=False), loop)
+    return started.result(START_TIMEOUT_S)

@@ -1,0 +1,134 @@
+"""What a manager process holds in memory, and the one place where views and tasks find it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from manager_app.metrics import OPEN_CALLS
+from myqueue.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from datetime import datetime
+    from typing import Any
+
+    from manager_app.clients import ClientRegistry
+    from manager_app.database import DatabaseThreads
+    from manager_app.delivery import Delivery
+    from manager_app.health import Heartbeats
+    from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.partition_calls import PartitionCalls
+
+T = TypeVar("T")
+
+RETRY_AFTER_MS = 200
+
+
+@dataclass
+class ManagerRuntime:
+    """The collaborators of a manager's views and tasks; made by `ManagerProcess`."""
+
+    secret: str
+    read_only: bool
+    loop: asyncio.AbstractEventLoop
+    database: DatabaseThreads
+    metadata: MetadataCopy
+    calls: PartitionCalls
+    delivery: Delivery
+    clients: ClientRegistry
+    broker_heartbeats: Heartbeats[int]
+    monotonic_s: Callable[[], float]
+    now: Callable[[], datetime]
+    open_calls_max: int
+    """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
+    open_calls: int = 0
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return int(self.now().timestamp() * 1000)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        """Run a coroutine in the manager's loop and wait for it; for threads beside the loop.
+
+        Args:
+            coroutine: what to run; it keeps its own time limits.
+            timeout_s: after which waiting is given up, in seconds; above those limits.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(timeout_s)
+        finally:
+            future.cancel()
+
+    def require_primary(self) -> None:
+        """Let only a manager pass that takes writes.
+
+        Raises:
+            ReadOnlyManager: this one takes none.
+        """
+        if self.read_only:
+            primary = self.metadata.current.primary_address or None
+            raise ReadOnlyManager(
+                f"this manager is read-only; send writes to {primary or 'the primary'}",
+                primary=primary,
+            )
+
+    async def find_topic(self, name: str) -> TopicView:
+        """Return a topic; one that the copy lacks is looked up in the database first.
+
+        Raises:
+            TopicDoesNotExist: there is none of this name.
+        """
+        try:
+            return self.metadata.topic(name)
+        except TopicDoesNotExist:
+            await self.database.run(self.metadata.poll)
+            return self.metadata.topic(name)
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Count a call while it is passed on.
+
+        Raises:
+            Overloaded: too many are being passed on.
+        """
+        if self.open_calls >= self.open_calls_max:
+            raise Overloaded(
+                f"{self.open_calls} calls are being passed on, the limit of this manager",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        self.open_calls += 1
+        OPEN_CALLS.inc()
+        try:
+            yield
+        finally:
+            self.open_calls -= 1
+            OPEN_CALLS.dec()
+
+
+_installed: list[ManagerRuntime] = []
+
+
+def install(runtime: ManagerRuntime | None) -> None:
+    """Make `runtime` the one of this process; None takes it away."""
+    _installed[:] = [] if runtime is None else [runtime]
+
+
+def installed() -> ManagerRuntime | None:
+    """Return the runtime of this process, if it has one."""
+    return _installed[0] if _installed else None
+
+
+def current() -> ManagerRuntime:
+    """Return the runtime of this process.
+
+    Raises:
+        RuntimeError: the process has none; `manage.py manager` makes one.
+    """
+    if not _installed:
+        raise RuntimeError("this process runs no manager; start one with: manage.py manager")
+    return _installed[0]

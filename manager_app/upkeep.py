@@ -1,0 +1,92 @@
+"""What a manager does by the clock: one function per task, each safe to repeat at any time."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from manager_app import operations, selectors
+from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
+from manager_app.models import Broker, BrokerState
+from manager_app.placement import choose_transfer
+from manager_app.services import broker as broker_service
+from manager_app.services import client as client_service
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from manager_app.placement import Transfer
+    from manager_app.runtime import ManagerRuntime
+    from manager_app.selectors import ClientKey
+
+logger = logging.getLogger(__name__)
+
+HAND_OVER_LIMIT_S = 30.0
+
+
+def check_brokers(runtime: ManagerRuntime) -> list[int]:
+    """Mark brokers as dead that were silent for too long; return their ids.
+
+    Nothing of theirs is removed: replicas, leaders and addresses stay as they are.
+    """
+    if runtime.read_only:
+        return []
+    now_s = runtime.monotonic_s()
+    heartbeats = runtime.broker_heartbeats
+    alive = Broker.objects.filter(state__in=(BrokerState.ALIVE, BrokerState.STOPPING))
+    present = dict(alive.values_list("broker_id", "last_heartbeat"))
+    for broker_id, last_heartbeat in present.items():
+        heartbeats.observe(broker_id, last_heartbeat, now_s)
+    silent = sorted(broker_id for broker_id in present if heartbeats.is_dead(broker_id, now_s))
+    BROKERS_SILENT.set(len(silent))
+    if silent and broker_service.brokers_bury(silent):
+        logger.warning("no heartbeat for too long from brokers %s", silent)
+        runtime.metadata.refresh()
+    return silent
+
+
+def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
+    """Record heartbeats and let silent clients expire; return those."""
+    if runtime.read_only:
+        return []
+    now_s = runtime.monotonic_s()
+    clients = runtime.clients
+    present: dict[ClientKey, datetime] = {
+        key: recorded
+        for kind in selectors.CLIENT_MODELS
+        for key, recorded in selectors.clients_alive(kind)
+    }
+    unrecorded = {key: at for key, at in clients.take_unrecorded().items() if key in present}
+    client_service.heartbeats_record(unrecorded)
+    for key, recorded in present.items():
+        if key in unrecorded:
+            clients.heartbeats.recorded(key, unrecorded[key])
+        else:
+            clients.heartbeats.observe(key, recorded, now_s)
+    silent = [key for key in clients.heartbeats.dead(now_s) if key in present]
+    if silent:
+        client_service.clients_expire(silent)
+        logger.info("%d clients expired", len(silent))
+    clients.expire(clients.heartbeats.dead(now_s))
+    client_service.revoked_purge(runtime.now())
+    CLIENTS_KNOWN.set(len(clients.heartbeats))
+    return silent
+
+
+def reconcile_placement(runtime: ManagerRuntime) -> int:
+    """Order once more the replicas that their brokers never reported; return the failures."""
+    return 0 if runtime.read_only else operations.place_missing(runtime)
+
+
+def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
+    """Move one leadership from a broker that leads more than its share; return what moved."""
+    if runtime.read_only:
+        return None
+    alive = Broker.objects.filter(state=BrokerState.ALIVE).values_list("broker_id", flat=True)
+    transfer = choose_transfer(selectors.led_partitions(), set(alive))
+    if transfer is None:
+        return None
+    handing_over = runtime.delivery.hand_over(
+        group_id=transfer.group_id, source=transfer.source, target=transfer.target
+    )
+    return transfer if runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S) else None

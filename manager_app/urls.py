@@ -1,0 +1,50 @@
+"""Every URL of a manager's API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.urls import path
+
+from http_base.metrics import MetricsView
+from manager_app.apis.brokers import BrokerApi, BrokerHeartbeatApi, BrokersApi
+from manager_app.apis.clients import (
+    ConsumerApi,
+    ConsumerRegisterApi,
+    ConsumersApi,
+    ProducerApi,
+    ProducerRegisterApi,
+    ProducersApi,
+)
+from manager_app.apis.messages import ConsumeApi, ProduceApi, SizeApi
+from manager_app.apis.status import HealthApi, LivenessApi, ReadinessApi
+from manager_app.apis.topics import TopicApi, TopicsApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOT_PATHS: dict[str, Callable[..., Any]] = {
+    "/producer/produce": ProduceApi.as_view(),
+    "/consumer/consume": ConsumeApi.as_view(),
+    "/size": SizeApi.as_view(),
+    "/health": HealthApi.as_view(),
+    "/healthz": LivenessApi.as_view(),
+}
+"""Exact path -> view that is called without Django's handler."""
+
+urlpatterns = [
+    path("topics", TopicsApi.as_view()),
+    path("topics/<str:topic>", TopicApi.as_view()),
+    path("brokers", BrokersApi.as_view()),
+    path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),
+    path("brokers/<int:broker_id>", BrokerApi.as_view()),
+    path("producer/register", ProducerRegisterApi.as_view()),
+    path("consumer/register", ConsumerRegisterApi.as_view()),
+    path("producers", ProducersApi.as_view()),
+    path("producers/<int:client_id>", ProducerApi.as_view()),
+    path("consumers", ConsumersApi.as_view()),
+    path("consumers/<int:client_id>", ConsumerApi.as_view()),
+    path("readyz", ReadinessApi.as_view()),
+    path("metrics", MetricsView.as_view()),
+    *(path(hot_path[1:], view) for hot_path, view in HOT_PATHS.items()),
+]

@@ -1,0 +1,389 @@
+"""Brokers in memory that speak a broker's HTTP API, for the manager's tests.
+
+The partitions of a cluster of twins are held once: they are as if perfectly replicated. What can
+be made to go wrong: a twin that is down, one that breaks the connection before or after its work,
+partitions without a leader, leaders that move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from http_base.cluster import BrokerReport, Place, ReplicaOrder, ReplicaReport
+from http_base.messages import message_fields
+from http_base.tokens import is_cluster_token
+from myqueue.errors import (
+    CommitTimeout,
+    NoLeader,
+    NotLeader,
+    Overloaded,
+    PartitionNotFound,
+    QueueEmpty,
+    QueueError,
+    UnauthorizedException,
+)
+from myqueue.protocol import Consume, Produce, Size, read_input, records_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from http_base.cluster import BrokerOrders
+    from myqueue.records import Record
+
+FIELDS = web.RequestKey("fields", dict[str, Any])
+"""The input of a call, from body and query."""
+
+
+@dataclass
+class GroupTwin:
+    """A partition as all its replicas see it."""
+
+    order: ReplicaOrder
+    leader: int = 0
+    term: int = 0
+    records: list[Record] = field(default_factory=list)
+    cursors: dict[int, int] = field(default_factory=dict)
+    pops: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    appends: dict[tuple[int, object], int] = field(default_factory=dict)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def brokers(self) -> list[int]:
+        return [place.broker_id for place in self.order.replicas]
+
+    def append(self, records: list[Record]) -> int:
+        offset = len(self.records)
+        self.records += records
+        self.arrived.set()
+        self.arrived = asyncio.Event()
+        return offset
+
+
+@dataclass
+class TwinCluster:
+    """All twins and all groups."""
+
+    secret: str
+    elects: bool = True
+    """The first replica of a new group leads at once, and says so."""
+    groups: dict[int, GroupTwin] = field(default_factory=dict)
+    brokers: list[BrokerTwin] = field(default_factory=list)
+    send_report: Callable[[BrokerReport], Awaitable[BrokerOrders]] | None = None
+    reporting: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def by_id(self, broker_id: int) -> BrokerTwin:
+        return next(twin for twin in self.brokers if twin.broker_id == broker_id)
+
+    def group(self, topic: str, partition: int) -> GroupTwin:
+        return next(
+            group
+            for group in self.groups.values()
+            if (group.order.topic, group.order.partition) == (topic, partition)
+        )
+
+    async def add(self, count: int) -> None:
+        for _ in range(count):
+            twin = BrokerTwin(self)
+            await twin.start()
+            self.brokers.append(twin)
+
+    async def stop(self) -> None:
+        await self.reported()
+        for twin in self.brokers:
+            await twin.stop()
+
+    def elect(self, group: GroupTwin, broker_id: int) -> None:
+        """Let a broker win an election; nobody is told."""
+        group.leader = broker_id
+        group.term += 1
+        self.by_id(broker_id).elected.append(group.order.group_id)
+
+    def report_soon(self, twin: BrokerTwin, group: GroupTwin) -> None:
+        task = asyncio.ensure_future(twin.report(full=False, groups=[group]))
+        self.reporting.append(task)
+
+    async def reported(self) -> None:
+        """Wait until all reports that are on their way were taken."""
+        while self.reporting:
+            await self.reporting.pop()
+
+
+class BrokerTwin:
+    """One broker: an HTTP server in front of the shared groups."""
+
+    def __init__(self, cluster: TwinCluster) -> None:
+        self.cluster = cluster
+        self.incarnation = secrets.token_hex(16)
+        self.broker_id = 0
+        self.replicas: dict[int, int] = {}
+        """Group id -> replica id of what it holds."""
+        self.orders: list[ReplicaOrder] = []
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        self.elected: list[int] = []
+        self.refuses: dict[str, QueueError] = {}
+        """Path -> what it answers instead."""
+        self.breaks: dict[str, str] = {}
+        """Path -> "before" or "after" its work the connection breaks, once."""
+        self.stopping = False
+        self._server: TestServer | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        app = web.Application(middlewares=[self._edge], client_max_size=16 << 20)
+        app.add_routes(
+            [
+                web.post("/partitions", self._partitions_post),
+                web.get("/partitions", self._partitions_get),
+                web.delete("/partitions/{group_id}", self._partition_delete),
+                web.post("/partitions/{group_id}/leader", self._leader_post),
+                web.post("/cursors/open", self._cursor_open),
+                web.post("/clients/forget", self._client_forget),
+                web.post("/producer/produce", self._produce),
+                web.post("/consumer/consume", self._consume),
+                web.get("/size", self._size),
+            ]
+        )
+        self._server = TestServer(app, host="127.0.0.1", port=self._port or None)
+        await self._server.start_server(shutdown_timeout=0.1, access_log=None)
+        self._port = self._server.port
+
+    async def stop(self) -> None:
+        """Go down; `start` comes back at the same address."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.close()
+
+    def called(self, path: str) -> list[dict[str, Any]]:
+        """Return the input of all calls of a path."""
+        return [fields for _, called, fields in self.calls if called == path]
+
+    async def report(
+        self, *, full: bool = True, groups: list[GroupTwin] | None = None, **changes: Any
+    ) -> BrokerOrders:
+        """Send a report to the manager and carry out its orders."""
+        held = [self.cluster.groups[group_id] for group_id in self.replicas]
+        report = BrokerReport(
+            incarnation=self.incarnation,
+            address=self.address,
+            raft_address=f"127.0.0.1:{self._port + 1000}",
+            broker_id=self.broker_id,
+            stopping=self.stopping,
+            full=full,
+            replicas=[self.replica_report(group) for group in (held if full else groups or [])],
+            disk_free_bytes=1 << 40,
+        )
+        report = msgspec.structs.replace(report, **changes)
+        assert self.cluster.send_report is not None
+        orders = await self.cluster.send_report(report)
+        self.broker_id = orders.broker_id
+        for order in orders.assignment:
+            self._take(order)
+        for group_id in orders.deleted_groups:
+            self.replicas.pop(group_id, None)
+        return orders
+
+    def replica_report(self, group: GroupTwin) -> ReplicaReport:
+        leads = group.leader == self.broker_id
+        return ReplicaReport(
+            group_id=group.order.group_id,
+            replica_id=self.replicas[group.order.group_id],
+            topic=group.order.topic,
+            partition=group.order.partition,
+            role="leader" if leads else "follower",
+            term=group.term,
+            leader_broker_id=group.leader,
+            serves=leads,
+            log_start_offset=0,
+            high_watermark=len(group.records),
+            commit_index=len(group.records) + 2,
+            applied_index=len(group.records) + 2,
+            last_index=len(group.records) + 2,
+            placement_version=group.order.version,
+            replicas=[Place(p.replica_id, p.broker_id) for p in group.order.replicas],
+        )
+
+    def _take(self, order: ReplicaOrder) -> None:
+        if order.group_id in self.replicas:
+            return
+        self.orders.append(order)
+        self.replicas[order.group_id] = order.replica_id
+        group = self.cluster.groups.setdefault(order.group_id, GroupTwin(order))
+        if self.cluster.elects and not group.leader and group.brokers[0] == self.broker_id:
+            self.cluster.elect(group, self.broker_id)
+            self.cluster.report_soon(self, group)
+
+    @web.middleware
+    async def _edge(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Authenticate, break connections on purpose, and answer in MessagePack."""
+        path = request.path
+        try:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme != "Bearer" or not is_cluster_token(self.cluster.secret, token):
+                raise UnauthorizedException
+            body = await request.read()
+            fields = msgspec.msgpack.decode(body) if body else {}
+            request[FIELDS] = fields | dict(request.query)
+            self.calls.append((request.method, path, request[FIELDS]))
+            if self.breaks.get(path) == "before":
+                del self.breaks[path]
+                return self._hang_up(request)
+            if path in self.refuses:
+                raise self.refuses[path]
+            answer = {"status": "success", **await handler(request)}
+            if self.breaks.pop(path, None) == "after":
+                return self._hang_up(request)
+            status = 200
+        except QueueError as error:
+            answer, status = error.to_body(), error.http_status
+        return web.Response(
+            body=msgspec.msgpack.encode(answer),
+            status=status,
+            content_type="application/msgpack",
+        )
+
+    def _hang_up(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    def _led(self, fields: dict[str, Any]) -> GroupTwin:
+        """Return the group of a call, if this broker leads it."""
+        for group_id in self.replicas:
+            group = self.cluster.groups[group_id]
+            if (group.order.topic, group.order.partition) == (
+                fields["topic"],
+                int(fields["partition"]),
+            ):
+                break
+        else:
+            raise PartitionNotFound
+        if not group.leader:
+            raise NoLeader
+        if group.leader != self.broker_id:
+            leader = self.cluster.by_id(group.leader)
+            raise NotLeader(leader={"broker_id": leader.broker_id, "address": leader.address})
+        return group
+
+    async def _partitions_post(self, request: web.Request) -> dict[str, Any]:
+        self._take(msgspec.convert(request[FIELDS], ReplicaOrder))
+        return {}
+
+    async def _partitions_get(self, request: web.Request) -> dict[str, Any]:
+        groups = [self.cluster.groups[group_id] for group_id in self.replicas]
+        topic = request[FIELDS].get("topic")
+        return {
+            "partitions": [
+                msgspec.to_builtins(self.replica_report(group))
+                for group in groups
+                if topic in (None, group.order.topic)
+            ]
+        }
+
+    async def _partition_delete(self, request: web.Request) -> dict[str, Any]:
+        self.replicas.pop(int(request.match_info["group_id"]), None)
+        return {}
+
+    async def _leader_post(self, request: web.Request) -> dict[str, Any]:
+        group = self.cluster.groups[int(request.match_info["group_id"])]
+        if group.leader != self.broker_id:
+            raise NotLeader
+        self.cluster.elect(group, request[FIELDS]["broker_id"])
+        self.cluster.report_soon(self.cluster.by_id(group.leader), group)
+        return {}
+
+    async def _cursor_open(self, request: web.Request) -> dict[str, Any]:
+        assert request[FIELDS].keys() == {"topic", "partition", "consumer_id", "start"}
+        group = self._led(request[FIELDS])
+        latest = request[FIELDS]["start"] == "latest"
+        group.cursors.setdefault(
+            request[FIELDS]["consumer_id"], len(group.records) if latest else 0
+        )
+        return {}
+
+    async def _client_forget(self, request: web.Request) -> dict[str, Any]:
+        fields = request[FIELDS]
+        assert fields.keys() - {"producer_id", "consumer_id"} == {"topic", "partition"}
+        group = self._led(fields)
+        group.cursors.pop(fields.get("consumer_id"), None)
+        return {}
+
+    async def _produce(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(Produce, request[FIELDS])
+        group = self._led(request[FIELDS])
+        records = records_of(call, 1_700_000_000_000)
+        mark = call.request_id or call.base_sequence
+        known = None if mark is None else group.appends.get((call.producer_id, mark))
+        offset = group.append(records) if known is None else known
+        if mark is not None:
+            group.appends[call.producer_id, mark] = offset
+        return {
+            "partition": group.order.partition,
+            "base_offset": offset,
+            "count": len(records),
+            "term": group.term,
+        }
+
+    async def _consume(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(Consume, request[FIELDS])
+        group = self._led(request[FIELDS])
+        start = group.cursors.setdefault(call.consumer_id, 0)
+        if call.wait_ms and start >= len(group.records):
+            await self._wait(group, call.wait_ms)
+        mark = (call.consumer_id, call.request_id or "")
+        begin, end = start, min(len(group.records), start + (call.max_messages or 1))
+        if call.request_id and mark in group.pops:
+            begin, end = group.pops[mark]
+        elif end > begin:
+            group.cursors[call.consumer_id] = end
+            if call.request_id:
+                group.pops[mark] = (begin, end)
+        messages = [
+            message_fields(
+                group.records[offset],
+                topic=group.order.topic,
+                partition=group.order.partition,
+                offset=offset,
+                binary=True,
+            )
+            for offset in range(begin, end)
+        ]
+        if call.max_messages is None and not messages:
+            raise QueueEmpty
+        return {"messages": messages} if call.max_messages else messages[0]
+
+    async def _size(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(Size, {}, request[FIELDS])
+        group = self._led(request[FIELDS])
+
+        def left() -> int:
+            return len(group.records) - group.cursors.get(call.consumer_id, 0)
+
+        if call.wait_ms and not left():
+            await self._wait(group, call.wait_ms)
+        return {"partition": group.order.partition, "size": left()}
+
+    async def _wait(self, group: GroupTwin, wait_ms: int) -> None:
+        arrived = asyncio.ensure_future(group.arrived.wait())
+        await asyncio.wait((arrived,), timeout=wait_ms / 1000)
+        arrived.cancel()
+
+
+def unknown_outcome() -> CommitTimeout:
+    """What a leader without a quorum answers."""
+    return CommitTimeout("no quorum in time")
+
+
+def overloaded() -> Overloaded:
+    """What a broker at its limit answers."""
+    return Overloaded("the limit is reached", retry_after_ms=100)

@@ -1,0 +1,63 @@
+"""Fixtures of the manager's tests."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
+
+from tests.manager_app.site import Site
+
+
+def _keep_sqlite_in_a_file() -> None:
+    """Let the threads of a manager have connections of their own, as in a real process.
+
+    An SQLite database in memory is shared by table locks that no timeout waits for.
+    """
+    settings = connections["default"].settings_dict
+    if settings["ENGINE"].endswith("sqlite3") and not settings["TEST"]["NAME"]:
+        directory = tempfile.mkdtemp(prefix="queue-manager-tests-")
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        settings["TEST"]["NAME"] = str(Path(directory) / "manager.sqlite3")
+
+
+_keep_sqlite_in_a_file()
+
+
+@pytest.fixture(autouse=True)
+def urls_of_a_manager(settings):
+    settings.ROOT_URLCONF = "queuesite.urls_manager"
+
+
+@pytest.fixture
+async def site(transactional_db):
+    """A manager and three brokers."""
+    site = Site()
+    await site.start()
+    yield site
+    await site.stop()
+
+
+@pytest.fixture
+async def empty_site(transactional_db):
+    """A manager without brokers."""
+    site = Site()
+    await site.start(brokers=0)
+    yield site
+    await site.stop()
+
+
+@pytest.fixture(params=["hot paths", "django alone"])
+async def any_site(request, transactional_db):
+    """A manager and three brokers, called through `HotPaths` and through Django alone."""
+    site = Site()
+    await site.start()
+    if request.param == "django alone":
+        site.app = ASGIHandler()
+    yield site
+    await site.stop()

@@ -1,0 +1,164 @@
+"""A manager with brokers in memory, called like over HTTP but in the same loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+
+from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.hotpaths import HotPaths
+from http_base.tokens import cluster_token
+from manager_app.process import ManagerProcess
+from manager_app.urls import HOT_PATHS
+from myqueue.errors import from_body
+from tests.http_base.asgi_client import Answer, call
+from tests.manager_app.broker_twin import TwinCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manager_app.runtime import ManagerRuntime
+
+
+@dataclass
+class Clock:
+    """Time that moves when the test says so."""
+
+    seconds: float = 1_000.0
+
+    def monotonic_s(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+
+class Site:
+    """What a test talks to."""
+
+    def __init__(self) -> None:
+        self.config = replace(settings.QUEUE, current_address="http://manager.test:8000")
+        self.clock = Clock()
+        self.twins = TwinCluster(settings.QUEUE.cluster_secret)
+        self.twins.send_report = self.send_report
+        self.hot_app = HotPaths(ASGIHandler(), HOT_PATHS)
+        self.app: Any = self.hot_app
+        self.process: ManagerProcess | None = None
+        self._runtime: ManagerRuntime | None = None
+
+    @property
+    def runtime(self) -> ManagerRuntime:
+        assert self._runtime is not None
+        return self._runtime
+
+    async def start(self, *, brokers: int = 3) -> None:
+        await self.start_manager()
+        await self.twins.add(brokers)
+        for twin in self.twins.brokers:
+            await twin.report()
+
+    async def start_manager(self, *, read_only: bool = False) -> None:
+        self.process = ManagerProcess(
+            replace(self.config, read_only=read_only),
+            monotonic_s=self.clock.monotonic_s,
+            now=self.clock.now,
+            poll_interval_s=0.02,
+        )
+        self._runtime = await self.process.start()
+
+    async def stop_manager(self) -> None:
+        assert self.process is not None
+        await self.process.stop()
+        self.process = None
+
+    async def restart_manager(self, *, read_only: bool = False) -> None:
+        await self.stop_manager()
+        await self.start_manager(read_only=read_only)
+
+    async def stop(self) -> None:
+        await self.twins.stop()
+        if self.process is not None:
+            await self.stop_manager()
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | list[bytes] = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        answer = await call(self.app, method, target, body=body, headers=headers)
+        assert answer is not None
+        return answer
+
+    async def ask(
+        self, method: str, target: str, fields: Any = None, *, status: int = 200, **headers: str
+    ) -> Any:
+        """Send fields as JSON; return those of the answer, which must have this status."""
+        body = b"" if fields is None else msgspec.json.encode(fields)
+        answer = await self.send(
+            method, target, body=body, headers={"content-type": "application/json", **headers}
+        )
+        assert answer.status == status, answer
+        fields = answer.json
+        assert fields["status"] == ("success" if status < 208 else "failure"), answer
+        return fields
+
+    async def get(self, target: str, *, status: int = 200) -> Any:
+        return await self.ask("GET", target, status=status)
+
+    async def post(self, target: str, fields: Any, *, status: int = 200) -> Any:
+        return await self.ask("POST", target, fields, status=status)
+
+    async def send_report(self, report: BrokerReport) -> BrokerOrders:
+        answer = await self.send(
+            "POST",
+            "/brokers/heartbeat",
+            body=msgspec.json.encode(report),
+            headers={
+                "content-type": "application/json",
+                "authorization": f"Bearer {cluster_token(settings.QUEUE.cluster_secret)}",
+            },
+        )
+        if answer.status != 200:
+            raise from_body(answer.status, answer.json)
+        fields = answer.json
+        del fields["status"]
+        return msgspec.convert(fields, BrokerOrders)
+
+    async def create_topic(self, topic: str = "logs", partitions: int = 4) -> Any:
+        created = await self.post(
+            "/topics", {"topic": topic, "number_of_partitions": partitions}, status=201
+        )
+        await self.twins.reported()
+        assert created["leaders_pending"] == [], created
+        return created
+
+    async def producer(self, topic: str = "logs") -> int:
+        return int((await self.post("/producer/register", {"topic": topic}))["producer_id"])
+
+    async def consumer(self, topic: str = "logs", **fields: Any) -> int:
+        call = {"topic": topic, **fields}
+        return int((await self.post("/consumer/register", call))["consumer_id"])
+
+    async def produce(self, producer_id: int, message: str, **fields: Any) -> Any:
+        topic = fields.pop("topic", "logs")
+        return await self.post(
+            "/producer/produce",
+            {"topic": topic, "producer_id": producer_id, "message": message, **fields},
+        )
+
+    async def in_database(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function that uses the database, in a thread of its own."""
+        return await self.runtime.database.run(function, *args)
+
+    async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function as an ordinary view or a task does."""
+        return await sync_to_async(function, thread_sensitive=False)(*args)
