@@ -1,0 +1,23 @@
+"""The ASGI application of a process: hot paths in front, Django with its static files behind."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
+
+from http_base.hotpaths import HotPaths
+from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
+
+
+def make_application() -> HotPaths:
+    """Return the application for the role of this process."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    role = os.environ.setdefault(ROLE_VARIABLE, MANAGER)
+    django_app = ASGIStaticFilesHandler(get_asgi_application())
+    urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
+    get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
+    return HotPaths(django_app, urls.HOT_PATHS)

@@ -1,0 +1,90 @@
+"""A broker's part of its process, made of the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.process import BrokerOptions, BrokerProcess
+from raft_app.core.config import RaftConfig
+from raft_app.engine_config import EngineConfig
+from raft_app.transport import TransportLimits
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from queuesite.conf import QueueConfig
+
+_CONTROL_QUEUE_SHARE = 8
+"""One part in this many of a peer's queue is kept for RPCs without entries."""
+
+
+def options_of(config: QueueConfig) -> BrokerOptions:
+    """Return a broker's options as the configuration says."""
+    control_bytes = config.transport_queue_bytes // _CONTROL_QUEUE_SHARE
+    return BrokerOptions(
+        data_dir=config.data_dir,
+        address=config.address,
+        bind_host=config.bind_host,
+        raft_port=config.raft_port,
+        raft_address=config.raft_address,
+        manager_addresses=config.manager_addresses,
+        cluster_secret=config.cluster_secret,
+        engine=EngineConfig(
+            raft=RaftConfig(
+                election_timeout_ticks=config.election_timeout_ticks,
+                heartbeat_ticks=config.heartbeat_ticks,
+                max_uncommitted_bytes=config.max_uncommitted_bytes,
+                max_uncommitted_entries=config.max_uncommitted_entries,
+            ),
+            tick_ms=config.tick_ms,
+            tail_bytes_per_group=config.tail_bytes_per_group,
+            tail_bytes=config.tail_bytes,
+            checkpoint_entries=config.checkpoint_entries,
+            disk_reserve_bytes=config.disk_reserve_bytes,
+        ),
+        transport=TransportLimits(
+            max_queued_append_bytes=config.transport_queue_bytes - control_bytes,
+            max_queued_control_bytes=control_bytes,
+        ),
+        limits=BrokerLimits(
+            long_polls_max=config.long_polls_max, sequence_park_ms=config.sequence_park_ms
+        ),
+        state=StateLimits(
+            producers_max=config.producers_max,
+            cursors_max=config.cursors_max,
+            request_ids_max=config.request_ids_max,
+        ),
+    )
+
+
+class BrokerPart:
+    """A broker as `ServerProcess` wants it."""
+
+    def __init__(self, config: QueueConfig) -> None:
+        """Make the broker; nothing is opened before `start`."""
+        self._config = config
+        self._process = BrokerProcess(options_of(config))
+
+    async def start(self) -> None:
+        """Open the data directory, join the cluster, start the engine."""
+        await self._process.start()
+
+    def failure(self) -> asyncio.Future[None]:
+        """Return what is done when the engine failed."""
+        return self._process.failed
+
+    async def announce_stop(self) -> None:
+        """Hand the leaderships over and end the long polls."""
+        await self._process.announce_stop()
+
+    async def stop(self) -> None:
+        """Close Raft and storage."""
+        await self._process.stop()
+
+    def describe(self) -> str:
+        """Return the line that says ready."""
+        return (
+            f"broker {self._process.broker_id} ready on {self._config.address}"
+            f" (Raft {self._config.raft_address})"
+        )

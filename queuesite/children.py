@@ -1,0 +1,174 @@
+"""One supervised process: started with its environment, watched, restarted after a pause."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from queuesite.processes import READY_DESCRIPTOR_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+USAGE_STATUS = 2
+"""Exit status of a child that its configuration keeps from starting."""
+RESTART_DELAY_MAX_S = 10.0
+"""Longest pause before a child that dies again and again is started."""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildSpec:
+    """What a child is and how it is started."""
+
+    name: str
+    """`manager` or `broker-1`."""
+    arguments: tuple[str, ...]
+    """Command line."""
+    environ: Mapping[str, str]
+    log_path: Path
+    """Its output is appended here."""
+    facts: Mapping[str, Any]
+    """What the cluster's file says of it: addresses and directory."""
+
+
+class Child:
+    """A process that is kept running until it is told to stop."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        *,
+        say: Callable[[str], None],
+        changed: Callable[[], None],
+        restart_delay_s: float | None,
+    ) -> None:
+        """Take what to run; nothing runs before `run`.
+
+        Args:
+            spec: what to run.
+            say: prints one line.
+            changed: called when `pid` or `ready` changed.
+            restart_delay_s: pause before the first restart, doubled by each death before it was
+                ready; None: never restarted.
+        """
+        self.spec = spec
+        self.pid = 0
+        """0 while it does not run."""
+        self.ready = False
+        self.facts: dict[str, str] = {}
+        """What the child said when it was ready."""
+        self.refused = asyncio.Event()
+        """Set when the child's configuration keeps it from starting."""
+        self._say = say
+        self._changed = changed
+        self._first_delay_s = restart_delay_s
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def run(self) -> None:
+        """Keep the process running until `stop`, or for good when it may not be restarted."""
+        delay_s = self._first_delay_s
+        while not self._stopping.is_set():
+            status = await self._run_once()
+            if self._stopping.is_set():
+                return
+            if status == USAGE_STATUS and not self.facts:
+                self._say(f"{self.spec.name} cannot start: {last_line(self.spec.log_path)}")
+                self.refused.set()
+                return
+            how = describe_status(status)
+            if delay_s is None or self._first_delay_s is None:
+                self._say(f"{self.spec.name} died ({how}) and stays down")
+                return
+            if self._was_ready:
+                delay_s = self._first_delay_s
+            self._say(f"{self.spec.name} died ({how}); it starts again in {delay_s:g} s")
+            await self._pause(delay_s)
+            delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _run_once(self) -> int:
+        """Start the process, wait for its end, return its status."""
+        self._was_ready = False
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, True)
+        parent = os.getpid()
+        with self.spec.log_path.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.spec.arguments,
+                env={**self.spec.environ, READY_DESCRIPTOR_VARIABLE: str(writing)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(writing,),
+                start_new_session=True,
+                preexec_fn=lambda: _die_with(parent),
+            )
+        os.close(writing)
+        self.pid = self._process.pid
+        self._changed()
+        waiting = asyncio.ensure_future(self._wait_ready(reading))
+        status = await self._process.wait()
+        await waiting
+        self.pid, self.ready, self._process = 0, False, None
+        self._changed()
+        return status
+
+    async def _wait_ready(self, descriptor: int) -> None:
+        """Read the line that the child writes when it is ready; it ends with the child."""
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+        )
+        try:
+            line = await reader.readline()
+        finally:
+            transport.close()
+        if line:
+            self.facts = json.loads(line)
+            self.ready = self._was_ready = True
+            self._changed()
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send the signal and start the process no more."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+
+def describe_status(status: int) -> str:
+    """Return an exit status in words: `signal SIGKILL` or `status 1`."""
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"
+
+
+def last_line(path: Path) -> str:
+    """Return the last line of a file that is not empty."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    written = [line.strip() for line in lines if line.strip()]
+    return written[-1].removeprefix("CommandError: ") if written else "it said nothing"
+
+
+def _die_with(parent: int) -> None:
+    """Make the kernel send SIGTERM to this process when its parent ends. Runs in the child."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(1)

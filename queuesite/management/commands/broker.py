@@ -1,0 +1,56 @@
+"""`manage.py broker`: run a broker."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import uvloop
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from queuesite.celery import EmbeddedCelery
+from queuesite.conf import BROKER
+from queuesite.processes import ServerProcess, tell_supervisor
+from queuesite.serving import ListenError
+from raft_app.storage import StorageRefusal
+
+
+class Command(BaseCommand):
+    """Runs a broker until SIGTERM or Ctrl-C."""
+
+    help = (
+        "Run a broker. It is configured by the environment: PORT, MANAGER_ADDRESS,"
+        " CURRENT_ADDRESS, DATA_DIR, RAFT_PORT, CLUSTER_SECRET."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run."""
+        from queuesite.asgi import make_application
+        from queuesite.broker import BrokerPart
+
+        config = settings.QUEUE
+        if config.role != BROKER:
+            raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {BROKER}", returncode=2)
+        process = ServerProcess(
+            BrokerPart(config),
+            config=config,
+            make_app=make_application,
+            celery=EmbeddedCelery(BROKER, config=config),
+        )
+        try:
+            status = uvloop.run(process.run(self._announce))
+        except (ListenError, StorageRefusal) as error:
+            raise CommandError(str(error), returncode=2) from error
+        except OSError as error:
+            raise CommandError(
+                f"cannot listen on {config.bind_host}:{config.raft_port} (RAFT_PORT):"
+                f" {error.strerror or error}",
+                returncode=2,
+            ) from error
+        sys.exit(status)
+
+    def _announce(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+        tell_supervisor({"ready": line})

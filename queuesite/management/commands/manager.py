@@ -1,0 +1,86 @@
+"""`manage.py manager`: run a manager."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
+
+from queuesite.celery import EmbeddedCelery
+from queuesite.conf import MANAGER
+from queuesite.processes import ServerProcess, tell_supervisor
+from queuesite.serving import ListenError
+from raft_app.directory import DirectoryLock
+from raft_app.storage import StorageRefusal
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from queuesite.conf import QueueConfig
+
+
+class Command(BaseCommand):
+    """Runs a manager until SIGTERM or Ctrl-C."""
+
+    help = (
+        "Run a manager. It is configured by the environment: PORT, CURRENT_ADDRESS, READ_ONLY,"
+        " DATABASE_URL, CELERY_BROKER_URL, DATA_DIR, CLUSTER_SECRET."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what the command takes."""
+        parser.add_argument(
+            "-r", "--read-only", action="store_true", help="answer reads alone, as READ_ONLY=1"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run."""
+        config = settings.QUEUE
+        if config.role != MANAGER:
+            raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {MANAGER}", returncode=2)
+        try:
+            with ExitStack() as stack:
+                status = self._run(config, stack)
+        except (ListenError, StorageRefusal) as error:
+            raise CommandError(str(error), returncode=2) from error
+        except DatabaseError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CommandError(f"the database cannot be used: {reason}", returncode=2) from error
+        sys.exit(status)
+
+    def _run(self, config: QueueConfig, stack: ExitStack) -> int:
+        from queuesite.asgi import make_application
+        from queuesite.manager import ManagerPart, ensure_superuser, migrate
+
+        self._facts: dict[str, str] = {}
+        if not config.database_url and not config.read_only:
+            lock = DirectoryLock(config.data_dir)
+            lock.acquire()
+            stack.callback(lock.release)
+        if not config.read_only:
+            migrate()
+            self._facts = ensure_superuser()
+        embedded = not config.celery_broker_url and not config.read_only
+        process = ServerProcess(
+            ManagerPart(config),
+            config=config,
+            make_app=make_application,
+            celery=EmbeddedCelery(MANAGER, config=config) if embedded else None,
+        )
+        return uvloop.run(process.run(self._announce))
+
+    def _announce(self, line: str) -> None:
+        supervised = tell_supervisor({"ready": line, **self._facts})
+        if self._facts and not supervised:
+            self.stdout.write(
+                f"superuser {self._facts['username']} made, password {self._facts['password']}"
+                " (shown once)"
+            )
+        self._facts = {}
+        self.stdout.write(line)
+        self.stdout.flush()

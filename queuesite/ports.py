@@ -1,0 +1,63 @@
+"""Which ports a cluster on one machine uses: a base, and fixed distances from it."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from queuesite.conf import RAFT_PORT_DISTANCE, ConfigError
+
+PORT_MAX = 65_535
+BROKERS_MAX = RAFT_PORT_DISTANCE - 1
+"""More would give HTTP and Raft the same ports."""
+_FREE_RANGE = range(20_000, 30_000)
+"""Below what systems give to outgoing connections."""
+_TRIES = 50
+
+
+def ports_of(base: int, brokers: int) -> list[int]:
+    """Return every port: the manager's, the brokers', and their Raft ports."""
+    http = range(base + 1, base + 1 + brokers)
+    return [base, *http, *(port + RAFT_PORT_DISTANCE for port in http)]
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Tell whether a server could listen on the port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_base(wanted: int, brokers: int, *, remembered: int = 0) -> int:
+    """Return the manager's port.
+
+    Args:
+        wanted: the port that was asked for; 0 for any whose companions are free as well.
+        brokers: how many there are.
+        remembered: the base of the last start, taken again when `wanted` is 0 and it is free.
+
+    Raises:
+        ConfigError: a port is out of range or in use.
+    """
+    if wanted:
+        _check(wanted, brokers)
+        return wanted
+    chance = random.SystemRandom()
+    candidates = [chance.choice(_FREE_RANGE) for _ in range(_TRIES)]
+    for base in ([remembered] if remembered else []) + candidates:
+        if all(port <= PORT_MAX and is_free(port) for port in ports_of(base, brokers)):
+            return base
+    raise ConfigError(f"no {len(ports_of(1, brokers))} free ports found")
+
+
+def _check(base: int, brokers: int) -> None:
+    ports = ports_of(base, brokers)
+    if ports[-1] > PORT_MAX:
+        raise ConfigError(f"--port {base} is too high: port {ports[-1]} would be needed")
+    for port in ports:
+        if not is_free(port):
+            raise ConfigError(f"port {port} is in use; choose another --port, or --port 0")

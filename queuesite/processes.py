@@ -1,0 +1,180 @@
+"""The life of a server process: start in order, wait for a signal or a failure, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from queuesite.serving import HttpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from http_base.hotpaths import HotPaths
+    from queuesite.celery import EmbeddedCelery
+    from queuesite.conf import QueueConfig
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 4.8
+"""Longest orderly stop; what is not closed by then ends with the process."""
+READY_DESCRIPTOR_VARIABLE = "QUEUESITE_READY_FD"
+"""Names the pipe on which a supervisor waits for the line that says ready."""
+FAILED_STATUS = 1
+
+
+class Part(Protocol):
+    """What a role adds to HTTP and Celery."""
+
+    async def start(self) -> None:
+        """Open everything; raise when that is impossible."""
+
+    def failure(self) -> asyncio.Future[None] | None:
+        """Return what is done with an exception when the process must end; None: never."""
+
+    async def announce_stop(self) -> None:
+        """Prepare the others for the end: leaderships, long polls."""
+
+    async def stop(self) -> None:
+        """Close what `start` opened, after HTTP is drained."""
+
+    def describe(self) -> str:
+        """Return one line that says who is ready, and where."""
+
+
+class ServerProcess:
+    """HTTP, a role's part and Celery in one loop."""
+
+    def __init__(
+        self,
+        part: Part,
+        *,
+        config: QueueConfig,
+        make_app: Callable[[], HotPaths],
+        celery: EmbeddedCelery | None,
+    ) -> None:
+        """Put a process together.
+
+        Args:
+            part: of the role.
+            config: where to listen.
+            make_app: makes the ASGI application; called before `part` starts.
+            celery: None when other processes do the tasks.
+        """
+        self._part = part
+        self._make_app = make_app
+        self._celery = celery
+        self._http = HttpServer(host=config.bind_host, port=config.port)
+
+    async def run(self, announce: Callable[[str], None]) -> int:
+        """Run until SIGTERM or SIGINT and return the exit status.
+
+        Args:
+            announce: is given one line when the process is ready.
+
+        Raises:
+            ListenError: the HTTP port cannot be used.
+            Exception: whatever the part's start raises.
+        """
+        self._http.bind()
+        app = self._make_app()
+        signalled = self._catch_signals()
+        if self._celery is not None:
+            await asyncio.to_thread(self._celery.start)
+        starting = asyncio.ensure_future(self._part.start())
+        await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return await self._give_up(starting)
+        await self._finish_start(starting, app)
+        announce(self._part.describe())
+        failure = self._part.failure()
+        ends = {signalled} if failure is None else {signalled, failure}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if failure is not None and failure.done():
+            return self._fail(failure)
+        return await self._stop()
+
+    def _catch_signals(self) -> asyncio.Future[None]:
+        """Return what is done at the first SIGTERM or SIGINT; the second ends at once."""
+        loop = asyncio.get_running_loop()
+        signalled = loop.create_future()
+
+        def arrived() -> None:
+            if signalled.done():
+                _exit_at_once(FAILED_STATUS)
+            signalled.set_result(None)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, arrived)
+        return signalled
+
+    async def _finish_start(self, starting: asyncio.Future[None], app: HotPaths) -> None:
+        try:
+            starting.result()
+        except BaseException:
+            await self._stop_celery()
+            raise
+        await self._http.start(app)
+        gc.collect()
+        gc.freeze()
+
+    async def _give_up(self, starting: asyncio.Future[None]) -> int:
+        """End a start that a signal interrupts."""
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+        await self._http.stop()
+        await self._stop_celery()
+        return os.EX_OK
+
+    async def _stop(self) -> int:
+        """Stop in order: leaderships, long polls, HTTP, the part, Celery."""
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._part.announce_stop()
+                await self._http.stop()
+                await self._part.stop()
+                await self._stop_celery()
+        except TimeoutError:
+            logger.error("the orderly stop took longer than %s s", STOP_TIMEOUT_S)
+            _exit_at_once(FAILED_STATUS)
+        return os.EX_OK
+
+    async def _stop_celery(self) -> None:
+        if self._celery is not None:
+            await asyncio.to_thread(self._celery.stop)
+
+    def _fail(self, failure: asyncio.Future[None]) -> int:
+        """End at once: nothing may be acknowledged any more, and a thread may hang."""
+        logger.critical("the process must end", exc_info=failure.exception())
+        _exit_at_once(FAILED_STATUS)
+        return FAILED_STATUS
+
+
+def tell_supervisor(facts: dict[str, str]) -> bool:
+    """Send facts as one line to the supervisor that started this process.
+
+    Returns:
+        False when no supervisor waits for them.
+    """
+    text = os.environ.pop(READY_DESCRIPTOR_VARIABLE, "")
+    if not text.isdecimal():
+        return False
+    try:
+        with os.fdopen(int(text), "w") as pipe:
+            pipe.write(json.dumps(facts) + "\n")
+    except OSError:
+        logger.warning("The supervisor does not listen on descriptor %s", text)
+        return False
+    return True
+
+
+def _exit_at_once(status: int) -> None:
+    logging.shutdown()
+    os._exit(status)

@@ -1,0 +1,100 @@
+"""The HTTP server of a process: uvicorn in the process's own loop, without its signal handling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from http_base.hotpaths import HotPaths
+
+BACKLOG = 2_048
+"""Connections that wait to be accepted."""
+KEEP_ALIVE_S = 75
+"""Seconds until an idle connection is closed; longer than the pools of usual clients keep one."""
+DRAIN_S = 1
+"""Seconds that running requests get at the end, before they are cancelled."""
+_POLL_S = 0.01
+
+
+class ListenError(Exception):
+    """The HTTP port cannot be listened on; one clear line says why. Exit status 2."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose signals are the process's affair."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+class HttpServer:
+    """An HTTP server that listens from `bind` on and answers from `start` to `stop`."""
+
+    def __init__(self, *, host: str, port: int) -> None:
+        """Remember where to listen; nothing is opened yet."""
+        self._host = host
+        self._port = port
+        self._socket: socket.socket | None = None
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._port
+
+    def bind(self) -> None:
+        """Listen; connections wait until `start`.
+
+        Raises:
+            ListenError: the address cannot be used.
+        """
+        try:
+            self._socket = socket.create_server((self._host, self._port), backlog=BACKLOG)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ListenError(
+                f"cannot listen on {self._host}:{self._port}: {reason}; choose another PORT"
+            ) from error
+        self._socket.setblocking(False)
+        self._port = self._socket.getsockname()[1]
+
+    async def start(self, app: HotPaths) -> None:
+        """Answer requests with `app`."""
+        assert self._socket is not None, "bind comes first"
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # an ASGI application, typed more loosely
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+            backlog=BACKLOG,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started and not self._serving.done():
+            await asyncio.sleep(_POLL_S)
+        if self._serving.done():
+            await self._serving
+
+    async def stop(self) -> None:
+        """Accept nothing more, let running requests end, close the connections."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+        if self._socket is not None:
+            self._socket.close()

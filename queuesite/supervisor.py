@@ -1,0 +1,199 @@
+"""A cluster on one machine: a manager and brokers as children of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from queuesite.children import USAGE_STATUS, Child, ChildSpec
+from queuesite.cluster_directory import LOGS
+from queuesite.conf import BROKER, MANAGER, RAFT_PORT_DISTANCE, ROLE_VARIABLE, make_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from queuesite.cluster_directory import ClusterDirectory
+
+STOP_TIMEOUT_S = 4.5
+"""What is not stopped by then is killed."""
+_HOST = "127.0.0.1"
+_NOT_INHERITED = frozenset(
+    {ROLE_VARIABLE, "PORT", "RAFT_PORT", "DATA_DIR", "CURRENT_ADDRESS", "MANAGER_ADDRESS"}
+    | {"READ_ONLY", "BIND_HOST", "CLUSTER_SECRET"}
+)
+"""Variables that each child gets anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlan:
+    """What to run."""
+
+    brokers: int
+    port: int
+    """The manager's; brokers and Raft follow."""
+    restart_delay_s: float | None
+    """None: what dies stays down."""
+
+
+class Supervisor:
+    """Starts the children, restarts those that die, stops all."""
+
+    def __init__(
+        self,
+        plan: ClusterPlan,
+        directory: ClusterDirectory,
+        *,
+        manage_py: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        """Take a plan and its locked directory; nothing runs before `run`."""
+        self._plan = plan
+        self._directory = directory
+        self._say = say
+        self._ready_said = False
+        secret = os.environ.get("CLUSTER_SECRET") or make_secret(directory.path)
+        inherited = {
+            name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
+        }
+        inherited |= {"CLUSTER_SECRET": secret, "PYTHONUNBUFFERED": "1"}
+        specs = [manager_spec(plan, directory.path), *broker_specs(plan, directory.path)]
+        self.children = [
+            Child(
+                replace(
+                    spec,
+                    arguments=(sys.executable, str(manage_py), *spec.arguments),
+                    environ={**inherited, **spec.environ},
+                ),
+                say=say,
+                changed=self._changed,
+                restart_delay_s=plan.restart_delay_s,
+            )
+            for spec in specs
+        ]
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until a child cannot start; return the exit status."""
+        signalled = self._catch_signals()
+        self._say_processes()
+        running = [asyncio.ensure_future(child.run()) for child in self.children]
+        refused = [asyncio.ensure_future(child.refused.wait()) for child in self.children]
+        await asyncio.wait({signalled, *refused}, return_when=asyncio.FIRST_COMPLETED)
+        status = os.EX_OK if signalled.done() else USAGE_STATUS
+        self._say("stopping")
+        for child in self.children:
+            child.stop()
+        _, late = await asyncio.wait(running, timeout=STOP_TIMEOUT_S)
+        if late:
+            self._say("killing what did not stop in time")
+            for child in self.children:
+                child.stop(signal.SIGKILL)
+            await asyncio.wait(late)
+        for waiting in refused:
+            waiting.cancel()
+        await asyncio.gather(*refused, return_exceptions=True)
+        self._say("stopped")
+        return status
+
+    def _catch_signals(self) -> asyncio.Future[None]:
+        """Return what is done at the first signal; the second kills the children."""
+        loop = asyncio.get_running_loop()
+        signalled = loop.create_future()
+
+        def arrived() -> None:
+            if signalled.done():
+                for child in self.children:
+                    child.stop(signal.SIGKILL)
+            else:
+                signalled.set_result(None)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, arrived)
+        return signalled
+
+    def _say_processes(self) -> None:
+        for child in self.children:
+            facts = child.spec.facts
+            raft = f", Raft {facts['raft_address']}" if "raft_address" in facts else ""
+            self._say(f"{child.spec.name}: {facts['address']}{raft}, log {child.spec.log_path}")
+
+    def _changed(self) -> None:
+        """Describe the cluster as it is now, and say once that it is ready."""
+        manager, *brokers = (
+            {
+                "name": child.spec.name,
+                **child.spec.facts,
+                "log": str(child.spec.log_path),
+                "pid": child.pid,
+                "ready": child.ready,
+            }
+            for child in self.children
+        )
+        self._directory.write(
+            {
+                "pid": os.getpid(),
+                "port": self._plan.port,
+                "ready": all(child.ready for child in self.children),
+                "manager": manager,
+                "brokers": brokers,
+            }
+        )
+        if not self._ready_said and all(child.ready for child in self.children):
+            self._ready_said = True
+            self._say(ready_line(self.children[0]))
+
+
+def ready_line(manager: Child) -> str:
+    """Return the line that tells people where to go; a new superuser's password is in it once."""
+    address = manager.spec.facts["address"]
+    username = manager.facts.get("username")
+    who = f" (user {username}, password {manager.facts['password']})" if username else ""
+    return f"ready: API {address}, admin {address}/admin/{who}, docs {address}/docs"
+
+
+def manager_spec(plan: ClusterPlan, directory: Path) -> ChildSpec:
+    """Return what the manager needs: its subcommand and its own variables."""
+    address = f"http://{_HOST}:{plan.port}"
+    data_dir = str(directory / MANAGER)
+    return ChildSpec(
+        name=MANAGER,
+        arguments=(MANAGER,),
+        environ={"PORT": str(plan.port), "DATA_DIR": data_dir, "CURRENT_ADDRESS": address},
+        log_path=directory / LOGS / f"{MANAGER}.log",
+        facts={"address": address, "data_dir": data_dir},
+    )
+
+
+def broker_specs(plan: ClusterPlan, directory: Path) -> list[ChildSpec]:
+    """Return what each broker needs: its subcommand and its own variables."""
+    specs: list[ChildSpec] = []
+    for number in range(1, plan.brokers + 1):
+        name = f"{BROKER}-{number}"
+        port = plan.port + number
+        raft_port = port + RAFT_PORT_DISTANCE
+        address = f"http://{_HOST}:{port}"
+        data_dir = str(directory / name)
+        specs.append(
+            ChildSpec(
+                name=name,
+                arguments=(BROKER,),
+                environ={
+                    "PORT": str(port),
+                    "RAFT_PORT": str(raft_port),
+                    "DATA_DIR": data_dir,
+                    "CURRENT_ADDRESS": address,
+                    "MANAGER_ADDRESS": f"http://{_HOST}:{plan.port}",
+                },
+                log_path=directory / LOGS / f"{name}.log",
+                facts={
+                    "address": address,
+                    "raft_address": f"{_HOST}:{raft_port}",
+                    "data_dir": data_dir,
+                },
+            )
+        )
+    return specs
