@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from broker_app.decoded import DecodedBatch
 from broker_app.limits import RETRY_AFTER_MS
 from myqueue.errors import CorruptBatch, Overloaded
-from myqueue.records import decode_records
+from myqueue.records import MAX_TIMESTAMP, decode_records
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -88,7 +88,9 @@ def decode(batch: StoredBatch) -> list[Record]:
         CorruptBatch: its producer encoded something else; `offset` and `next_offset` say where.
     """
     try:
-        return decode_records(batch.data)
+        records = decode_records(batch.data)
+        if not all(-MAX_TIMESTAMP <= record.timestamp <= MAX_TIMESTAMP for record in records):
+            raise CorruptBatch("the timestamp of a message is out of range")
     except CorruptBatch as error:
         next_offset = batch.base_offset + batch.record_count
         raise CorruptBatch(
@@ -97,6 +99,7 @@ def decode(batch: StoredBatch) -> list[Record]:
             offset=batch.base_offset,
             next_offset=next_offset,
         ) from error
+    return records
 
 
 def size_of(record: Record) -> int:

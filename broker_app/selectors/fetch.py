@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker_app.limits import RETRY_AFTER_MS
+from broker_app.metrics import BATCHES_FETCHED
 from broker_app.reading import batches_read
 from broker_app.runtime import state_of
 from myqueue.errors import NoLeader, NotLeader, OffsetOutOfRange
@@ -53,6 +54,7 @@ async def batches_fetch(
             batches = await batches_read(
                 runtime=runtime, group=group, offset=offset, end=end, max_bytes=max_bytes
             )
+            BATCHES_FETCHED.inc(len(batches))
             last = batches[-1]
             return _fetched(state, end, last.base_offset + last.record_count, batches)
         if offset > end and group.serves:

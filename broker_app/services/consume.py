@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker_app.commands import Pop, Popped
 from broker_app.limits import RETRY_AFTER_MS
+from broker_app.metrics import MESSAGES_POPPED
 from broker_app.reading import messages_read
 from broker_app.runtime import state_of
 from myqueue.errors import CursorMoved, OffsetOutOfRange, Overloaded
@@ -61,6 +62,7 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
         async with runtime.turns.turn((group_id, call.consumer_id)):
             popped = await _pop_now(runtime, group, call)
         if popped.records:
+            MESSAGES_POPPED.inc(len(popped.records))
             return popped
         missed = state_of(group).cursor(call.consumer_id)
         if missed >= state_of(group).next_offset and not await runtime.long_polls.wait(

@@ -1,0 +1,66 @@
+"""Figures of a broker for `GET /metrics`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter
+from prometheus_client.core import GaugeMetricFamily
+
+from broker_app import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+MESSAGES_PRODUCED = Counter(
+    "queue_broker_messages_produced", "Messages of acknowledged produce calls, retries included"
+)
+MESSAGES_POPPED = Counter(
+    "queue_broker_messages_popped", "Messages returned by pops, retries included"
+)
+BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
+
+
+class BrokerCollector:
+    """Reads the gauges off the running broker when they are asked for."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges; none while no broker runs in this process."""
+        broker = runtime.installed()
+        if broker is None:
+            return
+        replicas = GaugeMetricFamily(
+            "queue_broker_replicas", "Replicas on this broker, by role", labels=["role"]
+        )
+        roles: dict[str, int] = {}
+        for group in broker.engine.groups.values():
+            role = "faulty" if group.faulty else str(group.role)
+            roles[role] = roles.get(role, 0) + 1
+        for role, count in sorted(roles.items()):
+            replicas.add_metric([role], count)
+        yield replicas
+        for name, text, value in (
+            ("long_polls", "Open long polls", broker.long_polls.waiting),
+            ("parked_bytes", "Bytes of batches before their turn", broker.parking.parked_bytes),
+            ("decoded_bytes", "Encoded bytes of batches kept decoded", broker.decoded.size_bytes),
+            (
+                "intervals_without_tick",
+                "Tick intervals since the last tick",
+                broker.engine.watchdog.intervals_without_tick,
+            ),
+        ):
+            yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
+
+
+_collector = BrokerCollector()
+_registries: set[CollectorRegistry] = set()
+
+
+def register(registry: CollectorRegistry) -> None:
+    """Let a registry show the broker's gauges; again is no error."""
+    if registry not in _registries:
+        registry.register(_collector)
+        _registries.add(registry)

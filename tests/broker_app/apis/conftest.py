@@ -1,0 +1,95 @@
+"""The broker's API, called both through `HotPaths` and through Django alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIHandler
+
+from broker_app.urls import HOT_PATHS
+from http_base.hotpaths import HotPaths
+from http_base.tokens import ClientToken, cluster_token, sign_client
+from myqueue.protocol import JSON
+from tests.http_base.asgi_client import Answer, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import GroupTwin
+
+
+@pytest.fixture(autouse=True)
+def urls_of_a_broker(settings: Any) -> None:
+    settings.ROOT_URLCONF = "queuesite.urls_broker"
+
+
+def token_of(kind: str, client_id: int, topic: str = "logs", age_ms: int = 0) -> str:
+    """Return the token that a manager would have given."""
+    issued_ms = time.time_ns() // 1_000_000 - age_ms
+    secret = django_settings.QUEUE.cluster_secret
+    return sign_client(secret, ClientToken(kind, client_id, topic, issued_ms))
+
+
+class Api:
+    """Calls the broker; by default in the name of the cluster."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, Any] | None = None,
+        body: Any = None,
+        raw: bytes | None = None,
+        bearer: str | None = "cluster",
+        accept: str = JSON,
+        content_type: str = JSON,
+    ) -> Answer:
+        """Send one request."""
+        headers = {"accept": accept, "content-type": content_type}
+        if bearer == "cluster":
+            bearer = cluster_token(django_settings.QUEUE.cluster_secret)
+        if bearer:
+            headers["authorization"] = f"Bearer {bearer}"
+        data = raw if raw is not None else (b"" if body is None else msgspec.json.encode(body))
+        headers["content-length"] = str(len(data))
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = await call(self._app, method, target, body=data, headers=headers)
+        assert answer is not None
+        return answer
+
+    async def get(self, path: str, bearer: str | None = "cluster", **query: Any) -> Answer:
+        """Send a GET with a query."""
+        return await self.send("GET", path, query=query, bearer=bearer)
+
+    async def post(self, path: str, bearer: str | None = "cluster", **body: Any) -> Answer:
+        """Send a POST with a JSON body."""
+        return await self.send("POST", path, body=body, bearer=bearer)
+
+
+@pytest.fixture(params=["hot paths", "django alone"])
+def api(request: Any, runtime: BrokerRuntime, group: GroupTwin) -> Api:
+    """The API of a broker that leads partition 0 of topic logs."""
+    app = ASGIHandler()
+    return Api(HotPaths(app, HOT_PATHS) if request.param == "hot paths" else app)
+
+
+@pytest.fixture
+def failure() -> Callable[[Answer], tuple[int, str]]:
+    """Return (status, code) of an answer that must be a failure body."""
+
+    def check(answer: Answer) -> tuple[int, str]:
+        assert answer.json["status"] == "failure", answer
+        assert answer.json["message"]
+        return answer.status, answer.json["code"]
+
+    return check

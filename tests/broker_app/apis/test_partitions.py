@@ -1,0 +1,101 @@
+"""/partitions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.broker_app.apis.conftest import Api, token_of
+
+if TYPE_CHECKING:
+    from tests.broker_app.engine_twin import EngineTwin
+
+ORDER: dict[str, Any] = {
+    "group_id": 8,
+    "replica_id": 81,
+    "topic": "logs",
+    "partition": 1,
+    "bootstrap": True,
+    "replicas": [{"replica_id": 81, "broker_id": 1}, {"replica_id": 82, "broker_id": 2}],
+    "epoch": 3,
+    "version": 1,
+}
+
+
+async def test_replicas_are_listed(api: Api, engine: EngineTwin) -> None:
+    engine.add("other", 4, group_id=9)
+    partitions = (await api.get("/partitions", None)).json["partitions"]
+    assert [(one["topic"], one["partition"], one["role"]) for one in partitions] == [
+        ("logs", 0, "leader"),
+        ("other", 4, "leader"),
+    ]
+    assert partitions[0]["followers"] == []
+    [one] = (await api.get("/partitions", topic="other")).json["partitions"]
+    assert (one["group_id"], one["high_watermark"], one["cursors"]) == (9, 0, 0)
+
+
+async def test_replica_is_made_once_and_the_first_campaigns(api: Api, engine: EngineTwin) -> None:
+    for _ in range(2):
+        answer = await api.post("/partitions", **ORDER)
+        assert (answer.status, answer.json["partition"]["group_id"]) == (201, 8)
+    assert engine.campaigned == [8]
+    assert engine.groups[8].membership.voter_ids == {81, 82}
+    second = {**ORDER, "group_id": 10, "partition": 2, "replicas": ORDER["replicas"][::-1]}
+    await api.post("/partitions", **second)
+    assert engine.campaigned == [8]
+    assert (
+        await api.post("/producer/produce", topic="logs", partition=2, producer_id=1, message="a")
+    ).status == 200
+
+
+async def test_later_replica_begins_without_a_membership(api: Api, engine: EngineTwin) -> None:
+    await api.post("/partitions", **{**ORDER, "bootstrap": False})
+    assert engine.groups[8].membership.members == ()
+    assert engine.campaigned == []
+
+
+async def test_orders_that_cannot_be_are_refused(
+    api: Api, engine: EngineTwin, failure: Any
+) -> None:
+    async def order(**changes: Any) -> tuple[int, str]:
+        result: tuple[int, str] = failure(await api.post("/partitions", **{**ORDER, **changes}))
+        return result
+
+    stranger = [{"replica_id": 82, "broker_id": 2}]
+    assert await order(replicas=stranger) == (400, "INVALID_REQUEST")
+    assert await order(replica_id=82) == (400, "INVALID_REQUEST")
+    assert await order(replicas=[{"replica_id": 81, "broker_id": 0}]) == (400, "INVALID_REQUEST")
+    assert await order(replicas=ORDER["replicas"] * 2) == (400, "INVALID_REQUEST")
+    assert await order(group_id=0) == (400, "INVALID_REQUEST")
+    assert await order(partition=-1) == (400, "INVALID_REQUEST")
+    assert await order(group_id=7) == (409, "STALE_PLACEMENT")
+    assert await order(epoch=2) == (409, "STALE_PLACEMENT")
+    assert list(engine.groups) == [7]
+
+
+async def test_replica_is_dropped(api: Api, engine: EngineTwin, failure: Any) -> None:
+    answer = await api.send("DELETE", "/partitions/7")
+    assert answer.json == {"status": "success", "group_id": 7, "deleted": True}
+    assert not engine.groups
+    assert (await api.send("DELETE", "/partitions/7")).json["deleted"] is False
+    call = {"topic": "logs", "partition": 0, "producer_id": 1, "message": "a"}
+    assert failure(await api.post("/producer/produce", **call)) == (404, "PARTITION_NOT_FOUND")
+
+
+async def test_leadership_is_handed_over(api: Api, engine: EngineTwin, failure: Any) -> None:
+    answer = await api.post("/partitions/7/leader", broker_id=2)
+    assert (answer.status, engine.transfers) == (200, [(7, 2)])
+    assert (await api.post("/partitions/7/leader", broker_id=1)).status == 200
+    assert len(engine.transfers) == 1
+    answer = await api.post("/partitions/99/leader", broker_id=1)
+    assert failure(answer) == (404, "PARTITION_NOT_FOUND")
+
+
+async def test_orders_need_the_cluster_token(api: Api, failure: Any) -> None:
+    bearer = token_of("producer", 1)
+    for answer in (
+        await api.post("/partitions", bearer, **ORDER),
+        await api.post("/partitions/7/leader", bearer, broker_id=2),
+        await api.send("DELETE", "/partitions/7", bearer=bearer),
+        await api.send("DELETE", "/partitions/7", bearer=None),
+    ):
+        assert failure(answer) == (401, "UNAUTHORIZED")
