@@ -33,6 +33,7 @@ QueueError
     NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
     ReadOnlyManager               409 READ_ONLY_MANAGER      at `primary`
     DiskFull                      507 DISK_FULL              later
+    NotReady                      503 NOT_READY              retriable
     Internal                      500 INTERNAL               retriable, outcome unknown
     ClientError (raised by the client alone, never sent)
         ManagerNotFound               no manager answered
@@ -214,16 +215,14 @@ class NotLeader(QueueError):
     """This broker does not lead the partition; `leader` says who does, when known."""
 
     code, http_status = "NOT_LEADER", 421
-    retriable = True
-    refreshes_metadata = True
+    retriable = refreshes_metadata = True
 
 
 class NoLeader(QueueError):
     """The partition has no leader at the moment: an election is under way."""
 
     code, http_status = "NO_LEADER", 503
-    retriable = True
-    refreshes_metadata = True
+    retriable = refreshes_metadata = True
 
 
 class CommitTimeout(QueueError):
@@ -240,6 +239,13 @@ class Overloaded(QueueError):
     """A limit on what may be in flight is reached; try again later."""
 
     code, http_status = "OVERLOADED", 503
+    retriable = True
+
+
+class NotReady(QueueError):
+    """The server cannot do its work yet, or not at the moment; `reasons` says why."""
+
+    code, http_status = "NOT_READY", 503
     retriable = True
 
 
@@ -329,8 +335,7 @@ class BrokerUnreachable(ClientError):
     """The connection to a broker failed before an answer came."""
 
     code = "BROKER_UNREACHABLE"
-    retriable = True
-    refreshes_metadata = True
+    retriable = refreshes_metadata = True
 
 
 class AlreadyRegistered(ClientError):
@@ -364,10 +369,6 @@ class ClientClosed(ClientError):
     code = "CLIENT_CLOSED"
 
 
-TopicNotFound = TopicDoesNotExist
-"""The name that goes with the code."""
-
-
 def _subclasses(cls: type[QueueError]) -> list[type[QueueError]]:
     found = [cls]
     for child in cls.__subclasses__():
@@ -391,4 +392,7 @@ def from_body(http_status: int, body: Any) -> QueueError:
     cls = BY_CODE.get(body["code"], Internal)
     hidden = ("status", "code", "message")
     details = {str(name): value for name, value in body.items() if name not in hidden}
+    if cls is Internal:
+        # Whatever a server did not foresee may have happened in the middle of a write.
+        details.setdefault("outcome", OUTCOME_UNKNOWN)
     return cls(str(body.get("message", "")), **details)

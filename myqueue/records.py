@@ -285,7 +285,7 @@ def _check_text(field: str, value: Any, limit_bytes: int) -> None:
             f"{field} must be a text (or bytes in MessagePack), not {type(value).__name__}",
             field=field,
         )
-    if len(value) * 3 > limit_bytes:
+    if len(value) * 4 > limit_bytes:
         length = len(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
         if length > limit_bytes:
             raise MessageTooLarge(

@@ -1,0 +1,223 @@
+"""The command `myqueue`: topics, brokers, produce, consume.
+
+Exit status: 0 done, 1 the queue refused or did not answer, 2 wrong arguments, 130 Ctrl-C, 141 the
+reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from myqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from myqueue.client import Client
+
+DEFAULT_ADDRESS = "http://127.0.0.1:8000"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+EXAMPLES = """examples:
+  myqueue create logs --partitions 3
+  myqueue topics
+  tail -F /var/log/syslog | myqueue produce logs
+  myqueue produce logs *.log --key-regex 'user=(\\w+)'
+  myqueue consume logs --from-beginning --json
+  myqueue consume logs --follow
+
+The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
+http://127.0.0.1:8000. Several are separated by commas.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: without the program's name; those of the process when left out.
+    """
+    options = build_parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], None] = options.run
+    try:
+        run(options)
+        sys.stdout.flush()
+    except QueueError as error:
+        sys.stderr.write(f"myqueue: {error.code}: {error.message}\n")
+        return 1
+    except BrokenPipeError:
+        # What is still buffered must not fail again when the interpreter closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        sys.stderr.write(f"myqueue: {error}\n")
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="myqueue",
+        description="Talk to a replicated message queue.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--address",
+        default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
+        help="manager, or several separated by commas (default: %(default)s)",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        made = commands.add_parser(name, help=text, description=text, parents=[common])
+        made.set_defaults(run=run)
+        return made
+
+    command("topics", _topics, "List the topics.")
+    create = command("create", _create, "Create a topic.")
+    create.add_argument("topic")
+    create.add_argument("--partitions", type=_positive, default=3, metavar="N")
+    create.add_argument("--replication-factor", type=_positive, default=3, metavar="N")
+    create.add_argument("--retention-ms", type=_positive, metavar="N")
+    create.add_argument("--retention-bytes", type=_positive, metavar="N")
+    describe = command("describe", _describe, "Show a topic's partitions, leaders and offsets.")
+    describe.add_argument("topic")
+    describe.add_argument("--json", action="store_true", help="print the manager's answer")
+    delete = command("delete", _delete, "Delete a topic with its messages.")
+    delete.add_argument("topic")
+    command("brokers", _brokers, "List the brokers.")
+    _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
+    _add_consume(command("consume", _consume, "Print messages, one a line."))
+    return parser
+
+
+def _add_produce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="- is the standard input")
+    parser.add_argument(
+        "--key-regex",
+        type=_pattern,
+        metavar="REGEX",
+        help="the first group (else the whole match) becomes the key; equal keys stay in order",
+    )
+    parser.add_argument("--partition", type=int, metavar="N", help="send everything there")
+    parser.add_argument("--batch", type=_positive, default=1_000, metavar="N", help="lines a batch")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
+def _add_consume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topics", nargs="+", metavar="TOPIC")
+    parser.add_argument(
+        "--from-beginning",
+        action="store_true",
+        help="begin with the oldest message; without --follow, end with the newest",
+    )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="go on waiting for new messages (always so without --from-beginning)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"a number of at least 1, not {text!r}")
+    return value
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"no regular expression: {error}") from error
+
+
+def _line(*fields: Any) -> None:
+    """Print fields separated by tabs."""
+    sys.stdout.write("\t".join(map(str, fields)) + "\n")
+
+
+def _client(options: argparse.Namespace) -> Client:
+    from myqueue.client import Client
+
+    return Client(options.address)
+
+
+def _topics(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        for topic in client.list_topics():
+            _line(topic)
+
+
+def _create(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        client.create_topic(
+            options.topic,
+            options.partitions,
+            options.replication_factor,
+            retention_ms=options.retention_ms,
+            retention_bytes=options.retention_bytes,
+        )
+
+
+def _describe(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        answer = client.describe_topic(options.topic)
+    if options.json:
+        import json
+
+        _line(json.dumps(answer))
+        return
+    _line("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
+    for row in answer["partitions"]:
+        leader = row.get("leader") or {}
+        replicas = ",".join(str(replica.get("address")) for replica in row.get("replicas", ()))
+        _line(
+            row["partition"],
+            leader.get("address", "-"),
+            row.get("term", "-"),
+            row.get("log_start_offset", "-"),
+            row.get("high_watermark", "-"),
+            replicas,
+        )
+
+
+def _delete(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        client.delete_topic(options.topic)
+
+
+def _brokers(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        for broker in client.describe_brokers():
+            _line(broker.get("address", "-"), broker.get("state", "-"))
+
+
+def _produce(options: argparse.Namespace) -> None:
+    from myqueue.cli_messages import produce_lines
+
+    produce_lines(options)
+
+
+def _consume(options: argparse.Namespace) -> None:
+    from myqueue.cli_messages import consume_lines
+
+    consume_lines(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

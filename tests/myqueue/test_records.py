@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from myqueue import records
+from myqueue.errors import CorruptBatch, InvalidRequest, MessageTooLarge, QueueError
+from myqueue.records import (
+    CODEC_NONE,
+    CODEC_ZSTD,
+    HEADER_BYTES,
+    Record,
+    decode_payload,
+    decode_records,
+    encode_batch,
+    frame_batches,
+    make_record,
+    read_header,
+    request_digest,
+    unframe_batches,
+)
+
+_FIELDS = struct.Struct("<2sBBHHIIIqqqiq")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+CONTENTS = TEXTS | st.binary()
+RECORDS = st.builds(
+    Record,
+    CONTENTS,
+    st.none() | CONTENTS,
+    st.none() | st.dictionaries(TEXTS, CONTENTS, min_size=1, max_size=3),
+    st.integers(0, records.MAX_TIMESTAMP),
+)
+
+
+def crafted(payload: bytes, **changed: int | bytes) -> bytes:
+    """Return a batch with a right checksum around whatever is asked for."""
+    digest = changed.pop("digest", b"")
+    assert isinstance(digest, bytes)
+    fields = {
+        "magic": b"QB",
+        "version": 1,
+        "codec": 0,
+        "attributes": 1 if digest else 0,
+        "reserved": 0,
+        "record_count": 1,
+        "payload_length": len(payload),
+        "inflated_length": len(payload),
+        "first_timestamp": 0,
+        "last_timestamp": 0,
+        "producer_id": 0,
+        "producer_epoch": 0,
+        "base_sequence": -1,
+        **changed,
+    }
+    head = _FIELDS.pack(*fields.values())
+    return head + struct.pack("<I", crc32(digest + payload, crc32(head))) + digest + payload
+
+
+ONE = msgspec.msgpack.encode([[0, None, "x", None]])
+
+
+@given(
+    st.lists(RECORDS, min_size=1, max_size=20),
+    st.sampled_from([CODEC_NONE, CODEC_ZSTD]),
+    st.sampled_from([b"", request_digest("abc")]),
+)
+def test_what_was_encoded_is_decoded(batch: list[Record], codec: int, digest: bytes) -> None:
+    encoded = encode_batch(
+        batch,
+        producer_id=7,
+        producer_epoch=2,
+        base_sequence=9,
+        codec=codec,
+        request_digest=digest,
+    )
+    assert decode_records(encoded) == batch
+    header = read_header(memoryview(encoded))
+    assert header.sequenced
+    assert (header.producer_id, header.producer_epoch, header.base_sequence) == (7, 2, 9)
+    assert (header.record_count, header.codec) == (len(batch), codec)
+    assert header.request_digest == digest
+    assert header.first_timestamp == batch[0].timestamp
+    assert header.last_timestamp == batch[-1].timestamp
+
+
+@pytest.mark.parametrize("codec", [CODEC_NONE, CODEC_ZSTD])
+@pytest.mark.parametrize("digest", [b"", request_digest("abc")])
+def test_a_changed_byte_is_found_wherever_it_is(codec: int, digest: bytes) -> None:
+    batch = encode_batch(
+        [Record("hello", "key", {"a": b"b"}, 1)] * 3, codec=codec, request_digest=digest
+    )
+    for position in range(len(batch)):
+        for flip in (0x01, 0x80, 0xFF):
+            damaged = bytearray(batch)
+            damaged[position] ^= flip
+            with pytest.raises(CorruptBatch):
+                read_header(bytes(damaged))
+
+
+def test_a_cut_or_longer_batch_is_found() -> None:
+    batch = encode_batch([Record("hello")], request_digest=request_digest("abc"))
+    for length in range(len(batch)):
+        with pytest.raises(CorruptBatch):
+            read_header(batch[:length])
+    with pytest.raises(CorruptBatch):
+        read_header(batch + b"\0")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"magic": b"QC"},
+        {"version": 2},
+        {"codec": 2},
+        {"attributes": 2},
+        {"reserved": 1},
+        {"record_count": 0},
+        {"record_count": 2},
+        {"record_count": 10_001},
+        {"payload_length": 5},
+        {"inflated_length": (8 << 20) + 1},
+        {"producer_id": -1},
+        {"producer_epoch": -1},
+        {"base_sequence": -2},
+    ],
+)
+def test_a_wrong_header_with_a_right_checksum_is_refused(changed: dict[str, int]) -> None:
+    read_header(crafted(ONE))
+    with pytest.raises(CorruptBatch):
+        read_header(crafted(ONE, **changed))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[0, None, 5, None]],
+        [[0, None, None, None]],
+        [[0, 5, "x", None]],
+        [[0, None, "x", 5]],
+        [[0, None, "x", {"a": 1}]],
+        [[0, None, "x", {1: "a"}]],
+        [["0", None, "x", None]],
+        [[0, None, "x"]],
+        [5],
+    ],
+)
+def test_records_of_other_types_are_corrupt(rows: list[object]) -> None:
+    batch = crafted(msgspec.msgpack.encode(rows))
+    read_header(batch)
+    with pytest.raises(CorruptBatch):
+        decode_records(batch)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x91\x94\x00\xc0\xa1\xff\xc0",
+        b"\x91\x94\x00\xc0\xa1",
+        ONE + b"\xc0",
+        b"\x91",
+        b"",
+        b"\xdc",
+        b"\xc0",
+    ],
+)
+def test_a_payload_that_is_no_messagepack_is_corrupt(payload: bytes) -> None:
+    with pytest.raises(CorruptBatch):
+        decode_records(crafted(payload))
+
+
+@pytest.mark.parametrize("count", [15, 16, 1_000, 10_000])
+def test_the_array_count_is_checked_in_each_of_its_forms(count: int) -> None:
+    payload = msgspec.msgpack.encode([[0, None, "x", None]] * count)
+    assert len(decode_records(crafted(payload, record_count=count))) == count
+    with pytest.raises(CorruptBatch):
+        read_header(crafted(payload, record_count=count - 1))
+
+
+def test_a_long_array_header_is_read_too() -> None:
+    payload = b"\xdd\x00\x00\x00\x01" + ONE[1:]
+    assert decode_records(crafted(payload)) == [Record("x")]
+
+
+def test_a_bomb_inflates_no_further_than_it_said() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(100 << 20))
+    for said in (0, 10, 8 << 20):
+        with pytest.raises(CorruptBatch):
+            decode_records(crafted(bomb, codec=1, inflated_length=said))
+    stream = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(100 << 20))
+    with pytest.raises(CorruptBatch):
+        decode_records(crafted(stream, codec=1, inflated_length=8 << 20))
+    with pytest.raises(CorruptBatch):
+        decode_records(crafted(b"no zstd", codec=1, inflated_length=10))
+
+
+def test_a_compressed_batch_with_a_false_count_is_found_by_the_reader() -> None:
+    payload = zstandard.ZstdCompressor().compress(ONE)
+    batch = crafted(payload, codec=1, inflated_length=len(ONE), record_count=2)
+    read_header(batch)
+    with pytest.raises(CorruptBatch):
+        decode_records(batch)
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+def test_garbage_is_never_more_than_corrupt(payload: bytes) -> None:
+    for batch in (payload, crafted(payload), crafted(payload, codec=1)):
+        try:
+            decode_payload(batch)
+        except CorruptBatch:
+            continue
+        assert payload[:1] == b"\x91"
+
+
+def test_limits_of_a_batch() -> None:
+    with pytest.raises(MessageTooLarge):
+        encode_batch([])
+    with pytest.raises(MessageTooLarge):
+        encode_batch([Record("")] * 10_001)
+    with pytest.raises(MessageTooLarge):
+        encode_batch([Record("x" * (1 << 20))] * 8)
+    with pytest.raises(MessageTooLarge):
+        encode_batch([Record("x" * (1 << 20))] * 8, codec=CODEC_ZSTD)
+
+
+def test_without_the_compression_package_the_codec_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    with pytest.raises(CorruptBatch, match="zstandard"):
+        encode_batch([Record("x")], codec=CODEC_ZSTD)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**63), st.binary(max_size=50)), max_size=5))
+def test_frames_come_apart_as_they_were_joined(batches: list[tuple[int, bytes]]) -> None:
+    framed = frame_batches(batches)
+    assert [(offset, bytes(batch)) for offset, batch in unframe_batches(framed)] == batches
+    for length in range(len(framed)):
+        whole = [12 + len(batch) for _, batch in batches]
+        if length in {sum(whole[:count]) for count in range(len(whole))}:
+            continue
+        with pytest.raises(CorruptBatch):
+            list(unframe_batches(framed[:length]))
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "headers", "timestamp"),
+    [
+        (5, None, None, 0),
+        (None, None, None, 0),
+        ("x", 5, None, 0),
+        ("x", None, [], 0),
+        ("x", None, {1: "a"}, 0),
+        ("x", None, {"a": 1}, 0),
+        ("\ud800", None, None, 0),
+        ("x", "\udfff", None, 0),
+        ("x", None, None, -1),
+        ("x", None, None, 1 << 62),
+        ("x" * ((1 << 20) + 1), None, None, 0),
+        ("\N{PILE OF POO}" * ((1 << 18) + 1), None, None, 0),
+        ("x", "k" * 8_193, None, 0),
+        ("x", None, {str(n): "" for n in range(65)}, 0),
+        ("x", None, {"h": b"x" * 8_193}, 0),
+    ],
+)
+def test_a_message_outside_the_limits_is_refused(
+    value: object, key: object, headers: object, timestamp: int
+) -> None:
+    with pytest.raises((InvalidRequest, MessageTooLarge)) as caught:
+        make_record(value, key, headers, timestamp=timestamp)
+    assert caught.value.details["field"] in ("message", "key", "headers", "timestamp")
+
+
+def test_a_message_at_the_limits_is_taken() -> None:
+    for value in ("x" * (1 << 20), "\N{PILE OF POO}" * (1 << 18), b"x" * (1 << 20), "", b""):
+        assert make_record(value, "k" * 8_192, {}, timestamp=0).value == value
+    assert make_record("x", None, {}, timestamp=5) == Record("x", None, None, 5)
+
+
+def test_header_is_sixty_bytes() -> None:
+    assert HEADER_BYTES == 60
+    assert issubclass(CorruptBatch, QueueError)
+    assert len(request_digest("x")) == 16
