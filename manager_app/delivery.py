@@ -61,10 +61,13 @@ class Delivery:
         }
         return await self._send_all(calls)
 
-    async def drop_groups(self, drops: Mapping[int, Sequence[int]]) -> int:
+    async def drop_groups(self, drops: Mapping[int, Sequence[int]], *, epoch: int) -> int:
         """Let brokers drop the replicas of deleted topics; return how many were not reached."""
         calls = {
-            broker_id: [BrokerCall("DELETE", f"/partitions/{group_id}") for group_id in group_ids]
+            broker_id: [
+                BrokerCall("DELETE", f"/partitions/{group_id}", query={"epoch": epoch})
+                for group_id in group_ids
+            ]
             for broker_id, group_ids in drops.items()
         }
         return await self._send_all(calls)
@@ -107,7 +110,6 @@ class Delivery:
                 },
                 timeout_ms=CURSOR_TIMEOUT_MS,
                 repeatable=True,
-                tells_timeout=False,
             )
             for partition in topic.partitions
         )
@@ -136,7 +138,6 @@ class Delivery:
                 },
                 timeout_ms=CURSOR_TIMEOUT_MS,
                 repeatable=True,
-                tells_timeout=False,
             )
             for partition in topic.partitions
         )

@@ -19,6 +19,7 @@ from manager_app.services import report as report_service
 from manager_app.services import topic as topic_service
 from manager_app.services.cluster import cluster_ensure
 from myqueue.errors import (
+    ClientNotFound,
     InvalidRequest,
     QueueError,
     TopicAlreadyExists,
@@ -85,7 +86,8 @@ def delete_topic(runtime: ManagerRuntime, name: str) -> int:
     drops = topic_service.topic_delete(name)
     runtime.clients.forget_topic(name)
     runtime.metadata.refresh()
-    return runtime.run(runtime.delivery.drop_groups(drops), timeout_s=DELIVERY_LIMIT_S)
+    dropping = runtime.delivery.drop_groups(drops, epoch=cluster_ensure().epoch)
+    return runtime.run(dropping, timeout_s=DELIVERY_LIMIT_S)
 
 
 def place_missing(runtime: ManagerRuntime) -> int:
@@ -180,11 +182,11 @@ def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
     """Revoke a client and drop its state; return the partitions that still have it.
 
     Raises:
-        UnauthorizedException: there is no such client.
+        ClientNotFound: there is no such client.
     """
     row = selectors.client_find(key)
     if row is None:
-        raise UnauthorizedException(f"there is no {key.kind} {str(key.client_id)[:20]}")
+        raise ClientNotFound(f"there is no {key.kind} {str(key.client_id)[:20]}")
     client_service.client_revoke(key)
     runtime.clients.forget(key)
     try:

@@ -49,7 +49,7 @@ class PartitionCall:
     method: str
     path: str
     fields: Mapping[str, Any]
-    """Sent as body, or as query of a GET."""
+    """Sent as body, or as query of a GET; `timeout_ms` and `wait_ms` are added."""
     timeout_ms: int
     """For everything, retries included, beyond `wait_ms`."""
     wait_ms: int = 0
@@ -58,8 +58,6 @@ class PartitionCall:
     """True when the broker recognises a repetition, or the call changes nothing."""
     patient: bool = True
     """False: fail at once when the partition has no leader, instead of waiting for one."""
-    tells_timeout: bool = True
-    """True when the call takes a field `timeout_ms`."""
 
 
 @dataclass
@@ -119,9 +117,7 @@ class PartitionCalls:
         left_ms = max(1, int(left_s * 1000))
         wait_ms = min(call.wait_ms, left_ms)
         timeout_ms = min(call.timeout_ms, left_ms)
-        fields = dict(call.fields)
-        if call.tells_timeout:
-            fields["timeout_ms"] = timeout_ms
+        fields = {**call.fields, "timeout_ms": timeout_ms}
         if call.wait_ms:
             fields["wait_ms"] = wait_ms
         is_get = call.method == "GET"

@@ -6,17 +6,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error as DatabaseError
-from rest_framework.response import Response
 
 from http_base.apidoc import describe
 from manager_app import operations, selectors
 from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.runtime import installed
-from myqueue.errors import ClientNotFound, InvalidRequest
+from myqueue.errors import ClientNotFound, InvalidRequest, NotReady
 from myqueue.protocol import HEALTH_BROKER, HEALTH_CONSUMER, HEALTH_PRODUCER, Health
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
+    from rest_framework.response import Response
 
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientKind
@@ -74,15 +74,7 @@ class ReadinessApi(ManagerView):
         present = installed()
         reasons = _reasons(present)
         if reasons or present is None:
-            return Response(
-                {
-                    "status": "failure",
-                    "code": "NOT_READY",
-                    "message": f"not ready: {'; '.join(reasons)}",
-                    "reasons": reasons,
-                },
-                status=503,
-            )
+            raise NotReady(f"not ready: {'; '.join(reasons)}", reasons=reasons)
         return self.respond(_state(present))
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 FIELDS = web.RequestKey("fields", dict[str, Any])
 """The input of a call, from body and query."""
+_PLACE = ("topic", "partition")
 
 
 @dataclass
@@ -303,7 +304,7 @@ class BrokerTwin:
         return {}
 
     async def _cursor_open(self, request: web.Request) -> dict[str, Any]:
-        assert request[FIELDS].keys() == {"topic", "partition", "consumer_id", "start"}
+        assert request[FIELDS].keys() == {*_PLACE, "consumer_id", "start", "timeout_ms"}
         group = self._led(request[FIELDS])
         latest = request[FIELDS]["start"] == "latest"
         group.cursors.setdefault(
@@ -313,7 +314,7 @@ class BrokerTwin:
 
     async def _client_forget(self, request: web.Request) -> dict[str, Any]:
         fields = request[FIELDS]
-        assert fields.keys() - {"producer_id", "consumer_id"} == {"topic", "partition"}
+        assert fields.keys() - {"producer_id", "consumer_id"} == {*_PLACE, "timeout_ms"}
         group = self._led(fields)
         group.cursors.pop(fields.get("consumer_id"), None)
         return {}
