@@ -1,0 +1,102 @@
+"""What one run of a workload showed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Figure(StrEnum):
+    """A number that a run gives; the value is the attribute's name in `Measurement`."""
+
+    PER_SECOND = "per_second"
+    P50_MS = "p50_ms"
+    P99_MS = "p99_ms"
+    LONGEST_MS = "longest_ms"
+
+    @property
+    def label(self) -> str:
+        """How a table calls it."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Figure.PER_SECOND: "messages/s",
+    Figure.P50_MS: "p50 ms",
+    Figure.P99_MS: "p99 ms",
+    Figure.LONGEST_MS: "longest ms",
+}
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one run."""
+
+    messages: int
+    """How many were written or read."""
+    seconds: float
+    """How long that took, above 0."""
+    p50_ms: float
+    """Of the single operations; 0 when there was none."""
+    p99_ms: float
+    longest_ms: float
+
+    @property
+    def per_second(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
+
+    def value(self, figure: Figure) -> float:
+        """Return one figure."""
+        found: float = getattr(self, figure.value)
+        return found
+
+
+class Summary(NamedTuple):
+    """One figure over several runs."""
+
+    median: float
+    least: float
+    greatest: float
+
+
+def measure(*, messages: int, seconds: float, latencies_s: Sequence[float]) -> Measurement:
+    """Return the figures of a run.
+
+    Args:
+        messages: how many were written or read.
+        seconds: from the first operation's start to the last one's end.
+        latencies_s: of each operation, in any order.
+    """
+    assert seconds > 0, f"a run takes time, not {seconds} s"
+    ordered = sorted(latencies_s)
+    return Measurement(
+        messages=messages,
+        seconds=seconds,
+        p50_ms=percentile(ordered, 50) * 1000,
+        p99_ms=percentile(ordered, 99) * 1000,
+        longest_ms=percentile(ordered, 100) * 1000,
+    )
+
+
+def percentile(ordered: Sequence[float], percent: int) -> float:
+    """Return the smallest value that is not below `percent` of them; 0 of nothing.
+
+    Args:
+        ordered: ascending.
+        percent: 1 to 100.
+    """
+    if not ordered:
+        return 0.0
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[rank - 1]
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Return median, least and greatest of at least one value."""
+    return Summary(median(values), min(values), max(values))

@@ -1,0 +1,44 @@
+"""Everything one workload showed in one invocation."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from benchmarks.floor import Floor
+from benchmarks.job import CheckedRun
+from benchmarks.measurement import Measurement, Summary, summarize
+
+if TYPE_CHECKING:
+    from benchmarks.measurement import Figure
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs of a workload and the bare disk just before them."""
+
+    workload: str
+    runs: list[CheckedRun]
+    """At least one."""
+    floor: Floor
+
+    @property
+    def compared(self) -> int:
+        """Messages read back and compared, in all runs."""
+        return sum(run.compared for run in self.runs)
+
+    def summary(self, figure: Figure) -> Summary:
+        """Return median, least and greatest of a figure."""
+        return summarize([run.measurement.value(figure) for run in self.runs])
+
+    def medians(self) -> Measurement:
+        """Return a measurement each of whose fields is the median of the runs."""
+        measurements = [run.measurement for run in self.runs]
+        return Measurement(
+            messages=int(median(one.messages for one in measurements)),
+            seconds=median(one.seconds for one in measurements),
+            p50_ms=median(one.p50_ms for one in measurements),
+            p99_ms=median(one.p99_ms for one in measurements),
+            longest_ms=median(one.longest_ms for one in measurements),
+        )
