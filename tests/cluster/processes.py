@@ -1,0 +1,197 @@
+"""A real cluster of processes for a test: started, watched, killed by pid, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import requests
+
+from myqueue import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 60
+STOP_SECONDS = 5
+"""A cluster promises to stop within this time."""
+POLL_SECONDS = 0.02
+
+
+def wait_until(holds: Callable[[], Any], *, what: str, seconds: float = 30) -> Any:
+    """Return the first true value of `holds`; fail after a while."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = holds()
+        if value:
+            return value
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Cluster:
+    """`manage.py cluster` on free ports in a directory of the test."""
+
+    def __init__(self, data_dir: Path, *, brokers: int = 3, options: tuple[str, ...] = ()) -> None:
+        self.data_dir = data_dir
+        self.brokers = brokers
+        self.options = options
+        self.output = data_dir.parent / "cluster.out"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.http = requests.Session()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self.stop()
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start and wait for the line that says that it is ready."""
+        command = [sys.executable, "manage.py", "cluster", "--brokers", str(self.brokers)]
+        command += ["--data-dir", str(self.data_dir), "--port", "0", *self.options]
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_"))
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
+        wait_until(self._is_ready, what="the cluster is ready", seconds=READY_SECONDS)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.output.read_text()
+        return any(line.startswith("ready") for line in self.output.read_text().splitlines())
+
+    def stop(self) -> float:
+        """Ask it to stop and return the seconds it took; nothing of it may stay."""
+        if self.process is None:
+            return 0.0
+        pids = [place["pid"] for place in self.places()]
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECONDS + 10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            left = [pid for pid in pids if is_alive(pid)]
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            self.process = None
+        assert left == [], f"left running: {left}"
+        return time.monotonic() - started
+
+    # --- who is where -----------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return what `cluster.json` says."""
+        state: dict[str, Any] = json.loads((self.data_dir / "cluster.json").read_text())
+        return state
+
+    def places(self) -> list[dict[str, Any]]:
+        """Return the manager, then the brokers: address and pid of each."""
+        state = self.state()
+        return [state["manager"], *state["brokers"]]
+
+    @property
+    def manager(self) -> str:
+        """Address of the manager."""
+        return str(self.state()["manager"]["address"])
+
+    def broker_addresses(self) -> list[str]:
+        """Return the brokers' addresses."""
+        return [place["address"] for place in self.state()["brokers"]]
+
+    def pid_of(self, address: str) -> int:
+        """Return the pid of the process that serves an address."""
+        return next(int(place["pid"]) for place in self.places() if place["address"] == address)
+
+    # --- faults -----------------------------------------------------------------------------
+
+    def kill(self, address: str) -> int:
+        """Kill one process with -9 and return the pid that it had."""
+        pid = self.pid_of(address)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill_all_brokers(self) -> list[int]:
+        """Kill all brokers with -9 at once."""
+        pids = [self.pid_of(address) for address in self.broker_addresses()]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return pids
+
+    def wait_restarted(self, address: str, old_pid: int) -> None:
+        """Wait until the supervisor has started another process that serves an address."""
+        wait_until(lambda: self.pid_of(address) != old_pid, what=f"{address} restarted")
+        wait_until(lambda: self.is_healthy(address), what=f"{address} healthy")
+
+    def is_healthy(self, address: str) -> bool:
+        """Tell whether an address answers."""
+        with contextlib.suppress(requests.RequestException):
+            return self.http.get(f"{address}/healthz", timeout=1).status_code == 200
+        return False
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def get(self, path: str, *, address: str = "", **query: Any) -> dict[str, Any]:
+        """GET from the manager, or from an address, and return the body."""
+        answer = self.http.get(f"{address or self.manager}{path}", params=query, timeout=40)
+        body: dict[str, Any] = answer.json()
+        return {"http_status": answer.status_code, **body}
+
+    def post(self, path: str, *, address: str = "", **body: Any) -> dict[str, Any]:
+        """POST JSON to the manager, or to an address, and return the body."""
+        answer = self.http.post(f"{address or self.manager}{path}", json=body, timeout=40)
+        decoded: dict[str, Any] = answer.json()
+        return {"http_status": answer.status_code, **decoded}
+
+    def leader_of(self, topic: str, partition: int) -> str:
+        """Return the address of the broker that leads a partition and serves."""
+
+        def leader() -> str:
+            for address in self.broker_addresses():
+                with contextlib.suppress(requests.RequestException):
+                    for replica in self.local_replicas(address, topic):
+                        if replica["partition"] == partition and replica["serves"]:
+                            return address
+            return ""
+
+        return str(wait_until(leader, what=f"a leader of {topic}[{partition}]"))
+
+    def local_replicas(self, address: str, topic: str) -> list[dict[str, Any]]:
+        """Return what a broker says about its replicas of a topic."""
+        answer = self.http.get(f"{address}/partitions", params={"topic": topic}, timeout=5)
+        replicas: list[dict[str, Any]] = answer.json()["partitions"]
+        return replicas
+
+
+def create_topic(cluster: Cluster, topic: str, partitions: int) -> None:
+    """Make a topic through the client library."""
+    with Client(cluster.manager) as client:
+        client.create_topic(topic, number_of_partitions=partitions)
