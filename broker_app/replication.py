@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import Membership
     from raft_app.group import Group
-    from raft_app.storage import GroupSpec, StoredBatch
+    from raft_app.storage import GroupSpec, PeerAddress, StoredBatch
     from raft_app.watchdog import DiskSpace, Watchdog
 
 
@@ -28,6 +28,10 @@ class Replication(Protocol):
     @property
     def groups(self) -> Mapping[int, Group]:
         """The local replicas by group id."""
+
+    @property
+    def peers(self) -> Mapping[int, PeerAddress]:
+        """Where other brokers are, by broker id."""
 
     def group(self, group_id: int) -> Group:
         """Return a local replica."""

@@ -31,30 +31,35 @@ class Turns:
         """By key that is taken: those that wait for it."""
 
     @asynccontextmanager
-    async def turn(self, key: TurnKey) -> AsyncIterator[None]:
+    async def turn(self, key: TurnKey, *, timeout_ms: int) -> AsyncIterator[None]:
         """Hold the key, after everyone who came before.
 
+        Args:
+            key: what is held by one at a time.
+            timeout_ms: how long to wait for it.
+
         Raises:
-            Overloaded: too many wait for it already.
+            Overloaded: too many wait for it already, or the time was over.
         """
         queue = self._queues.get(key)
         if queue is None:
             self._queues[key] = deque()
         else:
-            await self._queue_up(key, queue)
+            await self._queue_up(key, queue, timeout_ms)
         try:
             yield
         finally:
             self._pass_on(key)
 
-    async def _queue_up(self, key: TurnKey, queue: deque[asyncio.Future[None]]) -> None:
+    async def _queue_up(
+        self, key: TurnKey, queue: deque[asyncio.Future[None]], timeout_ms: int
+    ) -> None:
         if len(queue) >= self._waiting_max:
-            raise Overloaded(
-                f"{len(queue)} calls of consumer {key[1]} wait for this partition already",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            raise _overloaded(key, f"{len(queue)} calls wait already")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         queue.append(future)
+        timer = loop.call_later(timeout_ms / 1000, _expire, key, queue, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -63,6 +68,8 @@ class Turns:
             elif future in queue:
                 queue.remove(future)
             raise
+        finally:
+            timer.cancel()
 
     def _pass_on(self, key: TurnKey) -> None:
         queue = self._queues[key]
@@ -72,3 +79,15 @@ class Turns:
                 future.set_result(None)
                 return
         del self._queues[key]
+
+
+def _expire(key: TurnKey, queue: deque[asyncio.Future[None]], future: asyncio.Future[None]) -> None:
+    if not future.done():
+        queue.remove(future)
+        future.set_exception(_overloaded(key, "an earlier call is still under way"))
+
+
+def _overloaded(key: TurnKey, why: str) -> Overloaded:
+    return Overloaded(
+        f"consumer {key[1]} takes turns at this partition: {why}", retry_after_ms=RETRY_AFTER_MS
+    )

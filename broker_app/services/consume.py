@@ -59,7 +59,8 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
     deadline = loop.time() + call.wait_ms / 1000
     group_id = group.spec.group_id
     while True:
-        async with runtime.turns.turn((group_id, call.consumer_id)):
+        key = (group_id, call.consumer_id)
+        async with runtime.turns.turn(key, timeout_ms=call.timeout_ms):
             popped = await _pop_now(runtime, group, call)
         if popped.records:
             MESSAGES_POPPED.inc(len(popped.records))

@@ -57,7 +57,8 @@ async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorRes
         assert reset.timestamp is not None
         offset = await offset_by_time(runtime=runtime, group=group, timestamp=reset.timestamp)
     request = ResetCursor(reset.consumer_id, offset, reset.expected)
-    async with runtime.turns.turn((group_id, reset.consumer_id)):
+    key = (group_id, reset.consumer_id)
+    async with runtime.turns.turn(key, timeout_ms=reset.timeout_ms):
         place: CursorPlace = await runtime.engine.propose(
             group_id, request, timeout_ms=reset.timeout_ms
         )

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Group:
     """Make the replica that an order describes; one that is there already is left as it is.
 
-    With `bootstrap` the list of replicas becomes the first entry of the log, and the first replica
-    in it campaigns at once. Without, the replica begins without a membership and never campaigns.
+    The list of replicas becomes the first entry of the log, and the first replica in it campaigns
+    at once. A manager is asked at once where brokers of the list are that this one does not know.
 
     Raises:
-        InvalidRequest: the list does not name this broker with that replica id.
+        InvalidRequest: the list does not name this broker with that replica id, or the order is not
+            one of a topic's creation.
         StalePlacement: the order is of an earlier manager, or the replica was here before.
     """
     runtime.require_epoch(order.epoch)
@@ -42,11 +43,17 @@ async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Gr
             f" {runtime.engine.broker_id}, which was asked",
             field="replicas",
         )
+    if not order.bootstrap:
+        raise InvalidRequest(
+            "only the first replicas of a topic can be made: bootstrap must be true",
+            field="bootstrap",
+        )
     await runtime.engine.create_group(
-        spec,
-        membership if order.bootstrap else Membership(),
-        campaign=order.bootstrap and members[0].replica_id == order.replica_id,
+        spec, membership, campaign=members[0].replica_id == order.replica_id
     )
+    known = {runtime.engine.broker_id, *runtime.engine.peers}
+    if any(member.broker_id not in known for member in members):
+        runtime.link.heartbeat()
     return runtime.engine.group(order.group_id)
 
 

@@ -76,6 +76,7 @@ class EngineTwin:
         self.broker_id = 1
         self.limits = limits or StateLimits()
         self.groups: dict[int, GroupTwin] = {}
+        self.peers: dict[int, Any] = {2: None}
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
         self.watchdog = SimpleNamespace(intervals_without_tick=0)

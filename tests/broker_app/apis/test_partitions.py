@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.broker_app.apis.conftest import Api, token_of
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin
+    from tests.broker_app.engine_twin import EngineTwin, LinkTwin
 
 ORDER: dict[str, Any] = {
     "group_id": 8,
@@ -47,10 +47,14 @@ async def test_replica_is_made_once_and_the_first_campaigns(api: Api, engine: En
     ).status == 200
 
 
-async def test_later_replica_begins_without_a_membership(api: Api, engine: EngineTwin) -> None:
-    await api.post("/partitions", **{**ORDER, "bootstrap": False})
-    assert engine.groups[8].membership.members == ()
-    assert engine.campaigned == []
+async def test_manager_is_asked_about_brokers_that_are_not_known(
+    api: Api, engine: EngineTwin, link: LinkTwin
+) -> None:
+    await api.post("/partitions", **ORDER)
+    assert link.heartbeats == 0
+    engine.peers.clear()
+    await api.post("/partitions", **{**ORDER, "group_id": 10, "partition": 2})
+    assert link.heartbeats == 1
 
 
 async def test_orders_that_cannot_be_are_refused(
@@ -65,6 +69,7 @@ async def test_orders_that_cannot_be_are_refused(
     assert await order(replica_id=82) == (400, "INVALID_REQUEST")
     assert await order(replicas=[{"replica_id": 81, "broker_id": 0}]) == (400, "INVALID_REQUEST")
     assert await order(replicas=ORDER["replicas"] * 2) == (400, "INVALID_REQUEST")
+    assert await order(bootstrap=False) == (400, "INVALID_REQUEST")
     assert await order(group_id=0) == (400, "INVALID_REQUEST")
     assert await order(partition=-1) == (400, "INVALID_REQUEST")
     assert await order(group_id=7) == (409, "STALE_PLACEMENT")
@@ -99,3 +104,10 @@ async def test_orders_need_the_cluster_token(api: Api, failure: Any) -> None:
         await api.send("DELETE", "/partitions/7", bearer=None),
     ):
         assert failure(answer) == (401, "UNAUTHORIZED")
+
+
+async def test_replicas_can_be_looked_at_in_a_browser(api: Api) -> None:
+    answer = await api.send("GET", "/partitions", bearer=None, accept="text/html")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"high_watermark" in answer.body

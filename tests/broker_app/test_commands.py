@@ -1,0 +1,40 @@
+"""The encoding of commands: what is in the log today must be readable for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker_app.commands import (
+    Command,
+    CommandBody,
+    ForgetClient,
+    ForgetIdle,
+    OpenCursor,
+    Pop,
+    ResetCursor,
+    Start,
+    decode_command,
+    encode_command,
+)
+
+EXAMPLES: list[tuple[CommandBody, str]] = [
+    (Pop(5, 0, 3, b"\x01" * 2), "01920995010500" + "03c4020101"),
+    (OpenCursor(5, Start.LATEST), "019209930205a66c6174657374"),
+    (ResetCursor(5, 7), "01920994030507c0"),
+    (ResetCursor(5, 7, 9), "0192099403050709"),
+    (ForgetClient(1, 0), "01920993040100"),
+    (ForgetIdle(6), "019209920506"),
+]
+
+
+@pytest.mark.parametrize(("body", "encoded"), EXAMPLES)
+def test_commands_are_encoded_as_ever(body: CommandBody, encoded: str) -> None:
+    command = Command(9, body)
+    assert encode_command(command).hex() == encoded
+    assert decode_command(bytes.fromhex(encoded)) == command
+
+
+@pytest.mark.parametrize("encoded", ["", "00", "02920992ff06", "01", "0190", "019209920606"])
+def test_what_is_no_command_is_refused(encoded: str) -> None:
+    with pytest.raises(ValueError, match="command"):
+        decode_command(bytes.fromhex(encoded))

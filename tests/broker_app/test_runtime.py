@@ -1,0 +1,83 @@
+"""The broker of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker_app import runtime as runtimes
+from broker_app import tasks
+from broker_app.limits import FORGET_AFTER_MS, StateLimits
+from myqueue.errors import NoLeader, Overloaded, PartitionNotFound, StalePlacement
+from tests.broker_app.engine_twin import EngineTwin, OptionsTwin, turns
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import LinkTwin
+
+
+def test_partition_is_found_as_groups_come_and_go(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    with pytest.raises(PartitionNotFound):
+        runtime.partition("logs", 0)
+    first = engine.add("logs", 0, group_id=7)
+    assert runtime.partition("logs", 0) is first
+    again = engine.add("logs", 0, group_id=9)
+    assert runtime.partition("logs", 0) is again
+    del engine.groups[9]
+    assert runtime.partition("logs", 0) is first
+    del engine.groups[7]
+    engine.add("logs", 1, group_id=11)
+    with pytest.raises(PartitionNotFound):
+        runtime.partition("logs", 0)
+
+
+def test_lease_epoch_never_goes_back(runtime: BrokerRuntime) -> None:
+    runtime.require_epoch(3)
+    runtime.require_epoch(3)
+    with pytest.raises(StalePlacement):
+        runtime.require_epoch(2)
+
+
+def test_without_a_broker_there_is_no_leader() -> None:
+    runtimes.install(None)
+    assert runtimes.installed() is None
+    tasks.broker_heartbeat()
+    with pytest.raises(NoLeader):
+        runtimes.current()
+
+
+async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
+    link: LinkTwin,
+) -> None:
+    engine = EngineTwin(StateLimits(producers_max=2))
+    runtimes.install(runtimes.BrokerRuntime(engine, link, OptionsTwin()))
+    group = engine.add()
+
+    async def heartbeat() -> None:
+        tasks.broker_heartbeat()
+        await turns(20)
+
+    for producer_id in (1, 2):
+        request = batch_of("a", producer_id=producer_id, sequence=0)
+        await engine.propose(7, request, timeout_ms=100)
+    await heartbeat()
+    third = batch_of("a", producer_id=3, sequence=0)
+    with pytest.raises(Overloaded):
+        await engine.propose(7, third, timeout_ms=100)
+    engine.clock += FORGET_AFTER_MS + 1
+    await heartbeat()
+    assert group.state_machine.counts()["producers"] == 0
+    await engine.propose(7, third, timeout_ms=100)
+    assert link.heartbeats == 2
+    proposals = len(engine.proposals)
+    await heartbeat()
+    assert len(engine.proposals) == proposals, "half-empty tables are left alone"
+    engine.lose(group)
+    await heartbeat()
+    runtimes.install(None)
+    assert len(asyncio.all_tasks()) == 1
