@@ -1,0 +1,47 @@
+"""Runs the manager's whole suite once more, on a private PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_TIMEOUT_S = 900
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(RUN_TIMEOUT_S + 120)
+def test_the_manager_suite_passes_on_postgresql(capsys):
+    try:
+        find_binaries()
+    except PostgresNotFound as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with private_postgres() as url:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "tests/manager_app", "-m", "not postgres"),
+                *("-q", "-p", "no:cacheprovider", "--create-db"),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT_S,
+            check=False,
+        )
+    summary = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+    with capsys.disabled():
+        print(f"\n  manager suite on PostgreSQL: {summary}")  # noqa: T201 - the figure is asked for
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    passed = re.search(r"(\d+) passed", summary)
+    assert passed is not None
+    assert int(passed[1]) > 0
