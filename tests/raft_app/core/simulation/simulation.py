@@ -30,7 +30,8 @@ STEPS = 6_000
 """Events until everything is healed, unless told otherwise."""
 
 SETTLE_TIMEOUTS = 15
-"""Election timeouts after healing until everybody must have caught up."""
+"""Election timeouts after healing until everybody must have caught up, and half a tick for each
+entry: with the tiniest limits each travels alone and is read from the disk before."""
 
 STABLE_TIMEOUTS = 4
 """Election timeouts for which the healed group must then keep its leader."""
@@ -194,7 +195,7 @@ class Simulation:
             self._step()
         healed_at = self.now
         self._heal()
-        self._wait(self._has_settled, SETTLE_TIMEOUTS, "everybody has caught up")
+        self._wait(self._has_settled, self._settle_limit(), "everybody has caught up")
         settle_ticks = (self.now - healed_at) / TICK
         self._stay_stable()
         failover_ticks = self._fail_over()
@@ -232,12 +233,16 @@ class Simulation:
         self.now, _, action, args = heapq.heappop(self._queue)
         action(*args)
 
-    def _wait(self, condition: Callable[[], bool], timeouts: int, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], ticks: int, what: str) -> None:
         """Run until `condition` holds, looked at once in half a tick."""
-        limit = self.now + timeouts * self.plan.config.election_timeout_ticks * TICK
+        limit = self.now + ticks * TICK
         while not condition():
-            self._liveness.require(self.now < limit, "not within %s timeouts: %s", timeouts, what)
+            self._liveness.require(self.now < limit, "not within %s ticks: %s", ticks, what)
             self._advance(TICK // 2)
+
+    def _settle_limit(self) -> int:
+        entries = len(self.watch.committed_entries.entries) + len(self.clients.outstanding)
+        return SETTLE_TIMEOUTS * self.plan.config.election_timeout_ticks + entries // 2
 
     def _advance(self, units: int) -> None:
         until = self.now + units
@@ -291,12 +296,13 @@ class Simulation:
         if self.voter_count < 3:
             self.faults.restart(leader)
             timeouts = RESTART_TIMEOUTS
+        ticks = timeouts * self.plan.config.election_timeout_ticks
         self._wait(
-            lambda: self._serving_leader() is not None, timeouts, "the killed leader is replaced"
+            lambda: self._serving_leader() is not None, ticks, "the killed leader is replaced"
         )
         failover_ticks = (self.now - killed_at) / TICK
         self._advance(5 * TICK)
         self.faults.restart(leader)
         self.clients.writing = False
-        self._wait(self._has_settled, SETTLE_TIMEOUTS, "the killed leader has caught up")
+        self._wait(self._has_settled, self._settle_limit(), "the killed leader has caught up")
         return failover_ticks
