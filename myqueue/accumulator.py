@@ -49,16 +49,21 @@ class Accumulator:
         """Return True when so many bytes may be added."""
         return not self.held_bytes or self.held_bytes + size_bytes <= self._buffer_bytes
 
-    def put(self, where: TopicPartition, record: Record, future: DeliveryFuture[Delivered]) -> bool:
+    def put(
+        self, where: TopicPartition, record: Record, future: DeliveryFuture[Delivered]
+    ) -> bool | None:
         """Add a message behind the others of its partition.
 
         Returns:
-            True when a batch may go out.
+            True when a batch may go out; None when there was no room.
         """
-        lane = self._lanes.get(where) or self._lane(where)
         size_bytes = len(record.value) + OVERHEAD_BYTES
+        held_bytes = self.held_bytes + size_bytes
+        if held_bytes > self._buffer_bytes and self.held_bytes:
+            return None
+        self.held_bytes = held_bytes
+        lane = self._lanes.get(where) or self._lane(where)
         lane.put(record, future, size_bytes)
-        self.held_bytes += size_bytes
         if lane.may_send:
             self._ready[where] = lane
             return True

@@ -167,10 +167,10 @@ class Lane:
         While something is out, a batch goes only when it is full: what arrives meanwhile forms the
         next batch, so that many small messages share few requests.
         """
-        if self._restarting and self._out:
-            return False
         if not self._out:
-            return bool(self._again or self._waiting)
+            return bool(self._waiting or self._again)
+        if self._restarting:
+            return False
         if self._position - self._out[0].position >= BATCHES_OUT_MAX:
             return False
         return bool(self._again) or (bool(self._waiting) and self._is_full(self._waiting[0]))

@@ -249,10 +249,12 @@ class Producer(Front[Deliveries]):
     def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
     ) -> int:
-        self._check_open()
-        chosen = self._core.choose_at_once(topic, partition_key, partition, key)
+        core = self._core
+        if self._forked or core.closing or core.closed:
+            self._check_open()
+        chosen = core.choose_at_once(topic, partition_key, partition, key)
         if chosen is None:
-            chosen = self._drive(self._core.choose(topic, partition_key, partition, key))
+            chosen = self._drive(core.choose(topic, partition_key, partition, key))
         return chosen
 
     def _deliver(self, batch: Batch) -> None:

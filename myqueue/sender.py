@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from myqueue.accumulator import OVERHEAD_BYTES
 from myqueue.errors import BufferFull, ClientClosed
 from myqueue.futures import DeliveryFuture
 from myqueue.pump import Pump
@@ -48,10 +49,12 @@ class Sender:
         """
         future: DeliveryFuture[Delivered] = DeliveryFuture()
         buffer = self._core.buffer
-        with self._changed:
-            if self._stopping or not buffer.has_room(len(record.value)):
-                self._wait_for_room(len(record.value))
-            if buffer.put(where, record, future):
+        with self._core.lock:
+            more = None if self._stopping else buffer.put(where, record, future)
+            while more is None:
+                self._wait_for_room(len(record.value) + OVERHEAD_BYTES)
+                more = buffer.put(where, record, future)
+            if more:
                 self._wake()
         return future
 
