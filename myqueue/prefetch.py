@@ -99,7 +99,8 @@ class Prefetch(Session):
         """
         messages = yield from self._finish_ahead(where)
         if not messages:
-            messages = yield from self._pop_now(where, max_messages, wait_ms, self.attempts())
+            attempts = self.attempts(wait_ms=wait_ms)
+            messages = yield from self._pop_now(where, max_messages, wait_ms, attempts)
         if len(messages) > max_messages:
             with self._pops_lock:
                 self._pops.keep(messages[max_messages:])

@@ -32,6 +32,8 @@ RETRY_METADATA_S = 1.0
 """How long the old view serves when no manager answers."""
 LOOKUP_S = 0.5
 """How long one broker may take to say whether it leads a partition."""
+LOOKUP_HELD_S = 3.0
+"""How long a request that a server holds is waited for before and between such looks."""
 LOOKUPS_PER_PATIENCE = 4
 """After the first look for another leader, how often again in the time before the first."""
 
@@ -180,9 +182,10 @@ class Session(RegisteredClient):
             )
         )
 
-    def attempts(self) -> Attempts:
-        """Return the patience of a call that begins now."""
-        deadline_s = self.clock.monotonic() + self.config.delivery_timeout_ms / 1000
+    def attempts(self, *, wait_ms: int = 0) -> Attempts:
+        """Return the patience of a call that begins now and that a server may hold so long."""
+        patience_ms = self.config.delivery_timeout_ms + wait_ms
+        deadline_s = self.clock.monotonic() + patience_ms / 1000
         return Attempts(self.config, deadline_s=deadline_s)
 
     def _try_once(
@@ -230,8 +233,10 @@ class Session(RegisteredClient):
         """
         pending = yield Begin(address, request, timeout_s)
         patience_s = self.config.leader_patience_ms / 1000
+        held_until_s = self.clock.monotonic() + call.wait_ms / 1000
+        held_s = min(call.wait_ms / 1000, LOOKUP_HELD_S)
         try:
-            answer: Answer | None = yield Await(pending, patience_s + call.wait_ms / 1000)
+            answer: Answer | None = yield Await(pending, patience_s + held_s)
             while answer is None:
                 leader = yield from self._other_leader(call.topic, call.partition, than=address)
                 if leader:
@@ -240,7 +245,9 @@ class Session(RegisteredClient):
                         outcome=OUTCOME_UNKNOWN,
                         leader={"address": leader},
                     )
-                answer = yield Await(pending, patience_s / LOOKUPS_PER_PATIENCE)
+                held = self.clock.monotonic() < held_until_s
+                pause_s = LOOKUP_HELD_S if held else patience_s / LOOKUPS_PER_PATIENCE
+                answer = yield Await(pending, pause_s)
         except BaseException:
             pending.cancel()
             raise
