@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.lanes import Batch, Lane, TopicPartition
+from myqueue.lanes import Batch, Lane, Told, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myqueue.futures import DeliveryFuture
     from myqueue.records import Record
     from myqueue.results import Delivered
 
@@ -49,9 +48,7 @@ class Accumulator:
         """Return True when so many bytes may be added."""
         return not self.held_bytes or self.held_bytes + size_bytes <= self._buffer_bytes
 
-    def put(
-        self, where: TopicPartition, record: Record, future: DeliveryFuture[Delivered]
-    ) -> bool | None:
+    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> bool | None:
         """Add a message behind the others of its partition.
 
         Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
 from myqueue.effects import Flow, Lock, Pause
@@ -26,7 +26,7 @@ from myqueue.lanes import RESTAMPS_MAX, Batch, Lane
 from myqueue.partitioner import RoundRobin, partition_for_key
 from myqueue.producing import Target, produce_call, records_of_items
 from myqueue.records import CODEC_NONE, CODEC_ZSTD, MAX_RECORDS, Record
-from myqueue.results import Delivered
+from myqueue.results import DeliveredBatch
 from myqueue.retry import Attempts, Step
 from myqueue.session import Session
 from myqueue.transport import read_body
@@ -47,7 +47,7 @@ class Deliveries(Session):
         lock: guards the buffer; never held while a flow waits.
         buffer: what is not settled.
 
-    Args: those of `Session`, for a producer.
+    Args: those of `Session`, for a producer, and what makes a future of the driver's kind.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Deliveries(Session):
         config: ClientConfig,
         clock: Clock,
         make_lock: Callable[[], Lock],
+        make_future: Callable[[], Any] = DeliveryFuture,
     ) -> None:
+        self._make_future = make_future
         super().__init__("producer", address, config=config, clock=clock, make_lock=make_lock)
         self._codec = CODECS[config.compression]
 
@@ -162,14 +164,14 @@ class Deliveries(Session):
             (topic, partition),
             deadline_s=self.deadline_s(),
             records=records,
-            whole=DeliveryFuture(),
+            whole=self._make_future(),
             size_bytes=size_bytes,
         )
 
     def single(self, topic: str, partition: int, record: Record) -> Batch:
         """Return a batch of one message."""
         batch = Batch((topic, partition), deadline_s=self.deadline_s(), records=[record])
-        batch.futures.append(DeliveryFuture[Delivered]())
+        batch.futures.append(self._make_future())
         batch.size_bytes = len(record.value) + OVERHEAD_BYTES
         return batch
 
@@ -280,6 +282,21 @@ class Deliveries(Session):
             batch.settled = True
             batch.fail(UndeliveredMessages("the producer was closed before this was sent"))
         raise error
+
+
+def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[DeliveredBatch]:
+    """Return where the batches of one call are.
+
+    Raises:
+        QueueError: of the first that failed; `details["delivered"]` has the others.
+    """
+    delivered = [one for one in results if isinstance(one, DeliveredBatch)]
+    for failure in results:
+        if isinstance(failure, BaseException):
+            if delivered and isinstance(failure, QueueError):
+                failure.details["delivered"] = delivered
+            raise failure
+    return delivered
 
 
 def _interrupted(error: BaseException) -> ClientClosed:

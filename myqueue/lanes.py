@@ -12,7 +12,7 @@ in their order, in a higher epoch. A batch that may have happened is never stamp
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.sequences import PartitionSequence, Stamp
@@ -20,12 +20,26 @@ from myqueue.sequences import PartitionSequence, Stamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myqueue.futures import DeliveryFuture
     from myqueue.records import Record
     from myqueue.retry import Attempts
     from myqueue.session import LeaderCall
 
 TopicPartition = tuple[str, int]
+T = TypeVar("T", contravariant=True)
+
+
+class Told(Protocol[T]):
+    """Something that is told the fate of a message or a batch, once."""
+
+    def settle(self, result: T) -> None:
+        """Take the result."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """Take the failure."""
+        ...
+
+
 BATCHES_OUT_MAX = 5
 RESTAMPS_MAX = 3
 """How often a batch that was refused for its stamp gets another one."""
@@ -68,12 +82,12 @@ class Batch:
         *,
         deadline_s: float,
         records: list[Record] | None = None,
-        whole: DeliveryFuture[DeliveredBatch] | None = None,
+        whole: Told[DeliveredBatch] | None = None,
         size_bytes: int = 0,
     ) -> None:
         self.where = where
         self.records: list[Record] = [] if records is None else records
-        self.futures: list[DeliveryFuture[Delivered]] = []
+        self.futures: list[Told[Delivered]] = []
         self.whole = whole
         self.size_bytes = size_bytes
         self.deadline_s = deadline_s
@@ -133,7 +147,7 @@ class Lane:
 
     # Coming in
 
-    def put(self, record: Record, future: DeliveryFuture[Delivered], size_bytes: int) -> None:
+    def put(self, record: Record, future: Told[Delivered], size_bytes: int) -> None:
         """Add a message behind the others, to the last batch if there is room in it."""
         waiting = self._waiting
         last = waiting[-1] if waiting else None

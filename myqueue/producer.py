@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, cast, overload
 
-from myqueue.delivery import Deliveries, Key
-from myqueue.errors import QueueError, UndeliveredMessages
+from myqueue.delivery import Deliveries, Key, first_failure
+from myqueue.errors import UndeliveredMessages
 from myqueue.front import Front, Settings, make_thread_lock
 from myqueue.protocol import make_record
 from myqueue.registered import topic_names
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
-    from myqueue.futures import DeliveryFuture
     from myqueue.lanes import Batch
     from myqueue.records import Record
     from myqueue.transport import Transport
@@ -130,7 +129,7 @@ class Producer(Front[Deliveries]):
             batch = self._core.single(topic, index, record)
             if self._sender.put_alone(batch):
                 self._deliver(batch)
-                results.append(batch.futures[0].result())
+                results.append(cast("Future[Delivered]", batch.futures[0]).result())
             else:
                 results.append(self._sender.put((topic, index), record).result())
         return results[0] if isinstance(topics, str) else results
@@ -167,7 +166,8 @@ class Producer(Front[Deliveries]):
             self._deliver(batches[0])
         else:
             self._sender.put_all(batches)
-        return results_of(batches)
+        futures = [cast("Future[DeliveredBatch]", batch.whole) for batch in batches]
+        return first_failure([one.exception() or one.result() for one in futures])
 
     def send(
         self,
@@ -264,26 +264,3 @@ class Producer(Front[Deliveries]):
             more = self._drive(self._core.deliver(batch))
         finally:
             self._sender.go_on(more)
-
-
-def results_of(batches: list[Batch]) -> list[DeliveredBatch]:
-    """Wait for batches and return where they are.
-
-    Raises:
-        QueueError: of the first that failed; `details["delivered"]` has the others.
-    """
-    delivered: list[DeliveredBatch] = []
-    failure: BaseException | None = None
-    for batch in batches:
-        future: DeliveryFuture[DeliveredBatch] | None = batch.whole
-        assert future is not None, "a batch with a future of its own"
-        error = future.exception()
-        if error is None:
-            delivered.append(future.result())
-        elif failure is None:
-            failure = error
-    if failure is None:
-        return delivered
-    if delivered and isinstance(failure, QueueError):
-        failure.details["delivered"] = delivered
-    raise failure

@@ -133,6 +133,7 @@ class HttpTransport:
         """Forget all connections without touching them."""
         self._lock = threading.Lock()
         self._idle: dict[str, deque[HttpConnection]] = {}
+        self._closed = False
 
     def request(self, address: str, request: Request, *, timeout_s: float) -> Answer:
         """Send a request and return its answer, whatever its status."""
@@ -181,6 +182,7 @@ class HttpTransport:
     def close(self) -> None:
         """Close every idle connection."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:
@@ -191,7 +193,7 @@ class HttpTransport:
         if connection.reusable:
             with self._lock:
                 idle = self._idle.setdefault(address, deque())
-                if len(idle) < IDLE_CONNECTIONS_MAX:
+                if not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
                     idle.append(connection)
                     return
         connection.close()
