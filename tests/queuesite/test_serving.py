@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from queuesite.serving import HttpServer, ListenError
+
+
+async def hello(scope, receive, send):
+    headers = [(b"content-length", b"5")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def ask(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.fixture
+async def server():
+    server = HttpServer(host="127.0.0.1", port=0)
+    server.bind()
+    yield server
+    await server.stop()
+
+
+async def test_connections_made_before_the_start_are_answered(server):
+    early = asyncio.ensure_future(ask(server.port))
+    await asyncio.sleep(0)
+    await server.start(hello)
+    assert (await asyncio.wait_for(early, 5)).endswith(b"hello")
+
+
+async def test_running_request_is_finished_before_the_end():
+    started, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope, receive, send):
+        started.set()
+        await may_end.wait()
+        await hello(scope, receive, send)
+
+    server = HttpServer(host="127.0.0.1", port=0)
+    server.bind()
+    await server.start(slow)
+    request = asyncio.ensure_future(ask(server.port))
+    await started.wait()
+    stopping = asyncio.ensure_future(server.stop())
+    may_end.set()
+    assert (await asyncio.wait_for(request, 5)).endswith(b"hello")
+    await asyncio.wait_for(stopping, 5)
+    with pytest.raises(OSError):  # noqa: PT011 - refused, by whichever subclass
+        await ask(server.port)
+
+
+async def test_used_port_is_said_in_one_line(server):
+    second = HttpServer(host="127.0.0.1", port=server.port)
+    with pytest.raises(ListenError, match=f"127.0.0.1:{server.port}: Address already in use"):
+        second.bind()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no such host"])
+def test_address_of_another_machine_is_refused(host):
+    with pytest.raises(ListenError, match="cannot listen on"):
+        HttpServer(host=host, port=8000).bind()
