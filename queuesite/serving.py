@@ -72,7 +72,7 @@ class HttpServer:
         """Answer requests with `app`."""
         assert self._socket is not None, "bind comes first"
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # an ASGI application, typed more loosely
+            app,
             http="httptools",
             ws="none",
             lifespan="off",
