@@ -252,17 +252,3 @@ async def test_a_broker_that_missed_a_deletion_hears_of_it_with_its_heartbeat(si
     assert sorted(orders.deleted_groups) == [1, 2]
     assert twin.replicas == {}
     assert await site.in_database(DeletedGroup.objects.count) == 2
-
-
-async def test_the_replica_that_campaigns_is_ordered_after_its_voters(site):
-    arrived = []
-    for twin in site.twins.brokers:
-        take = twin._take
-        twin._take = lambda order, twin=twin, take=take: (
-            arrived.append((order.group_id, order.replicas[0].broker_id == twin.broker_id)),
-            take(order),
-        )
-    await site.create_topic(partitions=3)
-    last = dict(arrived)
-    assert len(arrived) == 9
-    assert all(last.values())
