@@ -36,7 +36,7 @@ ENTRY_POINTS = re.compile(
     r"(.*\.)?(apps|admin|models|migrations(\..*)?|urls|management(\..*)?|__init__|__main__)"
 )
 """Modules that Django or Python finds by their names."""
-TODO = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(root|home|work|Users)/\w")
 
 
@@ -225,7 +225,7 @@ def test_nothing_is_left_to_do():
         for path in tracked()
         if path.suffix in {".py", ".toml", ".md", ".yml", ""}
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
-        if TODO.search(line)
+        if LEFTOVER.search(line)
     ]
     assert not found
 
