@@ -12,8 +12,9 @@ and wrong for one that was acknowledged. The two can be told apart because of ho
 - SQLite writes a page once per transaction (again only as the commit frame of one that outgrew
   its cache), so frames that repeat a page are of two transactions.
 
-What cannot be told: damage within the very last transaction, or a file cut before it, looks like
-a torn write. The leader notices that by the index that the replica had acknowledged.
+What the WAL alone cannot tell: damage within the very last transaction, or a file cut before it,
+looks like a torn write. `raft_app.wal_receipt` notices that while the machine runs; after a power
+cut the leader does, by the index that the replica had acknowledged.
 
 Source: SQLite's documentation, "Database File Format", section 4, "The Write-Ahead Log".
 """
@@ -63,11 +64,16 @@ class WalState(StrEnum):
     """Something that was acknowledged cannot be read."""
 
 
+Salt = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class WalVerdict:
     """What a scan found."""
 
     state: WalState
+    salt: Salt | None = None
+    """The present generation; `None` without a header."""
     frames: int = 0
     """Up to the last commit before any doubt: what SQLite would recover."""
     reason: str = ""
@@ -79,7 +85,7 @@ class _Header:
     """The parts of a WAL header that frames are measured by."""
 
     page_bytes: int
-    salt: tuple[int, int]
+    salt: Salt
     checksum: Checksum
     big_endian: bool
 
@@ -95,7 +101,7 @@ class _Frame:
     page: int
     commit: int
     """Pages of the database after the commit; 0 unless the frame ends a transaction."""
-    salt: tuple[int, int]
+    salt: Salt
     checksum: Checksum
 
 
@@ -188,11 +194,13 @@ class _Scan:
 
     def verdict(self) -> WalVerdict:
         """Return what all the frames add up to."""
+        salt = self.header.salt
         if self.reason:
-            return WalVerdict(WalState.CORRUPT, self.committed, self.reason)
+            return WalVerdict(WalState.CORRUPT, salt, self.committed, self.reason)
         if self.remains or (self.cut and self.first_bad < 0):
-            return WalVerdict(WalState.TORN, self.committed)
-        return WalVerdict(WalState.WHOLE if self.committed else WalState.EMPTY, self.committed)
+            return WalVerdict(WalState.TORN, salt, self.committed)
+        state = WalState.WHOLE if self.committed else WalState.EMPTY
+        return WalVerdict(state, salt, self.committed)
 
     def _frames(self, part: memoryview) -> Iterator[_Frame]:
         for at in range(0, len(part), self.header.frame_bytes):
