@@ -1,8 +1,9 @@
 """The configuration of a process: one frozen value, read from the environment and validated.
 
 Each field is read from the variable of its name in capitals (`port` from PORT), except `role`
-(QUEUESITE_ROLE) and `manager_addresses` (MANAGER_ADDRESS). Where the variable is unset the default
-holds. In role `test` only DATABASE_URL is looked at, so that a test run depends on nothing else.
+(QUEUESITE_ROLE), `manager_addresses` (MANAGER_ADDRESS) and `known_raft_address` (RAFT_ADDRESS).
+Where the variable is unset the default holds. In role `test` only DATABASE_URL is looked at, so
+that a test run depends on nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ SECRET_LENGTH_MIN = 16
 """Shortest cluster secret, in characters."""
 
 _DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
-_VARIABLES = {"role": ROLE_VARIABLE, "manager_addresses": "MANAGER_ADDRESS"}
+_VARIABLES = {
+    "role": ROLE_VARIABLE,
+    "manager_addresses": "MANAGER_ADDRESS",
+    "known_raft_address": "RAFT_ADDRESS",
+}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 _MIB = 1 << 20
@@ -56,6 +61,9 @@ class QueueConfig:
     empty."""
     raft_port: int = 0
     """Port of the broker's peers; `port` + 1,000 when 0."""
+    known_raft_address: str = ""
+    """`host:port` where the broker's peers reach it; the host of its HTTP address and `raft_port`
+    when empty. Set where it is another than the port listened on, as behind a proxy."""
     read_only: bool = False
     """A manager that answers reads alone."""
     database_url: str = ""
@@ -116,8 +124,8 @@ class QueueConfig:
     @property
     def raft_address(self) -> str:
         """`host:port` where the broker's peers reach it."""
-        host = urlsplit(self.address).hostname or self.bind_host
-        return f"{host}:{self.raft_port}"
+        host = _host_of(self.address) or self.bind_host
+        return self.known_raft_address or f"{host}:{self.raft_port}"
 
     def __post_init__(self) -> None:
         """Fill in what follows from other fields and refuse what cannot be.
@@ -146,6 +154,10 @@ def _values(config: QueueConfig) -> list[tuple[bool, str]]:
         (config.role in ROLES, f"QUEUESITE_ROLE must be one of {ROLES}, not {config.role!r}"),
         (1 <= config.port <= 65_535, f"PORT must be 1 to 65535, not {config.port}"),
         (1 <= config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
+        (
+            is_host_and_port(config.raft_address),
+            f"RAFT_ADDRESS must be host:port, not {config.raft_address!r}",
+        ),
         *(
             (is_address(address), f"{name} must be http://host:port, not {address!r}")
             for name, address in addresses
@@ -204,6 +216,18 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
 
 _MAY_BE_ZERO = frozenset({"port", "raft_port", "disk_reserve_bytes"})
 """Integer fields that `_values` checks by themselves."""
+
+
+def is_host_and_port(text: str) -> bool:
+    """Tell whether `text` is `host:port` and nothing more."""
+    return is_address(f"http://{text}")
+
+
+def _host_of(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_address(text: str) -> bool:

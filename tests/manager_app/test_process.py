@@ -116,7 +116,7 @@ async def test_the_installed_runtime_goes_with_its_process(site):
     assert process.worker_runtime() is site.runtime
     await site.stop_manager()
     assert runtime.installed() is None
-    with pytest.raises(RuntimeError, match="manage.py manager"):
+    with pytest.raises(RuntimeError, match="runs no manager"):
         runtime.current()
 
 

@@ -139,8 +139,8 @@ async def test_wrong_values_are_refused_by_every_call_that_knows_the_field(busy_
     for method, target, good in CALLS:
         for field, values in WRONG:
             for value in values:
-                if (target, field) == ("/health", "key") and value is True:
-                    continue
+                if value is None and field not in good:
+                    continue  # null leaves an optional field out
                 call = {**good, field: value}
                 if field == "messages":
                     call.pop("message", None)
