@@ -33,7 +33,7 @@ RETRY_METADATA_S = 1.0
 LOOKUP_S = 0.5
 """How long one broker may take to say whether it leads a partition."""
 LOOKUP_HELD_S = 3.0
-"""How long a request that a server holds is waited for before and between such looks."""
+"""How long a request that a server holds is waited for between such looks."""
 LOOKUPS_PER_PATIENCE = 4
 """After the first look for another leader, how often again in the time before the first."""
 
@@ -234,7 +234,7 @@ class Session(RegisteredClient):
         pending = yield Begin(address, request, timeout_s)
         patience_s = self.config.leader_patience_ms / 1000
         held_until_s = self.clock.monotonic() + call.wait_ms / 1000
-        held_s = min(call.wait_ms / 1000, LOOKUP_HELD_S)
+        held_s = min(call.wait_ms / 1000, patience_s)
         try:
             answer: Answer | None = yield Await(pending, patience_s + held_s)
             while answer is None:

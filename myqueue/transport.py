@@ -97,6 +97,7 @@ class HttpExchange:
     def __init__(self, transport: HttpTransport, address: str, connection: HttpConnection) -> None:
         self._transport = transport
         self._address = address
+        self._answered = False
         self.connection = connection
 
     def answer(self, patience_s: float | None = None) -> Answer | None:
@@ -110,12 +111,14 @@ class HttpExchange:
             self.connection.close()
             raise
         if answer is not None:
+            self._answered = True
             self._transport.give_back(self._address, self.connection)
         return answer
 
     def cancel(self) -> None:
         """Close the connection: its answer would be mistaken for the next one's."""
-        self.connection.close()
+        if not self._answered:
+            self.connection.close()
 
 
 class HttpTransport:
