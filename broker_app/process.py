@@ -15,13 +15,13 @@ from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.manager_link import ManagerLink
 from broker_app.reports import make_report
 from broker_app.runtime import BrokerRuntime
+from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.statemachine import PartitionState
 from myqueue.errors import Forbidden, QueueError
 from raft_app import registry
-from raft_app.core.types import Member, Membership
 from raft_app.engine import Engine
 from raft_app.engine_config import EngineConfig
-from raft_app.storage import GroupSpec, PeerAddress, SaveIdentity
+from raft_app.storage import PeerAddress, SaveIdentity
 from raft_app.storage_sqlite import SqliteStorage
 from raft_app.transport import TransportLimits
 from raft_app.transport_tcp import TcpTransport
@@ -29,7 +29,7 @@ from raft_app.transport_tcp import TcpTransport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from http_base.cluster import BrokerOrders, BrokerReport, ReplicaOrder
+    from http_base.cluster import BrokerOrders, BrokerReport
     from raft_app.storage import BrokerIdentity
 
 logger = logging.getLogger(__name__)
@@ -192,28 +192,12 @@ class BrokerProcess:
         )
         self.runtime.revoke(orders.revoked_producers, orders.revoked_consumers)
         for group_id in orders.deleted_groups:
-            await self.engine.delete_group(group_id)
+            await partition_delete(runtime=self.runtime, group_id=group_id)
         refused: QueueError | None = None
         for order in orders.assignment:
             try:
-                await self.create_replica(order)
+                await partition_create(runtime=self.runtime, order=order)
             except QueueError as error:
                 refused = error
         if refused is not None:
             raise refused
-
-    async def create_replica(self, order: ReplicaOrder) -> None:
-        """Make the replica that an order describes; one that is there already is left alone.
-
-        Raises:
-            StalePlacement: the order is older than what this broker knows.
-        """
-        if order.group_id in self.engine.groups or not order.bootstrap:
-            return
-        spec = GroupSpec(order.group_id, order.replica_id, order.topic, order.partition)
-        voters = tuple(Member(place.replica_id, place.broker_id) for place in order.replicas)
-        await self.engine.create_group(
-            spec,
-            Membership(voters=voters, version=order.version),
-            campaign=voters[0].replica_id == order.replica_id,
-        )

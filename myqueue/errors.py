@@ -23,7 +23,6 @@ QueueError
     NoLeader                      503 NO_LEADER              retriable
     CommitTimeout                 503 COMMIT_TIMEOUT         retriable, outcome unknown
     Overloaded                    503 OVERLOADED             retriable
-    NotReady                      503 NOT_READY              retriable
     OffsetOutOfRange              416 OFFSET_OUT_OF_RANGE
     OutOfOrderSequence            409 OUT_OF_ORDER_SEQUENCE
     UnknownProducer               409 UNKNOWN_PRODUCER

@@ -60,16 +60,19 @@ class Heartbeats:
             self._changed.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                due = self._due_or_wait()
-            if due is None:
-                return
-            for client in due:
-                try:
-                    client.beat()
-                except Exception:  # the edge of the thread: the other clients' beats must go on
-                    logger.exception("a heartbeat failed in an unexpected way")
+        while self._beat_or_wait():
+            pass
+
+    def _beat_or_wait(self) -> bool:
+        """Beat for those that are due, or wait; keep no client alive in between."""
+        with self._changed:
+            due = self._due_or_wait()
+        for client in due or ():
+            try:
+                client.beat()
+            except Exception:  # the edge of the thread: the other clients' beats must go on
+                logger.exception("a heartbeat failed in an unexpected way")
+        return due is not None
 
     def _due_or_wait(self) -> list[Beating] | None:
         """Return the clients that are due, perhaps none; None when no client is left."""

@@ -17,7 +17,7 @@ from myqueue.errors import (
     UnknownProducer,
 )
 from myqueue.partitioner import RoundRobin, partition_for_key
-from myqueue.producing import Target, produce_call
+from myqueue.producing import Target, produce_call, records_of_items
 from myqueue.protocol import make_record
 from myqueue.records import MAX_RECORDS, Record
 from myqueue.registered import topic_names
@@ -300,16 +300,10 @@ class Producer(Session):
         return partition
 
     def _records(self, messages: Iterable[str | bytes | Record]) -> list[Record]:
-        now_ms = self._clock.wall_ms()
-        records = [
-            make_record(item.value, item.key, item.headers, timestamp=item.timestamp or now_ms)
-            if isinstance(item, Record)
-            else make_record(item, None, None, timestamp=now_ms)
-            for item in messages
-        ]
-        if not records:
+        items = list(messages)
+        if not items:
             raise InvalidRequest("messages is empty", field="messages")
-        return records
+        return records_of_items(items, now_ms=self._clock.wall_ms())
 
     # Delivery
 

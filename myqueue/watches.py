@@ -48,11 +48,11 @@ class Watches:
 
     def wait(self, partitions: list[TopicPartition], timeout_s: float) -> None:
         """Return when one of the partitions may have something, at the latest after the time."""
-        watched = set(partitions[:WATCHED_MAX])
-        for where in [where for where in self._open if where not in watched]:
+        watched = partitions[:WATCHED_MAX]
+        for where in self._open.keys() - set(watched):
             self._open.pop(where).cancel()
         all_watched = len(watched) == len(partitions)
-        for where in watched - self._open.keys():
+        for where in [where for where in watched if where not in self._open]:
             try:
                 self._open[where] = self._begin(where)
             except QueueError:

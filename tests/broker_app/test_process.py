@@ -9,6 +9,7 @@ import pytest
 
 from broker_app import runtime
 from broker_app.process import BrokerOptions, BrokerProcess
+from broker_app.services.partitions import partition_create
 from http_base.cluster import Place, ReplicaOrder
 from myqueue.errors import Forbidden, StalePlacement
 from raft_app import registry
@@ -144,21 +145,13 @@ async def test_orders_of_another_cluster_or_an_older_epoch_are_refused(tmp_path,
 async def test_refused_order_does_not_keep_the_others_from_being_carried_out(tmp_path, manager):
     process = make(tmp_path, manager)
     await process.start()
-    await process.create_replica(order())
+    await partition_create(runtime=process.runtime, order=order())
     await process.engine.delete_group(1)
     manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
     orders = await process._link.send(process._report(True, frozenset()))
     with pytest.raises(StalePlacement):
         await process.take_orders(orders)
     assert set(process.engine.groups) == {2}
-    await process.stop()
-
-
-async def test_later_replica_is_not_bootstrapped_from_a_list(tmp_path, manager):
-    process = make(tmp_path, manager)
-    await process.start()
-    await process.create_replica(order(bootstrap=False))
-    assert process.engine.groups == {}
     await process.stop()
 
 

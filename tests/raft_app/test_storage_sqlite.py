@@ -173,7 +173,7 @@ def test_start_without_news_runs_no_migration(
     storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.close()
-    monkeypatch.delattr("raft_app.storage_sqlite.call_command")
+    monkeypatch.delattr("raft_app.inventory.call_command")
     storage.open()
 
 

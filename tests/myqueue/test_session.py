@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from myqueue.config import ClientConfig
+from myqueue.consumer import Consumer
+from myqueue.errors import ManagerNotFound, TopicDoesNotExist
+from myqueue.producer import Producer
+from tests.myqueue.conftest import World
+from tests.myqueue.http_twin import HttpCluster
+
+
+def test_a_topic_is_asked_for_once(world: World) -> None:
+    producer = world.producer("a")
+    for _ in range(5):
+        producer.enqueue("a", "x")
+    assert len(world.twin.asked("/topics/a")) == 1
+
+
+def test_new_partitions_are_seen_in_time(world: World) -> None:
+    world.twin.create("a", 1)
+    producer = world.producer("a", config=ClientConfig(metadata_max_age_ms=60_000))
+    assert producer.partition_count("a") == 1
+    world.twin.create("a", 2)
+    assert producer.partition_count("a") == 1
+    world.clock.sleep(61)
+    assert producer.partition_count("a") == 2
+
+
+def test_an_old_view_serves_while_no_manager_answers(world: World) -> None:
+    producer = world.producer("a", config=ClientConfig(metadata_max_age_ms=1_000))
+    producer.enqueue("a", "x", partition=0)
+    world.twin.down.add(world.twin.manager)
+    world.clock.sleep(100)
+    started_s = world.clock.now_s
+    producer.enqueue("a", "y", partition=0)
+    assert world.clock.now_s == started_s
+
+
+def test_without_any_view_the_manager_is_missed(world: World) -> None:
+    producer = world.producer("a", config=ClientConfig(delivery_timeout_ms=1_000))
+    world.twin.down.add(world.twin.manager)
+    with pytest.raises(ManagerNotFound):
+        producer.enqueue("a", "x")
+
+
+def test_a_deleted_topic_does_not_exist(world: World) -> None:
+    producer = world.producer("a")
+    producer.enqueue("a", "x", partition=0)
+    del world.twin.topics["a"]
+    with pytest.raises(TopicDoesNotExist):
+        producer.enqueue("a", "y", partition=0)
+    with pytest.raises(TopicDoesNotExist):
+        producer.topic_view("a")
+
+
+def test_a_topic_of_any_name_is_asked_for(world: World) -> None:
+    world.twin.create("a b/é", 1)
+    assert world.producer("a b/é").enqueue("a b/é", "x") == (0, 0)
+
+
+# Over real sockets
+
+
+def test_exactly_once_over_sockets_that_break(http_cluster: HttpCluster) -> None:
+    cluster = http_cluster
+    cluster.twin.create("a", 3)
+    config = ClientConfig(retry_backoff_ms=1, retry_backoff_max_ms=5, avoid_ms=1)
+    with (
+        Producer("a", cluster.address, config=config) as producer,
+        Consumer("a", cluster.address, config=config) as consumer,
+    ):
+        cluster.twin.chaos = random.Random(7)
+        for number in range(60):
+            producer.enqueue("a", f"{number}")
+        found: list[str] = []
+        while len(found) < 60:
+            found += [message.text for message in consumer.poll(7)]
+        cluster.twin.chaos = None
+    assert sorted(map(int, found)) == list(range(60))
+
+
+def test_several_threads_share_a_producer(http_cluster: HttpCluster) -> None:
+    cluster = http_cluster
+    cluster.twin.create("a", 2)
+    with Producer("a", cluster.address) as producer:
+
+        def run(name: int) -> None:
+            for number in range(25):
+                producer.enqueue("a", f"{name}:{number}", partition=number % 2)
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for partition in cluster.twin.topics["a"]:
+        for name in range(4):
+            mine = [text for text in map(str, partition.values) if text.startswith(f"{name}:")]
+            numbers = [int(text.split(":")[1]) for text in mine]
+            assert numbers == sorted(numbers)
+            assert len(numbers) in (12, 13)
+
+
+def test_a_message_ends_the_wait_at_several_partitions(http_cluster: HttpCluster) -> None:
+    cluster = http_cluster
+    cluster.twin.create("a", 3)
+    with Consumer("a", cluster.address) as consumer:
+        assert consumer.poll(timeout=0.05) == []
+        timer = threading.Timer(0.05, cluster.put, args=("a", 2, "late"))
+        timer.start()
+        assert [message.text for message in consumer.poll(timeout=30.0)] == ["late"]
+        timer.join()
+
+
+def test_a_broker_that_stops_is_left_for_the_new_leader(http_cluster: HttpCluster) -> None:
+    cluster = http_cluster
+    partition = cluster.twin.create("a", 1)[0]
+    with Producer("a", cluster.address) as producer:
+        producer.enqueue("a", "1")
+        cluster.stop(partition.leader)
+        partition.leader = cluster.twin.brokers[1]
+        producer.enqueue("a", "2")
+    assert partition.values == ["1", "2"]
