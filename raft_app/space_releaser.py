@@ -75,13 +75,17 @@ class SpaceReleaser:
         self.left = deleted < len(rows)
 
     def _shorten(self, max_pages: int) -> None:
-        free = self._pragma("freelist_count")
-        surplus = free - self._pragma("page_count") // KEPT_SHARE
+        free, pages = self._pragma("freelist_count"), self._pragma("page_count")
+        # So many that of what the file has then, one page in `KEPT_SHARE` is free.
+        surplus = (KEPT_SHARE * free - pages) // (KEPT_SHARE - 1)
         if surplus <= 0:
             return
         self.pages = min(surplus, max_pages)
-        self._cursor.execute(f"PRAGMA incremental_vacuum({self.pages})")
-        self._cursor.fetchall()  # Each row is a page: the statement stops where reading does.
+        for _ in range(self.pages):
+            # Of a larger number Python's driver carries out the first page alone: it stops at a
+            # row, of which each page gives one, without columns.
+            self._cursor.execute("PRAGMA incremental_vacuum(1)")
+            self._cursor.fetchall()
         self.written_pages += 2 * self.pages
         self.left = surplus > self.pages
 
