@@ -42,6 +42,7 @@ class SpaceReleaser:
         pages: how many the file will be shorter by.
         written_pages: about how many the step adds to the WAL.
         left: whether another step would find something to do.
+        dropped: group id of the dropped replica whose rows the step deleted; 0 for none.
     """
 
     def __init__(self, cursor: CursorWrapper) -> None:
@@ -49,6 +50,7 @@ class SpaceReleaser:
         self.pages = 0
         self.written_pages = 0
         self.left = False
+        self.dropped = 0
         self._cursor = cursor
 
     def run(self, max_bytes: int) -> None:
@@ -58,11 +60,12 @@ class SpaceReleaser:
         if row is None:
             self._shorten(max(1, max_bytes // PAGE_BYTES))
         else:
-            self.delete_rows(row[0], max_bytes)
+            self.dropped = row[0]
+            self.delete_rows(self.dropped, max_bytes)
             self.left = True
 
     def delete_rows(self, group_id: int, max_bytes: int) -> None:
-        """Delete the first rows of a dropped replica; tell whether there are more."""
+        """Delete the first rows of a dropped replica; `left` tells whether there are more."""
         table = EntryTable(self._cursor)
         budget = Budget(max_rows=ROWS_MAX, max_bytes=max_bytes)
         rows = table.row_facts(group_id, 0, INDEX_LIMIT - 1, max_rows=ROWS_MAX + 1)

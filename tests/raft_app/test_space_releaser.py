@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.storage import DeleteGroup, ReleaseSpace, SaveCheckpoint
+from raft_app.storage import DeleteGroup, ReleaseSpace, SaveCheckpoint, StorageError
 from raft_app.storage_sqlite import SqliteStorage
-from tests.raft_app.storage_harness import append, checkpoint_at, compact, create, data_entry
+from tests.raft_app.storage_harness import (
+    SqliteDisk,
+    append,
+    checkpoint_at,
+    compact,
+    create,
+    data_entry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,3 +150,12 @@ def test_dropped_replica_is_found_after_a_restart(storage: SqliteStorage) -> Non
     storage.open()
     storage.write([ReleaseSpace()])
     assert storage.release_left()
+
+
+def test_rows_of_a_replica_that_was_lost_are_not_deleted(storage: SqliteStorage) -> None:
+    SqliteDisk(storage.directory).execute("DELETE FROM raft_app_raftgroup WHERE group_id = 1")
+    with pytest.raises(StorageError, match="has lost the replica of 1"):
+        storage.write([ReleaseSpace()])
+    with storage._database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM raft_app_raftentry WHERE group_id = 1")
+        assert cursor.fetchone()[0] == MESSAGES
