@@ -141,8 +141,26 @@ def _names(membership: Membership, replica_id: int) -> bool:
     return any(member.replica_id == replica_id for member in membership.members)
 
 
+class MembershipInForce(Checker):
+    """The membership in force is that of the last MEMBERSHIP entry in the log, else the state's."""
+
+    def is_in_force(
+        self,
+        replica_id: int,
+        found: tuple[int, Membership],
+        expected: tuple[int, Membership],
+    ) -> None:
+        """A replica has the (index, membership) `found` in force, its log says `expected`."""
+        self.require(
+            found == expected, "replica %s has %s in force, not %s", replica_id, found, expected
+        )
+
+
 class Installations(Checker):
     """A snapshot is what the group committed, and takes nothing back; till then, no promises."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     def installs(
         self,
@@ -197,3 +215,30 @@ class Installations(Checker):
             replica_id,
             index,
         )
+
+    def asked(self, voter: int, candidate: int, term: int, end: tuple[int, int]) -> None:
+        """A candidate whose log ends at (term, index) `end` asks for a vote."""
+        self._asked[voter, candidate, term] = end
+
+    def votes(
+        self, voter: int, candidate: int, term: int, replaced_end: tuple[int, int] | None
+    ) -> None:
+        """A vote leaves.
+
+        Args:
+            voter: who gives it.
+            candidate: who gets it.
+            term: the term of the election.
+            replaced_end: where the voter's log ended, (term, index), before a snapshot began to
+                replace it; None when its log is whole.
+        """
+        if replaced_end is not None:
+            self.require(
+                self._asked[voter, candidate, term] >= replaced_end,
+                "replica %s, whose log went up to %s, votes for %s in term %s at %s",
+                voter,
+                replaced_end,
+                candidate,
+                term,
+                self._asked[voter, candidate, term],
+            )

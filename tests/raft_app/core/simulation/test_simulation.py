@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from tests.raft_app.core.simulation.__main__ import main
+from tests.raft_app.core.simulation.broken_changes import CHANGE_MISTAKES
 from tests.raft_app.core.simulation.broken_cores import MISTAKES, Mistake, acknowledges_early
 from tests.raft_app.core.simulation.plan import Fault
 from tests.raft_app.core.simulation.simulation import Simulation, SimulationFailure
@@ -46,12 +47,14 @@ def test_group_survives_each_kind_of_fault_alone(fault: Fault) -> None:
     Simulation(3, steps=3_000, faults=(fault,)).run()
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.plant.__name__)
+@pytest.mark.parametrize(
+    "mistake", [*MISTAKES, *CHANGE_MISTAKES], ids=lambda mistake: mistake.plant.__name__
+)
 def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake.plant(monkeypatch)
     for seed in range(1, MISTAKE_SEEDS + 1):
         try:
-            Simulation(seed, faults=mistake.faults).run()
+            Simulation(seed, faults=mistake.faults, changing=mistake.changing).run()
         except SimulationFailure as failure:
             if failure.checker in mistake.checkers:
                 return
