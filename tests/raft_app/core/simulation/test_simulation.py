@@ -23,6 +23,17 @@ def test_group_keeps_all_promises_under_faults_and_recovers(seed: int) -> None:
     Simulation(seed).run()
 
 
+@pytest.mark.parametrize("seed", range(2_001, 2_031))
+def test_group_keeps_all_promises_while_its_members_change_and_take_snapshots(seed: int) -> None:
+    Simulation(seed, changing=True).run()
+
+
+def test_runs_are_full_of_changes_and_snapshots() -> None:
+    outcomes = [Simulation(seed, changing=True).run() for seed in range(3_001, 3_011)]
+    assert sum(outcome.changes for outcome in outcomes) > 10 * len(outcomes)
+    assert sum(outcome.snapshots for outcome in outcomes) > 3 * len(outcomes)
+
+
 def test_one_seed_always_gives_the_same_run() -> None:
     assert Simulation(7).run() == Simulation(7).run()
     assert Simulation(7).run() != Simulation(8).run()
