@@ -46,7 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes = _measure(names, options)
     if outcomes:
         _show(outcomes)
-        print(f"\nappended to {append_results(outcomes)}")
     return 0 if len(outcomes) == len(names) else 1
 
 
@@ -73,14 +72,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(names: Sequence[str], options: Options) -> list[Outcome]:
-    """Measure one after the other; what fails is told and left out."""
-    outcomes = []
+    """Measure one after the other, keep each result; what fails is told and left out."""
+    outcomes: list[Outcome] = []
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            outcomes.append(measure_workload(name, options))
+            outcome = measure_workload(name, options)
         except (ClusterFailed, WorkloadFailed) as error:
             print(f"{name} FAILED\n{error}", file=sys.stderr, flush=True)
+        else:
+            append_results([outcome])
+            outcomes.append(outcome)
     return outcomes
 
 
@@ -101,7 +103,6 @@ def _plot(options: Options, path: Path) -> int:
     if len(batches) != len(BATCH_SIZES) or len(clients) != len(CLIENT_COUNTS):
         return 1
     _show([*batches, *clients])
-    append_results([*batches, *clients])
     draw(
         [
             Series("messages in a batch, one producer", BATCH_SIZES, batches),

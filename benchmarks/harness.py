@@ -17,6 +17,8 @@ from benchmarks.outcome import Outcome
 from benchmarks.registry import make_workload
 
 CLIENT_TIMEOUT_S = 900.0
+OUTPUT_LINES = 40
+"""Of a failed client, the last ones."""
 
 
 class Options(NamedTuple):
@@ -77,5 +79,6 @@ def run_client(job: Job) -> list[CheckedRun]:
         msgspec.json.decode(line, type=CheckedRun) for line in finished.stdout.splitlines() if line
     ]
     if finished.returncode or len(runs) != job.runs:
-        raise WorkloadFailed(f"{job.workload}: {finished.stderr.decode(errors='replace')}")
+        lines = finished.stderr.decode(errors="replace").splitlines()
+        raise WorkloadFailed("\n".join(lines[-OUTPUT_LINES:]))
     return runs

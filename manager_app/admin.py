@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
@@ -21,6 +21,10 @@ from manager_app.services.topic import topic_update
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest
+
+
+_CLIENT_COLUMNS: tuple[str, ...] = ("id", "topic", "state", "last_heartbeat", "registered_at")
+_CLIENT_FILTERS: tuple[str, ...] = ("state",)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -144,16 +148,10 @@ class BrokerAdmin(ReadOnlyAdmin):
 class ClientAdmin(ReadOnlyAdmin):
     """Producers or consumers."""
 
-    list_display: ClassVar[tuple[str, ...]] = (
-        "id",
-        "topic",
-        "state",
-        "last_heartbeat",
-        "registered_at",
-    )
+    list_display = _CLIENT_COLUMNS
     list_select_related = ("topic",)
     search_fields = ("=id", "topic__name")
-    list_filter = ("state",)
+    list_filter = _CLIENT_FILTERS
     date_hierarchy = "registered_at"
 
 
@@ -166,8 +164,8 @@ class ProducerAdmin(ClientAdmin):
 class ConsumerAdmin(ClientAdmin):
     """Consumers."""
 
-    list_display = (*ClientAdmin.list_display, "start")
-    list_filter = ("state", "start")
+    list_display = (*_CLIENT_COLUMNS, "start")
+    list_filter = (*_CLIENT_FILTERS, "start")
 
 
 @admin.register(DeletedGroup)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from myqueue.protocol import Input
 
 
-class ListQuery(Input):
+class ListQuery(Input, frozen=True):
     """GET /topics, GET /brokers."""
 
     detail: bool = False
     """True: objects instead of names or addresses."""
 
 
-class ClientsQuery(Input):
+class ClientsQuery(Input, frozen=True):
     """GET /producers, GET /consumers."""
 
     topic: str | None = None
 
 
-class Nothing(Input):
+class Nothing(Input, frozen=True):
     """A call without input."""

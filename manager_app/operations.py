@@ -68,13 +68,13 @@ def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[
         retention["retention_ms"] = call.retention_ms
     if call.retention_bytes is None or isinstance(call.retention_bytes, int):
         retention["retention_bytes"] = call.retention_bytes
-    grown = isinstance(call.number_of_partitions, int)
-    topic_service.topic_update(
-        name,
-        number_of_partitions=call.number_of_partitions if grown else None,
-        retention=retention,
-    )
-    return _place(runtime, name) if grown else []
+    wanted = call.number_of_partitions
+    number_of_partitions = wanted if isinstance(wanted, int) else None
+    topic_service.topic_update(name, number_of_partitions=number_of_partitions, retention=retention)
+    if number_of_partitions is None:
+        runtime.metadata.refresh()
+        return []
+    return _place(runtime, name)
 
 
 def delete_topic(runtime: ManagerRuntime, name: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -136,6 +137,16 @@ class ManagerProcess:
                 failing = False
 
 
+@dataclass
+class _Worker:
+    """The manager of a Celery worker outside a manager process."""
+
+    process: ManagerProcess
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+
+
+_workers: list[_Worker] = []
 _starting = threading.Lock()
 
 
@@ -148,9 +159,23 @@ def worker_runtime() -> ManagerRuntime:
         return runtime.installed() or _start_beside()
 
 
+def stop_worker_runtime() -> None:
+    """Stop what `worker_runtime` started in this process, if it did."""
+    with _starting:
+        while _workers:
+            worker = _workers.pop()
+            stopping = asyncio.run_coroutine_threadsafe(worker.process.stop(), worker.loop)
+            stopping.result(START_TIMEOUT_S)
+            worker.loop.call_soon_threadsafe(worker.loop.stop)
+            worker.thread.join(START_TIMEOUT_S)
+            worker.loop.close()
+
+
 def _start_beside() -> ManagerRuntime:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True)
+    thread.start()
     process = ManagerProcess(settings.QUEUE)
+    _workers.append(_Worker(process, loop, thread))
     started = asyncio.run_coroutine_threadsafe(process.start(announce=False), loop)
     return started.result(START_TIMEOUT_S)

@@ -53,11 +53,9 @@ def records_of_items(items: Sequence[str | bytes | Record], *, now_ms: int) -> l
 def _are_short_texts(items: Sequence[str | bytes | Record]) -> bool:
     """Return True when all are ASCII texts or bytes well within the limits."""
     kinds = set(map(type, items))
-    if kinds == {str}:
-        return max(map(len, items)) <= SHORT_CHARACTERS and all(
-            map(str.isascii, cast("Sequence[str]", items))
-        )
-    return kinds == {bytes} and max(map(len, items)) <= SHORT_CHARACTERS
+    if kinds not in ({str}, {bytes}) or max(map(len, items)) > SHORT_CHARACTERS:
+        return False
+    return kinds == {bytes} or all(map(str.isascii, cast("Sequence[str]", items)))
 
 
 def produce_call(target: Target, records: list[Record], *, timeout_ms: int) -> LeaderCall:

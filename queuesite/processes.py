@@ -118,6 +118,7 @@ class ServerProcess:
         try:
             starting.result()
         except BaseException:
+            await self._http.stop()
             await self._stop_celery()
             raise
         await self._http.start(app)

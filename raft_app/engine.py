@@ -21,7 +21,7 @@ from raft_app.failover import Failover
 from raft_app.replicas import Replicas
 from raft_app.statemachine import Answer
 from raft_app.storage import CorruptEntry, SaveIdentity, SavePeers
-from raft_app.storage_stream import StorageStream
+from raft_app.storage_stream import BROKER_STREAM, StorageStream
 from raft_app.tail import TailCache
 from raft_app.turn_runner import TurnRunner
 from raft_app.watchdog import Watchdog
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from raft_app.transport import Transport
 
 logger = logging.getLogger(__name__)
-
-BROKER_STREAM = 0
-"""Group id under which operations that belong to no group are queued."""
 
 
 class Engine:

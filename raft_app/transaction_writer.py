@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from raft_app import models
 from raft_app.entry_table import EntryTable, entry_id, row_of
+from raft_app.group_table import hard_state_crc, is_intact, read_group, seal
 from raft_app.storage import (
     BrokerIdentity,
     Checkpoint,
@@ -35,7 +36,8 @@ _PAGE_BYTES = 4096
 _PAGES_PER_LOG = 2
 """Changed by a small append: the last leaf of the rows and that of their index."""
 _UPDATE_HARD_STATE = (
-    'UPDATE raft_app_raftgroup SET term = %s, vote = %s, "commit" = %s WHERE group_id = %s'
+    'UPDATE raft_app_raftgroup SET term = %s, vote = %s, "commit" = %s, hard_state_crc = %s'
+    " WHERE group_id = %s"
 )
 _CHECKED = struct.Struct("<4q")
 
@@ -63,7 +65,7 @@ class TransactionWriter:
         self._cursor = cursor
         self._alias = alias
         self._rows: list[Row] = []
-        self._hard_states: dict[int, tuple[int, int, int, int]] = {}
+        self._hard_states: dict[int, tuple[int, int, int, int, int]] = {}
         self._pages = 1
 
     @property
@@ -87,9 +89,7 @@ class TransactionWriter:
             case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
                 self._save_checkpoint(group_id, checkpoint)
             case SetFaulty(group_id=group_id, reason=reason):
-                models.RaftGroup.objects.using(self._alias).filter(
-                    group_id=group_id, faulty=""
-                ).update(faulty=reason)
+                self._set_faulty(group_id, reason)
             case SaveIdentity(identity=identity):
                 self._save_identity(identity)
             case SavePeers(peers=peers):
@@ -120,6 +120,7 @@ class TransactionWriter:
                 state.term,
                 state.vote,
                 state.commit,
+                hard_state_crc(write.group_id, state),
                 write.group_id,
             )
             self._pages += 1
@@ -133,7 +134,7 @@ class TransactionWriter:
 
     def _create_group(self, create: CreateGroup) -> None:
         spec, state, checkpoint = create.spec, create.hard_state, create.checkpoint
-        models.RaftGroup.objects.using(self._alias).create(
+        row = models.RaftGroup(
             group_id=spec.group_id,
             replica_id=spec.replica_id,
             topic=spec.topic,
@@ -144,6 +145,7 @@ class TransactionWriter:
             first_index=checkpoint.applied_index + 1,
             previous_term=checkpoint.applied_term,
         )
+        seal(row).save(using=self._alias, force_insert=True)
         models.UsedReplicaId.objects.using(self._alias).create(
             group_id=spec.group_id, replica_id=spec.replica_id
         )
@@ -157,6 +159,14 @@ class TransactionWriter:
         models.Checkpoint.objects.using(self._alias).filter(group_id=group_id).delete()
         models.RaftGroup.objects.using(self._alias).filter(group_id=group_id).delete()
         self._pages += 2 + _PAGES_PER_LOG
+
+    def _set_faulty(self, group_id: int, reason: str) -> None:
+        """Keep the first reason; a row that is damaged says so itself and stays as it was found."""
+        row = read_group(self._cursor, group_id)
+        if row is not None and is_intact(row) and not row.faulty:
+            row.faulty = reason
+            seal(row).save(using=self._alias, update_fields=["faulty", "facts_crc"])
+            self._pages += 1
 
     def _save_checkpoint(self, group_id: int, checkpoint: Checkpoint) -> None:
         membership = checkpoint.membership.encode()

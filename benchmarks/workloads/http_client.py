@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from benchmarks.workloads.plain_http import HttpFailure
@@ -38,8 +38,7 @@ class HttpClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
-        assert isinstance(transport, asyncio.Transport), "a stream"
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass.
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -102,7 +101,8 @@ async def run_clients(
         HttpFailure: an answer was no success, or a connection broke.
     """
     parts = urlsplit(address)
-    assert parts.hostname and parts.port, f"{address} has no host or no port"
+    assert parts.hostname, f"{address} has no host"
+    assert parts.port, f"{address} has no port"
     loop = asyncio.get_running_loop()
     deadline = time.perf_counter() + seconds
     clients: list[HttpClient] = []

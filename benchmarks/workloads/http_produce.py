@@ -61,7 +61,7 @@ class HttpProduce:
         for number, client in enumerate(clients):
             for position, (body, latency_s) in enumerate(client.answers):
                 latencies_s.append(latency_s)
-                self._acknowledged.add(json.loads(body)["offset"], [message(position, number)])
+                self._acknowledged.add(json.loads(body)["base_offset"], [message(position, number)])
         return measure(messages=len(latencies_s), seconds=ended - started, latencies_s=latencies_s)
 
     def check(self) -> int:

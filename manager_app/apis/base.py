@@ -17,31 +17,39 @@ AGE_HEADER = "X-Metadata-Age-Ms"
 """On every answer of a read-only manager: how old its view of the cluster is."""
 
 
-class _ManagerView:
-    """Access to the runtime, and the age of a read-only manager's view on each answer."""
+class _WithRuntime:
+    """Access to the runtime."""
 
     @property
     def runtime(self) -> ManagerRuntime:
         """The runtime of this process."""
         return runtime.current()
 
-    def finalize_response(
+
+class ManagerView(_WithRuntime, views.ApiView):
+    """An ordinary view; it runs in a thread and may use the database."""
+
+    def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Add the age where it belongs."""
-        made: HttpResponseBase = super().finalize_response(  # type: ignore[misc]  # of the view that this class is mixed into
-            request, response, *args, **kwargs
-        )
-        present = runtime.installed()
-        if present is not None and present.read_only:
-            age_ms = present.metadata.age_ms
-            made[AGE_HEADER] = str(-1 if age_ms is None else age_ms)
-        return made
+        return _with_age(super().finalize_response(request, response, *args, **kwargs))
 
 
-class ManagerView(_ManagerView, views.ApiView):
-    """An ordinary view; it runs in a thread and may use the database."""
-
-
-class HotManagerView(_ManagerView, views.AsyncAPIView):
+class HotManagerView(_WithRuntime, views.AsyncAPIView):
     """A hot view; it runs in the loop and uses what is in memory."""
+
+    def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """Add the age where it belongs."""
+        return _with_age(super().finalize_response(request, response, *args, **kwargs))
+
+
+def _with_age(response: HttpResponseBase) -> HttpResponseBase:
+    """Say how old a read-only manager's view is."""
+    present = runtime.installed()
+    if present is not None and present.read_only:
+        age_ms = present.metadata.age_ms
+        response[AGE_HEADER] = str(-1 if age_ms is None else age_ms)
+    return response

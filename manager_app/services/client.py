@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db import transaction
 from django.utils import timezone
 
 from http_base.tokens import GRACE_MS, VALID_MS
 from manager_app import selectors
-from manager_app.models import ClientState, Consumer, Producer
+from manager_app.models import Client, ClientState, Consumer, Producer
 from manager_app.selectors import CLIENT_MODELS, ClientKey
 from myqueue.errors import UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
+
+_Client = TypeVar("_Client", bound=Client)
 
 ROWS_PER_UPDATE = 500
 TOKEN_LIFE = timedelta(milliseconds=VALID_MS + GRACE_MS)
@@ -78,13 +80,19 @@ def client_revoke(key: ClientKey) -> None:
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
     """Store the last heartbeats of clients; those that are not alive stay as they are."""
-    for kind, model in CLIENT_MODELS.items():
-        mine = {key.client_id: at for key, at in heartbeats.items() if key.kind == kind}
-        for ids in _portions(sorted(mine)):
-            rows = [model(pk=client_id, last_heartbeat=mine[client_id]) for client_id in ids]
-            model.objects.filter(state=ClientState.ALIVE).bulk_update(  # type: ignore[arg-type]  # rows of the same model; the stubs see a union
-                rows, ["last_heartbeat"]
-            )
+    _record(
+        Producer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "producer"}
+    )
+    _record(
+        Consumer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "consumer"}
+    )
+
+
+def _record(model: type[_Client], heartbeats: Mapping[int, datetime]) -> None:
+    alive = model._default_manager.filter(state=ClientState.ALIVE)
+    for ids in _portions(sorted(heartbeats)):
+        rows = [model(pk=client_id, last_heartbeat=heartbeats[client_id]) for client_id in ids]
+        alive.bulk_update(rows, ["last_heartbeat"])
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:

@@ -31,6 +31,8 @@ class Migration(migrations.Migration):
                 ("previous_term", models.BigIntegerField()),
                 ("installing", models.BooleanField(default=False)),
                 ("faulty", models.TextField(blank=True, default="")),
+                ("hard_state_crc", models.BigIntegerField()),
+                ("facts_crc", models.BigIntegerField()),
             ],
             options={
                 "verbose_name": "Raft group",

@@ -40,6 +40,18 @@ def scope_of(method: str, target: str, headers: dict[str, str]) -> dict[str, Any
     }
 
 
+def events_of(body: bytes | list[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the events that carry a body, and the header that announces it."""
+    parts = [body] if isinstance(body, bytes) else body
+    events = [
+        {"type": "http.request", "body": part, "more_body": position < len(parts)}
+        for position, part in enumerate(parts, 1)
+    ]
+    if isinstance(body, list):
+        return events, {"transfer-encoding": "chunked"}
+    return events, {"content-length": str(len(body))} if body else {}
+
+
 async def call(
     app: Any,
     method: str,
@@ -59,18 +71,7 @@ async def call(
         headers: of the request.
         gone: the client disconnects when it is set.
     """
-    headers = dict(headers or {})
-    if isinstance(body, bytes):
-        chunks = [body]
-        if body:
-            headers.setdefault("content-length", str(len(body)))
-    else:
-        chunks = body
-        headers.setdefault("transfer-encoding", "chunked")
-    incoming = [
-        {"type": "http.request", "body": chunk, "more_body": position < len(chunks)}
-        for position, chunk in enumerate(chunks, 1)
-    ]
+    incoming, length_header = events_of(body)
     sent: list[dict[str, Any]] = []
     done = gone or asyncio.Event()
 
@@ -83,7 +84,7 @@ async def call(
     async def send(event: dict[str, Any]) -> None:
         sent.append(event)
 
-    await app(scope_of(method, target, headers), receive, send)
+    await app(scope_of(method, target, length_header | (headers or {})), receive, send)
     if not sent:
         return None
     start = sent[0]

@@ -6,7 +6,6 @@ import pytest
 
 from http_base import hotpaths
 from http_base.hotpaths import HotPaths
-from myqueue.protocol import JSON
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
 
@@ -79,36 +78,20 @@ async def test_what_is_no_http_request_is_passed_on():
     assert seen == ["lifespan"]
 
 
-@pytest.mark.django_db
-async def test_browser_gets_a_page_with_a_filled_form(hot_app):
-    answer = await call(hot_app, "GET", "/echo", headers={"accept": "text/html,*/*;q=0.8"})
-    page = answer.body.decode()
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "user 17 logged in" in page
-    assert 'name="offset"' in page
-
-
-@pytest.mark.django_db
-async def test_browser_may_send_the_form(hot_app):
-    answer = await call(
-        hot_app,
-        "POST",
-        "/echo",
-        body=b'{"topic": "logs", "producer_id": 1, "message": "from a form"}',
-        headers={"accept": "text/html", "content-type": JSON},
-    )
-    assert answer.status == 200
-    assert "from a form" in answer.body.decode()
-
-
-async def test_metrics_are_prometheus_text_for_every_accept(hot_app):
-    for accept in ("*/*", "text/plain", "application/openmetrics-text;q=0.5", "text/html"):
-        answer = await call(hot_app, "GET", "/metrics", headers={"accept": accept})
-        assert answer.status == 200
-        assert answer.headers["content-type"].startswith("text/plain")
-        assert b"# HELP" in answer.body
-
-
 async def test_head_is_answered_as_get(hot_app):
     answer = await call(hot_app, "HEAD", "/echo?topic=a&partition=0&offset=0")
     assert answer.status == 200
+
+
+async def test_more_requests_than_the_limit_are_refused_at_once(hot_app, monkeypatch):
+    monkeypatch.setattr(hotpaths, "REQUESTS_MAX", 1)
+    views_for_tests.STARTED = asyncio.Event()
+    gone = asyncio.Event()
+    waiting = asyncio.ensure_future(call(hot_app, "GET", "/waiting", gone=gone))
+    await views_for_tests.STARTED.wait()
+    refused = await call(hot_app, "GET", "/echo?topic=a&partition=0&offset=0")
+    assert (refused.status, refused.json["code"]) == (503, "OVERLOADED")
+    assert refused.headers["retry-after"] == "1"
+    gone.set()
+    await waiting
+    assert (await call(hot_app, "GET", "/echo?topic=a&partition=0&offset=0")).status == 200

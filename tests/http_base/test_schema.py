@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from http_base.apidoc import doc_of, example_of
-from http_base.browsable import query_form
 from http_base.schema import StructSchema
 from myqueue import protocol
-from myqueue.protocol import Produce, read_input
 from tests.http_base.asgi_client import call
-from tests.http_base.views_for_tests import EchoView, FailingView
+from tests.http_base.views_for_tests import EchoView
 
 
 @pytest.fixture
@@ -55,25 +52,6 @@ async def test_docs_page_uses_local_files_only(hot_app):
     assert answer.status == 200
     assert "/static/drf_spectacular_sidecar/swagger-ui-dist" in page
     assert "https://" not in page
-
-
-@pytest.mark.parametrize(
-    "input_type",
-    [protocol.TopicCreate, protocol.ProducerRegister, Produce, protocol.Consume, protocol.Fetch],
-)
-def test_examples_are_understood(input_type):
-    assert read_input(input_type, example_of(input_type))
-
-
-def test_only_described_handlers_have_a_doc():
-    assert doc_of(EchoView(), "POST").input is Produce
-    assert doc_of(FailingView(), "GET") is None
-
-
-def test_form_of_a_get_has_an_input_per_field():
-    form = query_form(doc_of(EchoView(), "GET"))
-    assert form.count("<input") == len(protocol.Fetch.__struct_fields__)
-    assert form.count(" required") == 3
 
 
 def test_views_are_described_by_structs():

@@ -24,6 +24,7 @@ def _keep_sqlite_in_a_file() -> None:
         directory = tempfile.mkdtemp(prefix="queue-manager-tests-")
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         settings["TEST"]["NAME"] = str(Path(directory) / "manager.sqlite3")
+        settings["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"
 
 
 _keep_sqlite_in_a_file()
@@ -35,7 +36,7 @@ def urls_of_a_manager(settings):
 
 
 @pytest.fixture
-async def site(transactional_db):
+async def site(django_db_reset_sequences):
     """A manager and three brokers."""
     site = Site()
     await site.start()
@@ -44,7 +45,7 @@ async def site(transactional_db):
 
 
 @pytest.fixture
-async def empty_site(transactional_db):
+async def empty_site(django_db_reset_sequences):
     """A manager without brokers."""
     site = Site()
     await site.start(brokers=0)
@@ -53,7 +54,7 @@ async def empty_site(transactional_db):
 
 
 @pytest.fixture(params=["hot paths", "django alone"])
-async def any_site(request, transactional_db):
+async def any_site(request, django_db_reset_sequences):
     """A manager and three brokers, called through `HotPaths` and through Django alone."""
     site = Site()
     await site.start()

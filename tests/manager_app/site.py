@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 
@@ -31,12 +30,13 @@ class Clock:
     """Time that moves when the test says so."""
 
     seconds: float = 1_000.0
+    start: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def monotonic_s(self) -> float:
         return self.seconds
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return self.start + timedelta(seconds=self.seconds - 1_000.0)
 
 
 class Site:
@@ -51,6 +51,10 @@ class Site:
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None
         self._runtime: ManagerRuntime | None = None
+
+    @property
+    def cluster_token(self) -> str:
+        return cluster_token(settings.QUEUE.cluster_secret)
 
     @property
     def runtime(self) -> ManagerRuntime:
@@ -124,7 +128,7 @@ class Site:
             body=msgspec.json.encode(report),
             headers={
                 "content-type": "application/json",
-                "authorization": f"Bearer {cluster_token(settings.QUEUE.cluster_secret)}",
+                "authorization": f"Bearer {self.cluster_token}",
             },
         )
         if answer.status != 200:
@@ -156,9 +160,5 @@ class Site:
         )
 
     async def in_database(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function that uses the database, in a thread of its own."""
+        """Call a function that uses the database, in a thread, as tasks and views do."""
         return await self.runtime.database.run(function, *args)
-
-    async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function as an ordinary view or a task does."""
-        return await sync_to_async(function, thread_sensitive=False)(*args)

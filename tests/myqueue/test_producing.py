@@ -12,6 +12,7 @@ from myqueue.results import Registration
 from myqueue.sequences import Stamp
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+RECORDS = st.builds(Record, TEXTS, TEXTS, st.none(), st.integers(0, 9))
 ME = Registration(7, "secret")
 
 

@@ -26,10 +26,19 @@ class DirectStream:
     def __init__(self) -> None:
         self.operations = []
         self.fails = False
+        self.waiting = []
 
     def submit(self, group_id, operation, on_durable=None):
         self.operations.append(operation)
-        if on_durable is not None and not self.fails:
+        if on_durable is None:
+            return
+        if self.fails:
+            self.waiting.append(on_durable)
+        else:
+            on_durable()
+
+    def finish(self):
+        for on_durable in self.waiting:
             on_durable()
 
     def flush(self):
@@ -74,6 +83,19 @@ async def test_again_is_no_error_and_stores_nothing(replicas, stream):
     assert len(stream.operations) == 1
 
 
+async def test_two_orders_at_once_make_one_group(replicas, stream):
+    stream.fails = True  # nothing is durable yet
+    orders = [
+        asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+    stream.finish()
+    first, second = await asyncio.gather(*orders)
+    assert first is second
+    assert replicas._groups == {7: first}
+
+
 async def test_second_replica_of_a_group_is_refused(replicas):
     await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
     with pytest.raises(StalePlacement):
@@ -97,6 +119,19 @@ async def test_deleted_replica_is_gone_from_memory_and_storage(replicas, stream)
     await replicas.delete(group)
     assert replicas._groups == {}
     assert stream.operations[-1] == DeleteGroup(7)
+
+
+async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(replicas):
+    group = await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
+    assert replicas.changes == 1
+    await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
+    assert replicas.changes == 1
+    await replicas.delete(group)
+    await replicas.delete(group)
+    assert replicas.changes == 2
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
+    assert replicas.changes == 3
 
 
 async def test_failure_of_the_broker_ends_what_waits_for_storage(replicas, stream):

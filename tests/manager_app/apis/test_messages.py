@@ -1,9 +1,336 @@
 from __future__ import annotations
 
+import asyncio
+import base64
 
-async def test_messages_without_a_partition_are_spread_evenly(site):
+import msgspec
+import pytest
+
+from myqueue.partitioner import partition_for_key
+from tests.manager_app.broker_twin import counts
+
+
+async def test_messages_without_a_partition_are_spread_evenly(any_site):
+    await any_site.create_topic(partitions=4)
+    producer = await any_site.producer()
+    for number in range(100):
+        await any_site.produce(producer, f"message {number}")
+    assert counts(any_site) == [25] * 4
+
+
+async def test_messages_sent_at_once_are_spread_evenly_too(site):
     await site.create_topic(partitions=4)
     producer = await site.producer()
-    for number in range(100):
-        await site.produce(producer, f"message {number}")
-    assert [len(site.twins.group("logs", index).records) for index in range(4)] == [25] * 4
+    await asyncio.gather(*(site.produce(producer, str(number)) for number in range(100)))
+    assert counts(site) == [25] * 4
+
+
+async def test_an_explicit_partition_gets_all(site):
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    for number in range(10):
+        answer = await site.produce(producer, "x", partition=2)
+        assert (answer["partition"], answer["offset"]) == (2, number)
+    assert counts(site) == [0, 0, 10, 0]
+
+
+@pytest.mark.parametrize("partition", [4, -1, 10**9, 2**62])
+async def test_a_partition_that_does_not_exist_is_named(site, partition):
+    await site.create_topic(partitions=4)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = {"topic": "logs", "partition": partition}
+    answer = await site.post(
+        "/producer/produce", {**call, "producer_id": producer, "message": "x"}, status=404
+    )
+    assert answer["code"] == "PARTITION_NOT_FOUND"
+    assert str(partition) in answer["message"]
+    answer = await site.post("/consumer/consume", {**call, "consumer_id": consumer}, status=404)
+    assert answer["code"] == "PARTITION_NOT_FOUND"
+    answer = await site.get(
+        f"/size?topic=logs&consumer_id={consumer}&partition={partition}", status=404
+    )
+    assert answer["code"] == "PARTITION_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("key", "index"),
+    [(0, 0), (5, 1), (-1, 3), ("user-17", partition_for_key("user-17", 4)), ("", 0)],
+)
+async def test_a_partition_key_is_an_integer_modulo_or_a_hashed_text(site, key, index):
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    assert (await site.produce(producer, "x", partition_key=key))["partition"] == index
+
+
+async def test_a_consumer_finds_messages_by_the_same_key(site):
+    await site.create_topic(partitions=4)
+    producer, consumer = await site.producer(), await site.consumer()
+    await site.produce(producer, "mine", partition_key="user-17")
+    await site.produce(producer, "other", partition_key="user-18")
+    call = f"/consumer/consume?topic=logs&consumer_id={consumer}&partition_key=user-17"
+    assert (await site.get(call))["message"] == "mine"
+    assert (await site.get(call, status=404))["code"] == "QUEUE_EMPTY"
+
+
+async def test_messages_of_one_key_keep_to_one_partition(site):
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    used = {(await site.produce(producer, "x", key="user-17"))["partition"] for _ in range(5)}
+    assert used == {partition_for_key("user-17", 4)}
+
+
+async def test_partition_and_key_at_once_are_refused(site):
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    call = {"topic": "logs", "producer_id": producer, "message": "x"}
+    answer = await site.post(
+        "/producer/produce", {**call, "partition": 1, "partition_key": 1}, status=400
+    )
+    assert answer["code"] == "INVALID_REQUEST"
+    assert answer["field"] == "partition_key"
+
+
+@pytest.mark.parametrize("topic", ["topic", "topic_name", "name"])
+@pytest.mark.parametrize("partition", ["partition", "partition_id", "partition_index", "part"])
+@pytest.mark.parametrize("message", ["message", "log_message"])
+async def test_every_alias_is_understood(site, topic, partition, message):
+    await site.create_topic(partitions=2)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = {topic: "logs", "producer_id": producer, message: "hello", partition: 1}
+    await site.post("/producer/produce", call)
+    found = await site.get(f"/consumer/consume?{topic}=logs&consumer_id={consumer}&{partition}=1")
+    assert found["message"] == "hello"
+    answer = await site.post("/producer/produce", {**call, "part": 0, "partition": 1}, status=400)
+    assert answer["code"] == "INVALID_REQUEST"
+
+
+async def test_a_list_of_messages_is_one_contiguous_batch(site):
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    answer = await site.post(
+        "/producer/produce",
+        {
+            "topic": "logs",
+            "producer_id": producer,
+            "messages": ["a", {"message": "b", "key": "k", "headers": {"h": "v"}}, "c"],
+        },
+    )
+    assert answer["offsets"] == [0, 1, 2]
+    assert answer["offset"] == 0
+    assert sorted(counts(site)) == [0, 0, 0, 3]
+
+
+async def test_a_repeated_request_id_is_one_message_also_after_the_topic_grew(site):
+    await site.create_topic(partitions=3)
+    producer = await site.producer()
+    first = await site.produce(producer, "x", request_id="order-1")
+    await site.ask("PATCH", "/topics/logs", {"number_of_partitions": 8})
+    await site.twins.reported()
+    assert await site.produce(producer, "x", request_id="order-1") == first
+    assert sum(counts(site)) == 1
+
+
+async def test_both_ways_to_consume_give_every_message_once_to_each_consumer(any_site):
+    site = any_site
+    await site.create_topic(partitions=4)
+    producer = await site.producer()
+    sent = {f"message {number}" for number in range(40)}
+    for text in sent:
+        await site.produce(producer, text)
+    for method in ("GET", "POST"):
+        consumer = await site.consumer()
+        call = {"topic": "logs", "consumer_id": consumer}
+        found = [(await site.ask(method, "/consumer/consume", call))["message"] for _ in sent]
+        assert sorted(found) == sorted(sent)
+        answer = await site.ask(method, "/consumer/consume", call, status=404)
+        assert answer["code"] == "QUEUE_EMPTY"
+        assert answer["message"].startswith("QEmpty")
+
+
+async def test_consuming_without_a_partition_takes_the_partitions_in_turn(site):
+    await site.create_topic(partitions=4)
+    producer, consumer = await site.producer(), await site.consumer()
+    for number in range(12):
+        await site.produce(producer, str(number), partition=number % 4)
+    call = {"topic": "logs", "consumer_id": consumer}
+    used = [(await site.post("/consumer/consume", call))["partition"] for _ in range(12)]
+    assert used == (used[:4] * 3)
+    assert sorted(used[:4]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("partition", range(5))
+async def test_consuming_is_never_empty_while_any_partition_has_something(site, partition):
+    await site.create_topic(partitions=5)
+    producer, consumer = await site.producer(), await site.consumer()
+    for number in range(3):
+        await site.produce(producer, str(number), partition=partition)
+    call = {"topic": "logs", "consumer_id": consumer}
+    found = [(await site.post("/consumer/consume", call))["message"] for _ in range(3)]
+    assert found == ["0", "1", "2"]
+    await site.post("/consumer/consume", call, status=404)
+
+
+async def test_consuming_is_not_called_empty_while_a_partition_cannot_be_asked(site):
+    await site.create_topic(partitions=2)
+    producer, consumer = await site.producer(), await site.consumer()
+    group = site.twins.group("logs", 1)
+    group.leader = 0
+    call = {"topic": "logs", "consumer_id": consumer, "timeout_ms": 100}
+    answer = await site.post("/consumer/consume", call, status=503)
+    assert answer["code"] == "NO_LEADER"
+    await site.produce(producer, "there", partition=0)
+    assert (await site.post("/consumer/consume", call))["message"] == "there"
+
+
+async def test_max_messages_gives_a_list_and_an_empty_one_is_a_success(site):
+    await site.create_topic(partitions=2)
+    producer, consumer = await site.producer(), await site.consumer()
+    for number in range(3):
+        await site.produce(producer, str(number), partition=1)
+    call = {"topic": "logs", "consumer_id": consumer, "max_messages": 10}
+    found = await site.post("/consumer/consume", call)
+    assert [message["message"] for message in found["messages"]] == ["0", "1", "2"]
+    assert (await site.post("/consumer/consume", call))["messages"] == []
+
+
+async def test_a_long_poll_without_a_partition_waits_for_all_without_asking_in_circles(site):
+    await site.create_topic(partitions=4)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer, "wait_ms": 20_000}
+    waiting = asyncio.ensure_future(site.post("/consumer/consume", call))
+    while sum(len(twin.called("/size")) for twin in site.twins.brokers) < 4:
+        await asyncio.sleep(0)
+    await site.produce(producer, "at last", partition=3)
+    async with asyncio.timeout(5):
+        assert (await waiting)["message"] == "at last"
+    assert sum(len(twin.called("/size")) for twin in site.twins.brokers) == 4
+    assert sum(len(twin.called("/consumer/consume")) for twin in site.twins.brokers) == 2
+
+
+async def test_a_long_poll_of_one_partition_waits_at_its_leader(site):
+    await site.create_topic(partitions=2)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer, "partition": 1, "wait_ms": 20_000}
+    waiting = asyncio.ensure_future(site.post("/consumer/consume", call))
+    while not any(twin.called("/consumer/consume") for twin in site.twins.brokers):
+        await asyncio.sleep(0)
+    await site.produce(producer, "at last", partition=1)
+    async with asyncio.timeout(5):
+        assert (await waiting)["message"] == "at last"
+
+
+async def test_a_long_poll_ends_empty_after_its_time(site):
+    await site.create_topic(partitions=2)
+    consumer = await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer, "wait_ms": 50}
+    assert (await site.post("/consumer/consume", call, status=404))["code"] == "QUEUE_EMPTY"
+    found = await site.post("/consumer/consume", {**call, "max_messages": 5})
+    assert found["messages"] == []
+
+
+async def test_size_counts_what_is_left_in_all_and_in_each_partition(site):
+    await site.create_topic(partitions=3)
+    producer, consumer = await site.producer(), await site.consumer()
+    for partition in (0, 2, 2):
+        await site.produce(producer, "x", partition=partition)
+    call = f"/size?topic=logs&consumer_id={consumer}"
+    found = await site.get(call)
+    assert (found["size"], found["sizes"]) == (3, {"0": 1, "1": 0, "2": 2})
+    await site.post("/consumer/consume", {"topic": "logs", "consumer_id": consumer})
+    assert (await site.get(call))["size"] == 2
+    found = await site.get(f"{call}&partition=1")
+    assert (found["size"], found["sizes"]) == (0, {"1": 0})
+
+
+async def test_size_can_wait_until_something_is_there(site):
+    await site.create_topic(partitions=2)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = f"/size?topic=logs&consumer_id={consumer}&wait_ms=20000"
+    waiting = asyncio.ensure_future(site.get(call))
+    while sum(len(twin.called("/size")) for twin in site.twins.brokers) < 2:
+        await asyncio.sleep(0)
+    await site.produce(producer, "x", partition=1)
+    async with asyncio.timeout(5):
+        assert (await waiting)["size"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "\0", "'\"\\", "🙂", "ä\n\t", " " * 1000, "null"])
+async def test_texts_come_back_exactly_as_sent(site, text):
+    await site.create_topic(partitions=1)
+    producer, consumer = await site.producer(), await site.consumer()
+    await site.produce(producer, text, key=text, headers={"h": text})
+    found = await site.post("/consumer/consume", {"topic": "logs", "consumer_id": consumer})
+    assert (found["message"], found["key"], found["headers"]) == (text, text, {"h": text})
+
+
+async def test_bytes_come_back_as_bytes_in_messagepack_and_as_base64_in_json(site):
+    await site.create_topic(partitions=1)
+    producer = await site.producer()
+    packed = {"content-type": "application/msgpack", "accept": "application/msgpack"}
+    call = {"topic": "logs", "producer_id": producer, "message": b"\xff\x00\xfe"}
+    answer = await site.send(
+        "POST", "/producer/produce", body=msgspec.msgpack.encode(call), headers=packed
+    )
+    assert answer.status == 200, answer
+    consumer = await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer}
+    answer = await site.send(
+        "POST", "/consumer/consume", body=msgspec.msgpack.encode(call), headers=packed
+    )
+    assert msgspec.msgpack.decode(answer.body)["message"] == b"\xff\x00\xfe"
+    found = await site.post(
+        "/consumer/consume", {"topic": "logs", "consumer_id": await site.consumer()}
+    )
+    assert found["message"] is None
+    assert base64.b64decode(found["message_base64"]) == b"\xff\x00\xfe"
+
+
+@pytest.mark.parametrize("number", [0, -1, 999, 2**63 - 1])
+async def test_an_unknown_id_is_unauthorized(any_site, number):
+    await any_site.create_topic()
+    for path, call in (
+        ("/producer/produce", {"producer_id": number, "message": "x"}),
+        ("/consumer/consume", {"consumer_id": number}),
+    ):
+        answer = await any_site.post(path, {"topic": "logs", **call}, status=401)
+        assert answer["code"] == "UNAUTHORIZED"
+    answer = await any_site.get(f"/size?topic=logs&consumer_id={number}", status=401)
+    assert answer["code"] == "UNAUTHORIZED"
+
+
+async def test_a_client_of_another_topic_is_unauthorized(site):
+    await site.create_topic("logs")
+    await site.create_topic("other")
+    producer, consumer = await site.producer("other"), await site.consumer("other")
+    call = {"topic": "logs", "producer_id": producer, "message": "x"}
+    assert (await site.post("/producer/produce", call, status=401))["code"] == "UNAUTHORIZED"
+    call = {"topic": "logs", "consumer_id": consumer}
+    assert (await site.post("/consumer/consume", call, status=401))["code"] == "UNAUTHORIZED"
+
+
+async def test_a_wrong_token_is_unauthorized_though_the_id_is_right(site):
+    await site.create_topic()
+    registered = await site.post("/producer/register", {"topic": "logs"})
+    other = await site.post("/producer/register", {"topic": "logs"})
+    call = {"topic": "logs", "producer_id": registered["producer_id"], "message": "x"}
+    await site.post("/producer/produce", {**call, "token": registered["token"]})
+    for token in (other["token"], "nonsense", ""):
+        answer = await site.post("/producer/produce", {**call, "token": token}, status=401)
+        assert answer["code"] == "UNAUTHORIZED"
+
+
+async def test_an_unknown_topic_is_not_found(site):
+    call = {"topic": "nowhere", "producer_id": 1, "message": "x"}
+    assert (await site.post("/producer/produce", call, status=404))["code"] == "TOPIC_NOT_FOUND"
+
+
+async def test_a_client_that_was_silent_for_a_minute_has_expired(site):
+    await site.create_topic()
+    producer, consumer = await site.producer(), await site.consumer()
+    site.clock.seconds += 60
+    await site.produce(producer, "a sign of life")
+    site.clock.seconds += 0.5
+    call = {"topic": "logs", "consumer_id": consumer}
+    assert (await site.post("/consumer/consume", call, status=401))["code"] == "CLIENT_EXPIRED"
+    site.clock.seconds += 59
+    await site.produce(producer, "still there")

@@ -1,0 +1,69 @@
+# What people type: `make run` and `make test`. Each prepares `.venv` first, when it has to.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+BROKERS ?= 3
+PORT ?= 8000
+DATA ?= data
+SEEDS ?= 1000
+SEED ?=
+BENCH ?=
+TEST ?=
+
+PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test style lint types core sim cluster bench docs check clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+setup: $(STAMP) ## Make .venv and install what is pinned
+
+run: $(STAMP) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
+	@exec $(BIN)/python manage.py cluster --brokers $(BROKERS) --port $(PORT) --data-dir $(DATA)
+
+test: $(STAMP) ## Run all tests (TEST=path for some)
+	$(PYTEST) $(TEST)
+
+style: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP) ## Check format, rules and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+core: $(STAMP) ## Test the Raft core alone
+	$(PYTEST) tests/raft_app/core
+
+sim: $(STAMP) ## Simulate the core: SEEDS=n seeds, or SEED=n alone
+	$(BIN)/python -m tests.raft_app.core.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+cluster: $(STAMP) ## Test with real processes
+	$(PYTEST) tests/cluster -m cluster
+
+bench: $(STAMP) ## Measure: BENCH=name,name
+	$(BIN)/python -m benchmarks $(BENCH)
+
+docs: $(STAMP) ## Build the documentation
+	$(BIN)/mkdocs build --strict --quiet
+
+check: lint types test ## All of it, as CI does; `test` contains the cluster tests
+	$(MAKE) sim SEEDS=100
+
+clean: ## Remove what was built, keep the data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis site build

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.registry import STANDARD, UnknownWorkload, make_workload, names_of
+
+
+@pytest.mark.parametrize("name", [*STANDARD, "sync_4", "http_64", "produce_batch_10"])
+def test_a_name_leads_to_the_workload_that_has_it(name):
+    workload = make_workload(name)
+    assert workload.name == name
+    assert workload.summary
+    assert workload.figures
+    assert {target.figure for target in workload.targets} <= set(workload.figures)
+
+
+@pytest.mark.parametrize("name", ["", "sync", "sync_0", "sync_01", "consume_fetch_3", "nothing_1"])
+def test_other_names_are_refused(name):
+    with pytest.raises(UnknownWorkload, match="there is no workload"):
+        make_workload(name)
+
+
+def test_a_list_is_separated_by_commas():
+    assert names_of("sync_1, http_16,") == ["sync_1", "http_16"]
+
+
+def test_an_empty_list_means_all():
+    assert names_of("") == list(STANDARD)
+
+
+def test_a_wrong_name_in_a_list_is_refused_before_anything_runs():
+    with pytest.raises(UnknownWorkload):
+        names_of("sync_1,sinc_1")

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from http_base.apidoc import doc_of
+from http_base.browsable import query_form
+from myqueue import protocol
+from myqueue.protocol import JSON
+from tests.http_base.asgi_client import call
+from tests.http_base.views_for_tests import EchoView
+
+
+@pytest.mark.django_db
+async def test_browser_gets_a_page_with_a_filled_form(hot_app):
+    answer = await call(hot_app, "GET", "/echo", headers={"accept": "text/html,*/*;q=0.8"})
+    page = answer.body.decode()
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "user 17 logged in" in page
+    assert 'name="offset"' in page
+
+
+@pytest.mark.django_db
+async def test_browser_may_send_the_form(hot_app):
+    answer = await call(
+        hot_app,
+        "POST",
+        "/echo",
+        body=b'{"topic": "logs", "producer_id": 1, "message": "from a form"}',
+        headers={"accept": "text/html", "content-type": JSON},
+    )
+    assert answer.status == 200
+    assert "from a form" in answer.body.decode()
+
+
+def test_form_of_a_get_has_an_input_per_field():
+    form = query_form(doc_of(EchoView(), "GET"))
+    assert form.count("<input") == len(protocol.Fetch.__struct_fields__)
+    assert form.count(" required") == 3

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+from manager_app import upkeep
+from manager_app.models import Broker, Producer
+
+CONSUMER, PRODUCER, BROKER = 0, 1, 2
+
+
+async def test_producer_and_consumer_of_one_number_never_disturb_each_other(any_site):
+    site = any_site
+    await site.create_topic()
+    producer, consumer, other = (
+        await site.producer(),
+        await site.consumer(),
+        await site.consumer(),
+    )
+    assert producer == consumer == 1
+    for _ in range(12):  # three minutes
+        site.clock.seconds += 15
+        await site.get(f"/health?type={CONSUMER}&key={consumer}")
+        await site.in_database(upkeep.check_clients, site.runtime)
+    answer = await site.get(f"/health?type={PRODUCER}&key={producer}", status=401)
+    assert answer["code"] == "CLIENT_EXPIRED"
+    await site.get(f"/health?type={CONSUMER}&key={other}", status=401)
+    await site.get(f"/health?type={CONSUMER}&key={consumer}")
+    found = (await site.get("/consumers"))["consumers"]
+    assert [row["state"] for row in found] == ["alive", "expired"]
+
+
+async def test_both_live_for_three_minutes_when_both_send_heartbeats(site):
+    await site.create_topic()
+    producer, consumer = await site.producer(), await site.consumer()
+    for _ in range(12):
+        site.clock.seconds += 15
+        await site.get(f"/health?type={CONSUMER}&key={consumer}")
+        await site.get(f"/health?type={PRODUCER}&key={producer}")
+        await site.in_database(upkeep.check_clients, site.runtime)
+    await site.produce(producer, "x")
+    await site.post("/consumer/consume", {"topic": "logs", "consumer_id": consumer})
+
+
+@pytest.mark.parametrize("kind", [CONSUMER, PRODUCER, BROKER])
+@pytest.mark.parametrize("key", ["99", "0", "-1", "abc", "9" * 17, "9" * 30, "%00", "%F0%9F%99%82"])
+async def test_an_unknown_key_is_not_found(site, kind, key):
+    answer = await site.get(f"/health?type={kind}&key={key}", status=404)
+    assert answer["code"] == "CLIENT_NOT_FOUND"
+
+
+@pytest.mark.parametrize("query", ["type=3&key=1", "type=-1&key=1", "type=x&key=1", "key=1", ""])
+async def test_an_unknown_type_is_refused(site, query):
+    assert (await site.get(f"/health?{query}", status=400))["code"] == "INVALID_REQUEST"
+
+
+async def test_a_heartbeat_may_come_as_a_body(site):
+    await site.create_topic()
+    consumer = await site.consumer()
+    await site.ask("GET", "/health", {"type": 0, "key": consumer})
+
+
+async def test_a_heartbeat_of_a_broker_takes_its_id_or_its_address(site):
+    site.clock.seconds += 61
+    twin = site.twins.brokers[0]
+    await site.get(f"/health?type={BROKER}&key=2")
+    await site.get(f"/health?type={BROKER}&key={twin.address}")
+    await site.in_database(upkeep.check_brokers, site.runtime)
+    states = await site.in_database(
+        lambda: list(Broker.objects.order_by("pk").values_list("state", flat=True))
+    )
+    assert states == ["alive", "alive", "dead"]
+    await site.get(f"/health?type={BROKER}&key=3")
+    assert (await site.in_database(lambda: Broker.objects.get(pk=3))).state == "alive"
+
+
+async def test_a_client_that_this_manager_never_saw_is_looked_up_before_it_is_refused(site):
+    await site.create_topic()
+    producer, consumer = await site.producer(), await site.consumer()
+    await site.restart_manager()
+    await site.get(f"/health?type={CONSUMER}&key={consumer}")
+    await site.produce(producer, "x")
+
+
+async def test_heartbeats_are_recorded(site):
+    await site.create_topic()
+    producer = await site.producer()
+    site.clock.seconds += 30
+    await site.get(f"/health?type={PRODUCER}&key={producer}")
+    (row,) = (await site.get("/producers"))["producers"]
+    await site.in_database(upkeep.check_clients, site.runtime)
+    stored = (await site.in_database(Producer.objects.get)).last_heartbeat
+    assert stored == site.clock.now()
+    assert row["last_heartbeat"] == int(stored.timestamp() * 1000)
+
+
+async def test_the_manager_says_that_it_lives_and_is_ready(any_site):
+    await any_site.get("/healthz")
+    ready = await any_site.get("/readyz")
+    assert ready["metadata_version"] >= 1
+    metrics = await any_site.send("GET", "/metrics")
+    assert metrics.status == 200
+    assert b"queue_manager_passed_calls" in metrics.body
+
+
+async def test_a_manager_that_has_not_started_is_not_ready(site):
+    await site.stop_manager()
+    answer = await site.get("/readyz", status=503)
+    assert (answer["code"], answer["reasons"]) == ("NOT_READY", ["the manager has not started"])
+
+
+async def test_old_metadata_is_a_reason_not_to_be_ready(site):
+    site.process._poller.cancel()
+    site.clock.seconds += 16
+    answer = await site.get("/readyz", status=503)
+    assert "ms old" in answer["reasons"][0]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from manager_app import process, runtime
+from manager_app.models import Cluster
+
+
+@pytest.fixture
+async def read_only(site):
+    """A read-only manager over the database of one that did some work."""
+    await site.create_topic(partitions=2)
+    producer = await site.producer()
+    await site.consumer()
+    for number in range(4):
+        await site.produce(producer, str(number))
+    await site.restart_manager(read_only=True)
+    return site
+
+
+async def test_a_read_only_manager_answers_every_read_and_says_how_old_its_view_is(read_only):
+    for target in (
+        "/topics",
+        "/topics?detail=1",
+        "/topics/logs",
+        "/brokers",
+        "/producers",
+        "/consumers",
+        "/size?topic=logs&consumer_id=1",
+        "/healthz",
+        "/readyz",
+        "/topics/nowhere",
+    ):
+        read_only.clock.seconds += 0.001
+        answer = await read_only.send("GET", target)
+        assert answer.status == (404 if target == "/topics/nowhere" else 200), answer
+        assert 0 <= int(answer.headers["x-metadata-age-ms"]) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields"),
+    [
+        ("POST", "/topics", {"topic": "more"}),
+        ("PATCH", "/topics/logs", {"retention_ms": 5}),
+        ("DELETE", "/topics/logs", {}),
+        ("POST", "/brokers", {"address": "http://h:1"}),
+        ("DELETE", "/brokers/1", {}),
+        ("POST", "/producer/register", {"topic": "logs"}),
+        ("POST", "/consumer/register", {"topic": "logs"}),
+        ("DELETE", "/producers/1", {"token": "x"}),
+        ("DELETE", "/consumers/1", {"token": "x"}),
+        ("POST", "/producer/produce", {"topic": "logs", "producer_id": 1, "message": "x"}),
+        ("GET", "/health", {"type": 0, "key": 1}),
+    ],
+)
+async def test_a_read_only_manager_refuses_every_write_and_names_the_primary(
+    read_only, method, target, fields
+):
+    answer = await read_only.ask(method, target, fields, status=409)
+    assert answer["code"] == "READ_ONLY_MANAGER"
+    assert answer["primary"] == "http://manager.test:8000"
+
+
+async def test_a_read_only_manager_takes_no_reports(read_only):
+    answer = await read_only.send(
+        "POST",
+        "/brokers/heartbeat",
+        body=b"{}",
+        headers={"authorization": f"Bearer {read_only.cluster_token}"},
+    )
+    assert answer.json["code"] == "READ_ONLY_MANAGER"
+
+
+async def test_a_read_only_manager_passes_consume_on_to_the_brokers(read_only):
+    call = {"topic": "logs", "consumer_id": 1}
+    found = [(await read_only.post("/consumer/consume", call))["message"] for _ in range(4)]
+    assert sorted(found) == ["0", "1", "2", "3"]
+    answer = await read_only.post(
+        "/consumer/consume", {"topic": "logs", "consumer_id": 9}, status=401
+    )
+    assert answer["code"] == "UNAUTHORIZED"
+
+
+async def test_changes_that_another_manager_made_are_seen(site):
+    await site.create_topic("logs", partitions=1)
+    await site.restart_manager(read_only=True)
+    reader = site.process
+    await site.start_manager()
+    await site.create_topic("more", partitions=1)
+    assert await reader.metadata.wait_until(lambda: "more" in reader.metadata.current.topics, 5)
+    group_id = reader.metadata.topic("more").partitions[0].group_id
+    assert await reader.metadata.wait_until(
+        lambda: reader.metadata.leader_of(group_id).broker_id > 0, 5
+    )
+    group = site.twins.groups[group_id]
+    site.twins.elect(group, group.brokers[2])
+    await site.twins.by_id(group.leader).report(full=False, groups=[group])
+    assert await reader.metadata.wait_until(
+        lambda: reader.metadata.leader_of(group_id).broker_id == group.leader, 5
+    )
+    await reader.stop()
+    runtime.install(site.runtime)
+
+
+async def test_a_primary_stores_its_address_and_the_cluster_keeps_its_id(site):
+    before = await site.in_database(Cluster.objects.get)
+    assert before.primary_address == "http://manager.test:8000"
+    await site.restart_manager()
+    after = await site.in_database(Cluster.objects.get)
+    assert after.cluster_id == before.cluster_id
+    assert len(after.cluster_id) == 32
+
+
+async def test_the_installed_runtime_goes_with_its_process(site):
+    assert runtime.current() is site.runtime
+    assert process.worker_runtime() is site.runtime
+    await site.stop_manager()
+    assert runtime.installed() is None
+    with pytest.raises(RuntimeError, match="runs no manager"):
+        runtime.current()
+
+
+def test_a_worker_process_gets_a_runtime_of_its_own(transactional_db):
+    made = process.worker_runtime()
+    try:
+        assert process.worker_runtime() is made
+        assert made.metadata.current.version >= 1
+    finally:
+        process.stop_worker_runtime()
+    assert runtime.installed() is None

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from manager_app import tasks, upkeep
+from manager_app.models import Broker, Consumer, Partition, Producer, Replica
+from manager_app.services.client import TOKEN_LIFE
+
+
+def states(model):
+    return list(model.objects.order_by("pk").values_list("state", flat=True))
+
+
+async def run(site, task):
+    return await site.in_database(task, site.runtime)
+
+
+async def test_a_broker_is_dead_after_a_minute_of_silence_and_nothing_of_it_is_removed(site):
+    await site.create_topic(partitions=3)
+    before = await site.in_database(lambda: list(Replica.objects.values("broker_id", "role")))
+    site.clock.seconds += 60
+    assert await run(site, upkeep.check_brokers) == []
+    for twin in site.twins.brokers[1:]:
+        await twin.report(full=False)
+    site.clock.seconds += 0.5
+    assert await run(site, upkeep.check_brokers) == [1]
+    assert await site.in_database(states, Broker) == ["dead", "alive", "alive"]
+    after = await site.in_database(lambda: list(Replica.objects.values("broker_id", "role")))
+    assert after == before
+    assert await site.in_database(Partition.objects.filter(leader_id=1).count) == 1
+    assert site.runtime.metadata.current.brokers[1].state == "dead"
+    answer = await site.post("/topics", {"topic": "more"}, status=503)
+    assert answer["code"] == "NOT_ENOUGH_BROKERS"
+    await site.twins.brokers[0].report()
+    assert await site.in_database(states, Broker) == ["alive"] * 3
+
+
+async def test_a_manager_that_starts_lets_nobody_die_for_its_own_absence(site):
+    await site.create_topic()
+    producer = await site.producer()
+    await site.stop_manager()
+    site.clock.seconds += 3_600
+    await site.start_manager()
+    assert await run(site, upkeep.check_brokers) == []
+    assert await run(site, upkeep.check_clients) == []
+    await site.produce(producer, "still welcome")
+    site.clock.seconds += 61
+    assert await run(site, upkeep.check_brokers) == [1, 2, 3]
+    assert len(await run(site, upkeep.check_clients)) == 1
+
+
+async def test_the_recorded_heartbeat_of_another_manager_counts(site):
+    await site.create_topic()
+    await site.producer()
+    await run(site, upkeep.check_clients)
+    await run(site, upkeep.check_brokers)
+    site.clock.seconds += 45
+
+    def beat_elsewhere():
+        for model in (Producer, Broker):
+            model.objects.update(last_heartbeat=site.clock.now())
+
+    await site.in_database(beat_elsewhere)
+    await run(site, upkeep.check_clients)
+    await run(site, upkeep.check_brokers)
+    site.clock.seconds += 45
+    assert await run(site, upkeep.check_clients) == []
+    assert await run(site, upkeep.check_brokers) == []
+
+
+async def test_recording_a_heartbeat_does_not_prolong_a_life(site):
+    await site.create_topic()
+    producer = await site.producer()
+    site.clock.seconds += 5
+    await site.get(f"/health?type=1&key={producer}")
+    for _ in range(4):
+        site.clock.seconds += 15
+        assert await run(site, upkeep.check_clients) == []
+    site.clock.seconds += 0.1
+    assert await run(site, upkeep.check_clients) == [("producer", producer)]
+    assert await site.in_database(states, Producer) == ["expired"]
+
+
+async def test_expiry_survives_a_restart_and_ends_with_a_new_registration(site):
+    await site.create_topic()
+    registered = await site.post("/consumer/register", {"topic": "logs"})
+    site.clock.seconds += 61
+    await run(site, upkeep.check_clients)
+    await site.restart_manager()
+    call = {"topic": "logs", "consumer_id": 1, "max_messages": 1}
+    assert (await site.post("/consumer/consume", call, status=401))["code"] == "CLIENT_EXPIRED"
+    await site.post(
+        "/consumer/register", {"topic": "logs", "consumer_id": 1, "token": registered["token"]}
+    )
+    await site.post("/consumer/consume", call)
+    assert await site.in_database(states, Consumer) == ["alive"]
+
+
+async def test_revoked_ids_are_forgotten_when_their_tokens_are_past_their_time(site):
+    await site.create_topic()
+    token = (await site.post("/producer/register", {"topic": "logs"}))["token"]
+    await site.ask("DELETE", "/producers/1", {"token": token})
+    await run(site, upkeep.check_clients)
+    assert await site.in_database(Producer.objects.count) == 1
+    site.clock.seconds += (TOKEN_LIFE + timedelta(hours=1)).total_seconds()
+    await run(site, upkeep.check_clients)
+    assert await site.in_database(Producer.objects.count) == 0
+    await site.twins.brokers[0].report()
+
+
+async def test_missing_replicas_are_ordered_again(site):
+    down = site.twins.brokers[2]
+    await down.stop()
+    await site.create_topic(partitions=2)
+    assert await run(site, upkeep.reconcile_placement) == 2
+    await down.start()
+    assert await run(site, upkeep.reconcile_placement) == 0
+    assert sorted(down.replicas) == [1, 2]
+    orders = len(down.called("/partitions"))
+    await down.report()
+    await run(site, upkeep.reconcile_placement)
+    assert len(down.called("/partitions")) == orders
+
+
+async def test_one_leadership_moves_per_run_until_they_are_spread(site):
+    await site.create_topic(partitions=3)
+    for group in site.twins.groups.values():
+        site.twins.elect(group, 1)
+    for twin in site.twins.brokers:
+        await twin.report()
+    await run(site, upkeep.check_brokers)
+    moved = await run(site, upkeep.balance_leaders)
+    assert (moved.source, moved.target) == (1, 2)
+    await site.twins.reported()
+    assert (await run(site, upkeep.balance_leaders)).target == 3
+    await site.twins.reported()
+    assert await run(site, upkeep.balance_leaders) is None
+    assert sorted(group.leader for group in site.twins.groups.values()) == [1, 2, 3]
+
+
+async def test_a_read_only_manager_does_nothing_by_the_clock(site):
+    await site.create_topic()
+    await site.producer()
+    await site.restart_manager(read_only=True)
+    site.clock.seconds += 3_600
+    assert await run(site, upkeep.check_brokers) == []
+    assert await run(site, upkeep.check_clients) == []
+    assert await run(site, upkeep.reconcile_placement) == 0
+    assert await run(site, upkeep.balance_leaders) is None
+    assert await site.in_database(states, Broker) == ["alive"] * 3
+
+
+async def test_each_task_is_one_call_of_its_namesake(site):
+    for name in ("check_brokers", "check_clients", "reconcile_placement", "balance_leaders"):
+        task = getattr(tasks, name)
+        assert task.name == f"manager_app.tasks.{name}"
+        await site.in_database(task)

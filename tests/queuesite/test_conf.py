@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from queuesite.conf import (
+    BROKER,
+    MANAGER,
+    TEST,
+    ConfigError,
+    QueueConfig,
+    ensure_secret,
+    from_environment,
+    is_address,
+    make_secret,
+    read_secret,
+)
+
+BROKER_ENVIRON = {"QUEUESITE_ROLE": BROKER, "CLUSTER_SECRET": "a secret of this length"}
+
+
+def broker(**variables: str) -> QueueConfig:
+    return from_environment({**BROKER_ENVIRON, **variables})
+
+
+def test_defaults_are_valid_in_each_role():
+    for role in (MANAGER, BROKER, TEST):
+        assert from_environment({"QUEUESITE_ROLE": role}).role == role
+
+
+def test_defaults_follow_the_role():
+    assert broker().port == 8001
+    assert broker().data_dir == Path("data/broker-8001")
+    assert from_environment({"QUEUESITE_ROLE": MANAGER}).data_dir == Path("data/manager")
+
+
+def test_variables_are_read_and_converted():
+    config = broker(
+        PORT="8011",
+        MANAGER_ADDRESS="http://a:1, http://b:2/",
+        CURRENT_ADDRESS="http://c:3/",
+        DATA_DIR="/var/lib/queue",
+        TICK_MS="20",
+        DEBUG="yes",
+    )
+    assert config.port == 8011
+    assert config.raft_port == 9011
+    assert config.manager_addresses == ("http://a:1", "http://b:2")
+    assert config.address == "http://c:3"
+    assert config.raft_address == "c:9011"
+    assert config.data_dir == Path("/var/lib/queue")
+    assert config.tick_ms == 20
+    assert config.debug is True
+
+
+def test_empty_variable_is_an_unset_one():
+    assert broker(PORT="", TICK_MS=" ").port == 8001
+
+
+def test_a_test_run_looks_at_the_database_alone():
+    config = from_environment(
+        {"QUEUESITE_ROLE": TEST, "PORT": "x", "DATABASE_URL": "postgres://u@h/d"}
+    )
+    assert config.port == 8000
+    assert config.database_url == "postgres://u@h/d"
+    assert from_environment({}).role == TEST
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"PORT": "x"}, "PORT"),
+        ({"PORT": "0"}, "PORT"),
+        ({"PORT": "70000"}, "PORT"),
+        ({"PORT": "65000"}, "RAFT_PORT"),
+        ({"RAFT_PORT": "-1"}, "RAFT_PORT"),
+        ({"PORT": "8001", "RAFT_PORT": "8001"}, "RAFT_PORT"),
+        ({"MANAGER_ADDRESS": "host:8000"}, "MANAGER_ADDRESS"),
+        ({"MANAGER_ADDRESS": ","}, "MANAGER_ADDRESS"),
+        ({"CURRENT_ADDRESS": "http://host"}, "CURRENT_ADDRESS"),
+        ({"BIND_HOST": "0.0.0.0"}, "CURRENT_ADDRESS"),
+        ({"READ_ONLY": "perhaps"}, "READ_ONLY"),
+        ({"TICK_MS": "0"}, "TICK_MS"),
+        ({"TICK_MS": "1.5"}, "TICK_MS"),
+        ({"ELECTION_TIMEOUT_TICKS": "19"}, "ELECTION_TIMEOUT_TICKS"),
+        ({"DEAD_AFTER_S": "20"}, "DEAD_AFTER_S"),
+        ({"TAIL_BYTES": "1"}, "TAIL_BYTES"),
+        ({"DISK_RESERVE_BYTES": "-1"}, "DISK_RESERVE_BYTES"),
+        ({"CLUSTER_SECRET": "short"}, "CLUSTER_SECRET"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL"),
+        ({"QUEUESITE_ROLE": "king"}, "QUEUESITE_ROLE"),
+    ],
+)
+def test_wrong_value_is_named_in_one_line(variables, named):
+    with pytest.raises(ConfigError) as raised:
+        broker(**variables)
+    assert named in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_secret_in_the_message_of_a_database_is_never_shown():
+    with pytest.raises(ConfigError) as raised:
+        broker(DATABASE_URL="mysql://user:hunter2@h/d")
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("https://queue.example:443", True),
+        ("http://[::1]:8000", True),
+        ("http://host:8000/path", False),
+        ("http://host:99999", False),
+        ("ftp://host:21", False),
+        ("http://u@host:1", False),
+        ("", False),
+    ],
+)
+def test_addresses_are_a_scheme_a_host_and_a_port(text, good):
+    assert is_address(text) is good
+
+
+def test_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path):
+    directory = tmp_path / "new" / "place"
+    secret = make_secret(directory)
+    assert make_secret(directory) == secret == read_secret(directory)
+    mode = stat.S_IMODE((directory / "cluster.secret").stat().st_mode)
+    assert mode == 0o600
+
+
+def test_given_secret_is_not_written_down(tmp_path):
+    config = replace(QueueConfig(), data_dir=tmp_path, cluster_secret="x" * 20)
+    assert ensure_secret(config) is config
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_secret_is_made_and_found_at_the_next_start(tmp_path):
+    environ = {"QUEUESITE_ROLE": BROKER, "DATA_DIR": str(tmp_path)}
+    made = ensure_secret(from_environment(environ))
+    assert from_environment(environ).cluster_secret == made.cluster_secret
+
+
+def test_directory_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be used"):
+        make_secret(tmp_path / "file")
+
+
+def test_peers_reach_a_broker_where_it_listens_unless_told_otherwise():
+    plain = from_environment(
+        {"QUEUESITE_ROLE": "broker", "PORT": "8101", "CLUSTER_SECRET": "s" * 16}
+    )
+    assert plain.raft_address == "127.0.0.1:9101"
+    proxied = from_environment(
+        {
+            "QUEUESITE_ROLE": "broker",
+            "PORT": "8101",
+            "CLUSTER_SECRET": "s" * 16,
+            "RAFT_ADDRESS": "proxy.example:7000",
+        }
+    )
+    assert (proxied.raft_address, proxied.raft_port) == ("proxy.example:7000", 9101)
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "host:", "host:99999", "http://host:1", "a b:1/x"])
+def test_address_for_peers_must_be_host_and_port(wrong):
+    with pytest.raises(ConfigError, match="RAFT_ADDRESS"):
+        from_environment(
+            {
+                "QUEUESITE_ROLE": "broker",
+                "CLUSTER_SECRET": "s" * 16,
+                "RAFT_ADDRESS": wrong,
+            }
+        )

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from queuesite.serving import HttpServer, ListenError
+
+
+async def hello(scope, receive, send):
+    headers = [(b"content-length", b"5")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+GOOD = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def ask(port: int, raw: bytes = GOOD) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.fixture
+async def server():
+    server = HttpServer(host="127.0.0.1", port=0)
+    server.bind()
+    yield server
+    await server.stop()
+
+
+async def test_connections_made_before_the_start_are_answered(server):
+    early = asyncio.ensure_future(ask(server.port))
+    await asyncio.sleep(0)
+    await server.start(hello)
+    assert (await asyncio.wait_for(early, 5)).endswith(b"hello")
+
+
+async def test_running_request_is_finished_before_the_end():
+    started, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope, receive, send):
+        started.set()
+        await may_end.wait()
+        await hello(scope, receive, send)
+
+    server = HttpServer(host="127.0.0.1", port=0)
+    server.bind()
+    await server.start(slow)
+    request = asyncio.ensure_future(ask(server.port))
+    await started.wait()
+    stopping = asyncio.ensure_future(server.stop())
+    may_end.set()
+    assert (await asyncio.wait_for(request, 5)).endswith(b"hello")
+    await asyncio.wait_for(stopping, 5)
+    with pytest.raises(OSError):  # noqa: PT011 - refused, by whichever subclass
+        await ask(server.port)
+
+
+async def test_used_port_is_said_in_one_line(server):
+    second = HttpServer(host="127.0.0.1", port=server.port)
+    with pytest.raises(ListenError, match=f"127.0.0.1:{server.port}: Address already in use"):
+        second.bind()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no such host"])
+def test_address_of_another_machine_is_refused(host):
+    with pytest.raises(ListenError, match="cannot listen on"):
+        HttpServer(host=host, port=8000).bind()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"garbage\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_shape_of_all_failures(server, raw):
+    await server.start(hello)
+    answer = await asyncio.wait_for(ask(server.port, raw), 5)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b'"status":"failure","code":"INVALID_REQUEST"' in body
+    assert (await ask(server.port)).endswith(b"hello")
+
+
+async def test_headers_without_an_end_end_the_connection(server):
+    await server.start(hello)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+    with pytest.raises(ConnectionError):  # noqa: PT012 - whichever write meets the closed end
+        for _ in range(10_000):
+            writer.write(b"a" * (32 << 10))
+            await writer.drain()
+    writer.close()
+    assert (await ask(server.port)).endswith(b"hello")
