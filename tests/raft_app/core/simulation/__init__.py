@@ -22,9 +22,9 @@ linearizable; who hears a leader votes for nobody else; who is cut off neither r
 goes on leading; one change of the membership at a time, under the corrected rule; the membership in
 force is that of the log; leaders win and commit by quorums that overlap with the group's, and never
 after they were removed; a snapshot is what was committed, takes nothing back and brings its
-membership; in the middle of an installation nothing is acknowledged. Then everything is healed, and
-the group must elect, serve, reach its target and catch up in time, keep its leader in spite of those
-removed, and replace a killed one.
+membership; in the middle of an installation nothing is acknowledged. Then everything is healed,
+and the group must elect, serve, reach its target and catch up in time, keep its leader in spite of
+those removed, and replace a killed one.
 
     python -m tests.raft_app.core.simulation --seeds 1000
     python -m tests.raft_app.core.simulation --seeds 1000 --changing
