@@ -160,7 +160,7 @@ class Installations(Checker):
     """A snapshot is what the group committed, and takes nothing back; till then, no promises."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._allowed: set[tuple[int, int, int]] = set()
 
     def installs(
         self,
@@ -216,29 +216,28 @@ class Installations(Checker):
             index,
         )
 
-    def asked(self, voter: int, candidate: int, term: int, end: tuple[int, int]) -> None:
-        """A candidate whose log ends at (term, index) `end` asks for a vote."""
-        self._asked[voter, candidate, term] = end
-
-    def votes(
-        self, voter: int, candidate: int, term: int, replaced_end: tuple[int, int] | None
+    def asked(
+        self,
+        key: tuple[int, int, int],
+        *,
+        end: tuple[int, int],
+        replaced_end: tuple[int, int] | None,
     ) -> None:
-        """A vote leaves.
+        """A candidate asks for a vote.
 
         Args:
-            voter: who gives it.
-            candidate: who gets it.
-            term: the term of the election.
-            replaced_end: where the voter's log ended, (term, index), before a snapshot began to
-                replace it; None when its log is whole.
+            key: voter, candidate, and term of the election.
+            end: (term, index) of the end of the candidate's log.
+            replaced_end: where the voter's log ended, likewise, before a snapshot began to replace
+                it; None when its log is whole.
         """
-        if replaced_end is not None:
-            self.require(
-                self._asked[voter, candidate, term] >= replaced_end,
-                "replica %s, whose log went up to %s, votes for %s in term %s at %s",
-                voter,
-                replaced_end,
-                candidate,
-                term,
-                self._asked[voter, candidate, term],
-            )
+        if replaced_end is None or end >= replaced_end:
+            self._allowed.add(key)
+
+    def votes(self, key: tuple[int, int, int]) -> None:
+        """A vote leaves, perhaps long after it was decided."""
+        self.require(
+            key in self._allowed,
+            "replica %s votes for replica %s in term %s by what is left of its log",
+            *key,
+        )

@@ -167,10 +167,17 @@ def test_acknowledgement_in_the_middle_of_an_installation_is_found():
         checker.acknowledges(1, 5, is_installing=True)
 
 
+@pytest.mark.parametrize("replaced_end", [None, (3, 9), (2, 99)])
+def test_vote_for_a_log_that_is_as_good_as_the_replaced_one_is_right(
+    replaced_end: tuple[int, int] | None,
+):
+    checker = Installations()
+    checker.asked((1, 2, 7), end=(3, 9), replaced_end=replaced_end)
+    checker.votes((1, 2, 7))
+
+
 def test_vote_for_a_log_that_lacks_what_is_being_replaced_is_found():
     checker = Installations()
-    checker.asked(1, 2, 7, (3, 9))
-    checker.votes(1, 2, 7, None)
-    checker.votes(1, 2, 7, (3, 9))
-    with pytest.raises(Violation, match="votes for 2"):
-        checker.votes(1, 2, 7, (3, 10))
+    checker.asked((1, 2, 7), end=(3, 9), replaced_end=(3, 10))
+    with pytest.raises(Violation, match="votes for replica 2"):
+        checker.votes((1, 2, 7))

@@ -185,7 +185,9 @@ class Watch:
                 )
             case RequestVote():
                 self.installations.asked(
-                    host.replica_id, rpc.sender, rpc.term, (rpc.last_term, rpc.last_index)
+                    (host.replica_id, rpc.sender, rpc.term),
+                    end=(rpc.last_term, rpc.last_index),
+                    replaced_end=host.disk.replaced_end,
                 )
                 self.stickiness.asked(
                     RequestVoteReply,
@@ -244,7 +246,7 @@ class Watch:
                 self._votes(host, rpc.term, replica_id)
             case RequestVoteReply() if rpc.granted:
                 self.stickiness.granted(RequestVoteReply, replica_id, rpc.to, rpc.term)
-                self.installations.votes(replica_id, rpc.to, rpc.term, host.disk.replaced_end)
+                self.installations.votes((replica_id, rpc.to, rpc.term))
                 self._votes(host, rpc.term, rpc.to)
             case PreVoteReply() if rpc.granted:
                 self.stickiness.granted(PreVoteReply, replica_id, rpc.to, rpc.term)
