@@ -53,8 +53,10 @@ _VOTE_REPLY = Decoder(tuple[_Id, _Number, bool])
 _APPEND_ENTRIES = Decoder(
     tuple[_Id, _Number, _Number, _Number, _Number, list[_EntryFields]],
 )
-# to, term, success, index, conflict_index, conflict_term, last_index
-_APPEND_ENTRIES_REPLY = Decoder(tuple[_Id, _Number, bool, _Number, _Number, _Number, _Number])
+# to, term, success, index, conflict_index, conflict_term, last_index, wants_snapshot
+_APPEND_ENTRIES_REPLY = Decoder(
+    tuple[_Id, _Number, bool, _Number, _Number, _Number, _Number, bool],
+)
 # each group id, to, sender, term, commit, context
 _HEARTBEATS = Decoder(Annotated[list[_HeartbeatFields], Meta(min_length=1)])
 # each group id, to, sender, term, context
@@ -108,7 +110,8 @@ _Single = (
 def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
     match rpc:
         case AppendEntriesReply(to, _, term, success, index, conflict, conflict_term, last):
-            fields: tuple[int, ...] = (to, term, success, index, conflict, conflict_term, last)
+            position = (success, index, conflict, conflict_term, last)
+            fields: tuple[int, ...] = (to, term, *position, rpc.wants_snapshot)
             kind = FrameKind.APPEND_ENTRIES_REPLY
         case AppendEntries():
             return FrameKind.APPEND_ENTRIES, _append_entries_body(rpc)
@@ -247,8 +250,20 @@ def _read_append_entries(sender: int, body: memoryview) -> AppendEntries:
 
 
 def _read_append_entries_reply(sender: int, body: memoryview) -> AppendEntriesReply:
-    to, term, success, index, conflict, conflict_term, last = _APPEND_ENTRIES_REPLY.decode(body)
-    return AppendEntriesReply(to, sender, term, success, index, conflict, conflict_term, last)
+    to, term, success, index, conflict, conflict_term, last, wants = _APPEND_ENTRIES_REPLY.decode(
+        body
+    )
+    return AppendEntriesReply(
+        to,
+        sender,
+        term,
+        success,
+        index,
+        conflict,
+        conflict_term,
+        last,
+        wants,
+    )
 
 
 def _read_timeout_now(sender: int, body: memoryview) -> TimeoutNow:
