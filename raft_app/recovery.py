@@ -6,7 +6,7 @@ doubts anything comes back faulty, with the part before the doubt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from raft_app.core.types import InitialState, Membership
@@ -52,6 +52,11 @@ class GroupHeader:
     checkpoint: Checkpoint | None
     """`None` when it is missing or cannot be read."""
     faulty: str = ""
+    log_start_offset: int = 0
+    installing: bool = False
+    """The log ends at the checkpoint; what is stored above are messages in place."""
+    install_offset: int = 0
+    """The offset after the messages in place. 0 unless installing."""
 
 
 def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
@@ -64,7 +69,7 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
     term_starts: tuple[tuple[int, int], ...] = ()
     last_index = header.first_index - 1
     try:
-        end = max(log.last_index(), last_index)
+        end = _end(header, checkpoint, log)
         faults += _contradictions(header, checkpoint, end)
         start = max(checkpoint.applied_index + 1, header.first_index)
         last_index = min(start - 1, end)
@@ -82,7 +87,7 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
         spec=header.spec,
         initial=InitialState(
             replica_id=header.spec.replica_id,
-            hard_state=header.hard_state,
+            hard_state=_hard_state(header, checkpoint),
             membership=checkpoint.membership,
             membership_index=checkpoint.membership_index,
             applied_index=checkpoint.applied_index,
@@ -94,7 +99,25 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
         ),
         checkpoint=checkpoint,
         faulty=faults[0] if faults else "",
+        log_start_offset=header.log_start_offset,
+        installing=header.installing,
+        install_offset=header.install_offset,
     )
+
+
+def _end(header: GroupHeader, checkpoint: Checkpoint, log: StoredLog) -> int:
+    """Return where the log ends."""
+    if header.installing:
+        return max(checkpoint.applied_index, header.first_index - 1)
+    return max(log.last_index(), header.first_index - 1)
+
+
+def _hard_state(header: GroupHeader, checkpoint: Checkpoint) -> HardState:
+    """Return the stored one; a commit index that an install has cut off lies in the snapshot."""
+    state = header.hard_state
+    if header.installing and state.commit > checkpoint.applied_index:
+        return replace(state, commit=checkpoint.applied_index)
+    return state
 
 
 def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> list[str]:
@@ -107,7 +130,7 @@ def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> li
             f"its log begins at {header.first_index}, above the checkpoint at"
             f" {checkpoint.applied_index}"
         )
-    if header.hard_state.commit > end:
+    if header.hard_state.commit > end and not header.installing:
         found.append(f"its log ends at {end}, below the commit index {header.hard_state.commit}")
     return found
 

@@ -167,7 +167,7 @@ class Compact:
 
     NOOP, COMMAND and MEMBERSHIP rows below `first_index` go; DATA rows below it stay as messages
     until they lie below `log_start_offset`. Messages below that are gone for readers at once,
-    their rows go from the front. While `Storage.compaction_left`, the same operation goes on; the
+    their rows go from the front. While `Storage.compact_left`, the same operation goes on; the
     log meanwhile begins where it has got to. Values below the present ones change nothing.
     """
 
@@ -353,7 +353,7 @@ class Storage(Protocol):
             CorruptEntry: the replica is faulty.
         """
 
-    def compaction_left(self, group_id: int) -> bool:
+    def compact_left(self, group_id: int) -> bool:
         """Tell whether the group's last `Compact` left something; never blocks, any thread."""
 
     def release_left(self) -> bool:

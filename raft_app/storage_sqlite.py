@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.core.management import call_command
@@ -14,15 +15,18 @@ from raft_app import models
 from raft_app.core.types import HardState, Membership
 from raft_app.database import BrokerDatabase, suppress_corruption
 from raft_app.directory import DirectoryLock, sync_directory
-from raft_app.entry_ranges import batches_within, entries_within
-from raft_app.entry_table import EntryTable
+from raft_app.entry_ranges import batches_within, entries_within, rows_within
+from raft_app.entry_table import EntryTable, reading
 from raft_app.recovery import GroupHeader, recover
+from raft_app.scrub import Scrub
 from raft_app.storage import (
     BrokerIdentity,
     Checkpoint,
+    CorruptEntry,
     GroupSpec,
     Operation,
     PeerAddress,
+    Scrubbed,
     StorageError,
     StorageRefusal,
     StoredBatch,
@@ -40,6 +44,12 @@ if TYPE_CHECKING:
 WAL_LIMIT_BYTES = 32 << 20
 _WAL_RETRY_BYTES = 4 << 20
 """How much is written before a checkpoint that a reader prevented is tried again."""
+_CHECKPOINT = (
+    "SELECT own.group_id AS group_id, applied_index, applied_term, membership, membership_index,"
+    " state, crc FROM raft_app_raftgroup AS own LEFT JOIN raft_app_checkpoint AS checkpoint"
+    " ON checkpoint.group_id = own.group_id WHERE own.group_id = %s"
+)
+"""A row of nothing when a group has none."""
 
 
 class SqliteStorage:
@@ -81,6 +91,8 @@ class SqliteStorage:
         self._failed = False
         self._wal_limit_bytes = wal_limit_bytes
         self._wal_bytes = 0
+        self._compacts_left: dict[int, bool] = {}
+        self._release_left = False
 
     def open(self) -> BrokerIdentity:
         """Lock the directory, check or make the database, return the identity.
@@ -168,17 +180,16 @@ class SqliteStorage:
                 used_ids.setdefault(row.group_id, set()).add(row.replica_id)
             groups = [
                 recover(
-                    _header_of(group, checkpoints.get(group.group_id)),
+                    _with_install(table, _header_of(group, checkpoints.get(group.group_id))),
                     _GroupLog(table, group.group_id),
                 )
                 for group in models.RaftGroup.objects.using(self.alias).order_by("group_id")
             ]
         for found in groups:
-            if not found.faulty:
+            if not found.faulty and not found.installing:
                 group_id = found.spec.group_id
                 facts = GroupFacts(
                     replica_id=found.spec.replica_id,
-                    first_index=found.initial.first_index,
                     last_index=found.initial.last_index,
                     applied_index=found.initial.applied_index,
                     used_replica_ids=frozenset(used_ids[group_id]),
@@ -246,6 +257,11 @@ class SqliteStorage:
         self.transactions += 1
         self._wal_bytes += writer.wal_bytes
         self._facts.update(plan.facts)
+        self._compacts_left.update(writer.compacts_left)
+        if writer.release is not None:
+            self._release_left = writer.release.left
+            if writer.release.pages and not writer.release.left:
+                self._wal_bytes = self._wal_limit_bytes  # Written back, the file is cut off.
         if plan.identity is not None:
             self._identity = plan.identity
 
@@ -281,16 +297,30 @@ class SqliteStorage:
         group = models.RaftGroup.objects.using(self.alias).filter(group_id=group_id).first()
         if group is None:
             return GroupFacts(used_replica_ids=used)
-        applied = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id)
+        checkpoints = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id)
+        applied_index = checkpoints.values_list("applied_index", flat=True).first() or 0
         with self._database.cursor() as cursor:
             last_index = EntryTable(cursor).last_index(group_id)
+            end_offset = EntryTable(cursor).last_message(group_id)[1] if group.installing else 0
         return GroupFacts(
             replica_id=group.replica_id,
-            first_index=group.first_index,
-            last_index=max(last_index, group.first_index - 1),
-            applied_index=applied.values_list("applied_index", flat=True).first() or 0,
+            last_index=applied_index
+            if group.installing
+            else max(last_index, group.first_index - 1),
+            applied_index=applied_index,
             used_replica_ids=used,
+            installing=group.installing,
+            installed_index=last_index if group.installing else 0,
+            install_offset=max(end_offset, group.log_start_offset) if group.installing else 0,
         )
+
+    def compact_left(self, group_id: int) -> bool:
+        """Tell whether the group's last `Compact` left something."""
+        return self._compacts_left.get(group_id, False)
+
+    def release_left(self) -> bool:
+        """Tell whether the last `ReleaseSpace` left something."""
+        return self._release_left
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -303,7 +333,7 @@ class SqliteStorage:
             CorruptEntry: a row does not match its checksum, or one is missing in between.
         """
         with self._database.cursor() as cursor:
-            found = EntryTable(cursor).entries(group_id, first_index, last_index)
+            found = EntryTable(cursor).log_entries(group_id, first_index, last_index)
             return entries_within(group_id, first_index, max_bytes, found)
 
     def read_batches(
@@ -317,6 +347,50 @@ class SqliteStorage:
         with self._database.cursor() as cursor:
             found = EntryTable(cursor).data_entries(group_id, offset, high_watermark)
             return batches_within(group_id, offset, max_bytes, found)
+
+    def read_rows(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[Entry]:
+        """Return what `read_batches` would, as the DATA entries that a snapshot sends.
+
+        Raises:
+            CorruptEntry: a row does not match its checksum, or one is missing in between.
+        """
+        with self._database.cursor() as cursor:
+            found = EntryTable(cursor).data_entries(group_id, offset, high_watermark)
+            return rows_within(group_id, offset, max_bytes, found)
+
+    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
+        """Verify the rows above `after_index`; at the beginning, the checkpoint too.
+
+        Raises:
+            CorruptEntry: a row does not match its checksum, or one is missing.
+        """
+        with self._database.cursor() as cursor:
+            table = EntryTable(cursor)
+            if after_index == 0:
+                self._scrub_checkpoint(group_id)
+            found = table.bounded_entries(group_id, after_index)
+            return Scrub(group_id, after_index, max_bytes).run(found)
+
+    def _scrub_checkpoint(self, group_id: int) -> None:
+        with reading(group_id):
+            rows = list(models.Checkpoint.objects.using(self.alias).raw(_CHECKPOINT, [group_id]))
+        if rows and _checkpoint_of(rows[0]) is None:
+            raise CorruptEntry(
+                group_id, f"the checkpoint of group {group_id} is missing or damaged"
+            )
+
+
+def _with_install(table: EntryTable, header: GroupHeader) -> GroupHeader:
+    """Return the header with the place where an install goes on."""
+    if not header.installing:
+        return header
+    try:
+        _, end_offset = table.last_message(header.spec.group_id)
+    except CorruptEntry as error:
+        return replace(header, faulty=header.faulty or str(error))
+    return replace(header, install_offset=max(end_offset, header.log_start_offset))
 
 
 class _GroupLog:
@@ -344,6 +418,8 @@ def _header_of(group: models.RaftGroup, checkpoint: models.Checkpoint | None) ->
         previous_term=group.previous_term,
         checkpoint=None if checkpoint is None else _checkpoint_of(checkpoint),
         faulty=group.faulty,
+        log_start_offset=group.log_start_offset,
+        installing=group.installing,
     )
 
 

@@ -13,7 +13,15 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from raft_app.storage import CreateGroup, GroupWrite, SaveCheckpoint
+from raft_app.storage import (
+    Compact,
+    CreateGroup,
+    FinishInstall,
+    GroupWrite,
+    InstallRows,
+    ReleaseSpace,
+    SaveCheckpoint,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,8 +37,12 @@ def operation_bytes(operation: Operation) -> int:
     match operation:
         case GroupWrite(entries=entries) | CreateGroup(entries=entries):
             return 64 + sum(entry.size_bytes for entry in entries)
-        case SaveCheckpoint(checkpoint=checkpoint):
+        case InstallRows(rows=rows):
+            return 64 + sum(entry.size_bytes for entry in rows)
+        case SaveCheckpoint(checkpoint=checkpoint) | FinishInstall(checkpoint=checkpoint):
             return 64 + len(checkpoint.state)
+        case Compact(max_bytes=max_bytes) | ReleaseSpace(max_bytes=max_bytes):
+            return max_bytes
         case _:
             return 64
 

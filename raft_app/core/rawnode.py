@@ -191,7 +191,7 @@ class RawNode:
         """
         self._raft.log.compact(first_index, previous_term)
 
-    def report_snapshot(self, peer: int, *, ok: bool) -> None:
+    def report_snapshot(self, peer: int, ok: bool) -> None:
         """The transfer that a `SnapshotWanted` of `peer` led to has ended.
 
         Args:
