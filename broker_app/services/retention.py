@@ -67,7 +67,10 @@ async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int
     if begin <= state.log_start_offset or not group.serves:
         return state.log_start_offset
     truncated: Truncated = await runtime.engine.propose(
-        group.spec.group_id, Truncate(begin), timeout_ms=COMMIT_TIMEOUT_MS
+        group.spec.group_id,
+        Truncate(begin),
+        timeout_ms=COMMIT_TIMEOUT_MS,
+        may_use_reserve=True,
     )
     return truncated.log_start_offset
 
