@@ -110,7 +110,7 @@ class EngineCluster:
 
     async def start(self, broker_id: int) -> Engine:
         storage = self.storages[broker_id]
-        storage.open()
+        await asyncio.to_thread(_open, storage)
         engine = Engine(
             broker_id=broker_id,
             storage=storage,
@@ -223,3 +223,9 @@ class EngineCluster:
             group_id, (kind, text), timeout_ms=5_000
         )
         return place
+
+
+def _open(storage: Storage) -> None:
+    """Open a storage in a thread that ends."""
+    storage.open()
+    storage.close_thread_connection()
