@@ -188,7 +188,6 @@ class RaftLog:
         """
         if first_index <= self.first_index:
             return
-        assert not self.is_frozen, "a snapshot will move it"
         assert first_index <= self.applied_index + 1, "only what is applied may go"
         assert self.term_at(first_index - 1) == previous_term, "not a term of this log"
         for entry in self._entries[: max(first_index - self.recent_first, 0)]:

@@ -50,6 +50,14 @@ class Outbox:
                 return
         self.after_durable.append(reply)
 
+    def drop_acknowledgements(self) -> None:
+        """Take back what says that entries are or will be durable: they will not be."""
+        self.after_durable = [
+            rpc
+            for rpc in self.after_durable
+            if not (isinstance(rpc, AppendEntriesReply) and rpc.success)
+        ]
+
     def take_now(self) -> tuple[Rpc, ...]:
         """Return `now`, each RPC once."""
         taken = tuple(self.now)

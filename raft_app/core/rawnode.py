@@ -28,7 +28,7 @@ the connections, and has these duties:
    durable and the mark is gone, all in one transaction, call `finish_install`; until that
    transaction is done take no other offer. If the transfer ends before, call `abort_install` when
    nothing was replaced yet, else stay and wait for the next offer. Entries handed out before are
-   not reported as `applied` after `finish_install`. No checkpoint and no compaction meanwhile.
+   not reported as `applied` after `finish_install`. Begin no checkpoint and no compaction meanwhile.
 7. When old entries were deleted from the storage, call `compacted`.
 """
 

@@ -64,6 +64,7 @@ def begin_install(raft: Raft) -> None:
     if raft.role in {Role.PRE_CANDIDATE, Role.CANDIDATE}:
         raft.become_follower(raft.term, NO_REPLICA)
     raft.log.freeze()
+    raft.outbox.drop_acknowledgements()  # Entries that were not handed over yet stay unwritten.
 
 
 def abort_install(raft: Raft) -> None:
