@@ -33,7 +33,7 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         """Return the bound for a table."""
-        return f"{self.bound} {self.value:,g}{' (worst)' if self.worst else ''}"
+        return f"{self.bound} {self.value:,.10g}{' (worst)' if self.worst else ''}"
 
 
 def at_least(figure: Figure, value: float) -> Target:

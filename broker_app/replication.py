@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from raft_app.watchdog import DiskSpace, Watchdog
 
 
+class GroupChanges(Protocol):
+    """What makes and drops groups, `raft_app.replicas.Replicas`."""
+
+    changes: int
+    """How often a group came or went; while it stays, the groups are the same."""
+
+
 class Replication(Protocol):
     """The engine, as `raft_app.engine.Engine` is it; its methods raise what they say there."""
 
@@ -32,6 +39,10 @@ class Replication(Protocol):
     @property
     def peers(self) -> Mapping[int, PeerAddress]:
         """Where other brokers are, by broker id."""
+
+    @property
+    def replicas(self) -> GroupChanges:
+        """What makes and drops the groups."""
 
     def group(self, group_id: int) -> Group:
         """Return a local replica."""

@@ -62,9 +62,9 @@ class BrokerRuntime:
         self.epoch = 0
         """Highest lease epoch that a manager's call carried."""
         self._revoked: frozenset[tuple[str, int]] = frozenset()
-        self._index: dict[tuple[str, int], int] = {}
-        self._indexed = 0
-        """Groups that there were when the index was made."""
+        self._index: dict[tuple[str, int], Group] = {}
+        self._indexed_at = -1
+        """The engine's count of changes when the index was made."""
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
@@ -81,22 +81,22 @@ class BrokerRuntime:
         Raises:
             PartitionNotFound: this broker has none.
         """
-        groups = self.engine.groups
-        group = groups.get(self._index.get((topic, partition), 0))
-        if group is None or len(groups) != self._indexed:
-            # Of two topics of one name, one of them about to be deleted, the newer one counts.
-            self._indexed = len(groups)
-            self._index = {
-                (groups[group_id].spec.topic, groups[group_id].spec.partition): group_id
-                for group_id in sorted(groups)
-            }
-            group = groups.get(self._index.get((topic, partition), 0))
+        if self._indexed_at != self.engine.replicas.changes:
+            self._make_index()
+        group = self._index.get((topic, partition))
         if group is None:
             raise PartitionNotFound(
                 f"this broker has no replica of partition {partition} of topic {topic[:260]!r};"
                 " ask a manager where it is"
             )
         return group
+
+    def _make_index(self) -> None:
+        """Look at all groups, which happens once after each change of what groups there are."""
+        self._indexed_at = self.engine.replicas.changes
+        # Of two topics of one name, one of them about to be deleted, the newer one counts.
+        by_age = sorted(self.engine.groups.items())
+        self._index = {(group.spec.topic, group.spec.partition): group for _, group in by_age}
 
     def require_epoch(self, epoch: int) -> None:
         """Take note of the lease epoch of an internal call.

@@ -147,7 +147,8 @@ def _of_drf(error: BaseException, method: str) -> QueueError | None:
         case drf.MethodNotAllowed():
             return MethodNotAllowed(f"this URL does not take {method}")
         case drf.Throttled():
-            wait_ms = None if error.wait is None else int(error.wait * 1000)
+            wait_s = getattr(error, "wait", None)
+            wait_ms = None if wait_s is None else int(wait_s * 1000)
             return Overloaded(str(error.detail), retry_after_ms=wait_ms)
         case drf.APIException():
             declared = _BY_STATUS.get(error.status_code)

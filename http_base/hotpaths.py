@@ -15,7 +15,7 @@ from django.core.handlers.asgi import ASGIRequest
 
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
-from myqueue.errors import InvalidRequest
+from myqueue.errors import InvalidRequest, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from django.http import HttpResponse
 
     Scope = dict[str, Any]
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
+    Event = Mapping[str, Any]
+    Receive = Callable[[], Awaitable[Event]]
+    Send = Callable[[Event], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
     View = Callable[..., Any]
 
 DRAINED_BYTES_MAX = 64 << 20
 """How much of a body over its cap is read and dropped, so that its sender sees the answer."""
+REQUESTS_MAX = 20_000
+"""Requests under way in one process, long polls included; more are refused with OVERLOADED."""
+RETRY_AFTER_MS = 1_000
 DISCONNECT_WATCH_S = 0.1
 """A request that takes longer than this is cancelled when its client goes away."""
 
@@ -41,12 +45,26 @@ class HotPaths:
         """Wrap `app` (Django); `table` maps paths to what `View.as_view()` returned."""
         self._app = app
         self._table = table
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._under_way >= REQUESTS_MAX:
+            error = Overloaded(
+                f"{REQUESTS_MAX} requests are under way", retry_after_ms=RETRY_AFTER_MS
+            )
+            await _send_response(failure_response(error), send)
+            return
+        self._under_way += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
         content_type = headers.get(b"content-type", b"").decode("latin1")
         accept = headers.get(b"accept", b"")
@@ -163,7 +181,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that gives the body that was read already, then goes on."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> dict[str, Any]:
+    async def replay() -> Event:
         return pending.pop() if pending else await receive()
 
     return replay

@@ -131,6 +131,7 @@ class StructSchema(AutoSchema):
         return own
 
     def _register(self, name: str, schema: dict[str, Any]) -> None:
-        self.registry.register_on_missing(
-            ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]  # it has no types
+            name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema
         )
+        self.registry.register_on_missing(component)

@@ -100,7 +100,7 @@ class _Helpers(APIView):
         """Answer an exception with its failure body."""
         return handle_exception(exc, {"view": self, "request": self.request})
 
-    def finalize_response(
+    def finalize_response(  # type: ignore[override]  # DRF itself takes any response here
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Encode the answer at once, unless a template has to be rendered."""
@@ -163,7 +163,8 @@ class AsyncAPIView(_Helpers):
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Keep the request, without the bound `head` of Django's: a reference cycle each time."""
-        self.request, self.args, self.kwargs = request, args, kwargs
+        self.request = request  # type: ignore[assignment]  # `dispatch` wraps it
+        self.args, self.kwargs = args, kwargs
 
     async def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are async
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -184,7 +185,7 @@ class AsyncAPIView(_Helpers):
         name = "get" if method == "head" else method
         handler = getattr(self, name, None) if name in self.http_method_names else None
         if handler is None:
-            self.http_method_not_allowed(request)
+            return self.http_method_not_allowed(request)
         if name == "options":
             options: HttpResponseBase = handler(request, *self.args, **self.kwargs)
             return options

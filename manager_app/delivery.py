@@ -31,6 +31,8 @@ CALLS_PER_BROKER = 16
 """Orders on their way to one broker at once."""
 ORDER_TIMEOUT_S = 5.0
 """For one order, such as to make a replica."""
+OTHERS_FIRST_S = 1.0
+"""How long the order for a first replica waits for those of the other replicas."""
 REPORT_TIMEOUT_S = 1.0
 """For a broker to say how its replicas are doing, while somebody waits for the answer."""
 PARTITIONS_AT_ONCE = 64
@@ -51,15 +53,18 @@ class Delivery:
         self._calls = calls
 
     async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
-        """Order replicas of brokers, by broker id; return how many orders were not taken."""
-        calls = {
-            broker_id: [
-                BrokerCall("POST", "/partitions", body=msgspec.to_builtins(order))
-                for order in orders_of_one
-            ]
-            for broker_id, orders_of_one in orders.items()
-        }
-        return await self._send_all(calls)
+        """Order replicas of brokers, by broker id; return how many orders were not taken.
+
+        The first replica of a partition campaigns at once, so it is ordered after the others:
+        voters that are not there yet would cost it an election timeout.
+        """
+        others = asyncio.ensure_future(self._send_all(_order_calls(orders, first=False)))
+        try:
+            await asyncio.wait((others,), timeout=OTHERS_FIRST_S)
+            not_taken = await self._send_all(_order_calls(orders, first=True))
+            return not_taken + await others
+        finally:
+            others.cancel()
 
     async def drop_groups(self, drops: Mapping[int, Sequence[int]], *, epoch: int) -> int:
         """Let brokers drop the replicas of deleted topics; return how many were not reached."""
@@ -199,6 +204,20 @@ class Delivery:
             )
             return False
         return True
+
+
+def _order_calls(
+    orders: Mapping[int, Sequence[ReplicaOrder]], *, first: bool
+) -> dict[int, list[BrokerCall]]:
+    """Return the calls for the first replicas of their partitions, or for the others."""
+    return {
+        broker_id: [
+            BrokerCall("POST", "/partitions", body=msgspec.to_builtins(order))
+            for order in of_one
+            if (order.replicas[0].broker_id == broker_id) == first
+        ]
+        for broker_id, of_one in orders.items()
+    }
 
 
 async def _bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:

@@ -179,7 +179,7 @@ class EmbeddedCelery:
     def stop(self) -> None:
         """Stop the worker, then beat, and wait for both."""
         if self._worker is not None:
-            state.should_stop = os.EX_OK
+            state.should_stop = os.EX_OK  # type: ignore[assignment]  # its type knows None alone
             # The worker waits for a task once more after it has seen that it should stop.
             for _ in range(2):
                 self._wake.apply_async()

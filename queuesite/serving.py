@@ -8,6 +8,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from http_base.negotiation import JSON_RENDERER
+from myqueue.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +22,8 @@ BACKLOG = 2_048
 """Connections that wait to be accepted."""
 KEEP_ALIVE_S = 75
 """Seconds until an idle connection is closed; longer than the pools of usual clients keep one."""
+HEAD_BYTES_MAX = 64 << 10
+"""Longest request line with headers; what comes in one piece with its end may be longer."""
 DRAIN_S = 1
 """Seconds that running requests get at the end, before they are cancelled."""
 _POLL_S = 0.01
@@ -25,6 +31,41 @@ _POLL_S = 0.01
 
 class ListenError(Exception):
     """The HTTP port cannot be listened on; one clear line says why. Exit status 2."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a limit on headers, that refuses in the API's own shape."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived, unless the headers never end."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response(f"the headers have more than {HEAD_BYTES_MAX} bytes")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Count no longer."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, and close the connection."""
+        body = JSON_RENDERER.render(InvalidRequest(msg).to_body())
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
+        )
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -72,8 +113,8 @@ class HttpServer:
         """Answer requests with `app`."""
         assert self._socket is not None, "bind comes first"
         config = uvicorn.Config(
-            app,  # type: ignore[arg-type]  # an ASGI application, typed more loosely
-            http="httptools",
+            app,
+            http=_Protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -84,7 +84,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 ROOT_URLCONF = "queuesite.urls_broker" if QUEUE.role == BROKER else "queuesite.urls_manager"
 
-_MANAGER_SQLITE = {
+_MANAGER_SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": QUEUE.data_dir / "manager.sqlite3",
     "OPTIONS": {
@@ -93,7 +93,7 @@ _MANAGER_SQLITE = {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
     },
 }
-_BROKER_SQLITE = {
+_BROKER_SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     # A broker's storage replaces the name when it opens its data directory.
     "NAME": QUEUE.data_dir / "broker.sqlite3",

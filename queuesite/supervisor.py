@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from queuesite.children import USAGE_STATUS, Child, ChildSpec
 from queuesite.cluster_directory import LOGS
@@ -82,7 +82,8 @@ class Supervisor:
         self._say_processes()
         running = [asyncio.ensure_future(child.run()) for child in self.children]
         refused = [asyncio.ensure_future(child.refused.wait()) for child in self.children]
-        await asyncio.wait({signalled, *refused}, return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [signalled, *refused]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         status = os.EX_OK if signalled.done() else USAGE_STATUS
         self._say("stopping")
         for child in self.children:

@@ -8,6 +8,7 @@ one process, and whatever else uses the alias in that thread is left alone.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 FILE_NAME = "broker.sqlite3"
+WAL_NAME = f"{FILE_NAME}-wal"
+INDEX_NAME = f"{FILE_NAME}-shm"
 INIT_COMMAND = "; ".join(
     (
         "PRAGMA auto_vacuum=INCREMENTAL",  # Heeded only before the first table is made.
@@ -37,6 +40,9 @@ INIT_COMMAND = "; ".join(
 BUSY_TIMEOUT_SECONDS = 5.0
 CHECKPOINT_BUSY_TIMEOUT_MS = 100
 """How long a checkpoint of the WAL waits for readers of an older state."""
+_UNREADABLE = frozenset(
+    {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+)
 _EXPECTED_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 0}
 
 
@@ -111,7 +117,7 @@ class BrokerDatabase:
     def wal_size_bytes(self) -> int:
         """Return the size of the WAL file; part of it may be free for reuse."""
         try:
-            return self.path.with_name(FILE_NAME + "-wal").stat().st_size
+            return self.path.with_name(WAL_NAME).stat().st_size
         except FileNotFoundError:
             return 0
 
@@ -125,10 +131,25 @@ class BrokerDatabase:
             Whether the WAL starts anew; if not, a reader was in the way for longer than
             `CHECKPOINT_BUSY_TIMEOUT_MS`.
         """
+        return self._checkpoint("RESTART", CHECKPOINT_BUSY_TIMEOUT_MS)
+
+    def empty_wal(self) -> None:
+        """Sync the WAL, write it back into the file, sync that, make the WAL a file of no bytes.
+
+        At the start of a broker this makes durable what SQLite recovered, which the process
+        before may not have synced, and removes the remains of a torn transaction.
+
+        Raises:
+            StorageRefusal: a reader outside this process was in the way all the time.
+        """
+        if not self._checkpoint("TRUNCATE", int(BUSY_TIMEOUT_SECONDS * 1000)):
+            raise StorageRefusal(f"{self.path} is being read by another program")
+
+    def _checkpoint(self, mode: str, busy_timeout_ms: int) -> bool:
         with self.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout={CHECKPOINT_BUSY_TIMEOUT_MS}")
+            cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
             try:
-                cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+                cursor.execute(f"PRAGMA wal_checkpoint({mode})")
                 busy: int = cursor.fetchone()[0]
             finally:
                 cursor.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
@@ -151,9 +172,17 @@ class BrokerDatabase:
             connection.inc_thread_sharing()
             connection.close()
 
-    def _own_connection(self) -> BaseDatabaseWrapper:
+    def require_open(self) -> None:
+        """Check that the database is not closed.
+
+        Raises:
+            StorageError: it is.
+        """
         if self._closed:
             raise StorageError(f"{self.path} is closed")
+
+    def _own_connection(self) -> BaseDatabaseWrapper:
+        self.require_open()
         own: BaseDatabaseWrapper | None = getattr(self._local, "connection", None)
         if own is None:
             own = self._new_connection()
@@ -180,10 +209,16 @@ class BrokerDatabase:
         return connection
 
 
-def is_corruption(error: DatabaseError) -> bool:
-    """Whether SQLite says that the file itself is damaged (SQLITE_CORRUPT, SQLITE_NOTADB)."""
-    code = getattr(error.__cause__, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (11, 26)
+def error_code(error: Exception) -> int:
+    """Return SQLite's extended code of an error; 0 when it came from elsewhere."""
+    code: int = getattr(error.__cause__, "sqlite_errorcode", 0)
+    return code
+
+
+def is_corruption(error: Exception) -> bool:
+    """Whether SQLite says that the file itself is damaged, or a part of it cannot be read."""
+    code = error_code(error)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or code in _UNREADABLE
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 from raft_app.storage import StorageRefusal
 
 LOCK_NAME = ".lock"
+HOLDER_BYTES = 20
+"""Length of the lock file: the holder's process id on a line."""
 
 
 class DirectoryLock:
@@ -38,15 +40,18 @@ class DirectoryLock:
             raise StorageRefusal(f"{self.directory} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Overwritten where it lies, so that a full disk refuses no start.
+            os.pwrite(descriptor, f"{os.getpid()}\n".rjust(HOLDER_BYTES).encode(), 0)
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = (
+                os.pread(descriptor, HOLDER_BYTES, 0).decode("ascii", "replace").strip()
+                or "unknown"
+            )
             os.close(descriptor)
             raise StorageRefusal(f"{self.directory} is in use by process {holder}") from None
         except OSError as error:
             os.close(descriptor)
             raise StorageRefusal(f"{self.directory} cannot be locked: {error.strerror}") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:

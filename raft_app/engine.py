@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
 from raft_app.core.types import Membership
-from raft_app.engine_context import BROKER_STREAM, EngineContext
+from raft_app.engine_context import EngineContext
 from raft_app.failover import Failover
 from raft_app.incoming import Incoming
 from raft_app.replica_changes import ReplicaChanges
@@ -27,7 +27,7 @@ from raft_app.scrubber import Scrubber
 from raft_app.snapshot_receiver import SnapshotReceiver
 from raft_app.snapshot_sender import SnapshotSender
 from raft_app.storage import SaveIdentity, SavePeers
-from raft_app.storage_stream import StorageStream
+from raft_app.storage_stream import BROKER_STREAM, StorageStream
 from raft_app.tail import TailCache
 from raft_app.turn_runner import TurnRunner
 from raft_app.upkeep import Upkeep

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from raft_app.transport import Transport
     from raft_app.turn_runner import TurnRunner
 
-BROKER_STREAM = 0
-"""Group id under which operations that belong to no group are queued."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
     """Made when an engine starts; used in its loop alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.entry_table import EntryTable, row_of
-from raft_app.group_row import change_group, read_group_row
+from raft_app.group_table import change_group, intact_group
 from raft_app.storage_rules import check_end
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class InstallWriter:
             StorageError: they do not go on where the stored messages end.
         """
         group_id = install.group_id
-        row = read_group_row(self._cursor, self._alias, group_id)
+        row = intact_group(self._cursor, group_id)
         log_start_offset = max(row.log_start_offset, install.log_start_offset)
         if step.replaces:
             self._cut(group_id, step.applied_index)
@@ -48,7 +48,7 @@ class InstallWriter:
             StorageError: the stored messages do not reach the snapshot's end.
         """
         group_id = finish.group_id
-        row = read_group_row(self._cursor, self._alias, group_id)
+        row = intact_group(self._cursor, group_id)
         log_start_offset = max(row.log_start_offset, finish.log_start_offset)
         if step.replaces:
             self._cut(group_id, step.applied_index)

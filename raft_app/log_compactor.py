@@ -13,7 +13,7 @@ from raft_app.compaction import (
     messages_end_at,
 )
 from raft_app.entry_table import EntryTable
-from raft_app.group_row import change_group, read_group_row
+from raft_app.group_table import change_group, intact_group
 from raft_app.storage import CorruptEntry
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LogCompactor:
         self._table = EntryTable(cursor)
         self._alias = alias
         self._compact = compact
-        self._row = read_group_row(cursor, alias, compact.group_id)
+        self._row = intact_group(cursor, compact.group_id)
 
     def run(self) -> None:
         """Move the log's beginning up, then delete messages from the front.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,10 @@ class MemoryReplica:
     """Ascending in index; from `first_index` on without gaps unless installing."""
     damaged: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
+
+    def copy(self) -> MemoryReplica:
+        """Return a replica that changes to this one do not touch."""
+        return replace(self, rows=list(self.rows), damaged=set(self.damaged), lost=set(self.lost))
 
     # --- writing ----------------------------------------------------------------------------
 

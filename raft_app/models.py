@@ -39,6 +39,10 @@ class RaftGroup(models.Model):
     """Messages below it are gone, though their rows may still wait to be deleted."""
     faulty = models.TextField(default="", blank=True)
     """Why the replica is faulty; empty when it is not. Never taken back."""
+    hard_state_crc = models.BigIntegerField()
+    """CRC-32 over the group id, term, vote and commit."""
+    facts_crc = models.BigIntegerField()
+    """CRC-32 over the other columns."""
 
     class Meta:
         verbose_name = "Raft group"

@@ -1,7 +1,8 @@
 """What a replica starts from, read out of its stored log with every doubt noted; pure.
 
 Nothing here raises because of what is stored, and nothing is thrown away: a replica that lost or
-doubts anything comes back faulty, with the part before the doubt.
+doubts anything comes back faulty, with the part before the doubt where that makes sense by itself.
+The log of one that is known to be faulty is not even read: it takes no part in anything.
 """
 
 from __future__ import annotations
@@ -61,10 +62,45 @@ class GroupHeader:
 
 def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
     """Read the log above the checkpoint, find its terms, check everything against each other."""
+    checkpoint = header.checkpoint or EMPTY_CHECKPOINT
+    initial = _at_checkpoint(header, checkpoint)
     faults = [header.faulty] if header.faulty else []
     if header.checkpoint is None:
         faults.append("its checkpoint is missing or damaged")
+    if not faults:
+        found, faults = _with_log(initial, header, log)
+        initial = found if not faults or _makes_sense(found) else initial
+    return StoredGroup(
+        spec=header.spec,
+        initial=initial,
+        checkpoint=checkpoint,
+        faulty=faults[0] if faults else "",
+        log_start_offset=header.log_start_offset,
+        installing=header.installing,
+        install_offset=header.install_offset,
+    )
+
+
+def _at_checkpoint(header: GroupHeader, checkpoint: Checkpoint) -> InitialState:
+    """Return a state whose log is empty above the checkpoint and unknown below it."""
+    return InitialState(
+        replica_id=header.spec.replica_id,
+        hard_state=_hard_state(header, checkpoint),
+        membership=checkpoint.membership,
+        membership_index=checkpoint.membership_index,
+        applied_index=checkpoint.applied_index,
+        first_index=checkpoint.applied_index + 1,
+        previous_term=checkpoint.applied_term,
+        last_index=checkpoint.applied_index,
+    )
+
+
+def _with_log(
+    initial: InitialState, header: GroupHeader, log: StoredLog
+) -> tuple[InitialState, list[str]]:
+    """Return the state with the log up to the first doubt, and every doubt."""
     checkpoint = header.checkpoint or EMPTY_CHECKPOINT
+    faults: list[str] = []
     entries: list[Entry] = []
     term_starts: tuple[tuple[int, int], ...] = ()
     last_index = header.first_index - 1
@@ -83,25 +119,23 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
         faults += _wrong_terms(header, checkpoint, term_starts)
     except CorruptEntry as error:
         faults.append(str(error))
-    return StoredGroup(
-        spec=header.spec,
-        initial=InitialState(
-            replica_id=header.spec.replica_id,
-            hard_state=_hard_state(header, checkpoint),
-            membership=checkpoint.membership,
-            membership_index=checkpoint.membership_index,
-            applied_index=checkpoint.applied_index,
-            first_index=header.first_index,
-            previous_term=header.previous_term,
-            term_starts=term_starts,
-            last_index=last_index,
-            entries=tuple(entries),
-        ),
-        checkpoint=checkpoint,
-        faulty=faults[0] if faults else "",
-        log_start_offset=header.log_start_offset,
-        installing=header.installing,
-        install_offset=header.install_offset,
+    found = replace(
+        initial,
+        first_index=header.first_index,
+        previous_term=header.previous_term,
+        term_starts=term_starts,
+        last_index=last_index,
+        entries=tuple(entries),
+    )
+    return found, faults
+
+
+def _makes_sense(found: InitialState) -> bool:
+    """Whether a node can be made of it: doubts may leave a gap, or entries of unknown terms."""
+    return (
+        found.first_index - 1 <= found.applied_index <= found.last_index
+        and len(found.entries) == found.last_index - found.applied_index
+        and bool(found.term_starts) == (found.last_index >= found.first_index)
     )
 
 

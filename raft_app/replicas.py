@@ -57,6 +57,8 @@ class Replicas:
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
+        self.changes = 0
+        """How often a group came or went."""
 
     def open(self, stored: StoredGroup) -> Group:
         """Start a replica from what was stored; one that is in doubt starts as faulty."""
@@ -73,7 +75,7 @@ class Replicas:
         if faulty:
             logger.critical("%s is faulty: %s", group.label, faulty)
             self._stream.submit(group.group_id, SetFaulty(group.group_id, faulty))
-        self._groups[stored.spec.group_id] = group
+        self._add(group)
         return group
 
     async def create(
@@ -108,14 +110,15 @@ class Replicas:
         )
         node = self._node(initial)
         group = Group(spec, node, self._factory(spec, b""), checkpoint)
-        self._groups[spec.group_id] = group
+        self._add(group)
         if campaign:
             node.campaign()
         return group
 
     async def delete(self, group: Group) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        self._groups.pop(group.group_id, None)
+        if self._groups.pop(group.group_id, None) is not None:
+            self.changes += 1
         group.fail_waiters(f"{group.label} is deleted")
         await self.store(group.group_id, DeleteGroup(group.group_id))
 
@@ -172,6 +175,10 @@ class Replicas:
         if not durable.done():
             durable.cancel()
             self._failure.result()
+
+    def _add(self, group: Group) -> None:
+        self._groups[group.group_id] = group
+        self.changes += 1
 
     def _node(self, initial: InitialState) -> RawNode:
         return RawNode(self._config.raft, initial, randomizer=self._randomizer)

@@ -7,6 +7,7 @@ can have its rows damaged like a disk.
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -38,10 +39,14 @@ from raft_app.storage import (
 from raft_app.storage_rules import FORMAT_VERSION, GroupFacts, Step, plan_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from raft_app.core.types import Entry
     from raft_app.storage import Operation
+
+
+_DOUBTFUL = (InstallRows, FinishInstall, Compact)
+"""Operations that are compared with rows, which only carrying them out does."""
 
 
 class MemoryStorage:
@@ -69,6 +74,7 @@ class MemoryStorage:
         self._staged_facts: dict[int, GroupFacts] = {}
         self._staged_identity = self._identity
         self._opened = False
+        self._failed = False
         self._compacts_left: dict[int, bool] = {}
         self._lock = RLock()
 
@@ -87,6 +93,8 @@ class MemoryStorage:
                     f" program knows {FORMAT_VERSION}"
                 )
             self._opened = True
+            self._failed = False
+            self._compacts_left = {}
             return self._identity
 
     def close(self) -> None:
@@ -124,21 +132,48 @@ class MemoryStorage:
         """
         with self._lock:
             self._require_open()
+            if self._failed:
+                raise StorageError("an earlier write failed")
             plan = plan_transaction(operations, self._facts_of, self._staged_identity)
             self._staged += plan.steps
             self._staged_facts.update(plan.facts)
             self._staged_identity = plan.identity or self._staged_identity
 
     def sync(self) -> None:
-        """Make everything staged durable."""
+        """Make everything staged durable.
+
+        Raises:
+            StorageError: an operation contradicts the stored rows. Nothing of what was staged is
+                stored then, nor will anything be until the directory is opened again.
+        """
         with self._lock:
             self._require_open()
-            for step in self._staged:
-                self._carry_out(step)
+            with self._all_or_nothing():
+                for step in self._staged:
+                    self._carry_out(step)
             self._facts.update(self._staged_facts)
             self.transactions += bool(self._staged)
             self._staged = []
             self._staged_facts = {}
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Keep what is stored as it was when a step fails; only those of `_DOUBTFUL` can."""
+        if not any(isinstance(step.operation, _DOUBTFUL) for step in self._staged):
+            yield
+            return
+        before = (
+            {group_id: replica.copy() for group_id, replica in self._replicas.items()},
+            dict(self._used_replica_ids),
+            dict(self._peers),
+            self._identity,
+        )
+        try:
+            yield
+        except StorageError:
+            self._replicas, self._used_replica_ids, self._peers, self._identity = before
+            self._failed = True
+            raise
 
     def _facts_of(self, group_id: int) -> GroupFacts:
         return self._staged_facts.get(group_id) or self._facts.get(group_id) or GroupFacts()

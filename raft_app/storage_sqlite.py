@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
+import logging
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from django.core.management import call_command
 from django.db import DatabaseError, transaction
 
 from raft_app import models
-from raft_app.core.types import HardState, Membership
-from raft_app.database import BrokerDatabase, suppress_corruption
-from raft_app.directory import DirectoryLock, sync_directory
+from raft_app.database import BrokerDatabase, is_corruption
+from raft_app.directory import DirectoryLock
+from raft_app.disk_errors import casts_doubt
+from raft_app.doubt import doubt_about
 from raft_app.entry_ranges import batches_within, entries_within, rows_within
-from raft_app.entry_table import EntryTable, reading
-from raft_app.recovery import GroupHeader, recover
+from raft_app.entry_table import EntryTable
+from raft_app.fault_marker import FaultMarker
+from raft_app.inventory import Inventory
 from raft_app.scrub import Scrub
+from raft_app.set_aside import set_aside
 from raft_app.storage import (
     BrokerIdentity,
-    Checkpoint,
-    CorruptEntry,
-    GroupSpec,
     Operation,
     PeerAddress,
     Scrubbed,
@@ -32,24 +30,22 @@ from raft_app.storage import (
     StoredBatch,
     StoredGroup,
 )
-from raft_app.storage_rules import FORMAT_VERSION, GroupFacts, Plan, plan_transaction
-from raft_app.transaction_writer import TransactionWriter, checkpoint_crc
+from raft_app.storage_rules import GroupFacts, Plan, plan_transaction
+from raft_app.stored_groups import read_facts, read_stored_groups, verify_group
+from raft_app.transaction_writer import TransactionWriter
+from raft_app.wal_receipt import WalReceipts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from raft_app.core.types import Entry
 
+logger = logging.getLogger(__name__)
+
 WAL_LIMIT_BYTES = 32 << 20
 _WAL_RETRY_BYTES = 4 << 20
 """How much is written before a checkpoint that a reader prevented is tried again."""
-_CHECKPOINT = (
-    "SELECT own.group_id AS group_id, applied_index, applied_term, membership, membership_index,"
-    " state, crc FROM raft_app_raftgroup AS own LEFT JOIN raft_app_checkpoint AS checkpoint"
-    " ON checkpoint.group_id = own.group_id WHERE own.group_id = %s"
-)
-"""A row of nothing when a group has none."""
 
 
 class SqliteStorage:
@@ -57,6 +53,10 @@ class SqliteStorage:
 
     `write` belongs to one thread, the reading methods to any. Each thread has its own connection
     and closes it with `close_thread_connection` before it ends.
+
+    A database that is in doubt at the start - the WAL is corrupt, a write or sync failed before,
+    something that was stored is gone - is put into a subdirectory as it was found, and a new one
+    takes its place. In it all replicas are faulty; the broker's peers refill them under new ids.
 
     Attributes:
         transactions: committed since the start.
@@ -84,10 +84,13 @@ class SqliteStorage:
         self.wal_checkpoints = 0
         self.last_wal_checkpoint_ms = 0.0
         self._lock = DirectoryLock(directory)
+        self._marker = FaultMarker(directory)
+        self._inventory = Inventory(directory, alias)
+        self._receipts = WalReceipts(directory)
         self._database = BrokerDatabase(directory, alias)
         self._database.close()  # Until `open` has the lock.
-        self._identity = BrokerIdentity(incarnation="")
         self._facts: dict[int, GroupFacts] = {}
+        self._opened = False
         self._failed = False
         self._wal_limit_bytes = wal_limit_bytes
         self._wal_bytes = 0
@@ -103,19 +106,13 @@ class SqliteStorage:
         self._lock.acquire()
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._database = BrokerDatabase(self.directory, self.alias)
             self._facts = {}
             self._failed = False
-            try:
-                with self._database.connection():
-                    self._database.verify_durability()
-                    self._identity = self._read_identity() or self._make_identity()
-                self._wal_bytes = self._database.wal_size_bytes()
-                self._limit_wal()
-            except DatabaseError as error:
-                raise StorageRefusal(f"{self._database.path} cannot be used: {error}") from error
+            with self._refusing():
+                self._open_database()
+            self._opened = True
             undo.pop_all()
-        return self._identity
+        return self._inventory.identity
 
     def close_thread_connection(self) -> None:
         """Close the calling thread's connection; a later call opens a new one."""
@@ -124,67 +121,87 @@ class SqliteStorage:
     def close(self) -> None:
         """Close all connections and let another process have the directory.
 
-        The threads that used the storage must have ended their calls.
+        The threads that used the storage must have ended their calls. SQLite writes the WAL back
+        and deletes it, so that the next start has nothing to scan.
         """
         self._database.close()
+        if self._opened and not self._database.wal_size_bytes():
+            self._receipts.clear()
+        self._opened = False
+        self._receipts.close()
+        self._marker.close()
         self._lock.release()
 
     # --- start ------------------------------------------------------------------------------
 
-    def _read_identity(self) -> BrokerIdentity | None:
-        """Return the identity of a complete database; `None` when it is still to be made."""
-        if not self._has_tables():
-            return None
-        row = models.BrokerIdentity.objects.using(self.alias).first()
-        if row is None:
-            if models.RaftGroup.objects.using(self.alias).exists():
-                raise StorageRefusal(f"{self._database.path} holds replicas but no identity")
-            return None
-        if row.format_version != FORMAT_VERSION:
-            raise StorageRefusal(
-                f"{self._database.path} has format version {row.format_version}; this program"
-                f" knows {FORMAT_VERSION}"
-            )
-        return BrokerIdentity(
-            incarnation=row.incarnation,
-            broker_id=row.broker_id,
-            cluster_id=row.cluster_id,
-            format_version=row.format_version,
-        )
-
-    def _make_identity(self) -> BrokerIdentity:
-        """Make the tables, as far as they are missing, and the identity."""
-        call_command("migrate", database=self.alias, verbosity=0, interactive=False)
-        if not self._has_tables():
-            raise StorageRefusal(f"the database router keeps raft_app out of '{self.alias}'")
-        row = models.BrokerIdentity.objects.using(self.alias).create(
-            incarnation=secrets.token_hex(16), format_version=FORMAT_VERSION
-        )
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Turn an error into a refusal: what is damaged waits for a person, as it was found."""
         try:
-            sync_directory(self.directory)
-        except OSError as error:
-            raise StorageRefusal(f"{self.directory} cannot be used: {error.strerror}") from error
-        return BrokerIdentity(incarnation=row.incarnation, format_version=FORMAT_VERSION)
+            yield
+        except (DatabaseError, OSError) as error:
+            if not is_corruption(error):
+                self._note_fault(error)
+            raise StorageRefusal(f"{self._database.path} cannot be used: {error}") from error
 
-    def _has_tables(self) -> bool:
-        with self._database.connection() as connection:
-            return models.BrokerIdentity._meta.db_table in connection.introspection.table_names()
+    def _open_database(self) -> None:
+        doubt = self._marker.open() or doubt_about(
+            self.directory, self._inventory.written(), self._receipts.read()
+        )
+        if not doubt:
+            with self._connected():
+                doubt = self._inventory.agree(self._database)
+                if not doubt:
+                    self._empty_wal()
+        if doubt:
+            self._start_over(doubt)
+
+    @contextmanager
+    def _connected(self) -> Iterator[None]:
+        self._database = BrokerDatabase(self.directory, self.alias)
+        with self._database.connection():
+            self._database.verify_durability()
+            yield
+
+    def _start_over(self, doubt: str) -> None:
+        """Put the database aside; in a new one all replicas are faulty.
+
+        The marker stands until that is done: cut off in between, the next start does it again.
+        """
+        self._database.close()
+        manifest = self._inventory.written()
+        if manifest is None:
+            raise StorageRefusal(
+                f"{doubt}, and no manifest says which replicas {self.directory} had; empty it to"
+                " start a new broker"
+            )
+        logger.critical("%s: all replicas of this broker are faulty", doubt)
+        self._marker.mark(doubt)
+        place = set_aside(self.directory, doubt)
+        if place is not None:
+            logger.critical("the database is kept in %s", place)
+        with self._connected():
+            self._inventory.start_over(self._database, manifest, doubt)
+            self._empty_wal()
+        self._marker.clear()
+
+    def _empty_wal(self) -> None:
+        if self._database.wal_size_bytes():
+            started = time.perf_counter()
+            self._database.empty_wal()
+            self.wal_checkpoints += 1
+            self.last_wal_checkpoint_ms = (time.perf_counter() - started) * 1000
+        self._receipts.clear()
+        self._wal_bytes = 0
 
     def load_groups(self) -> list[StoredGroup]:
-        """Return every replica, faulty ones marked; see `raft_app.recovery`."""
-        with self._database.cursor() as cursor:
-            table = EntryTable(cursor)
-            checkpoints = self._read_checkpoints()
-            used_ids: dict[int, set[int]] = {}
-            for row in models.UsedReplicaId.objects.using(self.alias).all():
-                used_ids.setdefault(row.group_id, set()).add(row.replica_id)
-            groups = [
-                recover(
-                    _with_install(table, _header_of(group, checkpoints.get(group.group_id))),
-                    _GroupLog(table, group.group_id),
-                )
-                for group in models.RaftGroup.objects.using(self.alias).order_by("group_id")
-            ]
+        """Return every replica, faulty ones marked; see `raft_app.recovery`.
+
+        Raises:
+            StorageRefusal: the pages that say which replicas there are cannot be read.
+        """
+        with self._refusing(), self._database.cursor() as cursor:
+            groups = read_stored_groups(cursor, self.alias, self._inventory.manifest)
         for found in groups:
             if not found.faulty and not found.installing:
                 group_id = found.spec.group_id
@@ -192,35 +209,25 @@ class SqliteStorage:
                     replica_id=found.spec.replica_id,
                     last_index=found.initial.last_index,
                     applied_index=found.initial.applied_index,
-                    used_replica_ids=frozenset(used_ids[group_id]),
+                    used_replica_ids=self.used_replica_ids(group_id),
                 )
                 self._facts.setdefault(group_id, facts)  # Those of a write since are newer.
         return groups
 
-    def _read_checkpoints(self) -> dict[int, models.Checkpoint]:
-        """Return the rows by group id; from damaged pages, those that can be read."""
-        rows = models.Checkpoint.objects.using(self.alias)
-        with suppress_corruption():
-            return {row.group_id: row for row in rows.all()}
-        found = {}
-        for group_id in models.RaftGroup.objects.using(self.alias).values_list(
-            "group_id", flat=True
-        ):
-            with suppress_corruption():
-                found.update({row.group_id: row for row in rows.filter(group_id=group_id)})
-        return found
-
     def load_peers(self) -> list[PeerAddress]:
-        """Return the known addresses of other brokers, by broker id."""
-        with self._database.connection():
+        """Return the known addresses of other brokers, by broker id.
+
+        Raises:
+            StorageRefusal: the pages that hold them cannot be read.
+        """
+        with self._refusing(), self._database.connection():
             rows = models.PeerAddress.objects.using(self.alias).order_by("broker_id")
             return [PeerAddress(row.broker_id, row.http_address, row.raft_address) for row in rows]
 
     def used_replica_ids(self, group_id: int) -> frozenset[int]:
         """Return the ids that replicas of this group ever had in this directory."""
-        with self._database.connection():
-            used = models.UsedReplicaId.objects.using(self.alias).filter(group_id=group_id)
-            return frozenset(used.values_list("replica_id", flat=True))
+        self._database.require_open()
+        return self._inventory.manifest.used(group_id)
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -233,16 +240,20 @@ class SqliteStorage:
         Raises:
             StorageError: an operation contradicts what is stored, which nothing has changed; or
                 an earlier call failed: what it left is unknown, so nothing is written any more.
-            django.db.Error: the disk or SQLite failed.
+            django.db.Error | OSError: the disk or SQLite failed. When that leaves in doubt what
+                was stored before, a marker is left, and the next `open` makes all replicas faulty.
         """
         started = time.perf_counter()
         with self._database.connection():
             if self._failed:
                 raise StorageError(f"an earlier write to {self._database.path} failed")
-            plan = plan_transaction(operations, self._facts_of, self._identity)
+            plan = plan_transaction(operations, self._facts_of, self._inventory.identity)
             if plan.steps:
-                with self._failing_for_good():
+                with self._failing_for_good(), self._noticing_faults():
+                    self._inventory.before(plan)
                     self._commit(plan)
+                    self._receipts.note()
+                    self._inventory.after(plan)
                     self._limit_wal()
         self.last_write_ms = (time.perf_counter() - started) * 1000
         self.write_ms += self.last_write_ms
@@ -262,8 +273,6 @@ class SqliteStorage:
             self._release_left = writer.release.left
             if writer.release.pages and not writer.release.left:
                 self._wal_bytes = self._wal_limit_bytes  # Written back, the file is cut off.
-        if plan.identity is not None:
-            self._identity = plan.identity
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
@@ -274,6 +283,25 @@ class SqliteStorage:
             failed = False
         finally:
             self._failed = failed
+
+    @contextmanager
+    def _noticing_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseError, OSError) as error:
+            self._note_fault(error)
+            raise
+
+    def _note_fault(self, error: DatabaseError | OSError) -> None:
+        """Leave a marker when an error casts doubt on what was stored before it."""
+        if not casts_doubt(error, self.directory):
+            return
+        reason = f"{self._database.path} failed: {error}"
+        logger.critical("%s", reason)
+        try:
+            self._marker.mark(reason)
+        except OSError as refused:
+            logger.critical("no marker could be left in %s: %s", self.directory, refused)
 
     def _limit_wal(self) -> None:
         if self._wal_bytes < self._wal_limit_bytes:
@@ -293,26 +321,8 @@ class SqliteStorage:
         return facts
 
     def _read_facts(self, group_id: int) -> GroupFacts:
-        used = self.used_replica_ids(group_id)
-        group = models.RaftGroup.objects.using(self.alias).filter(group_id=group_id).first()
-        if group is None:
-            return GroupFacts(used_replica_ids=used)
-        checkpoints = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id)
-        applied_index = checkpoints.values_list("applied_index", flat=True).first() or 0
         with self._database.cursor() as cursor:
-            last_index = EntryTable(cursor).last_index(group_id)
-            end_offset = EntryTable(cursor).last_message(group_id)[1] if group.installing else 0
-        return GroupFacts(
-            replica_id=group.replica_id,
-            last_index=applied_index
-            if group.installing
-            else max(last_index, group.first_index - 1),
-            applied_index=applied_index,
-            used_replica_ids=used,
-            installing=group.installing,
-            installed_index=last_index if group.installing else 0,
-            install_offset=max(end_offset, group.log_start_offset) if group.installing else 0,
-        )
+            return read_facts(cursor, self.alias, group_id, self._inventory.manifest)
 
     def compact_left(self, group_id: int) -> bool:
         """Tell whether the group's last `Compact` left something."""
@@ -361,80 +371,13 @@ class SqliteStorage:
             return rows_within(group_id, offset, max_bytes, found)
 
     def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
-        """Verify the rows above `after_index`; at the beginning, the checkpoint too.
+        """Verify the rows above `after_index`; at the beginning, what is stored beside them too.
 
         Raises:
-            CorruptEntry: a row does not match its checksum, or one is missing.
+            CorruptEntry: something does not match its checksum, or a row is missing.
         """
         with self._database.cursor() as cursor:
-            table = EntryTable(cursor)
             if after_index == 0:
-                self._scrub_checkpoint(group_id)
-            found = table.bounded_entries(group_id, after_index)
+                verify_group(cursor, self.alias, group_id)
+            found = EntryTable(cursor).bounded_entries(group_id, after_index)
             return Scrub(group_id, after_index, max_bytes).run(found)
-
-    def _scrub_checkpoint(self, group_id: int) -> None:
-        with reading(group_id):
-            rows = list(models.Checkpoint.objects.using(self.alias).raw(_CHECKPOINT, [group_id]))
-        if rows and _checkpoint_of(rows[0]) is None:
-            raise CorruptEntry(
-                group_id, f"the checkpoint of group {group_id} is missing or damaged"
-            )
-
-
-def _with_install(table: EntryTable, header: GroupHeader) -> GroupHeader:
-    """Return the header with the place where an install goes on."""
-    if not header.installing:
-        return header
-    try:
-        _, end_offset = table.last_message(header.spec.group_id)
-    except CorruptEntry as error:
-        return replace(header, faulty=header.faulty or str(error))
-    return replace(header, install_offset=max(end_offset, header.log_start_offset))
-
-
-class _GroupLog:
-    """`raft_app.recovery.StoredLog` of one group."""
-
-    def __init__(self, table: EntryTable, group_id: int) -> None:
-        self._table = table
-        self._group_id = group_id
-
-    def last_index(self) -> int:
-        return self._table.last_index(self._group_id)
-
-    def term_at(self, index: int) -> int | None:
-        return self._table.term_at(self._group_id, index)
-
-    def entries(self, first_index: int, last_index: int) -> Iterable[Entry]:
-        return self._table.entries(self._group_id, first_index, last_index)
-
-
-def _header_of(group: models.RaftGroup, checkpoint: models.Checkpoint | None) -> GroupHeader:
-    return GroupHeader(
-        spec=GroupSpec(group.group_id, group.replica_id, group.topic, group.partition),
-        hard_state=HardState(term=group.term, vote=group.vote, commit=group.commit),
-        first_index=group.first_index,
-        previous_term=group.previous_term,
-        checkpoint=None if checkpoint is None else _checkpoint_of(checkpoint),
-        faulty=group.faulty,
-        log_start_offset=group.log_start_offset,
-        installing=group.installing,
-    )
-
-
-def _checkpoint_of(row: models.Checkpoint) -> Checkpoint | None:
-    """Return what the row holds; `None` when it does not match its checksum."""
-    try:
-        membership = bytes(row.membership)
-        checkpoint = Checkpoint(
-            applied_index=row.applied_index,
-            applied_term=row.applied_term,
-            membership=Membership.decode(membership),
-            membership_index=row.membership_index,
-            state=bytes(row.state),
-        )
-        intact = row.crc == checkpoint_crc(row.group_id, checkpoint, membership)
-    except (ValueError, TypeError):
-        return None
-    return checkpoint if intact else None

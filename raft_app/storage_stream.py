@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BROKER_STREAM = 0
+"""Group id under which operations that belong to no group are queued."""
+
 
 def operation_bytes(operation: Operation) -> int:
     """Return about how many bytes an operation adds to a transaction."""

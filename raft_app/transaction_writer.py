@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from raft_app import models
 from raft_app.entry_table import EntryTable, row_of
+from raft_app.group_table import change_group, hard_state_crc, is_intact, read_group, seal
 from raft_app.install_writer import InstallWriter
 from raft_app.log_compactor import LogCompactor
 from raft_app.space_releaser import SpaceReleaser
@@ -42,7 +43,8 @@ _PAGE_BYTES = 4096
 _PAGES_PER_LOG = 2
 """Changed by a small append: the last leaf of the rows and that of their index."""
 _UPDATE_HARD_STATE = (
-    'UPDATE raft_app_raftgroup SET term = %s, vote = %s, "commit" = %s WHERE group_id = %s'
+    'UPDATE raft_app_raftgroup SET term = %s, vote = %s, "commit" = %s, hard_state_crc = %s'
+    " WHERE group_id = %s"
 )
 _CHECKED = struct.Struct("<4q")
 
@@ -70,7 +72,7 @@ class TransactionWriter:
         self._cursor = cursor
         self._alias = alias
         self._rows: list[Row] = []
-        self._hard_states: dict[int, tuple[int, int, int, int]] = {}
+        self._hard_states: dict[int, tuple[int, int, int, int, int]] = {}
         self._pages = 1
         self.compacts_left: dict[int, bool] = {}
         """By group id, of the groups that were compacted: whether there is more to do."""
@@ -109,9 +111,7 @@ class TransactionWriter:
             case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
                 self._save_checkpoint(group_id, checkpoint)
             case SetFaulty(group_id=group_id, reason=reason):
-                models.RaftGroup.objects.using(self._alias).filter(
-                    group_id=group_id, faulty=""
-                ).update(faulty=reason)
+                self._set_faulty(group_id, reason)
             case SaveIdentity(identity=identity):
                 self._save_identity(identity)
             case SavePeers(peers=peers):
@@ -142,6 +142,7 @@ class TransactionWriter:
                 state.term,
                 state.vote,
                 state.commit,
+                hard_state_crc(write.group_id, state),
                 write.group_id,
             )
             self._pages += 1
@@ -155,7 +156,7 @@ class TransactionWriter:
 
     def _create_group(self, create: CreateGroup) -> None:
         spec, state, checkpoint = create.spec, create.hard_state, create.checkpoint
-        models.RaftGroup.objects.using(self._alias).create(
+        row = models.RaftGroup(
             group_id=spec.group_id,
             replica_id=spec.replica_id,
             topic=spec.topic,
@@ -166,6 +167,7 @@ class TransactionWriter:
             first_index=checkpoint.applied_index + 1,
             previous_term=checkpoint.applied_term,
         )
+        seal(row).save(using=self._alias, force_insert=True)
         models.UsedReplicaId.objects.using(self._alias).create(
             group_id=spec.group_id, replica_id=spec.replica_id
         )
@@ -208,6 +210,13 @@ class TransactionWriter:
         self.release = SpaceReleaser(self._cursor)
         self.release.run(max_bytes)
         self._pages += self.release.written_pages
+
+    def _set_faulty(self, group_id: int, reason: str) -> None:
+        """Keep the first reason; a row that is damaged says so itself and stays as it was found."""
+        row = read_group(self._cursor, group_id)
+        if row is not None and is_intact(row) and not row.faulty:
+            change_group(row, self._alias, faulty=reason)
+            self._pages += 1
 
     def _save_checkpoint(self, group_id: int, checkpoint: Checkpoint) -> None:
         membership = checkpoint.membership.encode()

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_app.core.progress import ProgressState
-from raft_app.engine_context import BROKER_STREAM
 from raft_app.storage import Compact, ReleaseSpace
+from raft_app.storage_stream import BROKER_STREAM
 
 if TYPE_CHECKING:
     from raft_app.engine_config import EngineConfig

@@ -32,6 +32,8 @@ class Migration(migrations.Migration):
                 ("installing", models.BooleanField(default=False)),
                 ("log_start_offset", models.BigIntegerField(default=0)),
                 ("faulty", models.TextField(blank=True, default="")),
+                ("hard_state_crc", models.BigIntegerField()),
+                ("facts_crc", models.BigIntegerField()),
             ],
             options={
                 "verbose_name": "Raft group",

@@ -76,6 +76,7 @@ class EngineTwin:
         self.broker_id = 1
         self.limits = limits or StateLimits()
         self.groups: dict[int, GroupTwin] = {}
+        self.replicas = SimpleNamespace(changes=0)
         self.peers: dict[int, Any] = {2: None}
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
@@ -99,8 +100,12 @@ class EngineTwin:
         """Make a group that this broker leads."""
         spec = GroupSpec(group_id, group_id * 10, topic, partition)
         membership = Membership(voters=(Member(group_id * 10, 1),), version=1)
-        self.groups[group_id] = GroupTwin(spec, membership, self.limits)
-        return self.groups[group_id]
+        return self._add(spec, membership)
+
+    def remove(self, group_id: int) -> None:
+        """Drop a group."""
+        if self.groups.pop(group_id, None) is not None:
+            self.replicas.changes += 1
 
     def release(self) -> None:
         """Commit what was held back, and hold back no more."""
@@ -226,16 +231,21 @@ class EngineTwin:
     async def create_group(
         self, spec: GroupSpec, membership: Membership, *, campaign: bool
     ) -> None:
-        self.groups[spec.group_id] = GroupTwin(spec, membership, self.limits)
+        self._add(spec, membership)
         if campaign:
             self.campaigned.append(spec.group_id)
 
     async def delete_group(self, group_id: int) -> None:
-        self.groups.pop(group_id, None)
+        self.remove(group_id)
 
     async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
         self.group(group_id).require_serving()
         self.transfers.append((group_id, broker_id))
+
+    def _add(self, spec: GroupSpec, membership: Membership) -> GroupTwin:
+        made = self.groups[spec.group_id] = GroupTwin(spec, membership, self.limits)
+        self.replicas.changes += 1
+        return made
 
     def _commit(self, group: GroupTwin) -> None:
         if not self.holding:

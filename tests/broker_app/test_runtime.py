@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,8 +15,28 @@ from tests.broker_app.engine_twin import EngineTwin, OptionsTwin, turns
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import LinkTwin
+    from tests.broker_app.engine_twin import GroupTwin, LinkTwin
+
+
+class WalkedGroups(dict[int, "GroupTwin"]):
+    """Groups that count who looks at all of them."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.walks += 1
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+    def values(self) -> Any:
+        self.walks += 1
+        return super().values()
 
 
 def test_partition_is_found_as_groups_come_and_go(
@@ -28,12 +48,43 @@ def test_partition_is_found_as_groups_come_and_go(
     assert runtime.partition("logs", 0) is first
     again = engine.add("logs", 0, group_id=9)
     assert runtime.partition("logs", 0) is again
-    del engine.groups[9]
+    engine.remove(9)
     assert runtime.partition("logs", 0) is first
-    del engine.groups[7]
+    engine.remove(7)
     engine.add("logs", 1, group_id=11)
     with pytest.raises(PartitionNotFound):
         runtime.partition("logs", 0)
+
+
+def test_newer_group_of_a_name_counts_though_another_went_meanwhile(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    old = engine.add("logs", 0, group_id=7)
+    engine.add("other", 0, group_id=8)
+    assert runtime.partition("logs", 0) is old
+    engine.remove(8)
+    new = engine.add("logs", 0, group_id=9)
+    assert runtime.partition("logs", 0) is new
+    with pytest.raises(PartitionNotFound):
+        runtime.partition("other", 0)
+
+
+def test_flood_of_unknown_partitions_walks_over_the_groups_once_per_change(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    watched = WalkedGroups()
+    engine.groups = watched
+    for partition in range(10):
+        engine.add("logs", partition, group_id=partition + 1)
+    for changes in (1, 2):
+        for number in range(100):
+            with pytest.raises(PartitionNotFound):
+                runtime.partition("logs", 1_000 + number)
+            with pytest.raises(PartitionNotFound):
+                runtime.partition(f"unknown-{number}", 0)
+            assert runtime.partition("logs", number % 9).spec.partition == number % 9
+        assert watched.walks == changes
+        engine.remove(10)
 
 
 def test_lease_epoch_never_goes_back(runtime: BrokerRuntime) -> None:

@@ -66,4 +66,8 @@ def test_command_line_produces_and_consumes(shared_cluster: Cluster) -> None:
 
     run("create", "lines")
     run("produce", "lines", text="one\ntwo\nthree\n")
-    assert sorted(run("consume", "lines", "--from-beginning").splitlines()) == ["one", "three", "two"]
+    assert sorted(run("consume", "lines", "--from-beginning").splitlines()) == [
+        "one",
+        "three",
+        "two",
+    ]

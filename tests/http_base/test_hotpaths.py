@@ -81,3 +81,17 @@ async def test_what_is_no_http_request_is_passed_on():
 async def test_head_is_answered_as_get(hot_app):
     answer = await call(hot_app, "HEAD", "/echo?topic=a&partition=0&offset=0")
     assert answer.status == 200
+
+
+async def test_more_requests_than_the_limit_are_refused_at_once(hot_app, monkeypatch):
+    monkeypatch.setattr(hotpaths, "REQUESTS_MAX", 1)
+    views_for_tests.STARTED = asyncio.Event()
+    gone = asyncio.Event()
+    waiting = asyncio.ensure_future(call(hot_app, "GET", "/waiting", gone=gone))
+    await views_for_tests.STARTED.wait()
+    refused = await call(hot_app, "GET", "/echo?topic=a&partition=0&offset=0")
+    assert (refused.status, refused.json["code"]) == (503, "OVERLOADED")
+    assert refused.headers["retry-after"] == "1"
+    gone.set()
+    await waiting
+    assert (await call(hot_app, "GET", "/echo?topic=a&partition=0&offset=0")).status == 200

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from http_base.cluster import BrokerOrders
     from myqueue.records import Record
+    from tests.manager_app.site import Site
 
 FIELDS = web.RequestKey("fields", dict[str, Any])
 """The input of a call, from body and query."""
@@ -388,3 +389,10 @@ def unknown_outcome() -> CommitTimeout:
 def overloaded() -> Overloaded:
     """What a broker at its limit answers."""
     return Overloaded("the limit is reached", retry_after_ms=100)
+
+
+def counts(site: Site, topic: str = "logs") -> list[int]:
+    """Return the number of messages in each partition of a topic."""
+    groups = [group for group in site.twins.groups.values() if group.order.topic == topic]
+    groups.sort(key=lambda group: group.order.partition)
+    return [len(group.records) for group in groups]

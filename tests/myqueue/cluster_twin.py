@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -16,7 +16,6 @@ import msgspec
 from myqueue import protocol
 from myqueue.errors import (
     BrokerAlreadyPresent,
-    BrokerUnreachable,
     ClientExpired,
     ClientNotFound,
     CommitTimeout,
@@ -33,25 +32,11 @@ from myqueue.errors import (
 from myqueue.http1 import Answer, Request
 from myqueue.protocol import BATCH, JSON, MSGPACK, read_input
 from myqueue.records import encode_batch, frame_batches
-from tests.myqueue.fake_clock import FakeClock
+from tests.myqueue.faults import DroppedError, Fault
+from tests.myqueue.memory_transport import MemoryExchange, MemoryTransport
 from tests.myqueue.partition_twin import PartitionTwin
 
-
-class DroppedError(Exception):
-    """The connection is closed without an answer."""
-
-
-@dataclass
-class Fault:
-    """What happens to a request instead of, or after, what it asks for."""
-
-    matches: Callable[[str, str], bool]
-    """(address, path) -> whether it is hit."""
-    error: QueueError | None = None
-    """The answer; None drops the connection."""
-    applied: bool = False
-    """True: the request takes effect first."""
-    times: int = 1
+__all__ = ["ClusterTwin", "DroppedError", "Fault", "MemoryExchange", "MemoryTransport"]
 
 
 @dataclass
@@ -389,76 +374,3 @@ def _body(request: Request) -> Any:
 def _failure(error: QueueError) -> Answer:
     body = msgspec.msgpack.encode(error.to_body())
     return Answer(error.http_status, {"content-type": MSGPACK}, body)
-
-
-class MemoryExchange:
-    """A request that is answered when somebody looks."""
-
-    def __init__(self, transport: MemoryTransport, address: str, request: Request) -> None:
-        self.transport = transport
-        self.address = address
-        self.request = request
-        self.cancelled = False
-
-    def is_answered(self) -> bool:
-        """Ask again without waiting: a held request answers when there is something."""
-        query = dict(self.request.query or {})
-        query.pop("wait_ms", None)
-        try:
-            answer = self.transport.request(
-                self.address, self.request._replace(query=query), timeout_s=1
-            )
-        except BrokerUnreachable:
-            return True
-        return answer.status >= 400 or msgspec.msgpack.decode(answer.body)["size"] > 0
-
-    def finish(self) -> Answer:
-        query = {**(self.request.query or {}), "wait_ms": 0}
-        return self.transport.request(self.address, self.request._replace(query=query), timeout_s=1)
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class MemoryTransport:
-    """The client's seam, straight into the twin, in virtual time."""
-
-    def __init__(self, twin: ClusterTwin, clock: FakeClock) -> None:
-        self.twin = twin
-        self.clock = clock
-        self.closed = False
-        self.begun: list[MemoryExchange] = []
-        twin.wait = clock.wait
-
-    def request(self, address: str, request: Request, *, timeout_s: float) -> Answer:
-        if address in self.twin.down or address not in (self.twin.manager, *self.twin.brokers):
-            raise BrokerUnreachable(f"no connection to {address}")
-        try:
-            return self.twin.handle(address, request)
-        except DroppedError as error:
-            raise BrokerUnreachable(f"no answer from {address}", outcome="unknown") from error
-
-    def begin(self, address: str, request: Request, *, timeout_s: float) -> MemoryExchange:
-        if address in self.twin.down:
-            raise BrokerUnreachable(f"no connection to {address}")
-        exchange = MemoryExchange(self, address, request)
-        self.begun.append(exchange)
-        return exchange
-
-    def wait(
-        self, exchanges: Sequence[MemoryExchange], *, timeout_s: float
-    ) -> list[MemoryExchange]:
-        answered: list[MemoryExchange] = []
-
-        def some() -> bool:
-            answered[:] = [exchange for exchange in exchanges if exchange.is_answered()]
-            return bool(answered)
-
-        self.clock.wait(some, timeout_s)
-        return answered
-
-    def close(self) -> None:
-        self.closed = True
-
-    def restart(self) -> None:
-        self.closed = False

@@ -13,9 +13,12 @@ async def hello(scope, receive, send):
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-async def ask(port: int) -> bytes:
+GOOD = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def ask(port: int, raw: bytes = GOOD) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(raw)
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()
@@ -68,3 +71,31 @@ async def test_used_port_is_said_in_one_line(server):
 def test_address_of_another_machine_is_refused(host):
     with pytest.raises(ListenError, match="cannot listen on"):
         HttpServer(host=host, port=8000).bind()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"garbage\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_shape_of_all_failures(server, raw):
+    await server.start(hello)
+    answer = await asyncio.wait_for(ask(server.port, raw), 5)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b'"status":"failure","code":"INVALID_REQUEST"' in body
+    assert (await ask(server.port)).endswith(b"hello")
+
+
+async def test_headers_without_an_end_end_the_connection(server):
+    await server.start(hello)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+    with pytest.raises(ConnectionError):  # noqa: PT012 - whichever write meets the closed end
+        for _ in range(10_000):
+            writer.write(b"a" * (32 << 10))
+            await writer.drain()
+    writer.close()
+    assert (await ask(server.port)).endswith(b"hello")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import Entry, EntryKind, HardState, Member, Membership
+from raft_app.group_table import hard_state_crc
 from raft_app.storage import (
     Checkpoint,
     Compact,
@@ -167,12 +169,19 @@ class SqliteDisk:
         )
 
     def damage_hard_state(self, group_id: int, column: str, value: int) -> None:
-        assert column in ("term", "commit")
-        self.execute(
-            f'UPDATE raft_app_raftgroup SET "{column}" = ? WHERE group_id = ?',  # noqa: S608
-            value,
-            group_id,
-        )
+        """Store another hard state behind the log's back, with the checksum that belongs to it."""
+        path = self.directory / "broker.sqlite3"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            found = connection.execute(
+                'SELECT term, vote, "commit" FROM raft_app_raftgroup WHERE group_id = ?',
+                (group_id,),
+            ).fetchone()
+            state = replace(HardState(*found), **{column: value})
+            connection.execute(
+                'UPDATE raft_app_raftgroup SET term = ?, vote = ?, "commit" = ?,'
+                " hard_state_crc = ? WHERE group_id = ?",
+                (*astuple(state), hard_state_crc(group_id, state), group_id),
+            )
 
     def claim_format_version(self, version: int) -> None:
         self.execute("UPDATE raft_app_brokeridentity SET format_version = ?", version)

@@ -54,6 +54,8 @@ def test_list_is_rendered(model: type[Model], http_request: HttpRequest) -> None
         commit=0,
         first_index=1,
         previous_term=0,
+        hard_state_crc=0,
+        facts_crc=0,
     )
     response = admin.site.get_model_admin(model).changelist_view(http_request)
     assert response.render().status_code == 200

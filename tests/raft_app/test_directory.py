@@ -28,7 +28,7 @@ def test_lock_makes_the_directory_and_names_its_process(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path / "deep" / "broker")
     lock.acquire()
     assert lock.held
-    assert (lock.directory / LOCK_NAME).read_text() == f"{os.getpid()}\n"
+    assert (lock.directory / LOCK_NAME).read_text().lstrip() == f"{os.getpid()}\n"
     lock.release()
     assert not lock.held
 

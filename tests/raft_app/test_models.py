@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
 from raft_app.core.types import EntryKind
+from raft_app.group_table import seal
 from raft_app.models import (
     BrokerIdentity,
     Checkpoint,
@@ -49,7 +50,7 @@ def group(**fields: Any) -> RaftGroup:
         "first_index": 1,
         "previous_term": 0,
     }
-    return RaftGroup(**{**values, **fields})
+    return seal(RaftGroup(**{**values, **fields}))
 
 
 def assert_refused(row: Model) -> None:

@@ -99,6 +99,19 @@ async def test_deleted_replica_is_gone_from_memory_and_storage(replicas, stream)
     assert stream.operations[-1] == DeleteGroup(7)
 
 
+async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(replicas):
+    group = await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
+    assert replicas.changes == 1
+    await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
+    assert replicas.changes == 1
+    await replicas.delete(group)
+    await replicas.delete(group)
+    assert replicas.changes == 2
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
+    assert replicas.changes == 3
+
+
 async def test_failure_of_the_broker_ends_what_waits_for_storage(replicas, stream):
     stream.fails = True
     waiting = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))

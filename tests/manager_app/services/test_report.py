@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from msgspec.structs import replace
+
+from http_base.cluster import BrokerReport, ReplicaReport
+from manager_app.metadata import Leadership
+from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState
+from manager_app.services.cluster import cluster_ensure
+from manager_app.services.report import broker_report
+from manager_app.services.topic import topic_create
+
+pytestmark = pytest.mark.django_db
+
+
+def report(number, **fields):
+    values = {
+        "incarnation": f"{number:032x}",
+        "address": f"http://h:{number}",
+        "raft_address": f"h:{number}",
+        **fields,
+    }
+    return BrokerReport(**values)
+
+
+@dataclass
+class Placed:
+    """One partition on three brokers."""
+
+    group_id: int
+    brokers: list[int]
+    replicas: list[int]
+
+    def said(self, position=0, **fields):
+        values = {
+            "group_id": self.group_id,
+            "replica_id": self.replicas[position],
+            "topic": "logs",
+            "partition": 0,
+            "role": "follower",
+            "term": 1,
+            "leader_broker_id": 0,
+            "serves": False,
+            "log_start_offset": 0,
+            "high_watermark": 0,
+            "commit_index": 0,
+            "applied_index": 0,
+            "last_index": 0,
+            "placement_version": 1,
+            "replicas": [],
+        }
+        return ReplicaReport(**(values | fields))
+
+
+@pytest.fixture
+def placed():
+    cluster_ensure()
+    brokers = [broker_report(report(number)).broker_id for number in (1, 2, 3)]
+    topic_create(name="logs", number_of_partitions=1, replication_factor=3)
+    rows = list(Replica.objects.order_by("broker_id"))
+    return Placed(rows[0].partition_id, brokers, [row.replica_id for row in rows])
+
+
+def test_a_first_report_makes_a_broker_and_a_second_changes_nothing():
+    first = broker_report(report(1))
+    version = cluster_ensure().metadata_version
+    second = broker_report(report(1))
+    assert (first.broker_id, first.metadata_changed) == (second.broker_id, True)
+    assert not second.metadata_changed
+    assert cluster_ensure().metadata_version == version
+
+
+def test_what_a_replica_says_is_stored(placed):
+    said = placed.said(role="leader", high_watermark=5, log_start_offset=2, last_index=9)
+    broker_report(report(1, replicas=[said]))
+    row = Replica.objects.get(pk=placed.replicas[0])
+    assert (row.state, row.role, row.high_watermark) == (ReplicaState.RUNNING, "leader", 5)
+    assert (row.log_start_offset, row.last_index) == (2, 9)
+    assert row.reported_at is not None
+
+
+def test_a_faulty_replica_is_marked_with_its_reason(placed):
+    broker_report(report(1, replicas=[placed.said(faulty="checksum\0 of entry 7")]))
+    row = Replica.objects.get(pk=placed.replicas[0])
+    assert (row.state, row.fault) == (ReplicaState.FAULTY, "checksum of entry 7")
+
+
+def test_a_replica_that_is_missing_is_marked_kept_and_recovers(placed):
+    broker_report(report(1, replicas=[placed.said()]))
+    assert broker_report(report(1)).orders.assignment == []
+    assert Replica.objects.get(pk=placed.replicas[0]).state == ReplicaState.MISSING
+    broker_report(report(1, replicas=[placed.said()]))
+    assert Replica.objects.get(pk=placed.replicas[0]).state == ReplicaState.RUNNING
+
+
+def test_a_partial_report_says_nothing_about_the_replicas_that_it_leaves_out(placed):
+    broker_report(report(1, replicas=[placed.said()]))
+    orders = broker_report(report(1, full=False)).orders
+    assert Replica.objects.get(pk=placed.replicas[0]).state == ReplicaState.RUNNING
+    assert orders.assignment == []
+
+
+def test_leaders_move_with_terms_and_only_then_the_version_rises(placed):
+    first, second, _ = placed.brokers
+    taken = broker_report(report(1, replicas=[placed.said(leader_broker_id=first, term=2)]))
+    assert taken.leaders == [(placed.group_id, Leadership(first, 2))]
+    version = cluster_ensure().metadata_version
+    again = broker_report(report(1, replicas=[placed.said(leader_broker_id=first, term=2)]))
+    assert again.leaders == []
+    older = placed.said(1, leader_broker_id=second, term=1)
+    assert broker_report(report(2, replicas=[older])).leaders == []
+    assert cluster_ensure().metadata_version == version
+    newer = placed.said(1, leader_broker_id=second, term=3)
+    broker_report(report(2, full=False, replicas=[newer]))
+    partition = Partition.objects.get()
+    assert (partition.leader_id, partition.term) == (second, 3)
+    assert cluster_ensure().metadata_version == version + 1
+
+
+def test_a_leader_that_nobody_knows_is_ignored(placed):
+    assert broker_report(report(1, replicas=[placed.said(leader_broker_id=999)])).leaders == []
+
+
+def test_a_group_or_replica_that_is_not_the_brokers_own_is_ignored(placed):
+    strange = [
+        placed.said(group_id=4_000_000),
+        replace(placed.said(1), term=9, leader_broker_id=0),
+    ]
+    taken = broker_report(report(1, replicas=strange))
+    assert taken.orders.deleted_groups == []
+    assert set(Replica.objects.values_list("state", flat=True)) == {ReplicaState.ORDERED}
+
+
+def test_a_stopping_broker_is_told_apart_and_comes_back(placed):
+    assert broker_report(report(1, stopping=True)).metadata_changed
+    assert Broker.objects.get(pk=placed.brokers[0]).state == BrokerState.STOPPING
+    broker_report(report(1))
+    assert Broker.objects.get(pk=placed.brokers[0]).state == BrokerState.ALIVE
+
+
+def test_a_broker_that_moved_to_an_announced_address_takes_it_over(placed):
+    Broker.objects.create(address="http://h:9")
+    broker_report(report(1, address="http://h:9"))
+    assert [row.broker_id for row in Broker.objects.filter(address="http://h:9")] == [
+        placed.brokers[0]
+    ]

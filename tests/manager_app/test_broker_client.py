@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from manager_app import broker_client
+from manager_app.broker_client import BrokerCall, BrokerClient, NotSent, OutcomeUnknown
+from myqueue.errors import Internal, NotLeader, OutOfOrderSequence
+
+SECRET = "a secret of the tests"
+
+
+@pytest.fixture
+async def server():
+    """A broker that echoes its input, or does what the path says."""
+
+    async def echo(request):
+        body = await request.read()
+        fields = {
+            "status": "success",
+            "query": dict(request.query),
+            "body": msgspec.msgpack.decode(body) if body else None,
+            "authorization": request.headers["Authorization"],
+        }
+        return web.Response(body=msgspec.msgpack.encode(fields))
+
+    async def abort(request):
+        request.transport.abort()
+        return web.Response()
+
+    async def never(request):
+        await asyncio.Event().wait()
+
+    async def refuse(request):
+        error = NotLeader("not here", leader={"broker_id": 2, "address": "http://h:2"})
+        return web.Response(body=msgspec.msgpack.encode(error.to_body()), status=421)
+
+    async def odd(request):
+        return web.Response(text="<html>", status=502)
+
+    async def redirect(request):
+        raise web.HTTPFound("http://elsewhere:1/")
+
+    app = web.Application()
+    for handler in (echo, abort, never, refuse, odd, redirect):
+        app.router.add_route("*", f"/{handler.__name__}", handler)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server(access_log=None, shutdown_timeout=0.1)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def client():
+    client = BrokerClient(SECRET)
+    await client.open()
+    yield client
+    await client.close()
+
+
+def address(server):
+    return f"http://127.0.0.1:{server.port}"
+
+
+async def test_fields_travel_both_ways_and_none_is_left_out(client, server):
+    call = BrokerCall("POST", "/echo", {"a": 1, "b": None}, {"raw": b"\xff", "nothing": None})
+    answer = await client.call(address(server), call, timeout_s=5)
+    assert answer["query"] == {"a": "1"}
+    assert answer["body"] == {"raw": b"\xff"}
+    assert answer["authorization"].startswith("Bearer ")
+    assert SECRET not in answer["authorization"]
+
+
+async def test_the_error_of_a_broker_is_raised_as_itself(client, server):
+    with pytest.raises(NotLeader) as raised:
+        await client.call(address(server), BrokerCall("GET", "/refuse"), timeout_s=5)
+    assert raised.value.details["leader"]["broker_id"] == 2
+    assert not isinstance(raised.value, OutOfOrderSequence)
+
+
+async def test_a_connection_that_cannot_be_made_was_not_sent(client, server):
+    where = address(server)
+    await server.close()
+    with pytest.raises(NotSent):
+        await client.call(where, BrokerCall("POST", "/echo"), timeout_s=5)
+    for nonsense in ("http://", "nonsense", "http://h:99999"):
+        with pytest.raises(NotSent):
+            await client.call(nonsense, BrokerCall("POST", "/echo"), timeout_s=5)
+
+
+async def test_a_connection_that_breaks_leaves_the_outcome_unknown(client, server):
+    with pytest.raises(OutcomeUnknown, match="broke"):
+        await client.call(address(server), BrokerCall("POST", "/abort"), timeout_s=5)
+
+
+async def test_a_broker_that_does_not_answer_in_time_leaves_it_unknown(client, server, monkeypatch):
+    monkeypatch.setattr(broker_client, "SLACK_S", 0.01)
+    with pytest.raises(OutcomeUnknown, match="in time"):
+        await client.call(address(server), BrokerCall("POST", "/never"), timeout_s=0.01)
+
+
+@pytest.mark.parametrize("path", ["/odd", "/redirect", "/missing"])
+async def test_an_answer_of_another_shape_is_an_internal_error(client, server, path):
+    with pytest.raises(Internal) as raised:
+        await client.call(address(server), BrokerCall("POST", path), timeout_s=5)
+    assert not raised.value.outcome_known

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from manager_app import selectors
+from manager_app.models import Broker, BrokerState, Producer, Replica, ReplicaState
+from manager_app.selectors import ClientKey
+from manager_app.services.cluster import cluster_ensure
+from manager_app.services.topic import topic_create, topic_delete
+from myqueue.errors import BrokerNotFound, TopicDoesNotExist
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def brokers():
+    cluster_ensure()
+    return [
+        Broker.objects.create(
+            incarnation=f"{number:032x}", address=f"http://h:{number}", state=BrokerState.ALIVE
+        )
+        for number in (1, 2, 3)
+    ]
+
+
+def make(name="logs", partitions=2):
+    return topic_create(name=name, number_of_partitions=partitions, replication_factor=3)
+
+
+def test_before_the_first_manager_there_is_nothing():
+    assert selectors.cluster_find() is None
+    assert selectors.metadata_version() == 0
+    loaded = selectors.metadata_load()
+    assert (loaded.version, dict(loaded.topics), dict(loaded.brokers)) == (0, {}, {})
+
+
+def test_the_loaded_metadata_has_everything_in_its_order(brokers):
+    for name in ("zebra", "ant"):
+        make(name, partitions=11)
+    loaded = selectors.metadata_load()
+    assert list(loaded.topics) == ["zebra", "ant"]
+    for topic in loaded.topics.values():
+        assert [partition.index for partition in topic.partitions] == list(range(11))
+        for partition in topic.partitions:
+            rows = Replica.objects.filter(partition=partition.group_id).order_by("position")
+            assert list(partition.replicas) == [row.broker_id for row in rows]
+    assert loaded.version == selectors.metadata_version()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "", "a\0b", "🙂", "\ud800", "x" * 1_000])
+def test_an_unknown_topic_is_no_database_error(name):
+    with pytest.raises(TopicDoesNotExist):
+        selectors.topic_get(name)
+
+
+@pytest.mark.parametrize("number", [0, -1, 99, 2**31, 2**63, 10**30])
+def test_a_number_without_a_row_is_no_database_error(number):
+    with pytest.raises(BrokerNotFound):
+        selectors.broker_get(number)
+    assert selectors.broker_find(number) is None
+    assert selectors.broker_find(str(number)) is None
+    assert selectors.client_find(ClientKey("producer", number)) is None
+
+
+def test_a_broker_is_found_by_id_and_by_address_but_not_after_it_was_replaced(brokers):
+    first = brokers[0]
+    for key in (first.broker_id, str(first.broker_id), "http://h:1", "http://h:1/"):
+        assert selectors.broker_find(key) == first
+    Broker.objects.filter(pk=first.pk).update(state=BrokerState.REPLACED)
+    assert selectors.broker_find("http://h:1") is None
+    assert selectors.broker_find(first.broker_id) == first
+
+
+def test_loads_count_replicas_and_first_replicas_of_live_brokers(brokers):
+    make(partitions=3)
+    assert [(load.replicas, load.leaders) for load in selectors.broker_loads()] == [(3, 1)] * 3
+    Broker.objects.filter(pk=brokers[0].pk).update(state=BrokerState.DEAD)
+    assert len(selectors.broker_loads()) == 2
+
+
+def test_orders_carry_all_places_and_bootstrap_only_what_was_never_reported(brokers):
+    make(partitions=1)
+    Replica.objects.filter(position=1).update(state=ReplicaState.RUNNING)
+    orders = selectors.replica_orders(Replica.objects.all(), 7)
+    by_broker = {broker_id: of_one[0] for broker_id, of_one in orders.items()}
+    first, second, third = (row.broker_id for row in Replica.objects.order_by("position"))
+    assert by_broker[first].bootstrap
+    assert not by_broker[second].bootstrap
+    assert by_broker[third].bootstrap
+    for order in by_broker.values():
+        assert [place.broker_id for place in order.replicas] == [first, second, third]
+        assert (order.epoch, order.version, order.topic) == (7, 1, "logs")
+
+
+def test_of_reported_groups_those_of_deleted_topics_are_known(brokers):
+    kept, gone = make("kept"), make("gone")
+    ids = {topic.name: [row.group_id for row in topic.partitions.all()] for topic in (kept, gone)}
+    topic_delete("gone")
+    asked = [*ids["kept"], *ids["gone"], 8_000_000]
+    assert sorted(selectors.deleted_among(asked)) == ids["gone"]
+
+
+def test_revoked_clients_are_listed_apart(brokers):
+    topic = make()
+    rows = [
+        Producer.objects.create(topic=topic, last_heartbeat=timezone.now(), state=state)
+        for state in ("alive", "expired", "revoked")
+    ]
+    listed = selectors.clients_list("producer", "logs")
+    assert [row.key.client_id for row in listed] == [rows[0].pk, rows[1].pk]
+    assert selectors.clients_revoked("producer") == [rows[2].pk]
+    assert [key.client_id for key, _ in selectors.clients_alive("producer")] == [rows[0].pk]
+    assert selectors.client_find(ClientKey("producer", rows[2].pk)) is None
