@@ -10,6 +10,8 @@ from myqueue.errors import CorruptBatch, Overloaded
 from myqueue.records import MAX_TIMESTAMP, decode_records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker_app.runtime import BrokerRuntime
     from myqueue.records import Record
     from raft_app.group import Group
@@ -41,13 +43,21 @@ async def messages_read(
         max_bytes: most bytes of their contents; the first message is returned all the same.
 
     Raises:
-        CorruptBatch: a batch cannot be decoded; `offset` and `next_offset` say where.
+        CorruptBatch: the first batch cannot be decoded; `offset` and `next_offset` say where. One
+            behind it ends what is returned.
         Overloaded: the batches cannot be read at the moment.
     """
     records: list[Record] = []
     room = max_bytes
     while start < end and len(records) < max_messages and room > 0:
-        for batch in await _batches_from(runtime, group, start, end=end, one=max_messages == 1):
+        batches = await _batches_from(runtime, group, start, end=end, one=max_messages == 1)
+        for stored in batches:
+            try:
+                batch = _decoded(stored)
+            except CorruptBatch:
+                if not records:
+                    raise
+                return records
             wanted = min(end, batch.end, start + max_messages - len(records))
             assert batch.base_offset <= start < batch.end, (batch.base_offset, start, batch.end)
             for record in batch.records[start - batch.base_offset : wanted - batch.base_offset]:
@@ -115,17 +125,20 @@ def size_of(record: Record) -> int:
 
 async def _batches_from(
     runtime: BrokerRuntime, group: Group, start: int, *, end: int, one: bool
-) -> list[DecodedBatch]:
+) -> Sequence[DecodedBatch | StoredBatch]:
     kept = runtime.decoded.find(group.spec.group_id, start)
     if kept is not None:
         return [kept]
     max_bytes = 1 if one else READ_BYTES
-    return [
-        DecodedBatch(batch.base_offset, decode(batch), len(batch.data))
-        for batch in await batches_read(
-            runtime=runtime, group=group, offset=start, end=end, max_bytes=max_bytes
-        )
-    ]
+    return await batches_read(
+        runtime=runtime, group=group, offset=start, end=end, max_bytes=max_bytes
+    )
+
+
+def _decoded(batch: DecodedBatch | StoredBatch) -> DecodedBatch:
+    if isinstance(batch, DecodedBatch):
+        return batch
+    return DecodedBatch(batch.base_offset, decode(batch), len(batch.data))
 
 
 def _length(text: str | bytes | None) -> int:

@@ -83,9 +83,10 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
 
 def _at_checkpoint(header: GroupHeader, checkpoint: Checkpoint) -> InitialState:
     """Return a state whose log is empty above the checkpoint and unknown below it."""
+    state = _hard_state(header, checkpoint)
     return InitialState(
         replica_id=header.spec.replica_id,
-        hard_state=_hard_state(header, checkpoint),
+        hard_state=replace(state, term=max(state.term, checkpoint.applied_term)),
         membership=checkpoint.membership,
         membership_index=checkpoint.membership_index,
         applied_index=checkpoint.applied_index,
@@ -121,6 +122,7 @@ def _with_log(
         faults.append(str(error))
     found = replace(
         initial,
+        hard_state=header.hard_state,
         first_index=header.first_index,
         previous_term=header.previous_term,
         term_starts=term_starts,
@@ -136,6 +138,8 @@ def _makes_sense(found: InitialState) -> bool:
         found.first_index - 1 <= found.applied_index <= found.last_index
         and len(found.entries) == found.last_index - found.applied_index
         and bool(found.term_starts) == (found.last_index >= found.first_index)
+        and max((found.previous_term, *(term for _, term in found.term_starts)))
+        <= found.hard_state.term
     )
 
 
@@ -163,6 +167,11 @@ def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> li
         found.append(
             f"its log begins at {header.first_index}, above the checkpoint at"
             f" {checkpoint.applied_index}"
+        )
+    if checkpoint.applied_term > header.hard_state.term:
+        found.append(
+            f"its checkpoint has term {checkpoint.applied_term}, above its own term"
+            f" {header.hard_state.term}"
         )
     if header.hard_state.commit > end and not header.installing:
         found.append(f"its log ends at {end}, below the commit index {header.hard_state.commit}")

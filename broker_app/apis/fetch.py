@@ -12,6 +12,7 @@ from broker_app.selectors.offsets import offset_by_time
 from http_base.apidoc import describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
+from myqueue.errors import CorruptBatch
 from myqueue.protocol import (
     DEFAULT_TIMEOUT_MS,
     MAX_FETCH_BYTES,
@@ -71,13 +72,15 @@ class FetchApi(AsyncAPIView):
         if wants_batches(request):
             body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
             return self.respond_batches(body, _headers(fetched))
-        binary = wants_msgpack(request)
+        messages, next_offset = _messages(
+            group, fetched, fetch.offset, binary=wants_msgpack(request)
+        )
         return self.respond(
             {
                 "topic": group.spec.topic,
                 "partition": group.spec.partition,
-                "messages": _messages(group, fetched, fetch.offset, binary=binary),
-                "next_offset": fetched.next_offset,
+                "messages": messages,
+                "next_offset": next_offset,
                 "high_watermark": fetched.high_watermark,
                 "log_start_offset": fetched.log_start_offset,
             }
@@ -107,16 +110,27 @@ class OffsetByTimeApi(AsyncAPIView):
         )
 
 
-def _messages(group: Group, fetched: Fetched, offset: int, *, binary: bool) -> list[dict[str, Any]]:
+def _messages(
+    group: Group, fetched: Fetched, offset: int, *, binary: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the messages before the first batch that cannot be decoded, and where to go on."""
     spec = group.spec
-    return [
-        message_fields(
-            record, topic=spec.topic, partition=spec.partition, offset=position, binary=binary
-        )
-        for batch in fetched.batches
-        for position, record in enumerate(decode(batch), batch.base_offset)
-        if position >= offset
-    ]
+    messages: list[dict[str, Any]] = []
+    for batch in fetched.batches:
+        try:
+            records = decode(batch)
+        except CorruptBatch:
+            if not messages:
+                raise
+            return messages, batch.base_offset
+        messages += [
+            message_fields(
+                record, topic=spec.topic, partition=spec.partition, offset=position, binary=binary
+            )
+            for position, record in enumerate(records, batch.base_offset)
+            if position >= offset
+        ]
+    return messages, fetched.next_offset
 
 
 def _headers(fetched: Fetched) -> dict[str, str]:

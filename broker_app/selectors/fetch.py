@@ -41,6 +41,7 @@ async def batches_fetch(
         OffsetOutOfRange: below the log start, or above the high watermark of the leader, which
             this replica is and a quorum confirmed. Elsewhere such an offset waits.
         NoLeader: this replica hears no leader, so it may be far behind, or is faulty.
+        CommitTimeout: it leads, and no quorum confirmed in time that there is no such offset.
         Overloaded: too many long polls.
     """
     deadline = asyncio.get_running_loop().time() + wait_ms / 1000
@@ -58,8 +59,9 @@ async def batches_fetch(
             last = batches[-1]
             return _fetched(state, end, last.base_offset + last.record_count, batches)
         if offset > end and group.serves:
-            await _confirm_high_watermark(runtime, group)
-            if group.serves and offset > state.next_offset:
+            if not await _high_watermark_confirmed(runtime, group):
+                continue
+            if offset > state.next_offset:
                 raise _out_of_range(offset, state)
             if offset < state.next_offset:
                 continue
@@ -77,11 +79,13 @@ def _require_leader_heard(group: Group) -> None:
         )
 
 
-async def _confirm_high_watermark(runtime: BrokerRuntime, group: Group) -> None:
+async def _high_watermark_confirmed(runtime: BrokerRuntime, group: Group) -> bool:
+    """Ask a quorum; False when this replica is not the leader any more, which proves nothing."""
     try:
         await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
     except (NotLeader, NoLeader):
-        _require_leader_heard(group)
+        return False
+    return True
 
 
 def _out_of_range(offset: int, state: PartitionState) -> OffsetOutOfRange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,6 +40,20 @@ async def test_json_begins_exactly_at_the_offset(filled: Api) -> None:
         6,
         0,
     )
+
+
+async def test_json_ends_before_a_batch_that_cannot_be_decoded(
+    filled: Api, group: GroupTwin, failure: Any
+) -> None:
+    batch = group.batches[1]
+    group.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    answer = await filled.get(PATH, **CALL, offset=1)
+    assert [message["message"] for message in answer.json["messages"]] == ["b"]
+    assert answer.json["next_offset"] == 2
+    answer = await filled.get(PATH, **CALL, offset=2)
+    assert failure(answer) == (400, "CORRUPT_BATCH")
+    assert (answer.json["offset"], answer.json["next_offset"]) == (2, 3)
+    assert (await filled.get(PATH, **CALL, offset=3)).json["next_offset"] == 6
 
 
 async def test_batches_come_as_stored(filled: Api, group: GroupTwin) -> None:

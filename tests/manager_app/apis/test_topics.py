@@ -169,7 +169,7 @@ async def test_a_broker_that_missed_the_order_gets_it_with_its_heartbeat(site, s
     down = site.twins.brokers[0]
     await down.stop()
     created = await site.post("/topics", {"topic": "logs", "number_of_partitions": 3}, status=201)
-    assert created["leaders_pending"] == [0]
+    assert 0 in created["leaders_pending"]
     await site.twins.reported()
     assert down.orders == []
     await down.start()

@@ -62,14 +62,19 @@ def test_a_change_that_fails_leaves_nothing_behind():
 
 def test_when_the_group_ids_are_used_up_it_is_said_and_nothing_is_stored():
     topic = create("logs", partitions=1)
-    Partition.objects.create(group_id=GROUP_ID_MAX, topic=topic, index=1)
-    reset_sequence_to_the_end()
-    with pytest.raises(Overloaded, match="no group ids"):
-        create("more")
-    assert Topic.objects.count() == 1
+    last = Partition.objects.create(group_id=GROUP_ID_MAX, topic=topic, index=1)
+    continue_sequence()
+    try:
+        with pytest.raises(Overloaded, match="no group ids"):
+            create("more")
+        assert Topic.objects.count() == 1
+    finally:
+        last.delete()
+        continue_sequence()  # a sequence of PostgreSQL does not go back with the transaction
 
 
-def reset_sequence_to_the_end():
+def continue_sequence():
+    """Let the next group id follow the highest one that is stored."""
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [Partition]):
             cursor.execute(statement)

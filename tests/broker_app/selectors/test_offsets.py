@@ -1,0 +1,179 @@
+"""Where a consumer is, and which offset a time has."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker_app.commands import Pop, ResetCursor
+from broker_app.selectors.offsets import offset_by_time, size_get
+from myqueue.errors import NotLeader, Overloaded
+from tests.broker_app.engine_twin import turns
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+
+
+class Asker:
+    """Asks of one partition; consumer 5."""
+
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+        self.runtime, self.engine = runtime, engine
+        self.group: Any = group
+
+    async def append(self, values: str, at_ms: int = 1_000) -> None:
+        self.engine.now_ms = at_ms
+        await self.engine.propose(7, batch_of(*values), timeout_ms=1_000)
+
+    async def size(self, wait_ms: int = 0) -> int:
+        return await size_get(
+            runtime=self.runtime,
+            group=self.group,
+            consumer_id=5,
+            wait_ms=wait_ms,
+            timeout_ms=1_000,
+        )
+
+    async def start(self) -> asyncio.Task[int]:
+        """Return a question for the size that waits."""
+        task = asyncio.get_running_loop().create_task(self.size(wait_ms=60_000))
+        await turns(20)
+        assert not task.done()
+        return task
+
+    async def by_time(self, timestamp: int) -> int:
+        return await offset_by_time(runtime=self.runtime, group=self.group, timestamp=timestamp)
+
+
+@pytest.fixture
+def asker(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Asker:
+    return Asker(runtime, engine, group)
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+async def test_size_counts_from_the_applied_cursor_and_asks_a_quorum(asker: Asker) -> None:
+    assert await asker.size() == 0
+    await asker.append("abcd")
+    assert await asker.size() == 4
+    await asker.engine.propose(7, Pop(5, 0, 3), timeout_ms=1_000)
+    assert await asker.size() == 1
+    assert asker.engine.barriers == 3
+    assert len(asker.engine.proposals) == 2, "a question writes nothing"
+
+
+async def test_pop_in_flight_does_not_count_yet(asker: Asker) -> None:
+    await asker.append("abcd")
+    asker.engine.holding = True
+    pop = asyncio.get_running_loop().create_task(
+        asker.engine.propose(7, Pop(5, 0, 3), timeout_ms=60_000)
+    )
+    await turns()
+    assert await asker.size() == 4
+    asker.engine.release()
+    await pop
+
+
+async def test_messages_below_the_log_start_do_not_count(asker: Asker) -> None:
+    await asker.append("abcd")
+    asker.group.state_machine._data.log_start_offset = 3
+    assert await asker.size() == 1
+
+
+async def test_size_waits_for_a_message_or_a_cursor_that_is_moved_back(asker: Asker) -> None:
+    waiting = await asker.start()
+    await asker.append("ab")
+    assert await waiting == 2
+    await asker.engine.propose(7, Pop(5, 0, 2), timeout_ms=1_000)
+    waiting = await asker.start()
+    await asker.engine.propose(7, ResetCursor(5, 1), timeout_ms=1_000)
+    asker.runtime.long_polls.disturb(7)
+    assert await waiting == 1
+
+
+async def test_size_is_zero_when_the_time_is_over(asker: Asker) -> None:
+    assert await asker.size(wait_ms=5) == 0
+    assert asker.runtime.long_polls.waiting == 0
+
+
+async def test_replica_that_does_not_lead_tells_no_size(asker: Asker) -> None:
+    waiting = await asker.start()
+    asker.engine.lose(asker.group)
+    with pytest.raises(NotLeader):
+        await waiting
+    with pytest.raises(NotLeader):
+        await asker.size()
+
+
+# --- offsets by time ---------------------------------------------------------------------------
+
+
+def first_at_or_after(stamps: list[int], timestamp: int) -> int:
+    return next((n for n, stamp in enumerate(stamps) if stamp >= timestamp), len(stamps))
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [],
+        [(1, 100)],
+        [(5, 100)],
+        [(3, 100), (1, 100), (2, 100)],
+        [(1, 100), (4, 200), (1, 300), (2, 300), (7, 500), (1, 501)],
+        [(2, 100)] * 3 + [(1, 200)] * 5 + [(9, 300)],
+    ],
+)
+async def test_first_offset_at_or_after_a_time_is_found(
+    asker: Asker, batches: list[tuple[int, int]]
+) -> None:
+    stamps: list[int] = []
+    for count, at_ms in batches:
+        await asker.append("x" * count, at_ms)
+        stamps += [at_ms] * count
+    for timestamp in (-1, 0, 99, 100, 101, 200, 201, 300, 301, 500, 501, 502, 1 << 62):
+        expected = first_at_or_after(stamps, timestamp)
+        assert await asker.by_time(timestamp) == expected, timestamp
+
+
+async def test_times_before_the_log_start_are_at_the_log_start(asker: Asker) -> None:
+    await asker.append("abc", 100)
+    await asker.append("def", 200)
+    for log_start, timestamp, expected in ((2, 0, 2), (2, 100, 2), (2, 150, 3), (4, 0, 4)):
+        asker.group.state_machine._data.log_start_offset = log_start
+        assert await asker.by_time(timestamp) == expected
+    asker.group.state_machine._data.log_start_offset = 6
+    assert await asker.by_time(0) == 6
+
+
+async def test_clock_that_was_set_back_misleads_nobody(asker: Asker) -> None:
+    for at_ms in (300, 100, 400):
+        await asker.append("x", at_ms)
+    assert [await asker.by_time(timestamp) for timestamp in (100, 300, 301)] == [0, 0, 2]
+
+
+async def test_search_reads_few_batches_and_no_more_than_one_each(asker: Asker) -> None:
+    for number in range(256):
+        await asker.append("x", number)
+    asked: list[int] = []
+    answer = asker.engine.read_batches
+
+    async def noting(group_id: int, offset: int, end: int, max_bytes: int) -> Any:
+        asked.append(max_bytes)
+        return await answer(group_id, offset, end, max_bytes)
+
+    asker.engine.read_batches = noting  # type: ignore[method-assign]
+    assert await asker.by_time(200) == 200
+    assert len(asked) <= 9
+    assert set(asked) == {1}
+
+
+async def test_unreadable_batches_give_no_false_offset(asker: Asker) -> None:
+    await asker.append("abc")
+    asker.engine.unreadable = True
+    with pytest.raises(Overloaded):
+        await asker.by_time(0)

@@ -1,0 +1,103 @@
+"""The local replicas, and whether the broker should get requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker_app.commands import Pop
+from broker_app.selectors.partitions import (
+    INTERVALS_WITHOUT_TICK_MAX,
+    partition_get,
+    partitions_list,
+    problems_list,
+)
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin, LinkTwin
+
+
+def test_replicas_are_listed_by_topic_and_number_of_the_partition(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    for group_id, (topic, partition) in enumerate(
+        [("logs", 10), ("logs", 2), ("alerts", 3), ("logs", 0)], 1
+    ):
+        engine.add(topic, partition, group_id=group_id)
+    listed = partitions_list(runtime=runtime)
+    assert [(one["topic"], one["partition"]) for one in listed] == [
+        ("alerts", 3),
+        ("logs", 0),
+        ("logs", 2),
+        ("logs", 10),
+    ]
+    assert [one["partition"] for one in partitions_list(runtime=runtime, topic="logs")] == [
+        0,
+        2,
+        10,
+    ]
+    assert partitions_list(runtime=runtime, topic="log") == []
+    assert partitions_list(runtime=runtime, topic="") == []
+
+
+async def test_replica_tells_offsets_tables_and_places(
+    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+) -> None:
+    await engine.propose(7, batch_of("a", "b", sequence=0), timeout_ms=100)
+    await engine.propose(7, Pop(5, 0, 1, b"d"), timeout_ms=100)
+    [told] = partitions_list(runtime=runtime)
+    assert told == partition_get(group=group)  # type: ignore[arg-type]
+    expected = {
+        "group_id": 7,
+        "replica_id": 70,
+        "role": "leader",
+        "serves": True,
+        "log_start_offset": 0,
+        "high_watermark": 2,
+        "applied_index": 2,
+        "cursors": 1,
+        "producers": 1,
+        "request_ids": 1,
+        "replicas": [{"replica_id": 70, "broker_id": 1}],
+        "followers": [],
+        "faulty": "",
+    }
+    assert {name: told[name] for name in expected} == expected
+    engine.lose(group)
+    [told] = partitions_list(runtime=runtime)
+    assert (told["role"], told["serves"], told["leader_broker_id"]) == ("follower", False, 2)
+
+
+def test_broker_is_ready_without_a_manager_and_without_replicas(
+    runtime: BrokerRuntime, engine: EngineTwin, link: LinkTwin
+) -> None:
+    assert link.last_contact is None
+    assert problems_list(runtime=runtime) == []
+    engine.lose(engine.add(), leader=0)
+    assert problems_list(runtime=runtime) == [], "an election is no fault of this broker"
+
+
+@pytest.mark.parametrize(("silent", "ready"), [(INTERVALS_WITHOUT_TICK_MAX - 1, True), (20, False)])
+def test_missing_ticks_make_it_unready_after_twenty_intervals(
+    runtime: BrokerRuntime, engine: EngineTwin, silent: int, ready: bool
+) -> None:
+    engine.watchdog.intervals_without_tick = silent
+    problems = problems_list(runtime=runtime)
+    assert problems == ([] if ready else ["no tick for 20 intervals"])
+
+
+def test_every_problem_is_told(runtime: BrokerRuntime, engine: EngineTwin) -> None:
+    engine.watchdog.intervals_without_tick = 31
+    engine.failure.done = lambda: True
+    engine.disk.full = True
+    engine.add("logs", 0, group_id=1)
+    engine.add("logs", 1, group_id=2).faulty = "a bad row"
+    assert problems_list(runtime=runtime) == [
+        "no tick for 31 intervals",
+        "the storage failed",
+        "the disk has less than its reserve of free space",
+        "replica of partition 1 of topic 'logs' is faulty: a bad row",
+    ]

@@ -1,0 +1,153 @@
+"""Reading messages from committed batches: any range, within limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker_app.reading import (
+    RECORD_OVERHEAD_BYTES,
+    batches_read,
+    decode,
+    messages_read,
+    size_of,
+)
+from myqueue.errors import CorruptBatch, Overloaded
+from myqueue.records import MAX_TIMESTAMP, Record, encode_batch
+from raft_app.storage import StoredBatch
+from tests.broker_app.replica import batch_of
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+
+ONE = RECORD_OVERHEAD_BYTES + 1
+"""What a message of one character counts."""
+
+
+class Reader:
+    """Reads a partition with the batches abc, d, ef."""
+
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+        self.runtime, self.engine, self.group = runtime, engine, group
+        self.asked: list[tuple[int, int, int]] = []
+        answer = engine.read_batches
+
+        async def noting(*call: int) -> list[StoredBatch]:
+            self.asked.append((call[1], call[2], call[3]))
+            return await answer(*call)
+
+        engine.read_batches = noting  # type: ignore[method-assign]
+
+    async def read(self, start: int, end: int = 6, **limits: int) -> str:
+        chosen: Any = {"max_messages": 100, "max_bytes": 1 << 20, **limits}
+        group: Any = self.group
+        records = await messages_read(
+            runtime=self.runtime, group=group, start=start, end=end, **chosen
+        )
+        return "".join(str(record.value) for record in records)
+
+
+@pytest.fixture
+async def reader(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Reader:
+    for values in ("abc", "d", "ef"):
+        await engine.propose(7, batch_of(*values), timeout_ms=1_000)
+    return Reader(runtime, engine, group)
+
+
+async def test_every_range_is_read_exactly(reader: Reader) -> None:
+    for start in range(6):
+        for end in range(start + 1, 7):
+            for kept in (False, True):
+                assert await reader.read(start, end) == "abcdef"[start:end], (start, end, kept)
+
+
+async def test_every_number_of_messages_is_read_exactly(reader: Reader) -> None:
+    for start in range(6):
+        for count in range(1, 8):
+            assert await reader.read(start, max_messages=count) == "abcdef"[start : start + count]
+
+
+async def test_empty_range_asks_for_nothing(reader: Reader) -> None:
+    assert await reader.read(6) == ""
+    assert reader.asked == []
+
+
+async def test_bytes_are_bounded_to_the_byte_over_batches(reader: Reader) -> None:
+    for count in range(1, 7):
+        assert await reader.read(0, max_bytes=count * ONE) == "abcdef"[:count]
+        assert await reader.read(0, max_bytes=(count + 1) * ONE - 1) == "abcdef"[:count]
+
+
+async def test_first_message_comes_however_large_and_alone(reader: Reader) -> None:
+    for start in range(6):
+        assert await reader.read(start, max_bytes=1) == "abcdef"[start]
+
+
+async def test_batch_in_the_middle_is_kept_and_one_that_is_finished_is_not(reader: Reader) -> None:
+    assert await reader.read(0, max_messages=1) == "a"
+    assert await reader.read(1, max_messages=2) == "bc"
+    assert await reader.read(3, max_messages=1) == "d"
+    assert reader.asked == [(0, 6, 1), (3, 6, 1)]
+    assert reader.runtime.decoded.find(7, 3) is None
+
+
+async def test_kept_batch_of_another_group_is_not_taken(reader: Reader, engine: EngineTwin) -> None:
+    await reader.read(0, max_messages=1)
+    other = engine.add("other", 0, group_id=8)
+    await engine.propose(8, batch_of("x", "y"), timeout_ms=1_000)
+    reader.group = other
+    assert await reader.read(1, end=2, max_messages=1) == "y"
+
+
+async def test_engine_that_has_nothing_at_the_moment_is_no_end(
+    reader: Reader, engine: EngineTwin
+) -> None:
+    engine.unreadable = True
+    with pytest.raises(Overloaded) as refused:
+        await reader.read(0)
+    assert refused.value.retry_after_ms
+    group: Any = reader.group
+    with pytest.raises(Overloaded, match="offset 4"):
+        await batches_read(runtime=reader.runtime, group=group, offset=4, end=6, max_bytes=1)
+
+
+def test_size_counts_bytes_of_everything_a_message_carries() -> None:
+    assert size_of(Record("")) == RECORD_OVERHEAD_BYTES
+    assert size_of(Record("abc")) == RECORD_OVERHEAD_BYTES + 3
+    assert size_of(Record("\N{EURO SIGN}")) == RECORD_OVERHEAD_BYTES + 3
+    record = Record(b"\xff\x00", key="\N{LATIN SMALL LETTER E WITH ACUTE}", headers={"ab": b"c"})
+    assert size_of(record) == RECORD_OVERHEAD_BYTES + 2 + 2 + 3
+
+
+def stored(*records: Record, base_offset: int = 40) -> StoredBatch:
+    return StoredBatch(base_offset, len(records), 1, encode_batch(list(records)))
+
+
+def test_decoded_records_are_those_that_were_sent() -> None:
+    record = Record("v", key="k", headers={"h": "1"}, timestamp=7)
+    assert decode(stored(record)) == [record]
+    latest = Record("v", timestamp=MAX_TIMESTAMP)
+    assert decode(stored(latest)) == [latest]
+
+
+def test_batch_that_cannot_be_read_says_where_to_go_on() -> None:
+    good = stored(Record("a"), Record("b"))
+    bad = StoredBatch(40, 2, 1, good.data[:-1] + bytes([good.data[-1] ^ 1]))
+    with pytest.raises(CorruptBatch, match="go on at offset 42") as refused:
+        decode(bad)
+    assert refused.value.details == {"offset": 40, "next_offset": 42}
+
+
+async def test_corrupt_batch_keeps_nobody_from_the_messages_before_it(
+    reader: Reader, group: GroupTwin
+) -> None:
+    batch = group.batches[1]
+    group.batches[1] = StoredBatch(3, 1, 1, batch.data[:-1] + b"\xc1")
+    assert await reader.read(0) == "abc", "going on behind it would lose them"
+    assert await reader.read(0, max_messages=2) == "ab"
+    with pytest.raises(CorruptBatch) as refused:
+        await reader.read(3)
+    assert refused.value.details == {"offset": 3, "next_offset": 4}
+    assert await reader.read(4) == "ef"
