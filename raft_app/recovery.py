@@ -83,7 +83,7 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
 
 def _at_checkpoint(header: GroupHeader, checkpoint: Checkpoint) -> InitialState:
     """Return a state whose log is empty above the checkpoint and unknown below it."""
-    state = header.hard_state
+    state = _hard_state(header, checkpoint)
     return InitialState(
         replica_id=header.spec.replica_id,
         hard_state=replace(state, term=max(state.term, checkpoint.applied_term)),

@@ -159,9 +159,14 @@ class StorageStream:
         self.transactions += 1
         self.operations += operations
         self.seconds += seconds
-        for on_durable in callbacks or ():
-            if on_durable is not None:
-                on_durable()
+        try:
+            for on_durable in callbacks or ():
+                if on_durable is not None:
+                    on_durable()
+        except Exception as error:
+            # Whoever was to hear of it counts on it: nothing may go on.
+            self._on_failure(error)
+            raise
         self.flush()
 
     def _fail(self, error: BaseException) -> None:

@@ -22,6 +22,8 @@ class PeerStatus:
     next: int
     """First index that was not sent yet."""
     state: ProgressState
+    is_heard: bool
+    """It answered a heartbeat lately."""
     inflight_appends: int
     """AppendEntries that are not acknowledged."""
     inflight_bytes: int
@@ -75,6 +77,7 @@ def status_of(raft: Raft) -> Status:
                 match=progress.match,
                 next=progress.next_index,
                 state=progress.state,
+                is_heard=progress.is_active or progress.was_active,
                 inflight_appends=progress.inflight_appends,
                 inflight_bytes=progress.inflight_bytes,
             )
