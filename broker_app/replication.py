@@ -50,7 +50,9 @@ class Replication(Protocol):
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; from any thread."""
 
-    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
         """Replicate a request and return the state machine's result."""
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker_app.commands import ForgetIdle
 from broker_app.decoded import DecodedBatches
+from broker_app.first_sights import FirstSights
 from broker_app.longpoll import LongPolls
 from broker_app.parking import SequenceParking
 from broker_app.statemachine import PartitionState
@@ -65,6 +66,10 @@ class BrokerRuntime:
         self._indexed_at = -1
         """The engine's count of changes when the index was made."""
         self._tidying: set[asyncio.Task[None]] = set()
+        self.retaining: asyncio.Task[None] | None = None
+        """The round of retention that runs or was the last one."""
+        self.first_sights: dict[int, FirstSights] = {}
+        """By group id, of the partitions led here that keep messages for a limited time."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 

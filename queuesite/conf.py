@@ -56,6 +56,9 @@ class QueueConfig:
     empty."""
     raft_port: int = 0
     """Port of the broker's peers; `port` + 1,000 when 0."""
+    raft_address: str = ""
+    """`host:port` where the broker's peers reach it; the host of its HTTP address and `raft_port`
+    when empty. Set where it is another than the port listened on, as behind a proxy."""
     read_only: bool = False
     """A manager that answers reads alone."""
     database_url: str = ""
@@ -116,12 +119,6 @@ class QueueConfig:
         """`http://host:port` where others reach this process."""
         return self.current_address or f"http://{self.bind_host}:{self.port}"
 
-    @property
-    def raft_address(self) -> str:
-        """`host:port` where the broker's peers reach it."""
-        host = urlsplit(self.address).hostname or self.bind_host
-        return f"{host}:{self.raft_port}"
-
     def __post_init__(self) -> None:
         """Fill in what follows from other fields and refuse what cannot be.
 
@@ -130,6 +127,9 @@ class QueueConfig:
         """
         if not self.raft_port:
             object.__setattr__(self, "raft_port", self.port + RAFT_PORT_DISTANCE)
+        if not self.raft_address:
+            host = _host_of(self.address) or self.bind_host
+            object.__setattr__(self, "raft_address", f"{host}:{self.raft_port}")
         for problem in problems(self):
             raise ConfigError(problem)
 
@@ -149,6 +149,10 @@ def _values(config: QueueConfig) -> list[tuple[bool, str]]:
         (config.role in ROLES, f"QUEUESITE_ROLE must be one of {ROLES}, not {config.role!r}"),
         (1 <= config.port <= 65_535, f"PORT must be 1 to 65535, not {config.port}"),
         (1 <= config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
+        (
+            is_host_and_port(config.raft_address),
+            f"RAFT_ADDRESS must be host:port, not {config.raft_address!r}",
+        ),
         *(
             (is_address(address), f"{name} must be http://host:port, not {address!r}")
             for name, address in addresses
@@ -214,6 +218,18 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
 
 _MAY_BE_ZERO = frozenset({"port", "raft_port", "disk_reserve_bytes"})
 """Integer fields that `_values` checks by themselves."""
+
+
+def is_host_and_port(text: str) -> bool:
+    """Tell whether `text` is `host:port` and nothing more."""
+    return is_address(f"http://{text}")
+
+
+def _host_of(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_address(text: str) -> bool:

@@ -29,7 +29,6 @@ WAL_NAME = f"{FILE_NAME}-wal"
 INDEX_NAME = f"{FILE_NAME}-shm"
 INIT_COMMAND = "; ".join(
     (
-        "PRAGMA auto_vacuum=INCREMENTAL",  # Heeded only before the first table is made.
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=FULL",
         "PRAGMA secure_delete=OFF",
@@ -37,6 +36,8 @@ INIT_COMMAND = "; ".join(
     )
 )
 """Run by each new connection."""
+NEW_FILE_COMMAND = "PRAGMA auto_vacuum=INCREMENTAL; "
+"""Run before it in an empty file: heeded only there, elsewhere it would be a write for nothing."""
 BUSY_TIMEOUT_SECONDS = 5.0
 CHECKPOINT_BUSY_TIMEOUT_MS = 100
 """How long a checkpoint of the WAL waits for readers of an older state."""
@@ -196,12 +197,13 @@ class BrokerDatabase:
         if connection.vendor != "sqlite":
             raise StorageRefusal(f"the database '{self.alias}' must be SQLite")
         usual = connection.settings_dict
+        is_new = not self.path.exists() or self.path.stat().st_size == 0
         connection.settings_dict = {
             **usual,
             "NAME": str(self.path),
             "OPTIONS": {
                 **usual.get("OPTIONS", {}),
-                "init_command": INIT_COMMAND,
+                "init_command": NEW_FILE_COMMAND + INIT_COMMAND if is_new else INIT_COMMAND,
                 "transaction_mode": "IMMEDIATE",
                 "timeout": BUSY_TIMEOUT_SECONDS,
             },

@@ -35,6 +35,8 @@ class RaftGroup(models.Model):
     """Term of the entry before `first_index`."""
     installing = models.BooleanField(default=False)
     """A snapshot is partly in place: neither campaigns nor acknowledges appends."""
+    log_start_offset = models.BigIntegerField(default=0)
+    """Messages below it are gone, though their rows may still wait to be deleted."""
     faulty = models.TextField(default="", blank=True)
     """Why the replica is faulty; empty when it is not. Never taken back."""
     hard_state_crc = models.BigIntegerField()

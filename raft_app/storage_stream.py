@@ -13,7 +13,15 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from raft_app.storage import CreateGroup, GroupWrite, SaveCheckpoint
+from raft_app.storage import (
+    Compact,
+    CreateGroup,
+    FinishInstall,
+    GroupWrite,
+    InstallRows,
+    ReleaseSpace,
+    SaveCheckpoint,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,8 +40,12 @@ def operation_bytes(operation: Operation) -> int:
     match operation:
         case GroupWrite(entries=entries) | CreateGroup(entries=entries):
             return 64 + sum(entry.size_bytes for entry in entries)
-        case SaveCheckpoint(checkpoint=checkpoint):
+        case InstallRows(rows=rows):
+            return 64 + sum(entry.size_bytes for entry in rows)
+        case SaveCheckpoint(checkpoint=checkpoint) | FinishInstall(checkpoint=checkpoint):
             return 64 + len(checkpoint.state)
+        case Compact(max_bytes=max_bytes) | ReleaseSpace(max_bytes=max_bytes):
+            return max_bytes
         case _:
             return 64
 
@@ -147,9 +159,14 @@ class StorageStream:
         self.transactions += 1
         self.operations += operations
         self.seconds += seconds
-        for on_durable in callbacks or ():
-            if on_durable is not None:
-                on_durable()
+        try:
+            for on_durable in callbacks or ():
+                if on_durable is not None:
+                    on_durable()
+        except Exception as error:
+            # Whoever was to hear of it counts on it: nothing may go on.
+            self._on_failure(error)
+            raise
         self.flush()
 
     def _fail(self, error: BaseException) -> None:

@@ -42,6 +42,8 @@ class PoppedMessages:
 
     first_offset: int
     records: list[Record]
+    missed: int = 0
+    """Messages right before the first that retention took from the consumer."""
 
 
 async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
@@ -65,9 +67,9 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
         if popped.records:
             MESSAGES_POPPED.inc(len(popped.records))
             return popped
-        missed = state_of(group).cursor(call.consumer_id)
-        if missed >= state_of(group).next_offset and not await runtime.long_polls.wait(
-            group_id, missed, deadline
+        start = state_of(group).cursor(call.consumer_id)
+        if start >= state_of(group).next_offset and not await runtime.long_polls.wait(
+            group_id, start, deadline
         ):
             return popped
 
@@ -77,9 +79,9 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
     state, engine, group_id = state_of(group), runtime.engine, group.spec.group_id
     for _ in range(ATTEMPTS_MAX):
         if call.request_digest:
-            earlier = state.popped_span(call.consumer_id, call.request_digest)
+            earlier = state.popped(call.consumer_id, call.request_digest)
             if earlier is not None:
-                return await _read_again(runtime, group, Popped(*earlier))
+                return await _read_again(runtime, group, earlier)
         start, end = state.cursor(call.consumer_id), state.next_offset
         if start >= end or not group.serves:
             await engine.read_barrier(group_id, timeout_ms=call.timeout_ms)
@@ -94,14 +96,14 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
             max_messages=call.max_messages,
             max_bytes=call.max_bytes,
         )
-        chosen = Popped(start, start + len(records))
-        pop = Pop(call.consumer_id, start, chosen.to_offset, call.request_digest)
+        chosen = (start, start + len(records))
+        pop = Pop(call.consumer_id, *chosen, call.request_digest)
         try:
             popped: Popped = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
         except CursorMoved:
             continue
-        if popped == chosen:
-            return PoppedMessages(start, records)
+        if (popped.from_offset, popped.to_offset) == chosen:
+            return PoppedMessages(start, records, popped.missed)
         if popped.moved:
             return await _read_again(runtime, group, popped)
     raise Overloaded(
@@ -127,4 +129,4 @@ async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> P
         max_messages=popped.to_offset - popped.from_offset,
         max_bytes=2 * MAX_FETCH_BYTES,
     )
-    return PoppedMessages(popped.from_offset, records)
+    return PoppedMessages(popped.from_offset, records, popped.missed)

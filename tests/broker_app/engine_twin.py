@@ -168,7 +168,9 @@ class EngineTwin:
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         asyncio.get_running_loop().call_soon(callback, *args)
 
-    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
         group = self.group(group_id)
         group.require_serving()
         if self.refusals:

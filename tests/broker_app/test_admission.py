@@ -178,6 +178,15 @@ def test_higher_epoch_must_begin_at_zero_and_the_lower_is_fenced_from_then_on(
         desk.batch(sequence=4)
 
 
+def test_batch_of_an_earlier_epoch_never_answers_for_one_of_a_later(desk: Desk) -> None:
+    desk.batch(2, sequence=0)
+    desk.land()
+    for sequence in (0, 1, 2):
+        desk.batch(sequence=sequence, epoch=1)
+    with pytest.raises(OutOfOrderSequence):
+        desk.batch(2, sequence=0, epoch=1)
+
+
 def test_batches_lost_with_the_leadership_are_taken_anew(desk: Desk) -> None:
     desk.batch(sequence=0)
     desk.land()

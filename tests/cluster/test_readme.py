@@ -26,10 +26,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_curl_examples_succeed_one_after_the_other(shared_cluster: Cluster) -> None:
+def test_curl_examples_succeed_one_after_the_other_on_a_new_cluster(cluster: Cluster) -> None:
     answers = []
     for command in blocks("bash"):
-        pasted = command.replace(DEFAULT_ADDRESS, shared_cluster.manager).replace("curl", "curl -s")
+        pasted = command.replace(DEFAULT_ADDRESS, cluster.manager).replace("curl", "curl -s")
         done = subprocess.run(["bash", "-c", pasted], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, (command, done.stderr)
         answers.append(json.loads(done.stdout))

@@ -149,3 +149,31 @@ def test_directory_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used"):
         make_secret(tmp_path / "file")
+
+
+def test_peers_reach_a_broker_where_it_listens_unless_told_otherwise():
+    plain = from_environment(
+        {"QUEUESITE_ROLE": "broker", "PORT": "8101", "CLUSTER_SECRET": "s" * 16}
+    )
+    assert plain.raft_address == "127.0.0.1:9101"
+    proxied = from_environment(
+        {
+            "QUEUESITE_ROLE": "broker",
+            "PORT": "8101",
+            "CLUSTER_SECRET": "s" * 16,
+            "RAFT_ADDRESS": "proxy.example:7000",
+        }
+    )
+    assert (proxied.raft_address, proxied.raft_port) == ("proxy.example:7000", 9101)
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "host:", "host:99999", "http://host:1", "a b:1/x"])
+def test_address_for_peers_must_be_host_and_port(wrong):
+    with pytest.raises(ConfigError, match="RAFT_ADDRESS"):
+        from_environment(
+            {
+                "QUEUESITE_ROLE": "broker",
+                "CLUSTER_SECRET": "s" * 16,
+                "RAFT_ADDRESS": wrong,
+            }
+        )

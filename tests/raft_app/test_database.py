@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import DatabaseError, connections
 
-from raft_app.database import FILE_NAME, BrokerDatabase, is_corruption
-from raft_app.storage import StorageError
+from raft_app import database as database_module
+from raft_app.database import (
+    FILE_NAME,
+    WAL_NAME,
+    BrokerDatabase,
+    error_code,
+    is_corruption,
+)
+from raft_app.storage import StorageError, StorageRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +94,47 @@ def test_size_of_the_wal_is_that_of_its_file(database: BrokerDatabase, tmp_path:
     assert database.wal_size_bytes() == size > 0
     assert database.checkpoint_wal()
     assert database.wal_size_bytes() == size
+
+
+def test_emptied_wal_has_no_bytes(database: BrokerDatabase, tmp_path: Path) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (x)")
+    database.empty_wal()
+    assert database.wal_size_bytes() == 0
+    assert (tmp_path / WAL_NAME).exists()
+
+
+def test_wal_that_another_program_reads_is_not_emptied(
+    database: BrokerDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.01)
+    with database.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (x)")
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM t").fetchone()
+        with pytest.raises(StorageRefusal, match="another program"):
+            database.empty_wal()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("SQLITE_IOERR_READ", True),
+        ("SQLITE_IOERR_SHORT_READ", True),
+        ("SQLITE_IOERR_CORRUPTFS", True),
+        ("SQLITE_CORRUPT_INDEX", True),
+        ("SQLITE_IOERR_FSYNC", False),
+        ("SQLITE_FULL", False),
+    ],
+)
+def test_page_that_cannot_be_read_is_as_bad_as_a_damaged_one(name: str, expected: bool) -> None:
+    error = DatabaseError(name)
+    error.__cause__ = sqlite3.Error(name)
+    error.__cause__.sqlite_errorcode = getattr(sqlite3, name)
+    assert is_corruption(error) is expected
+    assert error_code(error) == getattr(sqlite3, name)
+    assert error_code(DatabaseError("of Django")) == 0
 
 
 def test_corruption_is_told_from_other_errors(database: BrokerDatabase, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raft_app.core.config import RaftConfig
+from raft_app.core.rawnode import RawNode
 from raft_app.core.types import HardState
 from raft_app.recovery import EMPTY_CHECKPOINT, GroupHeader, recover
 from raft_app.storage import GroupSpec
@@ -126,3 +129,36 @@ def test_other_term_than_the_checkpoint_says_is_faulty() -> None:
 def test_entry_missing_under_the_checkpoint_is_found_when_bisection_meets_it() -> None:
     log = ListLog([noop(2, term=1), noop(3, term=2)])
     assert "missing" in recover(header(checkpoint=checkpoint_at(3, term=2)), log).faulty
+
+
+def test_replica_that_is_known_to_be_faulty_is_not_read() -> None:
+    log = ListLog([noop(index) for index in range(1, 10)])
+    group = recover(replace(header(checkpoint=checkpoint_at(4)), faulty="lost its vote"), log)
+    assert group.faulty == "lost its vote"
+    assert (group.initial.applied_index, group.initial.last_index) == (4, 4)
+    assert group.initial.entries == ()
+    assert log.terms_asked == 0
+
+
+@given(
+    first_index=st.integers(1, 8),
+    applied=st.one_of(st.none(), st.integers(0, 8)),
+    commit=st.integers(0, 9),
+    term=st.integers(0, 4),
+    stored=st.lists(st.tuples(st.integers(1, 10), st.integers(1, 4)), max_size=10),
+)
+def test_node_can_be_made_of_whatever_is_stored(
+    first_index: int,
+    applied: int | None,
+    commit: int,
+    term: int,
+    stored: list[tuple[int, int]],
+) -> None:
+    state = HardState(term=term, commit=commit)
+    checkpoint = None if applied is None else checkpoint_at(applied)
+    group = recover(
+        replace(header(first_index=first_index, checkpoint=checkpoint), hard_state=state),
+        ListLog([noop(index, term=entry_term) for index, entry_term in stored]),
+    )
+    node = RawNode(RaftConfig(), group.initial, randomizer=lambda low, _high: low)
+    assert not node.is_leader

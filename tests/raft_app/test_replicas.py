@@ -123,7 +123,7 @@ async def test_failure_of_the_broker_ends_what_waits_for_storage(replicas, strea
 
 
 async def test_stored_replica_is_opened_in_its_state(replicas):
-    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
     group = replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
     assert group.state_machine.values == ["a"]
     assert not group.faulty
@@ -146,7 +146,7 @@ async def test_checkpoints_are_staggered(replicas, stream):
         initial = bootstrap_state(1, ALONE)
         spec = GroupSpec(group_id, 1, "logs", 0)
         group = replicas.open(StoredGroup(spec, initial, NOTHING))
-        group._applied_index = 5
+        group.applied.index = 5
     replicas.store_checkpoints()
     assert [operation.group_id for operation in stream.operations] == [7]
     replicas.store_checkpoints()

@@ -124,6 +124,8 @@ def test_a_refusal_of_what_was_acknowledged_is_never_believed(state: ProgressSta
     progress = replicating(5)
     if state is ProgressState.PROBE:
         progress.unreachable()
+    if state is ProgressState.SNAPSHOT:
+        progress.begin_snapshot()
 
     assert not progress.refused(5, 2)
     assert not progress.refused(3, 2)
