@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from manager_app import operations, selectors
+from manager_app import operations, repair, selectors
 from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import choose_transfer
@@ -74,15 +74,25 @@ def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:
-    """Order once more the replicas that their brokers never reported; return the failures."""
-    return 0 if runtime.read_only else operations.place_missing(runtime)
+    """Order replicas that were never reported once more, then repair partitions.
+
+    Returns:
+        How many orders were not taken.
+    """
+    if runtime.read_only:
+        return 0
+    not_taken = operations.place_missing(runtime)
+    repair.repair_partitions(runtime)
+    return not_taken
 
 
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """Move one leadership from a broker that leads more than its share; return what moved."""
     if runtime.read_only:
         return None
-    alive = Broker.objects.filter(state=BrokerState.ALIVE).values_list("broker_id", flat=True)
+    alive = Broker.objects.filter(state=BrokerState.ALIVE, draining=False).values_list(
+        "broker_id", flat=True
+    )
     transfer = choose_transfer(selectors.led_partitions(), set(alive))
     if transfer is None:
         return None

@@ -17,7 +17,9 @@ class Migration(migrations.Migration):
         migrations.AddField("broker", "draining", models.BooleanField(default=False)),
         migrations.AddField("partition", "membership_term", models.BigIntegerField(default=0)),
         migrations.AddField("partition", "strangers", models.PositiveSmallIntegerField(default=0)),
-        migrations.AddField("replica", "leaving", models.BooleanField(db_index=True, default=False)),
+        migrations.AddField(
+            "replica", "leaving", models.BooleanField(db_index=True, default=False)
+        ),
         migrations.AddField(
             "replica",
             "membership",
