@@ -115,6 +115,7 @@ class Engine:
             missed_max=self.config.ticks_missed_max,
             on_silence=self.fail,
         )
+        self._make_threads()
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
             self.turns.mark(self.replicas.open(stored))
@@ -122,8 +123,8 @@ class Engine:
         await self._transport.start(self.incoming)
         self.watchdog.start()
 
-    def _make_parts(self) -> None:
-        """Put together what lives as long as the engine runs."""
+    def _make_threads(self) -> None:
+        """Start the threads that read and write what is stored."""
         self._readers = ThreadPoolExecutor(self.config.reader_threads, "reader")
         self.disk = self.watchdog.watch_disk(
             self._readers, self._disk_free_bytes, self.config.disk_reserve_bytes
@@ -136,6 +137,9 @@ class Engine:
             close_thread=self._close_thread,
         )
         self._stream.start()
+
+    def _make_parts(self) -> None:
+        """Put together what works in the loop."""
         self.turns = TurnRunner(
             groups=self.groups,
             transport=self._transport,
@@ -345,6 +349,10 @@ class Engine:
             return self.changes.start(self.group(group_id), target, version)
         except NotLeader as error:
             raise self._requests.with_address(error) from error
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        """Return the change of a group led here, under way or done; None when there was none."""
+        return self.changes.find(group_id)
 
     async def save_identity(self, identity: BrokerIdentity) -> None:
         """Store who this broker is; durable when this returns."""

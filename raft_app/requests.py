@@ -72,9 +72,7 @@ class Requests:
         return batches
 
     async def _within(self, future: asyncio.Future[Any], timeout_ms: int, group: Group) -> Any:
-        timer = self._context.loop.call_later(
-            timeout_ms / 1000, _expire, future, timeout_ms, group
-        )
+        timer = self._context.loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, group)
         try:
             return await future
         finally:
