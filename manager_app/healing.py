@@ -3,7 +3,8 @@
 Everything follows from what is stored and what was reported, so a manager may end between any two
 steps and another one goes on. The target of a partition is the list of its replicas that are not
 leaving; it changes when the leader has reported that the last target is in force, by one replica
-at a time. A replica that left never comes back: what takes its place has a new id.
+at a time. A replica that left never comes back: what takes its place has a new id. One that has
+not left yet may be kept after all.
 """
 
 from __future__ import annotations
@@ -115,12 +116,14 @@ class PartitionFacts:
 
 @dataclass(frozen=True)
 class Retarget:
-    """Want other replicas: one fewer, one more, or one in place of another."""
+    """Want other replicas: one fewer, one more, or one in place of another; one at least."""
 
     drop: int | None
     """Replica id."""
     add: int | None
     """Broker id of the new replica."""
+    keep: int | None = None
+    """Replica id of one that was to leave, and is a voter still."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +161,20 @@ def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step
     if not partition.led:
         return []
     spare = _spare(partition, loads)
-    if not partition.is_settled:
-        return [_replace_newcomer(partition, spare) or AskLeader()]
-    left = [replica for replica in partition.replicas if replica.leaving]
+    left = [
+        replica for replica in partition.replicas if replica.leaving and replica.role == Role.NONE
+    ]
     forgotten = [Forget(replica.replica_id) for replica in left if replica.gone]
     discarded = [
         Discard(replica.replica_id, replica.broker_id)
         for replica in left
         if replica.reachable and not replica.gone
     ]
-    change = _replace(partition, spare)
+    change: Step | None
+    if partition.is_settled:
+        change = _replace(partition, spare)
+    else:
+        change = _amend(partition, spare) or AskLeader()
     return [*forgotten, *discarded, *([change] if change else [])]
 
 
@@ -203,22 +210,32 @@ def _spare(partition: PartitionFacts, loads: Mapping[int, int]) -> int | None:
     return min(free, key=lambda broker_id: (loads[broker_id], broker_id), default=None)
 
 
-def _replace_newcomer(partition: PartitionFacts, spare: int | None) -> Retarget | None:
-    """Return the change of a change whose new replica went bad before it became a voter."""
-    for replica in partition.wanted:
-        if replica.role == Role.VOTER or replica.flaw in (Flaw.NONE, Flaw.SILENT):
-            continue
-        if spare is not None or _others_suffice(partition, replica):
+def _amend(partition: PartitionFacts, spare: int | None) -> Retarget | None:
+    """Return another target in place of one that is not in force, because it went bad itself.
+
+    A voter that was to leave stays instead when it is sound: with it fewer may be lost, and the
+    change may be one that the group cannot commit without it.
+    """
+    leavers = (
+        replica.replica_id
+        for replica in partition.replicas
+        if replica.leaving and replica.role == Role.VOTER and replica.is_sound
+    )
+    keep = next(leavers, None)
+    for replica in _by_flaw(partition):
+        if replica.role == Role.VOTER:
+            if not replica.is_sound and keep is not None:
+                return Retarget(replica.replica_id, None, keep=keep)
+        elif spare is not None:
             return Retarget(replica.replica_id, spare)
+        elif keep is not None or _others_suffice(partition, replica):
+            return Retarget(replica.replica_id, None, keep=keep)
     return None
 
 
 def _replace(partition: PartitionFacts, spare: int | None) -> Retarget | None:
     """Return the next change of a target that is in force."""
-    by_flaw = sorted(partition.wanted, key=lambda replica: (-replica.flaw, replica.replica_id))
-    for replica in by_flaw:
-        if replica.flaw in (Flaw.NONE, Flaw.SILENT):
-            continue
+    for replica in _by_flaw(partition):
         if spare is not None:
             return Retarget(replica.replica_id, spare)
         if (
@@ -231,6 +248,14 @@ def _replace(partition: PartitionFacts, spare: int | None) -> Retarget | None:
     if len(partition.wanted) < partition.replication_factor and spare is not None:
         return Retarget(None, spare)
     return None
+
+
+def _by_flaw(partition: PartitionFacts) -> list[ReplicaFacts]:
+    """Return the wanted replicas that are to be replaced, the worst first."""
+    flawed = [
+        replica for replica in partition.wanted if replica.flaw not in (Flaw.NONE, Flaw.SILENT)
+    ]
+    return sorted(flawed, key=lambda replica: (-replica.flaw, replica.replica_id))
 
 
 def _others_suffice(partition: PartitionFacts, leaver: ReplicaFacts) -> bool:

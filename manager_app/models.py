@@ -225,7 +225,7 @@ class Replica(models.Model):
     suspicion = models.CharField(max_length=255, blank=True, default="")
     """Why a leader says that it lost what it had acknowledged; stays."""
     leaving = models.BooleanField(default=False, db_index=True)
-    """No longer wanted: deleted when no membership has it any more. Never taken back."""
+    """No longer wanted: deleted when no membership has it any more; taken back before at most."""
     reported_at = models.DateTimeField(null=True, blank=True)
     """When a report last changed this row."""
 

@@ -20,7 +20,7 @@ def replicas_retarget(group_id: int, change: Retarget, *, version: int) -> bool:
 
     Args:
         group_id: of the partition.
-        change: who leaves, and which broker gets a new replica.
+        change: who leaves, and which broker gets a new replica or who stays instead.
         version: placement version that the change was decided on.
 
     Returns:
@@ -35,13 +35,18 @@ def replicas_retarget(group_id: int, change: Retarget, *, version: int) -> bool:
             return False
         if change.drop is not None:
             Replica.objects.filter(pk=change.drop, partition_id=group_id).update(leaving=True)
+        wanted = Replica.objects.filter(partition_id=group_id, leaving=False)
+        taken = set(wanted.values_list("position", flat=True))
+        position = min(set(range(len(taken) + 1)) - taken)
+        if change.keep is not None:
+            Replica.objects.filter(pk=change.keep, partition_id=group_id).update(
+                leaving=False, position=position
+            )
         if change.add is not None:
-            wanted = Replica.objects.filter(partition_id=group_id, leaving=False)
-            taken = set(wanted.values_list("position", flat=True))
             Replica.objects.create(
                 partition_id=group_id,
                 broker_id=change.add,
-                position=min(set(range(len(taken) + 1)) - taken),
+                position=position,
                 bootstrap=False,
             )
     return True
