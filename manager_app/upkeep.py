@@ -11,6 +11,7 @@ from manager_app.models import Broker, BrokerState
 from manager_app.placement import choose_transfer
 from manager_app.services import broker as broker_service
 from manager_app.services import client as client_service
+from manager_app.services.cluster import cluster_ensure
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,7 +97,5 @@ def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     transfer = choose_transfer(selectors.led_partitions(), set(alive))
     if transfer is None:
         return None
-    handing_over = runtime.delivery.hand_over(
-        group_id=transfer.group_id, source=transfer.source, target=transfer.target
-    )
+    handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
     return transfer if runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S) else None
