@@ -43,7 +43,8 @@ class PartitionDelete(Input, frozen=True):
 
 
 class LeaderTransfer(Input, frozen=True):
-    """POST /partitions/{group_id}/leader."""
+    """POST /partitions/{group_id}/leader; with `epoch`, refused below the highest seen."""
 
     broker_id: Int64
+    epoch: Int64 = 0
     timeout_ms: Int64 = DEFAULT_TIMEOUT_MS

@@ -131,6 +131,8 @@ class LeaderApi(AsyncAPIView):
         require_cluster(request)
         order = self.read(request, LeaderTransfer)
         check_range("timeout_ms", order.timeout_ms, 1, MAX_TIMEOUT_MS)
+        if order.epoch:
+            await current().obey_epoch(order.epoch)
         await leader_transfer(
             runtime=current(),
             group_id=group_id,
