@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from myqueue.aio_consumer import AsyncConsumer
+    from myqueue.aio_producer import AsyncProducer
     from myqueue.client import Client
     from myqueue.config import ClientConfig
     from myqueue.consumer import Consumer
@@ -35,13 +37,16 @@ if TYPE_CHECKING:
         TopicDoesNotExist,
         UnauthorizedException,
         UndeliveredMessages,
+        UnreadMessages,
     )
     from myqueue.older import MyConsumer, MyProducer
     from myqueue.producer import Producer
     from myqueue.records import Record
-    from myqueue.results import Delivered, DeliveredBatch, Fetched, Message, Registration
+    from myqueue.results import Delivered, DeliveredBatch, Fetched, Lag, Message, Registration
 
 _MODULES = {
+    "myqueue.aio_consumer": ("AsyncConsumer",),
+    "myqueue.aio_producer": ("AsyncProducer",),
     "myqueue.client": ("Client",),
     "myqueue.config": ("ClientConfig",),
     "myqueue.consumer": ("Consumer",),
@@ -65,17 +70,20 @@ _MODULES = {
         "TopicDoesNotExist",
         "UnauthorizedException",
         "UndeliveredMessages",
+        "UnreadMessages",
     ),
     "myqueue.older": ("MyConsumer", "MyProducer"),
     "myqueue.producer": ("Producer",),
     "myqueue.records": ("Record",),
-    "myqueue.results": ("Delivered", "DeliveredBatch", "Fetched", "Message", "Registration"),
+    "myqueue.results": ("Delivered", "DeliveredBatch", "Fetched", "Lag", "Message", "Registration"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __version__ = "0.1.0"
 __all__ = [
     "AlreadyRegistered",
+    "AsyncConsumer",
+    "AsyncProducer",
     "BrokerAlreadyPresent",
     "BrokerUnreachable",
     "BufferFull",
@@ -90,6 +98,7 @@ __all__ = [
     "DeliveryTimeout",
     "Fetched",
     "InvalidRequest",
+    "Lag",
     "ManagerNotFound",
     "Message",
     "MessageTooLarge",
@@ -106,6 +115,7 @@ __all__ = [
     "TopicDoesNotExist",
     "UnauthorizedException",
     "UndeliveredMessages",
+    "UnreadMessages",
     "__version__",
 ]
 

@@ -1,84 +1,144 @@
-"""What `send` was given and the sender has not taken yet, one queue per partition. Pure.
-
-Whatever arrives while a batch is out forms the next one (natural batching). Partitions take turns
-in the order in which they got their oldest waiting message.
-"""
+"""Everything that a producer was given and that is not settled, a lane per partition. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from myqueue.lanes import Batch, Lane, Told, TopicPartition
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from collections.abc import Callable
 
     from myqueue.records import Record
     from myqueue.results import Delivered
 
-TopicPartition = tuple[str, int]
-
-
-class Waiting(NamedTuple):
-    """A message on its way, and the future that tells its fate."""
-
-    record: Record
-    future: Future[Delivered]
-    size_bytes: int
+OVERHEAD_BYTES = 64
+"""What a message costs besides its value, so that empty ones fill the buffer too."""
 
 
 class Accumulator:
-    """Bounded queues of waiting messages. Not thread-safe: its owner holds a lock.
+    """A bounded buffer of batches. Not thread-safe: its owner holds a lock.
 
     Args:
-        buffer_bytes: most bytes in all queues; a single message may be larger when nothing waits.
-        batch_messages: most messages of a batch.
-        batch_bytes: most bytes of a batch with more than one message.
+        buffer_bytes: most bytes of all messages that are not settled; a single message may be
+            larger when there is no other.
+        batch_messages: most messages of a batch that is joined here.
+        batch_bytes: most bytes of such a batch when it has more than one message.
+        deadline_s: says when a message that comes now is given up, in monotonic seconds.
     """
 
-    def __init__(self, *, buffer_bytes: int, batch_messages: int, batch_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        buffer_bytes: int,
+        batch_messages: int,
+        batch_bytes: int,
+        deadline_s: Callable[[], float],
+    ) -> None:
         self._buffer_bytes = buffer_bytes
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
-        self._queues: dict[TopicPartition, deque[Waiting]] = {}
-        self.waiting_bytes = 0
-        self.waiting_messages = 0
+        self._deadline_s = deadline_s
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._ready: dict[TopicPartition, Lane] = {}
+        """Lanes to look at, the one that waits longest first."""
+        self.held_bytes = 0
 
     def has_room(self, size_bytes: int) -> bool:
-        """Return True when a message of this size may be added."""
-        return not self.waiting_bytes or self.waiting_bytes + size_bytes <= self._buffer_bytes
+        """Return True when so many bytes may be added."""
+        return not self.held_bytes or self.held_bytes + size_bytes <= self._buffer_bytes
 
-    def add(self, where: TopicPartition, waiting: Waiting) -> None:
-        """Queue a message behind the others of its partition."""
-        self._queues.setdefault(where, deque()).append(waiting)
-        self.waiting_bytes += waiting.size_bytes
-        self.waiting_messages += 1
+    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> bool | None:
+        """Add a message behind the others of its partition.
 
-    def holds(self, where: TopicPartition) -> bool:
-        """Return True while messages of this partition wait."""
-        return where in self._queues
-
-    def take(self) -> tuple[TopicPartition, list[Waiting]] | None:
-        """Remove and return the next batch, or None when nothing waits."""
-        if not self._queues:
+        Returns:
+            True when a batch may go out; None when there was no room.
+        """
+        size_bytes = len(record.value) + OVERHEAD_BYTES
+        held_bytes = self.held_bytes + size_bytes
+        if held_bytes > self._buffer_bytes and self.held_bytes:
             return None
-        where = next(iter(self._queues))
-        queue = self._queues.pop(where)
-        batch = [queue.popleft()]
-        size = batch[0].size_bytes
-        while queue and len(batch) < self._batch_messages:
-            size += queue[0].size_bytes
-            if size > self._batch_bytes:
-                break
-            batch.append(queue.popleft())
-        if queue:
-            self._queues[where] = queue
-        self.waiting_messages -= len(batch)
-        self.waiting_bytes -= sum(waiting.size_bytes for waiting in batch)
-        return where, batch
+        self.held_bytes = held_bytes
+        lane = self._lanes.get(where) or self._lane(where)
+        lane.put(record, future, size_bytes)
+        if lane.may_send:
+            self._ready[where] = lane
+            return True
+        return False
 
-    def take_all(self) -> list[Waiting]:
-        """Remove and return everything, in no particular order of partitions."""
-        everything = [waiting for queue in self._queues.values() for waiting in queue]
-        self._queues.clear()
-        self.waiting_bytes = self.waiting_messages = 0
-        return everything
+    def put_whole(self, batch: Batch) -> None:
+        """Add a batch that goes out as it is."""
+        lane = self._lane(batch.where)
+        lane.put_whole(batch)
+        self.held_bytes += batch.size_bytes
+        if lane.may_send:
+            self._ready[batch.where] = lane
+
+    def put_alone(self, batch: Batch, producer_id: int) -> bool:
+        """Stamp a batch at once when nothing else of its partition waits or is out.
+
+        Returns:
+            False when something does; the batch was not added then.
+        """
+        lane = self._lane(batch.where)
+        if not lane.is_idle:
+            return False
+        lane.put_whole(batch)
+        lane.take(producer_id)
+        self.held_bytes += batch.size_bytes
+        return True
+
+    def take(self, producer_id_of: Callable[[str], int]) -> list[Batch]:
+        """Stamp and return every batch that may go out, partitions in turn."""
+        taken: list[Batch] = []
+        while self._ready:
+            where, lane = next(iter(self._ready.items()))
+            del self._ready[where]
+            while lane.may_send:
+                taken.append(lane.take(producer_id_of(where[0])))
+        return taken
+
+    def lane(self, batch: Batch) -> Lane:
+        """Return the lane of a batch."""
+        return self._lanes[batch.where]
+
+    def settled(self, batch: Batch) -> bool:
+        """Forget the bytes of a batch that came back; its lane knows already.
+
+        Returns:
+            True when another batch may go out.
+        """
+        batch.settled = True
+        self.held_bytes -= batch.size_bytes
+        return self.look_at(batch)
+
+    def look_at(self, batch: Batch) -> bool:
+        """Return True when another batch of the same partition may go out."""
+        lane = self._lanes[batch.where]
+        if lane.may_send:
+            self._ready[batch.where] = lane
+            return True
+        return False
+
+    def held(self) -> list[Batch]:
+        """Return every batch that is not settled."""
+        return [batch for lane in self._lanes.values() for batch in lane.held]
+
+    def give_up(self) -> tuple[list[Batch], list[Batch]]:
+        """Remove and return what waits; return what is out too, which stays."""
+        waiting = [batch for lane in self._lanes.values() for batch in lane.give_up()]
+        out = self.held()
+        self.held_bytes = sum(batch.size_bytes for batch in out)
+        self._ready.clear()
+        return waiting, out
+
+    def _lane(self, where: TopicPartition) -> Lane:
+        lane = self._lanes.get(where)
+        if lane is None:
+            lane = self._lanes[where] = Lane(
+                where,
+                batch_messages=self._batch_messages,
+                batch_bytes=self._batch_bytes,
+                deadline_s=self._deadline_s,
+            )
+        return lane

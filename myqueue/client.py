@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from myqueue import forks
-from myqueue.clock import Clock, SystemClock
+from myqueue.clock import Clock
 from myqueue.config import ClientConfig
+from myqueue.driving import drive
+from myqueue.front import Settings
 from myqueue.http1 import Request
 from myqueue.managers import Managers
 from myqueue.protocol import MSGPACK
-from myqueue.transport import HttpTransport, Transport, encode_body
+from myqueue.transport import Transport, encode_body
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,13 +45,9 @@ class Client:
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        settings = config or ClientConfig()
-        self._transport = transport or HttpTransport(
-            connect_timeout_s=settings.connect_timeout_ms / 1000
-        )
-        self._managers = Managers(
-            address, config=settings, transport=self._transport, clock=clock or SystemClock()
-        )
+        settings = Settings(address, config, transport, clock)
+        self._transport, self._clock = settings.transport, settings.clock
+        self._managers = Managers(settings.addresses, config=settings.config, clock=settings.clock)
         forks.remember(self)
 
     def create_topic(
@@ -171,7 +169,8 @@ class Client:
     ) -> dict[str, Any]:
         body = b"" if fields is None else encode_body(fields, keep_none=keep_none)
         request = Request(method, path, body=body, content_type=MSGPACK, accept=MSGPACK)
-        return self._managers.call_patiently(request, timeout_s=timeout_s)
+        flow = self._managers.call_patiently(request, timeout_s=timeout_s)
+        return drive(flow, self._transport, self._clock)
 
 
 def _topic_path(topic: str) -> str:

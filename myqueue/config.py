@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from myqueue.errors import InvalidRequest
 
+COMPRESSIONS = ("none", "zstd")
+MAY_BE_ZERO = ("max_block_ms",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig:
@@ -25,6 +28,8 @@ class ClientConfig:
     """Longest time for a TCP connection."""
     answer_margin_ms: int = 2_000
     """Added to what a server may take; after that the answer counts as lost."""
+    leader_patience_ms: int = 1_000
+    """Silence of a leader after which other replicas are asked who leads; about an election."""
     retry_backoff_ms: int = 20
     """First pause between two tries; doubles up to the maximum, with jitter."""
     retry_backoff_max_ms: int = 1_000
@@ -36,25 +41,36 @@ class ClientConfig:
     """Below a quarter of the 60 s after which a manager takes a client for dead."""
     token_max_age_ms: int = 86_400_000
     """A token older than this is renewed; it is valid for 30 days."""
+    compression: str = "none"
+    """none or zstd (needs the extra `zstd`): smaller requests and disks for time of the client."""
     buffer_bytes: int = 32 << 20
-    """What `send` may hold back before it blocks."""
+    """What a producer may hold that is not acknowledged before it blocks."""
     max_block_ms: int = 60_000
-    """How long `send` blocks on a full buffer before it raises BufferFull."""
+    """How long a call waits for room in the buffer before it raises BufferFull; 0 does not."""
     batch_messages: int = 1_000
-    """Most messages that the background sender joins into one batch."""
+    """Most messages that are joined into one batch."""
     batch_bytes: int = 512 << 10
     """Most bytes of messages in such a batch; a single larger message goes alone."""
     prefetch_messages: int = 500
-    """Messages that iteration takes from a partition at once."""
+    """Messages that iteration takes from a partition at once; it does so one request ahead."""
+    close_timeout_ms: int = 10_000
+    """Longest time for `close` of a consumer to give back what was taken in advance."""
     long_poll_ms: int = 10_000
     """Longest wait of one request; longer waits are several requests."""
 
     def __post_init__(self) -> None:
+        if self.compression not in COMPRESSIONS:
+            raise InvalidRequest(
+                f"compression must be none or zstd, not {self.compression!r}", field="compression"
+            )
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if name == "compression":
+                continue
+            least = 0 if name in MAY_BE_ZERO else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidRequest(
-                    f"{name} must be a positive integer, not {value!r}", field=name
+                    f"{name} must be an integer of at least {least}, not {value!r}", field=name
                 )
         if self.retry_backoff_ms > self.retry_backoff_max_ms:
             raise InvalidRequest(

@@ -42,6 +42,7 @@ QueueError
         BufferFull                    the producer's buffer stayed full
         DeliveryTimeout               not acknowledged within the delivery timeout
         UndeliveredMessages           what `close` could not deliver
+        UnreadMessages                what `close` of a consumer could not give back
         ClientClosed                  used after `close`
 """
 
@@ -361,6 +362,12 @@ class UndeliveredMessages(ClientError):
     """Messages that could not be delivered before the producer was closed."""
 
     code = "UNDELIVERED_MESSAGES"
+
+
+class UnreadMessages(ClientError):
+    """Messages that were taken in advance and could not be given back; `messages` has them."""
+
+    code = "UNREAD_MESSAGES"
 
 
 class ClientClosed(ClientError):

@@ -1,14 +1,13 @@
-"""HTTP/1.1 on one socket: a request out, its answer in. Small because both ends are ours.
+"""HTTP/1.1 without I/O: the bytes of a request, and bytes turned into answers.
 
-A general client costs several times what one exchange with a broker takes; this one renders the
-request into one write and reads the answer into one buffer. It knows status, headers,
-Content-Length, chunked bodies and Connection: close, and refuses everything else.
+Small because both ends are ours: a general client costs several times what one exchange with a
+broker takes. It knows status, headers, Content-Length, chunked bodies and Connection: close, and
+refuses everything else. `connection.py` and `aio_transport.py` move the bytes.
 """
 
 from __future__ import annotations
 
-import socket
-import time
+from enum import Enum, auto
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -76,154 +75,182 @@ def split_address(address: str) -> tuple[str, str, int]:
         port = parts.port
     except ValueError as error:
         raise InvalidRequest(f"{address!r} is no address like http://host:port") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in SCHEMES or not parts.hostname:
         raise InvalidRequest(f"{address!r} is no address like http://host:port")
     return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
-class HttpConnection:
-    """One connection; requests go one after the other.
+MEMORY = "memory"
+"""Scheme of the addresses of `myqueue.testing.InMemoryQueue`."""
+SCHEMES = ("http", "https", MEMORY)
+
+
+def host_header(host: str, port: int) -> str:
+    """Return what the header Host says for a host and a port."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Stage(Enum):
+    HEAD = auto()
+    LENGTH = auto()
+    """A body of known length goes straight where it belongs."""
+    CHUNKS = auto()
+    TO_END = auto()
+
+
+class AnswerReader:
+    """Turns the bytes of a connection into answers, one after the other.
+
+    Who has the socket does three things in turn: put received bytes into `room()`, say with
+    `filled` how many, and stop when that returns an answer.
 
     Attributes:
-        reusable: False once the peer said that it closes, or something went wrong.
+        reusable: whether the connection can carry another request after the last answer.
     """
 
-    def __init__(self, address: str, *, connect_timeout_s: float) -> None:
-        scheme, host, port = split_address(address)
-        self._host = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._socket = socket.create_connection((host, port), timeout=connect_timeout_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if scheme == "https":
-            import ssl
-
-            context = ssl.create_default_context()
-            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+    def __init__(self) -> None:
+        self._space = memoryview(bytearray(_READ_BYTES))
         self._buffer = bytearray()
-        self._deadline_s = 0.0
+        self._body = bytearray()
+        self._body_bytes = 0
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._stage = _Stage.HEAD
         self.reusable = True
 
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for `select`."""
-        return self._socket.fileno()
+    def room(self) -> memoryview:
+        """Return where the next bytes go."""
+        if self._stage is _Stage.LENGTH:
+            return memoryview(self._body)[self._body_bytes :]
+        return self._space
 
-    def send(self, request: Request, *, timeout_s: float) -> None:
-        """Write a request; its answer must arrive within the timeout.
+    def filled(self, count: int) -> Answer | None:
+        """Take the bytes that were put into `room()`.
+
+        Args:
+            count: how many; 0 at the end of the stream.
+
+        Returns:
+            The answer when it is complete.
 
         Raises:
-            OSError: the connection broke.
+            BadAnswer: it is none, or the stream ended inside it.
         """
         self.reusable = False
-        self._deadline_s = time.monotonic() + timeout_s
-        self._socket.settimeout(timeout_s)
-        self._socket.sendall(render(request, self._host))
+        if not count:
+            return self._ended()
+        if self._stage is _Stage.LENGTH:
+            self._body_bytes += count
+            return self._answer(bytes(self._body)) if self._body_bytes == len(self._body) else None
+        self._buffer += self._space[:count]
+        return self._parse()
 
-    def receive(self) -> Answer:
-        """Read the answer of the request sent last.
+    def _parse(self) -> Answer | None:
+        if self._stage is _Stage.HEAD and not self._take_head():
+            return None
+        if self._stage is _Stage.HEAD:
+            return self._answer(b"")
+        if self._stage is _Stage.LENGTH:
+            return self._begin_body()
+        if self._stage is _Stage.CHUNKS:
+            return self._take_chunks()
+        if len(self._buffer) > MAX_BODY_BYTES:
+            raise BadAnswer("the answer's body is too long")
+        return None
 
-        Raises:
-            OSError: the connection broke, time ran out, or it is no HTTP answer.
-        """
-        status, headers = self._read_head()
-        while 100 <= status < 200:
-            status, headers = self._read_head()
-        if status in (204, 304):
-            body = b""
-        elif headers.get("transfer-encoding", "").lower() == "chunked":
-            body = self._read_chunks()
-        elif "content-length" in headers:
-            body = self._read_exactly(_length(headers["content-length"], 10))
+    def _answer(self, body: bytes) -> Answer:
+        self._stage = _Stage.HEAD
+        self.reusable = self._headers.get("connection", "").lower() != "close" and not self._buffer
+        return Answer(self._status, self._headers, body)
+
+    def _ended(self) -> Answer:
+        if self._stage is _Stage.TO_END:
+            body = bytes(self._buffer)
+            self._buffer.clear()
+            self._headers["connection"] = "close"
+            return self._answer(body)
+        if self._stage is _Stage.HEAD:
+            raise BadAnswer("the connection was closed before an answer came")
+        raise BadAnswer("the connection was closed inside an answer")
+
+    def _take_head(self) -> bool:
+        """Read status and headers, and choose how the body comes; False when more is needed."""
+        while True:
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._buffer) > MAX_HEAD_BYTES:
+                    raise BadAnswer("the answer's headers are too long")
+                return False
+            head = self._buffer[:end].decode("latin-1")
+            del self._buffer[: end + 4]
+            self._status, self._headers = _parse_head(head)
+            if not 100 <= self._status < 200:
+                break
+        if self._status in (204, 304):
+            return True
+        if self._headers.get("transfer-encoding", "").lower() == "chunked":
+            self._stage = _Stage.CHUNKS
+            self._body = bytearray()
+        elif "content-length" in self._headers:
+            self._stage = _Stage.LENGTH
         else:
-            body = self._read_to_end()
-            headers["connection"] = "close"
-        self.reusable = headers.get("connection", "").lower() != "close" and not self._buffer
-        return Answer(status, headers, body)
+            self._stage = _Stage.TO_END
+        return True
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def _fill(self) -> bool:
-        """Read more into the buffer; False at the end of the stream."""
-        remaining_s = self._deadline_s - time.monotonic()
-        if remaining_s <= 0:
-            raise TimeoutError("no answer in time")
-        self._socket.settimeout(remaining_s)
-        data = self._socket.recv(_READ_BYTES)
-        self._buffer += data
-        return bool(data)
-
-    def _read_head(self) -> tuple[int, dict[str, str]]:
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                raise BadAnswer("the answer's headers are too long")
-            if not self._fill():
-                raise BadAnswer("the connection was closed before an answer came")
-        head = self._buffer[:end].decode("latin-1")
-        del self._buffer[: end + 4]
-        status_line, *lines = head.split("\r\n")
-        version, _, rest = status_line.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
-            raise BadAnswer(f"no HTTP answer: {status_line[:80]!r}")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        if version == "HTTP/1.0":
-            headers.setdefault("connection", "close")
-        return int(rest[:3]), headers
-
-    def _read_exactly(self, length: int) -> bytes:
+    def _begin_body(self) -> Answer | None:
+        length = _length(self._headers["content-length"], 10)
         if len(self._buffer) >= length:
             body = bytes(self._buffer[:length])
             del self._buffer[:length]
-            return body
-        target = bytearray(length)
-        filled = len(self._buffer)
-        target[:filled] = self._buffer
+            return self._answer(body)
+        self._body = bytearray(length)
+        self._body_bytes = len(self._buffer)
+        self._body[: self._body_bytes] = self._buffer
         self._buffer.clear()
-        view = memoryview(target)
-        while filled < length:
-            remaining_s = self._deadline_s - time.monotonic()
-            if remaining_s <= 0:
-                raise TimeoutError("no answer in time")
-            self._socket.settimeout(remaining_s)
-            count = self._socket.recv_into(view[filled:])
-            if not count:
-                raise BadAnswer("the connection was closed inside an answer")
-            filled += count
-        return bytes(target)
+        return None
 
-    def _read_line(self) -> bytes:
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if len(self._buffer) > MAX_HEAD_BYTES or not self._fill():
-                raise BadAnswer("the answer ends inside a line")
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        return line
-
-    def _read_chunks(self) -> bytes:
-        parts: list[bytes] = []
-        total = 0
-        while True:
-            size = _length(self._read_line().split(b";")[0].strip().decode("latin-1"), 16)
-            if size == 0:
-                break
-            total += size
-            if total > MAX_BODY_BYTES:
+    def _take_chunks(self) -> Answer | None:
+        """Move whole chunks from the buffer to the body; the last one completes the answer."""
+        while (end := self._buffer.find(b"\r\n")) >= 0:
+            size = _length(self._buffer[:end].split(b";")[0].strip().decode("latin-1"), 16)
+            if not size:
+                return self._take_trailers(end + 2)
+            if len(self._body) + size > MAX_BODY_BYTES:
                 raise BadAnswer("the answer's body is too long")
-            parts.append(self._read_exactly(size))
-            self._read_line()
-        while self._read_line():
-            pass
-        return b"".join(parts)
+            following = end + 2 + size + 2
+            if len(self._buffer) < following:
+                return None
+            self._body += self._buffer[end + 2 : end + 2 + size]
+            del self._buffer[:following]
+        if len(self._buffer) > MAX_HEAD_BYTES:
+            raise BadAnswer("the answer's chunks are malformed")
+        return None
 
-    def _read_to_end(self) -> bytes:
-        while self._fill():
-            if len(self._buffer) > MAX_BODY_BYTES:
-                raise BadAnswer("the answer's body is too long")
-        body = bytes(self._buffer)
-        self._buffer.clear()
-        return body
+    def _take_trailers(self, start: int) -> Answer | None:
+        """Drop what follows the last chunk up to an empty line."""
+        position = start
+        while (end := self._buffer.find(b"\r\n", position)) >= 0:
+            if end == position:
+                del self._buffer[: end + 2]
+                return self._answer(bytes(self._body))
+            position = end + 2
+        if len(self._buffer) > MAX_HEAD_BYTES:
+            raise BadAnswer("the answer's trailers are too long")
+        return None
+
+
+def _parse_head(head: str) -> tuple[int, dict[str, str]]:
+    status_line, *lines = head.split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        raise BadAnswer(f"no HTTP answer: {status_line[:80]!r}")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    if version == "HTTP/1.0":
+        headers.setdefault("connection", "close")
+    return int(rest[:3]), headers
 
 
 def _length(text: str, base: int) -> int:

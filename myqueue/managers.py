@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from myqueue.effects import Ask, Flow, Pause
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
     BrokerUnreachable,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.http1 import Request
-    from myqueue.transport import Transport
 
 
 def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
@@ -49,23 +49,21 @@ def normal_address(text: str) -> str:
 
 
 class Managers:
-    """Calls to whichever manager answers; the one that did is asked first the next time."""
+    """Calls to whichever manager answers; the one that did is asked first the next time. Pure."""
 
     def __init__(
         self,
         address: str | Sequence[str],
         *,
         config: ClientConfig,
-        transport: Transport,
         clock: Clock,
     ) -> None:
         self.addresses = parse_addresses(address)
         self._config = config
-        self._transport = transport
         self._clock = clock
         self._first = 0
 
-    def call(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Any]:
+    def call(self, request: Request, *, timeout_s: float | None = None) -> Flow[dict[str, Any]]:
         """Ask each manager at most once.
 
         Args:
@@ -83,7 +81,7 @@ class Managers:
         for turn in range(len(self.addresses)):
             index = (self._first + turn) % len(self.addresses)
             try:
-                body = self._ask(self.addresses[index], request, timeout_s)
+                body = yield from self._ask(self.addresses[index], request, timeout_s)
             except BrokerUnreachable as error:
                 lost = error if lost is None or lost.outcome_known else lost
             except ReadOnlyManager as error:
@@ -98,7 +96,9 @@ class Managers:
             outcome=None if lost is None or lost.outcome_known else OUTCOME_UNKNOWN,
         ) from lost
 
-    def call_patiently(self, request: Request, *, timeout_s: float | None = None) -> dict[str, Any]:
+    def call_patiently(
+        self, request: Request, *, timeout_s: float | None = None
+    ) -> Flow[dict[str, Any]]:
         """Ask until a manager answers or `manager_timeout_ms` is over.
 
         Raises:
@@ -108,18 +108,18 @@ class Managers:
         attempts = Attempts(self._config, deadline_s=deadline_s)
         while True:
             try:
-                return self.call(request, timeout_s=timeout_s)
+                return (yield from self.call(request, timeout_s=timeout_s))
             except QueueError as error:
                 decision = attempts.failed(
                     error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
                 )
                 if decision.step is not Step.AGAIN:
                     raise attempts.verdict(error) from error
-            self._clock.sleep(decision.delay_s)
+            yield Pause(decision.delay_s)
 
-    def _ask(self, address: str, request: Request, timeout_s: float) -> dict[str, Any]:
+    def _ask(self, address: str, request: Request, timeout_s: float) -> Flow[dict[str, Any]]:
         try:
-            return read_body(self._transport.request(address, request, timeout_s=timeout_s))
+            return read_body((yield Ask(address, request, timeout_s)))
         except ReadOnlyManager as error:
             primary = error.details.get("primary")
             if isinstance(primary, dict):
@@ -130,4 +130,4 @@ class Managers:
                 known = normal_address(primary)
             except InvalidRequest:
                 raise error from None
-            return read_body(self._transport.request(known, request, timeout_s=timeout_s))
+            return read_body((yield Ask(known, request, timeout_s)))

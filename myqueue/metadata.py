@@ -71,6 +71,18 @@ def _partition_view(row: dict[str, Any]) -> PartitionView:
     return PartitionView(address, tuple(addresses.values()))
 
 
+def serving_replica(body: dict[str, Any], topic: str, partition: int) -> bool:
+    """Return whether a broker's answer of `GET /partitions` says that it leads a partition."""
+    rows = body.get("partitions")
+    return isinstance(rows, list) and any(
+        isinstance(row, dict)
+        and row.get("topic") == topic
+        and row.get("partition") == partition
+        and row.get("serves") is True
+        for row in rows
+    )
+
+
 class Metadata:
     """Everything the client remembers of the cluster. Not thread-safe: its owner holds a lock.
 

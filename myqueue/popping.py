@@ -1,4 +1,4 @@
-"""The calls of a consumer at a partition: pop and size."""
+"""The calls of a consumer at a partition: pop, size, and moving the cursor."""
 
 from __future__ import annotations
 
@@ -52,6 +52,48 @@ def size_request(where: TopicPartition, registration: Registration, *, wait_ms: 
     if wait_ms:
         query["wait_ms"] = wait_ms
     return Request("GET", "/size", query=query, accept=MSGPACK, token=registration.token)
+
+
+def reset_call(
+    where: TopicPartition,
+    *,
+    offset: int | None = None,
+    timestamp: int | None = None,
+    expected: int | None = None,
+    timeout_ms: int,
+) -> LeaderCall:
+    """Return the call that moves a cursor; brokers take it, managers do not pass it on.
+
+    Args:
+        where: topic and partition.
+        offset: where to; or
+        timestamp: to the first message appended at or after it, milliseconds since 1970.
+        expected: where the cursor must stand; anywhere when left out.
+        timeout_ms: how long a broker may wait for a quorum.
+    """
+    topic, partition = where
+
+    def request(registration: Registration) -> Request:
+        fields: dict[str, Any] = {
+            "topic": topic,
+            "partition": partition,
+            "consumer_id": registration.client_id,
+            "token": registration.token or None,
+            "offset": offset,
+            "timestamp": timestamp,
+            "expected": expected,
+            "timeout_ms": timeout_ms,
+        }
+        return Request(
+            "POST",
+            "/cursors/reset",
+            body=encode_body(fields),
+            content_type=MSGPACK,
+            accept=MSGPACK,
+            token=registration.token,
+        )
+
+    return LeaderCall(topic, partition, request, None)
 
 
 def popped_message(item: dict[str, Any], where: TopicPartition) -> Message:

@@ -12,6 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from myqueue.results import Message
 
 TopicPartition = tuple[str, int]
@@ -49,26 +51,59 @@ class Pops:
         """Return True while a pop of this partition must be repeated."""
         return where in self._unsettled
 
+    @property
+    def unsettled_partitions(self) -> list[TopicPartition]:
+        """The partitions of which a pop must be repeated."""
+        return list(self._unsettled)
+
     def keep(self, messages: list[Message]) -> None:
-        """Put popped messages behind those that wait to be handed out."""
+        """Put popped messages behind those of their partition that wait to be handed out."""
         for message in messages:
             where = (message.topic, message.partition)
             self._ready.setdefault(where, deque()).append(message)
 
+    def put_back(self, messages: list[Message]) -> None:
+        """Put messages that were taken, and not handed out, before those that wait."""
+        for message in reversed(messages):
+            where = (message.topic, message.partition)
+            self._ready.setdefault(where, deque()).appendleft(message)
+
     def take(
-        self, topics: list[str], max_messages: int, partition: int | None = None
+        self, topics: Collection[str], max_messages: int, partition: int | None = None
     ) -> list[Message]:
-        """Remove and return messages that wait to be handed out, of one partition or of any."""
-        taken: list[Message] = []
-        for where in [where for where in self._ready if where[0] in topics]:
-            if partition is not None and where[1] != partition:
+        """Remove and return messages that wait to be handed out, of one partition."""
+        for where, queue in self._ready.items():
+            if where[0] not in topics or partition not in (None, where[1]):
                 continue
-            queue = self._ready[where]
-            while queue and len(taken) < max_messages:
-                taken.append(queue.popleft())
+            taken = [queue.popleft() for _ in range(min(max_messages, len(queue)))]
             if not queue:
                 del self._ready[where]
-        return taken
+            return taken
+        return []
+
+    def take_one(self) -> Message | None:
+        """Remove and return the next message that waits to be handed out, if there is one."""
+        for where, queue in self._ready.items():
+            message = queue.popleft()
+            if not queue:
+                del self._ready[where]
+            return message
+        return None
+
+    def drop(self, where: TopicPartition) -> list[Message]:
+        """Remove and return what waits of a partition."""
+        return list(self._ready.pop(where, ()))
+
+    def drop_all(self) -> dict[TopicPartition, list[Message]]:
+        """Remove and return what waits, by partition."""
+        dropped = {where: list(queue) for where, queue in self._ready.items()}
+        self._ready.clear()
+        return dropped
+
+    def oldest(self, where: TopicPartition) -> Message | None:
+        """Return the next message of a partition that waits to be handed out."""
+        queue = self._ready.get(where)
+        return queue[0] if queue else None
 
     def waiting(self, topic: str, partition: int | None = None) -> int:
         """Return the number of messages that wait to be handed out."""
@@ -77,6 +112,22 @@ class Pops:
             for where, queue in self._ready.items()
             if where[0] == topic and partition in (None, where[1])
         )
+
+
+def returnable(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """Split what waits of a partition into what a cursor can be moved back over, and the rest.
+
+    The cursor stands after the last message. It may move back over those before it only as long as
+    there is no gap: another thread was handed the messages of a gap, and would get them again.
+
+    Returns:
+        The others, and the longest run at the end.
+    """
+    ordered = sorted(messages, key=lambda message: message.offset)
+    start = len(ordered) - 1
+    while start > 0 and ordered[start - 1].offset == ordered[start].offset - 1:
+        start -= 1
+    return ordered[:start], ordered[start:]
 
 
 class Rotation:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, cast, overload
 
-from myqueue.errors import (
-    InvalidRequest,
-    MessageTooLarge,
-    OutOfOrderSequence,
-    PartitionNotFound,
-    ProducerFenced,
-    QueueError,
-    UndeliveredMessages,
-    UnknownProducer,
-)
-from myqueue.partitioner import RoundRobin, partition_for_key
-from myqueue.producing import Target, produce_call, records_of_items
+from myqueue.delivery import Deliveries, Key, first_failure
+from myqueue.errors import UndeliveredMessages
+from myqueue.front import Front, Settings, make_thread_lock
 from myqueue.protocol import make_record
-from myqueue.records import MAX_RECORDS, Record
 from myqueue.registered import topic_names
-from myqueue.results import Delivered, DeliveredBatch, Registration
-from myqueue.retry import Attempts
-from myqueue.sequences import PartitionSequence
-from myqueue.session import Session
-from myqueue.transport import read_body
+from myqueue.results import Delivered, DeliveredBatch
+from myqueue.sender import Sender
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,29 +19,24 @@ if TYPE_CHECKING:
 
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
-    from myqueue.sender import Sender
+    from myqueue.lanes import Batch
+    from myqueue.records import Record
     from myqueue.transport import Transport
 
-Key = int | str | bytes
 Several = list[str] | tuple[str, ...]
 
 
-class Lane:
-    """One partition's order: whoever holds the lock is the only one that sends there."""
-
-    def __init__(self, where: tuple[str, int]) -> None:
-        self.where = where
-        self.lock = threading.Lock()
-        self.sequence = PartitionSequence()
-
-
-class Producer(Session):
-    """Sends messages; each call returns when they are durable on a quorum of disks.
+class Producer(Front[Deliveries]):
+    """Sends messages; each is acknowledged when it is durable on a quorum of disks.
 
     Every message is delivered exactly once, also when answers are lost and leaders change: batches
     carry producer id, epoch and sequence, and a batch that was sent is only repeated under them.
     When that cannot be settled within `delivery_timeout_ms`, DeliveryTimeout says with its
     `outcome` whether the message may have arrived.
+
+    Messages of one partition are stored in the order in which they were given. What arrives while
+    a request is out forms the next batch, so many threads share few requests; a lone `enqueue`
+    sends at once, in the calling thread.
 
     Args:
         topics: one name or several; a topic that does not exist is created.
@@ -77,16 +58,15 @@ class Producer(Session):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._make_lanes()
-        super().__init__(
-            "producer", topics, address, config=config, transport=transport, clock=clock
+        settings = Settings(address, config, transport, clock)
+        core = Deliveries(
+            settings.addresses,
+            config=settings.config,
+            clock=settings.clock,
+            make_lock=make_thread_lock,
         )
-
-    def _make_lanes(self) -> None:
-        self._lanes_lock = threading.Lock()
-        self._lanes: dict[tuple[str, int], Lane] = {}
-        self._turns: dict[str, RoundRobin] = {}
-        self._sender: Sender | None = None
+        self._sender = Sender(core, settings.transport, settings.clock)
+        super().__init__(core, settings, topics)
 
     @overload
     def enqueue(
@@ -139,21 +119,20 @@ class Producer(Session):
             UnauthorizedException: not registered for the topic.
             PartitionNotFound: there is no such partition.
             MessageTooLarge: a limit is passed.
+            BufferFull: the buffer stayed full.
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         results = []
         for topic in topic_names(topics):
             index = self._choose(topic, partition_key, partition, key)
-            results.append(self._enqueue_one(topic, index, record))
+            batch = self._core.single(topic, index, record)
+            if self._sender.put_alone(batch):
+                self._deliver(batch)
+                results.append(cast("Future[Delivered]", batch.futures[0]).result())
+            else:
+                results.append(self._sender.put((topic, index), record).result())
         return results[0] if isinstance(topics, str) else results
-
-    def _enqueue_one(self, topic: str, partition: int, record: Record) -> Delivered:
-        """Send directly, or behind what `send` has queued for the partition."""
-        if self._sender is not None and self._sender.holds((topic, partition)):
-            return self._sender.put((topic, partition), record).result()
-        batch = self._deliver(topic, partition, [record])
-        return Delivered(partition, batch.base_offset)
 
     def produce_many(
         self,
@@ -177,24 +156,18 @@ class Producer(Session):
             One acknowledgement per partition, in the order of partitions.
 
         Raises:
-            QueueError: as `enqueue`; batches acknowledged before it are in `details["delivered"]`.
+            QueueError: as `enqueue`; batches that were acknowledged all the same are in
+                `details["delivered"]`.
         """
-        records = self._records(messages)
-        if partition is not None or partition_key is not None:
-            groups = {self._choose(topic, partition_key, partition, None): records}
+        batches = self._run(
+            self._core.group(topic, messages, partition=partition, partition_key=partition_key)
+        )
+        if len(batches) == 1 and self._sender.put_alone(batches[0]):
+            self._deliver(batches[0])
         else:
-            groups = {}
-            for record in records:
-                groups.setdefault(self._choose(topic, None, None, record.key), []).append(record)
-        delivered: list[DeliveredBatch] = []
-        for index, group in sorted(groups.items()):
-            try:
-                delivered.append(self._deliver(topic, index, group))
-            except QueueError as error:
-                if delivered:
-                    error.details["delivered"] = delivered
-                raise
-        return delivered
+            self._sender.put_all(batches)
+        futures = [cast("Future[DeliveredBatch]", batch.whole) for batch in batches]
+        return first_failure([one.exception() or one.result() for one in futures])
 
     def send(
         self,
@@ -206,22 +179,29 @@ class Producer(Session):
         partition_key: Key | None = None,
         headers: dict[str, str | bytes] | None = None,
     ) -> Future[Delivered]:
-        """Queue one message for the background sender, which joins what waits into batches.
+        """Queue one message; a background thread joins what waits into batches.
+
+        Args:
+            topic: the topic.
+            message: text or bytes, at most 1 MiB.
+            key: stored with the message; picks the partition when nothing else does.
+            partition: the partition itself instead.
+            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            headers: at most 64, stored with the message.
 
         Returns:
-            A future with partition and offset.
+            A future with partition and offset. It cannot be cancelled: what was queued goes out.
 
         Raises:
             BufferFull: the buffer stayed full.
             QueueError: as `enqueue`, for what can be said before sending.
         """
-        self._check_open()
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         index = self._choose(topic, partition_key, partition, key)
-        return self._background().put((topic, index), record)
+        return self._sender.put((topic, index), record)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything that `send` took is delivered or failed.
+        """Wait until everything that was given before is delivered or failed.
 
         Args:
             timeout: seconds; None waits as long as it takes.
@@ -229,27 +209,28 @@ class Producer(Session):
         Returns:
             False when the time was over before.
         """
-        return self._sender is None or self._sender.flush(timeout)
+        return self._sender.flush(timeout)
 
     def close(self) -> None:
         """Deliver what waits, then stop.
 
         Raises:
-            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`.
+            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`;
+                `details["values"]` has the messages, those with an unknown outcome first.
         """
-        if self._closed:
+        if self._core.closed:
             return
         try:
-            if self._sender is not None:
-                self._sender.stop(self._config.delivery_timeout_ms / 1000)
+            self._sender.stop(self._core.config.delivery_timeout_ms / 1000)
         finally:
             super().close()
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: what waits is the parent's, and the child gets a new id."""
         super().restart_after_fork()
-        self._make_lanes()
-        self._registrations = {topic: Registration(0, "") for topic in self._registrations}
+        self._core.forget_ids()
+        self._sender.forget_thread()
+        self._sender = Sender(self._core, self._transport, self._clock)
 
     def __exit__(
         self,
@@ -265,100 +246,21 @@ class Producer(Session):
                 raise
             error.add_note(str(undelivered))
 
-    # Where to
-
     def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
     ) -> int:
-        """Return the partition of a message."""
-        self.registration(topic)
-        count = self.partition_count(topic)
-        if partition is not None:
-            if partition_key is not None:
-                raise InvalidRequest("give partition or partition_key, not both", field="partition")
-            return self._existing(topic, partition, count)
-        chosen_by = key if partition_key is None else partition_key
-        if chosen_by is not None:
-            return partition_for_key(chosen_by, count)
-        with self._lanes_lock:
-            return self._turns.setdefault(topic, RoundRobin()).next(count)
+        core = self._core
+        if self._forked or core.closing or core.closed:
+            self._check_open()
+        chosen = core.choose_at_once(topic, partition_key, partition, key)
+        if chosen is None:
+            chosen = self._drive(core.choose(topic, partition_key, partition, key))
+        return chosen
 
-    def _existing(self, topic: str, partition: int, count: int) -> int:
-        """Return an explicit partition; asks again when it is not among those known."""
-        if isinstance(partition, bool) or not isinstance(partition, int):
-            raise InvalidRequest(
-                f"partition must be an integer, not {partition!r}", field="partition"
-            )
-        if partition >= count:
-            with self._lock:
-                self._metadata.mark_stale(topic)
-            count = self.partition_count(topic)
-        if not 0 <= partition < count:
-            raise PartitionNotFound(
-                f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
-            )
-        return partition
-
-    def _records(self, messages: Iterable[str | bytes | Record]) -> list[Record]:
-        items = list(messages)
-        if not items:
-            raise InvalidRequest("messages is empty", field="messages")
-        return records_of_items(items, now_ms=self._clock.wall_ms())
-
-    # Delivery
-
-    def _background(self) -> Sender:
-        with self._lanes_lock:
-            if self._sender is None:
-                from myqueue.sender import Sender
-
-                self._sender = Sender(self._deliver, self._config)
-            return self._sender
-
-    def _lane(self, topic: str, partition: int) -> Lane:
-        lane = self._lanes.get((topic, partition))
-        if lane is None:
-            with self._lanes_lock:
-                lane = self._lanes.setdefault((topic, partition), Lane((topic, partition)))
-        return lane
-
-    def _deliver(self, topic: str, partition: int, records: list[Record]) -> DeliveredBatch:
-        """Deliver one batch under the partition's lock."""
-        if len(records) > MAX_RECORDS:
-            raise MessageTooLarge(f"a batch has at most {MAX_RECORDS} messages, not {len(records)}")
-        attempts = Attempts(self._config, deadline_s=self._deadline_s())
-        lane = self._lane(topic, partition)
-        with lane.lock:
-            try:
-                return self._deliver_stamped(lane, records, attempts)
-            except UnknownProducer:
-                if attempts.outcome_unknown:
-                    raise
-            # The partition forgot this producer and certainly took nothing of this batch.
-            return self._deliver_stamped(lane, records, attempts)
-
-    def _deliver_stamped(
-        self, lane: Lane, records: list[Record], attempts: Attempts
-    ) -> DeliveredBatch:
-        """Send a batch under one stamp until its fate is known or time is over."""
-        topic, partition = lane.where
-        stamp = lane.sequence.stamp(self.registration(topic).client_id)
-        call = produce_call(
-            Target(topic, partition, stamp), records, timeout_ms=self._config.request_timeout_ms
-        )
+    def _deliver(self, batch: Batch) -> None:
+        """Deliver a stamped batch in this thread."""
+        more = True
         try:
-            body = self.at_leader(call, attempts, read_body)
-        except (UnknownProducer, OutOfOrderSequence, ProducerFenced) as error:
-            lane.sequence.restart()
-            raise attempts.verdict(error) from error
-        except QueueError as error:
-            if attempts.outcome_unknown:
-                lane.sequence.restart()
-            raise attempts.delivery_verdict(error) from error
-        except BaseException:
-            # Interrupted in the middle: the batch may have been sent.
-            lane.sequence.restart()
-            raise
-        lane.sequence.acknowledged(len(records))
-        base_offset = body["base_offset"] if "base_offset" in body else body["offset"]
-        return DeliveredBatch(partition, int(base_offset), len(records))
+            more = self._drive(self._core.deliver(batch))
+        finally:
+            self._sender.go_on(more)

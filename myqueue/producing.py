@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from myqueue.http1 import Request
 from myqueue.protocol import BATCH, MSGPACK
-from myqueue.records import MAX_MESSAGE_BYTES, Record, encode_batch, make_record
+from myqueue.records import CODEC_NONE, MAX_MESSAGE_BYTES, Record, encode_batch, make_record
 from myqueue.sequences import Stamp
 from myqueue.session import LeaderCall
 from myqueue.transport import encode_body
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 SHORT_CHARACTERS = MAX_MESSAGE_BYTES // 4
+COMPRESSED_BYTES_MIN = 512
+"""Below this, compression costs more than it saves."""
 
 
 class Target(NamedTuple):
@@ -58,14 +60,29 @@ def _are_short_texts(items: Sequence[str | bytes | Record]) -> bool:
     return kinds == {bytes} or all(map(str.isascii, cast("Sequence[str]", items)))
 
 
-def produce_call(target: Target, records: list[Record], *, timeout_ms: int) -> LeaderCall:
-    """Return the call that appends a batch; it is encoded once, every try sends the same bytes."""
+def produce_call(
+    target: Target, records: list[Record], *, timeout_ms: int, codec: int = CODEC_NONE
+) -> LeaderCall:
+    """Return the call that appends a batch; it is encoded once, every try sends the same bytes.
+
+    Args:
+        target: where to and under which stamp.
+        records: the messages.
+        timeout_ms: how long a server may wait for a quorum.
+        codec: `CODEC_NONE` or `CODEC_ZSTD`; short batches are not compressed.
+
+    Raises:
+        MessageTooLarge: too many messages or bytes.
+    """
     stamp = target.stamp
+    if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
+        codec = CODEC_NONE
     batch = encode_batch(
         records,
         producer_id=stamp.producer_id,
         producer_epoch=stamp.epoch,
         base_sequence=stamp.base_sequence,
+        codec=codec,
     )
 
     def direct(registration: Registration) -> Request:

@@ -1,15 +1,12 @@
-"""What producers and consumers are before they send or read: registered, and kept alive."""
+"""What producers and consumers are before they send or read: registered, and kept alive. Pure."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from myqueue import forks
-from myqueue.clock import Clock, SystemClock
-from myqueue.config import ClientConfig
+from myqueue.effects import Acquire, Flow, Lock
 from myqueue.errors import (
     AlreadyRegistered,
     ClientClosed,
@@ -19,91 +16,82 @@ from myqueue.errors import (
     QueueError,
     UnauthorizedException,
 )
-from myqueue.heartbeats import HEARTBEATS
 from myqueue.http1 import Request
 from myqueue.managers import Managers
 from myqueue.protocol import HEALTH_CONSUMER, HEALTH_PRODUCER, MSGPACK
 from myqueue.results import Registration
-from myqueue.transport import HttpTransport, Transport, encode_body
+from myqueue.transport import encode_body
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
 
 HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
 
 
 class RegisteredClient:
-    """Base of `Session`. Safe from several threads and after `fork`.
+    """Base of `Session`: flows that register, re-attach and send heartbeats.
 
     Args:
         kind: producer or consumer.
-        topics: one name or several, registered at once.
         address: a manager's address, or several as a list or separated by commas.
-        config: settings; the defaults suit most programs.
-        transport: how requests travel; HTTP when left out.
-        clock: time and chance; the system's when left out.
+        config: settings.
+        clock: time and chance.
+        make_lock: makes a lock of the driver's kind.
         register_fields: further fields of each registration.
-        attach: registrations of an earlier client, by topic, to go on with.
-
-    Raises:
-        ManagerNotFound: no manager answered.
     """
 
     def __init__(
         self,
         kind: str,
-        topics: str | Sequence[str],
         address: str | Sequence[str],
         *,
-        config: ClientConfig | None,
-        transport: Transport | None,
-        clock: Clock | None,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
         register_fields: dict[str, Any] | None = None,
-        attach: dict[str, Registration] | None = None,
     ) -> None:
-        self._kind = kind
-        self._config = config or ClientConfig()
-        self._clock = clock or SystemClock()
-        self._transport = transport or HttpTransport(
-            connect_timeout_s=self._config.connect_timeout_ms / 1000
-        )
-        self._managers = Managers(
-            address, config=self._config, transport=self._transport, clock=self._clock
-        )
+        self.kind = kind
+        self.config = config
+        self.clock = clock
+        self.managers = Managers(address, config=config, clock=clock)
+        self._make_lock = make_lock
         self._register_fields = register_fields or {}
         self._registrations: dict[str, Registration] = {}
         self._registered_s: dict[str, float] = {}
-        self._next_beat_s = 0.0
-        self._closed = False
-        self._forked = False
-        self._make_locks()
-        forks.remember(self)
+        self.next_beat_s = 0.0
+        """Monotonic time of the next heartbeat."""
+        self.closing = False
+        """True once no new call is taken."""
+        self.closed = False
+        """True once nothing works any more."""
+        self.make_locks()
         self._schedule_beat()
-        try:
-            for topic, registration in (attach or {}).items():
-                self._registrations[topic] = registration
-                self.reattach(topic)
-            for topic in dict.fromkeys(topic_names(topics)):
-                if topic not in self._registrations:
-                    self.register(topic)
-        except BaseException:
-            self._transport.close()
-            raise
-        HEARTBEATS.join(self)
+
+    def make_locks(self) -> None:
+        """Make new locks: at the beginning, and in the child of a fork."""
+        self._register_lock = self._make_lock()
+        """One registration at a time."""
 
     # Registrations
 
     @property
-    def topics(self) -> tuple[str, ...]:
-        """The topics that the client is registered for."""
-        return tuple(self._registrations)
-
-    @property
     def registrations(self) -> dict[str, Registration]:
-        """Id and token per topic; given to a later client as `attach`, it goes on under them."""
+        """Id and token per topic, as they are now."""
         return dict(self._registrations)
 
-    def register(self, topic: str) -> Registration:
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Go on under earlier registrations, and register for the other topics."""
+        for topic, registration in (attach or {}).items():
+            self._registrations[topic] = registration
+            yield from self.reattach(topic)
+        for topic in dict.fromkeys(topics):
+            if topic not in self._registrations:
+                yield from self.register(topic)
+
+    def register(self, topic: str) -> Flow[Registration]:
         """Register for a further topic.
 
         Raises:
@@ -111,26 +99,53 @@ class RegisteredClient:
             TopicDoesNotExist: a consumer asked for an unknown topic.
             ManagerNotFound: no manager answered.
         """
-        with self._register_lock:
-            self._check_open()
+        yield Acquire(self._register_lock)
+        try:
+            self.check_open()
             if topic in self._registrations:
-                raise AlreadyRegistered(f"this {self._kind} is registered for {topic!r} already")
-            return self._register(topic, {**self._register_fields, "topic": topic})
+                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+        finally:
+            self._register_lock.release()
 
-    def reattach(self, topic: str) -> Registration:
+    def reattach(self, topic: str) -> Flow[Registration]:
         """Register again under the same id: the token is renewed, cursors and sequences stay.
 
         Raises:
             UnauthorizedException: the manager does not know the id any more.
             ManagerNotFound: no manager answered.
         """
-        with self._register_lock:
-            old = self.registration(topic)
-            fields = {"topic": topic, f"{self._kind}_id": old.client_id, "token": old.token}
-            return self._register(topic, {**self._register_fields, **fields})
+        old = yield from self.registration(topic)
+        yield Acquire(self._register_lock)
+        try:
+            known = self._registrations.get(topic, old)
+            if known.token != old.token:
+                return known  # renewed by another call meanwhile
+            fields = {"topic": topic, f"{self.kind}_id": old.client_id, "token": old.token}
+            return (yield from self._register(topic, {**self._register_fields, **fields}))
+        finally:
+            self._register_lock.release()
 
-    def registration(self, topic: str) -> Registration:
-        """Return id and token for a topic.
+    def registration(self, topic: str) -> Flow[Registration]:
+        """Return id and token for a topic; in the child of a fork, registers first.
+
+        Raises:
+            UnauthorizedException: the client is not registered for it.
+        """
+        found = self.require_registered(topic)
+        if found.client_id:
+            return found
+        yield Acquire(self._register_lock)
+        try:
+            found = self._registrations[topic]
+            if found.client_id:
+                return found
+            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+        finally:
+            self._register_lock.release()
+
+    def require_registered(self, topic: str) -> Registration:
+        """Return what is known of the registration for a topic; id 0 in the child of a fork.
 
         Raises:
             UnauthorizedException: the client is not registered for it.
@@ -138,16 +153,16 @@ class RegisteredClient:
         found = self._registrations.get(topic)
         if found is None:
             raise UnauthorizedException(
-                f"this {self._kind} is not registered for {topic!r}; call register({topic!r})"
+                f"this {self.kind} is not registered for {topic!r}; call register({topic!r})"
             )
-        return found if found.client_id else self._register_in_child(topic)
+        return found
 
-    def forget(self) -> None:
-        """Have the cluster forget this client, its cursors and sequences; then close it."""
+    def forget(self) -> Flow[None]:
+        """Have the cluster forget this client, its cursors and sequences."""
         for topic, registration in self.registrations.items():
             request = Request(
                 "DELETE",
-                f"/{self._kind}s/{registration.client_id}",
+                f"/{self.kind}s/{registration.client_id}",
                 body=encode_body({"token": registration.token}),
                 content_type=MSGPACK,
                 accept=MSGPACK,
@@ -155,119 +170,71 @@ class RegisteredClient:
             )
             # Not found: a repetition of a try that was not answered.
             with suppress(ClientNotFound):
-                self._managers.call_patiently(request)
+                yield from self.managers.call_patiently(request)
             self._registrations.pop(topic, None)
-        self.close()
 
-    def _register(self, topic: str, fields: dict[str, Any]) -> Registration:
-        body = self._managers.call_patiently(
-            Request(
-                "POST",
-                f"/{self._kind}/register",
-                body=encode_body(fields),
-                content_type=MSGPACK,
-                accept=MSGPACK,
-            )
+    def forget_ids(self) -> None:
+        """Register under new ids before the next call: the known ones belong to another process."""
+        self._registrations = {topic: Registration(0, "") for topic in self._registrations}
+
+    def _register(self, topic: str, fields: dict[str, Any]) -> Flow[Registration]:
+        request = Request(
+            "POST",
+            f"/{self.kind}/register",
+            body=encode_body(fields),
+            content_type=MSGPACK,
+            accept=MSGPACK,
         )
-        registration = Registration(int(body[f"{self._kind}_id"]), str(body.get("token", "")))
+        body = yield from self.managers.call_patiently(request)
+        registration = Registration(int(body[f"{self.kind}_id"]), str(body.get("token", "")))
         self._registrations[topic] = registration
-        self._registered_s[topic] = self._clock.monotonic()
+        self._registered_s[topic] = self.clock.monotonic()
         return registration
-
-    def _register_in_child(self, topic: str) -> Registration:
-        """Register under a new id what was registered before a fork."""
-        with self._register_lock:
-            found = self._registrations[topic]
-            if found.client_id:
-                return found
-            return self._register(topic, {**self._register_fields, "topic": topic})
 
     # Heartbeats
 
-    def next_beat_s(self) -> float:
-        """Return the monotonic time of the next heartbeat."""
-        return self._next_beat_s
-
-    def beat(self) -> None:
+    def beat(self) -> Flow[None]:
         """Send a heartbeat per topic; a client that expired or is unknown re-attaches."""
         self._schedule_beat()
         for topic, registration in self.registrations.items():
-            if registration.client_id and not self._closed:
-                self._beat_topic(topic, registration)
+            if registration.client_id and not self.closed:
+                yield from self._beat_topic(topic, registration)
 
-    def _beat_topic(self, topic: str, registration: Registration) -> None:
+    def _beat_topic(self, topic: str, registration: Registration) -> Flow[None]:
         query: dict[str, str | int] = {
-            "type": HEALTH_TYPES[self._kind],
+            "type": HEALTH_TYPES[self.kind],
             "key": registration.client_id,
         }
         request = Request("GET", "/health", query=query, accept=MSGPACK, token=registration.token)
-        age_s = self._clock.monotonic() - self._registered_s.get(topic, 0.0)
+        age_s = self.clock.monotonic() - self._registered_s.get(topic, 0.0)
         try:
-            if age_s * 1000 >= self._config.token_max_age_ms:
-                self.reattach(topic)
-            self._managers.call(request)
+            if age_s * 1000 >= self.config.token_max_age_ms:
+                yield from self.reattach(topic)
+            yield from self.managers.call(request)
         except (ClientNotFound, ClientExpired):
-            self._revive(topic)
+            yield from self._revive(topic)
         except QueueError as error:
             # Not lost for good: the next beat comes, and a call finds out by itself.
-            self._note("a heartbeat failed: %s", error)
+            _note("a heartbeat failed: %s", error)
 
-    def _revive(self, topic: str) -> None:
+    def _revive(self, topic: str) -> Flow[None]:
         try:
-            self.reattach(topic)
+            yield from self.reattach(topic)
         except QueueError as error:
-            self._note("re-registration failed: %s", error)
+            _note("re-registration failed: %s", error)
 
     def _schedule_beat(self) -> None:
-        self._next_beat_s = self._clock.monotonic() + self._config.heartbeat_interval_ms / 1000
+        self.next_beat_s = self.clock.monotonic() + self.config.heartbeat_interval_ms / 1000
 
-    def _note(self, text: str, error: QueueError) -> None:
-        """Write to the debug log what the program need not act on."""
-        import logging
+    def check_open(self) -> None:
+        """Raise ClientClosed when nothing works any more."""
+        if self.closed:
+            raise ClientClosed(f"this {self.kind} was closed")
 
-        logging.getLogger(__name__).debug(text, error)
-
-    # Life
-
-    def close(self) -> None:
-        """Stop heartbeats and connections; the registration stays, with its cursors."""
-        if not self._closed:
-            self._closed = True
-            HEARTBEATS.leave(self)
-            self._transport.close()
-
-    def stop(self) -> None:
-        """Do what `close` does."""
-        self.close()
-
-    def restart_after_fork(self) -> None:
-        """Start anew in the child: new locks, no shared connection."""
-        self._make_locks()
-        self._transport.restart()
-        self._schedule_beat()
-        self._forked = True
-
-    def _make_locks(self) -> None:
-        self._register_lock = threading.RLock()
-        """One registration at a time."""
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClientClosed(f"this {self._kind} was closed")
-        if self._forked:
-            self._forked = False
-            HEARTBEATS.join(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def check_usable(self) -> None:
+        """Raise ClientClosed when no new call is taken."""
+        if self.closed or self.closing:
+            raise ClientClosed(f"this {self.kind} was closed")
 
 
 def topic_names(topics: str | Sequence[str]) -> list[str]:
@@ -281,3 +248,10 @@ def topic_names(topics: str | Sequence[str]) -> list[str]:
         if not isinstance(name, str) or not name:
             raise InvalidRequest(f"a topic is a non-empty text, not {name!r}", field="topic")
     return names
+
+
+def _note(text: str, error: QueueError) -> None:
+    """Write to the debug log what the program need not act on."""
+    import logging
+
+    logging.getLogger(__name__).debug(text, error)

@@ -63,6 +63,17 @@ class Fetched(NamedTuple):
     """Oldest offset still stored; -1 when the replica did not say."""
 
 
+class Lag(NamedTuple):
+    """How far a consumer is behind in a partition."""
+
+    topic: str
+    partition: int
+    messages: int
+    """Not handed out yet."""
+    seconds: float
+    """Age of the oldest of them by its timestamp; 0 when there is none."""
+
+
 class Registration(NamedTuple):
     """A client's id in one topic and the token that proves it; give it back to re-attach."""
 

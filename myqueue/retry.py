@@ -81,6 +81,10 @@ class Attempts:
             return self._unauthorized(error)
         if not error.retriable:
             return Decision(Step.STOP)
+        return self.wait(error, now_s=now_s, jitter=jitter)
+
+    def wait(self, error: QueueError, *, now_s: float, jitter: float) -> Decision:
+        """Decide how long to wait before the next try, whatever the error's class says."""
         delay_s = self._delay_s(error, jitter)
         if now_s + delay_s >= self._deadline_s:
             self.expired = True
@@ -124,8 +128,8 @@ class Attempts:
 
 
 def leader_address(error: QueueError) -> str:
-    """Return the leader's address that a NOT_LEADER error names, or an empty text."""
+    """Return the address of the leader that an error names, or an empty text."""
     leader = error.details.get("leader")
-    if isinstance(error, NotLeader) and isinstance(leader, dict):
+    if isinstance(error, NotLeader | BrokerUnreachable) and isinstance(leader, dict):
         return str(leader.get("address") or "")
     return ""

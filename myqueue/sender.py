@@ -1,87 +1,107 @@
-"""The thread behind `Producer.send`: delivers what waits, batch by batch."""
+"""The thread behind a producer: sends what waits, several requests at once, in order."""
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from myqueue.accumulator import Accumulator, TopicPartition, Waiting
-from myqueue.errors import BufferFull, ClientClosed, QueueError, UndeliveredMessages
-from myqueue.results import Delivered, DeliveredBatch
+from myqueue.accumulator import OVERHEAD_BYTES
+from myqueue.errors import BufferFull, ClientClosed
+from myqueue.futures import DeliveryFuture
+from myqueue.pump import Pump
+from myqueue.wakers import Waker
 
 if TYPE_CHECKING:
-    from myqueue.config import ClientConfig
+    from myqueue.clock import Clock
+    from myqueue.delivery import Deliveries
+    from myqueue.effects import Flow
+    from myqueue.lanes import Batch, TopicPartition
     from myqueue.records import Record
-
-logger = logging.getLogger(__name__)
-
-Deliver = Callable[[str, int, list["Record"]], DeliveredBatch]
-"""(topic, partition, messages) -> where they are."""
-OVERHEAD_BYTES = 64
-"""What a message costs besides its value, so that empty ones fill the buffer too."""
+    from myqueue.results import Delivered
+    from myqueue.transport import Transport
 
 
 class Sender:
-    """A bounded buffer and one daemon thread; one batch is out at a time.
+    """Takes messages from any thread; one daemon thread delivers them.
 
-    Messages of one partition are delivered in the order of `put`.
+    Args:
+        core: of the producer.
+        transport: how requests travel.
+        clock: time.
     """
 
-    def __init__(self, deliver: Deliver, config: ClientConfig) -> None:
-        self._deliver = deliver
-        self._config = config
-        self._waiting = Accumulator(
-            buffer_bytes=config.buffer_bytes,
-            batch_messages=config.batch_messages,
-            batch_bytes=config.batch_bytes,
-        )
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._out: TopicPartition | None = None
-        self._out_batch: list[Waiting] = []
+    def __init__(self, core: Deliveries, transport: Transport, clock: Clock) -> None:
+        self._core = core
+        self._transport = transport
+        self._clock = clock
+        self._changed = threading.Condition(core.lock)
+        self._waiters = 0
+        self._waker: Waker | None = None
+        """The thread's; None while there is no thread."""
         self._stopping = False
 
-    def put(self, where: TopicPartition, record: Record) -> Future[Delivered]:
+    def put(self, where: TopicPartition, record: Record) -> DeliveryFuture[Delivered]:
         """Queue a message.
 
         Raises:
-            BufferFull: the buffer stayed full for `max_block_ms`.
-            ClientClosed: the sender is stopping.
+            BufferFull: there was no room for `max_block_ms`.
+            ClientClosed: the producer was closed.
         """
-        size_bytes = len(record.value) + OVERHEAD_BYTES
-        deadline_s = time.monotonic() + self._config.max_block_ms / 1000
+        future: DeliveryFuture[Delivered] = DeliveryFuture()
+        buffer = self._core.buffer
+        with self._core.lock:
+            more = None if self._stopping else buffer.put(where, record, future)
+            while more is None:
+                self._wait_for_room(len(record.value) + OVERHEAD_BYTES)
+                more = buffer.put(where, record, future)
+            if more:
+                self._wake()
+        return future
+
+    def put_all(self, batches: list[Batch]) -> None:
+        """Queue batches that go out as they are.
+
+        Raises:
+            BufferFull: there was no room for `max_block_ms`; none was taken.
+            ClientClosed: the producer was closed.
+        """
+        size_bytes = sum(batch.size_bytes for batch in batches)
         with self._changed:
-            while not self._stopping and not self._waiting.has_room(size_bytes):
-                remaining_s = deadline_s - time.monotonic()
-                if remaining_s <= 0 or not self._changed.wait(remaining_s):
-                    raise BufferFull(
-                        f"{self._waiting.waiting_bytes} of {self._config.buffer_bytes} bytes wait; "
-                        f"none left within {self._config.max_block_ms} ms"
-                    )
+            self._wait_for_room(size_bytes)
+            for batch in batches:
+                self._core.buffer.put_whole(batch)
+            self._wake()
+
+    def put_alone(self, batch: Batch) -> bool:
+        """Stamp a batch for the calling thread to deliver, when nothing is queued before it.
+
+        Returns:
+            False when something is; the batch was not taken then.
+        """
+        topic = batch.where[0]
+        with self._changed:
             if self._stopping:
                 raise ClientClosed("this producer was closed")
-            future: Future[Delivered] = Future()
-            self._waiting.add(where, Waiting(record, future, size_bytes))
-            self._start()
-            self._changed.notify_all()
-            return future
+            if not self._core.buffer.has_room(batch.size_bytes):
+                return False
+            return self._core.buffer.put_alone(batch, self._core.producer_id(topic))
 
-    def holds(self, where: TopicPartition) -> bool:
-        """Return True while messages of this partition wait or are out."""
-        with self._changed:
-            return self._out == where or self._waiting.holds(where)
+    def go_on(self, more: bool) -> None:
+        """Tell after a delivery that there is room, and perhaps `more` to send."""
+        if more or self._waiters:
+            with self._changed:
+                self._changed.notify_all()
+                if more and (self._waker is not None or not self._stopping):
+                    self._wake()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing waits and nothing is out; False when the time was over before."""
+        """Wait until everything that is held now is settled; False when time was over before."""
         with self._changed:
-            return self._changed.wait_for(self._is_empty, timeout_s)
+            held = self._core.buffer.held()
+            return self._wait_for(held, timeout_s)
 
     def stop(self, timeout_s: float) -> None:
-        """Deliver what waits, take nothing more, end the thread.
+        """Take nothing more, deliver what is held, end the thread.
 
         Raises:
             UndeliveredMessages: what was not delivered in time; `values` has the messages.
@@ -89,55 +109,78 @@ class Sender:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            self._changed.wait_for(self._is_empty, timeout_s)
-            left = self._waiting.take_all()
-            out = list(self._out_batch)
-            self._changed.notify_all()
-        for waiting in left:
-            waiting.future.cancel()
-        if left or out:
-            raise UndeliveredMessages(
-                f"{len(left)} messages were not sent, {len(out)} have an unknown outcome",
-                values=[waiting.record.value for waiting in (*out, *left)],
-                outcome="unknown" if out else None,
+            self._wait_for(self._core.buffer.held(), timeout_s)
+        try:
+            self._core.give_up()
+        finally:
+            with self._changed:
+                if self._waker is not None:
+                    self._waker.wake()
+
+    def forget_thread(self) -> None:
+        """Close what belongs to a thread that the fork left in the parent."""
+        if self._waker is not None:
+            self._waker.close()
+
+    def _wait_for(self, held: list[Batch], timeout_s: float | None) -> bool:
+        """Wait under the lock until batches are settled."""
+
+        def settled() -> bool:
+            while held and held[-1].settled:
+                held.pop()
+            return not held
+
+        self._waiters += 1
+        try:
+            return self._changed.wait_for(settled, timeout_s)
+        finally:
+            self._waiters -= 1
+
+    def _wait_for_room(self, size_bytes: int) -> None:
+        """Wait under the lock until so many bytes fit."""
+        config, buffer = self._core.config, self._core.buffer
+        self._waiters += 1
+        try:
+            self._changed.wait_for(
+                lambda: self._stopping or buffer.has_room(size_bytes), config.max_block_ms / 1000
+            )
+        finally:
+            self._waiters -= 1
+        if self._stopping:
+            raise ClientClosed("this producer was closed")
+        if not buffer.has_room(size_bytes):
+            raise BufferFull(
+                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
+                f"{size_bytes} within {config.max_block_ms} ms"
             )
 
-    def _is_empty(self) -> bool:
-        return self._out is None and not self._waiting.waiting_messages
+    def _wake(self) -> None:
+        """Have the thread look; the caller holds the lock."""
+        if self._waker is None:
+            self._waker = Waker()
+            threading.Thread(
+                target=self._run, args=(self._waker,), name="myqueue-sender", daemon=True
+            ).start()
+        self._waker.wake()
 
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="myqueue-sender", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
+    def _run(self, waker: Waker) -> None:
+        pump = Pump(self._transport, self._clock, waker)
         while True:
+            waker.clear()
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting.waiting_messages or self._stopping)
-                taken = self._waiting.take()
-                if taken is None:
+                batches = self._core.buffer.take(self._core.producer_id)
+                if self._stopping and not batches and not self._core.buffer.held():
+                    self._waker = None
+                    waker.close()
                     return
-                self._out, batch = taken
-                batch = [one for one in batch if one.future.set_running_or_notify_cancel()]
-                self._out_batch = batch
-                self._changed.notify_all()
-            if batch:
-                self._send(taken[0], batch)
-            with self._changed:
-                self._out, self._out_batch = None, []
-                self._changed.notify_all()
+            for batch in batches:
+                pump.start(self._delivery(batch))
+            pump.turn()
 
-    def _send(self, where: TopicPartition, batch: list[Waiting]) -> None:
-        topic, partition = where
+    def _delivery(self, batch: Batch) -> Flow[None]:
+        """Deliver a batch, then tell who waits for room or for the end."""
+        more = True
         try:
-            delivered = self._deliver(topic, partition, [waiting.record for waiting in batch])
-        except QueueError as error:
-            for waiting in batch:
-                waiting.future.set_exception(error)
-        except Exception as error:  # the edge of the thread: the caller gets it with the future
-            logger.exception("a batch for %s/%d failed in an unexpected way", topic, partition)
-            for waiting in batch:
-                waiting.future.set_exception(error)
-        else:
-            for waiting, offset in zip(batch, delivered.offsets, strict=True):
-                waiting.future.set_result(Delivered(partition, offset))
+            more = yield from self._core.deliver(batch)
+        finally:
+            self.go_on(more)

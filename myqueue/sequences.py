@@ -1,9 +1,9 @@
 """Producer id, epoch and sequence of one partition: what makes a retry recognisable. Pure.
 
-Rules (consensus.md section 6): sequences count messages and start at 0 in each epoch; a batch that
-was sent keeps its stamp for all its retries; a batch that certainly did not happen gives its
-sequence back; after a batch with unknown outcome the epoch is raised and counting restarts at 0, so
-the unknown batch can no longer be mistaken for a later one.
+Rules: sequences count messages and start at 0 in each epoch; a batch that was sent keeps its stamp
+for all its retries; a batch that certainly did not happen gives its sequence back when no later
+one was stamped; after a batch with unknown outcome the epoch is raised and counting restarts at 0,
+so the unknown batch can no longer be mistaken for a later one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Stamp(NamedTuple):
 
 
 class PartitionSequence:
-    """The counter of one producer in one partition; its owner holds the partition's lock.
+    """The counter of one producer in one partition; its owner holds the lock.
 
-    Invariant: (epoch, next sequence) never goes back for a producer id, so that no stamp is used
-    for two batches that may both have been sent.
+    Invariant: (epoch, next sequence) never goes back for a producer id below a stamp that may have
+    been sent and taken, so that no stamp is used for two batches that may both have happened.
     """
 
     def __init__(self) -> None:
@@ -31,18 +31,27 @@ class PartitionSequence:
         self._epoch = 0
         self._next = 0
 
-    def stamp(self, producer_id: int) -> Stamp:
-        """Return the stamp of the next batch; another producer id starts anew."""
+    def take(self, producer_id: int, count: int) -> Stamp:
+        """Return the stamp of the next batch of `count` messages.
+
+        Another producer id starts anew.
+        """
+        assert count > 0, "a batch has at least one message"
         if producer_id != self._producer_id:
             self._producer_id, self._epoch, self._next = producer_id, 0, 0
-        return Stamp(self._producer_id, self._epoch, self._next)
-
-    def acknowledged(self, count: int) -> None:
-        """Count a batch of `count` messages that is durable."""
-        assert count > 0, "a batch has at least one message"
+        stamp = Stamp(producer_id, self._epoch, self._next)
         self._next += count
+        return stamp
+
+    def give_back(self, stamp: Stamp, count: int) -> bool:
+        """Take the stamp of a batch that certainly did not happen back, if it was the last."""
+        last = (self._producer_id, self._epoch, self._next - count)
+        if last != stamp:
+            return False
+        self._next = stamp.base_sequence
+        return True
 
     def restart(self) -> None:
-        """Raise the epoch: the last stamp may be taken, or the partition forgot the producer."""
+        """Raise the epoch: an earlier stamp may be taken, or the partition forgot the producer."""
         self._epoch += 1
         self._next = 0

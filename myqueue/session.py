@@ -1,26 +1,41 @@
-"""Calls to a partition's leader: retried, redirected, re-attached until they are settled."""
+"""Calls to a partition's leader: retried, redirected, re-attached until they are settled. Pure."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from myqueue.clock import Clock
-from myqueue.config import ClientConfig
-from myqueue.errors import ManagerNotFound, QueueError, TopicDoesNotExist
+from myqueue.effects import Ask, Await, Begin, Flow, Lock, Pause
+from myqueue.errors import (
+    OUTCOME_UNKNOWN,
+    BrokerUnreachable,
+    ManagerNotFound,
+    QueueError,
+    TopicDoesNotExist,
+)
 from myqueue.http1 import Answer, Request
-from myqueue.metadata import MANAGER, Metadata, Route, TopicView, topic_view
+from myqueue.metadata import MANAGER, Metadata, Route, TopicView, serving_replica, topic_view
 from myqueue.protocol import MSGPACK
 from myqueue.registered import RegisteredClient
-from myqueue.results import Registration
 from myqueue.retry import Attempts, Step
-from myqueue.transport import Transport
+from myqueue.transport import read_body
+
+if TYPE_CHECKING:
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
+    from myqueue.results import Registration
 
 T = TypeVar("T")
 RETRY_METADATA_S = 1.0
 """How long the old view serves when no manager answers."""
+LOOKUP_S = 0.5
+"""How long one broker may take to say whether it leads a partition."""
+LOOKUP_HELD_S = 3.0
+"""How long a request that a server holds is waited for before and between such looks."""
+LOOKUPS_PER_PATIENCE = 4
+"""After the first look for another leader, how often again in the time before the first."""
 
 
 class LeaderCall(NamedTuple):
@@ -41,7 +56,7 @@ class LeaderCall(NamedTuple):
 
 
 class Session(RegisteredClient):
-    """Base of `Producer` and `Consumer`: knows where leaders are and how to reach them.
+    """Base of the cores of producer and consumer: knows where leaders are and how to reach them.
 
     Args: those of `RegisteredClient`.
     """
@@ -49,36 +64,34 @@ class Session(RegisteredClient):
     def __init__(
         self,
         kind: str,
-        topics: str | Sequence[str],
         address: str | Sequence[str],
         *,
-        config: ClientConfig | None,
-        transport: Transport | None,
-        clock: Clock | None,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
         register_fields: dict[str, Any] | None = None,
-        attach: dict[str, Registration] | None = None,
     ) -> None:
-        settings = config or ClientConfig()
         self._metadata = Metadata(
-            max_age_s=settings.metadata_max_age_ms / 1000, avoid_s=settings.avoid_ms / 1000
+            max_age_s=config.metadata_max_age_ms / 1000, avoid_s=config.avoid_ms / 1000
         )
         super().__init__(
             kind,
-            topics,
             address,
-            config=settings,
-            transport=transport,
+            config=config,
             clock=clock,
+            make_lock=make_lock,
             register_fields=register_fields,
-            attach=attach,
         )
 
-    def _make_locks(self) -> None:
-        super()._make_locks()
+    def make_locks(self) -> None:
+        """Make new locks: at the beginning, and in the child of a fork."""
+        super().make_locks()
         self._lock = threading.Lock()
-        """Guards the metadata; never held during a call."""
+        """Guards the metadata; never held while a flow waits."""
 
-    def topic_view(self, topic: str) -> TopicView:
+    # Metadata
+
+    def topic_view(self, topic: str) -> Flow[TopicView]:
         """Return the topic's partitions, asked from a manager when not known or stale.
 
         Raises:
@@ -86,13 +99,13 @@ class Session(RegisteredClient):
             ManagerNotFound: no manager answered, and the topic was never seen.
         """
         with self._lock:
-            now_s = self._clock.monotonic()
+            now_s = self.clock.monotonic()
             known = self._metadata.view(topic)
             if known is not None and self._metadata.is_fresh(topic, now_s=now_s):
                 return known
         request = Request("GET", f"/topics/{quote(topic, safe='')}", accept=MSGPACK)
         try:
-            view = topic_view(self._managers.call(request))
+            view = topic_view((yield from self.managers.call(request)))
         except ManagerNotFound:
             if known is None:
                 raise
@@ -104,25 +117,54 @@ class Session(RegisteredClient):
                 self._metadata.forget(topic)
             raise
         with self._lock:
-            self._metadata.store(view, now_s=self._clock.monotonic())
+            self._metadata.store(view, now_s=self.clock.monotonic())
         return view
 
-    def partition_count(self, topic: str) -> int:
+    def known_partition_count(self, topic: str) -> int:
+        """Return the number of partitions of a topic, or 0 when a manager must be asked.
+
+        Every message asks this. Without the lock: both looks are at one entry of a dictionary.
+        """
+        known = self._metadata.view(topic)
+        if known is not None and self._metadata.is_fresh(topic, now_s=self.clock.monotonic()):
+            return len(known.partitions)
+        return 0
+
+    def partition_count(self, topic: str) -> Flow[int]:
         """Return the number of partitions of a topic.
 
         Raises:
             QueueError: no manager said so in time.
         """
+        known = self.known_partition_count(topic)
+        if known:
+            return known
+        attempts = self.attempts()
+        view = yield from self._retrying(lambda: self.topic_view(topic), attempts, topic)
+        return len(view.partitions)
+
+    def mark_stale(self, topic: str) -> None:
+        """Have a manager asked for the topic before its next use."""
         with self._lock:
-            known = self._metadata.view(topic)
-            if known is not None and self._metadata.is_fresh(topic, now_s=self._clock.monotonic()):
-                return len(known.partitions)
-        attempts = Attempts(self._config, deadline_s=self._deadline_s())
-        return len(self._retrying(lambda: self.topic_view(topic), attempts, topic).partitions)
+            self._metadata.mark_stale(topic)
+
+    def leader_in_reach(self, topic: str, partition: int) -> str:
+        """Return the address of a partition's leader as last heard of.
+
+        Raises:
+            BrokerUnreachable: it is unknown, or had better not be tried.
+        """
+        with self._lock:
+            address = self._metadata.partition(topic, partition).leader
+            if not address or self._metadata.avoids(address, now_s=self.clock.monotonic()):
+                raise BrokerUnreachable("the leader is unknown or out of reach")
+        return address
+
+    # Calls
 
     def at_leader(
         self, call: LeaderCall, attempts: Attempts, read: Callable[[Answer], T]
-    ) -> T | dict[str, Any]:
+    ) -> Flow[T | dict[str, Any]]:
         """Make a call where it belongs, until it succeeds or `attempts` stops it.
 
         Args:
@@ -134,28 +176,44 @@ class Session(RegisteredClient):
             QueueError: the last failure as it was; `attempts` knows what it means.
         """
         route = Route(self._metadata, call.topic, call.partition)
-        return self._retrying(lambda: self._try_once(call, route, read), attempts, call.topic)
+        return (
+            yield from self._retrying(
+                lambda: self._try_once(call, route, read), attempts, call.topic
+            )
+        )
+
+    def attempts(self, *, wait_ms: int = 0) -> Attempts:
+        """Return the patience of a call that begins now and that a server may hold so long."""
+        patience_ms = self.config.delivery_timeout_ms + wait_ms
+        deadline_s = self.clock.monotonic() + patience_ms / 1000
+        return Attempts(self.config, deadline_s=deadline_s)
 
     def _try_once(
         self, call: LeaderCall, route: Route, read: Callable[[Answer], T]
-    ) -> T | dict[str, Any]:
-        registration = self.registration(call.topic)
-        self.topic_view(call.topic)
+    ) -> Flow[T | dict[str, Any]]:
+        registration = yield from self.registration(call.topic)
+        yield from self.topic_view(call.topic)
         with self._lock:
-            address = route.next(now_s=self._clock.monotonic())
+            address = route.next(now_s=self.clock.monotonic())
         timeout_s = (
-            self._config.request_timeout_ms + self._config.answer_margin_ms + call.wait_ms
+            self.config.request_timeout_ms + self.config.answer_margin_ms + call.wait_ms
         ) / 1000
         try:
             result: T | dict[str, Any]
-            if address != MANAGER or call.through_manager is None:
-                result = self._ask_broker(call, address, read, timeout_s=timeout_s)
-            else:
+            if address != MANAGER:
+                request = call.direct(registration)
+                result = read((yield from self._ask_broker(call, address, request, timeout_s)))
+            elif call.through_manager is not None:
                 request = call.through_manager(registration)
-                result = self._managers.call(request, timeout_s=timeout_s)
+                result = yield from self.managers.call(request, timeout_s=timeout_s)
+            else:
+                raise ManagerNotFound(
+                    f"no broker of {call.topic!r}, partition {call.partition}, can be reached, and "
+                    "a manager does not pass this call on"
+                )
         except QueueError as error:
             with self._lock:
-                route.failed(address, error, now_s=self._clock.monotonic())
+                route.failed(address, error, now_s=self.clock.monotonic())
             raise
         with self._lock:
             if address != MANAGER:
@@ -164,35 +222,69 @@ class Session(RegisteredClient):
         return result
 
     def _ask_broker(
-        self, call: LeaderCall, address: str, read: Callable[[Answer], T], *, timeout_s: float
-    ) -> T:
-        if address == MANAGER:
-            raise ManagerNotFound(
-                f"no broker of {call.topic!r}, partition {call.partition}, can be reached, and a "
-                "manager does not pass this call on"
-            )
-        request = call.direct(self.registration(call.topic))
-        return read(self._transport.request(address, request, timeout_s=timeout_s))
+        self, call: LeaderCall, address: str, request: Request, timeout_s: float
+    ) -> Flow[Answer]:
+        """Ask the leader; when it is silent for long, look whether another broker leads by now.
 
-    def _retrying(self, once: Callable[[], T], attempts: Attempts, topic: str) -> T:
+        A repetition there is harmless, and a broker that was stopped does not answer in time.
+
+        Raises:
+            BrokerUnreachable: no answer; `leader` names the other leader, if that is why.
+        """
+        pending = yield Begin(address, request, timeout_s)
+        patience_s = self.config.leader_patience_ms / 1000
+        held_until_s = self.clock.monotonic() + call.wait_ms / 1000
+        held_s = min(call.wait_ms / 1000, LOOKUP_HELD_S)
+        try:
+            answer: Answer | None = yield Await(pending, patience_s + held_s)
+            while answer is None:
+                leader = yield from self._other_leader(call.topic, call.partition, than=address)
+                if leader:
+                    raise BrokerUnreachable(
+                        f"{address} is silent, {leader} leads by now",
+                        outcome=OUTCOME_UNKNOWN,
+                        leader={"address": leader},
+                    )
+                held = self.clock.monotonic() < held_until_s
+                pause_s = LOOKUP_HELD_S if held else patience_s / LOOKUPS_PER_PATIENCE
+                answer = yield Await(pending, pause_s)
+        except BaseException:
+            pending.cancel()
+            raise
+        return answer
+
+    def _other_leader(self, topic: str, partition: int, *, than: str) -> Flow[str]:
+        """Ask the other replicas of a partition whether they lead it; an empty text if none."""
+        with self._lock:
+            replicas = self._metadata.partition(topic, partition).replicas
+        request = Request("GET", "/partitions", query={"topic": topic}, accept=MSGPACK)
+        for address in replicas:
+            if address == than:
+                continue
+            try:
+                body = read_body((yield Ask(address, request, LOOKUP_S)))
+            except QueueError:
+                continue  # it is not the leader that was asked for
+            if serving_replica(body, topic, partition):
+                return address
+        return ""
+
+    def _retrying(self, once: Callable[[], Flow[T]], attempts: Attempts, topic: str) -> Flow[T]:
         """Call until it succeeds or `attempts` stops it."""
         reattach = False
         while True:
-            self._check_open()
+            self.check_open()
             try:
                 if reattach:
-                    self.reattach(topic)
+                    yield from self.reattach(topic)
                     reattach = False
-                return once()
+                return (yield from once())
             except QueueError as error:
                 decision = attempts.failed(
-                    error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
+                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
                 )
                 if decision.step is Step.STOP:
                     raise
             reattach = reattach or decision.step is Step.REATTACH
             if decision.delay_s:
-                self._clock.sleep(decision.delay_s)
-
-    def _deadline_s(self) -> float:
-        return self._clock.monotonic() + self._config.delivery_timeout_ms / 1000
+                yield Pause(decision.delay_s)

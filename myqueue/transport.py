@@ -1,39 +1,41 @@
 """The seam to the network: a request to an address, its answer back.
 
-`HttpTransport` keeps idle connections per address. `begin`, `wait` and `Exchange.finish` let one
-thread hold several long polls at once: each costs a socket, none a thread.
+`HttpTransport` keeps idle connections per address. `begin`, `wait` and `Exchange.answer` let one
+thread have several requests out at once: each costs a socket, none a thread.
 """
 
 from __future__ import annotations
 
-import selectors
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from myqueue.connection import HttpConnection, wait_ready
 from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal, from_body
-from myqueue.http1 import Answer, HttpConnection, Request
+from myqueue.http1 import MEMORY, Answer, Request, split_address
 from myqueue.protocol import JSON, MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from myqueue.wakers import Waker
+
 IDLE_CONNECTIONS_MAX = 32
 """Idle connections kept per address."""
-
-_QuickSelector: type[selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
-"""Cheap to make, for a look at a single socket."""
 
 
 class Exchange(Protocol):
     """A request that was sent and whose answer has not been read."""
 
-    def finish(self) -> Answer:
-        """Read the answer.
+    def answer(self, patience_s: float | None = None) -> Answer | None:
+        """Wait for the answer.
+
+        Args:
+            patience_s: return None after so long; 0 only looks. Without it, wait until the answer
+                is there or counts as lost.
 
         Raises:
             BrokerUnreachable: the connection broke, or time ran out.
@@ -64,8 +66,20 @@ class Transport(Protocol):
         """
         ...
 
-    def wait(self, exchanges: Sequence[Exchange], *, timeout_s: float) -> list[Exchange]:
-        """Return those of the exchanges that can be finished now, at the latest after the time."""
+    def wait(
+        self,
+        exchanges: Sequence[Exchange],
+        *,
+        timeout_s: float | None,
+        waker: Waker | None = None,
+    ) -> list[Exchange]:
+        """Return those of the exchanges whose answer may be there.
+
+        Args:
+            exchanges: of this transport.
+            timeout_s: longest wait; None waits for ever.
+            waker: ends the wait too.
+        """
         ...
 
     def close(self) -> None:
@@ -85,14 +99,18 @@ class HttpExchange:
         self._address = address
         self.connection = connection
 
-    def finish(self) -> Answer:
-        """Read the answer."""
+    def answer(self, patience_s: float | None = None) -> Answer | None:
+        """Wait for the answer."""
         try:
-            answer = self.connection.receive()
+            answer = self.connection.receive(patience_s)
         except OSError as error:
             self.connection.close()
-            raise _lost(self._address, error) from error
-        self._transport.give_back(self._address, self.connection)
+            raise lost_answer(self._address, error) from error
+        except BaseException:
+            self.connection.close()
+            raise
+        if answer is not None:
+            self._transport.give_back(self._address, self.connection)
         return answer
 
     def cancel(self) -> None:
@@ -115,20 +133,12 @@ class HttpTransport:
         """Forget all connections without touching them."""
         self._lock = threading.Lock()
         self._idle: dict[str, deque[HttpConnection]] = {}
+        self._closed = False
 
     def request(self, address: str, request: Request, *, timeout_s: float) -> Answer:
         """Send a request and return its answer, whatever its status."""
-        connection = self._connection(address)
-        try:
-            connection.send(request, timeout_s=timeout_s)
-            answer = connection.receive()
-        except OSError as error:
-            connection.close()
-            raise _lost(address, error) from error
-        except BaseException:
-            connection.close()
-            raise
-        self.give_back(address, connection)
+        answer = self.begin(address, request, timeout_s=timeout_s).answer()
+        assert answer is not None, "without patience there is an answer or an error"
         return answer
 
     def begin(self, address: str, request: Request, *, timeout_s: float) -> HttpExchange:
@@ -138,20 +148,41 @@ class HttpTransport:
             connection.send(request, timeout_s=timeout_s)
         except OSError as error:
             connection.close()
-            raise _lost(address, error) from error
+            raise lost_answer(address, error) from error
+        except BaseException:
+            connection.close()
+            raise
         return HttpExchange(self, address, connection)
 
-    def wait(self, exchanges: Sequence[Exchange], *, timeout_s: float) -> list[Exchange]:
-        """Return those of the exchanges that can be finished now, at the latest after the time."""
-        with selectors.DefaultSelector() as selector:
-            for exchange in exchanges:
-                assert isinstance(exchange, HttpExchange), "an exchange of another transport"
-                selector.register(exchange.connection, selectors.EVENT_READ, exchange)
-            return [key.data for key, _ in selector.select(timeout_s)]
+    def wait(
+        self,
+        exchanges: Sequence[Exchange],
+        *,
+        timeout_s: float | None,
+        waker: Waker | None = None,
+    ) -> list[Exchange]:
+        """Return those of the exchanges whose answer may be there, or whose time is over."""
+        by_connection = {}
+        for exchange in exchanges:
+            assert isinstance(exchange, HttpExchange), "an exchange of another transport"
+            by_connection[exchange.connection] = exchange
+        now_s = time.monotonic()
+        if by_connection:
+            remaining_s = min(one.deadline_s for one in by_connection) - now_s
+            timeout_s = remaining_s if timeout_s is None else min(timeout_s, remaining_s)
+        also = None if waker is None else waker.fileno()
+        ready = wait_ready(list(by_connection), timeout_s, also=also)
+        now_s = time.monotonic()
+        return [
+            exchange
+            for connection, exchange in by_connection.items()
+            if connection in ready or connection.deadline_s <= now_s
+        ]
 
     def close(self) -> None:
         """Close every idle connection."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, {}
         for connections in idle.values():
             for connection in connections:
@@ -162,7 +193,7 @@ class HttpTransport:
         if connection.reusable:
             with self._lock:
                 idle = self._idle.setdefault(address, deque())
-                if len(idle) < IDLE_CONNECTIONS_MAX:
+                if not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
                     idle.append(connection)
                     return
         connection.close()
@@ -175,7 +206,7 @@ class HttpTransport:
                 connection = idle.pop() if idle else None
             if connection is None:
                 break
-            if not _has_input(connection):
+            if not connection.has_input():
                 return connection
             connection.close()
         try:
@@ -184,14 +215,17 @@ class HttpTransport:
             raise BrokerUnreachable(f"no connection to {address}: {error}") from error
 
 
-def _has_input(connection: HttpConnection) -> bool:
-    """Return True when an idle connection was closed by the peer (or got what nobody asked for)."""
-    with _QuickSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        return bool(selector.select(0))
+def make_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> Transport:
+    """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
+    if split_address(addresses[0])[0] == MEMORY:
+        from myqueue.testing import transport_at
+
+        return transport_at(addresses[0])
+    return HttpTransport(connect_timeout_s=connect_timeout_s)
 
 
-def _lost(address: str, error: OSError) -> BrokerUnreachable:
+def lost_answer(address: str, error: OSError) -> BrokerUnreachable:
+    """Return the error for an answer that was lost after its request was sent."""
     return BrokerUnreachable(
         f"no answer from {address}: {error or type(error).__name__}", outcome=OUTCOME_UNKNOWN
     )

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from myqueue.effects import Await, AwaitAny, Flow, Pause, Pending
 from myqueue.errors import QueueError
 from myqueue.transport import read_body
 
 if TYPE_CHECKING:
-    from myqueue.clock import Clock
-    from myqueue.transport import Exchange, Transport
+    from myqueue.pops import TopicPartition
 
-TopicPartition = tuple[str, int]
 WATCHED_MAX = 64
 """Most partitions watched at once; the others are asked in between."""
 PAUSE_S = 0.2
@@ -25,28 +24,22 @@ PAUSE_S = 0.2
 
 
 class Watches:
-    """The open size requests of a consumer. Not thread-safe: its owner holds a lock.
+    """The open size requests of a consumer. Only one flow at a time uses it.
 
     Args:
-        begin: sends the size request of a partition.
-        transport: waits for the answers.
-        clock: for pauses.
+        begin: a flow that sends the size request of a partition.
     """
 
-    def __init__(
-        self, begin: Callable[[TopicPartition], Exchange], transport: Transport, clock: Clock
-    ) -> None:
+    def __init__(self, begin: Callable[[TopicPartition], Flow[Pending]]) -> None:
         self._begin = begin
-        self._transport = transport
-        self._clock = clock
-        self._open: dict[TopicPartition, Exchange] = {}
+        self._open: dict[TopicPartition, Pending] = {}
 
-    def quiet(self, partitions: list[TopicPartition]) -> set[TopicPartition]:
+    def quiet(self, partitions: list[TopicPartition]) -> Flow[set[TopicPartition]]:
         """Return those of the partitions that are known to be empty: watched and not answered."""
-        self._collect(0.0)
+        yield from self._collect(0.0)
         return self._open.keys() & set(partitions)
 
-    def wait(self, partitions: list[TopicPartition], timeout_s: float) -> None:
+    def wait(self, partitions: list[TopicPartition], timeout_s: float) -> Flow[None]:
         """Return when one of the partitions may have something, at the latest after the time."""
         watched = partitions[:WATCHED_MAX]
         for where in self._open.keys() - set(watched):
@@ -54,36 +47,39 @@ class Watches:
         all_watched = len(watched) == len(partitions)
         for where in [where for where in watched if where not in self._open]:
             try:
-                self._open[where] = self._begin(where)
+                self._open[where] = yield from self._begin(where)
             except QueueError:
                 all_watched = False
         if not all_watched:
             timeout_s = min(timeout_s, PAUSE_S)
         if self._open:
-            self._collect(timeout_s)
+            yield from self._collect(timeout_s)
         else:
-            self._clock.sleep(timeout_s)
+            yield Pause(timeout_s)
 
     def close(self) -> None:
         """Give up every open request."""
-        for exchange in self._open.values():
-            exchange.cancel()
+        for pending in self._open.values():
+            pending.cancel()
         self._open.clear()
 
     def forget(self) -> None:
         """Drop the open requests without touching them: they are the parent's."""
         self._open.clear()
 
-    def _collect(self, timeout_s: float) -> None:
+    def _collect(self, timeout_s: float) -> Flow[None]:
         """Close the requests that were answered, in whatever way: their partitions are asked."""
         if not self._open:
             return
-        answered = self._transport.wait(list(self._open.values()), timeout_s=timeout_s)
-        for where, exchange in list(self._open.items()):
-            if exchange not in answered:
+        answered: list[Pending] = yield AwaitAny(list(self._open.values()), timeout_s)
+        for where, pending in list(self._open.items()):
+            if pending not in answered:
                 continue
-            del self._open[where]
             try:
-                read_body(exchange.finish())
+                answer = yield Await(pending, 0.0)
+                if answer is None:
+                    continue
+                read_body(answer)
             except QueueError:
-                continue  # the partition is asked next, and asking deals with failures
+                pass  # the partition is asked next, and asking deals with failures
+            del self._open[where]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from myqueue import registered
+from myqueue import front
 from myqueue.client import Client
 from myqueue.config import ClientConfig
 from myqueue.consumer import Consumer
@@ -59,7 +59,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A cluster in memory with three brokers and no topic."""
     beats = BeatRecorder()
-    monkeypatch.setattr(registered, "HEARTBEATS", beats)
+    monkeypatch.setattr(front, "HEARTBEATS", beats)
     twin, clock = ClusterTwin(), FakeClock()
     return World(twin, clock, MemoryTransport(twin, clock), beats)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-from myqueue.http1 import Request
+from myqueue.http1 import Answer, Request
 from tests.myqueue.cluster_twin import ClusterTwin, DroppedError
 
 
@@ -31,9 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
             token=self.headers.get("Authorization", "").removeprefix("Bearer "),
         )
         try:
-            with self.server.cluster.changed:
-                answer = self.server.cluster.twin.handle(self.server.address, request)
-                self.server.cluster.changed.notify_all()
+            answer = self.server.cluster.answer(self.server.address, request)
         except DroppedError:
             self.close_connection = True
             return
@@ -76,14 +73,19 @@ class HttpCluster:
         self._servers = [_Server(self) for _ in range(brokers + 1)]
         addresses = [server.address for server in self._servers]
         self.twin = ClusterTwin(manager=addresses[0], brokers=addresses[1:])
-        self.twin.wait = self._wait
 
     @property
     def address(self) -> str:
         return self.twin.manager
 
-    def _wait(self, predicate: Callable[[], bool], seconds: float) -> bool:
-        return self.changed.wait_for(predicate, seconds)
+    def answer(self, address: str, request: Request) -> Answer:
+        """Hold a request as long as it wants to be held, then answer it."""
+        with self.changed:
+            wait_ms = self.twin.is_held(address, request)
+            self.changed.wait_for(lambda: not self.twin.is_held(address, request), wait_ms / 1000)
+            answer = self.twin.handle(address, request)
+            self.changed.notify_all()
+        return answer
 
     def put(self, topic: str, partition: int, *values: str | bytes) -> None:
         with self.changed:

@@ -1,83 +1,129 @@
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myqueue.accumulator import Accumulator, Waiting
+from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
+from myqueue.futures import DeliveryFuture
+from myqueue.lanes import Batch
 from myqueue.records import Record
 
 
-def waiting(value: str, size_bytes: int = 10) -> Waiting:
-    return Waiting(Record(value), Future(), size_bytes)
-
-
 def accumulator(**limits: int) -> Accumulator:
-    return Accumulator(**{"buffer_bytes": 100, "batch_messages": 3, "batch_bytes": 50, **limits})
+    settings = {"buffer_bytes": 1_000, "batch_messages": 3, "batch_bytes": 500, **limits}
+    return Accumulator(**settings, deadline_s=lambda: 120.0)
 
 
-def values(taken: tuple[tuple[str, int], list[Waiting]] | None) -> list[str | bytes]:
-    assert taken is not None
-    return [one.record.value for one in taken[1]]
+def put(buffer: Accumulator, value: str, partition: int = 0) -> bool:
+    return buffer.put(("logs", partition), Record(value), DeliveryFuture())
 
 
-def test_what_waits_for_a_partition_is_one_batch() -> None:
-    lanes = accumulator()
-    for value, partition in (("a", 0), ("b", 1), ("c", 0)):
-        lanes.add(("logs", partition), waiting(value))
-    assert lanes.holds(("logs", 0))
-    assert values(lanes.take()) == ["a", "c"]
-    assert not lanes.holds(("logs", 0))
-    assert values(lanes.take()) == ["b"]
-    assert lanes.take() is None
+def take(buffer: Accumulator) -> list[Batch]:
+    return buffer.take(lambda topic: 7)
 
 
-def test_partitions_take_turns() -> None:
-    lanes = accumulator()
-    for number in range(5):
-        lanes.add(("logs", 0), waiting(f"{number}"))
-    lanes.add(("logs", 1), waiting("other"))
-    assert values(lanes.take()) == ["0", "1", "2"]
-    assert values(lanes.take()) == ["other"]
-    assert values(lanes.take()) == ["3", "4"]
+def values(batch: Batch) -> list[str | bytes]:
+    return [record.value for record in batch.records]
+
+
+def acknowledge(buffer: Accumulator, batch: Batch) -> bool:
+    buffer.lane(batch).acknowledged(batch)
+    return buffer.settled(batch)
+
+
+def test_what_arrives_while_a_batch_is_out_is_the_next_batch() -> None:
+    buffer = accumulator()
+    assert put(buffer, "a")
+    (first,) = take(buffer)
+    assert not put(buffer, "b")
+    assert not put(buffer, "c")
+    assert take(buffer) == []
+    assert acknowledge(buffer, first)
+    (second,) = take(buffer)
+    assert (values(first), values(second)) == (["a"], ["b", "c"])
+    assert [batch.deadline_s for batch in (first, second)] == [120.0, 120.0]
+
+
+def test_a_full_batch_goes_out_beside_others() -> None:
+    buffer = accumulator()
+    put(buffer, "first")
+    take(buffer)
+    assert [put(buffer, f"{number}") for number in range(4)] == [False, False, True, True]
+    assert [values(batch) for batch in take(buffer)] == [["0", "1", "2"]]
+
+
+def test_every_partition_goes_out_by_itself() -> None:
+    buffer = accumulator()
+    for partition in (0, 1, 0):
+        put(buffer, f"{partition}", partition)
+    assert [values(batch) for batch in take(buffer)] == [["0", "0"], ["1"]]
 
 
 def test_a_batch_ends_at_its_bytes_and_a_large_message_goes_alone() -> None:
-    lanes = accumulator()
-    for value, size_bytes in (("a", 30), ("b", 30), ("large", 70), ("c", 1)):
-        lanes.add(("logs", 0), waiting(value, size_bytes))
-    assert [values(lanes.take()) for _ in range(4)] == [["a"], ["b"], ["large"], ["c"]]
+    buffer = accumulator(batch_messages=100)
+    for size in (200, 200, 600, 1):
+        put(buffer, "x" * size)
+    assert [len(batch.records[0].value) for batch in take(buffer)] == [200, 200, 600]
 
 
-def test_room_is_bounded_but_an_empty_buffer_takes_anything() -> None:
-    lanes = accumulator()
-    assert lanes.has_room(1_000)
-    lanes.add(("logs", 0), waiting("a", 60))
-    assert lanes.has_room(40)
-    assert not lanes.has_room(41)
-    lanes.take()
-    assert lanes.has_room(1_000)
+def test_room_is_bounded_until_a_batch_is_settled() -> None:
+    buffer = accumulator()
+    assert buffer.has_room(10_000)
+    put(buffer, "x" * (600 - OVERHEAD_BYTES))
+    assert buffer.has_room(400)
+    assert not buffer.has_room(401)
+    (batch,) = take(buffer)
+    assert not buffer.has_room(401)
+    assert not acknowledge(buffer, batch)
+    assert batch.settled
+    assert buffer.has_room(10_000)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60))))
-def test_nothing_is_lost_and_order_is_kept(added: list[tuple[int, int]]) -> None:
-    lanes = accumulator()
-    for number, (partition, size_bytes) in enumerate(added):
-        lanes.add(("logs", partition), waiting(f"{number}", size_bytes))
-    assert lanes.waiting_bytes == sum(size for _, size in added)
-    taken: dict[int, list[int]] = {}
-    while (batch := lanes.take()) is not None:
-        taken.setdefault(batch[0][1], []).extend(int(one.record.value) for one in batch[1])
-    assert lanes.waiting_bytes == lanes.waiting_messages == 0
+def test_a_batch_alone_is_stamped_only_where_nothing_is_before_it() -> None:
+    buffer = accumulator()
+    alone = Batch(("logs", 0), deadline_s=1.0, records=[Record("a")], size_bytes=65)
+    assert buffer.put_alone(alone, 7)
+    assert alone.stamp == (7, 0, 0)
+    assert not buffer.put_alone(Batch(("logs", 0), deadline_s=1.0, records=[Record("b")]), 7)
+    assert buffer.put_alone(Batch(("logs", 1), deadline_s=1.0, records=[Record("b")]), 7)
+    assert len(buffer.held()) == 2
+
+
+def test_giving_up_leaves_what_is_out() -> None:
+    buffer = accumulator()
+    put(buffer, "out")
+    (out,) = take(buffer)
+    put(buffer, "waiting")
+    waiting, left = buffer.give_up()
+    assert [values(batch) for batch in waiting] == [["waiting"]]
+    assert left == [out]
+    assert buffer.held_bytes == out.size_bytes
+    assert not acknowledge(buffer, out)
+    assert buffer.held_bytes == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 600)), max_size=60), st.randoms())
+def test_nothing_is_lost_and_order_is_kept(added: list[tuple[int, int]], chance: object) -> None:
+    buffer = accumulator(batch_messages=4)
+    out: list[Batch] = []
+    seen: dict[int, list[str]] = {}
+
+    def take_some() -> None:
+        for batch in take(buffer):
+            out.append(batch)
+            texts = [str(value).partition(".")[0] for value in values(batch)]
+            seen.setdefault(batch.where[1], []).extend(texts)
+
+    for number, (partition, size) in enumerate(added):
+        put(buffer, f"{number}." + "x" * size, partition)
+        take_some()
+        if out and chance.random() < 0.3:  # type: ignore[attr-defined]
+            acknowledge(buffer, out.pop(chance.randrange(len(out))))  # type: ignore[attr-defined]
+    take_some()
+    while out:
+        acknowledge(buffer, out.pop())
+        take_some()
+    assert buffer.held_bytes == 0
     for partition in {partition for partition, _ in added}:
-        mine = [number for number, (where, _) in enumerate(added) if where == partition]
-        assert taken[partition] == mine
-
-
-def test_everything_can_be_taken_at_once() -> None:
-    lanes = accumulator()
-    for partition in (0, 1):
-        lanes.add(("logs", partition), waiting(f"{partition}"))
-    assert {one.record.value for one in lanes.take_all()} == {"0", "1"}
-    assert lanes.waiting_messages == 0
+        mine = [f"{n}" for n, (where, _) in enumerate(added) if where == partition]
+        assert seen[partition] == mine

@@ -9,6 +9,7 @@ import pytest
 
 from myqueue import cli_messages
 from myqueue.cli import main
+from myqueue.http1 import Answer, Request
 from myqueue.records import Record, encode_batch
 from tests.myqueue.http_twin import HttpCluster
 
@@ -119,14 +120,15 @@ def test_without_from_beginning_only_new_messages_count(
 ) -> None:
     partition = http_cluster.twin.create("logs", 1)[0]
     partition.put("old")
-    register = http_cluster.twin._register
+    handle = http_cluster.twin.handle
 
-    def registered(request: object) -> object:
-        result = register(request)  # type: ignore[arg-type]
-        partition.put("new")
-        return result
+    def handled(address: str, request: Request) -> Answer:
+        answer = handle(address, request)
+        if request.path == "/consumer/register":
+            partition.put("new")
+        return answer
 
-    monkeypatch.setattr(http_cluster.twin, "_register", registered)
+    monkeypatch.setattr(http_cluster.twin, "handle", handled)
     assert consume(http_cluster, capfdbinary, "logs", "--max-messages", "1") == [b"new"]
 
 

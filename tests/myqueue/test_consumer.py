@@ -120,13 +120,13 @@ def test_an_interrupted_pop_is_taken_up(world: World, monkeypatch: pytest.Monkey
     fill(world, 2)
     consumer = world.consumer()
     consumer.get_size("logs")
-    answer = world.transport.request
+    begin = world.transport.begin
 
     def interrupted(*args: object, **kwargs: object) -> object:
-        answer(*args, **kwargs)  # type: ignore[arg-type]
+        begin(*args, **kwargs)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(world.transport, "request", interrupted)
+    monkeypatch.setattr(world.transport, "begin", interrupted)
     with pytest.raises(KeyboardInterrupt):
         consumer.dequeue("logs")
     monkeypatch.undo()

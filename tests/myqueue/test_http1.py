@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from myqueue.connection import HttpConnection
 from myqueue.errors import InvalidRequest
-from myqueue.http1 import Answer, BadAnswer, HttpConnection, Request, render, split_address
+from myqueue.http1 import Answer, BadAnswer, Request, render, split_address
 
 Serve = Callable[..., HttpConnection]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

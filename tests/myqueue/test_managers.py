@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from myqueue.config import ClientConfig
+from myqueue.driving import drive
 from myqueue.errors import InvalidRequest, ManagerNotFound, NoLeader, ReadOnlyManager
 from myqueue.http1 import Request
 from myqueue.managers import Managers, parse_addresses
@@ -11,13 +14,23 @@ from tests.myqueue.conftest import World
 TOPICS = Request("GET", "/topics")
 
 
-def managers(world: World, *others: str) -> Managers:
-    return Managers(
-        [*others, world.twin.manager],
-        config=ClientConfig(),
-        transport=world.transport,
-        clock=world.clock,
-    )
+class Link:
+    """Managers, and the flows of calls to them driven."""
+
+    def __init__(self, world: World, *addresses: str) -> None:
+        self.managers = Managers(addresses, config=ClientConfig(), clock=world.clock)
+        self.world = world
+
+    def call(self, request: Request) -> dict[str, Any]:
+        return drive(self.managers.call(request), self.world.transport, self.world.clock)
+
+    def call_patiently(self, request: Request) -> dict[str, Any]:
+        flow = self.managers.call_patiently(request)
+        return drive(flow, self.world.transport, self.world.clock)
+
+
+def managers(world: World, *others: str) -> Link:
+    return Link(world, *others, world.twin.manager)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +88,7 @@ def test_a_read_only_manager_names_the_primary(world: World) -> None:
     world.twin.brokers.append("http://standby:1")
     refusal = ReadOnlyManager("x", primary=world.twin.manager)
     world.twin.fail("/topics", refusal, at="http://standby:1")
-    link = Managers(
-        "http://standby:1", config=ClientConfig(), transport=world.transport, clock=world.clock
-    )
+    link = Link(world, "http://standby:1")
     assert link.call(TOPICS)["topics"] == []
 
 

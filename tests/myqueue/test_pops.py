@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from myqueue.pops import Pop, Pops, Rotation
+from myqueue.pops import Pop, Pops, Rotation, returnable
 from myqueue.results import Message
 
 WHERE = ("logs", 0)
@@ -35,8 +35,34 @@ def test_kept_messages_are_handed_out_first_and_in_order() -> None:
     assert pops.waiting("logs", 1) == 1
     assert pops.take(["logs"], 1) == [message(0)]
     assert pops.take(["logs"], 5, partition=1) == [message(7, 1)]
-    assert pops.take(["logs", "other"], 5) == [message(1), message(9, 0, "other")]
+    assert pops.take(["logs", "other"], 5) == [message(1)]
+    assert pops.take(["logs", "other"], 5) == [message(9, 0, "other")]
     assert pops.take(["logs"], 5) == []
+
+
+def test_messages_are_handed_out_one_by_one() -> None:
+    pops = Pops()
+    pops.keep([message(0), message(1)])
+    assert [pops.take_one() for _ in range(3)] == [message(0), message(1), None]
+
+
+def test_messages_that_were_not_handed_out_go_back_to_the_front() -> None:
+    pops = Pops()
+    pops.keep([message(2)])
+    pops.put_back([message(0), message(1)])
+    assert pops.oldest(WHERE) == message(0)
+    assert pops.drop(WHERE) == [message(0), message(1), message(2)]
+    assert pops.oldest(WHERE) is None
+    pops.keep([message(0), message(7, 1)])
+    assert pops.drop_all() == {WHERE: [message(0)], ("logs", 1): [message(7, 1)]}
+
+
+def test_a_cursor_moves_back_only_over_messages_without_a_gap() -> None:
+    offsets = [5, 6, 7, 2, 3]
+    others, run = returnable([message(offset) for offset in offsets])
+    assert [one.offset for one in others] == [2, 3]
+    assert [one.offset for one in run] == [5, 6, 7]
+    assert returnable([message(4)]) == ([], [message(4)])
 
 
 def test_the_partition_after_the_last_served_is_asked_first() -> None:

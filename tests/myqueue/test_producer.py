@@ -335,14 +335,14 @@ def test_an_interrupted_batch_is_never_mistaken_for_the_next(
 ) -> None:
     partition = world.twin.create("logs", 1)[0]
     producer = world.producer()
-    answer = world.transport.request
+    begin = world.transport.begin
 
     def interrupted(*args: object, **kwargs: object) -> object:
-        answer(*args, **kwargs)  # type: ignore[arg-type]
+        begin(*args, **kwargs)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
     producer.enqueue("logs", "a")
-    monkeypatch.setattr(world.transport, "request", interrupted)
+    monkeypatch.setattr(world.transport, "begin", interrupted)
     with pytest.raises(KeyboardInterrupt):
         producer.enqueue("logs", "b")
     monkeypatch.undo()

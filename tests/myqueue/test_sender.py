@@ -1,108 +1,152 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
+from myqueue.clock import SystemClock
 from myqueue.config import ClientConfig
-from myqueue.errors import BufferFull, ClientClosed, NoLeader, UndeliveredMessages
+from myqueue.delivery import Deliveries
+from myqueue.driving import drive
+from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
+from myqueue.memory_transport import MemoryTransport
 from myqueue.records import Record
-from myqueue.results import Delivered, DeliveredBatch
+from myqueue.results import Delivered
 from myqueue.sender import Sender
+from myqueue.testing import InMemoryQueue
 
 WHERE = ("logs", 0)
 
 
-class Gate:
-    """Delivers when it is open, and remembers what."""
+class Gate(InMemoryQueue):
+    """A queue that keeps produce requests until it is opened."""
 
     def __init__(self) -> None:
+        super().__init__({"logs": 2})
+        self.opened = threading.Event()
         self.entered = threading.Event()
-        self.open = threading.Event()
-        self.batches: list[list[Any]] = []
-        self.error: Exception | None = None
 
-    def deliver(self, topic: str, partition: int, records: list[Record]) -> DeliveredBatch:
-        self.entered.set()
-        assert self.open.wait(10)
-        if self.error is not None:
-            raise self.error
-        base_offset = sum(map(len, self.batches))
-        self.batches.append([record.value for record in records])
-        return DeliveredBatch(partition, base_offset, len(records))
+    def held_ms(self, address: str, request: object) -> int:
+        if getattr(request, "path", "") == "/producer/produce" and not self.opened.is_set():
+            self.entered.set()
+            return 60_000
+        return super().held_ms(address, request)  # type: ignore[arg-type]
+
+    def batches(self, partition: int = 0) -> list[int]:
+        """Return how many messages each batch has."""
+        rows = self._api.topics["logs"][partition].batches
+        starts = [base for base, _ in rows]
+        ends = [*starts[1:], len(self._api.topics["logs"][partition].records)]
+        return [end - start for start, end in zip(starts, ends, strict=True)]
 
 
-def test_what_arrives_while_a_batch_is_out_is_the_next_batch() -> None:
-    gate = Gate()
-    sender = Sender(gate.deliver, ClientConfig())
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate() as gate:
+        yield gate
+
+
+def make_sender(gate: Gate, **settings: int) -> Sender:
+    config, clock = ClientConfig(**settings), SystemClock()
+    core = Deliveries(gate.address, config=config, clock=clock, make_lock=threading.Lock)
+    transport = MemoryTransport(gate)
+    drive(core.open(["logs"]), transport, clock)
+    return Sender(core, transport, clock)
+
+
+def test_what_arrives_while_a_batch_is_out_is_the_next_batch(gate: Gate) -> None:
+    sender = make_sender(gate)
     first = sender.put(WHERE, Record("0"))
     assert gate.entered.wait(10)
     others = [sender.put(WHERE, Record(f"{n}")) for n in range(1, 6)]
-    assert sender.holds(WHERE)
     assert not sender.flush(0.01)
-    gate.open.set()
+    gate.opened.set()
     assert sender.flush(10)
-    assert gate.batches == [["0"], ["1", "2", "3", "4", "5"]]
+    assert gate.batches() == [1, 5]
     assert first.result() == Delivered(0, 0)
     assert [future.result().offset for future in others] == [1, 2, 3, 4, 5]
-    assert not sender.holds(WHERE)
     sender.stop(10)
 
 
-def test_a_full_buffer_blocks_and_then_refuses() -> None:
-    gate = Gate()
-    sender = Sender(gate.deliver, ClientConfig(buffer_bytes=100, max_block_ms=20))
-    sender.put(WHERE, Record("0"))
+def test_full_batches_are_out_at_once_and_stay_in_order(gate: Gate) -> None:
+    sender = make_sender(gate, batch_messages=2)
+    futures = [sender.put(WHERE, Record(f"{n}")) for n in range(21)]
     assert gate.entered.wait(10)
+    gate.opened.set()
+    assert [future.result(10).offset for future in futures] == list(range(21))
+    assert gate.values("logs") == [f"{n}" for n in range(21)]
+    sender.stop(10)
+
+
+def test_a_full_buffer_blocks_and_then_refuses(gate: Gate) -> None:
+    sender = make_sender(gate, buffer_bytes=130, max_block_ms=20)
+    sender.put(WHERE, Record("0"))
     sender.put(WHERE, Record("1"))
     with pytest.raises(BufferFull):
         sender.put(WHERE, Record("2"))
-    gate.open.set()
+    gate.opened.set()
     assert sender.flush(10)
     sender.put(WHERE, Record("3"))
     sender.stop(10)
-    assert gate.batches == [["0"], ["1"], ["3"]]
+    assert gate.values("logs") == ["0", "1", "3"]
 
 
-def test_a_failed_batch_fails_its_futures_and_no_others() -> None:
-    gate = Gate()
-    gate.error = NoLeader("elects")
-    gate.open.set()
-    sender = Sender(gate.deliver, ClientConfig())
-    with pytest.raises(NoLeader):
-        sender.put(WHERE, Record("0")).result(10)
-    gate.error = None
-    assert sender.put(WHERE, Record("1")).result(10) == Delivered(0, 0)
-    gate.error = ZeroDivisionError("a bug")
-    with pytest.raises(ZeroDivisionError):
-        sender.put(WHERE, Record("2")).result(10)
+def test_a_full_buffer_lets_go_on_when_there_is_room_again(gate: Gate) -> None:
+    sender = make_sender(gate, buffer_bytes=130, max_block_ms=10_000)
+    for number in range(2):
+        sender.put(WHERE, Record(f"{number}"))
+    timer = threading.Timer(0.02, gate.opened.set)
+    timer.start()
+    for number in range(2, 9):
+        sender.put(WHERE, Record(f"{number}"))
+    sender.stop(10)
+    timer.join()
+    assert gate.values("logs") == [f"{number}" for number in range(9)]
+
+
+def test_a_zero_wait_refuses_at_once(gate: Gate) -> None:
+    sender = make_sender(gate, buffer_bytes=65, max_block_ms=0)
+    sender.put(WHERE, Record("0"))
+    with pytest.raises(BufferFull):
+        sender.put(WHERE, Record("1"))
+    gate.opened.set()
     sender.stop(10)
 
 
-def test_stopping_says_what_was_not_delivered() -> None:
-    gate = Gate()
-    sender = Sender(gate.deliver, ClientConfig())
-    sender.put(WHERE, Record("out"))
+def test_stopping_says_what_was_not_delivered(gate: Gate) -> None:
+    sender = make_sender(gate)
+    out = sender.put(WHERE, Record("out"))
     assert gate.entered.wait(10)
     left = sender.put(WHERE, Record("left"))
     with pytest.raises(UndeliveredMessages) as caught:
         sender.stop(0.01)
     assert caught.value.details["values"] == ["out", "left"]
     assert not caught.value.outcome_known
-    assert left.cancelled()
+    assert isinstance(left.exception(0), UndeliveredMessages)
     with pytest.raises(ClientClosed):
         sender.put(WHERE, Record("more"))
-    gate.open.set()
-    assert sender.flush(10)
+    gate.opened.set()
+    assert out.result(10) == Delivered(0, 0)
 
 
-def test_a_cancelled_message_is_not_sent() -> None:
-    gate = Gate()
-    sender = Sender(gate.deliver, ClientConfig())
-    sender.put(WHERE, Record("0"))
-    assert gate.entered.wait(10)
-    assert sender.put(WHERE, Record("1")).cancel()
-    gate.open.set()
+def test_a_lone_batch_is_left_to_the_calling_thread(gate: Gate) -> None:
+    sender = make_sender(gate)
+    core = sender._core
+    batch = core.single("logs", 0, Record("mine"))
+    assert sender.put_alone(batch)
+    assert not sender.put_alone(core.single("logs", 0, Record("other")))
+    behind = sender.put(WHERE, Record("behind"))
+    gate.opened.set()
+    more = drive(core.deliver(batch), sender._transport, SystemClock())
+    assert more
+    sender.go_on(more)
+    assert behind.result(10) == Delivered(0, 1)
     sender.stop(10)
-    assert gate.batches == [["0"]]
+
+
+def test_stopping_twice_and_without_messages_is_quick(gate: Gate) -> None:
+    sender = make_sender(gate)
+    sender.stop(10)
+    sender.stop(10)
+    assert sender.flush(0)

@@ -125,3 +125,41 @@ def test_a_broker_that_stops_is_left_for_the_new_leader(http_cluster: HttpCluste
         partition.leader = cluster.twin.brokers[1]
         producer.enqueue("a", "2")
     assert partition.values == ["1", "2"]
+
+
+# A leader that stands still
+
+
+def test_a_silent_leader_is_left_for_the_one_that_leads_by_now(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer = world.producer("a")
+    producer.enqueue("a", "1")
+    world.twin.stopped = {world.twin.brokers[0]}
+    world.clock.after(1.5, lambda: setattr(partition, "leader", world.twin.brokers[1]))
+    started_s = world.clock.now_s
+    producer.enqueue("a", "2")
+    assert partition.values == ["1", "2"]
+    assert 1.5 <= world.clock.now_s - started_s <= 2.5
+
+
+def test_a_slow_leader_that_still_leads_is_waited_for(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer = world.producer("a")
+    producer.enqueue("a", "1")
+    world.twin.stopped = {world.twin.brokers[0]}
+    world.clock.after(4.0, world.twin.stopped.clear)
+    producer.enqueue("a", "2")
+    assert partition.values == ["1", "2"]
+    assert world.twin.asked("/producer/produce") == [world.twin.brokers[0]] * 2
+
+
+def test_a_consumer_leaves_a_silent_leader_too(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    partition.put("1")
+    consumer = world.consumer("a")
+    consumer.get_size("a")
+    world.twin.stopped = {world.twin.brokers[0]}
+    partition.leader = world.twin.brokers[2]
+    started_s = world.clock.now_s
+    assert consumer.dequeue("a") == "1"
+    assert world.clock.now_s - started_s <= 1.5

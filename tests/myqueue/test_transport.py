@@ -83,7 +83,7 @@ def test_several_exchanges_are_waited_for_at_once(
     assert transport.wait(exchanges, timeout_s=0.0) == []
     cluster.put("logs", 1, "x")
     assert transport.wait(exchanges, timeout_s=5.0) == [exchanges[1]]
-    assert read_body(exchanges[1].finish())["size"] == 1
+    assert read_body(exchanges[1].answer())["size"] == 1
     exchanges[0].cancel()
     transport.close()
 
@@ -95,7 +95,7 @@ def test_a_broken_exchange_is_unreachable(
     exchange = transport.begin(http_cluster.address, TOPICS, timeout_s=5)
     assert transport.wait([exchange], timeout_s=5.0) == [exchange]
     with pytest.raises(BrokerUnreachable):
-        exchange.finish()
+        exchange.answer()
 
 
 def test_a_fork_leaves_the_parents_connections_alone(

@@ -1,17 +1,34 @@
 from __future__ import annotations
 
+from myqueue.driving import drive
+from myqueue.effects import Begin, Flow, Pending
 from myqueue.errors import BrokerUnreachable
 from myqueue.http1 import Request
 from myqueue.watches import PAUSE_S, WATCHED_MAX, Watches
-from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 
 
-def watches(world: World, partitions: int) -> tuple[Watches, list[tuple[str, int]]]:
+class Driven:
+    """Watches, and their flows driven."""
+
+    def __init__(self, world: World, watches: Watches) -> None:
+        self.world = world
+        self.watches = watches
+
+    def wait(self, partitions: list[tuple[str, int]], timeout_s: float) -> None:
+        flow = self.watches.wait(partitions, timeout_s)
+        drive(flow, self.world.transport, self.world.clock)
+
+    def quiet(self, partitions: list[tuple[str, int]]) -> set[tuple[str, int]]:
+        flow = self.watches.quiet(partitions)
+        return drive(flow, self.world.transport, self.world.clock)
+
+
+def watches(world: World, partitions: int) -> tuple[Driven, list[tuple[str, int]]]:
     world.twin.create("a", partitions)
     world.twin.clients[1] = ("consumer", "a")
 
-    def begin(where: tuple[str, int]) -> MemoryExchange:
+    def begin(where: tuple[str, int]) -> Flow[Pending]:
         query: dict[str, str | int] = {
             "topic": where[0],
             "partition": where[1],
@@ -20,10 +37,10 @@ def watches(world: World, partitions: int) -> tuple[Watches, list[tuple[str, int
         }
         leader = world.twin.topics[where[0]][where[1]].leader
         request = Request("GET", "/size", query=query, token="token-1")
-        return world.transport.begin(leader, request, timeout_s=15)
+        pending: Pending = yield Begin(leader, request, 15)
+        return pending
 
-    made = Watches(begin, world.transport, world.clock)
-    return made, [("a", index) for index in range(partitions)]
+    return Driven(world, Watches(begin)), [("a", index) for index in range(partitions)]
 
 
 def test_waiting_ends_when_a_partition_has_something(world: World) -> None:
@@ -41,7 +58,7 @@ def test_open_requests_are_not_sent_again(world: World) -> None:
     assert len(world.transport.begun) == 3
     made.wait(partitions[:1], 1)
     assert [exchange.cancelled for exchange in world.transport.begun] == [False, True, True]
-    made.close()
+    made.watches.close()
     assert world.transport.begun[0].cancelled
 
 
@@ -63,6 +80,6 @@ def test_watched_partitions_are_bounded(world: World) -> None:
     made.wait(partitions, 10)
     assert len(world.transport.begun) == WATCHED_MAX
     assert world.clock.now_s == 1_000 + PAUSE_S
-    made.forget()
+    made.watches.forget()
     assert made.quiet(partitions) == set()
     assert not world.transport.begun[0].cancelled

@@ -1,0 +1,254 @@
+"""The producer for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from myqueue.aio_front import AsyncFront, AsyncSettings
+from myqueue.delivery import Deliveries, Key, first_failure
+from myqueue.errors import BufferFull, ClientClosed
+from myqueue.protocol import make_record
+from myqueue.registered import topic_names
+from myqueue.results import Delivered, DeliveredBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myqueue.aio_transport import AsyncTransport
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
+    from myqueue.lanes import Batch
+    from myqueue.records import Record
+
+T = TypeVar("T")
+Several = list[str] | tuple[str, ...]
+
+
+class LoopFuture(asyncio.Future[T]):
+    """What a batch tells its fate to; whoever awaits it may have gone."""
+
+    def settle(self, result: T) -> None:
+        """Tell the result."""
+        if not self.done():
+            self.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the failure."""
+        if not self.done():
+            self.set_exception(error)
+
+
+class AsyncProducer(AsyncFront[Deliveries]):
+    """`Producer` for asyncio: same names, same guarantees, one event loop.
+
+    A call that is cancelled leaves its message on the way: it was given, so it is delivered.
+
+        async with AsyncProducer("logs", "http://127.0.0.1:8000") as producer:
+            await producer.enqueue("logs", "user 17 logged in")
+
+    Args:
+        topics: one name or several; a topic that does not exist is created.
+        address: a manager's address, or several as a list or separated by commas.
+        config: settings; the defaults suit most programs.
+        transport: how requests travel; HTTP when left out.
+        clock: time and chance; the system's when left out.
+    """
+
+    def __init__(
+        self,
+        topics: str | Sequence[str],
+        address: str | Sequence[str],
+        *,
+        config: ClientConfig | None = None,
+        transport: AsyncTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        settings = AsyncSettings(address, config, transport, clock)
+        core = Deliveries(
+            settings.addresses,
+            config=settings.config,
+            clock=settings.clock,
+            make_lock=asyncio.Lock,
+            make_future=LoopFuture,
+        )
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._settled = asyncio.Condition()
+        super().__init__(core, settings, topics)
+
+    @overload
+    async def enqueue(
+        self,
+        topics: str,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> Delivered: ...
+
+    @overload
+    async def enqueue(
+        self,
+        topics: Several,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> list[Delivered]: ...
+
+    async def enqueue(
+        self,
+        topics: str | Several,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> Delivered | list[Delivered]:
+        """Do what `Producer.enqueue` does; messages for several topics are sent at once."""
+        futures = [
+            await self.send(
+                topic,
+                message,
+                key,
+                partition=partition,
+                partition_key=partition_key,
+                headers=headers,
+            )
+            for topic in topic_names(topics)
+        ]
+        results = await asyncio.gather(*futures)
+        return results[0] if isinstance(topics, str) else results
+
+    async def send(
+        self,
+        topic: str,
+        message: str | bytes,
+        key: str | bytes | None = None,
+        *,
+        partition: int | None = None,
+        partition_key: Key | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> asyncio.Future[Delivered]:
+        """Do what `Producer.send` does; waits for room in the buffer alone.
+
+        Returns:
+            A future with partition and offset.
+        """
+        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        index = await self._choose(topic, partition_key, partition, key)
+        future: LoopFuture[Delivered] = LoopFuture()
+        while (more := self._core.buffer.put((topic, index), record, future)) is None:
+            await self._wait_for_room(len(record.value))
+        if more:
+            self._deliver_ready()
+        return future
+
+    async def produce_many(
+        self,
+        topic: str,
+        messages: Iterable[str | bytes | Record],
+        *,
+        partition: int | None = None,
+        partition_key: Key | None = None,
+    ) -> list[DeliveredBatch]:
+        """Do what `Producer.produce_many` does."""
+        batches = await self._run(
+            self._core.group(topic, messages, partition=partition, partition_key=partition_key)
+        )
+        await self._wait_for_room(sum(batch.size_bytes for batch in batches))
+        for batch in batches:
+            self._core.buffer.put_whole(batch)
+        self._deliver_ready()
+        futures: list[Any] = [batch.whole for batch in batches]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        return first_failure(results)
+
+    async def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was given before is delivered or failed.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            False when the time was over before.
+        """
+        held = self._core.buffer.held()
+        return await self._wait_until(lambda: all(batch.settled for batch in held), timeout)
+
+    async def close(self) -> None:
+        """Deliver what waits, then stop.
+
+        Raises:
+            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`;
+                `details["values"]` has the messages, those with an unknown outcome first.
+        """
+        if self._core.closing or self._core.closed:
+            return
+        self._core.closing = True
+        try:
+            await self.flush(self._core.config.delivery_timeout_ms / 1000)
+            self._core.give_up()
+        finally:
+            for task in list(self._deliveries):
+                task.cancel()
+            if self._deliveries:
+                await asyncio.wait(self._deliveries)
+            await super().close()
+
+    async def _choose(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> int:
+        self._core.check_usable()
+        chosen = None
+        if self._started:
+            chosen = self._core.choose_at_once(topic, partition_key, partition, key)
+        if chosen is None:
+            chosen = await self._run(self._core.choose(topic, partition_key, partition, key))
+        return chosen
+
+    def _deliver_ready(self) -> None:
+        """Begin the delivery of every batch that may go out."""
+        for batch in self._core.buffer.take(self._core.producer_id):
+            task = asyncio.create_task(self._deliver(batch))
+            self._deliveries.add(task)
+            task.add_done_callback(self._deliveries.discard)
+
+    async def _deliver(self, batch: Batch) -> None:
+        try:
+            more = await self._drive(self._core.deliver(batch))
+            if more:
+                self._deliver_ready()
+        finally:
+            async with self._settled:
+                self._settled.notify_all()
+
+    async def _wait_for_room(self, size_bytes: int) -> None:
+        buffer, config = self._core.buffer, self._core.config
+
+        def over() -> bool:
+            return self._core.closing or buffer.has_room(size_bytes)
+
+        if not await self._wait_until(over, config.max_block_ms / 1000):
+            raise BufferFull(
+                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
+                f"{size_bytes} within {config.max_block_ms} ms"
+            )
+        if self._core.closing:
+            raise ClientClosed("this producer was closed")
+
+    async def _wait_until(self, predicate: Callable[[], bool], timeout_s: float | None) -> bool:
+        if predicate():
+            return True
+        try:
+            async with asyncio.timeout(timeout_s), self._settled:
+                await self._settled.wait_for(predicate)
+        except TimeoutError:
+            return predicate()
+        return True

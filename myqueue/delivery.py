@@ -1,0 +1,310 @@
+"""The producer's core: which partition, and a batch on its way until its fate is known. Pure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
+from myqueue.effects import Flow, Lock, Pause
+from myqueue.errors import (
+    OUTCOME_UNKNOWN,
+    ClientClosed,
+    DeliveryTimeout,
+    InvalidRequest,
+    MessageTooLarge,
+    OutOfOrderSequence,
+    PartitionNotFound,
+    ProducerFenced,
+    QueueError,
+    UndeliveredMessages,
+    UnknownProducer,
+)
+from myqueue.futures import DeliveryFuture
+from myqueue.lanes import RESTAMPS_MAX, Batch, Lane
+from myqueue.partitioner import RoundRobin, partition_for_key
+from myqueue.producing import Target, produce_call, records_of_items
+from myqueue.records import CODEC_NONE, CODEC_ZSTD, MAX_RECORDS, Record
+from myqueue.results import DeliveredBatch
+from myqueue.retry import Attempts, Step
+from myqueue.session import Session
+from myqueue.transport import read_body
+
+if TYPE_CHECKING:
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
+
+Key = int | str | bytes
+CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
+_STAMP_ERRORS = (UnknownProducer, OutOfOrderSequence, ProducerFenced)
+
+
+class Deliveries(Session):
+    """The core of `Producer` and `AsyncProducer`.
+
+    Attributes:
+        lock: guards the buffer; never held while a flow waits.
+        buffer: what is not settled.
+
+    Args: those of `Session`, for a producer, and what makes a future of the driver's kind.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
+        make_future: Callable[[], Any] = DeliveryFuture,
+    ) -> None:
+        self._make_future = make_future
+        super().__init__("producer", address, config=config, clock=clock, make_lock=make_lock)
+        self._codec = CODECS[config.compression]
+
+    def make_locks(self) -> None:
+        """Make new locks and an empty buffer: in a fork's child, what waits is the parent's."""
+        super().make_locks()
+        self.lock = threading.Lock()
+        self._turns: dict[str, RoundRobin] = {}
+        self.buffer = Accumulator(
+            buffer_bytes=self.config.buffer_bytes,
+            batch_messages=self.config.batch_messages,
+            batch_bytes=self.config.batch_bytes,
+            deadline_s=self.deadline_s,
+        )
+
+    # Where to
+
+    def choose(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> Flow[int]:
+        """Return the partition of a message.
+
+        Raises:
+            UnauthorizedException: not registered for the topic.
+            PartitionNotFound: there is no such partition.
+            InvalidRequest: partition and partition_key are both given, or of a wrong type.
+        """
+        chosen = self.choose_at_once(topic, partition_key, partition, key)
+        if chosen is not None:
+            return chosen
+        yield from self.registration(topic)
+        count = yield from self.partition_count(topic)
+        if partition is None:
+            return self._choose_of(count, topic, key if partition_key is None else partition_key)
+        if partition >= count:
+            self.mark_stale(topic)
+            count = yield from self.partition_count(topic)
+        if not 0 <= partition < count:
+            raise PartitionNotFound(
+                f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
+            )
+        return partition
+
+    def choose_at_once(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> int | None:
+        """Return the partition of a message, or None when a manager must be asked first."""
+        found = self.require_registered(topic)
+        count = self.known_partition_count(topic) if found.client_id else 0
+        if partition is not None:
+            if partition_key is not None:
+                raise InvalidRequest("give partition or partition_key, not both", field="partition")
+            if isinstance(partition, bool) or not isinstance(partition, int):
+                raise InvalidRequest(
+                    f"partition must be an integer, not {partition!r}", field="partition"
+                )
+            return partition if 0 <= partition < count else None
+        if not count:
+            return None
+        return self._choose_of(count, topic, key if partition_key is None else partition_key)
+
+    def _choose_of(self, count: int, topic: str, key: Key | None) -> int:
+        if key is not None:
+            return partition_for_key(key, count)
+        with self.lock:
+            return self._turns.setdefault(topic, RoundRobin()).next(count)
+
+    def group(
+        self,
+        topic: str,
+        messages: Iterable[str | bytes | Record],
+        *,
+        partition: int | None,
+        partition_key: Key | None,
+    ) -> Flow[list[Batch]]:
+        """Return a batch per partition, in the order of partitions.
+
+        Raises:
+            InvalidRequest: there are no messages, or one is of a wrong type.
+            MessageTooLarge: a limit is passed.
+        """
+        items = list(messages)
+        if not items:
+            raise InvalidRequest("messages is empty", field="messages")
+        records = records_of_items(items, now_ms=self.clock.wall_ms())
+        groups: dict[int, list[Record]] = {}
+        if partition is not None or partition_key is not None:
+            groups[(yield from self.choose(topic, partition_key, partition, None))] = records
+        else:
+            for record in records:
+                index = self.choose_at_once(topic, None, None, record.key)
+                if index is None:
+                    index = yield from self.choose(topic, None, None, record.key)
+                groups.setdefault(index, []).append(record)
+        return [self._whole(topic, index, group) for index, group in sorted(groups.items())]
+
+    def _whole(self, topic: str, partition: int, records: list[Record]) -> Batch:
+        if len(records) > MAX_RECORDS:
+            raise MessageTooLarge(f"a batch has at most {MAX_RECORDS} messages, not {len(records)}")
+        size_bytes = sum(len(record.value) for record in records) + OVERHEAD_BYTES * len(records)
+        return Batch(
+            (topic, partition),
+            deadline_s=self.deadline_s(),
+            records=records,
+            whole=self._make_future(),
+            size_bytes=size_bytes,
+        )
+
+    def single(self, topic: str, partition: int, record: Record) -> Batch:
+        """Return a batch of one message."""
+        batch = Batch((topic, partition), deadline_s=self.deadline_s(), records=[record])
+        batch.futures.append(self._make_future())
+        batch.size_bytes = len(record.value) + OVERHEAD_BYTES
+        return batch
+
+    def deadline_s(self) -> float:
+        """Return when a message that is given now counts as not delivered."""
+        return self.clock.monotonic() + self.config.delivery_timeout_ms / 1000
+
+    def producer_id(self, topic: str) -> int:
+        """Return the producer id for a topic that messages were taken for."""
+        return self.require_registered(topic).client_id
+
+    # On the way
+
+    def deliver(self, batch: Batch) -> Flow[bool]:
+        """Send a batch that was stamped, until it is durable, given up or to be stamped anew.
+
+        Its futures are told, its lane goes on.
+
+        Returns:
+            True when another batch of its partition may go out.
+        """
+        lane = self.buffer.lane(batch)
+        if batch.attempts is None:
+            batch.attempts = Attempts(self.config, deadline_s=batch.deadline_s)
+        try:
+            base_offset = yield from self._send(lane, batch, batch.attempts)
+        except QueueError as error:
+            return self._came_back(lane, batch, batch.attempts, error)
+        except BaseException as error:
+            # Interrupted in the middle, or a bug: the batch may have been sent.
+            told = error if isinstance(error, Exception) else _interrupted(error)
+            self._give_up(lane, batch, told, stamp_spent=True)
+            raise
+        with self.lock:
+            lane.acknowledged(batch)
+            more = self.buffer.settled(batch)
+        batch.acknowledge(base_offset)
+        return more
+
+    def _send(self, lane: Lane, batch: Batch, attempts: Attempts) -> Flow[int]:
+        """Return the base offset of a batch once it is durable."""
+        if self.clock.monotonic() >= batch.deadline_s:
+            raise DeliveryTimeout("not sent in time: earlier messages of its partition were stuck")
+        topic, partition = batch.where
+        if batch.call is None:
+            batch.call = produce_call(
+                Target(topic, partition, batch.stamp),
+                batch.records,
+                timeout_ms=self.config.request_timeout_ms,
+                codec=self._codec,
+            )
+        while True:
+            with self.lock:
+                waits = lane.has_open_before(batch)
+            try:
+                body = yield from self.at_leader(batch.call, attempts, read_body)
+            except (OutOfOrderSequence, UnknownProducer) as error:
+                if not waits:
+                    raise
+                # An earlier batch was not there yet; it may be by now.
+                decision = attempts.wait(
+                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                )
+                if decision.step is Step.STOP:
+                    raise
+                yield Pause(decision.delay_s)
+            else:
+                return int(body["base_offset"] if "base_offset" in body else body["offset"])
+
+    def _came_back(self, lane: Lane, batch: Batch, attempts: Attempts, error: QueueError) -> bool:
+        """Settle a batch that was refused, or whose time is over."""
+        stamp_refused = isinstance(error, _STAMP_ERRORS)
+        clean = not attempts.outcome_unknown
+        again = clean and stamp_refused and not isinstance(error, ProducerFenced)
+        if again and not attempts.expired and batch.restamps < RESTAMPS_MAX:
+            with self.lock:
+                lane.refused(batch)
+                return self.buffer.look_at(batch)
+        verdict = attempts.delivery_verdict(error)
+        verdict.__cause__ = error if verdict is not error else None
+        return self._give_up(lane, batch, verdict, stamp_spent=stamp_refused or not clean)
+
+    def _give_up(
+        self, lane: Lane, batch: Batch, error: BaseException, *, stamp_spent: bool
+    ) -> bool:
+        with self.lock:
+            lane.failed(batch, stamp_spent=stamp_spent)
+            more = self.buffer.settled(batch)
+        batch.fail(error)
+        return more
+
+    def give_up(self) -> None:
+        """Give up what waits, because the producer is closed.
+
+        Raises:
+            UndeliveredMessages: there was something; `values` has the messages.
+        """
+        with self.lock:
+            waiting, out = self.buffer.give_up()
+        if not waiting and not out:
+            return
+        error = UndeliveredMessages(
+            f"{_count(waiting)} messages were not sent, {_count(out)} have an unknown outcome",
+            values=[record.value for batch in (*out, *waiting) for record in batch.records],
+            outcome="unknown" if out else None,
+        )
+        for batch in waiting:
+            batch.settled = True
+            batch.fail(UndeliveredMessages("the producer was closed before this was sent"))
+        raise error
+
+
+def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[DeliveredBatch]:
+    """Return where the batches of one call are.
+
+    Raises:
+        QueueError: of the first that failed; `details["delivered"]` has the others.
+    """
+    delivered = [one for one in results if isinstance(one, DeliveredBatch)]
+    for failure in results:
+        if isinstance(failure, BaseException):
+            if delivered and isinstance(failure, QueueError):
+                failure.details["delivered"] = delivered
+            raise failure
+    return delivered
+
+
+def _interrupted(error: BaseException) -> ClientClosed:
+    return ClientClosed(
+        f"{type(error).__name__} while the message was sent; it may have arrived",
+        outcome=OUTCOME_UNKNOWN,
+    )
+
+
+def _count(batches: list[Batch]) -> int:
+    return sum(len(batch.records) for batch in batches)

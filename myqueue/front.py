@@ -1,0 +1,209 @@
+"""The blocking side of a client: a core's flows, driven by the calling thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from myqueue import forks
+from myqueue.clock import Clock, SystemClock
+from myqueue.config import ClientConfig
+from myqueue.driving import drive
+from myqueue.heartbeats import HEARTBEATS
+from myqueue.managers import parse_addresses
+from myqueue.registered import topic_names
+from myqueue.session import Session
+from myqueue.transport import Transport, make_transport
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from myqueue.effects import Flow
+    from myqueue.metadata import TopicView
+    from myqueue.results import Registration
+
+T = TypeVar("T")
+Core = TypeVar("Core", bound=Session)
+
+
+class Settings:
+    """What every client is made with: settings, transport and clock, or their defaults."""
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        config: ClientConfig | None,
+        transport: Transport | None,
+        clock: Clock | None,
+    ) -> None:
+        self.addresses = parse_addresses(address)
+        self.config = config or ClientConfig()
+        self.clock = clock or SystemClock()
+        self.transport = transport or make_transport(
+            self.addresses, connect_timeout_s=self.config.connect_timeout_ms / 1000
+        )
+
+
+class Front(Generic[Core]):
+    """Base of `Producer` and `Consumer`. Safe from several threads and after `fork`.
+
+    Args:
+        core: what decides.
+        settings: what it was made with.
+        topics: one name or several, registered at once.
+        attach: registrations of an earlier client, by topic, to go on with.
+
+    Raises:
+        ManagerNotFound: no manager answered.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        settings: Settings,
+        topics: str | Sequence[str],
+        attach: dict[str, Registration] | None = None,
+    ) -> None:
+        self._core = core
+        self._transport = settings.transport
+        self._clock = settings.clock
+        self._forked = False
+        self._closing = threading.Lock()
+        forks.remember(self)
+        try:
+            self._drive(core.open(topic_names(topics), attach))
+        except BaseException:
+            self._transport.close()
+            raise
+        HEARTBEATS.join(self)
+
+    def _drive(self, flow: Flow[T]) -> T:
+        return drive(flow, self._transport, self._clock)
+
+    def _run(self, flow: Flow[T]) -> T:
+        """Drive a flow of an open client."""
+        self._check_open()
+        return drive(flow, self._transport, self._clock)
+
+    # Registrations
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that the client is registered for."""
+        return tuple(self._core.registrations)
+
+    @property
+    def registrations(self) -> dict[str, Registration]:
+        """Id and token per topic; given to a later client as `attach`, it goes on under them."""
+        return self._core.registrations
+
+    def register(self, topic: str) -> Registration:
+        """Register for a further topic.
+
+        Raises:
+            AlreadyRegistered: the client is registered for it.
+            TopicDoesNotExist: a consumer asked for an unknown topic.
+            ManagerNotFound: no manager answered.
+        """
+        return self._run(self._core.register(topic))
+
+    def reattach(self, topic: str) -> Registration:
+        """Register again under the same id: the token is renewed, cursors and sequences stay.
+
+        The client does this by itself when its token gets old or a manager calls it expired.
+
+        Raises:
+            UnauthorizedException: the manager does not know the id any more.
+            ManagerNotFound: no manager answered.
+        """
+        return self._run(self._core.reattach(topic))
+
+    def registration(self, topic: str) -> Registration:
+        """Return id and token for a topic.
+
+        Raises:
+            UnauthorizedException: the client is not registered for it.
+        """
+        return self._drive(self._core.registration(topic))
+
+    def partition_count(self, topic: str) -> int:
+        """Return the number of partitions of a topic.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            ManagerNotFound: no manager answered in time.
+        """
+        return self._drive(self._core.partition_count(topic))
+
+    def topic_view(self, topic: str) -> TopicView:
+        """Return a topic's partitions with leaders and replicas, as last heard of.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            ManagerNotFound: no manager answered, and the topic was never seen.
+        """
+        return self._drive(self._core.topic_view(topic))
+
+    def forget(self) -> None:
+        """Have the cluster forget this client, its cursors and sequences; then close it.
+
+        Raises:
+            ManagerNotFound: no manager answered in time.
+        """
+        self._run(self._core.forget())
+        self.close()
+
+    # Heartbeats
+
+    def next_beat_s(self) -> float:
+        """Return the monotonic time of the next heartbeat."""
+        return self._core.next_beat_s
+
+    def beat(self) -> None:
+        """Send a heartbeat per topic; a client that expired or is unknown re-attaches."""
+        self._drive(self._core.beat())
+
+    # Life
+
+    def close(self) -> None:
+        """Stop heartbeats and connections; the registration stays, with its cursors."""
+        with self._closing:
+            if self._core.closed:
+                return
+            self._core.closed = True
+        HEARTBEATS.leave(self)
+        self._transport.close()
+
+    def stop(self) -> None:
+        """Do what `close` does."""
+        self.close()
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: new locks, no shared connection."""
+        self._closing = threading.Lock()
+        self._core.make_locks()
+        self._transport.restart()
+        self._forked = True
+
+    def _check_open(self) -> None:
+        self._core.check_usable()
+        if self._forked:
+            self._forked = False
+            HEARTBEATS.join(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def make_thread_lock() -> Any:
+    """Return a lock for flows that threads drive."""
+    return threading.Lock()

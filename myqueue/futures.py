@@ -1,0 +1,62 @@
+"""The future of a message: `concurrent.futures.Future`, made for hundreds of thousands a second."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_RUNNING, _FINISHED = "RUNNING", "FINISHED"
+
+
+class DeliveryFuture(Future[T]):
+    """A future that makes its condition only when somebody waits for it.
+
+    `result`, `exception`, `add_done_callback`, `concurrent.futures.wait` and `asyncio.wrap_future`
+    work as with any other. `cancel` returns False: what was given to the producer goes out.
+    """
+
+    _state: str = _RUNNING
+    _result: T | None = None
+    _exception: BaseException | None = None
+
+    def __init__(self) -> None:
+        """Leave out what the base class makes for each instance."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Make a condition or a list when it is first asked for; `setdefault` decides races."""
+        if name == "_condition":
+            return self.__dict__.setdefault(name, threading.Condition())
+        if name in ("_waiters", "_done_callbacks"):
+            return self.__dict__.setdefault(name, [])
+        raise AttributeError(name)
+
+    def settle(self, result: T) -> None:
+        """Tell the result to whoever waits; at most once.
+
+        The state is set before the condition is looked for, and those who wait look at the state
+        after they made the condition: one of the two sees the other.
+        """
+        self._result = result
+        self._state = _FINISHED
+        if "_condition" in self.__dict__:
+            self._tell()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the failure to whoever waits; at most once."""
+        self._exception = error
+        self._state = _FINISHED
+        if "_condition" in self.__dict__:
+            self._tell()
+
+    def _tell(self) -> None:
+        with self._condition:
+            for waiter in self._waiters:
+                if self._exception is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            self._condition.notify_all()
+        self._invoke_callbacks()

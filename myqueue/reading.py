@@ -1,0 +1,315 @@
+"""The consumer's core, second part: which partition next, offsets, sizes and cursors. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from myqueue.effects import Acquire, Ask, Begin, Flow, Pending
+from myqueue.errors import (
+    InvalidRequest,
+    OffsetOutOfRange,
+    PartitionNotFound,
+    QueueEmpty,
+)
+from myqueue.fetching import fetch_call, read_fetched
+from myqueue.partitioner import partition_for_key
+from myqueue.popping import reset_call, size_request
+from myqueue.pops import Rotation, TopicPartition
+from myqueue.prefetch import Prefetch
+from myqueue.protocol import MAX_FETCH_BYTES
+from myqueue.registered import topic_names
+from myqueue.results import Fetched, Lag, Message
+from myqueue.session import LeaderCall
+from myqueue.transport import read_body
+from myqueue.watches import Watches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from myqueue.http1 import Answer, Request
+    from myqueue.results import Registration
+
+Key = int | str | bytes
+FOREVER_S = 10 * 365 * 86_400.0
+BEYOND = (1 << 62) - 1
+"""An offset that no partition reaches."""
+LAG_LOOKS_MAX = 3
+
+
+class Reading(Prefetch):
+    """The core of `Consumer` and `AsyncConsumer`.
+
+    Args: those of `Prefetch`.
+    """
+
+    def make_locks(self) -> None:
+        """Make new locks; in the child of a fork, open requests are the parent's."""
+        super().make_locks()
+        self._rotation = Rotation()
+        self._watch_lock = self._make_lock()
+        """One flow at a time waits at several partitions."""
+        self._watches = Watches(self._watch)
+
+    # Messages
+
+    def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
+        """Return the next message of each topic.
+
+        Raises:
+            QueueEmpty: nothing is left in one of them; what was taken is kept.
+        """
+        taken: list[Message] = []
+        for topic in topics:
+            partition = None
+            if partition_key is not None:
+                yield from self.registration(topic)
+                count = yield from self.partition_count(topic)
+                partition = partition_for_key(partition_key, count)
+            found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
+            if not found:
+                with self._pops_lock:
+                    self._pops.put_back(taken)
+                raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this consumer")
+            taken += found
+        return taken
+
+    def poll(
+        self,
+        max_messages: int,
+        timeout: float | None,
+        *,
+        topics: str | Sequence[str] | None = None,
+        partition: int | None = None,
+        more: bool = False,
+    ) -> Flow[list[Message]]:
+        """Return up to `max_messages` of one partition; empty when none came in time."""
+        if max_messages < 1:
+            raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
+        names = list(self._registrations) if topics is None else topic_names(topics)
+        deadline_s = self.clock.monotonic() + (FOREVER_S if timeout is None else timeout)
+        quiet: set[TopicPartition] = set()
+        while True:
+            self.check_usable()
+            with self._pops_lock:
+                ready = self._pops.take(names, max_messages, partition)
+            if ready:
+                return ready
+            partitions = yield from self._partitions(names, partition)
+            remaining_s = deadline_s - self.clock.monotonic()
+            if len(partitions) == 1:
+                wait_ms = max(0, min(int(remaining_s * 1000), self.config.long_poll_ms))
+                found = yield from self.pop(partitions[0], max_messages, wait_ms, more=more)
+            else:
+                found = yield from self._pop_first(partitions, max_messages, quiet, more=more)
+            if found or deadline_s <= self.clock.monotonic():
+                return found
+            if len(partitions) != 1:
+                quiet = yield from self._wait(partitions, deadline_s)
+
+    def fill(self) -> Flow[list[Message]]:
+        """Pop for an iteration, however long it takes, so that `hand_out` has something.
+
+        Returns:
+            Nothing; but what was popped when the consumer was closed meanwhile.
+        """
+        found = yield from self.poll(self.config.prefetch_messages, None, more=True)
+        with self._pops_lock:
+            if self.closing:
+                return found
+            self._pops.put_back(found)
+        return []
+
+    def fetch(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        *,
+        max_bytes: int,
+        wait_ms: int,
+        replica: str | None,
+    ) -> Flow[Fetched]:
+        """Read from an offset without moving any cursor."""
+        call = fetch_call(
+            topic, partition, offset, max_bytes=min(max_bytes, MAX_FETCH_BYTES), wait_ms=wait_ms
+        )
+
+        def read(answer: Answer) -> Fetched:
+            return read_fetched(answer, topic=topic, partition=partition, offset=offset)
+
+        if replica is not None:
+            registration = yield from self.registration(topic)
+            timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+            return read((yield Ask(replica, call.direct(registration), timeout_s)))
+        found = yield from self.at_leader(call, self.attempts(), read)
+        assert isinstance(found, Fetched), "a fetch never goes through a manager"
+        return found
+
+    # Cursors
+
+    def seek(
+        self,
+        topic: str,
+        partition: int | None,
+        *,
+        offset: int | None = None,
+        timestamp: int | datetime | None = None,
+    ) -> Flow[dict[int, int]]:
+        """Move the cursor of one partition, or of all; return the new offsets by partition."""
+        if isinstance(timestamp, datetime):
+            if timestamp.tzinfo is None:
+                raise InvalidRequest("a time needs a time zone", field="timestamp")
+            timestamp = int(timestamp.timestamp() * 1000)
+        moved: dict[int, int] = {}
+        for where in (yield from self._partitions([topic], partition)):
+            # A pop that is open could move the cursor after this.
+            yield from self.settle(where)
+            with self._pops_lock:
+                self._pops.drop(where)
+            call = reset_call(
+                where,
+                offset=offset,
+                timestamp=timestamp,
+                timeout_ms=self.config.request_timeout_ms,
+            )
+            body = yield from self.at_leader(call, self.attempts(), read_body)
+            moved[where[1]] = int(body["offset"])
+        return moved
+
+    def size(self, topic: str) -> Flow[int]:
+        """Return what is left in all partitions, and what was popped and not handed out."""
+        total = 0
+        for where in (yield from self._partitions([topic], None)):
+            yield from self.settle(where)
+            total += yield from self._partition_size(where)
+        with self._pops_lock:
+            return total + self._pops.waiting(topic)
+
+    def lag(self, topics: str | Sequence[str] | None) -> Flow[list[Lag]]:
+        """Return how far the consumer is behind in each partition."""
+        names = list(self._registrations) if topics is None else topic_names(topics)
+        lags: list[Lag] = []
+        for where in (yield from self._partitions(names, None)):
+            yield from self.settle(where)
+            size = yield from self._partition_size(where)
+            with self._pops_lock:
+                waiting = self._pops.waiting(*where)
+                oldest = self._pops.oldest(where)
+            if oldest is None and size:
+                size, oldest = yield from self._oldest_unread(where, size)
+            age_ms = self.clock.wall_ms() - oldest.timestamp if oldest is not None else 0
+            lags.append(Lag(*where, size + waiting, max(0, age_ms) / 1000))
+        return lags
+
+    def _oldest_unread(self, where: TopicPartition, size: int) -> Flow[tuple[int, Message | None]]:
+        """Return the size again, and the message at the cursor.
+
+        The cursor is the high watermark less the size. Both move, so they are asked until they fit
+        together; if they never do, the message found may be a little older.
+        """
+        end = yield from self._high_watermark(where)
+        for _ in range(LAG_LOOKS_MAX):
+            size = yield from self._partition_size(where)
+            again = yield from self._high_watermark(where)
+            if again == end:
+                break
+            end = again
+        if not size:
+            return 0, None
+        fetched = yield from self.fetch(
+            *where, max(0, end - size), max_bytes=1, wait_ms=0, replica=None
+        )
+        return size, fetched.messages[0] if fetched.messages else None
+
+    def _high_watermark(self, where: TopicPartition) -> Flow[int]:
+        """Return the offset after the last message, confirmed by a quorum."""
+        try:
+            fetched = yield from self.fetch(*where, BEYOND, max_bytes=1, wait_ms=0, replica=None)
+        except OffsetOutOfRange as error:
+            return int(error.details["high_watermark"])
+        return fetched.high_watermark
+
+    def _partition_size(self, where: TopicPartition) -> Flow[int]:
+        def request(registration: Registration) -> Request:
+            return size_request(where, registration, wait_ms=0)
+
+        body = yield from self.at_leader(
+            LeaderCall(*where, request, request), self.attempts(), read_body
+        )
+        return int(body["size"])
+
+    # Which partition
+
+    def _partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
+        found: list[TopicPartition] = []
+        for topic in topics:
+            if not self.require_registered(topic).client_id:
+                yield from self.registration(topic)
+            count = self.known_partition_count(topic)
+            if not count:
+                count = yield from self.partition_count(topic)
+            if partition is None:
+                found += [(topic, index) for index in range(count)]
+            elif 0 <= partition < count:
+                found.append((topic, partition))
+            else:
+                raise PartitionNotFound(
+                    f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
+                )
+        if not found:
+            raise InvalidRequest("this consumer is registered for no topic", field="topics")
+        return found
+
+    def _pop_first(
+        self,
+        partitions: list[TopicPartition],
+        max_messages: int,
+        quiet: set[TopicPartition],
+        *,
+        more: bool,
+    ) -> Flow[list[Message]]:
+        """Pop from the first partition that has something; those in `quiet` have not."""
+        with self._pops_lock:
+            order = self._rotation.order(partitions)
+        for where in order:
+            if where in quiet and not self.is_pending(where):
+                continue
+            found = yield from self.pop(where, max_messages, more=more)
+            if found:
+                with self._pops_lock:
+                    self._rotation.served(where)
+                return found
+        return []
+
+    def _wait(
+        self, partitions: list[TopicPartition], deadline_s: float
+    ) -> Flow[set[TopicPartition]]:
+        """Wait until a partition may have something; return those that certainly have not."""
+        remaining_s = deadline_s - self.clock.monotonic()
+        slice_s = min(remaining_s, self.config.long_poll_ms / 1000)
+        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
+            return set()
+        try:
+            yield from self._watches.wait(partitions, slice_s)
+            return (yield from self._watches.quiet(partitions))
+        finally:
+            if self.closing:
+                self._watches.close()
+            self._watch_lock.release()
+
+    def _watch(self, where: TopicPartition) -> Flow[Pending]:
+        """Send the size request that answers when the partition has something."""
+        topic, partition = where
+        registration = yield from self.registration(topic)
+        address = self.leader_in_reach(topic, partition)
+        wait_ms = self.config.long_poll_ms
+        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+        request = size_request(where, registration, wait_ms=wait_ms)
+        pending: Pending = yield Begin(address, request, timeout_s)
+        return pending
+
+    def close_watches(self) -> None:
+        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        if not self._watch_lock.locked():
+            self._watches.close()
