@@ -46,7 +46,11 @@ def shown(results: Iterable[Result], total: int) -> Iterator[Result]:
         console=console,
     )
     live = console.is_terminal and total > 1
-    say = (lambda line: console.print(line, markup=False, highlight=False)) if live else write
+    say = (
+        (lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+        if live
+        else write
+    )
     with bar if live else nullcontext():
         task = bar.add_task("faults", total=total)
         for result in results:
