@@ -68,7 +68,7 @@ class SnapshotSender:
             async with self._slots:
                 is_installed = await self._transfer(group, peer)
         except (SnapshotLost, TimeoutError) as error:
-            logger.info("%s: no snapshot for replica %d: %s", group.label, peer, error or "timeout")
+            logger.info("%s: no snapshot for replica %d: %s", group.label, peer, str(error) or "timeout")
         except CorruptEntry as error:
             self._context.turns.make_faulty(group, str(error))
         finally:
