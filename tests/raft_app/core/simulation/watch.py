@@ -225,7 +225,9 @@ class Watch:
     def _term_of(self, host: Host, index: int) -> int | None:
         """Return the term of the entry at `index`; it is a committed one where the log is gone."""
         log = host.stream.log
-        if 0 < index < log.first_index:
+        if index == 0:
+            return 0
+        if index < log.first_index:
             return self.committed_entries.entries[index - 1].term
         return log.term_at(index)
 
