@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,16 +42,34 @@ async def _short_logs(make_storage: Callable[[int], Storage]) -> AsyncIterator[E
     await cluster.stop_all()
 
 
+@pytest.fixture(scope="session")
+def empty_directory(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: pytest.FixtureRequest
+) -> Path:
+    """A broker's directory that was opened once; copies save making the tables again."""
+    directory = tmp_path_factory.mktemp("broker") / "empty"
+    storage = SqliteStorage(directory)
+    with django_db_blocker.unblock():
+        storage.open()
+        storage.close()
+    return directory
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 async def short_logs(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: pytest.FixtureRequest
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    empty_directory: Path,
+    django_db_blocker: pytest.FixtureRequest,
 ) -> AsyncIterator[EngineCluster]:
     """Brokers over each storage in turn whose logs are kept short."""
 
     def make_storage(broker_id: int) -> Storage:
         if request.param == "memory":
             return MemoryStorage()
-        return SqliteStorage(tmp_path / str(broker_id))
+        directory = tmp_path / str(broker_id)
+        shutil.copytree(empty_directory, directory)
+        return SqliteStorage(directory)
 
     with django_db_blocker.unblock():
         async for cluster in _short_logs(make_storage):

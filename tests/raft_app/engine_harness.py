@@ -12,7 +12,7 @@ from myqueue.errors import InvalidRequest, NoLeader, NotLeader
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
 from raft_app.engine import Engine
 from raft_app.engine_config import EngineConfig
-from raft_app.statemachine import Answer, Decision, Join, Propose
+from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Propose
 from raft_app.storage import GroupSpec, PeerAddress
 from raft_app.storage_memory import MemoryStorage
 from raft_app.transport_memory import MemoryHub, MemoryTransport
@@ -88,7 +88,10 @@ class ListMachine:
         return json.dumps([self.values, self.next_offset, self.log_start_offset]).encode()
 
     def restore(self, snapshot: bytes) -> None:
-        self.values, self.next_offset, self.log_start_offset = json.loads(snapshot)
+        try:
+            self.values, self.next_offset, self.log_start_offset = json.loads(snapshot)
+        except ValueError as error:
+            raise InconsistentEntry(str(error)) from error
         self.abandon_speculation()
 
 
