@@ -1,4 +1,4 @@
-"""The command `myqueue`: topics, brokers, produce, consume.
+"""The command `myqueue`: topics, brokers, messages, lag, speed and status.
 
 Exit status: 0 done, 1 the queue refused or did not answer, 2 wrong arguments, 130 Ctrl-C, 141 the
 reader of the output went away.
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from myqueue.cli_text import parse_since, print_line
 from myqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ EXAMPLES = """examples:
   myqueue produce logs *.log --key-regex 'user=(\\w+)'
   myqueue consume logs --from-beginning --json
   myqueue consume logs --follow
+  myqueue consume logs --since 10m
+  myqueue tail logs -n 20 -f
+  myqueue lag logs
+  myqueue perf produce logs --messages 1000000
+  myqueue status
 
 The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
 http://127.0.0.1:8000. Several are separated by commas.
@@ -96,6 +102,18 @@ def build_parser() -> argparse.ArgumentParser:
     command("brokers", _brokers, "List the brokers.")
     _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
     _add_consume(command("consume", _consume, "Print messages, one a line."))
+    tail = command("tail", _tail, "Print the last messages of a topic, by their timestamps.")
+    tail.add_argument("topic")
+    tail.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
+    tail.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
+    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+    lag = command("lag", _lag, "Show how far each consumer of a topic is behind.")
+    lag.add_argument("topic")
+    lag.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
+    status = command("status", _status, "Show brokers and partitions; live on a terminal.")
+    status.add_argument("--once", action="store_true", help="print once and end")
+    status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
     return parser
 
 
@@ -121,12 +139,29 @@ def _add_consume(parser: argparse.ArgumentParser) -> None:
         help="begin with the oldest message; without --follow, end with the newest",
     )
     parser.add_argument(
+        "--since",
+        type=parse_since,
+        metavar="TIME",
+        help="begin with what was stored then: 30s, 10m, 2h, 1d ago, or 2026-01-31T12:00",
+    )
+    parser.add_argument(
         "--follow",
         action="store_true",
-        help="go on waiting for new messages (always so without --from-beginning)",
+        help="go on waiting for new messages (always so without --from-beginning and --since)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _add_perf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("direction", choices=("produce", "consume"))
+    parser.add_argument("topic")
+    parser.add_argument("--messages", type=_positive, default=100_000, metavar="N")
+    parser.add_argument("--size", type=_positive, default=100, metavar="BYTES", help="of a message")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="send one at a time in each")
+    parser.add_argument("--compression", choices=("none", "zstd"), default="none")
+    parser.add_argument("--pop", action="store_true", help="consume by popping, not by fetching")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
 
 def _positive(text: str) -> int:
@@ -146,11 +181,6 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"no regular expression: {error}") from error
 
 
-def _line(*fields: Any) -> None:
-    """Print fields separated by tabs."""
-    sys.stdout.write("\t".join(map(str, fields)) + "\n")
-
-
 def _client(options: argparse.Namespace) -> Client:
     from myqueue.client import Client
 
@@ -160,7 +190,7 @@ def _client(options: argparse.Namespace) -> Client:
 def _topics(options: argparse.Namespace) -> None:
     with _client(options) as client:
         for topic in client.list_topics():
-            _line(topic)
+            print_line(topic)
 
 
 def _create(options: argparse.Namespace) -> None:
@@ -180,13 +210,13 @@ def _describe(options: argparse.Namespace) -> None:
     if options.json:
         import json
 
-        _line(json.dumps(answer))
+        print_line(json.dumps(answer))
         return
-    _line("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
+    print_line("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
     for row in answer["partitions"]:
         leader = row.get("leader") or {}
         replicas = ",".join(str(replica.get("address")) for replica in row.get("replicas", ()))
-        _line(
+        print_line(
             row["partition"],
             leader.get("address", "-"),
             row.get("term", "-"),
@@ -204,7 +234,7 @@ def _delete(options: argparse.Namespace) -> None:
 def _brokers(options: argparse.Namespace) -> None:
     with _client(options) as client:
         for broker in client.describe_brokers():
-            _line(broker.get("address", "-"), broker.get("state", "-"))
+            print_line(broker.get("address", "-"), broker.get("state", "-"))
 
 
 def _produce(options: argparse.Namespace) -> None:
@@ -217,6 +247,30 @@ def _consume(options: argparse.Namespace) -> None:
     from myqueue.cli_messages import consume_lines
 
     consume_lines(options)
+
+
+def _tail(options: argparse.Namespace) -> None:
+    from myqueue.cli_tail import tail
+
+    tail(options)
+
+
+def _lag(options: argparse.Namespace) -> None:
+    from myqueue.cli_lag import show_lag
+
+    show_lag(options)
+
+
+def _perf(options: argparse.Namespace) -> None:
+    from myqueue.cli_perf import measure
+
+    measure(options)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from myqueue.cli_status import show_status
+
+    show_status(options)
 
 
 if __name__ == "__main__":

@@ -96,18 +96,20 @@ def produce_lines(options: argparse.Namespace) -> None:
 
 def consume_lines(options: argparse.Namespace) -> None:
     """Print messages until there are no more, or for ever."""
-    follow = options.follow or not options.from_beginning
+    stored = options.from_beginning or options.since is not None
+    follow = options.follow or not stored
     left = options.max_messages
-    consumer = Consumer(
-        options.topics, options.address, start="earliest" if options.from_beginning else "latest"
-    )
+    consumer = Consumer(options.topics, options.address, start="earliest" if stored else "latest")
     try:
+        if options.since is not None:
+            for topic in consumer.topics:
+                consumer.seek_to_time(topic, options.since)
         while left is None or left > 0:
             wanted = POLL_MESSAGES if left is None else min(left, POLL_MESSAGES)
             messages = consumer.poll(wanted, timeout=None if follow else 0.0)
             if not messages:
                 return
-            _print(messages, as_json=options.json)
+            print_messages(messages, as_json=options.json)
             left = None if left is None else left - len(messages)
     finally:
         consumer.forget()
@@ -179,7 +181,8 @@ def _progress(quiet: bool, names: list[str]) -> Progress:
         return NoProgress()
 
 
-def _print(messages: list[Message], *, as_json: bool) -> None:
+def print_messages(messages: list[Message], *, as_json: bool) -> None:
+    """Print messages, one a line: their values as they are, or all of them as JSON."""
     out = sys.stdout.buffer
     for message in messages:
         if as_json:

@@ -139,6 +139,17 @@ class Client:
         suffix = "" if topic is None else f"?topic={quote(topic, safe='')}"
         return list(self._call("GET", f"/{kind}{suffix}")[kind])
 
+    def consumer_sizes(self, topic: str, consumer_id: int) -> dict[int, int]:
+        """Return how many messages each partition of a topic has left for a consumer.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            UnauthorizedException: it has no such consumer.
+        """
+        path = f"/size?topic={quote(topic, safe='')}&consumer_id={consumer_id}"
+        sizes = self._call("GET", path)["sizes"]
+        return {int(partition): int(size) for partition, size in sizes.items()}
+
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()

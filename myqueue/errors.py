@@ -90,12 +90,8 @@ class QueueError(Exception):
 
     def to_body(self) -> dict[str, Any]:
         """Return the failure body of api.md section 1: the one shape of every error."""
-        return {
-            "status": "failure",
-            "code": self.code,
-            "message": self.message,
-            **self.details,
-        }
+        head = {"status": "failure", "code": self.code, "message": self.message}
+        return {**head, **self.details}
 
 
 def _rebuild(cls: type[QueueError], message: str, details: dict[str, Any]) -> QueueError:
@@ -377,10 +373,7 @@ class ClientClosed(ClientError):
 
 
 def _subclasses(cls: type[QueueError]) -> list[type[QueueError]]:
-    found = [cls]
-    for child in cls.__subclasses__():
-        found.extend(_subclasses(child))
-    return found
+    return [cls, *(found for child in cls.__subclasses__() for found in _subclasses(child))]
 
 
 BY_CODE: dict[str, type[QueueError]] = {cls.code: cls for cls in _subclasses(QueueError)}
@@ -397,8 +390,7 @@ def from_body(http_status: int, body: Any) -> QueueError:
     if not isinstance(body, dict) or not isinstance(body.get("code"), str):
         return Internal(f"HTTP status {http_status} without a failure body", outcome="unknown")
     cls = BY_CODE.get(body["code"], Internal)
-    hidden = ("status", "code", "message")
-    details = {str(name): value for name, value in body.items() if name not in hidden}
+    details = {str(name): body[name] for name in body if name not in ("status", "code", "message")}
     if cls is Internal:
         # Whatever a server did not foresee may have happened in the middle of a write.
         details.setdefault("outcome", OUTCOME_UNKNOWN)

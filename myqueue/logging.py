@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from myqueue.records import Record
+    from myqueue.results import DeliveredBatch
 
 RETRY_S = 2.0
 """How long after a failure to reach a manager the next try comes."""
@@ -218,6 +219,6 @@ class QueueHandler(logging.Handler):
         try:
             producer.produce_many(self._topic, batch)
         except QueueError as error:
-            delivered = error.details.get("delivered", ())
+            delivered: list[DeliveredBatch] = error.details.get("delivered", [])
             return len(batch) - sum(one.message_count for one in delivered)
         return 0

@@ -13,7 +13,8 @@ from typing import Any
 from myqueue import memory_transport
 from myqueue.errors import BrokerUnreachable, CommitTimeout, QueueError
 from myqueue.http1 import Answer, Request
-from myqueue.memory_api import MemoryApi, decoded, failure, parsed
+from myqueue.memory_api import MemoryApi
+from myqueue.memory_state import decoded, failure, parsed
 from myqueue.memory_transport import DroppedError, MemoryExchange
 from myqueue.protocol import BATCH
 from tests.myqueue.fake_clock import FakeClock

@@ -132,6 +132,19 @@ def test_without_from_beginning_only_new_messages_count(
     assert consume(http_cluster, capfdbinary, "logs", "--max-messages", "1") == [b"new"]
 
 
+def test_since_begins_with_what_was_stored_then(
+    http_cluster: HttpCluster, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    partition = http_cluster.twin.create("logs", 1)[0]
+    now_ms = http_cluster.twin.now_ms()
+    for minutes in (90, 20, 5):
+        batch = encode_batch([Record(f"{minutes} minutes ago")])
+        partition.append(batch, now_ms - minutes * 60_000)
+    found = consume(http_cluster, capfdbinary, "logs", "--since", "30m")
+    assert found == [b"20 minutes ago", b"5 minutes ago"]
+    assert len(consume(http_cluster, capfdbinary, "logs", "--since", "2h")) == 3
+
+
 def test_a_refusal_is_status_one(
     http_cluster: HttpCluster, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:

@@ -123,10 +123,15 @@ def test_a_cursor_that_another_moved_is_left_alone(world: World) -> None:
 
 def test_an_error_under_way_is_not_replaced(world: World) -> None:
     fill(world, 20)
-    with pytest.raises(ZeroDivisionError) as caught, world.consumer(config=FIVE) as consumer:
-        read(world, consumer, 3)
-        world.twin.down = {*world.twin.brokers, world.twin.manager}
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with world.consumer(config=FIVE) as consumer:
+            read(world, consumer, 3)
+            world.twin.down = {*world.twin.brokers, world.twin.manager}
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fail()
     assert "not given back" in caught.value.__notes__[0]
 
 

@@ -123,9 +123,7 @@ async def test_iteration_goes_on_where_it_was_broken_off(
         assert offsets == list(range(30))
 
 
-async def test_what_was_taken_in_advance_is_given_back(
-    style: Style, make_topic: MakeTopic
-) -> None:
+async def test_what_was_taken_in_advance_is_given_back(style: Style, make_topic: MakeTopic) -> None:
     topic = make_topic(2)
     await fill(style, topic, 25, 25)
     found: list[tuple[int, int]] = []
@@ -233,9 +231,7 @@ async def test_lag_is_told_in_messages_and_seconds(style: Style, make_topic: Mak
         assert (await consumer.lag(topic))[0] == (topic, 0, 0, 0.0)
 
 
-async def test_a_forgotten_consumer_cannot_be_attached(
-    style: Style, make_topic: MakeTopic
-) -> None:
+async def test_a_forgotten_consumer_cannot_be_attached(style: Style, make_topic: MakeTopic) -> None:
     topic = make_topic()
     consumer = await style.consumer(topic)
     registrations = consumer.registrations

@@ -84,9 +84,7 @@ async def test_several_topics_each_get_the_message(style: Style, make_topic: Mak
     assert [await stored(style, topic) for topic in topics] == [["x"], ["x"]]
 
 
-async def test_a_topic_without_registration_is_refused(
-    style: Style, make_topic: MakeTopic
-) -> None:
+async def test_a_topic_without_registration_is_refused(style: Style, make_topic: MakeTopic) -> None:
     topic, other = make_topic(), make_topic()
     async with await style.producer(topic) as producer:
         with pytest.raises(UnauthorizedException):

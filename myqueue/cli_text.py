@@ -1,0 +1,36 @@
+"""What the command's arguments and lines look like."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_AGO = re.compile(r"([0-9]{1,9})(s|m|h|d)", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def print_line(*fields: Any) -> None:
+    """Print fields separated by tabs."""
+    sys.stdout.write("\t".join(map(str, fields)) + "\n")
+
+
+def parse_since(text: str) -> datetime:
+    """Return the time that `30s`, `10m`, `2h`, `1d` or an ISO 8601 text means.
+
+    A text without a zone is local time.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"a time like 30s, 10m, 2h, 1d or 2026-01-31T12:00, not {text!r}"
+        ) from error
