@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from broker_app.commands import SetRetention
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.cursors import cursor_open
 from broker_app.services.produce import batch_produce
 from broker_app.services.retention import retention_set
-from broker_app.commands import SetRetention
 from myqueue.errors import (
     CommitTimeout,
     NoLeader,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 2.0
 """How long a client waits for an answer."""
 TIMEOUT_MS = 800
+STRAY = 0.1
+"""Part of the requests that go to any broker, also one that only believes to lead."""
 WAIT_MS_MAX = 300
 PASSING = (NotLeader, NoLeader, CommitTimeout, Overloaded, PartitionNotFound)
 """Refusals after which a client simply tries again."""
@@ -90,6 +93,8 @@ class Clients:
     async def until_known(self, what: str, serve: Callable[[Broker], Awaitable[Any]]) -> Any:
         """Ask until an answer comes; return it, or a `QueueError` that does not pass."""
         while True:
+            if self.random.random() < STRAY:
+                self._leader = self.random.choice(list(self.simulation.brokers))
             answer = await self.ask(self._leader, serve)
             self.simulation.note(what, self.group_id, type(answer).__name__)
             match answer:
@@ -165,22 +170,21 @@ class Producer:
         self._in_flight = clients.simulation.plan.batches_in_flight
 
     async def run(self) -> None:
-        """Produce until told to stop."""
+        """Produce until told to stop; the oldest batch is never far behind the newest one."""
         clients = self._clients
-        slots = asyncio.Semaphore(self._in_flight)
-        under_way: list[asyncio.Task[None]] = []
+        under_way: deque[asyncio.Task[None]] = deque()
         while clients.writing:
             await clients.pause()
-            await slots.acquire()
+            if len(under_way) >= self._in_flight:
+                await under_way.popleft()
             count = clients.random.choice((1, 1, 2, 5))
             values = [f"{self._producer_id}/{self._next + n}" for n in range(count)]
-            under_way = [task for task in under_way if not task.done()]
-            under_way.append(clients.simulation.spawn(self._send(values, self._next, slots)))
+            under_way.append(clients.simulation.spawn(self._send(values, self._next)))
             self._next += count
         for task in under_way:
             await task
 
-    async def _send(self, values: list[str], sequence: int, slots: asyncio.Semaphore) -> None:
+    async def _send(self, values: list[str], sequence: int) -> None:
         clients = self._clients
         size = clients.random.choice((0, 10, 200))
         records = [Record(value, key="k" * size, timestamp=1) for value in values]
@@ -207,10 +211,10 @@ class Producer:
                 self._producer_id,
                 answer,
             )
+            await clients.pause()
         clients.check(not isinstance(answer, QueueError), "%s: %r", values, answer)
         with clients.simulation.watch.guard():
             clients.history.appended(values, answer.base_offset)
-        slots.release()
 
 
 class RequestProducer:
