@@ -110,7 +110,8 @@ class SnapshotSender:
         return True
 
     def _may_send(self, group: Group) -> bool:
-        return self._context.is_present(group) and group.serves
+        """Tell whether this replica leads; it may need the receiver before it can serve."""
+        return self._context.is_present(group) and group.is_leader
 
     async def _make(self, group: Group, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
         """Make a durable checkpoint of now, pin what it needs, and describe it."""
