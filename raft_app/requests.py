@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Requests:
     """Waits for what groups answer; lives in the engine's loop."""
 
-    def __init__(self,
+    def __init__(
+        self,
         context: EngineContext,
         peers: Mapping[int, PeerAddress],
         wall_ms: Callable[[], int],
@@ -76,9 +77,7 @@ class Requests:
         return batches
 
     async def _within(self, future: asyncio.Future[Any], timeout_ms: int, group: Group) -> Any:
-        timer = self._context.loop.call_later(
-            timeout_ms / 1000, _expire, future, timeout_ms, group
-        )
+        timer = self._context.loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, group)
         try:
             return await future
         finally:

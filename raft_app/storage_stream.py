@@ -1,7 +1,7 @@
 """The one stream of transactions of a broker: what all groups want stored, job by job.
 
-While the writing thread is inside a transaction the next job grows: that is the group commit. Operations of one
-group are stored in the order in which they were submitted; groups take turns.
+While the writing thread is inside a transaction the next job grows: that is the group commit.
+Operations of one group are stored in the order in which they were submitted; groups take turns.
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ async def test_failure_is_told_once_and_later_jobs_are_not_begun():
 
 async def test_every_thread_closes_its_connection_in_the_end():
     storage = NamingStorage()
-    workers = WorkerThreads(
-        storage, reader_threads=3, close_thread=storage.close_thread_connection
-    )
+    workers = WorkerThreads(storage, reader_threads=3, close_thread=storage.close_thread_connection)
     workers.start(lambda *_: None, lambda _: None)
     await workers.stop()
     assert sorted(storage.closed) == ["reader_0", "reader_1", "reader_2", "storage"]

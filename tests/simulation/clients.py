@@ -261,7 +261,7 @@ class Consumer:
         self._consumer_id = consumer_id
         self._cursor = 0
         """The next offset, or a lower bound while it is not known."""
-        self._is_known = True
+        self._is_known = False
         self._pops = 0
 
     async def run(self) -> None:

@@ -171,9 +171,7 @@ class History(Checker):
             floor: `seen` when the client asked.
         """
         self.reads += 1
-        self.require(
-            highest >= floor, "an answer says %s, %s had been seen before", highest, floor
-        )
+        self.require(highest >= floor, "an answer says %s, %s had been seen before", highest, floor)
         self.require(
             lowest <= len(self.messages), "an answer says %s of %s", lowest, len(self.messages)
         )

@@ -44,6 +44,8 @@ class Mistake:
     """Any of these may be the first to see it."""
     faults: tuple[Fault, ...] = ()
     """The kinds of faults that bring it to light; empty: what each seed selects."""
+    seeds: tuple[int, ...] = ()
+    """Tried first."""
 
 
 def takes_writes_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +99,7 @@ def accepts_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
 def forgets_pops(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request ids of pops are not remembered."""
     pop = PartitionData._pop
-    monkeypatch.setattr(
-        PartitionData, "_pop", lambda data, one: pop(data, _without_digest(one))
-    )
+    monkeypatch.setattr(PartitionData, "_pop", lambda data, one: pop(data, _without_digest(one)))
 
 
 def _without_digest(pop: Any) -> Any:
@@ -168,6 +168,10 @@ MISTAKES = (
         ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),
         (Fault.REPLACE,),
     ),
-    Mistake(acknowledges_snapshots_early, ("DurableFirst", "CommitQuorum", "program", "TruthfulAcknowledgements"), (Fault.REPLACE,)),
+    Mistake(
+        acknowledges_snapshots_early,
+        ("DurableFirst", "CommitQuorum", "TruthfulAcknowledgements", "program"),
+        (Fault.REPLACE,),
+    ),
     Mistake(trusts_the_old_view, ("History", "program", "Liveness"), (Fault.ISOLATE_LEADER,)),
 )

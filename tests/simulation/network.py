@@ -149,9 +149,7 @@ class BrokerNetwork:
             self.later(seconds, self._arrive, source, target, list(rpcs), is_copy)
         return True
 
-    def _arrive(
-        self, source: int, target: int, rpcs: list[tuple[int, Rpc]], is_copy: bool
-    ) -> None:
+    def _arrive(self, source: int, target: int, rpcs: list[tuple[int, Rpc]], is_copy: bool) -> None:
         if not self.links.passes(source, target) or (is_copy and self.heals):
             return
         transport = self._transports.get(target)
@@ -168,9 +166,7 @@ class BrokerNetwork:
         here, there = stream_pair(source, target, self._is_silent)
         self._snapshots = [pair for pair in self._snapshots if not pair[1].closed]
         self._snapshots += [((source, target), here), ((source, target), there)]
-        self.later(
-            self.delay(), self._tell, target, lambda handler: handler.snapshot_opened(there)
-        )
+        self.later(self.delay(), self._tell, target, lambda handler: handler.snapshot_opened(there))
         return here
 
     def break_snapshots(self) -> None:
@@ -207,9 +203,7 @@ class SimulatedTransport:
             return
         is_sent = self._network.send(self.broker_id, broker_id, rpcs)
         if not is_sent and any(isinstance(rpc, AppendEntries) for _, rpc in rpcs):
-            self._process.soon(
-                self._call, lambda handler: handler.peer_unreachable(broker_id)
-            )
+            self._process.soon(self._call, lambda handler: handler.peer_unreachable(broker_id))
 
     async def open_snapshot(self, broker_id: int) -> SnapshotStream:
         await asyncio.sleep(self._network.delay())

@@ -140,7 +140,9 @@ class Simulation:
 
     def trace_lines(self) -> list[str]:
         """Return the last events, oldest first."""
-        return [f"{at:10.4f}  {what:<12} {number:<4} {value}" for at, what, number, value in self._trace]
+        return [
+            f"{at:10.4f}  {what:<12} {number:<4} {value}" for at, what, number, value in self._trace
+        ]
 
     def failed(self, where: str, error: BaseException) -> None:
         """End the run: something broke a rule."""

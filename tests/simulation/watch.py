@@ -205,7 +205,9 @@ class Watch:
 
     def leadership(self, broker: Broker, group: Group) -> None:
         """Role, leader or term of a group changed."""
-        self._simulation.note("role", broker.broker_id, f"{group.group_id} {group.role} {group.term}")
+        self._simulation.note(
+            "role", broker.broker_id, f"{group.group_id} {group.role} {group.term}"
+        )
         replica_id = group.spec.replica_id
         if not group.is_leader or self._led.get(replica_id) == (group.group_id, group.term):
             return
