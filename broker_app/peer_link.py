@@ -58,7 +58,8 @@ class PeerLink:
                     raise from_body(response.status, msgspec.json.decode(body))
                 return msgspec.json.decode(body, type=MembersAnswer)
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-            raise BrokerUnreachable(f"broker {broker_id} at {url}: {str(error) or 'timeout'}") from error
+            why = str(error) or "timeout"
+            raise BrokerUnreachable(f"broker {broker_id} at {url}: {why}") from error
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -95,6 +95,10 @@ class PartitionState:
         span = self._data.pop_requests.get((consumer_id, request_digest))
         return None if span is None else Popped(*span)
 
+    def is_popping(self, consumer_id: int, request_digest: bytes) -> bool:
+        """Tell whether a pop with this request id is in the log and not applied yet."""
+        return (consumer_id, request_digest) in self._speculation.pop_requests
+
     def expected_sequence(self, producer_id: int, epoch: int) -> int:
         """Return the sequence that a producer's next batch of an epoch must begin with."""
         return self._admission.expected_sequence(producer_id, epoch)

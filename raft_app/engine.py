@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 from typing import TYPE_CHECKING, Any
 
 from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
@@ -32,6 +31,7 @@ from raft_app.tail import TailCache
 from raft_app.turn_runner import TurnRunner
 from raft_app.upkeep import Upkeep
 from raft_app.watchdog import Watchdog
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,14 +49,20 @@ if TYPE_CHECKING:
         StoredBatch,
     )
     from raft_app.transport import Transport
+    from raft_app.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class Engine:
     """All Raft groups of one broker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it is put together from, all named
         self,
         *,
         broker_id: int,
@@ -67,6 +73,8 @@ class Engine:
         randomizer: Callable[[int, int], int],
         disk_free_bytes: Callable[[], int] = lambda: 1 << 62,
         close_thread: Callable[[], None] = lambda: None,
+        workers: Workers | None = None,
+        wall_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         """Put an engine together; `start` makes it run in the current loop.
 
@@ -79,6 +87,8 @@ class Engine:
             randomizer: returns an integer in [low, high).
             disk_free_bytes: free space where storage lies; called in a reader thread.
             close_thread: closes what storage keeps per thread; called at a thread's end.
+            workers: carry out what may block; threads by default.
+            wall_ms: returns the time of day, milliseconds since 1970.
         """
         self.broker_id = broker_id
         self.config = config
@@ -93,7 +103,10 @@ class Engine:
         self._factory = factory
         self._randomizer = randomizer
         self._disk_free_bytes = disk_free_bytes
-        self._close_thread = close_thread
+        self._wall_ms = wall_ms
+        self._workers = workers or WorkerThreads(
+            storage, reader_threads=config.reader_threads, close_thread=close_thread
+        )
         self._tails = TailCache(
             group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
         )
@@ -124,17 +137,12 @@ class Engine:
         self.watchdog.start()
 
     def _make_threads(self) -> None:
-        """Start the threads that read and write what is stored."""
-        self._readers = ThreadPoolExecutor(self.config.reader_threads, "reader")
+        """Start what reads and writes what is stored."""
         self.disk = self.watchdog.watch_disk(
-            self._readers, self._disk_free_bytes, self.config.disk_reserve_bytes
+            self._workers.readers, self._disk_free_bytes, self.config.disk_reserve_bytes
         )
         self._stream = StorageStream(
-            self._storage,
-            self._loop,
-            on_failure=self.fail,
-            job_bytes_max=self.config.job_bytes_max,
-            close_thread=self._close_thread,
+            self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
         )
         self._stream.start()
 
@@ -146,7 +154,7 @@ class Engine:
             storage=self._storage,
             stream=self._stream,
             tails=self._tails,
-            readers=self._readers,
+            readers=self._workers.readers,
             on_failure=self.fail,
         )
         self.turns.on_applied = self.on_applied
@@ -168,14 +176,14 @@ class Engine:
             storage=self._storage,
             stream=self._stream,
             transport=self._transport,
-            readers=self._readers,
+            readers=self._workers.readers,
             turns=self.turns,
             replicas=self.replicas,
             tails=self._tails,
             factory=self._factory,
             fail=self.fail,
         )
-        self._requests = Requests(context, self.peers)
+        self._requests = Requests(context, self.peers, self._wall_ms)
         self.changes = ReplicaChanges(self.groups, self.turns.mark)
         self.upkeep = Upkeep(context)
         self.scrubber = Scrubber(context)
@@ -197,7 +205,8 @@ class Engine:
         self.turns.stop()
         for group in self.groups.values():
             group.fail_waiters("the broker stops")
-        await self._loop.run_in_executor(None, self._close_storage)
+        self._stream.close()
+        await self._workers.stop()
 
     async def _drain_storage(self) -> None:
         """Store the last writes and a checkpoint of every group."""
@@ -205,19 +214,6 @@ class Engine:
         self.replicas.store_all_checkpoints()
         while not self._stream.idle and not self.failure.done():
             await self.replicas.store(BROKER_STREAM, SavePeers(()))
-
-    def _close_storage(self) -> None:
-        self._stream.close()
-        barrier = threading.Barrier(self.config.reader_threads)
-        for _ in range(self.config.reader_threads):
-            self._readers.submit(self._end_reader, barrier)
-        self._readers.shutdown()
-        self._storage.close()
-
-    def _end_reader(self, barrier: threading.Barrier) -> None:
-        """Close a reader thread's connection; the barrier makes each thread do it once."""
-        barrier.wait()
-        self._close_thread()
 
     def fail(self, error: BaseException) -> None:
         """Stop answering and sending at once; whoever runs the engine ends the process."""

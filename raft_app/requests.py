@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from myqueue.errors import CommitTimeout, NotLeader
@@ -11,7 +10,7 @@ from raft_app.storage import CorruptEntry
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from raft_app.engine_context import EngineContext
     from raft_app.group import Group
@@ -21,22 +20,28 @@ if TYPE_CHECKING:
 class Requests:
     """Waits for what groups answer; lives in the engine's loop."""
 
-    def __init__(self, context: EngineContext, peers: Mapping[int, PeerAddress]) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        peers: Mapping[int, PeerAddress],
+        wall_ms: Callable[[], int],
+    ) -> None:
         """Serve the groups of `context`.
 
         Args:
             context: of the engine.
             peers: where other brokers are, by broker id; named in refusals.
+            wall_ms: returns the time of day, milliseconds since 1970.
         """
         self._context = context
+        self._wall_ms = wall_ms
         self._peers = peers
 
     async def propose(self, group: Group, request: Any, *, timeout_ms: int) -> Any:
         """Replicate a request; see `raft_app.engine.Engine.propose`."""
         try:
-            admitted = group.propose(
-                request, now_ms=time.time_ns() // 1_000_000, clock_ms=clock_ms()
-            )
+            clock_ms = int(self._context.loop.time() * 1000)
+            admitted = group.propose(request, now_ms=self._wall_ms(), clock_ms=clock_ms)
             if isinstance(admitted, Answer):
                 return admitted.result
             self._context.turns.mark(group)
@@ -86,11 +91,6 @@ class Requests:
             return error
         place = {"broker_id": peer.broker_id, "address": peer.http_address}
         return NotLeader(error.message, leader=place)
-
-
-def clock_ms() -> int:
-    """Return the monotonic clock, in milliseconds."""
-    return time.monotonic_ns() // 1_000_000
 
 
 def _expire(future: asyncio.Future[Any], timeout_ms: int, group: Group) -> None:

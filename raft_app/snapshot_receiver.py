@@ -36,7 +36,7 @@ class SnapshotReceiver:
     def __init__(self, context: EngineContext) -> None:
         """Receive for the groups of `context`."""
         self._context = context
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._groups: set[int] = set()
         """Ids of the groups that get one."""
         self.received = 0
@@ -45,8 +45,8 @@ class SnapshotReceiver:
     def receive(self, stream: SnapshotStream) -> None:
         """Take over a connection that a peer made."""
         task = self._context.spawn(self._run(stream))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda _: self._tasks.pop(task, None))
 
     async def stop(self) -> None:
         """Give up everything that is on its way."""

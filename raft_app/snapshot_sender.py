@@ -68,7 +68,9 @@ class SnapshotSender:
             async with self._slots:
                 is_installed = await self._transfer(group, peer)
         except (SnapshotLost, TimeoutError) as error:
-            logger.info("%s: no snapshot for replica %d: %s", group.label, peer, str(error) or "timeout")
+            logger.info(
+                "%s: no snapshot for replica %d: %s", group.label, peer, str(error) or "timeout"
+            )
         except CorruptEntry as error:
             self._context.turns.make_faulty(group, str(error))
         finally:
@@ -110,7 +112,8 @@ class SnapshotSender:
         return True
 
     def _may_send(self, group: Group) -> bool:
-        return self._context.is_present(group) and group.serves
+        """Tell whether this replica leads; it may need the receiver before it can serve."""
+        return self._context.is_present(group) and group.is_leader
 
     async def _make(self, group: Group, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
         """Make a durable checkpoint of now, pin what it needs, and describe it."""

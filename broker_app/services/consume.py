@@ -84,9 +84,9 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
                 return await _read_again(runtime, group, earlier)
         start, end = state.cursor(call.consumer_id), state.next_offset
         if start >= end or not group.serves:
-            await engine.read_barrier(group_id, timeout_ms=call.timeout_ms)
-            if state.cursor(call.consumer_id) >= state.next_offset:
-                return PoppedMessages(start, [])
+            answer = await _confirm_empty(runtime, group, call)
+            if answer is not None:
+                return answer
             continue
         records = await messages_read(
             runtime=runtime,
@@ -110,6 +110,35 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
         f"the cursor of consumer {call.consumer_id} keeps moving; try again",
         retry_after_ms=RETRY_AFTER_MS,
     )
+
+
+async def _confirm_empty(
+    runtime: BrokerRuntime, group: Group, call: PopCall
+) -> PoppedMessages | None:
+    """Ask a quorum whether nothing is left; None when there is something after all.
+
+    A pop in flight whose call gave up may be this very one: then it is what is answered.
+
+    Raises:
+        Overloaded: it is another one; whether anything is left depends on it.
+    """
+    state, engine, consumer_id = state_of(group), runtime.engine, call.consumer_id
+    await engine.read_barrier(group.spec.group_id, timeout_ms=call.timeout_ms)
+    if call.request_digest and state.popped(consumer_id, call.request_digest):
+        return None
+    if state.cursor(consumer_id) < state.next_offset:
+        return None
+    cursor = state.applied_cursor(consumer_id)
+    if cursor >= state.next_offset:
+        return PoppedMessages(cursor, [])
+    if not state.is_popping(consumer_id, call.request_digest):
+        raise Overloaded(
+            f"an earlier pop of consumer {consumer_id} is under way; try again",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+    again = Pop(consumer_id, cursor, state.next_offset, call.request_digest)
+    popped: Popped = await engine.propose(group.spec.group_id, again, timeout_ms=call.timeout_ms)
+    return await _read_again(runtime, group, popped) if popped.moved else None
 
 
 async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> PoppedMessages:

@@ -154,10 +154,15 @@ class Progress:
         self.is_active = True
         return is_stalled
 
-    def unreachable(self) -> None:
-        """Something sent is lost: probe again, as soon as the peer answers a heartbeat."""
+    def unreachable(self, first_index: int = 1) -> None:
+        """Something sent is lost: probe again, as soon as the peer answers a heartbeat.
+
+        Args:
+            first_index: the lowest index that can be sent. Of a peer that has acknowledged nothing
+                yet the log may hold all that it lacks.
+        """
         if self.state is not ProgressState.SNAPSHOT:
-            self._probe_later()
+            self._probe_later(first_index)
 
     def begin_period(self) -> None:
         """A check-quorum was done: count anew whether the peer is heard."""
@@ -175,16 +180,17 @@ class Progress:
 
         Args:
             first_index: the lowest index that can be sent.
-            ok: the peer has the snapshot; else it is offered one again when it answers a heartbeat.
+            ok: the peer has the snapshot; else it is probed when it answers a heartbeat, and
+                offered one again when it still needs one.
         """
         assert self.state is ProgressState.SNAPSHOT
         if ok:
             self._probe(max(self.match + 1, first_index))
         else:
-            self._probe_later()
+            self._probe_later(first_index)
 
-    def _probe_later(self) -> None:
-        self._probe(self.match + 1)
+    def _probe_later(self, first_index: int) -> None:
+        self._probe(max(self.match + 1, first_index))
         self._probe_sent = True
         self._match_at_answer = self.match
 

@@ -274,4 +274,4 @@ def unreachable(raft: Raft, peer: int) -> None:
     """What was sent to `peer` may be lost: probe it, as soon as it answers a heartbeat."""
     progress = raft.progress.get(peer)
     if progress is not None:
-        progress.unreachable()
+        progress.unreachable(raft.log.first_index)

@@ -19,6 +19,7 @@ from raft_app.storage import (
     SaveIdentity,
 )
 from raft_app.storage_stream import StorageStream, operation_bytes
+from raft_app.workers import WorkerThreads
 
 
 class GatedStorage:
@@ -35,6 +36,9 @@ class GatedStorage:
             raise self.error
         self.jobs.append(list(operations))
 
+    def close(self) -> None:
+        pass
+
 
 def write(group_id: int, index: int, size: int = 0) -> GroupWrite:
     entry = Entry(index, 1, EntryKind.COMMAND, bytes(size))
@@ -49,14 +53,14 @@ async def storage():
 @pytest.fixture
 async def stream(storage):
     failures = []
-    stream = StorageStream(
-        storage, asyncio.get_running_loop(), on_failure=failures.append, job_bytes_max=1_000
-    )
+    workers = WorkerThreads(storage)
+    stream = StorageStream(workers, on_failure=failures.append, job_bytes_max=1_000)
     stream.failures = failures
     stream.start()
     yield stream
     storage.gate.release(100)
     stream.close()
+    await workers.stop()
 
 
 async def until(holds):

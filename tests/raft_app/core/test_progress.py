@@ -181,7 +181,7 @@ def test_after_a_failed_snapshot_the_peer_is_probed_only_after_it_is_heard():
 
     progress.end_snapshot(21, ok=False)
 
-    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 6)
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 21)
     assert not progress.may_send(CONFIG)
 
 
@@ -214,6 +214,23 @@ def test_who_is_probed_or_gets_a_snapshot_does_not_follow():
     assert not progress.is_following
     progress.begin_snapshot()
     assert not progress.is_following
+
+
+def test_an_unreachable_peer_that_acknowledged_nothing_is_probed_where_the_log_begins():
+    progress = Progress(2, next_index=45)
+
+    progress.unreachable(first_index=43)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 43)
+
+
+def test_a_peer_whose_snapshot_failed_is_probed_where_the_log_begins():
+    progress = Progress(2, next_index=45)
+    progress.begin_snapshot()
+
+    progress.end_snapshot(43, ok=False)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 43)
 
 
 def test_a_heartbeat_answer_shows_a_stall_only_without_acknowledgements_since_the_last():
