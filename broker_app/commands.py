@@ -96,9 +96,7 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
     """What remains of the partition, in bytes of its batches, when older messages may go."""
 
 
-CommandBody = (
-    Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
-)
+CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 

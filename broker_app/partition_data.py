@@ -29,6 +29,7 @@ from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBER
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
 from broker_app.speculation import is_deduplicated
+from myqueue.records import HEADER_BYTES
 from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ class PartitionData:
         """Return how many messages went before a consumer with a cursor got to them."""
         return max(0, self.log_start_offset - self.cursors.get(consumer_id, self.log_start_offset))
 
-    def append(self, header: BatchHeader, timestamp: int, size_bytes: int) -> Appended:
+    def append(self, header: BatchHeader, timestamp: int) -> Appended:
         """Take a batch in at the next offset."""
         base_offset, count = self.next_offset, header.record_count
         self.next_offset = base_offset + count
-        self.sizes.add(self.next_offset, size_bytes)
+        self.sizes.add(self.next_offset, HEADER_BYTES + header.payload_length)
         self.last_timestamp = max(self.last_timestamp, timestamp)
         if header.sequenced:
             row = (header.base_sequence, count, base_offset)
@@ -216,7 +217,6 @@ class PartitionData:
             for key in table.idle_since(idle.before_ms):
                 table.remove(key)
 
-
     def _truncate(self, truncate: Truncate) -> Truncated:
         begin = min(truncate.to_offset, self.next_offset)
         if begin > self.log_start_offset:
@@ -226,10 +226,7 @@ class PartitionData:
 
 
 def _request_rows(table: RequestTable) -> list[_RequestRow]:
-    return [
-        (client_id, digest, stamp, *span)
-        for (client_id, digest), stamp, span in table.rows()
-    ]
+    return [(client_id, digest, stamp, *span) for (client_id, digest), stamp, span in table.rows()]
 
 
 def _load_requests(table: RequestTable, rows: list[_RequestRow]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker_app.commands import ForgetIdle
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.limits import BrokerLimits
-    from broker_app.replication import ManagerContact, Replication
+    from broker_app.replication import ManagerContact, PeerContact, Replication
     from raft_app.group import Group
+    from raft_app.storage import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +43,27 @@ class HasLimits(Protocol):
 class BrokerRuntime:
     """One broker's engine with everything that waits on it; lives in the engine's loop."""
 
-    def __init__(self, engine: Replication, link: ManagerContact, options: HasLimits) -> None:
+    def __init__(
+        self,
+        engine: Replication,
+        link: ManagerContact,
+        options: HasLimits,
+        *,
+        peers: PeerContact,
+        identity: BrokerIdentity,
+    ) -> None:
         """Put it together and listen to the engine.
 
         Args:
             engine: owns the groups.
             link: to the managers.
             options: the limits.
+            peers: asks other brokers.
+            identity: who this broker is, as it is stored.
         """
         self.engine = engine
         self.link = link
+        self.peers = peers
         self.limits = options.limits
         limits = options.limits
         self.long_polls = LongPolls(limits.long_polls_max)
@@ -59,8 +72,8 @@ class BrokerRuntime:
         self.decoded = DecodedBatches(
             batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
         )
-        self.epoch = 0
-        """Highest lease epoch that a manager's call carried."""
+        self._identity = identity
+        self._epoch_lock = asyncio.Lock()
         self._revoked: frozenset[tuple[str, int]] = frozenset()
         self._index: dict[tuple[str, int], Group] = {}
         self._indexed_at = -1
@@ -98,15 +111,24 @@ class BrokerRuntime:
         by_age = sorted(self.engine.groups.items())
         self._index = {(group.spec.topic, group.spec.partition): group for _, group in by_age}
 
-    def require_epoch(self, epoch: int) -> None:
-        """Take note of the lease epoch of an internal call.
+    @property
+    def epoch(self) -> int:
+        """Highest lease epoch that a manager's call carried, in this life or an earlier one."""
+        return self._identity.epoch
+
+    async def obey_epoch(self, epoch: int) -> None:
+        """Take note of the lease epoch of an internal call; durable when this returns.
 
         Raises:
             StalePlacement: a later manager has called already.
         """
+        async with self._epoch_lock:
+            if epoch > self.epoch:
+                identity = replace(self._identity, epoch=epoch)
+                await self.engine.save_identity(identity)
+                self._identity = identity
         if epoch < self.epoch:
             raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
-        self.epoch = epoch
 
     # --- clients --------------------------------------------------------------------------
 
@@ -132,6 +154,13 @@ class BrokerRuntime:
     def post_heartbeat(self) -> None:
         """Report to a manager and tidy up; called by the scheduler from its own thread."""
         self.engine.post(self._heartbeat)
+
+    async def stop(self) -> None:
+        """Give up what runs in the background."""
+        tasks = [*self._tidying, *([self.retaining] if self.retaining else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""

@@ -218,7 +218,7 @@ class PartitionState:
             raise InconsistentEntry(
                 f"the entry has {entry.record_count} messages, its batch {header.record_count}"
             )
-        return self._data.append(header, entry.append_timestamp, len(entry.data))
+        return self._data.append(header, entry.append_timestamp)
 
     def _admit(self, request: CommandBody) -> Join | Answer | None:
         match request:

@@ -87,6 +87,16 @@ class QueueConfig:
     least."""
     checkpoint_entries: int = 10_000
     """Applied entries between two checkpoints of a partition. More: cheaper, slower start."""
+    log_keep_bytes: int = 64 * _MIB
+    """Log that a leader keeps for followers that lag; one further back gets a snapshot."""
+    snapshot_bytes_per_second: int = 64 * _MIB
+    """Of all snapshots that a broker sends. Less leaves more to produce and consume."""
+    retention_interval_s: int = 30
+    """Seconds between two looks for messages that are too old or too many."""
+    scrub_interval_s: int = 3_600
+    """Seconds between two passes that verify everything stored."""
+    scrub_bytes_per_second: int = 4 * _MIB
+    """How fast such a pass reads."""
     disk_reserve_bytes: int = 256 * _MIB
     """Free space below which writes are refused with DISK_FULL."""
 

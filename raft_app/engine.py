@@ -71,8 +71,6 @@ class Engine:
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
-        disk_free_bytes: Callable[[], int] = lambda: 1 << 62,
-        close_thread: Callable[[], None] = lambda: None,
         workers: Workers | None = None,
         wall_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
@@ -85,8 +83,6 @@ class Engine:
             factory: makes the state machine of each group.
             config: limits.
             randomizer: returns an integer in [low, high).
-            disk_free_bytes: free space where storage lies; called in a reader thread.
-            close_thread: closes what storage keeps per thread; called at a thread's end.
             workers: carry out what may block; threads by default.
             wall_ms: returns the time of day, milliseconds since 1970.
         """
@@ -102,11 +98,8 @@ class Engine:
         self._transport = transport
         self._factory = factory
         self._randomizer = randomizer
-        self._disk_free_bytes = disk_free_bytes
         self._wall_ms = wall_ms
-        self._workers = workers or WorkerThreads(
-            storage, reader_threads=config.reader_threads, close_thread=close_thread
-        )
+        self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
         )
@@ -128,6 +121,7 @@ class Engine:
             missed_max=self.config.ticks_missed_max,
             on_silence=self.fail,
         )
+        self._make_threads()
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
             self.turns.mark(self.replicas.open(stored))
@@ -135,23 +129,25 @@ class Engine:
         await self._transport.start(self.incoming)
         self.watchdog.start()
 
-    def _make_parts(self) -> None:
-        """Put together what lives as long as the engine runs."""
-        readers = self._workers.readers
+    def _make_threads(self) -> None:
+        """Start what reads and writes what is stored."""
         self.disk = self.watchdog.watch_disk(
-            readers, self._disk_free_bytes, self.config.disk_reserve_bytes
+            self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
         )
         self._stream = StorageStream(
             self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
         )
         self._stream.start()
+
+    def _make_parts(self) -> None:
+        """Put together what works in the loop."""
         self.turns = TurnRunner(
             groups=self.groups,
             transport=self._transport,
             storage=self._storage,
             stream=self._stream,
             tails=self._tails,
-            readers=readers,
+            readers=self._workers.readers,
             on_failure=self.fail,
         )
         self.turns.on_applied = self.on_applied
@@ -173,7 +169,7 @@ class Engine:
             storage=self._storage,
             stream=self._stream,
             transport=self._transport,
-            readers=readers,
+            readers=self._workers.readers,
             turns=self.turns,
             replicas=self.replicas,
             tails=self._tails,
@@ -342,6 +338,10 @@ class Engine:
             return self.changes.start(self.group(group_id), target, version)
         except NotLeader as error:
             raise self._requests.with_address(error) from error
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        """Return the change of a group led here, under way or done; None when there was none."""
+        return self.changes.find(group_id)
 
     async def save_identity(self, identity: BrokerIdentity) -> None:
         """Store who this broker is; durable when this returns."""

@@ -35,7 +35,7 @@ class EngineConfig:
     """Entries that a leader keeps for followers that lag more; one further back gets a snapshot."""
     snapshot_bytes_per_second: int = 64 << 20
     """Of all snapshots that this broker sends. Less leaves more to produce and consume."""
-    snapshot_chunk_bytes: int = 1 << 20
+    snapshot_part_bytes: int = 1 << 20
     """Rows or state of one part, unless one row has more."""
     snapshots_sending_max: int = 2
     """Snapshots sent at once; the others wait."""
@@ -47,5 +47,5 @@ class EngineConfig:
     """How long a snapshot on its way keeps what it needs from being deleted."""
     scrub_bytes_per_second: int = 4 << 20
     """How fast stored rows are verified in the background."""
-    scrub_chunk_bytes: int = 256 << 10
+    scrub_part_bytes: int = 256 << 10
     """Rows that are verified in one go."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raft_app.transport import Transport
     from raft_app.turn_runner import TurnRunner
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
     """Made when an engine starts; used in its loop alone."""

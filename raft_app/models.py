@@ -136,6 +136,8 @@ class BrokerIdentity(models.Model):
     """Empty until registered."""
     format_version = models.IntegerField()
     """Version of everything stored in the directory."""
+    epoch = models.BigIntegerField(default=0)
+    """Highest lease epoch of a manager that this broker has obeyed."""
 
     class Meta:
         verbose_name_plural = "broker identity"

@@ -46,14 +46,12 @@ class Scrubber:
         self.passes += 1
 
     async def _scrub(self, group: Group) -> None:
-        storage, size = self._context.storage, self._context.config.scrub_chunk_bytes
+        storage, size = self._context.storage, self._context.config.scrub_part_bytes
         after_index, is_complete = 0, False
         while not is_complete and self._context.is_present(group):
             await self._throttle.take(size)
             try:
-                step = await self._context.read(
-                    storage.scrub, group.group_id, after_index, size
-                )
+                step = await self._context.read(storage.scrub, group.group_id, after_index, size)
             except CorruptEntry as error:
                 if self._context.is_present(group):
                     self._context.turns.make_faulty(group, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from raft_app.core.types import HardState
 from raft_app.snapshot_stream import SnapshotLost
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage import Checkpoint, FinishInstall, InstallRows
@@ -90,11 +91,17 @@ class SnapshotInstall:
             state=state,
         )
         self._submit_checkpoint()
-        self._group.install_offset = self.next_offset
-        await self._context.replicas.store(
+        group.install_offset = self.next_offset
+        status = group.node.status()
+        operation = FinishInstall(
             group.group_id,
-            FinishInstall(group.group_id, checkpoint, offer.log_start_offset, offer.next_offset),
+            checkpoint,
+            offer.log_start_offset,
+            offer.next_offset,
+            # The term of the offer may not be stored yet; the snapshot must not be ahead of it.
+            HardState(status.term, status.vote, meta.last_index),
         )
+        await self._context.replicas.store(group.group_id, operation)
         self._require_present()
         self._is_done = True
         self._context.tails.forget(group.group_id)

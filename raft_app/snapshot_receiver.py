@@ -62,7 +62,7 @@ class SnapshotReceiver:
                 raise SnapshotLost(f"{type(offer).__name__} instead of an offer")
             await self._answer(stream, offer)
         except (SnapshotLost, TimeoutError) as error:
-            logger.info("snapshot from broker %d: %s", stream.broker_id, error or "timeout")
+            logger.info("snapshot from broker %d: %s", stream.broker_id, str(error) or "timeout")
         finally:
             stream.close()
 

@@ -68,7 +68,7 @@ class SnapshotSender:
             async with self._slots:
                 is_installed = await self._transfer(group, peer)
         except (SnapshotLost, TimeoutError) as error:
-            logger.info("%s: no snapshot for replica %d: %s", group.label, peer, error or "timeout")
+            logger.info("%s: no snapshot for replica %d: %s", group.label, peer, str(error) or "timeout")
         except CorruptEntry as error:
             self._context.turns.make_faulty(group, str(error))
         finally:
@@ -151,7 +151,7 @@ class SnapshotSender:
             if not self._may_send(group):
                 raise SnapshotLost("this replica no longer leads")
             rows = await self._context.read(
-                storage.read_rows, group.group_id, offset, next_offset, config.snapshot_chunk_bytes
+                storage.read_rows, group.group_id, offset, next_offset, config.snapshot_part_bytes
             )
             if not rows or rows[0].base_offset != offset:
                 raise SnapshotLost(f"the messages from offset {offset} are gone")
@@ -160,7 +160,7 @@ class SnapshotSender:
             offset = rows[-1].base_offset + rows[-1].record_count
 
     async def _send_state(self, stream: SnapshotStream, state: bytes) -> None:
-        size = self._context.config.snapshot_chunk_bytes
+        size = self._context.config.snapshot_part_bytes
         for start in range(0, len(state), size):
             piece = state[start : start + size]
             await self._throttle.take(len(piece))

@@ -82,12 +82,7 @@ class SnapshotInstalled:
 
 
 SnapshotPart = (
-    SnapshotOffer
-    | SnapshotAnswer
-    | SnapshotRows
-    | SnapshotState
-    | SnapshotEnd
-    | SnapshotInstalled
+    SnapshotOffer | SnapshotAnswer | SnapshotRows | SnapshotState | SnapshotEnd | SnapshotInstalled
 )
 
 

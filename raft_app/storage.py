@@ -46,6 +46,8 @@ class BrokerIdentity:
     broker_id: int = 0
     cluster_id: str = ""
     format_version: int = 1
+    epoch: int = 0
+    """Highest lease epoch of a manager that this broker has obeyed; never goes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class SetFaulty:
 
 @dataclass(frozen=True, slots=True)
 class SaveIdentity:
-    """Stores the broker id and cluster id that the manager gave."""
+    """Stores the broker id and cluster id that the manager gave, and its lease epoch."""
 
     identity: BrokerIdentity
 

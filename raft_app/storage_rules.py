@@ -312,6 +312,8 @@ def _check_identity(stored: BrokerIdentity, new: BrokerIdentity) -> None:
         before, after = getattr(stored, name), getattr(new, name)
         if before and before != after:
             raise StorageError(f"{name} of a directory is given once: {before!r}, not {after!r}")
+    if new.epoch < stored.epoch:
+        raise StorageError(f"lease epoch {new.epoch} is below {stored.epoch}, stored already")
 
 
 def _existing(group_id: int, facts: GroupFacts) -> GroupFacts:

@@ -120,7 +120,7 @@ class SnapshotDial:
                 await asyncio.get_running_loop().create_connection(self._make, host, port)
                 stream = await self._ready
         except (OSError, TimeoutError) as error:
-            reason = error or "timeout"
+            reason = str(error) or "timeout"
             raise SnapshotLost(f"broker {self._broker_id} at {address}: {reason}") from error
         finally:
             if stream is None:

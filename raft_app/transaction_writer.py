@@ -247,7 +247,7 @@ class TransactionWriter:
 
     def _save_identity(self, identity: BrokerIdentity) -> None:
         changed = models.BrokerIdentity.objects.using(self._alias).update(
-            broker_id=identity.broker_id, cluster_id=identity.cluster_id
+            broker_id=identity.broker_id, cluster_id=identity.cluster_id, epoch=identity.epoch
         )
         if changed != 1:
             raise StorageError(f"{changed} rows hold the identity of this directory, not one")

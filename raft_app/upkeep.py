@@ -34,7 +34,7 @@ class Upkeep:
         """Look for groups with something to delete; the steps follow each other by themselves."""
         now = self._context.loop.time()
         for group_id, group in self._context.groups.items():
-            if plan_compaction(group, self._context.config, now) is not None:
+            if plan_compact(group, self._context.config, now) is not None:
                 self._due[group_id] = group
         self._compact_next()
 
@@ -55,7 +55,7 @@ class Upkeep:
             group = self._due.pop(next(iter(self._due)))
             if not self._context.is_present(group):
                 continue
-            plan = plan_compaction(group, self._context.config, self._context.loop.time())
+            plan = plan_compact(group, self._context.config, self._context.loop.time())
             if plan is None:
                 continue
             operation = plan.operation
@@ -64,13 +64,13 @@ class Upkeep:
             group.node.compacted(operation.first_index, operation.previous_term)
             self._submit(group, plan)
 
-    def _submit(self, group: Group, plan: CompactionPlan) -> None:
+    def _submit(self, group: Group, plan: CompactPlan) -> None:
         self._is_compacting = True
         on_durable = partial(self._compacted, group, plan)
         self._context.stream.submit(group.group_id, plan.operation, on_durable)
         self._context.stream.flush()
 
-    def _compacted(self, group: Group, plan: CompactionPlan) -> None:
+    def _compacted(self, group: Group, plan: CompactPlan) -> None:
         """Go on with the same group while something is left, then with the next one."""
         self._is_compacting = False
         if self._context.is_present(group) and not group.is_installing:
@@ -84,7 +84,7 @@ class Upkeep:
 
 
 @dataclass(frozen=True, slots=True)
-class CompactionPlan:
+class CompactPlan:
     """A compaction and what it achieves."""
 
     operation: Compact
@@ -92,7 +92,7 @@ class CompactionPlan:
     """No row below its log start offset remains."""
 
 
-def plan_compaction(group: Group, config: EngineConfig, now: float) -> CompactionPlan | None:
+def plan_compact(group: Group, config: EngineConfig, now: float) -> CompactPlan | None:
     """Return the compaction that a group needs; None when it is not worth one.
 
     A log keeps a tail behind its checkpoint, unless rows of messages that nobody wants any more
@@ -119,7 +119,7 @@ def plan_compaction(group: Group, config: EngineConfig, now: float) -> Compactio
     previous_term = node.term_at(first_index - 1)
     if not is_due or previous_term is None:
         return None
-    return CompactionPlan(
+    return CompactPlan(
         Compact(group.group_id, first_index, previous_term, log_start_offset),
         cuts_all=first_index == durable.index + 1,
     )

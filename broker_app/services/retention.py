@@ -98,9 +98,7 @@ async def _round(runtime: BrokerRuntime) -> None:
             logger.info("Group %d keeps its messages for now: %s", group.spec.group_id, error)
 
 
-async def _expired_until(
-    runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int
-) -> int:
+async def _expired_until(runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int) -> int:
     """Return the offset below which every batch was appended or first seen at a time or before."""
     state = state_of(group)
     sights = runtime.first_sights.setdefault(group.spec.group_id, FirstSights())

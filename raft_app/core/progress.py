@@ -180,8 +180,8 @@ class Progress:
 
         Args:
             first_index: the lowest index that can be sent.
-            ok: the peer has the snapshot; else it is probed when it answers a heartbeat, and offered
-                one again when it still needs one.
+            ok: the peer has the snapshot; else it is probed when it answers a heartbeat, and
+                offered one again when it still needs one.
         """
         assert self.state is ProgressState.SNAPSHOT
         if ok:

@@ -106,6 +106,7 @@ class Migration(migrations.Migration):
                 ("broker_id", models.BigIntegerField(default=0)),
                 ("cluster_id", models.CharField(blank=True, default="", max_length=64)),
                 ("format_version", models.IntegerField()),
+                ("epoch", models.BigIntegerField(default=0)),
             ],
             options={
                 "verbose_name_plural": "broker identity",

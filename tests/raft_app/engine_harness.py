@@ -12,10 +12,11 @@ from myqueue.errors import InvalidRequest, NoLeader, NotLeader
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
 from raft_app.engine import Engine
 from raft_app.engine_config import EngineConfig
-from raft_app.statemachine import Answer, Decision, Join, Propose
+from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Propose
 from raft_app.storage import GroupSpec, PeerAddress
 from raft_app.storage_memory import MemoryStorage
 from raft_app.transport_memory import MemoryHub, MemoryTransport
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +89,10 @@ class ListMachine:
         return json.dumps([self.values, self.next_offset, self.log_start_offset]).encode()
 
     def restore(self, snapshot: bytes) -> None:
-        self.values, self.next_offset, self.log_start_offset = json.loads(snapshot)
+        try:
+            self.values, self.next_offset, self.log_start_offset = json.loads(snapshot)
+        except ValueError as error:
+            raise InconsistentEntry(str(error)) from error
         self.abandon_speculation()
 
 
@@ -118,7 +122,7 @@ class EngineCluster:
             factory=ListMachine,
             config=self.config,
             randomizer=self._random.randrange,
-            close_thread=storage.close_thread_connection,
+            workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
         )
         self.engines[broker_id] = engine
         await engine.start()

@@ -107,7 +107,7 @@ async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(repli
     await replicas.delete(group)
     await replicas.delete(group)
     assert replicas.changes == 2
-    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
     replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
     assert replicas.changes == 3
 
