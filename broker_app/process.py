@@ -27,6 +27,7 @@ from raft_app.storage import PeerAddress, SaveIdentity
 from raft_app.storage_sqlite import SqliteStorage
 from raft_app.transport import TransportLimits
 from raft_app.transport_tcp import TcpTransport
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,8 +163,12 @@ class BrokerProcess:
             factory=partial(PartitionState, limits=options.state),
             config=options.engine,
             randomizer=random.SystemRandom().randrange,
-            disk_free_bytes=lambda: shutil.disk_usage(options.data_dir).free,
-            close_thread=self._storage.close_thread_connection,
+            workers=WorkerThreads(
+                self._storage,
+                reader_threads=options.engine.reader_threads,
+                close_thread=self._storage.close_thread_connection,
+                free_bytes=lambda: shutil.disk_usage(options.data_dir).free,
+            ),
         )
 
     # --- reports and orders -----------------------------------------------------------------

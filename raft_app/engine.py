@@ -62,7 +62,7 @@ def wall_clock_ms() -> int:
 class Engine:
     """All Raft groups of one broker."""
 
-    def __init__(  # noqa: PLR0913 - the parts it is put together from, all named
+    def __init__(
         self,
         *,
         broker_id: int,
@@ -71,8 +71,6 @@ class Engine:
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
-        disk_free_bytes: Callable[[], int] = lambda: 1 << 62,
-        close_thread: Callable[[], None] = lambda: None,
         workers: Workers | None = None,
         wall_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
@@ -85,8 +83,6 @@ class Engine:
             factory: makes the state machine of each group.
             config: limits.
             randomizer: returns an integer in [low, high).
-            disk_free_bytes: free space where storage lies; called in a reader thread.
-            close_thread: closes what storage keeps per thread; called at a thread's end.
             workers: carry out what may block; threads by default.
             wall_ms: returns the time of day, milliseconds since 1970.
         """
@@ -102,11 +98,8 @@ class Engine:
         self._transport = transport
         self._factory = factory
         self._randomizer = randomizer
-        self._disk_free_bytes = disk_free_bytes
         self._wall_ms = wall_ms
-        self._workers = workers or WorkerThreads(
-            storage, reader_threads=config.reader_threads, close_thread=close_thread
-        )
+        self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
         )
@@ -139,7 +132,7 @@ class Engine:
     def _make_threads(self) -> None:
         """Start what reads and writes what is stored."""
         self.disk = self.watchdog.watch_disk(
-            self._workers.readers, self._disk_free_bytes, self.config.disk_reserve_bytes
+            self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
         )
         self._stream = StorageStream(
             self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max

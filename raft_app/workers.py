@@ -36,6 +36,9 @@ class Workers(Protocol):
     def write(self, operations: Sequence[Operation]) -> None:
         """Store one job after the earlier ones, as `Storage.write` does."""
 
+    def free_bytes(self) -> int:
+        """Return the free space where storage lies; called in `readers`."""
+
     async def stop(self) -> None:
         """Finish the job under way, then end; storage is closed when this returns."""
 
@@ -49,6 +52,7 @@ class WorkerThreads:
         *,
         reader_threads: int = 2,
         close_thread: Callable[[], None] = lambda: None,
+        free_bytes: Callable[[], int] = lambda: 1 << 62,
     ) -> None:
         """Make them; the writing one runs from `start` on.
 
@@ -56,11 +60,13 @@ class WorkerThreads:
             storage: only the writing thread writes to it.
             reader_threads: how many read at once.
             close_thread: called last in each thread, to close its database connection.
+            free_bytes: returns the free space where storage lies; may block.
         """
         self.readers = ThreadPoolExecutor(reader_threads, "reader")
         self._storage = storage
         self._reader_threads = reader_threads
         self._close_thread = close_thread
+        self._free_bytes = free_bytes
         self._jobs: SimpleQueue[Sequence[Operation] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
 
@@ -74,6 +80,10 @@ class WorkerThreads:
     def write(self, operations: Sequence[Operation]) -> None:
         """Hand a job to the writing thread."""
         self._jobs.put(operations)
+
+    def free_bytes(self) -> int:
+        """Return the free space."""
+        return self._free_bytes()
 
     async def stop(self) -> None:
         """End all threads and close storage."""

@@ -16,6 +16,7 @@ from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Pro
 from raft_app.storage import GroupSpec, PeerAddress
 from raft_app.storage_memory import MemoryStorage
 from raft_app.transport_memory import MemoryHub, MemoryTransport
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +122,7 @@ class EngineCluster:
             factory=ListMachine,
             config=self.config,
             randomizer=self._random.randrange,
-            close_thread=storage.close_thread_connection,
+            workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
         )
         self.engines[broker_id] = engine
         await engine.start()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.runtime import BrokerRuntime
 from broker_app.services.retention import messages_truncate
-from myqueue.errors import NoLeader, QueueError
+from myqueue.errors import BrokerUnreachable, NoLeader, QueueError
 from raft_app.engine import Engine
 from raft_app.storage import PeerAddress
 from tests.simulation.disk import Disk, DiskWorkers
@@ -42,6 +42,18 @@ class NoManagers:
 
     def heartbeat(self) -> None:
         """Report to nobody."""
+
+
+class NoPeers:
+    """Nobody is asked over HTTP; implements `broker_app.replication.PeerContact`."""
+
+    async def members(self, broker_id: int, group_id: int) -> Any:
+        """Reach nobody.
+
+        Raises:
+            BrokerUnreachable: always.
+        """
+        raise BrokerUnreachable(f"broker {broker_id} is not asked about group {group_id}")
 
 
 @dataclass
@@ -95,7 +107,7 @@ class Broker:
         self.lives += 1
         self.is_ready = self.is_stopping = False
         self.process = process = Process(self._loop)
-        self.disk.open()
+        identity = self.disk.open()
         self.engine = Engine(
             broker_id=self.broker_id,
             storage=self.disk,
@@ -106,7 +118,9 @@ class Broker:
             workers=DiskWorkers(self.disk),
             wall_ms=self.wall_ms,
         )
-        self.runtime = BrokerRuntime(self.engine, NoManagers(), Options())
+        self.runtime = BrokerRuntime(
+            self.engine, NoManagers(), Options(), peers=NoPeers(), identity=identity
+        )
         self.engine.on_leadership.append(partial(self._simulation.watch.leadership, self))
         process.create_task(self._start(process))
         self._later(self._tick_seconds, self._tick, process, 1)

@@ -66,20 +66,19 @@ class Clients:
         self.active = True
         self._leader = 1
         self._log_start = 0
-        plan = simulation.plan
-        first = 100 * group_id
-        self._work = [
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to produce and consume."""
+        plan, first = self.simulation.plan, 100 * self.group_id
+        work = [
             *(Producer(self, first + n).run() for n in range(plan.producer_count)),
             RequestProducer(self, first + 20).run(),
             *(Consumer(self, first + 40 + n).run() for n in range(plan.consumer_count)),
             Reader(self).run(),
             self._set_retention(),
         ]
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        """Begin to produce and consume."""
-        self._tasks = [self.simulation.spawn(work) for work in self._work]
+        self._tasks = [self.simulation.spawn(one) for one in work]
 
     @property
     def are_done(self) -> bool:

@@ -19,10 +19,7 @@ from raft_app.snapshot_install import SnapshotInstall
 from raft_app.statemachine import Answer
 from raft_app.turn_runner import TurnRunner
 from raft_app.waiters import Waiters
-from tests.raft_app.core.simulation.broken_cores import (
-    commits_earlier_terms_by_counting,
-    stores_no_vote,
-)
+from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault
 
 if TYPE_CHECKING:
@@ -152,7 +149,6 @@ def trusts_the_old_view(monkeypatch: pytest.MonkeyPatch) -> None:
 MISTAKES = (
     Mistake(takes_writes_for_durable, ("DurableFirst", "CommitQuorum")),
     Mistake(stores_no_vote, ("DurableFirst",)),
-    Mistake(commits_earlier_terms_by_counting, ("CommitQuorum", "LeaderCompleteness", "program")),
     Mistake(acknowledges_before_commit, ("History",)),
     Mistake(
         takes_another_entry_for_its_own,
@@ -161,8 +157,8 @@ MISTAKES = (
     ),
     Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
     Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
-    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,)),
-    Mistake(saves_another_state, ("StatesAt",)),
+    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER, Fault.PAUSE_LEADER)),
+    Mistake(saves_another_state, ("StatesAt", "program")),
     Mistake(
         keeps_the_old_state,
         ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),

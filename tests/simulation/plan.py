@@ -92,13 +92,13 @@ def draw_engine(random: Random) -> EngineConfig:
         log_tail_entries=random.choice((0, 3, 30, 300)),
         log_keep_bytes=random.choice((0, 1_000, 20_000, 64 << 20)),
         snapshot_bytes_per_second=random.choice((20_000, 64 << 20)),
-        snapshot_chunk_bytes=random.choice((1, 300, 5_000, 1 << 20)),
+        snapshot_part_bytes=random.choice((1, 300, 5_000, 1 << 20)),
         snapshots_sending_max=random.choice((1, 2)),
         snapshots_receiving_max=random.choice((1, 2)),
         snapshot_timeout_ms=random.choice((1_000, 5_000)),
         snapshot_pin_ms=random.choice((500, 5_000, 60_000)),
         scrub_bytes_per_second=random.choice((5_000, 4 << 20)),
-        scrub_chunk_bytes=random.choice((500, 256 << 10)),
+        scrub_part_bytes=random.choice((500, 256 << 10)),
     )
 
 
