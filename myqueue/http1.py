@@ -94,7 +94,7 @@ class _Stage(Enum):
     HEAD = auto()
     LENGTH = auto()
     """A body of known length goes straight where it belongs."""
-    CHUNKS = auto()
+    PARTS = auto()
     TO_END = auto()
 
 
@@ -152,8 +152,8 @@ class AnswerReader:
             return self._answer(b"")
         if self._stage is _Stage.LENGTH:
             return self._begin_body()
-        if self._stage is _Stage.CHUNKS:
-            return self._take_chunks()
+        if self._stage is _Stage.PARTS:
+            return self._take_parts()
         if len(self._buffer) > MAX_BODY_BYTES:
             raise BadAnswer("the answer's body is too long")
         return None
@@ -189,7 +189,7 @@ class AnswerReader:
         if self._status in (204, 304):
             return True
         if self._headers.get("transfer-encoding", "").lower() == "chunked":
-            self._stage = _Stage.CHUNKS
+            self._stage = _Stage.PARTS
             self._body = bytearray()
         elif "content-length" in self._headers:
             self._stage = _Stage.LENGTH
@@ -209,7 +209,7 @@ class AnswerReader:
         self._buffer.clear()
         return None
 
-    def _take_chunks(self) -> Answer | None:
+    def _take_parts(self) -> Answer | None:
         """Move whole chunks from the buffer to the body; the last one completes the answer."""
         while (end := self._buffer.find(b"\r\n")) >= 0:
             size = _length(self._buffer[:end].split(b";")[0].strip().decode("latin-1"), 16)

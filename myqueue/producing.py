@@ -75,15 +75,7 @@ def produce_call(
         MessageTooLarge: too many messages or bytes.
     """
     stamp = target.stamp
-    if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
-        codec = CODEC_NONE
-    batch = encode_batch(
-        records,
-        producer_id=stamp.producer_id,
-        producer_epoch=stamp.epoch,
-        base_sequence=stamp.base_sequence,
-        codec=codec,
-    )
+    batch = _encode(stamp, records, codec)
 
     def direct(registration: Registration) -> Request:
         return Request(
@@ -123,6 +115,18 @@ def produce_call(
         )
 
     return LeaderCall(target.topic, target.partition, direct, through_manager)
+
+
+def _encode(stamp: Stamp, records: list[Record], codec: int) -> bytes:
+    if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
+        codec = CODEC_NONE
+    return encode_batch(
+        records,
+        producer_id=stamp.producer_id,
+        producer_epoch=stamp.epoch,
+        base_sequence=stamp.base_sequence,
+        codec=codec,
+    )
 
 
 def _item(record: Record) -> Any:

@@ -139,8 +139,9 @@ class Pump:
             case Pause(seconds):
                 running.until_s = self._clock.monotonic() + seconds
             case Acquire(lock, None):
-                running.lock = cast("threading.Lock", lock)
-                self._result = running.lock.acquire(blocking=False)
+                self._result = cast("threading.Lock", lock).acquire(blocking=False)
+                if not self._result:
+                    running.lock = cast("threading.Lock", lock)
                 return not self._result
             case _:
                 raise AssertionError(f"{effect} belongs to one thread")

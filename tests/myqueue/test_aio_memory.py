@@ -25,7 +25,8 @@ async def test_a_held_request_is_answered_after_a_change() -> None:
         assert await exchange.answer(0) is None
         assert await transport.wait([exchange], timeout_s=0.01) == []
         queue._api.topics["logs"][0].put("x")
-        queue._notify()
+        with queue._changed:
+            queue._notify()
         assert await transport.wait([exchange], timeout_s=60) == [exchange]
         assert await exchange.answer() is not None
         transport.close()

@@ -30,7 +30,7 @@ def peer() -> Iterator[tuple[HttpConnection, socket.socket]]:
 def test_a_peer_that_does_not_read_stops_nobody(
     peer: tuple[HttpConnection, socket.socket],
 ) -> None:
-    connection, other = peer
+    connection, _ = peer
     started = time.monotonic()
     connection.send(LONG, timeout_s=0.05)
     assert connection.is_sending()
