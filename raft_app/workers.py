@@ -62,7 +62,7 @@ class WorkerThreads:
             close_thread: called last in each thread, to close its database connection.
             free_bytes: returns the free space where storage lies; may block.
         """
-        self.readers = ThreadPoolExecutor(reader_threads, "reader")
+        self.readers: Executor = ThreadPoolExecutor(reader_threads, "reader")
         self._storage = storage
         self._reader_threads = reader_threads
         self._close_thread = close_thread
