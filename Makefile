@@ -51,8 +51,9 @@ types: $(STAMP) ## Check types
 core: $(STAMP) ## Test the Raft core alone
 	$(PYTEST) tests/raft_app/core
 
-sim: $(STAMP) ## Simulate the core: SEEDS=n seeds, or SEED=n alone
+sim: $(STAMP) ## Simulate core and brokers: SEEDS=n seeds, or SEED=n alone
 	$(BIN)/python -m tests.raft_app.core.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 cluster: $(STAMP) ## Test with real processes
 	$(PYTEST) tests/cluster -m cluster

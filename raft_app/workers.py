@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Workers(Protocol):
     """Where everything happens that may block the loop."""
 
-    readers: Executor
-    """For reading from storage and looking at the disk."""
+    @property
+    def readers(self) -> Executor:
+        """For reading from storage and looking at the disk."""
 
     def start(self, done: Done, failed: Failed) -> None:
         """Begin to work for the running loop.
@@ -62,7 +63,7 @@ class WorkerThreads:
             close_thread: called last in each thread, to close its database connection.
             free_bytes: returns the free space where storage lies; may block.
         """
-        self.readers = ThreadPoolExecutor(reader_threads, "reader")
+        self.readers: Executor = ThreadPoolExecutor(reader_threads, "reader")
         self._storage = storage
         self._reader_threads = reader_threads
         self._close_thread = close_thread

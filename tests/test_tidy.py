@@ -30,7 +30,8 @@ ALLOWED_NAMES = {
     "dequeue": "the original library's public method",
     "can_dequeue": "the original library's public method",
     "_dequeue_one": "what `dequeue` does for one topic",
-    "_read_chunks": "HTTP calls the parts of a body so",
+    "_take_chunks": "HTTP calls the parts of a body so",
+    "CHUNKS": "HTTP calls the parts of a body so",
 }
 ENTRY_POINTS = re.compile(
     r"(.*\.)?(apps|admin|models|migrations(\..*)?|urls|management(\..*)?|__init__|__main__)"

@@ -159,6 +159,19 @@ async def cluster(tmp_path: Path, django_db_blocker: Any) -> AsyncIterator[Clust
                 await process.stop()
 
 
+async def popped_values(cluster: Cluster, count: int) -> list[Any]:
+    """Pop so many messages, one call after the other, and return their values."""
+    call = PopCall(
+        consumer_id=5, max_messages=1_000, max_bytes=8 << 20, wait_ms=0, timeout_ms=2_000
+    )
+    received: list[Any] = []
+    while len(received) < count:
+        popped = await cluster.call(messages_pop, call=call)
+        assert popped.first_offset == len(received)
+        received += [record.value for record in popped.records]
+    return received
+
+
 async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     cluster: Cluster,
 ) -> None:
@@ -197,19 +210,10 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     group = cluster.group(4)
     await cluster.processes[1].engine.hand_over_all(timeout_ms=2_000)
     await cluster.processes[2].engine.hand_over_all(timeout_ms=2_000)
-    call = PopCall(
-        consumer_id=5, max_messages=1_000, max_bytes=8 << 20, wait_ms=0, timeout_ms=2_000
-    )
-    received: list[Any] = []
-    while len(received) < len(sent):
-        popped = await cluster.call(messages_pop, call=call)
-        assert popped.first_offset == len(received)
-        received += [record.value for record in popped.records]
-    assert received == sent
+    assert await popped_values(cluster, len(sent)) == sent
 
-    await cluster.make(4, 14, moved, version=2, retention_bytes=60_000)
-    await cluster.make(1, 11, moved, version=2, retention_bytes=60_000)
-    await cluster.make(2, 12, moved, version=2, retention_bytes=60_000)
+    for broker_id, replica_id in ((4, 14), (1, 11), (2, 12)):
+        await cluster.make(broker_id, replica_id, moved, version=2, retention_bytes=60_000)
     begin = await cluster.call(messages_truncate, now_ms=0)
     assert begin > 0
     for broker_id in (1, 2, 4):

@@ -154,20 +154,25 @@ MISTAKES = (
         takes_another_entry_for_its_own,
         ("History", "Answers", "program"),
         (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER),
+        seeds=(9,),
     ),
     Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
     Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
-    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER, Fault.PAUSE_LEADER)),
+    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,), seeds=(31, 39)),
     Mistake(saves_another_state, ("StatesAt", "program")),
     Mistake(
         keeps_the_old_state,
         ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),
         (Fault.REPLACE,),
+        seeds=(2,),
     ),
     Mistake(
         acknowledges_snapshots_early,
         ("DurableFirst", "CommitQuorum", "TruthfulAcknowledgements", "program"),
         (Fault.REPLACE,),
+        seeds=(2,),
     ),
-    Mistake(trusts_the_old_view, ("History", "program", "Liveness"), (Fault.ISOLATE_LEADER,)),
+    Mistake(
+        trusts_the_old_view, ("History", "program", "Liveness"), (Fault.ISOLATE_LEADER,), seeds=(4,)
+    ),
 )
