@@ -78,7 +78,7 @@ def produce_call(
     stamp = target.stamp
     batch = _encode(stamp, records, codec)
 
-    common = {
+    common: dict[str, str | int] = {
         "topic": target.topic,
         "partition": target.partition,
         "producer_id": stamp.producer_id,

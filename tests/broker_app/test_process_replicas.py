@@ -172,6 +172,19 @@ async def popped_values(cluster: Cluster, count: int) -> list[Any]:
     return received
 
 
+async def move_from_broker_3_to_4(cluster: Cluster, moved: list[Place]) -> None:
+    """Change the replicas; only the one that was removed may be discarded then."""
+    await cluster.make(4, 14, moved, version=2)
+    await cluster.change(moved, 2)
+    with pytest.raises(StalePlacement):
+        await replica_discard(
+            runtime=cluster.processes[1].runtime, group_id=GROUP, replica_id=11, ask=()
+        )
+    assert await replica_discard(
+        runtime=cluster.processes[3].runtime, group_id=GROUP, replica_id=13, ask=(1,)
+    )
+
+
 async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     cluster: Cluster,
 ) -> None:
@@ -193,15 +206,7 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     producing = asyncio.ensure_future(produce())
     await cluster.until(lambda: len(sent) > 200)
     moved = [Place(11, 1), Place(12, 2), Place(14, 4)]
-    await cluster.make(4, 14, moved, version=2)
-    await cluster.change(moved, 2)
-    with pytest.raises(StalePlacement):
-        await replica_discard(
-            runtime=cluster.processes[1].runtime, group_id=GROUP, replica_id=11, ask=()
-        )
-    assert await replica_discard(
-        runtime=cluster.processes[3].runtime, group_id=GROUP, replica_id=13, ask=(1,)
-    )
+    await move_from_broker_3_to_4(cluster, moved)
     stopped = True
     await producing
     assert cluster.processes[4].engine.snapshots_received.received == 1
