@@ -57,6 +57,8 @@ class Replicas:
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
+        self._storing: dict[int, GroupSpec] = {}
+        """By group id: new replicas whose first transaction is under way."""
         self.changes = 0
         """How often a group came or went."""
 
@@ -93,10 +95,8 @@ class Replicas:
         Raises:
             StalePlacement: this directory had that replica before, or has another of the group.
         """
-        present = self._groups.get(spec.group_id)
+        present = self._present(spec)
         if present is not None:
-            if present.spec.replica_id != spec.replica_id:
-                raise StalePlacement(f"group {spec.group_id} is here as {present.spec}")
             return present
         if spec.replica_id in used:
             raise StalePlacement(f"replica {spec.replica_id} was removed from this broker before")
@@ -105,9 +105,13 @@ class Replicas:
         else:
             initial = joining_state(spec.replica_id)
         checkpoint = Checkpoint(0, 0, membership, 0, b"")
-        await self.store(
-            spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
-        )
+        self._storing.setdefault(spec.group_id, spec)
+        try:
+            await self.store(
+                spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
+            )
+        finally:
+            self._storing.pop(spec.group_id, None)
         present = self._groups.get(spec.group_id)
         if present is not None:
             return present  # Another order for the same replica was carried out meanwhile.
@@ -117,6 +121,18 @@ class Replicas:
         if campaign:
             node.campaign()
         return group
+
+    def _present(self, spec: GroupSpec) -> Group | None:
+        """Return the replica that is here already; one that is being stored counts for refusals.
+
+        Raises:
+            StalePlacement: the group is here, or is being stored, with another replica id.
+        """
+        present = self._groups.get(spec.group_id)
+        here = present.spec if present is not None else self._storing.get(spec.group_id, spec)
+        if here.replica_id != spec.replica_id:
+            raise StalePlacement(f"group {spec.group_id} is here as {here}")
+        return present
 
     async def delete(self, group: Group) -> None:
         """Drop a replica with everything it stored; durable when this returns."""

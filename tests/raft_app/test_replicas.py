@@ -96,6 +96,18 @@ async def test_two_orders_at_once_make_one_group(replicas, stream):
     assert replicas._groups == {7: first}
 
 
+async def test_second_replica_is_refused_while_the_first_is_being_stored(replicas, stream):
+    stream.fails = True  # nothing is durable yet
+    first = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
+    await asyncio.sleep(0)
+    other = GroupSpec(7, 2, "logs", 0)
+    with pytest.raises(StalePlacement):
+        await replicas.create(other, Membership(), campaign=False, used=frozenset())
+    assert len(stream.operations) == 1
+    stream.finish()
+    assert (await first).spec == SPEC
+
+
 async def test_second_replica_of_a_group_is_refused(replicas):
     await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
     with pytest.raises(StalePlacement):
