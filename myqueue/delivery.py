@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
@@ -62,6 +63,8 @@ class Deliveries(Session):
         self._make_future = make_future
         super().__init__("producer", address, config=config, clock=clock, make_lock=make_lock)
         self._codec = CODECS[config.compression]
+        if self._codec != CODEC_NONE:
+            _require_zstd()
 
     def make_locks(self) -> None:
         """Make new locks and an empty buffer: in a fork's child, what waits is the parent's."""
@@ -297,6 +300,15 @@ def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[Del
                 failure.details["delivered"] = delivered
             raise failure
     return delivered
+
+
+def _require_zstd() -> None:
+    """Say at once, not with the first message, that the package is missing."""
+    if find_spec("zstandard") is None:
+        raise InvalidRequest(
+            "compression zstd needs the package zstandard: pip install 'myqueue[zstd]'",
+            field="compression",
+        )
 
 
 def _interrupted(error: BaseException) -> ClientClosed:

@@ -10,7 +10,7 @@ from myqueue.records import Record
 
 
 def accumulator(**limits: int) -> Accumulator:
-    settings = {"buffer_bytes": 1_000, "batch_messages": 3, "batch_bytes": 500, **limits}
+    settings = {"buffer_bytes": 1 << 20, "batch_messages": 3, "batch_bytes": 500, **limits}
     return Accumulator(**settings, deadline_s=lambda: 120.0)
 
 
@@ -67,11 +67,12 @@ def test_a_batch_ends_at_its_bytes_and_a_large_message_goes_alone() -> None:
 
 
 def test_room_is_bounded_until_a_batch_is_settled() -> None:
-    buffer = accumulator()
+    buffer = accumulator(buffer_bytes=1_000)
     assert buffer.has_room(10_000)
     put(buffer, "x" * (600 - OVERHEAD_BYTES))
     assert buffer.has_room(400)
     assert not buffer.has_room(401)
+    assert buffer.put(("logs", 0), Record("x" * 400), DeliveryFuture()) is None
     (batch,) = take(buffer)
     assert not buffer.has_room(401)
     assert not acknowledge(buffer, batch)

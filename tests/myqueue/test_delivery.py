@@ -5,10 +5,11 @@ import threading
 
 import pytest
 
+from myqueue import delivery
 from myqueue.config import ClientConfig
 from myqueue.delivery import Deliveries
 from myqueue.driving import drive
-from myqueue.errors import QueueError
+from myqueue.errors import InvalidRequest, QueueError
 from myqueue.futures import DeliveryFuture
 from myqueue.pump import Pump
 from myqueue.records import Record
@@ -95,6 +96,21 @@ def run(scene: Scene, messages: int, *, moves: float = 0.0) -> None:
     for partition in scene.twin.topics["logs"]:
         partition.leader = partition.leader or scene.twin.brokers[0]
     scene.finish()
+
+
+def test_compression_without_its_package_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "find_spec", lambda name: None)
+    with pytest.raises(InvalidRequest, match="zstandard"):
+        Deliveries(
+            "http://a:1",
+            config=ClientConfig(compression="zstd"),
+            clock=FakeClock(),
+            make_lock=threading.Lock,
+        )
+    with pytest.raises(InvalidRequest, match="none or zstd"):
+        ClientConfig(compression="gzip")
 
 
 @pytest.mark.parametrize("seed", range(20))
