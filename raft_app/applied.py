@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from raft_app.core.types import Membership
 from raft_app.size_marks import SizeMarks
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
 
 
-class CheckpointMark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CheckpointMark:
     """What a checkpoint holds, as far as it matters for what may be deleted."""
 
     index: int
