@@ -108,6 +108,9 @@ class Replicas:
         await self.store(
             spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
         )
+        present = self._groups.get(spec.group_id)
+        if present is not None:
+            return present  # Another order for the same replica was carried out meanwhile.
         node = self._node(initial)
         group = Group(spec, node, self._factory(spec, b""), checkpoint)
         self._add(group)

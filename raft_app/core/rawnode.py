@@ -27,8 +27,9 @@ the connections, and has these duties:
    replica as installing with the first of them. When rows, state and the new `first_index` are
    durable and the mark is gone, all in one transaction, call `finish_install`; until that
    transaction is done take no other offer. If the transfer ends before, call `abort_install` when
-   nothing was replaced yet, else stay and wait for the next offer. Entries handed out before are
-   not reported as `applied` after `finish_install`. Begin no checkpoint and no compaction meanwhile.
+   nothing was replaced yet, else stay and wait for the next offer. Begin no checkpoint and no
+   compaction meanwhile, and report nothing as `applied` after `finish_install` that was handed out
+   before it.
 7. When old entries were deleted from the storage, call `compacted`.
 """
 

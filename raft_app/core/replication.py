@@ -238,7 +238,7 @@ def _durable_index_of(raft: Raft, voter: int) -> int:
 
 def members_changed(raft: Raft) -> None:
     """Send to new members, and ask the new quorum what is committed and which reads hold."""
-    next_index = raft.log.last_index + 1
+    next_index = raft.log.last_index  # The change itself: its refusal tells what else is missing.
     raft.progress = {
         peer: raft.progress.get(peer) or Progress(peer, next_index) for peer in raft.peers
     }

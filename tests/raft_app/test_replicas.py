@@ -26,10 +26,19 @@ class DirectStream:
     def __init__(self) -> None:
         self.operations = []
         self.fails = False
+        self.waiting = []
 
     def submit(self, group_id, operation, on_durable=None):
         self.operations.append(operation)
-        if on_durable is not None and not self.fails:
+        if on_durable is None:
+            return
+        if self.fails:
+            self.waiting.append(on_durable)
+        else:
+            on_durable()
+
+    def finish(self):
+        for on_durable in self.waiting:
             on_durable()
 
     def flush(self):
@@ -72,6 +81,19 @@ async def test_again_is_no_error_and_stores_nothing(replicas, stream):
     again = await replicas.create(SPEC, ALONE, campaign=False, used=frozenset({1}))
     assert again is first
     assert len(stream.operations) == 1
+
+
+async def test_two_orders_at_once_make_one_group(replicas, stream):
+    stream.fails = True  # nothing is durable yet
+    orders = [
+        asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+    stream.finish()
+    first, second = await asyncio.gather(*orders)
+    assert first is second
+    assert replicas._groups == {7: first}
 
 
 async def test_second_replica_of_a_group_is_refused(replicas):

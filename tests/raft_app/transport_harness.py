@@ -352,6 +352,7 @@ EVERY_RPC: tuple[Rpc, ...] = (
     RequestVote(2, 1, 3, 4, 5, True),
     RequestVoteReply(2, 1, 3, False),
     AppendEntriesReply(2, 1, 3, False, 4, 5, 6, 7),
+    AppendEntriesReply(2, 1, 3, False, 4, wants_snapshot=True),
     Heartbeat(2, 1, 3, 4, 5),
     HeartbeatReply(2, 1, 3, 4),
     TimeoutNow(2, 1, 3),

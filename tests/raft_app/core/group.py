@@ -390,9 +390,9 @@ def candidate(voters: int = 3) -> Group:
     return group
 
 
-def led(voters: int = 3) -> Group:
+def led(voters: int = 3, *, config: RaftConfig | None = None) -> Group:
     """Return a group that replica 1 leads in term 2, at rest; index 2 is the no-op."""
-    group = Group(voters)
+    group = Group(voters, config=config)
     group.elect(1)
     group.tick(HEARTBEAT, only=[1])
     return group

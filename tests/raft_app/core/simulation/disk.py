@@ -137,6 +137,16 @@ class Disk:
             self.installing and self._replaced.term_at(entry.index) == entry.term
         )
 
+    @property
+    def replaced_end(self) -> tuple[int, int] | None:
+        """(last term, last index) of the log that is being replaced; None when there is none."""
+        if not self.installing:
+            return None
+        log = self._replaced
+        last_term = log.term_at(log.last_index)
+        assert last_term is not None
+        return last_term, log.last_index
+
     def read(self, first_index: int, last_index: int, max_bytes: int) -> tuple[Entry, ...]:
         """Return a prefix of the inclusive range, at least one entry unless it is not stored."""
         found: list[Entry] = []

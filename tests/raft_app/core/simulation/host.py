@@ -137,7 +137,7 @@ class Host:
         self._ticks += 1
         self.node.tick()
         self.act()
-        self.watch.cut_off.ticked(self.replica_id, self.node.term, leads=self.node.is_leader)
+        self.watch.ticked(self)
 
     def deliver(self, rpc: Rpc) -> None:
         """Give an RPC to the node, unless the process is dead or frozen."""
@@ -267,6 +267,7 @@ class Host:
         self.stream.installed(meta)
         self.node.finish_install(meta)
         self.service.install(self.disk.load()[1])
+        self.watch.membership_in_force(self)
         self._simulation.transfers.installed += 1
 
     # --- clients ------------------------------------------------------------------------

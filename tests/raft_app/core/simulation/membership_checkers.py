@@ -141,8 +141,26 @@ def _names(membership: Membership, replica_id: int) -> bool:
     return any(member.replica_id == replica_id for member in membership.members)
 
 
+class MembershipInForce(Checker):
+    """The membership in force is that of the last MEMBERSHIP entry in the log, else the state's."""
+
+    def is_in_force(
+        self,
+        replica_id: int,
+        found: tuple[int, Membership],
+        expected: tuple[int, Membership],
+    ) -> None:
+        """A replica has the (index, membership) `found` in force, its log says `expected`."""
+        self.require(
+            found == expected, "replica %s has %s in force, not %s", replica_id, found, expected
+        )
+
+
 class Installations(Checker):
     """A snapshot is what the group committed, and takes nothing back; till then, no promises."""
+
+    def __init__(self) -> None:
+        self._allowed: set[tuple[int, int, int]] = set()
 
     def installs(
         self,
@@ -196,4 +214,30 @@ class Installations(Checker):
             "replica %s acknowledges index %s while a snapshot replaces its log",
             replica_id,
             index,
+        )
+
+    def asked(
+        self,
+        key: tuple[int, int, int],
+        *,
+        end: tuple[int, int],
+        replaced_end: tuple[int, int] | None,
+    ) -> None:
+        """A candidate asks for a vote.
+
+        Args:
+            key: voter, candidate, and term of the election.
+            end: (term, index) of the end of the candidate's log.
+            replaced_end: where the voter's log ended, likewise, before a snapshot began to replace
+                it; None when its log is whole.
+        """
+        if replaced_end is None or end >= replaced_end:
+            self._allowed.add(key)
+
+    def votes(self, key: tuple[int, int, int]) -> None:
+        """A vote leaves, perhaps long after it was decided."""
+        self.require(
+            key in self._allowed,
+            "replica %s votes for replica %s in term %s by what is left of its log",
+            *key,
         )

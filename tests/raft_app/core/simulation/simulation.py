@@ -40,6 +40,10 @@ STABLE_TIMEOUTS = 4
 FAILOVER_TIMEOUTS = 1
 """Election timeouts until a killed leader must be replaced, since its peers notice its death."""
 
+CHANGED_TIMEOUTS = 4
+"""The same in a group whose members changed: with six voters or four, of whom hardly more than a
+quorum is left, a split vote is likely enough, and then those who voted wait for a whole timeout."""
+
 RESTART_TIMEOUTS = 5
 """The same where its peers are no quorum and it must come back itself."""
 
@@ -325,7 +329,7 @@ class Simulation:
         self.note("kills leader", leader.replica_id)
         self.faults.kill(leader)
         self.clients.writing = True
-        timeouts = FAILOVER_TIMEOUTS
+        timeouts = CHANGED_TIMEOUTS if self.watch.memberships.changes else FAILOVER_TIMEOUTS
         if len(leader.node.membership.voters) < 3:
             self.faults.restart(leader)
             timeouts = RESTART_TIMEOUTS

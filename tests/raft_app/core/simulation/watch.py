@@ -13,7 +13,7 @@ from raft_app.core.rpcs import (
     RequestVote,
     RequestVoteReply,
 )
-from raft_app.core.types import Entry, EntryKind, Role
+from raft_app.core.types import Entry, EntryKind, Membership, Role
 from tests.raft_app.core.simulation.client_checkers import LinearizableReads, Messages, Offsets
 from tests.raft_app.core.simulation.log_checkers import (
     AppliedPrefixes,
@@ -26,6 +26,7 @@ from tests.raft_app.core.simulation.log_checkers import (
 from tests.raft_app.core.simulation.membership_checkers import (
     CommittedMemberships,
     Installations,
+    MembershipInForce,
     OneChangeAtATime,
 )
 from tests.raft_app.core.simulation.vote_checkers import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Membership, SoftState, Write
+    from raft_app.core.types import SoftState, Write
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.ledger import Ledger
     from tests.raft_app.core.simulation.plan import Plan
@@ -69,6 +70,7 @@ class Watch:
         self.leader_completeness = LeaderCompleteness()
         self.one_change = OneChangeAtATime()
         self.memberships = CommittedMemberships()
+        self.in_force = MembershipInForce()
         self.installations = Installations()
         self.messages = Messages()
         self.offsets = Offsets()
@@ -81,6 +83,29 @@ class Watch:
             previous = host.stream.log.term_at(entry.index - 1)
             assert previous is not None
             self.log_matching.stored(host.replica_id, entry, previous)
+
+        if write.entries:
+            self.membership_in_force(host)
+
+    def membership_in_force(self, host: Host) -> None:
+        """The log of a host changed, and it has handed over all of it."""
+        log = host.stream.log
+        ledger = host.service.ledger
+        expected = (ledger.membership_index, ledger.membership)
+        for entry in reversed(log.entries(log.first_index, log.last_index)):
+            if entry.kind == EntryKind.MEMBERSHIP:
+                expected = (entry.index, Membership.decode(entry.data))
+                break
+        found = (host.node.membership_index, host.node.membership)
+        self.in_force.is_in_force(host.replica_id, found, expected)
+
+    def ticked(self, host: Host) -> None:
+        """The clock of a host ticked."""
+        replica_id, node = host.replica_id, host.node
+        if node.membership.voter_ids == {replica_id}:
+            self.cut_off.hears(replica_id, node.term)  # It needs nobody, so it may go on.
+        else:
+            self.cut_off.ticked(replica_id, node.term, leads=node.is_leader)
 
     def changes_role(self, host: Host, state: SoftState) -> None:
         """A node told of a new role, leader or term."""
@@ -159,6 +184,11 @@ class Watch:
                     hears=host.surely_hears_leader(),
                 )
             case RequestVote():
+                self.installations.asked(
+                    (host.replica_id, rpc.sender, rpc.term),
+                    end=(rpc.last_term, rpc.last_index),
+                    replaced_end=host.disk.replaced_end,
+                )
                 self.stickiness.asked(
                     RequestVoteReply,
                     host.replica_id,
@@ -195,7 +225,9 @@ class Watch:
     def _term_of(self, host: Host, index: int) -> int | None:
         """Return the term of the entry at `index`; it is a committed one where the log is gone."""
         log = host.stream.log
-        if 0 < index < log.first_index:
+        if index == 0:
+            return 0
+        if index < log.first_index:
             return self.committed_entries.entries[index - 1].term
         return log.term_at(index)
 
@@ -216,6 +248,7 @@ class Watch:
                 self._votes(host, rpc.term, replica_id)
             case RequestVoteReply() if rpc.granted:
                 self.stickiness.granted(RequestVoteReply, replica_id, rpc.to, rpc.term)
+                self.installations.votes((replica_id, rpc.to, rpc.term))
                 self._votes(host, rpc.term, rpc.to)
             case PreVoteReply() if rpc.granted:
                 self.stickiness.granted(PreVoteReply, replica_id, rpc.to, rpc.term)

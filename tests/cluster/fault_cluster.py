@@ -1,0 +1,229 @@
+"""A cluster whose brokers the test starts, kills, pauses and cuts off one by one.
+
+Each broker lies behind a proxy on its Raft port, so every directed link can be cut, slowed or made
+lossy. HTTP goes straight to the processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import requests
+
+from tests.cluster.processes import ROOT, is_alive, wait_until
+from tests.cluster.proxy import Network
+
+if TYPE_CHECKING:
+    from io import BufferedWriter
+
+SECRET = "the secret of a cluster under test"
+STOP_SECONDS = 10
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+class ServerUnderTest:
+    """One manager or broker process with a fixed port and directory."""
+
+    def __init__(self, command: str, directory: Path, port: int, environment: dict[str, str]):
+        self.command = command
+        self.directory = directory
+        self.port = port
+        self.address = f"http://127.0.0.1:{port}"
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log: BufferedWriter | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.launch()
+        self.wait_healthy()
+
+    def launch(self) -> None:
+        """Start it."""
+        assert self.process is None, f"{self.command} runs already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_"))
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", self.command],
+            cwd=ROOT,
+            env={
+                **inherited,
+                "PORT": str(self.port),
+                "DATA_DIR": str(self.directory),
+                "CLUSTER_SECRET": SECRET,
+                **self.environment,
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def wait_healthy(self, seconds: float = 60) -> None:
+        """Wait until it answers."""
+
+        def answers() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            try:
+                return requests.get(f"{self.address}/healthz", timeout=1).status_code == 200
+            except requests.RequestException:
+                return False
+
+        wait_until(answers, what=f"{self.command} on {self.port} answers", seconds=seconds)
+
+    def log(self) -> str:
+        """Return the end of what it printed."""
+        path = self.directory.parent / f"{self.directory.name}.log"
+        return path.read_text(errors="replace")[-4_000:]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        self.reap()
+
+    def stop(self) -> int:
+        """Ask it to stop and return its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.reap()
+
+    def reap(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for its end and return its exit status."""
+        assert self.process is not None
+        try:
+            status = self.process.wait(seconds)
+        finally:
+            if is_alive(self.process.pid):
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+            if self._log is not None:
+                self._log.close()
+        return status
+
+    @property
+    def runs(self) -> bool:
+        """True while the process was started and not reaped."""
+        return self.process is not None
+
+
+class FaultCluster:
+    """A manager and brokers behind proxies; broker ids are 1 to n."""
+
+    def __init__(self, directory: Path, *, brokers: int = 3, seed: int = 1, **limits: str) -> None:
+        """Make a cluster; `start` starts it.
+
+        Args:
+            directory: of the test.
+            brokers: how many.
+            seed: for what the proxies lose, double and reorder.
+            limits: environment of the brokers, such as `election_timeout_ticks="40"`.
+        """
+        self.network = Network(seed)
+        self.http = requests.Session()
+        ports = free_ports(1 + 2 * brokers)
+        self.manager = ServerUnderTest("manager", directory / "manager", ports[0], {})
+        self.brokers: dict[int, ServerUnderTest] = {}
+        self._target_of: dict[int, int] = {}
+        for number in range(brokers):
+            port, raft_port = ports[1 + 2 * number : 3 + 2 * number]
+            self._target_of[raft_port] = number + 1
+            proxy_port = self.network.add(self._target_of, raft_port)
+            self.brokers[number + 1] = ServerUnderTest(
+                "broker",
+                directory / f"broker-{number + 1}",
+                port,
+                {
+                    "RAFT_PORT": str(raft_port),
+                    "RAFT_ADDRESS": f"127.0.0.1:{proxy_port}",
+                    "MANAGER_ADDRESS": self.manager.address,
+                    **{name.upper(): value for name, value in limits.items()},
+                },
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the manager, then the brokers in the order of their ids."""
+        self.manager.start()
+        for broker in self.brokers.values():  # one after the other: ids follow the order
+            broker.start()
+
+    def close(self) -> None:
+        """End every process and every proxy."""
+        for server in (*self.brokers.values(), self.manager):
+            if server.runs:
+                server.signal(signal.SIGCONT)
+                server.kill()
+        self.network.close()
+        self.http.close()
+
+    # --- what holds -------------------------------------------------------------------------
+
+    def broker_addresses(self) -> list[str]:
+        """Return the addresses of the brokers that run."""
+        return [broker.address for broker in self.brokers.values() if broker.runs]
+
+    def local_replicas(self, address: str, topic: str) -> list[dict[str, Any]]:
+        """Return what a broker says about its replicas of a topic."""
+        answer = self.http.get(f"{address}/partitions", params={"topic": topic}, timeout=5)
+        replicas: list[dict[str, Any]] = answer.json()["partitions"]
+        return replicas
+
+    def leader_id(self, topic: str, partition: int = 0, *, among: set[int] | None = None) -> int:
+        """Return the broker that serves a partition in the highest term, once there is one."""
+
+        def leader() -> int:
+            best = (0, 0)
+            for broker_id, broker in self.brokers.items():
+                if not broker.runs or (among is not None and broker_id not in among):
+                    continue
+                try:
+                    replicas = self.local_replicas(broker.address, topic)
+                except requests.RequestException:
+                    continue
+                for replica in replicas:
+                    if replica["partition"] == partition and replica["serves"]:
+                        best = max(best, (replica["term"], broker_id))
+            return best[1]
+
+        return int(wait_until(leader, what=f"a leader of {topic}[{partition}]"))
+
+    def term(self, broker_id: int, topic: str, partition: int = 0) -> int:
+        """Return the term of one replica."""
+        replicas = self.local_replicas(self.brokers[broker_id].address, topic)
+        return int(next(one["term"] for one in replicas if one["partition"] == partition))

@@ -1,0 +1,284 @@
+"""Faults on real processes under load: kill, pause, cut, delay, lose, double, reorder.
+
+Each test ends by healing everything, reading every replica from offset 0 and comparing it with
+what the producers know. CLUSTER_ROUNDS says how often a fault is repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myqueue import Producer
+from tests.cluster.fault_cluster import FaultCluster
+from tests.cluster.processes import wait_until
+from tests.cluster.proxy import WHOLE, Link
+from tests.cluster.stream import Stream, check_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cluster
+
+ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "3"))
+SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+TOPIC = "values"
+GAP_KILL_MEDIAN_SECONDS = 0.3
+GAP_KILL_WORST_SECONDS = 1.0
+GAP_STOP_SECONDS = 2.5
+TERMS_PER_SECOND_MAX = 1.0
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
+    with FaultCluster(tmp_path, seed=SEED) as cluster:
+        made = cluster.http.post(
+            f"{cluster.manager.address}/topics",
+            json={"topic": TOPIC, "number_of_partitions": 1},
+            timeout=30,
+        )
+        assert made.status_code == 201, made.text
+        yield cluster
+
+
+def report(
+    say: Callable[[str], None], what: str, found: dict[str, object], extra: str = ""
+) -> None:
+    say(
+        f"{what}: {found['acknowledged']} acknowledged, {found['unknown']} unknown,"
+        f" {found['refused']} refused; lost, doubled, invented, reordered: 0{extra}; seed {SEED}"
+    )
+
+
+def test_killing_the_leader_again_and_again(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    gaps = []
+    with Stream(cluster, TOPIC) as stream:
+        for _ in range(ROUNDS):
+            stream.wait_for_more(50)
+            broker = cluster.brokers[cluster.leader_id(TOPIC)]
+            killed = time.monotonic()
+            broker.kill()
+            stream.wait_for_more(20)
+            gaps.append(stream.longest_gap(killed, time.monotonic()))
+            broker.start()
+    found = check_history(cluster, stream)
+    median, worst = statistics.median(gaps), max(gaps)
+    report(
+        say,
+        f"kill -9 of the leader, {ROUNDS} rounds",
+        found,
+        f"; write gap median {median * 1000:.0f} ms, worst {worst * 1000:.0f} ms",
+    )
+    assert median <= GAP_KILL_MEDIAN_SECONDS
+    assert worst <= GAP_KILL_WORST_SECONDS
+
+
+def test_killing_a_follower_again_and_again(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    with Stream(cluster, TOPIC) as stream:
+        for number in range(ROUNDS):
+            stream.wait_for_more(50)
+            leader = cluster.leader_id(TOPIC)
+            followers = [one for one in cluster.brokers if one != leader]
+            broker = cluster.brokers[followers[number % 2]]
+            broker.kill()
+            stream.wait_for_more(20)
+            broker.start()
+    report(say, f"kill -9 of a follower, {ROUNDS} rounds", check_history(cluster, stream))
+
+
+def test_killing_all_brokers_at_once(cluster: FaultCluster, say: Callable[[str], None]) -> None:
+    rounds = max(1, ROUNDS // 4)
+    with Stream(cluster, TOPIC) as stream:
+        for _ in range(rounds):
+            stream.wait_for_more(50)
+            for broker in cluster.brokers.values():
+                broker.signal(signal.SIGKILL)
+            for broker in cluster.brokers.values():
+                broker.reap()
+                broker.launch()
+            for broker in cluster.brokers.values():
+                broker.wait_healthy()
+            stream.wait_for_more(20)
+    report(say, f"kill -9 of all brokers, {rounds} rounds", check_history(cluster, stream))
+
+
+def test_nothing_is_acknowledged_while_two_of_three_are_down(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    with Stream(cluster, TOPIC) as stream:
+        stream.wait_for_more(50)
+        leader = cluster.leader_id(TOPIC)
+        down = [cluster.brokers[one] for one in cluster.brokers if one != leader]
+        for broker in down:
+            broker.kill()
+        time.sleep(0.2)  # what was acknowledged before the second death may still arrive
+        before = stream.count
+        time.sleep(3)  # longer than any election
+        assert stream.count == before
+        for broker in down:
+            broker.start()
+        stream.wait_for_more(20)
+    report(say, "two of three down for 3 s", check_history(cluster, stream))
+
+
+def test_paused_leader_is_replaced_and_acknowledges_nothing_on_waking(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    gaps = []
+    with Stream(cluster, TOPIC) as stream:
+        for _ in range(max(1, ROUNDS // 4)):
+            stream.wait_for_more(50)
+            leader = cluster.leader_id(TOPIC)
+            paused = time.monotonic()
+            cluster.brokers[leader].signal(signal.SIGSTOP)
+            others = set(cluster.brokers) - {leader}
+            successor = cluster.leader_id(TOPIC, among=others)
+            stream.wait_for_more(20)
+            gaps.append(stream.longest_gap(paused, time.monotonic()))
+            cluster.brokers[leader].signal(signal.SIGCONT)
+            stream.wait_for_more(20)
+            assert cluster.leader_id(TOPIC) != leader or successor
+    found = check_history(cluster, stream)
+    report(say, "SIGSTOP of the leader", found, f"; write gap {max(gaps) * 1000:.0f} ms")
+    assert max(gaps) <= GAP_STOP_SECONDS
+
+
+def test_pause_one_kill_the_next_wake_the_first(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    with Stream(cluster, TOPIC) as stream:
+        stream.wait_for_more(50)
+        first = cluster.leader_id(TOPIC)
+        cluster.brokers[first].signal(signal.SIGSTOP)
+        second = cluster.leader_id(TOPIC, among=set(cluster.brokers) - {first})
+        stream.wait_for_more(20)
+        cluster.brokers[second].kill()
+        cluster.brokers[first].signal(signal.SIGCONT)
+        stream.wait_for_more(20)
+        cluster.brokers[second].start()
+        stream.wait_for_more(20)
+    report(say, "pause one, kill the next, wake the first", check_history(cluster, stream))
+
+
+def test_restart_loop_of_every_broker_in_turn(
+    cluster: FaultCluster, say: Callable[[str], None]
+) -> None:
+    """Orderly: leaderships are handed over, and no call of the application fails."""
+    with Stream(cluster, TOPIC) as stream:
+        for _ in range(max(1, ROUNDS // 3)):
+            for broker in cluster.brokers.values():
+                stream.wait_for_more(20)
+                assert broker.stop() == 0
+                broker.start()
+                wait_until(
+                    lambda: cluster.term(1, TOPIC) and len(cluster.broker_addresses()) == 3,
+                    what="all brokers answer",
+                )
+        stream.wait_for_more(20)
+    found = check_history(cluster, stream)
+    report(say, "rolling restart", found)
+    assert found["refused"] == 0
+    assert found["unknown"] == 0
+
+
+SHAPES = {
+    "leader alone": lambda leader, others: [
+        pair for other in others for pair in ((leader, other), (other, leader))
+    ],
+    "one follower alone": lambda leader, others: [
+        pair for other in (leader, others[1]) for pair in ((others[0], other), (other, others[0]))
+    ],
+    "majorities ring": lambda leader, others: [(leader, others[0]), (others[0], leader)],
+    "leader hears nobody": lambda leader, others: [(other, leader) for other in others],
+    "nobody hears the leader": lambda leader, others: [(leader, other) for other in others],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("link", [Link(cut=True), Link(silent=True)], ids=["cut", "silent"])
+def test_partition_of_each_shape(
+    cluster: FaultCluster, shape: str, link: Link, say: Callable[[str], None]
+) -> None:
+    with Stream(cluster, TOPIC) as stream:
+        stream.wait_for_more(50)
+        leader = cluster.leader_id(TOPIC)
+        others = [one for one in cluster.brokers if one != leader]
+        terms = {one: cluster.term(one, TOPIC) for one in cluster.brokers}
+        started = time.monotonic()
+        for source, target in SHAPES[shape](leader, others):
+            cluster.network.set(source, target, link)
+        stream.wait_for_more(20)  # two of three reach each other: writes go on
+        time.sleep(3)
+        seconds = time.monotonic() - started
+        grown = max(cluster.term(one, TOPIC) - term for one, term in terms.items())
+        cluster.network.heal()
+        stream.wait_for_more(20)
+    found = check_history(cluster, stream)
+    report(say, f"{shape}, {'cut' if link.cut else 'silent'}", found, f"; {grown} terms")
+    assert grown / seconds < TERMS_PER_SECOND_MAX
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        Link(delay_seconds=0.02),
+        Link(lost=0.1),
+        Link(doubled=0.2, reordered=0.2),
+        Link(lost=0.05, doubled=0.1, reordered=0.1, delay_seconds=0.002),
+    ],
+    ids=["slow", "lossy", "doubled and reordered", "all of it"],
+)
+def test_bad_links_between_all_brokers(
+    cluster: FaultCluster, link: Link, say: Callable[[str], None]
+) -> None:
+    with Stream(cluster, TOPIC) as stream:
+        stream.wait_for_more(20)
+        for source in cluster.brokers:
+            for target in cluster.brokers:
+                if source != target:
+                    cluster.network.set(source, target, link)
+        stream.wait_for_more(100)
+        cluster.network.heal()
+        stream.wait_for_more(20)
+    report(say, f"links {link}", check_history(cluster, stream))
+
+
+def test_cut_off_leader_acknowledges_nothing_and_serves_no_stale_answer(
+    cluster: FaultCluster,
+) -> None:
+    with Producer(TOPIC, cluster.manager.address) as producer:
+        producer.enqueue(TOPIC, "before")
+        leader = cluster.leader_id(TOPIC)
+        cluster.network.isolate(leader, list(cluster.brokers), Link(silent=True))
+        registered = cluster.http.post(
+            f"{cluster.manager.address}/producer/register", json={"topic": TOPIC}, timeout=10
+        ).json()
+        answer = cluster.http.post(
+            f"{cluster.brokers[leader].address}/producer/produce",
+            json={
+                "topic": TOPIC,
+                "partition": 0,
+                "producer_id": registered["producer_id"],
+                "token": registered["token"],
+                "message": "to the stale leader",
+                "timeout_ms": 1_000,
+            },
+            timeout=10,
+        )
+        failure = answer.json()
+        assert failure["status"] == "failure"
+        assert failure.get("outcome") == "unknown" or failure["code"] in ("NO_LEADER", "NOT_LEADER")
+        producer.enqueue(TOPIC, "after")
+        cluster.network.isolate(leader, list(cluster.brokers), WHOLE)
+        producer.enqueue(TOPIC, "healed")
