@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from myqueue.errors import InvalidRequest, NotLeader, QueueError, StalePlacement
-from raft_app.core.types import Member
+from raft_app.core.types import HardState, Member, Membership
 from raft_app.engine_config import EngineConfig
+from raft_app.storage import Checkpoint
 from tests.raft_app.engine_harness import PACE_SECONDS, EngineCluster
 
 pytestmark = pytest.mark.asyncio
 
 CONFIG = EngineConfig(ticks_missed_max=1_000_000, log_tail_entries=10, checkpoint_entries=20)
+FIRST = Membership(voters=tuple(Member(10 + one, one) for one in (1, 2, 3)), version=1)
+EMPTY = Checkpoint(0, 0, FIRST, 0, b"")
 
 
 @pytest.fixture
@@ -186,3 +189,24 @@ async def test_leader_on_the_broker_of_the_new_replica_hands_over_first(cluster)
     await cluster.join(1, 14)
     await cluster.change_replicas(target)
     await cluster.until(lambda: cluster.values(1) == ["a"])
+
+
+async def test_follower_that_lost_what_it_had_acknowledged_is_suspected(cluster):
+    for number in range(5):
+        await cluster.append(f"text {number}")
+    await cluster.until(lambda: len(cluster.values(3)) == 5)
+    leader = cluster.the_leader()
+    last_index = leader.groups[1].last_index
+    await cluster.stop(3)
+    storage = cluster.storages[3]
+    storage._replicas[1].hard_state = HardState(leader.groups[1].term, 0, 0)
+    storage._replicas[1].checkpoint = EMPTY
+    for index in (last_index, last_index - 1):
+        storage.lose_entry(1, index)
+    assert leader.groups[1].suspects == {}
+    await cluster.start(3)
+    await cluster.until(lambda: bool(leader.groups[1].suspects))
+    assert "had acknowledged" in leader.groups[1].suspects[13]
+    await cluster.join(4, 14)
+    await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
+    await cluster.until(lambda: len(cluster.values(4)) == 5)
