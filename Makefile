@@ -55,8 +55,8 @@ sim: $(STAMP) ## Simulate core and brokers: SEEDS=n seeds, or SEED=n alone
 	$(BIN)/python -m tests.raft_app.core.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-cluster: $(STAMP) ## Test with real processes
-	$(PYTEST) tests/cluster -m cluster
+cluster: $(STAMP) ## Test with real processes, each fault ROUNDS times
+	CLUSTER_ROUNDS=$(ROUNDS) $(PYTEST) tests/cluster -m cluster
 
 mutants: $(STAMP) ## Plant every deliberate fault and see its test fail: ONLY=name,name
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
