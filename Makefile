@@ -68,7 +68,7 @@ docs: $(STAMP) ## Build the documentation
 	$(BIN)/mkdocs build --strict --quiet
 
 check: lint types test ## All of it, as CI does; `test` contains the cluster tests
-	$(MAKE) sim SEEDS=100
+	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis site build
