@@ -51,11 +51,12 @@ types: $(STAMP) ## Check types
 core: $(STAMP) ## Test the Raft core alone
 	$(PYTEST) tests/raft_app/core
 
-sim: $(STAMP) ## Simulate the core: SEEDS=n seeds, or SEED=n alone
+sim: $(STAMP) ## Simulate core and brokers: SEEDS=n seeds, or SEED=n alone
 	$(BIN)/python -m tests.raft_app.core.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-cluster: $(STAMP) ## Test with real processes
-	$(PYTEST) tests/cluster -m cluster
+cluster: $(STAMP) ## Test with real processes, each fault ROUNDS times
+	CLUSTER_ROUNDS=$(ROUNDS) $(PYTEST) tests/cluster -m cluster
 
 mutants: $(STAMP) ## Plant every deliberate fault and see its test fail: ONLY=name,name
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
@@ -67,7 +68,7 @@ docs: $(STAMP) ## Build the documentation
 	$(BIN)/mkdocs build --strict --quiet
 
 check: lint types test ## All of it, as CI does; `test` contains the cluster tests
-	$(MAKE) sim SEEDS=100
+	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis site build

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.commands import Appended, CursorPlace, OpenCursor, Pop, Popped, ResetCursor
+from broker_app.commands import (
+    Appended,
+    CursorPlace,
+    OpenCursor,
+    Pop,
+    Popped,
+    ResetCursor,
+    Truncate,
+    Truncated,
+)
 from broker_app.limits import RETRY_AFTER_MS
 from broker_app.speculation import is_deduplicated
 from myqueue.errors import (
@@ -98,6 +107,13 @@ class Admission:
             raise CursorMoved(f"the cursor is at {cursor}, not at {reset.expected}", offset=cursor)
         self._check_cursor_room(reset.consumer_id)
 
+    def truncate(self, truncate: Truncate) -> Answer | None:
+        """Decide on letting messages go: not again those that are gone, not those in flight."""
+        assert truncate.to_offset <= self._data.next_offset, truncate
+        if truncate.to_offset <= self._data.log_start_offset:
+            return Answer(Truncated(self._data.log_start_offset))
+        return None
+
     def cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor will be after everything in flight."""
         moves = self._speculation.cursors.get(consumer_id)
@@ -154,7 +170,7 @@ class Admission:
             return Join(*position)
         span = self._data.produce_requests.get(key)
         if span is not None:
-            first, end = span
+            first, end, _ = span
             return Answer(Appended(first, end - first))
         self._check_request_room(self._data.produce_requests, header.producer_id)
         return None

@@ -2,7 +2,7 @@
 
 A record batch travels as it is, in a DATA entry. Everything else travels in a COMMAND entry: one
 version byte, then a MessagePack array `[partition clock, [tag, field, ...]]`. Tags are stored and
-sent: never reuse one. 6 (offset commits of consumer groups) and 7 (retention) are reserved.
+sent: never reuse one. 6 (offset commits of consumer groups) is reserved.
 """
 
 from __future__ import annotations
@@ -80,7 +80,23 @@ class ForgetIdle(Struct, frozen=True, array_like=True, tag=5):
     """Set by the leader when it proposes the command."""
 
 
-CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle
+class Truncate(Struct, frozen=True, array_like=True, tag=7):
+    """Lets the messages below an offset go: retention."""
+
+    to_offset: int
+    """Ends a record batch; at most the high watermark when the command is applied."""
+
+
+class SetRetention(Struct, frozen=True, array_like=True, tag=8):
+    """Sets how long and how much the partition keeps. 0 is no limit."""
+
+    retention_ms: int = 0
+    """Age in milliseconds after which messages may go."""
+    retention_bytes: int = 0
+    """What remains of the partition, in bytes of its batches, when older messages may go."""
+
+
+CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 
@@ -106,6 +122,8 @@ class Popped(Struct, frozen=True):
     from_offset: int
     to_offset: int
     """Exclusive."""
+    missed: int = 0
+    """Messages right before the range that retention took from the consumer."""
 
     @property
     def moved(self) -> bool:
@@ -120,6 +138,13 @@ class CursorPlace(Struct, frozen=True):
     """Where the cursor is now."""
     moved: bool
     """False when `expected` did not hold, or when the cursor was there before it was opened."""
+
+
+class Truncated(Struct, frozen=True):
+    """Result of `Truncate`."""
+
+    log_start_offset: int
+    """Where the messages begin now."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -32,13 +32,19 @@ class PartitionQuery(Input, frozen=True):
 
 
 class PartitionDelete(Input, frozen=True):
-    """DELETE /partitions/{group_id}; with `epoch`, refused below the highest seen."""
+    """DELETE /partitions/{group_id}; with `epoch`, refused below the highest seen.
+
+    Without `replica_id` the topic's deletion is final. With it that replica goes, if it is here and
+    its group has removed it.
+    """
 
     epoch: Int64 = 0
+    replica_id: Int64 = 0
 
 
 class LeaderTransfer(Input, frozen=True):
-    """POST /partitions/{group_id}/leader."""
+    """POST /partitions/{group_id}/leader; with `epoch`, refused below the highest seen."""
 
     broker_id: Int64
+    epoch: Int64 = 0
     timeout_ms: Int64 = DEFAULT_TIMEOUT_MS

@@ -11,7 +11,8 @@ from myqueue.errors import Overloaded
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    _Waiters = set[asyncio.Future[bool]]
+    _Waiters = dict[asyncio.Future[bool], None]
+    """In the order of their arrival."""
 
 
 class LongPolls:
@@ -54,8 +55,8 @@ class LongPolls:
                 retry_after_ms=RETRY_AFTER_MS,
             )
         future: asyncio.Future[bool] = loop.create_future()
-        waiters = self._groups.setdefault(group_id, {}).setdefault(offset, set())
-        waiters.add(future)
+        waiters = self._groups.setdefault(group_id, {}).setdefault(offset, {})
+        waiters[future] = None
         self.waiting += 1
         timer = loop.call_at(deadline, _resolve, (future,), False)
         try:
@@ -90,7 +91,7 @@ class LongPolls:
         waiters = offsets.get(offset)
         if waiters is None:
             return
-        waiters.discard(future)
+        waiters.pop(future, None)
         if not waiters:
             del offsets[offset]
             if not offsets:

@@ -20,24 +20,29 @@ from broker_app.commands import (
     Pop,
     Popped,
     ResetCursor,
+    SetRetention,
     Start,
+    Truncate,
+    Truncated,
 )
 from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
 from broker_app.speculation import is_deduplicated
+from myqueue.records import HEADER_BYTES
+from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
     from broker_app.commands import Command
     from myqueue.records import BatchHeader
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """First byte of every snapshot."""
 
 _ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
 """(producer id, stamp, epoch, next sequence, batches)."""
-_RequestRow = tuple[int, bytes, int, int, int]
-"""(client id, digest, stamp, first offset, offset after the last)."""
+_RequestRow = tuple[int, bytes, int, int, int, int]
+"""(client id, digest, stamp, first offset, offset after the last, missed before)."""
 
 
 class _Snapshot(Struct, array_like=True):
@@ -49,6 +54,8 @@ class _Snapshot(Struct, array_like=True):
     producers: list[_ProducerRow]
     produce_requests: list[_RequestRow]
     pop_requests: list[_RequestRow]
+    retention: SetRetention
+    sizes: tuple[int, int, list[Mark]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -72,21 +79,30 @@ class PartitionData:
         self.producers = ProducerTable()
         self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
+        self.retention = SetRetention()
+        """How long and how much is kept."""
+        self.sizes = SizeMarks()
+        """Bytes of the batches behind some offsets."""
 
     def cursor(self, consumer_id: int) -> int:
         """Return the next offset of a consumer; one without a cursor begins at the log start."""
         return max(self.cursors.get(consumer_id, 0), self.log_start_offset)
 
+    def missed(self, consumer_id: int) -> int:
+        """Return how many messages went before a consumer with a cursor got to them."""
+        return max(0, self.log_start_offset - self.cursors.get(consumer_id, self.log_start_offset))
+
     def append(self, header: BatchHeader, timestamp: int) -> Appended:
         """Take a batch in at the next offset."""
         base_offset, count = self.next_offset, header.record_count
         self.next_offset = base_offset + count
+        self.sizes.add(self.next_offset, HEADER_BYTES + header.payload_length)
         self.last_timestamp = max(self.last_timestamp, timestamp)
         if header.sequenced:
             row = (header.base_sequence, count, base_offset)
             self.producers.append(header.producer_id, header.producer_epoch, row)
         elif is_deduplicated(header):
-            span = (base_offset, self.next_offset)
+            span = (base_offset, self.next_offset, 0)
             self.produce_requests.remember(header.producer_id, header.request_digest, span)
         return Appended(base_offset, count)
 
@@ -105,6 +121,11 @@ class PartitionData:
                 return self._forget_client(command.body)
             case ForgetIdle():
                 return self._forget_idle(command.body)
+            case Truncate():
+                return self._truncate(command.body)
+            case SetRetention():
+                self.retention = command.body
+                return None
 
     def encode(self) -> bytes:
         """Return the state as bytes."""
@@ -117,6 +138,8 @@ class PartitionData:
             producers=[(key, stamp, *state) for key, stamp, state in self.producers.rows()],
             produce_requests=_request_rows(self.produce_requests),
             pop_requests=_request_rows(self.pop_requests),
+            retention=self.retention,
+            sizes=self.sizes.encode(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -145,6 +168,8 @@ class PartitionData:
         )
         _load_requests(state.produce_requests, snapshot.produce_requests)
         _load_requests(state.pop_requests, snapshot.pop_requests)
+        state.retention = snapshot.retention
+        state.sizes = SizeMarks.decode(*snapshot.sizes)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -155,11 +180,12 @@ class PartitionData:
     def _pop(self, pop: Pop) -> Popped:
         if self.cursor(pop.consumer_id) != pop.from_offset:
             return Popped(pop.from_offset, pop.from_offset)
+        missed = self.missed(pop.consumer_id)
         self.cursors[pop.consumer_id] = pop.to_offset
         if pop.request_digest:
-            span = (pop.from_offset, pop.to_offset)
+            span = (pop.from_offset, pop.to_offset, missed)
             self.pop_requests.remember(pop.consumer_id, pop.request_digest, span)
-        return Popped(pop.from_offset, pop.to_offset)
+        return Popped(pop.from_offset, pop.to_offset, missed)
 
     def _open_cursor(self, opened: OpenCursor) -> CursorPlace:
         if opened.consumer_id in self.cursors:
@@ -191,15 +217,20 @@ class PartitionData:
             for key in table.idle_since(idle.before_ms):
                 table.remove(key)
 
+    def _truncate(self, truncate: Truncate) -> Truncated:
+        begin = min(truncate.to_offset, self.next_offset)
+        if begin > self.log_start_offset:
+            self.log_start_offset = begin
+            self.sizes.cut(begin)
+        return Truncated(self.log_start_offset)
+
 
 def _request_rows(table: RequestTable) -> list[_RequestRow]:
-    return [
-        (client_id, digest, stamp, first, end)
-        for (client_id, digest), stamp, (first, end) in table.rows()
-    ]
+    return [(client_id, digest, stamp, *span) for (client_id, digest), stamp, span in table.rows()]
 
 
 def _load_requests(table: RequestTable, rows: list[_RequestRow]) -> None:
     table.load(
-        ((client_id, digest), stamp, (first, end)) for client_id, digest, stamp, first, end in rows
+        ((client_id, digest), stamp, (first, end, missed))
+        for client_id, digest, stamp, first, end, missed in rows
     )

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from broker_app import runtime
 from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.manager_link import ManagerLink
+from broker_app.peer_link import PeerLink
 from broker_app.reports import make_report
 from broker_app.runtime import BrokerRuntime
 from broker_app.services.partitions import partition_create, partition_delete
+from broker_app.services.replicas import replica_discard
 from broker_app.statemachine import PartitionState
 from myqueue.errors import Forbidden, QueueError
 from raft_app import registry
@@ -25,6 +27,7 @@ from raft_app.storage import PeerAddress, SaveIdentity
 from raft_app.storage_sqlite import SqliteStorage
 from raft_app.transport import TransportLimits
 from raft_app.transport_tcp import TcpTransport
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +83,10 @@ class BrokerProcess:
         if not self._identity.broker_id:
             await self._join()
         self.engine = self._make_engine()
-        self.runtime = BrokerRuntime(self.engine, self._link, self.options)
+        self._peers = PeerLink(self.engine.peers, self.options.cluster_secret)
+        self.runtime = BrokerRuntime(
+            self.engine, self._link, self.options, peers=self._peers, identity=self._identity
+        )
         self.engine.on_leadership.append(
             lambda group: self._link.leadership_changed(group.group_id)
         )
@@ -114,6 +120,8 @@ class BrokerProcess:
         runtime.install(None)
         registry.install(None)
         await self._link.stop()
+        await self.runtime.stop()
+        await self._peers.stop()
         await self.engine.stop()
 
     # --- joining ----------------------------------------------------------------------------
@@ -155,8 +163,12 @@ class BrokerProcess:
             factory=partial(PartitionState, limits=options.state),
             config=options.engine,
             randomizer=random.SystemRandom().randrange,
-            disk_free_bytes=lambda: shutil.disk_usage(options.data_dir).free,
-            close_thread=self._storage.close_thread_connection,
+            workers=WorkerThreads(
+                self._storage,
+                reader_threads=options.engine.reader_threads,
+                close_thread=self._storage.close_thread_connection,
+                free_bytes=lambda: shutil.disk_usage(options.data_dir).free,
+            ),
         )
 
     # --- reports and orders -----------------------------------------------------------------
@@ -185,7 +197,7 @@ class BrokerProcess:
                 f"the manager belongs to cluster {orders.cluster_id}, this broker to"
                 f" {self._identity.cluster_id}"
             )
-        self.runtime.require_epoch(orders.epoch)
+        await self.runtime.obey_epoch(orders.epoch)
         await self.engine.save_peers(
             PeerAddress(place.broker_id, place.address, place.raft_address)
             for place in orders.brokers
@@ -193,11 +205,21 @@ class BrokerProcess:
         self.runtime.revoke(orders.revoked_producers, orders.revoked_consumers)
         for group_id in orders.deleted_groups:
             await partition_delete(runtime=self.runtime, group_id=group_id)
-        refused: QueueError | None = None
+        refused: list[QueueError] = []
+        for removed in orders.removed_replicas:
+            try:
+                await replica_discard(
+                    runtime=self.runtime,
+                    group_id=removed.group_id,
+                    replica_id=removed.replica_id,
+                    ask=[removed.leader_broker_id],
+                )
+            except QueueError as error:
+                refused.append(error)
         for order in orders.assignment:
             try:
                 await partition_create(runtime=self.runtime, order=order)
             except QueueError as error:
-                refused = error
-        if refused is not None:
-            raise refused
+                refused.append(error)
+        if refused:
+            raise refused[-1]

@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from raft_app.core.types import Membership
+    from http_base.cluster import MembersAnswer
+    from raft_app.core.types import Member, Membership
     from raft_app.group import Group
-    from raft_app.storage import GroupSpec, PeerAddress, StoredBatch
+    from raft_app.replica_changes import ReplicaChange
+    from raft_app.storage import BrokerIdentity, GroupSpec, PeerAddress, StoredBatch
     from raft_app.watchdog import DiskSpace, Watchdog
 
 
@@ -50,7 +52,9 @@ class Replication(Protocol):
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; from any thread."""
 
-    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
         """Replicate a request and return the state machine's result."""
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
@@ -66,11 +70,36 @@ class Replication(Protocol):
     ) -> None:
         """Make a replica of a new group."""
 
+    async def join_group(self, spec: GroupSpec) -> None:
+        """Make a replica that joins a group."""
+
     async def delete_group(self, group_id: int) -> None:
         """Drop a replica."""
 
+    def change_replicas(
+        self, group_id: int, target: tuple[Member, ...], version: int
+    ) -> ReplicaChange:
+        """Lead a group to other replicas, step by step."""
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        """Return the change of a group led here, under way or done."""
+
+    async def save_identity(self, identity: BrokerIdentity) -> None:
+        """Store who this broker is and which lease epoch it has seen."""
+
     async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
         """Hand leadership over."""
+
+
+class PeerContact(Protocol):
+    """What can be asked of other brokers."""
+
+    async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
+        """Return who belongs to a group that another broker leads.
+
+        Raises:
+            QueueError: it does not lead, or does not answer.
+        """
 
 
 class ManagerContact(Protocol):

@@ -71,4 +71,9 @@ def report_replica(group: Group) -> ReplicaReport:
         placement_version=membership.version,
         replicas=[Place(member.replica_id, member.broker_id) for member in membership.voters],
         faulty=group.faulty,
+        learners=[Place(member.replica_id, member.broker_id) for member in membership.learners],
+        installing=group.is_installing,
+        removed=group.is_removed,
+        suspects=sorted(group.suspects),
+        size_bytes=state.size_bytes,
     )

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 RequestKey = tuple[int, bytes]
 """(id of the client, digest of the request id)."""
-Span = tuple[int, int]
-"""(first offset, offset after the last)."""
+Span = tuple[int, int, int]
+"""(first offset, offset after the last, messages missed right before the first)."""
 
 
 class RequestTable(AgedTable[RequestKey, Span]):

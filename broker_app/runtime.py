@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker_app.commands import ForgetIdle
 from broker_app.decoded import DecodedBatches
+from broker_app.first_sights import FirstSights
 from broker_app.longpoll import LongPolls
 from broker_app.parking import SequenceParking
 from broker_app.statemachine import PartitionState
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.limits import BrokerLimits
-    from broker_app.replication import ManagerContact, Replication
+    from broker_app.replication import ManagerContact, PeerContact, Replication
     from raft_app.group import Group
+    from raft_app.storage import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +43,27 @@ class HasLimits(Protocol):
 class BrokerRuntime:
     """One broker's engine with everything that waits on it; lives in the engine's loop."""
 
-    def __init__(self, engine: Replication, link: ManagerContact, options: HasLimits) -> None:
+    def __init__(
+        self,
+        engine: Replication,
+        link: ManagerContact,
+        options: HasLimits,
+        *,
+        peers: PeerContact,
+        identity: BrokerIdentity,
+    ) -> None:
         """Put it together and listen to the engine.
 
         Args:
             engine: owns the groups.
             link: to the managers.
             options: the limits.
+            peers: asks other brokers.
+            identity: who this broker is, as it is stored.
         """
         self.engine = engine
         self.link = link
+        self.peers = peers
         self.limits = options.limits
         limits = options.limits
         self.long_polls = LongPolls(limits.long_polls_max)
@@ -58,13 +72,17 @@ class BrokerRuntime:
         self.decoded = DecodedBatches(
             batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
         )
-        self.epoch = 0
-        """Highest lease epoch that a manager's call carried."""
+        self._identity = identity
+        self._epoch_lock = asyncio.Lock()
         self._revoked: frozenset[tuple[str, int]] = frozenset()
         self._index: dict[tuple[str, int], Group] = {}
         self._indexed_at = -1
         """The engine's count of changes when the index was made."""
         self._tidying: set[asyncio.Task[None]] = set()
+        self.retaining: asyncio.Task[None] | None = None
+        """The round of retention that runs or was the last one."""
+        self.first_sights: dict[int, FirstSights] = {}
+        """By group id, of the partitions led here that keep messages for a limited time."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 
@@ -93,15 +111,24 @@ class BrokerRuntime:
         by_age = sorted(self.engine.groups.items())
         self._index = {(group.spec.topic, group.spec.partition): group for _, group in by_age}
 
-    def require_epoch(self, epoch: int) -> None:
-        """Take note of the lease epoch of an internal call.
+    @property
+    def epoch(self) -> int:
+        """Highest lease epoch that a manager's call carried, in this life or an earlier one."""
+        return self._identity.epoch
+
+    async def obey_epoch(self, epoch: int) -> None:
+        """Take note of the lease epoch of an internal call; durable when this returns.
 
         Raises:
             StalePlacement: a later manager has called already.
         """
+        async with self._epoch_lock:
+            if epoch > self.epoch:
+                identity = replace(self._identity, epoch=epoch)
+                await self.engine.save_identity(identity)
+                self._identity = identity
         if epoch < self.epoch:
             raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
-        self.epoch = epoch
 
     # --- clients --------------------------------------------------------------------------
 
@@ -127,6 +154,13 @@ class BrokerRuntime:
     def post_heartbeat(self) -> None:
         """Report to a manager and tidy up; called by the scheduler from its own thread."""
         self.engine.post(self._heartbeat)
+
+    async def stop(self) -> None:
+        """Give up what runs in the background."""
+        tasks = [*self._tidying, *([self.retaining] if self.retaining else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""

@@ -18,8 +18,11 @@ from broker_app.commands import (
     ForgetIdle,
     OpenCursor,
     Pop,
+    Popped,
     ResetCursor,
+    SetRetention,
     Start,
+    Truncate,
     decode_command,
     encode_command,
 )
@@ -60,10 +63,7 @@ class PartitionState:
         self.spec = spec
         self.on_sequence: SequenceListener | None = None
         """Told (group id, producer id) when a sequenced batch entered the log."""
-        try:
-            self._data = PartitionData.decode(snapshot) if snapshot else PartitionData()
-        except ValueError as error:
-            raise InconsistentEntry(str(error)) from error
+        self._data = _decoded(snapshot)
         self._limits = limits
         self._speculation = Speculation()
         self._admission = Admission(self._data, self._speculation, limits)
@@ -90,13 +90,35 @@ class PartitionState:
         """Return where a consumer's cursor is."""
         return self._data.cursor(consumer_id)
 
-    def popped_span(self, consumer_id: int, request_digest: bytes) -> tuple[int, int] | None:
-        """Return the (first, end) offsets that an earlier pop with this request id got, if any."""
-        return self._data.pop_requests.get((consumer_id, request_digest))
+    def popped(self, consumer_id: int, request_digest: bytes) -> Popped | None:
+        """Return what an earlier pop with this request id got, if there was one."""
+        span = self._data.pop_requests.get((consumer_id, request_digest))
+        return None if span is None else Popped(*span)
+
+    def is_popping(self, consumer_id: int, request_digest: bytes) -> bool:
+        """Tell whether a pop with this request id is in the log and not applied yet."""
+        return (consumer_id, request_digest) in self._speculation.pop_requests
 
     def expected_sequence(self, producer_id: int, epoch: int) -> int:
         """Return the sequence that a producer's next batch of an epoch must begin with."""
         return self._admission.expected_sequence(producer_id, epoch)
+
+    @property
+    def retention(self) -> SetRetention:
+        """How long and how much the partition keeps."""
+        return self._data.retention
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the batches stored, within a small part of them."""
+        return self._data.sizes.size_bytes
+
+    def offset_leaving(self, size_bytes: int) -> int:
+        """Return the highest known offset behind which at least `size_bytes` are stored.
+
+        It ends a record batch.
+        """
+        return self._data.sizes.last_leaving(size_bytes)
 
     def is_filling(self) -> bool:
         """Tell whether a table is more than half full, so that forgetting idle entries helps."""
@@ -148,7 +170,7 @@ class PartitionState:
         """Apply a committed DATA or COMMAND entry and return its result.
 
         Returns:
-            `Appended` for a batch; `Popped`, `CursorPlace` or None for a command.
+            `Appended` for a batch; `Popped`, `CursorPlace`, `Truncated` or None for a command.
 
         Raises:
             InconsistentEntry: the entry contradicts the state or cannot be read.
@@ -169,6 +191,16 @@ class PartitionState:
     def snapshot(self) -> bytes:
         """Encode the applied state."""
         return self._data.encode()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replace the applied state.
+
+        Raises:
+            InconsistentEntry: the snapshot cannot be read; nothing was replaced.
+        """
+        self._data = _decoded(snapshot)
+        self._admission = Admission(self._data, self._speculation, self._limits)
+        self.abandon_speculation()
 
     def _apply_batch(self, entry: Entry, effect: Effect | None) -> Any:
         if entry.base_offset != self._data.next_offset:
@@ -196,7 +228,9 @@ class PartitionState:
                 return self._admission.open_cursor(request)
             case ResetCursor():
                 self._admission.reset_cursor(request)
-            case ForgetClient() | ForgetIdle():
+            case Truncate():
+                return self._admission.truncate(request)
+            case ForgetClient() | ForgetIdle() | SetRetention():
                 pass
         return None
 
@@ -243,3 +277,10 @@ class PartitionState:
         started, base_ms = self._clock_started
         elapsed = base_ms + clock_ms - started
         return max(elapsed, self._data.clock_ms, self._speculation.clock_ms)
+
+
+def _decoded(snapshot: bytes) -> PartitionData:
+    try:
+        return PartitionData.decode(snapshot) if snapshot else PartitionData()
+    except ValueError as error:
+        raise InconsistentEntry(str(error)) from error

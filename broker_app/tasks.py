@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from broker_app import runtime
+from broker_app.services.retention import retention_start
 
 
 @shared_task(ignore_result=True)
@@ -13,3 +14,11 @@ def broker_heartbeat() -> None:
     installed = runtime.installed()
     if installed is not None:
         installed.post_heartbeat()
+
+
+@shared_task(ignore_result=True)
+def retention() -> None:
+    """Let the messages go that are older or more than the partitions led here keep."""
+    installed = runtime.installed()
+    if installed is not None:
+        installed.engine.post(retention_start, installed)

@@ -8,7 +8,7 @@ from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
 from broker_app.apis.health import HealthzApi, ReadyzApi
-from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi
+from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
 from broker_app.apis.produce import ProduceApi
 from http_base.metrics import MetricsView
 
@@ -31,6 +31,7 @@ urlpatterns = [
     *(path(route, view) for route, view in _EXACT.items()),
     path("partitions/<int:group_id>", PartitionApi.as_view()),
     path("partitions/<int:group_id>/leader", LeaderApi.as_view()),
+    path("partitions/<int:group_id>/replicas", ReplicasApi.as_view()),
 ]
 
 HOT_PATHS = {f"/{route}": view for route, view in _EXACT.items()}

@@ -40,6 +40,16 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     replicas: list[Place]
     """Voters of the membership in force."""
     faulty: str = ""
+    learners: list[Place] = []
+    """Learners of the membership in force."""
+    installing: bool = False
+    """True while a snapshot is put in place: it serves no reads."""
+    removed: bool = False
+    """True when it has applied a membership without itself."""
+    suspects: list[int] = []
+    """On a leader: replica ids that seem to have lost what they had acknowledged."""
+    size_bytes: int = 0
+    """Of the stored batches."""
 
 
 class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,13 +89,52 @@ class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     topic: str
     partition: int
     bootstrap: bool
-    """True for the replicas of a topic's creation: `replicas` is the first entry of their log."""
+    """True for the replicas of a topic's creation: `replicas` is the first entry of their log.
+    False for one that joins: it learns its membership from the leader."""
     replicas: list[Place]
-    """The first replica campaigns at once."""
+    """Where the partition's replicas are to be. At the creation the first campaigns at once."""
     epoch: int
     """Lease epoch of the manager; a broker refuses one below the highest it has seen."""
     version: int
     """Placement version."""
+    retention_ms: int = 0
+    """Age in milliseconds after which messages may go; 0 is no limit."""
+    retention_bytes: int = 0
+    """Bytes of the partition that remain when older messages may go; 0 is no limit."""
+
+
+class ReplicaTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The replicas that a partition is to have; body of POST /partitions/{group_id}/replicas."""
+
+    replicas: list[Place]
+    """Its voters when the change is done."""
+    epoch: int
+    """Lease epoch of the manager."""
+    version: int
+    """Placement version; not below that of the membership in force."""
+
+
+class MembersAnswer(Struct, frozen=True, kw_only=True):
+    """Who belongs to a group, confirmed by its leader; GET /partitions/{group_id}/replicas."""
+
+    group_id: int
+    version: int
+    """Placement version of the membership."""
+    replicas: list[Place]
+    learners: list[Place] = []
+
+    def names(self, replica_id: int) -> bool:
+        """Tell whether a replica is among them."""
+        return any(place.replica_id == replica_id for place in (*self.replicas, *self.learners))
+
+
+class RemovedReplica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A replica that is no longer placed on a broker."""
+
+    group_id: int
+    replica_id: int
+    leader_broker_id: int = 0
+    """Who leads the partition, as far as the manager knows; 0 when it does not."""
 
 
 class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,5 +149,7 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Empty when the report was not full."""
     deleted_groups: list[int] = []
     """Reported groups whose topic's deletion is final: drop them."""
+    removed_replicas: list[RemovedReplica] = []
+    """Reported replicas that are placed elsewhere now: drop each once its group is without it."""
     revoked_producers: list[int] = []
     revoked_consumers: list[int] = []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
+from manager_app.healing import condition, replica_state
 from manager_app.models import (
     Broker,
     Cluster,
@@ -16,10 +17,11 @@ from manager_app.models import (
     Replica,
     Topic,
 )
+from manager_app.partition_facts import partition_facts, replica_facts
 from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
 
@@ -92,10 +94,27 @@ class TopicAdmin(ReadOnlyAdmin):
 class PartitionAdmin(ReadOnlyAdmin):
     """Partitions with their leaders as last reported."""
 
-    list_display = ("group_id", "topic", "index", "leader", "term", "placement_version")
+    list_display = (
+        "group_id",
+        "topic",
+        "index",
+        "leader",
+        "term",
+        "placement_version",
+        "condition",
+    )
     list_select_related = ("topic", "leader")
     search_fields = ("topic__name",)
     list_filter = ("leader",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Partition]:
+        """Load what tells how a partition is."""
+        return super().get_queryset(request).prefetch_related("replicas__broker")
+
+    @admin.display(description="condition")
+    def condition(self, partition: Partition) -> str:
+        """Return how it is."""
+        return condition(partition_facts(partition))
 
 
 @admin.register(Replica)
@@ -108,15 +127,22 @@ class ReplicaAdmin(ReadOnlyAdmin):
         "partition_index",
         "broker",
         "position",
+        "progress",
         "state",
         "role",
+        "membership",
         "log_start_offset",
         "high_watermark",
         "reported_at",
     )
     list_select_related = ("partition__topic", "broker")
     search_fields = ("partition__topic__name",)
-    list_filter = ("state", "role", "broker")
+    list_filter = ("state", "membership", "leaving", "role", "broker")
+
+    @admin.display(description="progress")
+    def progress(self, replica: Replica) -> str:
+        """Return where it is between joining and leaving."""
+        return replica_state(replica_facts(replica))
 
     @admin.display(description="topic", ordering="partition__topic__name")
     def topic_name(self, replica: Replica) -> str:
@@ -138,11 +164,12 @@ class BrokerAdmin(ReadOnlyAdmin):
         "address",
         "raft_address",
         "state",
+        "draining",
         "last_heartbeat",
         "disk_free_bytes",
     )
     search_fields = ("address", "incarnation")
-    list_filter = ("state",)
+    list_filter = ("state", "draining")
 
 
 class ClientAdmin(ReadOnlyAdmin):

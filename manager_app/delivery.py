@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from manager_app.broker_client import BrokerClient
     from manager_app.metadata import MetadataCopy, TopicView
     from manager_app.partition_calls import PartitionCalls
+    from manager_app.placement import Transfer
     from manager_app.selectors import ClientKey
 
 logger = logging.getLogger(__name__)
@@ -77,10 +78,14 @@ class Delivery:
         }
         return await self._send_all(calls)
 
-    async def hand_over(self, *, group_id: int, source: int, target: int) -> bool:
+    async def hand_over(self, transfer: Transfer, *, epoch: int) -> bool:
         """Ask a leader to hand its leadership to another broker; return whether it agreed."""
-        call = BrokerCall("POST", f"/partitions/{group_id}/leader", body={"broker_id": target})
-        return await self._send(source, call)
+        call = BrokerCall(
+            "POST",
+            f"/partitions/{transfer.group_id}/leader",
+            body={"broker_id": transfer.target, "epoch": epoch},
+        )
+        return await self._send(transfer.source, call)
 
     async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
         """Wait until all partitions of a topic have a leader; return those that have none."""

@@ -16,4 +16,7 @@ CALL_RETRIES = Counter(
 )
 OPEN_CALLS = Gauge("queue_manager_open_calls", "Calls being passed on, long polls included")
 BROKERS_SILENT = Gauge("queue_manager_brokers_silent", "Brokers past the limit of silence")
+PARTITIONS_TO_HEAL = Gauge(
+    "queue_manager_partitions_to_heal", "Partitions that are not as they should be"
+)
 CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known sign of life")

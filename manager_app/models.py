@@ -113,6 +113,8 @@ class Broker(models.Model):
         max_length=8, choices=BrokerState.choices, default=BrokerState.NEW, db_index=True
     )
     last_heartbeat = models.DateTimeField(null=True, blank=True)
+    draining = models.BooleanField(default=False)
+    """Its replicas move to other brokers; it is removed when none is left."""
     disk_free_bytes = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -151,7 +153,11 @@ class Partition(models.Model):
     term = models.BigIntegerField(default=0)
     """Term of that report; lower ones are ignored."""
     placement_version = models.PositiveIntegerField(default=1)
-    """Raised with every change of the replicas."""
+    """Raised with every new target: the replicas that are not leaving."""
+    membership_term = models.BigIntegerField(default=0)
+    """Term of the leader that told `Replica.membership`; below `term` it tells nothing."""
+    strangers = models.PositiveSmallIntegerField(default=0)
+    """Members that this leader told and that no row knows."""
 
     class Meta:
         ordering: ClassVar[list[str]] = ["topic_id", "index"]
@@ -184,6 +190,14 @@ class ReplicaState(models.TextChoices):
     """Its broker reported it once and no longer does."""
 
 
+class Membership(models.TextChoices):
+    """What a replica is in its group, as the leader reports it."""
+
+    NONE = "none"
+    LEARNER = "learner"
+    VOTER = "voter"
+
+
 class Replica(models.Model):
     """One broker's copy of a partition."""
 
@@ -205,6 +219,13 @@ class Replica(models.Model):
     last_index = models.BigIntegerField(default=0)
     fault = models.CharField(max_length=255, blank=True, default="")
     """Why it is faulty."""
+    membership = models.CharField(
+        max_length=8, choices=Membership.choices, default=Membership.NONE, db_index=True
+    )
+    suspicion = models.CharField(max_length=255, blank=True, default="")
+    """Why a leader says that it lost what it had acknowledged; stays."""
+    leaving = models.BooleanField(default=False, db_index=True)
+    """No longer wanted: deleted when no membership has it any more; taken back before at most."""
     reported_at = models.DateTimeField(null=True, blank=True)
     """When a report last changed this row."""
 
@@ -213,7 +234,9 @@ class Replica(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["partition", "broker"], name="replica_once_per_broker"),
             models.UniqueConstraint(
-                fields=["partition", "position"], name="replica_once_per_position"
+                fields=["partition", "position"],
+                condition=Q(leaving=False),
+                name="replica_once_per_position",
             ),
         ]
 

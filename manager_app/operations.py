@@ -9,6 +9,8 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from django.db.models import F
+
 from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
 from manager_app import selectors
 from manager_app.models import Replica, ReplicaState
@@ -71,6 +73,8 @@ def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[
     wanted = call.number_of_partitions
     number_of_partitions = wanted if isinstance(wanted, int) else None
     topic_service.topic_update(name, number_of_partitions=number_of_partitions, retention=retention)
+    if retention:
+        _push_to_leaders(runtime, name)
     if number_of_partitions is None:
         runtime.metadata.refresh()
         return []
@@ -92,7 +96,9 @@ def delete_topic(runtime: ManagerRuntime, name: str) -> int:
 
 def place_missing(runtime: ManagerRuntime) -> int:
     """Order once more the replicas that no report named yet; return how many were not taken."""
-    missing = Replica.objects.filter(state=ReplicaState.ORDERED, broker__state="alive")
+    missing = Replica.objects.filter(
+        state=ReplicaState.ORDERED, leaving=False, broker__state="alive"
+    )
     if not missing.exists():
         return 0
     orders = selectors.replica_orders(missing, cluster_ensure().epoch)
@@ -218,6 +224,15 @@ def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
         return await runtime.delivery.wait_for_leaders(topic, LEADERS_WAIT_S)
 
     return runtime.run(place_and_wait(), timeout_s=DELIVERY_LIMIT_S)
+
+
+def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
+    """Tell leaders now what their partitions keep; whoever is missed hears with its heartbeat."""
+    leaders = Replica.objects.filter(
+        partition__topic__name=topic, broker=F("partition__leader"), broker__state="alive"
+    )
+    orders = selectors.replica_orders(leaders, cluster_ensure().epoch)
+    runtime.run(runtime.delivery.place_replicas(orders), timeout_s=DELIVERY_LIMIT_S)
 
 
 def _reattach(

@@ -21,6 +21,7 @@ from manager_app.delivery import Delivery
 from manager_app.health import Heartbeats
 from manager_app.metadata import MetadataCopy
 from manager_app.partition_calls import PartitionCalls
+from manager_app.replica_calls import ReplicaCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
 
@@ -94,6 +95,7 @@ class ManagerProcess:
             metadata=self.metadata,
             calls=calls,
             delivery=Delivery(self.metadata, self._broker_client, calls),
+            replica_calls=ReplicaCalls(self.metadata, self._broker_client),
             clients=ClientRegistry(
                 look_up=self._look_up,
                 dead_after_s=self._config.dead_after_s,
@@ -104,6 +106,7 @@ class ManagerProcess:
             broker_heartbeats=Heartbeats(self._config.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,
+            replace_after_s=self._config.replace_after_s,
             open_calls_max=self._config.long_polls_max,
         )
         self._poller = loop.create_task(self._poll())

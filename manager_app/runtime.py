@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from manager_app.health import Heartbeats
     from manager_app.metadata import MetadataCopy, TopicView
     from manager_app.partition_calls import PartitionCalls
+    from manager_app.replica_calls import ReplicaCalls
 
 T = TypeVar("T")
 
@@ -38,10 +39,13 @@ class ManagerRuntime:
     metadata: MetadataCopy
     calls: PartitionCalls
     delivery: Delivery
+    replica_calls: ReplicaCalls
     clients: ClientRegistry
     broker_heartbeats: Heartbeats[int]
     monotonic_s: Callable[[], float]
     now: Callable[[], datetime]
+    replace_after_s: float
+    """Silence of a broker after which its replicas move to others, in seconds."""
     open_calls_max: int
     """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
     open_calls: int = 0

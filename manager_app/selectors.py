@@ -20,6 +20,7 @@ from manager_app.models import (
     Cluster,
     Consumer,
     DeletedGroup,
+    Membership,
     Partition,
     Producer,
     Replica,
@@ -132,7 +133,7 @@ def topics_with_counts() -> QuerySet[Topic]:
 def topic_partitions(topic: Topic) -> list[Partition]:
     """Return a topic's partitions by index, with replicas by position and their brokers."""
     return list(
-        topic.partitions.select_related("leader")
+        topic.partitions.select_related("topic", "leader")
         .prefetch_related("replicas__broker")
         .order_by("index")
     )
@@ -177,7 +178,7 @@ def brokers_with_counts() -> QuerySet[Broker]:
 
 def broker_loads() -> list[BrokerLoad]:
     """Return the brokers that may be given replicas, with what they hold."""
-    brokers = Broker.objects.filter(state=BrokerState.ALIVE).annotate(
+    brokers = Broker.objects.filter(state=BrokerState.ALIVE, draining=False).annotate(
         replica_count=Count("replicas"),
         first_count=Count("replicas", filter=Q(replicas__position=0)),
     )
@@ -204,12 +205,14 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     """Return the orders for some replicas, by broker id.
 
     A replica that was reported once is never ordered with `bootstrap` again, so that it cannot
-    start anew under its old id.
+    start anew under its old id; nor is any when the list is another than that of the creation,
+    which is the first entry of the log.
     """
+    replicas = replicas.filter(leaving=False)
     wanted = list(replicas.select_related("partition__topic").order_by("replica_id"))
     places: dict[int, list[Place]] = defaultdict(list)
     siblings = Replica.objects.filter(
-        partition_id__in=replicas.order_by().values("partition_id")
+        leaving=False, partition_id__in=replicas.order_by().values("partition_id")
     ).order_by("partition_id", "position")
     for group_id, replica_id, broker_id in siblings.values_list(
         "partition_id", "replica_id", "broker_id"
@@ -217,17 +220,22 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
         places[group_id].append(Place(replica_id, broker_id))
     orders: dict[int, list[ReplicaOrder]] = defaultdict(list)
     for replica in wanted:
-        partition = replica.partition
+        partition, topic = replica.partition, replica.partition.topic
+        is_first_list = partition.placement_version == 1
         orders[replica.broker_id].append(
             ReplicaOrder(
                 group_id=partition.group_id,
                 replica_id=replica.replica_id,
-                topic=partition.topic.name,
+                topic=topic.name,
                 partition=partition.index,
-                bootstrap=replica.bootstrap and replica.state == ReplicaState.ORDERED,
+                bootstrap=(
+                    is_first_list and replica.bootstrap and replica.state == ReplicaState.ORDERED
+                ),
                 replicas=places[partition.group_id],
                 epoch=epoch,
                 version=partition.placement_version,
+                retention_ms=topic.retention_ms or 0,
+                retention_bytes=topic.retention_bytes or 0,
             )
         )
     return orders
@@ -241,11 +249,16 @@ def deleted_among(group_ids: Iterable[int]) -> list[int]:
 
 
 def led_partitions() -> list[LedPartition]:
-    """Return all partitions with a leader that is alive."""
+    """Return all partitions with a leader that is alive, and the brokers that may lead them."""
     replicas: dict[int, list[int]] = defaultdict(list)
-    for group_id, broker_id in Replica.objects.filter(state=ReplicaState.RUNNING).values_list(
-        "partition_id", "broker_id"
-    ):
+    may_lead = Replica.objects.filter(
+        state=ReplicaState.RUNNING,
+        membership=Membership.VOTER,
+        leaving=False,
+        suspicion="",
+        broker__draining=False,
+    )
+    for group_id, broker_id in may_lead.values_list("partition_id", "broker_id"):
         replicas[group_id].append(broker_id)
     return [
         LedPartition(group_id, leader_id, tuple(replicas[group_id]))

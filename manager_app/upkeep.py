@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from manager_app import operations, selectors
+from manager_app import operations, repair, selectors
 from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import choose_transfer
 from manager_app.services import broker as broker_service
 from manager_app.services import client as client_service
+from manager_app.services.cluster import cluster_ensure
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,19 +75,27 @@ def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:
-    """Order once more the replicas that their brokers never reported; return the failures."""
-    return 0 if runtime.read_only else operations.place_missing(runtime)
+    """Order replicas that were never reported once more, then repair partitions.
+
+    Returns:
+        How many orders were not taken.
+    """
+    if runtime.read_only:
+        return 0
+    not_taken = operations.place_missing(runtime)
+    repair.repair_partitions(runtime)
+    return not_taken
 
 
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """Move one leadership from a broker that leads more than its share; return what moved."""
     if runtime.read_only:
         return None
-    alive = Broker.objects.filter(state=BrokerState.ALIVE).values_list("broker_id", flat=True)
+    alive = Broker.objects.filter(state=BrokerState.ALIVE, draining=False).values_list(
+        "broker_id", flat=True
+    )
     transfer = choose_transfer(selectors.led_partitions(), set(alive))
     if transfer is None:
         return None
-    handing_over = runtime.delivery.hand_over(
-        group_id=transfer.group_id, source=transfer.source, target=transfer.target
-    )
+    handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
     return transfer if runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S) else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from myqueue.results import Registration
 
 
+PRODUCE_PATH = "/producer/produce"
 SHORT_CHARACTERS = MAX_MESSAGE_BYTES // 4
 COMPRESSED_BYTES_MIN = 512
 """Below this, compression costs more than it saves."""
@@ -77,16 +78,18 @@ def produce_call(
     stamp = target.stamp
     batch = _encode(stamp, records, codec)
 
+    common: dict[str, str | int] = {
+        "topic": target.topic,
+        "partition": target.partition,
+        "producer_id": stamp.producer_id,
+        "timeout_ms": timeout_ms,
+    }
+
     def direct(registration: Registration) -> Request:
         return Request(
             "POST",
-            "/producer/produce",
-            query={
-                "topic": target.topic,
-                "partition": target.partition,
-                "producer_id": stamp.producer_id,
-                "timeout_ms": timeout_ms,
-            },
+            PRODUCE_PATH,
+            query=common,
             body=batch,
             content_type=BATCH,
             accept=MSGPACK,
@@ -95,19 +98,16 @@ def produce_call(
 
     def through_manager(registration: Registration) -> Request:
         fields: dict[str, Any] = {
-            "topic": target.topic,
-            "partition": target.partition,
-            "producer_id": stamp.producer_id,
+            **common,
             "token": registration.token or None,
             "messages": [_item(record) for record in records],
             "timestamp": records[0].timestamp,
             "producer_epoch": stamp.epoch,
             "base_sequence": stamp.base_sequence,
-            "timeout_ms": timeout_ms,
         }
         return Request(
             "POST",
-            "/producer/produce",
+            PRODUCE_PATH,
             body=encode_body(fields),
             content_type=MSGPACK,
             accept=MSGPACK,

@@ -41,6 +41,9 @@ def options_of(config: QueueConfig) -> BrokerOptions:
             tail_bytes_per_group=config.tail_bytes_per_group,
             tail_bytes=config.tail_bytes,
             checkpoint_entries=config.checkpoint_entries,
+            log_keep_bytes=config.log_keep_bytes,
+            snapshot_bytes_per_second=config.snapshot_bytes_per_second,
+            scrub_bytes_per_second=config.scrub_bytes_per_second,
             disk_reserve_bytes=config.disk_reserve_bytes,
         ),
         transport=TransportLimits(

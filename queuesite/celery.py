@@ -55,7 +55,9 @@ def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
         seconds = {
             "raft_app.tasks.raft_tick": config.tick_ms / 1000,
             "raft_app.tasks.checkpoint": 1.0,
+            "raft_app.tasks.scrub": float(config.scrub_interval_s),
             "broker_app.tasks.broker_heartbeat": float(config.broker_heartbeat_s),
+            "broker_app.tasks.retention": float(config.retention_interval_s),
         }
     elif role == MANAGER and not config.read_only:
         seconds = {

@@ -90,8 +90,21 @@ class QueueConfig:
     dead_after_s: int = 60
     """Seconds without a heartbeat before a broker or client counts as dead; 2 heartbeats at
     least."""
+    replace_after_s: int = 600
+    """Seconds without a heartbeat before a broker's replicas move to others that have none of
+    their partitions. Sooner costs copying after a mere outage."""
     checkpoint_entries: int = 10_000
     """Applied entries between two checkpoints of a partition. More: cheaper, slower start."""
+    log_keep_bytes: int = 64 * _MIB
+    """Log that a leader keeps for followers that lag; one further back gets a snapshot."""
+    snapshot_bytes_per_second: int = 64 * _MIB
+    """Of all snapshots that a broker sends. Less leaves more to produce and consume."""
+    retention_interval_s: int = 30
+    """Seconds between two looks for messages that are too old or too many."""
+    scrub_interval_s: int = 3_600
+    """Seconds between two passes that verify everything stored."""
+    scrub_bytes_per_second: int = 4 * _MIB
+    """How fast such a pass reads."""
     disk_reserve_bytes: int = 256 * _MIB
     """Free space below which writes are refused with DISK_FULL."""
 
@@ -205,6 +218,13 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
             (
                 f"DEAD_AFTER_S must be at least {2 * config.broker_heartbeat_s}, two"
                 f" BROKER_HEARTBEAT_S, not {config.dead_after_s}"
+            ),
+        ),
+        (
+            config.replace_after_s >= config.dead_after_s,
+            (
+                f"REPLACE_AFTER_S must be at least DEAD_AFTER_S, {config.dead_after_s}, not"
+                f" {config.replace_after_s}"
             ),
         ),
         (

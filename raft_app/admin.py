@@ -95,4 +95,4 @@ class CheckpointAdmin(ReadOnlyAdmin):
 class BrokerIdentityAdmin(ReadOnlyAdmin):
     """Who this directory belongs to."""
 
-    list_display = ("broker_id", "incarnation", "cluster_id", "format_version")
+    list_display = ("broker_id", "incarnation", "cluster_id", "epoch", "format_version")

@@ -36,31 +36,34 @@ MAX_NUMBER = (1 << 63) - 1
 MIN_REFERRED_BYTES = 16 << 10
 """Entry data from this size on is sent from where it lies instead of being copied."""
 
-_Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
+Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 _Id = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
-_EntryFields = tuple[_Number, _Number, EntryKind, _Number, _Number, _Number, bytes]
-_HeartbeatFields = tuple[_Id, _Id, _Id, _Number, _Number, _Number]
-_HeartbeatReplyFields = tuple[_Id, _Id, _Id, _Number, _Number]
+EntryFields = tuple[Number, Number, EntryKind, Number, Number, Number, bytes]
+"""index, term, kind, base_offset, record_count, append_timestamp, data."""
+_HeartbeatFields = tuple[_Id, _Id, _Id, Number, Number, Number]
+_HeartbeatReplyFields = tuple[_Id, _Id, _Id, Number, Number]
 
 # to, term, last_index, last_term
-_PRE_VOTE = Decoder(tuple[_Id, _Number, _Number, _Number])
+_PRE_VOTE = Decoder(tuple[_Id, Number, Number, Number])
 # to, term, last_index, last_term, transfer
-_REQUEST_VOTE = Decoder(tuple[_Id, _Number, _Number, _Number, bool])
+_REQUEST_VOTE = Decoder(tuple[_Id, Number, Number, Number, bool])
 # to, term, granted (of both kinds)
-_VOTE_REPLY = Decoder(tuple[_Id, _Number, bool])
+_VOTE_REPLY = Decoder(tuple[_Id, Number, bool])
 # to, term, prev_index, prev_term, commit, entries: each index, term, kind, base_offset,
 # record_count, append_timestamp, data
 _APPEND_ENTRIES = Decoder(
-    tuple[_Id, _Number, _Number, _Number, _Number, list[_EntryFields]],
+    tuple[_Id, Number, Number, Number, Number, list[EntryFields]],
 )
-# to, term, success, index, conflict_index, conflict_term, last_index
-_APPEND_ENTRIES_REPLY = Decoder(tuple[_Id, _Number, bool, _Number, _Number, _Number, _Number])
+# to, term, success, index, conflict_index, conflict_term, last_index, wants_snapshot
+_APPEND_ENTRIES_REPLY = Decoder(
+    tuple[_Id, Number, bool, Number, Number, Number, Number, bool],
+)
 # each group id, to, sender, term, commit, context
 _HEARTBEATS = Decoder(Annotated[list[_HeartbeatFields], Meta(min_length=1)])
 # each group id, to, sender, term, context
 _HEARTBEAT_REPLIES = Decoder(Annotated[list[_HeartbeatReplyFields], Meta(min_length=1)])
 # to, term
-_TIMEOUT_NOW = Decoder(tuple[_Id, _Number])
+_TIMEOUT_NOW = Decoder(tuple[_Id, Number])
 
 _encode = Encoder().encode
 
@@ -107,11 +110,11 @@ _Single = (
 
 def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
     match rpc:
-        case AppendEntriesReply(to, _, term, success, index, conflict, conflict_term, last):
-            fields: tuple[int, ...] = (to, term, success, index, conflict, conflict_term, last)
-            kind = FrameKind.APPEND_ENTRIES_REPLY
-        case AppendEntries():
-            return FrameKind.APPEND_ENTRIES, _append_entries_body(rpc)
+        case AppendEntriesReply():
+            kind, fields = FrameKind.APPEND_ENTRIES_REPLY, _append_entries_reply_fields(rpc)
+        case AppendEntries(to, _, term, prev_index, prev_term, entries, commit):
+            head = (to, term, prev_index, prev_term, commit)
+            return FrameKind.APPEND_ENTRIES, entries_body(head, entries)
         case PreVote(to, _, term, last_index, last_term):
             kind, fields = FrameKind.PRE_VOTE, (to, term, last_index, last_term)
         case PreVoteReply(to, _, term, granted):
@@ -127,6 +130,19 @@ def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
     return kind, (_encode(fields),)
 
 
+def _append_entries_reply_fields(rpc: AppendEntriesReply) -> tuple[int, ...]:
+    return (
+        rpc.to,
+        rpc.term,
+        rpc.success,
+        rpc.index,
+        rpc.conflict_index,
+        rpc.conflict_term,
+        rpc.last_index,
+        rpc.wants_snapshot,
+    )
+
+
 def _entry_fields(entry: Entry, data: bytes) -> tuple[object, ...]:
     return (
         entry.index,
@@ -139,16 +155,18 @@ def _entry_fields(entry: Entry, data: bytes) -> tuple[object, ...]:
     )
 
 
-def _append_entries_body(rpc: AppendEntries) -> list[bytes]:
-    """Return one MessagePack array in parts: large data is a part of its own, not copied."""
-    head = (rpc.to, rpc.term, rpc.prev_index, rpc.prev_term, rpc.commit)
-    if all(len(entry.data) < MIN_REFERRED_BYTES for entry in rpc.entries):
-        return [_encode((*head, [_entry_fields(entry, entry.data) for entry in rpc.entries]))]
+def entries_body(head: tuple[int, ...], entries: Sequence[Entry]) -> list[bytes]:
+    """Return the MessagePack array of `head` and the list of entries, in parts.
+
+    Large data is a part of its own and not copied.
+    """
+    if all(len(entry.data) < MIN_REFERRED_BYTES for entry in entries):
+        return [_encode((*head, [_entry_fields(entry, entry.data) for entry in entries]))]
     parts = []
     small = bytearray(_encode((*head, ())))
     small.pop()  # the empty array's header
-    small += _array_header(len(rpc.entries))
-    for entry in rpc.entries:
+    small += _array_header(len(entries))
+    for entry in entries:
         if len(entry.data) < MIN_REFERRED_BYTES:
             small += _encode(_entry_fields(entry, entry.data))
             continue
@@ -235,20 +253,30 @@ def _read_request_vote_reply(sender: int, body: memoryview) -> RequestVoteReply:
 
 def _read_append_entries(sender: int, body: memoryview) -> AppendEntries:
     to, term, prev_index, prev_term, commit, rows = _APPEND_ENTRIES.decode(body)
-    entries = []
-    for expected, fields in enumerate(rows, prev_index + 1):
-        index, entry_term, kind, base_offset, record_count, append_timestamp, data = fields
-        if index != expected:
-            raise FrameError("body", f"APPEND_ENTRIES: entry {index} where {expected} belongs")
-        entries.append(
-            Entry(index, entry_term, kind, data, base_offset, record_count, append_timestamp),
-        )
-    return AppendEntries(to, sender, term, prev_index, prev_term, tuple(entries), commit)
+    entries = decode_entries(rows)
+    for expected, entry in enumerate(entries, prev_index + 1):
+        if entry.index != expected:
+            raise FrameError(
+                "body", f"APPEND_ENTRIES: entry {entry.index} where {expected} belongs"
+            )
+    return AppendEntries(to, sender, term, prev_index, prev_term, entries, commit)
+
+
+def decode_entries(rows: Sequence[EntryFields]) -> tuple[Entry, ...]:
+    """Return the entries of an array that `entries_body` wrote."""
+    return tuple(
+        Entry(index, term, kind, data, base_offset, record_count, append_timestamp)
+        for index, term, kind, base_offset, record_count, append_timestamp, data in rows
+    )
 
 
 def _read_append_entries_reply(sender: int, body: memoryview) -> AppendEntriesReply:
-    to, term, success, index, conflict, conflict_term, last = _APPEND_ENTRIES_REPLY.decode(body)
-    return AppendEntriesReply(to, sender, term, success, index, conflict, conflict_term, last)
+    to, term, success, index, conflict, conflict_term, last, wants_snapshot = (
+        _APPEND_ENTRIES_REPLY.decode(body)
+    )
+    return AppendEntriesReply(
+        to, sender, term, success, index, conflict, conflict_term, last, wants_snapshot
+    )
 
 
 def _read_timeout_now(sender: int, body: memoryview) -> TimeoutNow:

@@ -11,28 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import CommitTimeout, DiskFull, NotLeader, PartitionNotFound
+from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
+from raft_app.core.types import Membership
+from raft_app.engine_context import EngineContext
 from raft_app.failover import Failover
+from raft_app.incoming import Incoming
+from raft_app.replica_changes import ReplicaChanges
 from raft_app.replicas import Replicas
-from raft_app.statemachine import Answer
-from raft_app.storage import CorruptEntry, SaveIdentity, SavePeers
+from raft_app.requests import Requests
+from raft_app.scrubber import Scrubber
+from raft_app.snapshot_receiver import SnapshotReceiver
+from raft_app.snapshot_sender import SnapshotSender
+from raft_app.storage import SaveIdentity, SavePeers
 from raft_app.storage_stream import BROKER_STREAM, StorageStream
 from raft_app.tail import TailCache
 from raft_app.turn_runner import TurnRunner
+from raft_app.upkeep import Upkeep
 from raft_app.watchdog import Watchdog
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Membership
+    from raft_app.core.types import Member
     from raft_app.engine_config import EngineConfig
     from raft_app.group import Group
+    from raft_app.replica_changes import ReplicaChange
     from raft_app.statemachine import StateMachineFactory
     from raft_app.storage import (
         BrokerIdentity,
@@ -42,8 +49,14 @@ if TYPE_CHECKING:
         StoredBatch,
     )
     from raft_app.transport import Transport
+    from raft_app.workers import Workers
 
 logger = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class Engine:
@@ -58,8 +71,8 @@ class Engine:
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
-        disk_free_bytes: Callable[[], int] = lambda: 1 << 62,
-        close_thread: Callable[[], None] = lambda: None,
+        workers: Workers | None = None,
+        wall_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         """Put an engine together; `start` makes it run in the current loop.
 
@@ -70,8 +83,8 @@ class Engine:
             factory: makes the state machine of each group.
             config: limits.
             randomizer: returns an integer in [low, high).
-            disk_free_bytes: free space where storage lies; called in a reader thread.
-            close_thread: closes what storage keeps per thread; called at a thread's end.
+            workers: carry out what may block; threads by default.
+            wall_ms: returns the time of day, milliseconds since 1970.
         """
         self.broker_id = broker_id
         self.config = config
@@ -81,14 +94,12 @@ class Engine:
         """Called in the loop after a group applied entries."""
         self.on_leadership: list[Callable[[Group], None]] = []
         """Called in the loop when role, leader, term or readiness of a group changed."""
-        self.unknown_groups = 0
-        """RPCs that named a group or replica that is not here."""
         self._storage = storage
         self._transport = transport
         self._factory = factory
         self._randomizer = randomizer
-        self._disk_free_bytes = disk_free_bytes
-        self._close_thread = close_thread
+        self._wall_ms = wall_ms
+        self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
         )
@@ -104,37 +115,45 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self.failure: asyncio.Future[None] = self._loop.create_future()
         """Done with an exception when the broker must stop at once."""
-        self._readers = ThreadPoolExecutor(self.config.reader_threads, "reader")
-        self._stream = StorageStream(
-            self._storage,
-            self._loop,
-            on_failure=self.fail,
-            job_bytes_max=self.config.job_bytes_max,
-            close_thread=self._close_thread,
-        )
-        self._stream.start()
-        self.turns = TurnRunner(
-            groups=self.groups,
-            transport=self._transport,
-            storage=self._storage,
-            stream=self._stream,
-            tails=self._tails,
-            readers=self._readers,
-            on_failure=self.fail,
-        )
-        self.turns.on_applied = self.on_applied
-        self.turns.on_leadership = self.on_leadership
-        self.failover = Failover(self.groups, mark=self.turns.mark, randomizer=self._randomizer)
-        self.on_leadership.insert(0, self.failover.leadership_changed)
         self.watchdog = Watchdog(
             self._loop,
             interval_ms=self.config.tick_ms,
             missed_max=self.config.ticks_missed_max,
             on_silence=self.fail,
         )
+        self._make_threads()
+        self._make_parts()
+        for stored in await self._context.read(self._storage.load_groups):
+            self.turns.mark(self.replicas.open(stored))
+        self._set_peers(await self._context.read(self._storage.load_peers))
+        await self._transport.start(self.incoming)
+        self.watchdog.start()
+
+    def _make_threads(self) -> None:
+        """Start what reads and writes what is stored."""
         self.disk = self.watchdog.watch_disk(
-            self._readers, self._disk_free_bytes, self.config.disk_reserve_bytes
+            self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
         )
+        self._stream = StorageStream(
+            self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
+        )
+        self._stream.start()
+
+    def _make_parts(self) -> None:
+        """Put together what works in the loop."""
+        self.turns = TurnRunner(
+            groups=self.groups,
+            transport=self._transport,
+            storage=self._storage,
+            stream=self._stream,
+            tails=self._tails,
+            readers=self._workers.readers,
+            on_failure=self.fail,
+        )
+        self.turns.on_applied = self.on_applied
+        self.turns.on_leadership = self.on_leadership
+        self.failover = Failover(self.groups, mark=self.turns.mark, randomizer=self._randomizer)
+        self.on_leadership.insert(0, self.failover.leadership_changed)
         self.replicas = Replicas(
             groups=self.groups,
             stream=self._stream,
@@ -143,16 +162,35 @@ class Engine:
             randomizer=self._randomizer,
             failure=self.failure,
         )
-        for stored in await self._in_reader(self._storage.load_groups):
-            self.turns.mark(self.replicas.open(stored))
-        self._set_peers(await self._in_reader(self._storage.load_peers))
-        await self._transport.start(self)
-        self.watchdog.start()
+        self._context = context = EngineContext(
+            loop=self._loop,
+            config=self.config,
+            groups=self.groups,
+            storage=self._storage,
+            stream=self._stream,
+            transport=self._transport,
+            readers=self._workers.readers,
+            turns=self.turns,
+            replicas=self.replicas,
+            tails=self._tails,
+            factory=self._factory,
+            fail=self.fail,
+        )
+        self._requests = Requests(context, self.peers, self._wall_ms)
+        self.changes = ReplicaChanges(self.groups, self.turns.mark)
+        self.upkeep = Upkeep(context)
+        self.scrubber = Scrubber(context)
+        self.snapshots_sent = SnapshotSender(context)
+        self.snapshots_received = SnapshotReceiver(context)
+        self.turns.on_snapshot_wanted = self.snapshots_sent.send
+        self.incoming = Incoming(context, self.failover, self.snapshots_received)
 
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
         self.failover.stop()
+        for part in (self.snapshots_sent, self.snapshots_received, self.scrubber):
+            await part.stop()
         await self._transport.stop()
         if not self.failure.done():
             await self._drain_storage()
@@ -160,7 +198,8 @@ class Engine:
         self.turns.stop()
         for group in self.groups.values():
             group.fail_waiters("the broker stops")
-        await self._loop.run_in_executor(None, self._close_storage)
+        self._stream.close()
+        await self._workers.stop()
 
     async def _drain_storage(self) -> None:
         """Store the last writes and a checkpoint of every group."""
@@ -168,19 +207,6 @@ class Engine:
         self.replicas.store_all_checkpoints()
         while not self._stream.idle and not self.failure.done():
             await self.replicas.store(BROKER_STREAM, SavePeers(()))
-
-    def _close_storage(self) -> None:
-        self._stream.close()
-        barrier = threading.Barrier(self.config.reader_threads)
-        for _ in range(self.config.reader_threads):
-            self._readers.submit(self._end_reader, barrier)
-        self._readers.shutdown()
-        self._storage.close()
-
-    def _end_reader(self, barrier: threading.Barrier) -> None:
-        """Close a reader thread's connection; the barrier makes each thread do it once."""
-        barrier.wait()
-        self._close_thread()
 
     def fail(self, error: BaseException) -> None:
         """Stop answering and sending at once; whoever runs the engine ends the process."""
@@ -205,6 +231,7 @@ class Engine:
                 group.node.tick()
                 if group.node.has_ready():
                     self.turns.mark(group)
+        self.changes.tick()
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -219,8 +246,16 @@ class Engine:
             raise PartitionNotFound(f"this broker has no replica of group {group_id}")
         return group
 
-    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
         """Replicate a request and return what the state machine made of it.
+
+        Args:
+            group_id: a group led here.
+            request: what its state machine understands.
+            timeout_ms: for a quorum to store it.
+            may_use_reserve: take it also on a full disk, since it makes room.
 
         Raises:
             NotLeader | NoLeader | Overloaded | DiskFull: refused before it was proposed.
@@ -228,18 +263,9 @@ class Engine:
             QueueError: what the state machine refuses with.
         """
         group = self.group(group_id)
-        if self.disk.full:
+        if self.disk.full and not may_use_reserve:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
-        try:
-            admitted = group.propose(
-                request, now_ms=time.time_ns() // 1_000_000, clock_ms=self.clock_ms()
-            )
-            if isinstance(admitted, Answer):
-                return admitted.result
-            self.turns.mark(group)
-            return await self._within(admitted, timeout_ms, group)
-        except NotLeader as error:
-            raise self._with_address(error) from error
+        return await self._requests.propose(group, request, timeout_ms=timeout_ms)
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         """Return when the applied state is at least as new as this call (ReadIndex).
@@ -248,13 +274,7 @@ class Engine:
             NotLeader | NoLeader: this replica cannot confirm reads.
             CommitTimeout: no quorum in time.
         """
-        group = self.group(group_id)
-        try:
-            future = group.ask_read()
-            self.turns.mark(group)
-            await self._within(future, timeout_ms, group)
-        except NotLeader as error:
-            raise self._with_address(error) from error
+        await self._requests.read_barrier(self.group(group_id), timeout_ms=timeout_ms)
 
     async def read_batches(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
@@ -263,45 +283,7 @@ class Engine:
         if offset >= high_watermark:
             return []
         group = self.group(group_id)
-        found = self._tails.read(group_id, offset, high_watermark, max_bytes)
-        if found is not None:
-            return found
-        try:
-            batches: list[StoredBatch] = await self._in_reader(
-                self._storage.read_batches, group_id, offset, high_watermark, max_bytes
-            )
-        except CorruptEntry as error:
-            self.turns.make_faulty(group, str(error))
-            raise group.not_leader() from error
-        return batches
-
-    @staticmethod
-    def clock_ms() -> int:
-        """Return the monotonic clock, in milliseconds."""
-        return time.monotonic_ns() // 1_000_000
-
-    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, group: Group) -> Any:
-        timer = self._loop.call_later(timeout_ms / 1000, self._expire, future, timeout_ms, group)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-
-    @staticmethod
-    def _expire(future: asyncio.Future[Any], timeout_ms: int, group: Group) -> None:
-        if not future.done():
-            future.set_exception(
-                CommitTimeout(f"{group.label}: no quorum confirmed it within {timeout_ms} ms")
-            )
-
-    def _with_address(self, error: NotLeader) -> NotLeader:
-        """Return the error with the leader's address, where this broker knows it."""
-        leader = error.details.get("leader") or {}
-        peer = self.peers.get(leader.get("broker_id", 0))
-        if peer is None:
-            return error
-        place = {"broker_id": peer.broker_id, "address": peer.http_address}
-        return NotLeader(error.message, leader=place)
+        return await self._requests.read_batches(group, offset, high_watermark, max_bytes)
 
     # --- groups -----------------------------------------------------------------------------
 
@@ -318,9 +300,17 @@ class Engine:
         Raises:
             StalePlacement: this directory had that replica before, or has another of the group.
         """
-        used = await self._in_reader(self._storage.used_replica_ids, spec.group_id)
+        used = await self._context.read(self._storage.used_replica_ids, spec.group_id)
         group = await self.replicas.create(spec, membership, campaign=campaign, used=used)
         self.turns.mark(group)
+
+    async def join_group(self, spec: GroupSpec) -> None:
+        """Make a replica that joins a group: it learns everything from the leader.
+
+        Raises:
+            StalePlacement: this directory had that replica before, or has another of the group.
+        """
+        await self.create_group(spec, Membership(), campaign=False)
 
     async def delete_group(self, group_id: int) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
@@ -328,6 +318,30 @@ class Engine:
         if group is not None:
             self._tails.forget(group_id)
             await self.replicas.delete(group)
+            self.upkeep.release()
+
+    def change_replicas(
+        self, group_id: int, target: tuple[Member, ...], version: int
+    ) -> ReplicaChange:
+        """Lead a group to other replicas, step by step, or go on with that; returns at once.
+
+        Args:
+            group_id: a group led here.
+            target: its voters when the change is done.
+            version: placement version of the target.
+
+        Raises:
+            NotLeader | NoLeader: this replica does not lead.
+            InvalidRequest | StalePlacement: the target cannot be, or a later one is in force.
+        """
+        try:
+            return self.changes.start(self.group(group_id), target, version)
+        except NotLeader as error:
+            raise self._requests.with_address(error) from error
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        """Return the change of a group led here, under way or done; None when there was none."""
+        return self.changes.find(group_id)
 
     async def save_identity(self, identity: BrokerIdentity) -> None:
         """Store who this broker is; durable when this returns."""
@@ -356,8 +370,13 @@ class Engine:
         return await self.failover.hand_over_all(timeout_ms=timeout_ms)
 
     def request_checkpoints(self) -> None:
-        """Store the state of the groups that applied much since their last checkpoint."""
+        """Store the state of groups that applied much, and delete what is no longer needed."""
         self.replicas.store_checkpoints()
+        self.upkeep.run()
+
+    def request_scrub(self) -> None:
+        """Verify everything stored, slowly; again is no error."""
+        self.scrubber.start()
 
     def _set_peers(self, peers: Iterable[PeerAddress]) -> None:
         for peer in peers:
@@ -365,35 +384,3 @@ class Engine:
         self._transport.set_peers(
             {broker_id: peer.raft_address for broker_id, peer in self.peers.items()}
         )
-
-    # --- the transport's news ---------------------------------------------------------------
-
-    def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
-        """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
-        for group_id, rpc in rpcs:
-            group = self.groups.get(group_id)
-            if group is None or not group.step(broker_id, rpc):
-                self.unknown_groups += 1
-                continue
-            self.turns.mark(group)
-
-    def peer_connected(self, broker_id: int) -> None:
-        """Note a connection from a peer."""
-        logger.info("broker %d connected", broker_id)
-
-    def peer_lost(self, broker_id: int) -> None:
-        """Start the failover of the groups that the lost broker leads."""
-        logger.info("connection from broker %d lost", broker_id)
-        self.failover.connection_lost(broker_id)
-
-    def peer_unreachable(self, broker_id: int) -> None:
-        """Let the leaders here probe their followers on that broker again."""
-        for group in self.groups.values():
-            replica_id = group.replica_on(broker_id)
-            if replica_id and not group.faulty:
-                group.node.report_unreachable(replica_id)
-                if group.node.has_ready():
-                    self.turns.mark(group)
-
-    async def _in_reader(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await self._loop.run_in_executor(self._readers, function, *args)

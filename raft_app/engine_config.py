@@ -29,3 +29,23 @@ class EngineConfig:
     disk_reserve_bytes: int = 256 << 20
     """Free space under which proposals are refused."""
     reader_threads: int = 2
+    log_tail_entries: int = 1_000
+    """Entries that a log keeps below its checkpoint, for followers that lag a little."""
+    log_keep_bytes: int = 64 << 20
+    """Entries that a leader keeps for followers that lag more; one further back gets a snapshot."""
+    snapshot_bytes_per_second: int = 64 << 20
+    """Of all snapshots that this broker sends. Less leaves more to produce and consume."""
+    snapshot_part_bytes: int = 1 << 20
+    """Rows or state of one part, unless one row has more."""
+    snapshots_sending_max: int = 2
+    """Snapshots sent at once; the others wait."""
+    snapshots_receiving_max: int = 2
+    """Snapshots taken in at once; the others are offered again."""
+    snapshot_timeout_ms: int = 20_000
+    """Longest wait for the other side of a snapshot connection."""
+    snapshot_pin_ms: int = 600_000
+    """How long a snapshot on its way keeps what it needs from being deleted."""
+    scrub_bytes_per_second: int = 4 << 20
+    """How fast stored rows are verified in the background."""
+    scrub_part_bytes: int = 256 << 10
+    """Rows that are verified in one go."""

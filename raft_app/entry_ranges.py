@@ -42,39 +42,65 @@ def entries_within(
     return entries
 
 
-def batches_within(
-    group_id: int, offset: int, max_bytes: int, found: Iterable[Entry]
-) -> list[StoredBatch]:
-    """Return the first of `found` that make up to `max_bytes` of data, at least one.
+def rows_within(group_id: int, offset: int, max_bytes: int, found: Iterable[Entry]) -> list[Entry]:
+    """Return the first of `found` that make up to `max_bytes`, at least one.
 
     Args:
         group_id: whose they are.
         offset: what the first must contain; nothing is returned when it does not.
-        max_bytes: limit on the sum of the data's lengths.
+        max_bytes: limit on the sum of `Entry.size_bytes`.
         found: DATA entries in the order of their offsets.
 
     Raises:
         CorruptEntry: offsets are missing between two of them.
     """
-    batches: list[StoredBatch] = []
+    return _data_within(group_id, offset, max_bytes, ((entry, entry.size_bytes) for entry in found))
+
+
+def batches_within(
+    group_id: int, offset: int, max_bytes: int, found: Iterable[Entry]
+) -> list[StoredBatch]:
+    """Return the first of `found` that make up to `max_bytes` of data, as consumers see them.
+
+    Args:
+        group_id: whose they are.
+        offset: what the first must contain; nothing is returned when it does not.
+        max_bytes: limit on the sum of the data's lengths; the first is returned anyway.
+        found: DATA entries in the order of their offsets.
+
+    Raises:
+        CorruptEntry: offsets are missing between two of them.
+    """
+    entries = _data_within(
+        group_id, offset, max_bytes, ((entry, len(entry.data)) for entry in found)
+    )
+    return [
+        StoredBatch(
+            base_offset=entry.base_offset,
+            record_count=entry.record_count,
+            append_timestamp=entry.append_timestamp,
+            data=entry.data,
+        )
+        for entry in entries
+    ]
+
+
+def _data_within(
+    group_id: int, offset: int, max_bytes: int, found: Iterable[tuple[Entry, int]]
+) -> list[Entry]:
+    """Return the first of `found`, which are entries with what each counts."""
+    entries: list[Entry] = []
     size_bytes = 0
     next_offset = -1
-    for entry in found:
+    for entry, entry_bytes in found:
         end_offset = entry.base_offset + entry.record_count
-        if not batches and not entry.base_offset <= offset < end_offset:
+        if not entries and not entry.base_offset <= offset < end_offset:
             break
-        if batches and entry.base_offset != next_offset:
+        if entries and entry.base_offset != next_offset:
             raise CorruptEntry(group_id, f"offset {next_offset} of group {group_id} is not stored")
-        size_bytes += len(entry.data)
-        if batches and size_bytes > max_bytes:
+        size_bytes += entry_bytes
+        if entries and size_bytes > max_bytes:
             break
-        batches.append(
-            StoredBatch(
-                base_offset=entry.base_offset,
-                record_count=entry.record_count,
-                append_timestamp=entry.append_timestamp,
-                data=entry.data,
-            )
-        )
+        entries.append(entry)
         next_offset = end_offset
-    return batches
+    return entries

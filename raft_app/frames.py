@@ -57,6 +57,12 @@ class FrameKind(IntEnum):
     HEARTBEAT_REPLIES = 23
     """Heartbeat replies of many groups."""
     TIMEOUT_NOW = 24
+    SNAPSHOT_OFFER = 32
+    SNAPSHOT_ANSWER = 33
+    SNAPSHOT_ROWS = 34
+    SNAPSHOT_STATE = 35
+    SNAPSHOT_END = 36
+    SNAPSHOT_INSTALLED = 37
 
 
 _KINDS = {int(kind): kind for kind in FrameKind}

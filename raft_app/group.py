@@ -7,27 +7,32 @@ hands out to where it belongs.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
+from myqueue.errors import NoLeader, NotLeader, Overloaded, QueueError
+from raft_app.applied import Applied
 from raft_app.core.errors import NotLeader as NodeNotLeader
 from raft_app.core.errors import ProposalDropped
+from raft_app.core.rpcs import AppendEntriesReply
 from raft_app.core.types import NO_REPLICA, Entry, EntryKind, Membership, Role
 from raft_app.read_rounds import ReadRounds
+from raft_app.retained import Retained
 from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
-from raft_app.storage import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
+from raft_app.storage import GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
+from raft_app.suspicion import Suspicion
+from raft_app.waiters import Waiters
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
     from raft_app.core.rawnode import RawNode
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import EntriesWanted, Ready, Write
+    from raft_app.core.types import EntriesWanted, Ready, SnapshotMeta, Write
     from raft_app.statemachine import StateMachine
-    from raft_app.storage import GroupSpec
+    from raft_app.storage import Checkpoint, GroupSpec
     from raft_app.turn import Turn
 
 logger = logging.getLogger(__name__)
@@ -49,24 +54,20 @@ class Group:
         self.spec = spec
         self.node = node
         self.state_machine = state_machine
-        self.checkpoint_index = checkpoint.applied_index
-        """Applied index of the newest checkpoint handed to storage."""
-        self.checkpoint_bytes = len(checkpoint.state)
+        self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
         self.faulty = ""
         """Why this replica can no longer be trusted; empty while it can."""
         self.serving_seen = False
         """What `serves` was when the engine last told its listeners."""
-        self._applied_index = checkpoint.applied_index
-        self._applied_term = checkpoint.applied_term
-        self._applied_membership = checkpoint.membership
-        self._applied_membership_index = checkpoint.membership_index
-        self._bytes_since_checkpoint = 0
-        self._waiters: dict[int, list[tuple[int, asyncio.Future[Any]]]] = {}
-        """By index: (term, future) of the requests that wait for that entry."""
+        self.retained = Retained()
+        self.install_offset: int | None = None
+        """Where a snapshot that is partly in place goes on; None when none is."""
+        self._waiters = Waiters()
         self._held: deque[tuple[int, tuple[Rpc, ...]]] = deque()
         """RPCs that may leave once the numbered write is durable."""
         self._durable_write_id = 0
         self._reads = ReadRounds(self.not_leader)
+        self._suspicion = Suspicion()
         self._brokers: dict[int, int] = {}
         self._brokers_of: Membership | None = None
         self._strangers: dict[int, int] = {}
@@ -101,8 +102,26 @@ class Group:
 
     @property
     def hears_leader(self) -> bool:
-        """True when a leader was heard within the election timeout, or when this is one."""
-        return not self.faulty and self.node.hears_leader
+        """True when a leader was heard within the election timeout, or when this is one.
+
+        False too while a snapshot is put in place: what is stored is not what was applied then.
+        """
+        return not (self.faulty or self.node.is_installing) and self.node.hears_leader
+
+    @property
+    def is_installing(self) -> bool:
+        """True while a snapshot is put in place."""
+        return self.node.is_installing
+
+    @property
+    def is_removed(self) -> bool:
+        """True when a membership without this replica was applied after one with it."""
+        return self.applied.is_removed
+
+    @property
+    def suspects(self) -> dict[int, str]:
+        """On a leader: replicas that seem to have lost what they acknowledged, and why."""
+        return self._suspicion.suspects if self.node.is_leader else {}
 
     @property
     def commit_index(self) -> int:
@@ -112,7 +131,7 @@ class Group:
     @property
     def applied_index(self) -> int:
         """Highest index given to the state machine."""
-        return self._applied_index
+        return self.applied.index
 
     @property
     def last_index(self) -> int:
@@ -161,21 +180,37 @@ class Group:
             for replica_id, peer in self.node.status().progress.items()
         ]
 
-    def step(self, broker_id: int, rpc: Rpc) -> bool:
-        """Give the node an RPC that came from a broker; return False when it is not for it.
+    def admits(self, broker_id: int, to: int, sender: int) -> bool:
+        """Tell whether what came from a broker is for this replica.
 
         A replica that does not know the membership yet must answer senders that it does not know;
         a sender that is known to live on another broker is refused.
         """
-        if self.faulty or rpc.to != self.spec.replica_id:
+        if to != self.spec.replica_id:
             return False
-        known = self.broker_of(rpc.sender)
+        known = self.broker_of(sender)
         if not known and len(self._strangers) < STRANGERS_MAX:
-            self._strangers[rpc.sender] = broker_id
-        elif known != broker_id:
+            self._strangers[sender] = broker_id
+            return True
+        return known == broker_id
+
+    def step(self, broker_id: int, rpc: Rpc) -> bool:
+        """Give the node an RPC that came from a broker; return False when it is not for it."""
+        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):
             return False
+        if type(rpc) is AppendEntriesReply and self.node.is_leader and rpc.term == self.node.term:
+            self._judge(rpc)
         self.node.step(rpc)
         return True
+
+    def _judge(self, reply: AppendEntriesReply) -> None:
+        """See whether a follower has lost what it had acknowledged."""
+        if reply.success:
+            self._suspicion.acknowledged(reply.sender)
+            return
+        peer = self.node.status().progress.get(reply.sender)
+        if peer is not None:
+            self._suspicion.refused(reply, peer.match)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -192,7 +227,7 @@ class Group:
             case Answer():
                 return decision
             case Join(index=index, term=term):
-                return self._wait_for(index, term)
+                return self._waiters.wait_for(index, term)
             case Propose(proposal=proposal, token=token):
                 try:
                     [(index, term)] = self.node.propose([proposal])
@@ -204,7 +239,7 @@ class Group:
                         retry_after_ms=RETRY_AFTER_MS,
                     ) from error
                 self.state_machine.proposed(token, index, term)
-                return self._wait_for(index, term)
+                return self._waiters.wait_for(index, term)
 
     def ask_read(self) -> asyncio.Future[None]:
         """Return a future that is done when the applied state is at least as new as this call.
@@ -235,11 +270,6 @@ class Group:
     def _require_serving(self) -> None:
         if not self.serves:
             raise self.not_leader()
-
-    def _wait_for(self, index: int, term: int) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(index, []).append((term, future))
-        return future
 
     # --- the turn ---------------------------------------------------------------------------
 
@@ -277,12 +307,15 @@ class Group:
                 self._held.append((ready.after_write_id, ready.send_after_durable))
         if ready.soft_state is not None:
             self.state_machine.abandon_speculation()
+            self._suspicion.clear()
             turn.changed_leadership(self)
         if ready.committed:
             self._apply(ready.committed, turn)
-        self._reads.settle(ready, self._applied_index)
+        self._reads.settle(ready, self.applied.index)
         for wanted in ready.entries_wanted:
             turn.read(self, wanted)
+        for snapshot in ready.snapshots_wanted:
+            turn.want_snapshot(self, snapshot.peer)
 
     # --- applying ---------------------------------------------------------------------------
 
@@ -294,13 +327,10 @@ class Group:
             except InconsistentEntry as error:
                 self.become_faulty(f"entry {entry.index}: {error}", turn)
                 return
-            self._applied_index = entry.index
-            self._applied_term = entry.term
-            self._bytes_since_checkpoint += entry.size_bytes
-            if entry.index in self._waiters:
-                self._answer(entry, result)
-        self.node.applied(self._applied_index)
-        self._reads.release(self._applied_index)
+            self.applied.advance(entry)
+            self._waiters.answer(entry, result, self.not_leader)
+        self.node.applied(self.applied.index)
+        self._reads.release(self.applied.index)
         turn.applied(self)
 
     def _apply_entry(self, entry: Entry, turn: Turn) -> Any:
@@ -317,21 +347,10 @@ class Group:
             case EntryKind.COMMAND:
                 return self.state_machine.apply(entry)
             case EntryKind.MEMBERSHIP:
-                self._applied_membership = Membership.decode(entry.data)
-                self._applied_membership_index = entry.index
+                self.applied.change_membership(entry)
                 return None
             case EntryKind.NOOP:
                 return None
-
-    def _answer(self, entry: Entry, result: Any) -> None:
-        """Resolve the waiters of an index: theirs was applied, or another one in its place."""
-        for term, future in self._waiters.pop(entry.index):
-            if future.done():
-                continue
-            if term == entry.term:
-                future.set_result(result)
-            else:
-                future.set_exception(self.not_leader())
 
     def become_faulty(self, reason: str, turn: Turn) -> None:
         """Take no part any more: this replica lost or doubts something it once stored."""
@@ -344,37 +363,32 @@ class Group:
 
     def fail_waiters(self, why: str) -> None:
         """End everything that waits: writes with an unknown outcome, reads as refused."""
-        for waiters in self._waiters.values():
-            for _, future in waiters:
-                if not future.done():
-                    future.set_exception(CommitTimeout(why))
-        self._waiters.clear()
+        self._waiters.fail(why)
         self._reads.refuse_all()
 
-    # --- checkpoints and older entries ------------------------------------------------------
+    # --- checkpoints, snapshots and older entries -------------------------------------------
 
     def checkpoint_due(self, *, entries: int, min_bytes: int) -> bool:
-        """Tell whether enough was applied since the last checkpoint to write a new one."""
-        applied = self._applied_index - self.checkpoint_index
-        if self.faulty or applied <= 0:
+        """Tell whether a new checkpoint is worth it now."""
+        if self.faulty or self.is_installing:
             return False
-        many_bytes = max(min_bytes, 4 * self.checkpoint_bytes)
-        return applied >= entries or self._bytes_since_checkpoint >= many_bytes
+        return self.applied.checkpoint_due(
+            self.state_machine.log_start_offset, entries=entries, min_bytes=min_bytes
+        )
 
     def checkpoint(self) -> SaveCheckpoint:
         """Return the operation that stores the state as applied now."""
-        state = self.state_machine.snapshot()
-        self.checkpoint_index = self._applied_index
-        self.checkpoint_bytes = len(state)
-        self._bytes_since_checkpoint = 0
-        checkpoint = Checkpoint(
-            applied_index=self._applied_index,
-            applied_term=self._applied_term,
-            membership=self._applied_membership,
-            membership_index=self._applied_membership_index,
-            state=state,
-        )
+        machine = self.state_machine
+        checkpoint = self.applied.checkpoint(machine.snapshot(), machine.log_start_offset)
         return SaveCheckpoint(self.group_id, checkpoint)
+
+    def snapshot_installed(self, checkpoint: Checkpoint, meta: SnapshotMeta) -> None:
+        """Go on from a snapshot that is durable and in place."""
+        self.state_machine.restore(checkpoint.state)
+        self.applied.restore(checkpoint, self.state_machine.log_start_offset)
+        self.install_offset = None
+        self.fail_waiters(f"{self.label}: a snapshot took the place of the log")
+        self.node.finish_install(meta)
 
     def entries_read(self, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
         """Hand older entries to the node."""

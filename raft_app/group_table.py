@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from raft_app.models import RaftGroup
-from raft_app.storage import GroupSpec
+from raft_app.storage import GroupSpec, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from raft_app.core.types import HardState
 
 _HARD_STATE = struct.Struct("<4q")
-_FACTS = struct.Struct("<6q")
+_FACTS = struct.Struct("<7q")
 _NAMES = tuple(field.attname for field in RaftGroup._meta.concrete_fields)
 """In the order of the statement's columns."""
 _ALL = (
     "SELECT group_id, replica_id, CAST(topic AS BLOB), partition, term, vote,"
-    ' "commit", first_index, previous_term, installing, CAST(faulty AS BLOB), hard_state_crc,'
-    " facts_crc FROM raft_app_raftgroup"
+    ' "commit", first_index, previous_term, installing, log_start_offset,'
+    " CAST(faulty AS BLOB), hard_state_crc, facts_crc FROM raft_app_raftgroup"
 )
 
 
@@ -50,6 +50,7 @@ def facts_crc(row: RaftGroup) -> int:
         row.first_index,
         row.previous_term,
         row.installing,
+        row.log_start_offset,
     )
     return zlib.crc32(f"{row.topic}\0{row.faulty}".encode(), zlib.crc32(numbers))
 
@@ -59,6 +60,13 @@ def seal(row: RaftGroup) -> RaftGroup:
     row.hard_state_crc = zlib.crc32(_HARD_STATE.pack(row.group_id, row.term, row.vote, row.commit))
     row.facts_crc = facts_crc(row)
     return row
+
+
+def change_group(row: RaftGroup, alias: str, **columns: Any) -> None:
+    """Store other values in columns of an intact row that are not its hard state."""
+    for name, value in columns.items():
+        setattr(row, name, value)
+    seal(row).save(using=alias, update_fields=[*columns, "facts_crc"])
 
 
 def is_intact(row: RaftGroup) -> bool:
@@ -94,6 +102,19 @@ def read_group(cursor: CursorWrapper, group_id: int) -> RaftGroup | None:
     cursor.execute(f"{_ALL} WHERE group_id = %s", (group_id,))
     values = cursor.fetchone()
     return None if values is None else _row_of(values)
+
+
+def intact_group(cursor: CursorWrapper, group_id: int) -> RaftGroup:
+    """Return a row that is to be changed.
+
+    Raises:
+        StorageError: it is damaged, which the next start will tell.
+        DatabaseError: the pages of the table cannot be read.
+    """
+    row = read_group(cursor, group_id)
+    if row is None or not is_intact(row):
+        raise StorageError(f"the row of group {group_id} is damaged")
+    return row
 
 
 def _row_of(values: Iterable[Any]) -> RaftGroup:

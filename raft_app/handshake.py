@@ -6,17 +6,18 @@
       PROOF      HMAC as "dialer"        ->
               <- ACCEPTED   HMAC as "acceptor"
 
-A greeting names the protocol version, the cluster, the own and the expected broker id, and a
-random challenge. Each HMAC-SHA256 with the cluster's secret covers its role, both ids and both
-challenges, so that a proof neither serves the other direction nor another connection. The
-dialer proves itself first: a stranger who dials learns nothing made with the secret. What follows
-the handshake is not encrypted.
+A greeting names the protocol version, the cluster, the own and the expected broker id, a random
+challenge, and what the connection is for. Each HMAC-SHA256 with the cluster's secret covers its
+role, both ids, both challenges and the purpose, so that a proof neither serves the other direction
+nor another connection. The dialer proves itself first: a stranger who dials learns nothing made
+with the secret. What follows the handshake is not encrypted.
 """
 
 from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -28,13 +29,22 @@ from raft_app.frames import Frame, FrameError, FrameKind, encode_frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 CHALLENGE_BYTES = 32
 MAX_CLUSTER_ID_BYTES = 256
 MAX_HANDSHAKE_FRAME_BYTES = 1_024
 """All that a stranger can make this side buffer."""
 
 _Body = TypeVar("_Body")
+
+
+class Purpose(IntEnum):
+    """What a connection is for; the dialer says it. The numbers are sent: never reuse one."""
+
+    RPCS = 0
+    """RPCs of all groups, from the dialer to the acceptor."""
+    SNAPSHOT = 1
+    """One snapshot of one group, from the dialer to the acceptor, which answers."""
 
 
 class HandshakeError(FrameError):
@@ -67,6 +77,7 @@ class _Greeting(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     broker_id: Annotated[int, Meta(ge=1)]
     expected_broker_id: Annotated[int, Meta(ge=1)]
     challenge: Annotated[bytes, Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
+    purpose: Purpose = Purpose.RPCS
 
 
 _encode = Encoder().encode
@@ -79,6 +90,8 @@ class Handshake(Protocol):
 
     peer_broker_id: int
     """Who is at the other end: claimed until `done`, then proven. 0 while nobody said."""
+    purpose: Purpose
+    """What the connection is for; the acceptor knows it when it is `done`."""
     done: bool
 
     def start(self) -> bytes:
@@ -95,9 +108,16 @@ class Handshake(Protocol):
 class DialerHandshake:
     """The side that made the connection and knows whom it wants to reach."""
 
-    def __init__(self, identity: Identity, expected_broker_id: int, challenge: bytes) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        expected_broker_id: int,
+        challenge: bytes,
+        purpose: Purpose = Purpose.RPCS,
+    ) -> None:
         """Prepare; `challenge` is `CHALLENGE_BYTES` random bytes, never used before."""
         self.peer_broker_id = expected_broker_id
+        self.purpose = purpose
         self.done = False
         self._identity = identity
         self._challenge = challenge
@@ -105,7 +125,10 @@ class DialerHandshake:
 
     def start(self) -> bytes:
         """Return the HELLO frame."""
-        return _greeting(FrameKind.HELLO, self._identity, self.peer_broker_id, self._challenge)
+        return _frame(
+            FrameKind.HELLO,
+            _claim(self._identity, self.peer_broker_id, self._challenge, self.purpose),
+        )
 
     def receive(self, frame: Frame) -> bytes:
         """Take CHALLENGE and return PROOF; take ACCEPTED and be done."""
@@ -128,6 +151,7 @@ class DialerHandshake:
             self._identity,
             ids=(self._identity.broker_id, self.peer_broker_id),
             challenges=(self._challenge, greeting.challenge),
+            purpose=self.purpose,
         )
         return _frame(FrameKind.PROOF, (self._proofs.dialer,))
 
@@ -138,6 +162,7 @@ class AcceptorHandshake:
     def __init__(self, identity: Identity, challenge: bytes) -> None:
         """Prepare; `challenge` is `CHALLENGE_BYTES` random bytes, never used before."""
         self.peer_broker_id = 0
+        self.purpose = Purpose.RPCS
         self.done = False
         self._identity = identity
         self._challenge = challenge
@@ -160,12 +185,17 @@ class AcceptorHandshake:
     def _receive_hello(self, frame: Frame) -> bytes:
         greeting = _read_greeting(frame, FrameKind.HELLO, self._identity)
         self.peer_broker_id = greeting.broker_id
+        self.purpose = greeting.purpose
         self._proofs = _Proofs.make(
             self._identity,
             ids=(greeting.broker_id, self._identity.broker_id),
             challenges=(greeting.challenge, self._challenge),
+            purpose=self.purpose,
         )
-        return _greeting(FrameKind.CHALLENGE, self._identity, greeting.broker_id, self._challenge)
+        return _frame(
+            FrameKind.CHALLENGE,
+            _claim(self._identity, greeting.broker_id, self._challenge, self.purpose),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +207,17 @@ class _Proofs:
 
     @classmethod
     def make(
-        cls, identity: Identity, *, ids: tuple[int, int], challenges: tuple[bytes, bytes]
+        cls,
+        identity: Identity,
+        *,
+        ids: tuple[int, int],
+        challenges: tuple[bytes, bytes],
+        purpose: Purpose,
     ) -> _Proofs:
         """Compute both; `ids` and `challenges` are the dialer's, then the acceptor's."""
 
         def proof(role: str) -> bytes:
-            claim = (role, PROTOCOL_VERSION, identity.cluster_id, *ids, *challenges)
+            claim = (role, PROTOCOL_VERSION, identity.cluster_id, *ids, *challenges, purpose)
             return hmac.digest(identity.secret, _encode(claim), "sha256")
 
         return cls(dialer=proof("dialer"), acceptor=proof("acceptor"))
@@ -192,10 +227,12 @@ def _frame(kind: FrameKind, body: Sequence[object]) -> bytes:
     return b"".join(encode_frame(kind, (_encode(body),)).buffers)
 
 
-def _greeting(kind: FrameKind, identity: Identity, expected: int, challenge: bytes) -> bytes:
-    return _frame(
-        kind, (PROTOCOL_VERSION, identity.cluster_id, identity.broker_id, expected, challenge)
-    )
+def _claim(
+    identity: Identity, expected: int, challenge: bytes, purpose: Purpose
+) -> tuple[object, ...]:
+    """Return the fields of a greeting."""
+    own = (PROTOCOL_VERSION, identity.cluster_id, identity.broker_id)
+    return (*own, expected, challenge, purpose)
 
 
 def _unexpected(frame: Frame) -> NoReturn:

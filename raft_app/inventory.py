@@ -117,6 +117,7 @@ class Inventory:
             broker_id=row.broker_id,
             cluster_id=row.cluster_id,
             format_version=row.format_version,
+            epoch=row.epoch,
         )
 
     def _create(self, database: BrokerDatabase, manifest: Manifest, faulty: str) -> None:
@@ -137,6 +138,7 @@ class Inventory:
                 broker_id=identity.broker_id,
                 cluster_id=identity.cluster_id,
                 format_version=FORMAT_VERSION,
+                epoch=identity.epoch,
             )
             models.RaftGroup.objects.using(self._alias).bulk_create(groups)
             models.UsedReplicaId.objects.using(self._alias).bulk_create(used)

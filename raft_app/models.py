@@ -35,6 +35,8 @@ class RaftGroup(models.Model):
     """Term of the entry before `first_index`."""
     installing = models.BooleanField(default=False)
     """A snapshot is partly in place: neither campaigns nor acknowledges appends."""
+    log_start_offset = models.BigIntegerField(default=0)
+    """Messages below it are gone, though their rows may still wait to be deleted."""
     faulty = models.TextField(default="", blank=True)
     """Why the replica is faulty; empty when it is not. Never taken back."""
     hard_state_crc = models.BigIntegerField()
@@ -134,6 +136,8 @@ class BrokerIdentity(models.Model):
     """Empty until registered."""
     format_version = models.IntegerField()
     """Version of everything stored in the directory."""
+    epoch = models.BigIntegerField(default=0)
+    """Highest lease epoch of a manager that this broker has obeyed."""
 
     class Meta:
         verbose_name_plural = "broker identity"

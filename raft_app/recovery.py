@@ -53,6 +53,11 @@ class GroupHeader:
     checkpoint: Checkpoint | None
     """`None` when it is missing or cannot be read."""
     faulty: str = ""
+    log_start_offset: int = 0
+    installing: bool = False
+    """The log ends at the checkpoint; what is stored above are messages in place."""
+    install_offset: int = 0
+    """The offset after the messages in place. 0 unless installing."""
 
 
 def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
@@ -70,12 +75,15 @@ def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
         initial=initial,
         checkpoint=checkpoint,
         faulty=faults[0] if faults else "",
+        log_start_offset=header.log_start_offset,
+        installing=header.installing,
+        install_offset=header.install_offset,
     )
 
 
 def _at_checkpoint(header: GroupHeader, checkpoint: Checkpoint) -> InitialState:
     """Return a state whose log is empty above the checkpoint and unknown below it."""
-    state = header.hard_state
+    state = _hard_state(header, checkpoint)
     return InitialState(
         replica_id=header.spec.replica_id,
         hard_state=replace(state, term=max(state.term, checkpoint.applied_term)),
@@ -98,7 +106,7 @@ def _with_log(
     term_starts: tuple[tuple[int, int], ...] = ()
     last_index = header.first_index - 1
     try:
-        end = max(log.last_index(), last_index)
+        end = _end(header, checkpoint, log)
         faults += _contradictions(header, checkpoint, end)
         start = max(checkpoint.applied_index + 1, header.first_index)
         last_index = min(start - 1, end)
@@ -114,7 +122,7 @@ def _with_log(
         faults.append(str(error))
     found = replace(
         initial,
-        hard_state=header.hard_state,
+        hard_state=_hard_state(header, checkpoint),
         first_index=header.first_index,
         previous_term=header.previous_term,
         term_starts=term_starts,
@@ -135,6 +143,21 @@ def _makes_sense(found: InitialState) -> bool:
     )
 
 
+def _end(header: GroupHeader, checkpoint: Checkpoint, log: StoredLog) -> int:
+    """Return where the log ends."""
+    if header.installing:
+        return max(checkpoint.applied_index, header.first_index - 1)
+    return max(log.last_index(), header.first_index - 1)
+
+
+def _hard_state(header: GroupHeader, checkpoint: Checkpoint) -> HardState:
+    """Return the stored one; a commit index that an install has cut off lies in the snapshot."""
+    state = header.hard_state
+    if header.installing and state.commit > checkpoint.applied_index:
+        return replace(state, commit=checkpoint.applied_index)
+    return state
+
+
 def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> list[str]:
     """Return what cannot be when nothing was lost; `end` is the last stored index."""
     found = []
@@ -150,7 +173,7 @@ def _contradictions(header: GroupHeader, checkpoint: Checkpoint, end: int) -> li
             f"its checkpoint has term {checkpoint.applied_term}, above its own term"
             f" {header.hard_state.term}"
         )
-    if header.hard_state.commit > end:
+    if header.hard_state.commit > end and not header.installing:
         found.append(f"its log ends at {end}, below the commit index {header.hard_state.commit}")
     return found
 

@@ -43,6 +43,14 @@ Decision = Propose | Join | Answer
 class StateMachine(Protocol):
     """Deterministic state of one partition, with a speculative view on the leader."""
 
+    @property
+    def log_start_offset(self) -> int:
+        """Oldest offset whose message is still wanted; never goes back."""
+
+    @property
+    def next_offset(self) -> int:
+        """Offset after the last applied message."""
+
     def prepare(self, request: Any, *, now_ms: int, clock_ms: int) -> Decision:
         """Decide, on the leader, what to do with a request. Changes nothing.
 
@@ -75,6 +83,13 @@ class StateMachine(Protocol):
 
     def snapshot(self) -> bytes:
         """Encode the applied state."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replace the applied state by one that another replica encoded.
+
+        Raises:
+            InconsistentEntry: the snapshot cannot be read; nothing was replaced.
+        """
 
 
 class InconsistentEntry(Exception):

@@ -46,6 +46,8 @@ class BrokerIdentity:
     broker_id: int = 0
     cluster_id: str = ""
     format_version: int = 1
+    epoch: int = 0
+    """Highest lease epoch of a manager that this broker has obeyed; never goes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,10 @@ class CreateGroup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteGroup:
-    """Removes a replica with everything it stored. Its replica id stays remembered as used."""
+    """Removes a replica with everything it stored. Its replica id stays remembered as used.
+
+    The rows of a long log go later, with `ReleaseSpace`; no reader sees them any more.
+    """
 
     group_id: int
 
@@ -122,6 +127,76 @@ class SaveCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallRows:
+    """Puts messages of a snapshot into place, at their own indexes, and marks the replica.
+
+    The first of an install drops the log above the checkpoint, so the caller stores a checkpoint
+    of its applied index just before. Until `FinishInstall` the replica is `installing`: its log
+    ends at the checkpoint and takes no entries. Messages in place are committed ones, whoever sent
+    them: after a restart, or with a newer snapshot, the install goes on at `install_offset`.
+    """
+
+    group_id: int
+    rows: tuple[Entry, ...]
+    """DATA entries, at least one, whose offsets have no gaps.
+
+    The first begins where the stored messages end, or at `log_start_offset` if that is higher.
+    """
+    log_start_offset: int
+    """The snapshot's; messages below it are gone at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishInstall:
+    """Makes a snapshot the whole state of a replica: what was before is replaced.
+
+    The log is empty then and begins above the snapshot. Comes after all rows that it lacked, or
+    alone when it lacked none; then too the caller has stored a checkpoint just before.
+    """
+
+    group_id: int
+    checkpoint: Checkpoint
+    log_start_offset: int
+    next_offset: int
+    """The snapshot's high watermark, up to which every message must be in place."""
+    hard_state: HardState | None = None
+    """Stored when given; the replica's term is at least the snapshot's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Moves the beginnings of a group's log and of its messages up, by one bounded step.
+
+    NOOP, COMMAND and MEMBERSHIP rows below `first_index` go; DATA rows below it stay as messages
+    until they lie below `log_start_offset`. Messages below that are gone for readers at once,
+    their rows go from the front. While `Storage.compact_left`, the same operation goes on; the
+    log meanwhile begins where it has got to. Values below the present ones change nothing.
+    """
+
+    group_id: int
+    first_index: int
+    """At most the checkpoint's applied index + 1."""
+    previous_term: int
+    """Term of the entry before `first_index`."""
+    log_start_offset: int
+    """Of a state that a stored checkpoint holds; ends a record batch."""
+    max_rows: int = 1_000
+    """Most rows of one step that are looked at, and most that are deleted."""
+    max_bytes: int = 1 << 20
+    """Most bytes that are deleted in one step, unless one row has more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSpace:
+    """Gives disk space of deleted rows back to the file system, by one bounded step.
+
+    While `Storage.release_left`, another one goes on.
+    """
+
+    max_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class SetFaulty:
     """Marks a replica that lost or doubts something it once stored; never taken back."""
 
@@ -131,7 +206,7 @@ class SetFaulty:
 
 @dataclass(frozen=True, slots=True)
 class SaveIdentity:
-    """Stores the broker id and cluster id that the manager gave."""
+    """Stores the broker id and cluster id that the manager gave, and its lease epoch."""
 
     identity: BrokerIdentity
 
@@ -144,7 +219,17 @@ class SavePeers:
 
 
 Operation = (
-    CreateGroup | DeleteGroup | GroupWrite | SaveCheckpoint | SetFaulty | SaveIdentity | SavePeers
+    CreateGroup
+    | DeleteGroup
+    | GroupWrite
+    | SaveCheckpoint
+    | InstallRows
+    | FinishInstall
+    | Compact
+    | ReleaseSpace
+    | SetFaulty
+    | SaveIdentity
+    | SavePeers
 )
 
 
@@ -157,6 +242,24 @@ class StoredGroup:
     checkpoint: Checkpoint
     faulty: str = ""
     """Why it is faulty; empty when it is not."""
+    log_start_offset: int = 0
+    """Messages below it are gone."""
+    installing: bool = False
+    """A snapshot is partly in place: it must not campaign, vote or acknowledge appends."""
+    install_offset: int = 0
+    """Where an install goes on: the offset after the messages in place. 0 unless installing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """How far one step of a scrub has got."""
+
+    last_index: int
+    """Where the next step goes on; the highest index looked at."""
+    rows: int
+    """How many were verified in this step."""
+    complete: bool
+    """Whether the group has no more rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +308,7 @@ class Storage(Protocol):
     ) -> list[Entry]:
         """Return a prefix of the inclusive range: whole entries up to `max_bytes`, at least one.
 
-        Empty when `first_index` is not stored.
+        Empty when `first_index` is not stored or below the log, and while installing.
 
         Raises:
             CorruptEntry: a checksum does not match.
@@ -216,11 +319,47 @@ class Storage(Protocol):
     ) -> list[StoredBatch]:
         """Return the batches from the one that contains `offset`, below `high_watermark`.
 
-        Whole batches up to `max_bytes`, at least one when there is any.
+        Whole batches up to `max_bytes`, at least one when there is any; none when `offset` is
+        below the log start offset. Also of entries below the log.
 
         Raises:
             CorruptEntry: a checksum does not match.
         """
+
+    def read_rows(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[Entry]:
+        """Return what `read_batches` would, as the DATA entries that a snapshot sends.
+
+        Args:
+            group_id: whose.
+            offset: what the first must contain.
+            high_watermark: all begin below it.
+            max_bytes: limit on the sum of `Entry.size_bytes`; the first is returned anyway.
+
+        Raises:
+            CorruptEntry: a checksum does not match.
+        """
+
+    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
+        """Verify the rows above `after_index`: checksums, and that none is missing.
+
+        Also the checkpoint, when `after_index` is 0. A group that is not here has no rows.
+
+        Args:
+            group_id: whose.
+            after_index: `Scrubbed.last_index` of the step before, or 0.
+            max_bytes: limit on what is read, in `Entry.size_bytes`; at least one row is.
+
+        Raises:
+            CorruptEntry: the replica is faulty.
+        """
+
+    def compact_left(self, group_id: int) -> bool:
+        """Tell whether the group's last `Compact` left something; never blocks, any thread."""
+
+    def release_left(self) -> bool:
+        """Tell whether the last `ReleaseSpace` left something; never blocks, any thread."""
 
     def close(self) -> None:
         """Close the database and release the directory."""

@@ -7,24 +7,29 @@ can have its rows damaged like a disk.
 from __future__ import annotations
 
 import secrets
-from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from raft_app.core.types import EntryKind
-from raft_app.entry_ranges import batches_within, entries_within
-from raft_app.recovery import GroupHeader, recover
+from raft_app.entry_ranges import batches_within, entries_within, rows_within
+from raft_app.memory_replica import MemoryReplica
+from raft_app.recovery import recover
+from raft_app.scrub import Scrub
 from raft_app.storage import (
     BrokerIdentity,
-    CorruptEntry,
+    Compact,
     CreateGroup,
     DeleteGroup,
+    FinishInstall,
     GroupWrite,
+    InstallRows,
     PeerAddress,
+    ReleaseSpace,
     SaveCheckpoint,
     SaveIdentity,
     SavePeers,
+    Scrubbed,
     SetFaulty,
     StorageError,
     StorageRefusal,
@@ -36,8 +41,12 @@ from raft_app.storage_rules import FORMAT_VERSION, GroupFacts, Step, plan_transa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from raft_app.core.types import Entry, HardState
-    from raft_app.storage import Checkpoint, GroupSpec, Operation
+    from raft_app.core.types import Entry
+    from raft_app.storage import Operation
+
+
+_DOUBTFUL = (InstallRows, FinishInstall, Compact)
+"""Operations that are compared with rows, which only carrying them out does."""
 
 
 class MemoryStorage:
@@ -58,13 +67,15 @@ class MemoryStorage:
             incarnation=incarnation or secrets.token_hex(16), format_version=format_version
         )
         self._peers: dict[int, PeerAddress] = {}
-        self._replicas: dict[int, _Replica] = {}
+        self._replicas: dict[int, MemoryReplica] = {}
         self._facts: dict[int, GroupFacts] = {}
         self._used_replica_ids: dict[int, frozenset[int]] = {}
         self._staged: list[Step] = []
         self._staged_facts: dict[int, GroupFacts] = {}
         self._staged_identity = self._identity
         self._opened = False
+        self._failed = False
+        self._compacts_left: dict[int, bool] = {}
         self._lock = RLock()
 
     def open(self) -> BrokerIdentity:
@@ -82,6 +93,8 @@ class MemoryStorage:
                     f" program knows {FORMAT_VERSION}"
                 )
             self._opened = True
+            self._failed = False
+            self._compacts_left = {}
             return self._identity
 
     def close(self) -> None:
@@ -119,21 +132,48 @@ class MemoryStorage:
         """
         with self._lock:
             self._require_open()
+            if self._failed:
+                raise StorageError("an earlier write failed")
             plan = plan_transaction(operations, self._facts_of, self._staged_identity)
             self._staged += plan.steps
             self._staged_facts.update(plan.facts)
             self._staged_identity = plan.identity or self._staged_identity
 
     def sync(self) -> None:
-        """Make everything staged durable."""
+        """Make everything staged durable.
+
+        Raises:
+            StorageError: an operation contradicts the stored rows. Nothing of what was staged is
+                stored then, nor will anything be until the directory is opened again.
+        """
         with self._lock:
             self._require_open()
-            for step in self._staged:
-                self._carry_out(step)
+            with self._all_or_nothing():
+                for step in self._staged:
+                    self._carry_out(step)
             self._facts.update(self._staged_facts)
             self.transactions += bool(self._staged)
             self._staged = []
             self._staged_facts = {}
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Keep what is stored as it was when a step fails; only those of `_DOUBTFUL` can."""
+        if not any(isinstance(step.operation, _DOUBTFUL) for step in self._staged):
+            yield
+            return
+        before = (
+            {group_id: replica.copy() for group_id, replica in self._replicas.items()},
+            dict(self._used_replica_ids),
+            dict(self._peers),
+            self._identity,
+        )
+        try:
+            yield
+        except StorageError:
+            self._replicas, self._used_replica_ids, self._peers, self._identity = before
+            self._failed = True
+            raise
 
     def _facts_of(self, group_id: int) -> GroupFacts:
         return self._staged_facts.get(group_id) or self._facts.get(group_id) or GroupFacts()
@@ -142,9 +182,21 @@ class MemoryStorage:
         match step.operation:
             case GroupWrite() as write:
                 self._replicas[write.group_id].write(write)
+            case InstallRows() as install:
+                self._replicas[install.group_id].install_rows(install, step)
+            case FinishInstall() as finish:
+                self._replicas[finish.group_id].finish_install(finish, step)
+            case Compact(group_id=group_id) as compact:
+                left = self._replicas[group_id].compact(compact)
+                self._compacts_left[group_id] = left
+            case _:
+                self._carry_out_rare(step)
+
+    def _carry_out_rare(self, step: Step) -> None:
+        match step.operation:
             case CreateGroup() as create:
                 group_id = create.spec.group_id
-                self._replicas[group_id] = _Replica(
+                self._replicas[group_id] = MemoryReplica(
                     spec=create.spec,
                     hard_state=create.hard_state,
                     checkpoint=create.checkpoint,
@@ -165,6 +217,16 @@ class MemoryStorage:
                 self._identity = identity
             case SavePeers(peers=peers):
                 self._peers.update((peer.broker_id, peer) for peer in peers)
+            case ReleaseSpace():
+                pass  # A list is as long as what is in it.
+
+    def compact_left(self, group_id: int) -> bool:
+        """Tell whether the group's last `Compact` left something."""
+        return self._compacts_left.get(group_id, False)
+
+    def release_left(self) -> bool:
+        """Return False: what is deleted takes no space."""
+        return False
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -173,18 +235,7 @@ class MemoryStorage:
         with self._lock:
             self._require_open()
             return [
-                recover(
-                    GroupHeader(
-                        spec=replica.spec,
-                        hard_state=replica.hard_state,
-                        first_index=replica.first_index,
-                        previous_term=replica.previous_term,
-                        checkpoint=replica.checkpoint,
-                        faulty=replica.faulty,
-                    ),
-                    replica,
-                )
-                for _, replica in sorted(self._replicas.items())
+                recover(replica.header(), replica) for _, replica in sorted(self._replicas.items())
             ]
 
     def load_peers(self) -> list[PeerAddress]:
@@ -212,7 +263,7 @@ class MemoryStorage:
             replica = self._replicas.get(group_id)
             if replica is None:
                 return []
-            found = replica.entries(first_index, last_index)
+            found = replica.log_entries(first_index, last_index)
             return entries_within(group_id, first_index, max_bytes, found)
 
     def read_batches(
@@ -230,6 +281,37 @@ class MemoryStorage:
                 return []
             found = replica.data_entries(offset, high_watermark)
             return batches_within(group_id, offset, max_bytes, found)
+
+    def read_rows(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[Entry]:
+        """Return what `read_batches` would, as the DATA entries that a snapshot sends.
+
+        Raises:
+            CorruptEntry: a row is damaged, or one is missing in between.
+        """
+        with self._lock:
+            self._require_open()
+            replica = self._replicas.get(group_id)
+            if replica is None:
+                return []
+            found = replica.data_entries(offset, high_watermark)
+            return rows_within(group_id, offset, max_bytes, found)
+
+    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
+        """Verify the rows above `after_index`; at the beginning, the checkpoint too.
+
+        Raises:
+            CorruptEntry: a row is damaged, or one is missing.
+        """
+        with self._lock:
+            self._require_open()
+            replica = self._replicas.get(group_id)
+            if replica is None:
+                return Scrubbed(after_index, rows=0, complete=True)
+            if after_index == 0:
+                replica.scrub_checkpoint()
+            return Scrub(group_id, after_index, max_bytes).run(replica.bounded_entries(after_index))
 
     # --- the bad disk -----------------------------------------------------------------------
 
@@ -257,66 +339,3 @@ class MemoryStorage:
     def _require_open(self) -> None:
         if not self._opened:
             raise StorageError("the directory is closed")
-
-
-@dataclass(slots=True)
-class _Replica:
-    """What is stored of one replica; its log is a `raft_app.recovery.StoredLog`."""
-
-    spec: GroupSpec
-    hard_state: HardState
-    checkpoint: Checkpoint | None
-    first_index: int
-    previous_term: int
-    faulty: str = ""
-    log: list[Entry] = field(default_factory=list)
-    """Contiguous from `first_index`."""
-    damaged: set[int] = field(default_factory=set)
-    lost: set[int] = field(default_factory=set)
-
-    def write(self, write: GroupWrite) -> None:
-        if write.entries:
-            first_index = write.entries[0].index
-            del self.log[first_index - self.first_index :]
-            self.log += write.entries
-            self.damaged = {index for index in self.damaged if index < first_index}
-            self.lost = {index for index in self.lost if index < first_index}
-        if write.hard_state is not None:
-            self.hard_state = write.hard_state
-
-    def last_index(self) -> int:
-        index = self.first_index + len(self.log) - 1
-        while index in self.lost:
-            index -= 1
-        return index if index >= self.first_index else 0
-
-    def term_at(self, index: int) -> int | None:
-        position = index - self.first_index
-        if not 0 <= position < len(self.log) or index in self.lost:
-            return None
-        return self.log[position].term
-
-    def entries(self, first_index: int, last_index: int) -> Iterator[Entry]:
-        start = max(first_index - self.first_index, 0)
-        return self._intact(self.log[start : max(last_index - self.first_index + 1, 0)])
-
-    def data_entries(self, offset: int, high_watermark: int) -> Iterator[Entry]:
-        found = [
-            entry
-            for entry in self.log
-            if entry.kind is EntryKind.DATA
-            and entry.base_offset < high_watermark
-            and entry.index not in self.lost
-        ]
-        at_or_below = bisect_right(found, offset, key=lambda entry: entry.base_offset)
-        return self._intact(found[at_or_below - 1 :] if at_or_below else [])
-
-    def _intact(self, found: list[Entry]) -> Iterator[Entry]:
-        group_id = self.spec.group_id
-        for entry in found:
-            if entry.index in self.damaged:
-                raise CorruptEntry(
-                    group_id, f"entry {entry.index} of group {group_id} does not match its checksum"
-                )
-            if entry.index not in self.lost:
-                yield entry

@@ -9,12 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from raft_app.core.types import EntryKind
 from raft_app.storage import (
     BrokerIdentity,
+    Compact,
     CreateGroup,
     DeleteGroup,
+    FinishInstall,
     GroupWrite,
+    InstallRows,
     Operation,
+    ReleaseSpace,
     SaveCheckpoint,
     SaveIdentity,
     SavePeers,
@@ -44,13 +49,18 @@ class GroupFacts:
 
     replica_id: int = 0
     """0 when there is no replica of it."""
-    first_index: int = 1
     last_index: int = 0
-    """`first_index - 1` when the log is empty."""
+    """Where the log ends, also when it is empty."""
     applied_index: int = 0
     """That of the checkpoint."""
     used_replica_ids: frozenset[int] = frozenset()
     """Every id that a replica of the group ever had here, the present one's included."""
+    installing: bool = False
+    """A snapshot is partly in place; the log ends at the checkpoint."""
+    installed_index: int = 0
+    """Highest index of a message in place. 0 unless installing."""
+    install_offset: int = 0
+    """The offset after the messages in place. 0 unless installing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,9 @@ class Step:
 
     operation: Operation
     replaces: bool = False
-    """Rows at or above the first entry's index exist and must go before."""
+    """The end of the log must go before: from the first entry on, or all above the checkpoint."""
+    applied_index: int = 0
+    """That of the checkpoint before the operation."""
 
 
 @dataclass(slots=True)
@@ -106,8 +118,13 @@ def plan_transaction(
                 _check_identity(plan.identity or identity, new)
                 plan.identity = new
                 plan.steps.append(Step(operation))
-            case SavePeers():
+            case SavePeers() | ReleaseSpace():
                 plan.steps.append(Step(operation))
+            case InstallRows(group_id=group_id) | FinishInstall(group_id=group_id):
+                facts = _existing(group_id, known(group_id))
+                replaces = not facts.installing
+                plan.steps.append(Step(operation, replaces, facts.applied_index))
+                plan.facts[group_id] = _plan_install(operation, facts)
             case _:
                 group_id = _group_id_of(operation)
                 changed = _plan_group(operation, known(group_id))
@@ -117,13 +134,14 @@ def plan_transaction(
     return plan
 
 
-def _group_id_of(operation: CreateGroup | DeleteGroup | SaveCheckpoint | SetFaulty) -> int:
+GroupOperation = CreateGroup | DeleteGroup | SaveCheckpoint | Compact | SetFaulty
+
+
+def _group_id_of(operation: GroupOperation) -> int:
     return operation.spec.group_id if isinstance(operation, CreateGroup) else operation.group_id
 
 
-def _plan_group(
-    operation: CreateGroup | DeleteGroup | SaveCheckpoint | SetFaulty, facts: GroupFacts
-) -> GroupFacts | None:
+def _plan_group(operation: GroupOperation, facts: GroupFacts) -> GroupFacts | None:
     """Return the facts after the operation; `None` when it changes nothing."""
     match operation:
         case CreateGroup():
@@ -141,6 +159,8 @@ def _plan_group(
                     f" at {facts.applied_index} and the log's end at {facts.last_index}"
                 )
             return replace(facts, applied_index=index)
+        case Compact(group_id=group_id):
+            return _plan_compact(operation, _existing(group_id, facts))
         case SetFaulty(group_id=group_id, reason=reason):
             if not reason:
                 raise StorageError(f"no reason why group {group_id} is faulty")
@@ -173,7 +193,6 @@ def _plan_create(operation: CreateGroup, facts: GroupFacts) -> GroupFacts | None
         )
     return GroupFacts(
         replica_id=spec.replica_id,
-        first_index=first_index,
         last_index=applied_index + len(operation.entries),
         applied_index=applied_index,
         used_replica_ids=facts.used_replica_ids | {spec.replica_id},
@@ -183,6 +202,8 @@ def _plan_create(operation: CreateGroup, facts: GroupFacts) -> GroupFacts | None
 def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[Step, GroupFacts]:
     if not operation.entries:
         return Step(operation), facts
+    if facts.installing:
+        raise StorageError(f"group {operation.group_id} takes no entries while it is installing")
     _check_entries(operation.group_id, operation.entries)
     first_index = operation.entries[0].index
     if first_index > facts.last_index + 1:
@@ -199,6 +220,75 @@ def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[Step, GroupFa
         Step(operation, replaces=first_index <= facts.last_index),
         replace(facts, last_index=operation.entries[-1].index),
     )
+
+
+def _plan_compact(operation: Compact, facts: GroupFacts) -> GroupFacts:
+    if operation.first_index > facts.applied_index + 1:
+        raise StorageError(
+            f"the log of group {operation.group_id} cannot begin at {operation.first_index}: its"
+            f" checkpoint is at {facts.applied_index}"
+        )
+    if not facts.installing:
+        return facts
+    return replace(facts, install_offset=max(facts.install_offset, operation.log_start_offset))
+
+
+def _plan_install(operation: InstallRows | FinishInstall, facts: GroupFacts) -> GroupFacts:
+    """Return the facts after it; where the first rows must begin only what is stored tells."""
+    if isinstance(operation, FinishInstall):
+        return _plan_end_of_install(operation, facts)
+    group_id, rows = operation.group_id, operation.rows
+    if not rows:
+        raise StorageError(f"no rows to install in group {group_id}")
+    begin = max(facts.install_offset, operation.log_start_offset)
+    expected = begin if facts.installing else rows[0].base_offset
+    index = max(facts.applied_index, facts.installed_index)
+    for row in rows:
+        if row.kind is not EntryKind.DATA or not index < row.index < INDEX_LIMIT:
+            raise StorageError(f"{row.kind.name} entry {row.index} of group {group_id} is no row")
+        if row.base_offset != expected or row.record_count < 1:
+            raise StorageError(
+                f"offset {row.base_offset} of group {group_id} comes where {expected} should"
+            )
+        index, expected = row.index, row.base_offset + row.record_count
+    return replace(
+        facts,
+        last_index=facts.applied_index,
+        installing=True,
+        installed_index=index,
+        install_offset=expected,
+    )
+
+
+def _plan_end_of_install(operation: FinishInstall, facts: GroupFacts) -> GroupFacts:
+    group_id, index = operation.group_id, operation.checkpoint.applied_index
+    if not max(facts.applied_index + 1, facts.installed_index) <= index < INDEX_LIMIT:
+        raise StorageError(
+            f"a snapshot of group {group_id} at {index} does not cover the checkpoint at"
+            f" {facts.applied_index} and the rows up to {facts.installed_index}"
+        )
+    end_offset = max(facts.install_offset, operation.log_start_offset)
+    if facts.installing and end_offset != operation.next_offset:
+        raise StorageError(
+            f"a snapshot of group {group_id} ends at offset {operation.next_offset}, the rows in"
+            f" place at {end_offset}"
+        )
+    return GroupFacts(
+        replica_id=facts.replica_id,
+        last_index=index,
+        applied_index=index,
+        used_replica_ids=facts.used_replica_ids,
+    )
+
+
+def check_end(group_id: int, end_offset: int, offset: int) -> None:
+    """Check, while an install begins, that it goes on where the stored messages end.
+
+    Raises:
+        StorageError: messages would be missing, or would be there twice.
+    """
+    if offset != end_offset:
+        raise StorageError(f"offset {offset} of group {group_id} comes where {end_offset} should")
 
 
 def _check_entries(group_id: int, entries: tuple[Entry, ...]) -> None:
@@ -222,6 +312,8 @@ def _check_identity(stored: BrokerIdentity, new: BrokerIdentity) -> None:
         before, after = getattr(stored, name), getattr(new, name)
         if before and before != after:
             raise StorageError(f"{name} of a directory is given once: {before!r}, not {after!r}")
+    if new.epoch < stored.epoch:
+        raise StorageError(f"lease epoch {new.epoch} is below {stored.epoch}, stored already")
 
 
 def _existing(group_id: int, facts: GroupFacts) -> GroupFacts:

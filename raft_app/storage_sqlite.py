@@ -14,23 +14,24 @@ from raft_app.database import BrokerDatabase, is_corruption
 from raft_app.directory import DirectoryLock
 from raft_app.disk_errors import casts_doubt
 from raft_app.doubt import doubt_about
-from raft_app.entry_ranges import batches_within, entries_within
+from raft_app.entry_ranges import batches_within, entries_within, rows_within
 from raft_app.entry_table import EntryTable
 from raft_app.fault_marker import FaultMarker
-from raft_app.group_table import read_group
 from raft_app.inventory import Inventory
+from raft_app.scrub import Scrub
 from raft_app.set_aside import set_aside
 from raft_app.storage import (
     BrokerIdentity,
     Operation,
     PeerAddress,
+    Scrubbed,
     StorageError,
     StorageRefusal,
     StoredBatch,
     StoredGroup,
 )
 from raft_app.storage_rules import GroupFacts, Plan, plan_transaction
-from raft_app.stored_groups import header_of, read_stored_groups
+from raft_app.stored_groups import read_facts, read_stored_groups, verify_group
 from raft_app.transaction_writer import TransactionWriter
 from raft_app.wal_receipt import WalReceipts
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raft_app.core.types import Entry
+    from raft_app.space_releaser import SpaceReleaser
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +95,8 @@ class SqliteStorage:
         self._failed = False
         self._wal_limit_bytes = wal_limit_bytes
         self._wal_bytes = 0
+        self._compacts_left: dict[int, bool] = {}
+        self._release_left = False
 
     def open(self) -> BrokerIdentity:
         """Lock the directory, check or make the database, return the identity.
@@ -200,11 +204,10 @@ class SqliteStorage:
         with self._refusing(), self._database.cursor() as cursor:
             groups = read_stored_groups(cursor, self.alias, self._inventory.manifest)
         for found in groups:
-            if not found.faulty:
+            if not found.faulty and not found.installing:
                 group_id = found.spec.group_id
                 facts = GroupFacts(
                     replica_id=found.spec.replica_id,
-                    first_index=found.initial.first_index,
                     last_index=found.initial.last_index,
                     applied_index=found.initial.applied_index,
                     used_replica_ids=self.used_replica_ids(group_id),
@@ -263,9 +266,20 @@ class SqliteStorage:
                 for step in plan.steps:
                     writer.carry_out(step)
                 writer.flush()
+                self._require_dropped(writer.release)
         self.transactions += 1
         self._wal_bytes += writer.wal_bytes
         self._facts.update(plan.facts)
+        self._compacts_left.update(writer.compacts_left)
+        if writer.release is not None:
+            self._release_left = writer.release.left
+            if writer.release.pages and not writer.release.left:
+                self._wal_bytes = self._wal_limit_bytes  # Written back, the file is cut off.
+
+    def _require_dropped(self, release: SpaceReleaser | None) -> None:
+        """Check that rows which seemed to belong to nobody do not: else their owner was lost."""
+        if release is not None and release.dropped in self._inventory.manifest.replicas:
+            raise StorageError(f"{self._database.path} has lost the replica of {release.dropped}")
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:
@@ -314,21 +328,16 @@ class SqliteStorage:
         return facts
 
     def _read_facts(self, group_id: int) -> GroupFacts:
-        used = self.used_replica_ids(group_id)
-        applied = models.Checkpoint.objects.using(self.alias).filter(group_id=group_id)
         with self._database.cursor() as cursor:
-            row = read_group(cursor, group_id)
-            if row is None:
-                return GroupFacts(used_replica_ids=used)
-            last_index = EntryTable(cursor).last_index(group_id)
-        header = header_of(row, None, self._inventory.manifest)
-        return GroupFacts(
-            replica_id=header.spec.replica_id,
-            first_index=header.first_index,
-            last_index=max(last_index, header.first_index - 1),
-            applied_index=applied.values_list("applied_index", flat=True).first() or 0,
-            used_replica_ids=used,
-        )
+            return read_facts(cursor, self.alias, group_id, self._inventory.manifest)
+
+    def compact_left(self, group_id: int) -> bool:
+        """Tell whether the group's last `Compact` left something."""
+        return self._compacts_left.get(group_id, False)
+
+    def release_left(self) -> bool:
+        """Tell whether the last `ReleaseSpace` left something."""
+        return self._release_left
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -341,7 +350,7 @@ class SqliteStorage:
             CorruptEntry: a row does not match its checksum, or one is missing in between.
         """
         with self._database.cursor() as cursor:
-            found = EntryTable(cursor).entries(group_id, first_index, last_index)
+            found = EntryTable(cursor).log_entries(group_id, first_index, last_index)
             return entries_within(group_id, first_index, max_bytes, found)
 
     def read_batches(
@@ -355,3 +364,27 @@ class SqliteStorage:
         with self._database.cursor() as cursor:
             found = EntryTable(cursor).data_entries(group_id, offset, high_watermark)
             return batches_within(group_id, offset, max_bytes, found)
+
+    def read_rows(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[Entry]:
+        """Return what `read_batches` would, as the DATA entries that a snapshot sends.
+
+        Raises:
+            CorruptEntry: a row does not match its checksum, or one is missing in between.
+        """
+        with self._database.cursor() as cursor:
+            found = EntryTable(cursor).data_entries(group_id, offset, high_watermark)
+            return rows_within(group_id, offset, max_bytes, found)
+
+    def scrub(self, group_id: int, after_index: int, max_bytes: int) -> Scrubbed:
+        """Verify the rows above `after_index`; at the beginning, what is stored beside them too.
+
+        Raises:
+            CorruptEntry: something does not match its checksum, or a row is missing.
+        """
+        with self._database.cursor() as cursor:
+            if after_index == 0:
+                verify_group(cursor, self.alias, group_id)
+            found = EntryTable(cursor).bounded_entries(group_id, after_index)
+            return Scrub(group_id, after_index, max_bytes).run(found)

@@ -1,25 +1,30 @@
-"""The one stream of transactions of a broker: a thread that stores what all groups want stored.
+"""The one stream of transactions of a broker: what all groups want stored, job by job.
 
-While it is inside a transaction the next job grows: that is the group commit. Operations of one
-group are stored in the order in which they were submitted; groups take turns.
+While the writing thread is inside a transaction the next job grows: that is the group commit.
+Operations of one group are stored in the order in which they were submitted; groups take turns.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from queue import SimpleQueue
-from time import perf_counter
 from typing import TYPE_CHECKING
 
-from raft_app.storage import CreateGroup, GroupWrite, SaveCheckpoint
+from raft_app.storage import (
+    Compact,
+    CreateGroup,
+    FinishInstall,
+    GroupWrite,
+    InstallRows,
+    ReleaseSpace,
+    SaveCheckpoint,
+)
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-    from raft_app.storage import Operation, Storage
+    from raft_app.storage import Operation
+    from raft_app.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -32,42 +37,38 @@ def operation_bytes(operation: Operation) -> int:
     match operation:
         case GroupWrite(entries=entries) | CreateGroup(entries=entries):
             return 64 + sum(entry.size_bytes for entry in entries)
-        case SaveCheckpoint(checkpoint=checkpoint):
+        case InstallRows(rows=rows):
+            return 64 + sum(entry.size_bytes for entry in rows)
+        case SaveCheckpoint(checkpoint=checkpoint) | FinishInstall(checkpoint=checkpoint):
             return 64 + len(checkpoint.state)
+        case Compact(max_bytes=max_bytes) | ReleaseSpace(max_bytes=max_bytes):
+            return max_bytes
         case _:
             return 64
 
 
 class StorageStream:
-    """Owns the storage thread; all methods are called from the loop."""
+    """Gives the writing worker one job at a time; all methods are called from the loop."""
 
     def __init__(
         self,
-        storage: Storage,
-        loop: asyncio.AbstractEventLoop,
+        workers: Workers,
         *,
         on_failure: Callable[[BaseException], None],
         job_bytes_max: int = 16 << 20,
-        close_thread: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a stream; `start` starts its thread.
+        """Make a stream.
 
         Args:
-            storage: where operations go; only this thread writes to it.
-            loop: where callbacks run.
+            workers: what carries the jobs out; `start` starts it.
             on_failure: told once when a transaction failed; nothing is stored after that.
             job_bytes_max: most bytes of one transaction, unless one operation is larger.
-            close_thread: called last in the thread, to close its database connection.
         """
-        self._storage = storage
-        self._loop = loop
+        self._workers = workers
         self._on_failure = on_failure
         self._job_bytes_max = job_bytes_max
-        self._close_thread = close_thread
         self._pending: dict[int, deque[tuple[Operation, Callable[[], None] | None]]] = {}
-        self._jobs: SimpleQueue[list[Operation] | None] = SimpleQueue()
         self._in_flight: list[Callable[[], None] | None] | None = None
-        self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self._failed = False
         self.transactions = 0
         self.operations = 0
@@ -75,8 +76,8 @@ class StorageStream:
         """Time spent in transactions since the start."""
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the workers."""
+        self._workers.start(self._done, self._fail)
 
     def submit(
         self, group_id: int, operation: Operation, on_durable: Callable[[], None] | None = None
@@ -91,11 +92,11 @@ class StorageStream:
         queue.append((operation, on_durable))
 
     def flush(self) -> None:
-        """Hand the next job to the thread when it is idle."""
+        """Hand over the next job when the one before is done."""
         if self._pending and self._in_flight is None and not self._failed:
             operations, callbacks = self._take_job()
             self._in_flight = callbacks
-            self._jobs.put(operations)
+            self._workers.write(operations)
 
     @property
     def idle(self) -> bool:
@@ -103,12 +104,9 @@ class StorageStream:
         return not self._pending and self._in_flight is None
 
     def close(self) -> None:
-        """End the thread after the transaction under way; queued operations are dropped."""
+        """Start no job any more; queued operations are dropped."""
         self._failed = True
         self._pending.clear()
-        self._jobs.put(None)
-        if self._thread.is_alive():
-            self._thread.join()
 
     def _take_job(self) -> tuple[list[Operation], list[Callable[[], None] | None]]:
         """Take operations round robin over the groups, up to the limit."""
@@ -128,28 +126,20 @@ class StorageStream:
                     break
         return operations, callbacks
 
-    def _run(self) -> None:
-        """Store jobs until told to end: the body of the thread."""
-        while (operations := self._jobs.get()) is not None:
-            started = perf_counter()
-            try:
-                self._storage.write(operations)
-            except BaseException as error:  # noqa: BLE001 - the thread's edge: told to the engine
-                self._loop.call_soon_threadsafe(self._fail, error)
-                break
-            seconds = perf_counter() - started
-            self._loop.call_soon_threadsafe(self._done, len(operations), seconds)
-        self._close_thread()
-
     def _done(self, operations: int, seconds: float) -> None:
         """Report a durable job and start the next one."""
         callbacks, self._in_flight = self._in_flight, None
         self.transactions += 1
         self.operations += operations
         self.seconds += seconds
-        for on_durable in callbacks or ():
-            if on_durable is not None:
-                on_durable()
+        try:
+            for on_durable in callbacks or ():
+                if on_durable is not None:
+                    on_durable()
+        except Exception as error:
+            # Whoever was to hear of it counts on it: nothing may go on.
+            self._on_failure(error)
+            raise
         self.flush()
 
     def _fail(self, error: BaseException) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raft_app import models
 from raft_app.core.types import HardState, Membership
 from raft_app.database import suppress_corruption
-from raft_app.entry_table import EntryTable
-from raft_app.group_table import is_intact, read_groups, spec_of
+from raft_app.entry_table import EntryTable, reading
+from raft_app.group_table import is_intact, read_group, read_groups, spec_of
 from raft_app.recovery import GroupHeader, recover
-from raft_app.storage import Checkpoint
+from raft_app.storage import Checkpoint, CorruptEntry
+from raft_app.storage_rules import GroupFacts
 from raft_app.transaction_writer import checkpoint_crc
 
 if TYPE_CHECKING:
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
     from raft_app.manifest import Manifest
     from raft_app.storage import StoredGroup
+
+_CHECKPOINT = (
+    "SELECT own.group_id AS group_id, applied_index, applied_term, membership, membership_index,"
+    " state, crc FROM raft_app_raftgroup AS own LEFT JOIN raft_app_checkpoint AS checkpoint"
+    " ON checkpoint.group_id = own.group_id WHERE own.group_id = %s"
+)
+"""A row of nothing when a group has none."""
 
 
 def read_stored_groups(cursor: CursorWrapper, alias: str, manifest: Manifest) -> list[StoredGroup]:
@@ -39,7 +48,7 @@ def read_stored_groups(cursor: CursorWrapper, alias: str, manifest: Manifest) ->
     checkpoints = _read_checkpoints(alias, [row.group_id for row in rows])
     return [
         recover(
-            header_of(row, checkpoints.get(row.group_id), manifest),
+            _with_install(table, header_of(row, checkpoints.get(row.group_id), manifest)),
             _GroupLog(table, row.group_id),
         )
         for row in rows
@@ -64,8 +73,67 @@ def header_of(
         hard_state=HardState(term=row.term, vote=row.vote, commit=row.commit),
         first_index=row.first_index,
         previous_term=row.previous_term,
-        checkpoint=None if checkpoint is None else _checkpoint_of(checkpoint),
+        checkpoint=None if checkpoint is None else checkpoint_of(checkpoint),
         faulty=row.faulty,
+        log_start_offset=row.log_start_offset,
+        installing=bool(row.installing),
+    )
+
+
+def _with_install(table: EntryTable, header: GroupHeader) -> GroupHeader:
+    """Return the header with the place where an install goes on."""
+    if not header.installing:
+        return header
+    try:
+        _, end_offset = table.last_message(header.spec.group_id)
+    except CorruptEntry as error:
+        return replace(header, faulty=header.faulty or str(error))
+    return replace(header, install_offset=max(end_offset, header.log_start_offset))
+
+
+def verify_group(cursor: CursorWrapper, alias: str, group_id: int) -> None:
+    """Verify what is stored of a group beside its entries.
+
+    Raises:
+        CorruptEntry: its row or its checkpoint is damaged.
+    """
+    with reading(group_id):
+        row = read_group(cursor, group_id)
+        checkpoints = list(models.Checkpoint.objects.using(alias).raw(_CHECKPOINT, [group_id]))
+    if row is not None and not is_intact(row):
+        raise CorruptEntry(group_id, f"the row of group {group_id} does not match its checksum")
+    if checkpoints and checkpoint_of(checkpoints[0]) is None:
+        raise CorruptEntry(group_id, f"the checkpoint of group {group_id} is missing or damaged")
+
+
+def read_facts(cursor: CursorWrapper, alias: str, group_id: int, manifest: Manifest) -> GroupFacts:
+    """Return what the rules need to know of a group, here or not.
+
+    Raises:
+        CorruptEntry: its rows cannot be read.
+    """
+    used = manifest.used(group_id)
+    row = read_group(cursor, group_id)
+    if row is None:
+        return GroupFacts(used_replica_ids=used)
+    header = header_of(row, None, manifest)
+    checkpoints = models.Checkpoint.objects.using(alias).filter(group_id=group_id)
+    applied_index = checkpoints.values_list("applied_index", flat=True).first() or 0
+    last_index = EntryTable(cursor).last_index(group_id)
+    facts = GroupFacts(
+        replica_id=header.spec.replica_id,
+        last_index=max(last_index, header.first_index - 1),
+        applied_index=applied_index,
+        used_replica_ids=used,
+    )
+    if not header.installing:
+        return facts
+    return replace(
+        facts,
+        last_index=applied_index,
+        installing=True,
+        installed_index=last_index,
+        install_offset=_with_install(EntryTable(cursor), header).install_offset,
     )
 
 
@@ -98,7 +166,7 @@ class _GroupLog:
         return self._table.entries(self._group_id, first_index, last_index)
 
 
-def _checkpoint_of(row: models.Checkpoint) -> Checkpoint | None:
+def checkpoint_of(row: models.Checkpoint) -> Checkpoint | None:
     """Return what the row holds; `None` when it does not match its checksum."""
     try:
         membership = bytes(row.membership)

@@ -21,3 +21,11 @@ def checkpoint() -> None:
     engine = registry.current()
     if engine is not None:
         engine.post(engine.request_checkpoints)
+
+
+@shared_task(ignore_result=True)
+def scrub() -> None:
+    """Verify everything stored, slowly, unless that is under way."""
+    engine = registry.current()
+    if engine is not None:
+        engine.post(engine.request_scrub)

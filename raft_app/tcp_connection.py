@@ -1,6 +1,7 @@
-"""One TCP connection of the transport: its handshake, then frames in one direction.
+"""One TCP connection of the transport: its handshake, then frames.
 
-RPCs travel from the side that dialled to the side that accepted, never back.
+RPCs travel from the side that dialled to the side that accepted, never back. A connection for a
+snapshot has a taker, which gets the frames of both directions.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.rpcs import Rpc
     from raft_app.frames import EncodedFrame, Frame
-    from raft_app.handshake import Handshake, Identity
+    from raft_app.handshake import Handshake, Identity, Purpose
     from raft_app.transport import TransportHandler, TransportLimits
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,23 @@ class ConnectionOwner(Protocol):
         """Note that it is gone."""
 
 
+class FrameTaker(Protocol):
+    """Who takes the frames of a connection that carries no RPCs."""
+
+    def frame_received(self, frame: Frame) -> None:
+        """Take a frame, whose body is valid during the call.
+
+        Raises:
+            FrameError: it does not belong there.
+        """
+
+    def writable(self) -> None:
+        """Note that the write buffer has room again."""
+
+    def lost(self) -> None:
+        """Note that the connection is gone."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """An `asyncio` protocol; everything in it happens in the loop's callbacks."""
 
@@ -74,6 +92,9 @@ class Connection(asyncio.BufferedProtocol):
         self._last_sent = self._last_frame = self._loop.time()
         self._closing = False
         self._address = "?"
+        self._paused = False
+        self.taker: FrameTaker | None = None
+        """Set by the owner when the connection is ready and carries no RPCs."""
         self.writable = False
         """True when the handshake is done and the write buffer has room."""
         self.closed = asyncio.Event()
@@ -83,6 +104,11 @@ class Connection(asyncio.BufferedProtocol):
     def broker_id(self) -> int:
         """The other side: claimed until `authenticated`, then proven."""
         return self._handshake.peer_broker_id
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the dialer wants the connection for; known when it is ready."""
+        return self._handshake.purpose
 
     @property
     def ready(self) -> bool:
@@ -149,6 +175,8 @@ class Connection(asyncio.BufferedProtocol):
         self.writable = self.ready
         if self.writable:
             self._owner.connection_writable(self)
+            if self.taker is not None:
+                self.taker.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end, once."""
@@ -159,6 +187,8 @@ class Connection(asyncio.BufferedProtocol):
         self.writable = False
         self.closed.set()
         self._owner.connection_lost(self)
+        if self.taker is not None:
+            self.taker.lost()
 
     # --- called by the owner -----------------------------------------------------------------
 
@@ -209,6 +239,29 @@ class Connection(asyncio.BufferedProtocol):
             self._count_rejection(reason, message)
             self.abort()
 
+    def pause_reading(self) -> None:
+        """Take no more from the socket for now."""
+        if not self._paused and not self._closing and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._paused and not self._closing and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close when what is buffered is written, or cannot be; `connection_lost` follows."""
+        if self._closing:
+            return
+        self._closing = True
+        self.writable = False
+        if self._transport is not None:
+            limit = self._context.limits.handshake_timeout_ms / 1000
+            self._deadline = self._loop.call_later(limit, self.abort)
+            self._transport.close()
+
     def abort(self) -> None:
         """Close at once; buffered bytes are dropped, `connection_lost` follows."""
         self._closing = True
@@ -221,9 +274,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _frame_received(self, frame: Frame, rpcs: list[tuple[int, Rpc]]) -> None:
         if self._handshake.done:
-            if self._dialled:
+            if self.taker is not None:
+                self.taker.frame_received(frame)
+            elif self._dialled:
                 raise FrameError("unexpected_frame", f"{frame.kind.name} from the side we dialled")
-            if frame.kind is FrameKind.PING:
+            elif frame.kind is FrameKind.PING:
                 if frame.body or frame.group_id or frame.sender:
                     raise FrameError("body", "a PING frame is empty")
             else:

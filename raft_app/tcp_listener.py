@@ -7,8 +7,9 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
-from raft_app.handshake import CHALLENGE_BYTES, AcceptorHandshake
+from raft_app.handshake import CHALLENGE_BYTES, AcceptorHandshake, Purpose
 from raft_app.tcp_connection import Connection
+from raft_app.tcp_snapshots import TcpSnapshotStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """Accepts connections; at most one authenticated one per peer, the newest."""
+    """Accepts connections; at most one authenticated one for RPCs per peer, the newest."""
 
     def __init__(self, context: TcpContext, peer_seen: Callable[[int], None]) -> None:
         """Prepare.
@@ -34,6 +35,7 @@ class Listener:
         self._acceptor: asyncio.Server | None = None
         self._unauthenticated: dict[Connection, None] = {}  # oldest first
         self._incoming: dict[int, Connection] = {}
+        self._snapshots: set[Connection] = set()
         self._open: set[Connection] = set()
         self._closing = False
 
@@ -91,9 +93,12 @@ class Listener:
             oldest.reject("crowded", "too many connections without a handshake")
 
     def connection_ready(self, connection: Connection) -> None:
-        """Make it the peer's one connection."""
+        """Make it the peer's one connection; one for a snapshot goes to the handler."""
         broker_id = connection.broker_id
         self._unauthenticated.pop(connection, None)
+        if connection.purpose is Purpose.SNAPSHOT:
+            self._take_snapshot(connection)
+            return
         older = self._incoming.get(broker_id)
         self._incoming[broker_id] = connection
         if older is not None:
@@ -115,6 +120,7 @@ class Listener:
         """Forget it; a peer whose one connection it was is lost."""
         self._open.discard(connection)
         self._unauthenticated.pop(connection, None)
+        self._snapshots.discard(connection)
         broker_id = connection.broker_id
         if self._incoming.get(broker_id) is connection:
             del self._incoming[broker_id]
@@ -122,6 +128,13 @@ class Listener:
             self._context.handler.peer_lost(broker_id)
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _take_snapshot(self, connection: Connection) -> None:
+        if len(self._snapshots) >= self._context.limits.max_snapshot_connections:
+            connection.reject("crowded", "too many snapshots at once")
+            return
+        self._snapshots.add(connection)
+        self._context.handler.snapshot_opened(TcpSnapshotStream(connection))
 
     def _make_connection(self) -> Connection:
         handshake = AcceptorHandshake(self._context.identity, secrets.token_bytes(CHALLENGE_BYTES))

@@ -7,15 +7,22 @@ import zlib
 from typing import TYPE_CHECKING
 
 from raft_app import models
-from raft_app.entry_table import EntryTable, entry_id, row_of
-from raft_app.group_table import hard_state_crc, is_intact, read_group, seal
+from raft_app.entry_table import EntryTable, row_of
+from raft_app.group_table import change_group, hard_state_crc, is_intact, read_group, seal
+from raft_app.install_writer import InstallWriter
+from raft_app.log_compactor import LogCompactor
+from raft_app.space_releaser import SpaceReleaser
 from raft_app.storage import (
     BrokerIdentity,
     Checkpoint,
+    Compact,
     CreateGroup,
     DeleteGroup,
+    FinishInstall,
     GroupWrite,
+    InstallRows,
     PeerAddress,
+    ReleaseSpace,
     SaveCheckpoint,
     SaveIdentity,
     SavePeers,
@@ -67,6 +74,10 @@ class TransactionWriter:
         self._rows: list[Row] = []
         self._hard_states: dict[int, tuple[int, int, int, int, int]] = {}
         self._pages = 1
+        self.compacts_left: dict[int, bool] = {}
+        """By group id, of the groups that were compacted: whether there is more to do."""
+        self.release: SpaceReleaser | None = None
+        """The last step that gave space back."""
 
     @property
     def wal_bytes(self) -> int:
@@ -81,6 +92,17 @@ class TransactionWriter:
                 return
             case _:
                 self.flush()
+        match step.operation:
+            case InstallRows() | FinishInstall():
+                self._install(step)
+            case Compact() as compact:
+                self._compact(compact)
+            case ReleaseSpace(max_bytes=max_bytes):
+                self._release_space(max_bytes)
+            case _:
+                self._carry_out_rare(step)
+
+    def _carry_out_rare(self, step: Step) -> None:
         match step.operation:
             case CreateGroup() as create:
                 self._create_group(create)
@@ -149,23 +171,51 @@ class TransactionWriter:
         models.UsedReplicaId.objects.using(self._alias).create(
             group_id=spec.group_id, replica_id=spec.replica_id
         )
+        EntryTable(self._cursor).delete_from(spec.group_id, 0)  # What a dropped replica left.
         self._save_checkpoint(spec.group_id, checkpoint)
         self._add_entries(spec.group_id, create.entries)
         self._pages += 3
 
     def _delete_group(self, group_id: int) -> None:
-        ids = (entry_id(group_id, 0), entry_id(group_id + 1, 0) - 1)
-        models.RaftEntry.objects.using(self._alias).filter(id__range=ids).delete()
+        releaser = SpaceReleaser(self._cursor)
+        releaser.delete_rows(group_id, ReleaseSpace().max_bytes)
         models.Checkpoint.objects.using(self._alias).filter(group_id=group_id).delete()
         models.RaftGroup.objects.using(self._alias).filter(group_id=group_id).delete()
-        self._pages += 2 + _PAGES_PER_LOG
+        self._pages += 2 + releaser.written_pages
+
+    def _install(self, step: Step) -> None:
+        writer = InstallWriter(self._cursor, self._alias)
+        match step.operation:
+            case InstallRows() as install:
+                writer.install_rows(install, step)
+                size_bytes = sum(entry.size_bytes for entry in install.rows)
+                self._pages += _PAGES_PER_LOG + size_bytes // _PAGE_BYTES
+            case FinishInstall() as finish:
+                writer.finish(finish, step)
+                self._save_checkpoint(finish.group_id, finish.checkpoint)
+                if finish.hard_state is not None:
+                    self._write_group(
+                        GroupWrite(finish.group_id, finish.hard_state), replaces=False
+                    )
+                self._pages += _PAGES_PER_LOG
+
+    def _compact(self, compact: Compact) -> None:
+        compactor = LogCompactor(self._cursor, self._alias, compact)
+        compactor.run()
+        self.compacts_left[compact.group_id] = compactor.left
+        budget = compactor.budget
+        self._pages += 1 + budget.deleted_rows + budget.deleted_bytes // _PAGE_BYTES
+
+    def _release_space(self, max_bytes: int) -> None:
+        self.release = SpaceReleaser(self._cursor)
+        self.release.run(max_bytes)
+        self._pages += self.release.written_pages
 
     def _set_faulty(self, group_id: int, reason: str) -> None:
         """Keep the first reason; a row that is damaged says so itself and stays as it was found."""
         row = read_group(self._cursor, group_id)
         if row is not None and is_intact(row) and not row.faulty:
-            row.faulty = reason
-            seal(row).save(using=self._alias, update_fields=["faulty", "facts_crc"])
+            change_group(row, self._alias, faulty=reason)
             self._pages += 1
 
     def _save_checkpoint(self, group_id: int, checkpoint: Checkpoint) -> None:
@@ -197,7 +247,7 @@ class TransactionWriter:
 
     def _save_identity(self, identity: BrokerIdentity) -> None:
         changed = models.BrokerIdentity.objects.using(self._alias).update(
-            broker_id=identity.broker_id, cluster_id=identity.cluster_id
+            broker_id=identity.broker_id, cluster_id=identity.cluster_id, epoch=identity.epoch
         )
         if changed != 1:
             raise StorageError(f"{changed} rows hold the identity of this directory, not one")

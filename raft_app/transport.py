@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from raft_app.core.rpcs import Rpc
+    from raft_app.snapshot_stream import SnapshotStream
 
 
 class TransportHandler(Protocol):
@@ -43,6 +44,9 @@ class TransportHandler(Protocol):
 
         Told once each time that our own connection to it breaks or its append queue overflows.
         """
+
+    def snapshot_opened(self, stream: SnapshotStream) -> None:
+        """Take over a snapshot connection that a peer made, and close it in the end."""
 
 
 class Transport(Protocol):
@@ -74,6 +78,13 @@ class Transport(Protocol):
         To a broker that is not among the peers nothing is sent.
         """
 
+    async def open_snapshot(self, broker_id: int) -> SnapshotStream:
+        """Open a connection of its own for one snapshot; the caller closes it.
+
+        Raises:
+            SnapshotLost: the broker is not among the peers or cannot be reached.
+        """
+
     async def stop(self) -> None:
         """Close everything; what is queued is dropped. The handler hears nothing of it."""
 
@@ -91,6 +102,8 @@ class TransportLimits:
     write_buffer_bytes: int = 1 << 20
     """What a socket may have buffered before frames are held back. Smaller lets control frames
     overtake appends sooner; larger keeps a fast link busier."""
+    max_snapshot_connections: int = 8
+    """Incoming snapshots at once; further ones are closed and come again later."""
     max_unauthenticated_connections: int = 64
     """Incoming connections before the end of their handshake; the oldest gives way."""
     handshake_timeout_ms: int = 5_000

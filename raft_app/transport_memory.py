@@ -10,12 +10,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from raft_app.core.rpcs import AppendEntries
+from raft_app.memory_snapshots import stream_pair
+from raft_app.snapshot_stream import SnapshotLost
 from raft_app.transport import TransportCounters, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from raft_app.core.rpcs import Rpc
+    from raft_app.memory_snapshots import MemorySnapshotStream
+    from raft_app.snapshot_stream import SnapshotStream
     from raft_app.transport import TransportHandler
 
 
@@ -28,6 +32,8 @@ class MemoryHub:
         self._cut: set[tuple[int, int]] = set()
         self._silent: set[tuple[int, int]] = set()
         self._links: dict[tuple[int, int], _Link] = {}
+        self._snapshots: dict[tuple[int, int], list[MemorySnapshotStream]] = {}
+        """Both ends of the snapshot connections that broker `source` made to `target`."""
 
     def cut(self, source: int, target: int, *, silently: bool = False) -> None:
         """Cut the link that carries the RPCs of broker `source` to broker `target`.
@@ -55,6 +61,9 @@ class MemoryHub:
         self._cut.clear()
         self._silent.clear()
         self._update()
+        for streams in self._snapshots.values():
+            for stream in streams:
+                stream.wake()
 
     def _join(self, transport: MemoryTransport) -> None:
         """Let a started transport replace the stopped one with its id."""
@@ -79,10 +88,23 @@ class MemoryHub:
             if ends not in wanted or link.address != wanted[ends].peers[ends[1]]:
                 del self._links[ends]
                 link.disconnect()
+                for stream in self._snapshots.pop(ends, ()):
+                    stream.lose()
         for ends, sender in sorted(wanted.items(), key=lambda item: item[0]):
             if ends not in self._links:
                 target = self._transports[ends[1]]
                 self._links[ends] = _Link(sender, target, sender.peers[ends[1]])
+
+    def _open_snapshot(self, source: int, target: int) -> SnapshotStream:
+        """Connect two brokers for a snapshot; it lives no longer than their link."""
+        link = self._links.get((source, target))
+        if link is None or (source, target) in self._silent or (target, source) in self._silent:
+            raise SnapshotLost(f"broker {target} cannot be reached")
+        here, there = stream_pair(source, target, lambda *ends: ends in self._silent)
+        kept = [one for one in self._snapshots.get((source, target), ()) if not one.closed]
+        self._snapshots[source, target] = [*kept, here, there]
+        link.open_snapshot(there)
+        return here
 
     def _send(self, source: int, target: int, rpcs: list[tuple[int, Rpc]]) -> bool:
         """Return false when there is no connection."""
@@ -109,6 +131,9 @@ class _Link:
     def carry(self, rpcs: list[tuple[int, Rpc]]) -> None:
         self._loop.call_soon(self._deliver, rpcs)
 
+    def open_snapshot(self, stream: SnapshotStream) -> None:
+        self._loop.call_soon(self._hand_over, stream)
+
     def disconnect(self) -> None:
         self._up = False
         self._loop.call_soon(self._lose)
@@ -124,6 +149,11 @@ class _Link:
         if self._up and handler is not None:
             self._target.counters.frames_received += 1
             handler.rpcs_received(self._sender.broker_id, rpcs)
+
+    def _hand_over(self, stream: SnapshotStream) -> None:
+        handler = self._target.handler
+        if self._up and handler is not None:
+            handler.snapshot_opened(stream)
 
     def _lose(self) -> None:
         if self._told and self._target.handler is not None:
@@ -181,6 +211,16 @@ class MemoryTransport:
         if appends and broker_id not in self._told_unreachable:
             asyncio.get_running_loop().call_soon(self.tell_unreachable, broker_id)
             self._told_unreachable.add(broker_id)
+
+    async def open_snapshot(self, broker_id: int) -> SnapshotStream:
+        """Open a connection of its own for one snapshot; the caller closes it.
+
+        Raises:
+            SnapshotLost: the broker is not among the peers or cannot be reached.
+        """
+        if self.handler is None or broker_id not in self.peers:
+            raise SnapshotLost(f"broker {broker_id} is no peer")
+        return self._hub._open_snapshot(self.broker_id, broker_id)
 
     def tell_unreachable(self, broker_id: int) -> None:
         """Tell the handler, unless stopped, that RPCs to that broker were lost."""

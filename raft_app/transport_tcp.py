@@ -1,7 +1,7 @@
 """The transport between broker processes: frames over TCP, one listening port per broker.
 
 Each broker dials every peer for its own RPCs, so two brokers share two connections, each used in
-one direction.
+one direction. A snapshot gets a connection of its own.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from raft_app.handshake import Identity
+from raft_app.snapshot_stream import SnapshotLost
 from raft_app.tcp_connection import TcpContext
 from raft_app.tcp_dialer import Dialer
 from raft_app.tcp_listener import Listener
+from raft_app.tcp_snapshots import SnapshotDial
 from raft_app.transport import TransportCounters, TransportLimits, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from raft_app.core.rpcs import Rpc
+    from raft_app.snapshot_stream import SnapshotStream
     from raft_app.transport import TransportHandler
 
 
@@ -60,6 +63,7 @@ class TcpTransport:
         self._listener: Listener | None = None
         self._dialers: dict[int, Dialer] = {}
         self._retired: list[Dialer] = []
+        self._snapshots: set[SnapshotDial] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -111,6 +115,20 @@ class TcpTransport:
         if dialer is not None:
             dialer.send(rpcs)
 
+    async def open_snapshot(self, broker_id: int) -> SnapshotStream:
+        """Open a connection of its own for one snapshot; the caller closes it.
+
+        Raises:
+            SnapshotLost: the broker is not among the peers or cannot be reached.
+        """
+        address = self._peers.get(broker_id)
+        if address is None or self._context is None or self._stopped:
+            raise SnapshotLost(f"broker {broker_id} is no peer")
+        dial = SnapshotDial(self._context, broker_id)
+        self._snapshots = {old for old in self._snapshots if not old.closed}
+        self._snapshots.add(dial)
+        return await dial.open(address)
+
     async def stop(self) -> None:
         """Close everything at once; a second call does nothing."""
         if self._stopped:
@@ -123,11 +141,15 @@ class TcpTransport:
         self._retired.clear()
         for dialer in dialers:
             dialer.close()
+        for snapshot in self._snapshots:
+            snapshot.abort()
         if self._listener is not None:
             self._listener.close()
             await self._listener.wait_closed()
         for dialer in dialers:
             await dialer.wait_closed()
+        for snapshot in self._snapshots:
+            await snapshot.wait_closed()
 
     def _dial_peers(self) -> None:
         """Make the dialers match the peers."""

@@ -1,4 +1,4 @@
-"""What one turn of the engine's loop collects before it goes out: RPCs, writes, reads, news."""
+"""What one turn of the engine's loop collects before it goes out: RPCs, writes, wishes, news."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Turn:
     """By broker id: (group id, RPC)."""
     writes: list[tuple[Group, Operation, Write | None]] = field(default_factory=list)
     wanted: list[tuple[Group, EntriesWanted]] = field(default_factory=list)
+    snapshots: list[tuple[Group, int]] = field(default_factory=list)
+    """Replica ids of peers that need a snapshot."""
     batches: list[tuple[Group, StoredBatch]] = field(default_factory=list)
     """Newly applied batches."""
     applied_groups: dict[int, Group] = field(default_factory=dict)
@@ -41,6 +43,10 @@ class Turn:
     def read(self, group: Group, wanted: EntriesWanted) -> None:
         """Read older entries for a group's node."""
         self.wanted.append((group, wanted))
+
+    def want_snapshot(self, group: Group, peer: int) -> None:
+        """Send a snapshot to a peer."""
+        self.snapshots.append((group, peer))
 
     def append_tail(self, group: Group, batch: StoredBatch) -> None:
         """Keep an applied batch in memory for readers that keep up."""

@@ -54,6 +54,8 @@ class TurnRunner:
         """
         self.on_applied: list[Callable[[Group], None]] = []
         self.on_leadership: list[Callable[[Group], None]] = []
+        self.on_snapshot_wanted: Callable[[Group, int], None] = _ignore
+        """Told the group and the replica id of a peer that needs a snapshot."""
         self.seconds_max = 0.0
         """Longest turn since the start."""
         self.turns = 0
@@ -87,6 +89,11 @@ class TurnRunner:
         if not group.faulty:
             group.become_faulty(reason, self._turn)
             self.mark(group)
+
+    def note_applied(self, group: Group) -> None:
+        """Tell the listeners in the next turn that a group has a newer state."""
+        self._turn.applied(group)
+        self.mark(group)
 
     def run(self) -> None:
         """Run one turn."""
@@ -122,6 +129,8 @@ class TurnRunner:
             self._tails.append(group.group_id, batch)
         for group, wanted in turn.wanted:
             self._read_entries(group, wanted)
+        for group, peer in turn.snapshots:
+            self.on_snapshot_wanted(group, peer)
         self._tell(turn)
 
     def _tell(self, turn: Turn) -> None:
@@ -167,3 +176,7 @@ class TurnRunner:
         else:
             group.entries_read(wanted, reading.result())
             self.mark(group)
+
+
+def _ignore(_group: Group, _peer: int) -> None:
+    """Do nothing."""

@@ -39,19 +39,21 @@ _MESSAGE = {
     "key": None,
     "headers": None,
 }
+_MISSED = {"missed": 0}
 
 
 class ConsumeApi(AsyncAPIView):
     """Moves a consumer's cursor over the next messages of a partition led here and returns them.
 
     A retry with the same `request_id` gets the same messages again. Without `max_messages` the
-    answer is one message, or QUEUE_EMPTY; with it a list, and an empty one is a success.
+    answer is one message, or QUEUE_EMPTY; with it a list, and an empty one is a success. `missed`
+    says how many messages right before these retention took away before the consumer got to them.
     """
 
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
-        answer={**_MESSAGE},
+        answer={**_MESSAGE, **_MISSED},
         tags=["consume"],
         query=True,
     )
@@ -62,7 +64,7 @@ class ConsumeApi(AsyncAPIView):
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
-        answer={"topic": "logs", "partition": 0, "messages": [_MESSAGE]},
+        answer={"topic": "logs", "partition": 0, "messages": [_MESSAGE], **_MISSED},
         tags=["consume"],
     )
     async def post(self, request: Request) -> Response:
@@ -78,13 +80,19 @@ class ConsumeApi(AsyncAPIView):
         if consume.max_messages is not None:
             spec = group.spec
             return self.respond(
-                {"topic": spec.topic, "partition": spec.partition, "messages": messages}
+                {
+                    "topic": spec.topic,
+                    "partition": spec.partition,
+                    "messages": messages,
+                    "missed": popped.missed,
+                }
             )
         if not messages:
             raise QueueEmpty(
                 f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
                 f" {group.spec.partition} of topic '{group.spec.topic}'"
             )
+        messages[0]["missed"] = popped.missed
         return self.respond(messages[0])
 
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import to_builtins
+
 from broker_app.inputs import LeaderTransfer, PartitionDelete, PartitionQuery
 from broker_app.runtime import current
 from broker_app.selectors.partitions import partition_get, partitions_list
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
+from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
-from http_base.cluster import ReplicaOrder
+from http_base.cluster import ReplicaOrder, ReplicaTarget
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
+
+
+_PLACE = {"replica_id": 70, "broker_id": 1}
+_CHANGE = {
+    "target": [_PLACE],
+    "version": 3,
+    "step": "Promote(replica_id=70)",
+    "waiting_for": "",
+    "done": False,
+}
 
 
 class PartitionsApi(AsyncAPIView):
@@ -45,7 +58,8 @@ class PartitionsApi(AsyncAPIView):
         require_cluster(request)
         order = self.read(request, ReplicaOrder)
         group = await partition_create(runtime=current(), order=order)
-        return self.respond({"partition": partition_get(group=group)}, status=201)
+        partition = partition_get(runtime=current(), group=group)
+        return self.respond({"partition": partition}, status=201)
 
 
 class PartitionApi(AsyncAPIView):
@@ -64,9 +78,43 @@ class PartitionApi(AsyncAPIView):
         order = self.read(request, PartitionDelete)
         runtime = current()
         if order.epoch:
-            runtime.require_epoch(order.epoch)
-        deleted = await partition_delete(runtime=runtime, group_id=group_id)
+            await runtime.obey_epoch(order.epoch)
+        if order.replica_id:
+            deleted = await replica_discard(
+                runtime=runtime, group_id=group_id, replica_id=order.replica_id, ask=()
+            )
+        else:
+            deleted = await partition_delete(runtime=runtime, group_id=group_id)
         return self.respond({"group_id": group_id, "deleted": deleted})
+
+
+class ReplicasApi(AsyncAPIView):
+    """The replicas of one partition led here."""
+
+    @describe(
+        summary="Members of a partition, confirmed by a quorum (internal)",
+        answer={"group_id": 7, "version": 3, "replicas": [_PLACE], "learners": []},
+        tags=["internal"],
+    )
+    async def get(self, request: Request, group_id: int) -> Response:
+        """List them."""
+        require_cluster(request)
+        members = await members_get(runtime=current(), group_id=group_id)
+        return self.respond(to_builtins(members))
+
+    @describe(
+        summary="Lead a partition to other replicas, step by step (internal)",
+        input=ReplicaTarget,
+        answer={"group_id": 7, "change": _CHANGE},
+        tags=["internal"],
+        status=202,
+    )
+    async def post(self, request: Request, group_id: int) -> Response:
+        """Begin, or go on with it; answers at once with how far it is."""
+        require_cluster(request)
+        target = self.read(request, ReplicaTarget)
+        change = await replicas_change(runtime=current(), group_id=group_id, target=target)
+        return self.respond({"group_id": group_id, "change": change.describe()}, status=202)
 
 
 class LeaderApi(AsyncAPIView):
@@ -83,6 +131,8 @@ class LeaderApi(AsyncAPIView):
         require_cluster(request)
         order = self.read(request, LeaderTransfer)
         check_range("timeout_ms", order.timeout_ms, 1, MAX_TIMEOUT_MS)
+        if order.epoch:
+            await current().obey_epoch(order.epoch)
         await leader_transfer(
             runtime=current(),
             group_id=group_id,

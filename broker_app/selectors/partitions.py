@@ -25,14 +25,24 @@ def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list
         if topic is None or group.spec.topic == topic
     ]
     chosen.sort(key=lambda group: (group.spec.topic, group.spec.partition))
-    return [partition_get(group=group) for group in chosen]
+    return [partition_get(runtime=runtime, group=group) for group in chosen]
 
 
-def partition_get(*, group: Group) -> dict[str, Any]:
+def partition_get(*, runtime: BrokerRuntime, group: Group) -> dict[str, Any]:
     """Return what there is to say about one local replica."""
     report = asdict(report_replica(group))
-    report["replicas"] = [asdict(place) for place in report["replicas"]]
-    return {**report, **state_of(group).counts(), "followers": group.progress()}
+    for name in ("replicas", "learners"):
+        report[name] = [asdict(place) for place in report[name]]
+    retention = state_of(group).retention
+    change = runtime.engine.find_change(group.spec.group_id)
+    return {
+        **report,
+        **state_of(group).counts(),
+        "retention_ms": retention.retention_ms,
+        "retention_bytes": retention.retention_bytes,
+        "followers": group.progress(),
+        "change": change.describe() if change else None,
+    }
 
 
 def problems_list(*, runtime: BrokerRuntime) -> list[str]:

@@ -42,6 +42,8 @@ class PoppedMessages:
 
     first_offset: int
     records: list[Record]
+    missed: int = 0
+    """Messages right before the first that retention took from the consumer."""
 
 
 async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
@@ -65,9 +67,9 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
         if popped.records:
             MESSAGES_POPPED.inc(len(popped.records))
             return popped
-        missed = state_of(group).cursor(call.consumer_id)
-        if missed >= state_of(group).next_offset and not await runtime.long_polls.wait(
-            group_id, missed, deadline
+        start = state_of(group).cursor(call.consumer_id)
+        if start >= state_of(group).next_offset and not await runtime.long_polls.wait(
+            group_id, start, deadline
         ):
             return popped
 
@@ -77,14 +79,14 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
     state, engine, group_id = state_of(group), runtime.engine, group.spec.group_id
     for _ in range(ATTEMPTS_MAX):
         if call.request_digest:
-            earlier = state.popped_span(call.consumer_id, call.request_digest)
+            earlier = state.popped(call.consumer_id, call.request_digest)
             if earlier is not None:
-                return await _read_again(runtime, group, Popped(*earlier))
+                return await _read_again(runtime, group, earlier)
         start, end = state.cursor(call.consumer_id), state.next_offset
         if start >= end or not group.serves:
-            await engine.read_barrier(group_id, timeout_ms=call.timeout_ms)
-            if state.cursor(call.consumer_id) >= state.next_offset:
-                return PoppedMessages(start, [])
+            answer = await _confirm_empty(runtime, group, call)
+            if answer is not None:
+                return answer
             continue
         records = await messages_read(
             runtime=runtime,
@@ -94,20 +96,49 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
             max_messages=call.max_messages,
             max_bytes=call.max_bytes,
         )
-        chosen = Popped(start, start + len(records))
-        pop = Pop(call.consumer_id, start, chosen.to_offset, call.request_digest)
+        chosen = (start, start + len(records))
+        pop = Pop(call.consumer_id, *chosen, call.request_digest)
         try:
             popped: Popped = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
         except CursorMoved:
             continue
-        if popped == chosen:
-            return PoppedMessages(start, records)
+        if (popped.from_offset, popped.to_offset) == chosen:
+            return PoppedMessages(start, records, popped.missed)
         if popped.moved:
             return await _read_again(runtime, group, popped)
     raise Overloaded(
         f"the cursor of consumer {call.consumer_id} keeps moving; try again",
         retry_after_ms=RETRY_AFTER_MS,
     )
+
+
+async def _confirm_empty(
+    runtime: BrokerRuntime, group: Group, call: PopCall
+) -> PoppedMessages | None:
+    """Ask a quorum whether nothing is left; None when there is something after all.
+
+    A pop in flight whose call gave up may be this very one: then it is what is answered.
+
+    Raises:
+        Overloaded: it is another one; whether anything is left depends on it.
+    """
+    state, engine, consumer_id = state_of(group), runtime.engine, call.consumer_id
+    await engine.read_barrier(group.spec.group_id, timeout_ms=call.timeout_ms)
+    if call.request_digest and state.popped(consumer_id, call.request_digest):
+        return None
+    if state.cursor(consumer_id) < state.next_offset:
+        return None
+    cursor = state.applied_cursor(consumer_id)
+    if cursor >= state.next_offset:
+        return PoppedMessages(cursor, [])
+    if not state.is_popping(consumer_id, call.request_digest):
+        raise Overloaded(
+            f"an earlier pop of consumer {consumer_id} is under way; try again",
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+    again = Pop(consumer_id, cursor, state.next_offset, call.request_digest)
+    popped: Popped = await engine.propose(group.spec.group_id, again, timeout_ms=call.timeout_ms)
+    return await _read_again(runtime, group, popped) if popped.moved else None
 
 
 async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> PoppedMessages:
@@ -127,4 +158,4 @@ async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> P
         max_messages=popped.to_offset - popped.from_offset,
         max_bytes=2 * MAX_FETCH_BYTES,
     )
-    return PoppedMessages(popped.from_offset, records)
+    return PoppedMessages(popped.from_offset, records, popped.missed)

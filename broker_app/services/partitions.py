@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker_app.commands import SetRetention
+from broker_app.services.replicas import ask_for_addresses, replica_discard
+from broker_app.services.retention import retention_set
 from myqueue.errors import InvalidRequest, NoLeader, StalePlacement
 from raft_app.core.types import Member, Membership
 from raft_app.storage import GroupSpec
@@ -17,24 +20,73 @@ if TYPE_CHECKING:
 async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Group:
     """Make the replica that an order describes; one that is there already is left as it is.
 
-    The list of replicas becomes the first entry of the log, and the first replica in it campaigns
-    at once. A manager is asked at once where brokers of the list are that this one does not know.
+    At a topic's creation the list of replicas becomes the first entry of the log, and the first
+    replica in it campaigns at once. Any later replica joins: it learns everything from the leader,
+    and takes the place of an earlier one here that the group has removed. A manager is asked at
+    once where brokers of the list are that this one does not know. What the partition keeps is
+    replicated if it leads here.
 
     Raises:
-        InvalidRequest: the list does not name this broker with that replica id, or the order is not
-            one of a topic's creation.
-        StalePlacement: the order is of an earlier manager, or the replica was here before.
+        InvalidRequest: the list does not name this broker with that replica id.
+        StalePlacement: the order is of an earlier manager, the replica was here before, or another
+            one is here that nobody confirms as removed.
+        QueueError: what it keeps could not be replicated.
     """
-    runtime.require_epoch(order.epoch)
+    await runtime.obey_epoch(order.epoch)
     spec = _spec_of(order)
     present = runtime.engine.groups.get(order.group_id)
+    if present is None or not _is_same(present, spec):
+        await _make(runtime, order, spec)
+    group = runtime.engine.group(order.group_id)
+    keeps = SetRetention(max(0, order.retention_ms), max(0, order.retention_bytes))
+    await retention_set(runtime=runtime, group=group, wanted=keeps)
+    return group
+
+
+def _is_same(present: Group, spec: GroupSpec) -> bool:
+    """Tell whether the replica here is the one that is wanted, not an earlier one of the group.
+
+    Raises:
+        StalePlacement: it is one of another partition.
+    """
+    here = present.spec
+    if (here.topic, here.partition) != (spec.topic, spec.partition):
+        raise StalePlacement(f"group {spec.group_id} is here as {here}")
+    return here.replica_id == spec.replica_id
+
+
+async def _make(runtime: BrokerRuntime, order: ReplicaOrder, spec: GroupSpec) -> None:
+    present = runtime.engine.groups.get(order.group_id)
+    if present is not None and order.bootstrap:
+        raise StalePlacement(f"group {order.group_id} is here as {present.spec}")
+    members = _members_of(runtime, order)
     if present is not None:
-        if present.spec != spec:
-            raise StalePlacement(f"group {order.group_id} is here as {present.spec}")
-        return present
+        await replica_discard(
+            runtime=runtime,
+            group_id=order.group_id,
+            replica_id=present.spec.replica_id,
+            ask=[member.broker_id for member in members],
+        )
+    if order.bootstrap:
+        await runtime.engine.create_group(
+            spec,
+            Membership(voters=members, version=order.version),
+            campaign=members[0].replica_id == order.replica_id,
+        )
+    else:
+        await runtime.engine.join_group(spec)
+    ask_for_addresses(runtime, members)
+
+
+def _members_of(runtime: BrokerRuntime, order: ReplicaOrder) -> tuple[Member, ...]:
+    """Return the replicas that an order names.
+
+    Raises:
+        InvalidRequest: they cannot be, or this one is not among them.
+    """
     try:
         members = tuple(Member(place.replica_id, place.broker_id) for place in order.replicas)
-        membership = Membership(voters=members, version=order.version)
+        Membership(voters=members, version=order.version)
     except ValueError as error:
         raise InvalidRequest(str(error), field="replicas") from error
     if Member(order.replica_id, runtime.engine.broker_id) not in members:
@@ -43,18 +95,7 @@ async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Gr
             f" {runtime.engine.broker_id}, which was asked",
             field="replicas",
         )
-    if not order.bootstrap:
-        raise InvalidRequest(
-            "only the first replicas of a topic can be made: bootstrap must be true",
-            field="bootstrap",
-        )
-    await runtime.engine.create_group(
-        spec, membership, campaign=members[0].replica_id == order.replica_id
-    )
-    known = {runtime.engine.broker_id, *runtime.engine.peers}
-    if any(member.broker_id not in known for member in members):
-        runtime.link.heartbeat()
-    return runtime.engine.group(order.group_id)
+    return members
 
 
 async def partition_delete(*, runtime: BrokerRuntime, group_id: int) -> bool:

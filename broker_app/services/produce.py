@@ -109,19 +109,23 @@ async def _append_in_sequence(
     engine, group_id = runtime.engine, group.spec.group_id
     deadline = asyncio.get_running_loop().time() + runtime.limits.sequence_park_ms / 1000
     state, header = state_of(group), request.header
+    is_confirmed = False
     while True:
         try:
             appended: Appended = await engine.propose(group_id, request, timeout_ms=timeout_ms)
         except ProducerFenced:
-            await engine.read_barrier(group_id, timeout_ms=timeout_ms)
-            raise
+            if is_confirmed:
+                raise
         except (OutOfOrderSequence, UnknownProducer):
+            if is_confirmed:
+                raise
             if await runtime.parking.wait(state, header, len(request.batch), deadline):
                 continue
-            await engine.read_barrier(group_id, timeout_ms=timeout_ms)
-            raise
         else:
             return appended
+        # What refused it may have been what a deposed leader knew: look again once confirmed.
+        await engine.read_barrier(group_id, timeout_ms=timeout_ms)
+        is_confirmed = True
 
 
 def _sequence_of(produce: Produce) -> tuple[int, int]:

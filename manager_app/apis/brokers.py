@@ -72,20 +72,27 @@ class BrokerApi(ManagerView):
     """One broker."""
 
     @describe(
-        summary="Remove a broker that holds no replicas",
-        answer={"message": "Broker 4 removed", "broker_id": 4},
+        summary="Remove a broker; its replicas move to others first",
+        answer={"message": "Broker 4 is being emptied", "broker_id": 4, "replicas": 12},
         tags=["brokers"],
         status=202,
     )
     def delete(self, request: Request, broker_id: int) -> Response:
-        """Remove it; 409 while it holds replicas."""
+        """Remove it when it is empty; 409 when others cannot take its replicas."""
         self.runtime.require_primary()
         self.read(request, Nothing)
-        broker_service.broker_delete(broker_id)
-        self.runtime.broker_heartbeats.forget(broker_id)
+        replicas = broker_service.broker_delete(broker_id)
+        if not replicas:
+            self.runtime.broker_heartbeats.forget(broker_id)
         self.runtime.metadata.refresh()
+        done = "is being emptied" if replicas else "removed"
         return self.respond(
-            {"message": f"Broker {broker_id} removed", "broker_id": broker_id}, status=202
+            {
+                "message": f"Broker {broker_id} {done}",
+                "broker_id": broker_id,
+                "replicas": replicas,
+            },
+            status=202,
         )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from manager_app.healing import condition, replica_state
+from manager_app.partition_facts import partition_facts, replica_facts
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -59,7 +62,7 @@ def partition_detail(
     """Return everything about a partition.
 
     Args:
-        partition: with its replicas and their brokers loaded.
+        partition: with its topic, leader, replicas and their brokers loaded.
         reports: what brokers just said, by (group id, broker id); where one said nothing its last
             report stands.
     """
@@ -78,6 +81,8 @@ def partition_detail(
     return {
         "partition": partition.index,
         "group_id": partition.group_id,
+        "condition": condition(partition_facts(partition)),
+        "placement_version": partition.placement_version,
         "leader": place(leader_id, addresses[leader_id]) if leader_id in addresses else None,
         "term": term,
         "replicas": [
@@ -99,7 +104,9 @@ def _replica(replica: Replica, report: dict[str, Any] | None) -> dict[str, Any]:
         **place(replica.broker_id, replica.broker.address),
         "broker_state": replica.broker.state,
         "role": said.get("role", replica.role),
-        "state": replica.state,
+        "state": replica_state(replica_facts(replica)),
+        "fault": replica.fault or replica.suspicion,
+        "installing": said.get("installing", False),
         "log_start_offset": said.get("log_start_offset", replica.log_start_offset),
         "high_watermark": said.get("high_watermark", replica.high_watermark),
         "last_index": said.get("last_index", replica.last_index),
@@ -132,6 +139,7 @@ def broker_detail(broker: Broker) -> dict[str, Any]:
         "address": broker.address,
         "raft_address": broker.raft_address,
         "state": broker.state,
+        "draining": broker.draining,
         "last_heartbeat": milliseconds(broker.last_heartbeat),
         "replicas": getattr(broker, "replica_count", 0),
         "leaders": getattr(broker, "leader_count", 0),

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
-from manager_app import selectors
+from manager_app import partition_facts, selectors
 from manager_app.models import Broker, BrokerState
 from manager_app.services.cluster import metadata_bump
 from myqueue.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
@@ -54,28 +53,44 @@ def broker_create(address: str) -> Broker:
         return Broker.objects.create(address=address)
 
 
-def broker_delete(broker_id: int) -> Broker:
-    """Remove a broker that holds no replicas.
+def broker_delete(broker_id: int) -> int:
+    """Remove a broker, or have its replicas move away first; again is no error.
+
+    Returns:
+        How many replicas it holds; 0: it is removed. Otherwise it is removed when they are gone.
 
     Raises:
         BrokerNotFound: there is none with this id.
-        BrokerNotEmpty: it holds replicas.
+        BrokerNotEmpty: it holds replicas that no other broker can take; nothing changed.
     """
     with transaction.atomic():
         metadata_bump()
         broker = selectors.broker_get(broker_id)
         count = broker.replicas.count()
-        try:
+        if not count:
             broker.delete()
-        except ProtectedError as error:
+            return 0
+        if stuck := partition_facts.replicas_without_refuge(broker):
             raise BrokerNotEmpty(
-                f"broker {broker_id} holds {count} replicas, and moving replicas to other brokers"
-                " is not possible yet: delete their topics first",
+                f"broker {broker_id} holds {count} replicas, and no other live broker is without"
+                f" the partitions of {stuck} of them: start one more, or delete their topics first",
                 broker_id=broker_id,
                 replicas=count,
-            ) from error
-    broker.broker_id = broker_id
-    return broker
+            )
+        Broker.objects.filter(pk=broker_id).update(draining=True)
+    return count
+
+
+def brokers_remove_drained() -> list[int]:
+    """Remove the brokers that were to be emptied and hold nothing any more; return their ids."""
+    drained = Broker.objects.filter(draining=True, replicas=None).order_by("broker_id")
+    if not drained.exists():
+        return []
+    with transaction.atomic():
+        metadata_bump()
+        removed = list(drained.values_list("broker_id", flat=True))
+        Broker.objects.filter(pk__in=removed).delete()
+    return removed
 
 
 def broker_beat(broker: Broker) -> bool:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from http_base.cluster import BrokerOrders
-from manager_app import selectors
+from manager_app import partition_facts, selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
     ID_MAX,
@@ -27,6 +27,7 @@ from manager_app.models import (
 )
 from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, metadata_bump
+from manager_app.services.membership import ToldMembership, memberships_take
 from myqueue.errors import Forbidden, InvalidRequest
 from myqueue.protocol import check_range
 
@@ -41,6 +42,7 @@ _INCARNATION = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RAFT_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]{1,249}:[0-9]{1,5}", re.ASCII)
 _ROLE_LENGTH_MAX = 16
 _ROWS_PER_UPDATE = 200
+_REPORTED_ONCE = (ReplicaState.RUNNING, ReplicaState.FAULTY)
 _REPLICA_FIELDS = [
     "state",
     "role",
@@ -98,6 +100,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
         if changes.broker_moved or changes.leaders:
             metadata_bump()
         _write(broker, changes)
+        memberships_take(_told(broker, said) for said in report.replicas if said.serves)
     orders = BrokerOrders(
         cluster_id=cluster.cluster_id,
         broker_id=broker.broker_id,
@@ -105,6 +108,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
         brokers=selectors.broker_places(),
         assignment=_assignment(broker, cluster.epoch) if report.full else [],
         deleted_groups=selectors.deleted_among(replica.group_id for replica in report.replicas),
+        removed_replicas=partition_facts.replicas_removed(broker, report.replicas),
         revoked_producers=selectors.clients_revoked("producer") if report.full else [],
         revoked_consumers=selectors.clients_revoked("consumer") if report.full else [],
     )
@@ -198,8 +202,9 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
         if said is not None and said.group_id == row.partition_id:
             if _take_replica(row, said, now):
                 changes.replicas.append(row)
-        elif report.full and row.state == ReplicaState.RUNNING:
-            logger.error("broker %d no longer reports %s", broker.broker_id, row)
+        elif report.full and (row.leaving or row.state in _REPORTED_ONCE):
+            if not row.leaving:
+                logger.error("broker %d no longer reports %s", broker.broker_id, row)
             row.state = ReplicaState.MISSING
             changes.replicas.append(row)
     changes.leaders = _moved_leaders(broker, report)
@@ -217,6 +222,17 @@ def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
     row.fault = said.faulty[:255].replace("\0", "")
     row.reported_at = now
     return before != [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
+
+
+def _told(broker: Broker, said: ReplicaReport) -> ToldMembership:
+    return ToldMembership(
+        group_id=said.group_id,
+        leader=broker.broker_id,
+        term=said.term,
+        voters=frozenset(place.replica_id for place in said.replicas),
+        learners=frozenset(place.replica_id for place in said.learners),
+        suspects=frozenset(said.suspects),
+    )
 
 
 def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Leadership]]:
@@ -257,5 +273,5 @@ def _write(broker: Broker, changes: _Changes) -> None:
 
 
 def _assignment(broker: Broker, epoch: int) -> list[ReplicaOrder]:
-    replicas = broker.replicas.exclude(state=ReplicaState.MISSING)
+    replicas = broker.replicas.exclude(state=ReplicaState.MISSING).filter(leaving=False)
     return selectors.replica_orders(replicas, epoch).get(broker.broker_id, [])

@@ -14,6 +14,7 @@ from manager_app.models import (
     ClientState,
     Consumer,
     DeletedGroup,
+    Membership,
     Partition,
     Producer,
     Replica,
@@ -178,7 +179,13 @@ def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...
     )
     Replica.objects.bulk_create(
         [
-            Replica(partition=partition, broker_id=broker_id, position=position, bootstrap=True)
+            Replica(
+                partition=partition,
+                broker_id=broker_id,
+                position=position,
+                bootstrap=True,
+                membership=Membership.VOTER,
+            )
             for partition, brokers in zip(partitions, placed, strict=True)
             for position, broker_id in enumerate(brokers)
         ],

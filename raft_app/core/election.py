@@ -44,7 +44,7 @@ def start_hinted_pre_vote(raft: Raft) -> bool:
     Refused while the leader is heard, by a leader, by one that may not campaign, and by a
     candidate whose own vote is being written.
     """
-    if not raft.is_voter or raft.hears_leader or raft.is_own_vote_in_flight:
+    if not raft.may_campaign or raft.hears_leader or raft.is_own_vote_in_flight:
         return False
     start_pre_vote(raft)
     return True
@@ -52,7 +52,7 @@ def start_hinted_pre_vote(raft: Raft) -> bool:
 
 def start_campaign(raft: Raft) -> None:
     """Campaign now, as if the election timeout had passed."""
-    if raft.is_voter and not raft.is_leader and not raft.is_own_vote_in_flight:
+    if raft.may_campaign and not raft.is_leader and not raft.is_own_vote_in_flight:
         start_pre_vote(raft)
 
 

@@ -4,6 +4,7 @@
     +-- NotLeader          this node does not lead
     +-- NotReady           it leads, but the no-op of its term is not applied yet
     +-- ProposalDropped    it leads, but takes no proposal now
+    +-- ChangeRefused      it leads, but does not change the membership so, or not now
 
 Each means that nothing happened: no entry was appended and no read was registered. Anything else
 that the core raises is a bug of the core or of its caller.
@@ -20,6 +21,21 @@ class DropReason(StrEnum):
     LIMIT = "too much is uncommitted"
     TRANSFER = "leadership is being handed over"
     NOT_READY = "the no-op of the term is not applied yet"
+
+
+class ChangeReason(StrEnum):
+    """Why a leader does not change the membership."""
+
+    NOT_READY = "no entry of the leader's own term is committed yet"
+    UNCOMMITTED = "an earlier change is not committed yet"
+    TRANSFER = "leadership is being handed over"
+    OLD_VERSION = "a later placement is in force"
+    ALREADY_MEMBER = "the replica is a member"
+    NOT_A_MEMBER = "the replica is no member"
+    NOT_A_LEARNER = "the replica is no learner"
+    ITSELF = "a leader hands over before it is removed"
+    BEHIND = "the learner has not caught up"
+    NO_QUORUM = "the new voters that follow are no quorum"
 
 
 class RaftError(Exception):
@@ -50,5 +66,17 @@ class ProposalDropped(RaftError):
     """
 
     def __init__(self, reason: DropReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class ChangeRefused(RaftError):
+    """The leader did not append the change of membership.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reason: ChangeReason) -> None:
         super().__init__(str(reason))
         self.reason = reason

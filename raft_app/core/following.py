@@ -25,6 +25,9 @@ def append_entries(raft: Raft, rpc: AppendEntries) -> None:
     """Make the log agree with the leader's, or say where it may agree."""
     raft.hear_leader(rpc.sender)
     log = raft.log
+    if log.is_frozen:
+        _ask_for_snapshot(raft, rpc)
+        return
     entries: Sequence[Entry] = rpc.entries
     if rpc.prev_index < log.commit_index:
         # What is committed agrees with every later leader, so only the rest is of interest.
@@ -75,14 +78,29 @@ def _refuse(raft: Raft, rpc: AppendEntries) -> None:
     )
 
 
+def _ask_for_snapshot(raft: Raft, rpc: AppendEntries) -> None:
+    """Say that nothing but a snapshot will do, also to a leader that has never offered one."""
+    raft.outbox.after_durable.append(
+        AppendEntriesReply(
+            to=rpc.sender,
+            sender=raft.replica_id,
+            term=raft.term,
+            success=False,
+            index=rpc.prev_index,
+            last_index=raft.log.last_index,
+            wants_snapshot=True,
+        )
+    )
+
+
 def heartbeat(raft: Raft, rpc: Heartbeat) -> None:
     """Note that the leader lives, and what is committed of what we hold.
 
     `commit` is at most what this node acknowledged, so it lies in the log unless this node lost
-    what it once stored; such a replica must not take it for committed.
+    what it once stored; such a replica must not take it for committed. A frozen log says nothing.
     """
     raft.hear_leader(rpc.sender)
-    if rpc.commit <= raft.log.last_index:
+    if rpc.commit <= raft.log.last_index and not raft.log.is_frozen:
         raft.log.commit_to(rpc.commit)
     raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term, rpc.context))
 

@@ -7,6 +7,9 @@ the first index of each term) and the bodies from `recent_first` on. The order o
     recent_first <= applied + 1,  commit <= last_index,  durable < next_write <= last_index + 1
 
 so everything that is not applied is in memory, and everything applied is durable here.
+
+While a snapshot is put in place of the stored log, the log is frozen: it says nothing, takes
+nothing and hands out nothing, until `reset` begins a new one after the snapshot.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class RaftLog:
         durable_term: the term of the last durable hard state.
         durable_vote: its vote.
         uncommitted_bytes: size of the entries above `commit_index`.
+        is_frozen: a snapshot is being put in place of what is stored.
     """
 
     def __init__(self, initial: InitialState, *, max_recent_bytes: int) -> None:
@@ -77,6 +81,8 @@ class RaftLog:
         self._next_write = initial.last_index + 1
         self._last_write_id = 0
         self._promises: deque[WritePromise] = deque()
+        self.is_frozen = initial.installing
+        self._acknowledged_end = initial.acknowledged_end
 
     # --- terms --------------------------------------------------------------------------------
 
@@ -112,8 +118,16 @@ class RaftLog:
         return self._start_indexes[run] - 1, self._start_terms[run - 1]
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
-        """Tell whether a log that ends there is at least as good as this one (section 5.4.1)."""
-        return (last_term, last_index) >= (self.last_term, self.last_index)
+        """Tell whether a log that ends there is at least as good as this one (section 5.4.1).
+
+        In place of a frozen log stands what it was before; if that is not known, none is as good.
+        """
+        if not self.is_frozen:
+            return (last_term, last_index) >= (self.last_term, self.last_index)
+        if self._acknowledged_end is None:
+            return False
+        end_index, end_term = self._acknowledged_end
+        return (last_term, last_index) >= (end_term, end_index)
 
     # --- growing and overwriting --------------------------------------------------------------
 
@@ -163,6 +177,72 @@ class RaftLog:
                 return entries[position:]
         return ()
 
+    # --- compaction and snapshots -------------------------------------------------------------
+
+    def compact(self, first_index: int, previous_term: int) -> None:
+        """The stored log begins at `first_index` now; going back is ignored.
+
+        Args:
+            first_index: at most one above `applied_index`.
+            previous_term: term of the entry before it.
+        """
+        if first_index <= self.first_index:
+            return
+        assert first_index <= self.applied_index + 1, "only what is applied may go"
+        assert self.term_at(first_index - 1) == previous_term, "not a term of this log"
+        for entry in self._entries[: max(first_index - self.recent_first, 0)]:
+            self._evictable_bytes -= entry.size_bytes
+        del self._entries[: max(first_index - self.recent_first, 0)]
+        self.recent_first = max(self.recent_first, first_index)
+        starts, terms = self._start_indexes, self._start_terms
+        passed = bisect_right(starts, first_index)
+        if passed and first_index <= self.last_index:
+            starts[passed - 1] = first_index
+            passed -= 1
+        del starts[:passed], terms[:passed]
+        self.first_index = first_index
+        self.previous_term = previous_term
+
+    def freeze(self) -> None:
+        """A snapshot begins to replace what is stored; nothing of the log can be relied on."""
+        if not self.is_frozen:
+            self.is_frozen = True
+            self._acknowledged_end = (self.last_index, self.last_term)
+
+    def thaw(self) -> None:
+        """Nothing was replaced after all: the log is what it was."""
+        self.is_frozen = False
+
+    def makes_up_for_frozen(self, last_index: int, last_term: int, leader_term: int) -> bool:
+        """Tell whether a leader's snapshot covers all that this node acknowledged and may count.
+
+        It does when it reaches the end of the frozen log. It also does when its last entry is of
+        its leader's own term and this log's is not: what was committed in earlier terms lies
+        before that entry, and in that term nothing was acknowledged here.
+        """
+        if self._acknowledged_end is None:
+            return last_term == leader_term
+        end_index, end_term = self._acknowledged_end
+        return last_index >= end_index or end_term < last_term == leader_term
+
+    def reset(self, last_index: int, last_term: int) -> None:
+        """A snapshot up to `last_index` has taken the place of the whole log, durably.
+
+        Earlier writes still to be reported promise nothing about what follows.
+        """
+        assert last_index > self.applied_index, "what is applied is never taken back"
+        self.first_index = self.recent_first = self._next_write = last_index + 1
+        self.previous_term = self.last_term = last_term
+        self.last_index = self.commit_index = self.durable_index = last_index
+        self.applied_index = self.given_index = last_index
+        self._start_indexes.clear()
+        self._start_terms.clear()
+        self._entries.clear()
+        self._evictable_bytes = self.uncommitted_bytes = 0
+        for promise in self._promises:
+            promise.last_index = 0
+        self.is_frozen = False
+
     # --- reading ------------------------------------------------------------------------------
 
     def recent_entries(self, first_index: int, max_bytes: int) -> tuple[Entry, ...]:
@@ -192,7 +272,7 @@ class RaftLog:
     @property
     def has_unwritten(self) -> bool:
         """Entries wait to be put into a write."""
-        return self._next_write <= self.last_index
+        return self._next_write <= self.last_index and not self.is_frozen
 
     @property
     def last_write_id(self) -> int:
@@ -203,8 +283,9 @@ class RaftLog:
         """Number a new write that holds `hard_state` and all unwritten entries."""
         entries = tuple(self._above(self._next_write - 1)) if self.has_unwritten else ()
         self._last_write_id += 1
-        self._next_write = self.last_index + 1
         promised = self.last_index if entries else 0
+        if entries:
+            self._next_write = self.last_index + 1
         self._promises.append(WritePromise(self._last_write_id, promised, hard_state))
         return self._last_write_id, entries
 
@@ -239,13 +320,17 @@ class RaftLog:
     @property
     def has_committed(self) -> bool:
         """Committed and durable entries wait to be handed out."""
-        return self.given_index < self.commit_index and self.given_index < self.durable_index
+        return (
+            self.given_index < self.commit_index
+            and self.given_index < self.durable_index
+            and not self.is_frozen
+        )
 
     def take_committed(self) -> tuple[Entry, ...]:
         """Return the next entries to apply; each is returned once."""
-        last = min(self.commit_index, self.durable_index)
-        if last <= self.given_index:
+        if not self.has_committed:
             return ()
+        last = min(self.commit_index, self.durable_index)
         first = self.given_index + 1 - self.recent_first
         self.given_index = last
         return tuple(self._entries[first : last + 1 - self.recent_first])

@@ -1,4 +1,4 @@
-"""Which membership is in force: that of the last MEMBERSHIP entry in the log.
+"""Which membership is in force: that of the last MEMBERSHIP entry in the log, or a snapshot's.
 
 It holds from the moment it is in the log, committed or not, and is taken back when that entry is
 overwritten (paper, section 6; thesis, section 4.1).
@@ -66,6 +66,11 @@ class MembershipHistory:
             self._history.pop()
         self._set_current()
         return True
+
+    def replace(self, membership: Membership, index: int) -> None:
+        """A snapshot with this membership, set by the entry at `index`, takes the log's place."""
+        self._history = [(index, membership)]
+        self._set_current()
 
     def _set_current(self) -> None:
         self.current = self._history[-1][1]

@@ -1,4 +1,4 @@
-"""What one `Ready` will carry away: RPCs by when they may leave, and wishes for older entries."""
+"""What one `Ready` will carry away: RPCs by when they may leave, and wishes of the leader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raft_app.core.rpcs import AppendEntriesReply
 
 if TYPE_CHECKING:
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import EntriesWanted
+    from raft_app.core.types import EntriesWanted, SnapshotWanted
 
 
 class Outbox:
@@ -19,19 +19,21 @@ class Outbox:
         after_durable: votes, requests for votes and append replies: they may leave only when
             everything written so far is durable.
         wanted: older entries to be read from storage.
+        snapshots_wanted: peers that only a snapshot can help.
     """
 
-    __slots__ = ("after_durable", "now", "wanted")
+    __slots__ = ("after_durable", "now", "snapshots_wanted", "wanted")
 
     def __init__(self) -> None:
         self.now: list[Rpc] = []
         self.after_durable: list[Rpc] = []
         self.wanted: list[EntriesWanted] = []
+        self.snapshots_wanted: list[SnapshotWanted] = []
 
     @property
     def is_empty(self) -> bool:
         """Nothing was collected."""
-        return not (self.now or self.after_durable or self.wanted)
+        return not (self.now or self.after_durable or self.wanted or self.snapshots_wanted)
 
     def acknowledge(self, reply: AppendEntriesReply) -> None:
         """Put a success reply; it replaces one right before it that says less of the same."""
@@ -47,6 +49,14 @@ class Outbox:
                 self.after_durable[-1] = reply
                 return
         self.after_durable.append(reply)
+
+    def drop_acknowledgements(self) -> None:
+        """Take back what says that entries are or will be durable: they will not be."""
+        self.after_durable = [
+            rpc
+            for rpc in self.after_durable
+            if not (isinstance(rpc, AppendEntriesReply) and rpc.success)
+        ]
 
     def take_now(self) -> tuple[Rpc, ...]:
         """Return `now`, each RPC once."""
@@ -64,4 +74,10 @@ class Outbox:
         """Return `wanted`, each once."""
         taken = tuple(self.wanted)
         self.wanted.clear()
+        return taken
+
+    def take_snapshots_wanted(self) -> tuple[SnapshotWanted, ...]:
+        """Return `snapshots_wanted`, each once."""
+        taken = tuple(self.snapshots_wanted)
+        self.snapshots_wanted.clear()
         return taken

@@ -2,9 +2,12 @@
 
 A peer is probed until the leader knows where their logs agree: one AppendEntries at a time. From
 then on it is replicated to: AppendEntries follow each other without waiting for the replies, within
-a window. A refusal, or word that something may have been lost, leads back to probing.
+a window. A refusal, or word that something may have been lost, leads back to probing. A peer that
+needs what the log does not have any more gets a snapshot, and nothing but heartbeats meanwhile.
 
     PROBE --success--> REPLICATE --refused, unreachable--> PROBE
+    PROBE, REPLICATE --entries are gone--> SNAPSHOT --its end--> PROBE
+                                           SNAPSHOT --success--> REPLICATE
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ class ProgressState(StrEnum):
 
     PROBE = "probe"
     REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 class Progress:
@@ -34,6 +38,7 @@ class Progress:
         next_index: first index that was not sent yet (REPLICATE) or that the probe tries (PROBE).
         state: changed by the methods alone.
         is_active: heard since the last check-quorum.
+        was_active: heard in the period before that.
         read_round: highest read round that it answered.
         wanted: older entries that are being read from storage for it; one range at a time.
         check_due: what was sent may be lost; if nothing else is sent now, ask where the logs agree.
@@ -52,6 +57,7 @@ class Progress:
         "read_round",
         "state",
         "wanted",
+        "was_active",
     )
 
     def __init__(self, peer: int, next_index: int) -> None:
@@ -60,6 +66,7 @@ class Progress:
         self.next_index = next_index
         self.state = ProgressState.PROBE
         self.is_active = False
+        self.was_active = False
         self.read_round = 0
         self.wanted: EntriesWanted | None = None
         self.check_due = False
@@ -78,9 +85,14 @@ class Progress:
         """Size of their entries."""
         return self._inflight_bytes
 
+    @property
+    def is_following(self) -> bool:
+        """The peer was heard lately and takes entries as they come."""
+        return self.state is ProgressState.REPLICATE and (self.is_active or self.was_active)
+
     def may_send(self, config: RaftConfig) -> bool:
         """Tell whether another AppendEntries with entries may be sent now."""
-        if self.wanted is not None:
+        if self.wanted is not None or self.state is ProgressState.SNAPSHOT:
             return False
         if self.state is ProgressState.PROBE:
             return not self._probe_sent
@@ -108,7 +120,7 @@ class Progress:
             return False
         is_news = index > self.match
         self.match = index
-        if self.state is ProgressState.PROBE:
+        if self.state is not ProgressState.REPLICATE:
             self._replicate()
             return is_news
         self.next_index = max(self.next_index, index + 1)
@@ -142,9 +154,43 @@ class Progress:
         self.is_active = True
         return is_stalled
 
-    def unreachable(self) -> None:
-        """Something sent is lost: probe again, as soon as the peer answers a heartbeat."""
+    def unreachable(self, first_index: int = 1) -> None:
+        """Something sent is lost: probe again, as soon as the peer answers a heartbeat.
+
+        Args:
+            first_index: the lowest index that can be sent. Of a peer that has acknowledged nothing
+                yet the log may hold all that it lacks.
+        """
+        if self.state is not ProgressState.SNAPSHOT:
+            self._probe_later(first_index)
+
+    def begin_period(self) -> None:
+        """A check-quorum was done: count anew whether the peer is heard."""
+        self.was_active = self.is_active
+        self.is_active = False
+
+    def begin_snapshot(self) -> None:
+        """The peer will get a snapshot; until it has it, or it failed, only heartbeats."""
         self._probe(self.match + 1)
+        self.state = ProgressState.SNAPSHOT
+        self.wanted = None
+
+    def end_snapshot(self, first_index: int, *, ok: bool) -> None:
+        """The transfer of a snapshot ended: find out where the logs agree now.
+
+        Args:
+            first_index: the lowest index that can be sent.
+            ok: the peer has the snapshot; else it is probed when it answers a heartbeat, and
+                offered one again when it still needs one.
+        """
+        assert self.state is ProgressState.SNAPSHOT
+        if ok:
+            self._probe(max(self.match + 1, first_index))
+        else:
+            self._probe_later(first_index)
+
+    def _probe_later(self, first_index: int) -> None:
+        self._probe(max(self.match + 1, first_index))
         self._probe_sent = True
         self._match_at_answer = self.match
 

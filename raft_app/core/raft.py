@@ -5,7 +5,8 @@ Three rules for this file:
 - Everything that a node remembers is an attribute of `Raft` or of the parts it owns.
 - A role changes in the `become_*` methods alone, along `TRANSITIONS`; anything else asserts.
 - What an RPC means is decided in the module named after its part of the protocol: `election`,
-  `following`, `replication`, `transfer`. Here terms are settled, and the RPC is passed on.
+  `following`, `replication`, `transfer`; likewise what callers ask for, also in `snapshots` and
+  `membership_change`. Here terms are settled, and the RPC is passed on.
 
 Time is `now`, in ticks since the start. `deadline` is the next tick at which something is due, so
 that a tick without one costs an addition and a comparison.
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.config import RaftConfig
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import InitialState
+    from raft_app.core.types import InitialState, Membership
 
 NEVER = 1 << 62
 """A tick that does not come."""
@@ -124,8 +125,13 @@ class Raft:
 
     @property
     def is_voter(self) -> bool:
-        """This node counts in its own membership, and may campaign."""
+        """This node counts in its own membership."""
         return self.replica_id in self.memberships.voters
+
+    @property
+    def may_campaign(self) -> bool:
+        """This node counts, and no snapshot is being put in place of its log."""
+        return self.replica_id in self.memberships.voters and not self.log.is_frozen
 
     @property
     def serves(self) -> bool:
@@ -170,7 +176,7 @@ class Raft:
                 self._election_deadline()
 
     def _election_deadline(self) -> None:
-        if self.is_voter:
+        if self.may_campaign:
             election.start_pre_vote(self)
         else:
             self.deadline = self.now + self._timeout_ticks
@@ -194,7 +200,7 @@ class Raft:
         for progress in self.progress.values():
             if progress.is_active:
                 active.add(progress.peer)
-                progress.is_active = False
+            progress.begin_period()
         return is_quorum(self.memberships.voters, active)
 
     def _set_leader_deadline(self) -> None:
@@ -239,7 +245,7 @@ class Raft:
 
     def become_pre_candidate(self) -> None:
         """Ask whether an election could be won; term and vote stay (thesis, section 9.6)."""
-        assert self.is_voter, "only voters campaign"
+        assert self.may_campaign, "only voters with a log campaign"
         self._enter(Role.PRE_CANDIDATE)
         self.leader = NO_REPLICA
         self.votes = {self.replica_id: True}
@@ -250,7 +256,7 @@ class Raft:
 
         The own vote counts when it is durable; until then the election timer stands still.
         """
-        assert self.is_voter, "only voters campaign"
+        assert self.may_campaign, "only voters with a log campaign"
         self._enter(Role.CANDIDATE)
         self.term += 1
         self.vote = self.replica_id
@@ -365,13 +371,21 @@ class Raft:
         if self.memberships.revert(index):
             self._membership_changed()
 
+    def membership_replaced(self, membership: Membership, index: int) -> None:
+        """A snapshot, whose membership was set by the entry at `index`, replaced the log."""
+        self.memberships.replace(membership, index)
+        self._membership_changed()
+
     def _membership_changed(self) -> None:
-        """Make a follower a learner or a voter; only a follower takes in others' entries."""
-        assert self.role in {Role.FOLLOWER, Role.LEARNER}
+        """Lead the new members, or be a follower or a learner as the new membership says."""
         ids = sorted(member.replica_id for member in self.memberships.current.members)
         self.peers = tuple(peer for peer in ids if peer != self.replica_id)
         self.other_voters = tuple(peer for peer in self.peers if peer in self.memberships.voters)
-        self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
+        if self.role is Role.LEADER:
+            replication.members_changed(self)
+        else:
+            assert self.role in {Role.FOLLOWER, Role.LEARNER}, "only followers take entries in"
+            self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
 
     # --- hard state -----------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ the connections, and has these duties:
       at once when that is so already. RPCs of later `Ready` values do not overtake it;
    d. apply `committed` in order, then call `applied(index)`;
    e. answer `reads_confirmed` when their `index` is applied, refuse `reads_failed`;
-   f. read `entries_wanted` from the storage and call `entries_read`.
+   f. read `entries_wanted` from the storage and call `entries_read`;
+   g. offer each peer in `snapshots_wanted` a snapshot, then call `report_snapshot`.
 
 3. Call `persisted(write_id)` when a write is durable. Writes finish in order. If one fails, nothing
    is known about what is stored: the node must not be used any more.
@@ -21,13 +22,22 @@ the connections, and has these duties:
    certainly lost, call `report_unreachable(peer)`; it saves time.
 5. After a crash, start a new `RawNode` from what is durable. Its `InitialState` has every entry
    above the applied index of the checkpoint.
+6. A snapshot that a leader offers: ask `offer_snapshot`; if it is wanted, call `begin_install` in
+   the same turn, put the rows in place behind all writes handed over so far, and mark the stored
+   replica as installing with the first of them. When rows, state and the new `first_index` are
+   durable and the mark is gone, all in one transaction, call `finish_install`; until that
+   transaction is done take no other offer. If the transfer ends before, call `abort_install` when
+   nothing was replaced yet, else stay and wait for the next offer. Begin no checkpoint and no
+   compaction meanwhile, and report nothing as `applied` after `finish_install` that was handed out
+   before it.
+7. When old entries were deleted from the storage, call `compacted`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import election, replication, transfer
+from raft_app.core import election, membership_change, replication, snapshots, transfer
 from raft_app.core.raft import Raft
 from raft_app.core.status import Status, status_of
 from raft_app.core.types import Ready, SoftState, Write
@@ -42,8 +52,10 @@ if TYPE_CHECKING:
         Entry,
         InitialState,
         Membership,
+        MembershipChange,
         Proposal,
         Role,
+        SnapshotMeta,
     )
 
 
@@ -92,6 +104,22 @@ class RawNode:
             ProposalDropped: the leader takes none now; its `reason` says why.
         """
         return replication.propose(self._raft, proposals)
+
+    def propose_membership(self, change: MembershipChange, *, version: int) -> tuple[int, int]:
+        """Append one change of the membership; it is in force at once (thesis, chapter 4).
+
+        Args:
+            change: the step; at most one voter comes or goes with it.
+            version: of the placement that the step leads to; at least that of the one in force.
+
+        Returns:
+            Its (index, term). It is lost when another entry is committed there.
+
+        Raises:
+            NotLeader: this node does not lead.
+            ChangeRefused: not now, or never; its `reason` says why.
+        """
+        return membership_change.propose_membership(self._raft, change, version=version)
 
     def transfer_leadership(self, to: int) -> None:
         """Hand leadership to another voter; given up after T, when it has not taken over.
@@ -155,6 +183,54 @@ class RawNode:
         """
         replication.entries_read(self._raft, wanted, entries)
 
+    def compacted(self, first_index: int, previous_term: int) -> None:
+        """The storage has no entry below `first_index` any more; going back is ignored.
+
+        Args:
+            first_index: at most one above what was reported as applied.
+            previous_term: term of the entry before it, `term_at(first_index - 1)` until now.
+        """
+        self._raft.log.compact(first_index, previous_term)
+
+    def report_snapshot(self, peer: int, ok: bool) -> None:
+        """The transfer that a `SnapshotWanted` of `peer` led to has ended.
+
+        Args:
+            peer: its replica id.
+            ok: the peer has installed it. Else it is asked for again later, if still needed.
+        """
+        snapshots.report_snapshot(self._raft, peer, ok=ok)
+
+    def offer_snapshot(self, sender: int, term: int, meta: SnapshotMeta) -> bool:
+        """Tell whether a snapshot that a leader offers is wanted; counts as hearing that leader.
+
+        Not one of an earlier term, nor one that ends at or below the commit index or at an entry
+        of this log: then the leader is told how far the log goes. In the middle of an installation
+        only one that makes up for the log that is being replaced.
+
+        Args:
+            sender: replica id of the leader.
+            term: its term.
+            meta: what the snapshot covers.
+        """
+        return snapshots.offer_snapshot(self._raft, sender, term, meta)
+
+    def begin_install(self) -> None:
+        """A wanted snapshot begins to replace what is stored; it may follow another one.
+
+        From now on this node answers heartbeats, but neither campaigns nor acknowledges, votes
+        only by the log that it had, writes no entries and hands none out.
+        """
+        snapshots.begin_install(self._raft)
+
+    def abort_install(self) -> None:
+        """The installation ended before anything stored was replaced."""
+        snapshots.abort_install(self._raft)
+
+    def finish_install(self, meta: SnapshotMeta) -> None:
+        """The snapshot is in place, durably: the log begins after it, and all of it is applied."""
+        snapshots.finish_install(self._raft, meta)
+
     # --- output ---------------------------------------------------------------------------------
 
     def has_ready(self) -> bool:
@@ -189,6 +265,7 @@ class RawNode:
             reads_confirmed=raft.reads.take_confirmed(),
             reads_failed=raft.reads.take_failed(),
             entries_wanted=raft.outbox.take_wanted(),
+            snapshots_wanted=raft.outbox.take_snapshots_wanted(),
             soft_state=self._take_soft_state(),
         )
 
@@ -270,8 +347,22 @@ class RawNode:
         return self._raft.log.last_index
 
     @property
+    def first_index(self) -> int:
+        """Lowest index that the stored log has."""
+        return self._raft.log.first_index
+
+    @property
+    def is_installing(self) -> bool:
+        """A snapshot is being put in place of the log."""
+        return self._raft.log.is_frozen
+
+    def term_at(self, index: int) -> int | None:
+        """Return the term of the entry at `index`; None when the log does not know it."""
+        return self._raft.log.term_at(index)
+
+    @property
     def membership(self) -> Membership:
-        """The membership in force: that of the last MEMBERSHIP entry in the log."""
+        """The membership in force: of the last MEMBERSHIP entry in the log, else the snapshot's."""
         return self._raft.memberships.current
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import transfer
+from raft_app.core import snapshots, transfer
 from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
-from raft_app.core.progress import ProgressState
+from raft_app.core.progress import Progress, ProgressState
 from raft_app.core.quorum import agreed_value
 from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat, HeartbeatReply
 from raft_app.core.types import NO_REPLICA, EntriesWanted, Entry, EntryKind, Role
@@ -14,7 +14,6 @@ from raft_app.core.types import NO_REPLICA, EntriesWanted, Entry, EntryKind, Rol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from raft_app.core.progress import Progress
     from raft_app.core.raft import Raft
     from raft_app.core.types import Proposal
 
@@ -105,16 +104,22 @@ def _send_to(raft: Raft, progress: Progress) -> None:
     The question is an empty AppendEntries. It costs little, however often it repeats while a slow
     disk delays the acknowledgements, and its refusal shows a loss that nothing else would.
     """
+    if progress.next_index < raft.log.first_index:
+        if progress.check_due or progress.may_send(raft.config):
+            progress.check_due = False
+            snapshots.want_snapshot(raft, progress)
+        return
     sent_entries = _send_entries(raft, progress)
     if not progress.check_due:
         return
     progress.check_due = False
-    is_known = raft.log.term_at(progress.next_index - 1) is not None
-    if not sent_entries and _may_lack(raft, progress) and progress.wanted is None and is_known:
+    if not sent_entries and _may_lack(raft, progress) and progress.wanted is None:
         _append_to(raft, progress, ())
 
 
 def _may_lack(raft: Raft, progress: Progress) -> bool:
+    if progress.state is ProgressState.SNAPSHOT:
+        return False
     return progress.match < raft.log.last_index or progress.state is ProgressState.PROBE
 
 
@@ -154,8 +159,6 @@ def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...]) -> No
 
 def _want_entries(raft: Raft, progress: Progress) -> None:
     """Ask for entries that are no longer in memory; one range per peer at a time."""
-    if progress.next_index < raft.log.first_index:
-        return  # They are not in storage either: only a snapshot can help this peer.
     progress.wanted = EntriesWanted(
         peer=progress.peer,
         first_index=progress.next_index,
@@ -174,6 +177,9 @@ def entries_read(raft: Raft, wanted: EntriesWanted, entries: Sequence[Entry]) ->
     if progress is None or progress.wanted != wanted:
         return
     progress.wanted = None
+    if wanted.first_index < raft.log.first_index:
+        raft.sending_due = True  # Compacted meanwhile, so that it can only be a snapshot now.
+        return
     if not entries:
         return
     assert entries[0].index == wanted.first_index, "a prefix of the range is wanted"
@@ -191,6 +197,11 @@ def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
     progress = raft.progress.get(rpc.sender)
     if progress is None:
         return
+    if rpc.wants_snapshot:
+        snapshots.want_snapshot(raft, progress)
+        return
+    if progress.state is ProgressState.SNAPSHOT and not _ends_snapshot(raft, rpc):
+        return
     if not rpc.success:
         possible_match, _ = raft.log.last_possible_match(rpc.conflict_index, rpc.conflict_term)
         if progress.refused(rpc.index, possible_match):
@@ -206,6 +217,11 @@ def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
         transfer.continue_transfer(raft, progress)
 
 
+def _ends_snapshot(raft: Raft, rpc: AppendEntriesReply) -> bool:
+    """Tell whether a peer holds so much that the log has what follows."""
+    return rpc.success and rpc.index + 1 >= raft.log.first_index
+
+
 def commit_agreed(raft: Raft) -> None:
     """Commit what a quorum holds durably, if it is of the own term (sections 5.3 and 5.4.2).
 
@@ -218,6 +234,17 @@ def commit_agreed(raft: Raft) -> None:
 
 def _durable_index_of(raft: Raft, voter: int) -> int:
     return raft.log.durable_index if voter == raft.replica_id else raft.progress[voter].match
+
+
+def members_changed(raft: Raft) -> None:
+    """Send to new members, and ask the new quorum what is committed and which reads hold."""
+    next_index = raft.log.last_index  # The change itself: its refusal tells what else is missing.
+    raft.progress = {
+        peer: raft.progress.get(peer) or Progress(peer, next_index) for peer in raft.peers
+    }
+    raft.sending_due = True
+    commit_agreed(raft)
+    _confirm_reads(raft)
 
 
 def heartbeat_reply(raft: Raft, rpc: HeartbeatReply) -> None:
@@ -247,4 +274,4 @@ def unreachable(raft: Raft, peer: int) -> None:
     """What was sent to `peer` may be lost: probe it, as soon as it answers a heartbeat."""
     progress = raft.progress.get(peer)
     if progress is not None:
-        progress.unreachable()
+        progress.unreachable(raft.log.first_index)

@@ -73,7 +73,8 @@ class AppendEntriesReply:
 
     Refusal: the entry at `index` (the asked `prev_index`) does not match; `conflict_index` and
     `conflict_term` say where to try next (paper, end of section 5.3). `last_index` is the end of
-    the replier's log.
+    the replier's log. A refusal that `wants_snapshot` says nothing about any entry: the replier is
+    in the middle of installing a snapshot and has no log until it gets one.
     """
 
     to: int
@@ -84,6 +85,7 @@ class AppendEntriesReply:
     conflict_index: int = 0
     conflict_term: int = 0
     last_index: int = 0
+    wants_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class PeerStatus:
     next: int
     """First index that was not sent yet."""
     state: ProgressState
+    is_heard: bool
+    """It answered a heartbeat lately."""
     inflight_appends: int
     """AppendEntries that are not acknowledged."""
     inflight_bytes: int
@@ -40,9 +42,12 @@ class Status:
     commit_index: int
     applied_index: int
     durable_index: int
+    first_index: int
     last_index: int
     membership: Membership
     membership_index: int
+    is_installing: bool
+    """A snapshot is being put in place of the log."""
     transferee: int
     """Who leadership is being handed to, or `NO_REPLICA`."""
     progress: Mapping[int, PeerStatus]
@@ -61,15 +66,18 @@ def status_of(raft: Raft) -> Status:
         commit_index=log.commit_index,
         applied_index=log.applied_index,
         durable_index=log.durable_index,
+        first_index=log.first_index,
         last_index=log.last_index,
         membership=raft.memberships.current,
         membership_index=raft.memberships.index,
+        is_installing=log.is_frozen,
         transferee=raft.transferee,
         progress={
             peer: PeerStatus(
                 match=progress.match,
                 next=progress.next_index,
                 state=progress.state,
+                is_heard=progress.is_active or progress.was_active,
                 inflight_appends=progress.inflight_appends,
                 inflight_bytes=progress.inflight_bytes,
             )

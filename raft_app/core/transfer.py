@@ -38,5 +38,5 @@ def timeout_now(raft: Raft) -> None:
 
     A candidate goes on with its election; a node that may not campaign ignores it.
     """
-    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE}:
+    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE} and raft.may_campaign:
         election.start_election(raft, transfer=True)

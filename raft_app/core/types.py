@@ -113,7 +113,8 @@ class Membership:
     voters: tuple[Member, ...] = ()
     learners: tuple[Member, ...] = ()
     version: int = 0
-    """Placement version of the change that made it; a leader refuses one that is not above."""
+    """Placement version of the change that made it; a leader refuses lower ones. The steps that
+    lead to one placement share its version."""
 
     def __post_init__(self) -> None:
         ids = [member.replica_id for member in self.voters + self.learners]
@@ -156,6 +157,48 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
+class AddLearner:
+    """Let a new replica receive the log; its replica id was never used before."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Make a learner that has caught up a voter."""
+
+    replica_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take a voter or a learner out of the group, for good."""
+
+    replica_id: int
+
+
+MembershipChange = AddLearner | Promote | Remove
+"""One step from one membership to the next; two neighbours' quorums always overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotMeta:
+    """What a snapshot covers: the log up to and including `last_index`."""
+
+    last_index: int
+    last_term: int
+    """Term of the entry at `last_index`."""
+    membership: Membership
+    """The membership in force at `last_index`."""
+    membership_index: int
+    """Index of the entry that set it; 0 when there was none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.membership_index <= self.last_index or self.last_index == 0:
+            raise ValueError(f"not the indexes of a snapshot: {self!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """One numbered write of one node: stored whole, in order, or not at all."""
 
@@ -191,14 +234,26 @@ class EntriesWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotWanted:
+    """A peer needs entries that the stored log does not have any more: offer it a snapshot.
+
+    Told once, until `RawNode.report_snapshot(peer, ok)` is called or the peer has caught up in
+    another way; when a transfer to that peer runs already, it needs no second one. The snapshot is
+    that of the state machine as it is now or later, never an older one.
+    """
+
+    peer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """All that a node wants done; the only way out of the core.
 
     The caller must, in this order: hand `write` to storage; send `send_now`; send
     `send_after_durable` as soon as every write up to `after_write_id` is durable (at once when
     that is so already); apply `committed` and call `applied`; answer `reads_confirmed` when
-    applied, refuse `reads_failed`; answer `entries_wanted`. Writes finish in order, each reported
-    with `RawNode.persisted(write_id)`.
+    applied, refuse `reads_failed`; answer `entries_wanted` and `snapshots_wanted`. Writes finish in
+    order, each reported with `RawNode.persisted(write_id)`.
     """
 
     write: Write | None = None
@@ -212,6 +267,7 @@ class Ready:
     reads_failed: tuple[int, ...] = ()
     """Contexts of reads that were pending when leadership was lost."""
     entries_wanted: tuple[EntriesWanted, ...] = ()
+    snapshots_wanted: tuple[SnapshotWanted, ...] = ()
     soft_state: SoftState | None = None
     """Set when it changed since the last `Ready`."""
 
@@ -237,3 +293,13 @@ class InitialState:
     """Highest stored index; `first_index - 1` when the log is empty."""
     entries: tuple[Entry, ...] = ()
     """The entries above `applied_index`, all of them; contiguous up to `last_index`."""
+    installing: bool = False
+    """The installation of a snapshot was interrupted. What is stored above `applied_index` is
+    doubtful then: `last_index` is `applied_index`, and there are no `entries`."""
+    acknowledged_end: tuple[int, int] | None = None
+    """(last index, last term) of the log before that installation began; None when it is not
+    known. Only a node that knows it may vote, and takes a snapshot of an earlier term."""
+
+    def __post_init__(self) -> None:
+        if self.installing and self.last_index != self.applied_index:
+            raise ValueError("a log above the checkpoint is doubtful while a snapshot is installed")

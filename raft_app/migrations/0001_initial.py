@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ("first_index", models.BigIntegerField()),
                 ("previous_term", models.BigIntegerField()),
                 ("installing", models.BooleanField(default=False)),
+                ("log_start_offset", models.BigIntegerField(default=0)),
                 ("faulty", models.TextField(blank=True, default="")),
                 ("hard_state_crc", models.BigIntegerField()),
                 ("facts_crc", models.BigIntegerField()),
@@ -105,6 +106,7 @@ class Migration(migrations.Migration):
                 ("broker_id", models.BigIntegerField(default=0)),
                 ("cluster_id", models.CharField(blank=True, default="", max_length=64)),
                 ("format_version", models.IntegerField()),
+                ("epoch", models.BigIntegerField(default=0)),
             ],
             options={
                 "verbose_name_plural": "broker identity",

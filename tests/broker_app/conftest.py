@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
 from broker_app import runtime as runtimes
-from broker_app.runtime import BrokerRuntime
-from tests.broker_app.engine_twin import EngineTwin, GroupTwin, LinkTwin, OptionsTwin
+from tests.broker_app.engine_twin import (
+    EngineTwin,
+    GroupTwin,
+    LinkTwin,
+    PeersTwin,
+    runtime_over,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker_app.replication import Replication
+    from broker_app.runtime import BrokerRuntime
 
 
 @pytest.fixture
@@ -33,8 +38,13 @@ def link() -> LinkTwin:
 
 
 @pytest.fixture
-def runtime(engine: EngineTwin, link: LinkTwin) -> Iterator[BrokerRuntime]:
-    made = BrokerRuntime(cast("Replication", engine), link, OptionsTwin())
+def peers() -> PeersTwin:
+    return PeersTwin()
+
+
+@pytest.fixture
+def runtime(engine: EngineTwin, link: LinkTwin, peers: PeersTwin) -> Iterator[BrokerRuntime]:
+    made = runtime_over(engine, link, peers=peers)
     runtimes.install(made)
     yield made
     runtimes.install(None)

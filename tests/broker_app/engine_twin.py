@@ -12,16 +12,25 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.runtime import BrokerRuntime
 from broker_app.statemachine import PartitionState
-from myqueue.errors import CommitTimeout, NoLeader, NotLeader, PartitionNotFound
+from myqueue.errors import (
+    BrokerUnreachable,
+    CommitTimeout,
+    NoLeader,
+    NotLeader,
+    PartitionNotFound,
+)
 from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.replica_changes import ReplicaChange
 from raft_app.statemachine import Answer, Join, Propose
-from raft_app.storage import GroupSpec, StoredBatch
+from raft_app.storage import BrokerIdentity, GroupSpec, StoredBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.commands import Request
+    from http_base.cluster import MembersAnswer
     from myqueue.errors import QueueError
 
 
@@ -40,12 +49,20 @@ class GroupTwin:
         self.term = 1
         self.is_leader = True
         self.hears_leader = True
+        self.is_installing = False
+        self.is_removed = False
+        self.suspects: dict[int, str] = {}
+        self.applied = SimpleNamespace(membership=membership)
         self.leader_broker_id = 1
         self.faulty = ""
 
     @property
     def serves(self) -> bool:
         return self.is_leader and not self.faulty
+
+    @property
+    def label(self) -> str:
+        return f"partition {self.spec.partition} of topic '{self.spec.topic}'"
 
     @property
     def role(self) -> str:
@@ -87,6 +104,9 @@ class EngineTwin:
         self.proposals: list[Request] = []
         self.barriers = 0
         self.transfers: list[tuple[int, int]] = []
+        self.joined: list[GroupSpec] = []
+        self.changes: dict[int, ReplicaChange] = {}
+        self.identities: list[BrokerIdentity] = []
         self.campaigned: list[int] = []
         self.now_ms = 1_000
         self.clock = 0
@@ -168,7 +188,9 @@ class EngineTwin:
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         asyncio.get_running_loop().call_soon(callback, *args)
 
-    async def propose(self, group_id: int, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
         group = self.group(group_id)
         group.require_serving()
         if self.refusals:
@@ -233,6 +255,23 @@ class EngineTwin:
         if campaign:
             self.campaigned.append(spec.group_id)
 
+    async def join_group(self, spec: GroupSpec) -> None:
+        self.joined.append(spec)
+        await self.create_group(spec, Membership(), campaign=False)
+        self.groups[spec.group_id].is_leader = False
+
+    def change_replicas(
+        self, group_id: int, target: tuple[Member, ...], version: int
+    ) -> ReplicaChange:
+        self.group(group_id).require_serving()
+        return self.changes.setdefault(group_id, ReplicaChange(target, version))
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        return self.changes.get(group_id)
+
+    async def save_identity(self, identity: BrokerIdentity) -> None:
+        self.identities.append(identity)
+
     async def delete_group(self, group_id: int) -> None:
         self.remove(group_id)
 
@@ -259,6 +298,28 @@ class LinkTwin:
 
     def heartbeat(self) -> None:
         self.heartbeats += 1
+
+
+@dataclass
+class PeersTwin:
+    """Other brokers that answer what the test tells them to."""
+
+    answers: dict[int, MembersAnswer] = field(default_factory=dict)
+    """By broker id; the others do not answer."""
+    asked: list[int] = field(default_factory=list)
+
+    async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
+        self.asked.append(broker_id)
+        if broker_id not in self.answers:
+            raise BrokerUnreachable(f"broker {broker_id} does not answer")
+        return self.answers[broker_id]
+
+
+def runtime_over(engine: Any, link: Any = None, options: Any = None, **facts: Any) -> BrokerRuntime:
+    """Return a runtime over an engine, with twins of all that is not given."""
+    facts.setdefault("peers", PeersTwin())
+    facts.setdefault("identity", BrokerIdentity("i" * 32, broker_id=1, cluster_id="c"))
+    return BrokerRuntime(engine, link or LinkTwin(), options or OptionsTwin(), **facts)
 
 
 @dataclass

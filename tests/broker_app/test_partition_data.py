@@ -74,7 +74,7 @@ def test_pop_moves_only_from_where_the_cursor_is(data: PartitionData) -> None:
     assert execute(data, Pop(5, 2, 4, digest)) == Popped(2, 4)
     assert execute(data, Pop(5, 2, 4)) == Popped(2, 2), "once"
     assert execute(data, Pop(5, 4, 5)) == Popped(4, 5)
-    assert data.pop_requests.get((5, digest)) == (2, 4)
+    assert data.pop_requests.get((5, digest)) == (2, 4, 0)
     assert len(data.pop_requests) == 1, "without a request id nothing is remembered"
 
 
@@ -85,7 +85,7 @@ def test_sixteen_pops_of_each_consumer_are_remembered(data: PartitionData) -> No
             execute(data, Pop(consumer_id, 2 + number, 3 + number, request_digest(f"r{number}")))
     for consumer_id in (5, 6):
         known = [data.pop_requests.get((consumer_id, request_digest(f"r{n}"))) for n in range(17)]
-        assert known == [None, *((2 + n, 3 + n) for n in range(1, 17))]
+        assert known == [None, *((2 + n, 3 + n, 0) for n in range(1, 17))]
 
 
 def test_opened_cursor_begins_at_an_end_and_stays_when_opened_again(data: PartitionData) -> None:

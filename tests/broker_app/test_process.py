@@ -136,10 +136,16 @@ async def test_orders_of_another_cluster_or_an_older_epoch_are_refused(tmp_path,
     manager.cluster_id = "d" * 32
     with pytest.raises(Forbidden):
         await process.take_orders(await process._link.send(process._report(True, frozenset())))
-    process.runtime.epoch = 5
+    await process.runtime.obey_epoch(5)
     with pytest.raises(StalePlacement):
         await process.take_orders(orders)
     await process.stop()
+    again = make(tmp_path, manager)
+    await again.start()
+    assert again.runtime.epoch == 5
+    with pytest.raises(StalePlacement):
+        await again.take_orders(orders)
+    await again.stop()
 
 
 async def test_refused_order_does_not_keep_the_others_from_being_carried_out(tmp_path, manager):

@@ -11,7 +11,7 @@ from broker_app import runtime as runtimes
 from broker_app import tasks
 from broker_app.limits import FORGET_AFTER_MS, StateLimits
 from myqueue.errors import NoLeader, Overloaded, PartitionNotFound, StalePlacement
-from tests.broker_app.engine_twin import EngineTwin, OptionsTwin, turns
+from tests.broker_app.engine_twin import EngineTwin, runtime_over, turns
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -87,11 +87,32 @@ def test_flood_of_unknown_partitions_walks_over_the_groups_once_per_change(
         engine.remove(10)
 
 
-def test_lease_epoch_never_goes_back(runtime: BrokerRuntime) -> None:
-    runtime.require_epoch(3)
-    runtime.require_epoch(3)
+async def test_lease_epoch_is_stored_once_and_never_goes_back(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    await runtime.obey_epoch(3)
+    await runtime.obey_epoch(3)
     with pytest.raises(StalePlacement):
-        runtime.require_epoch(2)
+        await runtime.obey_epoch(2)
+    assert [identity.epoch for identity in engine.identities] == [3]
+    again = runtime_over(engine, identity=engine.identities[-1])
+    with pytest.raises(StalePlacement):
+        await again.obey_epoch(2)
+
+
+async def test_epochs_that_come_together_are_stored_in_order(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    results = await asyncio.gather(
+        *(runtime.obey_epoch(epoch) for epoch in (5, 4, 7, 7)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [
+        type(None),
+        StalePlacement,
+        type(None),
+        type(None),
+    ]
+    assert [identity.epoch for identity in engine.identities] == [5, 7]
 
 
 def test_without_a_broker_there_is_no_leader() -> None:
@@ -106,7 +127,7 @@ async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
     link: LinkTwin,
 ) -> None:
     engine = EngineTwin(StateLimits(producers_max=2))
-    runtimes.install(runtimes.BrokerRuntime(engine, link, OptionsTwin()))
+    runtimes.install(runtime_over(engine, link))
     group = engine.add()
 
     async def heartbeat() -> None:

@@ -178,7 +178,7 @@ def test_pop_moves_the_cursor_once_and_repeats_its_range(leader: Leader) -> None
     assert leader.decide(Pop(5, 3, 4, DIGEST)) == Join(2, 1)
     assert leader.apply_all() == Popped(0, 3)
     assert leader.decide(Pop(5, 3, 4, DIGEST)) == Answer(Popped(0, 3))
-    assert leader.state.popped_span(5, DIGEST) == (0, 3)
+    assert leader.state.popped(5, DIGEST) == Popped(0, 3)
     assert leader.state.cursor(5) == leader.state.applied_cursor(5) == 3
 
 
@@ -205,8 +205,8 @@ def test_last_sixteen_pops_of_a_consumer_are_remembered(leader: Leader) -> None:
     digests = [request_digest(f"r{number}") for number in range(17)]
     for number, digest in enumerate(digests):
         leader.run(Pop(5, number, number + 1, digest))
-    assert leader.state.popped_span(5, digests[0]) is None
-    assert leader.state.popped_span(5, digests[1]) == (1, 2)
+    assert leader.state.popped(5, digests[0]) is None
+    assert leader.state.popped(5, digests[1]) == Popped(1, 2)
 
 
 def test_cursor_opened_at_latest_skips_what_is_in_the_log_before(leader: Leader) -> None:

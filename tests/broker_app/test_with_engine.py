@@ -16,7 +16,7 @@ from broker_app.services.produce import batch_produce
 from broker_app.statemachine import PartitionState
 from myqueue.errors import QueueError
 from myqueue.records import decode_records, request_digest
-from tests.broker_app.engine_twin import LinkTwin, OptionsTwin
+from tests.broker_app.engine_twin import runtime_over
 from tests.broker_app.replica import batch_of
 from tests.raft_app.engine_harness import PACE_SECONDS, EngineCluster
 
@@ -41,7 +41,7 @@ class Partition:
     def runtime(self, engine: Engine) -> BrokerRuntime:
         known = self.runtimes.get(engine.broker_id)
         if known is None or known.engine is not engine:
-            known = BrokerRuntime(engine, LinkTwin(), OptionsTwin())
+            known = runtime_over(engine)
             self.runtimes[engine.broker_id] = known
         return known
 

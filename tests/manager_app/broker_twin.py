@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import BrokerReport, Place, ReplicaOrder, ReplicaReport
+from http_base.cluster import BrokerReport, ReplicaOrder, ReplicaReport
 from http_base.messages import message_fields
 from http_base.tokens import is_cluster_token
 from myqueue.errors import (
@@ -30,42 +30,16 @@ from myqueue.errors import (
     UnauthorizedException,
 )
 from myqueue.protocol import Consume, Produce, Size, read_input, records_of
+from tests.manager_app.group_twin import GroupTwin
+from tests.manager_app.membership_twin import FIELDS, MembershipPart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from http_base.cluster import BrokerOrders
-    from myqueue.records import Record
     from tests.manager_app.site import Site
 
-FIELDS = web.RequestKey("fields", dict[str, Any])
-"""The input of a call, from body and query."""
 _PLACE = ("topic", "partition")
-
-
-@dataclass
-class GroupTwin:
-    """A partition as all its replicas see it."""
-
-    order: ReplicaOrder
-    leader: int = 0
-    term: int = 0
-    records: list[Record] = field(default_factory=list)
-    cursors: dict[int, int] = field(default_factory=dict)
-    pops: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
-    appends: dict[tuple[int, object], int] = field(default_factory=dict)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def brokers(self) -> list[int]:
-        return [place.broker_id for place in self.order.replicas]
-
-    def append(self, records: list[Record]) -> int:
-        offset = len(self.records)
-        self.records += records
-        self.arrived.set()
-        self.arrived = asyncio.Event()
-        return offset
 
 
 @dataclass
@@ -75,6 +49,8 @@ class TwinCluster:
     secret: str
     elects: bool = True
     """The first replica of a new group leads at once, and says so."""
+    moves_on: bool = True
+    """Leaders change their members when they are told to."""
     groups: dict[int, GroupTwin] = field(default_factory=dict)
     brokers: list[BrokerTwin] = field(default_factory=list)
     send_report: Callable[[BrokerReport], Awaitable[BrokerOrders]] | None = None
@@ -133,6 +109,7 @@ class BrokerTwin:
         """Path -> what it answers instead."""
         self.breaks: dict[str, str] = {}
         """Path -> "before" or "after" its work the connection breaks, once."""
+        self.membership = MembershipPart(self)
         self.stopping = False
         self._server: TestServer | None = None
         self._port = 0
@@ -140,6 +117,10 @@ class BrokerTwin:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def is_up(self) -> bool:
+        return self._server is not None
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self._edge], client_max_size=16 << 20)
@@ -149,6 +130,7 @@ class BrokerTwin:
                 web.get("/partitions", self._partitions_get),
                 web.delete("/partitions/{group_id}", self._partition_delete),
                 web.post("/partitions/{group_id}/leader", self._leader_post),
+                *self.membership.routes(),
                 web.post("/cursors/open", self._cursor_open),
                 web.post("/clients/forget", self._client_forget),
                 web.post("/producer/produce", self._produce),
@@ -189,6 +171,8 @@ class BrokerTwin:
         assert self.cluster.send_report is not None
         orders = await self.cluster.send_report(report)
         self.broker_id = orders.broker_id
+        for removed in orders.removed_replicas:
+            self.membership.discard(removed.group_id, removed.replica_id)
         for order in orders.assignment:
             self._take(order)
         for group_id in orders.deleted_groups:
@@ -211,13 +195,19 @@ class BrokerTwin:
             commit_index=len(group.records) + 2,
             applied_index=len(group.records) + 2,
             last_index=len(group.records) + 2,
-            placement_version=group.order.version,
-            replicas=[Place(p.replica_id, p.broker_id) for p in group.order.replicas],
+            placement_version=group.version,
+            replicas=group.places(group.voters),
+            learners=group.places(group.learners),
+            faulty=self.membership.faults.get(group.order.group_id, ""),
+            suspects=sorted(group.suspects) if leads else [],
         )
 
     def _take(self, order: ReplicaOrder) -> None:
-        if order.group_id in self.replicas:
+        self.membership.kept[order.group_id] = (order.retention_ms, order.retention_bytes)
+        if self.replicas.get(order.group_id) == order.replica_id:
             return
+        if order.group_id in self.replicas:
+            self.membership.discard(order.group_id, self.replicas[order.group_id])
         self.orders.append(order)
         self.replicas[order.group_id] = order.replica_id
         group = self.cluster.groups.setdefault(order.group_id, GroupTwin(order))
@@ -293,7 +283,10 @@ class BrokerTwin:
         }
 
     async def _partition_delete(self, request: web.Request) -> dict[str, Any]:
-        self.replicas.pop(int(request.match_info["group_id"]), None)
+        group_id = int(request.match_info["group_id"])
+        if replica_id := int(request[FIELDS].get("replica_id", 0)):
+            return {"deleted": self.membership.discard(group_id, replica_id)}
+        self.replicas.pop(group_id, None)
         return {}
 
     async def _leader_post(self, request: web.Request) -> dict[str, Any]:

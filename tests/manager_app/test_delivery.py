@@ -6,6 +6,7 @@ import pytest
 
 from http_base.cluster import Place, ReplicaOrder
 from manager_app.delivery import _bounded
+from manager_app.placement import Transfer
 from myqueue.errors import Overloaded
 
 
@@ -47,8 +48,8 @@ async def test_orders_that_are_not_taken_are_counted_and_hold_up_no_other(site):
 async def test_a_leader_that_refuses_keeps_its_leadership(site):
     await site.create_topic(partitions=1)
     hand_over = site.runtime.delivery.hand_over
-    assert not await hand_over(group_id=1, source=2, target=3)
-    assert await hand_over(group_id=1, source=1, target=3)
+    assert not await hand_over(Transfer(1, 2, 3), epoch=1)
+    assert await hand_over(Transfer(1, 1, 3), epoch=1)
     assert site.twins.groups[1].leader == 3
     await site.twins.reported()
 

@@ -8,9 +8,9 @@ CLIENT_MUTANTS = (
     Mutant(
         name="retry-under-new-sequence",
         fault="The client repeats a batch of unknown outcome under another epoch and sequence",
-        path="myqueue/producer.py",
-        old="                if attempts.outcome_unknown:\n                    raise\n",
-        new="                pass\n",
+        path="myqueue/delivery.py",
+        old="        clean = not attempts.outcome_unknown\n",
+        new="        clean = True\n",
         test="tests/myqueue/test_producer.py"
         "::test_a_forgotten_producer_does_not_repeat_a_batch_of_unknown_outcome",
     ),

@@ -18,7 +18,7 @@ ENGINE_MUTANTS = (
     Mutant(
         name="success-for-another-entry",
         fault="A waiting request is answered with success although another entry took its place",
-        path="raft_app/group.py",
+        path="raft_app/waiters.py",
         old="            if term == entry.term:\n",
         new="            if term <= entry.term:\n",
         test=f"{_TESTS}/test_group.py::test_replaced_entry_answers_its_waiter_with_not_leader",
@@ -27,17 +27,17 @@ ENGINE_MUTANTS = (
         name="faulty-replica-answers",
         fault="A replica that doubts what it stored still takes part",
         path="raft_app/group.py",
-        old="        if self.faulty or rpc.to != self.spec.replica_id:\n",
-        new="        if rpc.to != self.spec.replica_id:\n",
+        old="        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):\n",
+        new="        if not self.admits(broker_id, rpc.to, rpc.sender):\n",
         test=f"{_TESTS}/test_group.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
     ),
     Mutant(
         name="storage-error-ignored",
         fault="A failed transaction is reported as durable",
-        path="raft_app/storage_stream.py",
-        old="                self._loop.call_soon_threadsafe(self._fail, error)\n"
+        path="raft_app/workers.py",
+        old="                self._loop.call_soon_threadsafe(self._failed, error)\n"
         "                break\n",
-        new='                logger.warning("storage failed: %s", error)\n',
+        new="                pass\n",
         test=f"{_TESTS}/test_storage_stream.py"
         "::test_failure_is_told_once_and_nothing_is_stored_after_it",
     ),

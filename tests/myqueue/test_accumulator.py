@@ -60,7 +60,7 @@ def test_every_partition_goes_out_by_itself() -> None:
 
 
 def test_a_batch_ends_at_its_bytes_and_a_large_message_goes_alone() -> None:
-    buffer = accumulator(batch_messages=100)
+    buffer = accumulator(batch_messages=100, buffer_bytes=1 << 20)
     for size in (200, 200, 600, 1):
         put(buffer, "x" * size)
     assert [len(batch.records[0].value) for batch in take(buffer)] == [200, 200, 600]
@@ -105,7 +105,7 @@ def test_giving_up_leaves_what_is_out() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 600)), max_size=60), st.randoms())
 def test_nothing_is_lost_and_order_is_kept(added: list[tuple[int, int]], chance: object) -> None:
-    buffer = accumulator(batch_messages=4)
+    buffer = accumulator(batch_messages=4, buffer_bytes=1 << 20)
     out: list[Batch] = []
     seen: dict[int, list[str]] = {}
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import InvalidRequest
+from myqueue.errors import InvalidRequest, NoLeader, NotLeader
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
 from raft_app.engine import Engine
 from raft_app.engine_config import EngineConfig
-from raft_app.statemachine import Answer, Decision, Join, Propose
+from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Propose
 from raft_app.storage import GroupSpec, PeerAddress
 from raft_app.storage_memory import MemoryStorage
 from raft_app.transport_memory import MemoryHub, MemoryTransport
+from raft_app.workers import WorkerThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from raft_app.group import Group
+    from raft_app.storage import Storage
 
 TICKS_MAX = 3_000
 PACE_SECONDS = 0.001
@@ -25,17 +30,20 @@ PACE_SECONDS = 0.001
 
 
 class ListMachine:
-    """A list of texts: `append` texts are batches of one, `add` texts are commands."""
+    """A list of texts: `append` texts are batches of one, `add` texts are commands.
+
+    The command `cut N` lets the messages below offset N go.
+    """
 
     def __init__(self, spec: GroupSpec, snapshot: bytes) -> None:
         self.spec = spec
         self.values: list[str] = []
         self.next_offset = 0
-        if snapshot:
-            self.values, self.next_offset = json.loads(snapshot)
+        self.log_start_offset = 0
         self._pending: dict[str, tuple[int, int]] = {}
         self._pending_batches = 0
-        self.log_start_offset = 0
+        if snapshot:
+            self.restore(snapshot)
 
     def prepare(self, request: Any, *, now_ms: int, clock_ms: int) -> Decision:
         kind, text = request
@@ -72,26 +80,41 @@ class ListMachine:
         text = entry.data.decode()
         if self._pending.pop(text, None):
             self._pending_batches -= entry.kind is EntryKind.DATA
+        if text.startswith("cut "):
+            self.log_start_offset = max(self.log_start_offset, int(text[4:]))
         self.values.append(text)
         return len(self.values) - 1
 
     def snapshot(self) -> bytes:
-        return json.dumps([self.values, self.next_offset]).encode()
+        return json.dumps([self.values, self.next_offset, self.log_start_offset]).encode()
+
+    def restore(self, snapshot: bytes) -> None:
+        try:
+            self.values, self.next_offset, self.log_start_offset = json.loads(snapshot)
+        except ValueError as error:
+            raise InconsistentEntry(str(error)) from error
+        self.abandon_speculation()
 
 
 class EngineCluster:
     """Engines of a few brokers; a broker can be stopped, crashed and started again."""
 
-    def __init__(self, brokers: int = 3, *, config: EngineConfig | None = None) -> None:
+    def __init__(
+        self,
+        brokers: int = 3,
+        *,
+        config: EngineConfig | None = None,
+        make_storage: Callable[[int], Storage] = lambda _: MemoryStorage(),
+    ) -> None:
         self.hub = MemoryHub()
         self.config = config or EngineConfig(ticks_missed_max=1_000_000)  # the test ticks
-        self.storages = {broker_id: MemoryStorage() for broker_id in range(1, brokers + 1)}
+        self.storages = {broker_id: make_storage(broker_id) for broker_id in range(1, brokers + 1)}
         self.engines: dict[int, Engine] = {}
         self._random = random.Random(7)
 
     async def start(self, broker_id: int) -> Engine:
         storage = self.storages[broker_id]
-        storage.open()
+        await asyncio.to_thread(_open, storage)
         engine = Engine(
             broker_id=broker_id,
             storage=storage,
@@ -99,6 +122,7 @@ class EngineCluster:
             factory=ListMachine,
             config=self.config,
             randomizer=self._random.randrange,
+            workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
         )
         self.engines[broker_id] = engine
         await engine.start()
@@ -119,9 +143,11 @@ class EngineCluster:
         for broker_id in list(self.engines):
             await self.stop(broker_id)
 
-    async def create_group(self, group_id: int = 1, *, first: int = 1) -> None:
+    async def create_group(
+        self, group_id: int = 1, *, first: int = 1, brokers: Sequence[int] = ()
+    ) -> None:
         """Make a group with one replica on each broker; replica ids are broker id + 10 x group."""
-        brokers = sorted(self.storages, key=lambda broker_id: broker_id != first)
+        brokers = sorted(brokers or self.storages, key=lambda broker_id: broker_id != first)
         members = tuple(Member(10 * group_id + broker_id, broker_id) for broker_id in brokers)
         for broker_id in reversed(brokers):  # the first campaigns once all others are there
             spec = GroupSpec(group_id, 10 * group_id + broker_id, "logs", group_id - 1)
@@ -129,6 +155,35 @@ class EngineCluster:
                 spec, Membership(voters=members, version=1), campaign=broker_id == first
             )
         await self.until(lambda: self.leader(group_id) is not None)
+
+    async def join(self, broker_id: int, replica_id: int, group_id: int = 1) -> Group:
+        """Make a replica that joins a group."""
+        spec = GroupSpec(group_id, replica_id, "logs", group_id - 1)
+        await self.engines[broker_id].join_group(spec)
+        return self.engines[broker_id].groups[group_id]
+
+    async def change_replicas(
+        self, target: Sequence[tuple[int, int]], *, version: int = 2, group_id: int = 1
+    ) -> None:
+        """Ask whoever leads for other replicas until they are the only ones, as a manager does.
+
+        Args:
+            target: (replica id, broker id) of each.
+            version: of the placement.
+            group_id: whose replicas.
+        """
+        members = tuple(Member(*one) for one in target)
+
+        def is_done() -> bool:
+            leader = self.leader(group_id)
+            if leader is None:
+                return False
+            with suppress(NotLeader, NoLeader):
+                leader.change_replicas(group_id, members, version)
+            membership = leader.groups[group_id].membership
+            return set(membership.members) == set(membership.voters) == set(members)
+
+        await self.until(is_done)
 
     def leader(self, group_id: int = 1) -> Engine | None:
         """Return the engine whose replica serves in the highest term."""
@@ -159,9 +214,22 @@ class EngineCluster:
             await asyncio.sleep(PACE_SECONDS)
         raise AssertionError(f"it did not hold within {TICKS_MAX} ticks")
 
+    async def ticks(self, count: int) -> None:
+        """Let some ticks pass."""
+        for _ in range(count):
+            for engine in self.engines.values():
+                engine.post_tick()
+            await asyncio.sleep(PACE_SECONDS)
+
     async def append(self, text: str, group_id: int = 1, *, kind: str = "append") -> int:
         """Append a text at the leader and return its place."""
         place: int = await self.the_leader(group_id).propose(
             group_id, (kind, text), timeout_ms=5_000
         )
         return place
+
+
+def _open(storage: Storage) -> None:
+    """Open a storage in a thread that ends."""
+    storage.open()
+    storage.close_thread_connection()

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import Entry, EntryKind, HardState, Member, Membership
 from raft_app.group_table import hard_state_crc
-from raft_app.storage import Checkpoint, CreateGroup, GroupSpec, GroupWrite
+from raft_app.storage import (
+    Checkpoint,
+    Compact,
+    CreateGroup,
+    FinishInstall,
+    GroupSpec,
+    GroupWrite,
+    InstallRows,
+)
 from raft_app.storage_memory import MemoryStorage
 from raft_app.storage_sqlite import SqliteStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from raft_app.storage import Storage, StoredGroup
 
@@ -63,6 +74,48 @@ def create(group_id: int = 1, *, replica_id: int = 1, entries: tuple[Entry, ...]
 
 def append(*entries: Entry, group_id: int = 1, hard_state: HardState | None = None) -> GroupWrite:
     return GroupWrite(group_id=group_id, hard_state=hard_state, entries=entries)
+
+
+def install(*rows: Entry, group_id: int = 1, log_start_offset: int = 0) -> InstallRows:
+    return InstallRows(group_id, rows, log_start_offset)
+
+
+def finish(
+    index: int,
+    *,
+    next_offset: int,
+    group_id: int = 1,
+    term: int = 1,
+    log_start_offset: int = 0,
+    state: bytes = b"snapshot",
+    hard_state: HardState | None = None,
+) -> FinishInstall:
+    checkpoint = checkpoint_at(index, term=term, state=state)
+    return FinishInstall(group_id, checkpoint, log_start_offset, next_offset, hard_state)
+
+
+def compact(
+    first_index: int,
+    *,
+    term: int = 1,
+    group_id: int = 1,
+    log_start_offset: int = 0,
+    **limits: int,
+) -> Compact:
+    return Compact(group_id, first_index, term, log_start_offset, **limits)
+
+
+@contextmanager
+def statements_of(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
+    """Note every statement, also of cursors that were made before."""
+    found: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *call: Any) -> Any:
+        found.append(sql)
+        return execute(sql, *call)
+
+    with connection.execute_wrapper(note):
+        yield found
 
 
 def only_group(storage: Storage) -> StoredGroup:

@@ -22,7 +22,7 @@ from tests.raft_app.transport_harness import (
     rpcs,
 )
 
-RPC_KINDS = [kind for kind in FrameKind if kind >= FrameKind.PRE_VOTE]
+RPC_KINDS = [kind for kind in FrameKind if FrameKind.PRE_VOTE <= kind <= FrameKind.TIMEOUT_NOW]
 MANY = (FrameKind.HEARTBEATS, FrameKind.HEARTBEAT_REPLIES)
 
 

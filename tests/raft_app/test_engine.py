@@ -284,7 +284,7 @@ async def test_group_is_created_once_and_a_removed_replica_never_returns(cluster
 async def test_rpc_for_a_group_that_is_not_here_is_dropped_and_counted(cluster):
     await cluster.create_group()
     await cluster.engines[2].delete_group(1)
-    await cluster.until(lambda: cluster.engines[2].unknown_groups > 0)
+    await cluster.until(lambda: cluster.engines[2].incoming.unknown_groups > 0)
     assert await cluster.append("a") == 0
 
 

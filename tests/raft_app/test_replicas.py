@@ -96,6 +96,18 @@ async def test_two_orders_at_once_make_one_group(replicas, stream):
     assert replicas._groups == {7: first}
 
 
+async def test_second_replica_is_refused_while_the_first_is_being_stored(replicas, stream):
+    stream.fails = True  # nothing is durable yet
+    first = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
+    await asyncio.sleep(0)
+    other = GroupSpec(7, 2, "logs", 0)
+    with pytest.raises(StalePlacement):
+        await replicas.create(other, Membership(), campaign=False, used=frozenset())
+    assert len(stream.operations) == 1
+    stream.finish()
+    assert (await first).spec == SPEC
+
+
 async def test_second_replica_of_a_group_is_refused(replicas):
     await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
     with pytest.raises(StalePlacement):
@@ -129,7 +141,7 @@ async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(repli
     await replicas.delete(group)
     await replicas.delete(group)
     assert replicas.changes == 2
-    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
     replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
     assert replicas.changes == 3
 
@@ -145,7 +157,7 @@ async def test_failure_of_the_broker_ends_what_waits_for_storage(replicas, strea
 
 
 async def test_stored_replica_is_opened_in_its_state(replicas):
-    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1]')
+    checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
     group = replicas.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
     assert group.state_machine.values == ["a"]
     assert not group.faulty
@@ -168,7 +180,7 @@ async def test_checkpoints_are_staggered(replicas, stream):
         initial = bootstrap_state(1, ALONE)
         spec = GroupSpec(group_id, 1, "logs", 0)
         group = replicas.open(StoredGroup(spec, initial, NOTHING))
-        group._applied_index = 5
+        group.applied.index = 5
     replicas.store_checkpoints()
     assert [operation.group_id for operation in stream.operations] == [7]
     replicas.store_checkpoints()

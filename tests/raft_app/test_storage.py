@@ -20,8 +20,6 @@ from raft_app.storage import (
 )
 from tests.raft_app.storage_harness import (
     INITIAL,
-    MemoryDisk,
-    SqliteDisk,
     append,
     checkpoint_at,
     create,
@@ -31,24 +29,10 @@ from tests.raft_app.storage_harness import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from raft_app.storage import Operation
     from tests.raft_app.storage_harness import Disk
 
 MIB = 1 << 20
-
-
-@pytest.fixture(params=[MemoryDisk, SqliteDisk], ids=["memory", "sqlite"])
-def disk(
-    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: pytest.FixtureRequest
-) -> Iterator[Disk]:
-    with django_db_blocker.unblock():
-        disk = request.param(tmp_path / "broker")
-        disk.storage.open()
-        yield disk
-        disk.storage.close()
 
 
 # --- the directory ------------------------------------------------------------------------------

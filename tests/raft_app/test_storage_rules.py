@@ -19,7 +19,6 @@ from tests.raft_app.storage_harness import append, create, data_entry, noop
 IDENTITY = BrokerIdentity(incarnation="0" * 32)
 STORED = GroupFacts(
     replica_id=3,
-    first_index=4,
     last_index=9,
     applied_index=6,
     used_replica_ids=frozenset({1, 3}),

@@ -10,8 +10,16 @@ from functools import partial
 import pytest
 
 from raft_app.core.types import Entry, EntryKind, HardState
-from raft_app.storage import GroupWrite, Operation, SaveIdentity
+from raft_app.storage import (
+    Compact,
+    GroupWrite,
+    InstallRows,
+    Operation,
+    ReleaseSpace,
+    SaveIdentity,
+)
 from raft_app.storage_stream import StorageStream, operation_bytes
+from raft_app.workers import WorkerThreads
 
 
 class GatedStorage:
@@ -28,6 +36,9 @@ class GatedStorage:
             raise self.error
         self.jobs.append(list(operations))
 
+    def close(self) -> None:
+        pass
+
 
 def write(group_id: int, index: int, size: int = 0) -> GroupWrite:
     entry = Entry(index, 1, EntryKind.COMMAND, bytes(size))
@@ -42,14 +53,14 @@ async def storage():
 @pytest.fixture
 async def stream(storage):
     failures = []
-    stream = StorageStream(
-        storage, asyncio.get_running_loop(), on_failure=failures.append, job_bytes_max=1_000
-    )
+    workers = WorkerThreads(storage)
+    stream = StorageStream(workers, on_failure=failures.append, job_bytes_max=1_000)
     stream.failures = failures
     stream.start()
     yield stream
     storage.gate.release(100)
     stream.close()
+    await workers.stop()
 
 
 async def until(holds):
@@ -127,3 +138,10 @@ async def test_statistics_count_transactions_and_operations(storage, stream):
 def test_size_of_an_operation_counts_its_entries():
     assert operation_bytes(write(1, 1, 500)) > 500
     assert operation_bytes(SaveIdentity(None)) == 64
+
+
+def test_size_of_a_bounded_step_is_its_limit():
+    rows = (Entry(1, 1, EntryKind.DATA, bytes(500), record_count=1),)
+    assert operation_bytes(InstallRows(1, rows, 0)) > 500
+    assert operation_bytes(Compact(1, 1, 0, 0, max_bytes=9_000)) == 9_000
+    assert operation_bytes(ReleaseSpace()) == 1 << 20

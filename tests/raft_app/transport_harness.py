@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from raft_app.core.rpcs import Rpc
+    from raft_app.snapshot_stream import SnapshotStream
 
 CLUSTER_ID = "c1"
 SECRET = b"the cluster's secret"
@@ -68,6 +69,7 @@ class RecordingHandler:
         self.events: list[tuple] = []
         self.rpcs: list[tuple[int, int, Rpc]] = []
         """(broker id, group id, RPC)."""
+        self.streams: list[SnapshotStream] = []
         self._changed = asyncio.Event()
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
@@ -82,6 +84,10 @@ class RecordingHandler:
 
     def peer_unreachable(self, broker_id: int) -> None:
         self._note("unreachable", broker_id)
+
+    def snapshot_opened(self, stream: SnapshotStream) -> None:
+        self.streams.append(stream)
+        self._changed.set()
 
     def _note(self, *event: object) -> None:
         self.events.append(event)
@@ -325,6 +331,7 @@ rpc_strategies: dict[type, st.SearchStrategy] = {
         conflict_index=numbers,
         conflict_term=numbers,
         last_index=numbers,
+        wants_snapshot=st.booleans(),
     ),
     Heartbeat: _built(Heartbeat, commit=numbers, context=numbers),
     HeartbeatReply: _built(HeartbeatReply, context=numbers),
@@ -345,6 +352,7 @@ EVERY_RPC: tuple[Rpc, ...] = (
     RequestVote(2, 1, 3, 4, 5, True),
     RequestVoteReply(2, 1, 3, False),
     AppendEntriesReply(2, 1, 3, False, 4, 5, 6, 7),
+    AppendEntriesReply(2, 1, 3, False, 4, wants_snapshot=True),
     Heartbeat(2, 1, 3, 4, 5),
     HeartbeatReply(2, 1, 3, 4),
     TimeoutNow(2, 1, 3),

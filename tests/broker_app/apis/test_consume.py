@@ -38,6 +38,7 @@ async def test_single_message_has_all_its_fields(api: Api, engine: EngineTwin) -
         "message": "a",
         "key": None,
         "headers": None,
+        "missed": 0,
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from http_base.cluster import MembersAnswer, Place
 from tests.broker_app.apis.conftest import Api, token_of
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin, LinkTwin
+    from tests.broker_app.engine_twin import EngineTwin, LinkTwin, PeersTwin
+    from tests.http_base.asgi_client import Answer
 
 ORDER: dict[str, Any] = {
     "group_id": 8,
@@ -69,12 +71,97 @@ async def test_orders_that_cannot_be_are_refused(
     assert await order(replica_id=82) == (400, "INVALID_REQUEST")
     assert await order(replicas=[{"replica_id": 81, "broker_id": 0}]) == (400, "INVALID_REQUEST")
     assert await order(replicas=ORDER["replicas"] * 2) == (400, "INVALID_REQUEST")
-    assert await order(bootstrap=False) == (400, "INVALID_REQUEST")
     assert await order(group_id=0) == (400, "INVALID_REQUEST")
     assert await order(partition=-1) == (400, "INVALID_REQUEST")
     assert await order(group_id=7) == (409, "STALE_PLACEMENT")
     assert await order(epoch=2) == (409, "STALE_PLACEMENT")
     assert list(engine.groups) == [7]
+
+
+async def test_replica_that_joins_learns_its_members_from_the_leader(
+    api: Api, engine: EngineTwin
+) -> None:
+    answer = await api.post("/partitions", **{**ORDER, "bootstrap": False})
+    assert answer.status == 201
+    assert answer.json["partition"]["replicas"] == []
+    assert [spec.replica_id for spec in engine.joined] == [81]
+    assert engine.campaigned == []
+
+
+async def test_new_replica_takes_the_place_of_one_that_its_group_has_removed(
+    api: Api, engine: EngineTwin, peers: PeersTwin, failure: Any
+) -> None:
+    places = [{"replica_id": 75, "broker_id": 1}, {"replica_id": 72, "broker_id": 2}]
+    joins = {
+        "group_id": 7,
+        "replica_id": 75,
+        "topic": "logs",
+        "partition": 0,
+        "bootstrap": False,
+        "replicas": places,
+        "epoch": 3,
+        "version": 4,
+    }
+    assert failure(await api.post("/partitions", **joins)) == (409, "STALE_PLACEMENT")
+    assert peers.asked == [2]
+    still = [Place(70, 1), Place(72, 2)]
+    peers.answers[2] = MembersAnswer(group_id=7, version=3, replicas=still)
+    assert failure(await api.post("/partitions", **joins)) == (409, "STALE_PLACEMENT")
+    peers.answers[2] = MembersAnswer(group_id=7, version=4, replicas=[Place(72, 2)])
+    assert (await api.post("/partitions", **joins)).status == 201
+    assert engine.groups[7].spec.replica_id == 75
+
+
+async def test_what_a_partition_keeps_comes_with_the_order(api: Api, engine: EngineTwin) -> None:
+    for limits in ({}, {"retention_ms": 1_000}, {"retention_ms": 1_000, "retention_bytes": 2_000}):
+        await api.post("/partitions", **ORDER, **limits)
+        [partition] = [
+            one for one in (await api.get("/partitions")).json["partitions"] if one["group_id"] == 8
+        ]
+        assert partition["retention_ms"] == limits.get("retention_ms", 0)
+        assert partition["retention_bytes"] == limits.get("retention_bytes", 0)
+    assert len(engine.proposals) == 2
+
+
+async def test_partition_is_led_to_other_replicas(
+    api: Api, engine: EngineTwin, link: LinkTwin, failure: Any
+) -> None:
+    target = {"replicas": [{"replica_id": 79, "broker_id": 9}], "epoch": 3, "version": 5}
+    answer = await api.post("/partitions/7/replicas", **target)
+    assert answer.status == 202
+    assert answer.json["change"]["target"] == target["replicas"]
+    assert link.heartbeats == 1, "broker 9 is not known yet"
+    [partition] = (await api.get("/partitions")).json["partitions"]
+    assert partition["change"] == answer.json["change"]
+    stale = {**target, "epoch": 2}
+    assert failure(await api.post("/partitions/7/replicas", **stale)) == (409, "STALE_PLACEMENT")
+    wrong = {**target, "replicas": [{"replica_id": 0, "broker_id": 9}]}
+    assert failure(await api.post("/partitions/7/replicas", **wrong)) == (400, "INVALID_REQUEST")
+    engine.lose(engine.groups[7])
+    assert failure(await api.post("/partitions/7/replicas", **target)) == (421, "NOT_LEADER")
+
+
+async def test_members_are_confirmed_by_a_quorum(
+    api: Api, engine: EngineTwin, failure: Any
+) -> None:
+    answer = await api.get("/partitions/7/replicas")
+    assert answer.json["replicas"] == [{"replica_id": 70, "broker_id": 1}]
+    assert engine.barriers == 1
+    engine.lose(engine.groups[7])
+    assert failure(await api.get("/partitions/7/replicas")) == (421, "NOT_LEADER")
+
+
+async def test_removed_replica_is_dropped_once_that_is_certain(
+    api: Api, engine: EngineTwin, failure: Any
+) -> None:
+    async def drop(replica_id: int) -> Answer:
+        return await api.send("DELETE", "/partitions/7", query={"replica_id": replica_id})
+
+    assert (await drop(71)).json["deleted"] is False
+    assert failure(await drop(70)) == (409, "STALE_PLACEMENT")
+    engine.groups[7].is_removed = True
+    assert (await drop(70)).json["deleted"] is True
+    assert not engine.groups
 
 
 async def test_replica_is_dropped(api: Api, engine: EngineTwin, failure: Any) -> None:
@@ -100,6 +187,8 @@ async def test_orders_need_the_cluster_token(api: Api, failure: Any) -> None:
     for answer in (
         await api.post("/partitions", bearer, **ORDER),
         await api.post("/partitions/7/leader", bearer, broker_id=2),
+        await api.post("/partitions/7/replicas", bearer, replicas=[], epoch=1, version=1),
+        await api.get("/partitions/7/replicas", bearer),
         await api.send("DELETE", "/partitions/7", bearer=bearer),
         await api.send("DELETE", "/partitions/7", bearer=None),
     ):

@@ -49,7 +49,7 @@ async def test_replica_tells_offsets_tables_and_places(
     await engine.propose(7, batch_of("a", "b", sequence=0), timeout_ms=100)
     await engine.propose(7, Pop(5, 0, 1, b"d"), timeout_ms=100)
     [told] = partitions_list(runtime=runtime)
-    assert told == partition_get(group=group)  # type: ignore[arg-type]
+    assert told == partition_get(runtime=runtime, group=group)  # type: ignore[arg-type]
     expected = {
         "group_id": 7,
         "replica_id": 70,

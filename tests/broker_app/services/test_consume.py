@@ -103,6 +103,33 @@ async def test_retry_after_an_unknown_outcome_gets_what_the_first_try_popped(
     assert sum(isinstance(one, Pop) for one in engine.proposals) == 2
 
 
+async def test_retry_waits_for_its_first_try_when_that_pops_all_there_is(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append(*"ab")
+    engine.holding = True
+    with pytest.raises(CommitTimeout):
+        await consumer.values("r1", timeout_ms=20)
+    again = consumer.start("r1")
+    await turns(20)
+    engine.release()
+    assert await again == ["a", "b"]
+    assert sum(isinstance(one, Pop) for one in engine.proposals) == 1
+
+
+async def test_empty_is_not_answered_while_an_earlier_pop_may_still_fail(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append(*"ab")
+    engine.holding = True
+    with pytest.raises(CommitTimeout):
+        await consumer.values("r1", timeout_ms=20)
+    with pytest.raises(Overloaded):
+        await consumer.values("r2")
+    engine.release()
+    assert await consumer.values("r2") == []
+
+
 async def test_pops_of_one_consumer_take_turns_and_share_nothing(
     consumer: Consumer, engine: EngineTwin
 ) -> None:

@@ -20,6 +20,7 @@ from myqueue.errors import (
     UnknownProducer,
 )
 from myqueue.protocol import Produce, read_input
+from raft_app.core.types import Entry, EntryKind
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 
@@ -144,6 +145,27 @@ async def test_sequence_errors_are_said_by_a_confirmed_leader_only(
     engine.lose(group)
     with pytest.raises(NotLeader):
         await parked
+
+
+async def test_leader_that_was_deposed_meanwhile_judges_a_sequence_anew(
+    sender: Sender, engine: EngineTwin, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier = engine.read_barrier
+
+    async def read_barrier(group_id: int, *, timeout_ms: int) -> None:
+        group.log.append(
+            Entry(1, 1, EntryKind.DATA, batch_of("a", sequence=0).batch, 0, 1, engine.now_ms)
+        )
+        engine.win(group)
+        await barrier(group_id, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(engine, "read_barrier", read_barrier)
+    monkeypatch.setattr(sender.runtime.parking, "wait", _never)
+    assert await sender.send("b", sequence=1) == Appended(1, 1)
+
+
+async def _never(*_: object) -> bool:
+    return False
 
 
 async def test_batch_of_another_producer_or_damaged_is_refused(

@@ -158,11 +158,13 @@ async def test_a_stopping_broker_gets_no_new_replicas_until_it_is_back(site):
     await site.create_topic("logs")
 
 
-async def test_a_broker_with_replicas_cannot_be_removed_yet(site):
+async def test_a_broker_whose_replicas_nobody_can_take_is_not_removed(site):
     await site.create_topic(partitions=1)
     answer = await site.ask("DELETE", "/brokers/1", status=409)
     assert answer["code"] == "BROKER_NOT_EMPTY"
-    assert "not possible yet" in answer["message"]
+    assert "no other live broker is without the partitions of 1" in answer["message"]
+    (detail, *_) = (await site.get("/brokers?detail=1"))["brokers"]
+    assert not detail["draining"]
     await site.ask("DELETE", "/topics/logs")
     assert (await site.ask("DELETE", "/brokers/1", status=202))["broker_id"] == 1
     assert len((await site.get("/brokers"))["brokers"]) == 2

@@ -6,20 +6,23 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from raft_app.core.bootstrap import bootstrap_state
+from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.rpcs import AppendEntries, PreVoteReply
 from raft_app.core.types import (
+    AddLearner,
     Entry,
     EntryKind,
     HardState,
     InitialState,
     Member,
     Membership,
+    Promote,
     Proposal,
     Ready,
     Role,
+    SnapshotMeta,
     Write,
 )
 
@@ -105,6 +108,8 @@ class Replica:
     applied: list[Entry] = field(default_factory=list)
     reads: list[tuple[int, int]] = field(default_factory=list)
     failed_reads: list[int] = field(default_factory=list)
+    snapshots_wanted: list[int] = field(default_factory=list)
+    """Peers that need one, as often as they were told."""
 
     def __post_init__(self) -> None:
         self.disk = list(self.initial.entries)
@@ -116,8 +121,8 @@ class Replica:
         initial = replace(
             self.initial,
             hard_state=self.hard_state,
-            entries=tuple(self.disk),
-            last_index=self.disk[-1].index if self.disk else 0,
+            entries=tuple(e for e in self.disk if e.index > self.initial.applied_index),
+            last_index=self.disk[-1].index if self.disk else self.initial.applied_index,
             term_starts=term_starts_of(self.disk),
         )
         randomizer = fixed_randomizer(initial.replica_id)
@@ -140,8 +145,10 @@ class Replica:
             self.node.applied(ready.committed[-1].index)
         self.reads += [(read.context, read.index) for read in ready.reads_confirmed]
         self.failed_reads += ready.reads_failed
+        self.snapshots_wanted += [wanted.peer for wanted in ready.snapshots_wanted]
         for wanted in ready.entries_wanted:
-            wanted_entries = self.disk[wanted.first_index - 1 : wanted.last_index]
+            first_index = self.initial.first_index
+            wanted_entries = self.disk[wanted.first_index - first_index :]
             self.node.entries_read(wanted, wanted_entries[:3])
         return ready, leaving
 
@@ -151,11 +158,47 @@ class Replica:
         if write.hard_state is not None:
             self.hard_state = write.hard_state
         if write.entries:
-            del self.disk[write.entries[0].index - 1 :]
+            del self.disk[write.entries[0].index - self.initial.first_index :]
             self.disk += write.entries
         self.durable_write_id = write.write_id
         self.node.persisted(write.write_id)
         return self._release()
+
+    def snapshot(self) -> SnapshotMeta:
+        """Return what a snapshot of the applied state covers."""
+        index, membership = self.initial.membership_index, self.initial.membership
+        for entry in self.applied:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                index, membership = entry.index, Membership.decode(entry.data)
+        last_index = self.node.applied_index
+        last_term = self.node.term_at(last_index)
+        assert last_term is not None
+        return SnapshotMeta(last_index, last_term, membership, index)
+
+    def compact(self) -> None:
+        """Store a checkpoint of the applied state and drop the log that it covers."""
+        meta = self.snapshot()
+        kept = [entry for entry in self.disk if entry.index > meta.last_index]
+        self._store_snapshot(meta, kept)
+        self.node.compacted(meta.last_index + 1, meta.last_term)
+
+    def install(self, meta: SnapshotMeta) -> None:
+        """Put a wanted snapshot in place at once."""
+        self.node.begin_install()
+        self._store_snapshot(meta, [])
+        self.applied.clear()
+        self.node.finish_install(meta)
+
+    def _store_snapshot(self, meta: SnapshotMeta, log: list[Entry]) -> None:
+        self.disk = log
+        self.initial = replace(
+            self.initial,
+            membership=meta.membership,
+            membership_index=meta.membership_index,
+            applied_index=meta.last_index,
+            first_index=meta.last_index + 1,
+            previous_term=meta.last_term,
+        )
 
     def _release(self) -> list[Rpc]:
         leaving: list[Rpc] = []
@@ -202,6 +245,36 @@ class Group:
     def __getitem__(self, replica_id: int) -> RawNode:
         """Return one node."""
         return self.replicas[replica_id].node
+
+    def join(self, replica_id: int) -> RawNode:
+        """Start a replica that knows nothing and is no member yet."""
+        config = next(iter(self.replicas.values())).config
+        self.replicas[replica_id] = Replica(joining_state(replica_id), config)
+        return self[replica_id]
+
+    def add_learner(self, leader: int, replica_id: int) -> None:
+        """Start a new replica and let it catch up as a learner."""
+        self.join(replica_id)
+        change = AddLearner(Member(replica_id, 10 * replica_id))
+        self[leader].propose_membership(change, version=0)
+        self.tick(2 * HEARTBEAT, only=[leader])
+
+    def add_voter(self, leader: int, replica_id: int) -> None:
+        """Start a new replica and make it a voter."""
+        self.add_learner(leader, replica_id)
+        self[leader].propose_membership(Promote(replica_id), version=0)
+        self.settle()
+
+    def transfer_snapshot(self, leader: int, peer: int) -> bool:
+        """Offer a leader's snapshot to a peer, install it if it is wanted; tell whether it was."""
+        meta = self.replicas[leader].snapshot()
+        term = self[leader].term
+        wanted = self[peer].offer_snapshot(leader, term, meta)
+        if wanted:
+            self.replicas[peer].install(meta)
+        self[leader].report_snapshot(peer, wanted)
+        self.settle()
+        return wanted
 
     def isolate(self, *replica_ids: int) -> None:
         """Cut every link between these replicas and the others."""
@@ -317,9 +390,9 @@ def candidate(voters: int = 3) -> Group:
     return group
 
 
-def led(voters: int = 3) -> Group:
+def led(voters: int = 3, *, config: RaftConfig | None = None) -> Group:
     """Return a group that replica 1 leads in term 2, at rest; index 2 is the no-op."""
-    group = Group(voters)
+    group = Group(voters, config=config)
     group.elect(1)
     group.tick(HEARTBEAT, only=[1])
     return group

@@ -18,13 +18,18 @@ from typing import TYPE_CHECKING
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.errors import RaftError
-from raft_app.core.rpcs import (
-    Heartbeat,
-    PreVote,
-    RequestVote,
-    Rpc,
+from raft_app.core.rpcs import Heartbeat, PreVote, RequestVote, Rpc
+from raft_app.core.types import (
+    AddLearner,
+    Entry,
+    EntryKind,
+    Member,
+    Membership,
+    MembershipChange,
+    Promote,
+    Remove,
+    SnapshotMeta,
 )
-from raft_app.core.types import Entry, EntryKind, Membership
 from tests.raft_app.core.group import Group, append, data, members
 from tests.raft_app.core.show import show_entry, show_membership, show_ready, show_rpc
 
@@ -94,6 +99,7 @@ class Scenario:
                 f" leader={status.leader} commit={status.commit_index}"
                 f" applied={status.applied_index} durable={status.durable_index}"
                 f" last={status.last_index} members={show_membership(status.membership)}"
+                + (" installing" if status.is_installing else "")
             )
 
     def do_progress(self, arguments: Arguments) -> Iterator[str]:
@@ -159,6 +165,66 @@ class Scenario:
             self.group[int(arguments.words[0])].transfer_leadership(arguments.number("to"))
         except (RaftError, ValueError) as error:
             yield f"{type(error).__name__}: {error}"
+
+    def do_join(self, arguments: Arguments) -> Iterator[str]:
+        """`join R`: a new replica starts, and knows nothing."""
+        for replica_id in map(int, arguments.words):
+            self.group.join(replica_id)
+        yield from ()
+
+    def do_change(self, arguments: Arguments) -> Iterator[str]:
+        """`change R add=P | promote=P | remove=P [version=n]`."""
+        match arguments.named:
+            case {"add": peer}:
+                change: MembershipChange = AddLearner(Member(int(peer), 10 * int(peer)))
+            case {"promote": peer}:
+                change = Promote(int(peer))
+            case _:
+                change = Remove(arguments.number("remove"))
+        node = self.group[int(arguments.words[0])]
+        try:
+            index, term = node.propose_membership(change, version=arguments.number("version"))
+        except RaftError as error:
+            yield f"{type(error).__name__}: {error}"
+        else:
+            yield f"{index}/{term}"
+
+    def do_compact(self, arguments: Arguments) -> Iterator[str]:
+        """`compact R`: store a checkpoint and drop all that is applied from the log."""
+        for replica_id in self._replicas(arguments):
+            replica = self.group.replicas[replica_id]
+            replica.compact()
+            yield f"{replica_id}: first={replica.node.first_index}"
+
+    def do_offer(self, arguments: Arguments) -> Iterator[str]:
+        """`offer R sender=P term=t last=i/t`: a made-up snapshot of the present members."""
+        node = self.group[int(arguments.words[0])]
+        last_index, last_term = map(int, arguments.named["last"].split("/"))
+        meta = SnapshotMeta(last_index, last_term, self.group.membership, 1)
+        wanted = node.offer_snapshot(arguments.number("sender"), arguments.number("term"), meta)
+        yield "wanted" if wanted else "not wanted"
+
+    def do_snapshot(self, arguments: Arguments) -> Iterator[str]:
+        """`snapshot R to=P`: offer R's snapshot, put it in place if it is wanted, report it."""
+        leader, peer = int(arguments.words[0]), arguments.number("to")
+        meta = self.group.replicas[leader].snapshot()
+        wanted = self.group[peer].offer_snapshot(leader, self.group[leader].term, meta)
+        if wanted:
+            self.group.replicas[peer].install(meta)
+        self.group[leader].report_snapshot(peer, wanted)
+        yield f"{meta.last_index}/{meta.last_term} " + ("installed" if wanted else "not wanted")
+
+    def do_install(self, arguments: Arguments) -> Iterator[str]:
+        """`install R begin | abort`."""
+        node = self.group[int(arguments.words[0])]
+        (node.begin_install if arguments.words[1] == "begin" else node.abort_install)()
+        yield from ()
+
+    def do_report_snapshot(self, arguments: Arguments) -> Iterator[str]:
+        """`report-snapshot R peer=P ok=n`."""
+        node = self.group[int(arguments.words[0])]
+        node.report_snapshot(arguments.number("peer"), bool(arguments.number("ok")))
+        yield from ()
 
     def do_read(self, arguments: Arguments) -> Iterator[str]:
         """`read R context=n`."""

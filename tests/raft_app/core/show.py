@@ -48,6 +48,8 @@ def show_rpc(rpc: Rpc) -> str:
             return f"{head} prev={rpc.prev_index}/{rpc.prev_term} commit={rpc.commit} {entries}"
         case AppendEntriesReply(success=True):
             return f"{head} success index={rpc.index}"
+        case AppendEntriesReply(wants_snapshot=True):
+            return f"{head} wants a snapshot"
         case AppendEntriesReply():
             hint = f"{rpc.conflict_index}/{rpc.conflict_term}"
             return f"{head} refused index={rpc.index} hint={hint} last={rpc.last_index}"
@@ -87,3 +89,5 @@ def show_sending(ready: Ready) -> Iterator[str]:
         yield f"  after write {ready.after_write_id}: {show_rpc(rpc)}"
     for wanted in ready.entries_wanted:
         yield f"  wanted for {wanted.peer}: {wanted.first_index}..{wanted.last_index}"
+    for snapshot in ready.snapshots_wanted:
+        yield f"  wanted for {snapshot.peer}: a snapshot"

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped, RaftError
+from raft_app.core.errors import (
+    ChangeReason,
+    ChangeRefused,
+    DropReason,
+    NotLeader,
+    NotReady,
+    ProposalDropped,
+    RaftError,
+)
 
 
-@pytest.mark.parametrize("error", [NotLeader(3), NotReady(), ProposalDropped(DropReason.LIMIT)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotLeader(3),
+        NotReady(),
+        ProposalDropped(DropReason.LIMIT),
+        ChangeRefused(ChangeReason.BEHIND),
+    ],
+)
 def test_every_refusal_is_a_raft_error(error: Exception):
     assert isinstance(error, RaftError)
 
@@ -19,5 +35,12 @@ def test_not_leader_names_the_leader_as_far_as_known():
 @pytest.mark.parametrize("reason", list(DropReason))
 def test_a_dropped_proposal_says_why(reason: DropReason):
     error = ProposalDropped(reason)
+
+    assert (error.reason, str(error)) == (reason, reason.value)
+
+
+@pytest.mark.parametrize("reason", list(ChangeReason))
+def test_a_refused_change_says_why(reason: ChangeReason):
+    error = ChangeRefused(reason)
 
     assert (error.reason, str(error)) == (reason, reason.value)

@@ -55,3 +55,15 @@ def test_memberships_that_a_committed_one_replaced_are_forgotten():
 
     assert memberships.revert(7)
     assert memberships.current == TWO
+
+
+def test_the_membership_of_a_snapshot_replaces_all():
+    memberships = history(entry(3, ONE), entry(5, TWO))
+
+    memberships.replace(THREE, 4)
+
+    assert (memberships.current, memberships.index, memberships.voters) == (THREE, 4, {1, 2, 3})
+    assert not memberships.revert(5)
+    memberships.extend([entry(9, ONE)], commit_index=0)
+    assert memberships.revert(9)
+    assert memberships.current == THREE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raft_app.core.outbox import Outbox
 from raft_app.core.rpcs import AppendEntriesReply, HeartbeatReply, RequestVoteReply
-from raft_app.core.types import EntriesWanted
+from raft_app.core.types import EntriesWanted, SnapshotWanted
 
 
 def success(index: int, *, to: int = 2, term: int = 1) -> AppendEntriesReply:
@@ -20,10 +20,14 @@ def test_everything_is_taken_once():
     outbox.now.append(heartbeat)
     outbox.after_durable.append(vote)
     outbox.wanted.append(wanted)
+    snapshot = SnapshotWanted(3)
+    outbox.snapshots_wanted.append(snapshot)
 
     taken = (outbox.take_now(), outbox.take_after_durable(), outbox.take_wanted())
+    assert not outbox.is_empty
 
     assert taken == ((heartbeat,), (vote,), (wanted,))
+    assert outbox.take_snapshots_wanted() == (snapshot,)
     assert outbox.is_empty
 
 
@@ -45,3 +49,14 @@ def test_it_replaces_nothing_else():
     outbox.acknowledge(success(8))
 
     assert outbox.take_after_durable() == (*given, refusal, success(8))
+
+
+def test_only_acknowledgements_are_taken_back():
+    outbox = Outbox()
+    vote = RequestVoteReply(2, 1, 1, granted=True)
+    refusal = AppendEntriesReply(2, 1, 1, success=False, index=1)
+    outbox.after_durable += [success(5), vote, refusal, success(6)]
+
+    outbox.drop_acknowledgements()
+
+    assert outbox.take_after_durable() == (vote, refusal)

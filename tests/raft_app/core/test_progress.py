@@ -124,6 +124,8 @@ def test_a_refusal_of_what_was_acknowledged_is_never_believed(state: ProgressSta
     progress = replicating(5)
     if state is ProgressState.PROBE:
         progress.unreachable()
+    if state is ProgressState.SNAPSHOT:
+        progress.begin_snapshot()
 
     assert not progress.refused(5, 2)
     assert not progress.refused(3, 2)
@@ -151,6 +153,86 @@ def test_an_unreachable_peer_is_probed_only_after_it_is_heard():
     assert progress.heartbeat_answered()
 
 
+def test_nothing_is_sent_to_a_peer_that_gets_a_snapshot():
+    progress = replicating(5)
+    progress.sent(9, 10)
+
+    progress.begin_snapshot()
+
+    assert not progress.may_send(CONFIG)
+    assert (progress.state, progress.inflight_appends) == (ProgressState.SNAPSHOT, 0)
+    progress.unreachable()
+    assert progress.state is ProgressState.SNAPSHOT
+
+
+def test_after_a_snapshot_the_peer_is_probed_where_the_log_begins():
+    progress = replicating(5)
+    progress.begin_snapshot()
+
+    progress.end_snapshot(21, ok=True)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 21)
+    assert progress.may_send(CONFIG)
+
+
+def test_after_a_failed_snapshot_the_peer_is_probed_only_after_it_is_heard():
+    progress = replicating(5)
+    progress.begin_snapshot()
+
+    progress.end_snapshot(21, ok=False)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 21)
+    assert not progress.may_send(CONFIG)
+
+
+def test_an_acknowledgement_ends_a_snapshot():
+    progress = replicating(5)
+    progress.begin_snapshot()
+
+    assert progress.acknowledged(20)
+
+    assert (progress.state, progress.next_index) == (ProgressState.REPLICATE, 21)
+
+
+def test_who_follows_was_heard_in_this_period_or_the_last_one():
+    progress = replicating(5)
+    assert not progress.is_following
+
+    progress.heartbeat_answered()
+    assert progress.is_following
+    progress.begin_period()
+    assert progress.is_following
+    progress.begin_period()
+    assert not progress.is_following
+
+
+def test_who_is_probed_or_gets_a_snapshot_does_not_follow():
+    progress = replicating(5)
+    progress.heartbeat_answered()
+
+    progress.unreachable()
+    assert not progress.is_following
+    progress.begin_snapshot()
+    assert not progress.is_following
+
+
+def test_an_unreachable_peer_that_acknowledged_nothing_is_probed_where_the_log_begins():
+    progress = Progress(2, next_index=45)
+
+    progress.unreachable(first_index=43)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 43)
+
+
+def test_a_peer_whose_snapshot_failed_is_probed_where_the_log_begins():
+    progress = Progress(2, next_index=45)
+    progress.begin_snapshot()
+
+    progress.end_snapshot(43, ok=False)
+
+    assert (progress.state, progress.next_index) == (ProgressState.PROBE, 43)
+
+
 def test_a_heartbeat_answer_shows_a_stall_only_without_acknowledgements_since_the_last():
     progress = replicating(5)
 
@@ -170,7 +252,7 @@ def test_match_stays_below_next_and_never_falls(seed: int):
     match = 0
     for _ in range(60):
         last_index += chance.randrange(3)
-        match chance.randrange(5):
+        match chance.randrange(7):
             case 0 if progress.may_send(config) and progress.next_index <= last_index:
                 progress.sent(chance.randint(progress.next_index, last_index), 10)
             case 1:
@@ -179,6 +261,10 @@ def test_match_stays_below_next_and_never_falls(seed: int):
                 progress.refused(chance.randint(0, last_index), chance.randint(0, last_index))
             case 3:
                 progress.unreachable()
+            case 4:
+                progress.begin_snapshot()
+            case 5 if progress.state is ProgressState.SNAPSHOT:
+                progress.end_snapshot(chance.randint(1, last_index), ok=chance.random() < 0.5)
             case _:
                 progress.heartbeat_answered()
         assert match <= progress.match < progress.next_index

@@ -17,7 +17,12 @@ def test_a_leader_shows_each_peer():
     status = group[1].status()
 
     peer = PeerStatus(
-        match=2, next=4, state=ProgressState.REPLICATE, inflight_appends=1, inflight_bytes=65
+        match=2,
+        next=4,
+        state=ProgressState.REPLICATE,
+        is_heard=True,
+        inflight_appends=1,
+        inflight_bytes=65,
     )
     assert status.progress == {2: peer, 3: peer, 4: peer}
     assert (status.last_index, status.durable_index, status.commit_index) == (3, 3, 2)

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 import pytest
 
 from raft_app.core import types
-from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta
 from tests.raft_app.core.group import members
 
 
@@ -63,3 +63,11 @@ def test_values_do_not_change():
 
     assert values
     assert all(value.__dataclass_params__.frozen for value in values)
+
+
+@pytest.mark.parametrize(("last_index", "membership_index"), [(0, 0), (3, 4), (3, -1)])
+def test_a_snapshot_covers_something_and_the_entry_of_its_membership(
+    last_index: int, membership_index: int
+):
+    with pytest.raises(ValueError, match="snapshot"):
+        SnapshotMeta(last_index, 1, Membership(), membership_index)

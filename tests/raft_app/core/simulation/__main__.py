@@ -33,6 +33,7 @@ class Job(NamedTuple):
     seed: int
     node_count: int
     steps: int
+    changing: bool
 
 
 class Failure(NamedTuple):
@@ -46,7 +47,9 @@ class Failure(NamedTuple):
 def run_job(job: Job) -> Outcome | Failure:
     """Run one seed."""
     try:
-        return Simulation(job.seed, node_count=job.node_count, steps=job.steps).run()
+        return Simulation(
+            job.seed, node_count=job.node_count, steps=job.steps, changing=job.changing
+        ).run()
     except SimulationFailure as failure:
         return Failure(failure.seed, str(failure), failure.trace)
 
@@ -60,6 +63,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=1, help="the first of --seeds")
     parser.add_argument("--steps", type=int, default=STEPS, help="events until all is healed")
     parser.add_argument("--nodes", type=int, default=0, help="nodes; 0: 3 or 5 by the seed")
+    parser.add_argument(
+        "--changing", action="store_true", help="members change and snapshots travel in every seed"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     return parser.parse_args(arguments)
 
@@ -111,6 +117,10 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
         f" {total('committed'):,} entries committed, {total('acknowledged'):,} values"
         f" acknowledged, {total('reads'):,} reads answered"
     )
+    write(
+        f"{total('changes'):,} changes of membership committed,"
+        f" {total('snapshots'):,} snapshots installed"
+    )
     for name, what in (
         ("settle_ticks", "healed to caught up"),
         ("failover_ticks", "leader killed to successor serving"),
@@ -123,7 +133,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the seeds that the command line asks for; return the exit status."""
     options = parse_arguments(arguments)
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
-    jobs = [Job(seed, options.nodes, options.steps) for seed in range(first, first + count)]
+    jobs = [
+        Job(seed, options.nodes, options.steps, options.changing)
+        for seed in range(first, first + count)
+    ]
     started = time.monotonic()
     outcomes: list[Outcome] = []
     for result in shown(results(jobs, options.jobs), len(jobs)):
@@ -134,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
             write(
                 f"again: python -m tests.raft_app.core.simulation --seed {result.seed}"
                 f" --steps {options.steps} --nodes {options.nodes}"
+                + (" --changing" if options.changing else "")
             )
             return 1
         outcomes.append(result)

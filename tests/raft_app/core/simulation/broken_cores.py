@@ -37,6 +37,8 @@ class Mistake:
     """Any of these may be the first to see it."""
     faults: tuple[Fault, ...] = ()
     """The kinds of faults that bring it to light; empty: what each seed selects."""
+    changing: bool = False
+    """It shows where the membership changes and snapshots travel."""
 
 
 def stores_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:

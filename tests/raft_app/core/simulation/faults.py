@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_app.core.types import NO_REPLICA
 from tests.raft_app.core.simulation.plan import TICK, Fault
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Faults:
             Fault.HINT: lambda: self._tell(lambda host, _: host.hint()),
             Fault.TRANSFER: self._transfer,
             Fault.CHECKPOINT: lambda: self._tell(lambda host, _: host.checkpoint()),
+            Fault.GROW: lambda: simulation.placement.grow(),
+            Fault.SHRINK: lambda: simulation.placement.shrink(),
+            Fault.REPLACE: lambda: simulation.placement.replace(),
+            Fault.LOSE_DISK: lambda: simulation.placement.lose_disk(),
+            Fault.MEDDLE: lambda: simulation.placement.meddle(),
+            Fault.COMPACT: lambda: self._compact(self._choose(1)),
+            Fault.COMPACT_ALL: lambda: self._compact(simulation.hosts.values()),
+            Fault.CUT_TRANSFERS: lambda: simulation.transfers.cut(),
         }
 
     def start(self) -> None:
@@ -63,6 +72,7 @@ class Faults:
         for host in self._simulation.hosts.values():
             host.slowness = 1
             host.stalled_until = 0
+            host.frozen_until = min(host.frozen_until, self._simulation.now)
             self.restart(host)
         self._links_changed()
 
@@ -117,8 +127,8 @@ class Faults:
                 self._later(self._duration(), self.restart, host)
 
     def restart(self, host: Host) -> None:
-        """Start a process unless it runs already."""
-        if not host.alive:
+        """Start a process unless it runs already, or can never run again."""
+        if not host.alive and not host.is_gone:
             host.start()
             self._links_changed()
 
@@ -226,9 +236,17 @@ class Faults:
         if host.awake and others:
             what(host, others[0].replica_id)
 
+    def _compact(self, hosts: Iterable[Host]) -> None:
+        """Drop the log below the state machine, or a little less of it.
+
+        Not while a disk is lost: a second replica that must be refilled could be one too many.
+        """
+        for host in hosts:
+            if host.awake and self._simulation.placement.lost == NO_REPLICA:
+                host.compact(self._random.choice((0, 0, 3, 20)))
+
     def _transfer(self) -> None:
         for host in self._leaders():
-            voters = range(1, self._simulation.voter_count + 1)
-            others = [other for other in voters if other != host.replica_id]
+            others = sorted(host.node.membership.voter_ids - {host.replica_id})
             if host.awake and others:
                 host.transfer(self._random.choice(others))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.types import EntryKind, Proposal
+from raft_app.core.types import EntryKind, Membership, Proposal, SnapshotMeta
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from raft_app.core.types import Entry
 
 
@@ -15,31 +17,70 @@ class Ledger:
 
     Attributes:
         applied_index: the last index it applied.
+        applied_term: its term.
+        membership: of the last MEMBERSHIP entry applied.
+        membership_index: its index; 0 when there was none.
         next_offset: the offset after the last message.
+        rows: the DATA entries, in order; never changed, only added to.
         values: index of each DATA entry's value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, membership: Membership) -> None:
         self.applied_index = 0
+        self.applied_term = 0
+        self.membership = membership
+        self.membership_index = 0
         self.next_offset = 0
+        self.rows: list[Entry] = []
         self.values: dict[bytes, int] = {}
 
     def copy(self) -> Ledger:
         """Return an independent copy."""
-        other = Ledger()
-        other.applied_index = self.applied_index
+        return self.installed(self.meta, ()) if self.applied_index else Ledger(self.membership)
+
+    @property
+    def meta(self) -> SnapshotMeta:
+        """What a snapshot of it covers; something is applied."""
+        return SnapshotMeta(
+            self.applied_index, self.applied_term, self.membership, self.membership_index
+        )
+
+    def installed(self, meta: SnapshotMeta, rows: Iterable[Entry]) -> Ledger:
+        """Return the state after a snapshot of which this one lacked just these rows."""
+        other = Ledger(meta.membership)
+        other.membership_index = meta.membership_index
+        other.applied_index = meta.last_index
+        other.applied_term = meta.last_term
         other.next_offset = self.next_offset
+        other.rows = list(self.rows)
         other.values = dict(self.values)
+        for row in rows:
+            other.add(row)
         return other
+
+    def rows_from(self, offset: int) -> Sequence[Entry]:
+        """Return the DATA entries from the one that begins at `offset` on."""
+        position = next((n for n, row in enumerate(self.rows) if row.base_offset == offset), None)
+        return () if position is None else self.rows[position:]
 
     def apply(self, entry: Entry) -> None:
         """Apply the next committed entry."""
         assert entry.index == self.applied_index + 1
         self.applied_index = entry.index
-        if entry.kind == EntryKind.DATA:
-            assert entry.base_offset == self.next_offset, "offsets are contiguous"
-            self.next_offset += entry.record_count
-            self.values[entry.data] = entry.index
+        self.applied_term = entry.term
+        match entry.kind:
+            case EntryKind.DATA:
+                self.add(entry)
+            case EntryKind.MEMBERSHIP:
+                self.membership = Membership.decode(entry.data)
+                self.membership_index = entry.index
+
+    def add(self, row: Entry) -> None:
+        """Add a DATA entry."""
+        assert row.base_offset == self.next_offset, "offsets are contiguous"
+        self.next_offset += row.record_count
+        self.rows.append(row)
+        self.values[row.data] = row.index
 
 
 class Speculation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.raft_app.core.simulation.checker import Checker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from raft_app.core.types import Entry
 
@@ -155,14 +155,14 @@ class LeaderCompleteness(Checker):
         """`entry` was committed in `leader_term`; calls come in the order of indexes."""
         self._last_of_term[leader_term] = (entry.index, entry.term)
 
-    def leads(self, replica_id: int, term: int, log: Sequence[Entry]) -> None:
-        """A replica begins to lead `term` with `log` (entry of index 1 first)."""
+    def leads(self, replica_id: int, term: int, term_at: Callable[[int], int | None]) -> None:
+        """A replica begins to lead `term`; `term_at` tells the term of each index of its log."""
         earlier = [last for at, last in self._last_of_term.items() if at < term]
         if not earlier:
             return
         index, entry_term = max(earlier)
         self.require(
-            len(log) >= index and log[index - 1].term == entry_term,
+            term_at(index) == entry_term,
             "replica %s leads term %s without the committed entry (index %s, term %s)",
             replica_id,
             term,

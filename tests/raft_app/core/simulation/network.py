@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.raft_app.core.simulation.plan import TICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from random import Random
 
     from tests.raft_app.core.simulation.plan import Plan
@@ -25,9 +25,9 @@ class Network:
         delay: longest delay just now, in units.
     """
 
-    def __init__(self, plan: Plan, random: Random, replica_ids: Iterable[int]) -> None:
+    def __init__(self, plan: Plan, random: Random, replica_ids: Collection[int]) -> None:
         self._random = random
-        self._replica_ids = tuple(replica_ids)
+        self._replica_ids = replica_ids
         self._cuts: dict[int, frozenset[tuple[int, int]]] = {}
         self._blocked: frozenset[tuple[int, int]] = frozenset()
         self._cut_count = 0
@@ -64,6 +64,10 @@ class Network:
         """
         last_arrival = self._last_arrival.get((sender, to), 0) if self.plan.in_order else 0
         return max(last_arrival - now, 0) + 1 + int(self.delay * self._random.random() ** 3)
+
+    def is_open(self, sender: int, to: int) -> bool:
+        """Tell whether the link works just now."""
+        return (sender, to) not in self._blocked
 
     def passes(self, sender: int, to: int) -> bool:
         """Tell whether what was sent over a link may arrive now."""

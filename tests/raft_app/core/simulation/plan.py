@@ -38,6 +38,27 @@ class Fault(StrEnum):
     HINT = "hint"
     TRANSFER = "transfer"
     CHECKPOINT = "checkpoint"
+    GROW = "grow"
+    SHRINK = "shrink"
+    REPLACE = "replace"
+    LOSE_DISK = "lose disk"
+    MEDDLE = "meddle"
+    COMPACT = "compact"
+    COMPACT_ALL = "compact all"
+    CUT_TRANSFERS = "cut transfers"
+
+
+CHANGES = (
+    Fault.GROW,
+    Fault.SHRINK,
+    Fault.REPLACE,
+    Fault.LOSE_DISK,
+    Fault.MEDDLE,
+    Fault.COMPACT,
+    Fault.COMPACT_ALL,
+    Fault.CUT_TRANSFERS,
+)
+"""What changes the membership and makes snapshots necessary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,8 @@ class Plan:
     """Longest value."""
     burst: int
     """Most values in one proposal."""
+    keeps_log_end: bool
+    """Disks remember where the log ended when a snapshot began to replace it."""
 
 
 def draw_config(random: Random) -> RaftConfig:
@@ -95,7 +118,24 @@ def draw_config(random: Random) -> RaftConfig:
     )
 
 
-def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan:
+def draw_faults(random: Random, *, changing: bool) -> tuple[Fault, ...]:
+    """Draw the kinds of faults of a run; those of `CHANGES` all, some or none of them.
+
+    Args:
+        random: what decides.
+        changing: all of `CHANGES`.
+    """
+    others = tuple(fault for fault in Fault if fault not in CHANGES)
+    count = random.choice((0, 1, 2, 2, 3, 3, 4, 8, len(others), len(others)))
+    changes = random.choice((0, 0, 2, 4, len(CHANGES)))
+    if changing:
+        changes = len(CHANGES)
+    return (*random.sample(others, count), *random.sample(CHANGES, changes))
+
+
+def draw_plan(
+    seed: int, random: Random, *, node_count: int, steps: int, changing: bool = False
+) -> Plan:
     """Draw the facts of a run.
 
     Args:
@@ -103,9 +143,8 @@ def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan
         random: what decides.
         node_count: nodes of the group; 0 for mostly 3 or 5.
         steps: events until everything is healed.
+        changing: the membership changes, and snapshots are taken.
     """
-    known = tuple(Fault)
-    kinds = random.choice((0, 1, 2, 2, 3, 3, 4, 8, len(known), len(known)))
     nodes = node_count or random.choices((3, 5, 4, 2, 1), (60, 30, 5, 3, 2))[0]
     return Plan(
         seed=seed,
@@ -122,11 +161,12 @@ def draw_plan(seed: int, random: Random, *, node_count: int, steps: int) -> Plan
         turn_delay=random.choice((0, 0, 100, 800)),
         apply_delay=random.choice((0, 0, 300, 3_000)),
         clock_drift=random.choice((0, 20, 100)),
-        faults=tuple(random.sample(known, kinds)),
+        faults=draw_faults(random, changing=changing),
         fault_interval=random.choice((4, 10, 25)) * TICK,
         client_interval=random.choice((300, 1_000, 3_000)),
         value_bytes=random.choice((8, 40, 300)),
         burst=random.choice((1, 2, 6)),
+        keeps_log_end=random.random() < 0.5,
     )
 
 
@@ -152,4 +192,5 @@ def calm(plan: Plan) -> Plan:
         client_interval=TICK,
         value_bytes=8,
         burst=1,
+        keeps_log_end=plan.keeps_log_end,
     )

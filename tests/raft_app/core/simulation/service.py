@@ -77,6 +77,15 @@ class Service:
             if term == entry.term:
                 self._clients.acknowledged(value, entry.index)
 
+    def install(self, ledger: Ledger) -> None:
+        """Take a snapshot's state over; who waits for an entry that it covers tries again."""
+        self.ledger = ledger
+        self._speculation = None
+        covered = [index for index in self._waiters if index <= ledger.applied_index]
+        for index in covered:
+            del self._waiters[index]
+        self.answer_reads()
+
     def read(self, floor: int) -> int:
         """Begin a read that must see all that is applied up to `floor`.
 

@@ -14,10 +14,11 @@ from tests.raft_app.core.simulation.clients import Clients
 from tests.raft_app.core.simulation.disk import Disk
 from tests.raft_app.core.simulation.faults import Faults
 from tests.raft_app.core.simulation.host import Host
-from tests.raft_app.core.simulation.ledger import Ledger
 from tests.raft_app.core.simulation.network import Network
+from tests.raft_app.core.simulation.placement import Placement
 from tests.raft_app.core.simulation.plan import TICK, Fault, Plan, calm, draw_plan
 from tests.raft_app.core.simulation.trace import Trace
+from tests.raft_app.core.simulation.transfers import Transfers
 from tests.raft_app.core.simulation.watch import Watch
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ STABLE_TIMEOUTS = 4
 FAILOVER_TIMEOUTS = 1
 """Election timeouts until a killed leader must be replaced, since its peers notice its death."""
 
+CHANGED_TIMEOUTS = 4
+"""The same in a group whose members changed: with six voters or four, of whom hardly more than a
+quorum is left, a split vote is likely enough, and then those who voted wait for a whole timeout."""
+
 RESTART_TIMEOUTS = 5
 """The same where its peers are no quorum and it must come back itself."""
 
@@ -58,6 +63,10 @@ class Outcome:
     committed: int
     acknowledged: int
     reads: int
+    changes: int
+    """Changes of the membership that were committed."""
+    snapshots: int
+    """Snapshots that were put in place."""
     settle_ticks: float
     """From healing until everybody had caught up."""
     failover_ticks: float
@@ -88,12 +97,14 @@ class Simulation:
         node_count: nodes of the group; 0: as the seed decides, mostly 3 or 5.
         steps: events until everything is healed.
         faults: the kinds of faults, instead of those that the seed selects.
+        changing: the membership changes and snapshots are taken, whatever the seed says.
 
     Attributes:
         now: virtual time in units of 1 / `TICK` ticks.
         hosts: the processes by replica id.
         faulty: whether things may still go wrong.
-        voter_count: the hosts up to this replica id are voters, the others learners.
+        placement: where the replicas should be.
+        transfers: the snapshots on their way.
     """
 
     def __init__(
@@ -103,9 +114,12 @@ class Simulation:
         node_count: int = 0,
         steps: int = STEPS,
         faults: tuple[Fault, ...] = (),
+        changing: bool = False,
     ) -> None:
         self.random = Random(seed)
-        self.plan: Plan = draw_plan(seed, self.random, node_count=node_count, steps=steps)
+        self.plan: Plan = draw_plan(
+            seed, self.random, node_count=node_count, steps=steps, changing=changing
+        )
         if faults:
             self.plan = replace(self.plan, faults=faults)
         self.trace = Trace()
@@ -119,14 +133,14 @@ class Simulation:
         self.watch = Watch(self.plan, self.hosts)
         self.clients = Clients(self)
         ids = range(1, self.plan.node_count + 1)
+        self.transfers = Transfers(self)
+        self.network = Network(self.plan, self.random, self.hosts.keys())
         members = tuple(Member(number, number) for number in ids)
-        self.voter_count = self.plan.node_count - self.plan.learner_count
-        membership = Membership(members[: self.voter_count], members[self.voter_count :])
-        self.network = Network(self.plan, self.random, ids)
+        voter_count = self.plan.node_count - self.plan.learner_count
+        membership = Membership(members[:voter_count], members[voter_count:])
         for number in ids:
-            drift = self.random.randint(-self.plan.clock_drift, self.plan.clock_drift)
-            disk = Disk(number, membership, Ledger())
-            self.hosts[number] = Host(self, number, disk, TICK + drift)
+            self._make_host(number, membership)
+        self.placement = Placement(self, membership.voter_ids)
         self.faults = Faults(self)
         self._cut_off: set[int] = set()
 
@@ -159,6 +173,20 @@ class Simulation:
         arrivals = self.network.arrivals(rpc.sender, rpc.to, self.now)
         for action, arrival in zip(actions, arrivals, strict=False):
             self.schedule(arrival - self.now, action, rpc)
+
+    def add_host(self) -> int:
+        """Start the process of a new replica, which knows nothing; return its replica id."""
+        replica_id = len(self.hosts) + 1
+        host = self._make_host(replica_id, None)
+        host.start()
+        self.watch_cut_off()
+        return replica_id
+
+    def _make_host(self, replica_id: int, membership: Membership | None) -> Host:
+        drift = self.random.randint(-self.plan.clock_drift, self.plan.clock_drift)
+        disk = Disk(replica_id, membership, keeps_log_end=self.plan.keeps_log_end)
+        self.hosts[replica_id] = Host(self, replica_id, disk, TICK + drift)
+        return self.hosts[replica_id]
 
     def make_node(self, initial: InitialState) -> RawNode:
         """Return a new node."""
@@ -199,7 +227,7 @@ class Simulation:
         settle_ticks = (self.now - healed_at) / TICK
         self._stay_stable()
         failover_ticks = self._fail_over()
-        for host in self.hosts.values():
+        for host in self._members():
             self.watch.messages.finished(host.replica_id, host.service.ledger.values)
         return Outcome(
             seed=self.plan.seed,
@@ -209,6 +237,8 @@ class Simulation:
             committed=len(self.watch.committed_entries.entries),
             acknowledged=len(self.watch.messages.acknowledged_values),
             reads=self.clients.reads_answered,
+            changes=self.watch.memberships.changes,
+            snapshots=self.transfers.installed,
             settle_ticks=settle_ticks,
             failover_ticks=failover_ticks,
         )
@@ -222,6 +252,7 @@ class Simulation:
             self.schedule(self.random.randrange(3 * TICK), self._start, host)
         self.clients.start()
         self.faults.start()
+        self.placement.start()
 
     @staticmethod
     def _start(host: Host) -> None:
@@ -261,13 +292,19 @@ class Simulation:
         leader = self._serving_leader()
         if leader is None or self.clients.outstanding:
             return False
+        if not self.placement.is_reached(leader.node.membership):
+            return False
         return all(
             host.alive
             and host.service.ledger.applied_index == leader.node.last_index
             and not host.service.pending_reads
             and host.node.term == leader.node.term
-            for host in self.hosts.values()
+            for host in self._members()
         )
+
+    def _members(self) -> list[Host]:
+        members = self.watch.memberships.latest.members
+        return [self.hosts[member.replica_id] for member in members]
 
     def _serving_leader(self) -> Host | None:
         serving = [host for host in self.hosts.values() if host.alive and host.node.serves]
@@ -292,8 +329,8 @@ class Simulation:
         self.note("kills leader", leader.replica_id)
         self.faults.kill(leader)
         self.clients.writing = True
-        timeouts = FAILOVER_TIMEOUTS
-        if self.voter_count < 3:
+        timeouts = CHANGED_TIMEOUTS if self.watch.memberships.changes else FAILOVER_TIMEOUTS
+        if len(leader.node.membership.voters) < 3:
             self.faults.restart(leader)
             timeouts = RESTART_TIMEOUTS
         ticks = timeouts * self.plan.config.election_timeout_ticks

@@ -7,6 +7,7 @@ import statistics
 import pytest
 
 from tests.raft_app.core.simulation.__main__ import main
+from tests.raft_app.core.simulation.broken_changes import CHANGE_MISTAKES
 from tests.raft_app.core.simulation.broken_cores import MISTAKES, Mistake, acknowledges_early
 from tests.raft_app.core.simulation.plan import Fault
 from tests.raft_app.core.simulation.simulation import Simulation, SimulationFailure
@@ -20,6 +21,17 @@ MISTAKE_SEEDS = 300
 @pytest.mark.parametrize("seed", range(1, 51))
 def test_group_keeps_all_promises_under_faults_and_recovers(seed: int) -> None:
     Simulation(seed).run()
+
+
+@pytest.mark.parametrize("seed", range(2_001, 2_031))
+def test_group_keeps_all_promises_while_its_members_change_and_take_snapshots(seed: int) -> None:
+    Simulation(seed, changing=True).run()
+
+
+def test_runs_are_full_of_changes_and_snapshots() -> None:
+    outcomes = [Simulation(seed, changing=True).run() for seed in range(3_001, 3_011)]
+    assert sum(outcome.changes for outcome in outcomes) > 10 * len(outcomes)
+    assert sum(outcome.snapshots for outcome in outcomes) > 3 * len(outcomes)
 
 
 def test_one_seed_always_gives_the_same_run() -> None:
@@ -46,12 +58,14 @@ def test_group_survives_each_kind_of_fault_alone(fault: Fault) -> None:
     Simulation(3, steps=3_000, faults=(fault,)).run()
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.plant.__name__)
+@pytest.mark.parametrize(
+    "mistake", [*MISTAKES, *CHANGE_MISTAKES], ids=lambda mistake: mistake.plant.__name__
+)
 def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake.plant(monkeypatch)
     for seed in range(1, MISTAKE_SEEDS + 1):
         try:
-            Simulation(seed, faults=mistake.faults).run()
+            Simulation(seed, faults=mistake.faults, changing=mistake.changing).run()
         except SimulationFailure as failure:
             if failure.checker in mistake.checkers:
                 return

@@ -1,0 +1,123 @@
+"""The replicas of a partition: other ones for it, and the end of those that it has removed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from http_base.cluster import MembersAnswer, Place
+from myqueue.errors import InvalidRequest, QueueError, StalePlacement
+from raft_app.core.types import Member
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from broker_app.runtime import BrokerRuntime
+    from http_base.cluster import ReplicaTarget
+    from raft_app.group import Group
+    from raft_app.replica_changes import ReplicaChange
+
+logger = logging.getLogger(__name__)
+
+CONFIRM_TIMEOUT_MS = 2_000
+"""For a leader to confirm that it leads, when it is asked for its members."""
+
+
+async def replicas_change(
+    *, runtime: BrokerRuntime, group_id: int, target: ReplicaTarget
+) -> ReplicaChange:
+    """Begin to lead a partition to other replicas, or go on with that; the steps follow.
+
+    Raises:
+        PartitionNotFound: this broker has no replica of it.
+        NotLeader | NoLeader: this replica does not lead.
+        InvalidRequest: the target cannot be.
+        StalePlacement: it is of an earlier manager, or a later placement is in force.
+    """
+    await runtime.obey_epoch(target.epoch)
+    try:
+        members = tuple(Member(place.replica_id, place.broker_id) for place in target.replicas)
+    except ValueError as error:
+        raise InvalidRequest(str(error), field="replicas") from error
+    change = runtime.engine.change_replicas(group_id, members, target.version)
+    ask_for_addresses(runtime, members)
+    return change
+
+
+async def members_get(*, runtime: BrokerRuntime, group_id: int) -> MembersAnswer:
+    """Return who belongs to a partition led here, confirmed by a quorum.
+
+    Raises:
+        PartitionNotFound: this broker has no replica of it.
+        NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
+    """
+    group = runtime.engine.group(group_id)
+    await runtime.engine.read_barrier(group_id, timeout_ms=CONFIRM_TIMEOUT_MS)
+    applied, in_force = group.applied.membership, group.membership
+    # A change that is not committed yet may come or be taken back: both are members.
+    return MembersAnswer(
+        group_id=group_id,
+        version=applied.version,
+        replicas=_places((*applied.voters, *in_force.voters)),
+        learners=_places((*applied.learners, *in_force.learners)),
+    )
+
+
+async def replica_discard(
+    *, runtime: BrokerRuntime, group_id: int, replica_id: int, ask: Iterable[int]
+) -> bool:
+    """Drop a replica, with all it stored, that its group has removed.
+
+    That it is removed it has applied itself, or a leader confirms it now.
+
+    Args:
+        runtime: of this broker.
+        group_id: whose.
+        replica_id: the replica here; another one is left as it is.
+        ask: brokers that may lead the group, beside those that this replica knows.
+
+    Returns:
+        False when it was not here.
+
+    Raises:
+        StalePlacement: nobody confirms it.
+    """
+    group = runtime.engine.groups.get(group_id)
+    if group is None or group.spec.replica_id != replica_id:
+        return False
+    if not group.is_removed and not await _is_confirmed(runtime, group, ask):
+        raise StalePlacement(
+            f"replica {replica_id} of group {group_id} stays: no leader confirms that it is removed"
+        )
+    if runtime.engine.groups.get(group_id) is not group:
+        return False
+    logger.info("%s: replica %d was removed and goes", group.label, replica_id)
+    await runtime.engine.delete_group(group_id)
+    runtime.long_polls.disturb(group_id)
+    return True
+
+
+async def _is_confirmed(runtime: BrokerRuntime, group: Group, ask: Iterable[int]) -> bool:
+    known = [member.broker_id for member in group.membership.members]
+    own = runtime.engine.broker_id
+    for broker_id in dict.fromkeys((*ask, group.leader_broker_id, *known)):
+        if broker_id in (0, own):
+            continue
+        try:
+            members = await runtime.peers.members(broker_id, group.spec.group_id)
+        except QueueError as error:
+            logger.debug("broker %d confirms nothing: %s", broker_id, error)
+            continue
+        return not members.names(group.spec.replica_id)
+    return False
+
+
+def ask_for_addresses(runtime: BrokerRuntime, members: Iterable[Member]) -> None:
+    """Ask a manager soon where the brokers of some replicas are, if that is not known."""
+    known = {runtime.engine.broker_id, *runtime.engine.peers}
+    if any(member.broker_id not in known for member in members):
+        runtime.link.heartbeat()
+
+
+def _places(members: Sequence[Member]) -> list[Place]:
+    return [Place(member.replica_id, member.broker_id) for member in dict.fromkeys(members)]

@@ -1,0 +1,114 @@
+"""Retention: what partitions keep, and letting go of the messages beyond that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from broker_app.commands import SetRetention, Truncate, Truncated
+from broker_app.first_sights import FirstSights
+from broker_app.reading import batches_read
+from broker_app.runtime import state_of
+from broker_app.selectors.offsets import offset_by_time
+from myqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from raft_app.group import Group
+
+logger = logging.getLogger(__name__)
+
+COMMIT_TIMEOUT_MS = 5_000
+"""For one command of retention."""
+
+
+async def retention_set(*, runtime: BrokerRuntime, group: Group, wanted: SetRetention) -> bool:
+    """Replicate what a partition led here keeps, when that changes.
+
+    Returns:
+        False when this replica does not lead, or the partition keeps just that already.
+
+    Raises:
+        QueueError: what `Engine.propose` raises.
+    """
+    if not group.serves or state_of(group).retention == wanted:
+        return False
+    await runtime.engine.propose(group.spec.group_id, wanted, timeout_ms=COMMIT_TIMEOUT_MS)
+    return True
+
+
+async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int) -> int:
+    """Let go of the messages of a partition led here that are too old or too many.
+
+    A batch is as old as its append timestamp says, or as long as this leader has seen it if that is
+    longer. By size, whole batches go from the front while at least the limit remains.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        now_ms: wall clock, milliseconds since 1970.
+
+    Returns:
+        Where the messages begin now.
+
+    Raises:
+        QueueError: what `Engine.propose` raises, or the batches cannot be read at the moment.
+    """
+    state = state_of(group)
+    wanted = state.retention
+    begin = state.log_start_offset
+    if wanted.retention_bytes:
+        begin = max(begin, state.offset_leaving(wanted.retention_bytes))
+    if wanted.retention_ms:
+        expired = await _expired_until(runtime, group, now_ms - wanted.retention_ms, now_ms)
+        begin = max(begin, expired)
+    if begin <= state.log_start_offset or not group.serves:
+        return state.log_start_offset
+    truncated: Truncated = await runtime.engine.propose(
+        group.spec.group_id,
+        Truncate(begin),
+        timeout_ms=COMMIT_TIMEOUT_MS,
+        may_use_reserve=True,
+    )
+    return truncated.log_start_offset
+
+
+def retention_start(runtime: BrokerRuntime) -> None:
+    """Begin a round over all partitions led here, unless one is still under way."""
+    if runtime.retaining is None or runtime.retaining.done():
+        runtime.retaining = asyncio.get_running_loop().create_task(_round(runtime))
+
+
+async def _round(runtime: BrokerRuntime) -> None:
+    groups = runtime.engine.groups
+    for group_id in set(runtime.first_sights) - {
+        group_id for group_id, group in groups.items() if group.serves
+    }:
+        del runtime.first_sights[group_id]
+    for group in list(groups.values()):
+        if not group.serves or state_of(group).retention == SetRetention():
+            continue
+        try:
+            await messages_truncate(
+                runtime=runtime, group=group, now_ms=time.time_ns() // 1_000_000
+            )
+        except QueueError as error:
+            logger.info("Group %d keeps its messages for now: %s", group.spec.group_id, error)
+
+
+async def _expired_until(runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int) -> int:
+    """Return the offset below which every batch was appended or first seen at a time or before."""
+    state = state_of(group)
+    sights = runtime.first_sights.setdefault(group.spec.group_id, FirstSights())
+    sights.note(state.next_offset, now_ms)
+    begin, end = max(state.log_start_offset, sights.seen_until(cutoff_ms)), state.next_offset
+    if begin >= end:
+        return begin
+    [oldest, *_] = await batches_read(
+        runtime=runtime, group=group, offset=begin, end=end, max_bytes=1
+    )
+    if oldest.append_timestamp > cutoff_ms:
+        return begin
+    return max(begin, await offset_by_time(runtime=runtime, group=group, timestamp=cutoff_ms + 1))

@@ -1,0 +1,92 @@
+"""Taking in what leaders tell of the members of their groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from manager_app.models import Membership, Partition, Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_ROWS_PER_UPDATE = 200
+
+
+@dataclass(frozen=True)
+class ToldMembership:
+    """The members of one group, as a leader tells them."""
+
+    group_id: int
+    leader: int
+    """Broker id."""
+    term: int
+    voters: frozenset[int]
+    """Replica ids."""
+    learners: frozenset[int] = frozenset()
+    suspects: frozenset[int] = frozenset()
+    """Those that seem to have lost what they had acknowledged."""
+
+    def of(self, replica_id: int) -> Membership:
+        """Return what a replica is in the group."""
+        if replica_id in self.voters:
+            return Membership.VOTER
+        return Membership.LEARNER if replica_id in self.learners else Membership.NONE
+
+
+def memberships_take(told: Iterable[ToldMembership]) -> int:
+    """Store what leaders of the known terms tell; belongs into a transaction.
+
+    Returns:
+        How many partitions have another membership, or hear it from a new term, than was stored.
+    """
+    by_group = {one.group_id: one for one in told}
+    if not by_group:
+        return 0
+    partitions = Partition.objects.filter(group_id__in=list(by_group))
+    current = [
+        partition
+        for partition in partitions
+        if (by_group[partition.group_id].term, by_group[partition.group_id].leader)
+        == (partition.term, partition.leader_id)
+    ]
+    replicas = Replica.objects.filter(partition__in=[row.group_id for row in current])
+    rows: dict[int, list[Replica]] = {row.group_id: [] for row in current}
+    for replica in replicas:
+        rows[replica.partition_id].append(replica)
+    changed = [
+        replica
+        for partition in current
+        for replica in rows[partition.group_id]
+        if _take_replica(replica, by_group[partition.group_id])
+    ]
+    Replica.objects.bulk_update(changed, ["membership", "suspicion"], batch_size=_ROWS_PER_UPDATE)
+    moved = [
+        partition
+        for partition in current
+        if _take_partition(partition, by_group[partition.group_id], rows[partition.group_id])
+    ]
+    Partition.objects.bulk_update(
+        moved, ["membership_term", "strangers"], batch_size=_ROWS_PER_UPDATE
+    )
+    return len({replica.partition_id for replica in changed} | {row.group_id for row in moved})
+
+
+def _take_replica(replica: Replica, told: ToldMembership) -> bool:
+    before = (replica.membership, replica.suspicion)
+    replica.membership = told.of(replica.replica_id)
+    if replica.replica_id in told.suspects and not replica.suspicion:
+        replica.suspicion = (
+            f"the leader on broker {told.leader} says that it lost what it had acknowledged"
+        )
+    return before != (replica.membership, replica.suspicion)
+
+
+def _take_partition(
+    partition: Partition, told: ToldMembership, replicas: Sequence[Replica]
+) -> bool:
+    before = (partition.membership_term, partition.strangers)
+    known = {replica.replica_id for replica in replicas}
+    partition.membership_term = told.term
+    partition.strangers = len((told.voters | told.learners) - known)
+    return before != (partition.membership_term, partition.strangers)

@@ -1,0 +1,22 @@
+"""Bytes per second: who takes more than there are has to wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Throttle:
+    """One rate for all who share it; lives in one event loop."""
+
+    def __init__(self, bytes_per_second: int) -> None:
+        """Allow `bytes_per_second`, evenly."""
+        self._bytes_per_second = bytes_per_second
+        self._free_at = 0.0
+
+    async def take(self, size_bytes: int) -> None:
+        """Return when these bytes may be moved."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._free_at)
+        self._free_at = start + size_bytes / self._bytes_per_second
+        if start > now:
+            await asyncio.sleep(start - now)

@@ -1,0 +1,251 @@
+"""One simulated broker: its disk, and the process that comes and goes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.runtime import BrokerRuntime
+from broker_app.services.retention import messages_truncate
+from myqueue.errors import BrokerUnreachable, NoLeader, QueueError
+from raft_app.engine import Engine
+from raft_app.storage import PeerAddress
+from tests.simulation.disk import Disk, DiskWorkers
+from tests.simulation.network import SimulatedTransport
+from tests.simulation.virtual_loop import Process
+from tests.simulation.watched_state import WatchedState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from raft_app.core.types import Entry
+    from raft_app.group import Group
+    from raft_app.storage import GroupSpec
+    from tests.simulation.simulation import Simulation
+
+    Serve = Callable[["Broker"], Awaitable[Any]]
+
+logger = logging.getLogger(__name__)
+
+WALL_START_MS = 1_700_000_000_000
+STOP_HAND_OVER_MS = 1_000
+
+
+class NoManagers:
+    """No manager is there; implements `broker_app.replication.ManagerContact`."""
+
+    last_contact: float | None = None
+
+    def heartbeat(self) -> None:
+        """Report to nobody."""
+
+
+class NoPeers:
+    """Nobody is asked over HTTP; implements `broker_app.replication.PeerContact`."""
+
+    async def members(self, broker_id: int, group_id: int) -> Any:
+        """Reach nobody.
+
+        Raises:
+            BrokerUnreachable: always.
+        """
+        raise BrokerUnreachable(f"broker {broker_id} is not asked about group {group_id}")
+
+
+@dataclass
+class Options:
+    """What the runtime reads of a broker's options."""
+
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
+
+
+class Broker:
+    """A directory that stays and a process that does not.
+
+    Attributes:
+        stalled_until: the scheduler's clock stands still until then.
+        is_ready: the engine has started and takes requests.
+    """
+
+    def __init__(self, simulation: Simulation, broker_id: int) -> None:
+        plan, random = simulation.plan, simulation.random
+        self.broker_id = broker_id
+        self.disk = Disk(broker_id, simulation.watch, random, plan.disk_delay)
+        self.stalled_until = 0.0
+        self.is_ready = False
+        self.is_stopping = False
+        self.lives = 0
+        self._simulation = simulation
+        self._loop = simulation.loop
+        self._tick_seconds = (
+            plan.engine.tick_ms / 1000 * (1 + plan.clock_drift * (2 * random.random() - 1))
+        )
+        self._wall_ms = WALL_START_MS + random.randint(-plan.wall_skew_ms, plan.wall_skew_ms)
+        self.process: Process | None = None
+        self.engine: Engine
+        self.runtime: BrokerRuntime
+
+    @property
+    def alive(self) -> bool:
+        """True while there is a process, even a paused one."""
+        return self.process is not None and self.process.alive
+
+    @property
+    def groups(self) -> dict[int, Group]:
+        """The groups of the process; none when there is no process that is ready."""
+        return self.engine.groups if self.alive and self.is_ready else {}
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a process on the directory."""
+        assert not self.alive
+        self.lives += 1
+        self.is_ready = self.is_stopping = False
+        self.process = process = Process(self._loop)
+        identity = self.disk.open()
+        self.engine = Engine(
+            broker_id=self.broker_id,
+            storage=self.disk,
+            transport=SimulatedTransport(self._simulation.network, self.broker_id, process),
+            factory=self._make_state,
+            config=self._simulation.plan.engine,
+            randomizer=self._simulation.random.randrange,
+            workers=DiskWorkers(self.disk),
+            wall_ms=self.wall_ms,
+        )
+        self.runtime = BrokerRuntime(
+            self.engine, NoManagers(), Options(), peers=NoPeers(), identity=identity
+        )
+        self.engine.on_leadership.append(partial(self._simulation.watch.leadership, self))
+        process.create_task(self._start(process))
+        self._later(self._tick_seconds, self._tick, process, 1)
+        self._later(self._simulation.plan.upkeep_interval, self._upkeep, process)
+
+    async def _start(self, process: Process) -> None:
+        try:
+            await self.engine.start()
+            self.engine.failure.add_done_callback(partial(self._failed, process))
+            await self.engine.save_peers(
+                PeerAddress(one, f"http://broker-{one}:80", f"broker-{one}:{1000 + one}")
+                for one in self._simulation.brokers
+            )
+        except Exception as error:  # noqa: BLE001 - the edge of the simulated process
+            self._simulation.failed("engine", error)
+        self.is_ready = True
+
+    def kill(self) -> None:
+        """End the process at once; what is not synced is lost."""
+        if self.alive:
+            assert self.process is not None
+            self.process.kill()
+            self.is_ready = False
+            self.disk.crash()
+            self._simulation.network.leave(self.broker_id, notice=0.8)
+
+    def stop(self) -> None:
+        """End the process in order, as SIGTERM does."""
+        if self.alive and self.is_ready and not self.is_stopping:
+            assert self.process is not None
+            self.is_stopping = True
+            self.process.create_task(self._stop(self.process))
+
+    async def _stop(self, process: Process) -> None:
+        try:
+            await self.engine.hand_over_all(timeout_ms=STOP_HAND_OVER_MS)
+            self.runtime.end_long_polls()
+            self.is_ready = False
+            await self.engine.stop()
+        except Exception as error:  # noqa: BLE001 - the edge of the simulated process
+            self._simulation.failed("engine", error)
+        process.kill()
+
+    def _failed(self, process: Process, failure: asyncio.Future[None]) -> None:
+        """End the process after its engine gave up, as its supervisor would."""
+        if failure.cancelled() or process is not self.process:
+            return
+        error = failure.exception()
+        if error is not None and not str(error).startswith("no tick for"):
+            self._simulation.failed("engine", error)
+        self._simulation.note("gives up", self.broker_id, error)
+        self._later(0.0, self.kill)
+
+    # --- clocks -----------------------------------------------------------------------------
+
+    def wall_ms(self) -> int:
+        """Return the broker's time of day, milliseconds since 1970."""
+        return self._wall_ms + int(self._loop.time() * 1000)
+
+    def burst(self, ticks: int) -> None:
+        """Let several ticks pass at once."""
+        if self.alive and self.is_ready:
+            assert self.process is not None
+            for _ in range(ticks):
+                self.process.soon(self.engine.post_tick)
+
+    def _tick(self, process: Process, count: int) -> None:
+        if process is not self.process or not process.alive:
+            return
+        self._later(self._tick_seconds, self._tick, process, count + 1)
+        if process.runs and self.is_ready and self._loop.time() >= self.stalled_until:
+            process.soon(self.engine.post_tick)
+            self._simulation.watch.ticked(self)
+
+    def _upkeep(self, process: Process) -> None:
+        if process is not self.process or not process.alive:
+            return
+        interval = self._simulation.plan.upkeep_interval
+        self._later(interval * (0.5 + self._simulation.random.random()), self._upkeep, process)
+        if self.is_ready:
+            process.soon(self.engine.request_checkpoints)
+            process.create_task(self._let_go())
+
+    async def _let_go(self) -> None:
+        """Let old messages go where this broker leads."""
+        for group in list(self.engine.groups.values()):
+            if group.serves:
+                try:
+                    await messages_truncate(
+                        runtime=self.runtime, group=group, now_ms=self.wall_ms()
+                    )
+                except QueueError as error:
+                    self._simulation.note("keeps", self.broker_id, type(error).__name__)
+                except Exception as error:  # noqa: BLE001 - the edge of the simulated process
+                    self._simulation.failed("retention", error)
+
+    def _later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:
+        self._simulation.network.later(seconds, callback, *args)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def serve(self, serve: Serve, answer: Callable[[Any], None]) -> None:
+        """Carry out a request that arrives now, and answer with its result or `QueueError`."""
+        if not self.alive or not self.is_ready:
+            answer(NoLeader("connection refused"))
+            return
+        assert self.process is not None
+        self.process.create_task(self._serve(serve, answer))
+
+    async def _serve(self, serve: Serve, answer: Callable[[Any], None]) -> None:
+        try:
+            result = await serve(self)
+        except QueueError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - the edge of the simulated process
+            self._simulation.failed("service", error)
+            return
+        answer(result)
+
+    # --- the state machine ------------------------------------------------------------------
+
+    def _make_state(self, spec: GroupSpec, snapshot: bytes) -> WatchedState:
+        state = WatchedState(spec, snapshot, limits=StateLimits())
+        state.on_applied = self._applied
+        return state
+
+    def _applied(self, state: WatchedState, entry: Entry) -> None:
+        self._simulation.watch.applied(self, state, entry)

@@ -1,0 +1,250 @@
+"""What goes wrong during a run, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myqueue.errors import QueueError
+from tests.simulation.plan import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.simulation.broker import Broker
+    from tests.simulation.simulation import Simulation
+
+Links = list[tuple[int, int]]
+
+
+class Faults:
+    """Makes one fault after the other, until it is told to stop.
+
+    Attributes:
+        crashes: processes killed so far.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._random = simulation.random
+        self._network = simulation.network
+        self._brokers = simulation.brokers
+        self._active = True
+        self._down_until: dict[int, float] = {}
+        self.crashes = 0
+        self._actions: dict[Fault, Callable[[], None]] = {
+            Fault.CRASH: lambda: self._crash([self._choose()]),
+            Fault.CRASH_LEADER: lambda: self._crash(self._leaders()),
+            Fault.CRASH_ALL: lambda: self._crash(list(self._brokers.values())),
+            Fault.RESTART: lambda: self._choose().stop(),
+            Fault.PAUSE: lambda: self._pause([self._choose()]),
+            Fault.PAUSE_LEADER: lambda: self._pause(self._leaders()),
+            Fault.HALVES: lambda: self._cut(self._halves()),
+            Fault.MAJORITIES_RING: lambda: self._cut(self._majorities_ring()),
+            Fault.RANDOM_BROKER: lambda: self._cut(self._around(self._choose().broker_id)),
+            Fault.ISOLATE_LEADER: self._isolate_leader,
+            Fault.SWIZZLE_CLOG: self._swizzle_clog,
+            Fault.ONE_WAY: self._one_way,
+            Fault.LOSS: self._lose,
+            Fault.SLOW_NETWORK: self._slow_network,
+            Fault.BREAK_CONNECTION: self._break_connection,
+            Fault.SLOW_DISK: self._slow_disk,
+            Fault.STALLED_CLOCK: self._stall_clock,
+            Fault.TICK_BURST: lambda: self._choose().burst(self._random.choice((2, 5, 15))),
+            Fault.TRANSFER: self._transfer,
+            Fault.REPLACE: lambda: self._random.choice(simulation.placements).replace(),
+            Fault.RESIZE: lambda: self._random.choice(simulation.placements).resize(),
+            Fault.ROT: self._rot,
+            Fault.BREAK_SNAPSHOTS: simulation.network.break_snapshots,
+            Fault.SCRUB: self._scrub,
+        }
+
+    def start(self) -> None:
+        """Begin; goes on by itself. From now on processes that ended are started again."""
+        self._supervise()
+        if self._simulation.plan.faults:
+            self._next()
+
+    def heal(self) -> None:
+        """Stop, and take everything back."""
+        self._active = False
+        self._down_until.clear()
+        for broker in self._brokers.values():
+            broker.disk.slowness = 1.0
+            broker.stalled_until = 0.0
+            if broker.process is not None:
+                broker.process.resume()
+
+    def kill(self, broker: Broker, seconds: float) -> None:
+        """Kill a process; another one is started after a while."""
+        if broker.alive:
+            self._simulation.note("kills", broker.broker_id)
+            self._down_until[broker.broker_id] = self._simulation.loop.time() + seconds
+            broker.kill()
+            self.crashes += 1
+
+    def _supervise(self) -> None:
+        self._network.later(0.05, self._supervise)
+        now = self._simulation.loop.time()
+        for broker_id, broker in self._brokers.items():
+            if not broker.alive and self._down_until.get(broker_id, 0.0) <= now:
+                self._simulation.note("starts", broker_id)
+                broker.start()
+
+    # --- choices ----------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        self._later(self._random.expovariate(1 / self._simulation.plan.fault_interval), self._make)
+
+    def _make(self) -> None:
+        fault = self._random.choice(self._simulation.plan.faults)
+        self._simulation.note("fault", 0, fault)
+        self._actions[fault]()
+        self._next()
+
+    def _later(self, seconds: float, action: Callable[..., None], *args: object) -> None:
+        self._network.later(seconds, self._act_if_active, action, args)
+
+    def _act_if_active(self, action: Callable[..., None], args: tuple[object, ...]) -> None:
+        if self._active:
+            action(*args)
+
+    def _duration(self) -> float:
+        """Short, about an election timeout, or several of them, in seconds."""
+        return self._random.choice((0.1, 1.0, 4.0)) * self._random.random()
+
+    def _choose(self) -> Broker:
+        return self._random.choice(list(self._brokers.values()))
+
+    def _leaders(self) -> list[Broker]:
+        return [
+            broker
+            for broker in self._brokers.values()
+            if any(group.is_leader for group in broker.groups.values())
+        ]
+
+    # --- processes --------------------------------------------------------------------------
+
+    def _crash(self, brokers: Iterable[Broker]) -> None:
+        for broker in brokers:
+            self.kill(broker, self._duration())
+
+    def _pause(self, brokers: Iterable[Broker]) -> None:
+        for broker in brokers:
+            if broker.process is not None:
+                broker.process.pause()
+                self._later(self._duration(), broker.process.resume)
+
+    def _slow_disk(self) -> None:
+        broker = self._choose()
+        broker.disk.slowness = self._random.choice((5.0, 50.0))
+        self._later(self._duration(), self._restore_disk, broker)
+
+    @staticmethod
+    def _restore_disk(broker: Broker) -> None:
+        broker.disk.slowness = 1.0
+
+    def _stall_clock(self) -> None:
+        self._choose().stalled_until = self._simulation.loop.time() + self._duration()
+
+    def _rot(self) -> None:
+        """A stored row of a replica is damaged, where the others can do without it."""
+        placement = self._random.choice(self._simulation.placements)
+        if not placement.may_rot:
+            return
+        group_id = self._simulation.placements.index(placement) + 1
+        broker = self._brokers[self._random.choice(sorted(placement.target))]
+        replica = broker.disk.replica(group_id)
+        if replica is not None and replica.rows:
+            broker.disk.damage_entry(group_id, self._random.choice(replica.rows).index)
+            placement.replace_faulty(broker.broker_id)
+
+    def _scrub(self) -> None:
+        broker = self._choose()
+        if broker.alive and broker.is_ready and broker.process is not None:
+            broker.process.soon(broker.engine.request_scrub)
+
+    def _transfer(self) -> None:
+        group_id = self._random.randint(1, self._simulation.plan.group_count)
+        target = self._choose().broker_id
+
+        async def serve(broker: Broker) -> None:
+            try:
+                await broker.engine.transfer_leadership(group_id, target, timeout_ms=1_000)
+            except QueueError as error:
+                self._simulation.note("stays", broker.broker_id, type(error).__name__)
+
+        for broker in self._leaders():
+            broker.serve(serve, lambda _: None)
+
+    # --- network ----------------------------------------------------------------------------
+
+    def _cut(self, links: Iterable[tuple[int, int]]) -> None:
+        links = list(links)
+        number = self._network.cut(links)
+        self._later(self._duration(), self._network.mend, number)
+        if self._random.random() < 0.5:
+            for source, target in links:
+                self._network.break_connection(source, target)
+
+    def _halves(self) -> Links:
+        ids = list(self._brokers)
+        side = set(self._random.sample(ids, len(ids) // 2))
+        return [(a, b) for a in ids for b in ids if (a in side) != (b in side)]
+
+    def _majorities_ring(self) -> Links:
+        """Each broker reaches a majority, no two of them the same one."""
+        ids = self._random.sample(list(self._brokers), len(self._brokers))
+        near = len(ids) // 2 // 2 if len(ids) > 3 else 0
+        links = []
+        for a, one in enumerate(ids):
+            for b, other in enumerate(ids):
+                distance = min((a - b) % len(ids), (b - a) % len(ids))
+                if distance > max(1, near) or (len(ids) == 3 and {a, b} == {0, 2}):
+                    links.append((one, other))
+        return links
+
+    def _around(self, broker_id: int) -> Links:
+        others = [other for other in self._brokers if other != broker_id]
+        return [(broker_id, other) for other in others] + [(other, broker_id) for other in others]
+
+    def _isolate_leader(self) -> None:
+        for broker in self._leaders():
+            self._cut(self._around(broker.broker_id))
+
+    def _swizzle_clog(self) -> None:
+        """Some brokers are cut off one after the other, and come back in another order."""
+        ids = list(self._brokers)
+        chosen = self._random.sample(ids, self._random.randint(1, len(ids)))
+        numbers: list[int] = []
+        step = self._duration() / len(chosen)
+        for place, broker_id in enumerate(chosen):
+            self._later(place * step, self._clog, broker_id, numbers)
+        for place in range(len(chosen)):
+            self._later((len(chosen) + place) * step, self._unclog, numbers)
+
+    def _clog(self, broker_id: int, numbers: list[int]) -> None:
+        numbers.append(self._network.cut(self._around(broker_id)))
+
+    def _unclog(self, numbers: list[int]) -> None:
+        if numbers:
+            self._network.mend(numbers.pop(self._random.randrange(len(numbers))))
+
+    def _one_way(self) -> None:
+        ids = list(self._brokers)
+        links = [(a, b) for a in ids for b in ids if a != b]
+        self._cut(self._random.sample(links, self._random.randint(1, len(links) // 2)))
+
+    def _break_connection(self) -> None:
+        source, target = self._random.sample(list(self._brokers), 2)
+        self._network.break_connection(source, target)
+
+    def _lose(self) -> None:
+        self._network.links.loss = self._random.choice((0.2, 0.5))
+        self._later(self._duration(), self._restore_network)
+
+    def _slow_network(self) -> None:
+        self._network.links.delay = self._random.choice((5_000, 15_000))
+        self._later(self._duration(), self._restore_network)
+
+    def _restore_network(self) -> None:
+        self._network.links.reset(self._simulation.plan)

@@ -1,0 +1,178 @@
+"""Brokers with one deliberate mistake each, to show that the simulation finds it.
+
+Each function plants the mistake with pytest's `monkeypatch`, which takes it back after the test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from broker_app.admission import Admission
+from broker_app.commands import AppendBatch, Appended
+from broker_app.partition_data import PartitionData
+from broker_app.statemachine import PartitionState
+from raft_app.applied import Applied
+from raft_app.group import Group
+from raft_app.requests import Requests
+from raft_app.snapshot_install import SnapshotInstall
+from raft_app.statemachine import Answer
+from raft_app.turn_runner import TurnRunner
+from raft_app.waiters import Waiters
+from tests.raft_app.core.simulation.broken_cores import stores_no_vote
+from tests.simulation.plan import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from raft_app.core.types import Entry
+    from raft_app.storage import Checkpoint
+    from raft_app.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A mistake, who should find it, and under which circumstances."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    checkers: tuple[str, ...]
+    """Any of these may be the first to see it."""
+    faults: tuple[Fault, ...] = ()
+    """The kinds of faults that bring it to light; empty: what each seed selects."""
+    seeds: tuple[int, ...] = ()
+    """Tried first."""
+
+
+def takes_writes_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write counts as durable as soon as it is handed to storage."""
+    carry_out = TurnRunner._carry_out
+
+    def carry_out_early(runner: TurnRunner, turn: Turn) -> None:
+        carry_out(runner, turn)
+        for group, _, write in turn.writes:
+            if write is not None:
+                runner._persisted(group, write)
+
+    monkeypatch.setattr(TurnRunner, "_carry_out", carry_out_early)
+
+
+def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer is answered as soon as its batch is in the leader's log."""
+    propose = Group.propose
+
+    def propose_and_answer(group: Group, request: Any, **names: int) -> Any:
+        admitted = propose(group, request, **names)
+        if isinstance(request, AppendBatch) and not isinstance(admitted, Answer):
+            state = group.state_machine
+            assert isinstance(state, PartitionState)
+            count = request.header.record_count
+            return Answer(Appended(state._next_free_offset() - count, count))
+        return admitted
+
+    monkeypatch.setattr(Group, "propose", propose_and_answer)
+
+
+def takes_another_entry_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is applied at an index answers the request that was proposed there."""
+    answer = Waiters.answer
+
+    def answer_anybody(
+        waiters: Waiters, entry: Entry, result: Any, refusal: Callable[[], Exception]
+    ) -> None:
+        for term, _ in waiters._waiters.get(entry.index, ()):
+            entry = replace(entry, term=term)
+        answer(waiters, entry, result, refusal)
+
+    monkeypatch.setattr(Waiters, "answer", answer_anybody)
+
+
+def accepts_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is appended whatever its sequence or request id is."""
+    monkeypatch.setattr(Admission, "batch", lambda *_: None)
+
+
+def forgets_pops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request ids of pops are not remembered."""
+    pop = PartitionData._pop
+    monkeypatch.setattr(PartitionData, "_pop", lambda data, one: pop(data, _without_digest(one)))
+
+
+def _without_digest(pop: Any) -> Any:
+    return type(pop)(pop.consumer_id, pop.from_offset, pop.to_offset)
+
+
+def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader answers reads without a round to a quorum."""
+
+    async def read_barrier(_requests: Requests, group: Group, **_names: int) -> None:
+        group._require_serving()
+
+    monkeypatch.setattr(Requests, "read_barrier", read_barrier)
+
+
+def saves_another_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint claims to hold one entry less than it does."""
+    make = Applied.checkpoint
+
+    def checkpoint(applied: Applied, state: bytes, log_start_offset: int) -> Checkpoint:
+        made = make(applied, state, log_start_offset)
+        return replace(made, applied_index=max(1, made.applied_index - 1))
+
+    monkeypatch.setattr(Applied, "checkpoint", checkpoint)
+
+
+def keeps_the_old_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot puts rows in place, and the state machine goes on with the state it had."""
+    monkeypatch.setattr(PartitionState, "restore", lambda *_: None)
+
+
+def acknowledges_snapshots_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot is in force before its last part is durable."""
+    monkeypatch.setattr(SnapshotInstall, "finish", _finish_early)
+
+
+async def _finish_early(install: SnapshotInstall) -> None:
+    group, offer = install._group, install._offer
+    checkpoint = group.checkpoint().checkpoint
+    checkpoint = replace(checkpoint, applied_index=offer.meta.last_index, state=install._state)
+    install._is_done = True
+    group.snapshot_installed(replace(checkpoint, state=bytes(install._state)), offer.meta)
+
+
+def trusts_the_old_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader goes on with the speculative view of an earlier leadership."""
+    monkeypatch.setattr(PartitionState, "abandon_speculation", lambda _: None)
+
+
+MISTAKES = (
+    Mistake(takes_writes_for_durable, ("DurableFirst", "CommitQuorum")),
+    Mistake(stores_no_vote, ("DurableFirst",)),
+    Mistake(acknowledges_before_commit, ("History",)),
+    Mistake(
+        takes_another_entry_for_its_own,
+        ("History", "Answers", "program"),
+        (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER),
+        seeds=(9,),
+    ),
+    Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
+    Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
+    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,), seeds=(31, 39)),
+    Mistake(saves_another_state, ("StatesAt", "program")),
+    Mistake(
+        keeps_the_old_state,
+        ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),
+        (Fault.REPLACE,),
+        seeds=(2,),
+    ),
+    Mistake(
+        acknowledges_snapshots_early,
+        ("DurableFirst", "CommitQuorum", "TruthfulAcknowledgements", "program"),
+        (Fault.REPLACE,),
+        seeds=(2,),
+    ),
+    Mistake(
+        trusts_the_old_view, ("History", "program", "Liveness"), (Fault.ISOLATE_LEADER,), seeds=(4,)
+    ),
+)

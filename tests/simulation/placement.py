@@ -1,0 +1,178 @@
+"""The manager of the simulation: where replicas should be, and asking until they are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myqueue.errors import QueueError
+from raft_app.core.types import Member, Membership
+from raft_app.storage import GroupSpec
+
+if TYPE_CHECKING:
+    from raft_app.group import Group
+    from tests.simulation.broker import Broker
+    from tests.simulation.simulation import Simulation
+
+REPLICAS_MAX = 12
+"""Replica ids given out in one run for one group."""
+
+
+class Placement:
+    """The replicas that one group should have.
+
+    Attributes:
+        target: by broker id, the replica id there.
+        changes: targets so far.
+    """
+
+    def __init__(self, simulation: Simulation, group_id: int) -> None:
+        self._simulation = simulation
+        self._random = simulation.random
+        self._group_id = group_id
+        count = simulation.plan.replica_count
+        brokers = simulation.random.sample(list(simulation.brokers), count)
+        self._given = count
+        self._version = 1
+        self.target = {
+            broker_id: self._replica_id(n) for n, broker_id in enumerate(brokers, start=1)
+        }
+        self.changes = 0
+
+    async def create(self) -> None:
+        """Make the group on all its brokers; the first one leads."""
+        members = tuple(Member(replica, broker) for broker, replica in self.target.items())
+        membership = Membership(voters=members, version=self._version)
+        for member in reversed(members):
+            broker = self._simulation.brokers[member.broker_id]
+            await broker.engine.create_group(
+                self._spec(member.replica_id), membership, campaign=member == members[0]
+            )
+
+    def start(self) -> None:
+        """Begin to look after the group."""
+        self._later()
+
+    # --- targets ----------------------------------------------------------------------------
+
+    def replace(self) -> None:
+        """A new replica is wanted in place of one, there or on another broker."""
+        old = self._random.choice(sorted(self.target))
+        new = self._random.choice([old, *sorted(set(self._simulation.brokers) - set(self.target))])
+        self._change(old, new)
+
+    def resize(self) -> None:
+        """One replica more or less is wanted."""
+        free = sorted(set(self._simulation.brokers) - set(self.target))
+        if len(self.target) > 3 or (len(self.target) > 2 and not free):
+            self._change(self._random.choice(sorted(self.target)), 0)
+        elif free:
+            self._change(0, self._random.choice(free))
+
+    def replace_faulty(self, broker_id: int) -> None:
+        """A replica is faulty: it is to be replaced by a new one."""
+        self._change(broker_id, broker_id)
+
+    @property
+    def may_rot(self) -> bool:
+        """Every replica that is wanted is a sound voter: one of them may be lost."""
+        groups = [
+            self._simulation.brokers[broker_id].groups.get(self._group_id)
+            for broker_id in self.target
+        ]
+        return (
+            len(groups) >= 3
+            and self._given < REPLICAS_MAX
+            and all(
+                group is not None
+                and not group.faulty
+                and not group.is_installing
+                and group.membership.voter_ids == set(self.target.values())
+                and group.hears_leader
+                for group in groups
+            )
+        )
+
+    def _change(self, old: int, new: int) -> None:
+        if new and self._given >= REPLICAS_MAX:
+            return
+        target = {broker: replica for broker, replica in self.target.items() if broker != old}
+        if new:
+            self._given += 1
+            target[new] = self._replica_id(self._given)
+        self.target = target
+        self._version += 1
+        self.changes += 1
+        self._simulation.note("target", self._group_id, target)
+
+    # --- steps ------------------------------------------------------------------------------
+
+    def is_reached(self, membership: Membership) -> bool:
+        """Tell whether the replicas are those that are wanted."""
+        members = {member.broker_id: member.replica_id for member in membership.voters}
+        return members == self.target and not membership.learners
+
+    def _later(self) -> None:
+        self._simulation.network.later(0.1 + 0.5 * self._random.random(), self._look)
+
+    def _look(self) -> None:
+        self._later()
+        leader = self._leader()
+        for broker in self._simulation.brokers.values():
+            if broker.alive and broker.is_ready and not broker.is_stopping:
+                self._look_at(broker, leader)
+        if leader is not None:
+            leader.serve(self._change_replicas, lambda _: None)
+
+    def _look_at(self, broker: Broker, leader: Broker | None) -> None:
+        group = broker.groups.get(self._group_id)
+        wanted = self.target.get(broker.broker_id)
+        if group is None:
+            if wanted is not None:
+                broker.serve(self._join, lambda _: None)
+            return
+        if group.faulty and group.spec.replica_id == wanted:
+            self.replace_faulty(broker.broker_id)
+        if leader is not None and self._is_superfluous(group, leader.groups[self._group_id]):
+            broker.serve(self._drop, lambda _: None)
+
+    def _is_superfluous(self, group: Group, leader: Group) -> bool:
+        """Tell whether a leader has a committed membership without a replica that nobody wants."""
+        replica_id = group.spec.replica_id
+        members = {member.replica_id for member in leader.applied.membership.members}
+        in_force = {member.replica_id for member in leader.membership.members}
+        return replica_id not in {*self.target.values(), *members, *in_force}
+
+    def _leader(self) -> Broker | None:
+        leaders = [
+            broker
+            for broker in self._simulation.brokers.values()
+            if self._group_id in broker.groups and broker.groups[self._group_id].serves
+        ]
+        if not leaders or self._random.random() < 0.1:
+            return None
+        return max(leaders, key=lambda broker: broker.groups[self._group_id].term)
+
+    async def _join(self, broker: Broker) -> None:
+        replica_id = self.target.get(broker.broker_id)
+        if replica_id is not None:
+            await broker.engine.join_group(self._spec(replica_id))
+
+    async def _drop(self, broker: Broker) -> None:
+        group = broker.engine.group(self._group_id)
+        if group.spec.replica_id not in self.target.values():
+            self._simulation.note("drops", broker.broker_id, group.spec)
+            await broker.engine.delete_group(self._group_id)
+
+    async def _change_replicas(self, broker: Broker) -> None:
+        if self.changes:
+            members = tuple(Member(replica, broker) for broker, replica in self.target.items())
+            try:
+                broker.engine.change_replicas(self._group_id, members, self._version)
+            except QueueError as error:
+                self._simulation.note("refuses", broker.broker_id, error)
+
+    def _replica_id(self, number: int) -> int:
+        return 100 * self._group_id + number
+
+    def _spec(self, replica_id: int) -> GroupSpec:
+        return GroupSpec(self._group_id, replica_id, "logs", self._group_id)

@@ -1,0 +1,148 @@
+"""What one seed does: sizes, limits, rates and kinds of faults, drawn before the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from broker_app.commands import SetRetention
+from raft_app.engine_config import EngineConfig
+from tests.raft_app.core.simulation.plan import draw_config
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Fault(StrEnum):
+    """One kind of trouble; each seed has its own selection (swarm testing)."""
+
+    CRASH = "crash"
+    CRASH_LEADER = "crash leader"
+    CRASH_ALL = "crash all"
+    RESTART = "restart in order"
+    PAUSE = "pause"
+    PAUSE_LEADER = "pause leader"
+    HALVES = "halves"
+    MAJORITIES_RING = "majorities ring"
+    RANDOM_BROKER = "random broker"
+    ISOLATE_LEADER = "isolate leader"
+    SWIZZLE_CLOG = "swizzle clog"
+    ONE_WAY = "one-way cut"
+    LOSS = "loss"
+    SLOW_NETWORK = "slow network"
+    BREAK_CONNECTION = "break connection"
+    SLOW_DISK = "slow disk"
+    STALLED_CLOCK = "stalled clock"
+    TICK_BURST = "tick burst"
+    TRANSFER = "transfer"
+    REPLACE = "replace"
+    RESIZE = "resize"
+    ROT = "rot"
+    BREAK_SNAPSHOTS = "break snapshots"
+    SCRUB = "scrub"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The drawn facts of one run. Times in seconds unless told, probabilities from 0 to 1."""
+
+    seed: int
+    broker_count: int
+    group_count: int
+    replica_count: int
+    """Of each group, in the beginning."""
+    seconds: float
+    """Until everything is healed."""
+    engine: EngineConfig
+    loss: float
+    duplication: float
+    network_delay: int
+    """Longest ordinary delay of an RPC, in units of the network."""
+    in_order: bool
+    cut_keeps_sent: bool
+    disk_delay: float
+    """Longest ordinary time of a transaction."""
+    clock_drift: float
+    """A tick takes that part more or less than it should."""
+    wall_skew_ms: int
+    """Wall clocks differ by as much, either way."""
+    faults: tuple[Fault, ...]
+    fault_interval: float
+    upkeep_interval: float
+    """Between checkpoints, compaction and retention of one broker."""
+    retention: SetRetention
+    producer_count: int
+    """Of each group."""
+    consumer_count: int
+    batches_in_flight: int
+    client_pause: float
+
+
+def draw_engine(random: Random) -> EngineConfig:
+    """Return limits so small that everything happens: checkpoints, compaction, snapshots."""
+    return EngineConfig(
+        raft=draw_config(random),
+        tail_bytes_per_group=random.choice((1, 1_000, 16 << 20)),
+        tail_bytes=random.choice((1_000, 256 << 20)),
+        job_bytes_max=random.choice((1, 2_000, 16 << 20)),
+        checkpoint_entries=random.choice((1, 10, 50, 300)),
+        checkpoint_min_bytes=random.choice((500, 1 << 20)),
+        disk_reserve_bytes=0,
+        log_tail_entries=random.choice((0, 3, 30, 300)),
+        log_keep_bytes=random.choice((0, 1_000, 20_000, 64 << 20)),
+        snapshot_bytes_per_second=random.choice((20_000, 64 << 20)),
+        snapshot_part_bytes=random.choice((1, 300, 5_000, 1 << 20)),
+        snapshots_sending_max=random.choice((1, 2)),
+        snapshots_receiving_max=random.choice((1, 2)),
+        snapshot_timeout_ms=random.choice((1_000, 5_000)),
+        snapshot_pin_ms=random.choice((500, 5_000, 60_000)),
+        scrub_bytes_per_second=random.choice((5_000, 4 << 20)),
+        scrub_part_bytes=random.choice((500, 256 << 10)),
+    )
+
+
+def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
+    """Draw the facts of a run.
+
+    Args:
+        seed: for the record.
+        random: what decides.
+        seconds: of virtual time until everything is healed.
+    """
+    broker_count = random.choice((3, 3, 4, 5))
+    count = random.choice((0, 1, 2, 3, 3, 4, 6, 10, len(Fault)))
+    return Plan(
+        seed=seed,
+        broker_count=broker_count,
+        group_count=random.choice((1, 1, 1, 2)),
+        replica_count=5 if broker_count == 5 and random.random() < 0.3 else 3,
+        seconds=seconds,
+        engine=draw_engine(random),
+        loss=random.choice((0.0, 0.0, 0.02, 0.1)),
+        duplication=random.choice((0.0, 0.02, 0.1)),
+        network_delay=random.choice((20, 100, 500, 2_000)),
+        in_order=random.random() < 0.5,
+        cut_keeps_sent=random.random() < 0.5,
+        disk_delay=random.choice((0.001, 0.005, 0.02, 0.1)),
+        clock_drift=random.choice((0.0, 0.02, 0.1)),
+        wall_skew_ms=random.choice((0, 100, 20_000)),
+        faults=tuple(random.sample(list(Fault), count)),
+        fault_interval=random.choice((0.2, 0.5, 1.5)),
+        upkeep_interval=random.choice((0.2, 0.7, 2.0)),
+        retention=SetRetention(
+            retention_ms=random.choice((0, 0, 1_000, 5_000)),
+            retention_bytes=random.choice((0, 0, 1_000, 5_000)),
+        ),
+        producer_count=random.choice((1, 2, 3)),
+        consumer_count=random.choice((1, 2)),
+        batches_in_flight=random.choice((1, 1, 2, 3)),
+        client_pause=random.choice((0.02, 0.1, 0.3)),
+    )
+
+
+def calm(plan: Plan) -> Plan:
+    """Return the plan of the time after everything was healed."""
+    return replace(
+        plan, loss=0.0, duplication=0.0, network_delay=20, in_order=True, faults=(), clock_drift=0.0
+    )

@@ -1,0 +1,295 @@
+"""One run: brokers in virtual time, first in trouble, then healed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from myqueue.records import decode_records
+from tests.raft_app.core.simulation.checker import Checker, Violation
+from tests.simulation.broker import Broker
+from tests.simulation.clients import Clients
+from tests.simulation.faults import Faults
+from tests.simulation.network import BrokerNetwork
+from tests.simulation.placement import Placement
+from tests.simulation.plan import Fault, calm, draw_plan
+from tests.simulation.virtual_loop import VirtualLoop
+from tests.simulation.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from raft_app.group import Group
+
+SECONDS = 15.0
+"""Of virtual time until everything is healed, unless told otherwise."""
+SETTLE_SECONDS = 60.0
+"""After healing until everybody must have caught up, and all clients have their answers."""
+TRACE_LINES = 150
+
+
+class Liveness(Checker):
+    """Healed brokers elect, serve, catch up and have the replicas that are wanted."""
+
+
+class Complete(Checker):
+    """In the end every replica holds every message that was not let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run without a violation did."""
+
+    seed: int
+    trace_hash: int
+    """Of everything that happened, with its time."""
+    events: int
+    elections: int
+    crashes: int
+    entries: int
+    acknowledged: int
+    popped: int
+    reads: int
+    changes: int
+    """Targets of the placement."""
+    snapshots: int
+    settle_seconds: float
+    """From healing until everybody had caught up."""
+
+
+class SimulationFailure(AssertionError):
+    """A run broke a rule.
+
+    Attributes:
+        seed: what reproduces it.
+        checker: who saw it.
+        trace: the last events, oldest first.
+    """
+
+    def __init__(self, seed: int, checker: str, message: str, trace: list[str]) -> None:
+        super().__init__(f"seed {seed}: {checker}: {message}")
+        self.seed = seed
+        self.checker = checker
+        self.trace = trace
+
+
+class Simulation:
+    """Brokers in virtual time.
+
+    Args:
+        seed: decides everything.
+        seconds: of virtual time until everything is healed.
+        faults: the kinds of faults, instead of those that the seed selects.
+    """
+
+    def __init__(
+        self, seed: int, *, seconds: float = SECONDS, faults: tuple[Fault, ...] = ()
+    ) -> None:
+        self.random = Random(seed)
+        self.plan = draw_plan(seed, self.random, seconds=seconds)
+        if faults:
+            self.plan = replace(self.plan, faults=faults)
+        self.loop = VirtualLoop(self.random)
+        self.events = 0
+        self.trace_hash = 0
+        self._trace: deque[tuple[float, str, int, object]] = deque(maxlen=TRACE_LINES)
+        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._liveness = Liveness()
+        self._complete = Complete()
+        ids = range(1, self.plan.broker_count + 1)
+        self.brokers: dict[int, Broker] = {}
+        self.watch = Watch(self)
+        self.network = BrokerNetwork(self.loop, self.plan, self.random, ids)
+        self.network.watch = self.watch
+        self.brokers.update((broker_id, Broker(self, broker_id)) for broker_id in ids)
+        groups = range(1, self.plan.group_count + 1)
+        self.placements = [Placement(self, group_id) for group_id in groups]
+        self.clients = [Clients(self, group_id) for group_id in groups]
+        self.faults = Faults(self)
+
+    def run(self) -> Outcome:
+        """Run both phases.
+
+        Raises:
+            SimulationFailure: a rule was broken.
+        """
+        try:
+            return self.loop.run_until_complete(self._run_guarded())
+        except Violation as violation:
+            raise self._failure(violation.checker, violation.message) from violation
+        except Exception as error:
+            raise self._failure("program", f"{type(error).__name__}: {error}") from error
+        finally:
+            self.loop.end()
+
+    def _failure(self, checker: str, message: str) -> SimulationFailure:
+        return SimulationFailure(self.plan.seed, checker, message, self.trace_lines())
+
+    # --- what the parts use -----------------------------------------------------------------
+
+    def note(self, what: str, number: int, value: object = "") -> None:
+        """Note an event of a broker or group."""
+        self.events += 1
+        now = self.loop.time()
+        self._trace.append((now, what, number, value))
+        self.trace_hash = crc32(f"{now:.9f} {what} {number} {value}".encode(), self.trace_hash)
+
+    def trace_lines(self) -> list[str]:
+        """Return the last events, oldest first."""
+        return [
+            f"{at:10.4f}  {what:<12} {number:<4} {value}" for at, what, number, value in self._trace
+        ]
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """End the run: something broke a rule."""
+        if not self._over.done():
+            self.note("fails", 0, where)
+            self._over.set_exception(error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work of a client; what it raises ends the run."""
+        task = self.loop.create_task(work, context=self.loop.neutral())
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed("client", error)
+
+    # --- phases -----------------------------------------------------------------------------
+
+    async def _run_guarded(self) -> Outcome:
+        run = self.loop.create_task(self._run())
+        await asyncio.wait((run, self._over), return_when=asyncio.FIRST_COMPLETED)
+        if self._over.done():
+            run.cancel()
+            self._over.result()
+        return run.result()
+
+    async def _run(self) -> Outcome:
+        self.note("plan", self.plan.seed, self.plan)
+        for broker in self.brokers.values():
+            broker.start()
+        await self._until(lambda: all(one.is_ready for one in self.brokers.values()), "starts")
+        for placement in self.placements:
+            await placement.create()
+        for part in (self.faults, *self.placements, *self.clients):
+            part.start()
+        await asyncio.sleep(self.plan.seconds)
+        healed_at = self.loop.time()
+        await self._heal()
+        settle_seconds = self.loop.time() - healed_at
+        for group_id in range(1, self.plan.group_count + 1):
+            self._check_end(group_id)
+        return self._outcome(settle_seconds)
+
+    async def _heal(self) -> None:
+        self.note("heals", 0)
+        self.plan = calm(self.plan)
+        self.network.heal(self.plan)
+        self.faults.heal()
+        await asyncio.sleep(1.0)
+        for clients in self.clients:
+            clients.writing = False
+        await self._until(self._has_settled, "everybody has caught up")
+        for clients in self.clients:
+            clients.active = False
+        await self._until(
+            lambda: all(clients.are_done for clients in self.clients), "clients have their answers"
+        )
+        await self._until(self._has_settled, "everybody has caught up again")
+
+    async def _until(self, holds: Callable[[], bool], what: str) -> None:
+        limit = self.loop.time() + SETTLE_SECONDS
+        while not holds():
+            self._liveness.require(self.loop.time() < limit, "not in time: %s", what)
+            await asyncio.sleep(0.05)
+
+    def _has_settled(self) -> bool:
+        if not all(broker.is_ready and not broker.is_stopping for broker in self.brokers.values()):
+            return False
+        return all(
+            self._group_has_settled(group_id, placement)
+            for group_id, placement in enumerate(self.placements, start=1)
+        )
+
+    def _group_has_settled(self, group_id: int, placement: Placement) -> bool:
+        groups = self._groups(group_id)
+        leader = next((group for group in groups.values() if group.serves), None)
+        if leader is None or not placement.is_reached(leader.applied.membership):
+            return False
+        there = {broker_id: group.spec.replica_id for broker_id, group in groups.items()}
+        return there == placement.target and all(
+            group.applied_index == leader.last_index
+            and group.term == leader.term
+            and not group.is_installing
+            for group in groups.values()
+        )
+
+    def _groups(self, group_id: int) -> dict[int, Group]:
+        return {
+            broker_id: broker.groups[group_id]
+            for broker_id, broker in self.brokers.items()
+            if group_id in broker.groups
+        }
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _check_end(self, group_id: int) -> None:
+        messages = self.watch.groups[group_id].history.messages
+        states = set()
+        for broker_id, group in self._groups(group_id).items():
+            machine = group.state_machine
+            self._complete.require(
+                machine.next_offset == len(messages),
+                "broker %s has %s of %s messages",
+                broker_id,
+                machine.next_offset,
+                len(messages),
+            )
+            states.add(machine.snapshot())
+            self._check_rows(broker_id, group_id, machine.log_start_offset)
+        self._complete.require(len(states) == 1, "replicas end with %s states", len(states))
+
+    def _check_rows(self, broker_id: int, group_id: int, offset: int) -> None:
+        """Compare what a broker has on disk with what was committed."""
+        messages = self.watch.groups[group_id].history.messages
+        disk = self.brokers[broker_id].disk
+        offset = max(offset, getattr(disk.replica(group_id), "log_start_offset", 0))
+        while offset < len(messages):
+            batches = disk.read_batches(group_id, offset, len(messages), 1 << 20)
+            self._complete.require(
+                bool(batches), "broker %s lacks the message at %s", broker_id, offset
+            )
+            for batch in batches:
+                values = [str(record.value) for record in decode_records(batch.data)]
+                self._complete.require(
+                    messages[batch.base_offset : batch.base_offset + len(values)] == values,
+                    "broker %s has %s at %s",
+                    broker_id,
+                    values,
+                    batch.base_offset,
+                )
+                offset = batch.base_offset + len(values)
+
+    def _outcome(self, settle_seconds: float) -> Outcome:
+        groups = self.watch.groups.values()
+        histories = [group.history for group in groups]
+        return Outcome(
+            seed=self.plan.seed,
+            trace_hash=self.trace_hash,
+            events=self.events,
+            elections=self.watch.elections,
+            crashes=self.faults.crashes,
+            entries=sum(len(group.applied) for group in groups),
+            acknowledged=sum(history.acknowledged for history in histories),
+            popped=sum(history.popped for history in histories),
+            reads=sum(history.reads for history in histories),
+            changes=sum(placement.changes for placement in self.placements),
+            snapshots=self.watch.installs,
+            settle_seconds=settle_seconds,
+        )

@@ -1,0 +1,271 @@
+"""All checkers of one run, fed from what leaves brokers, what their disks hold, what is applied."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from raft_app.core.rpcs import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    RequestVote,
+    RequestVoteReply,
+)
+from raft_app.storage import FinishInstall, GroupWrite, SaveCheckpoint
+from tests.raft_app.core.simulation.checker import Violation
+from tests.raft_app.core.simulation.log_checkers import (
+    CommitQuorum,
+    LeaderCompleteness,
+    LogMatching,
+    TruthfulAcknowledgements,
+)
+from tests.raft_app.core.simulation.vote_checkers import (
+    CutOff,
+    DurableFirst,
+    OneLeader,
+    OneVote,
+)
+from tests.simulation.history import AppliedEntries, History, StatesAt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Entry, Membership
+    from raft_app.group import Group
+    from raft_app.memory_replica import MemoryReplica
+    from raft_app.storage import Operation
+    from tests.simulation.broker import Broker
+    from tests.simulation.disk import Disk
+    from tests.simulation.simulation import Simulation
+    from tests.simulation.watched_state import WatchedState
+
+
+class GroupWatch:
+    """The checkers of one group."""
+
+    def __init__(self, cut_off_ticks: int) -> None:
+        self.one_leader = OneLeader()
+        self.one_vote = OneVote()
+        self.durable_first = DurableFirst()
+        self.cut_off = CutOff(cut_off_ticks)
+        self.log_matching = LogMatching()
+        self.acknowledgements = TruthfulAcknowledgements()
+        self.commit_quorum = CommitQuorum()
+        self.leader_completeness = LeaderCompleteness()
+        self.applied = AppliedEntries()
+        self.states = StatesAt()
+        self.history = History()
+
+
+class Watch:
+    """Passes what happens on to the checkers that it concerns.
+
+    Attributes:
+        groups: by group id.
+        elections: leaderships that were seen to begin.
+        installs: snapshots that became durable.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        config = simulation.plan.engine.raft
+        ticks = 2 * (config.election_timeout_ticks + config.heartbeat_ticks) + 2
+        self.groups: dict[int, GroupWatch] = defaultdict(lambda: GroupWatch(ticks))
+        self.elections = 0
+        self.installs = 0
+        self.compactions = 0
+        self._led: dict[int, tuple[int, int]] = {}
+        self._cut_off: set[int] = set()
+        self._simulation = simulation
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """End the run at the first violation, wherever it is seen."""
+        try:
+            yield
+        except Violation as violation:
+            self._simulation.failed(violation.checker, violation)
+            raise
+
+    # --- disks ------------------------------------------------------------------------------
+
+    def synced(self, disk: Disk, operations: Sequence[Operation]) -> None:
+        """A transaction became durable."""
+        self._simulation.note("synced", disk.broker_id, len(operations))
+        with self.guard():
+            for operation in operations:
+                match operation:
+                    case GroupWrite(group_id=group_id, entries=entries) if entries:
+                        self._stored(disk, group_id, entries)
+                    case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
+                        self.groups[group_id].states.stored(disk.broker_id, checkpoint)
+                    case FinishInstall(group_id=group_id, checkpoint=checkpoint):
+                        self.installs += 1
+                        self._simulation.note("installed", disk.broker_id, group_id)
+                        self.groups[group_id].states.stored(disk.broker_id, checkpoint)
+
+    def _stored(self, disk: Disk, group_id: int, entries: Sequence[Entry]) -> None:
+        replica = disk.replica(group_id)
+        if replica is None:
+            return
+        checker = self.groups[group_id].log_matching
+        previous_term = term_of(replica, entries[0].index - 1)
+        for entry in entries:
+            if previous_term is not None:
+                checker.stored(replica.spec.replica_id, entry, previous_term)
+            previous_term = entry.term
+
+    # --- RPCs -------------------------------------------------------------------------------
+
+    def sends(self, broker_id: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
+        """A broker sends RPCs: what they promise must be durable."""
+        disk = self._simulation.brokers[broker_id].disk
+        with self.guard():
+            for group_id, rpc in rpcs:
+                self._leaves(disk, group_id, rpc)
+
+    def _leaves(self, disk: Disk, group_id: int, rpc: Rpc) -> None:
+        checkers = self.groups[group_id]
+        replica = disk.replica(group_id)
+        if replica is None or replica.spec.replica_id != rpc.sender:
+            return
+        match rpc:
+            case AppendEntries() | Heartbeat():
+                checkers.one_leader.leads(rpc.sender, rpc.term)
+            case RequestVote():
+                checkers.durable_first.votes(rpc.sender, rpc.term, rpc.sender, replica.hard_state)
+                checkers.one_vote.votes(rpc.sender, rpc.term, rpc.sender)
+            case RequestVoteReply() if rpc.granted:
+                checkers.durable_first.votes(rpc.sender, rpc.term, rpc.to, replica.hard_state)
+                checkers.one_vote.votes(rpc.sender, rpc.term, rpc.to)
+            case AppendEntriesReply() if rpc.success and rpc.term >= replica.hard_state.term:
+                self._acknowledges(checkers, replica, group_id, rpc)
+
+    def _acknowledges(
+        self,
+        checkers: GroupWatch,
+        replica: MemoryReplica,
+        group_id: int,
+        rpc: AppendEntriesReply,
+    ) -> None:
+        own_term = term_of(replica, rpc.index)
+        checkers.durable_first.acknowledged(
+            rpc.sender,
+            rpc.index,
+            needed_write_id=rpc.index,
+            durable_write_id=rpc.index if own_term is not None else replica.last_index(),
+        )
+        for broker in self._simulation.brokers.values():
+            leader = broker.groups.get(group_id)
+            if leader is None or leader.spec.replica_id != rpc.to:
+                continue
+            leader_term = leader.node.term_at(rpc.index)
+            if leader.is_leader and leader.term == rpc.term and leader_term is not None:
+                if own_term is ANY_TERM:
+                    return
+                checkers.acknowledgements.acknowledged(
+                    rpc.sender, rpc.index, own_term=own_term, leader_term=leader_term
+                )
+
+    def arrives(self, broker_id: int, source: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
+        """RPCs are about to be given to a broker."""
+        first = rpcs[0][1]
+        self._simulation.note(
+            "receives", broker_id, f"{source} {len(rpcs)} {type(first).__name__} {first.term}"
+        )
+        if broker_id in self._cut_off:
+            self._cut_off.discard(broker_id)
+            for group in self.groups.values():
+                group.cut_off.ends(broker_id)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def ticked(self, broker: Broker) -> None:
+        """A broker's clock ticked: one that is cut off keeps its term and stops to lead."""
+        broker_id = broker.broker_id
+        is_cut_off = self._simulation.network.links.is_cut_off(broker_id)
+        if not is_cut_off or not broker.groups:
+            self._cut_off.discard(broker_id)
+            for group in self.groups.values():
+                group.cut_off.ends(broker_id)
+            return
+        begins = broker_id not in self._cut_off
+        self._cut_off.add(broker_id)
+        with self.guard():
+            for group_id, group in broker.groups.items():
+                checker = self.groups[group_id].cut_off
+                if begins or group.membership.voter_ids == {group.spec.replica_id}:
+                    checker.begins(broker_id, group.term)
+                checker.ticked(broker_id, group.term, leads=group.is_leader)
+
+    # --- groups -----------------------------------------------------------------------------
+
+    def leadership(self, broker: Broker, group: Group) -> None:
+        """Role, leader or term of a group changed."""
+        self._simulation.note(
+            "role", broker.broker_id, f"{group.group_id} {group.role} {group.term}"
+        )
+        replica_id = group.spec.replica_id
+        if not group.is_leader or self._led.get(replica_id) == (group.group_id, group.term):
+            return
+        self._led[replica_id] = (group.group_id, group.term)
+        self.elections += 1
+        checkers = self.groups[group.group_id]
+        with self.guard():
+            checkers.one_leader.leads(replica_id, group.term)
+            checkers.leader_completeness.leads(
+                replica_id, group.term, lambda index: self._term_in_log(group, index)
+            )
+
+    def _term_in_log(self, group: Group, index: int) -> int | None:
+        known = self.groups[group.group_id].applied.entry(index)
+        if index < group.node.first_index:
+            return None if known is None else known.term
+        return group.node.term_at(index)
+
+    def applied(self, broker: Broker, state: WatchedState, entry: Entry) -> None:
+        """A replica is about to apply an entry."""
+        spec = state.spec
+        checkers = self.groups[spec.group_id]
+        self._simulation.note("applies", broker.broker_id, f"{spec.group_id} {entry.index}")
+        with self.guard():
+            is_first = checkers.applied.applied(spec.replica_id, entry, after=state.last_index)
+            if not is_first:
+                return
+            group = broker.groups.get(spec.group_id) or broker.engine.groups[spec.group_id]
+            checkers.history.committed(entry)
+            checkers.leader_completeness.committed(entry, group.term)
+            memberships = (group.membership, group.applied.membership)
+            held = [self._held_by(spec.group_id, entry, one) for one in memberships]
+            holders, quorum = max(held, key=lambda one: one[0] - one[1])
+            checkers.commit_quorum.committed(entry, holders=holders, quorum=quorum)
+
+    def _held_by(self, group_id: int, entry: Entry, membership: Membership) -> tuple[int, int]:
+        """Return on how many voters' disks an entry is, and on how many it must be."""
+        holders = 0
+        for member in membership.voters:
+            replica = self._simulation.brokers[member.broker_id].disk.replica(group_id)
+            if replica is not None and replica.spec.replica_id == member.replica_id:
+                holders += term_of(replica, entry.index) in (ANY_TERM, entry.term)
+        return holders, len(membership.voters) // 2 + 1
+
+
+ANY_TERM = -1
+"""The entry is covered by a durable checkpoint and no longer in the log."""
+
+
+def term_of(replica: MemoryReplica, index: int) -> int | None:
+    """Return the durable term of an index; None when the log does not reach it."""
+    if index == replica.first_index - 1:
+        return replica.previous_term
+    if index < replica.first_index:
+        return ANY_TERM
+    return replica.term_at(index)
+
+
+def digest(data: bytes) -> int:
+    """Return a short number for a long text."""
+    return crc32(data)

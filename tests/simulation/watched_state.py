@@ -1,0 +1,33 @@
+"""The state machine of a partition, watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker_app.statemachine import PartitionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raft_app.core.types import Entry
+
+
+class WatchedState(PartitionState):
+    """Tells of each entry before it applies it.
+
+    Attributes:
+        on_applied: told.
+        last_index: of the entry that was applied last; 0 when none was since it was made.
+    """
+
+    on_applied: Callable[[WatchedState, Entry], None]
+    last_index = 0
+
+    def apply(self, entry: Entry) -> Any:
+        self.on_applied(self, entry)
+        self.last_index = entry.index
+        return super().apply(entry)
+
+    def restore(self, snapshot: bytes) -> None:
+        self.last_index = 0
+        super().restore(snapshot)
