@@ -122,7 +122,7 @@ def _with_log(
         faults.append(str(error))
     found = replace(
         initial,
-        hard_state=header.hard_state,
+        hard_state=_hard_state(header, checkpoint),
         first_index=header.first_index,
         previous_term=header.previous_term,
         term_starts=term_starts,

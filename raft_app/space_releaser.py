@@ -42,6 +42,7 @@ class SpaceReleaser:
         pages: how many the file will be shorter by.
         written_pages: about how many the step adds to the WAL.
         left: whether another step would find something to do.
+        dropped: group id of the dropped replica whose rows the step deleted; 0 for none.
     """
 
     def __init__(self, cursor: CursorWrapper) -> None:
@@ -49,6 +50,7 @@ class SpaceReleaser:
         self.pages = 0
         self.written_pages = 0
         self.left = False
+        self.dropped = 0
         self._cursor = cursor
 
     def run(self, max_bytes: int) -> None:
@@ -58,11 +60,12 @@ class SpaceReleaser:
         if row is None:
             self._shorten(max(1, max_bytes // PAGE_BYTES))
         else:
-            self.delete_rows(row[0], max_bytes)
+            self.dropped = row[0]
+            self.delete_rows(self.dropped, max_bytes)
             self.left = True
 
     def delete_rows(self, group_id: int, max_bytes: int) -> None:
-        """Delete the first rows of a dropped replica; tell whether there are more."""
+        """Delete the first rows of a dropped replica; `left` tells whether there are more."""
         table = EntryTable(self._cursor)
         budget = Budget(max_rows=ROWS_MAX, max_bytes=max_bytes)
         rows = table.row_facts(group_id, 0, INDEX_LIMIT - 1, max_rows=ROWS_MAX + 1)
@@ -75,13 +78,17 @@ class SpaceReleaser:
         self.left = deleted < len(rows)
 
     def _shorten(self, max_pages: int) -> None:
-        free = self._pragma("freelist_count")
-        surplus = free - self._pragma("page_count") // KEPT_SHARE
+        free, pages = self._pragma("freelist_count"), self._pragma("page_count")
+        # So many that of what the file has then, one page in `KEPT_SHARE` is free.
+        surplus = (KEPT_SHARE * free - pages) // (KEPT_SHARE - 1)
         if surplus <= 0:
             return
         self.pages = min(surplus, max_pages)
-        self._cursor.execute(f"PRAGMA incremental_vacuum({self.pages})")
-        self._cursor.fetchall()  # Each row is a page: the statement stops where reading does.
+        for _ in range(self.pages):
+            # Of a larger number Python's driver carries out the first page alone: it stops at a
+            # row, of which each page gives one, without columns.
+            self._cursor.execute("PRAGMA incremental_vacuum(1)")
+            self._cursor.fetchall()
         self.written_pages += 2 * self.pages
         self.left = surplus > self.pages
 

@@ -160,7 +160,7 @@ class FinishInstall:
     next_offset: int
     """The snapshot's high watermark, up to which every message must be in place."""
     hard_state: HardState | None = None
-    """Stored when given."""
+    """Stored when given; the replica's term is at least the snapshot's."""
 
 
 @dataclass(frozen=True, slots=True)

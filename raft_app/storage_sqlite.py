@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raft_app.core.types import Entry
+    from raft_app.space_releaser import SpaceReleaser
 
 logger = logging.getLogger(__name__)
 
@@ -265,6 +266,7 @@ class SqliteStorage:
                 for step in plan.steps:
                     writer.carry_out(step)
                 writer.flush()
+                self._require_dropped(writer.release)
         self.transactions += 1
         self._wal_bytes += writer.wal_bytes
         self._facts.update(plan.facts)
@@ -273,6 +275,11 @@ class SqliteStorage:
             self._release_left = writer.release.left
             if writer.release.pages and not writer.release.left:
                 self._wal_bytes = self._wal_limit_bytes  # Written back, the file is cut off.
+
+    def _require_dropped(self, release: SpaceReleaser | None) -> None:
+        """Check that rows which seemed to belong to nobody do not: else their owner was lost."""
+        if release is not None and release.dropped in self._inventory.manifest.replicas:
+            raise StorageError(f"{self._database.path} has lost the replica of {release.dropped}")
 
     @contextmanager
     def _failing_for_good(self) -> Iterator[None]:

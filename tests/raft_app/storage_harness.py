@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,10 @@ from raft_app.storage_memory import MemoryStorage
 from raft_app.storage_sqlite import SqliteStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from raft_app.storage import Storage, StoredGroup
 
@@ -100,6 +103,19 @@ def compact(
     **limits: int,
 ) -> Compact:
     return Compact(group_id, first_index, term, log_start_offset, **limits)
+
+
+@contextmanager
+def statements_of(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
+    """Note every statement, also of cursors that were made before."""
+    found: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *call: Any) -> Any:
+        found.append(sql)
+        return execute(sql, *call)
+
+    with connection.execute_wrapper(note):
+        yield found
 
 
 def only_group(storage: Storage) -> StoredGroup:

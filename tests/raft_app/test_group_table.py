@@ -30,6 +30,7 @@ OTHER_VALUES = {
     "commit": 8,
     "first_index": 4,
     "previous_term": 3,
+    "log_start_offset": 3,
     "installing": True,
     "faulty": "x",
     "hard_state_crc": 1,

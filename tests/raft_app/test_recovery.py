@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from raft_app.core.rawnode import RawNode
 from raft_app.core.types import HardState
 from raft_app.recovery import EMPTY_CHECKPOINT, GroupHeader, recover
 from raft_app.storage import GroupSpec
-from tests.raft_app.storage_harness import checkpoint_at, noop
+from tests.raft_app.storage_harness import checkpoint_at, data_entry, noop
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry
@@ -162,3 +162,29 @@ def test_node_can_be_made_of_whatever_is_stored(
     )
     node = RawNode(RaftConfig(), group.initial, randomizer=lambda low, _high: low)
     assert not node.is_leader
+
+
+def installing(*, checkpoint: Checkpoint, **fields: Any) -> GroupHeader:
+    plain = header(checkpoint=checkpoint)
+    return replace(plain, installing=True, install_offset=9, log_start_offset=2, **fields)
+
+
+def test_log_of_an_installing_replica_ends_at_the_checkpoint() -> None:
+    log = ListLog([noop(1), noop(2), data_entry(5), data_entry(9)])
+    group = recover(installing(checkpoint=checkpoint_at(2)), log)
+    assert (group.faulty, group.installing) == ("", True)
+    assert (group.install_offset, group.log_start_offset) == (9, 2)
+    assert (group.initial.last_index, group.initial.entries) == (2, ())
+    assert group.initial.term_starts == ((1, 1),)
+
+
+def test_commit_index_above_the_log_of_an_installing_replica_is_no_doubt() -> None:
+    state = HardState(99, 1, 4)
+    log = ListLog([noop(1), noop(2), data_entry(5)])
+    group = recover(installing(checkpoint=checkpoint_at(2), hard_state=state), log)
+    assert (group.faulty, group.initial.hard_state) == ("", HardState(99, 1, 2))
+
+
+def test_entry_that_an_installing_replica_lost_below_its_checkpoint_is_noticed() -> None:
+    group = recover(installing(checkpoint=checkpoint_at(2)), ListLog([noop(1), data_entry(5)]))
+    assert "entry 2 of group 1 is missing" in group.faulty

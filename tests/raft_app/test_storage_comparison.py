@@ -116,12 +116,13 @@ class Step:
 
     def finish(self, replica: MemoryReplica, term: int) -> Operation:
         next_offset, index = self._install_point(replica)
+        state = HardState(term, 0, index) if self.count % 2 else None
         return finish(
             index + self.back + 1 - self.installing(replica),
             next_offset=next_offset + self.error,
             group_id=self.group_id,
-            term=term,
-            hard_state=HardState(term, 0, index) if self.count % 2 else None,
+            term=term if state else replica.hard_state.term,
+            hard_state=state,
         )
 
     def compact(self, replica: MemoryReplica, _term: int) -> Operation:

@@ -97,13 +97,13 @@ def test_only_messages_stay_below_a_snapshot(disk: Disk) -> None:
 
 
 def test_snapshot_without_missing_rows_replaces_the_end_of_the_log_alone(disk: Disk) -> None:
-    lagging(disk).write([finish(9, term=2, next_offset=3)])
+    lagging(disk).write([append(hard_state=HardState(2)), finish(9, term=2, next_offset=3)])
     storage = disk.reopened()
     group = only_group(storage)
     assert (group.installing, group.initial.first_index, group.initial.entries) == (False, 10, ())
-    assert group.initial.hard_state == HardState(1, 2, 4)
+    assert group.initial.hard_state == HardState(2)
     assert offsets(storage, 0) == [0, 1, 2]
-    storage.write([append(data_entry(10, term=2, offset=3), hard_state=HardState(2))])
+    storage.write([append(data_entry(10, term=2, offset=3))])
     assert only_group(disk.reopened()).faulty == ""
 
 

@@ -37,7 +37,6 @@ from tests.raft_app.storage_harness import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 MIB = 1 << 20
 WAIT_SECONDS = 60
 

@@ -10,7 +10,14 @@ from functools import partial
 import pytest
 
 from raft_app.core.types import Entry, EntryKind, HardState
-from raft_app.storage import GroupWrite, Operation, SaveIdentity
+from raft_app.storage import (
+    Compact,
+    GroupWrite,
+    InstallRows,
+    Operation,
+    ReleaseSpace,
+    SaveIdentity,
+)
 from raft_app.storage_stream import StorageStream, operation_bytes
 
 
@@ -127,3 +134,10 @@ async def test_statistics_count_transactions_and_operations(storage, stream):
 def test_size_of_an_operation_counts_its_entries():
     assert operation_bytes(write(1, 1, 500)) > 500
     assert operation_bytes(SaveIdentity(None)) == 64
+
+
+def test_size_of_a_bounded_step_is_its_limit():
+    rows = (Entry(1, 1, EntryKind.DATA, bytes(500), record_count=1),)
+    assert operation_bytes(InstallRows(1, rows, 0)) > 500
+    assert operation_bytes(Compact(1, 1, 0, 0, max_bytes=9_000)) == 9_000
+    assert operation_bytes(ReleaseSpace()) == 1 << 20
