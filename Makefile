@@ -11,11 +11,12 @@ SEEDS ?= 1000
 SEED ?=
 BENCH ?=
 TEST ?=
+ONLY ?=
 
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test style lint types core sim cluster bench docs check clean
+.PHONY: help setup run test style lint types core sim cluster mutants bench docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -55,6 +56,9 @@ sim: $(STAMP) ## Simulate the core: SEEDS=n seeds, or SEED=n alone
 
 cluster: $(STAMP) ## Test with real processes
 	$(PYTEST) tests/cluster -m cluster
+
+mutants: $(STAMP) ## Plant every deliberate fault and see its test fail: ONLY=name,name
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
 bench: $(STAMP) ## Measure: BENCH=name,name
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -1,8 +1,9 @@
 """The configuration of a process: one frozen value, read from the environment and validated.
 
 Each field is read from the variable of its name in capitals (`port` from PORT), except `role`
-(QUEUESITE_ROLE) and `manager_addresses` (MANAGER_ADDRESS). Where the variable is unset the default
-holds. In role `test` only DATABASE_URL is looked at, so that a test run depends on nothing else.
+(QUEUESITE_ROLE), `manager_addresses` (MANAGER_ADDRESS) and `known_raft_address` (RAFT_ADDRESS).
+Where the variable is unset the default holds. In role `test` only DATABASE_URL is looked at, so
+that a test run depends on nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ SECRET_LENGTH_MIN = 16
 """Shortest cluster secret, in characters."""
 
 _DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
-_VARIABLES = {"role": ROLE_VARIABLE, "manager_addresses": "MANAGER_ADDRESS"}
+_VARIABLES = {
+    "role": ROLE_VARIABLE,
+    "manager_addresses": "MANAGER_ADDRESS",
+    "known_raft_address": "RAFT_ADDRESS",
+}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 _MIB = 1 << 20
@@ -56,7 +61,7 @@ class QueueConfig:
     empty."""
     raft_port: int = 0
     """Port of the broker's peers; `port` + 1,000 when 0."""
-    raft_address: str = ""
+    known_raft_address: str = ""
     """`host:port` where the broker's peers reach it; the host of its HTTP address and `raft_port`
     when empty. Set where it is another than the port listened on, as behind a proxy."""
     read_only: bool = False
@@ -126,6 +131,12 @@ class QueueConfig:
         """`http://host:port` where others reach this process."""
         return self.current_address or f"http://{self.bind_host}:{self.port}"
 
+    @property
+    def raft_address(self) -> str:
+        """`host:port` where the broker's peers reach it."""
+        host = _host_of(self.address) or self.bind_host
+        return self.known_raft_address or f"{host}:{self.raft_port}"
+
     def __post_init__(self) -> None:
         """Fill in what follows from other fields and refuse what cannot be.
 
@@ -134,9 +145,6 @@ class QueueConfig:
         """
         if not self.raft_port:
             object.__setattr__(self, "raft_port", self.port + RAFT_PORT_DISTANCE)
-        if not self.raft_address:
-            host = _host_of(self.address) or self.bind_host
-            object.__setattr__(self, "raft_address", f"{host}:{self.raft_port}")
         for problem in problems(self):
             raise ConfigError(problem)
 

@@ -1,0 +1,11 @@
+"""Every deliberate fault."""
+
+from __future__ import annotations
+
+from tests.mutants.client_mutants import CLIENT_MUTANTS
+from tests.mutants.core_mutants import CORE_MUTANTS
+from tests.mutants.engine_mutants import ENGINE_MUTANTS
+from tests.mutants.queue_mutants import QUEUE_MUTANTS
+
+MUTANTS = (*CORE_MUTANTS, *ENGINE_MUTANTS, *QUEUE_MUTANTS, *CLIENT_MUTANTS)
+"""From the core outwards."""

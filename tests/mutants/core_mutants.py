@@ -1,0 +1,130 @@
+"""Faults of the Raft core: votes, durability, commit, reads."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CORE = "tests/raft_app/core"
+
+CORE_MUTANTS = (
+    Mutant(
+        name="commit-without-quorum",
+        fault="A leader commits, and so acknowledges, what its own disk alone holds",
+        path="raft_app/core/replication.py",
+        old="    agreed = agreed_value([_durable_index_of(raft, voter)"
+        " for voter in raft.memberships.voters])\n",
+        new="    agreed = raft.log.durable_index\n",
+        test=f"{_CORE}/test_paper_log.py::test_an_entry_is_committed_when_a_majority_stores_it_5_3",
+    ),
+    Mutant(
+        name="own-log-counted-early",
+        fault="A leader counts entries that are not on its own disk yet",
+        path="raft_app/core/replication.py",
+        old="return raft.log.durable_index if voter == raft.replica_id",
+        new="return raft.log.last_index if voter == raft.replica_id",
+        test=f"{_CORE}/simulation/test_simulation.py"
+        "::test_group_keeps_all_promises_under_faults_and_recovers",
+    ),
+    Mutant(
+        name="earlier-term-by-counting",
+        fault="A leader commits an entry of an earlier term because a quorum has it (figure 8)",
+        path="raft_app/core/replication.py",
+        old="    if agreed >= raft.term_start_index:\n",
+        new="    if agreed > 0:\n",
+        test=f"{_CORE}/test_paper_log.py"
+        "::test_entries_of_earlier_terms_are_not_committed_by_counting_5_4_2",
+    ),
+    Mutant(
+        name="vote-not-stored",
+        fault="The vote is not part of what is stored",
+        path="raft_app/core/raft.py",
+        old="        self._issued_hard_state = state\n        return state\n",
+        new="        self._issued_hard_state = state\n"
+        "        return HardState(state.term, NO_REPLICA, state.commit)\n",
+        test=f"{_CORE}/test_paper.py::test_term_and_vote_survive_a_crash_5_1",
+    ),
+    Mutant(
+        name="vote-sent-early",
+        fault="A vote leaves before it is durable",
+        path="raft_app/core/election.py",
+        old="    raft.outbox.after_durable.append(\n"
+        "        RequestVoteReply(rpc.sender, raft.replica_id, raft.term, granted=True)\n",
+        new="    raft.outbox.now.append(\n"
+        "        RequestVoteReply(rpc.sender, raft.replica_id, raft.term, granted=True)\n",
+        test=f"{_CORE}/test_rawnode.py::test_a_vote_is_in_the_write_that_its_reply_waits_for",
+    ),
+    Mutant(
+        name="append-acknowledged-early",
+        fault="A follower acknowledges entries before they are durable",
+        path="raft_app/core/following.py",
+        old="    raft.outbox.acknowledge(\n",
+        new="    raft.outbox.now.append(\n",
+        test=f"{_CORE}/test_rawnode.py"
+        "::test_a_reply_that_stores_nothing_still_waits_for_the_writes_under_way",
+    ),
+    Mutant(
+        name="replaced-entry-durable",
+        fault="The write of an overwritten entry vouches for the one that replaced it",
+        path="raft_app/core/log.py",
+        old="            promise.last_index = min(promise.last_index, index - 1)\n",
+        new="            promise.last_index = min(promise.last_index, self.last_index + 1)\n",
+        test=f"{_CORE}/test_log.py"
+        "::test_an_earlier_completion_never_vouches_for_a_later_write_of_the_same_index",
+    ),
+    Mutant(
+        name="any-log-elected",
+        fault="A vote goes to a candidate whose log lacks committed entries",
+        path="raft_app/core/election.py",
+        old="    if not is_free or not raft.log.is_up_to_date(rpc.last_index, rpc.last_term):\n",
+        new="    if not is_free:\n",
+        test=f"{_CORE}/test_paper_log.py"
+        "::test_a_voter_refuses_a_candidate_whose_log_is_behind_5_4_1",
+    ),
+    Mutant(
+        name="healthy-leader-disturbed",
+        fault="A node that hears its leader votes for another all the same",
+        path="raft_app/core/raft.py",
+        old="if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:",
+        new="if isinstance(rpc, RequestVote) and not rpc.transfer and self.is_leader:",
+        test=f"{_CORE}/test_paper_log.py"
+        "::test_a_node_that_hears_its_leader_disregards_vote_requests_6",
+    ),
+    Mutant(
+        name="leader-without-quorum",
+        fault="A leader that nobody answers leads on",
+        path="raft_app/core/raft.py",
+        old="        return is_quorum(self.memberships.voters, active)\n",
+        new="        return bool(active)\n",
+        test=f"{_CORE}/test_paper_thesis.py"
+        "::test_a_leader_steps_down_without_a_quorum_of_answers_thesis_6_2",
+    ),
+    Mutant(
+        name="any-predecessor",
+        fault="A follower takes entries without comparing the one before them",
+        path="raft_app/core/following.py",
+        old="    elif log.term_at(rpc.prev_index) != rpc.prev_term:\n",
+        new="    elif log.term_at(rpc.prev_index) is None:\n",
+        test=f"{_CORE}/test_paper_log.py"
+        "::test_a_follower_refuses_entries_whose_predecessor_it_lacks_5_3",
+    ),
+    Mutant(
+        name="no-op-not-awaited",
+        fault="A new leader serves reads before the no-op of its term is applied",
+        path="raft_app/core/raft.py",
+        old="        return self.role is Role.LEADER"
+        " and self.log.applied_index >= self.term_start_index\n",
+        new="        return self.role is Role.LEADER\n",
+        test=f"{_CORE}/test_paper_thesis.py"
+        "::test_a_read_needs_an_applied_entry_of_the_own_term_thesis_6_4",
+    ),
+    Mutant(
+        name="read-without-round",
+        fault="A leader confirms reads without an answer of a quorum",
+        path="raft_app/core/replication.py",
+        old="    raft.reads.confirm(agreed_value(rounds))\n",
+        new="    raft.reads.confirm(max(rounds))\n",
+        test=f"{_CORE}/test_paper_thesis.py"
+        "::test_a_read_waits_for_a_quorum_of_heartbeat_answers_thesis_6_4",
+    ),
+)
+"""All of them, in the order of the paper."""
