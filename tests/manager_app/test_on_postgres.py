@@ -29,7 +29,7 @@ def test_the_manager_suite_passes_on_postgresql(capsys):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "tests/manager_app", "-m", "not postgres"),
-                *("-q", "-p", "no:cacheprovider", "--create-db"),
+                *("-q", "-p", "no:cacheprovider", "--create-db", "-n", "2"),
             ],
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": url},
