@@ -66,6 +66,11 @@ class Accumulator:
             return True
         return False
 
+    def is_idle(self, where: TopicPartition) -> bool:
+        """Return True when nothing of a partition waits or is out."""
+        lane = self._lanes.get(where)
+        return lane is None or lane.is_idle
+
     def put_whole(self, batch: Batch) -> None:
         """Add a batch that goes out as it is."""
         lane = self._lane(batch.where)

@@ -23,11 +23,11 @@ from myqueue.errors import (
     UnknownProducer,
 )
 from myqueue.futures import DeliveryFuture
-from myqueue.lanes import RESTAMPS_MAX, Batch, Lane
+from myqueue.lanes import RESTAMPS_MAX, Batch, Lane, Told, TopicPartition
 from myqueue.partitioner import RoundRobin, partition_for_key
 from myqueue.producing import Target, produce_call, records_of_items
 from myqueue.records import CODEC_NONE, CODEC_ZSTD, MAX_RECORDS, Record
-from myqueue.results import DeliveredBatch
+from myqueue.results import Delivered, DeliveredBatch
 from myqueue.retry import Attempts, Step
 from myqueue.session import Session
 from myqueue.transport import read_body
@@ -171,10 +171,10 @@ class Deliveries(Session):
             size_bytes=size_bytes,
         )
 
-    def single(self, topic: str, partition: int, record: Record) -> Batch:
+    def single(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> Batch:
         """Return a batch of one message."""
-        batch = Batch((topic, partition), deadline_s=self.deadline_s(), records=[record])
-        batch.futures.append(self._make_future())
+        batch = Batch(where, deadline_s=self.deadline_s(), records=[record])
+        batch.futures.append(future)
         batch.size_bytes = len(record.value) + OVERHEAD_BYTES
         return batch
 

@@ -8,6 +8,7 @@ refuses everything else. `connection.py` and `aio_transport.py` move the bytes.
 from __future__ import annotations
 
 from enum import Enum, auto
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -46,7 +47,7 @@ class Answer(NamedTuple):
 
 def render(request: Request, host: str) -> bytes:
     """Return the bytes of a request."""
-    target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
+    target = _target(request.path, tuple(request.query.items())) if request.query else request.path
     lines = [
         f"{request.method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(request.body)}"
     ]
@@ -61,6 +62,12 @@ def render(request: Request, host: str) -> bytes:
     if head.count("\n") != breaks or head.count("\r") != breaks or not head.isascii():
         raise InvalidRequest("a header of the request has a line break or is not ASCII")
     return head.encode("ascii") + b"\r\n\r\n" + request.body
+
+
+@lru_cache(maxsize=256)
+def _target(path: str, query: tuple[tuple[str, str | int], ...]) -> str:
+    """Return path and query of a request; a producer asks for the same ones all the time."""
+    return f"{path}?{urlencode(query)}"
 
 
 def split_address(address: str) -> tuple[str, str, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast, overload
 from myqueue.delivery import Deliveries, Key, first_failure
 from myqueue.errors import UndeliveredMessages
 from myqueue.front import Front, Settings, make_thread_lock
+from myqueue.futures import DeliveryFuture, Handover
 from myqueue.protocol import make_record
 from myqueue.registered import topic_names
 from myqueue.results import Delivered, DeliveredBatch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
-    from myqueue.lanes import Batch
+    from myqueue.lanes import Batch, TopicPartition
     from myqueue.records import Record
     from myqueue.transport import Transport
 
@@ -125,13 +126,11 @@ class Producer(Front[Deliveries]):
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         results = []
         for topic in topic_names(topics):
-            index = self._choose(topic, partition_key, partition, key)
-            batch = self._core.single(topic, index, record)
-            if self._sender.put_alone(batch):
-                self._deliver(batch)
-                results.append(cast("Future[Delivered]", batch.futures[0]).result())
-            else:
-                results.append(self._sender.put((topic, index), record).result())
+            where = (topic, self._choose(topic, partition_key, partition, key))
+            waiting: Handover[Delivered] = Handover()
+            if not self._send_alone(where, record, waiting):
+                self._sender.put(where, record, waiting)
+            results.append(waiting.wait())
         return results[0] if isinstance(topics, str) else results
 
     def produce_many(
@@ -198,7 +197,9 @@ class Producer(Front[Deliveries]):
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         index = self._choose(topic, partition_key, partition, key)
-        return self._sender.put((topic, index), record)
+        future: DeliveryFuture[Delivered] = DeliveryFuture()
+        self._sender.put((topic, index), record, future)
+        return future
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything that was given before is delivered or failed.
@@ -256,6 +257,18 @@ class Producer(Front[Deliveries]):
         if chosen is None:
             chosen = self._drive(core.choose(topic, partition_key, partition, key))
         return chosen
+
+    def _send_alone(
+        self, where: TopicPartition, record: Record, waiting: Handover[Delivered]
+    ) -> bool:
+        """Send a message in this thread; False when something of its partition is under way."""
+        if not self._sender.is_idle(where):
+            return False
+        batch = self._core.single(where, record, waiting)
+        if not self._sender.put_alone(batch):
+            return False
+        self._deliver(batch)
+        return True
 
     def _deliver(self, batch: Batch) -> None:
         """Deliver a stamped batch in this thread."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from myqueue.accumulator import OVERHEAD_BYTES
 from myqueue.errors import BufferFull, ClientClosed
-from myqueue.futures import DeliveryFuture
 from myqueue.pump import Pump
 from myqueue.wakers import Waker
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.delivery import Deliveries
     from myqueue.effects import Flow
-    from myqueue.lanes import Batch, TopicPartition
+    from myqueue.lanes import Batch, Told, TopicPartition
     from myqueue.records import Record
     from myqueue.results import Delivered
     from myqueue.transport import Transport
@@ -40,14 +39,13 @@ class Sender:
         """The thread's; None while there is no thread."""
         self._stopping = False
 
-    def put(self, where: TopicPartition, record: Record) -> DeliveryFuture[Delivered]:
-        """Queue a message.
+    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> None:
+        """Queue a message, whose fate the future is told.
 
         Raises:
             BufferFull: there was no room for `max_block_ms`.
             ClientClosed: the producer was closed.
         """
-        future: DeliveryFuture[Delivered] = DeliveryFuture()
         buffer = self._core.buffer
         with self._core.lock:
             more = None if self._stopping else buffer.put(where, record, future)
@@ -56,7 +54,6 @@ class Sender:
                 more = buffer.put(where, record, future)
             if more:
                 self._wake()
-        return future
 
     def put_all(self, batches: list[Batch]) -> None:
         """Queue batches that go out as they are.
@@ -71,6 +68,10 @@ class Sender:
             for batch in batches:
                 self._core.buffer.put_whole(batch)
             self._wake()
+
+    def is_idle(self, where: TopicPartition) -> bool:
+        """Return True when `put_alone` would probably take a batch of this partition."""
+        return self._core.buffer.is_idle(where)
 
     def put_alone(self, batch: Batch) -> bool:
         """Stamp a batch for the calling thread to deliver, when nothing is queued before it.

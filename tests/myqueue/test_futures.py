@@ -7,7 +7,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 import pytest
 
-from myqueue.futures import DeliveryFuture
+from myqueue.futures import DeliveryFuture, Handover
 
 
 def test_a_settled_future_has_its_result() -> None:
@@ -81,3 +81,18 @@ async def test_an_event_loop_waits_for_it() -> None:
 def test_it_has_nothing_else() -> None:
     with pytest.raises(AttributeError):
         _ = DeliveryFuture().other  # type: ignore[attr-defined]
+
+
+def test_a_handover_brings_the_result_or_the_failure_to_another_thread() -> None:
+    for early in (True, False):
+        result: Handover[int] = Handover()
+        timer = threading.Timer(0.0 if early else 0.02, result.settle, [5])
+        timer.start()
+        if early:
+            timer.join()
+        assert result.wait() == 5
+        timer.join()
+    failure: Handover[int] = Handover()
+    failure.fail(ZeroDivisionError("x"))
+    with pytest.raises(ZeroDivisionError):
+        failure.wait()

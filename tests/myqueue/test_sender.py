@@ -10,6 +10,7 @@ from myqueue.config import ClientConfig
 from myqueue.delivery import Deliveries
 from myqueue.driving import drive
 from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
+from myqueue.futures import DeliveryFuture
 from myqueue.memory_transport import MemoryTransport
 from myqueue.records import Record
 from myqueue.results import Delivered
@@ -55,11 +56,17 @@ def make_sender(gate: Gate, **settings: int) -> Sender:
     return Sender(core, transport, clock)
 
 
+def put(sender: Sender, record: Record) -> DeliveryFuture[Delivered]:
+    future: DeliveryFuture[Delivered] = DeliveryFuture()
+    sender.put(WHERE, record, future)
+    return future
+
+
 def test_what_arrives_while_a_batch_is_out_is_the_next_batch(gate: Gate) -> None:
     sender = make_sender(gate)
-    first = sender.put(WHERE, Record("0"))
+    first = put(sender, Record("0"))
     assert gate.entered.wait(10)
-    others = [sender.put(WHERE, Record(f"{n}")) for n in range(1, 6)]
+    others = [put(sender, Record(f"{n}")) for n in range(1, 6)]
     assert not sender.flush(0.01)
     gate.opened.set()
     assert sender.flush(10)
@@ -71,7 +78,7 @@ def test_what_arrives_while_a_batch_is_out_is_the_next_batch(gate: Gate) -> None
 
 def test_full_batches_are_out_at_once_and_stay_in_order(gate: Gate) -> None:
     sender = make_sender(gate, batch_messages=2)
-    futures = [sender.put(WHERE, Record(f"{n}")) for n in range(21)]
+    futures = [put(sender, Record(f"{n}")) for n in range(21)]
     assert gate.entered.wait(10)
     gate.opened.set()
     assert [future.result(10).offset for future in futures] == list(range(21))
@@ -81,13 +88,13 @@ def test_full_batches_are_out_at_once_and_stay_in_order(gate: Gate) -> None:
 
 def test_a_full_buffer_blocks_and_then_refuses(gate: Gate) -> None:
     sender = make_sender(gate, buffer_bytes=130, max_block_ms=20)
-    sender.put(WHERE, Record("0"))
-    sender.put(WHERE, Record("1"))
+    put(sender, Record("0"))
+    put(sender, Record("1"))
     with pytest.raises(BufferFull):
-        sender.put(WHERE, Record("2"))
+        put(sender, Record("2"))
     gate.opened.set()
     assert sender.flush(10)
-    sender.put(WHERE, Record("3"))
+    put(sender, Record("3"))
     sender.stop(10)
     assert gate.values("logs") == ["0", "1", "3"]
 
@@ -95,11 +102,11 @@ def test_a_full_buffer_blocks_and_then_refuses(gate: Gate) -> None:
 def test_a_full_buffer_lets_go_on_when_there_is_room_again(gate: Gate) -> None:
     sender = make_sender(gate, buffer_bytes=130, max_block_ms=10_000)
     for number in range(2):
-        sender.put(WHERE, Record(f"{number}"))
+        put(sender, Record(f"{number}"))
     timer = threading.Timer(0.02, gate.opened.set)
     timer.start()
     for number in range(2, 9):
-        sender.put(WHERE, Record(f"{number}"))
+        put(sender, Record(f"{number}"))
     sender.stop(10)
     timer.join()
     assert gate.values("logs") == [f"{number}" for number in range(9)]
@@ -107,25 +114,25 @@ def test_a_full_buffer_lets_go_on_when_there_is_room_again(gate: Gate) -> None:
 
 def test_a_zero_wait_refuses_at_once(gate: Gate) -> None:
     sender = make_sender(gate, buffer_bytes=65, max_block_ms=0)
-    sender.put(WHERE, Record("0"))
+    put(sender, Record("0"))
     with pytest.raises(BufferFull):
-        sender.put(WHERE, Record("1"))
+        put(sender, Record("1"))
     gate.opened.set()
     sender.stop(10)
 
 
 def test_stopping_says_what_was_not_delivered(gate: Gate) -> None:
     sender = make_sender(gate)
-    out = sender.put(WHERE, Record("out"))
+    out = put(sender, Record("out"))
     assert gate.entered.wait(10)
-    left = sender.put(WHERE, Record("left"))
+    left = put(sender, Record("left"))
     with pytest.raises(UndeliveredMessages) as caught:
         sender.stop(0.01)
     assert caught.value.details["values"] == ["out", "left"]
     assert not caught.value.outcome_known
     assert isinstance(left.exception(0), UndeliveredMessages)
     with pytest.raises(ClientClosed):
-        sender.put(WHERE, Record("more"))
+        put(sender, Record("more"))
     gate.opened.set()
     assert out.result(10) == Delivered(0, 0)
 
@@ -133,10 +140,12 @@ def test_stopping_says_what_was_not_delivered(gate: Gate) -> None:
 def test_a_lone_batch_is_left_to_the_calling_thread(gate: Gate) -> None:
     sender = make_sender(gate)
     core = sender._core
-    batch = core.single("logs", 0, Record("mine"))
+    batch = core.single(WHERE, Record("mine"), DeliveryFuture())
+    assert sender.is_idle(WHERE)
     assert sender.put_alone(batch)
-    assert not sender.put_alone(core.single("logs", 0, Record("other")))
-    behind = sender.put(WHERE, Record("behind"))
+    assert not sender.is_idle(WHERE)
+    assert not sender.put_alone(core.single(WHERE, Record("other"), DeliveryFuture()))
+    behind = put(sender, Record("behind"))
     gate.opened.set()
     more = drive(core.deliver(batch), sender._transport, SystemClock())
     assert more
