@@ -27,8 +27,3 @@ class Retained:
     """Log start offset of the last compaction; -1 before the first, which finishes old ones."""
     cut_log_start: int = 0
     """No row of a message below it is left."""
-
-    def live_pins(self, now: float) -> list[Pin]:
-        """Return the pins that still hold, and forget the others."""
-        self.pins = {peer: pin for peer, pin in self.pins.items() if pin.until > now}
-        return list(self.pins.values())

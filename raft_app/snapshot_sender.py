@@ -1,7 +1,8 @@
 """Sends snapshots: the state as applied now, and the messages that the receiver lacks.
 
 A snapshot is a checkpoint that was made durable just before, so all rows below its end are durable
-here too. While it is on its way, a pin keeps them and the log behind them for a limited time.
+here too. While it is on its way, and until the receiver has caught up with what came meanwhile, a
+pin keeps them and the log behind them for a limited time.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class SnapshotSender:
         except CorruptEntry as error:
             self._context.turns.make_faulty(group, str(error))
         finally:
-            group.retained.pins.pop(peer, None)
+            if not is_installed:
+                group.retained.pins.pop(peer, None)
         if self._context.is_present(group):
             group.node.report_snapshot(peer, ok=is_installed)
             self._context.turns.mark(group)
@@ -113,7 +115,7 @@ class SnapshotSender:
 
     def _may_send(self, group: Group) -> bool:
         """Tell whether this replica leads; it may need the receiver before it can serve."""
-        return self._context.is_present(group) and group.is_leader
+        return self._context.is_present(group) and group.is_leader and group.applied_index > 0
 
     async def _make(self, group: Group, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
         """Make a durable checkpoint of now, pin what it needs, and describe it."""

@@ -107,8 +107,10 @@ def plan_compact(group: Group, config: EngineConfig, now: float) -> CompactPlan 
         first_index -= config.log_tail_entries
     if first_index <= node.first_index and log_start_offset <= retained.told_log_start:
         return None
-    first_index = min(first_index, *_needed_indexes(group, config), first_index)
-    for pin in retained.live_pins(now):
+    for index in _needed_indexes(group, config):
+        first_index = min(first_index, index)
+    _release_pins(group, config, now)
+    for pin in retained.pins.values():
         first_index = min(first_index, pin.first_index)
         log_start_offset = min(log_start_offset, pin.log_start_offset)
     first_index = max(first_index, node.first_index)
@@ -123,6 +125,23 @@ def plan_compact(group: Group, config: EngineConfig, now: float) -> CompactPlan 
         Compact(group.group_id, first_index, previous_term, log_start_offset),
         cuts_all=first_index == durable.index + 1,
     )
+
+
+def _release_pins(group: Group, config: EngineConfig, now: float) -> None:
+    """Forget the pins whose time is over, and those of receivers that have caught up."""
+    pins = group.retained.pins
+    if not pins:
+        return
+    progress = group.node.status().progress if group.node.is_leader else {}
+    for peer, pin in list(pins.items()):
+        state = progress.get(peer)
+        has_caught_up = (
+            state is not None
+            and state.state is ProgressState.REPLICATE
+            and state.match + config.log_tail_entries >= group.last_index
+        )
+        if pin.until <= now or state is None or has_caught_up:
+            del pins[peer]
 
 
 def _needed_indexes(group: Group, config: EngineConfig) -> list[int]:

@@ -41,6 +41,7 @@ def replica(*, index: int = 100, log_start: int = 0, first_index: int = 1, **fac
             "node": node,
             "applied": SimpleNamespace(durable=CheckpointMark(index, log_start), sizes=sizes),
             "retained": Retained(told_log_start=0),
+            "last_index": index,
             **facts,
         }
     )
@@ -90,13 +91,29 @@ def test_a_leader_keeps_what_followers_miss_that_it_hears_up_to_a_limit():
 
 
 def test_a_pin_keeps_rows_until_its_time_is_over():
-    group = replica(log_start=40)
+    group = replica(log_start=40, is_leader=True, peers={5: peer(20, state=ProgressState.SNAPSHOT)})
     group.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
     plan = plan_compact(group, CONFIG, now=1.0)
     assert plan.operation == Compact(7, 30, 3, 20)
     assert not plan.cuts_all
     assert plan_compact(group, CONFIG, now=9.0).operation == Compact(7, 101, 3, 40)
     assert group.retained.pins == {}
+
+
+def test_a_pin_holds_until_the_receiver_has_caught_up_or_is_no_member():
+    def pinned(**peers):
+        group = replica(log_start=40, is_leader=True, peers=peers)
+        group.retained.pins["a"] = Pin(first_index=30, log_start_offset=20, until=9.0)
+        plan_compact(group, CONFIG, now=1.0)
+        return bool(group.retained.pins)
+
+    assert pinned(a=peer(29, state=ProgressState.PROBE))
+    assert pinned(a=peer(89))
+    assert not pinned(a=peer(90))
+    assert not pinned(b=peer(10))
+    follower = replica(log_start=40)
+    follower.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
+    assert plan_compact(follower, CONFIG, now=1.0).operation.first_index == 101
 
 
 @pytest.mark.parametrize(
