@@ -14,7 +14,7 @@ from myqueue.errors import BrokerUnreachable, from_body
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from raft_app.storage import PeerAddress
+    from raft_app.storage.storage import PeerAddress
 
 CALL_TIMEOUT_SECONDS = 3.0
 """For one broker to answer."""

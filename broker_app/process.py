@@ -21,19 +21,19 @@ from broker_app.services.replicas import replica_discard
 from broker_app.statemachine import PartitionState
 from myqueue.errors import Forbidden, QueueError
 from raft_app import registry
-from raft_app.engine import Engine
-from raft_app.engine_config import EngineConfig
-from raft_app.storage import PeerAddress, SaveIdentity
-from raft_app.storage_sqlite import SqliteStorage
-from raft_app.transport import TransportLimits
-from raft_app.transport_tcp import TcpTransport
-from raft_app.workers import WorkerThreads
+from raft_app.engine.config import EngineConfig
+from raft_app.engine.engine import Engine
+from raft_app.storage.sqlite import SqliteStorage
+from raft_app.storage.storage import PeerAddress, SaveIdentity
+from raft_app.storage.workers import WorkerThreads
+from raft_app.transport.tcp import TcpTransport
+from raft_app.transport.transport import TransportLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from http_base.cluster import BrokerOrders, BrokerReport
-    from raft_app.storage import BrokerIdentity
+    from raft_app.storage.storage import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 

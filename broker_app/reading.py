@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from myqueue.records import Record
-    from raft_app.group import Group
-    from raft_app.storage import StoredBatch
+    from raft_app.engine.group import Group
+    from raft_app.storage.storage import StoredBatch
 
 READ_BYTES = 1 << 20
 """Most encoded bytes that are asked of the engine at a time."""

@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
     from http_base.cluster import MembersAnswer
     from raft_app.core.types import Member, Membership
-    from raft_app.group import Group
-    from raft_app.replica_changes import ReplicaChange
-    from raft_app.storage import BrokerIdentity, GroupSpec, PeerAddress, StoredBatch
-    from raft_app.watchdog import DiskSpace, Watchdog
+    from raft_app.engine.group import Group
+    from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.engine.watchdog import DiskSpace, Watchdog
+    from raft_app.storage.storage import BrokerIdentity, GroupSpec, PeerAddress, StoredBatch
 
 
 class GroupChanges(Protocol):
-    """What makes and drops groups, `raft_app.replicas.Replicas`."""
+    """What makes and drops groups, `raft_app.engine.replicas.Replicas`."""
 
     changes: int
     """How often a group came or went; while it stays, the groups are the same."""
 
 
 class Replication(Protocol):
-    """The engine, as `raft_app.engine.Engine` is it; its methods raise what they say there."""
+    """The engine, as `raft_app.engine` has it; its methods raise what they say there."""
 
     broker_id: int
     failure: asyncio.Future[None]

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.process import BrokerOptions
-    from raft_app.group import Group
-    from raft_app.storage import BrokerIdentity
+    from raft_app.engine.group import Group
+    from raft_app.storage.storage import BrokerIdentity
 
 
 def make_report(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from broker_app.limits import BrokerLimits
     from broker_app.replication import ManagerContact, PeerContact, Replication
-    from raft_app.group import Group
-    from raft_app.storage import BrokerIdentity
+    from raft_app.engine.group import Group
+    from raft_app.storage.storage import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 

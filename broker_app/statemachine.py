@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from broker_app.speculation import Effect
     from raft_app.core.types import Entry
     from raft_app.statemachine import Answer, Decision, Join
-    from raft_app.storage import GroupSpec
+    from raft_app.storage.storage import GroupSpec
 
     SequenceListener = Callable[[int, int], None]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.process import BrokerOptions, BrokerProcess
 from raft_app.core.config import RaftConfig
-from raft_app.engine_config import EngineConfig
-from raft_app.transport import TransportLimits
+from raft_app.engine.config import EngineConfig
+from raft_app.transport.transport import TransportLimits
 
 if TYPE_CHECKING:
     import asyncio

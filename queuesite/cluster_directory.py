@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from queuesite.conf import SECRET_FILE, ConfigError
-from raft_app.directory import LOCK_NAME, DirectoryLock
+from raft_app.storage.directory import LOCK_NAME, DirectoryLock
 
 if TYPE_CHECKING:
     from pathlib import Path

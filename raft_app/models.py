@@ -1,6 +1,6 @@
 """What a broker stores, in one SQLite file: the database alias `broker`.
 
-Written by `raft_app.storage_sqlite` alone. Primary keys are `IntegerField`s because SQLite then
+Written by `raft_app.storage.sqlite` alone. Primary keys are `IntegerField`s because SQLite then
 uses them as the row id itself: a log is read in the order in which it lies in the file.
 """
 
@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from raft_app.core.types import EntryKind
-from raft_app.storage_rules import GROUP_ID_LIMIT, INDEX_LIMIT
+from raft_app.storage.rules import GROUP_ID_LIMIT, INDEX_LIMIT
 
 TOPIC_NAME_LENGTH_MAX = 249
 

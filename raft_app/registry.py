@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raft_app.engine import Engine
+    from raft_app.engine.engine import Engine
 
 _engines: list[Engine] = []
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry, Proposal
-    from raft_app.storage import GroupSpec
+    from raft_app.storage.storage import GroupSpec
 
 
 @dataclass(frozen=True, slots=True)

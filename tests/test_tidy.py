@@ -216,8 +216,8 @@ def test_every_module_is_used():
 
 PUBLIC_MODULES = {"myqueue.testing", "myqueue.logging", "myqueue.aio"}
 """What users of the library import, and nothing of ours."""
-TWIN = "_memory"
-"""Ends the name of an interface's twin for tests."""
+TWIN = ("_memory", ".memory")
+"""End the name of an interface's twin for tests."""
 
 
 def test_nothing_is_left_to_do():

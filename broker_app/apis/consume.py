@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.services.consume import PoppedMessages
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 _MESSAGE = {
     "topic": "logs",

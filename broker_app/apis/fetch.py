@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.selectors.fetch import Fetched
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 
 class FetchApi(AsyncAPIView):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.commands import Appended
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 
 class ProduceApi(AsyncAPIView):

@@ -16,8 +16,8 @@ from myqueue.protocol import DEFAULT_TIMEOUT_MS
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from broker_app.statemachine import PartitionState
-    from raft_app.group import Group
-    from raft_app.storage import StoredBatch
+    from raft_app.engine.group import Group
+    from raft_app.storage.storage import StoredBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from broker_app.runtime import state_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 
 async def size_get(

@@ -11,7 +11,7 @@ from broker_app.runtime import state_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 INTERVALS_WITHOUT_TICK_MAX = 20
 """Tick intervals without a tick after which the broker is not ready."""

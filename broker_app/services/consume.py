@@ -17,7 +17,7 @@ from myqueue.protocol import MAX_FETCH_BYTES
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.records import Record
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 ATTEMPTS_MAX = 4
 """How often a range is chosen anew when the cursor moved meanwhile."""

@@ -11,7 +11,7 @@ from myqueue.errors import CursorMoved, InvalidRequest
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.protocol import CursorReset
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 
 async def cursor_open(

@@ -9,12 +9,12 @@ from broker_app.services.replicas import ask_for_addresses, replica_discard
 from broker_app.services.retention import retention_set
 from myqueue.errors import InvalidRequest, NoLeader, StalePlacement
 from raft_app.core.types import Member, Membership
-from raft_app.storage import GroupSpec
+from raft_app.storage.storage import GroupSpec
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import ReplicaOrder
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 
 async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Group:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.protocol import Produce
     from myqueue.records import BatchHeader
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 MAX_SEQUENCE = (1 << 63) - 1 - MAX_RECORDS
 

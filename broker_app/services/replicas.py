@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import ReplicaTarget
-    from raft_app.group import Group
-    from raft_app.replica_changes import ReplicaChange
+    from raft_app.engine.group import Group
+    from raft_app.engine.replica_changes import ReplicaChange
 
 logger = logging.getLogger(__name__)
 

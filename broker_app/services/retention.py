@@ -16,7 +16,7 @@ from myqueue.errors import QueueError
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """An engine in memory: one log per group, committed in order when the test lets it.
 
-It promises what `raft_app.engine.Engine` promises to the services, and can be told to hold commits
+It promises what `raft_app.engine` promises to the services, and can be told to hold commits
 back, to lose leadership and to be deaf.
 """
 
@@ -22,9 +22,9 @@ from myqueue.errors import (
     PartitionNotFound,
 )
 from raft_app.core.types import Entry, EntryKind, Member, Membership
-from raft_app.replica_changes import ReplicaChange
+from raft_app.engine.replica_changes import ReplicaChange
 from raft_app.statemachine import Answer, Join, Propose
-from raft_app.storage import BrokerIdentity, GroupSpec, StoredBatch
+from raft_app.storage.storage import BrokerIdentity, GroupSpec, StoredBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from broker_app.statemachine import PartitionState
 from myqueue.records import Record, encode_batch, read_header, request_digest
 from raft_app.core.types import Entry, EntryKind
 from raft_app.statemachine import Answer, Join, Propose
-from raft_app.storage import GroupSpec
+from raft_app.storage.storage import GroupSpec
 
 if TYPE_CHECKING:
     from raft_app.core.types import Proposal

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from broker_app.peer_link import PeerLink
 from http_base.cluster import MembersAnswer, Place
 from myqueue.errors import BrokerUnreachable, NotLeader
-from raft_app.storage import PeerAddress
+from raft_app.storage.storage import PeerAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

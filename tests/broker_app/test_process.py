@@ -13,8 +13,8 @@ from broker_app.services.partitions import partition_create
 from http_base.cluster import Place, ReplicaOrder
 from myqueue.errors import Forbidden, StalePlacement
 from raft_app import registry
-from raft_app.engine_config import EngineConfig
-from raft_app.storage import StorageRefusal
+from raft_app.engine.config import EngineConfig
+from raft_app.storage.storage import StorageRefusal
 from tests.broker_app.manager_twin import ManagerTwin
 
 ENGINE = EngineConfig(ticks_missed_max=1_000_000)  # the test ticks

@@ -16,7 +16,7 @@ from broker_app.services.replicas import members_get, replica_discard, replicas_
 from broker_app.services.retention import messages_truncate
 from http_base.cluster import Place, ReplicaOrder, ReplicaTarget
 from myqueue.errors import BrokerUnreachable, NotLeader, QueueError, StalePlacement
-from raft_app.engine_config import EngineConfig
+from raft_app.engine.config import EngineConfig
 from tests.broker_app.manager_twin import ManagerTwin
 from tests.broker_app.replica import batch_of
 from tests.broker_app.test_process import free_port
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import MembersAnswer
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 GROUP = 1
 ENGINE = EngineConfig(

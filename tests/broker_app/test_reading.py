@@ -15,7 +15,7 @@ from broker_app.reading import (
 )
 from myqueue.errors import CorruptBatch, Overloaded
 from myqueue.records import MAX_TIMESTAMP, Record, encode_batch
-from raft_app.storage import StoredBatch
+from raft_app.storage.storage import StoredBatch
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:

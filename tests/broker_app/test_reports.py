@@ -14,8 +14,8 @@ from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import Member, Membership
-from raft_app.group import Group
-from raft_app.storage import BrokerIdentity, Checkpoint, GroupSpec
+from raft_app.engine.group import Group
+from raft_app.storage.storage import BrokerIdentity, Checkpoint, GroupSpec
 
 OPTIONS = SimpleNamespace(address="http://b:1", raft_address="b:2")
 

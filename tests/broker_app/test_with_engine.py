@@ -18,13 +18,13 @@ from myqueue.errors import QueueError
 from myqueue.records import decode_records, request_digest
 from tests.broker_app.engine_twin import runtime_over
 from tests.broker_app.replica import batch_of
-from tests.raft_app.engine_harness import PACE_SECONDS, EngineCluster
+from tests.raft_app.engine.engine_harness import PACE_SECONDS, EngineCluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from raft_app.engine import Engine
-    from raft_app.group import Group
+    from raft_app.engine.engine import Engine
+    from raft_app.engine.group import Group
 
 BATCHES = 40
 PRODUCERS = (1, 2)
@@ -105,7 +105,7 @@ class Partition:
 @pytest.fixture
 async def partition(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Partition]:
     factory = partial(PartitionState, limits=StateLimits())
-    monkeypatch.setattr("tests.raft_app.engine_harness.ListMachine", factory)
+    monkeypatch.setattr("tests.raft_app.engine.engine_harness.ListMachine", factory)
     cluster = EngineCluster()
     await cluster.start_all()
     await cluster.create_group()

@@ -6,7 +6,7 @@ import pytest
 
 from queuesite.cluster_directory import ClusterDirectory
 from queuesite.conf import ConfigError
-from raft_app.storage import StorageRefusal
+from raft_app.storage.storage import StorageRefusal
 
 
 @pytest.fixture

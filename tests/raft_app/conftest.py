@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.storage_memory import MemoryStorage
-from raft_app.storage_sqlite import SqliteStorage
-from tests.raft_app.engine_harness import EngineCluster
-from tests.raft_app.snapshot_harness import CONFIG
-from tests.raft_app.storage_harness import MemoryDisk, SqliteDisk
+from raft_app.storage.memory import MemoryStorage
+from raft_app.storage.sqlite import SqliteStorage
+from tests.raft_app.engine.engine_harness import EngineCluster
+from tests.raft_app.engine.snapshot_harness import CONFIG
+from tests.raft_app.storage.storage_harness import MemoryDisk, SqliteDisk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from raft_app.storage import Storage
-    from tests.raft_app.storage_harness import Disk
+    from raft_app.storage.storage import Storage
+    from tests.raft_app.storage.storage_harness import Disk
 
 
 @pytest.fixture(params=[MemoryDisk, SqliteDisk], ids=["memory", "sqlite"])

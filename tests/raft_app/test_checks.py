@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import registry
 
 from raft_app.checks import check_broker_database, durability_errors
-from raft_app.database import INIT_COMMAND
+from raft_app.storage.database import INIT_COMMAND
 
 SOUND: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",

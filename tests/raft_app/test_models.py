@@ -9,7 +9,6 @@ from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 
 from raft_app.core.types import EntryKind
-from raft_app.group_table import seal
 from raft_app.models import (
     BrokerIdentity,
     Checkpoint,
@@ -18,6 +17,7 @@ from raft_app.models import (
     RaftGroup,
     UsedReplicaId,
 )
+from raft_app.storage.group_table import seal
 
 if TYPE_CHECKING:
     from django.db.models import Model

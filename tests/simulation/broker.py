@@ -11,8 +11,8 @@ from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.runtime import BrokerRuntime
 from broker_app.services.retention import messages_truncate
 from myqueue.errors import BrokerUnreachable, NoLeader, QueueError
-from raft_app.engine import Engine
-from raft_app.storage import PeerAddress
+from raft_app.engine.engine import Engine
+from raft_app.storage.storage import PeerAddress
 from tests.simulation.disk import Disk, DiskWorkers
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.virtual_loop import Process
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from raft_app.core.types import Entry
-    from raft_app.group import Group
-    from raft_app.storage import GroupSpec
+    from raft_app.engine.group import Group
+    from raft_app.storage.storage import GroupSpec
     from tests.simulation.simulation import Simulation
 
     Serve = Callable[["Broker"], Awaitable[Any]]

@@ -6,15 +6,15 @@ import asyncio
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
-from raft_app.storage_memory import MemoryStorage
+from raft_app.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
     from raft_app.core.types import HardState
-    from raft_app.memory_replica import MemoryReplica
-    from raft_app.storage import Operation
+    from raft_app.storage.memory_replica import MemoryReplica
+    from raft_app.storage.storage import Operation
     from tests.simulation.watch import Watch
 
 
@@ -62,7 +62,7 @@ class Disk(MemoryStorage):
 
 
 class DiskWorkers:
-    """Implements `raft_app.workers.Workers` in virtual time, for one process."""
+    """Implements `raft_app.storage.workers.Workers` in virtual time, for one process."""
 
     def __init__(self, disk: Disk) -> None:
         self.readers = _Readers(disk)

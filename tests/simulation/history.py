@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_app.core.types import Entry
-    from raft_app.storage import Checkpoint
+    from raft_app.storage.storage import Checkpoint
 
 
 class AppliedEntries(Checker):

@@ -12,13 +12,13 @@ from broker_app.admission import Admission
 from broker_app.commands import AppendBatch, Appended
 from broker_app.partition_data import PartitionData
 from broker_app.statemachine import PartitionState
-from raft_app.applied import Applied
-from raft_app.group import Group
-from raft_app.requests import Requests
-from raft_app.snapshot_install import SnapshotInstall
+from raft_app.engine.applied import Applied
+from raft_app.engine.group import Group
+from raft_app.engine.requests import Requests
+from raft_app.engine.snapshot_install import SnapshotInstall
+from raft_app.engine.turn_runner import TurnRunner
+from raft_app.engine.waiters import Waiters
 from raft_app.statemachine import Answer
-from raft_app.turn_runner import TurnRunner
-from raft_app.waiters import Waiters
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pytest
 
     from raft_app.core.types import Entry
-    from raft_app.storage import Checkpoint
-    from raft_app.turn import Turn
+    from raft_app.engine.turn import Turn
+    from raft_app.storage.storage import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

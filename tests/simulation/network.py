@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.rpcs import AppendEntries
-from raft_app.memory_snapshots import stream_pair
-from raft_app.snapshot_stream import SnapshotLost
-from raft_app.transport import TransportCounters
+from raft_app.transport.memory_snapshots import stream_pair
+from raft_app.transport.snapshot_stream import SnapshotLost
+from raft_app.transport.transport import TransportCounters
 from tests.raft_app.core.simulation.network import Network
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from raft_app.core.rpcs import Rpc
-    from raft_app.memory_snapshots import MemorySnapshotStream
-    from raft_app.snapshot_stream import SnapshotStream
-    from raft_app.transport import TransportHandler
+    from raft_app.transport.memory_snapshots import MemorySnapshotStream
+    from raft_app.transport.snapshot_stream import SnapshotStream
+    from raft_app.transport.transport import TransportHandler
     from tests.simulation.plan import Plan
     from tests.simulation.virtual_loop import Process, VirtualLoop
     from tests.simulation.watch import Watch
@@ -179,7 +179,7 @@ class BrokerNetwork:
 
 
 class SimulatedTransport:
-    """Implements `raft_app.transport.Transport` for one process."""
+    """Implements `raft_app.transport.transport.Transport` for one process."""
 
     def __init__(self, network: BrokerNetwork, broker_id: int, process: Process) -> None:
         self.broker_id = broker_id

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from myqueue.errors import QueueError
 from raft_app.core.types import Member, Membership
-from raft_app.storage import GroupSpec
+from raft_app.storage.storage import GroupSpec
 
 if TYPE_CHECKING:
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
     from tests.simulation.broker import Broker
     from tests.simulation.simulation import Simulation
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from broker_app.commands import SetRetention
-from raft_app.engine_config import EngineConfig
+from raft_app.engine.config import EngineConfig
 from tests.raft_app.core.simulation.plan import draw_config
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from tests.simulation.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from raft_app.group import Group
+    from raft_app.engine.group import Group
 
 SECONDS = 15.0
 """Of virtual time until everything is healed, unless told otherwise."""

@@ -14,7 +14,7 @@ from raft_app.core.rpcs import (
     RequestVote,
     RequestVoteReply,
 )
-from raft_app.storage import FinishInstall, GroupWrite, SaveCheckpoint
+from raft_app.storage.storage import FinishInstall, GroupWrite, SaveCheckpoint
 from tests.raft_app.core.simulation.checker import Violation
 from tests.raft_app.core.simulation.log_checkers import (
     CommitQuorum,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from raft_app.core.rpcs import Rpc
     from raft_app.core.types import Entry, Membership
-    from raft_app.group import Group
-    from raft_app.memory_replica import MemoryReplica
-    from raft_app.storage import Operation
+    from raft_app.engine.group import Group
+    from raft_app.storage.memory_replica import MemoryReplica
+    from raft_app.storage.storage import Operation
     from tests.simulation.broker import Broker
     from tests.simulation.disk import Disk
     from tests.simulation.simulation import Simulation

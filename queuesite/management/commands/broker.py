@@ -13,7 +13,7 @@ from queuesite.celery import EmbeddedCelery
 from queuesite.conf import BROKER
 from queuesite.processes import ServerProcess, tell_supervisor
 from queuesite.serving import ListenError
-from raft_app.storage import StorageRefusal
+from raft_app.storage.storage import StorageRefusal
 
 
 class Command(BaseCommand):

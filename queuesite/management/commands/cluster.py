@@ -14,7 +14,7 @@ from queuesite.cluster_directory import ClusterDirectory
 from queuesite.conf import ConfigError
 from queuesite.ports import BROKERS_MAX, choose_base
 from queuesite.supervisor import ClusterPlan, Supervisor
-from raft_app.storage import StorageRefusal
+from raft_app.storage.storage import StorageRefusal
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

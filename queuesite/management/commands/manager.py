@@ -15,8 +15,8 @@ from queuesite.celery import EmbeddedCelery
 from queuesite.conf import MANAGER
 from queuesite.processes import ServerProcess, tell_supervisor
 from queuesite.serving import ListenError
-from raft_app.directory import DirectoryLock
-from raft_app.storage import StorageRefusal
+from raft_app.storage.directory import DirectoryLock
+from raft_app.storage.storage import StorageRefusal
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

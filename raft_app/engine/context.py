@@ -1,0 +1,60 @@
+"""What the parts of one running engine share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping
+    from concurrent.futures import Executor
+
+    from raft_app.engine.config import EngineConfig
+    from raft_app.engine.group import Group
+    from raft_app.engine.replicas import Replicas
+    from raft_app.engine.tail import TailCache
+    from raft_app.engine.turn_runner import TurnRunner
+    from raft_app.statemachine import StateMachineFactory
+    from raft_app.storage.storage import Storage
+    from raft_app.storage.stream import StorageStream
+    from raft_app.transport.transport import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineContext:
+    """Made when an engine starts; used in its loop alone."""
+
+    loop: asyncio.AbstractEventLoop
+    config: EngineConfig
+    groups: Mapping[int, Group]
+    """By group id."""
+    storage: Storage
+    """Read in `readers`; written through `stream`."""
+    stream: StorageStream
+    transport: Transport
+    readers: Executor
+    turns: TurnRunner
+    replicas: Replicas
+    tails: TailCache
+    factory: StateMachineFactory
+    fail: Callable[[BaseException], None]
+    """Stops the broker for a reason that it cannot live with."""
+
+    def is_present(self, group: Group) -> bool:
+        """Tell whether a group is still the one that this broker has under its id, and sound."""
+        return self.groups.get(group.group_id) is group and not group.faulty
+
+    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a reading method of storage in a reader thread."""
+        return await self.loop.run_in_executor(self.readers, function, *args)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work in the loop; what it does not handle itself stops the broker."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)

@@ -1,0 +1,386 @@
+"""The engine: one event loop that owns all Raft groups of a broker.
+
+State lives in memory and belongs to the loop, the only caller of any node: there are no locks.
+Each turn drains what came in, steps the nodes that changed, sends what may leave and hands
+everything to be stored to the storage thread as one job. Nothing here blocks.
+
+Sources: consensus.md section 2; Ongaro's thesis, sections 3 and 6.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
+from raft_app.core.types import Membership
+from raft_app.engine.context import EngineContext
+from raft_app.engine.failover import Failover
+from raft_app.engine.incoming import Incoming
+from raft_app.engine.replica_changes import ReplicaChanges
+from raft_app.engine.replicas import Replicas
+from raft_app.engine.requests import Requests
+from raft_app.engine.scrubber import Scrubber
+from raft_app.engine.snapshot_receiver import SnapshotReceiver
+from raft_app.engine.snapshot_sender import SnapshotSender
+from raft_app.engine.tail import TailCache
+from raft_app.engine.turn_runner import TurnRunner
+from raft_app.engine.upkeep import Upkeep
+from raft_app.engine.watchdog import Watchdog
+from raft_app.storage.storage import SaveIdentity, SavePeers
+from raft_app.storage.stream import BROKER_STREAM, StorageStream
+from raft_app.storage.workers import WorkerThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from raft_app.core.types import Member
+    from raft_app.engine.config import EngineConfig
+    from raft_app.engine.group import Group
+    from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.statemachine import StateMachineFactory
+    from raft_app.storage.storage import (
+        BrokerIdentity,
+        GroupSpec,
+        PeerAddress,
+        Storage,
+        StoredBatch,
+    )
+    from raft_app.storage.workers import Workers
+    from raft_app.transport.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Engine:
+    """All Raft groups of one broker."""
+
+    def __init__(
+        self,
+        *,
+        broker_id: int,
+        storage: Storage,
+        transport: Transport,
+        factory: StateMachineFactory,
+        config: EngineConfig,
+        randomizer: Callable[[int, int], int],
+        workers: Workers | None = None,
+        wall_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        """Put an engine together; `start` makes it run in the current loop.
+
+        Args:
+            broker_id: this broker.
+            storage: opened by the caller; `stop` closes it.
+            transport: started and stopped by the engine.
+            factory: makes the state machine of each group.
+            config: limits.
+            randomizer: returns an integer in [low, high).
+            workers: carry out what may block; threads by default.
+            wall_ms: returns the time of day, milliseconds since 1970.
+        """
+        self.broker_id = broker_id
+        self.config = config
+        self.groups: dict[int, Group] = {}
+        self.peers: dict[int, PeerAddress] = {}
+        self.on_applied: list[Callable[[Group], None]] = []
+        """Called in the loop after a group applied entries."""
+        self.on_leadership: list[Callable[[Group], None]] = []
+        """Called in the loop when role, leader, term or readiness of a group changed."""
+        self._storage = storage
+        self._transport = transport
+        self._factory = factory
+        self._randomizer = randomizer
+        self._wall_ms = wall_ms
+        self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
+        self._tails = TailCache(
+            group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
+        )
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the groups and take part.
+
+        Raises:
+            OSError: the transport cannot listen.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.failure: asyncio.Future[None] = self._loop.create_future()
+        """Done with an exception when the broker must stop at once."""
+        self.watchdog = Watchdog(
+            self._loop,
+            interval_ms=self.config.tick_ms,
+            missed_max=self.config.ticks_missed_max,
+            on_silence=self.fail,
+        )
+        self._make_threads()
+        self._make_parts()
+        for stored in await self._context.read(self._storage.load_groups):
+            self.turns.mark(self.replicas.open(stored))
+        self._set_peers(await self._context.read(self._storage.load_peers))
+        await self._transport.start(self.incoming)
+        self.watchdog.start()
+
+    def _make_threads(self) -> None:
+        """Start what reads and writes what is stored."""
+        self.disk = self.watchdog.watch_disk(
+            self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
+        )
+        self._stream = StorageStream(
+            self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
+        )
+        self._stream.start()
+
+    def _make_parts(self) -> None:
+        """Put together what works in the loop."""
+        self.turns = TurnRunner(
+            groups=self.groups,
+            transport=self._transport,
+            storage=self._storage,
+            stream=self._stream,
+            tails=self._tails,
+            readers=self._workers.readers,
+            on_failure=self.fail,
+        )
+        self.turns.on_applied = self.on_applied
+        self.turns.on_leadership = self.on_leadership
+        self.failover = Failover(self.groups, mark=self.turns.mark, randomizer=self._randomizer)
+        self.on_leadership.insert(0, self.failover.leadership_changed)
+        self.replicas = Replicas(
+            groups=self.groups,
+            stream=self._stream,
+            factory=self._factory,
+            config=self.config,
+            randomizer=self._randomizer,
+            failure=self.failure,
+        )
+        self._context = context = EngineContext(
+            loop=self._loop,
+            config=self.config,
+            groups=self.groups,
+            storage=self._storage,
+            stream=self._stream,
+            transport=self._transport,
+            readers=self._workers.readers,
+            turns=self.turns,
+            replicas=self.replicas,
+            tails=self._tails,
+            factory=self._factory,
+            fail=self.fail,
+        )
+        self._requests = Requests(context, self.peers, self._wall_ms)
+        self.changes = ReplicaChanges(self.groups, self.turns.mark)
+        self.upkeep = Upkeep(context)
+        self.scrubber = Scrubber(context)
+        self.snapshots_sent = SnapshotSender(context)
+        self.snapshots_received = SnapshotReceiver(context)
+        self.turns.on_snapshot_wanted = self.snapshots_sent.send
+        self.incoming = Incoming(context, self.failover, self.snapshots_received)
+
+    async def stop(self) -> None:
+        """Store checkpoints, then close transport and storage. Waiting requests fail."""
+        self.watchdog.stop()
+        self.failover.stop()
+        for part in (self.snapshots_sent, self.snapshots_received, self.scrubber):
+            await part.stop()
+        await self._transport.stop()
+        if not self.failure.done():
+            await self._drain_storage()
+            self.failure.cancel()
+        self.turns.stop()
+        for group in self.groups.values():
+            group.fail_waiters("the broker stops")
+        self._stream.close()
+        await self._workers.stop()
+
+    async def _drain_storage(self) -> None:
+        """Store the last writes and a checkpoint of every group."""
+        self.turns.run()
+        self.replicas.store_all_checkpoints()
+        while not self._stream.idle and not self.failure.done():
+            await self.replicas.store(BROKER_STREAM, SavePeers(()))
+
+    def fail(self, error: BaseException) -> None:
+        """Stop answering and sending at once; whoever runs the engine ends the process."""
+        if not self.failure.done():
+            self.failure.set_exception(error)
+            self.turns.stop()
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback in the loop; may be called from any thread."""
+        self._loop.call_soon_threadsafe(callback, *args)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def post_tick(self) -> None:
+        """Let one tick pass; called by the scheduler from its own thread."""
+        self._loop.call_soon_threadsafe(self._tick)
+
+    def _tick(self) -> None:
+        self.watchdog.ticked()
+        for group in self.groups.values():
+            if not group.faulty:
+                group.node.tick()
+                if group.node.has_ready():
+                    self.turns.mark(group)
+        self.changes.tick()
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def group(self, group_id: int) -> Group:
+        """Return a local group.
+
+        Raises:
+            PartitionNotFound: it is not here.
+        """
+        group = self.groups.get(group_id)
+        if group is None:
+            raise PartitionNotFound(f"this broker has no replica of group {group_id}")
+        return group
+
+    async def propose(
+        self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
+    ) -> Any:
+        """Replicate a request and return what the state machine made of it.
+
+        Args:
+            group_id: a group led here.
+            request: what its state machine understands.
+            timeout_ms: for a quorum to store it.
+            may_use_reserve: take it also on a full disk, since it makes room.
+
+        Raises:
+            NotLeader | NoLeader | Overloaded | DiskFull: refused before it was proposed.
+            CommitTimeout: no quorum in time; the outcome is unknown.
+            QueueError: what the state machine refuses with.
+        """
+        group = self.group(group_id)
+        if self.disk.full and not may_use_reserve:
+            raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
+        return await self._requests.propose(group, request, timeout_ms=timeout_ms)
+
+    async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
+        """Return when the applied state is at least as new as this call (ReadIndex).
+
+        Raises:
+            NotLeader | NoLeader: this replica cannot confirm reads.
+            CommitTimeout: no quorum in time.
+        """
+        await self._requests.read_barrier(self.group(group_id), timeout_ms=timeout_ms)
+
+    async def read_batches(
+        self, group_id: int, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[StoredBatch]:
+        """Return stored batches from the one that contains `offset`, from memory or disk."""
+        if offset >= high_watermark:
+            return []
+        group = self.group(group_id)
+        return await self._requests.read_batches(group, offset, high_watermark, max_bytes)
+
+    # --- groups -----------------------------------------------------------------------------
+
+    async def create_group(
+        self, spec: GroupSpec, membership: Membership, *, campaign: bool
+    ) -> None:
+        """Make a replica of a new group, durable when this returns; again is no error.
+
+        Args:
+            spec: what it is.
+            membership: the group's first list, the same on every replica.
+            campaign: True on the replica that should lead first.
+
+        Raises:
+            StalePlacement: this directory had that replica before, or has another of the group.
+        """
+        used = await self._context.read(self._storage.used_replica_ids, spec.group_id)
+        group = await self.replicas.create(spec, membership, campaign=campaign, used=used)
+        self.turns.mark(group)
+
+    async def join_group(self, spec: GroupSpec) -> None:
+        """Make a replica that joins a group: it learns everything from the leader.
+
+        Raises:
+            StalePlacement: this directory had that replica before, or has another of the group.
+        """
+        await self.create_group(spec, Membership(), campaign=False)
+
+    async def delete_group(self, group_id: int) -> None:
+        """Drop a replica with everything it stored; durable when this returns."""
+        group = self.groups.get(group_id)
+        if group is not None:
+            self._tails.forget(group_id)
+            await self.replicas.delete(group)
+            self.upkeep.release()
+
+    def change_replicas(
+        self, group_id: int, target: tuple[Member, ...], version: int
+    ) -> ReplicaChange:
+        """Lead a group to other replicas, step by step, or go on with that; returns at once.
+
+        Args:
+            group_id: a group led here.
+            target: its voters when the change is done.
+            version: placement version of the target.
+
+        Raises:
+            NotLeader | NoLeader: this replica does not lead.
+            InvalidRequest | StalePlacement: the target cannot be, or a later one is in force.
+        """
+        try:
+            return self.changes.start(self.group(group_id), target, version)
+        except NotLeader as error:
+            raise self._requests.with_address(error) from error
+
+    def find_change(self, group_id: int) -> ReplicaChange | None:
+        """Return the change of a group led here, under way or done; None when there was none."""
+        return self.changes.find(group_id)
+
+    async def save_identity(self, identity: BrokerIdentity) -> None:
+        """Store who this broker is; durable when this returns."""
+        await self.replicas.store(BROKER_STREAM, SaveIdentity(identity))
+
+    async def save_peers(self, peers: Iterable[PeerAddress]) -> None:
+        """Store and use the addresses of other brokers."""
+        changed = tuple(peer for peer in peers if self.peers.get(peer.broker_id) != peer)
+        if changed:
+            self._set_peers(changed)
+            await self.replicas.store(BROKER_STREAM, SavePeers(changed))
+
+    async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
+        """Hand leadership to the replica on another broker; returns when that one leads.
+
+        Raises:
+            NotLeader | NoLeader: this replica does not lead.
+            StalePlacement: the group has no voter there.
+            CommitTimeout: it did not happen in time; this replica may lead on.
+        """
+        group = self.group(group_id)
+        await self.failover.transfer(group, broker_id, timeout_ms=timeout_ms)
+
+    async def hand_over_all(self, *, timeout_ms: int) -> int:
+        """Hand every leadership to a peer and return how many are still here."""
+        return await self.failover.hand_over_all(timeout_ms=timeout_ms)
+
+    def request_checkpoints(self) -> None:
+        """Store the state of groups that applied much, and delete what is no longer needed."""
+        self.replicas.store_checkpoints()
+        self.upkeep.run()
+
+    def request_scrub(self) -> None:
+        """Verify everything stored, slowly; again is no error."""
+        self.scrubber.start()
+
+    def _set_peers(self, peers: Iterable[PeerAddress]) -> None:
+        for peer in peers:
+            self.peers[peer.broker_id] = peer
+        self._transport.set_peers(
+            {broker_id: peer.raft_address for broker_id, peer in self.peers.items()}
+        )

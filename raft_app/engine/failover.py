@@ -1,0 +1,169 @@
+"""Moving leadership: quickly when a leader's connection breaks, orderly when it is asked for.
+
+The hint (consensus.md section 1): when the connection from the leader's broker breaks, the other
+voters ask for pre-votes in the order of a rank, a fraction of the election timeout apart. A peer
+that still hears the leader refuses, so one broken connection disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from myqueue.errors import CommitTimeout, QueueError, StalePlacement
+from raft_app.core.errors import NotLeader as NodeNotLeader
+from raft_app.core.types import NO_REPLICA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from raft_app.engine.group import Group
+
+logger = logging.getLogger(__name__)
+
+RANK_MS = 75
+"""Between the first attempts of two voters: longer than a round of pre-votes and votes."""
+JITTER_MS = 50
+RETRY_MS = (150, 300)
+"""Pause before the next attempt, when the one before was refused or split."""
+ATTEMPTS_MAX = 4
+"""The first and three more; then the ordinary election timeout applies."""
+
+
+class Failover:
+    """Hints and transfers of all groups of one broker; lives in the engine's loop."""
+
+    def __init__(
+        self,
+        groups: Mapping[int, Group],
+        *,
+        mark: Callable[[Group], None],
+        randomizer: Callable[[int, int], int],
+    ) -> None:
+        """Watch over `groups`.
+
+        Args:
+            groups: the engine's, by group id.
+            mark: has a group drained in the next turn.
+            randomizer: returns an integer in [low, high).
+        """
+        self._groups = groups
+        self._mark = mark
+        self._randomizer = randomizer
+        self._hints: dict[int, asyncio.TimerHandle] = {}
+        self._transfers: dict[int, list[asyncio.Future[None]]] = {}
+        self.hints_started = 0
+
+    def connection_lost(self, broker_id: int) -> None:
+        """Tell the nodes that a broker's connection broke; campaign where it led."""
+        for group in self._groups.values():
+            replica_id = group.replica_on(broker_id)
+            if replica_id == NO_REPLICA or group.faulty:
+                continue
+            leads = group.node.leader == replica_id
+            group.node.report_connection_lost(replica_id)
+            if leads:
+                rank = hint_rank(group, lost=replica_id)
+                self._schedule(group, rank * RANK_MS + self._randomizer(0, JITTER_MS), attempt=1)
+
+    def leadership_changed(self, group: Group) -> None:
+        """End the hints and transfers of a group that has another leader now."""
+        if group.leader_broker_id:
+            hint = self._hints.pop(group.group_id, None)
+            if hint is not None:
+                hint.cancel()
+        if not group.is_leader and group.leader_broker_id:
+            for future in self._transfers.pop(group.group_id, ()):
+                if not future.done():
+                    future.set_result(None)
+
+    async def transfer(self, group: Group, broker_id: int, *, timeout_ms: int) -> None:
+        """Hand leadership to a broker; returns when another replica leads.
+
+        Raises:
+            NotLeader | NoLeader: the replica here does not lead.
+            StalePlacement: the group has no voter on that broker.
+            CommitTimeout: it did not happen in time.
+        """
+        replica_id = group.replica_on(broker_id)
+        if replica_id not in group.membership.voter_ids:
+            raise StalePlacement(f"{group.label} has no voter on broker {broker_id}")
+        if replica_id == group.spec.replica_id and group.is_leader:
+            return
+        try:
+            group.node.transfer_leadership(replica_id)
+        except NodeNotLeader as error:
+            raise group.not_leader() from error
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transfers.setdefault(group.group_id, []).append(future)
+        self._mark(group)
+        try:
+            await asyncio.wait_for(future, timeout_ms / 1000)
+        except TimeoutError as error:
+            raise CommitTimeout(
+                f"{group.label} was not handed to broker {broker_id} within {timeout_ms} ms"
+            ) from error
+
+    async def hand_over_all(self, *, timeout_ms: int) -> int:
+        """Hand every leadership to the peer that lags least; return how many remained."""
+        led = [group for group in self._groups.values() if group.is_leader and not group.faulty]
+        transfers = [
+            self.transfer(group, best, timeout_ms=timeout_ms)
+            for group in led
+            if (best := best_successor(group))
+        ]
+        for result in await asyncio.gather(*transfers, return_exceptions=True):
+            if isinstance(result, QueueError):
+                logger.warning("leadership not handed over: %s", result)
+            elif isinstance(result, BaseException):
+                raise result
+        return sum(group.is_leader for group in led)
+
+    def stop(self) -> None:
+        """Cancel all timers and waiting transfers."""
+        for hint in self._hints.values():
+            hint.cancel()
+        for futures in self._transfers.values():
+            for future in futures:
+                future.cancel()
+        self._hints.clear()
+        self._transfers.clear()
+
+    def _schedule(self, group: Group, delay_ms: int, *, attempt: int) -> None:
+        earlier = self._hints.pop(group.group_id, None)
+        if earlier is not None:
+            earlier.cancel()
+        loop = asyncio.get_running_loop()
+        self._hints[group.group_id] = loop.call_later(delay_ms / 1000, self._hint, group, attempt)
+
+    def _hint(self, group: Group, attempt: int) -> None:
+        """Ask for pre-votes, and be ready to ask again."""
+        self._hints.pop(group.group_id, None)
+        present = self._groups.get(group.group_id) is group
+        if not present or group.faulty or group.is_leader or group.hears_leader:
+            return
+        if group.node.campaign_hint():
+            self.hints_started += 1
+        self._mark(group)
+        if attempt < ATTEMPTS_MAX:
+            self._schedule(group, self._randomizer(*RETRY_MS), attempt=attempt + 1)
+
+
+def hint_rank(group: Group, *, lost: int) -> int:
+    """Return the turn of this replica among the voters without the lost leader, from 0.
+
+    The order is shifted by the group id, so that many groups share the work of campaigning.
+    """
+    others = sorted(group.membership.voter_ids - {lost})
+    if group.spec.replica_id not in others:
+        return len(others)
+    return (others.index(group.spec.replica_id) + group.group_id) % len(others)
+
+
+def best_successor(group: Group) -> int:
+    """Return the broker of the voter whose log is the longest, 0 when there is none."""
+    voters = group.membership.voter_ids
+    peers = [peer for peer in group.progress() if peer["replica_id"] in voters]
+    best = max(peers, key=lambda peer: (peer["match_index"], -peer["replica_id"]), default=None)
+    return int(best["broker_id"]) if best else 0

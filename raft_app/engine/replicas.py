@@ -1,0 +1,213 @@
+"""The local replicas of a broker: made, opened, stored from time to time, dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from myqueue.errors import StalePlacement
+from raft_app.core.bootstrap import bootstrap_state, joining_state
+from raft_app.core.rawnode import RawNode
+from raft_app.engine.group import Group
+from raft_app.statemachine import InconsistentEntry
+from raft_app.storage.storage import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raft_app.core.types import InitialState, Membership
+    from raft_app.engine.applied import CheckpointMark
+    from raft_app.engine.config import EngineConfig
+    from raft_app.statemachine import StateMachineFactory
+    from raft_app.storage.storage import GroupSpec, Operation, StoredGroup
+    from raft_app.storage.stream import StorageStream
+
+logger = logging.getLogger(__name__)
+
+
+class Replicas:
+    """Makes and drops the groups of an engine."""
+
+    def __init__(
+        self,
+        *,
+        groups: dict[int, Group],
+        stream: StorageStream,
+        factory: StateMachineFactory,
+        config: EngineConfig,
+        randomizer: Callable[[int, int], int],
+        failure: asyncio.Future[None],
+    ) -> None:
+        """Manage `groups`, which the engine reads.
+
+        Args:
+            groups: by group id; changed here alone.
+            stream: everything is stored through it.
+            factory: makes the state machine of each group.
+            config: limits.
+            randomizer: given to the nodes.
+            failure: done when the broker failed; ends what waits for storage.
+        """
+        self._groups = groups
+        self._stream = stream
+        self._factory = factory
+        self._config = config
+        self._randomizer = randomizer
+        self._failure = failure
+        self._storing: dict[int, GroupSpec] = {}
+        """By group id: new replicas whose first transaction is under way."""
+        self.changes = 0
+        """How often a group came or went."""
+
+    def open(self, stored: StoredGroup) -> Group:
+        """Start a replica from what was stored; one that is in doubt starts as faulty."""
+        faulty = stored.faulty
+        try:
+            state_machine = self._factory(stored.spec, stored.checkpoint.state)
+        except InconsistentEntry as error:
+            faulty = faulty or f"checkpoint: {error}"
+            state_machine = self._factory(stored.spec, b"")
+        node = self._node(replace(stored.initial, installing=stored.installing))
+        group = Group(stored.spec, node, state_machine, stored.checkpoint)
+        group.install_offset = stored.install_offset if stored.installing else None
+        group.faulty = faulty
+        if faulty:
+            logger.critical("%s is faulty: %s", group.label, faulty)
+            self._stream.submit(group.group_id, SetFaulty(group.group_id, faulty))
+        self._add(group)
+        return group
+
+    async def create(
+        self, spec: GroupSpec, membership: Membership, *, campaign: bool, used: frozenset[int]
+    ) -> Group:
+        """Make a replica, durable when this returns; again is no error.
+
+        Args:
+            spec: what it is.
+            membership: the first list of a new group, the same on every replica. Empty for a
+                replica that joins: it learns its membership from the leader.
+            campaign: True on the replica that should lead first.
+            used: replica ids that this directory ever had of the group.
+
+        Raises:
+            StalePlacement: this directory had that replica before, or has another of the group.
+        """
+        present = self._present(spec)
+        if present is not None:
+            return present
+        if spec.replica_id in used:
+            raise StalePlacement(f"replica {spec.replica_id} was removed from this broker before")
+        if membership.members:
+            initial = bootstrap_state(spec.replica_id, membership)
+        else:
+            initial = joining_state(spec.replica_id)
+        checkpoint = Checkpoint(0, 0, membership, 0, b"")
+        self._storing.setdefault(spec.group_id, spec)
+        try:
+            await self.store(
+                spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
+            )
+        finally:
+            self._storing.pop(spec.group_id, None)
+        present = self._groups.get(spec.group_id)
+        if present is not None:
+            return present  # Another order for the same replica was carried out meanwhile.
+        node = self._node(initial)
+        group = Group(spec, node, self._factory(spec, b""), checkpoint)
+        self._add(group)
+        if campaign:
+            node.campaign()
+        return group
+
+    def _present(self, spec: GroupSpec) -> Group | None:
+        """Return the replica that is here already; one that is being stored counts for refusals.
+
+        Raises:
+            StalePlacement: the group is here, or is being stored, with another replica id.
+        """
+        present = self._groups.get(spec.group_id)
+        here = present.spec if present is not None else self._storing.get(spec.group_id, spec)
+        if here.replica_id != spec.replica_id:
+            raise StalePlacement(f"group {spec.group_id} is here as {here}")
+        return present
+
+    async def delete(self, group: Group) -> None:
+        """Drop a replica with everything it stored; durable when this returns."""
+        if self._groups.pop(group.group_id, None) is not None:
+            self.changes += 1
+        group.fail_waiters(f"{group.label} is deleted")
+        await self.store(group.group_id, DeleteGroup(group.group_id))
+
+    def store_checkpoints(self) -> None:
+        """Store the state of the groups that applied much since their last checkpoint."""
+        config = self._config
+        due = [
+            group
+            for group in self._groups.values()
+            if group.checkpoint_due(
+                entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
+            )
+        ]
+        for group in due[: config.checkpoints_per_request]:
+            self.submit_checkpoint(group)
+        self._stream.flush()
+
+    def store_all_checkpoints(self) -> None:
+        """Store the state of every group that applied anything since its last checkpoint."""
+        for group in self._groups.values():
+            if group.checkpoint_due(entries=1, min_bytes=1):
+                self.submit_checkpoint(group)
+
+    def submit_checkpoint(self, group: Group) -> tuple[Checkpoint, asyncio.Future[None]]:
+        """Queue a checkpoint of a group as applied now; not while a snapshot is put in place.
+
+        Returns:
+            The checkpoint, and a future that is done when it is durable.
+        """
+        operation = group.checkpoint()
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stored = partial(_stored, group, group.applied.handed_over, durable)
+        self._stream.submit(group.group_id, operation, stored)
+        return operation.checkpoint, durable
+
+    async def store(self, group_id: int, operation: Operation) -> None:
+        """Store one operation, behind all earlier ones of the group; durable when this returns.
+
+        Raises:
+            Exception: what made the broker fail.
+        """
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stream.submit(group_id, operation, partial(_resolve, durable))
+        await self.wait(durable)
+
+    async def wait(self, durable: asyncio.Future[None]) -> None:
+        """Return when something that was queued is durable.
+
+        Raises:
+            Exception: what made the broker fail.
+        """
+        self._stream.flush()
+        await asyncio.wait((durable, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        if not durable.done():
+            durable.cancel()
+            self._failure.result()
+
+    def _add(self, group: Group) -> None:
+        self._groups[group.group_id] = group
+        self.changes += 1
+
+    def _node(self, initial: InitialState) -> RawNode:
+        return RawNode(self._config.raft, initial, randomizer=self._randomizer)
+
+
+def _stored(group: Group, mark: CheckpointMark, durable: asyncio.Future[None]) -> None:
+    group.applied.stored(mark)
+    _resolve(durable)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""How brokers reach each other: frames on one TCP port, snapshots on connections of their own."""

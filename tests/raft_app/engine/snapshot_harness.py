@@ -1,0 +1,77 @@
+"""Engines whose logs are short, so that new and slow replicas need snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.core.types import Member
+from raft_app.engine.config import EngineConfig
+
+if TYPE_CHECKING:
+    from raft_app.engine.engine import Engine
+    from raft_app.engine.group import Group
+    from tests.raft_app.engine.engine_harness import EngineCluster
+
+CONFIG = EngineConfig(
+    ticks_missed_max=1_000_000,
+    log_tail_entries=5,
+    checkpoint_entries=10,
+    log_keep_bytes=1,
+    snapshot_part_bytes=400,
+    snapshot_timeout_ms=3_000,
+)
+
+
+async def fill(cluster: EngineCluster, count: int, start: int = 0) -> list[str]:
+    texts = [f"text {number}" for number in range(start, start + count)]
+    for text in texts:
+        await cluster.append(text)
+    return texts
+
+
+async def compacted(cluster: EngineCluster, *broker_ids: int) -> None:
+    """Wait until the logs of some brokers begin above their first entries."""
+
+    def is_done() -> bool:
+        for engine in cluster.engines.values():
+            engine.request_checkpoints()
+        groups = [cluster.engines[one].groups[1] for one in broker_ids]
+        return all(group.node.first_index > 10 for group in groups)
+
+    await cluster.until(is_done)
+
+
+def sent_rows(engine: Engine) -> list[int]:
+    """Return the list in which the offsets of all rows that an engine sends will be noted."""
+    offsets: list[int] = []
+    read_rows = engine._storage.read_rows
+
+    def noted(group_id, offset, high_watermark, max_bytes):
+        rows = read_rows(group_id, offset, high_watermark, max_bytes)
+        offsets.extend(row.base_offset for row in rows)
+        return rows
+
+    engine._storage.read_rows = noted
+    return offsets
+
+
+async def add_replica(cluster: EngineCluster, replica_id: int, broker_id: int) -> Group:
+    """Make a replica that joins, and ask for it once; return it."""
+    group = await cluster.join(broker_id, replica_id)
+    leader = cluster.the_leader()
+    voters = leader.groups[1].membership.voters
+    leader.change_replicas(1, (*voters, Member(replica_id, broker_id)), 2)
+    return group
+
+
+async def stop_in_the_middle(cluster: EngineCluster) -> tuple[Group, list[int]]:
+    """Let a new replica get part of a snapshot, then cut it off; return it and what was sent."""
+    await fill(cluster, 60)
+    await compacted(cluster, 1, 2, 3)
+    leader = cluster.the_leader()
+    offsets = sent_rows(leader)
+    group = await add_replica(cluster, 14, 4)
+    await cluster.until(lambda: (group.install_offset or 0) > 10)
+    cluster.hub.isolate(4)
+    await cluster.until(lambda: not cluster.engines[4].snapshots_received._groups)
+    return group, offsets

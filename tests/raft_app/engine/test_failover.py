@@ -1,0 +1,50 @@
+"""Ranks and successors; hints and transfers themselves are tested through the engine."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from raft_app.engine.failover import best_successor, hint_rank
+
+
+def group(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()):
+    return SimpleNamespace(
+        group_id=group_id,
+        spec=SimpleNamespace(replica_id=replica_id),
+        membership=SimpleNamespace(voter_ids=frozenset(voters)),
+        progress=lambda: [
+            {"replica_id": replica, "broker_id": 10 * replica, "match_index": match}
+            for replica, match in progress
+        ],
+    )
+
+
+def test_survivors_have_different_ranks_from_zero():
+    ranks = {hint_rank(group(one), lost=2) for one in (1, 3)}
+    assert ranks == {0, 1}
+
+
+def test_groups_share_the_work_of_campaigning():
+    first = [
+        one
+        for group_id in (0, 1)
+        for one in (1, 3)
+        if hint_rank(group(one, group_id=group_id), lost=2) == 0
+    ]
+    assert sorted(first) == [1, 3]
+
+
+def test_replica_that_is_no_voter_comes_last():
+    assert hint_rank(group(9), lost=1) == 2
+
+
+def test_successor_is_the_voter_with_the_longest_log():
+    assert best_successor(group(1, progress=[(2, 5), (3, 9)])) == 30
+
+
+def test_learner_is_no_successor():
+    assert best_successor(group(1, progress=[(2, 5), (9, 100)])) == 20
+
+
+def test_alone_there_is_no_successor():
+    assert best_successor(group(1, voters=(1,))) == 0

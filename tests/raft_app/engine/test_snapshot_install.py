@@ -1,0 +1,78 @@
+"""Snapshots that break off: nothing half-received counts, and the rest comes later."""
+
+from __future__ import annotations
+
+import pytest
+
+from raft_app.transport.snapshot_stream import SnapshotLost
+from tests.raft_app.engine.snapshot_harness import compacted, fill, sent_rows, stop_in_the_middle
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_cut_in_the_middle_accepts_no_partial_state_and_goes_on_later(short_logs):
+    cluster = short_logs
+    group, offsets = await stop_in_the_middle(cluster)
+    reached = group.install_offset
+    assert group.is_installing
+    assert not group.hears_leader
+    assert cluster.values(4) == []
+    assert group.applied_index == 0
+    sent = len(offsets)
+    cluster.hub.heal()
+    await cluster.until(lambda: cluster.values(4) == cluster.values(1))
+    assert min(offsets[sent:]) == reached
+    assert not group.is_installing
+    assert group.hears_leader
+
+
+async def test_restart_in_the_middle_goes_on_where_it_was(short_logs):
+    cluster = short_logs
+    group, offsets = await stop_in_the_middle(cluster)
+    reached, sent = group.install_offset, len(offsets)
+    await cluster.stop(4)
+    cluster.hub.heal()
+    await cluster.start(4)
+    group = cluster.engines[4].groups[1]
+    assert group.is_installing
+    assert group.install_offset == reached
+    await cluster.until(lambda: cluster.values(4) == cluster.values(1))
+    assert min(offsets[sent:]) == reached
+
+
+async def test_new_leader_goes_on_with_the_snapshot_of_the_old_one(short_log_twins):
+    cluster = short_log_twins
+    group, _ = await stop_in_the_middle(cluster)
+    reached = group.install_offset
+    old = cluster.the_leader().broker_id
+    await cluster.stop(old)
+    offsets = [sent_rows(engine) for engine in cluster.engines.values()]
+    cluster.hub.heal()
+    await cluster.until(lambda: cluster.leader() is not None)
+    await fill(cluster, 20, start=60)
+    other = cluster.the_leader().broker_id
+    await cluster.until(lambda: cluster.values(4) == cluster.values(other))
+    assert min(offset for one in offsets for offset in one) == reached
+
+
+async def test_follower_cut_off_before_the_first_row_goes_on_with_its_log(short_log_twins):
+    cluster = short_log_twins
+    await fill(cluster, 30)
+    await cluster.until(lambda: len(cluster.values(3)) == 30)
+    await cluster.stop(3)
+    await fill(cluster, 40, start=30)
+    await compacted(cluster, 1, 2)
+    await cluster.until(lambda: cluster.the_leader().groups[1].node.first_index > 40)
+    leader = cluster.the_leader()
+
+    async def refuse(*_):
+        raise SnapshotLost("on purpose")
+
+    send_rows, leader.snapshots_sent._send_rows = leader.snapshots_sent._send_rows, refuse
+    await cluster.start(3)
+    group = cluster.engines[3].groups[1]
+    await cluster.ticks(40)
+    assert group.install_offset is None
+    assert not group.is_installing
+    leader.snapshots_sent._send_rows = send_rows
+    await cluster.until(lambda: cluster.values(3) == cluster.values(1))
