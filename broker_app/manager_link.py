@@ -15,7 +15,8 @@ import msgspec
 
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.tokens import cluster_token
-from myqueue.errors import ManagerNotFound, QueueError, from_body
+from myqueue.errors import ManagerNotFound, QueueError
+from myqueue.failures import from_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

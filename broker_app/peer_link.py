@@ -9,7 +9,8 @@ import msgspec
 
 from http_base.cluster import MembersAnswer
 from http_base.tokens import cluster_token
-from myqueue.errors import BrokerUnreachable, from_body
+from myqueue.errors import BrokerUnreachable
+from myqueue.failures import from_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

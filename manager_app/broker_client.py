@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from http_base.tokens import cluster_token
-from myqueue.errors import from_body
+from myqueue.failures import from_body
 from myqueue.protocol import MSGPACK
 
 if TYPE_CHECKING:

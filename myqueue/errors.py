@@ -10,6 +10,7 @@ QueueError
         PartitionNotFound         404 PARTITION_NOT_FOUND
         BrokerNotFound            404 BROKER_NOT_FOUND
         ClientNotFound            404 CLIENT_NOT_FOUND
+        GroupNotFound             404 GROUP_NOT_FOUND
     MethodNotAllowed              405 METHOD_NOT_ALLOWED
     NotAcceptable                 406 NOT_ACCEPTABLE
     UnsupportedMediaType          415 UNSUPPORTED_MEDIA_TYPE
@@ -28,6 +29,9 @@ QueueError
     UnknownProducer               409 UNKNOWN_PRODUCER
     ProducerFenced                409 PRODUCER_FENCED
     CursorMoved                   409 CURSOR_MOVED
+    IllegalGeneration             409 ILLEGAL_GENERATION     after joining again
+    UnknownMember                 409 UNKNOWN_MEMBER         after joining again
+    Rebalancing                   409 REBALANCING            after the next heartbeat
     BrokerNotEmpty                409 BROKER_NOT_EMPTY
     StalePlacement                409 STALE_PLACEMENT
     NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
@@ -154,6 +158,12 @@ class ClientNotFound(NotFound):
     code = "CLIENT_NOT_FOUND"
 
 
+class GroupNotFound(NotFound):
+    """There is no such consumer group."""
+
+    code = "GROUP_NOT_FOUND"
+
+
 class MethodNotAllowed(QueueError):
     """This URL does not take this method."""
 
@@ -276,6 +286,24 @@ class CursorMoved(QueueError):
     code, http_status = "CURSOR_MOVED", 409
 
 
+class IllegalGeneration(QueueError):
+    """The group has moved on: a member of a later generation owns the partition (`generation`)."""
+
+    code, http_status = "ILLEGAL_GENERATION", 409
+
+
+class UnknownMember(QueueError):
+    """The group does not have this member, or no longer: join again."""
+
+    code, http_status = "UNKNOWN_MEMBER", 409
+
+
+class Rebalancing(QueueError):
+    """The partition still belongs to another member that has not given it up."""
+
+    code, http_status = "REBALANCING", 409
+
+
 class BrokerNotEmpty(QueueError):
     """The broker holds replicas that cannot be moved away."""
 
@@ -370,28 +398,3 @@ class ClientClosed(ClientError):
     """The client was used after it was closed."""
 
     code = "CLIENT_CLOSED"
-
-
-def _subclasses(cls: type[QueueError]) -> list[type[QueueError]]:
-    return [cls, *(found for child in cls.__subclasses__() for found in _subclasses(child))]
-
-
-BY_CODE: dict[str, type[QueueError]] = {cls.code: cls for cls in _subclasses(QueueError)}
-BY_CODE["INTERNAL"] = Internal
-
-
-def from_body(http_status: int, body: Any) -> QueueError:
-    """Return the error that a failure body describes, ready to be raised.
-
-    Args:
-        http_status: of the answer; used when the body names no known code.
-        body: the decoded body, of any shape.
-    """
-    if not isinstance(body, dict) or not isinstance(body.get("code"), str):
-        return Internal(f"HTTP status {http_status} without a failure body", outcome="unknown")
-    cls = BY_CODE.get(body["code"], Internal)
-    details = {str(name): body[name] for name in body if name not in ("status", "code", "message")}
-    if cls is Internal:
-        # Whatever a server did not foresee may have happened in the middle of a write.
-        details.setdefault("outcome", OUTCOME_UNKNOWN)
-    return cls(str(body.get("message", "")), **details)

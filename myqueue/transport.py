@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from myqueue.connection import HttpConnection, wait_ready
-from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal, from_body
+from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal
+from myqueue.failures import from_body
 from myqueue.http1 import MEMORY, Answer, Request, split_address
 from myqueue.protocol import JSON, MSGPACK
 

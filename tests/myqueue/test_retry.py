@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from myqueue.config import ClientConfig
 from myqueue.errors import (
-    BY_CODE,
     BrokerUnreachable,
     ClientExpired,
     CommitTimeout,
@@ -18,6 +17,7 @@ from myqueue.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
+from myqueue.failures import BY_CODE
 from myqueue.retry import REDIRECTS_IN_A_ROW_MAX, Attempts, Decision, Step, leader_address
 
 CONFIG = ClientConfig(retry_backoff_ms=20, retry_backoff_max_ms=1_000)
