@@ -18,6 +18,7 @@ from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.context import EngineContext
 from raft_app.engine.failover import Failover
+from raft_app.engine.full_disk import FullDisk
 from raft_app.engine.incoming import Incoming
 from raft_app.engine.replica_changes import ReplicaChanges
 from raft_app.engine.replicas import Replicas
@@ -183,13 +184,19 @@ class Engine:
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
         self.turns.on_snapshot_wanted = self.snapshots_sent.send
-        self.incoming = Incoming(context, self.failover, self.snapshots_received)
+        self.full_disk = FullDisk(
+            self.disk, self.groups, self.failover, tick_ms=self.config.tick_ms
+        )
+        self.incoming = Incoming(
+            context, self.failover, self.snapshots_received, declines=self.full_disk.declines
+        )
 
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
         self.failover.stop()
-        for part in (self.snapshots_sent, self.snapshots_received, self.scrubber):
+        parts = (self.snapshots_sent, self.snapshots_received, self.scrubber, self.full_disk)
+        for part in parts:
             await part.stop()
         await self._transport.stop()
         if not self.failure.done():
@@ -232,6 +239,7 @@ class Engine:
                 if group.node.has_ready():
                     self.turns.mark(group)
         self.changes.tick()
+        self.full_disk.tick()
 
     # --- requests ---------------------------------------------------------------------------
 
