@@ -39,9 +39,17 @@ class SnapshotSender:
 
     def __init__(self, context: EngineContext) -> None:
         """Send for the groups of `context`."""
+        config = context.config
         self._context = context
-        self._throttle = Throttle(context.config.snapshot_bytes_per_second)
-        self._slots = asyncio.Semaphore(context.config.snapshots_sending_max)
+        # The receiver gives up when nothing comes for a timeout: a low rate means small parts, and
+        # where one row is too large for that, the rate yields.
+        patience = config.snapshot_timeout_ms / 1000 / 2
+        self._throttle = Throttle(config.snapshot_bytes_per_second, wait_seconds_max=patience)
+        self._part_bytes = min(
+            config.snapshot_part_bytes,
+            max(1, int(config.snapshot_bytes_per_second * patience / config.snapshots_sending_max)),
+        )
+        self._slots = asyncio.Semaphore(config.snapshots_sending_max)
         self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
         """By group id and replica id of the receiver."""
         self.sent = 0
@@ -150,12 +158,12 @@ class SnapshotSender:
     async def _send_rows(
         self, stream: SnapshotStream, group: Group, offset: int, next_offset: int
     ) -> None:
-        storage, config = self._context.storage, self._context.config
+        storage = self._context.storage
         while offset < next_offset:
             if not self._may_send(group):
                 raise SnapshotLost("this replica no longer leads")
             rows = await self._context.read(
-                storage.read_rows, group.group_id, offset, next_offset, config.snapshot_part_bytes
+                storage.read_rows, group.group_id, offset, next_offset, self._part_bytes
             )
             if not rows or rows[0].base_offset != offset:
                 raise SnapshotLost(f"the messages from offset {offset} are gone")
@@ -164,7 +172,7 @@ class SnapshotSender:
             offset = rows[-1].base_offset + rows[-1].record_count
 
     async def _send_state(self, stream: SnapshotStream, state: bytes) -> None:
-        size = self._context.config.snapshot_part_bytes
+        size = self._part_bytes
         for start in range(0, len(state), size):
             piece = state[start : start + size]
             await self._throttle.take(len(piece))

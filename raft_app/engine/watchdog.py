@@ -49,7 +49,9 @@ class Watchdog:
         self.intervals_without_tick = 0
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; the disk is looked at straight away."""
+        if self._disk_check is not None:
+            self._disk_check()
         self._timer = self._loop.call_later(self._interval, self._fire)
 
     def stop(self) -> None:

@@ -72,7 +72,8 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
     )
     write(
         f"{total('entries'):,} entries applied, {total('acknowledged'):,} messages acknowledged,"
-        f" {total('popped'):,} popped, {total('reads'):,} reads answered"
+        f" {total('popped'):,} popped, {total('reads'):,} reads answered,"
+        f" {total('disk_errors'):,} transactions failed"
     )
     settled = [outcome.settle_seconds for outcome in outcomes]
     write(

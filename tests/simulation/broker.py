@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 WALL_START_MS = 1_700_000_000_000
 STOP_HAND_OVER_MS = 1_000
+RESTART_SECONDS = 0.3
+"""From the end of a process that gave up until its supervisor starts another one."""
 
 
 class NoManagers:
@@ -122,6 +124,7 @@ class Broker:
             self.engine, NoManagers(), Options(), peers=NoPeers(), identity=identity
         )
         self.engine.on_leadership.append(partial(self._simulation.watch.leadership, self))
+        self.engine.on_applied.append(partial(self._simulation.watch.advanced, self))
         process.create_task(self._start(process))
         self._later(self._tick_seconds, self._tick, process, 1)
         self._later(self._simulation.plan.upkeep_interval, self._upkeep, process)
@@ -135,7 +138,7 @@ class Broker:
                 for one in self._simulation.brokers
             )
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
-            self._simulation.failed("engine", error)
+            self._report("engine", error)
         self.is_ready = True
 
     def kill(self) -> None:
@@ -161,7 +164,7 @@ class Broker:
             self.is_ready = False
             await self.engine.stop()
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
-            self._simulation.failed("engine", error)
+            self._report("engine", error)
         process.kill()
 
     def _failed(self, process: Process, failure: asyncio.Future[None]) -> None:
@@ -169,10 +172,22 @@ class Broker:
         if failure.cancelled() or process is not self.process:
             return
         error = failure.exception()
-        if error is not None and not str(error).startswith("no tick for"):
+        is_meant = isinstance(error, OSError) or str(error).startswith("no tick for")
+        if error is not None and not is_meant:
             self._simulation.failed("engine", error)
         self._simulation.note("gives up", self.broker_id, error)
-        self._later(0.0, self.kill)
+        self._later(0.0, self._simulation.faults.kill, self, RESTART_SECONDS)
+
+    def _report(self, where: str, error: Exception) -> None:
+        """End the run, unless this is what made the engine give up: that is told once."""
+        if not self.has_failed:
+            self._simulation.failed(where, error)
+
+    @property
+    def has_failed(self) -> bool:
+        """True once the engine gave up; the process ends at once."""
+        failure = self.engine.failure
+        return failure.done() and not failure.cancelled()
 
     # --- clocks -----------------------------------------------------------------------------
 
@@ -215,7 +230,7 @@ class Broker:
                 except QueueError as error:
                     self._simulation.note("keeps", self.broker_id, type(error).__name__)
                 except Exception as error:  # noqa: BLE001 - the edge of the simulated process
-                    self._simulation.failed("retention", error)
+                    self._report("retention", error)
 
     def _later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:
         self._simulation.network.later(seconds, callback, *args)
@@ -236,7 +251,7 @@ class Broker:
         except QueueError as error:
             result = error
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
-            self._simulation.failed("service", error)
+            self._report("service", error)
             return
         answer(result)
 

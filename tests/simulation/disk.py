@@ -1,21 +1,42 @@
-"""A simulated disk: transactions take time, and what was not synced is lost in a crash."""
+"""A simulated disk: transactions take time, what was not synced is lost in a crash, and it breaks.
+
+A disk that has no room refuses whole transactions, and nothing is in doubt. After any other error
+of a write or a sync a marker stands, and the next process finds all replicas faulty and empty, as
+`raft_app.storage.sqlite` leaves them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from concurrent.futures import Executor, Future
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from raft_app.core.types import HardState
 from raft_app.storage.memory import MemoryStorage
+from raft_app.storage.memory_replica import MemoryReplica
+from raft_app.storage.rules import GroupFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from raft_app.core.types import HardState
-    from raft_app.storage.memory_replica import MemoryReplica
-    from raft_app.storage.storage import Operation
+    from raft_app.storage.storage import BrokerIdentity, Operation
     from tests.simulation.watch import Watch
+
+
+RESERVE_BYTES = 1_000_000
+"""Of every simulated broker."""
+PLENTY_BYTES = 1 << 62
+
+
+class Breakage(StrEnum):
+    """What the next transaction runs into."""
+
+    NO_ROOM = "no room"
+    WRITE = "write error"
+    SYNC = "sync error"
 
 
 class Disk(MemoryStorage):
@@ -23,12 +44,24 @@ class Disk(MemoryStorage):
 
     Attributes:
         slowness: factor on the time of everything.
+        slow_seconds: what a transaction takes beyond that.
+        free_bytes: free space.
+        breakage: what the next transaction fails with; none when empty.
+        errors: transactions that failed so far.
+        room_made: how often space came back.
     """
 
     def __init__(self, broker_id: int, watch: Watch, random: Random, delay: float) -> None:
         super().__init__(incarnation=f"incarnation of {broker_id}")
         self.broker_id = broker_id
         self.slowness = 1.0
+        self.slow_seconds = 0.0
+        self.free_bytes = PLENTY_BYTES
+        self.breakage: Breakage | None = None
+        self.errors = 0
+        self.room_made = 0
+        self._marker = ""
+        self._put_aside: dict[int, MemoryReplica] = {}
         self._watch = watch
         self._random = random
         self._delay = delay
@@ -36,13 +69,71 @@ class Disk(MemoryStorage):
 
     def seconds(self) -> float:
         """Return how long the next operation takes; mostly short."""
-        return self._delay * self.slowness * (0.05 + self._random.random() ** 3)
+        ordinary = self._delay * self.slowness * (0.05 + self._random.random() ** 3)
+        return ordinary + self.slow_seconds / 2
+
+    def be_quick(self) -> None:
+        """Take no longer than usual again."""
+        self.slowness, self.slow_seconds = 1.0, 0.0
+
+    def make_room(self) -> None:
+        """Have plenty of room again."""
+        self.free_bytes = PLENTY_BYTES
+        self.room_made += 1
+        if self.breakage is Breakage.NO_ROOM:
+            self.breakage = None
+
+    def restore(self) -> None:
+        """Be as in the beginning; what an error cast doubt on stays in doubt."""
+        self.be_quick()
+        self.make_room()
+        self.breakage = None
+
+    # --- breaking ---------------------------------------------------------------------------
+
+    def open(self) -> BrokerIdentity:
+        if self._marker:
+            self._start_over(self._marker)
+            self._marker = ""
+        return super().open()
+
+    def _start_over(self, reason: str) -> None:
+        """Put everything aside; what is left are faulty replicas with nothing in them."""
+        for group_id, replica in self._replicas.items():
+            self._put_aside[group_id] = replica
+            self._replicas[group_id] = MemoryReplica(
+                spec=replica.spec,
+                hard_state=HardState(0, 0, 0),
+                checkpoint=None,
+                first_index=1,
+                previous_term=0,
+                faulty=reason,
+            )
+            used = self._used_replica_ids.get(group_id, frozenset())
+            self._facts[group_id] = GroupFacts(replica.spec.replica_id, used_replica_ids=used)
+
+    def _break(self) -> None:
+        """Fail as told: nothing is stored any more before the directory is opened again."""
+        self._failed = True
+        self.errors += 1
+        self._watch.broke(self, str(self.breakage))
+        if self.breakage is Breakage.NO_ROOM:
+            raise OSError(errno.ENOSPC, "no room")
+        self._marker = f"{self.breakage} of transaction {self.transactions}"
+        self.breakage = None
+        raise OSError(errno.EIO, self._marker)
+
+    # --- transactions -----------------------------------------------------------------------
 
     def stage(self, operations: Sequence[Operation]) -> None:
+        if self.breakage in (Breakage.NO_ROOM, Breakage.WRITE):
+            self._break()
         super().stage(operations)
         self._unsynced += operations
 
     def sync(self) -> None:
+        if self.breakage is Breakage.SYNC:
+            self._break()
         super().sync()
         synced, self._unsynced = self._unsynced, []
         self._watch.synced(self, synced)
@@ -54,6 +145,11 @@ class Disk(MemoryStorage):
     def replica(self, group_id: int) -> MemoryReplica | None:
         """Return what is durable of a group."""
         return self._replicas.get(group_id)
+
+    def ever_held(self, group_id: int) -> list[MemoryReplica]:
+        """Return what is durable of a group, and what was put aside after an error."""
+        held = (self._replicas.get(group_id), self._put_aside.get(group_id))
+        return [replica for replica in held if replica is not None]
 
     def hard_state(self, group_id: int) -> HardState | None:
         """Return the durable term and vote of a replica."""
@@ -100,7 +196,7 @@ class DiskWorkers:
         self._done(operations, 0.0)
 
     def free_bytes(self) -> int:
-        return 1 << 62
+        return self._disk.free_bytes
 
     async def stop(self) -> None:
         while self._is_busy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.errors import QueueError
+from tests.simulation.disk import RESERVE_BYTES, Breakage
 from tests.simulation.plan import Fault
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Faults:
             Fault.SLOW_NETWORK: self._slow_network,
             Fault.BREAK_CONNECTION: self._break_connection,
             Fault.SLOW_DISK: self._slow_disk,
+            Fault.FULL_DISK: self._fill_disk,
+            Fault.NO_ROOM: self._fill_disk_to_the_last_byte,
+            Fault.DISK_ERROR: self._break_disk,
             Fault.STALLED_CLOCK: self._stall_clock,
             Fault.TICK_BURST: lambda: self._choose().burst(self._random.choice((2, 5, 15))),
             Fault.TRANSFER: self._transfer,
@@ -69,7 +73,7 @@ class Faults:
         self._active = False
         self._down_until.clear()
         for broker in self._brokers.values():
-            broker.disk.slowness = 1.0
+            broker.disk.restore()
             broker.stalled_until = 0.0
             if broker.process is not None:
                 broker.process.resume()
@@ -136,12 +140,37 @@ class Faults:
 
     def _slow_disk(self) -> None:
         broker = self._choose()
-        broker.disk.slowness = self._random.choice((5.0, 50.0))
-        self._later(self._duration(), self._restore_disk, broker)
+        disk = broker.disk
+        if self._random.random() < 0.5:
+            disk.slowness = self._random.choice((5.0, 50.0))
+        else:
+            disk.slow_seconds = self._random.uniform(0.2, 2.0)
+        self._later(self._duration(), disk.be_quick)
 
-    @staticmethod
-    def _restore_disk(broker: Broker) -> None:
-        broker.disk.slowness = 1.0
+    def _fill_disk(self) -> None:
+        """Less is free than the reserve, for long enough that it is noticed."""
+        disk = self._random.choice(self._leaders() or [self._choose()]).disk
+        disk.free_bytes = self._random.choice((0, RESERVE_BYTES - 1))
+        self._later(1.0 + 3 * self._duration(), disk.make_room)
+
+    def _fill_disk_to_the_last_byte(self) -> None:
+        """The next transactions fail, however often the broker is started again."""
+        disk = self._choose().disk
+        disk.free_bytes, disk.breakage = 0, Breakage.NO_ROOM
+        self._later(self._duration(), disk.make_room)
+
+    def _break_disk(self) -> None:
+        """A write or a sync fails, where the groups can do without all that is on the disk."""
+        broker = self._choose()
+        placements = [
+            placement
+            for placement in self._simulation.placements
+            if broker.broker_id in placement.target
+        ]
+        if all(placement.may_lose_one for placement in placements):
+            broker.disk.breakage = self._random.choice((Breakage.WRITE, Breakage.SYNC))
+            for placement in placements:
+                placement.lose(broker.broker_id)
 
     def _stall_clock(self) -> None:
         self._choose().stalled_until = self._simulation.loop.time() + self._duration()
@@ -149,13 +178,14 @@ class Faults:
     def _rot(self) -> None:
         """A stored row of a replica is damaged, where the others can do without it."""
         placement = self._random.choice(self._simulation.placements)
-        if not placement.may_rot:
+        if not placement.may_lose_one:
             return
         group_id = self._simulation.placements.index(placement) + 1
         broker = self._brokers[self._random.choice(sorted(placement.target))]
         replica = broker.disk.replica(group_id)
         if replica is not None and replica.rows:
             broker.disk.damage_entry(group_id, self._random.choice(replica.rows).index)
+            placement.lose(broker.broker_id)
             placement.replace_faulty(broker.broker_id)
 
     def _scrub(self) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.simulation.broker import Broker
     from tests.simulation.simulation import Simulation
 
+LATE_ORDERS = 0.03
+"""Part of the looks at a broker at which it hears an old order instead."""
 REPLICAS_MAX = 12
 """Replica ids given out in one run for one group."""
 
@@ -37,6 +39,10 @@ class Placement:
             broker_id: self._replica_id(n) for n, broker_id in enumerate(brokers, start=1)
         }
         self.changes = 0
+        self._lost: dict[int, int] = {}
+        """By broker id: the replica there that was made unusable, until its broker drops it."""
+        self._orders: list[tuple[int, GroupSpec]] = []
+        """Replicas that brokers were ever told to make."""
 
     async def create(self) -> None:
         """Make the group on all its brokers; the first one leads."""
@@ -56,12 +62,16 @@ class Placement:
 
     def replace(self) -> None:
         """A new replica is wanted in place of one, there or on another broker."""
+        if self._misses_one:
+            return
         old = self._random.choice(sorted(self.target))
         new = self._random.choice([old, *sorted(set(self._simulation.brokers) - set(self.target))])
         self._change(old, new)
 
     def resize(self) -> None:
         """One replica more or less is wanted."""
+        if self._misses_one:
+            return
         free = sorted(set(self._simulation.brokers) - set(self.target))
         if len(self.target) > 3 or (len(self.target) > 2 and not free):
             self._change(self._random.choice(sorted(self.target)), 0)
@@ -72,8 +82,21 @@ class Placement:
         """A replica is faulty: it is to be replaced by a new one."""
         self._change(broker_id, broker_id)
 
+    def lose(self, broker_id: int) -> None:
+        """Note that the replica on a broker is about to be lost: it takes no other one with it."""
+        self._lost[broker_id] = self.target[broker_id]
+
     @property
-    def may_rot(self) -> bool:
+    def _misses_one(self) -> bool:
+        """A lost replica is still there: to remove another one could leave no quorum."""
+        for broker_id, replica_id in list(self._lost.items()):
+            replica = self._simulation.brokers[broker_id].disk.replica(self._group_id)
+            if replica is None or replica.spec.replica_id != replica_id:
+                del self._lost[broker_id]
+        return bool(self._lost)
+
+    @property
+    def may_lose_one(self) -> bool:
         """Every replica that is wanted is a sound voter: one of them may be lost."""
         groups = [
             self._simulation.brokers[broker_id].groups.get(self._group_id)
@@ -81,6 +104,7 @@ class Placement:
         ]
         return (
             len(groups) >= 3
+            and not self._misses_one
             and self._given < REPLICAS_MAX
             and all(
                 group is not None
@@ -126,6 +150,9 @@ class Placement:
     def _look_at(self, broker: Broker, leader: Broker | None) -> None:
         group = broker.groups.get(self._group_id)
         wanted = self.target.get(broker.broker_id)
+        if self._orders and self._random.random() < LATE_ORDERS:
+            broker.serve(self._join_as_told_before, lambda _: None)
+            return
         if group is None:
             if wanted is not None:
                 broker.serve(self._join, lambda _: None)
@@ -155,7 +182,14 @@ class Placement:
     async def _join(self, broker: Broker) -> None:
         replica_id = self.target.get(broker.broker_id)
         if replica_id is not None:
+            self._orders.append((broker.broker_id, self._spec(replica_id)))
             await broker.engine.join_group(self._spec(replica_id))
+
+    async def _join_as_told_before(self, broker: Broker) -> None:
+        """An order for a replica comes late, or once more: perhaps that one is long gone."""
+        orders = [spec for broker_id, spec in self._orders if broker_id == broker.broker_id]
+        if orders:
+            await broker.engine.join_group(self._random.choice(orders))
 
     async def _drop(self, broker: Broker) -> None:
         group = broker.engine.group(self._group_id)

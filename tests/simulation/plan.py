@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker_app.commands import SetRetention
 from raft_app.engine.config import EngineConfig
 from tests.raft_app.core.simulation.plan import draw_config
+from tests.simulation.disk import RESERVE_BYTES
 
 if TYPE_CHECKING:
     from random import Random
@@ -33,6 +34,9 @@ class Fault(StrEnum):
     SLOW_NETWORK = "slow network"
     BREAK_CONNECTION = "break connection"
     SLOW_DISK = "slow disk"
+    FULL_DISK = "full disk"
+    NO_ROOM = "no room on disk"
+    DISK_ERROR = "disk error"
     STALLED_CLOCK = "stalled clock"
     TICK_BURST = "tick burst"
     TRANSFER = "transfer"
@@ -88,7 +92,7 @@ def draw_engine(random: Random) -> EngineConfig:
         job_bytes_max=random.choice((1, 2_000, 16 << 20)),
         checkpoint_entries=random.choice((1, 10, 50, 300)),
         checkpoint_min_bytes=random.choice((500, 1 << 20)),
-        disk_reserve_bytes=0,
+        disk_reserve_bytes=RESERVE_BYTES,
         log_tail_entries=random.choice((0, 3, 30, 300)),
         log_keep_bytes=random.choice((0, 1_000, 20_000, 64 << 20)),
         snapshot_bytes_per_second=random.choice((20_000, 64 << 20)),

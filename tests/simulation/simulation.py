@@ -57,6 +57,8 @@ class Outcome:
     changes: int
     """Targets of the placement."""
     snapshots: int
+    disk_errors: int
+    """Transactions that failed."""
     settle_seconds: float
     """From healing until everybody had caught up."""
 
@@ -291,5 +293,6 @@ class Simulation:
             reads=sum(history.reads for history in histories),
             changes=sum(placement.changes for placement in self.placements),
             snapshots=self.watch.installs,
+            disk_errors=sum(broker.disk.errors for broker in self.brokers.values()),
             settle_seconds=settle_seconds,
         )

@@ -14,14 +14,17 @@ from raft_app.core.rpcs import (
     RequestVote,
     RequestVoteReply,
 )
-from raft_app.storage.storage import FinishInstall, GroupWrite, SaveCheckpoint
+from raft_app.core.types import Entry, EntryKind, Membership
+from raft_app.storage.storage import CreateGroup, FinishInstall, GroupWrite, SaveCheckpoint
 from tests.raft_app.core.simulation.checker import Violation
 from tests.raft_app.core.simulation.log_checkers import (
     CommitQuorum,
+    CommittedEntries,
     LeaderCompleteness,
     LogMatching,
     TruthfulAcknowledgements,
 )
+from tests.raft_app.core.simulation.membership_checkers import OneChangeAtATime
 from tests.raft_app.core.simulation.vote_checkers import (
     CutOff,
     DurableFirst,
@@ -29,12 +32,12 @@ from tests.raft_app.core.simulation.vote_checkers import (
     OneVote,
 )
 from tests.simulation.history import AppliedEntries, History, StatesAt
+from tests.simulation.promises import Admission, ReplicaIds, Silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Entry, Membership
     from raft_app.engine.group import Group
     from raft_app.storage.memory_replica import MemoryReplica
     from raft_app.storage.storage import Operation
@@ -56,9 +59,17 @@ class GroupWatch:
         self.acknowledgements = TruthfulAcknowledgements()
         self.commit_quorum = CommitQuorum()
         self.leader_completeness = LeaderCompleteness()
+        self.committed = CommittedEntries()
+        self.one_change = OneChangeAtATime()
+        self.replica_ids = ReplicaIds()
+        self.silence = Silence()
         self.applied = AppliedEntries()
         self.states = StatesAt()
         self.history = History()
+        self.stored: dict[tuple[int, int], Entry] = {}
+        """By (index, term): what was ever durable anywhere."""
+        self.in_force: dict[int, list[tuple[int, Membership]]] = defaultdict(list)
+        """By term: the memberships that its leader went by, with their indexes."""
 
 
 class Watch:
@@ -74,10 +85,13 @@ class Watch:
         config = simulation.plan.engine.raft
         ticks = 2 * (config.election_timeout_ticks + config.heartbeat_ticks) + 2
         self.groups: dict[int, GroupWatch] = defaultdict(lambda: GroupWatch(ticks))
+        self.admission = Admission()
         self.elections = 0
         self.installs = 0
         self.compactions = 0
         self._led: dict[int, tuple[int, int]] = {}
+        self._advanced: dict[tuple[int, int, int], int] = {}
+        """By broker, its life and replica id: the index up to which commits were looked at."""
         self._cut_off: set[int] = set()
         self._simulation = simulation
 
@@ -100,6 +114,9 @@ class Watch:
                 match operation:
                     case GroupWrite(group_id=group_id, entries=entries) if entries:
                         self._stored(disk, group_id, entries)
+                    case CreateGroup(spec=spec, entries=entries):
+                        self.groups[spec.group_id].replica_ids.created(disk.broker_id, spec)
+                        self._note_stored(spec.group_id, entries)
                     case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
                         self.groups[group_id].states.stored(disk.broker_id, checkpoint)
                     case FinishInstall(group_id=group_id, checkpoint=checkpoint):
@@ -107,7 +124,16 @@ class Watch:
                         self._simulation.note("installed", disk.broker_id, group_id)
                         self.groups[group_id].states.stored(disk.broker_id, checkpoint)
 
+    def broke(self, disk: Disk, how: str) -> None:
+        """A transaction failed."""
+        self._simulation.note("breaks", disk.broker_id, how)
+
+    def _note_stored(self, group_id: int, entries: Sequence[Entry]) -> None:
+        known = self.groups[group_id].stored
+        known.update(((entry.index, entry.term), entry) for entry in entries)
+
     def _stored(self, disk: Disk, group_id: int, entries: Sequence[Entry]) -> None:
+        self._note_stored(group_id, entries)
         replica = disk.replica(group_id)
         if replica is None:
             return
@@ -122,10 +148,20 @@ class Watch:
 
     def sends(self, broker_id: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
         """A broker sends RPCs: what they promise must be durable."""
-        disk = self._simulation.brokers[broker_id].disk
+        broker = self._simulation.brokers[broker_id]
         with self.guard():
             for group_id, rpc in rpcs:
-                self._leaves(disk, group_id, rpc)
+                self._is_sound(broker, group_id, rpc)
+                self._leaves(broker.disk, group_id, rpc)
+                group = broker.groups.get(group_id)
+                if group is not None and group.is_leader:
+                    self._goes_by(broker, group)
+
+    def _is_sound(self, broker: Broker, group_id: int, rpc: Rpc) -> None:
+        replica, group = broker.disk.replica(group_id), broker.groups.get(group_id)
+        reasons = ["the broker has failed"] if broker.has_failed else []
+        reasons += [found.faulty for found in (replica, group) if found is not None]
+        self.groups[group_id].silence.speaks(rpc, next(filter(None, reasons), ""))
 
     def _leaves(self, disk: Disk, group_id: int, rpc: Rpc) -> None:
         checkers = self.groups[group_id]
@@ -203,6 +239,59 @@ class Watch:
 
     # --- groups -----------------------------------------------------------------------------
 
+    def advanced(self, broker: Broker, group: Group) -> None:
+        """A group applied entries."""
+        with self.guard():
+            self._commits(broker, group)
+            if group.is_leader:
+                self._goes_by(broker, group)
+
+    def _commits(self, broker: Broker, group: Group) -> None:
+        """Whatever a node takes for committed must never change."""
+        checkers, node = self.groups[group.group_id], group.node
+        replica_id = group.spec.replica_id
+        key = (broker.broker_id, broker.lives, replica_id)
+        start = max(self._advanced.get(key, 0) + 1, node.first_index)
+        self._advanced[key] = node.commit_index
+        for index in range(start, node.commit_index + 1):
+            entry = checkers.stored.get((index, node.term_at(index) or -1))
+            checkers.committed.require(
+                entry is not None, "replica %s commits index %s, stored nowhere", key, index
+            )
+            if entry is not None:
+                checkers.committed.committed(replica_id, entry)
+
+    def _goes_by(self, broker: Broker, group: Group) -> None:
+        """A leader acts: note its membership, and look at how it changed."""
+        checkers, node = self.groups[group.group_id], group.node
+        known = checkers.in_force[group.term]
+        found = (node.membership_index, node.membership)
+        if known and known[-1] == found:
+            return
+        self._commits(broker, group)
+        if known:
+            for index in range(known[-1][0] + 1, found[0]):
+                passed = checkers.stored.get((index, group.term))
+                if passed is not None and passed.kind is EntryKind.MEMBERSHIP:
+                    self._changes(checkers, passed)
+            self._changes(
+                checkers, Entry(found[0], group.term, EntryKind.MEMBERSHIP, found[1].encode())
+            )
+        else:
+            known.append(found)
+
+    @staticmethod
+    def _changes(checkers: GroupWatch, entry: Entry) -> None:
+        known = checkers.in_force[entry.term]
+        before_index, before = known[-1]
+        checkers.one_change.changed(
+            entry, before=before, before_index=before_index, committed=checkers.committed.entries
+        )
+        after = Membership.decode(entry.data)
+        known.append((entry.index, after))
+        for member in after.members:
+            checkers.replica_ids.named(member)
+
     def leadership(self, broker: Broker, group: Group) -> None:
         """Role, leader or term of a group changed."""
         self._simulation.note(
@@ -216,6 +305,7 @@ class Watch:
         checkers = self.groups[group.group_id]
         with self.guard():
             checkers.one_leader.leads(replica_id, group.term)
+            self._goes_by(broker, group)
             checkers.leader_completeness.leads(
                 replica_id, group.term, lambda index: self._term_in_log(group, index)
             )
@@ -238,7 +328,8 @@ class Watch:
             group = broker.groups.get(spec.group_id) or broker.engine.groups[spec.group_id]
             checkers.history.committed(entry)
             checkers.leader_completeness.committed(entry, group.term)
-            memberships = (group.membership, group.applied.membership)
+            memberships = [group.membership, group.applied.membership]
+            memberships += [membership for _, membership in checkers.in_force[group.term]]
             held = [self._held_by(spec.group_id, entry, one) for one in memberships]
             holders, quorum = max(held, key=lambda one: one[0] - one[1])
             checkers.commit_quorum.committed(entry, holders=holders, quorum=quorum)
@@ -247,9 +338,12 @@ class Watch:
         """Return on how many voters' disks an entry is, and on how many it must be."""
         holders = 0
         for member in membership.voters:
-            replica = self._simulation.brokers[member.broker_id].disk.replica(group_id)
-            if replica is not None and replica.spec.replica_id == member.replica_id:
-                holders += term_of(replica, entry.index) in (ANY_TERM, entry.term)
+            disk = self._simulation.brokers[member.broker_id].disk
+            holders += any(
+                replica.spec.replica_id == member.replica_id
+                and term_of(replica, entry.index) in (ANY_TERM, entry.term)
+                for replica in disk.ever_held(group_id)
+            )
         return holders, len(membership.voters) // 2 + 1
 
 

@@ -27,3 +27,12 @@ async def test_all_who_share_it_share_the_rate():
     started = loop.time()
     await asyncio.gather(*(throttle.take(200) for _ in range(11)))
     assert loop.time() - started >= 0.2
+
+
+async def test_nobody_waits_longer_than_is_allowed_whatever_the_rate_is():
+    loop = asyncio.get_running_loop()
+    throttle = Throttle(1, wait_seconds_max=0.05)
+    started = loop.time()
+    for _ in range(3):
+        await throttle.take(1_000)
+    assert 0.09 <= loop.time() - started < 5

@@ -87,6 +87,13 @@ def test_free_space_is_looked_at_now_and_then():
     assert disk.full
 
 
+def test_free_space_is_looked_at_before_the_first_write_is_taken():
+    watchdog = Watchdog(StoppedLoop(), interval_ms=50, missed_max=3, on_silence=[].append)
+    disk = watchdog.watch_disk(DirectExecutor(), lambda: 49, 50)
+    watchdog.start()
+    assert disk.full
+
+
 def test_disk_is_full_below_its_reserve_and_has_space_again():
     free = [10]
     disk = DiskSpace(lambda: free[0], 20)
