@@ -82,8 +82,9 @@ class Group:
 
     @property
     def role(self) -> Role:
-        """The node's role."""
-        return self.node.role
+        """The node's role; one that led when it became faulty leads no more."""
+        leads_no_more = self.faulty and self.node.is_leader
+        return Role.FOLLOWER if leads_no_more else self.node.role
 
     @property
     def term(self) -> int:
@@ -93,7 +94,7 @@ class Group:
     @property
     def is_leader(self) -> bool:
         """True for a leader, also before it serves."""
-        return self.node.is_leader
+        return not self.faulty and self.node.is_leader
 
     @property
     def serves(self) -> bool:
@@ -147,7 +148,8 @@ class Group:
     def leader_broker_id(self) -> int:
         """Broker of the current leader, 0 when unknown."""
         leader = self.node.leader
-        return 0 if leader == NO_REPLICA else self.broker_of(leader)
+        is_gone = leader == NO_REPLICA or (leader == self.spec.replica_id and bool(self.faulty))
+        return 0 if is_gone else self.broker_of(leader)
 
     def broker_of(self, replica_id: int) -> int:
         """Return the broker of a member, or of a stranger that was heard; 0 when unknown."""

@@ -165,6 +165,7 @@ class Broker:
             await self.engine.stop()
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
             self._report("engine", error)
+            self.kill()
         process.kill()
 
     def _failed(self, process: Process, failure: asyncio.Future[None]) -> None:

@@ -164,10 +164,10 @@ class Faults:
         broker = self._choose()
         placements = [
             placement
-            for placement in self._simulation.placements
-            if broker.broker_id in placement.target
+            for group_id, placement in enumerate(self._simulation.placements, start=1)
+            if broker.disk.replica(group_id) is not None
         ]
-        if all(placement.may_lose_one for placement in placements):
+        if all(placement.may_lose(broker.broker_id) for placement in placements):
             broker.disk.breakage = self._random.choice((Breakage.WRITE, Breakage.SYNC))
             for placement in placements:
                 placement.lose(broker.broker_id)
@@ -178,10 +178,10 @@ class Faults:
     def _rot(self) -> None:
         """A stored row of a replica is damaged, where the others can do without it."""
         placement = self._random.choice(self._simulation.placements)
-        if not placement.may_lose_one:
-            return
         group_id = self._simulation.placements.index(placement) + 1
         broker = self._brokers[self._random.choice(sorted(placement.target))]
+        if not placement.may_lose(broker.broker_id):
+            return
         replica = broker.disk.replica(group_id)
         if replica is not None and replica.rows:
             broker.disk.damage_entry(group_id, self._random.choice(replica.rows).index)

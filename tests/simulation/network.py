@@ -48,7 +48,13 @@ class BrokerNetwork:
 
     def later(self, seconds: float, callback: Callable[..., Any], *args: Any) -> None:
         """Call something that belongs to no process."""
-        self._loop.call_later(seconds, callback, *args, context=self._loop.neutral())
+        self._loop.call_later(seconds, self._call, callback, args, context=self._loop.neutral())
+
+    def _call(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001 - the edge of what happens outside of processes
+            self.watch.failed(error)
 
     def delay(self) -> float:
         """Return how long something outside the links takes, in seconds."""

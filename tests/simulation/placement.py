@@ -95,15 +95,15 @@ class Placement:
                 del self._lost[broker_id]
         return bool(self._lost)
 
-    @property
-    def may_lose_one(self) -> bool:
-        """Every replica that is wanted is a sound voter: one of them may be lost."""
+    def may_lose(self, broker_id: int) -> bool:
+        """Tell whether all replicas that are wanted are sound voters, the one there among them."""
         groups = [
             self._simulation.brokers[broker_id].groups.get(self._group_id)
             for broker_id in self.target
         ]
         return (
-            len(groups) >= 3
+            broker_id in self.target
+            and len(groups) >= 3
             and not self._misses_one
             and self._given < REPLICAS_MAX
             and all(

@@ -34,15 +34,23 @@ class ReplicaIds(Checker):
 
     def __init__(self) -> None:
         self._created: dict[int, int] = {}
+        self._present: dict[int, int] = {}
         self._named: dict[int, int] = {}
 
     def created(self, broker_id: int, spec: GroupSpec) -> None:
-        """A replica was made on a broker, durably."""
+        """A replica was made on a broker, durably; or once more, while it is there."""
+        if self._present.get(broker_id) == spec.replica_id:
+            return
+        self._present[broker_id] = spec.replica_id
         known = self._created.get(spec.replica_id)
         self.require(
             known is None, "%s is made on broker %s, and was on %s", spec, broker_id, known
         )
         self._created[spec.replica_id] = broker_id
+
+    def deleted(self, broker_id: int) -> None:
+        """A broker dropped its replica, durably."""
+        self._present.pop(broker_id, None)
 
     def named(self, member: Member) -> None:
         """A membership names a replica."""

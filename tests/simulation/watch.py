@@ -15,7 +15,13 @@ from raft_app.core.rpcs import (
     RequestVoteReply,
 )
 from raft_app.core.types import Entry, EntryKind, Membership
-from raft_app.storage.storage import CreateGroup, FinishInstall, GroupWrite, SaveCheckpoint
+from raft_app.storage.storage import (
+    CreateGroup,
+    DeleteGroup,
+    FinishInstall,
+    GroupWrite,
+    SaveCheckpoint,
+)
 from tests.raft_app.core.simulation.checker import Violation
 from tests.raft_app.core.simulation.log_checkers import (
     CommitQuorum,
@@ -104,6 +110,10 @@ class Watch:
             self._simulation.failed(violation.checker, violation)
             raise
 
+    def failed(self, error: Exception) -> None:
+        """Something of the simulation itself broke off."""
+        self._simulation.failed("simulation", error)
+
     # --- disks ------------------------------------------------------------------------------
 
     def synced(self, disk: Disk, operations: Sequence[Operation]) -> None:
@@ -117,6 +127,8 @@ class Watch:
                     case CreateGroup(spec=spec, entries=entries):
                         self.groups[spec.group_id].replica_ids.created(disk.broker_id, spec)
                         self._note_stored(spec.group_id, entries)
+                    case DeleteGroup(group_id=group_id):
+                        self.groups[group_id].replica_ids.deleted(disk.broker_id)
                     case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
                         self.groups[group_id].states.stored(disk.broker_id, checkpoint)
                     case FinishInstall(group_id=group_id, checkpoint=checkpoint):
