@@ -176,33 +176,37 @@ async def test_every_message_once_and_in_order_through_lost_leaders(partition: P
     assert [record.value for data in stored[0] for record in decode_records(data)] == first
 
 
-async def read_in_generations(partition: Partition, count: int) -> list[int]:
-    """Commit one offset after the other, in turn as members of rising generations.
+async def read_in_generations(
+    partition: Partition, count: int, disturbing: asyncio.Task[list[int]]
+) -> tuple[int, int]:
+    """Commit offsets in turn as members of rising generations while leaders come and go.
 
-    Each member but the last wakes once more when the next has fenced it.
+    Each member but the last commits once more when the next has fenced it, which is refused.
+
+    Returns:
+        The last generation and its offset.
     """
-    begun, done = [], 0
-    generation = 0
-    while done < count:
+    generation = done = 0
+    while not disturbing.done():
         generation += 1
-        begun.append(await partition.commit(generation))
-        assert begun[-1] == done, "a member begins where the one before it ended"
+        begun = await partition.commit(generation)
+        assert begun == done, "a member begins where the one before it ended"
         if generation > 1:
             with pytest.raises(IllegalGeneration) as refused:
                 await partition.commit(generation - 1, 0)
             assert refused.value.details == {"generation": generation}
         for _ in range(3):
-            done = min(count, done + 1)
+            done = (done + 1) % (count + 1)
             assert await partition.commit(generation, done) == done
-    return begun
+    return generation, done
 
 
 async def test_generations_fence_through_lost_leaders(partition: Partition) -> None:
     produced = await partition.produce(1)
-    begun, _ = await asyncio.gather(
-        read_in_generations(partition, produced[-1]), disturb(partition)
-    )
-    assert len(begun) > 3
+    disturbing = asyncio.get_running_loop().create_task(disturb(partition))
+    generation, done = await read_in_generations(partition, produced[-1], disturbing)
+    await disturbing
+    assert generation > 3
     cluster = partition.cluster
     groups = [engine.groups[1] for engine in cluster.engines.values()]
     await cluster.until(lambda: len({group.applied_index for group in groups}) == 1)
@@ -210,4 +214,4 @@ async def test_generations_fence_through_lost_leaders(partition: Partition) -> N
     assert len({state.snapshot() for state in states}) == 1
     known = states[0].consumer_group("billing")
     assert known is not None
-    assert (known.generation, known.offset) == (len(begun), produced[-1])
+    assert (known.generation, known.offset) == (generation, done)
