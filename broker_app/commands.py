@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from broker_app.work import Outcome, Receipt, SettleKind
+
 if TYPE_CHECKING:
     from myqueue.records import BatchHeader
 
@@ -96,7 +98,55 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
     """What remains of the partition, in bytes of its batches, when older messages may go."""
 
 
-CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
+class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
+    """Delivers messages to a worker of a group, as far as they are still deliverable then.
+
+    A group that is not there is made.
+    """
+
+    group: str
+    again: tuple[int, ...]
+    """Offsets that were delivered before and whose time is over."""
+    new_from: int
+    new_to: int
+    """Exclusive; the messages between were never delivered."""
+    visibility_ms: int
+    """How long the messages are invisible to other workers."""
+    delivery_limit: int
+    dead_letter_topic: str = ""
+    """Empty for the usual name."""
+    start: Start = Start.EARLIEST
+    """Where a new group begins."""
+    skip_to: int = 0
+    """Above `new_from`: the messages between cannot be read and are passed over."""
+
+
+class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
+    """What a worker says of messages that it received."""
+
+    group: str
+    kind: SettleKind
+    receipts: list[Receipt]
+    delay_ms: int = 0
+    """How long from now they are invisible; none for `ack`."""
+
+
+class DeadCopied(Struct, frozen=True, array_like=True, tag=12):
+    """Drops dead messages that are in the dead-letter topic."""
+
+    group: str
+    origin: int
+    offsets: list[int]
+
+
+class ExpireWork(Struct, frozen=True, array_like=True, tag=13):
+    """Marks the messages of a group dead whose last delivery was not settled in time."""
+
+    group: str
+
+
+WorkCommand = ReceiveMessages | SettleMessages | DeadCopied | ExpireWork
+CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention | WorkCommand
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 
@@ -138,6 +188,17 @@ class CursorPlace(Struct, frozen=True):
     """Where the cursor is now."""
     moved: bool
     """False when `expected` did not hold, or when the cursor was there before it was opened."""
+
+
+class Received(Struct, frozen=True):
+    """Result of `ReceiveMessages`."""
+
+    origin: int
+    """Of the group's work; part of each receipt."""
+    deliveries: list[tuple[int, int]]
+    """(offset, number of the delivery) of each message."""
+    missed: int = 0
+    """Messages that went before they were settled, since this was last told."""
 
 
 class Truncated(Struct, frozen=True):
