@@ -1,4 +1,4 @@
-"""The applied state of one partition: offsets, cursors, producers, request ids, clock.
+"""The applied state of one partition: offsets, cursors, producers, request ids, work, clock.
 
 Its methods are what the entries of the log mean. Each replica applies the same entries in the same
 order, so nothing here may depend on anything but the entries: no clock, no limit, no role.
@@ -14,13 +14,17 @@ from msgspec import Struct
 from broker_app.commands import (
     Appended,
     CursorPlace,
+    DeadCopied,
+    ExpireWork,
     ForgetClient,
     ForgetIdle,
     OpenCursor,
     Pop,
     Popped,
+    ReceiveMessages,
     ResetCursor,
     SetRetention,
+    SettleMessages,
     Start,
     Truncate,
     Truncated,
@@ -29,14 +33,16 @@ from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBER
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
 from broker_app.speculation import is_deduplicated
+from broker_app.work import WorkRow
+from broker_app.work_table import Moment, WorkTable
 from myqueue.records import HEADER_BYTES
 from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
-    from broker_app.commands import Command
+    from broker_app.commands import Command, WorkCommand
     from myqueue.records import BatchHeader
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 """First byte of every snapshot."""
 
 _ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
@@ -56,6 +62,7 @@ class _Snapshot(Struct, array_like=True):
     pop_requests: list[_RequestRow]
     retention: SetRetention
     sizes: tuple[int, int, list[Mark]]
+    works: list[tuple[str, WorkRow]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -79,6 +86,8 @@ class PartitionData:
         self.producers = ProducerTable()
         self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
+        self.works = WorkTable()
+        """What the workers of groups have out."""
         self.retention = SetRetention()
         """How long and how much is kept."""
         self.sizes = SizeMarks()
@@ -106,8 +115,14 @@ class PartitionData:
             self.produce_requests.remember(header.producer_id, header.request_digest, span)
         return Appended(base_offset, count)
 
-    def execute(self, command: Command, timestamp: int) -> Any:
-        """Carry out a command and return its result."""
+    def execute(self, command: Command, timestamp: int, index: int = 0) -> Any:
+        """Carry out a command and return its result.
+
+        Args:
+            command: as decoded.
+            timestamp: the append timestamp of its entry.
+            index: of its entry.
+        """
         self.last_timestamp = max(self.last_timestamp, timestamp)
         self._read_clock(command.clock_ms)
         match command.body:
@@ -126,6 +141,8 @@ class PartitionData:
             case SetRetention():
                 self.retention = command.body
                 return None
+            case ReceiveMessages() | SettleMessages() | DeadCopied() | ExpireWork():
+                return self._work(command.body, index)
 
     def encode(self) -> bytes:
         """Return the state as bytes."""
@@ -140,6 +157,7 @@ class PartitionData:
             pop_requests=_request_rows(self.pop_requests),
             retention=self.retention,
             sizes=self.sizes.encode(),
+            works=self.works.rows(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -170,6 +188,7 @@ class PartitionData:
         _load_requests(state.pop_requests, snapshot.pop_requests)
         state.retention = snapshot.retention
         state.sizes = SizeMarks.decode(*snapshot.sizes)
+        state.works.load(snapshot.works)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -222,7 +241,20 @@ class PartitionData:
         if begin > self.log_start_offset:
             self.log_start_offset = begin
             self.sizes.cut(begin)
+            self.works.truncate(begin)
         return Truncated(self.log_start_offset)
+
+    def _work(self, command: WorkCommand, index: int) -> Any:
+        match command:
+            case ReceiveMessages():
+                moment = Moment(index, self.clock_ms, self.log_start_offset, self.next_offset)
+                return self.works.receive(command, moment)
+            case SettleMessages():
+                return self.works.settle(command, self.clock_ms)
+            case ExpireWork():
+                return self.works.expire(command, self.clock_ms)
+            case DeadCopied():
+                return self.works.dead_copied(command)
 
 
 def _request_rows(table: RequestTable) -> list[_RequestRow]:
