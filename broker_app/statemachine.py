@@ -212,7 +212,7 @@ class PartitionState:
                     command = decode_command(entry.data)
                 except ValueError as error:
                     raise InconsistentEntry(str(error)) from error
-                return self._data.execute(command, entry.append_timestamp, entry.index)
+                return self._data.execute(command, entry.append_timestamp, index=entry.index)
             case _:
                 raise AssertionError(f"a state machine applies no {entry.kind.name} entry")
 

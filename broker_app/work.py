@@ -106,6 +106,11 @@ class Work:
         return min(chain((self.next_offset,), self.unsettled, self.dead))
 
     @property
+    def is_busy(self) -> bool:
+        """Tell whether a message is out or dead."""
+        return bool(self.unsettled or self.dead)
+
+    @property
     def has_last_chances(self) -> bool:
         """Tell whether a message will be dead when its time is over."""
         return len(self._last_chances) > 0

@@ -6,9 +6,9 @@ of the log alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from broker_app.commands import Received, Start
+from broker_app.commands import Received
 from broker_app.work import UNKNOWN, Choice, Outcome, Work
 
 if TYPE_CHECKING:
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
     from broker_app.commands import DeadCopied, ExpireWork, ReceiveMessages, SettleMessages
     from broker_app.work import WorkRow
-
-
-class Moment(NamedTuple):
-    """Where the partition is when a command is applied."""
-
-    index: int
-    """Of the entry."""
-    clock_ms: int
-    """The partition clock."""
-    log_start_offset: int
-    next_offset: int
-    """The high watermark."""
 
 
 class WorkTable:
@@ -73,20 +61,32 @@ class WorkTable:
 
     # --- transitions ------------------------------------------------------------------------
 
-    def receive(self, command: ReceiveMessages, moment: Moment) -> Received:
-        """Deliver messages; make the group if it is not there."""
-        work = self._works.get(command.group)
-        if work is None:
-            latest = command.start is Start.LATEST
-            begin = moment.next_offset if latest else moment.log_start_offset
-            work = self._works[command.group] = Work(moment.index, begin)
+    def make(self, group: str, *, origin: int, next_offset: int) -> Work:
+        """Add a group that is not there.
+
+        Args:
+            group: its name.
+            origin: index of the entry that makes it.
+            next_offset: the first message to deliver.
+        """
+        assert group not in self._works, group
+        work = self._works[group] = Work(origin, next_offset)
+        return work
+
+    def receive(self, command: ReceiveMessages, clock_ms: int, *, end: int) -> Received:
+        """Deliver messages of a group that is there.
+
+        Args:
+            command: what the leader chose.
+            clock_ms: the partition clock.
+            end: the high watermark.
+        """
+        work = self._works[command.group]
         work.configure(command.delivery_limit, command.dead_letter_topic)
         choice = Choice(command.again, command.new_from, command.new_to)
         if command.skip_to > command.new_from:
-            work.pass_over(choice, min(command.skip_to, moment.next_offset))
-        deliveries = work.receive(
-            choice, moment.clock_ms, end=moment.next_offset, visibility_ms=command.visibility_ms
-        )
+            work.pass_over(choice, min(command.skip_to, end))
+        deliveries = work.receive(choice, clock_ms, end=end, visibility_ms=command.visibility_ms)
         self._index(command.group, work)
         return Received(work.origin, deliveries, work.tell_missed())
 
@@ -95,9 +95,7 @@ class WorkTable:
         work = self._works.get(command.group)
         if work is None:
             return [UNKNOWN] * len(command.receipts)
-        outcomes = work.settle(
-            command.kind, command.receipts, clock_ms, delay_ms=command.delay_ms
-        )
+        outcomes = work.settle(command.kind, command.receipts, clock_ms, delay_ms=command.delay_ms)
         self._index(command.group, work)
         return outcomes
 

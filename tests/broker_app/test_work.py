@@ -167,9 +167,7 @@ class AgainstTwin(RuleBasedStateMachine):
     )
     def settle(self, kind: SettleKind, places: Sequence[tuple[int, int, int]], delay: int) -> None:
         receipts = [Receipt(*place) for place in places]
-        expected = [
-            self.twin.settle(kind, receipt, self.clock_ms + delay) for receipt in receipts
-        ]
+        expected = [self.twin.settle(kind, receipt, self.clock_ms + delay) for receipt in receipts]
         assert self.work.settle(kind, receipts, self.clock_ms, delay_ms=delay) == expected
 
     @rule(kind=st.sampled_from(SettleKind), delay=st.integers(0, 40))
