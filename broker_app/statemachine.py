@@ -33,6 +33,7 @@ from broker_app.commands import (
 from broker_app.limits import FORGET_AFTER_MS, StateLimits
 from broker_app.partition_data import PartitionData
 from broker_app.speculation import AppendEffect, CommandEffect, Speculation
+from broker_app.work import Work
 from myqueue.errors import CorruptBatch
 from myqueue.records import read_header
 from raft_app.core.types import EntryKind, Proposal
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from broker_app.commands import CommandBody, Request
     from broker_app.speculation import Effect
+    from broker_app.work import Choice
     from broker_app.work_table import WorkTable
     from raft_app.core.types import Entry
     from raft_app.statemachine import Answer, Decision, Join
@@ -130,10 +132,38 @@ class PartitionState:
         """What the workers of groups have out; for reading."""
         return self._data.works
 
-    @property
-    def unsettled_max(self) -> int:
-        """Most messages of one group that may be out or dead."""
-        return self._limits.unsettled_max
+    def choose_work(self, name: str, clock_ms: int, max_messages: int) -> Choice:
+        """Return what the workers of a group would get next.
+
+        Args:
+            name: of the group.
+            clock_ms: the partition clock.
+            max_messages: most messages.
+        """
+        data, work = self._data, self._data.works.get(name)
+        if work is None:
+            group = data.groups.get(name)
+            begin = max(group.offset if group is not None else 0, data.log_start_offset)
+            work = Work(0, begin)
+        return work.choose(
+            clock_ms,
+            end=data.next_offset,
+            max_messages=max_messages,
+            room=self._limits.unsettled_max,
+        )
+
+    def work_due(self, name: str, clock_ms: int) -> int | None:
+        """Return when a message is there for the workers of a group, now if one is.
+
+        Args:
+            name: of the group.
+            clock_ms: the partition clock.
+        """
+        choice = self.choose_work(name, clock_ms, 1)
+        if not choice.is_empty:
+            return clock_ms
+        work = self._data.works.get(name)
+        return None if work is None else work.comes_back_at(clock_ms)
 
     def is_filling(self) -> bool:
         """Tell whether a table is more than half full, so that forgetting idle entries helps."""

@@ -57,6 +57,11 @@ class Choice(NamedTuple):
     new_to: int
     """Exclusive; the messages between were never delivered."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to deliver."""
+        return not self.again and self.new_to <= self.new_from
+
 
 class Outcome(NamedTuple):
     """What became of one receipt."""
