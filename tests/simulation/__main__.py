@@ -75,6 +75,10 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
         f" {total('popped'):,} popped, {total('reads'):,} reads answered,"
         f" {total('disk_errors'):,} transactions failed"
     )
+    write(
+        f"{total('commits'):,} commits of groups, {total('fenced'):,} fenced,"
+        f" {total('deliveries'):,} deliveries to workers, {total('deaths'):,} messages dead"
+    )
     settled = [outcome.settle_seconds for outcome in outcomes]
     write(
         f"healed to caught up: median {statistics.median(settled):.1f},"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.broker import Broker
     from tests.simulation.history import History
     from tests.simulation.simulation import Simulation
+    from tests.simulation.watch import GroupWatch
 
 PATIENCE_SECONDS = 2.0
 """How long a client waits for an answer."""
@@ -48,16 +49,21 @@ class Asking:
         self.simulation = simulation
         self.group_id = group_id
         self.random = simulation.random
-        self.history: History = simulation.watch.groups[group_id].history
+        self.watch: GroupWatch = simulation.watch.groups[group_id]
+        self.history: History = self.watch.history
         self.answers = Answers()
         self.writing = True
         self.active = True
         self._leader = 1
         self._log_start = 0
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait for about as long."""
+        await asyncio.sleep(seconds * 2 * self.random.random())
+
     async def pause(self) -> None:
         """Wait a moment."""
-        await asyncio.sleep(self.simulation.plan.client_pause * 2 * self.random.random())
+        await self.sleep(self.simulation.plan.client_pause)
 
     async def until_known(self, what: str, serve: Callable[[Broker], Awaitable[Any]]) -> Any:
         """Ask until an answer comes; return it, or a `QueueError` that does not pass."""

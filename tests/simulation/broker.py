@@ -261,7 +261,8 @@ class Broker:
     def _make_state(self, spec: GroupSpec, snapshot: bytes) -> WatchedState:
         state = WatchedState(spec, snapshot, limits=StateLimits())
         state.on_applied = self._applied
+        state.on_result = self._simulation.watch.executed
         return state
 
-    def _applied(self, state: WatchedState, entry: Entry) -> None:
-        self._simulation.watch.applied(self, state, entry)
+    def _applied(self, state: WatchedState, entry: Entry) -> bool:
+        return self._simulation.watch.applied(self, state, entry)

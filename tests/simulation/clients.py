@@ -8,7 +8,9 @@ from broker_app.commands import SetRetention
 from broker_app.services.retention import retention_set
 from tests.simulation.asking import Asking
 from tests.simulation.consumers import Consumer, Reader
+from tests.simulation.members import Members
 from tests.simulation.producers import Producer, RequestProducer
+from tests.simulation.workers import Worker
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,6 +29,8 @@ class Clients(Asking):
             RequestProducer(self, first + 20).run(),
             *(Consumer(self, first + 40 + n).run() for n in range(plan.consumer_count)),
             Reader(self).run(),
+            *(Members(self).run() for _ in range(plan.members)),
+            *(Worker(self).run() for _ in range(plan.worker_count)),
             self._set_retention(),
         ]
         self._tasks: list[asyncio.Task[None]] = [self.simulation.spawn(one) for one in work]

@@ -162,8 +162,8 @@ _CUTS = (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 
 LONE_MISTAKES = (
-    LoneMistake("OneLeader", votes_for_everybody, (Fault.TRANSFER, Fault.ISOLATE_LEADER)),
-    LoneMistake("OneVote", votes_for_everybody, (Fault.TRANSFER, Fault.ISOLATE_LEADER)),
+    LoneMistake("OneLeader", votes_for_everybody, (Fault.CRASH_ALL, Fault.BREAK_CONNECTION)),
+    LoneMistake("OneVote", votes_for_everybody, (Fault.CRASH_ALL, Fault.BREAK_CONNECTION)),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),

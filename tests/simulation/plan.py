@@ -79,6 +79,9 @@ class Plan:
     producer_count: int
     """Of each group."""
     consumer_count: int
+    members: bool
+    """A consumer group commits offsets."""
+    worker_count: int
     batches_in_flight: int
     client_pause: float
 
@@ -140,6 +143,8 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         ),
         producer_count=random.choice((1, 2, 3)),
         consumer_count=random.choice((1, 2)),
+        members=random.random() < 0.5,
+        worker_count=random.choice((0, 0, 1, 2)),
         batches_in_flight=random.choice((1, 1, 2, 3)),
         client_pause=random.choice((0.02, 0.1, 0.3)),
     )

@@ -57,6 +57,14 @@ class Outcome:
     changes: int
     """Targets of the placement."""
     snapshots: int
+    commits: int
+    """Of consumer groups."""
+    fenced: int
+    """Commits refused since a later generation had the group."""
+    deliveries: int
+    """To queue workers."""
+    deaths: int
+    """Messages that were delivered too often."""
     disk_errors: int
     """Transactions that failed."""
     settle_seconds: float
@@ -267,6 +275,8 @@ class Simulation:
             self._complete.require(
                 bool(batches), "broker %s lacks the message at %s", broker_id, offset
             )
+            if not batches:
+                return
             for batch in batches:
                 values = [str(record.value) for record in decode_records(batch.data)]
                 self._complete.require(
@@ -293,6 +303,10 @@ class Simulation:
             reads=sum(history.reads for history in histories),
             changes=sum(placement.changes for placement in self.placements),
             snapshots=self.watch.installs,
+            commits=sum(group.fences.commits for group in groups),
+            fenced=sum(group.fences.refused for group in groups),
+            deliveries=sum(group.works.deliveries for group in groups),
+            deaths=sum(group.works.deaths for group in groups),
             disk_errors=sum(broker.disk.errors for broker in self.brokers.values()),
             settle_seconds=settle_seconds,
         )

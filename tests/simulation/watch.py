@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from broker_app.commands import CommitOffsets, Truncate, decode_command
 from raft_app.core.rpcs import (
     AppendEntries,
     AppendEntriesReply,
@@ -37,6 +38,7 @@ from tests.raft_app.core.simulation.vote_checkers import (
     OneLeader,
     OneVote,
 )
+from tests.simulation.group_checkers import Fences, Works
 from tests.simulation.history import AppliedEntries, History, StatesAt
 from tests.simulation.promises import Admission, ReplicaIds, Silence
 
@@ -72,6 +74,8 @@ class GroupWatch:
         self.applied = AppliedEntries()
         self.states = StatesAt()
         self.history = History()
+        self.fences = Fences()
+        self.works = Works()
         self.stored: dict[tuple[int, int], Entry] = {}
         """By (index, term): what was ever durable anywhere."""
         self.in_force: dict[int, list[tuple[int, Membership]]] = defaultdict(list)
@@ -328,15 +332,15 @@ class Watch:
             return None if known is None else known.term
         return group.node.term_at(index)
 
-    def applied(self, broker: Broker, state: WatchedState, entry: Entry) -> None:
-        """A replica is about to apply an entry."""
+    def applied(self, broker: Broker, state: WatchedState, entry: Entry) -> bool:
+        """A replica is about to apply an entry; return whether it is the first one to do so."""
         spec = state.spec
         checkers = self.groups[spec.group_id]
         self._simulation.note("applies", broker.broker_id, f"{spec.group_id} {entry.index}")
         with self.guard():
             is_first = checkers.applied.applied(spec.replica_id, entry, after=state.last_index)
             if not is_first:
-                return
+                return False
             group = broker.groups.get(spec.group_id) or broker.engine.groups[spec.group_id]
             checkers.history.committed(entry)
             checkers.leader_completeness.committed(entry, group.term)
@@ -345,6 +349,25 @@ class Watch:
             held = [self._held_by(spec.group_id, entry, one) for one in memberships]
             holders, quorum = max(held, key=lambda one: one[0] - one[1])
             checkers.commit_quorum.committed(entry, holders=holders, quorum=quorum)
+        return True
+
+    def executed(self, state: WatchedState, entry: Entry, result: Any) -> None:
+        """The first replica has applied an entry."""
+        if entry.kind is not EntryKind.COMMAND:
+            return
+        checkers, command = self.groups[state.spec.group_id], decode_command(entry.data)
+        begin = state.log_start_offset
+        with self.guard():
+            match command.body:
+                case CommitOffsets() as commit:
+                    checkers.fences.applied(commit, result, log_start_offset=begin)
+                case Truncate():
+                    checkers.works.truncated(begin)
+                case _:
+                    name = checkers.works.applied(command, result, end=state.next_offset)
+                    work = state.works.get(name)
+                    if work is not None:
+                        checkers.works.is_now(name, work.unsettled, work.dead)
 
     def _held_by(self, group_id: int, entry: Entry, membership: Membership) -> tuple[int, int]:
         """Return on how many voters' disks an entry is, and on how many it must be."""

@@ -16,17 +16,22 @@ class WatchedState(PartitionState):
     """Tells of each entry before it applies it.
 
     Attributes:
-        on_applied: told.
+        on_applied: told; returns whether no other replica has applied it before.
+        on_result: told afterwards what an entry came to, when none has.
         last_index: of the entry that was applied last; 0 when none was since it was made.
     """
 
-    on_applied: Callable[[WatchedState, Entry], None]
+    on_applied: Callable[[WatchedState, Entry], bool]
+    on_result: Callable[[WatchedState, Entry, Any], None]
     last_index = 0
 
     def apply(self, entry: Entry) -> Any:
-        self.on_applied(self, entry)
+        is_first = self.on_applied(self, entry)
         self.last_index = entry.index
-        return super().apply(entry)
+        result = super().apply(entry)
+        if is_first:
+            self.on_result(self, entry, result)
+        return result
 
     def restore(self, snapshot: bytes) -> None:
         self.last_index = 0

@@ -17,7 +17,7 @@ from raft_app.core.rpcs import (
     RequestVote,
     RequestVoteReply,
 )
-from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.core.types import Entry, EntryKind, Member, Membership, Role
 from raft_app.engine.group import Group
 from raft_app.engine.turn import Turn
 from raft_app.statemachine import Answer, InconsistentEntry
@@ -199,6 +199,7 @@ async def test_inconsistent_entry_ends_the_group_and_its_waiters():
         waiting.result()
     assert not group.step(20, Heartbeat(to=1, sender=2, term=9, commit=0))
     assert not group.hears_leader
+    assert (group.is_leader, group.role, group.leader_broker_id) == (False, Role.FOLLOWER, 0)
 
 
 async def test_leader_reports_the_progress_of_its_followers():
