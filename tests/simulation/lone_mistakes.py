@@ -9,17 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from broker_app.admission import Admission
-from broker_app.partition_data import PartitionData
-from broker_app.speculation import Speculation
+from broker_app.commands import CommitOffsets
+from broker_app.groups import ConsumerGroups
 from broker_app.statemachine import PartitionState
+from broker_app.work import SettleKind, Work
 from raft_app.core import election
 from raft_app.core.raft import Raft
 from raft_app.core.types import NO_REPLICA
+from raft_app.engine.applied import Applied
 from raft_app.engine.engine import Engine
+from raft_app.engine.membership_plan import next_steps
+from raft_app.engine.replica_changes import ReplicaChanges
 from raft_app.engine.replicas import Replicas
 from raft_app.engine.snapshot_sender import SnapshotSender
-from raft_app.storage import memory_replica, rules
+from raft_app.storage import memory_replica
 from raft_app.storage.memory import MemoryStorage
 from tests.raft_app.core.simulation import broken_changes, broken_cores
 from tests.raft_app.core.simulation.checker import Checker
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
     import pytest
 
     from raft_app.core.rpcs import RequestVote
-    from raft_app.storage.storage import StoredGroup
+    from raft_app.engine.group import Group
+    from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.storage.storage import Checkpoint, StoredGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +88,29 @@ def votes_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- state machine ----------------------------------------------------------------------------
 
 
-def applies_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a replica remembers of a pop depends on the replica."""
-    pop = PartitionData._pop
+def saves_another_membership(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other replica stores a wrong index of its membership in a checkpoint."""
+    make = Applied.checkpoint
 
-    def pop_a_little_more(data: PartitionData, one: Any) -> Any:
-        if id(data) % 32 < 16:
-            one = type(one)(one.consumer_id, one.from_offset, one.to_offset)
-        return pop(data, one)
+    def checkpoint(applied: Applied, state: bytes, log_start_offset: int) -> Checkpoint:
+        made = make(applied, state, log_start_offset)
+        wrong = made.membership_index - applied._replica_id % 2
+        return replace(made, membership_index=wrong)
 
-    monkeypatch.setattr(PartitionData, "_pop", pop_a_little_more)
+    monkeypatch.setattr(Applied, "checkpoint", checkpoint)
+
+
+def changes_twice_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the engine nor the core waits until the change before is committed."""
+
+    def advance(changes: ReplicaChanges, group: Group, change: ReplicaChange) -> None:
+        steps = next_steps(group.membership, change.target, leader=group.spec.replica_id)
+        for step in steps:
+            if changes._take(group, change, step):
+                break
+
+    broken_changes.changes_twice_at_a_time(monkeypatch)
+    monkeypatch.setattr(ReplicaChanges, "_advance", advance)
 
 
 def begins_one_too_high(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,18 +119,6 @@ def begins_one_too_high(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         PartitionState, "_next_free_offset", lambda state: free(state) + (free(state) > 20)
     )
-    monkeypatch.setattr(Speculation, "__init__", Speculation.__init__)
-
-
-def accepts_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sequenced batch is appended although one before it is missing."""
-    decide = Admission._sequenced_batch
-
-    def sequenced_batch(admission: Admission, header: Any) -> Any:
-        expected = admission.expected_sequence(header.producer_id, header.producer_epoch)
-        return None if header.base_sequence > expected else decide(admission, header)
-
-    monkeypatch.setattr(Admission, "_sequenced_batch", sequenced_batch)
 
 
 # --- disks, replicas --------------------------------------------------------------------------
@@ -141,7 +147,14 @@ def trusts_what_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
 def forgets_used_replica_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A late order makes a replica again that was removed."""
     monkeypatch.setattr(MemoryStorage, "used_replica_ids", lambda *_: frozenset())
-    monkeypatch.setattr(rules.GroupFacts, "used_replica_ids", frozenset(), raising=False)
+    facts_of = MemoryStorage._facts_of
+    monkeypatch.setattr(
+        MemoryStorage,
+        "_facts_of",
+        lambda storage, group_id: replace(
+            facts_of(storage, group_id), used_replica_ids=frozenset()
+        ),
+    )
 
 
 def sends_no_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +171,89 @@ def deletes_messages_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_replica, "messages_end_at", messages_end_at)
 
 
+# --- consumer groups --------------------------------------------------------------------------
+
+
+def lets_old_generations_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever commits last has the group, whatever its generation is."""
+    commit = ConsumerGroups.commit
+
+    def commit_anyway(table: ConsumerGroups, one: CommitOffsets, **named: int) -> Any:
+        known = table.get(one.group)
+        if known is not None and one.generation < known.generation:
+            table.forget(one.group)
+        return commit(table, one, **named)
+
+    monkeypatch.setattr(ConsumerGroups, "commit", commit_anyway)
+
+
+def commits_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message after those that were read counts as read, too."""
+
+    async def propose_more(engine: Engine, group_id: int, request: Any, **named: Any) -> Any:
+        if isinstance(request, CommitOffsets) and request.offset is not None:
+            request = replace_offset(request)
+        return await propose(engine, group_id, request, **named)
+
+    propose = Engine.propose
+    monkeypatch.setattr(Engine, "propose", propose_more)
+
+
+def replace_offset(commit: CommitOffsets) -> CommitOffsets:
+    """Return a commit of one message more."""
+    assert commit.offset is not None
+    return CommitOffsets(commit.group, commit.generation, commit.offset + 1, commit.start)
+
+
+# --- queue workers ----------------------------------------------------------------------------
+
+
+def gives_messages_to_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is visible to others as soon as it is delivered."""
+    receive = Work.receive
+
+    def receive_openly(work: Work, choice: Any, clock_ms: int, **named: int) -> Any:
+        return receive(work, choice, clock_ms, **{**named, "visibility_ms": 0})
+
+    monkeypatch.setattr(Work, "receive", receive_openly)
+
+
+def delivers_once_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is dead one delivery later than allowed."""
+    configure = Work.configure
+    monkeypatch.setattr(
+        Work, "configure", lambda work, limit, topic: configure(work, limit + 1, topic)
+    )
+
+
+def buries_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message is dead one delivery before that is allowed."""
+    configure = Work.configure
+    monkeypatch.setattr(
+        Work, "configure", lambda work, limit, topic: configure(work, limit - 1, topic)
+    )
+
+
+def loses_what_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker gives back is not delivered again."""
+    settle = Work._settle
+
+    def settle_for_good(work: Work, kind: SettleKind, receipt: Any, visible_at_ms: int) -> Any:
+        outcome = settle(work, kind, receipt, visible_at_ms)
+        if kind is SettleKind.NACK and receipt.offset in work.unsettled:
+            work._take(receipt.offset)
+        return outcome
+
+    monkeypatch.setattr(Work, "_settle", settle_for_good)
+
+
 _CUTS = (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER)
+_RIVALS = (Fault.SLOW_NETWORK, Fault.CRASH_LEADER, Fault.BREAK_CONNECTION)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 
 LONE_MISTAKES = (
-    LoneMistake("OneLeader", votes_for_everybody, (Fault.CRASH_ALL, Fault.BREAK_CONNECTION)),
-    LoneMistake("OneVote", votes_for_everybody, (Fault.CRASH_ALL, Fault.BREAK_CONNECTION)),
+    LoneMistake("OneLeader", votes_for_everybody, _RIVALS, seeds=(17,)),
+    LoneMistake("OneVote", votes_for_everybody, _RIVALS, seeds=(15,)),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),
@@ -172,24 +262,24 @@ LONE_MISTAKES = (
     LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS),
     LoneMistake("CommitQuorum", broken_cores.counts_its_own_log_early),
     LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS),
-    LoneMistake("CommittedEntries", broken_cores.elects_anybody, _CUTS),
-    LoneMistake("AppliedEntries", broken_cores.elects_anybody, _CUTS),
-    LoneMistake("StatesAt", applies_by_chance),
+    LoneMistake("CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
+    LoneMistake("AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
+    LoneMistake("StatesAt", saves_another_membership, (Fault.REPLACE, Fault.RESTART)),
     LoneMistake("History", mistakes.acknowledges_before_commit, _CUTS, "are acknowledged"),
     LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "is there twice"),
-    LoneMistake("History", accepts_gaps, (Fault.LOSS,), "comes after"),
+    LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "comes after"),
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
     LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER)),
-    LoneMistake("OneChangeAtATime", broken_changes.changes_twice_at_a_time, _CHANGES),
-    LoneMistake(
-        "OneChangeAtATime",
-        broken_changes.changes_before_its_own_term_commits,
-        (*_CHANGES, Fault.CRASH_LEADER),
-    ),
+    LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
     LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,)),
-    LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.ROT, Fault.SCRUB, Fault.CRASH)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
+    LoneMistake("Fences", lets_old_generations_commit, (), "after"),
+    LoneMistake("Fences", commits_too_much, (), "beyond"),
+    LoneMistake("Works", gives_messages_to_two, (), "is out until"),
+    LoneMistake("Works", delivers_once_too_often),
+    LoneMistake("Works", buries_too_early),
+    LoneMistake("Works", loses_what_is_given_back, (), "out and dead"),
     LoneMistake("Liveness", sends_no_snapshots, (Fault.REPLACE,)),
     LoneMistake("Complete", deletes_messages_with_the_log),
 )

@@ -216,7 +216,10 @@ class Simulation:
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
         limit = self.loop.time() + SETTLE_SECONDS
         while not holds():
-            self._liveness.require(self.loop.time() < limit, "not in time: %s", what)
+            is_late = self.loop.time() >= limit
+            self._liveness.require(not is_late, "not in time: %s", what)
+            if is_late:
+                return
             await asyncio.sleep(0.05)
 
     def _has_settled(self) -> bool:
