@@ -18,7 +18,7 @@ from myqueue.errors import (
     UnauthorizedException,
 )
 from myqueue.http1 import Answer, Request
-from myqueue.memory_manager import MemoryManager
+from myqueue.memory_groups import MemoryGroupApi
 from myqueue.memory_state import decoded, failure, parsed, required
 from myqueue.protocol import BATCH, MSGPACK, read_input
 from myqueue.records import encode_batch, frame_batches
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class MemoryApi(MemoryManager):
+class MemoryApi(MemoryGroupApi):
     """The whole cluster. Not thread-safe: its owner holds a lock.
 
     Args:
@@ -77,6 +77,9 @@ class MemoryApi(MemoryManager):
             ("GET", "/fetch"): self._fetch,
             ("POST", "/cursors/reset"): self._reset,
             ("GET", "/partitions"): self._replicas,
+            ("POST", "/offsets/commit"): self.commit_offset,
+            ("GET", "/offsets"): self.tell_offset,
+            ("GET", "/offsets/by-time"): self.find_time,
         }
         asked = (request.method, request.path)
         if asked in everywhere:

@@ -33,6 +33,8 @@ class MemoryPartition:
         self.append_times: list[int] = []
         """When each was appended, milliseconds since 1970; never goes back."""
         self.cursors: dict[int, int] = {}
+        self.group_offsets: dict[str, tuple[int, int]] = {}
+        """Group -> generation, and the offset below which everything is read."""
         self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
         self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
 
