@@ -2,10 +2,11 @@
 
     python -m tests.cluster.group_member ADDRESS TOPIC GROUP SESSION_TIMEOUT_MS MESSAGES SEED FILE
 
-It closes its consumer and opens another after at most MESSAGES, and ends cleanly on SIGTERM. Lines of the
-file, with the machine's monotonic time in seconds: `H time partition offset value` when it was
-handed a message, `C time partition offset` when everything below was committed, `A time count` when
-the number of its partitions changed, `L` when it was told of a partition that it lost.
+It closes its consumer and opens another after at most MESSAGES, and ends cleanly on SIGTERM.
+Lines of the file, with the machine's monotonic time in seconds: `H time partition offset value`
+when it was handed a message, `C time partition offset` when everything below was committed,
+`A time count` when the number of its partitions changed, `L time` when it was told of a partition
+that it lost.
 """
 
 from __future__ import annotations
