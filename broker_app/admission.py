@@ -14,6 +14,7 @@ from broker_app.commands import (
     OpenCursor,
     Pop,
     Popped,
+    ReceiveMessages,
     ResetCursor,
     Truncate,
     Truncated,
@@ -113,6 +114,16 @@ class Admission:
         if truncate.to_offset <= self._data.log_start_offset:
             return Answer(Truncated(self._data.log_start_offset))
         return None
+
+    def receive(self, receive: ReceiveMessages) -> None:
+        """Decide on delivering messages to a worker.
+
+        Raises:
+            Overloaded: there is no room for another group.
+        """
+        works = self._data.works
+        if receive.group not in works and len(works) >= self._limits.groups_max:
+            raise _overloaded("groups", self._limits.groups_max)
 
     def cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor will be after everything in flight."""

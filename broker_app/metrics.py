@@ -21,6 +21,13 @@ MESSAGES_PRODUCED = Counter(
 MESSAGES_POPPED = Counter(
     "queue_broker_messages_popped", "Messages returned by pops, retries included"
 )
+MESSAGES_RECEIVED = Counter(
+    "queue_broker_messages_received", "Messages delivered to workers, again or for the first time"
+)
+MESSAGES_REDELIVERED = Counter(
+    "queue_broker_messages_redelivered", "Messages delivered to workers again"
+)
+DEAD_LETTERS = Counter("queue_broker_dead_letters", "Dead messages copied to dead-letter topics")
 BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 

@@ -30,8 +30,15 @@ def append(data: PartitionData, count: int = 1, timestamp: int = 1, **stamp: Any
     return data.append(batch_of(*"x" * count, **stamp).header, timestamp)
 
 
-def execute(data: PartitionData, body: CommandBody, clock_ms: int = 0, timestamp: int = 1) -> Any:
-    return data.execute(Command(clock_ms, body), timestamp)
+def execute(
+    data: PartitionData,
+    body: CommandBody,
+    clock_ms: int = 0,
+    timestamp: int = 1,
+    *,
+    index: int = 1,
+) -> Any:
+    return data.execute(Command(clock_ms, body), timestamp, index=index)
 
 
 @pytest.fixture
