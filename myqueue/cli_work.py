@@ -128,7 +128,7 @@ def _handle(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> 
 def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int:
     """Run the command to its end and return its exit status; keep the message meanwhile."""
     value = delivery.value
-    data = value.encode() if isinstance(value, str) else value
+    data: bytes | None = value.encode() if isinstance(value, str) else value
     with subprocess.Popen(  # noqa: S603 - the command that the caller named
         options.command, stdin=subprocess.PIPE, env={**os.environ, **_environment(delivery)}
     ) as process:
@@ -136,6 +136,7 @@ def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int
             try:
                 process.communicate(data, timeout=options.visibility / EXTENSIONS_PER_VISIBILITY)
             except subprocess.TimeoutExpired:
+                data = None  # the rest of it is known to the process
                 worker.extend(delivery)
             except BaseException:
                 process.terminate()
