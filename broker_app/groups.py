@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from broker_app.commands import CommitRefusal, GroupPlace, Start
+from myqueue.errors import IllegalGeneration, InvalidRequest, OffsetOutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.commands import CommitOffsets
+    from myqueue.errors import QueueError
 
 
 class ConsumerGroup(Struct, array_like=True):
@@ -111,3 +113,41 @@ def refusal(
     if commit.offset is not None and not 0 <= commit.offset <= next_offset:
         return CommitRefusal.OFFSET
     return None
+
+
+def commit_error(
+    commit: CommitOffsets,
+    refused: CommitRefusal,
+    *,
+    generation: int,
+    log_start_offset: int,
+    next_offset: int,
+) -> QueueError:
+    """Return what a member is answered whose commit does not take effect.
+
+    Args:
+        commit: the command.
+        refused: why.
+        generation: the known one.
+        log_start_offset: oldest offset still stored.
+        next_offset: the high watermark.
+    """
+    match refused:
+        case CommitRefusal.GENERATION:
+            return IllegalGeneration(
+                f"group '{commit.group}' is at generation {generation}, past {commit.generation}:"
+                " join again",
+                generation=generation,
+            )
+        case CommitRefusal.OFFSET:
+            return OffsetOutOfRange(
+                f"offset {commit.offset} is outside 0 to {next_offset}",
+                log_start_offset=log_start_offset,
+                high_watermark=next_offset,
+            )
+        case CommitRefusal.WORKERS:
+            return InvalidRequest(
+                f"workers of group '{commit.group}' have messages out: settle them, or use another"
+                " group",
+                field="group",
+            )

@@ -26,7 +26,7 @@ class StateLimits:
     request_ids_max: int = 10_000
     """Of producers and consumers together."""
     groups_max: int = 1_000
-    """Groups that workers use."""
+    """Consumer groups, those that workers use included."""
     unsettled_max: int = 10_000
     """Messages of one group that are out or dead; beyond it only those come that come back."""
 

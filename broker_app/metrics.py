@@ -21,6 +21,9 @@ MESSAGES_PRODUCED = Counter(
 MESSAGES_POPPED = Counter(
     "queue_broker_messages_popped", "Messages returned by pops, retries included"
 )
+OFFSETS_COMMITTED = Counter(
+    "queue_broker_offsets_committed", "Commits of consumer groups that took effect, fences included"
+)
 MESSAGES_RECEIVED = Counter(
     "queue_broker_messages_received", "Messages delivered to workers, again or for the first time"
 )

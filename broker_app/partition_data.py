@@ -293,9 +293,7 @@ class PartitionData:
             case CommitOffsets():
                 return self._commit_offsets(command, index)
             case ForgetGroup():
-                self.groups.forget(command.group)
-                self.works.forget(command.group)
-                return None
+                return self.groups.forget(command.group) or self.works.forget(command.group)
             case ReceiveMessages():
                 return self._receive(command, index)
             case SettleMessages():

@@ -87,6 +87,8 @@ class BrokerRuntime:
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
+        self.burying: asyncio.Task[None] | None = None
+        """What copies dead messages."""
         self.first_sights: dict[int, FirstSights] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         engine.on_applied.append(self._applied)
@@ -163,7 +165,7 @@ class BrokerRuntime:
 
     async def stop(self) -> None:
         """Give up what runs in the background."""
-        tasks = [*self._tidying, *([self.retaining] if self.retaining else [])]
+        tasks = [*self._tidying, *filter(None, (self.retaining, self.burying))]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

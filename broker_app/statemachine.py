@@ -14,9 +14,11 @@ from broker_app.admission import Admission
 from broker_app.commands import (
     AppendBatch,
     Command,
+    CommitOffsets,
     DeadCopied,
     ExpireWork,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.commands import CommandBody, Request
+    from broker_app.groups import ConsumerGroup
     from broker_app.speculation import Effect
     from broker_app.work import Choice
     from broker_app.work_table import WorkTable
@@ -96,6 +99,10 @@ class PartitionState:
     def applied_cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor is."""
         return self._data.cursor(consumer_id)
+
+    def consumer_group(self, name: str) -> ConsumerGroup | None:
+        """Return what is known of a consumer group, None for one not known or used by workers."""
+        return self._data.groups.get(name)
 
     def popped(self, consumer_id: int, request_digest: bytes) -> Popped | None:
         """Return what an earlier pop with this request id got, if there was one."""
@@ -179,6 +186,7 @@ class PartitionState:
         data = self._data
         return {
             "cursors": len(data.cursors),
+            "consumer_groups": len(data.groups) + len(data.works),
             "producers": len(data.producers),
             "request_ids": len(data.produce_requests) + len(data.pop_requests),
         }
@@ -227,8 +235,7 @@ class PartitionState:
         """Apply a committed DATA or COMMAND entry and return its result.
 
         Returns:
-            `Appended` for a batch; `Popped`, `CursorPlace`, `Truncated`, `Received`, a list of
-            `Outcome` or None for a command.
+            `Appended` for a batch; for a command what `broker_app.commands` says of it.
 
         Raises:
             InconsistentEntry: the entry contradicts the state or cannot be read.
@@ -288,9 +295,11 @@ class PartitionState:
                 self._admission.reset_cursor(request)
             case Truncate():
                 return self._admission.truncate(request)
+            case CommitOffsets():
+                self._admission.commit_offsets(request)
             case ReceiveMessages():
                 self._admission.receive(request)
-            case ForgetClient() | ForgetIdle() | SetRetention():
+            case ForgetClient() | ForgetIdle() | SetRetention() | ForgetGroup():
                 pass
             case SettleMessages() | DeadCopied() | ExpireWork():
                 pass
@@ -317,6 +326,8 @@ class PartitionState:
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
             case ResetCursor(consumer_id=consumer_id, offset=offset):
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
+            case CommitOffsets(group=name) | ReceiveMessages(group=name):
+                effect = CommandEffect(clock_ms, timestamp, group=name)
             case ForgetIdle():
                 body = replace(request, before_ms=clock_ms - FORGET_AFTER_MS)
         data = encode_command(Command(clock_ms, body))

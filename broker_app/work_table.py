@@ -113,11 +113,11 @@ class WorkTable:
             work.dead_copied(command.offsets)
             self._index(command.group, work)
 
-    def forget(self, group: str) -> None:
-        """Drop a group; one that is not there is no error."""
-        self._works.pop(group, None)
+    def forget(self, group: str) -> bool:
+        """Drop a group; False when it was not there."""
         self._dead.pop(group, None)
         self._last_chances.pop(group, None)
+        return self._works.pop(group, None) is not None
 
     def truncate(self, log_start_offset: int) -> None:
         """Drop what retention took."""

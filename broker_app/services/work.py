@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from broker_app.statemachine import PartitionState
-    from broker_app.work import Choice, Outcome, SettleKind
+    from broker_app.work import Choice, Outcome
     from myqueue.records import Record
     from raft_app.engine.group import Group
 
@@ -132,9 +132,7 @@ def _judge(state: PartitionState, command: SettleMessages) -> list[Outcome] | No
 
 def _count(received: ReceivedMessages) -> None:
     MESSAGES_RECEIVED.inc(len(received.deliveries))
-    MESSAGES_REDELIVERED.inc(
-        sum(delivery.receipt.attempt > 1 for delivery in received.deliveries)
-    )
+    MESSAGES_REDELIVERED.inc(sum(delivery.receipt.attempt > 1 for delivery in received.deliveries))
 
 
 async def _is_worth_a_turn(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> bool:
@@ -152,7 +150,7 @@ async def _is_worth_a_turn(runtime: BrokerRuntime, group: Group, call: ReceiveCa
 
 def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> bool:
     state = state_of(group)
-    members = state.group(call.group)
+    members = state.consumer_group(call.group)
     if members is not None and members.generation:
         raise _shared_by_members(call.group)
     if call.start is Start.LATEST and call.group not in state.works and members is None:
@@ -162,9 +160,7 @@ def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) ->
     return not state.choose_work(call.group, clock_ms, 1).is_empty
 
 
-async def _receive_now(
-    runtime: BrokerRuntime, group: Group, call: ReceiveCall
-) -> ReceivedMessages:
+async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> ReceivedMessages:
     """Deliver what is there, in this group's turn."""
     state, missed = state_of(group), 0
     for _ in range(ATTEMPTS_MAX):
