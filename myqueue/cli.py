@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from myqueue.cli_text import parse_since, print_line
-from myqueue.errors import QueueError
+from myqueue.errors import InvalidRequest, QueueError
 
 if TYPE_CHECKING:
     from myqueue.client import Client
@@ -31,9 +31,12 @@ EXAMPLES = """examples:
   myqueue consume logs --follow
   myqueue consume logs --since 10m
   myqueue tail logs -n 20 -f
+  myqueue consume orders --group billing --follow
+  myqueue groups billing
   myqueue lag logs
   myqueue work jobs --group mailers -- sendmail -t
   myqueue redrive jobs
+  myqueue lag --group billing
   myqueue perf produce logs --messages 1000000
   myqueue status
 
@@ -109,8 +112,13 @@ def build_parser() -> argparse.ArgumentParser:
     tail.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
     tail.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
-    lag = command("lag", _lag, "Show how far each consumer of a topic is behind.")
-    lag.add_argument("topic")
+    groups = command("groups", _groups, "List the consumer groups, or show one.")
+    groups.add_argument("group", nargs="?", metavar="GROUP")
+    groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
+    groups.add_argument("--json", action="store_true", help="print the manager's answer")
+    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
+    lag.add_argument("topic", nargs="?", help="needed without --group")
+    lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
     _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
     _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
@@ -152,6 +160,12 @@ def _add_consume(parser: argparse.ArgumentParser) -> None:
         "--follow",
         action="store_true",
         help="go on waiting for new messages (always so without --from-beginning and --since)",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="GROUP",
+        help="share the partitions with others of this name and go on where they were; what was"
+        " printed is committed",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
@@ -297,7 +311,20 @@ def _tail(options: argparse.Namespace) -> None:
     tail(options)
 
 
+def _groups(options: argparse.Namespace) -> None:
+    from myqueue.cli_groups import show_groups
+
+    show_groups(options)
+
+
 def _lag(options: argparse.Namespace) -> None:
+    if options.group is not None:
+        from myqueue.cli_groups import show_group_lag
+
+        show_group_lag(options)
+        return
+    if options.topic is None:
+        raise InvalidRequest("give a topic, or a group with --group", field="topic")
     from myqueue.cli_lag import show_lag
 
     show_lag(options)

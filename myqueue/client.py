@@ -12,6 +12,7 @@ from myqueue.config import ClientConfig
 from myqueue.driving import drive
 from myqueue.errors import TopicDoesNotExist
 from myqueue.front import Settings
+from myqueue.group_calls import group_path
 from myqueue.http1 import Request
 from myqueue.managers import Managers
 from myqueue.protocol import MSGPACK, check_range
@@ -219,6 +220,32 @@ class Client:
             return
         with letters, Producer([], addresses, **self._means) as producer:
             yield from letters.redrive(producer, max_messages)
+
+    def list_groups(self) -> list[str]:
+        """Return the names of the consumer groups."""
+        return list(self._call("GET", "/groups")["groups"])
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """Return a group's generation, members, and where it is in each partition.
+
+        Returns:
+            `group`, `generation`, `members` (each with `member_id`, `topics`, `assignment`,
+            `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with `topic`,
+            `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `unsettled`, `dead`; None
+            where nobody has it or the partition does not answer).
+
+        Raises:
+            GroupNotFound: there is none.
+        """
+        return self._call("GET", group_path(group))
+
+    def delete_group(self, group: str) -> None:
+        """Have the cluster forget a group that has no members, and its offsets.
+
+        Raises:
+            InvalidRequest: it has members.
+        """
+        self._call("DELETE", group_path(group), timeout_s=CREATION_S)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -26,7 +26,6 @@ from myqueue.records import encode_batch, frame_batches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 HELD = ("/size", "/consumer/consume", "/fetch", "/messages/receive")
 """The calls that may wait for messages."""
 
@@ -89,6 +88,9 @@ class MemoryApi(MemoryWorkApi):
             ("POST", "/messages/ack"): self.settle,
             ("POST", "/messages/nack"): self.settle,
             ("POST", "/messages/extend"): self.settle,
+            ("POST", "/offsets/commit"): self.commit_offset,
+            ("GET", "/offsets"): self.tell_offset,
+            ("GET", "/offsets/by-time"): self.find_time,
         }
         asked = (request.method, request.path)
         if asked in everywhere:

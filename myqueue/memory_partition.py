@@ -39,6 +39,8 @@ class MemoryPartition:
         self.cursors: dict[int, int] = {}
         self.works: dict[str, MemoryWork] = {}
         """What queue workers do, by group."""
+        self.group_offsets: dict[str, tuple[int, int]] = {}
+        """Group -> generation, and the offset below which everything is read."""
         self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
         self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from myqueue import group_protocol
 from myqueue.errors import InvalidRequest, UnauthorizedException
 from myqueue.group_protocol import DEAD_LETTER_SUFFIX
-from myqueue.memory_manager import MemoryManager
+from myqueue.memory_groups import MemoryGroupApi
 from myqueue.memory_state import decoded
 from myqueue.protocol import check_range, read_input
 from myqueue.records import Record, encode_batch
@@ -107,8 +107,39 @@ class MemoryWork:
         return True, ""
 
 
-class MemoryWorkApi(MemoryManager):
-    """The calls of queue workers at the brokers."""
+class MemoryWorkApi(MemoryGroupApi):
+    """The calls of queue workers at the brokers; a group has either workers or members."""
+
+    def commit_offset(self, address: str, request: Request) -> dict[str, Any]:
+        """Answer `POST /offsets/commit` of a group that has no workers."""
+        call = read_input(group_protocol.OffsetsCommit, decoded(request))
+        if call.group in self.partition_at(address, call.topic, call.partition).works:
+            raise InvalidRequest(f"group {call.group!r} is used by queue workers", field="group")
+        return super().commit_offset(address, request)
+
+    def tell_offset(self, address: str, request: Request) -> dict[str, Any]:
+        """Answer `GET /offsets`."""
+        call = read_input(group_protocol.Offsets, None, request.query)  # type: ignore[arg-type]
+        partition = self.partition_at(address, call.topic, call.partition)
+        if call.group in partition.works:
+            partition.group_offsets[call.group] = (0, partition.works[call.group].offset)
+        return super().tell_offset(address, request)
+
+    def _row(self, name: str, where: tuple[str, int], member_id: str | None) -> dict[str, Any]:
+        row = super()._row(name, where, member_id)
+        work = self.topics[where[0]][where[1]].works.get(name)
+        if work is not None:
+            out, dead = len(work.unsettled), len(work.dead)
+            row |= {"offset": work.offset, "lag": row["high_watermark"] - work.offset}
+            row |= {"unsettled": out, "dead": dead}
+        return row
+
+    def _delete(self, name: str, request: Request) -> dict[str, Any]:
+        answer = super()._delete(name, request)
+        for partitions in self.topics.values():
+            for partition in partitions:
+                partition.works.pop(name, None)
+        return answer
 
     def work_held_ms(self, address: str, request: Request) -> int:
         """Return how many milliseconds a receive waits for what is not there yet."""
@@ -204,6 +235,8 @@ class MemoryWorkApi(MemoryManager):
         partition = self.partition_at(address, call.topic, call.partition)
         group = group_protocol.check_group_name(call.group)
         work = partition.works.get(group)
+        if partition.group_offsets.get(group, (0, 0))[0]:
+            raise InvalidRequest(f"group {group!r} is used by consumers", field="group")
         if work is None:
             end = len(partition.records)
             self.next_id += 1
