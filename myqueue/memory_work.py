@@ -121,9 +121,12 @@ class MemoryWorkApi(MemoryGroupApi):
         """Answer `GET /offsets`."""
         call = read_input(group_protocol.Offsets, None, request.query)  # type: ignore[arg-type]
         partition = self.partition_at(address, call.topic, call.partition)
-        if call.group in partition.works:
-            partition.group_offsets[call.group] = (0, partition.works[call.group].offset)
-        return super().tell_offset(address, request)
+        if call.group not in partition.works:
+            return super().tell_offset(address, request)
+        self._authorize_reader(request, call.topic)
+        row = self._row(call.group, (call.topic, call.partition), None)
+        del row["member_id"]
+        return {**row, "group": call.group, "generation": 0, "log_start_offset": 0}
 
     def _row(self, name: str, where: tuple[str, int], member_id: str | None) -> dict[str, Any]:
         row = super()._row(name, where, member_id)
