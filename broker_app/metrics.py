@@ -46,14 +46,24 @@ class BrokerCollector:
             "queue_broker_replicas", "Replicas on this broker, by role", labels=["role"]
         )
         roles: dict[str, int] = {}
+        unsettled = dead = 0
         for group in broker.engine.groups.values():
             role = "faulty" if group.faulty else str(group.role)
             roles[role] = roles.get(role, 0) + 1
+            if group.serves:
+                out, buried = runtime.state_of(group).works.counts()
+                unsettled, dead = unsettled + out, dead + buried
         for role, count in sorted(roles.items()):
             replicas.add_metric([role], count)
         yield replicas
         for name, text, value in (
-            ("long_polls", "Open long polls", broker.long_polls.waiting),
+            (
+                "long_polls",
+                "Open long polls",
+                broker.long_polls.waiting + broker.work_waits.waiting,
+            ),
+            ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
+            ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
             ("parked_bytes", "Bytes of batches before their turn", broker.parking.parked_bytes),
             ("decoded_bytes", "Encoded bytes of batches kept decoded", broker.decoded.size_bytes),
             (
