@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 UNSETTLED_MAX = 10_000
 """Messages of a group that may be out in a partition at once."""
-RECEIVED_MAX = 10_000
-"""Messages of one receive."""
 
 
 class Attempt(NamedTuple):
@@ -158,7 +156,7 @@ class MemoryWorkApi(MemoryGroupApi):
         """Answer `POST /messages/receive`."""
         call = read_input(group_protocol.Receive, decoded(request))
         self._authorize_worker(request, call.topic)
-        check_range("max_messages", call.max_messages, 0, RECEIVED_MAX)
+        check_range("max_messages", call.max_messages, 0, group_protocol.MAX_RECEIPTS)
         check_range("visibility_ms", call.visibility_ms, 1, group_protocol.MAX_VISIBILITY_MS)
         check_range("delivery_limit", call.delivery_limit, 1, group_protocol.MAX_DELIVERY_LIMIT)
         partition, work = self._work(address, call)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from myqueue.errors import OUTCOME_UNKNOWN, QueueError, UnsettledDeliveries
 from myqueue.group_protocol import MAX_RECEIPTS
 from myqueue.results import Settlement
+from myqueue.turns import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ class Settling:
     def failed(self, batch: Batch, error: QueueError) -> None:
         """Note a call that failed; what cannot be retried is not asked again."""
         self._errors[batch] = error
-        if not error.retriable:
+        if not may_pass(error):
             self._open.remove(batch)
 
     def results(self) -> list[Settlement]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from myqueue.errors import PartitionNotFound
 from myqueue.pops import Rotation
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
+
+
+def may_pass(error: QueueError) -> bool:
+    """Tell whether a partition may answer later: also one that is being made, or moved."""
+    return error.retriable or isinstance(error, PartitionNotFound)
 
 
 class Silence(NamedTuple):

@@ -115,7 +115,7 @@ class Worker(Front[Working]):
         more is taken than what is returned, and while this waits nothing is taken at all.
 
         Args:
-            max_messages: 1 to 10,000.
+            max_messages: 1 to 1,000.
             timeout: seconds to wait for the first; None waits until one comes.
 
         Raises:

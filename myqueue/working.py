@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from myqueue.effects import Acquire, Ask, Begin, Flow, Lock, Pause, Pending
 from myqueue.errors import ClientClosed, QueueError
+from myqueue.group_protocol import MAX_RECEIPTS
 from myqueue.http1 import Request
 from myqueue.protocol import MSGPACK, check_range
 from myqueue.receiving import (
@@ -29,7 +30,7 @@ from myqueue.retry import Attempts
 from myqueue.session import LeaderCall, Session
 from myqueue.settling import Settling
 from myqueue.transport import encode_body, read_body
-from myqueue.turns import Turns
+from myqueue.turns import Turns, may_pass
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOREVER_S = 10 * 365 * 86_400.0
-MAX_RECEIVED = 10_000
-"""Most messages of one call: as many as a group may have out in a partition."""
 ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
 LEAVE_S = 2.0
@@ -130,7 +129,7 @@ class Working(Session):
         """Return up to `max_messages` of one partition.
 
         Args:
-            max_messages: 1 to `MAX_RECEIVED`.
+            max_messages: 1 to `MAX_RECEIPTS`.
             timeout: seconds to wait for the first; None waits until one comes.
             partitions: those to ask; all of the topics when left out.
 
@@ -141,7 +140,7 @@ class Working(Session):
             QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
                 nothing; or it refused.
         """
-        check_range("max_messages", max_messages, 1, MAX_RECEIVED)
+        check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
         started_s = self.clock.monotonic()
         deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
         patience_s = started_s + self.config.delivery_timeout_ms / 1000
@@ -187,7 +186,7 @@ class Working(Session):
             try:
                 found = yield from self._receive_from(where, max_messages)
             except QueueError as error:
-                if not error.retriable:
+                if not may_pass(error):
                     raise
                 with self._turns_lock:
                     self._turns.failed(where, error, self.clock.monotonic())
@@ -321,7 +320,7 @@ class Working(Session):
                     body = yield from self.at_leader(call, self._one_try(), read_body)
                 except QueueError as failure:
                     settling.failed(batch, failure)
-                    error = failure if failure.retriable else error
+                    error = failure if may_pass(failure) else error
                 else:
                     settling.answered(batch, body["results"])
             if error is not None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from myqueue.errors import NoLeader
-from myqueue.turns import LONGEST_PAUSE_S, Turns
+from myqueue.errors import InvalidRequest, NoLeader, PartitionNotFound
+from myqueue.turns import LONGEST_PAUSE_S, Turns, may_pass
 
 ALL = [("logs", 0), ("logs", 1), ("logs", 2)]
 
@@ -29,3 +29,9 @@ def test_a_partition_that_fails_rests_longer_each_time_and_not_for_ever() -> Non
     assert turns.silent(ALL[:1]) == {}
     turns.answered(ALL[1], served=False)
     assert turns.silent(ALL) == {}
+
+
+def test_a_partition_that_is_being_made_or_moved_may_answer_later() -> None:
+    assert may_pass(NoLeader())
+    assert may_pass(PartitionNotFound())
+    assert not may_pass(InvalidRequest())

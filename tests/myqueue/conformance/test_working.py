@@ -34,10 +34,18 @@ async def fill(style: Style, topic: str, *counts: int) -> None:
                 await producer.produce_many(topic, values, partition=partition)
 
 
+def is_ready(client: Client, topic: str) -> bool:
+    """Tell whether a topic that somebody makes can be used by now."""
+    try:
+        return all(row["leader"] for row in client.describe_topic(topic)["partitions"])
+    except TopicDoesNotExist:
+        return False
+
+
 async def dead_letters(client: Client, style: Style, topic: str, count: int) -> list[Any]:
     """Return what is in a topic's dead-letter topic once there is enough."""
     end_s = time.monotonic() + WAIT_S
-    while topic not in client.list_topics():
+    while not is_ready(client, topic):
         assert time.monotonic() < end_s, "no dead-letter topic was made"
         await asyncio.sleep(0.05)
     async with await style.consumer(topic) as consumer:
