@@ -106,7 +106,7 @@ class Source(threading.Thread):
     def run(self) -> None:
         try:
             with Producer(TOPIC, self._address) as producer:
-                while not self._ended.wait(0.02):
+                while not self._ended.wait(0.01):
                     number = len(self.sent)
                     kind = "job" if number % POISON_EVERY else POISON
                     producer.enqueue(TOPIC, f"{kind}-{number}")
