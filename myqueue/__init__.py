@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from myqueue.aio_consumer import AsyncConsumer
     from myqueue.aio_producer import AsyncProducer
+    from myqueue.aio_worker import AsyncWorker
     from myqueue.client import Client
     from myqueue.config import ClientConfig
     from myqueue.consumer import Consumer
@@ -38,15 +39,27 @@ if TYPE_CHECKING:
         UnauthorizedException,
         UndeliveredMessages,
         UnreadMessages,
+        UnsettledDeliveries,
     )
     from myqueue.older import MyConsumer, MyProducer
     from myqueue.producer import Producer
     from myqueue.records import Record
-    from myqueue.results import Delivered, DeliveredBatch, Fetched, Lag, Message, Registration
+    from myqueue.results import (
+        Delivered,
+        DeliveredBatch,
+        Delivery,
+        Fetched,
+        Lag,
+        Message,
+        Registration,
+        Settlement,
+    )
+    from myqueue.worker import Worker
 
 _MODULES = {
     "myqueue.aio_consumer": ("AsyncConsumer",),
     "myqueue.aio_producer": ("AsyncProducer",),
+    "myqueue.aio_worker": ("AsyncWorker",),
     "myqueue.client": ("Client",),
     "myqueue.config": ("ClientConfig",),
     "myqueue.consumer": ("Consumer",),
@@ -71,11 +84,22 @@ _MODULES = {
         "UnauthorizedException",
         "UndeliveredMessages",
         "UnreadMessages",
+        "UnsettledDeliveries",
     ),
     "myqueue.older": ("MyConsumer", "MyProducer"),
     "myqueue.producer": ("Producer",),
     "myqueue.records": ("Record",),
-    "myqueue.results": ("Delivered", "DeliveredBatch", "Fetched", "Lag", "Message", "Registration"),
+    "myqueue.results": (
+        "Delivered",
+        "DeliveredBatch",
+        "Delivery",
+        "Fetched",
+        "Lag",
+        "Message",
+        "Registration",
+        "Settlement",
+    ),
+    "myqueue.worker": ("Worker",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -84,6 +108,7 @@ __all__ = [
     "AlreadyRegistered",
     "AsyncConsumer",
     "AsyncProducer",
+    "AsyncWorker",
     "BrokerAlreadyPresent",
     "BrokerUnreachable",
     "BufferFull",
@@ -95,6 +120,7 @@ __all__ = [
     "CorruptBatch",
     "Delivered",
     "DeliveredBatch",
+    "Delivery",
     "DeliveryTimeout",
     "Fetched",
     "InvalidRequest",
@@ -111,11 +137,14 @@ __all__ = [
     "QueueError",
     "Record",
     "Registration",
+    "Settlement",
     "TopicAlreadyExists",
     "TopicDoesNotExist",
     "UnauthorizedException",
     "UndeliveredMessages",
     "UnreadMessages",
+    "UnsettledDeliveries",
+    "Worker",
     "__version__",
 ]
 

@@ -34,6 +34,8 @@ EXAMPLES = """examples:
   myqueue consume orders --group billing --follow
   myqueue groups billing
   myqueue lag logs
+  myqueue work jobs --group mailers -- sendmail -t
+  myqueue redrive jobs
   myqueue lag --group billing
   myqueue perf produce logs --messages 1000000
   myqueue status
@@ -118,6 +120,8 @@ def build_parser() -> argparse.ArgumentParser:
     lag.add_argument("topic", nargs="?", help="needed without --group")
     lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
+    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
     _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
     status = command("status", _status, "Show brokers and partitions; live on a terminal.")
     status.add_argument("--once", action="store_true", help="print once and end")
@@ -165,6 +169,44 @@ def _add_consume(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--group", required=True, metavar="NAME", help="workers that share")
+    parser.add_argument(
+        "--visibility",
+        type=_positive,
+        default=30,
+        metavar="SECONDS",
+        help="how long a message stays out of others' hands when this worker dies",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="after a failure, before the message comes again",
+    )
+    parser.add_argument("--delivery-limit", type=_positive, metavar="N")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--until-empty", action="store_true", help="stop when there is no more")
+    parser.add_argument(
+        "command",
+        nargs="+",
+        metavar="COMMAND",
+        help="gets the message on its standard input, and MYQUEUE_TOPIC, MYQUEUE_KEY, ... in its"
+        " environment; exit status 0 acknowledges it, any other gives it back",
+    )
+
+
+def _add_redrive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--group", default="redrive", metavar="NAME", help="runs that share")
+    parser.add_argument("--max", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
 
 def _add_perf(parser: argparse.ArgumentParser) -> None:
@@ -286,6 +328,18 @@ def _lag(options: argparse.Namespace) -> None:
     from myqueue.cli_lag import show_lag
 
     show_lag(options)
+
+
+def _work(options: argparse.Namespace) -> None:
+    from myqueue.cli_work import work
+
+    work(options)
+
+
+def _redrive(options: argparse.Namespace) -> None:
+    from myqueue.cli_work import redrive
+
+    redrive(options)
 
 
 def _perf(options: argparse.Namespace) -> None:

@@ -47,6 +47,7 @@ QueueError
         DeliveryTimeout               not acknowledged within the delivery timeout
         UndeliveredMessages           what `close` could not deliver
         UnreadMessages                what `close` of a consumer could not give back
+        UnsettledDeliveries           what an ack, nack or extend did not reach
         ClientClosed                  used after `close`
 """
 
@@ -392,6 +393,12 @@ class UnreadMessages(ClientError):
     """Messages that were taken in advance and could not be given back; `messages` has them."""
 
     code = "UNREAD_MESSAGES"
+
+
+class UnsettledDeliveries(ClientError):
+    """An ack, nack or extend did not reach a partition; `results` says for which deliveries."""
+
+    code = "UNSETTLED_DELIVERIES"
 
 
 class ClientClosed(ClientError):
