@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from myqueue.errors import InvalidRequest
-from myqueue.group import GroupSettings
+from myqueue.group_commits import GroupSettings
 from myqueue.group_reading import GroupReading
 from myqueue.reading import Reading
 

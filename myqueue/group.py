@@ -13,34 +13,21 @@ else meanwhile, the partitions' leaders refuse its commits by their generation.
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from myqueue.effects import Acquire, Flow
 from myqueue.errors import (
     IllegalGeneration,
-    InvalidRequest,
     QueueError,
     UnknownMember,
 )
-from myqueue.fetching import Fetching
 from myqueue.group_calls import (
     assigned_partitions,
     by_topic,
-    commit_call,
     group_request,
 )
-from myqueue.group_protocol import (
-    DEFAULT_SESSION_TIMEOUT_MS,
-    MAX_SESSION_TIMEOUT_MS,
-    MIN_SESSION_TIMEOUT_MS,
-    check_group_name,
-)
+from myqueue.group_commits import Committing, GroupSettings, note, warn
 from myqueue.holding import Holding
-from myqueue.protocol import check_range
-from myqueue.retry import Attempts
-from myqueue.transport import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +35,6 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.effects import Lock
-    from myqueue.pops import TopicPartition
     from myqueue.results import Registration
 
 BEATS_PER_SESSION = 3
@@ -57,38 +43,9 @@ EAGER_BEATS = 5
 EAGER_BEAT_S = 0.5
 ROUNDS_PER_BEAT_MAX = 4
 """A heartbeat that gave something up is followed by another one that says so."""
-STARTS = ("earliest", "latest")
 
 
-class GroupSettings(NamedTuple):
-    """What a program says about its group.
-
-    Raises:
-        InvalidRequest: by `checked`; the field is named.
-    """
-
-    group: str
-    auto_commit: bool = True
-    session_timeout_ms: int = DEFAULT_SESSION_TIMEOUT_MS
-    start: str = "earliest"
-
-    def checked(self) -> GroupSettings:
-        """Return the settings if they are possible."""
-        check_group_name(self.group)
-        check_range(
-            "session_timeout_ms",
-            self.session_timeout_ms,
-            MIN_SESSION_TIMEOUT_MS,
-            MAX_SESSION_TIMEOUT_MS,
-        )
-        if self.start not in STARTS:
-            raise InvalidRequest(
-                f"start must be earliest or latest, not {self.start!r}", field="start"
-            )
-        return self
-
-
-class Member(Fetching):
+class Member(Committing):
     """Base of `GroupReading`: the membership, and the commits that go with it.
 
     Args:
@@ -108,67 +65,21 @@ class Member(Fetching):
         clock: Clock,
         make_lock: Callable[[], Lock],
     ) -> None:
-        self.settings = settings.checked()
         self._interval_s = settings.session_timeout_ms / 1000 / BEATS_PER_SESSION
         self._clients_beat_s = 0.0
-        super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
+        super().__init__(address, settings, config=config, clock=clock, make_lock=make_lock)
 
     def make_locks(self) -> None:
         """Make new locks; the child of a fork is another member, which joins at its first call."""
         super().make_locks()
-        self._state_lock = threading.Lock()
-        """Guards what follows; never held while a flow waits."""
-        self._held: dict[TopicPartition, Holding] = {}
-        self._lost: set[TopicPartition] = set()
-        """Partitions that were lost while the program had messages of them in hand."""
-        self._missed: dict[TopicPartition, int] = {}
         self._member_lock = self._make_lock()
         """One call about the membership at a time."""
-        self._commit_lock = self._make_lock()
-        """One round of commits at a time, so that an older one never comes after a newer one."""
         self._member_id: str | None = None
         self._generation = 0
         self._joined = False
         self._left = False
         self._eager_beats = 0
-        self._group_beat_s = self._commit_s = float("inf")
-
-    # What is held
-
-    def assignment(self) -> dict[str, list[int]]:
-        """Return the partitions that this member reads now, by topic."""
-        with self._state_lock:
-            return by_topic(where for where, one in self._held.items() if not one.is_revoked)
-
-    def missed(self) -> dict[TopicPartition, int]:
-        """Return how many messages retention deleted before this member came to them."""
-        with self._state_lock:
-            return dict(self._missed)
-
-    def _note_missed(self, where: TopicPartition, count: int) -> None:
-        if count <= 0:
-            return
-        with self._state_lock:
-            self._missed[where] = self._missed.get(where, 0) + count
-        warn(
-            "retention deleted %d messages of %s/%d before group %s read them",
-            *(count, *where, self.settings.group),
-        )
-
-    def _lose(self, holding: Holding) -> None:
-        """Forget a partition that belongs to somebody else by now."""
-        with self._state_lock:
-            if self._held.get(holding.where) is not holding:
-                return
-            del self._held[holding.where]
-            if not holding.in_hand:
-                return
-            self._lost.add(holding.where)
-        warn(
-            "%s/%d was lost to another member of group %s while its messages were worked on;"
-            " they are read again",
-            *(*holding.where, self.settings.group),
-        )
+        self._commit_s = float("inf")
 
     # Joining and leaving
 
@@ -264,11 +175,6 @@ class Member(Fetching):
         self._group_beat_s = self.clock.monotonic() + interval_s
         self._set_next_beat()
 
-    def hurry_beat(self) -> None:
-        """Have the next heartbeat at once: there is something to tell or to learn."""
-        self._group_beat_s = self.next_beat_s = self.clock.monotonic()
-        self.wake_beats()
-
     def beat(self) -> Flow[None]:
         """Send the heartbeats that are due; commit what is done; give up what is asked for."""
         now_s = self.clock.monotonic()
@@ -313,21 +219,21 @@ class Member(Fetching):
             yield from self._join_again()
         except QueueError as error:
             # The next one comes; until then the member goes on with what it has.
-            _note("a heartbeat to group %s failed: %s", self.settings.group, error)
+            note("a heartbeat to group %s failed: %s", self.settings.group, error)
 
     def _join_again(self) -> Flow[None]:
         """Let go of everything and begin anew; what is done is committed where that is allowed."""
         self._joined = False
         with self._state_lock:
             held = list(self._held.values())
-        yield from self._commit_quietly([one for one in held if one.to_commit])
+        yield from self.commit_quietly([one for one in held if one.to_commit])
         for holding in held:
-            self._lose(holding)
+            self.lose(holding)
         try:
             yield from self._join()
         except QueueError as error:
             self._group_beat_s = self.clock.monotonic() + min(self._interval_s, EAGER_BEAT_S)
-            _note("joining group %s again failed: %s", self.settings.group, error)
+            note("joining group %s again failed: %s", self.settings.group, error)
 
     def _take_assignment(self, body: dict[str, Any]) -> None:
         """Note what a manager says that this member may read."""
@@ -364,48 +270,7 @@ class Member(Fetching):
                 for one in self._held.values()
                 if one.to_commit and (due or (one.is_revoked and not one.in_hand) or one.abandoned)
             ]
-        yield from self._commit_quietly(wanted)
-
-    def _commit_quietly(self, wanted: list[Holding]) -> Flow[None]:
-        """Commit some partitions in little time; what does not succeed is tried again later."""
-        until_s = self.clock.monotonic() + self._interval_s / 2
-        for holding in wanted:
-            if self.clock.monotonic() > until_s:
-                return
-            with suppress(QueueError):
-                yield from self.commit_holding(holding, self.short_attempts())
-
-    def commit_holding(self, holding: Holding, attempts: Attempts) -> Flow[None]:
-        """Commit what the program is done with in one partition.
-
-        Raises:
-            IllegalGeneration: the partition belongs to somebody else; it is dropped.
-            QueueError: it was not possible; whether it happened does not matter.
-        """
-        yield Acquire(self._commit_lock)
-        try:
-            offset = holding.finished
-            if not holding.to_commit:
-                return
-            call = commit_call(
-                holding.where,
-                self.settings.group,
-                holding.generation,
-                offset=offset,
-                timeout_ms=self.config.request_timeout_ms,
-            )
-            try:
-                yield from self.at_leader(call, attempts, read_body)
-            except IllegalGeneration:
-                self._lose(holding)
-                self.hurry_beat()
-                raise
-            except QueueError as error:
-                _note("a commit of group %s failed: %s", self.settings.group, error)
-                raise
-            holding.committed = offset
-        finally:
-            self._commit_lock.release()
+        yield from self.commit_quietly(wanted)
 
     def _give_up(self) -> Flow[bool]:
         """Let go of what was asked for and is done with; return whether there was any."""
@@ -415,7 +280,7 @@ class Member(Fetching):
                 for one in self._held.values()
                 if one.is_revoked and one.to_commit and (one.abandoned or not one.in_hand)
             ]
-        yield from self._commit_quietly(wanted)
+        yield from self.commit_quietly(wanted)
         with self._state_lock:
             gone = [where for where, one in self._held.items() if one.can_go or _never_read(one)]
             for where in gone:
@@ -423,25 +288,6 @@ class Member(Fetching):
                     self._lost.add(where)
         return bool(gone)
 
-    def short_attempts(self) -> Attempts:
-        """Return little patience: there are other partitions, and it is tried again."""
-        deadline_s = self.clock.monotonic() + self.config.leader_patience_ms / 1000
-        return Attempts(self.config, deadline_s=deadline_s)
-
 
 def _never_read(holding: Holding) -> bool:
     return holding.is_revoked and not holding.started
-
-
-def warn(text: str, *args: object) -> None:
-    """Tell the program's log what costs it something."""
-    import logging
-
-    logging.getLogger(__name__).warning(text, *args)
-
-
-def _note(text: str, *args: object) -> None:
-    """Write to the debug log what the program need not act on."""
-    import logging
-
-    logging.getLogger(__name__).debug(text, *args)

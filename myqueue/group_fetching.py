@@ -134,7 +134,7 @@ class GroupFetching(Member):
                 body = yield from self.at_leader(call, self.short_attempts(), read_body)
             except IllegalGeneration:
                 # The managers know by whom; the next heartbeat tells.
-                self._lose(holding)
+                self.lose(holding)
                 continue
             except QueueError as error:
                 self._failed(holding, error)

@@ -18,8 +18,8 @@ from myqueue.errors import (
     Rebalancing,
 )
 from myqueue.fetching import timestamp_ms
-from myqueue.group import warn
 from myqueue.group_calls import by_time_call, commit_call
+from myqueue.group_commits import warn
 from myqueue.group_fetching import GroupFetching
 from myqueue.partitioner import partition_for_key
 from myqueue.pops import Rotation, TopicPartition
