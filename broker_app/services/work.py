@@ -162,8 +162,8 @@ def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) ->
 
 async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> ReceivedMessages:
     """Deliver what is there, in this group's turn."""
-    state, missed = state_of(group), 0
-    for _ in range(ATTEMPTS_MAX):
+    state, missed, attempts = state_of(group), 0, 0
+    while attempts < ATTEMPTS_MAX:
         if not _proposal_wanted(runtime, group, call):
             return ReceivedMessages([], missed)
         clock_ms = state.partition_clock(runtime.engine.clock_ms())
@@ -190,6 +190,8 @@ async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) 
         if received.refused:
             raise _shared_by_members(call.group)
         missed += received.missed
+        # What nobody can read is passed over batch by batch: that goes on.
+        attempts += not received.missed
         if received.deliveries:
             deliveries = [
                 Delivery(Receipt(received.origin, offset, number), records[offset])
