@@ -213,7 +213,8 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConsumerGroup]:
         """Count the members."""
-        return super().get_queryset(request).annotate(members_counted=Count("members"))
+        rows: QuerySet[ConsumerGroup] = super().get_queryset(request)
+        return rows.annotate(members_counted=Count("members"))
 
     @admin.display(description="members", ordering="members_counted")
     def member_count(self, group: ConsumerGroup) -> int:

@@ -102,10 +102,10 @@ class _Exchange:
         kept: Mapping[str, list[TopicPartition]],
     ) -> None:
         self._topics = topics
-        self._subscribers: dict[str, list[str]] = {}
+        self._readers: dict[str, list[str]] = {}
         for member, names in topics.items():
             for name in names:
-                self._subscribers.setdefault(name, []).append(member)
+                self._readers.setdefault(name, []).append(member)
         self._home = {one: member for member, ones in kept.items() for one in ones}
         self._has: dict[str, dict[str, set[TopicPartition]]] = {member: {} for member in topics}
         self._load = dict.fromkeys(topics, 0)
@@ -116,7 +116,7 @@ class _Exchange:
     def settle(self) -> dict[str, list[TopicPartition]]:
         """Balance, then bring home what can be, and return what each member has."""
         self._balance()
-        while any([self._bring_home(one, home) for one, home in sorted(self._home.items())]):
+        while sum(self._bring_home(one, home) for one, home in sorted(self._home.items())):
             pass
         return {member: list(self._all_of(member)) for member in self._topics}
 
@@ -125,8 +125,8 @@ class _Exchange:
         by_topic: dict[str, list[TopicPartition]] = {}
         for one in free:
             by_topic.setdefault(one.topic, []).append(one)
-        for name in sorted(by_topic, key=lambda name: (len(self._subscribers[name]), name)):
-            members = [(self._load[member], member) for member in self._subscribers[name]]
+        for name in sorted(by_topic, key=lambda name: (len(self._readers[name]), name)):
+            members = [(self._load[member], member) for member in self._readers[name]]
             heapq.heapify(members)
             for one in by_topic[name]:
                 load, member = members[0]
@@ -150,7 +150,9 @@ class _Exchange:
                 # Nobody within reach has less than one less: they all are as they should be.
                 settled |= seen
                 continue
-            for (giver, name), taker in zip(chain[:-1], [taker for taker, _ in chain[1:]], strict=True):
+            for (giver, name), taker in zip(
+                chain[:-1], [taker for taker, _ in chain[1:]], strict=True
+            ):
                 self._hand_over(self._choose(giver, name, taker), giver, taker)
             heapq.heapreplace(loaded, (-self._load[member], member))
 
@@ -170,7 +172,7 @@ class _Exchange:
             giver = line.popleft()
             for name in sorted(self._has[giver].keys() - names_seen):
                 names_seen.add(name)
-                takers = [one for one in self._subscribers[name] if one not in seen]
+                takers = [one for one in self._readers[name] if one not in seen]
                 takers = [one for one in takers if one not in settled]
                 came.update(dict.fromkeys(takers, (giver, name)))
                 seen.update(takers)
@@ -198,13 +200,13 @@ class _Exchange:
 
     def _bring_home(self, one: TopicPartition, home: str) -> bool:
         """Give a partition back to who held it if that costs no balance; return whether it did."""
+        if one in self._has[home].get(one.topic, ()):
+            return False
         holder = next(
             member
-            for member in self._subscribers[one.topic]
+            for member in self._readers[one.topic]
             if one in self._has[member].get(one.topic, ())
         )
-        if holder == home:
-            return False
         if self._load[holder] == self._load[home] + 1:
             self._hand_over(one, holder, home)
             return True
@@ -213,7 +215,9 @@ class _Exchange:
             for other in self._all_of(home)
             if self._home.get(other) != home and other.topic in self._topics[holder]
         )
-        other = max(strange, key=lambda other: (self._home.get(other) == holder, other), default=None)
+        other = max(
+            strange, key=lambda other: (self._home.get(other) == holder, other), default=None
+        )
         if other is None:
             return False
         self._hand_over(one, holder, home)

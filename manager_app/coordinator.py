@@ -227,31 +227,35 @@ class GroupCoordinator:
             (group, member id) of those who had to go.
         """
         now_s, before_s = self._monotonic_s(), self._swept_s
-        self._swept_s = now_s
-        if not self.is_primary:
-            self._groups = None
-            return []
-        groups = await self._require_groups()
-        if before_s is not None and now_s - before_s > HELD_UP_S:
-            logger.warning("held up for %.1f s: all sessions begin anew", now_s - before_s)
-            for held in groups.values():
-                self._begin_sessions(held)
-        metadata = self._metadata.current
-        has_changed = metadata is not self._swept_metadata
-        gone: list[tuple[str, str]] = []
-        with suppress(ReadOnlyManager):
-            for held in list(groups.values()):
-                if not held.stored.revision and not held.users:
-                    groups.pop(held.name, None)
-                elif has_changed or held.look_at_s <= now_s:
-                    gone += [(held.name, one) for one in await self._sweep_one(held)]
-        self._swept_metadata = metadata
-        return gone
+        try:
+            if not self.is_primary:
+                self._groups = None
+                return []
+            groups = await self._require_groups()
+            if before_s is not None and now_s - before_s > HELD_UP_S:
+                logger.warning("held up for %.1f s: all sessions begin anew", now_s - before_s)
+                for held in groups.values():
+                    self._begin_sessions(held)
+            return await self._sweep_all(groups, now_s)
+        finally:
+            self._swept_s = self._monotonic_s()
 
     def last_heartbeats(self, name: str) -> dict[str, datetime]:
         """Return the last heartbeat of each member of a group that was heard here; any thread."""
         held = (self._groups or {}).get(name)
         return {member: alive.at for member, alive in list(held.alive.items())} if held else {}
+
+    async def _sweep_all(self, groups: dict[str, _Held], now_s: float) -> list[tuple[str, str]]:
+        metadata = self._metadata.current
+        has_changed = metadata is not self._swept_metadata
+        unused = [one.name for one in groups.values() if not one.stored.revision and not one.users]
+        for name in unused:
+            del groups[name]
+        due = [held for held in groups.values() if has_changed or held.look_at_s <= now_s]
+        # One that is held up, as by a join that asks silent brokers, holds up no other.
+        gone = await asyncio.gather(*(self._sweep_one(held) for held in due))
+        self._swept_metadata = metadata
+        return [(held.name, one) for held, silent in zip(due, gone, strict=True) for one in silent]
 
     async def _sweep_one(self, held: _Held) -> list[str]:
         silent = self._silent(held)
@@ -261,14 +265,15 @@ class GroupCoordinator:
 
         if change(held.stored.state) is held.stored.state:
             return []
-        with suppress(UnknownMember):
+        with suppress(UnknownMember, ReadOnlyManager):
             async with held.change():
                 # Somebody may have been heard while another change was under way.
                 silent = self._silent(held)
                 await self._store(held, change)
-        if silent:
-            logger.info("group %s lost %d silent members", held.name, len(silent))
-        return silent
+            if silent:
+                logger.info("group %s lost %d silent members", held.name, len(silent))
+            return silent
+        return []
 
     def _silent(self, held: _Held) -> list[str]:
         """Return the members whose sessions ended; note when to look again."""
@@ -384,6 +389,4 @@ def _known(held: _Held | None, member_id: str) -> _Held:
 
 def _seat(held: _Held, member_id: str) -> Seat:
     state = held.stored.state
-    return Seat(
-        held.name, member_id, state.generation, state.member(member_id), state.settled
-    )
+    return Seat(held.name, member_id, state.generation, state.member(member_id), state.settled)

@@ -145,11 +145,7 @@ def join(
     members = {**state.members, member_id: member}
     wanted = GroupState(members=members).wanted
     present = _of(wanted, shapes)
-    if (
-        known is None
-        or known.topics != subscription.topics
-        or present != _of(wanted, state.topics)
-    ):
+    if known is None or known.topics != subscription.topics or present != _of(wanted, state.topics):
         return _grant(_revise(state, members, present), member_id)
     return _grant(replace(state, members=members) if member != known else state, member_id)
 

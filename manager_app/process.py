@@ -68,7 +68,8 @@ class ManagerProcess:
         self._poll_interval_s = poll_interval_s
         self._database = DatabaseThreads()
         self._broker_client = BrokerClient(config.cluster_secret)
-        self._repeated: list[asyncio.Task[None]] = []
+        self._poller: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,
             load_version=selectors.metadata_version,
@@ -124,20 +125,21 @@ class ManagerProcess:
             replace_after_s=self._config.replace_after_s,
             open_calls_max=self._config.long_polls_max,
         )
+        self._poller = loop.create_task(
+            self._repeat(lambda: self._database.run(self.metadata.poll))
+        )
         # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._repeated = [
-            loop.create_task(self._repeat(lambda: self._database.run(self.metadata.poll))),
-            loop.create_task(self._repeat(made.groups.sweep)),
-        ]
+        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
         runtime.install(made)
         return made
 
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)
-        for task in self._repeated:
-            task.cancel()
-        await asyncio.gather(*self._repeated, return_exceptions=True)
+        for task in (self._poller, self._sweeper):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         await self._broker_client.close()
         await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 

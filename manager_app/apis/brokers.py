@@ -96,7 +96,6 @@ class BrokerApi(ManagerView):
             status=202,
         )
 
-
     @describe(
         summary="Keep a broker that is being emptied",
         input=BrokerUpdate,

@@ -149,7 +149,9 @@ class GroupsApi(ManagerView):
         """Return the names, or with `detail=1` objects; groups of queue workers have no row."""
         detail = self.read(request, ListQuery).detail
         groups = selectors.groups_with_counts()
-        return self.respond({"groups": [group_summary(row) if detail else row.name for row in groups]})
+        return self.respond(
+            {"groups": [group_summary(row) if detail else row.name for row in groups]}
+        )
 
 
 class GroupApi(ManagerView):
@@ -167,7 +169,11 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Forget a consumer group without members",
-        answer={"message": "Group 'billing' forgotten", "group": "billing", "partitions_pending": []},
+        answer={
+            "message": "Group 'billing' forgotten",
+            "group": "billing",
+            "partitions_pending": [],
+        },
         tags=["groups"],
     )
     def delete(self, request: Request, group: str) -> Response:
