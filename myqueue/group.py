@@ -344,7 +344,7 @@ class Member(Fetching):
                 elif not holding.is_revoked:
                     holding.revoked_s = now_s
                     changed = True
-            for where in told - self._held.keys():
+            for where in sorted(told - self._held.keys()):
                 self._held[where] = Holding(where, generation)
                 changed = True
         if changed:

@@ -24,12 +24,16 @@ class BeatRecorder:
 
     def __init__(self) -> None:
         self.clients: list[Any] = []
+        self.hurried = 0
 
     def join(self, client: Any) -> None:
         self.clients.append(client)
 
     def leave(self, client: Any) -> None:
         self.clients.remove(client)
+
+    def hurry(self) -> None:
+        self.hurried += 1
 
 
 @dataclass
