@@ -107,11 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("brokers", _brokers, "List the brokers.")
     _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
     _add_consume(command("consume", _consume, "Print messages, one a line."))
-    tail = command("tail", _tail, "Print the last messages of a topic, by their timestamps.")
-    tail.add_argument("topic")
-    tail.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
-    tail.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
-    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
     groups = command("groups", _groups, "List the consumer groups, or show one.")
     groups.add_argument("group", nargs="?", metavar="GROUP")
     groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
@@ -120,8 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     lag.add_argument("topic", nargs="?", help="needed without --group")
     lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
-    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
-    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
+    _add_workers(command)
     _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
     status = command("status", _status, "Show brokers and partitions; live on a terminal.")
     status.add_argument("--once", action="store_true", help="print once and end")
@@ -169,6 +164,18 @@ def _add_consume(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _add_tail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
+    parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_workers(command: Callable[..., Any]) -> None:
+    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
+    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:

@@ -95,7 +95,7 @@ async def messages_receive(
                 missed += received.missed
                 if received.deliveries:
                     _count(received)
-                    runtime.work_waits.served(key)
+                    is_woken = True  # maybe by a look before: what is left wakes the next
                     return ReceivedMessages(received.deliveries, missed)
         finally:
             if is_woken:
@@ -186,8 +186,8 @@ def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) ->
 
 async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> ReceivedMessages:
     """Deliver what is there, in this group's turn."""
-    state, missed = state_of(group), 0
-    for _ in range(ATTEMPTS_MAX):
+    state, missed, attempts = state_of(group), 0, 0
+    while attempts < ATTEMPTS_MAX:
         if not _proposal_wanted(runtime, group, call):
             return ReceivedMessages([], missed)
         clock_ms = state.partition_clock(runtime.engine.clock_ms())
@@ -216,6 +216,8 @@ async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) 
         missed += received.missed
         if not call.max_messages:
             return ReceivedMessages([], missed)
+        # What nobody can read is passed over batch by batch: that goes on.
+        attempts += not received.missed
         if received.deliveries:
             deliveries = [
                 Delivery(Receipt(received.origin, offset, number), records[offset])

@@ -198,10 +198,10 @@ def test_every_message_is_handled_and_poison_is_buried_once(
         assert stored[place] == letter.text
         assert int(headers["dead-letter-deliveries"]) >= DELIVERY_LIMIT
     say(
-        f"{ROUNDS} brokers and {workers.killed} of {WORKERS} workers killed with -9: {len(stored)}"
-        f" messages, {handled} handled, {handled - len(stored)} of them again (poison:"
-        f" {len(poison)} x {DELIVERY_LIMIT}); settled {drained:.1f} s after the last was sent;"
-        f" lost: 0; seed {SEED}"
+        f"{WORKERS} workers at {PARTITIONS} partitions, {ROUNDS} times a broker and"
+        f" {workers.killed} times a worker killed with -9: {len(stored)} messages handled"
+        f" {handled} times, {len(poison)} of them poison; settled {drained:.1f} s after the last"
+        f" was sent; lost: 0; seed {SEED}"
     )
     check_redrive(cluster, chance, poison)
     say(f"{len(poison)} dead letters came back once, with a broker killed meanwhile")

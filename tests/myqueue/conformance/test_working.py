@@ -346,3 +346,18 @@ async def test_a_cancelled_receive_takes_nothing(style: Style, make_topic: MakeT
         (found,) = await worker.receive(timeout=WAIT_S)
         assert found.delivery_count == 1
         await worker.ack(found)
+
+
+async def test_a_group_has_workers_or_members(style: Style, make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    await fill(style, topic, 2)
+    async with await style.worker(topic, f"{topic}-workers") as worker:
+        await worker.receive(1)
+        async with await style.consumer(topic, group=f"{topic}-workers") as member:
+            with pytest.raises(InvalidRequest, match="group"):
+                await member.poll(timeout=WAIT_S)
+    async with await style.consumer(topic, group=f"{topic}-members") as member:
+        assert len(await member.poll(timeout=WAIT_S)) == 2
+        with pytest.raises(InvalidRequest, match="group"):
+            async with await style.worker(topic, f"{topic}-members") as worker:
+                await worker.receive(timeout=0)
