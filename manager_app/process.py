@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from manager_app import runtime, selectors
+from manager_app import runtime, selectors, upkeep
 from manager_app.broker_client import BrokerClient
 from manager_app.clients import ClientRegistry
 from manager_app.coordinator import GroupCoordinator
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
 """Between two looks at the version of the stored metadata, and for silent members of groups."""
+RECORD_INTERVAL_S = 5.0
+"""Between two times that the heartbeats of clients are stored."""
 START_TIMEOUT_S = 30.0
 """For a worker process to load the metadata."""
 
@@ -70,6 +72,7 @@ class ManagerProcess:
         self._broker_client = BrokerClient(config.cluster_secret)
         self._poller: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._recorder: asyncio.Task[None] | None = None
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,
             load_version=selectors.metadata_version,
@@ -91,13 +94,27 @@ class ManagerProcess:
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
+        made = self._make_runtime(coordinates=announce and not self._config.read_only)
+        self._poller = loop.create_task(
+            self._repeat(lambda: self._database.run(self.metadata.poll))
+        )
+        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
+        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
+        self._recorder = loop.create_task(
+            self._repeat(
+                lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S
+            )
+        )
+        runtime.install(made)
+        return made
+
+    def _make_runtime(self, *, coordinates: bool) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
         group_offsets = GroupOffsets(self.metadata, calls)
-        coordinates = announce and not self._config.read_only
-        made = ManagerRuntime(
+        return ManagerRuntime(
             secret=self._config.cluster_secret,
             read_only=self._config.read_only,
-            loop=loop,
+            loop=asyncio.get_running_loop(),
             database=self._database,
             metadata=self.metadata,
             calls=calls,
@@ -125,18 +142,11 @@ class ManagerProcess:
             replace_after_s=self._config.replace_after_s,
             open_calls_max=self._config.long_polls_max,
         )
-        self._poller = loop.create_task(
-            self._repeat(lambda: self._database.run(self.metadata.poll))
-        )
-        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
-        runtime.install(made)
-        return made
 
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)
-        for task in (self._poller, self._sweeper):
+        for task in (self._poller, self._sweeper, self._recorder):
             if task is not None:
                 task.cancel()
                 await asyncio.wait((task,))
@@ -146,11 +156,13 @@ class ManagerProcess:
     async def _look_up(self, key: ClientKey) -> ClientRow | None:
         return await self._database.run(selectors.client_find, key)
 
-    async def _repeat(self, work: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(
+        self, work: Callable[[], Awaitable[object]], interval_s: float | None = None
+    ) -> None:
         """Do something that needs the database every now and then, until it is cancelled."""
         failing = False
         while True:
-            await asyncio.sleep(self._poll_interval_s)
+            await asyncio.sleep(interval_s or self._poll_interval_s)
             try:
                 await work()
             except DatabaseError as error:
