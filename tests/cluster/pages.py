@@ -104,7 +104,7 @@ class Reader:
             env=self._environment,
         )
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
-        if "curl" in text:
+        if block.text.startswith("curl"):
             answer = json.loads(done.stdout)
             assert answer["status"] == "success", answer
         return done.stdout
