@@ -182,8 +182,7 @@ class Work:
             known = self.unsettled.get(offset)
             if known is None or known.visible_at_ms > clock_ms:
                 continue
-            if known.number < self.delivery_limit:
-                delivered.append((offset, known.number + 1))
+            delivered.append((offset, known.number + 1))
         if choice.new_from <= self.next_offset:
             new_to = min(choice.new_to, end)
             delivered += [(offset, 1) for offset in range(self.next_offset, new_to)]

@@ -123,7 +123,6 @@ class AgainstTwin(RuleBasedStateMachine):
         super().__init__()
         self.work, self.twin = Work(ORIGIN, 0), WorkTwin()
         self.clock_ms = 0
-        self.outdated: list[list[int]] = [[]]
 
     @rule(count=st.integers(1, 3))
     def append(self, count: int) -> None:
@@ -142,14 +141,21 @@ class AgainstTwin(RuleBasedStateMachine):
     def receive(self, count: int, visibility: int, ahead: int) -> None:
         # The leader's clock may be ahead of what the log has seen; the command carries it.
         self.clock_ms += ahead
-        choice = self.choose(count)
-        self.outdated.append(flat(choice))
-        self.deliver(flat(choice), visibility)
+        self.deliver(self.choose(count), visibility)
 
-    @rule(index=st.integers(0, 5), visibility=st.integers(0, 40))
-    def receive_an_outdated_choice(self, index: int, visibility: int) -> None:
-        chosen = self.outdated[-1 - index % len(self.outdated)]
-        self.deliver(chosen, visibility)
+    @rule(
+        again=st.lists(st.integers(0, 6), unique=True, max_size=4),
+        shift=st.integers(-2, 1),
+        count=st.integers(0, 4),
+        visibility=st.integers(0, 40),
+    )
+    def receive_what_was_chosen_elsewhere(
+        self, again: list[int], shift: int, count: int, visibility: int
+    ) -> None:
+        next_offset = self.work.next_offset
+        known = tuple(offset for offset in again if offset < next_offset)
+        begin = max(0, next_offset + shift)
+        self.deliver(Choice(known, begin, begin + count), visibility)
 
     @rule(ahead=st.integers(0, 40), count=st.integers(1, 4))
     def look_ahead_and_lose_leadership(self, ahead: int, count: int) -> None:
@@ -249,16 +255,10 @@ class AgainstTwin(RuleBasedStateMachine):
         assert flat(choice) == self.twin.choose(self.clock_ms, count)
         return choice
 
-    def deliver(self, chosen: list[int], visibility: int) -> None:
-        next_offset = self.work.next_offset
-        new = [offset for offset in chosen if offset >= next_offset]
-        again = tuple(offset for offset in chosen if offset < next_offset)
-        begin, end = (new[0], new[-1] + 1) if new else (next_offset, next_offset)
-        delivered = self.work.receive(
-            Choice(again, begin, end), self.clock_ms, end=self.end, visibility_ms=visibility
-        )
-        if begin > next_offset:
-            chosen = list(again)
+    def deliver(self, choice: Choice, visibility: int) -> None:
+        new = range(self.work.next_offset, min(choice.new_to, self.end))
+        chosen = [*choice.again, *(new if choice.new_from <= self.work.next_offset else ())]
+        delivered = self.work.receive(choice, self.clock_ms, end=self.end, visibility_ms=visibility)
         assert delivered == self.twin.receive(chosen, self.clock_ms, visibility)
 
 
