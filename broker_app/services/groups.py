@@ -8,7 +8,7 @@ from broker_app.commands import CommitOffsets, ForgetGroup, Start
 from broker_app.groups import commit_error
 from broker_app.metrics import OFFSETS_COMMITTED
 from broker_app.runtime import state_of
-from myqueue.errors import InvalidRequest
+from myqueue.errors import InvalidRequest, OffsetOutOfRange
 from myqueue.group_protocol import check_group_name
 
 if TYPE_CHECKING:
@@ -46,9 +46,14 @@ async def offsets_commit(
             f"start must be earliest or latest, not {commit.start!r}", field="start"
         )
     request = CommitOffsets(commit.group, commit.generation, commit.offset, Start(commit.start))
-    place: GroupPlace = await runtime.engine.propose(
-        group.spec.group_id, request, timeout_ms=commit.timeout_ms
-    )
+    group_id, timeout_ms = group.spec.group_id, commit.timeout_ms
+    place: GroupPlace
+    try:
+        place = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
+    except (OffsetOutOfRange, InvalidRequest):
+        # What refused it may be what a deposed leader knew: look again once confirmed.
+        await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
+        place = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
     if place.refused is not None:
         state = state_of(group)
         raise commit_error(

@@ -43,12 +43,10 @@ class SnapshotSender:
         self._context = context
         # The receiver gives up when nothing comes for a timeout: a low rate means small parts, and
         # where one row is too large for that, the rate yields.
-        patience = config.snapshot_timeout_ms / 1000 / 2
-        self._throttle = Throttle(config.snapshot_bytes_per_second, wait_seconds_max=patience)
-        self._part_bytes = min(
-            config.snapshot_part_bytes,
-            max(1, int(config.snapshot_bytes_per_second * patience / config.snapshots_sending_max)),
-        )
+        patience = config.snapshot_timeout_ms / 1000 / 2 / config.snapshots_sending_max
+        self._throttle = Throttle(config.snapshot_bytes_per_second, seconds_max=patience)
+        part_bytes = max(1, int(config.snapshot_bytes_per_second * patience))
+        self._part_bytes = min(config.snapshot_part_bytes, part_bytes)
         self._slots = asyncio.Semaphore(config.snapshots_sending_max)
         self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
         """By group id and replica id of the receiver."""

@@ -8,13 +8,16 @@ at the same time, so that a seed and the commit reproduce a run.
 What is done: RPCs are dropped, delayed, doubled and reordered; links are cut in both directions or
 in one, in the shapes halves, majorities ring, random broker and swizzle clog; processes are killed,
 one or all at once, and lose what was not synced; they are paused and resumed, stopped in order and
-started again; disks become slow and rot; clocks stand still or tick in bursts; replicas are added,
-removed and replaced; logs are compacted, messages let go, snapshots sent and broken off. Clients
-produce with sequences and with request ids, pop, ask for sizes and fetch, and repeat whatever they
-got no answer to.
+started again; disks become slow, rot, run full, refuse transactions and fail in a write or a sync,
+after which all replicas of the broker are faulty; clocks stand still or tick in bursts; replicas
+are added, removed and replaced; logs are compacted, messages let go, snapshots sent and broken
+off. Clients produce with sequences and with request ids, pop, ask for sizes and fetch, and repeat
+whatever they got no answer to. Members of consumer groups commit while later generations take
+over, and queue workers settle what they get, give it back, or forget about it.
 
-What is watched is in `watch` and `history`. Then everything is healed, and the group must serve,
-catch up and reach the membership that is wanted; in the end every replica holds the same messages.
+What is watched is in `watch`, `history`, `promises` and `group_checkers`. Then everything is
+healed, and the group must serve, catch up and reach the membership that is wanted; in the end every
+replica holds the same messages.
 
     python -m tests.simulation --seeds 100 --jobs 2
     python -m tests.simulation --seed 4711

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from broker_app.limits import BrokerLimits, StateLimits
 from broker_app.runtime import BrokerRuntime
+from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.retention import messages_truncate
-from myqueue.errors import BrokerUnreachable, NoLeader, QueueError
+from myqueue.errors import BrokerUnreachable, ManagerNotFound, NoLeader, QueueError
 from raft_app.engine.engine import Engine
 from raft_app.storage.storage import PeerAddress
 from tests.simulation.disk import Disk, DiskWorkers
@@ -20,7 +21,7 @@ from tests.simulation.watched_state import WatchedState
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from raft_app.core.types import Entry
     from raft_app.engine.group import Group
@@ -45,6 +46,22 @@ class NoManagers:
     def heartbeat(self) -> None:
         """Report to nobody."""
 
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Know of no topic.
+
+        Raises:
+            ManagerNotFound: always.
+        """
+        raise ManagerNotFound(f"no manager knows topic {topic}")
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make no topic.
+
+        Raises:
+            ManagerNotFound: always.
+        """
+        raise ManagerNotFound(f"{topic}: {partitions} partitions, {replication_factor} replicas")
+
 
 class NoPeers:
     """Nobody is asked over HTTP; implements `broker_app.replication.PeerContact`."""
@@ -56,6 +73,14 @@ class NoPeers:
             BrokerUnreachable: always.
         """
         raise BrokerUnreachable(f"broker {broker_id} is not asked about group {group_id}")
+
+    async def produce(self, address: str, batch: bytes, query: Mapping[str, str]) -> None:
+        """Reach nobody.
+
+        Raises:
+            BrokerUnreachable: always.
+        """
+        raise BrokerUnreachable(f"{address} gets no {len(batch)} bytes for {query}")
 
 
 @dataclass
@@ -140,6 +165,7 @@ class Broker:
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
             self._report("engine", error)
         self.is_ready = True
+        dead_letters_start(self.runtime)
 
     def kill(self) -> None:
         """End the process at once; what is not synced is lost."""
@@ -162,6 +188,7 @@ class Broker:
             await self.engine.hand_over_all(timeout_ms=STOP_HAND_OVER_MS)
             self.runtime.end_long_polls()
             self.is_ready = False
+            await self.runtime.stop()
             await self.engine.stop()
         except Exception as error:  # noqa: BLE001 - the edge of the simulated process
             self._report("engine", error)

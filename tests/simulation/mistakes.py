@@ -173,6 +173,9 @@ MISTAKES = (
         seeds=(2,),
     ),
     Mistake(
-        trusts_the_old_view, ("History", "program", "Liveness"), (Fault.ISOLATE_LEADER,), seeds=(4,)
+        trusts_the_old_view,
+        ("History", "program", "Liveness"),
+        (Fault.ISOLATE_LEADER,),
+        seeds=(62, 96),
     ),
 )

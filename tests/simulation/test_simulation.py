@@ -44,7 +44,10 @@ def test_one_seed_always_gives_the_same_run() -> None:
 def test_runs_are_full_of_events() -> None:
     faults = (Fault.CRASH_LEADER, Fault.REPLACE, Fault.HALVES)
     outcomes = [Simulation(seed, seconds=SECONDS, faults=faults).run() for seed in (101, 102, 103)]
-    for name in ("crashes", "elections", "changes", "snapshots", "acknowledged", "popped", "reads"):
+    for name in (
+        *("crashes", "elections", "changes", "snapshots", "acknowledged", "popped", "reads"),
+        *("commits", "deliveries"),
+    ):
         assert sum(getattr(outcome, name) for outcome in outcomes) > 0, name
 
 
@@ -71,8 +74,8 @@ def test_command_line_tells_seed_checker_and_trace_of_a_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accepts_duplicates(monkeypatch)
-    assert main(["--seed", "1", "--seconds", "15"]) == 1
+    assert main(["--seed", "2", "--seconds", "15"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert any("produces" in line for line in lines)
-    assert lines[-2].startswith("seed 1: History: ")
-    assert lines[-1].endswith("--seed 1 --seconds 15.0")
+    assert lines[-2].startswith("seed 2: History: ")
+    assert lines[-1].endswith("--seed 2 --seconds 15.0")

@@ -132,6 +132,19 @@ async def test_offset_that_is_not_there_is_refused(member: Member) -> None:
     assert member.known is None
 
 
+async def test_leader_that_knows_too_little_refuses_an_offset_only_once_confirmed(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm = member.engine.read_barrier
+
+    async def learn(group_id: int, *, timeout_ms: int) -> None:
+        await member.engine.propose(group_id, batch_of("e"), timeout_ms=timeout_ms)
+        await confirm(group_id, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(member.engine, "read_barrier", learn)
+    assert await member.commit(1, 5) == GroupPlace(1, 5)
+
+
 async def test_what_retention_took_is_told_once(member: Member) -> None:
     await member.commit(1, 1)
     await member.engine.propose(7, Truncate(4), timeout_ms=1_000)

@@ -29,9 +29,9 @@ async def test_all_who_share_it_share_the_rate():
     assert loop.time() - started >= 0.2
 
 
-async def test_nobody_waits_longer_than_is_allowed_whatever_the_rate_is():
+async def test_no_take_counts_for_longer_than_is_allowed_whatever_the_rate_is():
     loop = asyncio.get_running_loop()
-    throttle = Throttle(1, wait_seconds_max=0.05)
+    throttle = Throttle(1, seconds_max=0.05)
     started = loop.time()
     for _ in range(3):
         await throttle.take(1_000)
