@@ -10,8 +10,8 @@ DATA ?= data
 SEEDS ?= 1000
 SEED ?=
 BENCH ?=
-TEST ?=
 ONLY ?=
+JOBS ?= 2
 
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
@@ -33,8 +33,13 @@ setup: $(STAMP) ## Make .venv and install what is pinned
 run: $(STAMP) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
 	@exec $(BIN)/python manage.py cluster --brokers $(BROKERS) --port $(PORT) --data-dir $(DATA)
 
-test: $(STAMP) ## Run all tests (TEST=path for some)
+test: $(STAMP) ## Run all tests (TEST=path for some); those with real processes run alone
+ifdef TEST
 	$(PYTEST) $(TEST)
+else
+	$(PYTEST) -n $(JOBS) --dist loadfile -m "not cluster"
+	$(PYTEST) -m cluster
+endif
 
 style: $(STAMP) ## Format the code
 	$(BIN)/ruff format .

@@ -35,13 +35,21 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-HEARTBEATS_PER_SESSION = 3
+HEARTBEATS_PER_SESSION = 10
 """How many heartbeats a member is asked for within its session timeout."""
+SILENCE_OF_SESSION = 0.75
+"""After this share of its session timeout without a heartbeat a member is dead: in what is left the
+others hear of it, so that its partitions are with them when the session is over."""
 HEARTBEAT_INTERVAL_MAX_MS = 3_000
 HEARTBEAT_INTERVAL_MOVING_MS = 500
 """While partitions change hands in the group."""
 HELD_UP_S = 3.0
 """Two sweeps further apart: this process did not run, and could not hear anybody."""
+
+
+def silence_s(member: Member) -> float:
+    """Return after how many seconds of silence a member is dead."""
+    return SILENCE_OF_SESSION * member.session_timeout_ms / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +229,7 @@ class GroupCoordinator:
             held.forget()
 
     async def sweep(self) -> list[tuple[str, str]]:
-        """Let members go that were silent for their session timeout, and follow the topics.
+        """Let members go that were silent for too long, and follow the topics.
 
         Returns:
             (group, member id) of those who had to go.
@@ -279,7 +287,7 @@ class GroupCoordinator:
         """Return the members whose sessions ended; note when to look again."""
         now_s = self._monotonic_s()
         ends_s = {
-            name: held.alive[name].at_s + member.session_timeout_ms / 1000
+            name: held.alive[name].at_s + silence_s(member)
             for name, member in held.stored.state.members.items()
             if name in held.alive
         }
@@ -363,7 +371,7 @@ class GroupCoordinator:
         now_s, member = self._monotonic_s(), held.stored.state.members.get(member_id)
         held.alive[member_id] = _Alive(now_s, self._now())
         if member is not None:
-            held.look_at_s = min(held.look_at_s, now_s + member.session_timeout_ms / 1000)
+            held.look_at_s = min(held.look_at_s, now_s + silence_s(member))
 
     def _shapes(self, names: Iterable[str], state: GroupState) -> dict[str, TopicShape]:
         """Return the topics of these names and those that a group wants, as they are now."""

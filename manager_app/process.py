@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""Between two looks at the version of the stored metadata, and for silent members of groups."""
+"""Between two looks at the version of the stored metadata."""
+SWEEP_INTERVAL_S = 0.25
+"""Between two looks for silent members of groups, which are in memory."""
 RECORD_INTERVAL_S = 5.0
 """Between two times that the heartbeats of clients are stored."""
 START_TIMEOUT_S = 30.0
@@ -61,8 +63,7 @@ class ManagerProcess:
             config: of this process.
             monotonic_s: clock for silences, in seconds.
             now: wall clock.
-            poll_interval_s: between two looks at the version of the stored metadata, and for
-                silent members of groups.
+            poll_interval_s: between two looks at the version of the stored metadata.
         """
         self._config = config
         self._monotonic_s = monotonic_s
@@ -99,7 +100,7 @@ class ManagerProcess:
             self._repeat(lambda: self._database.run(self.metadata.poll))
         )
         # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
+        self._sweeper = loop.create_task(self._repeat(made.groups.sweep, SWEEP_INTERVAL_S))
         self._recorder = loop.create_task(
             self._repeat(
                 lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from myqueue.effects import Lock
     from myqueue.results import Registration
 
-BEATS_PER_SESSION = 3
+BEATS_PER_SESSION = 10
 EAGER_BEATS = 5
 """After the group has changed, so many heartbeats follow each other quickly: partitions move."""
 EAGER_BEAT_S = 0.5

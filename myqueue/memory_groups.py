@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from myqueue.http1 import Request
     from myqueue.pops import TopicPartition
 
-BEATS_PER_SESSION = 3
+BEATS_PER_SESSION = 10
 
 
 @dataclass

@@ -58,7 +58,7 @@ async def settle(*readers):
 async def pass_time(site, seconds):
     """Let time pass; nobody is heard meanwhile, but the manager is not held up either."""
     gone = []
-    for _ in range(round(seconds * 2)):
-        site.clock.seconds += 0.5
+    for _ in range(round(seconds * 10)):
+        site.clock.seconds += 0.1
         gone += await site.runtime.groups.sweep()
     return gone

@@ -126,19 +126,19 @@ async def test_a_heartbeat_that_changes_nothing_costs_no_query(quiet, monkeypatc
     monkeypatch.undo()
 
 
-async def test_silent_members_are_out_within_their_session_timeout_and_a_second(quiet):
+async def test_silent_members_are_out_before_their_session_is_over(quiet):
     quick = Reader(quiet, session_timeout_ms=1_000)
     slow = Reader(quiet, session_timeout_ms=10_000)
     await quick.join()
     await slow.join()
-    assert quick.heard["heartbeat_interval_ms"] == 333
-    assert await pass_time(quiet, 1) == []
-    assert await pass_time(quiet, 1) == [("billing", quick.member_id)]
+    assert quick.heard["heartbeat_interval_ms"] == 100
+    assert await pass_time(quiet, 0.7) == []
+    assert await pass_time(quiet, 0.1) == [("billing", quick.member_id)]
     await slow.beat()
     assert slow.assignment == {("logs", one) for one in range(4)}
     assert slow.heard["generation"] == 3
-    assert await pass_time(quiet, 10) == []
-    assert await pass_time(quiet, 0.5) == [("billing", slow.member_id)]
+    assert await pass_time(quiet, 7.4) == []
+    assert await pass_time(quiet, 0.2) == [("billing", slow.member_id)]
     assert (await quick.beat(status=409))["code"] == "UNKNOWN_MEMBER"
     assert (await quiet.get("/groups?detail=1"))["groups"][0]["members"] == 0
 
@@ -170,7 +170,7 @@ async def test_everything_survives_a_restart_and_sessions_begin_anew(quiet):
     await quiet.stop_manager()
     quiet.clock.seconds += 3_600
     await quiet.start_manager()
-    assert await pass_time(quiet, 29) == []
+    assert await pass_time(quiet, 22) == []
     after = await quiet.get("/groups/billing")
     assert (after["generation"], after["partitions"]) == (2, before["partitions"])
     await first.beat()
