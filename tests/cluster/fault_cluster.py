@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
+from http_base.tokens import cluster_token
 from tests.cluster.processes import ROOT, is_alive, wait_until
 from tests.cluster.proxy import Network
 
@@ -239,6 +240,26 @@ class FaultCluster:
         """Return what a broker says about its replica of a partition."""
         replicas = self.local_replicas(self.brokers[broker_id].address, topic)
         return next(one for one in replicas if one["partition"] == partition)
+
+    def lead(self, broker_id: int, topic: str, partition: int = 0) -> None:
+        """Let a broker lead a partition, as soon as it can."""
+
+        def leads() -> bool:
+            leader = self.brokers[self.leader_id(topic, partition)]
+            self.http.post(
+                f"{leader.address}/partitions/{self.group_id(topic, partition)}/leader",
+                json={"broker_id": broker_id, "timeout_ms": 2_000},
+                headers={"Authorization": f"Bearer {cluster_token(SECRET)}"},
+                timeout=10,
+            )
+            return self.leader_id(topic, partition) == broker_id
+
+        wait_until(leads, what=f"broker {broker_id} leads {topic}[{partition}]")
+
+    def group_id(self, topic: str, partition: int = 0) -> int:
+        """Return the number of a partition's Raft group."""
+        broker_id = next(one for one, broker in self.brokers.items() if broker.runs)
+        return int(self.replica(broker_id, topic, partition)["group_id"])
 
     def term(self, broker_id: int, topic: str, partition: int = 0) -> int:
         """Return the term of one replica."""
