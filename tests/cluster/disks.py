@@ -92,7 +92,8 @@ class BadDisk:
     """Makes the syncs of a server slow, or fail; a file says what happens to the next one."""
 
     def __init__(self, directory: Path) -> None:
-        """Compile the library into a directory of the test."""
+        """Compile the library into a directory, which is made."""
+        directory.mkdir(exist_ok=True)
         self._control = directory / "sync-control"
         self._library = directory / "sync_shim.so"
         subprocess.run(
