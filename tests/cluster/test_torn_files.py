@@ -17,13 +17,12 @@ import pytest
 from myqueue import Producer
 from raft_app.storage.doubt import doubt_about
 from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.wal_checksum import FRAME_HEADER_BYTES
-from raft_app.storage.wal_receipt import RECEIPT_NAME, Receipt
 from raft_app.storage.wal_scan import WAL_HEADER_BYTES
 from tests.cluster.disks import BadDisk
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
 from tests.cluster.stream import Stream, check_history
+from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 TOPIC = "values"
-WAL = "broker.sqlite3-wal"
 HANGING_MS = 600_000
 MANY = int(os.environ.get("CLUSTER_ROUNDS", "3")) >= 10
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
@@ -63,14 +61,6 @@ class Torn:
         return place
 
 
-def torn(directory: Path, last_index: int) -> Torn:
-    receipt = Receipt.decode((directory / RECEIPT_NAME).read_bytes())
-    assert receipt is not None
-    frame_bytes = FRAME_HEADER_BYTES + receipt.page_bytes
-    synced_bytes = WAL_HEADER_BYTES + receipt.frames * frame_bytes
-    return Torn(directory, last_index, synced_bytes, (directory / WAL).read_bytes())
-
-
 class TornCluster:
     """A cluster one of whose followers is down, killed inside a sync."""
 
@@ -97,7 +87,7 @@ class TornCluster:
         self.broker.kill()
         disk.heal()
         kept = shutil.copytree(self.broker.directory, directory / "left")
-        self.left = torn(kept, last_index)
+        self.left = Torn(kept, last_index, synced_bytes(kept), (kept / WAL).read_bytes())
 
     def _has_all(self) -> bool:
         replicas = [self.cluster.replica(one, TOPIC) for one in self.cluster.brokers]
@@ -141,7 +131,7 @@ def test_log_cut_anywhere_after_the_last_sync_has_lost_nothing(
     tail = len(left.wal) - left.synced_bytes
     assert tail > 0, "the broker was killed before it wrote"
     place = left.copy(tmp_path / "copy", left.wal)
-    receipt = Receipt.decode((place / RECEIPT_NAME).read_bytes())
+    receipt = receipt_in(place)
     with (place / WAL).open("r+b") as wal:
         for length in range(len(left.wal), left.synced_bytes - 1, -STEP):
             wal.truncate(length)
