@@ -2,7 +2,7 @@
 
 A record batch travels as it is, in a DATA entry. Everything else travels in a COMMAND entry: one
 version byte, then a MessagePack array `[partition clock, [tag, field, ...]]`. Tags are stored and
-sent: never reuse one. 6 (offset commits of consumer groups) is reserved.
+sent: never reuse one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSION = 1
 
 
 class Start(StrEnum):
-    """Where a new cursor begins."""
+    """Where a new cursor or a new consumer group begins."""
 
     EARLIEST = "earliest"
     """At the log start offset."""
@@ -80,6 +80,21 @@ class ForgetIdle(Struct, frozen=True, array_like=True, tag=5):
     """Set by the leader when it proposes the command."""
 
 
+class CommitOffsets(Struct, frozen=True, array_like=True, tag=6):
+    """Makes a consumer group's generation known and moves its offset.
+
+    A generation below the known one changes nothing. A group that is not known is made.
+    """
+
+    group: str
+    """Its name."""
+    generation: int
+    """Of the member that commits; 0 or above."""
+    offset: int | None = None
+    """Everything below is read; None leaves it where it is, and a new group at `start`."""
+    start: Start = Start.EARLIEST
+
+
 class Truncate(Struct, frozen=True, array_like=True, tag=7):
     """Lets the messages below an offset go: retention."""
 
@@ -96,7 +111,24 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
     """What remains of the partition, in bytes of its batches, when older messages may go."""
 
 
-CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
+class ForgetGroup(Struct, frozen=True, array_like=True, tag=9):
+    """Drops what is remembered of a consumer group."""
+
+    group: str
+    """Its name."""
+
+
+CommandBody = (
+    Pop
+    | OpenCursor
+    | ResetCursor
+    | ForgetClient
+    | ForgetIdle
+    | CommitOffsets
+    | Truncate
+    | SetRetention
+    | ForgetGroup
+)
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 
@@ -138,6 +170,27 @@ class CursorPlace(Struct, frozen=True):
     """Where the cursor is now."""
     moved: bool
     """False when `expected` did not hold, or when the cursor was there before it was opened."""
+
+
+class CommitRefusal(StrEnum):
+    """Why a `CommitOffsets` changed nothing."""
+
+    GENERATION = "generation"
+    """A later generation has the group."""
+    OFFSET = "offset"
+    """The offset is not one of the partition."""
+
+
+class GroupPlace(Struct, frozen=True):
+    """Result of `CommitOffsets`: where the consumer group is now."""
+
+    generation: int
+    """The known one."""
+    offset: int
+    missed: int = 0
+    """Messages right before `offset` that retention took from the group; told once."""
+    refused: CommitRefusal | None = None
+    """Why nothing changed; None when the command took effect."""
 
 
 class Truncated(Struct, frozen=True):

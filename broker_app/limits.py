@@ -25,6 +25,8 @@ class StateLimits:
     cursors_max: int = 10_000
     request_ids_max: int = 10_000
     """Of producers and consumers together."""
+    groups_max: int = 1_000
+    """Consumer groups."""
 
 
 @dataclass(frozen=True, slots=True)

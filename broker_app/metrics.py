@@ -21,6 +21,9 @@ MESSAGES_PRODUCED = Counter(
 MESSAGES_POPPED = Counter(
     "queue_broker_messages_popped", "Messages returned by pops, retries included"
 )
+OFFSETS_COMMITTED = Counter(
+    "queue_broker_offsets_committed", "Commits of consumer groups that took effect, fences included"
+)
 BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 

@@ -1,4 +1,4 @@
-"""The applied state of one partition: offsets, cursors, producers, request ids, clock.
+"""The applied state of one partition: offsets, cursors, consumer groups, producers, clock.
 
 Its methods are what the entries of the log mean. Each replica applies the same entries in the same
 order, so nothing here may depend on anything but the entries: no clock, no limit, no role.
@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from broker_app.commands import (
     Appended,
+    CommitOffsets,
     CursorPlace,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
@@ -25,6 +27,7 @@ from broker_app.commands import (
     Truncate,
     Truncated,
 )
+from broker_app.groups import ConsumerGroup, ConsumerGroups
 from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
@@ -33,11 +36,11 @@ from myqueue.records import HEADER_BYTES
 from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
-    from broker_app.commands import Command
+    from broker_app.commands import Command, GroupPlace
     from myqueue.records import BatchHeader
 
-SNAPSHOT_VERSION = 2
-"""First byte of every snapshot."""
+SNAPSHOT_VERSION = 3
+"""First byte of every snapshot. Version 2, without consumer groups, is still read."""
 
 _ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
 """(producer id, stamp, epoch, next sequence, batches)."""
@@ -45,7 +48,7 @@ _RequestRow = tuple[int, bytes, int, int, int, int]
 """(client id, digest, stamp, first offset, offset after the last, missed before)."""
 
 
-class _Snapshot(Struct, array_like=True):
+class _Snapshot2(Struct, array_like=True):
     log_start_offset: int
     next_offset: int
     last_timestamp: int
@@ -58,8 +61,15 @@ class _Snapshot(Struct, array_like=True):
     sizes: tuple[int, int, list[Mark]]
 
 
+class _Snapshot(_Snapshot2, array_like=True):
+    groups: list[tuple[str, ConsumerGroup]]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Snapshot)
+_decoders: dict[bytes, msgspec.msgpack.Decoder[_Snapshot] | msgspec.msgpack.Decoder[_Snapshot2]] = {
+    b"\x02": msgspec.msgpack.Decoder(_Snapshot2),
+    bytes([SNAPSHOT_VERSION]): msgspec.msgpack.Decoder(_Snapshot),
+}
 
 
 class PartitionData:
@@ -76,6 +86,7 @@ class PartitionData:
         """The partition clock: time during which a leader led, as carried in commands."""
         self.cursors: dict[int, int] = {}
         """Consumer id -> next offset; may lie below the log start."""
+        self.groups = ConsumerGroups()
         self.producers = ProducerTable()
         self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
@@ -106,8 +117,8 @@ class PartitionData:
             self.produce_requests.remember(header.producer_id, header.request_digest, span)
         return Appended(base_offset, count)
 
-    def execute(self, command: Command, timestamp: int) -> Any:
-        """Carry out a command and return its result."""
+    def execute(self, command: Command, timestamp: int, *, index: int) -> Any:
+        """Carry out a command, stored in the log at `index`, and return its result."""
         self.last_timestamp = max(self.last_timestamp, timestamp)
         self._read_clock(command.clock_ms)
         match command.body:
@@ -121,6 +132,10 @@ class PartitionData:
                 return self._forget_client(command.body)
             case ForgetIdle():
                 return self._forget_idle(command.body)
+            case CommitOffsets():
+                return self._commit_offsets(command.body, index)
+            case ForgetGroup():
+                return self.groups.forget(command.body.group)
             case Truncate():
                 return self._truncate(command.body)
             case SetRetention():
@@ -140,6 +155,7 @@ class PartitionData:
             pop_requests=_request_rows(self.pop_requests),
             retention=self.retention,
             sizes=self.sizes.encode(),
+            groups=self.groups.rows(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -150,10 +166,11 @@ class PartitionData:
         Raises:
             ValueError: the bytes are no state, or of an unknown version.
         """
-        if data[:1] != bytes([SNAPSHOT_VERSION]):
+        decoder = _decoders.get(data[:1])
+        if decoder is None:
             raise ValueError(f"snapshot version {data[:1]!r} is unknown")
         try:
-            snapshot = _decoder.decode(memoryview(data)[1:])
+            snapshot = decoder.decode(memoryview(data)[1:])
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a snapshot: {error}") from error
         state = cls()
@@ -170,6 +187,8 @@ class PartitionData:
         _load_requests(state.pop_requests, snapshot.pop_requests)
         state.retention = snapshot.retention
         state.sizes = SizeMarks.decode(*snapshot.sizes)
+        if isinstance(snapshot, _Snapshot):
+            state.groups.load(snapshot.groups)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -216,6 +235,14 @@ class PartitionData:
         for table in (self.produce_requests, self.pop_requests):
             for key in table.idle_since(idle.before_ms):
                 table.remove(key)
+
+    def _commit_offsets(self, commit: CommitOffsets, index: int) -> GroupPlace:
+        return self.groups.commit(
+            commit,
+            log_start_offset=self.log_start_offset,
+            next_offset=self.next_offset,
+            index=index,
+        )
 
     def _truncate(self, truncate: Truncate) -> Truncated:
         begin = min(truncate.to_offset, self.next_offset)

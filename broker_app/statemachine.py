@@ -14,7 +14,9 @@ from broker_app.admission import Admission
 from broker_app.commands import (
     AppendBatch,
     Command,
+    CommitOffsets,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.commands import CommandBody, Request
+    from broker_app.groups import ConsumerGroup
     from broker_app.speculation import Effect
     from raft_app.core.types import Entry
     from raft_app.statemachine import Answer, Decision, Join
@@ -90,6 +93,10 @@ class PartitionState:
         """Return where a consumer's cursor is."""
         return self._data.cursor(consumer_id)
 
+    def consumer_group(self, name: str) -> ConsumerGroup | None:
+        """Return what is known of a consumer group, None for one that is not known."""
+        return self._data.groups.get(name)
+
     def popped(self, consumer_id: int, request_digest: bytes) -> Popped | None:
         """Return what an earlier pop with this request id got, if there was one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))
@@ -134,6 +141,7 @@ class PartitionState:
         data = self._data
         return {
             "cursors": len(data.cursors),
+            "consumer_groups": len(data.groups),
             "producers": len(data.producers),
             "request_ids": len(data.produce_requests) + len(data.pop_requests),
         }
@@ -170,7 +178,7 @@ class PartitionState:
         """Apply a committed DATA or COMMAND entry and return its result.
 
         Returns:
-            `Appended` for a batch; `Popped`, `CursorPlace`, `Truncated` or None for a command.
+            `Appended` for a batch; for a command what `broker_app.commands` says of it.
 
         Raises:
             InconsistentEntry: the entry contradicts the state or cannot be read.
@@ -184,7 +192,7 @@ class PartitionState:
                     command = decode_command(entry.data)
                 except ValueError as error:
                     raise InconsistentEntry(str(error)) from error
-                return self._data.execute(command, entry.append_timestamp)
+                return self._data.execute(command, entry.append_timestamp, index=entry.index)
             case _:
                 raise AssertionError(f"a state machine applies no {entry.kind.name} entry")
 
@@ -230,7 +238,9 @@ class PartitionState:
                 self._admission.reset_cursor(request)
             case Truncate():
                 return self._admission.truncate(request)
-            case ForgetClient() | ForgetIdle() | SetRetention():
+            case CommitOffsets():
+                self._admission.commit_offsets(request)
+            case ForgetClient() | ForgetIdle() | SetRetention() | ForgetGroup():
                 pass
         return None
 
@@ -255,6 +265,8 @@ class PartitionState:
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
             case ResetCursor(consumer_id=consumer_id, offset=offset):
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
+            case CommitOffsets(group=name):
+                effect = CommandEffect(clock_ms, timestamp, group=name)
             case ForgetIdle():
                 body = replace(request, before_ms=clock_ms - FORGET_AFTER_MS)
         data = encode_command(Command(clock_ms, body))

@@ -7,12 +7,16 @@ import pytest
 from broker_app.commands import (
     Command,
     CommandBody,
+    CommitOffsets,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
     ResetCursor,
+    SetRetention,
     Start,
+    Truncate,
     decode_command,
     encode_command,
 )
@@ -24,6 +28,11 @@ EXAMPLES: list[tuple[CommandBody, str]] = [
     (ResetCursor(5, 7, 9), "0192099403050709"),
     (ForgetClient(1, 0), "01920993040100"),
     (ForgetIdle(6), "019209920506"),
+    (CommitOffsets("g", 3, 7), "0192099506a1670307a86561726c69657374"),
+    (CommitOffsets("g", 3, None, Start.LATEST), "0192099506a16703c0a66c6174657374"),
+    (Truncate(7), "019209920707"),
+    (SetRetention(5, 6), "01920993080506"),
+    (ForgetGroup("g"), "0192099209a167"),
 ]
 
 
