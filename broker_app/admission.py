@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from broker_app.commands import (
     Appended,
     CommitOffsets,
+    CommitRefusal,
     CursorPlace,
     OpenCursor,
     Pop,
     Popped,
+    ReceiveMessages,
     ResetCursor,
     Truncate,
     Truncated,
@@ -118,11 +120,14 @@ class Admission:
         Raises:
             IllegalGeneration: a later generation has the group; `generation` is the known one.
             OffsetOutOfRange: the offset is below 0 or above the high watermark.
+            InvalidRequest: workers use the group and have messages out.
             Overloaded: there is no room for another group.
         """
         data = self._data
-        group = data.groups.get(commit.group)
+        group, work = data.groups.get(commit.group), data.works.get(commit.group)
         refused = refusal(group, commit, next_offset=data.next_offset)
+        if work is not None and work.is_busy:
+            refused = CommitRefusal.WORKERS
         if refused is not None:
             raise commit_error(
                 commit,
@@ -139,6 +144,14 @@ class Admission:
         if truncate.to_offset <= self._data.log_start_offset:
             return Answer(Truncated(self._data.log_start_offset))
         return None
+
+    def receive(self, receive: ReceiveMessages) -> None:
+        """Decide on delivering messages to a worker.
+
+        Raises:
+            Overloaded: there is no room for another group.
+        """
+        self._check_group_room(receive.group)
 
     def cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor will be after everything in flight."""
@@ -220,11 +233,11 @@ class Admission:
             raise _overloaded("cursors", self._limits.cursors_max)
 
     def _check_group_room(self, name: str) -> None:
-        known, in_flight = self._data.groups, self._speculation.groups
-        if name in known or name in in_flight:
+        groups, works, in_flight = self._data.groups, self._data.works, self._speculation.groups
+        if name in groups or name in works or name in in_flight:
             return
-        new = sum(other not in known for other in in_flight)
-        if len(known) + new >= self._limits.groups_max:
+        new = sum(other not in groups and other not in works for other in in_flight)
+        if len(groups) + len(works) + new >= self._limits.groups_max:
             raise _overloaded("consumer groups", self._limits.groups_max)
 
     def _check_request_room(self, table: RequestTable, client_id: int) -> None:

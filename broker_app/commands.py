@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from broker_app.work import Receipt, SettleKind
+
 if TYPE_CHECKING:
     from myqueue.records import BatchHeader
 
@@ -118,16 +120,65 @@ class ForgetGroup(Struct, frozen=True, array_like=True, tag=9):
     """Its name."""
 
 
+class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
+    """Delivers messages to a worker of a group, as far as they are still deliverable then.
+
+    A group that is not there is made.
+    """
+
+    group: str
+    again: tuple[int, ...]
+    """Offsets that were delivered before and whose time is over."""
+    new_from: int
+    new_to: int
+    """Exclusive; the messages between were never delivered."""
+    visibility_ms: int
+    """How long the messages are invisible to other workers."""
+    delivery_limit: int
+    dead_letter_topic: str = ""
+    """Empty for the usual name."""
+    start: Start = Start.EARLIEST
+    """Where a new group begins."""
+    skip_to: int = 0
+    """Above `new_from`: the messages between cannot be read and are passed over."""
+
+
+class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
+    """What a worker says of messages that it received."""
+
+    group: str
+    kind: SettleKind
+    receipts: list[Receipt]
+    delay_ms: int = 0
+    """How long from now they are invisible; none for `ack`."""
+
+
+class DeadCopied(Struct, frozen=True, array_like=True, tag=12):
+    """Drops dead messages that are in the dead-letter topic."""
+
+    group: str
+    origin: int
+    offsets: list[int]
+
+
+class ExpireWork(Struct, frozen=True, array_like=True, tag=13):
+    """Marks the messages of a group dead whose last delivery was not settled in time."""
+
+    group: str
+
+
+GroupCommand = (
+    CommitOffsets | ForgetGroup | ReceiveMessages | SettleMessages | DeadCopied | ExpireWork
+)
 CommandBody = (
     Pop
     | OpenCursor
     | ResetCursor
     | ForgetClient
     | ForgetIdle
-    | CommitOffsets
     | Truncate
     | SetRetention
-    | ForgetGroup
+    | GroupCommand
 )
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
@@ -179,6 +230,8 @@ class CommitRefusal(StrEnum):
     """A later generation has the group."""
     OFFSET = "offset"
     """The offset is not one of the partition."""
+    WORKERS = "workers"
+    """Workers use the group and have messages out."""
 
 
 class GroupPlace(Struct, frozen=True):
@@ -191,6 +244,19 @@ class GroupPlace(Struct, frozen=True):
     """Messages right before `offset` that retention took from the group; told once."""
     refused: CommitRefusal | None = None
     """Why nothing changed; None when the command took effect."""
+
+
+class Received(Struct, frozen=True):
+    """Result of `ReceiveMessages`."""
+
+    origin: int
+    """Of the group's work; part of each receipt."""
+    deliveries: list[tuple[int, int]]
+    """(offset, number of the delivery) of each message."""
+    missed: int = 0
+    """Messages that went before they were settled, since this was last told."""
+    refused: bool = False
+    """Members of a generation share the group: workers get nothing of it."""
 
 
 class Truncated(Struct, frozen=True):

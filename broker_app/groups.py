@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from broker_app.commands import CommitRefusal, GroupPlace, Start
-from myqueue.errors import IllegalGeneration, OffsetOutOfRange
+from myqueue.errors import IllegalGeneration, InvalidRequest, OffsetOutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -144,4 +144,10 @@ def commit_error(
                 f"offset {commit.offset} is outside 0 to {next_offset}",
                 log_start_offset=log_start_offset,
                 high_watermark=next_offset,
+            )
+        case CommitRefusal.WORKERS:
+            return InvalidRequest(
+                f"workers of group '{commit.group}' have messages out: settle them, or use another"
+                " group",
+                field="group",
             )

@@ -1,4 +1,4 @@
-"""The applied state of one partition: offsets, cursors, consumer groups, producers, clock.
+"""The applied state of one partition: offsets, cursors, groups, their work, producers, clock.
 
 Its methods are what the entries of the log mean. Each replica applies the same entries in the same
 order, so nothing here may depend on anything but the entries: no clock, no limit, no role.
@@ -14,29 +14,38 @@ from msgspec import Struct
 from broker_app.commands import (
     Appended,
     CommitOffsets,
+    CommitRefusal,
     CursorPlace,
+    DeadCopied,
+    ExpireWork,
     ForgetClient,
     ForgetGroup,
     ForgetIdle,
+    GroupPlace,
     OpenCursor,
     Pop,
     Popped,
+    Received,
+    ReceiveMessages,
     ResetCursor,
     SetRetention,
+    SettleMessages,
     Start,
     Truncate,
     Truncated,
 )
-from broker_app.groups import ConsumerGroup, ConsumerGroups
+from broker_app.groups import ConsumerGroup, ConsumerGroups, refusal
 from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
 from broker_app.speculation import is_deduplicated
+from broker_app.work import WorkRow
+from broker_app.work_table import WorkTable
 from myqueue.records import HEADER_BYTES
 from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
-    from broker_app.commands import Command, GroupPlace
+    from broker_app.commands import Command, GroupCommand
     from myqueue.records import BatchHeader
 
 SNAPSHOT_VERSION = 3
@@ -63,6 +72,7 @@ class _Snapshot2(Struct, array_like=True):
 
 class _Snapshot(_Snapshot2, array_like=True):
     groups: list[tuple[str, ConsumerGroup]]
+    works: list[tuple[str, WorkRow]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -87,9 +97,12 @@ class PartitionData:
         self.cursors: dict[int, int] = {}
         """Consumer id -> next offset; may lie below the log start."""
         self.groups = ConsumerGroups()
+        """Those that workers do not use."""
         self.producers = ProducerTable()
         self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
+        self.works = WorkTable()
+        """What the groups that workers use have out."""
         self.retention = SetRetention()
         """How long and how much is kept."""
         self.sizes = SizeMarks()
@@ -132,15 +145,13 @@ class PartitionData:
                 return self._forget_client(command.body)
             case ForgetIdle():
                 return self._forget_idle(command.body)
-            case CommitOffsets():
-                return self._commit_offsets(command.body, index)
-            case ForgetGroup():
-                return self.groups.forget(command.body.group)
             case Truncate():
                 return self._truncate(command.body)
             case SetRetention():
                 self.retention = command.body
                 return None
+            case _:
+                return self._execute_for_group(command.body, index)
 
     def encode(self) -> bytes:
         """Return the state as bytes."""
@@ -156,6 +167,7 @@ class PartitionData:
             retention=self.retention,
             sizes=self.sizes.encode(),
             groups=self.groups.rows(),
+            works=self.works.rows(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -189,6 +201,7 @@ class PartitionData:
         state.sizes = SizeMarks.decode(*snapshot.sizes)
         if isinstance(snapshot, _Snapshot):
             state.groups.load(snapshot.groups)
+            state.works.load(snapshot.works)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -237,6 +250,15 @@ class PartitionData:
                 table.remove(key)
 
     def _commit_offsets(self, commit: CommitOffsets, index: int) -> GroupPlace:
+        work = self.works.get(commit.group)
+        if work is not None:
+            refused = refusal(None, commit, next_offset=self.next_offset)
+            if work.is_busy or refused is not None:
+                refused = CommitRefusal.WORKERS if work.is_busy else refused
+                return GroupPlace(0, work.offset, refused=refused)
+            # With nothing out it is a group like any other, from where its workers left it.
+            self.works.forget(commit.group)
+            self.groups.make(commit.group, generation=0, offset=work.offset, index=index)
         return self.groups.commit(
             commit,
             log_start_offset=self.log_start_offset,
@@ -249,7 +271,37 @@ class PartitionData:
         if begin > self.log_start_offset:
             self.log_start_offset = begin
             self.sizes.cut(begin)
+            self.works.truncate(begin)
         return Truncated(self.log_start_offset)
+
+    def _receive(self, command: ReceiveMessages, index: int) -> Received:
+        name = command.group
+        group = self.groups.get(name)
+        if group is not None and group.generation:
+            return Received(group.origin, [], refused=True)
+        if name not in self.works:
+            begin = self.next_offset if command.start is Start.LATEST else self.log_start_offset
+            if group is not None:
+                begin = group.offset
+                self.groups.forget(name)
+            work = self.works.make(name, origin=index, next_offset=begin)
+            work.truncate(self.log_start_offset)
+        return self.works.receive(command, self.clock_ms, end=self.next_offset)
+
+    def _execute_for_group(self, command: GroupCommand, index: int) -> Any:
+        match command:
+            case CommitOffsets():
+                return self._commit_offsets(command, index)
+            case ForgetGroup():
+                return self.groups.forget(command.group) or self.works.forget(command.group)
+            case ReceiveMessages():
+                return self._receive(command, index)
+            case SettleMessages():
+                return self.works.settle(command, self.clock_ms)
+            case ExpireWork():
+                return self.works.expire(command, self.clock_ms)
+            case DeadCopied():
+                return self.works.dead_copied(command)
 
 
 def _request_rows(table: RequestTable) -> list[_RequestRow]:

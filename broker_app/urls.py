@@ -11,6 +11,7 @@ from broker_app.apis.health import HealthzApi, ReadyzApi
 from broker_app.apis.offsets import GroupForgetApi, OffsetsApi, OffsetsCommitApi
 from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
 from broker_app.apis.produce import ProduceApi
+from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
 from http_base.metrics import MetricsView
 
 _EXACT = {
@@ -18,6 +19,10 @@ _EXACT = {
     "consumer/consume": ConsumeApi.as_view(),
     "fetch": FetchApi.as_view(),
     "size": SizeApi.as_view(),
+    "messages/receive": ReceiveApi.as_view(),
+    "messages/ack": AckApi.as_view(),
+    "messages/nack": NackApi.as_view(),
+    "messages/extend": ExtendApi.as_view(),
     "offsets": OffsetsApi.as_view(),
     "offsets/commit": OffsetsCommitApi.as_view(),
     "offsets/by-time": OffsetByTimeApi.as_view(),

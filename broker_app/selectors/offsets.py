@@ -29,10 +29,13 @@ class GroupOffsets:
     dead: int = 0
     """Messages marked dead that are not in the dead-letter topic yet."""
 
+    settled_above: int = 0
+    """Messages above `offset` that queue workers have settled."""
+
     @property
     def lag(self) -> int:
-        """Messages left."""
-        return max(0, self.high_watermark - self.offset)
+        """Messages left, those that queue workers have out included."""
+        return max(0, self.high_watermark - self.offset - self.settled_above)
 
 
 async def size_get(
@@ -71,6 +74,17 @@ async def group_offsets_get(
     """
     state = state_of(group)
     await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=timeout_ms)
+    work = state.works.get(name)
+    if work is not None:
+        return GroupOffsets(
+            generation=0,
+            offset=work.offset,
+            high_watermark=state.next_offset,
+            log_start_offset=state.log_start_offset,
+            unsettled=len(work.unsettled),
+            dead=len(work.dead),
+            settled_above=work.next_offset - work.offset - len(work.unsettled) - len(work.dead),
+        )
     known = state.consumer_group(name)
     if known is None:
         raise GroupNotFound(f"{group.label} knows no consumer group '{name}'")
