@@ -106,13 +106,7 @@ class ManagerProcess:
             calls=calls,
             delivery=Delivery(self.metadata, self._broker_client, calls),
             replica_calls=ReplicaCalls(self.metadata, self._broker_client),
-            clients=ClientRegistry(
-                look_up=self._look_up,
-                dead_after_s=self._config.dead_after_s,
-                monotonic_s=self._monotonic_s,
-                now=self._now,
-                read_only=self._config.read_only,
-            ),
+            clients=self._client_registry(),
             groups=GroupCoordinator(
                 address=self._config.address if coordinates else None,
                 database=self._database,
@@ -141,6 +135,15 @@ class ManagerProcess:
         )
         runtime.install(made)
         return made
+
+    def _client_registry(self) -> ClientRegistry:
+        return ClientRegistry(
+            look_up=self._look_up,
+            dead_after_s=self._config.dead_after_s,
+            monotonic_s=self._monotonic_s,
+            now=self._now,
+            read_only=self._config.read_only,
+        )
 
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
