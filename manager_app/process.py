@@ -94,13 +94,27 @@ class ManagerProcess:
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
+        made = self._make_runtime(coordinates=announce and not self._config.read_only)
+        self._poller = loop.create_task(
+            self._repeat(lambda: self._database.run(self.metadata.poll))
+        )
+        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
+        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
+        self._recorder = loop.create_task(
+            self._repeat(
+                lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S
+            )
+        )
+        runtime.install(made)
+        return made
+
+    def _make_runtime(self, *, coordinates: bool) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
         group_offsets = GroupOffsets(self.metadata, calls)
-        coordinates = announce and not self._config.read_only
-        made = ManagerRuntime(
+        return ManagerRuntime(
             secret=self._config.cluster_secret,
             read_only=self._config.read_only,
-            loop=loop,
+            loop=asyncio.get_running_loop(),
             database=self._database,
             metadata=self.metadata,
             calls=calls,
@@ -123,18 +137,6 @@ class ManagerProcess:
             disk_reserve_bytes=self._config.disk_reserve_bytes,
             open_calls_max=self._config.long_polls_max,
         )
-        self._poller = loop.create_task(
-            self._repeat(lambda: self._database.run(self.metadata.poll))
-        )
-        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
-        self._recorder = loop.create_task(
-            self._repeat(
-                lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S
-            )
-        )
-        runtime.install(made)
-        return made
 
     def _client_registry(self) -> ClientRegistry:
         return ClientRegistry(

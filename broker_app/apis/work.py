@@ -63,7 +63,7 @@ class ReceiveApi(AsyncAPIView):
         tags=["workers"],
     )
     async def post(self, request: Request) -> Response:
-        """Receive; with `wait_ms`, once there is a message."""
+        """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
         receive = self.read(request, Receive)
         call = _call_of(receive)
         group = _admit(request, receive)
@@ -167,7 +167,7 @@ def _call_of(receive: Receive) -> ReceiveCall:
         )
     return ReceiveCall(
         group=check_group_name(receive.group),
-        max_messages=check_range("max_messages", receive.max_messages, 1, MAX_RECEIPTS),
+        max_messages=check_range("max_messages", receive.max_messages, 0, MAX_RECEIPTS),
         visibility_ms=check_range("visibility_ms", receive.visibility_ms, 1, MAX_VISIBILITY_MS),
         delivery_limit=check_range("delivery_limit", receive.delivery_limit, 1, MAX_DELIVERY_LIMIT),
         dead_letter_topic=_dead_letter_topic(receive),

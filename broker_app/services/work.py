@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from broker_app.statemachine import PartitionState
     from broker_app.work import Choice, Outcome
+    from broker_app.work_waits import WaitKey
     from myqueue.records import Record
     from raft_app.engine.group import Group
 
+LOOK_GRACE_S = 0.05
+"""How long a worker that was told of a message may take to ask for it."""
 ATTEMPTS_MAX = 4
 """How often messages are chosen anew when others took them meanwhile."""
 
@@ -35,6 +38,7 @@ class ReceiveCall:
     group: str
     """Name of its consumer group."""
     max_messages: int
+    """0 waits until there are some and delivers none."""
     visibility_ms: int
     delivery_limit: int
     dead_letter_topic: str
@@ -66,7 +70,9 @@ async def messages_receive(
     """Deliver messages that no other worker of the group has at the moment.
 
     First those whose time is over, then new ones. Nothing is proposed while there are none. A
-    receive whose answer is lost has delivered its messages all the same: they come back.
+    receive whose answer is lost has delivered its messages all the same: they come back. So a
+    worker that waits had better ask for 0 messages: it is answered when there is something, and
+    then has a moment in which nobody else that waits is woken.
 
     Raises:
         InvalidRequest: members of a generation share the group.
@@ -79,11 +85,17 @@ async def messages_receive(
     while True:
         try:
             if await _is_worth_a_turn(runtime, group, call):
+                if _only_looks(group, call):
+                    if is_woken:
+                        is_woken = False
+                        _serve_later(runtime, key)
+                    return ReceivedMessages([], missed)
                 async with runtime.work_turns.turn(key, timeout_ms=call.timeout_ms):
                     received = await _receive_now(runtime, group, call)
                 missed += received.missed
                 if received.deliveries:
                     _count(received)
+                    is_woken = True  # maybe by a look before: what is left wakes the next
                     return ReceivedMessages(received.deliveries, missed)
         finally:
             if is_woken:
@@ -128,6 +140,18 @@ def _judge(state: PartitionState, command: SettleMessages) -> list[Outcome] | No
     judged = [work.judge(command.kind, receipt) for receipt in command.receipts]
     outcomes = [outcome for outcome in judged if outcome is not None]
     return outcomes if len(outcomes) == len(judged) else None
+
+
+def _only_looks(group: Group, call: ReceiveCall) -> bool:
+    """Tell whether a call changes nothing, not even that the group begins."""
+    begins = call.start is Start.LATEST and call.group not in state_of(group).works
+    return not call.max_messages and not begins
+
+
+def _serve_later(runtime: BrokerRuntime, key: WaitKey) -> None:
+    """Leave what is there to the worker that was told of it; wake the next if it does not come."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(LOOK_GRACE_S, runtime.work_waits.served, key)
 
 
 def _count(received: ReceivedMessages) -> None:
@@ -190,6 +214,8 @@ async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) 
         if received.refused:
             raise _shared_by_members(call.group)
         missed += received.missed
+        if not call.max_messages:
+            return ReceivedMessages([], missed)
         # What nobody can read is passed over batch by batch: that goes on.
         attempts += not received.missed
         if received.deliveries:

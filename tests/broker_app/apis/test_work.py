@@ -132,7 +132,7 @@ async def test_long_poll_answers_when_a_message_comes(
     [
         {"group": ""},
         {"group": "a b"},
-        {"max_messages": 0},
+        {"max_messages": -1},
         {"max_messages": 1_001},
         {"visibility_ms": 0},
         {"visibility_ms": 43_200_001},
