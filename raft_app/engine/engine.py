@@ -18,6 +18,7 @@ from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.context import EngineContext
 from raft_app.engine.failover import Failover
+from raft_app.engine.full_disk import FullDisk
 from raft_app.engine.incoming import Incoming
 from raft_app.engine.replica_changes import ReplicaChanges
 from raft_app.engine.replicas import Replicas
@@ -183,13 +184,19 @@ class Engine:
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
         self.turns.on_snapshot_wanted = self.snapshots_sent.send
-        self.incoming = Incoming(context, self.failover, self.snapshots_received)
+        self.full_disk = FullDisk(
+            self.disk, self.groups, self.failover, tick_ms=self.config.tick_ms
+        )
+        self.incoming = Incoming(
+            context, self.failover, self.snapshots_received, declines=self.full_disk.declines
+        )
 
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
         self.failover.stop()
-        for part in (self.snapshots_sent, self.snapshots_received, self.scrubber):
+        parts = (self.snapshots_sent, self.snapshots_received, self.scrubber, self.full_disk)
+        for part in parts:
             await part.stop()
         await self._transport.stop()
         if not self.failure.done():
@@ -232,6 +239,7 @@ class Engine:
                 if group.node.has_ready():
                     self.turns.mark(group)
         self.changes.tick()
+        self.full_disk.tick()
 
     def clock_ms(self) -> int:
         """Return the monotonic clock that proposals carry, in milliseconds."""
@@ -267,7 +275,7 @@ class Engine:
             QueueError: what the state machine refuses with.
         """
         group = self.group(group_id)
-        if self.disk.full and not may_use_reserve:
+        if self.disk.full and not may_use_reserve and group.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
         return await self._requests.propose(group, request, timeout_ms=timeout_ms)
 

@@ -163,7 +163,12 @@ def hint_rank(group: Group, *, lost: int) -> int:
 
 def best_successor(group: Group) -> int:
     """Return the broker of the voter whose log is the longest, 0 when there is none."""
+    return next(iter(successors(group)), 0)
+
+
+def successors(group: Group) -> list[int]:
+    """Return the brokers of the other voters, the longest log first."""
     voters = group.membership.voter_ids
     peers = [peer for peer in group.progress() if peer["replica_id"] in voters]
-    best = max(peers, key=lambda peer: (peer["match_index"], -peer["replica_id"]), default=None)
-    return int(best["broker_id"]) if best else 0
+    peers.sort(key=lambda peer: (-peer["match_index"], peer["replica_id"]))
+    return [int(peer["broker_id"]) for peer in peers]

@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raft_app.core.rpcs import Rpc
     from raft_app.engine.context import EngineContext
     from raft_app.engine.failover import Failover
@@ -19,7 +21,12 @@ class Incoming:
     """Implements `raft_app.transport.transport.TransportHandler` for the groups of one engine."""
 
     def __init__(
-        self, context: EngineContext, failover: Failover, snapshots: SnapshotReceiver
+        self,
+        context: EngineContext,
+        failover: Failover,
+        snapshots: SnapshotReceiver,
+        *,
+        declines: Callable[[Rpc], bool],
     ) -> None:
         """Hand on what comes.
 
@@ -27,10 +34,12 @@ class Incoming:
             context: of the engine.
             failover: hears of lost connections.
             snapshots: takes snapshots in.
+            declines: tells of an RPC that this broker lets pass by.
         """
         self._context = context
         self._failover = failover
         self._snapshots = snapshots
+        self._declines = declines
         self.unknown_groups = 0
         """RPCs that named a group or replica that is not here."""
 
@@ -38,6 +47,8 @@ class Incoming:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
         groups, mark = self._context.groups, self._context.turns.mark
         for group_id, rpc in rpcs:
+            if self._declines(rpc):
+                continue
             group = groups.get(group_id)
             if group is None or not group.step(broker_id, rpc):
                 self.unknown_groups += 1
