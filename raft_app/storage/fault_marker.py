@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.directory import sync_directory
 from raft_app.storage.storage import StorageRefusal
 
@@ -70,4 +71,5 @@ class FaultMarker:
 
     def _overwrite(self, content: bytes) -> None:
         os.pwrite(self._descriptor, content.ljust(MARKER_BYTES - 1) + b"\n", 0)
+        reach("marker.written")
         os.fsync(self._descriptor)

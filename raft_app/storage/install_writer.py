@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raft_app.failpoints import reach
 from raft_app.storage.entry_table import EntryTable, row_of
 from raft_app.storage.group_table import change_group, intact_group
 from raft_app.storage.rules import check_end
@@ -40,9 +41,11 @@ class InstallWriter:
             end = self._acknowledged_end(row)
             columns["acknowledged_index"], columns["acknowledged_term"] = end or (None, None)
             self._cut(group_id, step.applied_index)
+            reach("install.log-cut")
             end_offset = self._end_offset(group_id, log_start_offset)
             check_end(group_id, end_offset, install.rows[0].base_offset)
         self._table.insert([row_of(group_id, entry) for entry in install.rows])
+        reach("install.rows")
         if not row.installing or row.log_start_offset != log_start_offset:
             change_group(row, self._alias, **columns)
 
@@ -61,6 +64,7 @@ class InstallWriter:
             check_end(group_id, end_offset, finish.next_offset)
         if row.first_index <= step.applied_index:
             self._table.delete_others(group_id, row.first_index, step.applied_index)
+            reach("finish.others-deleted")
         change_group(
             row,
             self._alias,

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.group_table import is_intact, read_groups, seal, spec_of
 from raft_app.storage.manifest import DamagedManifest, Manifest, ManifestFile
 from raft_app.storage.storage import (
@@ -130,6 +131,7 @@ class Inventory:
         """Bring the tables of an older program up to date; cut off, the next start goes on."""
         logger.info("upgrading the directory from format version %d", row.format_version)
         self._migrate()
+        reach("upgrade.tables-changed")
         row.format_version = FORMAT_VERSION
         row.save(using=self._alias, update_fields=["format_version"])
 
@@ -141,6 +143,7 @@ class Inventory:
         self._migrate()
         if not self._has_tables(database):
             raise StorageRefusal(f"the database router keeps raft_app out of '{self._alias}'")
+        reach("identity.tables-made")
         identity = manifest.identity
         groups = [_faulty_row(spec, faulty) for spec in manifest.replicas.values()]
         used = [
@@ -158,6 +161,7 @@ class Inventory:
             )
             models.RaftGroup.objects.using(self._alias).bulk_create(groups)
             models.UsedReplicaId.objects.using(self._alias).bulk_create(used)
+        reach("identity.stored")
 
     def _has_tables(self, database: BrokerDatabase) -> bool:
         with database.connection() as connection:
@@ -202,6 +206,7 @@ class Inventory:
         ]
         if dropped:
             self._store(self.manifest.without_groups(dropped))
+            reach("drop.unlisted")
 
     def after(self, plan: Plan) -> None:
         """Write down, after a transaction, which replicas and which identity it stored.

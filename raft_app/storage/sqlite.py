@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, transaction
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.database import BrokerDatabase, is_corruption
 from raft_app.storage.directory import DirectoryLock
 from raft_app.storage.disk_errors import casts_doubt
@@ -126,6 +127,7 @@ class SqliteStorage:
         and deletes it, so that the next start has nothing to scan.
         """
         self._database.close()
+        reach("close.connections-closed")
         if self._opened and not self._database.wal_size_bytes():
             self._receipts.clear()
         self._opened = False
@@ -178,18 +180,22 @@ class SqliteStorage:
             )
         logger.critical("%s: all replicas of this broker are faulty", doubt)
         self._marker.mark(doubt)
+        reach("doubt.marked")
         place = set_aside(self.directory, doubt)
+        reach("doubt.set-aside")
         if place is not None:
             logger.critical("the database is kept in %s", place)
         with self._connected():
             self._inventory.start_over(self._database, manifest, doubt)
             self._empty_wal()
+        reach("doubt.started-over")
         self._marker.clear()
 
     def _empty_wal(self) -> None:
         if self._database.wal_size_bytes():
             started = time.perf_counter()
             self._database.empty_wal()
+            reach("wal.emptied")
             self.wal_checkpoints += 1
             self.last_wal_checkpoint_ms = (time.perf_counter() - started) * 1000
         self._receipts.clear()
@@ -253,8 +259,11 @@ class SqliteStorage:
                 with self._failing_for_good(), self._noticing_faults():
                     self._inventory.before(plan)
                     self._commit(plan)
+                    reach("write.committed")
                     self._receipts.note()
+                    reach("write.noted")
                     self._inventory.after(plan)
+                    reach("write.listed")
                     self._limit_wal()
         self.last_write_ms = (time.perf_counter() - started) * 1000
         self.write_ms += self.last_write_ms
@@ -267,6 +276,7 @@ class SqliteStorage:
                     writer.carry_out(step)
                 writer.flush()
                 self._require_dropped(writer.release)
+                reach("write.carried-out")
         self.transactions += 1
         self._wal_bytes += writer.wal_bytes
         self._facts.update(plan.facts)
@@ -315,6 +325,7 @@ class SqliteStorage:
             return
         started = time.perf_counter()
         if self._database.checkpoint_wal():
+            reach("wal.written-back")
             self._wal_bytes = 0
             self.wal_checkpoints += 1
         else:
@@ -324,12 +335,10 @@ class SqliteStorage:
     def _facts_of(self, group_id: int) -> GroupFacts:
         facts = self._facts.get(group_id)
         if facts is None:
-            facts = self._facts[group_id] = self._read_facts(group_id)
+            with self._database.cursor() as cursor:
+                facts = read_facts(cursor, self.alias, group_id, self._inventory.manifest)
+            self._facts[group_id] = facts
         return facts
-
-    def _read_facts(self, group_id: int) -> GroupFacts:
-        with self._database.cursor() as cursor:
-            return read_facts(cursor, self.alias, group_id, self._inventory.manifest)
 
     def compact_left(self, group_id: int) -> bool:
         """Tell whether the group's last `Compact` left something."""

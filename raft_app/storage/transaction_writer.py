@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.entry_table import EntryTable, row_of
 from raft_app.storage.group_table import change_group, hard_state_crc, is_intact, read_group, seal
 from raft_app.storage.install_writer import InstallWriter
@@ -122,6 +123,7 @@ class TransactionWriter:
         if self._rows:
             EntryTable(self._cursor).insert(self._rows)
             self._rows = []
+            reach("write.entries")
         if self._hard_states:
             self._cursor.executemany(_UPDATE_HARD_STATE, list(self._hard_states.values()))
             if self._cursor.rowcount != len(self._hard_states):
@@ -129,6 +131,7 @@ class TransactionWriter:
                     f"{len(self._hard_states)} hard states met {self._cursor.rowcount} groups"
                 )
             self._hard_states = {}
+            reach("write.hard-states")
 
     def _write_group(self, write: GroupWrite, *, replaces: bool) -> None:
         if replaces:
@@ -168,6 +171,7 @@ class TransactionWriter:
             previous_term=checkpoint.applied_term,
         )
         seal(row).save(using=self._alias, force_insert=True)
+        reach("create.row")
         models.UsedReplicaId.objects.using(self._alias).create(
             group_id=spec.group_id, replica_id=spec.replica_id
         )
@@ -179,6 +183,7 @@ class TransactionWriter:
     def _delete_group(self, group_id: int) -> None:
         releaser = SpaceReleaser(self._cursor)
         releaser.delete_rows(group_id, ReleaseSpace().max_bytes)
+        reach("delete.rows")
         models.Checkpoint.objects.using(self._alias).filter(group_id=group_id).delete()
         models.RaftGroup.objects.using(self._alias).filter(group_id=group_id).delete()
         self._pages += 2 + releaser.written_pages
@@ -192,6 +197,7 @@ class TransactionWriter:
                 self._pages += _PAGES_PER_LOG + size_bytes // _PAGE_BYTES
             case FinishInstall() as finish:
                 writer.finish(finish, step)
+                reach("finish.log-begun")
                 self._save_checkpoint(finish.group_id, finish.checkpoint)
                 if finish.hard_state is not None:
                     self._write_group(
@@ -243,6 +249,7 @@ class TransactionWriter:
                 "crc",
             ],
         )
+        reach("checkpoint.stored")
         self._pages += 1 + len(checkpoint.state) // _PAGE_BYTES
 
     def _save_identity(self, identity: BrokerIdentity) -> None:
