@@ -108,6 +108,7 @@ class Raft:
         self.now = 0
         self._issued_hard_state = initial.hard_state
         self._heard_at = 0
+        self._patient_until = 0
         self._leader_connected = False
         self._heartbeat_at = NEVER
         self._check_quorum_at = NEVER
@@ -214,6 +215,25 @@ class Raft:
         """Wait a whole new randomised timeout before campaigning."""
         self._timeout_ticks = self._draw_timeout()
         self.deadline = self.now + self._timeout_ticks
+
+    def grant_vote(self, candidate: int) -> None:
+        """Vote for a candidate, and give it T / 5 to win before a hint may lead to an election."""
+        self.vote = candidate
+        self._patient_until = self.now + self.config.election_timeout_ticks // 5
+        self.restart_election_timer()
+
+    @property
+    def awaits_candidate(self) -> bool:
+        """This node voted for a candidate that may still win: another one could only split votes.
+
+        Not so when the connection from the candidate broke since.
+        """
+        return (
+            self.now < self._patient_until
+            and self.vote != self.replica_id
+            and self.vote != NO_REPLICA
+            and self.leader == NO_REPLICA
+        )
 
     def campaign_soon(self) -> None:
         """Try again after 2 to 4 ticks, unless something is due sooner."""
@@ -358,6 +378,8 @@ class Raft:
         """The connection from `peer` broke: if it is our leader, we do not hear it any more."""
         if peer == self.leader:
             self._leader_connected = False
+        if peer == self.vote:
+            self._patient_until = 0
 
     # --- membership -----------------------------------------------------------------------------
 
