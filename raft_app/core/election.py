@@ -41,10 +41,10 @@ def start_election(raft: Raft, *, transfer: bool) -> None:
 def start_hinted_pre_vote(raft: Raft) -> bool:
     """Start a pre-vote round on word that the leader may be gone; tell whether one was started.
 
-    Refused while the leader is heard, by a leader, by one that may not campaign, by a candidate
-    whose own vote is being written, and by a voter whose candidate may still win.
+    Refused while the leader is heard, by a leader, by one that may not campaign, and by one that
+    voted for a candidate, itself perhaps, that may still win.
     """
-    is_waiting = raft.is_own_vote_in_flight or raft.awaits_candidate
+    is_waiting = raft.is_own_vote_in_flight or raft.awaits_outcome
     if not raft.may_campaign or raft.hears_leader or is_waiting:
         return False
     start_pre_vote(raft)
@@ -123,6 +123,8 @@ def refuse_vote(raft: Raft, rpc: RequestVote) -> None:
 def request_vote_reply(raft: Raft, rpc: RequestVoteReply) -> None:
     """Count an answer to the election that runs."""
     if raft.role is Role.CANDIDATE:
+        if not rpc.granted:
+            raft.expect_no_outcome()
         count_vote(raft, rpc.sender, granted=rpc.granted)
 
 

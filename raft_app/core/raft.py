@@ -217,22 +217,28 @@ class Raft:
         self.deadline = self.now + self._timeout_ticks
 
     def grant_vote(self, candidate: int) -> None:
-        """Vote for a candidate, and give it T / 5 to win before a hint may lead to an election."""
+        """Vote for a candidate, and give it time before a hint leads to another election."""
         self.vote = candidate
-        self._patient_until = self.now + self.config.election_timeout_ticks // 5
+        self._await_outcome()
         self.restart_election_timer()
 
-    @property
-    def awaits_candidate(self) -> bool:
-        """This node voted for a candidate that may still win: another one could only split votes.
+    def _await_outcome(self) -> None:
+        """For T / 2: a slow disk needs that for the votes, a fast one is not held up by it."""
+        self._patient_until = self.now + self.config.election_timeout_ticks // 2
 
-        Not so when the connection from the candidate broke since.
+    def expect_no_outcome(self) -> None:
+        """The election that this node voted in may well be lost: the next hint counts."""
+        self._patient_until = 0
+
+    @property
+    def awaits_outcome(self) -> bool:
+        """The candidate this node voted for, itself perhaps, may still win its election.
+
+        Another election could only split votes. Not so when the connection from the candidate
+        broke since, or when it is this node and was refused a vote.
         """
         return (
-            self.now < self._patient_until
-            and self.vote != self.replica_id
-            and self.vote != NO_REPLICA
-            and self.leader == NO_REPLICA
+            self.now < self._patient_until and self.vote != NO_REPLICA and self.leader == NO_REPLICA
         )
 
     def campaign_soon(self) -> None:
@@ -379,7 +385,7 @@ class Raft:
         if peer == self.leader:
             self._leader_connected = False
         if peer == self.vote:
-            self._patient_until = 0
+            self.expect_no_outcome()
 
     # --- membership -----------------------------------------------------------------------------
 
@@ -432,5 +438,6 @@ class Raft:
         if self.role is Role.LEADER:
             replication.commit_agreed(self)
         elif vote_was_in_flight and not self.is_own_vote_in_flight:
+            self._await_outcome()
             self.restart_election_timer()
             election.count_vote(self, self.replica_id, granted=True)

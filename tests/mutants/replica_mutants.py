@@ -121,7 +121,7 @@ REPLICA_MUTANTS = (
         name="split-votes",
         fault="A voter starts an election of its own while its candidate may still win",
         path="raft_app/core/election.py",
-        old="    is_waiting = raft.is_own_vote_in_flight or raft.awaits_candidate\n",
+        old="    is_waiting = raft.is_own_vote_in_flight or raft.awaits_outcome\n",
         new="    is_waiting = raft.is_own_vote_in_flight\n",
         test=f"{_CORE}/test_election.py"
         "::test_a_voter_gives_its_candidate_time_before_a_hint_of_its_own",
