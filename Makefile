@@ -65,9 +65,9 @@ bench: $(STAMP) ## Measure: BENCH=name,name
 	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: $(STAMP) ## Build the documentation
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: lint types test ## All of it, as CI does; `test` contains the cluster tests
+check: lint types docs test ## All of it, as CI does; `test` contains the cluster tests
 	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data

@@ -52,15 +52,32 @@ def require_client(
 
 
 def require_topic_client(
-    request: Request, runtime: BrokerRuntime, *, topic: str, token: str | None
+    request: Request,
+    runtime: BrokerRuntime,
+    *,
+    topic: str,
+    token: str | None,
+    kind: str | None = None,
 ) -> None:
     """Let any registered client of a topic read, and the cluster.
 
+    Args:
+        request: of the call.
+        runtime: of this broker.
+        topic: which topic it names.
+        token: the field of the call; without it the bearer token counts.
+        kind: `producer` or `consumer`; None for either.
+
     Raises:
-        UnauthorizedException: there is no token, or it is of another topic.
+        UnauthorizedException: there is no token, or it is of another topic or kind.
     """
-    if not is_cluster(request):
-        _claims(request, runtime, topic=topic, token=token)
+    if is_cluster(request):
+        return
+    claims = _claims(request, runtime, topic=topic, token=token)
+    if kind not in (None, claims.kind):
+        raise UnauthorizedException(
+            f"the token is of {claims.kind} {claims.client_id}, this call is for a {kind}"
+        )
 
 
 def _claims(

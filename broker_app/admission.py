@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 from broker_app.commands import (
     Appended,
+    CommitOffsets,
+    CommitRefusal,
     CursorPlace,
     OpenCursor,
     Pop,
     Popped,
+    ReceiveMessages,
     ResetCursor,
     Truncate,
     Truncated,
 )
+from broker_app.groups import commit_error, refusal
 from broker_app.limits import RETRY_AFTER_MS
 from broker_app.speculation import is_deduplicated
 from myqueue.errors import (
@@ -107,12 +111,47 @@ class Admission:
             raise CursorMoved(f"the cursor is at {cursor}, not at {reset.expected}", offset=cursor)
         self._check_cursor_room(reset.consumer_id)
 
+    def commit_offsets(self, commit: CommitOffsets) -> None:
+        """Decide on a commit of a consumer group.
+
+        Only what is applied fences: a later generation that is in flight may never be committed,
+        and if it is, the command tells so when it is applied.
+
+        Raises:
+            IllegalGeneration: a later generation has the group; `generation` is the known one.
+            OffsetOutOfRange: the offset is below 0 or above the high watermark.
+            InvalidRequest: workers use the group and have messages out.
+            Overloaded: there is no room for another group.
+        """
+        data = self._data
+        group, work = data.groups.get(commit.group), data.works.get(commit.group)
+        refused = refusal(group, commit, next_offset=data.next_offset)
+        if work is not None and work.is_busy:
+            refused = CommitRefusal.WORKERS
+        if refused is not None:
+            raise commit_error(
+                commit,
+                refused,
+                generation=group.generation if group is not None else 0,
+                log_start_offset=data.log_start_offset,
+                next_offset=data.next_offset,
+            )
+        self._check_group_room(commit.group)
+
     def truncate(self, truncate: Truncate) -> Answer | None:
         """Decide on letting messages go: not again those that are gone, not those in flight."""
         assert truncate.to_offset <= self._data.next_offset, truncate
         if truncate.to_offset <= self._data.log_start_offset:
             return Answer(Truncated(self._data.log_start_offset))
         return None
+
+    def receive(self, receive: ReceiveMessages) -> None:
+        """Decide on delivering messages to a worker.
+
+        Raises:
+            Overloaded: there is no room for another group.
+        """
+        self._check_group_room(receive.group)
 
     def cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor will be after everything in flight."""
@@ -192,6 +231,14 @@ class Admission:
         new = sum(other not in known for other in in_flight)
         if len(known) + new >= self._limits.cursors_max:
             raise _overloaded("cursors", self._limits.cursors_max)
+
+    def _check_group_room(self, name: str) -> None:
+        groups, works, in_flight = self._data.groups, self._data.works, self._speculation.groups
+        if name in groups or name in works or name in in_flight:
+            return
+        new = sum(other not in groups and other not in works for other in in_flight)
+        if len(groups) + len(works) + new >= self._limits.groups_max:
+            raise _overloaded("consumer groups", self._limits.groups_max)
 
     def _check_request_room(self, table: RequestTable, client_id: int) -> None:
         data, speculation = self._data, self._speculation

@@ -2,7 +2,7 @@
 
 A record batch travels as it is, in a DATA entry. Everything else travels in a COMMAND entry: one
 version byte, then a MessagePack array `[partition clock, [tag, field, ...]]`. Tags are stored and
-sent: never reuse one. 6 (offset commits of consumer groups) is reserved.
+sent: never reuse one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from broker_app.work import Receipt, SettleKind
+
 if TYPE_CHECKING:
     from myqueue.records import BatchHeader
 
@@ -22,7 +24,7 @@ VERSION = 1
 
 
 class Start(StrEnum):
-    """Where a new cursor begins."""
+    """Where a new cursor or a new consumer group begins."""
 
     EARLIEST = "earliest"
     """At the log start offset."""
@@ -80,6 +82,21 @@ class ForgetIdle(Struct, frozen=True, array_like=True, tag=5):
     """Set by the leader when it proposes the command."""
 
 
+class CommitOffsets(Struct, frozen=True, array_like=True, tag=6):
+    """Makes a consumer group's generation known and moves its offset.
+
+    A generation below the known one changes nothing. A group that is not known is made.
+    """
+
+    group: str
+    """Its name."""
+    generation: int
+    """Of the member that commits; 0 or above."""
+    offset: int | None = None
+    """Everything below is read; None leaves it where it is, and a new group at `start`."""
+    start: Start = Start.EARLIEST
+
+
 class Truncate(Struct, frozen=True, array_like=True, tag=7):
     """Lets the messages below an offset go: retention."""
 
@@ -96,7 +113,73 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
     """What remains of the partition, in bytes of its batches, when older messages may go."""
 
 
-CommandBody = Pop | OpenCursor | ResetCursor | ForgetClient | ForgetIdle | Truncate | SetRetention
+class ForgetGroup(Struct, frozen=True, array_like=True, tag=9):
+    """Drops what is remembered of a consumer group."""
+
+    group: str
+    """Its name."""
+
+
+class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
+    """Delivers messages to a worker of a group, as far as they are still deliverable then.
+
+    A group that is not there is made.
+    """
+
+    group: str
+    again: tuple[int, ...]
+    """Offsets that were delivered before and whose time is over."""
+    new_from: int
+    new_to: int
+    """Exclusive; the messages between were never delivered."""
+    visibility_ms: int
+    """How long the messages are invisible to other workers."""
+    delivery_limit: int
+    dead_letter_topic: str = ""
+    """Empty for the usual name."""
+    start: Start = Start.EARLIEST
+    """Where a new group begins."""
+    skip_to: int = 0
+    """Above `new_from`: the messages between cannot be read and are passed over."""
+
+
+class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
+    """What a worker says of messages that it received."""
+
+    group: str
+    kind: SettleKind
+    receipts: list[Receipt]
+    delay_ms: int = 0
+    """How long from now they are invisible; none for `ack`."""
+
+
+class DeadCopied(Struct, frozen=True, array_like=True, tag=12):
+    """Drops dead messages that are in the dead-letter topic."""
+
+    group: str
+    origin: int
+    offsets: list[int]
+
+
+class ExpireWork(Struct, frozen=True, array_like=True, tag=13):
+    """Marks the messages of a group dead whose last delivery was not settled in time."""
+
+    group: str
+
+
+GroupCommand = (
+    CommitOffsets | ForgetGroup | ReceiveMessages | SettleMessages | DeadCopied | ExpireWork
+)
+CommandBody = (
+    Pop
+    | OpenCursor
+    | ResetCursor
+    | ForgetClient
+    | ForgetIdle
+    | Truncate
+    | SetRetention
+    | GroupCommand
+)
 Request = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 
@@ -138,6 +221,42 @@ class CursorPlace(Struct, frozen=True):
     """Where the cursor is now."""
     moved: bool
     """False when `expected` did not hold, or when the cursor was there before it was opened."""
+
+
+class CommitRefusal(StrEnum):
+    """Why a `CommitOffsets` changed nothing."""
+
+    GENERATION = "generation"
+    """A later generation has the group."""
+    OFFSET = "offset"
+    """The offset is not one of the partition."""
+    WORKERS = "workers"
+    """Workers use the group and have messages out."""
+
+
+class GroupPlace(Struct, frozen=True):
+    """Result of `CommitOffsets`: where the consumer group is now."""
+
+    generation: int
+    """The known one."""
+    offset: int
+    missed: int = 0
+    """Messages right before `offset` that retention took from the group; told once."""
+    refused: CommitRefusal | None = None
+    """Why nothing changed; None when the command took effect."""
+
+
+class Received(Struct, frozen=True):
+    """Result of `ReceiveMessages`."""
+
+    origin: int
+    """Of the group's work; part of each receipt."""
+    deliveries: list[tuple[int, int]]
+    """(offset, number of the delivery) of each message."""
+    missed: int = 0
+    """Messages that went before they were settled, since this was last told."""
+    refused: bool = False
+    """Members of a generation share the group: workers get nothing of it."""
 
 
 class Truncated(Struct, frozen=True):

@@ -25,6 +25,15 @@ class ClientForgetHere(Input, frozen=True):
     timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
 
 
+class GroupForgetHere(Input, frozen=True):
+    """POST /groups/forget."""
+
+    topic: str
+    partition: Int64
+    group: str
+    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+
+
 class PartitionQuery(Input, frozen=True):
     """GET /partitions."""
 

@@ -25,6 +25,10 @@ class StateLimits:
     cursors_max: int = 10_000
     request_ids_max: int = 10_000
     """Of producers and consumers together."""
+    groups_max: int = 1_000
+    """Consumer groups, those that workers use included."""
+    unsettled_max: int = 10_000
+    """Messages of one group that are out or dead; beyond it only those come that come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class BrokerLimits:
     """Bytes of all batches that wait for their predecessor."""
     turns_waiting_max: int = 32
     """Pops of one consumer that queue behind the one in flight."""
+    receives_waiting_max: int = 1_000
+    """Receives of one group that queue behind the one in flight."""
     decoded_batches_max: int = 64
     """Batches kept decoded for consumers that pop few messages at a time."""
     decoded_bytes_max: int = 16 << 20

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -15,7 +16,7 @@ import msgspec
 
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.tokens import cluster_token
-from myqueue.errors import ManagerNotFound, QueueError
+from myqueue.errors import ManagerNotFound, QueueError, TopicAlreadyExists
 from myqueue.failures import from_body
 
 if TYPE_CHECKING:
@@ -24,11 +25,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPORT_TIMEOUT_SECONDS = 5.0
-"""For one manager to answer one report."""
+"""For one manager to answer one call."""
 RETRY_SECONDS = 0.5
 """Pause after a report that no manager took."""
 GATHER_SECONDS = 0.01
 """Leadership changes within this time go out in one report."""
+
+
+class _Leader(msgspec.Struct):
+    address: str
+
+
+class _Partition(msgspec.Struct):
+    partition: int
+    leader: _Leader | None = None
+
+
+class _Topic(msgspec.Struct):
+    partitions: list[_Partition]
 
 
 class ManagerLink:
@@ -61,19 +75,56 @@ class ManagerLink:
             ManagerNotFound: no manager answered.
             QueueError: the last manager asked refused it, with this error.
         """
-        body = msgspec.json.encode(report)
+        answer = await self._ask("POST", "/brokers/heartbeat", msgspec.json.encode(report))
+        self.last_contact = asyncio.get_running_loop().time()
+        return msgspec.convert(answer, BrokerOrders)
+
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Return the address of each partition's leader, None where there is none.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused.
+        """
+        answer = await self._ask("GET", f"/topics/{topic}")
+        described = msgspec.convert(answer, _Topic)
+        partitions = sorted(described.partitions, key=lambda one: one.partition)
+        return [one.leader.address if one.leader is not None else None for one in partitions]
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make a topic; one that is there already is no error.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused.
+        """
+        wanted = {
+            "topic": topic,
+            "number_of_partitions": partitions,
+            "replication_factor": replication_factor,
+        }
+        with suppress(TopicAlreadyExists):
+            await self._ask("POST", "/topics", msgspec.json.encode(wanted))
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, object]:
+        """Call managers in turn and return the answer of the first that takes it.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused, with this error.
+        """
         refusal: QueueError | None = None
         for address in list(self._addresses):
             try:
-                orders = await self._post(f"{address}/brokers/heartbeat", body)
+                answer = await self._call(method, f"{address}{path}", body)
             except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-                logger.debug("manager %s did not take a report: %s", address, error)
+                logger.debug("manager %s did not answer %s %s: %s", address, method, path, error)
             except QueueError as error:
                 refusal = error
             else:
                 self._prefer(address)
-                self.last_contact = asyncio.get_running_loop().time()
-                return orders
+                return answer
         raise refusal or ManagerNotFound(f"no manager answers at {', '.join(self._addresses)}")
 
     async def join(self, report: BrokerReport) -> BrokerOrders:
@@ -160,17 +211,17 @@ class ManagerLink:
             except QueueError as error:
                 logger.warning("an order was refused: %s", error)
 
-    async def _post(self, url: str, body: bytes) -> BrokerOrders:
+    async def _call(self, method: str, url: str, body: bytes | None) -> dict[str, object]:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
-        async with self._session.post(url, data=body) as response:
+        async with self._session.request(method, url, data=body) as response:
             answer = await response.read()
-            if response.status != 200:
+            if response.status not in (200, 201):
                 raise from_body(response.status, _decoded(answer))
             fields = msgspec.json.decode(answer, type=dict[str, object])
             fields.pop("status", None)
-            return msgspec.convert(fields, BrokerOrders)
+            return fields
 
     def _prefer(self, address: str) -> None:
         """Ask this manager first from now on."""

@@ -21,6 +21,16 @@ MESSAGES_PRODUCED = Counter(
 MESSAGES_POPPED = Counter(
     "queue_broker_messages_popped", "Messages returned by pops, retries included"
 )
+OFFSETS_COMMITTED = Counter(
+    "queue_broker_offsets_committed", "Commits of consumer groups that took effect, fences included"
+)
+MESSAGES_RECEIVED = Counter(
+    "queue_broker_messages_received", "Messages delivered to workers, again or for the first time"
+)
+MESSAGES_REDELIVERED = Counter(
+    "queue_broker_messages_redelivered", "Messages delivered to workers again"
+)
+DEAD_LETTERS = Counter("queue_broker_dead_letters", "Dead messages copied to dead-letter topics")
 BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 
@@ -36,14 +46,24 @@ class BrokerCollector:
             "queue_broker_replicas", "Replicas on this broker, by role", labels=["role"]
         )
         roles: dict[str, int] = {}
+        unsettled = dead = 0
         for group in broker.engine.groups.values():
             role = "faulty" if group.faulty else str(group.role)
             roles[role] = roles.get(role, 0) + 1
+            if group.serves:
+                out, buried = runtime.state_of(group).works.counts()
+                unsettled, dead = unsettled + out, dead + buried
         for role, count in sorted(roles.items()):
             replicas.add_metric([role], count)
         yield replicas
         for name, text, value in (
-            ("long_polls", "Open long polls", broker.long_polls.waiting),
+            (
+                "long_polls",
+                "Open long polls",
+                broker.long_polls.waiting + broker.work_waits.waiting,
+            ),
+            ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
+            ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
             ("parked_bytes", "Bytes of batches before their turn", broker.parking.parked_bytes),
             ("decoded_bytes", "Encoded bytes of batches kept decoded", broker.decoded.size_bytes),
             (

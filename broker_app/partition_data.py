@@ -1,4 +1,4 @@
-"""The applied state of one partition: offsets, cursors, producers, request ids, clock.
+"""The applied state of one partition: offsets, cursors, groups, their work, producers, clock.
 
 Its methods are what the entries of the log mean. Each replica applies the same entries in the same
 order, so nothing here may depend on anything but the entries: no clock, no limit, no role.
@@ -13,31 +13,43 @@ from msgspec import Struct
 
 from broker_app.commands import (
     Appended,
+    CommitOffsets,
+    CommitRefusal,
     CursorPlace,
+    DeadCopied,
+    ExpireWork,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
+    GroupPlace,
     OpenCursor,
     Pop,
     Popped,
+    Received,
+    ReceiveMessages,
     ResetCursor,
     SetRetention,
+    SettleMessages,
     Start,
     Truncate,
     Truncated,
 )
+from broker_app.groups import ConsumerGroup, ConsumerGroups, refusal
 from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
 from broker_app.request_table import RequestTable
 from broker_app.speculation import is_deduplicated
+from broker_app.work import WorkRow
+from broker_app.work_table import WorkTable
 from myqueue.records import HEADER_BYTES
 from raft_app.size_marks import Mark, SizeMarks
 
 if TYPE_CHECKING:
-    from broker_app.commands import Command
+    from broker_app.commands import Command, GroupCommand
     from myqueue.records import BatchHeader
 
-SNAPSHOT_VERSION = 2
-"""First byte of every snapshot."""
+SNAPSHOT_VERSION = 3
+"""First byte of every snapshot. Version 2, without consumer groups, is still read."""
 
 _ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
 """(producer id, stamp, epoch, next sequence, batches)."""
@@ -45,7 +57,7 @@ _RequestRow = tuple[int, bytes, int, int, int, int]
 """(client id, digest, stamp, first offset, offset after the last, missed before)."""
 
 
-class _Snapshot(Struct, array_like=True):
+class _Snapshot2(Struct, array_like=True):
     log_start_offset: int
     next_offset: int
     last_timestamp: int
@@ -58,8 +70,16 @@ class _Snapshot(Struct, array_like=True):
     sizes: tuple[int, int, list[Mark]]
 
 
+class _Snapshot(_Snapshot2, array_like=True):
+    groups: list[tuple[str, ConsumerGroup]]
+    works: list[tuple[str, WorkRow]]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Snapshot)
+_decoders: dict[bytes, msgspec.msgpack.Decoder[_Snapshot] | msgspec.msgpack.Decoder[_Snapshot2]] = {
+    b"\x02": msgspec.msgpack.Decoder(_Snapshot2),
+    bytes([SNAPSHOT_VERSION]): msgspec.msgpack.Decoder(_Snapshot),
+}
 
 
 class PartitionData:
@@ -76,9 +96,13 @@ class PartitionData:
         """The partition clock: time during which a leader led, as carried in commands."""
         self.cursors: dict[int, int] = {}
         """Consumer id -> next offset; may lie below the log start."""
+        self.groups = ConsumerGroups()
+        """Those that workers do not use."""
         self.producers = ProducerTable()
         self.produce_requests = RequestTable(PRODUCE_REQUESTS_REMEMBERED)
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
+        self.works = WorkTable()
+        """What the groups that workers use have out."""
         self.retention = SetRetention()
         """How long and how much is kept."""
         self.sizes = SizeMarks()
@@ -106,8 +130,8 @@ class PartitionData:
             self.produce_requests.remember(header.producer_id, header.request_digest, span)
         return Appended(base_offset, count)
 
-    def execute(self, command: Command, timestamp: int) -> Any:
-        """Carry out a command and return its result."""
+    def execute(self, command: Command, timestamp: int, *, index: int) -> Any:
+        """Carry out a command, stored in the log at `index`, and return its result."""
         self.last_timestamp = max(self.last_timestamp, timestamp)
         self._read_clock(command.clock_ms)
         match command.body:
@@ -126,6 +150,8 @@ class PartitionData:
             case SetRetention():
                 self.retention = command.body
                 return None
+            case _:
+                return self._execute_for_group(command.body, index)
 
     def encode(self) -> bytes:
         """Return the state as bytes."""
@@ -140,6 +166,8 @@ class PartitionData:
             pop_requests=_request_rows(self.pop_requests),
             retention=self.retention,
             sizes=self.sizes.encode(),
+            groups=self.groups.rows(),
+            works=self.works.rows(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -150,10 +178,11 @@ class PartitionData:
         Raises:
             ValueError: the bytes are no state, or of an unknown version.
         """
-        if data[:1] != bytes([SNAPSHOT_VERSION]):
+        decoder = _decoders.get(data[:1])
+        if decoder is None:
             raise ValueError(f"snapshot version {data[:1]!r} is unknown")
         try:
-            snapshot = _decoder.decode(memoryview(data)[1:])
+            snapshot = decoder.decode(memoryview(data)[1:])
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a snapshot: {error}") from error
         state = cls()
@@ -170,6 +199,9 @@ class PartitionData:
         _load_requests(state.pop_requests, snapshot.pop_requests)
         state.retention = snapshot.retention
         state.sizes = SizeMarks.decode(*snapshot.sizes)
+        if isinstance(snapshot, _Snapshot):
+            state.groups.load(snapshot.groups)
+            state.works.load(snapshot.works)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -217,12 +249,59 @@ class PartitionData:
             for key in table.idle_since(idle.before_ms):
                 table.remove(key)
 
+    def _commit_offsets(self, commit: CommitOffsets, index: int) -> GroupPlace:
+        work = self.works.get(commit.group)
+        if work is not None:
+            refused = refusal(None, commit, next_offset=self.next_offset)
+            if work.is_busy or refused is not None:
+                refused = CommitRefusal.WORKERS if work.is_busy else refused
+                return GroupPlace(0, work.offset, refused=refused)
+            # With nothing out it is a group like any other, from where its workers left it.
+            self.works.forget(commit.group)
+            self.groups.make(commit.group, generation=0, offset=work.offset, index=index)
+        return self.groups.commit(
+            commit,
+            log_start_offset=self.log_start_offset,
+            next_offset=self.next_offset,
+            index=index,
+        )
+
     def _truncate(self, truncate: Truncate) -> Truncated:
         begin = min(truncate.to_offset, self.next_offset)
         if begin > self.log_start_offset:
             self.log_start_offset = begin
             self.sizes.cut(begin)
+            self.works.truncate(begin)
         return Truncated(self.log_start_offset)
+
+    def _receive(self, command: ReceiveMessages, index: int) -> Received:
+        name = command.group
+        group = self.groups.get(name)
+        if group is not None and group.generation:
+            return Received(group.origin, [], refused=True)
+        if name not in self.works:
+            begin = self.next_offset if command.start is Start.LATEST else self.log_start_offset
+            if group is not None:
+                begin = group.offset
+                self.groups.forget(name)
+            work = self.works.make(name, origin=index, next_offset=begin)
+            work.truncate(self.log_start_offset)
+        return self.works.receive(command, self.clock_ms, end=self.next_offset)
+
+    def _execute_for_group(self, command: GroupCommand, index: int) -> Any:
+        match command:
+            case CommitOffsets():
+                return self._commit_offsets(command, index)
+            case ForgetGroup():
+                return self.groups.forget(command.group) or self.works.forget(command.group)
+            case ReceiveMessages():
+                return self._receive(command, index)
+            case SettleMessages():
+                return self.works.settle(command, self.clock_ms)
+            case ExpireWork():
+                return self.works.expire(command, self.clock_ms)
+            case DeadCopied():
+                return self.works.dead_copied(command)
 
 
 def _request_rows(table: RequestTable) -> list[_RequestRow]:

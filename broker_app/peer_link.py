@@ -11,6 +11,7 @@ from http_base.cluster import MembersAnswer
 from http_base.tokens import cluster_token
 from myqueue.errors import BrokerUnreachable
 from myqueue.failures import from_body
+from myqueue.protocol import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +49,9 @@ class PeerLink:
         peer = self._peers.get(broker_id)
         if peer is None:
             raise BrokerUnreachable(f"it is not known where broker {broker_id} is")
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
         url = f"{peer.http_address}/partitions/{group_id}/replicas"
         try:
-            async with self._session.get(url) as response:
+            async with self._connections().get(url) as response:
                 body = await response.read()
                 if response.status != 200:
                     raise from_body(response.status, msgspec.json.decode(body))
@@ -61,6 +59,37 @@ class PeerLink:
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
             why = str(error) or "timeout"
             raise BrokerUnreachable(f"broker {broker_id} at {url}: {why}") from error
+
+    async def produce(self, address: str, batch: bytes, query: Mapping[str, str]) -> None:
+        """Append a batch at a broker that may lead the partition.
+
+        Args:
+            address: `http://host:port` of the broker.
+            batch: encoded.
+            query: topic, partition, producer_id, timeout_ms.
+
+        Raises:
+            BrokerUnreachable: it does not answer; the batch may be appended all the same.
+            QueueError: what it refuses with.
+        """
+        url = f"{address}/producer/produce"
+        headers = {"Content-Type": BATCH}
+        try:
+            async with self._connections().post(
+                url, data=batch, params=query, headers=headers
+            ) as response:
+                body = await response.read()
+                if response.status != 200:
+                    raise from_body(response.status, msgspec.json.decode(body))
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+            why = str(error) or "timeout"
+            raise BrokerUnreachable(f"the broker at {url}: {why}") from error
+
+    def _connections(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
+        return self._session
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -16,6 +16,7 @@ from broker_app.manager_link import ManagerLink
 from broker_app.peer_link import PeerLink
 from broker_app.reports import make_report
 from broker_app.runtime import BrokerRuntime
+from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
 from broker_app.statemachine import PartitionState
@@ -95,6 +96,7 @@ class BrokerProcess:
         runtime.install(self.runtime)
         self._link.start(self._report, self.take_orders, on_failure=self.engine.fail)
         self._link.heartbeat()
+        dead_letters_start(self.runtime)
 
     @property
     def failed(self) -> asyncio.Future[None]:
@@ -119,8 +121,8 @@ class BrokerProcess:
         """Close what `start` opened. Comes after HTTP is drained."""
         runtime.install(None)
         registry.install(None)
-        await self._link.stop()
         await self.runtime.stop()
+        await self._link.stop()
         await self._peers.stop()
         await self.engine.stop()
 

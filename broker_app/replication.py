@@ -49,6 +49,9 @@ class Replication(Protocol):
     def group(self, group_id: int) -> Group:
         """Return a local replica."""
 
+    def clock_ms(self) -> int:
+        """Return the monotonic clock that proposals carry, in milliseconds."""
+
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; from any thread."""
 
@@ -101,6 +104,13 @@ class PeerContact(Protocol):
             QueueError: it does not lead, or does not answer.
         """
 
+    async def produce(self, address: str, batch: bytes, query: Mapping[str, str]) -> None:
+        """Append a batch at a broker that may lead the partition.
+
+        Raises:
+            QueueError: it does not lead, refuses, or does not answer.
+        """
+
 
 class ManagerContact(Protocol):
     """The link to the managers."""
@@ -110,3 +120,18 @@ class ManagerContact(Protocol):
 
     def heartbeat(self) -> None:
         """Send a report soon; called in the loop."""
+
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Return the address of each partition's leader, None where there is none.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            QueueError: no manager answers, or one refuses.
+        """
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make a topic; one that is there already is no error.
+
+        Raises:
+            QueueError: no manager answers, or one refuses.
+        """

@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker_app.commands import ForgetIdle
+from broker_app.dead_index import DeadIndex
 from broker_app.decoded import DecodedBatches
 from broker_app.first_sights import FirstSights
 from broker_app.longpoll import LongPolls
 from broker_app.parking import SequenceParking
 from broker_app.statemachine import PartitionState
 from broker_app.turns import Turns
+from broker_app.work_waits import WorkWaits
 from myqueue.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from broker_app.limits import BrokerLimits
     from broker_app.replication import ManagerContact, PeerContact, Replication
+    from broker_app.work_waits import WaitKey
     from raft_app.engine.group import Group
     from raft_app.storage.storage import BrokerIdentity
 
@@ -69,6 +72,9 @@ class BrokerRuntime:
         self.long_polls = LongPolls(limits.long_polls_max)
         self.parking = SequenceParking(bytes_max=limits.parked_bytes_max)
         self.turns = Turns(limits.turns_waiting_max)
+        self.work_turns = Turns(limits.receives_waiting_max)
+        self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
+        self.dead_index = DeadIndex()
         self.decoded = DecodedBatches(
             batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
         )
@@ -81,6 +87,8 @@ class BrokerRuntime:
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
+        self.burying: asyncio.Task[None] | None = None
+        """What copies dead messages."""
         self.first_sights: dict[int, FirstSights] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         engine.on_applied.append(self._applied)
@@ -157,7 +165,7 @@ class BrokerRuntime:
 
     async def stop(self) -> None:
         """Give up what runs in the background."""
-        tasks = [*self._tidying, *([self.retaining] if self.retaining else [])]
+        tasks = [*self._tidying, *filter(None, (self.retaining, self.burying))]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -165,6 +173,7 @@ class BrokerRuntime:
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""
         self.long_polls.end()
+        self.work_waits.end()
 
     def _heartbeat(self) -> None:
         self.link.heartbeat()
@@ -183,10 +192,26 @@ class BrokerRuntime:
     # --- the engine's news ----------------------------------------------------------------
 
     def _applied(self, group: Group) -> None:
-        self.long_polls.applied(group.spec.group_id, state_of(group).next_offset)
+        group_id, state = group.spec.group_id, state_of(group)
+        self.long_polls.applied(group_id, state.next_offset)
+        self.work_waits.applied(group_id)
+        self.dead_index.note(group_id, needs_burial=state.works.needs_burial)
 
     def _leadership_changed(self, group: Group) -> None:
-        self.long_polls.disturb(group.spec.group_id)
+        group_id = group.spec.group_id
+        self.long_polls.disturb(group_id)
+        self.work_waits.disturb(group_id)
+        self.dead_index.note(group_id, needs_burial=state_of(group).works.needs_burial)
+
+    def _work_due_in(self, key: WaitKey) -> float | None:
+        """Return in how many seconds a message is there for a group of workers."""
+        group = self.engine.groups.get(key[0])
+        if group is None or not group.serves:
+            return 0
+        state = state_of(group)
+        clock_ms = state.partition_clock(self.engine.clock_ms())
+        due_ms = state.work_due(key[1], clock_ms)
+        return None if due_ms is None else max(0, due_ms - clock_ms) / 1000
 
 
 def state_of(group: Group) -> PartitionState:

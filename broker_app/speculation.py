@@ -39,6 +39,8 @@ class CommandEffect:
     offset: int = 0
     """Where that cursor will be."""
     request_digest: bytes = b""
+    group: str = ""
+    """Name of the consumer group that it may make; empty for none. It moves no cursor then."""
 
 
 Effect = AppendEffect | CommandEffect
@@ -82,6 +84,8 @@ class Speculation:
         """Partition clock of the last command in flight; 0 for none."""
         self.producers: dict[int, OpenProducer] = {}
         self.cursors: dict[int, OpenCursorMoves] = {}
+        self.groups: dict[str, int] = {}
+        """Consumer group -> commands in flight that may make it."""
         self.produce_requests: dict[tuple[int, bytes], Position] = {}
         self.pop_requests: dict[tuple[int, bytes], Position] = {}
         self._effects: deque[tuple[Position, Effect]] = deque()
@@ -104,6 +108,8 @@ class Speculation:
                 self.clock_ms = effect.clock_ms
                 if effect.consumer_id:
                     self._extend_cursor(effect, position)
+                elif effect.group:
+                    self.groups[effect.group] = self.groups.get(effect.group, 0) + 1
 
     def release(self, position: Position) -> Effect | None:
         """Drop the entry at a position, which was applied; return its effect if it was in flight.
@@ -123,21 +129,21 @@ class Speculation:
             return effect
         match effect:
             case AppendEffect(header=header):
-                self.record_count -= header.record_count
-                if header.sequenced:
-                    self._release_producer(header.producer_id)
-                elif is_deduplicated(header):
-                    del self.produce_requests[header.producer_id, header.request_digest]
+                self._release_batch(header)
             case CommandEffect():
                 if effect.consumer_id:
                     self._release_cursor(effect)
+                elif effect.group:
+                    self._release_group(effect.group)
         return effect
 
     def clear(self) -> None:
         """Forget everything in flight."""
         self.record_count = self.timestamp = self.clock_ms = 0
-        for table in (self.producers, self.cursors, self.produce_requests, self.pop_requests):
+        for table in (self.producers, self.cursors, self.groups):
             table.clear()
+        for requests in (self.produce_requests, self.pop_requests):
+            requests.clear()
         self._effects.clear()
 
     def _extend_producer(self, header: BatchHeader, position: Position) -> None:
@@ -148,6 +154,13 @@ class Speculation:
         producer.epoch = header.producer_epoch
         producer.next_sequence = sequence + count
         producer.batches.append((header.producer_epoch, sequence, count, position))
+
+    def _release_batch(self, header: BatchHeader) -> None:
+        self.record_count -= header.record_count
+        if header.sequenced:
+            self._release_producer(header.producer_id)
+        elif is_deduplicated(header):
+            del self.produce_requests[header.producer_id, header.request_digest]
 
     def _release_producer(self, producer_id: int) -> None:
         producer = self.producers[producer_id]
@@ -171,6 +184,11 @@ class Speculation:
             del self.cursors[effect.consumer_id]
         if effect.request_digest:
             del self.pop_requests[effect.consumer_id, effect.request_digest]
+
+    def _release_group(self, group: str) -> None:
+        self.groups[group] -= 1
+        if not self.groups[group]:
+            del self.groups[group]
 
 
 def is_deduplicated(header: BatchHeader) -> bool:

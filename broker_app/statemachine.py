@@ -14,13 +14,19 @@ from broker_app.admission import Admission
 from broker_app.commands import (
     AppendBatch,
     Command,
+    CommitOffsets,
+    DeadCopied,
+    ExpireWork,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
     Popped,
+    ReceiveMessages,
     ResetCursor,
     SetRetention,
+    SettleMessages,
     Start,
     Truncate,
     decode_command,
@@ -29,6 +35,7 @@ from broker_app.commands import (
 from broker_app.limits import FORGET_AFTER_MS, StateLimits
 from broker_app.partition_data import PartitionData
 from broker_app.speculation import AppendEffect, CommandEffect, Speculation
+from broker_app.work import Work
 from myqueue.errors import CorruptBatch
 from myqueue.records import read_header
 from raft_app.core.types import EntryKind, Proposal
@@ -38,7 +45,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.commands import CommandBody, Request
+    from broker_app.groups import ConsumerGroup
     from broker_app.speculation import Effect
+    from broker_app.work import Choice
+    from broker_app.work_table import WorkTable
     from raft_app.core.types import Entry
     from raft_app.statemachine import Answer, Decision, Join
     from raft_app.storage.storage import GroupSpec
@@ -90,6 +100,10 @@ class PartitionState:
         """Return where a consumer's cursor is."""
         return self._data.cursor(consumer_id)
 
+    def consumer_group(self, name: str) -> ConsumerGroup | None:
+        """Return what is known of a consumer group, None for one not known or used by workers."""
+        return self._data.groups.get(name)
+
     def popped(self, consumer_id: int, request_digest: bytes) -> Popped | None:
         """Return what an earlier pop with this request id got, if there was one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))
@@ -120,6 +134,44 @@ class PartitionState:
         """
         return self._data.sizes.last_leaving(size_bytes)
 
+    @property
+    def works(self) -> WorkTable:
+        """What the workers of groups have out; for reading."""
+        return self._data.works
+
+    def choose_work(self, name: str, clock_ms: int, max_messages: int) -> Choice:
+        """Return what the workers of a group would get next.
+
+        Args:
+            name: of the group.
+            clock_ms: the partition clock.
+            max_messages: most messages.
+        """
+        data, work = self._data, self._data.works.get(name)
+        if work is None:
+            group = data.groups.get(name)
+            begin = max(group.offset if group is not None else 0, data.log_start_offset)
+            work = Work(0, begin)
+        return work.choose(
+            clock_ms,
+            end=data.next_offset,
+            max_messages=max_messages,
+            room=self._limits.unsettled_max,
+        )
+
+    def work_due(self, name: str, clock_ms: int) -> int | None:
+        """Return when a message is there for the workers of a group, now if one is.
+
+        Args:
+            name: of the group.
+            clock_ms: the partition clock.
+        """
+        choice = self.choose_work(name, clock_ms, 1)
+        if not choice.is_empty:
+            return clock_ms
+        work = self._data.works.get(name)
+        return None if work is None else work.comes_back_at(clock_ms)
+
     def is_filling(self) -> bool:
         """Tell whether a table is more than half full, so that forgetting idle entries helps."""
         data, limits = self._data, self._limits
@@ -134,6 +186,7 @@ class PartitionState:
         data = self._data
         return {
             "cursors": len(data.cursors),
+            "consumer_groups": len(data.groups) + len(data.works),
             "producers": len(data.producers),
             "request_ids": len(data.produce_requests) + len(data.pop_requests),
         }
@@ -149,8 +202,20 @@ class PartitionState:
         timestamp = max(now_ms, self._data.last_timestamp, self._speculation.timestamp)
         if isinstance(request, AppendBatch):
             return self._admission.batch(request.header) or self._append(request, timestamp)
-        clock_ms = self._partition_clock(clock_ms)
+        clock_ms = self.partition_clock(clock_ms)
         return self._admit(request) or self._command(request, timestamp, clock_ms)
+
+    def partition_clock(self, clock_ms: int) -> int:
+        """Return the partition clock: the applied one and what elapsed on this leader since.
+
+        Args:
+            clock_ms: monotonic clock of the leader, milliseconds.
+        """
+        if self._clock_started is None:
+            self._clock_started = (clock_ms, self._data.clock_ms)
+        started, base_ms = self._clock_started
+        elapsed = base_ms + clock_ms - started
+        return max(elapsed, self._data.clock_ms, self._speculation.clock_ms)
 
     def proposed(self, token: Effect, index: int, term: int) -> None:
         """Extend the speculative view by a proposal that entered the log."""
@@ -170,7 +235,7 @@ class PartitionState:
         """Apply a committed DATA or COMMAND entry and return its result.
 
         Returns:
-            `Appended` for a batch; `Popped`, `CursorPlace`, `Truncated` or None for a command.
+            `Appended` for a batch; for a command what `broker_app.commands` says of it.
 
         Raises:
             InconsistentEntry: the entry contradicts the state or cannot be read.
@@ -184,7 +249,7 @@ class PartitionState:
                     command = decode_command(entry.data)
                 except ValueError as error:
                     raise InconsistentEntry(str(error)) from error
-                return self._data.execute(command, entry.append_timestamp)
+                return self._data.execute(command, entry.append_timestamp, index=entry.index)
             case _:
                 raise AssertionError(f"a state machine applies no {entry.kind.name} entry")
 
@@ -230,7 +295,13 @@ class PartitionState:
                 self._admission.reset_cursor(request)
             case Truncate():
                 return self._admission.truncate(request)
-            case ForgetClient() | ForgetIdle() | SetRetention():
+            case CommitOffsets():
+                self._admission.commit_offsets(request)
+            case ReceiveMessages():
+                self._admission.receive(request)
+            case ForgetClient() | ForgetIdle() | SetRetention() | ForgetGroup():
+                pass
+            case SettleMessages() | DeadCopied() | ExpireWork():
                 pass
         return None
 
@@ -255,6 +326,8 @@ class PartitionState:
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
             case ResetCursor(consumer_id=consumer_id, offset=offset):
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
+            case CommitOffsets(group=name) | ReceiveMessages(group=name):
+                effect = CommandEffect(clock_ms, timestamp, group=name)
             case ForgetIdle():
                 body = replace(request, before_ms=clock_ms - FORGET_AFTER_MS)
         data = encode_command(Command(clock_ms, body))
@@ -269,14 +342,6 @@ class PartitionState:
 
     def _next_free_offset(self) -> int:
         return self._data.next_offset + self._speculation.record_count
-
-    def _partition_clock(self, clock_ms: int) -> int:
-        """Return the partition clock: the applied one and what elapsed on this leader since."""
-        if self._clock_started is None:
-            self._clock_started = (clock_ms, self._data.clock_ms)
-        started, base_ms = self._clock_started
-        elapsed = base_ms + clock_ms - started
-        return max(elapsed, self._data.clock_ms, self._speculation.clock_ms)
 
 
 def _decoded(snapshot: bytes) -> PartitionData:

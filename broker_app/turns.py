@@ -1,4 +1,4 @@
-"""Turns: one pop per consumer and partition at a time, the others in the order of arrival."""
+"""Turns: one call per consumer, or group, and partition at a time, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from myqueue.errors import Overloaded
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-TurnKey = tuple[int, int]
-"""(group id, consumer id)."""
+TurnKey = tuple[int, int | str]
+"""(group id, id of a consumer or name of a consumer group)."""
 
 
 class Turns:
@@ -88,6 +88,7 @@ def _expire(key: TurnKey, queue: deque[asyncio.Future[None]], future: asyncio.Fu
 
 
 def _overloaded(key: TurnKey, why: str) -> Overloaded:
+    whose = f"group '{key[1]}'" if isinstance(key[1], str) else f"consumer {key[1]}"
     return Overloaded(
-        f"consumer {key[1]} takes turns at this partition: {why}", retry_after_ms=RETRY_AFTER_MS
+        f"{whose} takes turns at this partition: {why}", retry_after_ms=RETRY_AFTER_MS
     )

@@ -8,8 +8,10 @@ from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
 from broker_app.apis.health import HealthzApi, ReadyzApi
+from broker_app.apis.offsets import GroupForgetApi, OffsetsApi, OffsetsCommitApi
 from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
 from broker_app.apis.produce import ProduceApi
+from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
 from http_base.metrics import MetricsView
 
 _EXACT = {
@@ -17,10 +19,17 @@ _EXACT = {
     "consumer/consume": ConsumeApi.as_view(),
     "fetch": FetchApi.as_view(),
     "size": SizeApi.as_view(),
+    "messages/receive": ReceiveApi.as_view(),
+    "messages/ack": AckApi.as_view(),
+    "messages/nack": NackApi.as_view(),
+    "messages/extend": ExtendApi.as_view(),
+    "offsets": OffsetsApi.as_view(),
+    "offsets/commit": OffsetsCommitApi.as_view(),
     "offsets/by-time": OffsetByTimeApi.as_view(),
     "cursors/reset": CursorResetApi.as_view(),
     "cursors/open": CursorOpenApi.as_view(),
     "clients/forget": ClientForgetApi.as_view(),
+    "groups/forget": GroupForgetApi.as_view(),
     "partitions": PartitionsApi.as_view(),
     "healthz": HealthzApi.as_view(),
     "readyz": ReadyzApi.as_view(),

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.db.models import Count
 
+from manager_app import runtime
 from manager_app.healing import condition, replica_state
 from manager_app.models import (
     Broker,
     Cluster,
     Consumer,
+    ConsumerGroup,
     DeletedGroup,
+    GroupMember,
     Partition,
     Producer,
     Replica,
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
 _CLIENT_COLUMNS: tuple[str, ...] = ("id", "topic", "state", "last_heartbeat", "registered_at")
 _CLIENT_FILTERS: tuple[str, ...] = ("state",)
+LAG_LIMIT_S = 10.0
+"""For the brokers' answers; they have a shorter limit together."""
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -193,6 +199,74 @@ class ConsumerAdmin(ClientAdmin):
 
     list_display = (*_CLIENT_COLUMNS, "start")
     list_filter = (*_CLIENT_FILTERS, "start")
+
+
+@admin.register(ConsumerGroup)
+class ConsumerGroupAdmin(ReadOnlyAdmin):
+    """Consumer groups; the page of one asks the brokers how far it is."""
+
+    list_display = ("name", "generation", "member_count", "subscribed", "created_at")
+    search_fields = ("name",)
+    date_hierarchy = "created_at"
+    fields = ("name", "generation", "subscribed", "created_at", "lag")
+    readonly_fields = ("subscribed", "lag")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ConsumerGroup]:
+        """Count the members."""
+        rows: QuerySet[ConsumerGroup] = super().get_queryset(request)
+        return rows.annotate(members_counted=Count("members"))
+
+    @admin.display(description="members", ordering="members_counted")
+    def member_count(self, group: ConsumerGroup) -> int:
+        """Return how many members it has."""
+        return int(getattr(group, "members_counted", 0))
+
+    @admin.display(description="topics")
+    def subscribed(self, group: ConsumerGroup) -> str:
+        """Return the names of its topics."""
+        return ", ".join(sorted(group.topics)) or "-"
+
+    @admin.display(description="lag, in messages")
+    def lag(self, group: ConsumerGroup) -> str:
+        """Return the lag of each partition as its leader tells it now."""
+        manager = runtime.installed()
+        if manager is None:
+            return "-"
+        asking = manager.group_offsets.ask(group.name, sorted(group.topics))
+        said = manager.run(asking, timeout_s=LAG_LIMIT_S)
+        return ", ".join(
+            f"{topic}/{partition}: {'?' if offsets is None else offsets.get('lag', '-')}"
+            for (topic, partition), offsets in said.items()
+        )
+
+
+@admin.register(GroupMember)
+class GroupMemberAdmin(ReadOnlyAdmin):
+    """Members of consumer groups."""
+
+    list_display = (
+        "member_id",
+        "group",
+        "subscribed",
+        "assigned",
+        "session_timeout_ms",
+        "last_heartbeat",
+        "joined_at",
+    )
+    list_select_related = ("group",)
+    search_fields = ("member_id", "group__name")
+    list_filter = ("group",)
+    date_hierarchy = "joined_at"
+
+    @admin.display(description="topics")
+    def subscribed(self, member: GroupMember) -> str:
+        """Return the names of its topics."""
+        return ", ".join(member.topics)
+
+    @admin.display(description="partitions granted")
+    def assigned(self, member: GroupMember) -> str:
+        """Return what it may own."""
+        return ", ".join(f"{topic}/{index}" for topic, of in member.granted.items() for index in of)
 
 
 @admin.register(DeletedGroup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,14 +25,22 @@ if TYPE_CHECKING:
 
     from manager_app.metadata import PartitionView
     from manager_app.runtime import ManagerRuntime
-    from myqueue.protocol import Consume, Size
+    from myqueue.protocol import Consume, CursorReset, Size
 
 PREFERENCE_S = 0.05
 """How long a partition whose turn it is may keep one waiting that is known to have something."""
 
 
-async def consume(runtime: ManagerRuntime, call: Consume) -> list[dict[str, Any]]:
-    """Pop messages of one partition; return them as the leader gave them.
+class Popped(NamedTuple):
+    """Messages of one partition, as its leader gave them."""
+
+    messages: list[dict[str, Any]]
+    missed: int = 0
+    """How many right before them retention took away before the consumer got to them."""
+
+
+async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
+    """Pop messages of one partition.
 
     Without a partition: of the next in the consumer's rotation that has something.
 
@@ -46,19 +54,19 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> list[dict[str, Any]
     session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
     count = len(topic.partitions)
     if call.partition is not None:
-        messages = await _pop(runtime, topic.partition(call.partition), call, call.wait_ms)
+        popped = await _pop(runtime, topic.partition(call.partition), call, call.wait_ms)
     elif call.partition_key is not None:
         partition = topic.partition(partition_for_key(call.partition_key, count))
-        messages = await _pop(runtime, partition, call, call.wait_ms)
+        popped = await _pop(runtime, partition, call, call.wait_ms)
     else:
         first = session.rotation.next(count)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
-        messages, index = await _pop_any(runtime, order, call)
+        popped, index = await _pop_any(runtime, order, call)
         if index is not None:
             session.rotation = RoundRobin(index + 1)
-    if not messages and call.max_messages is None:
+    if not popped.messages and call.max_messages is None:
         raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}")
-    return messages
+    return popped
 
 
 async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
@@ -87,9 +95,41 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
 
 
+async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
+    """Move a consumer's cursor in one partition; return where it is then.
+
+    It is passed on once: a repetition could move the cursor back after messages were popped.
+
+    Raises:
+        CursorMoved: it is not where `expected` says.
+        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+    """
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    topic = await runtime.find_topic(call.topic)
+    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+    await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    answer = await runtime.calls.call(
+        PartitionCall(
+            topic.partition(call.partition),
+            "POST",
+            "/cursors/reset",
+            {
+                "topic": call.topic,
+                "partition": call.partition,
+                "consumer_id": call.consumer_id,
+                "offset": call.offset,
+                "timestamp": call.timestamp,
+                "expected": call.expected,
+            },
+            timeout_ms=call.timeout_ms,
+        )
+    )
+    return msgspec.convert(answer.get("offset"), int)
+
+
 async def _pop_any(
     runtime: ManagerRuntime, order: Sequence[PartitionView], call: Consume
-) -> tuple[list[dict[str, Any]], int | None]:
+) -> tuple[Popped, int | None]:
     """Pop from the first partition in `order` that has something; return its index too."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.wait_ms / 1000
@@ -97,22 +137,22 @@ async def _pop_any(
     if len(order) == 1 or runtime.metadata.leader_of(order[0].group_id).broker_id:
         first_wait_ms = call.wait_ms if len(order) == 1 else 0
         try:
-            messages = await _pop(runtime, order[0], call, first_wait_ms, patient=len(order) == 1)
+            popped = await _pop(runtime, order[0], call, first_wait_ms, patient=len(order) == 1)
         except QueueError as error:
             if len(order) == 1 or not error.retriable or not error.outcome_known:
                 raise
-            messages = []
-        if messages or len(order) == 1:
-            return messages, order[0].index if messages else None
+            popped = Popped([])
+        if popped.messages or len(order) == 1:
+            return popped, order[0].index if popped.messages else None
     while True:
         left_ms = max(0, int((deadline - loop.time()) * 1000))
         finder = _Finder(runtime, order, call.consumer_id, call.timeout_ms)
         partition = await finder.find(left_ms)
         if partition is None:
-            return [], None
-        messages = await _pop(runtime, partition, call, 0)
-        if messages:
-            return messages, partition.index
+            return Popped([]), None
+        popped = await _pop(runtime, partition, call, 0)
+        if popped.messages:
+            return popped, partition.index
 
 
 async def _pop(
@@ -122,7 +162,7 @@ async def _pop(
     wait_ms: int,
     *,
     patient: bool = True,
-) -> list[dict[str, Any]]:
+) -> Popped:
     """Pop from one partition; a caller with other partitions is not patient with elections."""
     answer = await runtime.calls.call(
         PartitionCall(
@@ -143,7 +183,8 @@ async def _pop(
             patient=patient,
         )
     )
-    return msgspec.convert(answer.get("messages"), list[dict[str, Any]])
+    messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
+    return Popped(messages, msgspec.convert(answer.get("missed", 0), int))
 
 
 async def _size(

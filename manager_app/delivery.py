@@ -34,8 +34,9 @@ ORDER_TIMEOUT_S = 5.0
 """For one order, such as to make a replica."""
 OTHERS_FIRST_S = 1.0
 """How long the order for a first replica waits for those of the other replicas."""
-REPORT_TIMEOUT_S = 1.0
-"""For a broker to say how its replicas are doing, while somebody waits for the answer."""
+REPORT_TIMEOUT_S = 0.2
+"""For a broker to say how its replicas are doing, while somebody waits for the answer: one that
+is stopped takes its connections and says nothing, and its last report is as good."""
 PARTITIONS_AT_ONCE = 64
 """Partitions that one registration talks to at once."""
 CURSOR_TIMEOUT_MS = 5_000
@@ -123,7 +124,7 @@ class Delivery:
             )
             for partition in topic.partitions
         )
-        await _bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
+        await bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
 
     async def forget_client(self, topic: TopicView, key: ClientKey) -> list[int]:
         """Let every partition forget a client; return the indexes where that failed."""
@@ -151,7 +152,7 @@ class Delivery:
             )
             for partition in topic.partitions
         )
-        await _bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
+        await bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
     async def ask_replicas(self, topic: TopicView) -> dict[tuple[int, int], dict[str, Any]]:
@@ -194,7 +195,7 @@ class Delivery:
 
     async def _send_to_one(self, broker_id: int, calls: Sequence[BrokerCall]) -> int:
         """Send calls to one broker; return how many failed."""
-        taken = await _bounded((self._send(broker_id, call) for call in calls), CALLS_PER_BROKER)
+        taken = await bounded((self._send(broker_id, call) for call in calls), CALLS_PER_BROKER)
         return taken.count(False)
 
     async def _send(self, broker_id: int, call: BrokerCall) -> bool:
@@ -225,9 +226,10 @@ def _order_calls(
     }
 
 
-async def _bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:
+async def bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:
     """Run coroutines, at most `at_once` at a time; the first error ends the others."""
     gate = asyncio.Semaphore(at_once)
+    coroutines = list(coroutines)
 
     async def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         async with gate:
@@ -240,3 +242,5 @@ async def _bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for coroutine in coroutines:  # whose turn never came
+            coroutine.close()

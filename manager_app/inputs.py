@@ -12,6 +12,13 @@ class ListQuery(Input, frozen=True):
     """True: objects instead of names or addresses."""
 
 
+class BrokerUpdate(Input, frozen=True):
+    """PATCH /brokers/{id}."""
+
+    draining: bool
+    """False: keep the broker. True is said with DELETE, which also removes it in the end."""
+
+
 class ClientsQuery(Input, frozen=True):
     """GET /producers, GET /consumers."""
 

@@ -324,3 +324,68 @@ class DeletedGroup(models.Model):
     def __str__(self) -> str:
         """Name the group."""
         return f"deleted group {self.group_id}"
+
+
+class ConsumerGroup(models.Model):
+    """Readers that share the partitions of their topics; what they have read, brokers store."""
+
+    name = models.CharField(max_length=249, unique=True)
+    generation = models.BigIntegerField(default=0)
+    """Raised with every change of members, subscriptions or partitions; never lowered."""
+    revision = models.BigIntegerField(default=0)
+    """Raised in every transaction that changes the group, which it also serialises."""
+    topics = models.JSONField(default=dict, blank=True)
+    """Topic -> [partitions, group id of the first]: what the members' targets were made for."""
+    topics_used = models.JSONField(default=list, blank=True)
+    """Names of all topics that were ever subscribed."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(name=""), name="group_has_a_name"),
+            models.CheckConstraint(
+                condition=Q(generation__gte=0), name="group_generation_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Name the group."""
+        return self.name
+
+
+class GroupMember(models.Model):
+    """A process that reads its share of a consumer group's partitions."""
+
+    id = models.BigAutoField(primary_key=True)
+    group = models.ForeignKey(ConsumerGroup, on_delete=models.CASCADE, related_name="members")
+    member_id = models.CharField(max_length=32)
+    """32 random hexadecimal digits."""
+    topics = models.JSONField(default=list)
+    """The names of the topics that it subscribed."""
+    session_timeout_ms = models.PositiveIntegerField()
+    """Silence after which it is out of the group, in milliseconds."""
+    granted = models.JSONField(default=dict, blank=True)
+    """Topic -> partitions that it was told it may own and has not given up."""
+    target = models.JSONField(default=dict, blank=True)
+    """Topic -> partitions that it is to own."""
+    revoked_generation = models.BigIntegerField(default=0)
+    """The last generation that took something from it."""
+    last_heartbeat = models.DateTimeField()
+    """As of the last change of this row: later ones are known to the primary alone."""
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["group", "member_id"], name="group_member_once_per_group"
+            ),
+            models.CheckConstraint(
+                condition=Q(session_timeout_ms__gt=0), name="group_member_session_ends"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Name the member."""
+        return f"member {self.member_id}"

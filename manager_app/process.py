@@ -13,20 +13,22 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
-from manager_app import runtime, selectors
+from manager_app import runtime, selectors, upkeep
 from manager_app.broker_client import BrokerClient
 from manager_app.clients import ClientRegistry
+from manager_app.coordinator import GroupCoordinator
 from manager_app.database import DatabaseThreads
 from manager_app.delivery import Delivery
 from manager_app.health import Heartbeats
 from manager_app.metadata import MetadataCopy
+from manager_app.offsets import GroupOffsets
 from manager_app.partition_calls import PartitionCalls
 from manager_app.replica_calls import ReplicaCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from manager_app.selectors import ClientKey, ClientRow
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""Between two looks at the version of the stored metadata."""
+"""Between two looks at the version of the stored metadata, and for silent members of groups."""
+RECORD_INTERVAL_S = 5.0
+"""Between two times that the heartbeats of clients are stored."""
 START_TIMEOUT_S = 30.0
 """For a worker process to load the metadata."""
 
@@ -57,7 +61,8 @@ class ManagerProcess:
             config: of this process.
             monotonic_s: clock for silences, in seconds.
             now: wall clock.
-            poll_interval_s: between two looks at the version of the stored metadata.
+            poll_interval_s: between two looks at the version of the stored metadata, and for
+                silent members of groups.
         """
         self._config = config
         self._monotonic_s = monotonic_s
@@ -66,6 +71,8 @@ class ManagerProcess:
         self._database = DatabaseThreads()
         self._broker_client = BrokerClient(config.cluster_secret)
         self._poller: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._recorder: asyncio.Task[None] | None = None
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,
             load_version=selectors.metadata_version,
@@ -76,7 +83,8 @@ class ManagerProcess:
         """Load the metadata, open the client for brokers, install the runtime.
 
         Args:
-            announce: store this process's address as the primary's; never when it is read-only.
+            announce: store this process's address as the primary's, and coordinate the groups;
+                never when it is read-only.
         """
         loop = asyncio.get_running_loop()
         if not self._config.read_only:
@@ -86,11 +94,27 @@ class ManagerProcess:
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
+        made = self._make_runtime(coordinates=announce and not self._config.read_only)
+        self._poller = loop.create_task(
+            self._repeat(lambda: self._database.run(self.metadata.poll))
+        )
+        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
+        self._sweeper = loop.create_task(self._repeat(made.groups.sweep))
+        self._recorder = loop.create_task(
+            self._repeat(
+                lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S
+            )
+        )
+        runtime.install(made)
+        return made
+
+    def _make_runtime(self, *, coordinates: bool) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
-        made = ManagerRuntime(
+        group_offsets = GroupOffsets(self.metadata, calls)
+        return ManagerRuntime(
             secret=self._config.cluster_secret,
             read_only=self._config.read_only,
-            loop=loop,
+            loop=asyncio.get_running_loop(),
             database=self._database,
             metadata=self.metadata,
             calls=calls,
@@ -103,38 +127,47 @@ class ManagerProcess:
                 now=self._now,
                 read_only=self._config.read_only,
             ),
+            groups=GroupCoordinator(
+                address=self._config.address if coordinates else None,
+                database=self._database,
+                metadata=self.metadata,
+                generation_floor=group_offsets.generation_floor,
+                monotonic_s=self._monotonic_s,
+                now=self._now,
+            ),
+            group_offsets=group_offsets,
             broker_heartbeats=Heartbeats(self._config.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,
             replace_after_s=self._config.replace_after_s,
             open_calls_max=self._config.long_polls_max,
         )
-        self._poller = loop.create_task(self._poll())
-        runtime.install(made)
-        return made
 
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.wait((self._poller,))
+        for task in (self._poller, self._sweeper, self._recorder):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         await self._broker_client.close()
         await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
     async def _look_up(self, key: ClientKey) -> ClientRow | None:
         return await self._database.run(selectors.client_find, key)
 
-    async def _poll(self) -> None:
-        """Follow changes that other processes make, until it is cancelled."""
+    async def _repeat(
+        self, work: Callable[[], Awaitable[object]], interval_s: float | None = None
+    ) -> None:
+        """Do something that needs the database every now and then, until it is cancelled."""
         failing = False
         while True:
-            await asyncio.sleep(self._poll_interval_s)
+            await asyncio.sleep(interval_s or self._poll_interval_s)
             try:
-                await self._database.run(self.metadata.poll)
+                await work()
             except DatabaseError as error:
                 if not failing:
-                    logger.warning("the database cannot be read: %s", error)
+                    logger.warning("the database cannot be used: %s", error)
                 failing = True
             else:
                 failing = False

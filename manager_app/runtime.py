@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from manager_app.clients import ClientRegistry
+    from manager_app.coordinator import GroupCoordinator
     from manager_app.database import DatabaseThreads
     from manager_app.delivery import Delivery
     from manager_app.health import Heartbeats
     from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.offsets import GroupOffsets
     from manager_app.partition_calls import PartitionCalls
     from manager_app.replica_calls import ReplicaCalls
 
@@ -41,6 +43,8 @@ class ManagerRuntime:
     delivery: Delivery
     replica_calls: ReplicaCalls
     clients: ClientRegistry
+    groups: GroupCoordinator
+    group_offsets: GroupOffsets
     broker_heartbeats: Heartbeats[int]
     monotonic_s: Callable[[], float]
     now: Callable[[], datetime]

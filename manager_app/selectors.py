@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.db.models import Count, Q
 
 from http_base.cluster import BrokerPlace, Place, ReplicaOrder
+from manager_app.group import GroupState, Member, TopicShape, flattened
 from manager_app.metadata import BrokerView, Leadership, Metadata, PartitionView, TopicView
 from manager_app.models import (
     ID_MAX,
@@ -19,7 +20,9 @@ from manager_app.models import (
     ClientState,
     Cluster,
     Consumer,
+    ConsumerGroup,
     DeletedGroup,
+    GroupMember,
     Membership,
     Partition,
     Producer,
@@ -28,11 +31,11 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement import BrokerLoad, LedPartition
-from myqueue.errors import BrokerNotFound, InvalidTopicName, TopicDoesNotExist
+from myqueue.errors import BrokerNotFound, GroupNotFound, InvalidTopicName, TopicDoesNotExist
 from myqueue.protocol import check_topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from django.db.models import QuerySet
@@ -62,6 +65,19 @@ class ClientRow:
     topic: str
     state: str
     last_heartbeat: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """A consumer group, as stored."""
+
+    revision: int = 0
+    """Of the row; another one there means that the state is out of date."""
+    state: GroupState = field(default_factory=GroupState)
+    topics_used: frozenset[str] = frozenset()
+    """All topics that were ever subscribed."""
+    last_heartbeats: Mapping[str, datetime] = field(default_factory=dict)
+    """By member id, of when it was read; later ones are in the primary's memory."""
 
 
 def cluster_find() -> Cluster | None:
@@ -313,3 +329,51 @@ def clients_revoked(kind: ClientKind) -> list[int]:
     """Return the ids of revoked clients whose tokens may still be in use."""
     rows = CLIENT_MODELS[kind].objects.filter(state=ClientState.REVOKED)
     return list(rows.order_by("id").values_list("id", flat=True))
+
+
+def groups_with_counts() -> QuerySet[ConsumerGroup]:
+    """Return all consumer groups by name, each with `member_count`."""
+    return ConsumerGroup.objects.annotate(member_count=Count("members")).order_by("name")
+
+
+def group_get(name: str) -> ConsumerGroup:
+    """Return a consumer group.
+
+    Raises:
+        GroupNotFound: there is none of this name.
+    """
+    found = ConsumerGroup.objects.filter(name=name).first()
+    if found is None:
+        raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
+    return found
+
+
+def group_stored(row: ConsumerGroup) -> StoredGroup:
+    """Return a consumer group with its members; they may be prefetched."""
+    members = list(row.members.all())
+    return StoredGroup(
+        revision=row.revision,
+        state=GroupState(
+            generation=row.generation,
+            topics={name: TopicShape(*shape) for name, shape in row.topics.items()},
+            members={member.member_id: _member(member) for member in members},
+        ),
+        topics_used=frozenset(row.topics_used),
+        last_heartbeats={member.member_id: member.last_heartbeat for member in members},
+    )
+
+
+def groups_stored() -> dict[str, StoredGroup]:
+    """Return all consumer groups by name."""
+    rows = ConsumerGroup.objects.prefetch_related("members")
+    return {row.name: group_stored(row) for row in rows}
+
+
+def _member(row: GroupMember) -> Member:
+    return Member(
+        topics=frozenset(row.topics),
+        session_timeout_ms=row.session_timeout_ms,
+        granted=flattened(row.granted),
+        target=flattened(row.target),
+        revoked_generation=row.revoked_generation,
+    )

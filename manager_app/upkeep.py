@@ -46,24 +46,33 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
     return silent
 
 
+def record_heartbeats(runtime: ManagerRuntime) -> int:
+    """Store the heartbeats that reached this process; return how many.
+
+    Only the process that heard them can: where the tasks run in processes of their own, those see
+    who is alive by what is stored.
+    """
+    heard = runtime.clients.take_unrecorded()
+    client_service.heartbeats_record(heard)
+    for key, at in heard.items():
+        runtime.clients.heartbeats.recorded(key, at)
+    return len(heard)
+
+
 def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
-    """Record heartbeats and let silent clients expire; return those."""
+    """Let silent clients expire; return those."""
     if runtime.read_only:
         return []
     now_s = runtime.monotonic_s()
     clients = runtime.clients
+    record_heartbeats(runtime)
     present: dict[ClientKey, datetime] = {
         key: recorded
         for kind in selectors.CLIENT_MODELS
         for key, recorded in selectors.clients_alive(kind)
     }
-    unrecorded = {key: at for key, at in clients.take_unrecorded().items() if key in present}
-    client_service.heartbeats_record(unrecorded)
     for key, recorded in present.items():
-        if key in unrecorded:
-            clients.heartbeats.recorded(key, unrecorded[key])
-        else:
-            clients.heartbeats.observe(key, recorded, now_s)
+        clients.heartbeats.observe(key, recorded, now_s)
     silent = [key for key in clients.heartbeats.dead(now_s) if key in present]
     if silent:
         client_service.clients_expire(silent)

@@ -16,7 +16,14 @@ from manager_app.apis.clients import (
     ProducerRegisterApi,
     ProducersApi,
 )
-from manager_app.apis.messages import ConsumeApi, ProduceApi, SizeApi
+from manager_app.apis.groups import (
+    GroupApi,
+    GroupHeartbeatApi,
+    GroupJoinApi,
+    GroupLeaveApi,
+    GroupsApi,
+)
+from manager_app.apis.messages import ConsumeApi, CursorResetApi, ProduceApi, SizeApi
 from manager_app.apis.status import HealthApi, LivenessApi, ReadinessApi
 from manager_app.apis.topics import TopicApi, TopicsApi
 
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 HOT_PATHS: dict[str, Callable[..., Any]] = {
     "/producer/produce": ProduceApi.as_view(),
     "/consumer/consume": ConsumeApi.as_view(),
+    "/cursors/reset": CursorResetApi.as_view(),
     "/size": SizeApi.as_view(),
     "/health": HealthApi.as_view(),
     "/healthz": LivenessApi.as_view(),
@@ -44,6 +52,11 @@ urlpatterns = [
     path("producers/<int:client_id>", ProducerApi.as_view()),
     path("consumers", ConsumersApi.as_view()),
     path("consumers/<int:client_id>", ConsumerApi.as_view()),
+    path("groups", GroupsApi.as_view()),
+    path("groups/<str:group>", GroupApi.as_view()),
+    path("groups/<str:group>/join", GroupJoinApi.as_view()),
+    path("groups/<str:group>/heartbeat", GroupHeartbeatApi.as_view()),
+    path("groups/<str:group>/leave", GroupLeaveApi.as_view()),
     path("readyz", ReadinessApi.as_view()),
     path("metrics", MetricsView.as_view()),
     *(path(hot_path[1:], view) for hot_path, view in HOT_PATHS.items()),

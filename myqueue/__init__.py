@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from myqueue.aio_consumer import AsyncConsumer
     from myqueue.aio_producer import AsyncProducer
+    from myqueue.aio_worker import AsyncWorker
     from myqueue.client import Client
     from myqueue.config import ClientConfig
     from myqueue.consumer import Consumer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         CommitTimeout,
         CorruptBatch,
         DeliveryTimeout,
+        GroupNotFound,
+        IllegalGeneration,
         InvalidRequest,
         ManagerNotFound,
         MessageTooLarge,
@@ -33,20 +36,33 @@ if TYPE_CHECKING:
         PartitionNotFound,
         QueueEmpty,
         QueueError,
+        Rebalancing,
         TopicAlreadyExists,
         TopicDoesNotExist,
         UnauthorizedException,
         UndeliveredMessages,
         UnreadMessages,
+        UnsettledDeliveries,
     )
     from myqueue.older import MyConsumer, MyProducer
     from myqueue.producer import Producer
     from myqueue.records import Record
-    from myqueue.results import Delivered, DeliveredBatch, Fetched, Lag, Message, Registration
+    from myqueue.results import (
+        Delivered,
+        DeliveredBatch,
+        Delivery,
+        Fetched,
+        Lag,
+        Message,
+        Registration,
+        Settlement,
+    )
+    from myqueue.worker import Worker
 
 _MODULES = {
     "myqueue.aio_consumer": ("AsyncConsumer",),
     "myqueue.aio_producer": ("AsyncProducer",),
+    "myqueue.aio_worker": ("AsyncWorker",),
     "myqueue.client": ("Client",),
     "myqueue.config": ("ClientConfig",),
     "myqueue.consumer": ("Consumer",),
@@ -59,6 +75,8 @@ _MODULES = {
         "CommitTimeout",
         "CorruptBatch",
         "DeliveryTimeout",
+        "GroupNotFound",
+        "IllegalGeneration",
         "InvalidRequest",
         "ManagerNotFound",
         "MessageTooLarge",
@@ -66,16 +84,28 @@ _MODULES = {
         "PartitionNotFound",
         "QueueEmpty",
         "QueueError",
+        "Rebalancing",
         "TopicAlreadyExists",
         "TopicDoesNotExist",
         "UnauthorizedException",
         "UndeliveredMessages",
         "UnreadMessages",
+        "UnsettledDeliveries",
     ),
     "myqueue.older": ("MyConsumer", "MyProducer"),
     "myqueue.producer": ("Producer",),
     "myqueue.records": ("Record",),
-    "myqueue.results": ("Delivered", "DeliveredBatch", "Fetched", "Lag", "Message", "Registration"),
+    "myqueue.results": (
+        "Delivered",
+        "DeliveredBatch",
+        "Delivery",
+        "Fetched",
+        "Lag",
+        "Message",
+        "Registration",
+        "Settlement",
+    ),
+    "myqueue.worker": ("Worker",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -84,6 +114,7 @@ __all__ = [
     "AlreadyRegistered",
     "AsyncConsumer",
     "AsyncProducer",
+    "AsyncWorker",
     "BrokerAlreadyPresent",
     "BrokerUnreachable",
     "BufferFull",
@@ -95,8 +126,11 @@ __all__ = [
     "CorruptBatch",
     "Delivered",
     "DeliveredBatch",
+    "Delivery",
     "DeliveryTimeout",
     "Fetched",
+    "GroupNotFound",
+    "IllegalGeneration",
     "InvalidRequest",
     "Lag",
     "ManagerNotFound",
@@ -109,13 +143,17 @@ __all__ = [
     "Producer",
     "QueueEmpty",
     "QueueError",
+    "Rebalancing",
     "Record",
     "Registration",
+    "Settlement",
     "TopicAlreadyExists",
     "TopicDoesNotExist",
     "UnauthorizedException",
     "UndeliveredMessages",
     "UnreadMessages",
+    "UnsettledDeliveries",
+    "Worker",
     "__version__",
 ]
 

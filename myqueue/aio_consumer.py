@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.aio_front import AsyncFront, AsyncSettings
+from myqueue.consumer_core import ConsumerCore, GroupOptions, make_core
 from myqueue.errors import ClientClosed
-from myqueue.reading import Key, Reading
+from myqueue.group_reading import grouped
+from myqueue.reading import Key
 from myqueue.registered import topic_names
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Several = list[str] | tuple[str, ...]
 
 
-class AsyncConsumer(AsyncFront[Reading]):
+class AsyncConsumer(AsyncFront[ConsumerCore]):
     """`Consumer` for asyncio: same names, same guarantees, one event loop.
 
     A call that is cancelled loses nothing: what it may have popped comes with the next one.
@@ -31,14 +33,21 @@ class AsyncConsumer(AsyncFront[Reading]):
             async for message in consumer:
                 print(message.text)
 
+    A member of a group sends its heartbeats from the event loop: a handler that blocks the loop for
+    longer than `session_timeout_ms` loses its partitions, one that awaits does not.
+
     Args:
         topics: one name or several; they must exist.
         address: a manager's address, or several as a list or separated by commas.
-        start: earliest reads what is stored, latest only what comes after the registration.
+        group: name of the consumer group to be a member of; none when left out.
+        start: earliest reads what is stored, latest only what comes after the registration; with a
+            group, where one begins that is new.
         attach: `registrations` of an earlier consumer, to go on at its cursors.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
+        options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
+            which a silent member's partitions go to others.
     """
 
     def __init__(
@@ -46,19 +55,22 @@ class AsyncConsumer(AsyncFront[Reading]):
         topics: str | Sequence[str],
         address: str | Sequence[str],
         *,
+        group: str | None = None,
         start: str = "earliest",
         attach: dict[str, Registration] | None = None,
         config: ClientConfig | None = None,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
+        **options: Unpack[GroupOptions],
     ) -> None:
         settings = AsyncSettings(address, config, transport, clock)
-        core = Reading(
-            settings.addresses,
+        core = make_core(
+            settings,
+            asyncio.Lock,
+            group=group,
             start=start,
-            config=settings.config,
-            clock=settings.clock,
-            make_lock=asyncio.Lock,
+            options=options,
+            attaches=bool(attach),
         )
         super().__init__(core, settings, topics, attach)
 
@@ -161,6 +173,18 @@ class AsyncConsumer(AsyncFront[Reading]):
     async def lag(self, topics: str | Sequence[str] | None = None) -> list[Lag]:
         """Do what `Consumer.lag` does."""
         return await self._run(self._core.lag(topics))
+
+    async def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Do what `Consumer.commit` does."""
+        await self._run(grouped(self._core, "commit").commit(offsets))
+
+    def assignment(self) -> dict[str, list[int]]:
+        """Do what `Consumer.assignment` does."""
+        return grouped(self._core, "assignment").assignment()
+
+    def missed(self) -> dict[tuple[str, int], int]:
+        """Do what `Consumer.missed` does."""
+        return grouped(self._core, "missed").missed()
 
     async def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.

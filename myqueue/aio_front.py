@@ -64,6 +64,8 @@ class AsyncFront(Generic[Core]):
         self._attach = attach
         self._started = False
         self._starting = asyncio.Lock()
+        self._hurried = asyncio.Event()
+        core.wake_beats = self._hurried.set
         self._heartbeats: asyncio.Task[None] | None = None
 
     async def start(self) -> Self:
@@ -186,5 +188,9 @@ class AsyncFront(Generic[Core]):
     async def _beat_for_ever(self) -> None:
         while True:
             pause_s = self._core.next_beat_s - self._clock.monotonic()
-            await asyncio.sleep(max(0.0, pause_s))
-            await self._drive(self._core.beat())
+            try:
+                async with asyncio.timeout(max(0.0, pause_s)):
+                    await self._hurried.wait()
+            except TimeoutError:
+                await self._drive(self._core.beat())
+            self._hurried.clear()

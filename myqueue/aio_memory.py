@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from myqueue.memory_transport import MemoryExchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from myqueue.aio_transport import AsyncExchange
     from myqueue.http1 import Answer, Request
@@ -24,9 +25,7 @@ class AsyncMemoryExchange:
 
     async def answer(self, patience_s: float | None = None) -> Answer | None:
         """Wait for the answer."""
-        remaining_s = max(0.0, self.exchange.due_s - self._queue.now_s())
-        wait_s = remaining_s if patience_s is None else min(patience_s, remaining_s)
-        await changes(self._queue, self.exchange.look, wait_s)
+        await changes(self._queue, [self.exchange], patience_s)
         return self.exchange.result()
 
     def cancel(self) -> None:
@@ -57,33 +56,35 @@ class AsyncMemoryTransport:
     ) -> list[AsyncExchange]:
         """Return those of the exchanges that are answered, at the latest after the time."""
         mine = [cast("AsyncMemoryExchange", one).exchange for one in exchanges]
-        due_s = min((one.due_s for one in mine), default=0.0) - self._queue.now_s()
-        await changes(
-            self._queue, lambda: any(one.look() for one in mine), min(timeout_s, max(0.0, due_s))
-        )
+        await changes(self._queue, mine, timeout_s)
         return [one for one, inner in zip(exchanges, mine, strict=True) if inner.look()]
 
     def close(self) -> None:
         """Forget nothing: there are no connections."""
 
 
-async def changes(queue: InMemoryQueue, predicate: Callable[[], bool], timeout_s: float) -> None:
-    """Return when the predicate holds after a change of the queue, or after the time."""
-    if predicate():
-        return
+async def changes(
+    queue: InMemoryQueue, exchanges: Sequence[MemoryExchange], timeout_s: float | None
+) -> None:
+    """Return when an exchange is answered, after a change of the queue or when it is due."""
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
     def notify() -> None:
         loop.call_soon_threadsafe(changed.set)
 
+    until_s = None if timeout_s is None else queue.now_s() + timeout_s
     end = queue.listen(notify)
     try:
-        async with asyncio.timeout(timeout_s):
-            while not predicate():
-                await changed.wait()
-                changed.clear()
-    except TimeoutError:
-        predicate()
+        while not any(one.look() for one in exchanges):
+            now_s = queue.now_s()
+            if until_s is not None and now_s >= until_s:
+                return
+            dues = [one.due_s for one in exchanges] + ([] if until_s is None else [until_s])
+            remaining_s = min(dues) - now_s
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, remaining_s)):
+                    await changed.wait()
+            changed.clear()
     finally:
         end()

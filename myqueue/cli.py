@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from myqueue.cli_text import parse_since, print_line
-from myqueue.errors import QueueError
+from myqueue.errors import InvalidRequest, QueueError
 
 if TYPE_CHECKING:
     from myqueue.client import Client
@@ -31,7 +31,12 @@ EXAMPLES = """examples:
   myqueue consume logs --follow
   myqueue consume logs --since 10m
   myqueue tail logs -n 20 -f
+  myqueue consume orders --group billing --follow
+  myqueue groups billing
   myqueue lag logs
+  myqueue work jobs --group mailers -- sendmail -t
+  myqueue redrive jobs
+  myqueue lag --group billing
   myqueue perf produce logs --messages 1000000
   myqueue status
 
@@ -102,14 +107,16 @@ def build_parser() -> argparse.ArgumentParser:
     command("brokers", _brokers, "List the brokers.")
     _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
     _add_consume(command("consume", _consume, "Print messages, one a line."))
-    tail = command("tail", _tail, "Print the last messages of a topic, by their timestamps.")
-    tail.add_argument("topic")
-    tail.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
-    tail.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
-    tail.add_argument("--json", action="store_true", help="one JSON object a line")
-    lag = command("lag", _lag, "Show how far each consumer of a topic is behind.")
-    lag.add_argument("topic")
+    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
+    groups = command("groups", _groups, "List the consumer groups, or show one.")
+    groups.add_argument("group", nargs="?", metavar="GROUP")
+    groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
+    groups.add_argument("--json", action="store_true", help="print the manager's answer")
+    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
+    lag.add_argument("topic", nargs="?", help="needed without --group")
+    lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_workers(command)
     _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
     status = command("status", _status, "Show brokers and partitions; live on a terminal.")
     status.add_argument("--once", action="store_true", help="print once and end")
@@ -149,8 +156,64 @@ def _add_consume(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on waiting for new messages (always so without --from-beginning and --since)",
     )
+    parser.add_argument(
+        "--group",
+        metavar="GROUP",
+        help="share the partitions with others of this name and go on where they were; what was"
+        " printed is committed",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _add_tail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
+    parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_workers(command: Callable[..., Any]) -> None:
+    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
+    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--group", required=True, metavar="NAME", help="workers that share")
+    parser.add_argument(
+        "--visibility",
+        type=_positive,
+        default=30,
+        metavar="SECONDS",
+        help="how long a message stays out of others' hands when this worker dies",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="after a failure, before the message comes again",
+    )
+    parser.add_argument("--delivery-limit", type=_positive, metavar="N")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--until-empty", action="store_true", help="stop when there is no more")
+    parser.add_argument(
+        "command",
+        nargs="+",
+        metavar="COMMAND",
+        help="gets the message on its standard input, and MYQUEUE_TOPIC, MYQUEUE_KEY, ... in its"
+        " environment; exit status 0 acknowledges it, any other gives it back",
+    )
+
+
+def _add_redrive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--group", default="redrive", metavar="NAME", help="runs that share")
+    parser.add_argument("--max", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
 
 def _add_perf(parser: argparse.ArgumentParser) -> None:
@@ -255,10 +318,35 @@ def _tail(options: argparse.Namespace) -> None:
     tail(options)
 
 
+def _groups(options: argparse.Namespace) -> None:
+    from myqueue.cli_groups import show_groups
+
+    show_groups(options)
+
+
 def _lag(options: argparse.Namespace) -> None:
+    if options.group is not None:
+        from myqueue.cli_groups import show_group_lag
+
+        show_group_lag(options)
+        return
+    if options.topic is None:
+        raise InvalidRequest("give a topic, or a group with --group", field="topic")
     from myqueue.cli_lag import show_lag
 
     show_lag(options)
+
+
+def _work(options: argparse.Namespace) -> None:
+    from myqueue.cli_work import work
+
+    work(options)
+
+
+def _redrive(options: argparse.Namespace) -> None:
+    from myqueue.cli_work import redrive
+
+    redrive(options)
 
 
 def _perf(options: argparse.Namespace) -> None:

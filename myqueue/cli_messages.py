@@ -99,7 +99,8 @@ def consume_lines(options: argparse.Namespace) -> None:
     stored = options.from_beginning or options.since is not None
     follow = options.follow or not stored
     left = options.max_messages
-    consumer = Consumer(options.topics, options.address, start="earliest" if stored else "latest")
+    start = "earliest" if stored else "latest"
+    consumer = Consumer(options.topics, options.address, group=options.group, start=start)
     try:
         if options.since is not None:
             for topic in consumer.topics:
@@ -110,6 +111,8 @@ def consume_lines(options: argparse.Namespace) -> None:
             if not messages:
                 return
             print_messages(messages, as_json=options.json)
+            if options.group is not None:
+                consumer.commit()
             left = None if left is None else left - len(messages)
     finally:
         consumer.forget()

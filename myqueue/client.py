@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
@@ -10,15 +10,21 @@ from myqueue import forks
 from myqueue.clock import Clock
 from myqueue.config import ClientConfig
 from myqueue.driving import drive
+from myqueue.errors import TopicDoesNotExist
 from myqueue.front import Settings
+from myqueue.group_calls import group_path
 from myqueue.http1 import Request
 from myqueue.managers import Managers
-from myqueue.protocol import MSGPACK
+from myqueue.protocol import MSGPACK, check_range
 from myqueue.transport import Transport, encode_body
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from myqueue.redriving import Redriven
+    from myqueue.worker import Means
+
+MAX_REDRIVEN = (1 << 63) - 1
 CREATION_S = 10.0
 """A manager answers a creation when every partition has a leader, at most 5 s later."""
 
@@ -46,6 +52,7 @@ class Client:
         clock: Clock | None = None,
     ) -> None:
         settings = Settings(address, config, transport, clock)
+        self._means: Means = {"config": config, "transport": transport, "clock": clock}
         self._transport, self._clock = settings.transport, settings.clock
         self._managers = Managers(settings.addresses, config=settings.config, clock=settings.clock)
         forks.remember(self)
@@ -149,6 +156,96 @@ class Client:
         path = f"/size?topic={quote(topic, safe='')}&consumer_id={consumer_id}"
         sizes = self._call("GET", path)["sizes"]
         return {int(partition): int(size) for partition, size in sizes.items()}
+
+    def redrive(
+        self,
+        topic: str,
+        *,
+        group: str = "redrive",
+        dead_letter_topic: str | None = None,
+        max_messages: int | None = None,
+    ) -> int:
+        """Send a topic's dead letters back to the partitions that they came from.
+
+        Each comes back once, without the headers `dead-letter-...` and with `redriven-from`. What a
+        run had received when it was cut off is taken up by a later one after a minute; messages
+        that die while this runs are left for the next.
+
+        Args:
+            topic: the topic whose messages died.
+            group: runs of the same group share the work.
+            dead_letter_topic: where they are; the topic's name with `.dead` when left out.
+            max_messages: most messages to send back; None for all.
+
+        Returns:
+            How many came back.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic; where only its dead-letter topic is missing
+                unnamed, nothing died.
+            QueueError: a manager or a partition did not answer in time.
+        """
+        progress = self.redriving(
+            topic, group=group, dead_letter_topic=dead_letter_topic, max_messages=max_messages
+        )
+        return max((step.done for step in progress), default=0)
+
+    def redriving(
+        self,
+        topic: str,
+        *,
+        group: str = "redrive",
+        dead_letter_topic: str | None = None,
+        max_messages: int | None = None,
+    ) -> Iterator[Redriven]:
+        """Do what `redrive` does, and say after each batch how far it is.
+
+        Args: those of `redrive`. Raises what it raises.
+        """
+        # Most administrators' programs need no producer.
+        from myqueue.producer import Producer
+        from myqueue.redriving import DeadLetters
+
+        if max_messages is not None:
+            check_range("max_messages", max_messages, 1, MAX_REDRIVEN)
+        addresses = self._managers.addresses
+        try:
+            letters = DeadLetters(
+                topic, addresses, group=group, dead_letter_topic=dead_letter_topic, **self._means
+            )
+        except TopicDoesNotExist:
+            if dead_letter_topic is not None:
+                raise
+            self.describe_topic(topic)
+            return
+        with letters, Producer([], addresses, **self._means) as producer:
+            yield from letters.redrive(producer, max_messages)
+
+    def list_groups(self) -> list[str]:
+        """Return the names of the consumer groups."""
+        return list(self._call("GET", "/groups")["groups"])
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """Return a group's generation, members, and where it is in each partition.
+
+        Returns:
+            `group`, `generation`, `members` (each with `member_id`, `topics`, `assignment`,
+            `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with `topic`,
+            `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `unsettled`, `dead`; None
+            where nobody has it or the partition does not answer).
+
+        Raises:
+            GroupNotFound: there is none.
+        """
+        return self._call("GET", group_path(group))
+
+    def delete_group(self, group: str) -> None:
+        """Have the cluster forget a group that has no members, and its offsets.
+
+        Raises:
+            InvalidRequest: it has members.
+        """
+        self._call("DELETE", group_path(group), timeout_s=CREATION_S)
 
     def close(self) -> None:
         """Close idle connections."""

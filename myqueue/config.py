@@ -55,6 +55,8 @@ class ClientConfig:
     """Messages that iteration takes from a partition at once; it does so one request ahead."""
     close_timeout_ms: int = 10_000
     """Longest time for `close` of a consumer to give back what was taken in advance."""
+    auto_commit_interval_ms: int = 5_000
+    """How often a member of a group commits what the program is done with."""
     long_poll_ms: int = 10_000
     """Longest wait of one request; longer waits are several requests."""
 

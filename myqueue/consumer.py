@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Unpack, overload
 
+from myqueue.consumer_core import ConsumerCore, GroupOptions, make_core
 from myqueue.errors import ClientClosed, UnreadMessages
 from myqueue.front import Front, Settings, make_thread_lock
-from myqueue.reading import Key, Reading
+from myqueue.group_reading import grouped
+from myqueue.reading import Key
 from myqueue.registered import topic_names
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 Several = list[str] | tuple[str, ...]
 
 
-class Consumer(Front[Reading]):
+class Consumer(Front[ConsumerCore]):
     """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
 
     A message counts as read when it was popped, before the program has it: a crash of the program
@@ -34,11 +36,15 @@ class Consumer(Front[Reading]):
     Args:
         topics: one name or several; they must exist.
         address: a manager's address, or several as a list or separated by commas.
-        start: earliest reads what is stored, latest only what comes after the registration.
+        group: name of the consumer group to be a member of; none when left out.
+        start: earliest reads what is stored, latest only what comes after the registration; with a
+            group, where one begins that is new.
         attach: `registrations` of an earlier consumer, to go on at its cursors.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
+        options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
+            which a silent member's partitions go to others.
 
     Raises:
         TopicDoesNotExist: a topic is unknown.
@@ -50,19 +56,22 @@ class Consumer(Front[Reading]):
         topics: str | Sequence[str],
         address: str | Sequence[str],
         *,
+        group: str | None = None,
         start: str = "earliest",
         attach: dict[str, Registration] | None = None,
         config: ClientConfig | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
+        **options: Unpack[GroupOptions],
     ) -> None:
         settings = Settings(address, config, transport, clock)
-        core = Reading(
-            settings.addresses,
+        core = make_core(
+            settings,
+            make_thread_lock,
+            group=group,
             start=start,
-            config=settings.config,
-            clock=settings.clock,
-            make_lock=make_thread_lock,
+            options=options,
+            attaches=bool(attach),
         )
         super().__init__(core, settings, topics, attach)
 
@@ -189,12 +198,13 @@ class Consumer(Front[Reading]):
     def seek(self, topic: str, partition: int, offset: int) -> int:
         """Move the cursor of a partition; the next message read there is the one at `offset`.
 
-        What was taken in advance of the partition is dropped.
+        What was taken in advance of the partition is dropped. A member of a group moves the group.
 
         Returns:
             The offset.
 
         Raises:
+            Rebalancing: the partition is not assigned to this member of the group.
             OffsetOutOfRange: there is no such offset.
             PartitionNotFound: there is no such partition.
         """
@@ -209,7 +219,8 @@ class Consumer(Front[Reading]):
             topic: a topic that this consumer is registered for.
             timestamp: milliseconds since 1970, or a time with its zone. The time is the leader's
                 at the moment of the append, not the timestamp that the producer gave.
-            partition: the only one to move; all of the topic when left out.
+            partition: the only one to move; all of the topic when left out, of those that a
+                member of a group is assigned.
 
         Returns:
             The new offsets by partition; the high watermark where everything is older.
@@ -219,13 +230,55 @@ class Consumer(Front[Reading]):
     def lag(self, topics: str | Sequence[str] | None = None) -> list[Lag]:
         """Return how far this consumer is behind in each partition, in messages and seconds.
 
+        A member of a group tells about the partitions that it is assigned.
+
         Args:
             topics: one name or several; all registered ones when left out.
         """
         return self._run(self._core.lag(topics))
 
+    def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Have the group remember what was handed out, so that it is not read again.
+
+        Without `offsets`: everything that this consumer was handed counts as done. Returns when it
+        is durable.
+
+        Args:
+            offsets: (topic, partition) -> offset below which everything is done; for programs that
+                finish messages in another order than they get them, with `auto_commit=False`.
+
+        Raises:
+            InvalidRequest: the consumer has no group, or an offset was not handed out yet.
+            IllegalGeneration: a partition went to another member, which reads again what was not
+                committed before; the other partitions are committed, and reading goes on.
+        """
+        self._run(grouped(self._core, "commit").commit(offsets))
+
+    def assignment(self) -> dict[str, list[int]]:
+        """Return the partitions that this member of the group reads now, by topic.
+
+        Raises:
+            InvalidRequest: the consumer has no group.
+        """
+        return grouped(self._core, "assignment").assignment()
+
+    def missed(self) -> dict[tuple[str, int], int]:
+        """Return how many messages retention deleted before this member of the group read them.
+
+        Each time is told to the program's log as a warning too.
+
+        Returns:
+            (topic, partition) -> messages; without the partitions of which none was missed.
+
+        Raises:
+            InvalidRequest: the consumer has no group.
+        """
+        return grouped(self._core, "missed").missed()
+
     def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.
+
+        A member of a group commits what is done and leaves it; what is in hand is read again.
 
         Raises:
             UnreadMessages: something could not be given back within `close_timeout_ms`, or was

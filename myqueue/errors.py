@@ -47,6 +47,7 @@ QueueError
         DeliveryTimeout               not acknowledged within the delivery timeout
         UndeliveredMessages           what `close` could not deliver
         UnreadMessages                what `close` of a consumer could not give back
+        UnsettledDeliveries           what an ack, nack or extend did not reach
         ClientClosed                  used after `close`
 """
 
@@ -245,15 +246,13 @@ class CommitTimeout(QueueError):
 class Overloaded(QueueError):
     """A limit on what may be in flight is reached; try again later."""
 
-    code, http_status = "OVERLOADED", 503
-    retriable = True
+    code, http_status, retriable = "OVERLOADED", 503, True
 
 
 class NotReady(QueueError):
     """The server cannot do its work yet, or not at the moment; `reasons` says why."""
 
-    code, http_status = "NOT_READY", 503
-    retriable = True
+    code, http_status, retriable = "NOT_READY", 503, True
 
 
 class OffsetOutOfRange(QueueError):
@@ -319,15 +318,13 @@ class StalePlacement(QueueError):
 class NotEnoughBrokers(QueueError):
     """Fewer brokers are alive than the replication factor needs."""
 
-    code, http_status = "NOT_ENOUGH_BROKERS", 503
-    retriable = True
+    code, http_status, retriable = "NOT_ENOUGH_BROKERS", 503, True
 
 
 class ReadOnlyManager(QueueError):
     """This manager takes no writes; `primary` says which one does."""
 
-    code, http_status = "READ_ONLY_MANAGER", 409
-    retriable = True
+    code, http_status, retriable = "READ_ONLY_MANAGER", 409, True
 
 
 class DiskFull(QueueError):
@@ -339,8 +336,7 @@ class DiskFull(QueueError):
 class Internal(QueueError):
     """A bug of the server; the log has the traceback under the request id of the body."""
 
-    code, http_status = "INTERNAL", 500
-    retriable = True
+    code, http_status, retriable = "INTERNAL", 500, True
 
 
 class ClientError(QueueError):
@@ -352,8 +348,7 @@ class ClientError(QueueError):
 class ManagerNotFound(ClientError):
     """No manager answered at the given addresses."""
 
-    code = "MANAGER_NOT_FOUND"
-    retriable = True
+    code, retriable = "MANAGER_NOT_FOUND", True
 
 
 class BrokerUnreachable(ClientError):
@@ -372,8 +367,7 @@ class AlreadyRegistered(ClientError):
 class BufferFull(ClientError):
     """The producer's buffer stayed full for longer than allowed."""
 
-    code = "BUFFER_FULL"
-    retriable = True
+    code, retriable = "BUFFER_FULL", True
 
 
 class DeliveryTimeout(ClientError):
@@ -392,6 +386,12 @@ class UnreadMessages(ClientError):
     """Messages that were taken in advance and could not be given back; `messages` has them."""
 
     code = "UNREAD_MESSAGES"
+
+
+class UnsettledDeliveries(ClientError):
+    """An ack, nack or extend did not reach a partition; `results` says for which deliveries."""
+
+    code = "UNSETTLED_DELIVERIES"
 
 
 class ClientClosed(ClientError):

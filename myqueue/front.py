@@ -76,6 +76,7 @@ class Front(Generic[Core]):
         except BaseException:
             self._transport.close()
             raise
+        core.wake_beats = _hurry
         HEARTBEATS.join(self)
 
     def _drive(self, flow: Flow[T]) -> T:
@@ -202,6 +203,10 @@ class Front(Generic[Core]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _hurry() -> None:
+    HEARTBEATS.hurry()
 
 
 def make_thread_lock() -> Any:

@@ -86,6 +86,7 @@ class Offsets(Input, frozen=True):
 class Receive(Input, frozen=True):
     """POST /messages/receive on a broker.
 
+    `max_messages` 0 delivers nothing: with `wait_ms` it is answered when there is something.
     `dead_letter_topic` is where a message goes after `delivery_limit` deliveries; the topic's name
     with `.dead` when left out.
     """

@@ -59,6 +59,11 @@ class Heartbeats:
             self._clients.discard(client)
             self._changed.notify()
 
+    def hurry(self) -> None:
+        """Look again at when the next heartbeats are due: a client wants one sooner."""
+        with self._changed:
+            self._changed.notify()
+
     def _run(self) -> None:
         while self._beat_or_wait():
             pass

@@ -18,16 +18,19 @@ from myqueue.errors import (
     UnauthorizedException,
 )
 from myqueue.http1 import Answer, Request
-from myqueue.memory_manager import MemoryManager
 from myqueue.memory_state import decoded, failure, parsed, required
+from myqueue.memory_work import MemoryWorkApi
 from myqueue.protocol import BATCH, MSGPACK, read_input
 from myqueue.records import encode_batch, frame_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+HELD = ("/size", "/consumer/consume", "/fetch", "/messages/receive")
+"""The calls that may wait for messages."""
 
-class MemoryApi(MemoryManager):
+
+class MemoryApi(MemoryWorkApi):
     """The whole cluster. Not thread-safe: its owner holds a lock.
 
     Args:
@@ -38,6 +41,7 @@ class MemoryApi(MemoryManager):
     def handle(self, address: str, request: Request) -> Answer:
         """Answer a request at once; whoever holds one that waits asks `is_held` first."""
         request = parsed(request)
+        self.bury()
         try:
             result = self._dispatch(address, request)
         except QueueError as error:
@@ -50,12 +54,15 @@ class MemoryApi(MemoryManager):
     def is_held(self, address: str, request: Request) -> int:
         """Return how many milliseconds a request waits for a message that is not there yet."""
         request = parsed(request)
-        if request.path not in ("/size", "/consumer/consume", "/fetch"):
+        if request.path not in HELD:
             return 0
+        self.bury()
         fields = {**(request.query or {}), **(decoded(request) or {})}
         wait_ms = int(fields.get("wait_ms") or 0)
         topic, index = str(fields.get("topic")), int(fields.get("partition") or 0)
         try:
+            if request.path == "/messages/receive":
+                return self.work_held_ms(address, request)
             if request.path == "/fetch":
                 there = len(self.partitions_of(topic)[index].records) > int(
                     fields.get("offset") or 0
@@ -77,6 +84,13 @@ class MemoryApi(MemoryManager):
             ("GET", "/fetch"): self._fetch,
             ("POST", "/cursors/reset"): self._reset,
             ("GET", "/partitions"): self._replicas,
+            ("POST", "/messages/receive"): self.receive,
+            ("POST", "/messages/ack"): self.settle,
+            ("POST", "/messages/nack"): self.settle,
+            ("POST", "/messages/extend"): self.settle,
+            ("POST", "/offsets/commit"): self.commit_offset,
+            ("GET", "/offsets"): self.tell_offset,
+            ("GET", "/offsets/by-time"): self.find_time,
         }
         asked = (request.method, request.path)
         if asked in everywhere:

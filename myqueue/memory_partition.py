@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
 
 from myqueue.errors import (
     CursorMoved,
@@ -13,6 +14,9 @@ from myqueue.errors import (
     UnknownProducer,
 )
 from myqueue.records import Record, decode_records, encode_batch, read_header
+
+if TYPE_CHECKING:
+    from myqueue.memory_work import MemoryWork
 
 BATCHES_REMEMBERED = 5
 REQUESTS_REMEMBERED = 16
@@ -33,6 +37,10 @@ class MemoryPartition:
         self.append_times: list[int] = []
         """When each was appended, milliseconds since 1970; never goes back."""
         self.cursors: dict[int, int] = {}
+        self.works: dict[str, MemoryWork] = {}
+        """What queue workers do, by group."""
+        self.group_offsets: dict[str, tuple[int, int]] = {}
+        """Group -> generation, and the offset below which everything is read."""
         self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
         self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
 

@@ -73,7 +73,11 @@ class MemoryExchange:
         """Answer if that is possible now; return whether it is answered."""
         if self._answer is not None:
             return True
-        if self._host.now_s() < self.due_s and self._host.held_ms(self._address, self._request):
+        now_s = self._host.now_s()
+        held_ms = self._host.held_ms(self._address, self._request) if now_s < self.due_s else 0
+        if held_ms:
+            # What it waits for may come sooner than it seemed when it was sent.
+            self._held_until_s = min(self._held_until_s, now_s + held_ms / 1000)
             return False
         try:
             self._answer = self._host.handle(self._address, self._request)
@@ -85,6 +89,7 @@ class MemoryExchange:
 
     def answer(self, patience_s: float | None = None) -> Answer | None:
         """Wait for the answer."""
+        self.look()
         remaining_s = max(0.0, self.due_s - self._host.now_s())
         patience_s = remaining_s if patience_s is None else min(patience_s, remaining_s)
         self._host.wait(self.look, patience_s)
@@ -146,6 +151,7 @@ class MemoryTransport:
             ]
             return bool(answered) or (waker is not None and waker.woken)
 
+        some()
         dues = [one.due_s for one in exchanges if isinstance(one, MemoryExchange)]
         end_s = None if timeout_s is None else self._host.now_s() + timeout_s
         until_s = min([*dues, *([] if end_s is None else [end_s])], default=None)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from myqueue.effects import Await, Begin, Flow, Lock, Pending
 from myqueue.errors import ClientError, CursorMoved, QueueError, UnreadMessages
+from myqueue.fetching import Fetching
 from myqueue.popping import pop_call, popped_message, reset_call
 from myqueue.pops import Pop, Pops, TopicPartition, returnable
 from myqueue.retry import Attempts
-from myqueue.session import Session
 from myqueue.transport import read_body
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Ahead(NamedTuple):
     pending: Pending
 
 
-class Prefetch(Session):
+class Prefetch(Fetching):
     """Pops, and what is between the cluster and the program.
 
-    Args: those of `Session`, for a consumer.
+    Args: those of `Fetching`, for a consumer.
     """
 
     def __init__(

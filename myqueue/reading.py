@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from myqueue.effects import Acquire, Ask, Begin, Flow, Pending
-from myqueue.errors import (
-    InvalidRequest,
-    OffsetOutOfRange,
-    PartitionNotFound,
-    QueueEmpty,
-)
-from myqueue.fetching import fetch_call, read_fetched
+from myqueue.effects import Acquire, Begin, Flow, Pending
+from myqueue.errors import InvalidRequest, QueueEmpty
+from myqueue.fetching import timestamp_ms
 from myqueue.partitioner import partition_for_key
 from myqueue.popping import reset_call, size_request
 from myqueue.pops import Rotation, TopicPartition
 from myqueue.prefetch import Prefetch
-from myqueue.protocol import MAX_FETCH_BYTES
 from myqueue.registered import topic_names
-from myqueue.results import Fetched, Lag, Message
+from myqueue.results import Lag, Message
 from myqueue.session import LeaderCall
 from myqueue.transport import read_body
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    from myqueue.http1 import Answer, Request
+    from myqueue.http1 import Request
     from myqueue.results import Registration
 
 Key = int | str | bytes
 FOREVER_S = 10 * 365 * 86_400.0
-BEYOND = (1 << 62) - 1
-"""An offset that no partition reaches."""
 LAG_LOOKS_MAX = 3
 
 
@@ -120,32 +112,6 @@ class Reading(Prefetch):
             self._pops.put_back(found)
         return []
 
-    def fetch(
-        self,
-        topic: str,
-        partition: int,
-        offset: int,
-        *,
-        max_bytes: int,
-        wait_ms: int,
-        replica: str | None,
-    ) -> Flow[Fetched]:
-        """Read from an offset without moving any cursor."""
-        call = fetch_call(
-            topic, partition, offset, max_bytes=min(max_bytes, MAX_FETCH_BYTES), wait_ms=wait_ms
-        )
-
-        def read(answer: Answer) -> Fetched:
-            return read_fetched(answer, topic=topic, partition=partition, offset=offset)
-
-        if replica is not None:
-            registration = yield from self.registration(topic)
-            timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
-            return read((yield Ask(replica, call.direct(registration), timeout_s)))
-        found = yield from self.at_leader(call, self.attempts(), read)
-        assert isinstance(found, Fetched), "a fetch never goes through a manager"
-        return found
-
     # Cursors
 
     def seek(
@@ -157,10 +123,8 @@ class Reading(Prefetch):
         timestamp: int | datetime | None = None,
     ) -> Flow[dict[int, int]]:
         """Move the cursor of one partition, or of all; return the new offsets by partition."""
-        if isinstance(timestamp, datetime):
-            if timestamp.tzinfo is None:
-                raise InvalidRequest("a time needs a time zone", field="timestamp")
-            timestamp = int(timestamp.timestamp() * 1000)
+        if timestamp is not None:
+            timestamp = timestamp_ms(timestamp)
         moved: dict[int, int] = {}
         for where in (yield from self._partitions([topic], partition)):
             # A pop that is open could move the cursor after this.
@@ -222,14 +186,6 @@ class Reading(Prefetch):
         )
         return size, fetched.messages[0] if fetched.messages else None
 
-    def _high_watermark(self, where: TopicPartition) -> Flow[int]:
-        """Return the offset after the last message, confirmed by a quorum."""
-        try:
-            fetched = yield from self.fetch(*where, BEYOND, max_bytes=1, wait_ms=0, replica=None)
-        except OffsetOutOfRange as error:
-            return int(error.details["high_watermark"])
-        return fetched.high_watermark
-
     def _partition_size(self, where: TopicPartition) -> Flow[int]:
         def request(registration: Registration) -> Request:
             return size_request(where, registration, wait_ms=0)
@@ -240,26 +196,6 @@ class Reading(Prefetch):
         return int(body["size"])
 
     # Which partition
-
-    def _partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
-        found: list[TopicPartition] = []
-        for topic in topics:
-            if not self.require_registered(topic).client_id:
-                yield from self.registration(topic)
-            count = self.known_partition_count(topic)
-            if not count:
-                count = yield from self.partition_count(topic)
-            if partition is None:
-                found += [(topic, index) for index in range(count)]
-            elif 0 <= partition < count:
-                found.append((topic, partition))
-            else:
-                raise PartitionNotFound(
-                    f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
-                )
-        if not found:
-            raise InvalidRequest("this consumer is registered for no topic", field="topics")
-        return found
 
     def _pop_first(
         self,

@@ -61,6 +61,8 @@ class RegisteredClient:
         self._registered_s: dict[str, float] = {}
         self.next_beat_s = 0.0
         """Monotonic time of the next heartbeat."""
+        self.wake_beats: Callable[[], None] = _nothing
+        """Has whoever drives heartbeats look at `next_beat_s` again."""
         self.closing = False
         """True once no new call is taken."""
         self.closed = False
@@ -248,6 +250,10 @@ def topic_names(topics: str | Sequence[str]) -> list[str]:
         if not isinstance(name, str) or not name:
             raise InvalidRequest(f"a topic is a non-empty text, not {name!r}", field="topic")
     return names
+
+
+def _nothing() -> None:
+    """Nobody drives heartbeats yet."""
 
 
 def _note(text: str, error: QueueError) -> None:

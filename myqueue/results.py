@@ -31,6 +31,30 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         return self.text
 
 
+class Delivery(Message, frozen=True, gc=False):
+    """One message as a queue worker gets it, to be acknowledged.
+
+    The same message may come several times, each time with another receipt.
+    """
+
+    receipt: str = ""
+    """Names this delivery; opaque."""
+    delivery_count: int = 1
+    """How often the message was delivered by now, from 1."""
+
+
+class Settlement(NamedTuple):
+    """What became of one delivery that was acknowledged, given back or extended."""
+
+    delivery: Delivery
+    done: bool
+    """True when the partition did what was asked, or had done it before."""
+    reason: str = ""
+    """Empty, or why: `settled` (acknowledged before), `superseded` (delivered again meanwhile, so
+    another worker may have it), `dead` (it goes to the dead-letter topic), `unknown` (the group
+    knows no such delivery), else the code of the error that kept the call from its partition."""
+
+
 class Delivered(NamedTuple):
     """Where a message is, durable on a quorum."""
 

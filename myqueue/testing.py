@@ -8,7 +8,8 @@
 
 Everything works as with a cluster, `Client`, `AsyncProducer`, `AsyncConsumer` and the command line
 included: the program under test only gets another address. Nothing is stored, nothing is
-replicated, nobody expires, and there are no sockets. It lives in one process.
+replicated, nobody but silent members of groups expires, and there are no sockets. It lives in one
+process.
 """
 
 from __future__ import annotations

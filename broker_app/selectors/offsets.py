@@ -1,16 +1,41 @@
-"""Where a consumer is, and which offset a time has; confirmed by a quorum."""
+"""Where a consumer or a consumer group is, and which offset a time has; confirmed by a quorum."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker_app.reading import batches_read
 from broker_app.runtime import state_of
+from myqueue.errors import GroupNotFound
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from raft_app.engine.group import Group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOffsets:
+    """Where a consumer group is in a partition."""
+
+    generation: int
+    offset: int
+    """Everything below is read; at or above the log start."""
+    high_watermark: int
+    log_start_offset: int
+    unsettled: int = 0
+    """Messages that queue workers received and have not settled."""
+    dead: int = 0
+    """Messages marked dead that are not in the dead-letter topic yet."""
+
+    settled_above: int = 0
+    """Messages above `offset` that queue workers have settled."""
+
+    @property
+    def lag(self) -> int:
+        """Messages left, those that queue workers have out included."""
+        return max(0, self.high_watermark - self.offset - self.settled_above)
 
 
 async def size_get(
@@ -30,6 +55,45 @@ async def size_get(
         size = max(0, state.next_offset - cursor)
         if size or not await runtime.long_polls.wait(group_id, cursor, deadline):
             return size
+
+
+async def group_offsets_get(
+    *, runtime: BrokerRuntime, group: Group, name: str, timeout_ms: int
+) -> GroupOffsets:
+    """Return where a consumer group is.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        name: of the consumer group.
+        timeout_ms: for a quorum.
+
+    Raises:
+        GroupNotFound: the partition does not know it.
+        NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
+    """
+    state = state_of(group)
+    await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=timeout_ms)
+    work = state.works.get(name)
+    if work is not None:
+        return GroupOffsets(
+            generation=0,
+            offset=work.offset,
+            high_watermark=state.next_offset,
+            log_start_offset=state.log_start_offset,
+            unsettled=len(work.unsettled),
+            dead=len(work.dead),
+            settled_above=work.next_offset - work.offset - len(work.unsettled) - len(work.dead),
+        )
+    known = state.consumer_group(name)
+    if known is None:
+        raise GroupNotFound(f"{group.label} knows no consumer group '{name}'")
+    return GroupOffsets(
+        generation=known.generation,
+        offset=max(known.offset, state.log_start_offset),
+        high_watermark=state.next_offset,
+        log_start_offset=state.log_start_offset,
+    )
 
 
 async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int) -> int:

@@ -107,6 +107,7 @@ async def partition_delete(*, runtime: BrokerRuntime, group_id: int) -> bool:
     present = group_id in runtime.engine.groups
     await runtime.engine.delete_group(group_id)
     runtime.long_polls.disturb(group_id)
+    runtime.work_waits.disturb(group_id)
     return present
 
 

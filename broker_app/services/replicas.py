@@ -94,6 +94,7 @@ async def replica_discard(
     logger.info("%s: replica %d was removed and goes", group.label, replica_id)
     await runtime.engine.delete_group(group_id)
     runtime.long_polls.disturb(group_id)
+    runtime.work_waits.disturb(group_id)
     return True
 
 

@@ -12,9 +12,10 @@ from http_base.views import require_cluster
 from manager_app import operations, selectors
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
-from manager_app.inputs import ListQuery, Nothing
+from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
 from manager_app.models import BrokerState
 from manager_app.services import broker as broker_service
+from myqueue.errors import InvalidRequest
 from myqueue.protocol import BrokerCreate
 
 if TYPE_CHECKING:
@@ -93,6 +94,30 @@ class BrokerApi(ManagerView):
                 "replicas": replicas,
             },
             status=202,
+        )
+
+    @describe(
+        summary="Keep a broker that is being emptied",
+        input=BrokerUpdate,
+        answer={"message": "Broker 4 stays", "broker_id": 4, "draining": False},
+        tags=["brokers"],
+    )
+    def patch(self, request: Request, broker_id: int) -> Response:
+        """Take the removal back; what moved away already stays where it is now."""
+        self.runtime.require_primary()
+        if self.read(request, BrokerUpdate).draining:
+            raise InvalidRequest(
+                f"draining can only be set to false: DELETE /brokers/{broker_id} empties it",
+                field="draining",
+            )
+        broker = broker_service.broker_keep(broker_id)
+        self.runtime.metadata.refresh()
+        return self.respond(
+            {
+                "message": f"Broker {broker_id} stays",
+                "broker_id": broker_id,
+                "draining": broker.draining,
+            }
         )
 
 

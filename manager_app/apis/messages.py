@@ -9,11 +9,11 @@ from http_base.apidoc import describe
 from http_base.messages import message_fields
 from http_base.views import wants_msgpack
 from manager_app.apis.base import HotManagerView
-from manager_app.consuming import consume, sizes
+from manager_app.consuming import consume, reset, sizes
 from manager_app.metrics import PASSED_CALLS
 from manager_app.producing import produce
 from myqueue.errors import InvalidRequest, QueueError
-from myqueue.protocol import BATCH, Consume, Produce, Size
+from myqueue.protocol import BATCH, Consume, CursorReset, Produce, Size
 from myqueue.records import Record
 
 if TYPE_CHECKING:
@@ -59,15 +59,23 @@ class ConsumeApi(HotManagerView):
     @describe(
         summary="Pop messages",
         input=Consume,
-        answer=_MESSAGE,
+        answer=_MESSAGE | {"missed": 0},
         tags=["messages"],
         query=True,
     )
     async def get(self, request: Request) -> Response:
-        """Return the next message, or with `max_messages` a list of them."""
+        """Return the next message, or with `max_messages` a list of them.
+
+        `missed` says how many right before them retention took away before they were read.
+        """
         return await self._consume(request)
 
-    @describe(summary="Pop messages", input=Consume, answer=_MESSAGE, tags=["messages"])
+    @describe(
+        summary="Pop messages",
+        input=Consume,
+        answer=_MESSAGE | {"missed": 0},
+        tags=["messages"],
+    )
     async def post(self, request: Request) -> Response:
         """Do the same for clients whose HTTP stack retries GETs by itself."""
         return await self._consume(request)
@@ -78,10 +86,29 @@ class ConsumeApi(HotManagerView):
         with runtime.passing(), _counted("consume"):
             popped = await consume(runtime, call)
         binary = wants_msgpack(request)
-        messages = [_message(call.topic, fields, binary=binary) for fields in popped]
+        messages = [_message(call.topic, fields, binary=binary) for fields in popped.messages]
+        missed = {"missed": popped.missed}
         if call.max_messages is None:
-            return self.respond(messages[0])
-        return self.respond({"topic": call.topic, "messages": messages})
+            return self.respond(messages[0] | missed)
+        return self.respond({"topic": call.topic, "messages": messages, **missed})
+
+
+class CursorResetApi(HotManagerView):
+    """Moving a cursor."""
+
+    @describe(
+        summary="Move a consumer's cursor in a partition to an offset or a time",
+        input=CursorReset,
+        answer={"topic": "logs", "partition": 0, "offset": 17},
+        tags=["messages"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Move it, if it is where `expected` says; what follows is popped next."""
+        runtime = self.runtime
+        call = self.read(request, CursorReset)
+        with runtime.passing(), _counted("reset"):
+            offset = await reset(runtime, call)
+        return self.respond({"topic": call.topic, "partition": call.partition, "offset": offset})
 
 
 class SizeApi(HotManagerView):

@@ -81,6 +81,20 @@ def broker_delete(broker_id: int) -> int:
     return count
 
 
+def broker_keep(broker_id: int) -> Broker:
+    """Let a broker that was to be emptied stay; return it. Replicas that left do not come back.
+
+    Raises:
+        BrokerNotFound: there is none with this id, or it is removed already.
+    """
+    with transaction.atomic():
+        metadata_bump()
+        broker = selectors.broker_get(broker_id)
+        broker.draining = False
+        broker.save(update_fields=["draining"])
+    return broker
+
+
 def brokers_remove_drained() -> list[int]:
     """Remove the brokers that were to be emptied and hold nothing any more; return their ids."""
     drained = Broker.objects.filter(draining=True, replicas=None).order_by("broker_id")

@@ -233,6 +233,10 @@ class Engine:
                     self.turns.mark(group)
         self.changes.tick()
 
+    def clock_ms(self) -> int:
+        """Return the monotonic clock that proposals carry, in milliseconds."""
+        return self._requests.clock_ms()
+
     # --- requests ---------------------------------------------------------------------------
 
     def group(self, group_id: int) -> Group:

@@ -1,8 +1,7 @@
 """One local replica at work: its Raft node, its state machine and the requests that wait for it.
 
-A group is driven by the engine, in the engine's loop. It decides nothing about Raft (the core
-does) nor about the meaning of commands (the state machine does); it moves what the core's `Ready`
-hands out to where it belongs.
+A group is driven by the engine, in its loop. It decides nothing: about Raft the core does, about
+commands the state machine. It moves what the core's `Ready` hands out to where it belongs.
 """
 
 from __future__ import annotations
@@ -102,10 +101,7 @@ class Group:
 
     @property
     def hears_leader(self) -> bool:
-        """True when a leader was heard within the election timeout, or when this is one.
-
-        False too while a snapshot is put in place: what is stored is not what was applied then.
-        """
+        """True when a leader was heard in time or this is one, and no snapshot is put in place."""
         return not (self.faulty or self.node.is_installing) and self.node.hears_leader
 
     @property
@@ -290,9 +286,15 @@ class Group:
         """Note that a write is durable; what waited for it leaves."""
         self._durable_write_id = write.write_id
         while self._held and self._held[0][0] <= write.write_id:
-            turn.send(self, self._held.popleft()[1])
+            turn.send(self, self._still_true(self._held.popleft()[1]))
         if not self.faulty:
             self.node.persisted(write.write_id)
+
+    def _still_true(self, rpcs: tuple[Rpc, ...]) -> tuple[Rpc, ...]:
+        """Withdraw acknowledgements of a log that a snapshot is replacing."""
+        if self.install_offset is None:
+            return rpcs
+        return tuple(x for x in rpcs if not (isinstance(x, AppendEntriesReply) and x.success))
 
     def _handle(self, ready: Ready, turn: Turn) -> None:
         """Do what a `Ready` asks, in the order that it demands."""
@@ -302,7 +304,7 @@ class Group:
         turn.send(self, ready.send_now)
         if ready.send_after_durable:
             if self._durable_write_id >= ready.after_write_id:
-                turn.send(self, ready.send_after_durable)
+                turn.send(self, self._still_true(ready.send_after_durable))
             else:
                 self._held.append((ready.after_write_id, ready.send_after_durable))
         if ready.soft_state is not None:

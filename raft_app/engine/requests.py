@@ -37,11 +37,14 @@ class Requests:
         self._wall_ms = wall_ms
         self._peers = peers
 
+    def clock_ms(self) -> int:
+        """Return the monotonic clock that proposals carry, in milliseconds."""
+        return int(self._context.loop.time() * 1000)
+
     async def propose(self, group: Group, request: Any, *, timeout_ms: int) -> Any:
         """Replicate a request; see `raft_app.engine.engine.Engine.propose`."""
         try:
-            clock_ms = int(self._context.loop.time() * 1000)
-            admitted = group.propose(request, now_ms=self._wall_ms(), clock_ms=clock_ms)
+            admitted = group.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
             if isinstance(admitted, Answer):
                 return admitted.result
             self._context.turns.mark(group)

@@ -26,7 +26,7 @@ Row = tuple[int, int, int, int, int, int, int, int, bytes]
 
 _CHECKED = struct.Struct("<7q")
 
-_INSERT = (
+INSERT = (
     "INSERT INTO raft_app_raftentry (id, group_id, term, kind, base_offset, record_count,"
     " append_timestamp, crc, data) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
@@ -124,7 +124,7 @@ class EntryTable:
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Add rows; an id or a (group, base offset) that exists is an IntegrityError."""
-        self._cursor.executemany(_INSERT, rows)
+        self._cursor.executemany(INSERT, rows)
 
     def delete_from(self, group_id: int, index: int) -> None:
         """Delete a group's rows from `index` on."""

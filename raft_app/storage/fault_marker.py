@@ -54,6 +54,7 @@ class FaultMarker:
         """
         assert reason.strip(), "a marker needs a reason"
         self._overwrite(reason.replace("\n", " ").encode()[: MARKER_BYTES - 1])
+        reach("doubt.marked")
 
     def clear(self) -> None:
         """Take the reason back, durably.

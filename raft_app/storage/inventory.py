@@ -104,6 +104,7 @@ class Inventory:
         manifest = replace(manifest, identity=identity)
         self._create(database, manifest, reason)
         self._store(manifest)
+        reach("doubt.started-over")
 
     def _read_identity(self, database: BrokerDatabase) -> BrokerIdentity | None:
         """Return the identity of a complete database; `None` when it is still to be made.
@@ -225,6 +226,7 @@ class Inventory:
                     manifest = replace(manifest, identity=identity)
         if manifest != self.manifest:
             self._store(manifest)
+            reach("write.listed")
 
     def _store(self, manifest: Manifest) -> None:
         self._file.write(manifest)

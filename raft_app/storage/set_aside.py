@@ -43,6 +43,7 @@ def set_aside(directory: Path, reason: str) -> Path | None:
     unfinished.rename(place)
     reach("aside.named")
     sync_directory(directory)
+    reach("doubt.set-aside")
     return place
 
 

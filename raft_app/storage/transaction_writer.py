@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from raft_app import models
 from raft_app.failpoints import reach
-from raft_app.storage.entry_table import EntryTable, row_of
-from raft_app.storage.group_table import change_group, hard_state_crc, is_intact, read_group, seal
+from raft_app.storage.entry_table import EntryTable
+from raft_app.storage.group_table import change_group, is_intact, read_group, seal
+from raft_app.storage.group_writes import DJANGO, PAGE_BYTES, PAGES_PER_LOG, GroupWrites
 from raft_app.storage.install_writer import InstallWriter
 from raft_app.storage.log_compactor import LogCompactor
 from raft_app.storage.space_releaser import SpaceReleaser
@@ -36,17 +37,8 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-    from raft_app.core.types import Entry
-    from raft_app.storage.entry_table import Row
     from raft_app.storage.rules import Step
 
-_PAGE_BYTES = 4096
-_PAGES_PER_LOG = 2
-"""Changed by a small append: the last leaf of the rows and that of their index."""
-_UPDATE_HARD_STATE = (
-    'UPDATE raft_app_raftgroup SET term = %s, vote = %s, "commit" = %s, hard_state_crc = %s'
-    " WHERE group_id = %s"
-)
 _CHECKED = struct.Struct("<4q")
 
 
@@ -72,8 +64,7 @@ class TransactionWriter:
         """Write through `cursor` and, with the ORM, through the connection of `alias`."""
         self._cursor = cursor
         self._alias = alias
-        self._rows: list[Row] = []
-        self._hard_states: dict[int, tuple[int, int, int, int, int]] = {}
+        self._writes = GroupWrites()
         self._pages = 1
         self.compacts_left: dict[int, bool] = {}
         """By group id, of the groups that were compacted: whether there is more to do."""
@@ -83,7 +74,7 @@ class TransactionWriter:
     @property
     def wal_bytes(self) -> int:
         """About how much the transaction adds to the WAL."""
-        return self._pages * _PAGE_BYTES
+        return (self._pages + self._writes.pages) * PAGE_BYTES
 
     def carry_out(self, step: Step) -> None:
         """Do one step, or keep it for `flush`."""
@@ -120,42 +111,13 @@ class TransactionWriter:
 
     def flush(self) -> None:
         """Store the entries and hard states that wait."""
-        if self._rows:
-            EntryTable(self._cursor).insert(self._rows)
-            self._rows = []
-            reach("write.entries")
-        if self._hard_states:
-            self._cursor.executemany(_UPDATE_HARD_STATE, list(self._hard_states.values()))
-            if self._cursor.rowcount != len(self._hard_states):
-                raise StorageError(
-                    f"{len(self._hard_states)} hard states met {self._cursor.rowcount} groups"
-                )
-            self._hard_states = {}
-            reach("write.hard-states")
+        self._writes.store(self._cursor, DJANGO)
 
     def _write_group(self, write: GroupWrite, *, replaces: bool) -> None:
         if replaces:
             self.flush()
             EntryTable(self._cursor).delete_from(write.group_id, write.entries[0].index)
-        if write.entries:
-            self._add_entries(write.group_id, write.entries)
-        if write.hard_state is not None:
-            state = write.hard_state
-            self._hard_states[write.group_id] = (
-                state.term,
-                state.vote,
-                state.commit,
-                hard_state_crc(write.group_id, state),
-                write.group_id,
-            )
-            self._pages += 1
-
-    def _add_entries(self, group_id: int, entries: Iterable[Entry]) -> None:
-        size_bytes = 0
-        for entry in entries:
-            self._rows.append(row_of(group_id, entry))
-            size_bytes += entry.size_bytes
-        self._pages += _PAGES_PER_LOG + size_bytes // _PAGE_BYTES
+        self._writes.add(write)
 
     def _create_group(self, create: CreateGroup) -> None:
         spec, state, checkpoint = create.spec, create.hard_state, create.checkpoint
@@ -177,7 +139,7 @@ class TransactionWriter:
         )
         EntryTable(self._cursor).delete_from(spec.group_id, 0)  # What a dropped replica left.
         self._save_checkpoint(spec.group_id, checkpoint)
-        self._add_entries(spec.group_id, create.entries)
+        self._writes.add_entries(spec.group_id, create.entries)
         self._pages += 3
 
     def _delete_group(self, group_id: int) -> None:
@@ -194,7 +156,7 @@ class TransactionWriter:
             case InstallRows() as install:
                 writer.install_rows(install, step)
                 size_bytes = sum(entry.size_bytes for entry in install.rows)
-                self._pages += _PAGES_PER_LOG + size_bytes // _PAGE_BYTES
+                self._pages += PAGES_PER_LOG + size_bytes // PAGE_BYTES
             case FinishInstall() as finish:
                 writer.finish(finish, step)
                 reach("finish.log-begun")
@@ -203,14 +165,14 @@ class TransactionWriter:
                     self._write_group(
                         GroupWrite(finish.group_id, finish.hard_state), replaces=False
                     )
-                self._pages += _PAGES_PER_LOG
+                self._pages += PAGES_PER_LOG
 
     def _compact(self, compact: Compact) -> None:
         compactor = LogCompactor(self._cursor, self._alias, compact)
         compactor.run()
         self.compacts_left[compact.group_id] = compactor.left
         budget = compactor.budget
-        self._pages += 1 + budget.deleted_rows + budget.deleted_bytes // _PAGE_BYTES
+        self._pages += 1 + budget.deleted_rows + budget.deleted_bytes // PAGE_BYTES
 
     def _release_space(self, max_bytes: int) -> None:
         self.release = SpaceReleaser(self._cursor)
@@ -250,7 +212,7 @@ class TransactionWriter:
             ],
         )
         reach("checkpoint.stored")
-        self._pages += 1 + len(checkpoint.state) // _PAGE_BYTES
+        self._pages += 1 + len(checkpoint.state) // PAGE_BYTES
 
     def _save_identity(self, identity: BrokerIdentity) -> None:
         changed = models.BrokerIdentity.objects.using(self._alias).update(

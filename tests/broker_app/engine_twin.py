@@ -185,6 +185,9 @@ class EngineTwin:
             raise PartitionNotFound(f"no group {group_id}")
         return self.groups[group_id]
 
+    def clock_ms(self) -> int:
+        return self.clock
+
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         asyncio.get_running_loop().call_soon(callback, *args)
 

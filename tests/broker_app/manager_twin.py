@@ -26,6 +26,11 @@ class ManagerTwin:
         self.cluster_id = CLUSTER_ID
         app = web.Application()
         app.router.add_post("/brokers/heartbeat", self._heartbeat)
+        app.router.add_get("/topics/{topic}", self._topic)
+        app.router.add_post("/topics", self._create)
+        self.topics: dict[str, Any] = {}
+        """Partitions by name."""
+        self.created: list[dict[str, Any]] = []
         self._server = TestServer(app)
 
     async def __aenter__(self) -> Self:
@@ -38,6 +43,22 @@ class ManagerTwin:
     @property
     def address(self) -> str:
         return str(self._server.make_url("")).rstrip("/")
+
+    async def _topic(self, request: web.Request) -> web.Response:
+        partitions = self.topics.get(request.match_info["topic"])
+        if partitions is None:
+            body = {"status": "failure", "code": "TOPIC_NOT_FOUND", "message": "no such topic"}
+            return web.json_response(body, status=404)
+        return web.json_response({"status": "success", "topic": "t", "partitions": partitions})
+
+    async def _create(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        if wanted["topic"] in self.topics:
+            body = {"status": "failure", "code": "TOPIC_ALREADY_EXISTS", "message": "there"}
+            return web.json_response(body, status=409)
+        self.created.append(wanted)
+        self.topics[wanted["topic"]] = []
+        return web.json_response({"status": "success"}, status=201)
 
     async def _heartbeat(self, request: web.Request) -> web.Response:
         self.authorizations.append(request.headers["Authorization"])

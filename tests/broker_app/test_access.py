@@ -45,8 +45,15 @@ class Door:
         wanted = {"kind": "producer", "client_id": 7, "topic": "logs", **changes}
         require_client(request_with(bearer), self.runtime, token=token, **wanted)
 
-    def read(self, bearer: str = "", token: str | None = None, topic: str = "logs") -> None:
-        require_topic_client(request_with(bearer), self.runtime, topic=topic, token=token)
+    def read(
+        self,
+        bearer: str = "",
+        token: str | None = None,
+        topic: str = "logs",
+        kind: str | None = None,
+    ) -> None:
+        request = request_with(bearer)
+        require_topic_client(request, self.runtime, topic=topic, token=token, kind=kind)
 
 
 def request_with(bearer: str) -> Any:
@@ -107,6 +114,13 @@ async def test_any_client_of_the_topic_may_read_it_and_no_other(door: Door) -> N
     door.read(token=token_of("consumer", 2))
     with pytest.raises(UnauthorizedException, match="topic 'other'"):
         door.read(token_of(topic="other"))
+
+
+async def test_some_calls_are_for_one_kind_of_client(door: Door) -> None:
+    door.read(token_of("consumer"), kind="consumer")
+    door.read(cluster_token(settings.QUEUE.cluster_secret), kind="consumer")
+    with pytest.raises(UnauthorizedException, match="producer 7"):
+        door.read(token_of("producer"), kind="consumer")
 
 
 async def test_revoked_client_is_refused_but_not_the_other_kind_under_its_id(door: Door) -> None:

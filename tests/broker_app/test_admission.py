@@ -76,13 +76,14 @@ class Desk:
         for position, entry in self.flying:
             self.speculation.release(position)
             if isinstance(entry, Command):
-                self.data.execute(entry, 1)
+                self.data.execute(entry, 1, index=position[0])
             else:
                 self.data.append(entry, 1)
         self.flying.clear()
 
     def forget_idle(self) -> None:
-        self.data.execute(Command(self.clock_ms, ForgetIdle(self.clock_ms - FORGET_AFTER_MS)), 1)
+        idle = ForgetIdle(self.clock_ms - FORGET_AFTER_MS)
+        self.data.execute(Command(self.clock_ms, idle), 1, index=self.index + 1)
 
 
 @pytest.fixture

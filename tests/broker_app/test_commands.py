@@ -7,15 +7,24 @@ import pytest
 from broker_app.commands import (
     Command,
     CommandBody,
+    CommitOffsets,
+    DeadCopied,
+    ExpireWork,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
     OpenCursor,
     Pop,
+    ReceiveMessages,
     ResetCursor,
+    SetRetention,
+    SettleMessages,
     Start,
+    Truncate,
     decode_command,
     encode_command,
 )
+from broker_app.work import Receipt, SettleKind
 
 EXAMPLES: list[tuple[CommandBody, str]] = [
     (Pop(5, 0, 3, b"\x01" * 2), "01920995010500" + "03c4020101"),
@@ -24,6 +33,21 @@ EXAMPLES: list[tuple[CommandBody, str]] = [
     (ResetCursor(5, 7, 9), "0192099403050709"),
     (ForgetClient(1, 0), "01920993040100"),
     (ForgetIdle(6), "019209920506"),
+    (
+        ReceiveMessages("g", (3, 4), 7, 9, visibility_ms=5, delivery_limit=2),
+        "0192099a0aa16792030407090502a0a86561726c6965737400",
+    ),
+    (
+        SettleMessages("g", SettleKind.NACK, [Receipt(17, 3, 1)], 5),
+        "019209950ba167a46e61636b919311030105",
+    ),
+    (DeadCopied("g", 17, [3]), "019209940ca167119103"),
+    (ExpireWork("g"), "019209920da167"),
+    (CommitOffsets("g", 3, 7), "0192099506a1670307a86561726c69657374"),
+    (CommitOffsets("g", 3, None, Start.LATEST), "0192099506a16703c0a66c6174657374"),
+    (Truncate(7), "019209920707"),
+    (SetRetention(5, 6), "01920993080506"),
+    (ForgetGroup("g"), "0192099209a167"),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from broker_app.manager_link import ManagerLink
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.tokens import cluster_token
-from myqueue.errors import Forbidden, ManagerNotFound, ReadOnlyManager
+from myqueue.errors import Forbidden, ManagerNotFound, ReadOnlyManager, TopicDoesNotExist
 from tests.broker_app.manager_twin import CLUSTER_ID, ManagerTwin
 
 SECRET = "a secret of a test run"
@@ -43,6 +43,25 @@ async def test_first_manager_that_answers_gives_the_orders(link, manager):
 async def test_manager_that_answered_is_asked_first_afterwards(link, manager):
     await link.send(report())
     assert link._addresses == [manager.address, NOBODY]
+
+
+async def test_a_manager_says_who_leads_the_partitions_of_a_topic(link, manager):
+    manager.topics["logs"] = [
+        {"partition": 1, "leader": None, "term": 4},
+        {"partition": 0, "leader": {"broker_id": 1, "address": "http://b:1"}, "replicas": []},
+    ]
+    assert await link.topic_leaders("logs") == ["http://b:1", None]
+    with pytest.raises(TopicDoesNotExist):
+        await link.topic_leaders("other")
+    assert link.last_contact is None
+
+
+async def test_a_topic_is_made_and_one_that_is_there_is_no_error(link, manager):
+    for _ in range(2):
+        await link.topic_create("logs.dead", 2, 3)
+    assert manager.created == [
+        {"topic": "logs.dead", "number_of_partitions": 2, "replication_factor": 3}
+    ]
 
 
 async def test_no_manager_is_told_with_their_addresses():

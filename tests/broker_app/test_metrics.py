@@ -8,11 +8,14 @@ from prometheus_client import CollectorRegistry
 
 from broker_app import metrics
 from broker_app import runtime as runtimes
+from broker_app.commands import ReceiveMessages, SettleMessages
 from broker_app.decoded import DecodedBatch
+from broker_app.work import Receipt, SettleKind
+from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin
+    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
 
 
 def figures() -> dict[tuple[str, str], float]:
@@ -25,6 +28,12 @@ def figures() -> dict[tuple[str, str], float]:
         for family in registry.collect()
         for sample in family.samples
     }
+
+
+NAMES = (
+    *("long_polls", "unsettled_messages", "dead_messages"),
+    *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
+)
 
 
 def test_without_a_broker_there_are_no_gauges() -> None:
@@ -45,20 +54,34 @@ def test_replicas_are_counted_by_role_and_faulty_ones_apart(
 
 
 def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: EngineTwin) -> None:
-    assert figures() == {
-        (name, ""): 0
-        for name in ("long_polls", "parked_bytes", "decoded_bytes", "intervals_without_tick")
-    }
+    assert figures() == {(name, ""): 0 for name in NAMES}
     runtime.long_polls.waiting = 3
     runtime.parking.parked_bytes = 70
     runtime.decoded.keep(7, DecodedBatch(0, [], 11))
     engine.watchdog.intervals_without_tick = 2
+    runtime.work_waits.waiting = 1
     assert figures() == {
-        ("long_polls", ""): 3,
+        ("unsettled_messages", ""): 0,
+        ("dead_messages", ""): 0,
+        ("long_polls", ""): 4,
         ("parked_bytes", ""): 70,
         ("decoded_bytes", ""): 11,
         ("intervals_without_tick", ""): 2,
     }
+
+
+async def test_messages_of_workers_are_counted_where_the_partition_is_led(
+    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+) -> None:
+    await engine.propose(7, batch_of("a", "b", "c"), timeout_ms=1_000)
+    receive = ReceiveMessages("g", (), 0, 3, visibility_ms=1_000, delivery_limit=1)
+    received = await engine.propose(7, receive, timeout_ms=1_000)
+    nack = SettleMessages("g", SettleKind.NACK, [Receipt(received.origin, 0, 1)])
+    await engine.propose(7, nack, timeout_ms=1_000)
+    shown = figures()
+    assert (shown["unsettled_messages", ""], shown["dead_messages", ""]) == (2, 1)
+    group.is_leader = False
+    assert figures()["unsettled_messages", ""] == 0
 
 
 def test_gauges_are_those_of_the_broker_that_runs_now(

@@ -9,15 +9,22 @@ import pytest
 from broker_app.commands import (
     Appended,
     Command,
+    CommitOffsets,
+    CommitRefusal,
     CursorPlace,
     ForgetClient,
+    ForgetGroup,
     ForgetIdle,
+    GroupPlace,
     OpenCursor,
     Pop,
     Popped,
     ResetCursor,
+    SetRetention,
     Start,
+    Truncate,
 )
+from broker_app.groups import ConsumerGroup
 from broker_app.partition_data import SNAPSHOT_VERSION, PartitionData
 from myqueue.records import request_digest
 from tests.broker_app.replica import batch_of
@@ -30,8 +37,15 @@ def append(data: PartitionData, count: int = 1, timestamp: int = 1, **stamp: Any
     return data.append(batch_of(*"x" * count, **stamp).header, timestamp)
 
 
-def execute(data: PartitionData, body: CommandBody, clock_ms: int = 0, timestamp: int = 1) -> Any:
-    return data.execute(Command(clock_ms, body), timestamp)
+def execute(
+    data: PartitionData,
+    body: CommandBody,
+    clock_ms: int = 0,
+    timestamp: int = 1,
+    *,
+    index: int = 1,
+) -> Any:
+    return data.execute(Command(clock_ms, body), timestamp, index=index)
 
 
 @pytest.fixture
@@ -193,3 +207,52 @@ def test_bytes_that_are_no_state_are_refused() -> None:
     for wrong in (*damaged, stored[:-1], stored + b"\x00", stored[:1], stored[:1] + b"\x90"):
         with pytest.raises(ValueError, match="snapshot"):
             PartitionData.decode(wrong)
+
+
+OF_VERSION_2 = bytes.fromhex(
+    "029a0102090592920502920601919501030002919300020090919606c4026464040001009308090a"
+    "93cd04004991920100"
+)
+"""Two messages of which one is stored, two cursors, one pop, a retention; no consumer groups."""
+
+
+def test_state_stored_before_there_were_groups_is_read_and_stored_anew() -> None:
+    data = PartitionData.decode(OF_VERSION_2)
+    assert (data.log_start_offset, data.next_offset, data.clock_ms) == (1, 2, 5)
+    assert data.cursors == {5: 2, 6: 1}
+    assert data.pop_requests.get((6, b"dd")) == (0, 1, 0)
+    assert data.retention == SetRetention(9, 10)
+    assert len(data.groups) == 0
+    assert execute(data, CommitOffsets("g", 3), index=17) == GroupPlace(3, 1)
+    assert PartitionData.decode(data.encode()).groups.rows() == data.groups.rows()
+    assert data.encode()[0] == SNAPSHOT_VERSION
+    with pytest.raises(ValueError, match="snapshot"):
+        PartitionData.decode(bytes([SNAPSHOT_VERSION]) + OF_VERSION_2[1:])
+
+
+def test_groups_are_stored_with_the_entry_that_made_them(data: PartitionData) -> None:
+    execute(data, CommitOffsets("one", 3, 4), index=11)
+    execute(data, CommitOffsets("two", 0, None, Start.LATEST), index=12)
+    execute(data, CommitOffsets("one", 4, 5), index=13)
+    copy = PartitionData.decode(data.encode())
+    assert copy.groups.rows() == [
+        ("one", ConsumerGroup(4, 5, origin=11)),
+        ("two", ConsumerGroup(0, 6, origin=12)),
+    ]
+    for state in (data, copy):
+        assert execute(state, CommitOffsets("one", 3, 6), index=14) == GroupPlace(
+            4, 5, refused=CommitRefusal.GENERATION
+        )
+        assert execute(state, ForgetGroup("two"), index=15) is True
+        assert execute(state, ForgetGroup("two"), index=16) is False
+    assert copy.encode() == data.encode()
+
+
+def test_group_below_the_log_start_is_told_once_also_after_a_restart(data: PartitionData) -> None:
+    execute(data, CommitOffsets("g", 1, 3))
+    execute(data, Truncate(5))
+    copy = PartitionData.decode(data.encode())
+    for state in (data, copy):
+        assert execute(state, CommitOffsets("g", 2)) == GroupPlace(2, 5, missed=2)
+    again = PartitionData.decode(copy.encode())
+    assert execute(again, CommitOffsets("g", 2)) == GroupPlace(2, 5)

@@ -11,11 +11,13 @@ from aiohttp.test_utils import TestServer
 from broker_app.peer_link import PeerLink
 from http_base.cluster import MembersAnswer, Place
 from myqueue.errors import BrokerUnreachable, NotLeader
+from myqueue.protocol import BATCH
 from raft_app.storage.storage import PeerAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+LEADER = {"broker_id": 2, "address": "http://b:1"}
 SECRET = "a secret of a test run"
 
 
@@ -25,9 +27,11 @@ class BrokerTwin:
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
         self.requests: list[tuple[str, str]] = []
+        self.bodies: list[tuple[str, bytes, dict[str, str]]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests.append((request.path, request.headers["Authorization"]))
+        self.bodies.append((request.content_type, await request.read(), dict(request.query)))
         return self.answers.pop(0)
 
 
@@ -40,6 +44,7 @@ async def broker() -> BrokerTwin:
 async def link(broker: BrokerTwin) -> AsyncIterator[PeerLink]:
     app = web.Application()
     app.router.add_get("/partitions/{group}/replicas", broker.answer)
+    app.router.add_post("/producer/produce", broker.answer)
     server = TestServer(app)
     await server.start_server()
     address = str(server.make_url("")).rstrip("/")
@@ -83,3 +88,26 @@ async def test_nonsense_and_silence_are_no_answer(broker: BrokerTwin, link: Peer
             await link.members(2, 7)
     with pytest.raises(BrokerUnreachable):
         await link.members(3, 7)
+
+
+async def test_a_batch_is_appended_in_the_name_of_the_cluster(
+    broker: BrokerTwin, link: PeerLink
+) -> None:
+    refusal = {"status": "failure", "code": "NOT_LEADER", "message": "no", "leader": LEADER}
+    broker.answers += [
+        web.json_response({"status": "success"}),
+        web.json_response(refusal, status=421),
+        web.Response(text="hello", status=500),
+    ]
+    address = link._peers[2].http_address
+    query = {"topic": "logs.dead", "partition": "1", "producer_id": str((1 << 62) + 7)}
+    await link.produce(address, b"batch", query)
+    with pytest.raises(NotLeader) as caught:
+        await link.produce(address, b"batch", query)
+    assert caught.value.details["leader"] == LEADER
+    with pytest.raises(BrokerUnreachable):
+        await link.produce(address, b"batch", query)
+    with pytest.raises(BrokerUnreachable):
+        await link.produce("http://127.0.0.1:1", b"batch", query)
+    assert broker.bodies[:2] == [(BATCH, b"batch", query)] * 2
+    assert all(authorization.startswith("Bearer ") for _, authorization in broker.requests)

@@ -24,6 +24,9 @@ class View(Speculation):
     def move(self, consumer_id: int, offset: int, digest: bytes = b"", clock_ms: int = 0) -> None:
         self._next(CommandEffect(clock_ms, 1, consumer_id, offset, digest))
 
+    def commit(self, group: str) -> None:
+        self._next(CommandEffect(0, 1, group=group))
+
     def _next(self, effect: AppendEffect | CommandEffect) -> None:
         self.index += 1
         self.extend(effect, (self.index, TERM))
@@ -35,7 +38,8 @@ def view() -> View:
 
 
 def is_empty(view: Speculation) -> bool:
-    tables = (view.producers, view.cursors, view.produce_requests, view.pop_requests)
+    clients = (view.producers, view.cursors, view.groups)
+    tables = (*clients, view.produce_requests, view.pop_requests)
     return (
         not any(tables) and len(view) == view.record_count == view.timestamp == view.clock_ms == 0
     )
@@ -112,6 +116,20 @@ def test_commands_of_no_consumer_and_batches_of_nobody_leave_no_trace(view: View
     assert not view.producers
     for index in (1, 2, 3):
         assert view.release((index, TERM)) is not None
+    assert is_empty(view)
+
+
+def test_group_is_in_flight_until_its_last_commit_is_applied(view: View) -> None:
+    for name in ("one", "two", "one"):
+        view.commit(name)
+    view.release((1, TERM))
+    assert view.groups == {"one": 1, "two": 1}
+    view.release((2, TERM))
+    assert view.groups == {"one": 1}
+    view.release((3, TERM))
+    assert is_empty(view)
+    view.commit("one")
+    view.clear()
     assert is_empty(view)
 
 

@@ -164,7 +164,12 @@ def test_last_hundred_requests_of_a_producer_are_remembered(leader: Leader) -> N
 
 def test_produce_without_sequence_or_request_id_leaves_no_trace(leader: Leader) -> None:
     leader.run(batch_of("a"))
-    assert leader.state.counts() == {"cursors": 0, "producers": 0, "request_ids": 0}
+    assert leader.state.counts() == {
+        "consumer_groups": 0,
+        "cursors": 0,
+        "producers": 0,
+        "request_ids": 0,
+    }
 
 
 # --- cursors -----------------------------------------------------------------------------------
@@ -240,7 +245,12 @@ def test_forgotten_clients_begin_anew(leader: Leader) -> None:
     leader.run(Pop(5, 0, 1, DIGEST))
     leader.run(ForgetClient(producer_id=1))
     leader.run(ForgetClient(consumer_id=5))
-    assert leader.state.counts() == {"cursors": 0, "producers": 0, "request_ids": 0}
+    assert leader.state.counts() == {
+        "consumer_groups": 0,
+        "cursors": 0,
+        "producers": 0,
+        "request_ids": 0,
+    }
     assert leader.state.cursor(5) == 0
     assert isinstance(leader.decide(batch_of("a", sequence=0)), Propose)
 
@@ -273,13 +283,23 @@ def test_entries_younger_than_ten_minutes_are_never_forgotten(leader: Leader) ->
     leader.run(ForgetIdle())
     leader.run(batch_of("a", producer_id=2, sequence=0))
     assert leader.state.is_filling()
-    assert leader.state.counts() == {"cursors": 0, "producers": 2, "request_ids": 1}
+    assert leader.state.counts() == {
+        "consumer_groups": 0,
+        "cursors": 0,
+        "producers": 2,
+        "request_ids": 1,
+    }
     leader.clock_ms += FORGET_AFTER_MS
     leader.run(ForgetIdle())
     assert leader.state.counts()["producers"] == 2, "their age is known from here on"
     leader.clock_ms += 1
     leader.run(ForgetIdle())
-    assert leader.state.counts() == {"cursors": 0, "producers": 1, "request_ids": 0}
+    assert leader.state.counts() == {
+        "consumer_groups": 0,
+        "cursors": 0,
+        "producers": 1,
+        "request_ids": 0,
+    }
     assert leader.decide(batch_of("a", producer_id=2, sequence=0)) == Answer(Appended(2, 1))
 
 

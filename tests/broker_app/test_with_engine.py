@@ -12,9 +12,11 @@ from broker_app.limits import StateLimits
 from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.services.consume import PopCall, messages_pop
+from broker_app.services.groups import offsets_commit
 from broker_app.services.produce import batch_produce
 from broker_app.statemachine import PartitionState
-from myqueue.errors import QueueError
+from myqueue.errors import IllegalGeneration, QueueError
+from myqueue.group_protocol import OffsetsCommit
 from myqueue.records import decode_records, request_digest
 from tests.broker_app.engine_twin import runtime_over
 from tests.broker_app.replica import batch_of
@@ -95,6 +97,12 @@ class Partition:
             values += [record.value for record in popped.records]
         return values
 
+    async def commit(self, generation: int, offset: int | None = None) -> int:
+        """Return where the group is."""
+        commit = OffsetsCommit("logs", 0, "billing", generation, offset, timeout_ms=100)
+        place = await self.call(offsets_commit, commit=commit)
+        return int(place.offset)
+
     async def tick(self) -> None:
         while True:
             for engine in list(self.cluster.engines.values()):
@@ -166,3 +174,44 @@ async def test_every_message_once_and_in_order_through_lost_leaders(partition: P
         stored.append([batch.data for batch in fetched.batches])
     assert stored[0] == stored[1] == stored[2]
     assert [record.value for data in stored[0] for record in decode_records(data)] == first
+
+
+async def read_in_generations(
+    partition: Partition, count: int, disturbing: asyncio.Task[list[int]]
+) -> tuple[int, int]:
+    """Commit offsets in turn as members of rising generations while leaders come and go.
+
+    Each member but the last commits once more when the next has fenced it, which is refused.
+
+    Returns:
+        The last generation and its offset.
+    """
+    generation = done = 0
+    while not disturbing.done():
+        generation += 1
+        begun = await partition.commit(generation)
+        assert begun == done, "a member begins where the one before it ended"
+        if generation > 1:
+            with pytest.raises(IllegalGeneration) as refused:
+                await partition.commit(generation - 1, 0)
+            assert refused.value.details == {"generation": generation}
+        for _ in range(3):
+            done = (done + 1) % (count + 1)
+            assert await partition.commit(generation, done) == done
+    return generation, done
+
+
+async def test_generations_fence_through_lost_leaders(partition: Partition) -> None:
+    produced = await partition.produce(1)
+    disturbing = asyncio.get_running_loop().create_task(disturb(partition))
+    generation, done = await read_in_generations(partition, produced[-1], disturbing)
+    await disturbing
+    assert generation > 3
+    cluster = partition.cluster
+    groups = [engine.groups[1] for engine in cluster.engines.values()]
+    await cluster.until(lambda: len({group.applied_index for group in groups}) == 1)
+    states = [state_of(group) for group in groups]
+    assert len({state.snapshot() for state in states}) == 1
+    known = states[0].consumer_group("billing")
+    assert known is not None
+    assert (known.generation, known.offset) == (generation, done)

@@ -32,6 +32,7 @@ from myqueue.errors import (
 from myqueue.protocol import Consume, Produce, Size, read_input, records_of
 from tests.manager_app.group_twin import GroupTwin
 from tests.manager_app.membership_twin import FIELDS, MembershipPart
+from tests.manager_app.offsets_twin import OffsetsPart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -110,6 +111,7 @@ class BrokerTwin:
         self.breaks: dict[str, str] = {}
         """Path -> "before" or "after" its work the connection breaks, once."""
         self.membership = MembershipPart(self)
+        self.offsets = OffsetsPart(self)
         self.stopping = False
         self._server: TestServer | None = None
         self._port = 0
@@ -131,6 +133,7 @@ class BrokerTwin:
                 web.delete("/partitions/{group_id}", self._partition_delete),
                 web.post("/partitions/{group_id}/leader", self._leader_post),
                 *self.membership.routes(),
+                *self.offsets.routes(),
                 web.post("/cursors/open", self._cursor_open),
                 web.post("/clients/forget", self._client_forget),
                 web.post("/producer/produce", self._produce),
@@ -227,6 +230,7 @@ class BrokerTwin:
             fields = msgspec.msgpack.decode(body) if body else {}
             request[FIELDS] = fields | dict(request.query)
             self.calls.append((request.method, path, request[FIELDS]))
+            await self.offsets.hang(path)
             if self.breaks.get(path) == "before":
                 del self.breaks[path]
                 return self._hang_up(request)
@@ -249,7 +253,7 @@ class BrokerTwin:
         request.transport.abort()
         return web.Response()
 
-    def _led(self, fields: dict[str, Any]) -> GroupTwin:
+    def led(self, fields: dict[str, Any]) -> GroupTwin:
         """Return the group of a call, if this broker leads it."""
         for group_id in self.replicas:
             group = self.cluster.groups[group_id]
@@ -299,7 +303,7 @@ class BrokerTwin:
 
     async def _cursor_open(self, request: web.Request) -> dict[str, Any]:
         assert request[FIELDS].keys() == {*_PLACE, "consumer_id", "start", "timeout_ms"}
-        group = self._led(request[FIELDS])
+        group = self.led(request[FIELDS])
         latest = request[FIELDS]["start"] == "latest"
         group.cursors.setdefault(
             request[FIELDS]["consumer_id"], len(group.records) if latest else 0
@@ -309,13 +313,13 @@ class BrokerTwin:
     async def _client_forget(self, request: web.Request) -> dict[str, Any]:
         fields = request[FIELDS]
         assert fields.keys() - {"producer_id", "consumer_id"} == {*_PLACE, "timeout_ms"}
-        group = self._led(fields)
+        group = self.led(fields)
         group.cursors.pop(fields.get("consumer_id"), None)
         return {}
 
     async def _produce(self, request: web.Request) -> dict[str, Any]:
         call = read_input(Produce, request[FIELDS])
-        group = self._led(request[FIELDS])
+        group = self.led(request[FIELDS])
         records = records_of(call, 1_700_000_000_000)
         mark = call.request_id or call.base_sequence
         known = None if mark is None else group.appends.get((call.producer_id, mark))
@@ -331,7 +335,7 @@ class BrokerTwin:
 
     async def _consume(self, request: web.Request) -> dict[str, Any]:
         call = read_input(Consume, request[FIELDS])
-        group = self._led(request[FIELDS])
+        group = self.led(request[FIELDS])
         start = group.cursors.setdefault(call.consumer_id, 0)
         if call.wait_ms and start >= len(group.records):
             await self._wait(group, call.wait_ms)
@@ -355,11 +359,12 @@ class BrokerTwin:
         ]
         if call.max_messages is None and not messages:
             raise QueueEmpty
-        return {"messages": messages} if call.max_messages else messages[0]
+        many = {"messages": messages, "missed": group.missed}
+        return many if call.max_messages else messages[0]
 
     async def _size(self, request: web.Request) -> dict[str, Any]:
         call = read_input(Size, {}, request[FIELDS])
-        group = self._led(request[FIELDS])
+        group = self.led(request[FIELDS])
 
         def left() -> int:
             return len(group.records) - group.cursors.get(call.consumer_id, 0)

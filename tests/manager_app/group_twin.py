@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class CommittedTwin:
+    """Where a consumer group is in a partition."""
+
+    generation: int = 0
+    offset: int = 0
+    unsettled: int = 0
+    dead: int = 0
+
+
+@dataclass
 class GroupTwin:
     """A partition as all its replicas see it."""
 
@@ -25,6 +35,10 @@ class GroupTwin:
     term: int = 0
     records: list[Record] = field(default_factory=list)
     cursors: dict[int, int] = field(default_factory=dict)
+    missed: int = 0
+    """What every pop says that the consumer missed."""
+    offsets: dict[str, CommittedTwin] = field(default_factory=dict)
+    """By consumer group."""
     pops: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     appends: dict[tuple[int, object], int] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -10,7 +12,9 @@ from manager_app.models import (
     Broker,
     BrokerState,
     Consumer,
+    ConsumerGroup,
     DeletedGroup,
+    GroupMember,
     Partition,
     Producer,
     Replica,
@@ -41,6 +45,15 @@ def rows():
     Producer.objects.create(topic=topic, last_heartbeat=timezone.now())
     Consumer.objects.create(topic=topic, last_heartbeat=timezone.now())
     DeletedGroup.objects.create(group_id=77, topic_name="gone", index=0)
+    group = ConsumerGroup.objects.create(name="logs-readers", topics={"logs": [1, 1]})
+    GroupMember.objects.create(
+        group=group,
+        member_id="0" * 32,
+        topics=["logs"],
+        granted={"logs": [0]},
+        session_timeout_ms=1_000,
+        last_heartbeat=timezone.now(),
+    )
 
 
 def page(model, *parts):
@@ -84,6 +97,20 @@ def test_a_retention_that_cannot_be_is_refused_with_the_form(person, rows, value
     assert answer.status_code == 200
     assert b"errorlist" in answer.content
     assert Topic.objects.get().retention_ms is None
+
+
+def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
+    def run(asking, timeout_s):
+        assert asking == ("logs-readers", ["logs"])
+        return {("logs", 0): {"lag": 17}, ("logs", 1): {}, ("logs", 2): None}
+
+    manager = SimpleNamespace(group_offsets=SimpleNamespace(ask=lambda *asked: asked), run=run)
+    group = ConsumerGroup.objects.get()
+    assert b"lag" in person.get(page(ConsumerGroup, group.pk, "change")).content
+    monkeypatch.setattr("manager_app.runtime.installed", lambda: manager)
+    shown = person.get(page(ConsumerGroup, group.pk, "change")).content
+    assert b"logs/0: 17, logs/1: -, logs/2: ?" in shown
+    assert b"logs/0" in person.get(page(GroupMember)).content
 
 
 def test_every_model_is_registered():

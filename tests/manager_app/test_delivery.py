@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from http_base.cluster import Place, ReplicaOrder
-from manager_app.delivery import _bounded
+from manager_app.delivery import bounded
 from manager_app.placement import Transfer
 from myqueue.errors import Overloaded
 
@@ -82,7 +82,7 @@ async def test_no_more_than_the_limit_run_at_once_and_results_keep_their_order()
         running -= 1
         return number
 
-    assert await _bounded((work(number) for number in range(20)), 3) == list(range(20))
+    assert await bounded((work(number) for number in range(20)), 3) == list(range(20))
     assert peak == 3
 
 
@@ -98,5 +98,5 @@ async def test_the_first_error_ends_the_others():
             ended.append(number)
 
     with pytest.raises(Overloaded):
-        await _bounded((work(number) for number in range(3)), 3)
+        await bounded((work(number) for number in range(3)), 3)
     assert sorted(ended) == [0, 2]

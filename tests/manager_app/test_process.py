@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from manager_app import process, runtime
-from manager_app.models import Cluster
+from manager_app.models import Cluster, Producer
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ async def test_a_read_only_manager_answers_every_read_and_says_how_old_its_view_
         "/brokers",
         "/producers",
         "/consumers",
+        "/groups",
         "/size?topic=logs&consumer_id=1",
         "/healthz",
         "/readyz",
@@ -45,6 +48,11 @@ async def test_a_read_only_manager_answers_every_read_and_says_how_old_its_view_
         ("DELETE", "/topics/logs", {}),
         ("POST", "/brokers", {"address": "http://h:1"}),
         ("DELETE", "/brokers/1", {}),
+        ("PATCH", "/brokers/1", {"draining": False}),
+        ("POST", "/groups/g/join", {"topics": ["logs"]}),
+        ("POST", "/groups/g/heartbeat", {"member_id": "x", "generation": 1, "owned": {}}),
+        ("POST", "/groups/g/leave", {"member_id": "x"}),
+        ("DELETE", "/groups/g", {}),
         ("POST", "/producer/register", {"topic": "logs"}),
         ("POST", "/consumer/register", {"topic": "logs"}),
         ("DELETE", "/producers/1", {"token": "x"}),
@@ -128,3 +136,19 @@ def test_a_worker_process_gets_a_runtime_of_its_own(transactional_db):
     finally:
         process.stop_worker_runtime()
     assert runtime.installed() is None
+
+
+async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, monkeypatch):
+    monkeypatch.setattr(process, "RECORD_INTERVAL_S", 0.01)
+    await site.restart_manager()
+    await site.create_topic()
+    producer = await site.producer()
+    site.clock.seconds += 20
+    await site.get(f"/health?type=1&key={producer}")
+    heard_at = site.clock.now()
+    for _ in range(500):
+        row = await site.in_database(Producer.objects.get)
+        if row.last_heartbeat == heard_at:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the heartbeat was not stored")

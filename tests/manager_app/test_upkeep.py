@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from manager_app import tasks, upkeep
+from manager_app.clients import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
 from manager_app.services.client import TOKEN_LIFE
 
@@ -66,6 +68,26 @@ async def test_the_recorded_heartbeat_of_another_manager_counts(site):
     site.clock.seconds += 45
     assert await run(site, upkeep.check_clients) == []
     assert await run(site, upkeep.check_brokers) == []
+
+
+async def test_tasks_outside_the_manager_see_who_is_alive_by_what_it_recorded(site):
+    await site.create_topic()
+    heard, silent = await site.producer(), await site.producer()
+    clients = ClientRegistry(
+        look_up=site.runtime.clients._look_up,
+        dead_after_s=60,
+        monotonic_s=site.clock.monotonic_s,
+        now=site.clock.now,
+    )
+    outside = replace(site.runtime, clients=clients)
+    for _ in range(4):
+        assert await site.in_database(upkeep.check_clients, outside) == []
+        site.clock.seconds += 15
+        await site.get(f"/health?type=1&key={heard}")
+        assert await site.in_database(upkeep.record_heartbeats, site.runtime) >= 1
+    site.clock.seconds += 0.1
+    assert await site.in_database(upkeep.check_clients, outside) == [("producer", silent)]
+    assert await site.in_database(upkeep.record_heartbeats, outside) == 0
 
 
 async def test_recording_a_heartbeat_does_not_prolong_a_life(site):

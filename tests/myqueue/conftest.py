@@ -13,6 +13,7 @@ from myqueue.client import Client
 from myqueue.config import ClientConfig
 from myqueue.consumer import Consumer
 from myqueue.producer import Producer
+from myqueue.worker import Worker
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.fake_clock import FakeClock
 from tests.myqueue.http_twin import HttpCluster
@@ -23,12 +24,16 @@ class BeatRecorder:
 
     def __init__(self) -> None:
         self.clients: list[Any] = []
+        self.hurried = 0
 
     def join(self, client: Any) -> None:
         self.clients.append(client)
 
     def leave(self, client: Any) -> None:
         self.clients.remove(client)
+
+    def hurry(self) -> None:
+        self.hurried += 1
 
 
 @dataclass
@@ -51,6 +56,12 @@ class World:
     ) -> Consumer:
         return Consumer(topics, self.twin.manager, **self._options(config), **options)
 
+    def worker(
+        self, topics: Any = "logs", config: ClientConfig | None = None, **options: Any
+    ) -> Worker:
+        group = options.pop("group", "workers")
+        return Worker(topics, self.twin.manager, group, **self._options(config), **options)
+
     def client(self, config: ClientConfig | None = None) -> Client:
         return Client(self.twin.manager, **self._options(config))
 
@@ -61,6 +72,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     beats = BeatRecorder()
     monkeypatch.setattr(front, "HEARTBEATS", beats)
     twin, clock = ClusterTwin(), FakeClock()
+    monkeypatch.setattr(twin, "now_ms", clock.wall_ms)
     return World(twin, clock, MemoryTransport(twin, clock), beats)
 
 

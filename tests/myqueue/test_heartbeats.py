@@ -72,3 +72,15 @@ def test_after_a_fork_there_is_no_thread() -> None:
     beats.restart_after_fork()
     assert beats._thread is None
     assert len(beats._clients) == 0
+
+
+def test_a_hurried_client_does_not_wait() -> None:
+    beats = Heartbeats()
+    client = Client()
+    client.due_s = time.monotonic() + 1_000
+    beats.join(client)
+    assert not client.beaten.is_set()
+    client.due_s = 0.0
+    beats.hurry()
+    assert client.beaten.wait(10)
+    beats.leave(client)

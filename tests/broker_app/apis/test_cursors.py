@@ -53,10 +53,20 @@ async def test_cursor_is_opened_once(filled: Api, group: GroupTwin, failure: Any
 
 async def test_client_is_forgotten(filled: Api, group: GroupTwin, failure: Any) -> None:
     await filled.post("/consumer/consume", **CALL, max_messages=2, request_id="r")
-    assert group.state_machine.counts() == {"cursors": 1, "producers": 0, "request_ids": 1}
+    assert group.state_machine.counts() == {
+        "consumer_groups": 0,
+        "cursors": 1,
+        "producers": 0,
+        "request_ids": 1,
+    }
     answer = await filled.post("/clients/forget", **CALL)
     assert answer.status == 200
-    assert group.state_machine.counts() == {"cursors": 0, "producers": 0, "request_ids": 0}
+    assert group.state_machine.counts() == {
+        "consumer_groups": 0,
+        "cursors": 0,
+        "producers": 0,
+        "request_ids": 0,
+    }
     answer = await filled.post("/clients/forget", topic="logs", partition=0)
     assert failure(answer) == (400, "INVALID_REQUEST")
 

@@ -1,4 +1,4 @@
-"""Where a consumer is, and which offset a time has."""
+"""Where a consumer or a consumer group is, and which offset a time has."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import Pop, ResetCursor
-from broker_app.selectors.offsets import offset_by_time, size_get
-from myqueue.errors import NotLeader, Overloaded
+from broker_app.commands import CommitOffsets, Pop, ResetCursor, Truncate
+from broker_app.selectors.offsets import (
+    GroupOffsets,
+    group_offsets_get,
+    offset_by_time,
+    size_get,
+)
+from myqueue.errors import GroupNotFound, NotLeader, Overloaded
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 
@@ -44,6 +49,15 @@ class Asker:
         await turns(20)
         assert not task.done()
         return task
+
+    async def group_at(self, name: str = "g") -> GroupOffsets:
+        return await group_offsets_get(
+            runtime=self.runtime, group=self.group, name=name, timeout_ms=1_000
+        )
+
+    async def commit(self, generation: int, offset: int | None = None) -> None:
+        request = CommitOffsets("g", generation, offset)
+        await self.engine.propose(7, request, timeout_ms=1_000)
 
     async def by_time(self, timestamp: int) -> int:
         return await offset_by_time(runtime=self.runtime, group=self.group, timestamp=timestamp)
@@ -177,3 +191,59 @@ async def test_unreadable_batches_give_no_false_offset(asker: Asker) -> None:
     asker.engine.unreadable = True
     with pytest.raises(Overloaded):
         await asker.by_time(0)
+
+
+# --- consumer groups ---------------------------------------------------------------------------
+
+
+async def test_group_is_where_it_committed_last_confirmed_by_a_quorum(asker: Asker) -> None:
+    await asker.append("abcd")
+    await asker.commit(3, 1)
+    proposals = len(asker.engine.proposals)
+    where = await asker.group_at()
+    assert where == GroupOffsets(generation=3, offset=1, high_watermark=4, log_start_offset=0)
+    assert (where.lag, where.unsettled, where.dead) == (3, 0, 0)
+    assert asker.engine.barriers == 1
+    assert len(asker.engine.proposals) == proposals, "a question writes nothing"
+
+
+async def test_commit_in_flight_is_not_told_yet(asker: Asker) -> None:
+    await asker.append("abcd")
+    await asker.commit(3, 1)
+    asker.engine.holding = True
+    commit = asyncio.get_running_loop().create_task(asker.commit(4, 3))
+    await turns()
+    assert (await asker.group_at()).generation == 3
+    asker.engine.release()
+    await commit
+    assert (await asker.group_at()).lag == 1
+
+
+async def test_question_leaves_it_to_the_members_to_be_told_what_they_missed(asker: Asker) -> None:
+    for values in ("abc", "d"):
+        await asker.append(values)
+    await asker.commit(3, 1)
+    await asker.engine.propose(7, Truncate(3), timeout_ms=1_000)
+    for _ in range(2):
+        where = await asker.group_at()
+        assert (where.offset, where.log_start_offset, where.lag) == (3, 3, 1)
+    place = await asker.engine.propose(7, CommitOffsets("g", 3), timeout_ms=1_000)
+    assert place.missed == 2
+
+
+async def test_unknown_group_is_not_found_and_confirmed_first(asker: Asker) -> None:
+    with pytest.raises(GroupNotFound, match="'g'"):
+        await asker.group_at()
+    assert asker.engine.barriers == 1
+    await asker.append("ab")
+    await asker.commit(1)
+    with pytest.raises(GroupNotFound):
+        await asker.group_at("G")
+
+
+async def test_replica_that_does_not_lead_says_nothing_of_a_group(asker: Asker) -> None:
+    await asker.append("ab")
+    await asker.commit(1)
+    asker.engine.lose(asker.group)
+    with pytest.raises(NotLeader):
+        await asker.group_at()

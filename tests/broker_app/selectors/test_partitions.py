@@ -58,6 +58,7 @@ async def test_replica_tells_offsets_tables_and_places(
         "log_start_offset": 0,
         "high_watermark": 2,
         "applied_index": 2,
+        "consumer_groups": 0,
         "cursors": 1,
         "producers": 1,
         "request_ids": 1,

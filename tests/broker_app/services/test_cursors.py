@@ -174,7 +174,12 @@ async def test_client_is_forgotten_and_again_is_no_error(mover: Mover) -> None:
     await mover.engine.propose(7, batch_of("e", sequence=0), timeout_ms=1_000)
     await mover.pop(0, 2)
     await mover.forget(producer_id=1)
-    assert mover.group.state_machine.counts() == {"cursors": 1, "producers": 0, "request_ids": 0}
+    assert mover.group.state_machine.counts() == {
+        "consumer_groups": 0,
+        "cursors": 1,
+        "producers": 0,
+        "request_ids": 0,
+    }
     for _ in range(2):
         await mover.forget(consumer_id=5)
         assert mover.group.state_machine.counts()["cursors"] == 0

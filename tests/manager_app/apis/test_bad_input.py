@@ -15,12 +15,17 @@ CALLS = [
     ("POST", "/producer/produce", {"topic": "logs", "producer_id": 1, "message": "x"}),
     ("POST", "/consumer/consume", {"topic": "logs", "consumer_id": 1, "max_messages": 1}),
     ("GET", "/consumer/consume", {"topic": "logs", "consumer_id": 1, "max_messages": 1}),
+    ("POST", "/cursors/reset", {"topic": "logs", "consumer_id": 1, "partition": 1, "offset": 0}),
+    ("POST", "/groups/billing/join", {"topics": ["nowhere"]}),
+    ("POST", "/groups/billing/heartbeat", {"member_id": "x", "generation": 1, "owned": {}}),
     ("GET", "/size", {"topic": "logs", "consumer_id": 1}),
     ("GET", "/health", {"type": 0, "key": 1}),
     ("DELETE", "/producers/1", {"token": "x"}),
     ("DELETE", "/consumers/1", {"token": "x"}),
     ("DELETE", "/topics/nowhere", {}),
     ("DELETE", "/brokers/77", {}),
+    ("PATCH", "/brokers/77", {"draining": False}),
+    ("DELETE", "/groups/nowhere", {}),
 ]
 BODIES = [
     b"{",
@@ -121,6 +126,12 @@ WRONG = [
     ("key", [None, [], {}, 1.5, True, 2**63, 10**30, "\ud800", "x" * 100_000]),
     ("token", [5, [], True, "x" * 5_000, "ä", "\ud800", "a:b:c"]),
     ("start", ["middle", "", 5, None]),
+    ("topics", [[], ["\0"], ["x" * 10_000], [5], "logs", {}, 5, None, True]),
+    ("member_id", ["", "x" * 100_000, "\ud800", "a\0b", 5, [], True]),
+    ("generation", [-1, 2**63, 10**30, "x", 1.5, True, None]),
+    ("owned", [[], "x", {"logs": 5}, {"logs": ["x"]}, {"logs": [2**63]}, None]),
+    ("session_timeout_ms", [0, -1, 999, 600_001, 2**63, "x", None]),
+    ("draining", [True, "x", 5, None]),
 ]
 
 
@@ -210,6 +221,9 @@ async def test_unknown_urls_and_methods_have_the_same_shape(busy_site):
         ("PUT", "/topics", "METHOD_NOT_ALLOWED"),
         ("GET", "/producer/produce", "METHOD_NOT_ALLOWED"),
         ("DELETE", "/size", "METHOD_NOT_ALLOWED"),
+        ("GET", "/groups/billing/join", "METHOD_NOT_ALLOWED"),
+        ("GET", "/groups/", "NOT_FOUND"),
+        ("GET", "/groups/nowhere", "GROUP_NOT_FOUND"),
         ("POST", "/healthz", "METHOD_NOT_ALLOWED"),
     ):
         assert (await refused(busy_site, method, target))["code"] == code

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, Partition
+from manager_app import upkeep
+from manager_app.models import Broker, Partition, Replica
 from myqueue.errors import Forbidden, InvalidRequest
 from tests.manager_app.broker_twin import BrokerTwin
 
@@ -190,3 +191,26 @@ async def test_brokers_tell_how_much_they_hold(site):
     await site.create_topic(partitions=3)
     details = (await site.get("/brokers?detail=1"))["brokers"]
     assert [(broker["replicas"], broker["leaders"]) for broker in details] == [(3, 1)] * 3
+
+
+async def test_a_broker_that_is_being_emptied_may_be_kept(site):
+    await site.twins.add(1)
+    await site.twins.brokers[3].report()
+    await site.create_topic(partitions=2)
+    answer = await site.ask("DELETE", "/brokers/1", status=202)
+    assert answer["replicas"] > 0
+    assert (await site.get("/brokers?detail=1"))["brokers"][0]["draining"]
+    kept = await site.ask("PATCH", "/brokers/1", {"draining": False})
+    assert (kept["broker_id"], kept["draining"]) == (1, False)
+    before = await site.in_database(Replica.objects.filter(broker_id=1).count)
+    await site.in_database(upkeep.reconcile_placement, site.runtime)
+    assert await site.in_database(Replica.objects.filter(broker_id=1).count) == before
+    assert not (await site.get("/brokers?detail=1"))["brokers"][0]["draining"]
+    assert (await site.ask("PATCH", "/brokers/1", {"draining": False}))["broker_id"] == 1
+
+
+async def test_emptying_is_asked_for_with_delete_alone(site):
+    answer = await site.ask("PATCH", "/brokers/1", {"draining": True}, status=400)
+    assert answer["field"] == "draining"
+    answer = await site.ask("PATCH", "/brokers/77", {"draining": False}, status=404)
+    assert answer["code"] == "BROKER_NOT_FOUND"

@@ -334,3 +334,60 @@ async def test_a_client_that_was_silent_for_a_minute_has_expired(site):
     assert (await site.post("/consumer/consume", call, status=401))["code"] == "CLIENT_EXPIRED"
     site.clock.seconds += 59
     await site.produce(producer, "still there")
+
+
+async def test_what_retention_took_away_is_told_with_the_next_message(any_site):
+    await any_site.create_topic(partitions=1)
+    producer, consumer = await any_site.producer(), await any_site.consumer()
+    await any_site.produce(producer, "x")
+    await any_site.produce(producer, "y")
+    any_site.twins.group("logs", 0).missed = 17
+    call = {"topic": "logs", "consumer_id": consumer}
+    assert (await any_site.post("/consumer/consume", call))["missed"] == 17
+    any_site.twins.group("logs", 0).missed = 0
+    found = await any_site.post("/consumer/consume", {**call, "partition": 0, "max_messages": 5})
+    assert (len(found["messages"]), found["missed"]) == (1, 0)
+    found = await any_site.post("/consumer/consume", {**call, "max_messages": 5})
+    assert (found["messages"], found["missed"]) == ([], 0)
+
+
+async def test_a_cursor_is_moved_at_the_leader_if_it_is_where_it_is_expected(any_site):
+    await any_site.create_topic(partitions=2)
+    producer, consumer = await any_site.producer(), await any_site.consumer()
+    for number in range(3):
+        await any_site.produce(producer, str(number), partition=1)
+    call = {"topic": "logs", "consumer_id": consumer, "partition": 1}
+    await any_site.post("/consumer/consume", {**call, "max_messages": 3})
+    moved = await any_site.post("/cursors/reset", {**call, "offset": 1, "expected": 3})
+    assert moved == {"status": "success", "topic": "logs", "partition": 1, "offset": 1}
+    assert (await any_site.post("/consumer/consume", call))["message"] == "1"
+    answer = await any_site.post("/cursors/reset", {**call, "offset": 0, "expected": 3}, status=409)
+    assert answer["code"] == "CURSOR_MOVED"
+    moved = await any_site.post("/cursors/reset", {**call, "timestamp": 0})
+    assert moved["offset"] == 0
+
+
+async def test_a_cursor_of_nobody_or_nowhere_is_not_moved(site):
+    await site.create_topic(partitions=1)
+    consumer = await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer, "partition": 0, "offset": 0}
+    for changed, status, code in (
+        ({"topic": "nowhere"}, 404, "TOPIC_NOT_FOUND"),
+        ({"partition": 1}, 404, "PARTITION_NOT_FOUND"),
+        ({"consumer_id": 99}, 401, "UNAUTHORIZED"),
+        ({"token": "another's"}, 401, "UNAUTHORIZED"),
+        ({"timeout_ms": 0}, 400, "INVALID_REQUEST"),
+    ):
+        answer = await site.post("/cursors/reset", {**call, **changed}, status=status)
+        assert answer["code"] == code
+
+
+async def test_a_reset_whose_outcome_is_unknown_is_not_sent_twice(site):
+    await site.create_topic(partitions=1)
+    consumer = await site.consumer()
+    leader = site.twins.by_id(site.twins.group("logs", 0).leader)
+    leader.breaks["/cursors/reset"] = "after"
+    call = {"topic": "logs", "consumer_id": consumer, "partition": 0, "offset": 0}
+    answer = await site.post("/cursors/reset", call, status=503)
+    assert (answer["code"], answer["outcome"]) == ("COMMIT_TIMEOUT", "unknown")
+    assert len(leader.called("/cursors/reset")) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -147,6 +148,18 @@ async def test_without_an_answer_of_the_brokers_their_last_reports_stand(site):
         "follower",
         "leader",
     ]
+
+
+async def test_a_broker_that_is_stopped_holds_up_the_answer_for_a_moment_only(site):
+    await site.create_topic(partitions=3)
+    site.twins.brokers[1].offsets.silent.add("/partitions")
+    started_s = time.monotonic()
+    detail = await site.get("/topics/logs")
+    assert time.monotonic() - started_s < 0.8
+    for part in detail["partitions"]:
+        live = {replica["broker_id"]: replica["live"] for replica in part["replicas"]}
+        assert live == {1: True, 2: False, 3: True}
+        assert part["leader"] is not None
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a%20b", "%00", "x" * 300, "%F0%9F%99%82"])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from myqueue import AsyncConsumer, AsyncProducer, Consumer, Producer
+from myqueue import AsyncConsumer, AsyncProducer, AsyncWorker, Consumer, Producer, Worker
 
 
 class Awaited:
@@ -58,6 +58,11 @@ class Style:
         if self.is_async:
             return await AsyncConsumer(topics, self.address, **options).start()
         return Awaited(Consumer(topics, self.address, **options))
+
+    async def worker(self, topics: Any, group: str = "workers", **options: Any) -> Any:
+        if self.is_async:
+            return await AsyncWorker(topics, self.address, group, **options).start()
+        return Awaited(Worker(topics, self.address, group, **options))
 
 
 def later(seconds: float, call: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:

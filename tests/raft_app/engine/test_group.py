@@ -212,3 +212,20 @@ async def test_leader_reports_the_progress_of_its_followers():
     turn_of(group)
     followers = {one["broker_id"]: one["lag_entries"] for one in group.progress()}
     assert followers.keys() == {20, 30}
+
+
+async def test_acknowledgement_does_not_leave_once_a_snapshot_replaces_the_log():
+    group = make(THREE)
+    entry = Entry(2, 2, EntryKind.NOOP, b"", 0, 0, 0)
+    group.step(20, AppendEntries(1, 2, 2, 1, 1, (entry,), 1))
+    turn = turn_of(group, durable=False)
+    [(_, _, write)] = turn.writes
+    group.install_offset = 0
+    group.persisted(write, turn)
+    assert turn.rpcs.get(20, []) == []
+
+    group = make(THREE)
+    group.step(20, AppendEntries(1, 2, 2, 1, 1, (entry,), 1))
+    [(_, reply)] = turn_of(group).rpcs[20]
+    assert isinstance(reply, AppendEntriesReply)
+    assert (reply.success, reply.index) == (True, 2)

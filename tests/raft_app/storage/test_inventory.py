@@ -120,7 +120,7 @@ def test_replica_whose_deletion_was_cut_off_is_still_there(
 
     storage.write([create()])
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_commit", killed)
+        patch.setattr(storage, "_commit_steps", killed)
         with pytest.raises(KeyboardInterrupt):
             storage.write([DeleteGroup(1)])
     assert written(storage) == {}

@@ -1,0 +1,26 @@
+"""Which partitions on this broker have messages to bury: a look at these finds all the work."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class DeadIndex:
+    """Partitions with dead messages, or with messages out for the last time."""
+
+    def __init__(self) -> None:
+        self._group_ids: dict[int, None] = {}
+        self.news = asyncio.Event()
+        """Set when a partition came in, or one that is in changed."""
+
+    def note(self, group_id: int, *, needs_burial: bool) -> None:
+        """Take in whether a partition belongs here; called at every change of its state."""
+        if needs_burial:
+            self._group_ids.setdefault(group_id)
+            self.news.set()
+        elif self._group_ids:
+            self._group_ids.pop(group_id, None)
+
+    def group_ids(self) -> list[int]:
+        """Return the partitions in the order in which they came."""
+        return list(self._group_ids)

@@ -1,0 +1,259 @@
+"""Dead letters: messages that were delivered too often go to another topic.
+
+One task per broker copies the dead messages of the partitions led here and then lets the partition
+forget them. A copy whose confirmation was lost is made again under the same request id, which the
+dead-letter topic's partition recognises: it is one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker_app.commands import DeadCopied, ExpireWork
+from broker_app.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
+from broker_app.metrics import DEAD_LETTERS
+from broker_app.reading import messages_read
+from broker_app.runtime import state_of
+from myqueue.errors import CorruptBatch, NoLeader, NotLeader, QueueError, TopicDoesNotExist
+from myqueue.group_protocol import DEAD_LETTER_SUFFIX
+from myqueue.protocol import MAX_FETCH_BYTES
+from myqueue.records import Record, encode_batch, request_digest
+
+if TYPE_CHECKING:
+    from broker_app.runtime import BrokerRuntime
+    from raft_app.engine.group import Group
+
+logger = logging.getLogger(__name__)
+
+DEAD_LETTER_PRODUCERS = 1 << 62
+"""Added to a partition's group id: the producer id of its copies. Managers never give these."""
+COPIES_MAX = 32
+"""Copies before the partition is told, fewer than the request ids that are remembered."""
+assert COPIES_MAX < PRODUCE_REQUESTS_REMEMBERED
+TIMEOUT_MS = 2_000
+"""For one copy and for one command."""
+GATHER_SECONDS = 0.05
+"""Pause between rounds: what dies meanwhile is handled in one."""
+PAUSE_MIN_SECONDS, PAUSE_MAX_SECONDS = 0.2, 10.0
+"""Before a dead-letter topic that refused is tried again: doubled each time."""
+
+
+class _BackOff(NamedTuple):
+    until: float
+    """Loop time."""
+    pause: float
+    """How long this one is, in seconds."""
+
+
+class DeadLetters:
+    """Copies dead messages; lives in the engine's loop."""
+
+    def __init__(self, runtime: BrokerRuntime) -> None:
+        """Work for a broker; nothing happens before `run`.
+
+        Args:
+            runtime: of this broker; its index of dead messages says where work is.
+        """
+        self._runtime = runtime
+        self._leaders: dict[str, list[str | None]] = {}
+        """Dead-letter topic -> address of each partition's leader, as it was last told."""
+        self._back_offs: dict[str, _BackOff] = {}
+        """By dead-letter topic."""
+
+    async def run(self) -> None:
+        """Copy what is dead whenever there is something, until this is cancelled."""
+        index, loop = self._runtime.dead_index, asyncio.get_running_loop()
+        while True:
+            index.news.clear()
+            try:
+                again_at = await self.round()
+            except Exception:
+                logger.exception("Copying dead messages broke off; it is tried again")
+                again_at = loop.time() + PAUSE_MAX_SECONDS
+            try:
+                async with asyncio.timeout_at(again_at):
+                    await index.news.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def round(self) -> float | None:
+        """Do what there is to do in the partitions led here.
+
+        Returns:
+            Loop time at which there will be more, None when only news can tell.
+        """
+        engine, index = self._runtime.engine, self._runtime.dead_index
+        times: list[float] = []
+        for group_id in index.group_ids():
+            group = engine.groups.get(group_id)
+            if group is None:
+                index.note(group_id, needs_burial=False)
+                continue
+            if group.serves:
+                works = state_of(group).works
+                times += [await self._expire(group, name) for name in works.with_last_chances]
+                times += [await self._bury(group, name) for name in works.with_dead]
+        return min(times, default=None)
+
+    async def _expire(self, group: Group, name: str) -> float:
+        """Let messages be dead whose last time is over; return when to look again."""
+        engine, state = self._runtime.engine, state_of(group)
+        now = asyncio.get_running_loop().time()
+        work = state.works.get(name)
+        clock_ms = state.partition_clock(engine.clock_ms())
+        dies_at = work.dies_at(clock_ms) if work is not None else None
+        if dies_at is None:
+            return now
+        if dies_at > clock_ms:
+            return now + (dies_at - clock_ms) / 1000
+        try:
+            await engine.propose(group.spec.group_id, ExpireWork(name), timeout_ms=TIMEOUT_MS)
+        except QueueError as error:
+            logger.info("%s: messages of group '%s' expire later: %s", group.label, name, error)
+            return now + PAUSE_MIN_SECONDS
+        return now
+
+    async def _bury(self, group: Group, name: str) -> float:
+        """Copy some of a group's dead messages; return when to look again."""
+        work, loop = state_of(group).works.get(name), asyncio.get_running_loop()
+        if work is None:
+            return loop.time()
+        topic = work.dead_letter_topic or group.spec.topic + DEAD_LETTER_SUFFIX
+        back_off = self._back_offs.get(topic)
+        if back_off is not None and loop.time() < back_off.until:
+            return back_off.until
+        copied: list[int] = []
+        try:
+            try:
+                await self._copy(group, name, topic, copied)
+            finally:
+                if copied and group.serves:
+                    command = DeadCopied(name, work.origin, copied)
+                    await self._runtime.engine.propose(
+                        group.spec.group_id, command, timeout_ms=TIMEOUT_MS
+                    )
+        except QueueError as error:
+            pause = PAUSE_MIN_SECONDS if back_off is None else 2 * back_off.pause
+            pause = min(pause, PAUSE_MAX_SECONDS)
+            back_off = self._back_offs[topic] = _BackOff(loop.time() + pause, pause)
+            logger.warning(
+                "%s: dead messages of group '%s' cannot go to topic '%s' yet, again in %.1f s: %s",
+                *(group.label, name, topic, pause, error),
+            )
+            return back_off.until
+        self._back_offs.pop(topic, None)
+        return loop.time()
+
+    async def _copy(self, group: Group, name: str, topic: str, copied: list[int]) -> None:
+        """Copy dead messages and append their offsets to `copied`.
+
+        Raises:
+            QueueError: the next one cannot be copied at the moment.
+        """
+        work = state_of(group).works.get(name)
+        for offset in sorted(work.dead if work is not None else ())[:COPIES_MAX]:
+            deliveries = work.dead.get(offset) if work is not None else None
+            if deliveries is None or not group.serves:
+                return
+            try:
+                record = await self._read(group, offset)
+            except CorruptBatch as error:
+                logger.error("%s: dead message %d is lost: %s", group.label, offset, error)
+            else:
+                letter = make_letter(record, group, name, offset=offset, deliveries=deliveries)
+                await self._post(group, topic, letter)
+                DEAD_LETTERS.inc()
+            copied.append(offset)
+
+    async def _read(self, group: Group, offset: int) -> Record:
+        [record] = await messages_read(
+            runtime=self._runtime,
+            group=group,
+            start=offset,
+            end=offset + 1,
+            max_messages=1,
+            max_bytes=MAX_FETCH_BYTES,
+        )
+        return record
+
+    async def _post(self, group: Group, topic: str, letter: bytes) -> None:
+        """Append a copy at the leader of its partition."""
+        leaders = self._leaders.get(topic)
+        if leaders is None:
+            leaders = self._leaders[topic] = await self._find(group, topic)
+        partition = group.spec.partition % len(leaders)
+        address = leaders[partition]
+        query = {
+            "topic": topic,
+            "partition": str(partition),
+            "producer_id": str(DEAD_LETTER_PRODUCERS + group.spec.group_id),
+            "timeout_ms": str(TIMEOUT_MS),
+        }
+        try:
+            if address is None:
+                raise NoLeader(
+                    f"partition {partition} of topic '{topic}' has no leader",
+                    retry_after_ms=RETRY_AFTER_MS,
+                )
+            await self._runtime.peers.produce(address, letter, query)
+        except QueueError as error:
+            named = error.details.get("leader") if isinstance(error, NotLeader) else None
+            if isinstance(named, dict) and named.get("address"):
+                leaders[partition] = named["address"]
+            else:
+                del self._leaders[topic]
+            raise
+
+    async def _find(self, group: Group, topic: str) -> list[str | None]:
+        """Ask a manager who leads a dead-letter topic; make the topic if it is not there.
+
+        It gets as many partitions as the topic of the messages, with as many replicas as this one.
+        """
+        link = self._runtime.link
+        try:
+            leaders = await link.topic_leaders(topic)
+        except TopicDoesNotExist:
+            partitions = len(await link.topic_leaders(group.spec.topic))
+            replicas = len(group.membership.voters)
+            await link.topic_create(topic, partitions, replicas)
+            leaders = await link.topic_leaders(topic)
+        if not leaders:
+            raise NoLeader(f"topic '{topic}' has no partitions", retry_after_ms=RETRY_AFTER_MS)
+        return leaders
+
+
+def make_letter(record: Record, group: Group, name: str, *, offset: int, deliveries: int) -> bytes:
+    """Encode the copy of a dead message.
+
+    Args:
+        record: the message.
+        group: its partition.
+        name: of the consumer group whose workers did not settle it.
+        offset: of the message.
+        deliveries: how often it was delivered.
+
+    Returns:
+        A batch of one message, recognised by a request id made of group and offset.
+    """
+    headers: dict[str, str | bytes] = {
+        **(record.headers or {}),
+        "dead-letter-topic": group.spec.topic,
+        "dead-letter-partition": str(group.spec.partition),
+        "dead-letter-offset": str(offset),
+        "dead-letter-group": name,
+        "dead-letter-deliveries": str(deliveries),
+    }
+    return encode_batch(
+        [record._replace(headers=headers)],
+        producer_id=DEAD_LETTER_PRODUCERS + group.spec.group_id,
+        request_digest=request_digest(f"dead:{name}:{offset}"),
+    )
+
+
+def dead_letters_start(runtime: BrokerRuntime) -> None:
+    """Begin to copy dead messages, until the runtime stops."""
+    assert runtime.burying is None, "it was begun before"
+    runtime.burying = asyncio.get_running_loop().create_task(DeadLetters(runtime).run())

@@ -1,0 +1,85 @@
+"""Consumer groups of one partition: committed, fenced, forgotten."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.commands import CommitOffsets, ForgetGroup, Start
+from broker_app.groups import commit_error
+from broker_app.metrics import OFFSETS_COMMITTED
+from broker_app.runtime import state_of
+from myqueue.errors import InvalidRequest
+from myqueue.group_protocol import check_group_name
+
+if TYPE_CHECKING:
+    from broker_app.commands import GroupPlace
+    from broker_app.runtime import BrokerRuntime
+    from myqueue.group_protocol import OffsetsCommit
+    from raft_app.engine.group import Group
+
+
+async def offsets_commit(
+    *, runtime: BrokerRuntime, group: Group, commit: OffsetsCommit
+) -> GroupPlace:
+    """Move a consumer group's offset, or fence older generations and say where to start.
+
+    Every call is replicated, also one that changes nothing: its answer counts only because a quorum
+    took it.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        commit: the call.
+
+    Returns:
+        Where the consumer group is now.
+
+    Raises:
+        InvalidRequest: the group's name cannot be, or `start` is neither earliest nor latest.
+        IllegalGeneration: a later generation has the group; `generation` is the known one.
+        OffsetOutOfRange: the offset is below 0 or above the high watermark.
+        QueueError: what `Engine.propose` raises.
+    """
+    check_group_name(commit.group)
+    if commit.start not in set(Start):
+        raise InvalidRequest(
+            f"start must be earliest or latest, not {commit.start!r}", field="start"
+        )
+    request = CommitOffsets(commit.group, commit.generation, commit.offset, Start(commit.start))
+    place: GroupPlace = await runtime.engine.propose(
+        group.spec.group_id, request, timeout_ms=commit.timeout_ms
+    )
+    if place.refused is not None:
+        state = state_of(group)
+        raise commit_error(
+            request,
+            place.refused,
+            generation=place.generation,
+            log_start_offset=state.log_start_offset,
+            next_offset=state.next_offset,
+        )
+    OFFSETS_COMMITTED.inc()
+    return place
+
+
+async def group_forget(*, runtime: BrokerRuntime, group: Group, name: str, timeout_ms: int) -> bool:
+    """Drop what a partition remembers of a consumer group.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        name: of the consumer group.
+        timeout_ms: for a quorum.
+
+    Returns:
+        False when it was not known, which is no error.
+
+    Raises:
+        InvalidRequest: the name cannot be.
+        QueueError: what `Engine.propose` raises.
+    """
+    request = ForgetGroup(check_group_name(name))
+    forgotten: bool = await runtime.engine.propose(
+        group.spec.group_id, request, timeout_ms=timeout_ms
+    )
+    return forgotten

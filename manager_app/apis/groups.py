@@ -1,0 +1,243 @@
+"""Consumer groups: joining, heartbeats, leaving; what groups there are and where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from http_base.apidoc import describe
+from manager_app import selectors
+from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.apis.group_rendering import group_detail, group_summary, seat_fields
+from manager_app.assignors import TopicPartition
+from manager_app.group import Subscription
+from manager_app.inputs import ListQuery, Nothing
+from myqueue.errors import GroupNotFound, InvalidRequest, TopicDoesNotExist
+from myqueue.group_protocol import (
+    MAX_SESSION_TIMEOUT_MS,
+    MIN_SESSION_TIMEOUT_MS,
+    GroupHeartbeat,
+    GroupJoin,
+    GroupLeave,
+    check_group_name,
+)
+from myqueue.protocol import check_range
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+
+    from manager_app.runtime import ManagerRuntime
+    from manager_app.selectors import StoredGroup
+
+TOPICS_MAX = 100
+"""Topics of one member."""
+REPORT_LIMIT_S = 10.0
+"""For the brokers' answers; they have a shorter limit together."""
+FORGET_LIMIT_S = 120.0
+"""To let all partitions forget a group; each has a shorter limit of its own."""
+
+_SEAT = {
+    "group": "billing",
+    "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
+    "generation": 2,
+    "assignment": {"logs": [0, 1]},
+    "heartbeat_interval_ms": 3_000,
+    "session_timeout_ms": 30_000,
+}
+_DETAIL = {
+    "group": "billing",
+    "generation": 2,
+    "members": [
+        {
+            "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
+            "topics": ["logs"],
+            "assignment": {"logs": [0, 1]},
+            "last_heartbeat": 1_700_000_000_000,
+            "session_timeout_ms": 30_000,
+        }
+    ],
+    "partitions": [
+        {
+            "topic": "logs",
+            "partition": 0,
+            "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
+            "offset": 41,
+            "high_watermark": 42,
+            "lag": 1,
+            "unsettled": 0,
+            "dead": 0,
+        }
+    ],
+}
+
+
+class GroupJoinApi(HotManagerView):
+    """Joining."""
+
+    @describe(
+        summary="Join a consumer group; the first member makes it",
+        input=GroupJoin,
+        answer=_SEAT,
+        tags=["groups"],
+    )
+    async def post(self, request: Request, group: str) -> Response:
+        """Join; with `member_id` join again, with other topics perhaps, keeping what is held.
+
+        `assignment` is what the member may read now; heartbeats tell what is added.
+        """
+        runtime = self.runtime
+        runtime.require_primary()
+        call = self.read(request, GroupJoin)
+        check_group_name(group)
+        subscription = await _subscription(runtime, call)
+        seat = await runtime.groups.join(group, subscription, member_id=call.member_id)
+        return self.respond(seat_fields(seat))
+
+
+class GroupHeartbeatApi(HotManagerView):
+    """Signs of life of members."""
+
+    @describe(
+        summary="Tell what a member owns, and hear what it may read",
+        input=GroupHeartbeat,
+        answer=_SEAT,
+        tags=["groups"],
+    )
+    async def post(self, request: Request, group: str) -> Response:
+        """Note it; what is owned and not in `assignment` is to be given up by the next one."""
+        runtime = self.runtime
+        runtime.require_primary()
+        call = self.read(request, GroupHeartbeat)
+        check_group_name(group)
+        owned = {TopicPartition(name, index) for name, of in call.owned.items() for index in of}
+        seat = await runtime.groups.heartbeat(
+            group, call.member_id, generation=call.generation, owned=owned
+        )
+        return self.respond(seat_fields(seat))
+
+
+class GroupLeaveApi(HotManagerView):
+    """Leaving."""
+
+    @describe(
+        summary="Leave a consumer group",
+        input=GroupLeave,
+        answer={"group": "billing"},
+        tags=["groups"],
+    )
+    async def post(self, request: Request, group: str) -> Response:
+        """Let the others have what the member held; one that is gone already is no error."""
+        runtime = self.runtime
+        runtime.require_primary()
+        call = self.read(request, GroupLeave)
+        check_group_name(group)
+        await runtime.groups.leave(group, call.member_id)
+        return self.respond({"group": group})
+
+
+class GroupsApi(ManagerView):
+    """All consumer groups."""
+
+    @describe(
+        summary="List consumer groups by name",
+        input=ListQuery,
+        answer={"groups": ["billing"]},
+        tags=["groups"],
+        query=True,
+    )
+    def get(self, request: Request) -> Response:
+        """Return the names, or with `detail=1` objects; groups of queue workers have no row."""
+        detail = self.read(request, ListQuery).detail
+        groups = selectors.groups_with_counts()
+        return self.respond(
+            {"groups": [group_summary(row) if detail else row.name for row in groups]}
+        )
+
+
+class GroupApi(ManagerView):
+    """One consumer group."""
+
+    @describe(summary="Describe a consumer group and its lag", answer=_DETAIL, tags=["groups"])
+    def get(self, request: Request, group: str) -> Response:
+        """Return members and offsets, asked of the brokers just now; null where none answered.
+
+        A group of queue workers has no members here and is found by asking every partition.
+        """
+        self.read(request, Nothing)
+        check_group_name(group)
+        return self.respond(describe_group(self.runtime, group))
+
+    @describe(
+        summary="Forget a consumer group without members",
+        answer={
+            "message": "Group 'billing' forgotten",
+            "group": "billing",
+            "partitions_pending": [],
+        },
+        tags=["groups"],
+    )
+    def delete(self, request: Request, group: str) -> Response:
+        """Forget it in every partition; those that were not reached are named."""
+        runtime = self.runtime
+        runtime.require_primary()
+        self.read(request, Nothing)
+        check_group_name(group)
+        try:
+            runtime.run(runtime.groups.delete(group), timeout_s=REPORT_LIMIT_S)
+        except GroupNotFound:
+            describe_group(runtime, group)
+        pending = runtime.run(runtime.group_offsets.forget(group), timeout_s=FORGET_LIMIT_S)
+        return self.respond(
+            {
+                "message": f"Group {group!r} forgotten",
+                "group": group,
+                "partitions_pending": [
+                    {"topic": topic, "partition": partition} for topic, partition in pending
+                ],
+            }
+        )
+
+
+def describe_group(runtime: ManagerRuntime, name: str) -> dict[str, Any]:
+    """Return a group as the database and the partitions know it.
+
+    Raises:
+        GroupNotFound: neither knows it.
+    """
+    stored: StoredGroup | None
+    try:
+        stored = selectors.group_stored(selectors.group_get(name))
+    except GroupNotFound:
+        stored = None
+    topics = None if stored is None else stored.topics_used
+    asking = runtime.group_offsets.ask(name, topics)
+    offsets = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
+    if stored is None and not any(offsets.values()):
+        raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
+    return group_detail(name, stored, offsets, heard=runtime.groups.last_heartbeats(name))
+
+
+async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:
+    """Check what a member says of itself.
+
+    Raises:
+        InvalidRequest: the topics or the session timeout are out of range.
+        TopicDoesNotExist: one of the topics.
+    """
+    check_range(
+        "session_timeout_ms",
+        call.session_timeout_ms,
+        MIN_SESSION_TIMEOUT_MS,
+        MAX_SESSION_TIMEOUT_MS,
+    )
+    topics = frozenset(call.topics)
+    if not 1 <= len(topics) <= TOPICS_MAX:
+        raise InvalidRequest(
+            f"topics names 1 to {TOPICS_MAX} topics, not {len(topics)}", field="topics"
+        )
+    for name in sorted(topics):
+        try:
+            await runtime.find_topic(name)
+        except TopicDoesNotExist as error:
+            raise TopicDoesNotExist(error.message, field="topics") from error
+    return Subscription(topics, call.session_timeout_ms)

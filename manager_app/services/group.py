@@ -1,0 +1,164 @@
+"""Changing consumer groups, in the database alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+
+from manager_app import selectors
+from manager_app.group import by_topic
+from manager_app.models import Cluster, ConsumerGroup, GroupMember
+from manager_app.selectors import StoredGroup
+from myqueue.errors import InvalidRequest, Overloaded, ReadOnlyManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from manager_app.group import GroupState, Member
+
+GROUPS_MAX = 10_000
+"""Consumer groups of a cluster."""
+ROWS_PER_STATEMENT = 500
+RETRY_AFTER_MS = 1_000
+_COLUMNS = (
+    *("topics", "session_timeout_ms", "granted", "target", "revoked_generation"),
+    "last_heartbeat",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupChange:
+    """A change of one consumer group."""
+
+    name: str
+    apply: Callable[[GroupState], GroupState]
+    """Pure; it is called with the state of the database."""
+    primary_address: str
+    """Of the manager that makes the change."""
+    now: datetime
+    heartbeats: Mapping[str, datetime] = field(default_factory=dict)
+    """Member id -> last heartbeat, as far as that manager knows."""
+    known: StoredGroup | None = None
+    """What that manager believes to be stored; saves reading it when it is."""
+    creates: bool = False
+    """Make the group when it is missing."""
+    topics: frozenset[str] = frozenset()
+    """Those that the change subscribes."""
+
+
+def group_change(change: GroupChange) -> StoredGroup:
+    """Change a group under its lock; return it as stored then.
+
+    Raises:
+        GroupNotFound: there is none of this name.
+        ReadOnlyManager: another manager has become the primary.
+        Overloaded: there are too many groups.
+        QueueError: whatever `apply` raises; nothing is stored then.
+    """
+    with transaction.atomic():
+        row = _lock(change.name, creates=change.creates)
+        _require_primary(change.primary_address)
+        known = change.known
+        if known is None or known.revision + 1 != row.revision:
+            known = selectors.group_stored(row)
+        state = change.apply(known.state)
+        used = known.topics_used | change.topics
+        _store_members(row, known.state, state, change)
+        ConsumerGroup.objects.filter(pk=row.pk).update(
+            generation=state.generation,
+            topics={name: list(shape) for name, shape in state.topics.items()},
+            topics_used=sorted(used),
+        )
+    return StoredGroup(row.revision, state, used)
+
+
+def group_delete(name: str, *, primary_address: str) -> None:
+    """Delete a group that has no members.
+
+    Raises:
+        GroupNotFound: there is none of this name.
+        InvalidRequest: it has members.
+        ReadOnlyManager: another manager has become the primary.
+    """
+    with transaction.atomic():
+        row = _lock(name)
+        _require_primary(primary_address)
+        if count := row.members.count():
+            raise InvalidRequest(
+                f"group {name!r} has {count} members: let them leave first", field="group"
+            )
+        row.delete()
+
+
+def _lock(name: str, *, creates: bool = False) -> ConsumerGroup:
+    """Begin a revision of a group, which makes every other change of it wait; return its row."""
+    rows = ConsumerGroup.objects.filter(name=name)
+    if not rows.update(revision=F("revision") + 1) and creates:
+        if ConsumerGroup.objects.count() >= GROUPS_MAX:
+            raise Overloaded(
+                f"there are {GROUPS_MAX} consumer groups, the limit", retry_after_ms=RETRY_AFTER_MS
+            )
+        ConsumerGroup.objects.get_or_create(name=name)
+        rows.update(revision=F("revision") + 1)
+    return selectors.group_get(name)
+
+
+def _require_primary(address: str) -> None:
+    primary = Cluster.objects.filter(pk=1).values_list("primary_address", flat=True).first()
+    if primary != address:
+        raise ReadOnlyManager(
+            f"another manager coordinates the groups: send this to {primary or 'the primary'}",
+            primary=primary or None,
+        )
+
+
+def _store_members(
+    row: ConsumerGroup, before: GroupState, after: GroupState, change: GroupChange
+) -> None:
+    """Store the members that came, changed or went."""
+    gone = sorted(before.members.keys() - after.members.keys())
+    for names in _portions(gone):
+        row.members.filter(member_id__in=names).delete()
+    came = sorted(after.members.keys() - before.members.keys())
+    GroupMember.objects.bulk_create(
+        (
+            GroupMember(
+                group=row,
+                member_id=name,
+                last_heartbeat=change.now,
+                **_columns(after.members[name]),
+            )
+            for name in came
+        ),
+        batch_size=ROWS_PER_STATEMENT,
+    )
+    changed = [
+        name
+        for name, member in after.members.items()
+        if name in before.members and before.members[name] != member
+    ]
+    for names in _portions(changed):
+        rows = list(row.members.filter(member_id__in=names))
+        for stored in rows:
+            stored.last_heartbeat = change.heartbeats.get(stored.member_id, stored.last_heartbeat)
+            for column, value in _columns(after.members[stored.member_id]).items():
+                setattr(stored, column, value)
+        GroupMember.objects.bulk_update(rows, _COLUMNS)
+
+
+def _columns(member: Member) -> dict[str, Any]:
+    return {
+        "topics": sorted(member.topics),
+        "session_timeout_ms": member.session_timeout_ms,
+        "granted": by_topic(member.granted),
+        "target": by_topic(member.target),
+        "revoked_generation": member.revoked_generation,
+    }
+
+
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[at : at + ROWS_PER_STATEMENT] for at in range(0, len(names), ROWS_PER_STATEMENT))

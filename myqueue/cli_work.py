@@ -1,0 +1,167 @@
+"""The commands of queue workers: `myqueue work` and `myqueue redrive`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Protocol
+
+from myqueue.cli_text import print_line
+from myqueue.client import Client
+from myqueue.worker import Worker
+
+if TYPE_CHECKING:
+    import argparse
+
+    from myqueue.redriving import Redriven
+    from myqueue.results import Delivery
+
+EXTENSIONS_PER_VISIBILITY = 3
+"""How often a message is kept for longer while its command runs, in the time it is kept for."""
+
+
+class RedriveProgress(Protocol):
+    """Shows how far `redrive` is."""
+
+    def show(self, step: Redriven) -> None:
+        """Take note of a batch."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+class NoRedriveProgress:
+    """Shows nothing: the output is not a terminal."""
+
+    def show(self, step: Redriven) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class RedriveBar:
+    """A progress bar on the terminal's error output; needs the package `rich`."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        self._bar = Progress(
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("redrive", total=None)
+        self._bar.start()
+
+    def show(self, step: Redriven) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step.done, total=step.total)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._bar.stop()
+
+
+def redrive(options: argparse.Namespace) -> None:
+    """Send a topic's dead letters back, and print how many came back."""
+    progress = _redrive_progress(options.quiet)
+    done = 0
+    with Client(options.address) as client, closing(progress):
+        for step in client.redriving(
+            options.topic,
+            group=options.group,
+            dead_letter_topic=options.dead_letter_topic,
+            max_messages=options.max,
+        ):
+            progress.show(step)
+            done = step.done
+    if not options.quiet:
+        print_line(f"{done} messages came back")
+
+
+def work(options: argparse.Namespace) -> None:
+    """Run a command for each message, which it gets on its standard input.
+
+    Exit status 0 acknowledges the message, any other gives it back.
+    """
+    left = options.max_messages
+    timeout = 0.0 if options.until_empty else None
+    limits = {} if options.delivery_limit is None else {"delivery_limit": options.delivery_limit}
+    with Worker(
+        options.topic,
+        options.address,
+        options.group,
+        visibility_ms=options.visibility * 1000,
+        dead_letter_topic=options.dead_letter_topic,
+        **limits,
+    ) as worker:
+        while left is None or left > 0:
+            found = worker.receive(1, timeout=timeout)
+            if not found:
+                return
+            _handle(worker, found[0], options)
+            left = None if left is None else left - 1
+
+
+def _handle(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> None:
+    try:
+        status = _run(worker, delivery, options)
+    except BaseException:
+        # Not the message's fault: the command cannot be started, or Ctrl-C.
+        worker.nack(delivery)
+        raise
+    if not status:
+        worker.ack(delivery)
+        return
+    place = f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
+    sys.stderr.write(f"myqueue: {place}: exit status {status}\n")
+    worker.nack(delivery, delay=options.delay)
+
+
+def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int:
+    """Run the command to its end and return its exit status; keep the message meanwhile."""
+    value = delivery.value
+    data: bytes | None = value.encode() if isinstance(value, str) else value
+    with subprocess.Popen(  # noqa: S603 - the command that the caller named
+        options.command, stdin=subprocess.PIPE, env={**os.environ, **_environment(delivery)}
+    ) as process:
+        while True:
+            try:
+                process.communicate(data, timeout=options.visibility / EXTENSIONS_PER_VISIBILITY)
+            except subprocess.TimeoutExpired:
+                data = None  # the rest of it is known to the process
+                worker.extend(delivery)
+            except BaseException:
+                process.terminate()
+                raise
+            else:
+                return process.returncode
+
+
+def _environment(delivery: Delivery) -> dict[str, str]:
+    """Return what a command may want to know of its message, as texts without NUL."""
+    key = delivery.key.decode(errors="replace") if isinstance(delivery.key, bytes) else delivery.key
+    return {
+        "MYQUEUE_TOPIC": delivery.topic,
+        "MYQUEUE_PARTITION": str(delivery.partition),
+        "MYQUEUE_OFFSET": str(delivery.offset),
+        "MYQUEUE_KEY": (key or "").replace("\0", ""),
+        "MYQUEUE_TIMESTAMP": str(delivery.timestamp),
+        "MYQUEUE_DELIVERY_COUNT": str(delivery.delivery_count),
+    }
+
+
+def _redrive_progress(quiet: bool) -> RedriveProgress:
+    if quiet or not sys.stderr.isatty():
+        return NoRedriveProgress()
+    try:
+        return RedriveBar()
+    except ImportError:
+        return NoRedriveProgress()

@@ -1,0 +1,107 @@
+"""The calls of a consumer group: of its members at a manager, of its offsets at a partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from myqueue.http1 import Request
+from myqueue.protocol import MSGPACK
+from myqueue.session import LeaderCall
+from myqueue.transport import encode_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from myqueue.pops import TopicPartition
+    from myqueue.results import Registration
+
+
+def group_path(group: str, action: str = "") -> str:
+    """Return the path of a group, or of what is done to it."""
+    return f"/groups/{quote(group, safe='')}{action and '/'}{action}"
+
+
+def group_request(group: str, action: str, fields: dict[str, Any]) -> Request:
+    """Return the request of a member to a manager: join, heartbeat or leave."""
+    return Request(
+        "POST",
+        group_path(group, action),
+        body=encode_body(fields),
+        content_type=MSGPACK,
+        accept=MSGPACK,
+    )
+
+
+def commit_call(
+    where: TopicPartition,
+    group: str,
+    generation: int,
+    *,
+    offset: int | None = None,
+    start: str = "earliest",
+    timeout_ms: int,
+) -> LeaderCall:
+    """Return the call that moves a group's offset; brokers take it, managers do not pass it on.
+
+    Args:
+        where: topic and partition.
+        group: name of the group.
+        generation: that under which the member holds the partition.
+        offset: everything below is read. Without it, older generations are fenced off and the
+            answer says where to begin.
+        start: earliest or latest, for a group that is new in the partition.
+        timeout_ms: how long a broker may wait for a quorum.
+    """
+    topic, partition = where
+
+    def request(registration: Registration) -> Request:
+        fields: dict[str, Any] = {
+            "topic": topic,
+            "partition": partition,
+            "group": group,
+            "generation": generation,
+            "offset": offset,
+            "start": start,
+            "token": registration.token or None,
+            "timeout_ms": timeout_ms,
+        }
+        return Request(
+            "POST",
+            "/offsets/commit",
+            body=encode_body(fields),
+            content_type=MSGPACK,
+            accept=MSGPACK,
+            token=registration.token,
+        )
+
+    return LeaderCall(topic, partition, request, None)
+
+
+def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
+    """Return the call that finds the first offset appended at or after a time."""
+    topic, partition = where
+
+    def request(registration: Registration) -> Request:
+        return Request(
+            "GET",
+            "/offsets/by-time",
+            query={"topic": topic, "partition": partition, "timestamp": timestamp},
+            accept=MSGPACK,
+            token=registration.token,
+        )
+
+    return LeaderCall(topic, partition, request, None)
+
+
+def assigned_partitions(assignment: dict[str, list[int]]) -> set[TopicPartition]:
+    """Return the partitions of a manager's answer."""
+    return {(str(topic), int(index)) for topic, indexes in assignment.items() for index in indexes}
+
+
+def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
+    """Return partitions in the shape of the calls: topic -> indexes."""
+    found: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        found.setdefault(topic, []).append(index)
+    return found

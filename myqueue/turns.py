@@ -1,0 +1,65 @@
+"""Whose turn it is among partitions: after the one served last; those that fail come later. Pure.
+
+A partition without a leader must not keep a worker from the others, so it is asked again only
+after a pause that doubles, while the others go on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from myqueue.errors import PartitionNotFound
+from myqueue.pops import Rotation
+
+if TYPE_CHECKING:
+    from myqueue.errors import QueueError
+    from myqueue.pops import TopicPartition
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+
+
+def may_pass(error: QueueError) -> bool:
+    """Tell whether a partition may answer later: also one that is being made, or moved."""
+    return error.retriable or isinstance(error, PartitionNotFound)
+
+
+class Silence(NamedTuple):
+    """A partition that did not answer."""
+
+    error: QueueError
+    pause_s: float
+    retry_s: float
+    """Monotonic time from which it is asked again."""
+
+
+class Turns:
+    """The order in which partitions are asked. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._rotation = Rotation()
+        self._silent: dict[TopicPartition, Silence] = {}
+
+    def order(self, partitions: list[TopicPartition], now_s: float) -> list[TopicPartition]:
+        """Return the partitions to ask now, beginning after the one that was served last."""
+        return [
+            where
+            for where in self._rotation.order(partitions)
+            if where not in self._silent or self._silent[where].retry_s <= now_s
+        ]
+
+    def answered(self, where: TopicPartition, *, served: bool) -> None:
+        """Note an answer, and whether it had something."""
+        self._silent.pop(where, None)
+        if served:
+            self._rotation.served(where)
+
+    def failed(self, where: TopicPartition, error: QueueError, now_s: float) -> None:
+        """Let a partition rest that did not answer."""
+        known = self._silent.get(where)
+        pause_s = FIRST_PAUSE_S if known is None else min(LONGEST_PAUSE_S, known.pause_s * 2)
+        self._silent[where] = Silence(error, pause_s, now_s + pause_s)
+
+    def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
+        """Return those of the partitions that did not answer last time."""
+        return {where: self._silent[where] for where in partitions if where in self._silent}

@@ -1,0 +1,361 @@
+"""The core of queue workers: receive in turns, settle in batches, wait at all partitions. Pure.
+
+Waiting takes nothing: the calls that are held at the partitions deliver no message, they only say
+that one could be received. So a wait that is given up (a closed worker, an interrupt, a cancelled
+task) leaves no message in nobody's hands.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from myqueue.effects import Acquire, Ask, Begin, Flow, Lock, Pause, Pending
+from myqueue.errors import ClientClosed, QueueError
+from myqueue.group_protocol import MAX_RECEIPTS
+from myqueue.http1 import Request
+from myqueue.protocol import MSGPACK, check_range
+from myqueue.receiving import (
+    NACK,
+    WorkOptions,
+    milliseconds,
+    receive_call,
+    received_delivery,
+    settle_call,
+)
+from myqueue.retry import Attempts
+from myqueue.session import LeaderCall, Session
+from myqueue.settling import Settling
+from myqueue.transport import encode_body, read_body
+from myqueue.turns import Turns, may_pass
+from myqueue.watches import Watches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from myqueue.clock import Clock
+    from myqueue.config import ClientConfig
+    from myqueue.pops import TopicPartition
+    from myqueue.results import Delivery, Registration, Settlement
+
+logger = logging.getLogger(__name__)
+
+FOREVER_S = 10 * 365 * 86_400.0
+ONE_TRY_S = 0.25
+"""How long a partition may keep the others waiting: time for redirects, not for an election."""
+LEAVE_S = 2.0
+"""How long a manager may take to forget a worker that closes."""
+VAIN_ROUNDS = 2
+"""Wake-ups in a row that gave nothing before the next wait is put off."""
+VAIN_PAUSE_S, VAIN_PAUSE_MAX_S = 0.005, 0.2
+QUIET_S = 1.0
+"""A wait as long as this was not in vain."""
+
+
+class Working(Session):
+    """The core of `Worker` and `AsyncWorker`.
+
+    Args:
+        address: those of the managers.
+        options: how the worker takes part in its group.
+        config: settings.
+        clock: time and chance.
+        make_lock: makes a lock of the driver's kind.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        options: WorkOptions,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
+    ) -> None:
+        self.options = options
+        self.missed = 0
+        """Messages that were deleted before the group had dealt with them, as far as told here."""
+        self._first_counts: dict[str, int] = {}
+        super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
+
+    def make_locks(self) -> None:
+        """Make new locks; in the child of a fork, open requests are the parent's."""
+        super().make_locks()
+        self._turns_lock = threading.Lock()
+        """Guards the turns; never held while a flow waits."""
+        self._turns = Turns()
+        self._watch_lock = self._make_lock()
+        """One flow at a time waits at the partitions."""
+        self._watches = Watches(self._watch)
+
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Register for the topics; a group that starts at the latest starts here."""
+        names = list(topics)
+        yield from super().open(names, attach)
+        for topic in names:
+            yield from self._note_start(topic)
+
+    def register(self, topic: str) -> Flow[Registration]:
+        """Register for a further topic; raises what `RegisteredClient.register` raises."""
+        registration = yield from super().register(topic)
+        if not self.closing:
+            yield from self._note_start(topic)
+        return registration
+
+    def _note_start(self, topic: str) -> Flow[None]:
+        if topic in self._first_counts:
+            return
+        count = yield from self.partition_count(topic)
+        self._first_counts[topic] = count
+        if self.options.start == "latest":
+            for partition in range(count):
+                call = self._receive_call((topic, partition), 0)
+                yield from self.at_leader(call, self.attempts(), read_body)
+
+    # Receiving
+
+    def receive(
+        self,
+        max_messages: int,
+        timeout: float | None,
+        *,
+        partitions: list[TopicPartition] | None = None,
+    ) -> Flow[list[Delivery]]:
+        """Return up to `max_messages` of one partition.
+
+        Args:
+            max_messages: 1 to `MAX_RECEIPTS`.
+            timeout: seconds to wait for the first; None waits until one comes.
+            partitions: those to ask; all of the topics when left out.
+
+        Returns:
+            Nothing only when each partition said within the time that it had nothing.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
+                nothing; or it refused.
+        """
+        check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
+        started_s = self.clock.monotonic()
+        deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
+        patience_s = started_s + self.config.delivery_timeout_ms / 1000
+        quiet: set[TopicPartition] = set()
+        vain = 0
+        while True:
+            self.check_usable()
+            asked = partitions or (yield from self._partitions())
+            found = yield from self._receive_first(asked, max_messages, quiet)
+            if found:
+                return found
+            now_s = self.clock.monotonic()
+            with self._turns_lock:
+                silent = self._turns.silent(asked)
+            if silent and now_s >= patience_s:
+                raise next(iter(silent.values())).error
+            if not silent and now_s >= deadline_s:
+                return []
+            if vain > VAIN_ROUNDS:
+                pause_s = min(VAIN_PAUSE_MAX_S, VAIN_PAUSE_S * 2.0 ** min(vain, 10))
+                yield Pause(pause_s * self.clock.jitter())
+            quiet = yield from self._wait(asked, deadline_s)
+            waited_s = self.clock.monotonic() - now_s
+            vain = 0 if waited_s >= QUIET_S else vain + 1
+
+    def _partitions(self) -> Flow[list[TopicPartition]]:
+        found: list[TopicPartition] = []
+        for topic in self.registrations:
+            yield from self.registration(topic)
+            count = yield from self.partition_count(topic)
+            found += [(topic, index) for index in range(count)]
+        return found
+
+    def _receive_first(
+        self, partitions: list[TopicPartition], max_messages: int, quiet: set[TopicPartition]
+    ) -> Flow[list[Delivery]]:
+        """Receive from the first partition that has something; those in `quiet` have not."""
+        with self._turns_lock:
+            order = self._turns.order(partitions, self.clock.monotonic())
+        for where in order:
+            if where in quiet:
+                continue
+            try:
+                found = yield from self._receive_from(where, max_messages)
+            except QueueError as error:
+                if not may_pass(error):
+                    raise
+                with self._turns_lock:
+                    self._turns.failed(where, error, self.clock.monotonic())
+                continue
+            with self._turns_lock:
+                self._turns.answered(where, served=bool(found))
+            if found and self.closing:
+                yield from self._hand_back(where, found)
+                raise ClientClosed("this worker was closed")
+            if found:
+                return found
+        return []
+
+    def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
+        call = self._receive_call(where, max_messages)
+        body = yield from self.at_leader(call, self._one_try(), read_body)
+        missed = int(body.get("missed") or 0)
+        if missed:
+            self.missed += missed
+            logger.warning(
+                "%d messages of %s/%d were deleted before group %s had dealt with them",
+                missed,
+                *where,
+                self.options.group,
+            )
+        return [received_delivery(item, where) for item in body["messages"]]
+
+    def _receive_call(
+        self, where: TopicPartition, max_messages: int, wait_ms: int = 0
+    ) -> LeaderCall:
+        # What a partition that was added later holds is new to the group, whatever its start.
+        added = where[1] >= self._first_counts.get(where[0], 0)
+        return receive_call(
+            where,
+            self.options,
+            max_messages=max_messages,
+            start="earliest" if added else self.options.start,
+            wait_ms=wait_ms,
+            timeout_ms=self.config.request_timeout_ms,
+        )
+
+    def _one_try(self) -> Attempts:
+        return Attempts(self.config, deadline_s=self.clock.monotonic() + ONE_TRY_S)
+
+    def _hand_back(self, where: TopicPartition, found: list[Delivery]) -> Flow[None]:
+        """Let others have what arrived while the worker was closed; else it comes back later."""
+        receipts = [delivery.receipt for delivery in found]
+        call = settle_call(
+            NACK,
+            where,
+            self.options.group,
+            receipts,
+            timeout_ms=self.config.request_timeout_ms,
+        )
+        with suppress(QueueError):
+            request = call.direct(self.require_registered(where[0]))
+            yield Ask(self.leader_in_reach(*where), request, LEAVE_S)
+
+    # Waiting
+
+    def _wait(
+        self, partitions: list[TopicPartition], deadline_s: float
+    ) -> Flow[set[TopicPartition]]:
+        """Wait until a partition may have something; return those that certainly have not."""
+        now_s = self.clock.monotonic()
+        slice_s = min(deadline_s - now_s, self.config.long_poll_ms / 1000)
+        with self._turns_lock:
+            silent = self._turns.silent(partitions)
+        if silent:
+            retry_s = max(0.001, min(one.retry_s for one in silent.values()) - now_s)
+            slice_s = retry_s if deadline_s <= now_s else min(slice_s, retry_s)
+        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
+            return set()
+        try:
+            answering = [where for where in partitions if where not in silent]
+            yield from self._watches.wait(answering, slice_s)
+            return (yield from self._watches.quiet(answering))
+        finally:
+            if self.closing:
+                self._watches.close()
+            self._watch_lock.release()
+
+    def _watch(self, where: TopicPartition) -> Flow[Pending]:
+        """Send the call that is answered when the partition has something to receive."""
+        registration = yield from self.registration(where[0])
+        address = self.leader_in_reach(*where)
+        wait_ms = self.config.long_poll_ms
+        request = self._receive_call(where, 0, wait_ms).direct(registration)
+        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+        pending: Pending = yield Begin(address, request, timeout_s)
+        return pending
+
+    def close_watches(self) -> None:
+        """Give up the calls that wait at partitions; a flow that waits does it at its end."""
+        if not self._watch_lock.locked():
+            self._watches.close()
+
+    # Settling
+
+    def settle(
+        self, path: str, deliveries: Sequence[Delivery], **fields: int | None
+    ) -> Flow[list[Settlement]]:
+        """Say what became of deliveries: one call per partition, repeated until it is answered.
+
+        Args:
+            path: `ACK`, `NACK` or `EXTEND`.
+            deliveries: of any partitions.
+            fields: `delay_ms` of a nack, `visibility_ms` of an extend.
+
+        Returns:
+            What became of each, in their order.
+
+        Raises:
+            UnsettledDeliveries: a partition could not be asked within `delivery_timeout_ms`, or
+                refused; `results` has the same list.
+        """
+        settling = Settling(deliveries)
+        patience = self.attempts()
+        while batches := settling.open_batches():
+            error: QueueError | None = None
+            for batch in batches:
+                call = settle_call(
+                    path,
+                    batch.where,
+                    self.options.group,
+                    [deliveries[index].receipt for index in batch.indexes],
+                    timeout_ms=self.config.request_timeout_ms,
+                    **fields,
+                )
+                try:
+                    body = yield from self.at_leader(call, self._one_try(), read_body)
+                except QueueError as failure:
+                    settling.failed(batch, failure)
+                    error = failure if may_pass(failure) else error
+                else:
+                    settling.answered(batch, body["results"])
+            if error is not None:
+                decision = patience.wait(
+                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                )
+                if patience.expired:
+                    break
+                yield Pause(decision.delay_s)
+        return settling.results()
+
+    def visibility_ms(self, seconds: float | None) -> int:
+        """Return how long an extend is for, in milliseconds; the worker's own time for None."""
+        if seconds is None:
+            return self.options.visibility_ms
+        return max(1, milliseconds("visibility", seconds))
+
+    # Life
+
+    def leave(self) -> Flow[None]:
+        """Have a manager forget the registrations, which are of use to this worker alone."""
+        for registration in self.registrations.values():
+            if not registration.client_id:
+                continue
+            request = Request(
+                "DELETE",
+                f"/consumers/{registration.client_id}",
+                body=encode_body({"token": registration.token}),
+                content_type=MSGPACK,
+                accept=MSGPACK,
+                token=registration.token,
+            )
+            try:
+                yield from self.managers.call(request, timeout_s=LEAVE_S)
+            except QueueError as error:
+                # It expires by itself.
+                logger.debug("a manager did not forget a worker: %s", error)
+                return

@@ -1,0 +1,50 @@
+"""Every example of the tutorial and of the how-to pages does what the page says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.pages import Reader, blocks_of, is_printed
+from tests.cluster.processes import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cluster.processes import Cluster
+
+pytestmark = pytest.mark.cluster
+
+PAGES = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_says_happens(page: Path, shared_cluster: Cluster, tmp_path: Path) -> None:
+    assert Reader(tmp_path, shared_cluster.manager, ROOT).follow(page) >= 1
+
+
+def test_a_page_that_says_something_else_is_noticed(
+    shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n")
+    with pytest.raises(AssertionError, match="says"):
+        Reader(tmp_path, shared_cluster.manager, ROOT).follow(page)
+    page.write_text("```bash\nmyqueue describe nothing-of-this-name\n```\n")
+    with pytest.raises(AssertionError, match="nothing-of-this-name"):
+        Reader(tmp_path / "again", shared_cluster.manager, ROOT).follow(page)
+
+
+def test_blocks_are_found_with_language_and_title(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text('```\nmake run\n```\n\n```python title="a.py"\nx = 1\n```\n```text\nx\n```\n')
+    assert [tuple(block) for block in blocks_of(page)] == [
+        ("python", "a.py", "x = 1\n"),
+        ("text", None, "x\n"),
+    ]
+
+
+def test_dots_stand_for_anything() -> None:
+    assert is_printed("a ... c\n", "a b\nb c")
+    assert not is_printed("a ... c", "a b d")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from myqueue.errors import Overloaded
+from tests.manager_app.group_twin import CommittedTwin
+from tests.manager_app.reader import Reader
+
+
+@pytest.fixture
+async def busy(any_site):
+    await any_site.create_topic("logs", partitions=4)
+    return any_site
+
+
+@pytest.fixture
+async def quiet(site):
+    """A site whose own sweeps see no change of time: the tests sweep."""
+    await site.create_topic("logs", partitions=4)
+    return site
+
+
+async def test_a_group_tells_its_members_offsets_and_lag(busy):
+    reader = Reader(busy)
+    await reader.join()
+    producer = await busy.producer()
+    for _ in range(3):
+        await busy.produce(producer, "x", partition=1)
+    busy.twins.group("logs", 1).offsets["billing"] = CommittedTwin(1, offset=1)
+    detail = await busy.get("/groups/billing")
+    assert (detail["group"], detail["generation"]) == ("billing", 1)
+    (member,) = detail["members"]
+    assert member == {
+        "member_id": reader.member_id,
+        "topics": ["logs"],
+        "assignment": {"logs": [0, 1, 2, 3]},
+        "last_heartbeat": int(busy.clock.now().timestamp() * 1000),
+        "session_timeout_ms": 30_000,
+    }
+    assert detail["partitions"][1] == {
+        "topic": "logs",
+        "partition": 1,
+        "member_id": reader.member_id,
+        "offset": 1,
+        "high_watermark": 3,
+        "lag": 2,
+        "unsettled": 0,
+        "dead": 0,
+    }
+    assert [part["lag"] for part in detail["partitions"]] == [None, 2, None, None]
+    (summary,) = (await busy.get("/groups?detail=1"))["groups"]
+    assert (summary["group"], summary["members"], summary["topics"]) == ("billing", 1, ["logs"])
+
+
+async def test_a_partition_that_does_not_answer_is_null_and_holds_up_no_other(quiet):
+    await Reader(quiet).join()
+    for index in range(4):
+        quiet.twins.group("logs", index).offsets["billing"] = CommittedTwin(1, offset=0)
+    quiet.twins.brokers[0].offsets.silent.add("/offsets")
+    async with asyncio.timeout(4):
+        detail = await quiet.get("/groups/billing")
+    led = [quiet.twins.group("logs", index).leader for index in range(4)]
+    assert [part["lag"] for part in detail["partitions"]] == [
+        None if leader == 1 else 0 for leader in led
+    ]
+    assert None in [part["lag"] for part in detail["partitions"]]
+
+
+async def test_an_unknown_group_is_not_found(busy):
+    for method in ("GET", "DELETE"):
+        answer = await busy.ask(method, "/groups/nowhere", status=404)
+        assert answer["code"] == "GROUP_NOT_FOUND"
+
+
+async def test_a_group_of_queue_workers_is_found_in_its_partitions_and_can_be_forgotten(busy):
+    busy.twins.group("logs", 2).offsets["jobs"] = CommittedTwin(0, unsettled=2, dead=1)
+    detail = await busy.get("/groups/jobs")
+    assert (detail["generation"], detail["members"]) == (0, [])
+    (part,) = detail["partitions"]
+    assert (part["partition"], part["unsettled"], part["dead"]) == (2, 2, 1)
+    assert (await busy.ask("DELETE", "/groups/jobs"))["partitions_pending"] == []
+    await busy.ask("GET", "/groups/jobs", status=404)
+
+
+async def test_a_group_with_members_is_not_forgotten_and_one_without_is(busy):
+    reader = Reader(busy)
+    await reader.join()
+    busy.twins.group("logs", 1).offsets["billing"] = CommittedTwin(1, offset=1)
+    answer = await busy.ask("DELETE", "/groups/billing", status=400)
+    assert (answer["code"], answer["field"]) == ("INVALID_REQUEST", "group")
+    await reader.leave()
+    answer = await busy.ask("DELETE", "/groups/billing")
+    assert answer["partitions_pending"] == []
+    assert busy.twins.group("logs", 1).offsets == {}
+    assert (await busy.get("/groups"))["groups"] == []
+    assert (await Reader(busy).join())["generation"] == 1
+
+
+async def test_a_group_that_comes_back_begins_above_what_partitions_remember(quiet):
+    quiet.twins.group("logs", 1).offsets["billing"] = CommittedTwin(7, offset=1)
+    reader = Reader(quiet)
+    assert (await reader.join())["generation"] == 8
+    await quiet.create_topic("more", partitions=1)
+    quiet.twins.group("more", 0).offsets["billing"] = CommittedTwin(20)
+    heard = await reader.join(member_id=reader.member_id, topics=["logs", "more"])
+    assert heard["generation"] == 21
+
+
+async def test_a_partition_that_is_not_reached_keeps_a_forgotten_group_and_is_named(quiet):
+    reader = Reader(quiet)
+    await reader.join()
+    await reader.leave()
+    for twin in quiet.twins.brokers:
+        twin.refuses["/groups/forget"] = Overloaded("busy")
+    answer = await quiet.ask("DELETE", "/groups/billing")
+    assert answer["partitions_pending"] == [
+        {"topic": "logs", "partition": index} for index in range(4)
+    ]

@@ -1,0 +1,75 @@
+"""The part of a broker in memory that knows consumer groups and moves cursors, or says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from myqueue.errors import CursorMoved, GroupNotFound
+from myqueue.group_protocol import Offsets
+from myqueue.protocol import CursorReset, read_input
+from tests.manager_app.membership_twin import FIELDS
+
+if TYPE_CHECKING:
+    from tests.manager_app.broker_twin import BrokerTwin
+
+FIELDS_OF_A_PLACE = {"topic", "partition", "group", "timeout_ms"}
+
+
+class OffsetsPart:
+    """What one broker does with cursors and groups of its partitions."""
+
+    def __init__(self, broker: BrokerTwin) -> None:
+        self.broker = broker
+        self.silent: set[str] = set()
+        """Paths on which it takes calls and never answers, like a process that is stopped."""
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/cursors/reset", self._cursor_reset),
+            web.get("/offsets", self._offsets),
+            web.post("/groups/forget", self._group_forget),
+        ]
+
+    async def hang(self, path: str) -> None:
+        """Take a call and say nothing, on the paths where it is so."""
+        if path in self.silent:
+            await asyncio.Event().wait()
+
+    async def _cursor_reset(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(CursorReset, request[FIELDS])
+        group = self.broker.led(request[FIELDS])
+        assert (call.offset is None) != (call.timestamp is None)
+        if call.expected not in (None, group.cursors.get(call.consumer_id, 0)):
+            raise CursorMoved
+        offset = 0 if call.offset is None else call.offset
+        group.cursors[call.consumer_id] = offset
+        return {"topic": call.topic, "partition": call.partition, "offset": offset}
+
+    async def _offsets(self, request: web.Request) -> dict[str, Any]:
+        assert request[FIELDS].keys() == FIELDS_OF_A_PLACE
+        call = read_input(Offsets, {}, request[FIELDS])
+        group = self.broker.led(request[FIELDS])
+        known = group.offsets.get(call.group)
+        if known is None:
+            raise GroupNotFound
+        return {
+            "topic": call.topic,
+            "partition": call.partition,
+            "group": call.group,
+            "generation": known.generation,
+            "offset": known.offset,
+            "high_watermark": len(group.records),
+            "log_start_offset": 0,
+            "lag": len(group.records) - known.offset,
+            "unsettled": known.unsettled,
+            "dead": known.dead,
+        }
+
+    async def _group_forget(self, request: web.Request) -> dict[str, Any]:
+        fields = request[FIELDS]
+        assert fields.keys() == FIELDS_OF_A_PLACE
+        self.broker.led(fields).offsets.pop(fields["group"], None)
+        return {}
