@@ -121,13 +121,7 @@ class ManagerProcess:
             calls=calls,
             delivery=Delivery(self.metadata, self._broker_client, calls),
             replica_calls=ReplicaCalls(self.metadata, self._broker_client),
-            clients=ClientRegistry(
-                look_up=self._look_up,
-                dead_after_s=self._config.dead_after_s,
-                monotonic_s=self._monotonic_s,
-                now=self._now,
-                read_only=self._config.read_only,
-            ),
+            clients=self._client_registry(),
             groups=GroupCoordinator(
                 address=self._config.address if coordinates else None,
                 database=self._database,
@@ -141,7 +135,17 @@ class ManagerProcess:
             monotonic_s=self._monotonic_s,
             now=self._now,
             replace_after_s=self._config.replace_after_s,
+            disk_reserve_bytes=self._config.disk_reserve_bytes,
             open_calls_max=self._config.long_polls_max,
+        )
+
+    def _client_registry(self) -> ClientRegistry:
+        return ClientRegistry(
+            look_up=self._look_up,
+            dead_after_s=self._config.dead_after_s,
+            monotonic_s=self._monotonic_s,
+            now=self._now,
+            read_only=self._config.read_only,
         )
 
     async def stop(self) -> None:

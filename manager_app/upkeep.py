@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
+
 from manager_app import operations, repair, selectors
 from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
@@ -97,13 +99,18 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
 
 
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
-    """Move one leadership from a broker that leads more than its share; return what moved."""
+    """Move one leadership from a broker that leads more than its share; return what moved.
+
+    None goes to a broker whose disk is full: it would decline.
+    """
     if runtime.read_only:
         return None
-    alive = Broker.objects.filter(state=BrokerState.ALIVE, draining=False).values_list(
-        "broker_id", flat=True
-    )
-    transfer = choose_transfer(selectors.led_partitions(), set(alive))
+    may_lead = Broker.objects.filter(
+        Q(disk_free_bytes=0) | Q(disk_free_bytes__gte=runtime.disk_reserve_bytes),
+        state=BrokerState.ALIVE,
+        draining=False,
+    ).values_list("broker_id", flat=True)
+    transfer = choose_transfer(selectors.led_partitions(), set(may_lead))
     if transfer is None:
         return None
     handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)

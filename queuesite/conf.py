@@ -106,7 +106,8 @@ class QueueConfig:
     scrub_bytes_per_second: int = 4 * _MIB
     """How fast such a pass reads."""
     disk_reserve_bytes: int = 256 * _MIB
-    """Free space below which writes are refused with DISK_FULL."""
+    """Free space below which writes are refused with DISK_FULL and leaderships handed over; set the
+    same on managers, which give none to such a broker."""
 
     long_polls_max: int = 5_000
     """Open long polls of one process."""

@@ -35,6 +35,10 @@ class RaftGroup(models.Model):
     """Term of the entry before `first_index`."""
     installing = models.BooleanField(default=False)
     """A snapshot is partly in place: neither campaigns nor acknowledges appends."""
+    acknowledged_index = models.BigIntegerField(null=True, blank=True)
+    """Where the log ended before that snapshot; null when none is in place, or when not known."""
+    acknowledged_term = models.BigIntegerField(null=True, blank=True)
+    """Term of the entry there."""
     log_start_offset = models.BigIntegerField(default=0)
     """Messages below it are gone, though their rows may still wait to be deleted."""
     faulty = models.TextField(default="", blank=True)

@@ -41,10 +41,11 @@ def start_election(raft: Raft, *, transfer: bool) -> None:
 def start_hinted_pre_vote(raft: Raft) -> bool:
     """Start a pre-vote round on word that the leader may be gone; tell whether one was started.
 
-    Refused while the leader is heard, by a leader, by one that may not campaign, and by a
-    candidate whose own vote is being written.
+    Refused while the leader is heard, by a leader, by one that may not campaign, and by one that
+    voted for a candidate, itself perhaps, that may still win.
     """
-    if not raft.may_campaign or raft.hears_leader or raft.is_own_vote_in_flight:
+    is_waiting = raft.is_own_vote_in_flight or raft.awaits_outcome
+    if not raft.may_campaign or raft.hears_leader or is_waiting:
         return False
     start_pre_vote(raft)
     return True
@@ -104,10 +105,9 @@ def request_vote(raft: Raft, rpc: RequestVote) -> None:
     if not is_free or not raft.log.is_up_to_date(rpc.last_index, rpc.last_term):
         refuse_vote(raft, rpc)
         return
-    raft.vote = rpc.sender
     if raft.role is Role.PRE_CANDIDATE:
         raft.become_follower(raft.term, NO_REPLICA)  # Late pre-votes must not end that election.
-    raft.restart_election_timer()
+    raft.grant_vote(rpc.sender)
     raft.outbox.after_durable.append(
         RequestVoteReply(rpc.sender, raft.replica_id, raft.term, granted=True)
     )
@@ -123,6 +123,8 @@ def refuse_vote(raft: Raft, rpc: RequestVote) -> None:
 def request_vote_reply(raft: Raft, rpc: RequestVoteReply) -> None:
     """Count an answer to the election that runs."""
     if raft.role is Role.CANDIDATE:
+        if not rpc.granted:
+            raft.expect_no_outcome()
         count_vote(raft, rpc.sender, granted=rpc.granted)
 
 

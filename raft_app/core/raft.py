@@ -108,6 +108,7 @@ class Raft:
         self.now = 0
         self._issued_hard_state = initial.hard_state
         self._heard_at = 0
+        self._patient_until = 0
         self._leader_connected = False
         self._heartbeat_at = NEVER
         self._check_quorum_at = NEVER
@@ -214,6 +215,31 @@ class Raft:
         """Wait a whole new randomised timeout before campaigning."""
         self._timeout_ticks = self._draw_timeout()
         self.deadline = self.now + self._timeout_ticks
+
+    def grant_vote(self, candidate: int) -> None:
+        """Vote for a candidate, and give it time before a hint leads to another election."""
+        self.vote = candidate
+        self._await_outcome()
+        self.restart_election_timer()
+
+    def _await_outcome(self) -> None:
+        """For T / 2: a slow disk needs that for the votes, a fast one is not held up by it."""
+        self._patient_until = self.now + self.config.election_timeout_ticks // 2
+
+    def expect_no_outcome(self) -> None:
+        """The election that this node voted in may well be lost: the next hint counts."""
+        self._patient_until = 0
+
+    @property
+    def awaits_outcome(self) -> bool:
+        """The candidate this node voted for, itself perhaps, may still win its election.
+
+        Another election could only split votes. Not so when the connection from the candidate
+        broke since, or when it is this node and was refused a vote.
+        """
+        return (
+            self.now < self._patient_until and self.vote != NO_REPLICA and self.leader == NO_REPLICA
+        )
 
     def campaign_soon(self) -> None:
         """Try again after 2 to 4 ticks, unless something is due sooner."""
@@ -358,6 +384,8 @@ class Raft:
         """The connection from `peer` broke: if it is our leader, we do not hear it any more."""
         if peer == self.leader:
             self._leader_connected = False
+        if peer == self.vote:
+            self.expect_no_outcome()
 
     # --- membership -----------------------------------------------------------------------------
 
@@ -410,5 +438,6 @@ class Raft:
         if self.role is Role.LEADER:
             replication.commit_agreed(self)
         elif vote_was_in_flight and not self.is_own_vote_in_flight:
+            self._await_outcome()
             self.restart_election_timer()
             election.count_vote(self, self.replica_id, granted=True)

@@ -275,7 +275,7 @@ class Engine:
             QueueError: what the state machine refuses with.
         """
         group = self.group(group_id)
-        if self.disk.full and not may_use_reserve:
+        if self.disk.full and not may_use_reserve and group.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
         return await self._requests.propose(group, request, timeout_ms=timeout_ms)
 

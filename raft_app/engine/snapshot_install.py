@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import HardState
+from raft_app.failpoints import reach
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.storage import Checkpoint, FinishInstall, InstallRows
 from raft_app.transport.snapshot_stream import SnapshotLost
@@ -61,6 +62,7 @@ class SnapshotInstall:
         self._group.install_offset = self.next_offset
         operation = InstallRows(group_id, entries, self._offer.log_start_offset)
         await self._context.replicas.store(group_id, operation)
+        reach("snapshot.rows-stored")
 
     def put_state(self, piece: bytes) -> None:
         """Take in the next piece of the state.
@@ -102,6 +104,7 @@ class SnapshotInstall:
             HardState(status.term, status.vote, meta.last_index),
         )
         await self._context.replicas.store(group.group_id, operation)
+        reach("snapshot.stored")
         self._require_present()
         self._is_done = True
         self._context.tails.forget(group.group_id)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_app.engine.turn import Turn
+from raft_app.failpoints import reach
 from raft_app.storage.storage import CorruptEntry
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class TurnRunner:
         self._carry_out(turn)
 
     def _carry_out(self, turn: Turn) -> None:
+        reach("engine.sending")
         for broker_id, rpcs in turn.rpcs.items():
             self._transport.send(broker_id, rpcs)
         for group, operation, write in turn.writes:
@@ -148,6 +150,7 @@ class TurnRunner:
     def _persisted(self, group: Group, write: Write) -> None:
         """Note that a write is durable."""
         if self._groups.get(group.group_id) is group:
+            reach("engine.replying")
             group.persisted(write, self._turn)
             self.mark(group)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections
 
+from raft_app.failpoints import reach
 from raft_app.storage.storage import StorageError, StorageRefusal
 
 if TYPE_CHECKING:
@@ -145,7 +146,9 @@ class BrokerDatabase:
             Whether the WAL starts anew; if not, a reader was in the way for longer than
             `CHECKPOINT_BUSY_TIMEOUT_MS`.
         """
-        return self._checkpoint("RESTART", CHECKPOINT_BUSY_TIMEOUT_MS)
+        starts_anew = self._checkpoint("RESTART", CHECKPOINT_BUSY_TIMEOUT_MS)
+        reach("wal.written-back")
+        return starts_anew
 
     def empty_wal(self) -> None:
         """Sync the WAL, write it back into the file, sync that, make the WAL a file of no bytes.
@@ -158,6 +161,7 @@ class BrokerDatabase:
         """
         if not self._checkpoint("TRUNCATE", int(BUSY_TIMEOUT_SECONDS * 1000)):
             raise StorageRefusal(f"{self.path} is being read by another program")
+        reach("wal.emptied")
 
     def _checkpoint(self, mode: str, busy_timeout_ms: int) -> bool:
         with self.cursor() as cursor:

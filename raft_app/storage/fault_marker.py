@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.directory import sync_directory
 from raft_app.storage.storage import StorageRefusal
 
@@ -53,6 +54,7 @@ class FaultMarker:
         """
         assert reason.strip(), "a marker needs a reason"
         self._overwrite(reason.replace("\n", " ").encode()[: MARKER_BYTES - 1])
+        reach("doubt.marked")
 
     def clear(self) -> None:
         """Take the reason back, durably.
@@ -70,4 +72,5 @@ class FaultMarker:
 
     def _overwrite(self, content: bytes) -> None:
         os.pwrite(self._descriptor, content.ljust(MARKER_BYTES - 1) + b"\n", 0)
+        reach("marker.written")
         os.fsync(self._descriptor)

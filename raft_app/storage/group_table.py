@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 _HARD_STATE = struct.Struct("<4q")
 _FACTS = struct.Struct("<7q")
+_ACKNOWLEDGED_END = struct.Struct("<2q")
 _NAMES = tuple(field.attname for field in RaftGroup._meta.concrete_fields)
 """In the order of the statement's columns."""
 _ALL = (
     "SELECT group_id, replica_id, CAST(topic AS BLOB), partition, term, vote,"
-    ' "commit", first_index, previous_term, installing, log_start_offset,'
+    ' "commit", first_index, previous_term, installing, acknowledged_index,'
+    " acknowledged_term, log_start_offset,"
     " CAST(faulty AS BLOB), hard_state_crc, facts_crc FROM raft_app_raftgroup"
 )
 
@@ -52,7 +54,9 @@ def facts_crc(row: RaftGroup) -> int:
         row.installing,
         row.log_start_offset,
     )
-    return zlib.crc32(f"{row.topic}\0{row.faulty}".encode(), zlib.crc32(numbers))
+    crc = zlib.crc32(f"{row.topic}\0{row.faulty}".encode(), zlib.crc32(numbers))
+    end = row.acknowledged_index, row.acknowledged_term
+    return crc if end == (None, None) else zlib.crc32(_ACKNOWLEDGED_END.pack(*end), crc)
 
 
 def seal(row: RaftGroup) -> RaftGroup:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from raft_app.failpoints import reach
 from raft_app.storage.entry_table import INSERT, row_of
 from raft_app.storage.group_table import hard_state_crc
 from raft_app.storage.storage import GroupWrite, StorageError
@@ -89,6 +90,7 @@ class GroupWrites:
         if self._rows:
             cursor.executemany(statements.insert, self._rows)
             self._rows = []
+            reach("write.entries")
         if self._hard_states:
             cursor.executemany(statements.update, list(self._hard_states.values()))
             if cursor.rowcount != len(self._hard_states):
@@ -96,6 +98,7 @@ class GroupWrites:
                     f"{len(self._hard_states)} hard states met {cursor.rowcount} groups"
                 )
             self._hard_states = {}
+            reach("write.hard-states")
 
 
 def only_adds(plan: Plan) -> bool:
@@ -125,6 +128,7 @@ def commit_directly(connection: sqlite3.Connection, plan: Plan) -> int:
     cursor.execute("BEGIN IMMEDIATE")
     try:
         writes.store(cursor, _DIRECT)
+        reach("append.carried-out")
         cursor.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

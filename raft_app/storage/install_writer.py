@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from raft_app.failpoints import reach
 from raft_app.storage.entry_table import EntryTable, row_of
 from raft_app.storage.group_table import change_group, intact_group
 from raft_app.storage.rules import check_end
+from raft_app.storage.storage import CorruptEntry
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
+    from raft_app.models import RaftGroup
     from raft_app.storage.rules import Step
     from raft_app.storage.storage import FinishInstall, InstallRows
 
@@ -33,13 +36,18 @@ class InstallWriter:
         group_id = install.group_id
         row = intact_group(self._cursor, group_id)
         log_start_offset = max(row.log_start_offset, install.log_start_offset)
+        columns: dict[str, Any] = {"installing": True, "log_start_offset": log_start_offset}
         if step.replaces:
+            end = self._acknowledged_end(row)
+            columns["acknowledged_index"], columns["acknowledged_term"] = end or (None, None)
             self._cut(group_id, step.applied_index)
+            reach("install.log-cut")
             end_offset = self._end_offset(group_id, log_start_offset)
             check_end(group_id, end_offset, install.rows[0].base_offset)
         self._table.insert([row_of(group_id, entry) for entry in install.rows])
+        reach("install.rows")
         if not row.installing or row.log_start_offset != log_start_offset:
-            change_group(row, self._alias, installing=True, log_start_offset=log_start_offset)
+            change_group(row, self._alias, **columns)
 
     def finish(self, finish: FinishInstall, step: Step) -> None:
         """Let the log begin above the snapshot; all but the messages below it goes.
@@ -56,6 +64,7 @@ class InstallWriter:
             check_end(group_id, end_offset, finish.next_offset)
         if row.first_index <= step.applied_index:
             self._table.delete_others(group_id, row.first_index, step.applied_index)
+            reach("finish.others-deleted")
         change_group(
             row,
             self._alias,
@@ -63,7 +72,20 @@ class InstallWriter:
             previous_term=finish.checkpoint.applied_term,
             log_start_offset=log_start_offset,
             installing=False,
+            acknowledged_index=None,
+            acknowledged_term=None,
         )
+
+    def _acknowledged_end(self, row: RaftGroup) -> tuple[int, int] | None:
+        """Return the last index and term of the log; `None` when its last row is damaged."""
+        try:
+            last_index = self._table.last_index(row.group_id)
+            if last_index < row.first_index:
+                return row.first_index - 1, row.previous_term
+            [last] = self._table.entries(row.group_id, last_index, last_index)
+        except CorruptEntry:
+            return None
+        return last.index, last.term
 
     def _cut(self, group_id: int, applied_index: int) -> None:
         self._table.delete_from(group_id, applied_index + 1)

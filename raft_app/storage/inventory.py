@@ -11,10 +11,11 @@ from django.core.management import call_command
 from django.db import transaction
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.group_table import is_intact, read_groups, seal, spec_of
 from raft_app.storage.manifest import DamagedManifest, Manifest, ManifestFile
-from raft_app.storage.rules import FORMAT_VERSION
 from raft_app.storage.storage import (
+    FORMAT_VERSION,
     BrokerIdentity,
     CreateGroup,
     DeleteGroup,
@@ -99,11 +100,17 @@ class Inventory:
 
     def start_over(self, database: BrokerDatabase, manifest: Manifest, reason: str) -> None:
         """Fill a new database with the identity and with replicas that are all faulty."""
+        identity = replace(manifest.identity, format_version=FORMAT_VERSION)
+        manifest = replace(manifest, identity=identity)
         self._create(database, manifest, reason)
         self._store(manifest)
+        reach("doubt.started-over")
 
     def _read_identity(self, database: BrokerDatabase) -> BrokerIdentity | None:
-        """Return the identity of a complete database; `None` when it is still to be made."""
+        """Return the identity of a complete database; `None` when it is still to be made.
+
+        Tables of an older program are brought up to date.
+        """
         if not self._has_tables(database):
             return None
         row = models.BrokerIdentity.objects.using(self._alias).first()
@@ -112,19 +119,32 @@ class Inventory:
                 raise StorageRefusal(f"{database.path} holds replicas but no identity")
             return None
         _require_known_format(database.path, row.format_version)
+        if row.format_version < FORMAT_VERSION:
+            self._upgrade(row)
         return BrokerIdentity(
             incarnation=row.incarnation,
             broker_id=row.broker_id,
             cluster_id=row.cluster_id,
-            format_version=row.format_version,
             epoch=row.epoch,
         )
 
+    def _upgrade(self, row: models.BrokerIdentity) -> None:
+        """Bring the tables of an older program up to date; cut off, the next start goes on."""
+        logger.info("upgrading the directory from format version %d", row.format_version)
+        self._migrate()
+        reach("upgrade.tables-changed")
+        row.format_version = FORMAT_VERSION
+        row.save(using=self._alias, update_fields=["format_version"])
+
+    def _migrate(self) -> None:
+        call_command("migrate", database=self._alias, verbosity=0, interactive=False)
+
     def _create(self, database: BrokerDatabase, manifest: Manifest, faulty: str) -> None:
         """Make the tables, as far as they are missing, and what the manifest names."""
-        call_command("migrate", database=self._alias, verbosity=0, interactive=False)
+        self._migrate()
         if not self._has_tables(database):
             raise StorageRefusal(f"the database router keeps raft_app out of '{self._alias}'")
+        reach("identity.tables-made")
         identity = manifest.identity
         groups = [_faulty_row(spec, faulty) for spec in manifest.replicas.values()]
         used = [
@@ -137,11 +157,12 @@ class Inventory:
                 incarnation=identity.incarnation,
                 broker_id=identity.broker_id,
                 cluster_id=identity.cluster_id,
-                format_version=FORMAT_VERSION,
+                format_version=identity.format_version,
                 epoch=identity.epoch,
             )
             models.RaftGroup.objects.using(self._alias).bulk_create(groups)
             models.UsedReplicaId.objects.using(self._alias).bulk_create(used)
+        reach("identity.stored")
 
     def _has_tables(self, database: BrokerDatabase) -> bool:
         with database.connection() as connection:
@@ -186,6 +207,7 @@ class Inventory:
         ]
         if dropped:
             self._store(self.manifest.without_groups(dropped))
+            reach("drop.unlisted")
 
     def after(self, plan: Plan) -> None:
         """Write down, after a transaction, which replicas and which identity it stored.
@@ -204,6 +226,7 @@ class Inventory:
                     manifest = replace(manifest, identity=identity)
         if manifest != self.manifest:
             self._store(manifest)
+            reach("write.listed")
 
     def _store(self, manifest: Manifest) -> None:
         self._file.write(manifest)
@@ -227,7 +250,7 @@ def _faulty_row(spec: GroupSpec, reason: str) -> models.RaftGroup:
 
 
 def _require_known_format(path: Path, version: int) -> None:
-    if version != FORMAT_VERSION:
+    if not 1 <= version <= FORMAT_VERSION:
         raise StorageRefusal(
             f"{path} has format version {version}; this program knows {FORMAT_VERSION}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.compaction import (
     Budget,
     check_previous_term,
@@ -60,6 +61,7 @@ class LogCompactor:
                 previous_term=previous_term,
                 log_start_offset=log_start_offset,
             )
+            reach("compact.log-moved")
         self._delete_messages(reached, log_start_offset)
 
     def _move_log(self, row: models.RaftGroup) -> tuple[int, int]:
@@ -81,6 +83,7 @@ class LogCompactor:
             return present, row.previous_term
         check_previous_term(self._compact, reached, entry.term)
         self._table.delete_others(group_id, present, reached - 1)
+        reach("compact.others-deleted")
         self.left = reached < wanted
         return reached, entry.term
 
@@ -90,4 +93,5 @@ class LogCompactor:
         last_index = messages_end_at(log_start_offset, rows, self.budget)
         if last_index:
             self._table.delete_range(group_id, 0, last_index)
+            reach("truncate.messages-deleted")
         self.left |= any(is_dead(row, log_start_offset) for row in rows if row.index > last_index)

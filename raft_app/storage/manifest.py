@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from raft_app.failpoints import reach
 from raft_app.storage.directory import sync_directory
 from raft_app.storage.storage import BrokerIdentity, GroupSpec, StorageError
 
@@ -105,5 +106,7 @@ class ManifestFile:
             file.write(b"%08x\n" % zlib.crc32(text) + text)
             file.flush()
             os.fsync(file.fileno())
+        reach("manifest.written")
         new.replace(self.path)
+        reach("manifest.renamed")
         sync_directory(self.path.parent)

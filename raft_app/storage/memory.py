@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from raft_app.storage.entry_ranges import batches_within, entries_within, rows_within
 from raft_app.storage.memory_replica import MemoryReplica
 from raft_app.storage.recovery import recover
-from raft_app.storage.rules import FORMAT_VERSION, GroupFacts, Step, plan_transaction
+from raft_app.storage.rules import GroupFacts, Step, plan_transaction
 from raft_app.storage.scrub import Scrub
 from raft_app.storage.storage import (
+    FORMAT_VERSION,
     BrokerIdentity,
     Compact,
     CreateGroup,

@@ -52,6 +52,7 @@ class MemoryReplica:
     faulty: str = ""
     log_start_offset: int = 0
     installing: bool = False
+    acknowledged_end: tuple[int, int] | None = None
     rows: list[Entry] = field(default_factory=list)
     """Ascending in index; from `first_index` on without gaps unless installing."""
     damaged: set[int] = field(default_factory=set)
@@ -79,6 +80,7 @@ class MemoryReplica:
         """
         log_start_offset = max(self.log_start_offset, install.log_start_offset)
         if step.replaces:
+            self.acknowledged_end = self._log_end()
             self._cut(step.applied_index + 1)
             end_offset = max(self.end_offset(), log_start_offset)
             check_end(self.spec.group_id, end_offset, install.rows[0].base_offset)
@@ -103,6 +105,7 @@ class MemoryReplica:
         self.previous_term = finish.checkpoint.applied_term
         self.log_start_offset = log_start_offset
         self.installing = False
+        self.acknowledged_end = None
         if finish.hard_state is not None:
             self.hard_state = finish.hard_state
 
@@ -141,6 +144,14 @@ class MemoryReplica:
         self.first_index, self.previous_term = reached, term
         return reached < compact.first_index
 
+    def _log_end(self) -> tuple[int, int] | None:
+        """Return the last index and term of the log; `None` when its last row is damaged."""
+        last_index = self.last_index()
+        if last_index < self.first_index:
+            return self.first_index - 1, self.previous_term
+        term = self.term_at(last_index)
+        return None if term is None or last_index in self.damaged else (last_index, term)
+
     def _cut(self, index: int) -> None:
         """Delete the rows from an index on."""
         start = bisect_left(self.rows, index, key=lambda row: row.index)
@@ -169,6 +180,7 @@ class MemoryReplica:
             log_start_offset=self.log_start_offset,
             installing=self.installing,
             install_offset=install_offset if self.installing else 0,
+            acknowledged_end=self.acknowledged_end,
         )
 
     def end_offset(self) -> int:

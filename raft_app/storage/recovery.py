@@ -58,6 +58,8 @@ class GroupHeader:
     """The log ends at the checkpoint; what is stored above are messages in place."""
     install_offset: int = 0
     """The offset after the messages in place. 0 unless installing."""
+    acknowledged_end: tuple[int, int] | None = None
+    """(last index, last term) of the log that an install cut off; `None` when not known."""
 
 
 def recover(header: GroupHeader, log: StoredLog) -> StoredGroup:
@@ -93,6 +95,7 @@ def _at_checkpoint(header: GroupHeader, checkpoint: Checkpoint) -> InitialState:
         first_index=checkpoint.applied_index + 1,
         previous_term=checkpoint.applied_term,
         last_index=checkpoint.applied_index,
+        acknowledged_end=header.acknowledged_end,
     )
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
 
 
-FORMAT_VERSION = 1
-"""Rises with every change of what is stored; decides whether a start runs migrations."""
 INDEX_BITS = 40
 """The id of an entry's row is its group id, shifted by this, plus its index."""
 INDEX_LIMIT = 1 << INDEX_BITS

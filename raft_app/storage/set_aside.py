@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.database import FILE_NAME
 from raft_app.storage.directory import sync_directory
 
@@ -34,11 +35,15 @@ def set_aside(directory: Path, reason: str) -> Path | None:
         return None
     unfinished.mkdir(mode=0o700, exist_ok=True)
     (unfinished / REASON_NAME).write_text(reason + "\n")
+    reach("aside.made")
     for name in found:
         (directory / name).rename(unfinished / name)
+        reach("aside.moved")
     sync_directory(unfinished)
     unfinished.rename(place)
+    reach("aside.named")
     sync_directory(directory)
+    reach("doubt.set-aside")
     return place
 
 

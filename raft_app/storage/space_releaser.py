@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.compaction import Budget
 from raft_app.storage.entry_table import EntryTable
 from raft_app.storage.rules import INDEX_LIMIT
@@ -62,6 +63,7 @@ class SpaceReleaser:
         else:
             self.dropped = row[0]
             self.delete_rows(self.dropped, max_bytes)
+            reach("release.rows-deleted")
             self.left = True
 
     def delete_rows(self, group_id: int, max_bytes: int) -> None:
@@ -89,6 +91,7 @@ class SpaceReleaser:
             # row, of which each page gives one, without columns.
             self._cursor.execute("PRAGMA incremental_vacuum(1)")
             self._cursor.fetchall()
+            reach("release.page-freed")
         self.written_pages += 2 * self.pages
         self.left = surplus > self.pages
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, transaction
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.database import BrokerDatabase, is_corruption
 from raft_app.storage.directory import DirectoryLock
 from raft_app.storage.disk_errors import casts_doubt
@@ -127,6 +128,7 @@ class SqliteStorage:
         and deletes it, so that the next start has nothing to scan.
         """
         self._database.close()
+        reach("close.connections-closed")
         if self._opened and not self._database.wal_size_bytes():
             self._receipts.clear()
         self._opened = False
@@ -206,14 +208,10 @@ class SqliteStorage:
             groups = read_stored_groups(cursor, self.alias, self._inventory.manifest)
         for found in groups:
             if not found.faulty and not found.installing:
-                group_id = found.spec.group_id
-                facts = GroupFacts(
-                    replica_id=found.spec.replica_id,
-                    last_index=found.initial.last_index,
-                    applied_index=found.initial.applied_index,
-                    used_replica_ids=self.used_replica_ids(group_id),
-                )
-                self._facts.setdefault(group_id, facts)  # Those of a write since are newer.
+                spec, initial = found.spec, found.initial
+                used = self.used_replica_ids(spec.group_id)
+                facts = GroupFacts(spec.replica_id, initial.last_index, initial.applied_index, used)
+                self._facts.setdefault(spec.group_id, facts)  # Those of a write since are newer.
         return groups
 
     def load_peers(self) -> list[PeerAddress]:
@@ -279,6 +277,7 @@ class SqliteStorage:
                     writer.carry_out(step)
                 writer.flush()
                 self._require_dropped(writer.release)
+                reach("write.carried-out")
         self._wal_bytes += writer.wal_bytes
         self._compacts_left.update(writer.compacts_left)
         if writer.release is not None:
@@ -334,12 +333,10 @@ class SqliteStorage:
     def _facts_of(self, group_id: int) -> GroupFacts:
         facts = self._facts.get(group_id)
         if facts is None:
-            facts = self._facts[group_id] = self._read_facts(group_id)
+            with self._database.cursor() as cursor:
+                facts = read_facts(cursor, self.alias, group_id, self._inventory.manifest)
+            self._facts[group_id] = facts
         return facts
-
-    def _read_facts(self, group_id: int) -> GroupFacts:
-        with self._database.cursor() as cursor:
-            return read_facts(cursor, self.alias, group_id, self._inventory.manifest)
 
     def compact_left(self, group_id: int) -> bool:
         """Tell whether the group's last `Compact` left something."""

@@ -37,6 +37,10 @@ class CorruptEntry(StorageError):
         self.group_id = group_id
 
 
+FORMAT_VERSION = 2
+"""Rises with every change of what is stored; a start brings an older directory up to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerIdentity:
     """Who this directory belongs to. `broker_id` and `cluster_id` are unset until registered."""
@@ -45,7 +49,7 @@ class BrokerIdentity:
     """Random at the first start of the directory, 32 hexadecimal digits."""
     broker_id: int = 0
     cluster_id: str = ""
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
     epoch: int = 0
     """Highest lease epoch of a manager that this broker has obeyed; never goes back."""
 
@@ -131,9 +135,10 @@ class InstallRows:
     """Puts messages of a snapshot into place, at their own indexes, and marks the replica.
 
     The first of an install drops the log above the checkpoint, so the caller stores a checkpoint
-    of its applied index just before. Until `FinishInstall` the replica is `installing`: its log
-    ends at the checkpoint and takes no entries. Messages in place are committed ones, whoever sent
-    them: after a restart, or with a newer snapshot, the install goes on at `install_offset`.
+    of its applied index just before; where the log ended is kept, because votes need it. Until
+    `FinishInstall` the replica is `installing`: its log ends at the checkpoint and takes no
+    entries. Messages in place are committed ones, whoever sent them: after a restart, or with a
+    newer snapshot, the install goes on at `install_offset`.
     """
 
     group_id: int
@@ -245,7 +250,7 @@ class StoredGroup:
     log_start_offset: int = 0
     """Messages below it are gone."""
     installing: bool = False
-    """A snapshot is partly in place: it must not campaign, vote or acknowledge appends."""
+    """A snapshot is partly in place: it must neither campaign nor acknowledge appends."""
     install_offset: int = 0
     """Where an install goes on: the offset after the messages in place. 0 unless installing."""
 

@@ -77,7 +77,14 @@ def header_of(
         faulty=row.faulty,
         log_start_offset=row.log_start_offset,
         installing=bool(row.installing),
+        acknowledged_end=_acknowledged_end(row),
     )
+
+
+def _acknowledged_end(row: models.RaftGroup) -> tuple[int, int] | None:
+    if row.acknowledged_index is None or row.acknowledged_term is None:
+        return None
+    return row.acknowledged_index, row.acknowledged_term
 
 
 def _with_install(table: EntryTable, header: GroupHeader) -> GroupHeader:

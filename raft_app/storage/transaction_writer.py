@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from raft_app import models
+from raft_app.failpoints import reach
 from raft_app.storage.entry_table import EntryTable
 from raft_app.storage.group_table import change_group, is_intact, read_group, seal
 from raft_app.storage.group_writes import DJANGO, PAGE_BYTES, PAGES_PER_LOG, GroupWrites
@@ -132,6 +133,7 @@ class TransactionWriter:
             previous_term=checkpoint.applied_term,
         )
         seal(row).save(using=self._alias, force_insert=True)
+        reach("create.row")
         models.UsedReplicaId.objects.using(self._alias).create(
             group_id=spec.group_id, replica_id=spec.replica_id
         )
@@ -143,6 +145,7 @@ class TransactionWriter:
     def _delete_group(self, group_id: int) -> None:
         releaser = SpaceReleaser(self._cursor)
         releaser.delete_rows(group_id, ReleaseSpace().max_bytes)
+        reach("delete.rows")
         models.Checkpoint.objects.using(self._alias).filter(group_id=group_id).delete()
         models.RaftGroup.objects.using(self._alias).filter(group_id=group_id).delete()
         self._pages += 2 + releaser.written_pages
@@ -156,6 +159,7 @@ class TransactionWriter:
                 self._pages += PAGES_PER_LOG + size_bytes // PAGE_BYTES
             case FinishInstall() as finish:
                 writer.finish(finish, step)
+                reach("finish.log-begun")
                 self._save_checkpoint(finish.group_id, finish.checkpoint)
                 if finish.hard_state is not None:
                     self._write_group(
@@ -207,6 +211,7 @@ class TransactionWriter:
                 "crc",
             ],
         )
+        reach("checkpoint.stored")
         self._pages += 1 + len(checkpoint.state) // PAGE_BYTES
 
     def _save_identity(self, identity: BrokerIdentity) -> None:

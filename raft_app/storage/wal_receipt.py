@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raft_app.failpoints import reach
 from raft_app.storage.database import FILE_NAME, INDEX_NAME, WAL_NAME
 from raft_app.storage.wal_checksum import FRAME_HEADER_BYTES
 from raft_app.storage.wal_scan import VERSION, WAL_HEADER_BYTES, WalVerdict
@@ -117,11 +118,13 @@ class WalReceipts:
         Raises:
             OSError: the disk refused.
         """
+        reach("write.committed")
         self._index = self._current(self._index, INDEX_NAME)
         self._wal = self._current(self._wal, WAL_NAME)
         receipt = self._take()
         if receipt is not None:
             os.pwrite(self._receipt, receipt.encode(), 0)
+        reach("write.noted")
 
     def close(self) -> None:
         """Close the files; all connections to the database must be closed before."""

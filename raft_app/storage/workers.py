@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
+from raft_app.failpoints import reach
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
@@ -114,6 +116,7 @@ class WorkerThreads:
             except BaseException as error:  # noqa: BLE001 - the thread's edge: told to the engine
                 self._loop.call_soon_threadsafe(self._failed, error)
                 break
+            reach("engine.durable")
             seconds = perf_counter() - started
             self._loop.call_soon_threadsafe(self._done, len(operations), seconds)
         self._close_thread()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
+from http_base.tokens import cluster_token
 from tests.cluster.processes import ROOT, is_alive, wait_until
 from tests.cluster.proxy import Network
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SECRET = "the secret of a cluster under test"
 STOP_SECONDS = 10
+REFILLED_SECONDS = 90
 
 
 def free_ports(count: int) -> list[int]:
@@ -47,6 +49,8 @@ class ServerUnderTest:
         self.port = port
         self.address = f"http://127.0.0.1:{port}"
         self.environment = environment
+        self.wrapper: list[str] = []
+        """Command that the server's own is appended to."""
         self.process: subprocess.Popen[bytes] | None = None
         self._log: BufferedWriter | None = None
 
@@ -66,7 +70,7 @@ class ServerUnderTest:
             if not name.startswith(("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_"))
         }
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", self.command],
+            [*self.wrapper, sys.executable, str(ROOT / "manage.py"), self.command],
             cwd=ROOT,
             env={
                 **inherited,
@@ -192,6 +196,15 @@ class FaultCluster:
         self.network.close()
         self.http.close()
 
+    def create_topic(self, topic: str) -> None:
+        """Make a topic of one partition."""
+        made = self.http.post(
+            f"{self.manager.address}/topics",
+            json={"topic": topic, "number_of_partitions": 1},
+            timeout=30,
+        )
+        assert made.status_code == 201, made.text
+
     # --- what holds -------------------------------------------------------------------------
 
     def broker_addresses(self) -> list[str]:
@@ -223,7 +236,45 @@ class FaultCluster:
 
         return int(wait_until(leader, what=f"a leader of {topic}[{partition}]"))
 
+    def replica(self, broker_id: int, topic: str, partition: int = 0) -> dict[str, Any]:
+        """Return what a broker says about its replica of a partition."""
+        replicas = self.local_replicas(self.brokers[broker_id].address, topic)
+        return next(one for one in replicas if one["partition"] == partition)
+
+    def lead(self, broker_id: int, topic: str, partition: int = 0) -> None:
+        """Let a broker lead a partition, as soon as it can."""
+
+        def leads() -> bool:
+            leader = self.brokers[self.leader_id(topic, partition)]
+            self.http.post(
+                f"{leader.address}/partitions/{self.group_id(topic, partition)}/leader",
+                json={"broker_id": broker_id, "timeout_ms": 2_000},
+                headers={"Authorization": f"Bearer {cluster_token(SECRET)}"},
+                timeout=10,
+            )
+            return self.leader_id(topic, partition) == broker_id
+
+        wait_until(leads, what=f"broker {broker_id} leads {topic}[{partition}]")
+
+    def group_id(self, topic: str, partition: int = 0) -> int:
+        """Return the number of a partition's Raft group."""
+        broker_id = next(one for one, broker in self.brokers.items() if broker.runs)
+        return int(self.replica(broker_id, topic, partition)["group_id"])
+
     def term(self, broker_id: int, topic: str, partition: int = 0) -> int:
         """Return the term of one replica."""
-        replicas = self.local_replicas(self.brokers[broker_id].address, topic)
-        return int(next(one["term"] for one in replicas if one["partition"] == partition))
+        return int(self.replica(broker_id, topic, partition)["term"])
+
+    def wait_refilled(self, broker_id: int, topic: str, old_replica_id: int) -> int:
+        """Wait until a new replica follows in place of a faulty one; return its id."""
+        address = self.brokers[broker_id].address
+
+        def refilled() -> int:
+            for one in self.local_replicas(address, topic):
+                is_new = one["replica_id"] != old_replica_id
+                if is_new and one["role"] == "follower" and not one["faulty"]:
+                    return int(one["replica_id"])
+            return 0
+
+        what = f"a new replica of {topic} follows on broker {broker_id}"
+        return int(wait_until(refilled, what=what, seconds=REFILLED_SECONDS))

@@ -80,13 +80,17 @@ class Stream:
 
     def longest_gap(self, since: float, until: float) -> float:
         """Return the longest time without an acknowledgement to one producer, in seconds."""
-        gaps = []
+        return max(self.gaps(since, until), default=0.0)
+
+    def gaps(self, since: float, until: float) -> list[float]:
+        """Return the times from one acknowledgement to the next to one producer, in seconds."""
+        gaps: list[float] = []
         for history in self.histories:
             before = [moment for moment in history.times if moment < since][-1:]
             inside = [moment for moment in history.times if since <= moment <= until]
             times = [*before, *inside]
             gaps += [later - earlier for earlier, later in pairwise(times)]
-        return max(gaps, default=0.0)
+        return gaps
 
     def _produce(self, history: History) -> None:
         number = 0

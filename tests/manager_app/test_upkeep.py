@@ -160,6 +160,19 @@ async def test_one_leadership_moves_per_run_until_they_are_spread(site):
     assert sorted(group.leader for group in site.twins.groups.values()) == [1, 2, 3]
 
 
+async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
+    await site.create_topic(partitions=3)
+    for group in site.twins.groups.values():
+        site.twins.elect(group, 1)
+    for twin in site.twins.brokers:
+        await twin.report()
+    await site.in_database(
+        lambda: Broker.objects.filter(broker_id=2).update(disk_free_bytes=1 << 20)
+    )
+    moved = await run(site, upkeep.balance_leaders)
+    assert (moved.source, moved.target) == (1, 3)
+
+
 async def test_a_read_only_manager_does_nothing_by_the_clock(site):
     await site.create_topic()
     await site.producer()

@@ -6,6 +6,13 @@ from tests.mutants.client_mutants import CLIENT_MUTANTS
 from tests.mutants.core_mutants import CORE_MUTANTS
 from tests.mutants.engine_mutants import ENGINE_MUTANTS
 from tests.mutants.queue_mutants import QUEUE_MUTANTS
+from tests.mutants.replica_mutants import REPLICA_MUTANTS
 
-MUTANTS = (*CORE_MUTANTS, *ENGINE_MUTANTS, *QUEUE_MUTANTS, *CLIENT_MUTANTS)
+MUTANTS = (
+    *CORE_MUTANTS,
+    *REPLICA_MUTANTS,
+    *ENGINE_MUTANTS,
+    *QUEUE_MUTANTS,
+    *CLIENT_MUTANTS,
+)
 """From the core outwards."""

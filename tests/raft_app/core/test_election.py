@@ -39,9 +39,9 @@ def test_a_hint_is_refused_where_no_election_is_wanted():
 
 
 def test_a_hint_is_refused_while_the_own_vote_is_written_and_taken_after_a_split():
-    group = led()
+    group = led(5)
     group.isolate(1)
-    for replica_id in (2, 3):
+    for replica_id in (2, 3, 4, 5):
         group[replica_id].report_connection_lost(1)
     group.slow_disks = {2}
     group[2].campaign_hint()
@@ -49,11 +49,72 @@ def test_a_hint_is_refused_while_the_own_vote_is_written_and_taken_after_a_split
     assert group[2].role is Role.CANDIDATE
 
     assert not group[2].campaign_hint()
-    group.cut |= {(2, 3)}
+    group.cut |= {(2, 3), (2, 4), (2, 5)}
     group.send(group.replicas[2].persist())
+    assert not group[2].campaign_hint()
+    group[2].step(RequestVoteReply(2, 3, 3, granted=False))
+    assert group[2].role is Role.CANDIDATE
     assert group[2].campaign_hint()
 
     assert (group[2].role, group[2].term) == (Role.PRE_CANDIDATE, 3)
+
+
+def voting_slowly() -> Group:
+    """Return a group without its leader in which 3 has voted for 2, not durably yet."""
+    group = led()
+    group.isolate(1)
+    for replica_id in (2, 3):
+        group[replica_id].report_connection_lost(1)
+    group.slow_disks = {3}
+    group[2].campaign_hint()
+    group.settle()
+    assert (group[2].role, group[3].term) == (Role.CANDIDATE, group[2].term)
+    return group
+
+
+def test_a_voter_gives_its_candidate_time_before_a_hint_of_its_own():
+    group = voting_slowly()
+
+    assert not group[3].campaign_hint()
+    group.send(group.replicas[3].persist())
+    group.slow_disks = set()
+    group.settle()
+
+    assert (group[2].role, group[2].term) == (Role.LEADER, 3)
+
+
+def test_a_candidate_without_answers_takes_a_hint_once_it_had_its_time():
+    group = led()
+    group.isolate(1)
+    group[2].report_connection_lost(1)
+    group[3].report_connection_lost(1)
+    group[2].campaign_hint()
+    group.slow_disks = {3}
+    group.settle()
+
+    for _ in range(T // 2):
+        assert not group[2].campaign_hint()
+        group[2].tick()
+
+    assert group[2].campaign_hint()
+
+
+def test_a_voter_takes_a_hint_once_its_candidate_had_its_time():
+    group = voting_slowly()
+
+    for _ in range(T // 2):
+        assert not group[3].campaign_hint()
+        group[3].tick()
+
+    assert group[3].campaign_hint()
+
+
+def test_a_voter_does_not_wait_for_a_candidate_whose_connection_broke():
+    group = voting_slowly()
+
+    group[3].report_connection_lost(2)
+
+    assert group[3].campaign_hint()
 
 
 @pytest.mark.parametrize("draw", [2, 3, 4])

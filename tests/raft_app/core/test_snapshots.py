@@ -217,6 +217,18 @@ def test_an_offer_is_wanted_above_the_commit_index_and_beyond_the_log(
     assert group[3].offer_snapshot(1, 2, meta(*last)) is wanted
 
 
+def test_an_offer_below_a_log_that_has_moved_up_is_not_wanted():
+    group = led()
+    group.propose(1, "a", "b", "c")
+    group.tick(HEARTBEAT)
+    group.replicas[3].compact()
+    assert group[3].term_at(3) is None
+
+    assert not group[3].offer_snapshot(1, 2, meta(3, 2))
+
+    assert group[3].commit_index == 5
+
+
 def test_who_wants_no_snapshot_tells_its_position():
     group = led()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from myqueue.errors import DiskFull
+from myqueue.errors import DiskFull, NotLeader
 from raft_app.engine.full_disk import RETRY_MS
 from tests.raft_app.engine.engine_harness import EngineCluster
 
@@ -39,6 +39,8 @@ async def test_leader_with_a_full_disk_hands_over_and_writes_go_on(cluster):
     set_room(cluster, 1, 0)
     ticks = await cluster.until(lambda: leader_id(cluster) in {2, 3})
     assert ticks < cluster.config.raft.election_timeout_ticks
+    with pytest.raises(NotLeader):
+        await cluster.engines[1].propose(1, ("append", "b"), timeout_ms=5_000)
     assert await cluster.append("b") == 1
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from myqueue.errors import InvalidRequest, NotLeader, QueueError, StalePlacement
+from raft_app.core.rpcs import PreVote
 from raft_app.core.types import HardState, Member, Membership
 from raft_app.engine.config import EngineConfig
 from raft_app.storage.storage import Checkpoint
@@ -159,6 +160,35 @@ async def test_removed_replica_neither_leads_nor_disturbs(cluster):
     assert cluster.the_leader().broker_id in (1, 2)
     assert cluster.the_leader().groups[1].term <= term + 4
     assert await cluster.append("again") == 1
+
+
+async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
+    """It asks for pre-votes until a manager has its broker drop it; here there is no manager."""
+    await cluster.append("first")
+    await cluster.until(lambda: len(cluster.values(3)) == 1)
+    await cluster.join(4, 14)
+    cluster.hub.isolate(3)
+    await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
+    await cluster.ticks(60)
+    term, leader = cluster.the_leader().groups[1].term, cluster.the_leader().broker_id
+    removed = cluster.engines[3].groups[1]
+    asked: list[object] = []
+    transport = cluster.engines[3].turns._transport
+    send = transport.send
+    transport.send = lambda to, rpcs: (asked.extend(rpcs), send(to, rpcs))
+    cluster.hub.heal()
+    for number in range(20):
+        await cluster.append(f"text {number}")
+        await cluster.ticks(10)
+    assert {type(rpc) for _, rpc in asked} == {PreVote}
+    assert (cluster.the_leader().groups[1].term, cluster.the_leader().broker_id) == (term, leader)
+    assert removed.membership.voter_ids == {11, 12, 13}
+    await cluster.stop(leader)
+    await cluster.until(lambda: cluster.leader() is not None)
+    assert cluster.the_leader().broker_id != 3
+    assert cluster.the_leader().groups[1].term <= term + 2
+    assert removed.term <= term + 2
+    assert await cluster.append("after") == 21
 
 
 async def test_faulty_replica_is_replaced_on_the_same_broker(cluster):

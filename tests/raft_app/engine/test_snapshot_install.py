@@ -76,3 +76,27 @@ async def test_follower_cut_off_before_the_first_row_goes_on_with_its_log(short_
     assert not group.is_installing
     leader.snapshots_sent._send_rows = send_rows
     await cluster.until(lambda: cluster.values(3) == cluster.values(1))
+
+
+async def test_voter_restarted_in_the_middle_votes_for_whoever_has_all_it_acknowledged(short_logs):
+    cluster = short_logs
+    await fill(cluster, 30)
+    await cluster.until(lambda: len(cluster.values(3)) == 30)
+    await cluster.stop(3)
+    await fill(cluster, 60, start=30)
+    await compacted(cluster, 1, 2)
+    await cluster.until(lambda: cluster.the_leader().groups[1].node.first_index > 40)
+    leader = cluster.the_leader()
+    await cluster.start(3)
+    await cluster.until(lambda: (cluster.engines[3].groups[1].install_offset or 0) > 40)
+    cluster.hub.isolate(3)
+    await cluster.until(lambda: not cluster.engines[3].snapshots_received._groups)
+    await cluster.stop(3)
+    await cluster.stop(leader.broker_id)
+    cluster.hub.heal()
+    await cluster.start(3)
+    assert cluster.engines[3].groups[1].is_installing
+    await cluster.until(lambda: cluster.leader() is not None)
+    assert cluster.the_leader().broker_id == 3 - leader.broker_id
+    await cluster.append("after")
+    await cluster.until(lambda: cluster.values(3)[-1:] == ["after"])

@@ -76,6 +76,16 @@ def test_messages_that_may_go_leave_no_tail():
     assert first_index_of(group) == 91
 
 
+def test_a_checkpoint_that_is_not_durable_lets_nothing_go():
+    applied = SimpleNamespace(
+        durable=CheckpointMark(0, 0), handed_over=CheckpointMark(100, 40), sizes=SizeMarks(0)
+    )
+    assert plan_compact(replica(applied=applied), CONFIG, now=0.0) is None
+    applied.durable = applied.handed_over
+    plan = plan_compact(replica(applied=applied), CONFIG, now=0.0)
+    assert (plan.operation.first_index, plan.operation.log_start_offset) == (101, 40)
+
+
 def test_a_leader_keeps_what_followers_miss_that_it_hears_up_to_a_limit():
     def leader(**peers):
         return replica(is_leader=True, peers=peers)

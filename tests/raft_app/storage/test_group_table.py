@@ -32,6 +32,8 @@ OTHER_VALUES = {
     "previous_term": 3,
     "log_start_offset": 3,
     "installing": True,
+    "acknowledged_index": 4,
+    "acknowledged_term": 3,
     "faulty": "x",
     "hard_state_crc": 1,
     "facts_crc": 1,

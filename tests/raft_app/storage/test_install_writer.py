@@ -60,6 +60,8 @@ def test_rows_that_go_on_are_one_statement(cursor: CursorWrapper) -> None:
     with statements_of(connections["broker"]) as statements:
         writer.install_rows(second, Step(second, applied_index=3))
     assert len(statements) == 2  # The row of the group is read.
+    row = intact_group(cursor, 1)
+    assert (row.acknowledged_index, row.acknowledged_term) == (4, 1)
     assert indexes(cursor) == [1, 2, 3, 8, 9]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -179,10 +180,48 @@ def test_manifest_of_a_newer_program_is_refused(storage: SqliteStorage) -> None:
     file = ManifestFile(storage.directory)
     manifest = file.read()
     assert manifest is not None
-    newer = BrokerIdentity(manifest.identity.incarnation, format_version=2)
+    newer = BrokerIdentity(manifest.identity.incarnation, format_version=3)
     file.write(type(manifest)(newer))
-    with pytest.raises(StorageRefusal, match="format version 2"):
+    with pytest.raises(StorageRefusal, match="format version 3"):
         storage.open()
+
+
+def test_directory_of_an_older_program_is_brought_up_to_date(storage: SqliteStorage) -> None:
+    storage.write([create(), append(data_entry(1))])
+    before = storage.load_groups()
+    storage.close()
+    for statement in (
+        "ALTER TABLE raft_app_raftgroup DROP COLUMN acknowledged_index",
+        "ALTER TABLE raft_app_raftgroup DROP COLUMN acknowledged_term",
+        "DELETE FROM django_migrations WHERE name = '0002_acknowledged_end'",
+        "UPDATE raft_app_brokeridentity SET format_version = 1",
+    ):
+        damage(storage, statement)
+    file = ManifestFile(storage.directory)
+    manifest = file.read()
+    assert manifest is not None
+    file.write(replace(manifest, identity=replace(manifest.identity, format_version=1)))
+    assert storage.open().format_version == 2
+    assert storage.load_groups() == before
+    assert file.read() == manifest
+    storage.write([append(data_entry(2))])
+    storage.close()
+    storage.open()
+    assert only_group(storage).initial.last_index == 2
+
+
+def test_database_in_doubt_of_an_older_program_is_replaced_by_a_present_one(
+    storage: SqliteStorage,
+) -> None:
+    storage.write([create()])
+    storage.close()
+    (storage.directory / "broker.sqlite3").unlink()
+    file = ManifestFile(storage.directory)
+    manifest = file.read()
+    assert manifest is not None
+    file.write(replace(manifest, identity=replace(manifest.identity, format_version=1)))
+    assert storage.open().format_version == 2
+    assert "missing" in only_group(storage).faulty
 
 
 def test_database_without_an_identity_is_in_doubt_when_one_was_written(

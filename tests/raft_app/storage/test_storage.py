@@ -85,7 +85,7 @@ def test_second_opening_of_a_directory_is_refused(disk: Disk) -> None:
     disk.storage.write([create()])
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 3])
 def test_other_format_version_is_refused_and_nothing_stays_open(disk: Disk, version: int) -> None:
     disk.storage.close()
     disk.claim_format_version(version)

@@ -164,6 +164,32 @@ def test_commit_index_that_the_install_cut_off_is_that_of_the_checkpoint(disk: D
     assert (group.faulty, group.initial.hard_state) == ("", HardState(1, 2, 4))
 
 
+def test_log_end_before_an_install_is_kept_until_its_end(disk: Disk) -> None:
+    storage = lagging(disk)
+    storage.write([append(data_entry(8, term=2, offset=5), hard_state=HardState(2, 0, 4))])
+    storage.write([install(data_entry(9, term=3, offset=3))])
+    storage = disk.reopened()
+    assert only_group(storage).initial.acknowledged_end == (8, 2)
+    storage.write([install(data_entry(10, term=3, offset=4))])
+    storage = disk.reopened()
+    assert only_group(storage).initial.acknowledged_end == (8, 2)
+    storage.write([finish(11, term=3, next_offset=5, hard_state=HardState(3))])
+    assert only_group(disk.reopened()).initial.acknowledged_end is None
+
+
+def test_log_that_is_empty_before_an_install_ends_before_its_first_entry(disk: Disk) -> None:
+    lagging(disk).write([finish(9, term=1, next_offset=3), install(data_entry(12, offset=3))])
+    assert only_group(disk.reopened()).initial.acknowledged_end == (9, 1)
+
+
+def test_log_end_that_is_damaged_before_an_install_is_not_known(disk: Disk) -> None:
+    lagging(disk)
+    disk.damage_entry(1, 7)
+    disk.storage.write([install(data_entry(9, offset=3))])
+    group = only_group(disk.reopened())
+    assert (group.installing, group.faulty, group.initial.acknowledged_end) == (True, "", None)
+
+
 def test_installing_replica_can_be_dropped(disk: Disk) -> None:
     lagging(disk).write([install(data_entry(9, offset=3)), DeleteGroup(1)])
     disk.storage.write([create(replica_id=2), append(data_entry(1))])

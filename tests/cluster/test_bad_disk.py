@@ -1,0 +1,117 @@
+"""Brokers whose disk is slow, or fails to sync: nobody is deposed for it, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.disks import BadDisk, exit_status, start_until_it_stays
+from tests.cluster.fault_cluster import FaultCluster
+from tests.cluster.stream import Stream, check_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.cluster
+
+SLOW_MS = (200, 2_000)
+MANY = int(os.environ.get("CLUSTER_ROUNDS", "3")) >= 10
+SLOW_SECONDS = 60.0 if MANY else 5.0
+TERMS_PER_SECOND_MAX = 1.0
+SLOW_SYNCS_MIN = 3
+ROLES = ["leader", "follower"]
+
+
+@dataclass
+class DiskCluster:
+    """A cluster each of whose brokers has a disk of its own that can go bad."""
+
+    cluster: FaultCluster
+    disks: dict[int, BadDisk]
+
+    def victim(self, role: str, topic: str) -> int:
+        """Return the broker that leads a topic, or one that follows."""
+        leader = self.cluster.leader_id(topic)
+        return leader if role == "leader" else min(set(self.cluster.brokers) - {leader})
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskCluster]:
+    directory = tmp_path_factory.mktemp("disks")
+    cluster = FaultCluster(directory, broker_heartbeat_s="2")
+    disks = {}
+    for broker_id, broker in cluster.brokers.items():
+        disks[broker_id] = BadDisk(directory / f"disk-{broker_id}")
+        disks[broker_id].put_under(broker)
+    with cluster:
+        yield DiskCluster(cluster, disks)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_slow_disk_causes_no_elections_and_writes_go_on(
+    bad: DiskCluster, role: str, say: Callable[[str], None]
+) -> None:
+    """At the pace of the other two; under a leader, whose own copy counts too, at its own."""
+    cluster, topic = bad.cluster, f"slow-{role}"
+    cluster.create_topic(topic)
+    disk = bad.disks[bad.victim(role, topic)]
+    syncs_before = disk.syncs
+    with Stream(cluster, topic) as stream:
+        stream.wait_for_more(50)
+        terms = {one: cluster.term(one, topic) for one in cluster.brokers}
+        disk.slow(*SLOW_MS)
+        started, before = time.monotonic(), stream.count
+        time.sleep(SLOW_SECONDS)
+        syncs, written = disk.syncs - syncs_before, stream.count - before
+        seconds = time.monotonic() - started
+        grown = max(cluster.term(one, topic) - term for one, term in terms.items())
+        disk.heal()
+        stream.wait_for_more(20)
+    found = check_history(cluster, stream)
+    gaps = stream.gaps(started, started + SLOW_SECONDS)
+    say(
+        f"{role} whose syncs take {SLOW_MS[0]} to {SLOW_MS[1]} ms, {syncs} of them in"
+        f" {seconds:.0f} s: {grown / seconds:.2f} terms/s, {written} acknowledged meanwhile, from"
+        f" one to the next median {statistics.median(gaps) * 1000:.0f} ms, worst"
+        f" {max(gaps) * 1000:.0f} ms; {found['unknown']} unknown; lost, doubled, invented,"
+        " reordered: 0"
+    )
+    assert syncs >= SLOW_SYNCS_MIN
+    assert grown / seconds < TERMS_PER_SECOND_MAX
+    assert written > 0
+
+
+@pytest.mark.parametrize("role", ROLES if MANY else ROLES[:1])
+def test_sync_that_fails_ends_a_broker_whose_replicas_are_refilled_under_new_ids(
+    bad: DiskCluster, role: str, say: Callable[[str], None]
+) -> None:
+    cluster, topic = bad.cluster, f"failing-{role}"
+    cluster.create_topic(topic)
+    victim = bad.victim(role, topic)
+    disk, broker = bad.disks[victim], cluster.brokers[victim]
+    with Stream(cluster, topic) as stream:
+        stream.wait_for_more(50)
+        old = cluster.replica(victim, topic)["replica_id"]
+        disk.fail(errno.EIO)
+        status = exit_status(broker)
+        assert status == 1
+        stream.wait_for_more(50)
+        disk.heal()
+        start_until_it_stays(broker)
+        assert (broker.directory / "damaged-1").exists(), "what was stored is kept aside"
+        began = time.monotonic()
+        new = cluster.wait_refilled(victim, topic, old)
+        seconds = time.monotonic() - began
+        stream.wait_for_more(20)
+    found = check_history(cluster, stream)
+    say(
+        f"sync of the {role} fails: exit status {status}; replica {old} refilled as {new}"
+        f" {seconds:.1f} s after the restart; {found['acknowledged']} acknowledged,"
+        f" {found['unknown']} unknown; lost, doubled, invented, reordered: 0"
+    )

@@ -1,0 +1,200 @@
+"""The write-ahead log of a killed broker, cut and changed at many places.
+
+The broker is killed inside a sync that hangs: what it wrote since the sync before was promised to
+nobody and may be lost in any part; everything before it was acknowledged and must be missed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myqueue import Producer
+from raft_app.storage.doubt import doubt_about
+from raft_app.storage.sqlite import SqliteStorage
+from raft_app.storage.wal_scan import WAL_HEADER_BYTES
+from tests.cluster.disks import BadDisk
+from tests.cluster.fault_cluster import FaultCluster
+from tests.cluster.processes import wait_until
+from tests.cluster.stream import Stream, check_history
+from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cluster
+
+TOPIC = "values"
+HANGING_MS = 600_000
+MANY = int(os.environ.get("CLUSTER_ROUNDS", "3")) >= 10
+SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+STARTS = 200 if MANY else 12
+"""Cuts after which the storage is really opened; of all others the verdict alone is asked."""
+DAMAGES = 100 if MANY else 3
+"""Places drawn by chance, of each kind of damage."""
+STEP = 1 if MANY else 7
+"""Between two lengths whose verdict is asked."""
+
+
+@dataclass
+class Torn:
+    """What a broker left that was killed inside a sync."""
+
+    directory: Path
+    last_index: int
+    """Of its replica, stored and acknowledged."""
+    synced_bytes: int
+    """The log up to the end of what was synced."""
+    wal: bytes
+
+    def copy(self, place: Path, wal: bytes) -> Path:
+        """Return a copy of the directory with another log."""
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.directory, place, ignore=shutil.ignore_patterns("*-shm", WAL))
+        (place / WAL).write_bytes(wal)
+        return place
+
+
+class TornCluster:
+    """A cluster one of whose followers is down, killed inside a sync."""
+
+    def __init__(self, cluster: FaultCluster, directory: Path) -> None:
+        self.cluster = cluster
+        cluster.create_topic(TOPIC)
+        leader = cluster.leader_id(TOPIC)
+        self.victim = min(set(cluster.brokers) - {leader})
+        self.broker = cluster.brokers[self.victim]
+        disk = BadDisk(directory)
+        disk.put_under(self.broker)
+        self.broker.kill()
+        self.broker.start()  # its log begins anew
+        self.stream = Stream(cluster, TOPIC)
+        with self.stream:
+            self.stream.wait_for_more(5)
+        wait_until(self._has_all, what="the follower has stored everything")
+        last_index = cluster.replica(self.victim, TOPIC)["last_index"]
+        disk.slow(HANGING_MS, HANGING_MS)
+        with Producer(TOPIC, cluster.manager.address) as producer:
+            producer.enqueue(TOPIC, "p0|1000000")  # the others are a quorum
+        self.stream.histories[0].acknowledged.append("p0|1000000")
+        wait_until(lambda: disk.syncs > 0, what="the follower syncs")
+        self.broker.kill()
+        disk.heal()
+        kept = shutil.copytree(self.broker.directory, directory / "left")
+        self.left = Torn(kept, last_index, synced_bytes(kept), (kept / WAL).read_bytes())
+
+    def _has_all(self) -> bool:
+        replicas = [self.cluster.replica(one, TOPIC) for one in self.cluster.brokers]
+        indexes = {
+            (one["last_index"], one["commit_index"], one["applied_index"]) for one in replicas
+        }
+        return len(indexes) == 1
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TornCluster]:
+    directory = tmp_path_factory.mktemp("torn")
+    with FaultCluster(directory, broker_heartbeat_s="2") as cluster:
+        yield TornCluster(cluster, directory)
+
+
+@pytest.fixture
+def storage_of(django_db_blocker) -> Iterator[Callable[[Path], tuple[str, int]]]:
+    """Open a directory as a broker does; tell why its replica is faulty, and its last index."""
+
+    def opened(directory: Path) -> tuple[str, int]:
+        storage = SqliteStorage(directory)
+        storage.open()
+        try:
+            [group] = storage.load_groups()
+            return group.faulty, group.initial.last_index
+        finally:
+            storage.close()
+
+    with django_db_blocker.unblock():
+        yield opened
+
+
+def test_log_cut_anywhere_after_the_last_sync_has_lost_nothing(
+    broken: TornCluster,
+    tmp_path: Path,
+    storage_of: Callable[[Path], tuple[str, int]],
+    say: Callable[[str], None],
+) -> None:
+    left = broken.left
+    tail = len(left.wal) - left.synced_bytes
+    assert tail > 0, "the broker was killed before it wrote"
+    place = left.copy(tmp_path / "copy", left.wal)
+    receipt = receipt_in(place)
+    with (place / WAL).open("r+b") as wal:
+        for length in range(len(left.wal), left.synced_bytes - 1, -STEP):
+            wal.truncate(length)
+            assert doubt_about(place, None, receipt) == "", length
+    lengths = [left.synced_bytes, left.synced_bytes + 1, len(left.wal) - 1, len(left.wal)]
+    chosen = range(left.synced_bytes, len(left.wal))
+    lengths += random.Random(SEED).sample(chosen, min(STARTS, tail))
+    for length in lengths:
+        faulty, last_index = storage_of(left.copy(place, left.wal[:length]))
+        assert faulty == "", length
+        assert last_index >= left.last_index, length
+    say(
+        f"write-ahead log of {len(left.wal)} bytes cut at {tail // STEP + 1} of the {tail + 1}"
+        f" bytes after the last sync: no doubt; {len(lengths)} opened: nothing lost; seed {SEED}"
+    )
+
+
+def flipped(wal: bytes, position: int) -> bytes:
+    changed = bytearray(wal)
+    changed[position] ^= 4
+    return bytes(changed)
+
+
+def test_log_cut_or_changed_before_the_last_sync_makes_the_replica_faulty(
+    broken: TornCluster,
+    tmp_path: Path,
+    storage_of: Callable[[Path], tuple[str, int]],
+    say: Callable[[str], None],
+) -> None:
+    left = broken.left
+    chance = random.Random(SEED)
+    ends = [0, 1, WAL_HEADER_BYTES, WAL_HEADER_BYTES + 1, left.synced_bytes - 1]
+    cuts = [*ends, *chance.sample(range(left.synced_bytes), DAMAGES)]
+    # The last eight bytes of its header tell of nothing that SQLite or the scan believes.
+    flips = [0, 16, 24, WAL_HEADER_BYTES, left.synced_bytes - 1]
+    flips += chance.sample(range(WAL_HEADER_BYTES, left.synced_bytes), DAMAGES)
+    for damage, damaged in (
+        *((f"cut at {at}", left.wal[:at]) for at in cuts),
+        *((f"bit of {at} flipped", flipped(left.wal, at)) for at in flips),
+    ):
+        place = left.copy(tmp_path / "copy", damaged)
+        faulty, _ = storage_of(place)
+        assert faulty, damage
+        assert (place / "damaged-1" / "broker.sqlite3").exists(), damage
+    say(
+        f"write-ahead log cut at {len(cuts)} places and changed at {len(flips)} before the last"
+        f" sync: replica faulty each time, database kept aside; seed {SEED}"
+    )
+
+
+def test_broker_with_a_torn_log_comes_back_as_the_same_replica(
+    broken: TornCluster, say: Callable[[str], None]
+) -> None:
+    left, cluster = broken.left, broken.cluster
+    assert not broken.broker.runs
+    length = (left.synced_bytes + len(left.wal)) // 2
+    os.truncate(broken.broker.directory / WAL, length)
+    broken.broker.start()
+    replica = cluster.replica(broken.victim, TOPIC)
+    assert not replica["faulty"]
+    found = check_history(cluster, broken.stream)
+    broken.broker.kill()
+    say(
+        f"broker started on a log cut {len(left.wal) - length} bytes before its end: same replica;"
+        f" {found['acknowledged']} acknowledged; lost, doubled, invented, reordered: 0"
+    )

@@ -1,0 +1,27 @@
+"""The write-ahead log in the directory of a killed broker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raft_app.storage.wal_checksum import FRAME_HEADER_BYTES
+from raft_app.storage.wal_receipt import RECEIPT_NAME, Receipt
+from raft_app.storage.wal_scan import WAL_HEADER_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAL = "broker.sqlite3-wal"
+
+
+def receipt_in(directory: Path) -> Receipt:
+    """Return what the last acknowledged transaction left beside the log."""
+    receipt = Receipt.decode((directory / RECEIPT_NAME).read_bytes())
+    assert receipt is not None
+    return receipt
+
+
+def synced_bytes(directory: Path) -> int:
+    """Return the length of the log up to the end of what was acknowledged."""
+    receipt = receipt_in(directory)
+    return WAL_HEADER_BYTES + receipt.frames * (FRAME_HEADER_BYTES + receipt.page_bytes)

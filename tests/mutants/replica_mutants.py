@@ -1,0 +1,130 @@
+"""Faults of membership, snapshots, compaction, truncation and the fencing of managers."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CORE = "tests/raft_app/core"
+_ENGINE = "tests/raft_app/engine"
+_STORAGE = "tests/raft_app/storage"
+
+REPLICA_MUTANTS = (
+    Mutant(
+        name="change-before-change-committed",
+        fault="A leader changes the membership while the change before is not committed",
+        path="raft_app/core/membership_change.py",
+        old="    if log.commit_index < raft.memberships.index:\n",
+        new="    if log.commit_index < 0:\n",
+        test=f"{_CORE}/test_membership_change.py"
+        "::test_no_change_while_one_of_an_earlier_term_is_not_committed",
+    ),
+    Mutant(
+        name="change-before-no-op-committed",
+        fault="A leader changes the membership before an entry of its own term is committed",
+        path="raft_app/core/membership_change.py",
+        old="    if log.commit_index < raft.term_start_index:\n",
+        new="    if log.commit_index < 0:\n",
+        test=f"{_CORE}/test_membership_change.py"
+        "::test_no_change_before_the_no_op_of_the_term_is_committed",
+    ),
+    Mutant(
+        name="learner-counted",
+        fault="A learner counts in the quorum",
+        path="raft_app/core/membership.py",
+        old="        self.current = self._history[-1][1]\n"
+        "        self.voters = self.current.voter_ids\n",
+        new="        self.current = self._history[-1][1]\n"
+        "        self.voters = frozenset(one.replica_id for one in self.current.members)\n",
+        test=f"{_CORE}/test_membership_change.py"
+        "::test_a_learner_does_not_count_and_does_not_vote_itself_in",
+    ),
+    Mutant(
+        name="stale-snapshot-accepted",
+        fault="A snapshot that does not reach the commit index is taken",
+        path="raft_app/core/snapshots.py",
+        old="    if meta.last_index > log.commit_index"
+        " and log.term_at(meta.last_index) != meta.last_term:\n",
+        new="    if log.term_at(meta.last_index) != meta.last_term:\n",
+        test=f"{_CORE}/test_snapshots.py"
+        "::test_an_offer_below_a_log_that_has_moved_up_is_not_wanted",
+    ),
+    Mutant(
+        name="former-leader-snapshot-accepted",
+        fault="A snapshot of a leader of an earlier term is taken",
+        path="raft_app/core/snapshots.py",
+        old="    if term < raft.term:\n",
+        new="    if term < 0:\n",
+        test=f"{_CORE}/test_snapshots.py"
+        "::test_an_offer_of_a_later_term_is_followed_and_of_an_earlier_one_ignored",
+    ),
+    Mutant(
+        name="partial-snapshot-campaigns",
+        fault="A replica campaigns while a snapshot is partly in place",
+        path="raft_app/core/raft.py",
+        old="        return self.replica_id in self.memberships.voters"
+        " and not self.log.is_frozen\n",
+        new="        return self.replica_id in self.memberships.voters\n",
+        test=f"{_CORE}/test_snapshots_install.py::test_nobody_campaigns_in_the_middle_of_it",
+    ),
+    Mutant(
+        name="partial-snapshot-votes",
+        fault="A replica that was restarted within a snapshot votes as if it had had nothing",
+        path="raft_app/storage/install_writer.py",
+        old="            end = self._acknowledged_end(row)\n",
+        new="            end = (row.first_index - 1, row.previous_term)\n",
+        test=f"{_STORAGE}/test_storage_install.py"
+        "::test_log_end_before_an_install_is_kept_until_its_end",
+    ),
+    Mutant(
+        name="truncation-without-checkpoint",
+        fault="Messages are deleted before the checkpoint that allows it is durable",
+        path="raft_app/engine/upkeep.py",
+        old="    durable, retained, node = group.applied.durable, group.retained, group.node\n",
+        new="    durable, retained, node = group.applied.handed_over, group.retained, group.node\n",
+        test=f"{_ENGINE}/test_upkeep.py::test_a_checkpoint_that_is_not_durable_lets_nothing_go",
+    ),
+    Mutant(
+        name="compaction-without-checkpoint",
+        fault="Entries of the log are deleted that no checkpoint covers",
+        path="raft_app/storage/rules.py",
+        old="    if operation.first_index > facts.applied_index + 1:\n",
+        new="    if operation.first_index > facts.last_index + 1:\n",
+        test=f"{_STORAGE}/test_storage_compact.py::test_log_above_the_checkpoint_never_goes",
+    ),
+    Mutant(
+        name="pin-ignored",
+        fault="What a snapshot on its way needs is deleted",
+        path="raft_app/engine/upkeep.py",
+        old="    for pin in retained.pins.values():\n",
+        new="    for pin in ():\n",
+        test=f"{_ENGINE}/test_upkeep.py::test_a_pin_keeps_rows_until_its_time_is_over",
+    ),
+    Mutant(
+        name="lease-epoch-not-checked",
+        fault="A manager whose lease another one has taken is obeyed",
+        path="broker_app/runtime.py",
+        old="        if epoch < self.epoch:\n",
+        new="        if epoch < 0:\n",
+        test="tests/broker_app/test_runtime.py"
+        "::test_lease_epoch_is_stored_once_and_never_goes_back",
+    ),
+    Mutant(
+        name="placement-version-not-checked",
+        fault="A leader takes up an older placement than the one in force",
+        path="raft_app/core/membership_change.py",
+        old="    if version < raft.memberships.current.version:\n",
+        new="    if version < 0:\n",
+        test=f"{_CORE}/test_membership_change.py"
+        "::test_a_lower_version_is_refused_and_the_same_is_another_step_of_one_placement",
+    ),
+    Mutant(
+        name="split-votes",
+        fault="A voter starts an election of its own while its candidate may still win",
+        path="raft_app/core/election.py",
+        old="    is_waiting = raft.is_own_vote_in_flight or raft.awaits_outcome\n",
+        new="    is_waiting = raft.is_own_vote_in_flight\n",
+        test=f"{_CORE}/test_election.py"
+        "::test_a_voter_gives_its_candidate_time_before_a_hint_of_its_own",
+    ),
+)
+"""All of them, from the membership to the managers."""

@@ -1,0 +1,1 @@
+"""Lives of data directories that end at failpoints."""

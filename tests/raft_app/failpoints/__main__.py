@@ -1,0 +1,28 @@
+"""`python -m tests.raft_app.failpoints DIRECTORY LIFE`: print how often it was killed, by point."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import django
+
+
+def main(directory: Path, name: str) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    django.setup()
+    from tests.raft_app.failpoints import engine_lives, storage_lives, votes
+    from tests.raft_app.failpoints.lives import examine
+
+    if name == "vote":
+        found = votes.killed_before_votes_leave(directory)
+    else:
+        module = engine_lives if name == "Group" else storage_lives
+        found = examine(getattr(module, name)(), directory)
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
