@@ -252,8 +252,8 @@ _RIVALS = (Fault.SLOW_NETWORK, Fault.CRASH_LEADER, Fault.BREAK_CONNECTION)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 
 LONE_MISTAKES = (
-    LoneMistake("OneLeader", votes_for_everybody, _RIVALS, seeds=(17,)),
-    LoneMistake("OneVote", votes_for_everybody, _RIVALS, seeds=(15,)),
+    LoneMistake("OneLeader", votes_for_everybody, _RIVALS, seeds=(28, 41)),
+    LoneMistake("OneVote", votes_for_everybody, _RIVALS, seeds=(28, 41)),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),
