@@ -34,7 +34,7 @@ LOOKUP_S = 0.5
 """How long one broker may take to say whether it leads a partition."""
 LOOKUP_HELD_S = 3.0
 """How long a request that a server holds is waited for between such looks."""
-LOOKUPS_PER_PATIENCE = 4
+LOOKUPS_PER_PATIENCE = 10
 """After the first look for another leader, how often again in the time before the first."""
 
 
