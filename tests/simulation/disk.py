@@ -112,6 +112,11 @@ class Disk(MemoryStorage):
             used = self._used_replica_ids.get(group_id, frozenset())
             self._facts[group_id] = GroupFacts(replica.spec.replica_id, used_replica_ids=used)
 
+    @property
+    def will_fail(self) -> bool:
+        """The next transaction will cast doubt on everything."""
+        return self.breakage in (Breakage.WRITE, Breakage.SYNC)
+
     def _break(self) -> None:
         """Fail as told: nothing is stored any more before the directory is opened again."""
         self._failed = True

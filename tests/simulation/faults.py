@@ -167,7 +167,8 @@ class Faults:
             for group_id, placement in enumerate(self._simulation.placements, start=1)
             if broker.disk.replica(group_id) is not None
         ]
-        if all(placement.may_lose(broker.broker_id) for placement in placements):
+        may_lose = [placement.may_lose(broker.broker_id) for placement in placements]
+        if may_lose and all(may_lose):
             broker.disk.breakage = self._random.choice((Breakage.WRITE, Breakage.SYNC))
             for placement in placements:
                 placement.lose(broker.broker_id)

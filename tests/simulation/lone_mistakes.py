@@ -14,6 +14,7 @@ from broker_app.groups import ConsumerGroups
 from broker_app.statemachine import PartitionState
 from broker_app.work import SettleKind, Work
 from raft_app.core import election
+from raft_app.core.quorum import VoteResult
 from raft_app.core.raft import Raft
 from raft_app.core.types import NO_REPLICA
 from raft_app.engine.applied import Applied
@@ -83,6 +84,15 @@ def votes_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(election, "request_vote", request_vote)
     monkeypatch.setattr(Raft, "hears_leader", property(lambda raft: raft.is_leader))
+    # More rivals: nobody asks first.
+    monkeypatch.setattr(
+        election, "start_pre_vote", lambda raft: election.start_election(raft, transfer=False)
+    )
+
+
+def leads_by_its_own_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate does not wait for anybody."""
+    monkeypatch.setattr(election, "vote_result", lambda *_: VoteResult.WON)
 
 
 # --- state machine ----------------------------------------------------------------------------
@@ -252,8 +262,8 @@ _RIVALS = (Fault.SLOW_NETWORK, Fault.CRASH_LEADER, Fault.BREAK_CONNECTION)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 
 LONE_MISTAKES = (
-    LoneMistake("OneLeader", votes_for_everybody, _RIVALS, seeds=(28, 41)),
-    LoneMistake("OneVote", votes_for_everybody, _RIVALS, seeds=(28, 41)),
+    LoneMistake("OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL)),
+    LoneMistake("OneVote", votes_for_everybody, _RIVALS),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LATE_ORDERS = 0.03
 """Part of the looks at a broker at which it hears an old order instead."""
 REPLICAS_MAX = 12
-"""Replica ids given out in one run for one group."""
+"""Replica ids given out in one run for one group, unless a faulty replica needs another one."""
 
 
 class Placement:
@@ -80,7 +80,7 @@ class Placement:
 
     def replace_faulty(self, broker_id: int) -> None:
         """A replica is faulty: it is to be replaced by a new one."""
-        self._change(broker_id, broker_id)
+        self._set_target(broker_id, broker_id)
 
     def lose(self, broker_id: int) -> None:
         """Note that the replica on a broker is about to be lost: it takes no other one with it."""
@@ -93,7 +93,8 @@ class Placement:
             replica = self._simulation.brokers[broker_id].disk.replica(self._group_id)
             if replica is None or replica.spec.replica_id != replica_id:
                 del self._lost[broker_id]
-        return bool(self._lost)
+        is_about_to = any(broker.disk.will_fail for broker in self._simulation.brokers.values())
+        return is_about_to or bool(self._lost)
 
     def may_lose(self, broker_id: int) -> bool:
         """Tell whether all replicas that are wanted are sound voters, the one there among them."""
@@ -117,8 +118,10 @@ class Placement:
         )
 
     def _change(self, old: int, new: int) -> None:
-        if new and self._given >= REPLICAS_MAX:
-            return
+        if not new or self._given < REPLICAS_MAX:
+            self._set_target(old, new)
+
+    def _set_target(self, old: int, new: int) -> None:
         target = {broker: replica for broker, replica in self.target.items() if broker != old}
         if new:
             self._given += 1
