@@ -31,7 +31,7 @@ def test_a_group_that_the_partitions_alone_know_has_their_generation():
     assert (detail["generation"], detail["members"]) == (4, [])
 
 
-def test_a_member_is_asked_for_three_heartbeats_in_its_session():
+def test_a_member_is_asked_for_ten_heartbeats_in_its_session():
     calm = Seat("billing", "k", 5, MEMBER, settled=True)
-    assert seat_fields(calm)["heartbeat_interval_ms"] == 300
+    assert seat_fields(calm)["heartbeat_interval_ms"] == 90
     assert seat_fields(calm)["assignment"] == {"logs": [0, 1]}
