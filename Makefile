@@ -12,6 +12,7 @@ SEED ?=
 BENCH ?=
 ONLY ?=
 JOBS ?= 2
+ROUNDS ?= 20
 
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
@@ -38,7 +39,8 @@ ifdef TEST
 	$(PYTEST) $(TEST)
 else
 	$(PYTEST) -n $(JOBS) --dist loadfile -m "not cluster"
-	$(PYTEST) -m cluster
+	$(PYTEST) -n $(JOBS) --dist loadfile -m cluster tests/myqueue
+	$(PYTEST) -m cluster tests/cluster
 endif
 
 style: $(STAMP) ## Format the code

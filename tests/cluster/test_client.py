@@ -17,6 +17,7 @@ from myqueue import AsyncConsumer, ClientConfig, Consumer, Producer
 from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
 from myqueue.transport import HttpTransport
 from tests.cluster.fault_cluster import FaultCluster
+from tests.cluster.rounds import ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "3"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 TOPIC = "values"
 PARTITIONS = 3

@@ -8,6 +8,7 @@ import pytest
 
 from myqueue import Client
 from tests.cluster.replicas import identical_replicas
+from tests.cluster.rounds import MANY
 from tests.cluster.workload import Workload, check_delivery, drain, log_lines
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def restart_the_manager(cluster: Cluster) -> None:
     cluster.wait_restarted(address, pid)
 
 
-@pytest.mark.parametrize("fault", [nothing, kill_a_leader, kill_all_brokers, restart_the_manager])
+FAULTS = [kill_a_leader, kill_all_brokers, restart_the_manager]
+
+
+@pytest.mark.parametrize("fault", [nothing, *FAULTS] if MANY else FAULTS)
 def test_every_acknowledged_line_is_read_once_by_each_consumer(
     cluster: Cluster, fault: Callable[[Cluster], None], say: Callable[[str], None]
 ) -> None:

@@ -22,6 +22,7 @@ from myqueue import Producer
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
 from tests.cluster.proxy import WHOLE, Link
+from tests.cluster.rounds import MANY, ROUNDS
 from tests.cluster.stream import Stream, check_history
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "3"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 TOPIC = "values"
 GAP_KILL_MEDIAN_SECONDS = 0.3
@@ -39,7 +39,7 @@ GAP_STOP_SECONDS = 2.5
 TERMS_PER_SECOND_MAX = 1.0
 STALE_REQUESTS = 4
 START_SECONDS = 2.5
-CUT_OFF_SECONDS = 20 if ROUNDS >= 10 else 3
+CUT_OFF_SECONDS = 20 if MANY else 3
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ SHAPES = {
 
 CUTS = [pytest.param(Link(silent=True), id="silent")]
 """Links over which nothing arrives; broken connections as well where faults are repeated often."""
-if ROUNDS >= 10:
+if MANY:
     CUTS.append(pytest.param(Link(cut=True), id="cut"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from myqueue.errors import DiskFull
 from tests.cluster.disks import MIB, SmallDisk, exit_status, start_until_it_stays
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
+from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ RESERVE_BYTES = 16 * MIB
 LEFT_BYTES = 15 * MIB
 """Followers store on with it."""
 DISK_BYTES = 96 * MIB
-ROLES = ["leader", "follower"] if int(os.environ.get("CLUSTER_ROUNDS", "3")) >= 10 else ["leader"]
+ROLES = ["leader", "follower"] if MANY else ["leader"]
 NOTICED_SECONDS = 5.0
 
 

@@ -19,6 +19,7 @@ import pytest
 from myqueue import Client, Producer
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.rounds import ROUNDS
 from tests.cluster.test_client import PARTITIONS, TOPIC, Threads, stored_count
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "4"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 MEMBERS = 3
 KILL_EVERY_SECONDS = 2.0

@@ -21,6 +21,7 @@ from raft_app.storage.wal_scan import WAL_HEADER_BYTES
 from tests.cluster.disks import BadDisk
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
+from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
 from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
 
@@ -32,7 +33,6 @@ pytestmark = pytest.mark.cluster
 
 TOPIC = "values"
 HANGING_MS = 600_000
-MANY = int(os.environ.get("CLUSTER_ROUNDS", "3")) >= 10
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 STARTS = 200 if MANY else 12
 """Cuts after which the storage is really opened; of all others the verdict alone is asked."""

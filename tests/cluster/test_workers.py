@@ -17,6 +17,7 @@ import pytest
 from myqueue import Client, Consumer, Producer
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.rounds import ROUNDS
 from tests.cluster.worker_process import DELIVERY_LIMIT, POISON
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "3"))
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 TOPIC, GROUP = "jobs", "mailers"
 PARTITIONS = 2
