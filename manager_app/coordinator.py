@@ -21,6 +21,7 @@ from manager_app.group import GroupState, Subscription, TopicShape
 from manager_app.selectors import StoredGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.errors import GroupNotFound, ReadOnlyManager, UnknownMember
+from myqueue.group_protocol import HEARTBEATS_PER_SESSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -35,8 +36,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-HEARTBEATS_PER_SESSION = 10
-"""How many heartbeats a member is asked for within its session timeout."""
 SILENCE_OF_SESSION = 0.75
 """After this share of its session timeout without a heartbeat a member is dead: in what is left the
 others hear of it, so that its partitions are with them when the session is over."""

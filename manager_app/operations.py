@@ -28,7 +28,7 @@ from myqueue.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
-from myqueue.protocol import TopicCreate
+from myqueue.protocol import TopicCreate, check_start
 
 if TYPE_CHECKING:
     from http_base.cluster import BrokerOrders, BrokerReport
@@ -163,10 +163,7 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
         InvalidRequest: `start` is unknown.
         QueueError: a cursor could not be opened; no consumer is left behind.
     """
-    if call.start not in {"earliest", "latest"}:
-        raise InvalidRequest(
-            f"start must be earliest or latest, not {call.start[:40]!r}", field="start"
-        )
+    check_start(call.start)
     if call.consumer_id is not None:
         return _reattach(
             runtime, ClientKey("consumer", call.consumer_id), topic=call.topic, token=call.token

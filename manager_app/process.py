@@ -71,9 +71,7 @@ class ManagerProcess:
         self._poll_interval_s = poll_interval_s
         self._database = DatabaseThreads()
         self._broker_client = BrokerClient(config.cluster_secret)
-        self._poller: asyncio.Task[None] | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-        self._recorder: asyncio.Task[None] | None = None
+        self._repeated: list[asyncio.Task[None]] = []
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,
             load_version=selectors.metadata_version,
@@ -96,16 +94,13 @@ class ManagerProcess:
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
         made = self._make_runtime(coordinates=announce and not self._config.read_only)
-        self._poller = loop.create_task(
-            self._repeat(lambda: self._database.run(self.metadata.poll))
-        )
         # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._sweeper = loop.create_task(self._repeat(made.groups.sweep, SWEEP_INTERVAL_S))
-        self._recorder = loop.create_task(
-            self._repeat(
-                lambda: self._database.run(upkeep.record_heartbeats, made), RECORD_INTERVAL_S
-            )
-        )
+        for interval_s, work in (
+            (self._poll_interval_s, lambda: self._database.run(self.metadata.poll)),
+            (SWEEP_INTERVAL_S, made.groups.sweep),
+            (RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made)),
+        ):
+            self._repeated.append(loop.create_task(self._repeat(work, interval_s)))
         runtime.install(made)
         return made
 
@@ -151,23 +146,21 @@ class ManagerProcess:
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)
-        for task in (self._poller, self._sweeper, self._recorder):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait((task,))
+        for task in self._repeated:
+            task.cancel()
+            await asyncio.wait((task,))
+        self._repeated.clear()
         await self._broker_client.close()
         await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
     async def _look_up(self, key: ClientKey) -> ClientRow | None:
         return await self._database.run(selectors.client_find, key)
 
-    async def _repeat(
-        self, work: Callable[[], Awaitable[object]], interval_s: float | None = None
-    ) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[object]], interval_s: float) -> None:
         """Do something that needs the database every now and then, until it is cancelled."""
         failing = False
         while True:
-            await asyncio.sleep(interval_s or self._poll_interval_s)
+            await asyncio.sleep(interval_s)
             try:
                 await work()
             except DatabaseError as error:

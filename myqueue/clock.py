@@ -6,6 +6,9 @@ import random
 import time
 from typing import Protocol
 
+FOREVER_S = 10 * 365 * 86_400.0
+"""A wait without an end that is still a number."""
+
 
 class Clock(Protocol):
     """What the client knows of time and chance."""

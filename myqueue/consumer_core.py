@@ -25,7 +25,7 @@ class GroupOptions(TypedDict, total=False):
     auto_commit: bool
     """False to commit by `commit` alone."""
     session_timeout_ms: int
-    """After this without heartbeats a member counts as dead, and others get its partitions."""
+    """So long after a member died at most, others have its partitions."""
 
 
 class Made(Protocol):

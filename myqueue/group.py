@@ -26,8 +26,10 @@ from myqueue.group_calls import (
     by_topic,
     group_request,
 )
-from myqueue.group_commits import Committing, GroupSettings, note, warn
+from myqueue.group_commits import Committing, GroupSettings, warn
+from myqueue.group_protocol import HEARTBEATS_PER_SESSION
 from myqueue.holding import Holding
+from myqueue.registered import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from myqueue.effects import Lock
     from myqueue.results import Registration
 
-BEATS_PER_SESSION = 10
 EAGER_BEATS = 5
 """After the group has changed, so many heartbeats follow each other quickly: partitions move."""
 EAGER_BEAT_S = 0.5
@@ -65,7 +66,7 @@ class Member(Committing):
         clock: Clock,
         make_lock: Callable[[], Lock],
     ) -> None:
-        self._interval_s = settings.session_timeout_ms / 1000 / BEATS_PER_SESSION
+        self._interval_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
         self._clients_beat_s = 0.0
         super().__init__(address, settings, config=config, clock=clock, make_lock=make_lock)
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from myqueue.http1 import Request
 from myqueue.protocol import MSGPACK
-from myqueue.session import LeaderCall
-from myqueue.transport import encode_body
+from myqueue.session import LeaderCall, posting
+from myqueue.transport import msgpack_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,13 +24,7 @@ def group_path(group: str, action: str = "") -> str:
 
 def group_request(group: str, action: str, fields: dict[str, Any]) -> Request:
     """Return the request of a member to a manager: join, heartbeat or leave."""
-    return Request(
-        "POST",
-        group_path(group, action),
-        body=encode_body(fields),
-        content_type=MSGPACK,
-        accept=MSGPACK,
-    )
+    return msgpack_request("POST", group_path(group, action), fields)
 
 
 def commit_call(
@@ -53,29 +47,14 @@ def commit_call(
         start: earliest or latest, for a group that is new in the partition.
         timeout_ms: how long a broker may wait for a quorum.
     """
-    topic, partition = where
-
-    def request(registration: Registration) -> Request:
-        fields: dict[str, Any] = {
-            "topic": topic,
-            "partition": partition,
-            "group": group,
-            "generation": generation,
-            "offset": offset,
-            "start": start,
-            "token": registration.token or None,
-            "timeout_ms": timeout_ms,
-        }
-        return Request(
-            "POST",
-            "/offsets/commit",
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    return LeaderCall(topic, partition, request, None)
+    fields = {
+        "group": group,
+        "generation": generation,
+        "offset": offset,
+        "start": start,
+        "timeout_ms": timeout_ms,
+    }
+    return LeaderCall(*where, posting("/offsets/commit", where, fields), None)
 
 
 def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:

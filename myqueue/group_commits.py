@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from myqueue.effects import Acquire, Flow
-from myqueue.errors import IllegalGeneration, InvalidRequest, QueueError
+from myqueue.errors import IllegalGeneration, QueueError
 from myqueue.fetching import Fetching
 from myqueue.group_calls import by_topic, commit_call
 from myqueue.group_protocol import (
@@ -20,7 +20,8 @@ from myqueue.group_protocol import (
     MIN_SESSION_TIMEOUT_MS,
     check_group_name,
 )
-from myqueue.protocol import check_range
+from myqueue.protocol import check_range, check_start
+from myqueue.registered import note
 from myqueue.retry import Attempts
 from myqueue.transport import read_body
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 QUIET_SHARE = 6
 """Part of a session after which a round of commits in the background leaves the rest for later."""
-STARTS = ("earliest", "latest")
 
 
 class GroupSettings(NamedTuple):
@@ -59,10 +59,7 @@ class GroupSettings(NamedTuple):
             MIN_SESSION_TIMEOUT_MS,
             MAX_SESSION_TIMEOUT_MS,
         )
-        if self.start not in STARTS:
-            raise InvalidRequest(
-                f"start must be earliest or latest, not {self.start!r}", field="start"
-            )
+        check_start(self.start)
         return self
 
 
@@ -199,10 +196,3 @@ def warn(text: str, *args: object) -> None:
     import logging
 
     logging.getLogger(__name__).warning(text, *args)
-
-
-def note(text: str, *args: object) -> None:
-    """Write to the debug log what the program need not act on."""
-    import logging
-
-    logging.getLogger(__name__).debug(text, *args)

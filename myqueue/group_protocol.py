@@ -18,6 +18,8 @@ MAX_RECEIPTS = 1_000
 """Receipts in one ack, nack or extend."""
 MIN_SESSION_TIMEOUT_MS, MAX_SESSION_TIMEOUT_MS = 1_000, 600_000
 DEFAULT_SESSION_TIMEOUT_MS = 30_000
+HEARTBEATS_PER_SESSION = 10
+"""How many heartbeats a member is asked for within its session timeout."""
 MAX_VISIBILITY_MS = 12 * 60 * 60 * 1000
 """Longest visibility timeout and longest delay of a nack: 12 hours."""
 DEFAULT_VISIBILITY_MS = 30_000

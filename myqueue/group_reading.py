@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myqueue.clock import FOREVER_S
 from myqueue.effects import Acquire, Flow
 from myqueue.errors import (
     IllegalGeneration,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from myqueue.holding import Holding
     from myqueue.reading import Key
     from myqueue.results import Message
-
-FOREVER_S = 10 * 365 * 86_400.0
 
 
 class GroupReading(GroupFetching):

@@ -19,6 +19,7 @@ from myqueue.errors import (
 )
 from myqueue.group_calls import by_topic
 from myqueue.group_protocol import (
+    HEARTBEATS_PER_SESSION,
     MAX_SESSION_TIMEOUT_MS,
     MIN_SESSION_TIMEOUT_MS,
     GroupHeartbeat,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from myqueue.http1 import Request
     from myqueue.pops import TopicPartition
-
-BEATS_PER_SESSION = 10
 
 
 @dataclass
@@ -259,7 +258,7 @@ class MemoryGroupApi(MemoryManager):
             "member_id": member_id,
             "generation": group.generation,
             "assignment": by_topic(group.assignment(member_id)),
-            "heartbeat_interval_ms": timeout_ms // BEATS_PER_SESSION,
+            "heartbeat_interval_ms": timeout_ms // HEARTBEATS_PER_SESSION,
             "session_timeout_ms": timeout_ms,
         }
 

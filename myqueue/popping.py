@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from myqueue.http1 import Request
 from myqueue.protocol import MSGPACK
 from myqueue.results import Message
-from myqueue.session import LeaderCall
-from myqueue.transport import encode_body
+from myqueue.session import LeaderCall, posting
 
 if TYPE_CHECKING:
     from myqueue.pops import Pop, TopicPartition
@@ -17,29 +16,14 @@ if TYPE_CHECKING:
 
 def pop_call(where: TopicPartition, pop: Pop, *, wait_ms: int, timeout_ms: int) -> LeaderCall:
     """Return the call that pops messages; every try carries the same request id."""
-    topic, partition = where
-
-    def request(registration: Registration) -> Request:
-        fields: dict[str, Any] = {
-            "topic": topic,
-            "partition": partition,
-            "consumer_id": registration.client_id,
-            "token": registration.token or None,
-            "max_messages": pop.max_messages,
-            "wait_ms": wait_ms,
-            "request_id": pop.request_id,
-            "timeout_ms": timeout_ms,
-        }
-        return Request(
-            "POST",
-            "/consumer/consume",
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    return LeaderCall(topic, partition, request, request, wait_ms)
+    fields = {
+        "max_messages": pop.max_messages,
+        "wait_ms": wait_ms,
+        "request_id": pop.request_id,
+        "timeout_ms": timeout_ms,
+    }
+    request = posting("/consumer/consume", where, fields, names_consumer=True)
+    return LeaderCall(*where, request, request, wait_ms)
 
 
 def size_request(where: TopicPartition, registration: Registration, *, wait_ms: int) -> Request:
@@ -62,7 +46,7 @@ def reset_call(
     expected: int | None = None,
     timeout_ms: int,
 ) -> LeaderCall:
-    """Return the call that moves a cursor; brokers take it, managers do not pass it on.
+    """Return the call that moves a cursor; asked of brokers alone, which need no pass-through.
 
     Args:
         where: topic and partition.
@@ -71,29 +55,13 @@ def reset_call(
         expected: where the cursor must stand; anywhere when left out.
         timeout_ms: how long a broker may wait for a quorum.
     """
-    topic, partition = where
-
-    def request(registration: Registration) -> Request:
-        fields: dict[str, Any] = {
-            "topic": topic,
-            "partition": partition,
-            "consumer_id": registration.client_id,
-            "token": registration.token or None,
-            "offset": offset,
-            "timestamp": timestamp,
-            "expected": expected,
-            "timeout_ms": timeout_ms,
-        }
-        return Request(
-            "POST",
-            "/cursors/reset",
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    return LeaderCall(topic, partition, request, None)
+    fields = {
+        "offset": offset,
+        "timestamp": timestamp,
+        "expected": expected,
+        "timeout_ms": timeout_ms,
+    }
+    return LeaderCall(*where, posting("/cursors/reset", where, fields, names_consumer=True), None)
 
 
 def popped_message(item: dict[str, Any], where: TopicPartition) -> Message:

@@ -10,7 +10,7 @@ from myqueue.protocol import BATCH, MSGPACK
 from myqueue.records import CODEC_NONE, MAX_MESSAGE_BYTES, Record, encode_batch, make_record
 from myqueue.sequences import Stamp
 from myqueue.session import LeaderCall
-from myqueue.transport import encode_body
+from myqueue.transport import msgpack_request
 
 if TYPE_CHECKING:
     from myqueue.results import Registration
@@ -105,14 +105,7 @@ def produce_call(
             "producer_epoch": stamp.epoch,
             "base_sequence": stamp.base_sequence,
         }
-        return Request(
-            "POST",
-            PRODUCE_PATH,
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
+        return msgpack_request("POST", PRODUCE_PATH, fields, token=registration.token)
 
     return LeaderCall(target.topic, target.partition, direct, through_manager)
 

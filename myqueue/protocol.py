@@ -311,6 +311,17 @@ def check_topic_name(topic: str) -> str:
     return topic
 
 
+def check_start(start: str) -> str:
+    """Return where a cursor or a group begins when it is `earliest` or `latest`.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if start not in ("earliest", "latest"):
+        raise InvalidRequest(f"start must be earliest or latest, not {start[:60]!r}", field="start")
+    return start
+
+
 def check_range(field: str, value: int, low: int, high: int) -> int:
     """Return `value` when it lies in [low, high].
 

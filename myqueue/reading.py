@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myqueue.clock import FOREVER_S
 from myqueue.effects import Acquire, Begin, Flow, Pending
 from myqueue.errors import InvalidRequest, QueueEmpty
 from myqueue.fetching import timestamp_ms
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from myqueue.results import Registration
 
 Key = int | str | bytes
-FOREVER_S = 10 * 365 * 86_400.0
 LAG_LOOKS_MAX = 3
 
 

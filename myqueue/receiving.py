@@ -13,19 +13,15 @@ from myqueue.group_protocol import (
     MAX_VISIBILITY_MS,
     check_group_name,
 )
-from myqueue.http1 import Request
-from myqueue.protocol import MSGPACK, check_range, check_topic_name
+from myqueue.protocol import check_range, check_start, check_topic_name
 from myqueue.results import Delivery
-from myqueue.session import LeaderCall
-from myqueue.transport import encode_body
+from myqueue.session import LeaderCall, posting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from myqueue.pops import TopicPartition
-    from myqueue.results import Registration
 
-STARTS = ("earliest", "latest")
 ACK, NACK, EXTEND = "/messages/ack", "/messages/nack", "/messages/extend"
 
 
@@ -53,10 +49,7 @@ class WorkOptions:
         check_range("delivery_limit", self.delivery_limit, 1, MAX_DELIVERY_LIMIT)
         if self.dead_letter_topic is not None:
             check_topic_name(self.dead_letter_topic)
-        if self.start not in STARTS:
-            raise InvalidRequest(
-                f"start must be earliest or latest, not {self.start!r}", field="start"
-            )
+        check_start(self.start)
 
 
 def milliseconds(field: str, seconds: float) -> int:
@@ -92,20 +85,17 @@ def receive_call(
         wait_ms: how long it may be held.
         timeout_ms: how long a broker may wait for a quorum.
     """
-    return _call(
-        "/messages/receive",
-        where,
-        {
-            "group": options.group,
-            "max_messages": max_messages,
-            "visibility_ms": options.visibility_ms,
-            "delivery_limit": options.delivery_limit,
-            "dead_letter_topic": options.dead_letter_topic,
-            "start": start,
-            "wait_ms": wait_ms,
-            "timeout_ms": timeout_ms,
-        },
-    )
+    fields = {
+        "group": options.group,
+        "max_messages": max_messages,
+        "visibility_ms": options.visibility_ms,
+        "delivery_limit": options.delivery_limit,
+        "dead_letter_topic": options.dead_letter_topic,
+        "start": start,
+        "wait_ms": wait_ms,
+        "timeout_ms": timeout_ms,
+    }
+    return LeaderCall(*where, posting("/messages/receive", where, fields), None)
 
 
 def settle_call(
@@ -128,24 +118,7 @@ def settle_call(
         fields: `delay_ms` of a nack, `visibility_ms` of an extend.
     """
     common = {"group": group, "receipts": list(receipts), "timeout_ms": timeout_ms}
-    return _call(path, where, {**common, **fields})
-
-
-def _call(path: str, where: TopicPartition, fields: dict[str, Any]) -> LeaderCall:
-    topic, partition = where
-
-    def request(registration: Registration) -> Request:
-        named = {"topic": topic, "partition": partition, "token": registration.token or None}
-        return Request(
-            "POST",
-            path,
-            body=encode_body({**named, **fields}),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-            token=registration.token,
-        )
-
-    return LeaderCall(topic, partition, request, None)
+    return LeaderCall(*where, posting(path, where, {**common, **fields}), None)
 
 
 def received_delivery(item: dict[str, Any], where: TopicPartition) -> Delivery:

@@ -20,7 +20,7 @@ from myqueue.http1 import Request
 from myqueue.managers import Managers
 from myqueue.protocol import HEALTH_CONSUMER, HEALTH_PRODUCER, MSGPACK
 from myqueue.results import Registration
-from myqueue.transport import encode_body
+from myqueue.transport import msgpack_request
 
 if TYPE_CHECKING:
     from myqueue.clock import Clock
@@ -162,31 +162,27 @@ class RegisteredClient:
     def forget(self) -> Flow[None]:
         """Have the cluster forget this client, its cursors and sequences."""
         for topic, registration in self.registrations.items():
-            request = Request(
-                "DELETE",
-                f"/{self.kind}s/{registration.client_id}",
-                body=encode_body({"token": registration.token}),
-                content_type=MSGPACK,
-                accept=MSGPACK,
-                token=registration.token,
-            )
+            request = self.forget_request(registration)
             # Not found: a repetition of a try that was not answered.
             with suppress(ClientNotFound):
                 yield from self.managers.call_patiently(request)
             self._registrations.pop(topic, None)
+
+    def forget_request(self, registration: Registration) -> Request:
+        """Return the request that has the cluster forget one registration."""
+        return msgpack_request(
+            "DELETE",
+            f"/{self.kind}s/{registration.client_id}",
+            {"token": registration.token},
+            token=registration.token,
+        )
 
     def forget_ids(self) -> None:
         """Register under new ids before the next call: the known ones belong to another process."""
         self._registrations = {topic: Registration(0, "") for topic in self._registrations}
 
     def _register(self, topic: str, fields: dict[str, Any]) -> Flow[Registration]:
-        request = Request(
-            "POST",
-            f"/{self.kind}/register",
-            body=encode_body(fields),
-            content_type=MSGPACK,
-            accept=MSGPACK,
-        )
+        request = msgpack_request("POST", f"/{self.kind}/register", fields)
         body = yield from self.managers.call_patiently(request)
         registration = Registration(int(body[f"{self.kind}_id"]), str(body.get("token", "")))
         self._registrations[topic] = registration
@@ -217,13 +213,13 @@ class RegisteredClient:
             yield from self._revive(topic)
         except QueueError as error:
             # Not lost for good: the next beat comes, and a call finds out by itself.
-            _note("a heartbeat failed: %s", error)
+            note("a heartbeat failed: %s", error)
 
     def _revive(self, topic: str) -> Flow[None]:
         try:
             yield from self.reattach(topic)
         except QueueError as error:
-            _note("re-registration failed: %s", error)
+            note("re-registration failed: %s", error)
 
     def _schedule_beat(self) -> None:
         self.next_beat_s = self.clock.monotonic() + self.config.heartbeat_interval_ms / 1000
@@ -256,8 +252,8 @@ def _nothing() -> None:
     """Nobody drives heartbeats yet."""
 
 
-def _note(text: str, error: QueueError) -> None:
+def note(text: str, *args: object) -> None:
     """Write to the debug log what the program need not act on."""
     import logging
 
-    logging.getLogger(__name__).debug(text, error)
+    logging.getLogger(__name__).debug(text, *args)

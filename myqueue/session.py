@@ -20,11 +20,12 @@ from myqueue.metadata import MANAGER, Metadata, Route, TopicView, serving_replic
 from myqueue.protocol import MSGPACK
 from myqueue.registered import RegisteredClient
 from myqueue.retry import Attempts, Step
-from myqueue.transport import read_body
+from myqueue.transport import msgpack_request, read_body
 
 if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
+    from myqueue.pops import TopicPartition
     from myqueue.results import Registration
 
 T = TypeVar("T")
@@ -53,6 +54,28 @@ class LeaderCall(NamedTuple):
     """The same for the manager to pass on; None when it does not pass this on."""
     wait_ms: int = 0
     """How long the server may hold the request on top of its own time."""
+
+
+def posting(
+    path: str, where: TopicPartition, fields: dict[str, Any], *, names_consumer: bool = False
+) -> Callable[[Registration], Request]:
+    """Return what makes a request to a partition, under a registration as it then is.
+
+    Args:
+        path: of the call.
+        where: topic and partition.
+        fields: of the body, besides those and the token.
+        names_consumer: True when the call is about the consumer of the registration.
+    """
+    topic, partition = where
+
+    def request(registration: Registration) -> Request:
+        own = {"consumer_id": registration.client_id} if names_consumer else {}
+        body = {"topic": topic, "partition": partition, **own, **fields}
+        body["token"] = registration.token or None
+        return msgpack_request("POST", path, body, token=registration.token)
+
+    return request
 
 
 class Session(RegisteredClient):

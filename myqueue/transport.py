@@ -262,6 +262,18 @@ def read_body(answer: Answer) -> dict[str, Any]:
     return body
 
 
+def msgpack_request(method: str, path: str, fields: dict[str, Any], *, token: str = "") -> Request:
+    """Return a request whose body and answer are MessagePack; fields that are None are left out."""
+    return Request(
+        method,
+        path,
+        body=encode_body(fields),
+        content_type=MSGPACK,
+        accept=MSGPACK,
+        token=token,
+    )
+
+
 def encode_body(fields: dict[str, Any], *, keep_none: bool = False) -> bytes:
     """Encode a body as MessagePack, by default without the fields that are None."""
     if not keep_none:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from myqueue.clock import FOREVER_S
 from myqueue.effects import Acquire, Ask, Begin, Flow, Lock, Pause, Pending
 from myqueue.errors import ClientClosed, QueueError
 from myqueue.group_protocol import MAX_RECEIPTS
-from myqueue.http1 import Request
-from myqueue.protocol import MSGPACK, check_range
+from myqueue.protocol import check_range
 from myqueue.receiving import (
     NACK,
     WorkOptions,
@@ -29,7 +29,7 @@ from myqueue.receiving import (
 from myqueue.retry import Attempts
 from myqueue.session import LeaderCall, Session
 from myqueue.settling import Settling
-from myqueue.transport import encode_body, read_body
+from myqueue.transport import read_body
 from myqueue.turns import Turns, may_pass
 from myqueue.watches import Watches
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FOREVER_S = 10 * 365 * 86_400.0
 ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
 LEAVE_S = 2.0
@@ -345,14 +344,7 @@ class Working(Session):
         for registration in self.registrations.values():
             if not registration.client_id:
                 continue
-            request = Request(
-                "DELETE",
-                f"/consumers/{registration.client_id}",
-                body=encode_body({"token": registration.token}),
-                content_type=MSGPACK,
-                accept=MSGPACK,
-                token=registration.token,
-            )
+            request = self.forget_request(registration)
             try:
                 yield from self.managers.call(request, timeout_s=LEAVE_S)
             except QueueError as error:

@@ -23,7 +23,7 @@ from myqueue.group_protocol import (
     Settle,
     check_group_name,
 )
-from myqueue.protocol import MAX_TIMEOUT_MS, MAX_WAIT_MS, check_range, check_topic_name
+from myqueue.protocol import MAX_TIMEOUT_MS, MAX_WAIT_MS, check_range, check_start, check_topic_name
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -161,17 +161,13 @@ def _call_of(receive: Receive) -> ReceiveCall:
     Raises:
         InvalidRequest: a field is wrong.
     """
-    if receive.start not in set(Start):
-        raise InvalidRequest(
-            f"start must be earliest or latest, not {receive.start[:60]!r}", field="start"
-        )
     return ReceiveCall(
         group=check_group_name(receive.group),
         max_messages=check_range("max_messages", receive.max_messages, 0, MAX_RECEIPTS),
         visibility_ms=check_range("visibility_ms", receive.visibility_ms, 1, MAX_VISIBILITY_MS),
         delivery_limit=check_range("delivery_limit", receive.delivery_limit, 1, MAX_DELIVERY_LIMIT),
         dead_letter_topic=_dead_letter_topic(receive),
-        start=Start(receive.start),
+        start=Start(check_start(receive.start)),
         wait_ms=check_range("wait_ms", receive.wait_ms, 0, MAX_WAIT_MS),
         timeout_ms=check_range("timeout_ms", receive.timeout_ms, 1, MAX_TIMEOUT_MS),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from broker_app.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor, Start
 from broker_app.selectors.offsets import offset_by_time
 from myqueue.errors import CursorMoved, InvalidRequest
+from myqueue.protocol import check_start
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -30,9 +31,7 @@ async def cursor_open(
         InvalidRequest: `start` is neither.
         QueueError: what `Engine.propose` raises.
     """
-    if start not in set(Start):
-        raise InvalidRequest(f"start must be earliest or latest, not {start!r}", field="start")
-    request = OpenCursor(consumer_id, Start(start))
+    request = OpenCursor(consumer_id, Start(check_start(start)))
     place: CursorPlace = await runtime.engine.propose(
         group.spec.group_id, request, timeout_ms=timeout_ms
     )

@@ -10,6 +10,7 @@ from broker_app.metrics import OFFSETS_COMMITTED
 from broker_app.runtime import state_of
 from myqueue.errors import InvalidRequest, OffsetOutOfRange
 from myqueue.group_protocol import check_group_name
+from myqueue.protocol import check_start
 
 if TYPE_CHECKING:
     from broker_app.commands import GroupPlace
@@ -41,11 +42,8 @@ async def offsets_commit(
         QueueError: what `Engine.propose` raises.
     """
     check_group_name(commit.group)
-    if commit.start not in set(Start):
-        raise InvalidRequest(
-            f"start must be earliest or latest, not {commit.start!r}", field="start"
-        )
-    request = CommitOffsets(commit.group, commit.generation, commit.offset, Start(commit.start))
+    start = Start(check_start(commit.start))
+    request = CommitOffsets(commit.group, commit.generation, commit.offset, start)
     group_id, timeout_ms = group.spec.group_id, commit.timeout_ms
     place: GroupPlace
     try:

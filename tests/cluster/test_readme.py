@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cluster.pages import DEFAULT_ADDRESS, blocks_of
 from tests.cluster.processes import ROOT
 
 if TYPE_CHECKING:
@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
-DEFAULT_ADDRESS = "http://127.0.0.1:8000"
-
 
 def blocks(language: str) -> list[str]:
     """Return the code blocks of the README in one language, in order."""
-    text = (ROOT / "README.md").read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [block.text for block in blocks_of(ROOT / "README.md") if block.language == language]
 
 
 def test_curl_examples_succeed_one_after_the_other_on_a_new_cluster(cluster: Cluster) -> None:
