@@ -117,12 +117,19 @@ def _replica(replica: Replica, report: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _leadership(partition: Partition, replicas: list[dict[str, Any]]) -> tuple[int, int]:
-    """Return the leader (0: none) and its term, of the database or a live report above it."""
+    """Return the leader (0: none) and its term, of the database or a live report above it.
+
+    In the term that the database knows the leader's own word counts, and not that of others.
+    """
     known = (partition.term, partition.leader_id or 0)
     said = [
         (replica["term"], replica["leader_broker_id"])
         for replica in replicas
-        if replica["leader_broker_id"] and replica["term"] > partition.term
+        if replica["leader_broker_id"]
+        and (
+            replica["term"] > partition.term
+            or (replica["term"] == partition.term and replica["role"] == "leader")
+        )
     ]
     term, leader_id = max([known, *said])
     return leader_id, term

@@ -252,10 +252,18 @@ def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Lead
         if said.leader_broker_id in brokers:
             if (said.leader_broker_id, said.term) != (leader_id, term):
                 moved.append((group_id, Leadership(said.leader_broker_id, said.term)))
-        elif leader_id == broker.broker_id and said.role != "leader":
-            # It led and no longer does; others will say who does now.
+        elif leader_id == broker.broker_id and _leads_no_more(said, term):
+            # Others will say who does now.
             moved.append((group_id, Leadership(0, said.term)))
     return moved
+
+
+def _leads_no_more(said: ReplicaReport, term: int) -> bool:
+    """Tell whether the leader of a term says that it has stepped down.
+
+    A candidate of that very term has not led yet: others' reports of its victory overtook its own.
+    """
+    return said.role != "leader" and (said.role, said.term) != ("candidate", term)
 
 
 def _write(broker: Broker, changes: _Changes) -> None:

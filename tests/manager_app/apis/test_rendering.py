@@ -56,6 +56,17 @@ def test_a_live_report_of_a_higher_term_names_the_new_leader(partition):
     assert detail["replicas"][1]["live"]
 
 
+def test_a_leader_that_says_itself_that_it_leads_is_believed_in_the_same_term(partition):
+    _, second, third = brokers_of(partition)
+    partition.leader = None
+    report = {"role": "leader", "term": 3, "leader_broker_id": second}
+    detail = partition_detail(partition, {(partition.group_id, second): report})
+    assert (detail["leader"]["address"], detail["term"]) == ("http://h:2", 3)
+    hearsay = {"role": "follower", "term": 3, "leader_broker_id": second}
+    detail = partition_detail(partition, {(partition.group_id, third): hearsay})
+    assert detail["leader"] is None
+
+
 def test_a_live_report_of_an_older_term_changes_no_leader(partition):
     _, second, _ = brokers_of(partition)
     report = {"role": "leader", "term": 2, "leader_broker_id": second}

@@ -119,6 +119,25 @@ def test_leaders_move_with_terms_and_only_then_the_version_rises(placed):
     assert cluster_ensure().metadata_version == version + 1
 
 
+def test_what_a_leader_said_before_it_won_does_not_depose_it(placed):
+    first = placed.brokers[0]
+    broker_report(report(2, replicas=[placed.said(1, leader_broker_id=first, term=2)]))
+    late = placed.said(role="candidate", term=2)
+    assert broker_report(report(1, replicas=[late])).leaders == []
+    assert Partition.objects.get().leader_id == first
+
+
+@pytest.mark.parametrize(("role", "term"), [("follower", 2), ("candidate", 3)])
+def test_a_leader_that_says_that_it_leads_no_more_is_believed(placed, role, term):
+    first = placed.brokers[0]
+    broker_report(report(1, replicas=[placed.said(leader_broker_id=first, role="leader", term=2)]))
+    said = placed.said(role=role, term=term)
+    assert broker_report(report(1, replicas=[said])).leaders == [
+        (placed.group_id, Leadership(0, term))
+    ]
+    assert Partition.objects.get().leader_id is None
+
+
 def test_a_leader_that_nobody_knows_is_ignored(placed):
     assert broker_report(report(1, replicas=[placed.said(leader_broker_id=999)])).leaders == []
 
