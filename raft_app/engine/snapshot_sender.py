@@ -48,19 +48,16 @@ class SnapshotSender:
         part_bytes = max(1, int(config.snapshot_bytes_per_second * patience))
         self._part_bytes = min(config.snapshot_part_bytes, part_bytes)
         self._slots = asyncio.Semaphore(config.snapshots_sending_max)
-        self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
-        """By group id and replica id of the receiver."""
+        self._tasks: dict[tuple[Group, int], asyncio.Task[None]] = {}
+        """By replica here and replica id of the receiver, until their end is reported."""
         self.sent = 0
         """Snapshots that were installed since the start."""
 
     def send(self, group: Group, peer: int) -> None:
         """Begin to send a snapshot to a peer, unless one is on its way."""
-        key = (group.group_id, peer)
-        if key in self._tasks:
-            return
-        task = self._context.spawn(self._run(group, peer))
-        self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        key = (group, peer)
+        if key not in self._tasks:
+            self._tasks[key] = self._context.spawn(self._run(group, peer))
 
     async def stop(self) -> None:
         """Give up everything that is on its way."""
@@ -83,6 +80,8 @@ class SnapshotSender:
         finally:
             if not is_installed:
                 group.retained.pins.pop(peer, None)
+            # Before the report: the node may want the next snapshot at once.
+            self._tasks.pop((group, peer), None)
         if self._context.is_present(group):
             group.node.report_snapshot(peer, ok=is_installed)
             self._context.turns.mark(group)

@@ -100,6 +100,15 @@ REPLICA_MUTANTS = (
         test=f"{_ENGINE}/test_upkeep.py::test_a_pin_keeps_rows_until_its_time_is_over",
     ),
     Mutant(
+        name="wanted-snapshot-not-sent",
+        fault="A snapshot that is wanted at the very end of a failed one is never sent",
+        path="raft_app/engine/snapshot_sender.py",
+        old="            self._tasks.pop((group, peer), None)\n",
+        new="            pass\n",
+        test="tests/raft_app/engine/test_snapshot_sender.py"
+        "::test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent",
+    ),
+    Mutant(
         name="lease-epoch-not-checked",
         fault="A manager whose lease another one has taken is obeyed",
         path="broker_app/runtime.py",

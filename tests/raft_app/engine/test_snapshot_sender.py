@@ -50,3 +50,22 @@ async def test_damaged_row_makes_its_sender_faulty_and_another_one_sends(short_l
     await cluster.until(lambda: cluster.leader() not in (None, leader))
     other = cluster.the_leader().broker_id
     await cluster.until(lambda: cluster.values(4) == cluster.values(other))
+
+
+async def test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent(
+    short_log_twins, monkeypatch
+):
+    cluster = short_log_twins
+    leader = cluster.the_leader()
+    group, sender, unknown = leader.groups[1], leader.snapshots_sent, 99
+    reports: list[bool] = []
+
+    def report_snapshot(peer: int, *, ok: bool) -> None:
+        reports.append(ok)
+        if len(reports) == 1:
+            sender.send(group, peer)
+
+    monkeypatch.setattr(group.node, "report_snapshot", report_snapshot)
+    sender.send(group, unknown)
+    await cluster.until(lambda: len(reports) == 2)
+    assert reports == [False, False]
