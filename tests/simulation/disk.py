@@ -83,9 +83,10 @@ class Disk(MemoryStorage):
         if self.breakage is Breakage.NO_ROOM:
             self.breakage = None
 
-    def restore(self) -> None:
-        """Be as in the beginning; what an error cast doubt on stays in doubt."""
+    def restore(self, delay: float) -> None:
+        """Be healthy, with transactions of so many seconds; what is in doubt stays in doubt."""
         self.be_quick()
+        self._delay = delay
         self.make_room()
         self.breakage = None
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tests.simulation.broker import Broker
+    from tests.simulation.plan import Plan
     from tests.simulation.simulation import Simulation
 
 Links = list[tuple[int, int]]
@@ -68,12 +69,12 @@ class Faults:
         if self._simulation.plan.faults:
             self._next()
 
-    def heal(self) -> None:
-        """Stop, and take everything back."""
+    def heal(self, plan: Plan) -> None:
+        """Stop, and take everything back; disks are as quick as `plan` says."""
         self._active = False
         self._down_until.clear()
         for broker in self._brokers.values():
-            broker.disk.restore()
+            broker.disk.restore(plan.disk_delay)
             broker.stalled_until = 0.0
             if broker.process is not None:
                 broker.process.resume()

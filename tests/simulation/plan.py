@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from random import Random
 
 
+HEALTHY_DISK_SECONDS = 0.005
+"""Longest ordinary time of a transaction of a disk that is not in trouble."""
+
+
 class Fault(StrEnum):
     """One kind of trouble; each seed has its own selection (swarm testing)."""
 
@@ -153,5 +157,12 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
 def calm(plan: Plan) -> Plan:
     """Return the plan of the time after everything was healed."""
     return replace(
-        plan, loss=0.0, duplication=0.0, network_delay=20, in_order=True, faults=(), clock_drift=0.0
+        plan,
+        loss=0.0,
+        duplication=0.0,
+        network_delay=20,
+        disk_delay=min(plan.disk_delay, HEALTHY_DISK_SECONDS),
+        in_order=True,
+        faults=(),
+        clock_drift=0.0,
     )

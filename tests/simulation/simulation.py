@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 SECONDS = 15.0
 """Of virtual time until everything is healed, unless told otherwise."""
 SETTLE_SECONDS = 60.0
-"""After healing until everybody must have caught up, and all clients have their answers."""
+"""After healing until everybody must have caught up, and all clients have their answers; beyond
+the time that snapshots need at the rate of the plan."""
+SNAPSHOT_BYTES = 2_000_000
+"""More than the snapshots of one run have together."""
 TRACE_LINES = 150
 
 
@@ -201,7 +204,7 @@ class Simulation:
         self.note("heals", 0)
         self.plan = calm(self.plan)
         self.network.heal(self.plan)
-        self.faults.heal()
+        self.faults.heal(self.plan)
         await asyncio.sleep(1.0)
         for clients in self.clients:
             clients.writing = False
@@ -214,7 +217,8 @@ class Simulation:
         await self._until(self._has_settled, "everybody has caught up again")
 
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
-        limit = self.loop.time() + SETTLE_SECONDS
+        rate = self.plan.engine.snapshot_bytes_per_second
+        limit = self.loop.time() + SETTLE_SECONDS + SNAPSHOT_BYTES / rate
         while not holds():
             is_late = self.loop.time() >= limit
             self._liveness.require(not is_late, "not in time: %s", what)
