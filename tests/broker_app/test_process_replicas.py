@@ -181,7 +181,7 @@ async def move_from_broker_3_to_4(cluster: Cluster, moved: list[Place]) -> None:
             runtime=cluster.processes[1].runtime, group_id=GROUP, replica_id=11, ask=()
         )
     assert await replica_discard(
-        runtime=cluster.processes[3].runtime, group_id=GROUP, replica_id=13, ask=(1,)
+        runtime=cluster.processes[3].runtime, group_id=GROUP, replica_id=13, ask=(1, 2, 4)
     )
 
 

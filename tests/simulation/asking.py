@@ -55,7 +55,6 @@ class Asking:
         self.writing = True
         self.active = True
         self._leader = 1
-        self._log_start = 0
 
     async def sleep(self, seconds: float) -> None:
         """Wait for about as long."""
@@ -112,11 +111,3 @@ class Asking:
         """Fail the run unless something holds."""
         with self.simulation.watch.guard():
             self.answers.require(holds, message, *values)
-
-    def log_start_offset(self) -> int:
-        """Return the highest log start offset that any replica knows."""
-        brokers = self.simulation.brokers.values()
-        groups = [broker.groups.get(self.group_id) for broker in brokers]
-        starts = [group.state_machine.log_start_offset for group in groups if group is not None]
-        self._log_start = max([self._log_start, *starts])
-        return self._log_start

@@ -72,7 +72,7 @@ class Consumer:
         clients.check(not isinstance(answer, QueueError), "pop: %r", answer)
         with clients.simulation.watch.guard():
             if not answer.records:
-                highest = max(answer.first_offset, clients.log_start_offset())
+                highest = max(answer.first_offset, history.log_start_offset)
                 history.watermark(self._cursor, highest, floor=floor)
                 self._moved_by_retention(answer.first_offset)
                 return
@@ -115,7 +115,7 @@ class Consumer:
         floor = history.seen
         size = await clients.until_known("asks", serve)
         if self._is_known:
-            cursor = max(self._cursor, clients.log_start_offset())
+            cursor = max(self._cursor, history.log_start_offset)
             with clients.simulation.watch.guard():
                 history.watermark(self._cursor + size, cursor + size, floor=floor)
 

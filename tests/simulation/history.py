@@ -97,11 +97,13 @@ class History(Checker):
     Attributes:
         messages: all that were committed, by offset.
         seen: an offset that a client knows to be the high watermark or below it.
+        log_start_offset: where the messages begin that were not let go.
     """
 
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.seen = 0
+        self.log_start_offset = 0
         self.acknowledged = 0
         self.reads = 0
         self.popped = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from broker_app.commands import CommitOffsets, Truncate, decode_command
 from raft_app.core.rpcs import (
@@ -362,6 +361,7 @@ class Watch:
                 case CommitOffsets() as commit:
                     checkers.fences.applied(commit, result, log_start_offset=begin)
                 case Truncate():
+                    checkers.history.log_start_offset = begin
                     checkers.works.truncated(begin)
                 case _:
                     name = checkers.works.applied(command, result, end=state.next_offset)
@@ -393,8 +393,3 @@ def term_of(replica: MemoryReplica, index: int) -> int | None:
     if index < replica.first_index:
         return ANY_TERM
     return replica.term_at(index)
-
-
-def digest(data: bytes) -> int:
-    """Return a short number for a long text."""
-    return crc32(data)
