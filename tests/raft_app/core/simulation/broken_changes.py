@@ -115,17 +115,19 @@ def installs_without_the_membership(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "finish_install", finish_install)
 
 
-def _changing(plant: Callable[[pytest.MonkeyPatch], None], *checkers: str) -> Mistake:
-    return Mistake(plant, checkers, changing=True)
+def _changing(
+    plant: Callable[[pytest.MonkeyPatch], None], *checkers: str, seeds: tuple[int, ...] = ()
+) -> Mistake:
+    return Mistake(plant, checkers, changing=True, seeds=seeds)
 
 
 CHANGE_MISTAKES = (
     _changing(changes_before_its_own_term_commits, "OneChangeAtATime"),
     _changing(changes_twice_at_a_time, "OneChangeAtATime"),
     _changing(goes_back_to_earlier_placements, "OneChangeAtATime"),
-    _changing(keeps_overwritten_memberships, "MembershipInForce"),
+    _changing(keeps_overwritten_memberships, "MembershipInForce", seeds=(85, 109)),
     _changing(lets_everybody_vote, "CommittedMemberships"),
-    _changing(takes_stale_snapshots, "Installations"),
+    _changing(takes_stale_snapshots, "Installations", seeds=(82, 184)),
     _changing(acknowledges_while_installing, "Installations"),
     _changing(installs_without_the_membership, "MembershipInForce"),
 )

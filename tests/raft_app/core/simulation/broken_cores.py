@@ -39,6 +39,8 @@ class Mistake:
     """The kinds of faults that bring it to light; empty: what each seed selects."""
     changing: bool = False
     """It shows where the membership changes and snapshots travel."""
+    seeds: tuple[int, ...] = ()
+    """Tried first: few others show it."""
 
 
 def stores_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_group_survives_each_kind_of_fault_alone(fault: Fault) -> None:
 )
 def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake.plant(monkeypatch)
-    for seed in range(1, MISTAKE_SEEDS + 1):
+    for seed in (*mistake.seeds, *range(1, MISTAKE_SEEDS + 1)):
         try:
             Simulation(seed, faults=mistake.faults, changing=mistake.changing).run()
         except SimulationFailure as failure:
