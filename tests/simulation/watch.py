@@ -155,7 +155,7 @@ class Watch:
         checker = self.groups[group_id].log_matching
         previous_term = term_of(replica, entries[0].index - 1)
         for entry in entries:
-            if previous_term is not None:
+            if previous_term not in (None, ANY_TERM):  # Unless a snapshot came in the same moment.
                 checker.stored(replica.spec.replica_id, entry, previous_term)
             previous_term = entry.term
 
