@@ -80,6 +80,13 @@ class BrokerProcess:
             StorageRefusal: the directory must not be used as it is.
             OSError: the Raft port cannot be listened on.
         """
+        try:
+            await self._start()
+        except BaseException:  # also a stop while it waits for its first manager
+            await self._link.stop()
+            raise
+
+    async def _start(self) -> None:
         self._identity = await asyncio.to_thread(self._open)
         if not self._identity.broker_id:
             await self._join()

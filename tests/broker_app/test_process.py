@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,6 +93,22 @@ async def test_first_start_gets_an_id_and_the_next_one_keeps_it(tmp_path, manage
     await again.start()
     assert again.broker_id == 1
     await again.stop()
+
+
+async def test_stopped_before_a_manager_answers_it_leaves_nothing_open(tmp_path, caplog):
+    left_open = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: left_open.append(found))
+    nobody = SimpleNamespace(address=f"http://127.0.0.1:{free_port()}")
+    starting = asyncio.get_running_loop().create_task(make(tmp_path, nobody).start())
+    async with asyncio.timeout(20):
+        while "waiting for a manager" not in caplog.text:
+            await asyncio.sleep(0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    del starting
+    gc.collect()
+    assert left_open == []
 
 
 async def test_assigned_replica_is_made_led_and_reported(tmp_path, manager):
