@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from broker_app import runtime
 
@@ -71,8 +71,19 @@ class BrokerCollector:
                 "Tick intervals since the last tick",
                 broker.engine.watchdog.intervals_without_tick,
             ),
+            (
+                "write_seconds_so_far",
+                "How long the transaction under way has taken",
+                broker.engine.slow_disk.seconds_so_far,
+            ),
         ):
             yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
+        stream = broker.engine.stream
+        for name, text, value in (
+            ("transactions", "Transactions of the storage", stream.transactions),
+            ("transaction_seconds", "Time spent in them, syncs included", stream.seconds),
+        ):
+            yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
 
 
 _collector = BrokerCollector()

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from raft_app.core.types import Member, Membership
     from raft_app.engine.group import Group
     from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.engine.slow_disk import SlowDisk
     from raft_app.engine.watchdog import DiskSpace, Watchdog
     from raft_app.storage.storage import BrokerIdentity, GroupSpec, PeerAddress, StoredBatch
+    from raft_app.storage.stream import StorageStream
 
 
 class GroupChanges(Protocol):
@@ -31,6 +33,8 @@ class Replication(Protocol):
     """Done with an exception when the storage failed."""
     watchdog: Watchdog
     disk: DiskSpace
+    slow_disk: SlowDisk
+    stream: StorageStream
     on_applied: list[Callable[[Group], None]]
     on_leadership: list[Callable[[Group], None]]
 

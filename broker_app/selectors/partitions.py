@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INTERVALS_WITHOUT_TICK_MAX = 20
 """Tick intervals without a tick after which the broker is not ready."""
+WRITING_SECONDS_MAX = 5.0
+"""How long a transaction may take before the broker is not ready."""
 
 
 def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[dict[str, Any]]:
@@ -57,6 +59,9 @@ def problems_list(*, runtime: BrokerRuntime) -> list[str]:
         problems.append(f"no tick for {silent} intervals")
     if engine.failure.done():
         problems.append("the storage failed")
+    writing = engine.slow_disk.seconds_so_far
+    if writing >= WRITING_SECONDS_MAX:
+        problems.append(f"the disk has not finished a write for {writing:.0f} s")
     if engine.disk.full:
         problems.append("the disk has less than its reserve of free space")
     problems += [

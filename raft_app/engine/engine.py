@@ -24,6 +24,7 @@ from raft_app.engine.replica_changes import ReplicaChanges
 from raft_app.engine.replicas import Replicas
 from raft_app.engine.requests import Requests
 from raft_app.engine.scrubber import Scrubber
+from raft_app.engine.slow_disk import SlowDisk
 from raft_app.engine.snapshot_receiver import SnapshotReceiver
 from raft_app.engine.snapshot_sender import SnapshotSender
 from raft_app.engine.tail import TailCache
@@ -135,10 +136,10 @@ class Engine:
         self.disk = self.watchdog.watch_disk(
             self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
         )
-        self._stream = StorageStream(
+        self.stream = StorageStream(
             self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
         )
-        self._stream.start()
+        self.stream.start()
 
     def _make_parts(self) -> None:
         """Put together what works in the loop."""
@@ -146,7 +147,7 @@ class Engine:
             groups=self.groups,
             transport=self._transport,
             storage=self._storage,
-            stream=self._stream,
+            stream=self.stream,
             tails=self._tails,
             readers=self._workers.readers,
             on_failure=self.fail,
@@ -157,7 +158,7 @@ class Engine:
         self.on_leadership.insert(0, self.failover.leadership_changed)
         self.replicas = Replicas(
             groups=self.groups,
-            stream=self._stream,
+            stream=self.stream,
             factory=self._factory,
             config=self.config,
             randomizer=self._randomizer,
@@ -168,7 +169,7 @@ class Engine:
             config=self.config,
             groups=self.groups,
             storage=self._storage,
-            stream=self._stream,
+            stream=self.stream,
             transport=self._transport,
             readers=self._workers.readers,
             turns=self.turns,
@@ -184,8 +185,9 @@ class Engine:
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
         self.turns.on_snapshot_wanted = self.snapshots_sent.send
-        self.full_disk = FullDisk(
-            self.disk, self.groups, self.failover, tick_ms=self.config.tick_ms
+        self.full_disk = FullDisk(self.disk, self.failover, tick_ms=self.config.tick_ms)
+        self.slow_disk = SlowDisk(
+            self.stream, self.groups, self.failover, tick_ms=self.config.tick_ms
         )
         self.incoming = Incoming(
             context, self.failover, self.snapshots_received, declines=self.full_disk.declines
@@ -194,8 +196,7 @@ class Engine:
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
-        self.failover.stop()
-        parts = (self.snapshots_sent, self.snapshots_received, self.scrubber, self.full_disk)
+        parts = (self.failover, self.snapshots_sent, self.snapshots_received, self.scrubber)
         for part in parts:
             await part.stop()
         await self._transport.stop()
@@ -205,14 +206,14 @@ class Engine:
         self.turns.stop()
         for group in self.groups.values():
             group.fail_waiters("the broker stops")
-        self._stream.close()
+        self.stream.close()
         await self._workers.stop()
 
     async def _drain_storage(self) -> None:
         """Store the last writes and a checkpoint of every group."""
         self.turns.run()
         self.replicas.store_all_checkpoints()
-        while not self._stream.idle and not self.failure.done():
+        while not self.stream.idle and not self.failure.done():
             await self.replicas.store(BROKER_STREAM, SavePeers(()))
 
     def fail(self, error: BaseException) -> None:
@@ -240,6 +241,7 @@ class Engine:
                     self.turns.mark(group)
         self.changes.tick()
         self.full_disk.tick()
+        self.slow_disk.tick()
 
     def clock_ms(self) -> int:
         """Return the monotonic clock that proposals carry, in milliseconds."""

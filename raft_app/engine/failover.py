@@ -29,6 +29,8 @@ RETRY_MS = (150, 300)
 """Pause before the next attempt, when the one before was refused or split."""
 ATTEMPTS_MAX = 4
 """The first and three more; then the ordinary election timeout applies."""
+HAND_OVER_TIMEOUT_MS = 2_000
+"""Of each leadership that is handed over in the background."""
 
 
 class Failover:
@@ -53,6 +55,7 @@ class Failover:
         self._randomizer = randomizer
         self._hints: dict[int, asyncio.TimerHandle] = {}
         self._transfers: dict[int, list[asyncio.Future[None]]] = {}
+        self._handing_over: set[asyncio.Task[None]] = set()
         self.hints_started = 0
 
     def connection_lost(self, broker_id: int) -> None:
@@ -120,8 +123,36 @@ class Failover:
                 raise result
         return sum(group.is_leader for group in led)
 
-    def stop(self) -> None:
+    def hand_over_soon(self, why: str, *, attempt: int) -> int:
+        """Ask peers in the background to take over what is led here; return how many groups.
+
+        Args:
+            why: what the log says about it.
+            attempt: 0 asks the peer with the longest log, 1 the next one, and so on.
+        """
+        led = [group for group in self._groups.values() if group.is_leader]
+        for group in led:
+            brokers = successors(group)
+            if brokers:
+                handing = self._hand_over(group, brokers[attempt % len(brokers)], why)
+                task = asyncio.get_running_loop().create_task(handing)
+                self._handing_over.add(task)
+                task.add_done_callback(self._handing_over.discard)
+        return len(led)
+
+    async def _hand_over(self, group: Group, broker_id: int, why: str) -> None:
+        try:
+            await self.transfer(group, broker_id, timeout_ms=HAND_OVER_TIMEOUT_MS)
+        except QueueError as error:
+            logger.warning("%s: %s, and: %s", group.label, why, error)
+        else:
+            logger.warning("%s: %s, broker %d leads", group.label, why, broker_id)
+
+    async def stop(self) -> None:
         """Cancel all timers and waiting transfers."""
+        for task in self._handing_over:
+            task.cancel()
+        await asyncio.gather(*self._handing_over, return_exceptions=True)
         for hint in self._hints.values():
             hint.cancel()
         for futures in self._transfers.values():

@@ -99,6 +99,11 @@ class StorageStream:
             self._workers.write(operations)
 
     @property
+    def is_writing(self) -> bool:
+        """True while a transaction is under way."""
+        return self._in_flight is not None
+
+    @property
     def idle(self) -> bool:
         """True when nothing is queued and no transaction is under way."""
         return not self._pending and self._in_flight is None

@@ -99,6 +99,8 @@ class EngineTwin:
         self.on_leadership: list[Callable[[Any], None]] = []
         self.watchdog = SimpleNamespace(intervals_without_tick=0)
         self.disk = SimpleNamespace(full=False, free_bytes=1 << 40)
+        self.slow_disk = SimpleNamespace(seconds_so_far=0.0)
+        self.stream = SimpleNamespace(transactions=0, seconds=0.0)
         self.failure: Any = SimpleNamespace(done=lambda: False)
         self.holding = False
         self.proposals: list[Request] = []

@@ -33,6 +33,7 @@ def figures() -> dict[tuple[str, str], float]:
 NAMES = (
     *("long_polls", "unsettled_messages", "dead_messages"),
     *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
+    *("write_seconds_so_far", "transactions_total", "transaction_seconds_total"),
 )
 
 
@@ -60,6 +61,8 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
     runtime.decoded.keep(7, DecodedBatch(0, [], 11))
     engine.watchdog.intervals_without_tick = 2
     runtime.work_waits.waiting = 1
+    engine.slow_disk.seconds_so_far = 1.5
+    engine.stream.transactions, engine.stream.seconds = 5, 0.25
     assert figures() == {
         ("unsettled_messages", ""): 0,
         ("dead_messages", ""): 0,
@@ -67,6 +70,9 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
         ("parked_bytes", ""): 70,
         ("decoded_bytes", ""): 11,
         ("intervals_without_tick", ""): 2,
+        ("write_seconds_so_far", ""): 1.5,
+        ("transactions_total", ""): 5,
+        ("transaction_seconds_total", ""): 0.25,
     }
 
 

@@ -24,6 +24,7 @@ SLOW_MS = (200, 2_000)
 SLOW_SECONDS = 60.0 if MANY else 5.0
 TERMS_PER_SECOND_MAX = 1.0
 SLOW_SYNCS_MIN = 3
+HANGING_MS = 600_000
 ROLES = ["leader", "follower"]
 
 
@@ -56,7 +57,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskCluster]:
 def test_slow_disk_causes_no_elections_and_writes_go_on(
     bad: DiskCluster, role: str, say: Callable[[str], None]
 ) -> None:
-    """At the pace of the other two; under a leader, whose own copy counts too, at its own."""
+    """At the pace of the other two; a leader, whose own copy counts too, hands over for that."""
     cluster, topic = bad.cluster, f"slow-{role}"
     cluster.create_topic(topic)
     disk = bad.disks[bad.victim(role, topic)]
@@ -70,6 +71,7 @@ def test_slow_disk_causes_no_elections_and_writes_go_on(
         syncs, written = disk.syncs - syncs_before, stream.count - before
         seconds = time.monotonic() - started
         grown = max(cluster.term(one, topic) - term for one, term in terms.items())
+        leads = cluster.leader_id(topic)
         disk.heal()
         stream.wait_for_more(20)
     found = check_history(cluster, stream)
@@ -84,6 +86,38 @@ def test_slow_disk_causes_no_elections_and_writes_go_on(
     assert syncs >= SLOW_SYNCS_MIN
     assert grown / seconds < TERMS_PER_SECOND_MAX
     assert written > 0
+    assert bad.disks[leads] is not disk
+
+
+def test_leader_whose_disk_hangs_hands_over_and_may_be_killed(
+    bad: DiskCluster, say: Callable[[str], None]
+) -> None:
+    cluster, topic = bad.cluster, "hanging"
+    cluster.create_topic(topic)
+    victim = cluster.leader_id(topic)
+    disk, broker = bad.disks[victim], cluster.brokers[victim]
+    with Stream(cluster, topic) as stream:
+        stream.wait_for_more(50)
+        before = cluster.replica(victim, topic)
+        began = time.monotonic()
+        disk.slow(HANGING_MS, HANGING_MS)
+        stream.wait_for_more(200)
+        seconds = time.monotonic() - began
+        leads = cluster.leader_id(topic)
+        broker.kill()
+        disk.heal()
+        start_until_it_stays(broker)
+        stream.wait_for_more(20)
+    found = check_history(cluster, stream)
+    gap = max(stream.gaps(began, began + seconds))
+    say(
+        f"disk of the leader hangs: from one acknowledgement to the next {gap:.1f} s at most, then"
+        f" broker {leads} leads; {found['acknowledged']} acknowledged, {found['unknown']} unknown;"
+        " lost, doubled, invented, reordered: 0"
+    )
+    assert leads != victim
+    after = cluster.replica(victim, topic)
+    assert (after["replica_id"], after["faulty"]) == (before["replica_id"], "")
 
 
 @pytest.mark.parametrize("role", ROLES if MANY else ROLES[:1])

@@ -109,6 +109,15 @@ REPLICA_MUTANTS = (
         "::test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent",
     ),
     Mutant(
+        name="slow-leader-leads-on",
+        fault="A leader whose disk hangs leads on, and everybody waits for it",
+        path="raft_app/engine/slow_disk.py",
+        old="        if self._score >= self._patience:\n",
+        new="        if self._score < 0:\n",
+        test="tests/raft_app/engine/test_slow_disk.py"
+        "::test_leader_whose_disk_hangs_hands_over_and_writes_go_on",
+    ),
+    Mutant(
         name="lease-epoch-not-checked",
         fault="A manager whose lease another one has taken is obeyed",
         path="broker_app/runtime.py",

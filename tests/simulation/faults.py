@@ -142,10 +142,13 @@ class Faults:
     def _slow_disk(self) -> None:
         broker = self._choose()
         disk = broker.disk
-        if self._random.random() < 0.5:
+        kind = self._random.random()
+        if kind < 0.4:
             disk.slowness = self._random.choice((5.0, 50.0))
-        else:
+        elif kind < 0.8:
             disk.slow_seconds = self._random.uniform(0.2, 2.0)
+        else:  # It hangs.
+            disk.slow_seconds = self._random.uniform(6.0, 20.0)
         self._later(self._duration(), disk.be_quick)
 
     def _fill_disk(self) -> None:

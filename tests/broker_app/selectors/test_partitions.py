@@ -93,12 +93,14 @@ def test_missing_ticks_make_it_unready_after_twenty_intervals(
 def test_every_problem_is_told(runtime: BrokerRuntime, engine: EngineTwin) -> None:
     engine.watchdog.intervals_without_tick = 31
     engine.failure.done = lambda: True
+    engine.slow_disk.seconds_so_far = 6.2
     engine.disk.full = True
     engine.add("logs", 0, group_id=1)
     engine.add("logs", 1, group_id=2).faulty = "a bad row"
     assert problems_list(runtime=runtime) == [
         "no tick for 31 intervals",
         "the storage failed",
+        "the disk has not finished a write for 6 s",
         "the disk has less than its reserve of free space",
         "replica of partition 1 of topic 'logs' is faulty: a bad row",
     ]
