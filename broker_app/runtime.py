@@ -130,11 +130,22 @@ class BrokerRuntime:
         Raises:
             StalePlacement: a later manager has called already.
         """
+        if epoch > self.epoch:
+            # What is stored is in force, also when the call is cancelled meanwhile.
+            raising = asyncio.get_running_loop().create_task(self._raise_epoch(epoch))
+            await asyncio.shield(raising)
+        else:
+            self._refuse_earlier(epoch)
+
+    async def _raise_epoch(self, epoch: int) -> None:
         async with self._epoch_lock:
             if epoch > self.epoch:
                 identity = replace(self._identity, epoch=epoch)
                 await self.engine.save_identity(identity)
                 self._identity = identity
+        self._refuse_earlier(epoch)
+
+    def _refuse_earlier(self, epoch: int) -> None:
         if epoch < self.epoch:
             raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
 

@@ -279,6 +279,11 @@ class RaftLog:
         """Number of the last write issued; 0 before the first."""
         return self._last_write_id
 
+    @property
+    def written_index(self) -> int:
+        """The log up to here was put into writes."""
+        return self._next_write - 1
+
     def issue_write(self, hard_state: HardState | None) -> tuple[int, tuple[Entry, ...]]:
         """Number a new write that holds `hard_state` and all unwritten entries."""
         entries = tuple(self._above(self._next_write - 1)) if self.has_unwritten else ()

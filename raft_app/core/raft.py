@@ -425,7 +425,10 @@ class Raft:
 
     def take_hard_state(self) -> HardState | None:
         """Return the hard state for a write, None when there is nothing new in it."""
-        state = HardState(self.term, self.vote, self.log.commit_index)
+        commit_index = self.log.commit_index
+        if self.log.is_frozen:  # What was committed and not written yet stays unwritten.
+            commit_index = min(commit_index, self.log.written_index)
+        state = HardState(self.term, self.vote, commit_index)
         if state == self._issued_hard_state:
             return None
         self._issued_hard_state = state

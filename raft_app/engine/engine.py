@@ -10,8 +10,6 @@ Sources: consensus.md section 2; Ongaro's thesis, sections 3 and 6.4.
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
@@ -20,9 +18,10 @@ from raft_app.engine.context import EngineContext
 from raft_app.engine.failover import Failover
 from raft_app.engine.full_disk import FullDisk
 from raft_app.engine.incoming import Incoming
+from raft_app.engine.peers import take_peers
 from raft_app.engine.replica_changes import ReplicaChanges
 from raft_app.engine.replicas import Replicas
-from raft_app.engine.requests import Requests
+from raft_app.engine.requests import Requests, wall_clock_ms
 from raft_app.engine.scrubber import Scrubber
 from raft_app.engine.slow_disk import SlowDisk
 from raft_app.engine.snapshot_receiver import SnapshotReceiver
@@ -52,13 +51,6 @@ if TYPE_CHECKING:
     )
     from raft_app.storage.workers import Workers
     from raft_app.transport.transport import Transport
-
-logger = logging.getLogger(__name__)
-
-
-def wall_clock_ms() -> int:
-    """Return the time of day, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Engine:
@@ -101,6 +93,7 @@ class Engine:
         self._factory = factory
         self._randomizer = randomizer
         self._wall_ms = wall_ms
+        self._tick_waits = False
         self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
@@ -127,7 +120,8 @@ class Engine:
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
             self.turns.mark(self.replicas.open(stored))
-        self._set_peers(await self._context.read(self._storage.load_peers))
+        take_peers(self.peers, await self._context.read(self._storage.load_peers))
+        self._dial_peers()
         await self._transport.start(self.incoming)
         self.watchdog.start()
 
@@ -196,6 +190,7 @@ class Engine:
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
+        self.upkeep.stop()
         parts = (self.failover, self.snapshots_sent, self.snapshots_received, self.scrubber)
         for part in parts:
             await part.stop()
@@ -229,10 +224,16 @@ class Engine:
     # --- time -------------------------------------------------------------------------------
 
     def post_tick(self) -> None:
-        """Let one tick pass; called by the scheduler from its own thread."""
-        self._loop.call_soon_threadsafe(self._tick)
+        """Let one tick pass; called by the scheduler from its own thread.
+
+        One that still waits for a loop that was held up counts for both: ticks never come at once.
+        """
+        if not self._tick_waits:
+            self._tick_waits = True
+            self._loop.call_soon_threadsafe(self._tick)
 
     def _tick(self) -> None:
+        self._tick_waits = False
         self.watchdog.ticked()
         for group in self.groups.values():
             if not group.faulty:
@@ -328,7 +329,7 @@ class Engine:
 
     async def delete_group(self, group_id: int) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        group = self.groups.get(group_id)
+        group = await self.replicas.find(group_id)
         if group is not None:
             self._tails.forget(group_id)
             await self.replicas.delete(group)
@@ -363,9 +364,9 @@ class Engine:
 
     async def save_peers(self, peers: Iterable[PeerAddress]) -> None:
         """Store and use the addresses of other brokers."""
-        changed = tuple(peer for peer in peers if self.peers.get(peer.broker_id) != peer)
+        changed = take_peers(self.peers, peers)
         if changed:
-            self._set_peers(changed)
+            self._dial_peers()
             await self.replicas.store(BROKER_STREAM, SavePeers(changed))
 
     async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
@@ -392,9 +393,5 @@ class Engine:
         """Verify everything stored, slowly; again is no error."""
         self.scrubber.start()
 
-    def _set_peers(self, peers: Iterable[PeerAddress]) -> None:
-        for peer in peers:
-            self.peers[peer.broker_id] = peer
-        self._transport.set_peers(
-            {broker_id: peer.raft_address for broker_id, peer in self.peers.items()}
-        )
+    def _dial_peers(self) -> None:
+        self._transport.set_peers({one.broker_id: one.raft_address for one in self.peers.values()})

@@ -107,6 +107,12 @@ class Failover:
             raise CommitTimeout(
                 f"{group.label} was not handed to broker {broker_id} within {timeout_ms} ms"
             ) from error
+        finally:
+            waiting = self._transfers.get(group.group_id, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._transfers.pop(group.group_id, None)
 
     async def hand_over_all(self, *, timeout_ms: int) -> int:
         """Hand every leadership to the peer that lags least; return how many remained."""

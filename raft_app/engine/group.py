@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 DRAIN_ROUNDS_MAX = 8
 """Most `Ready` values that one group may hand out in one turn of the loop."""
 STRANGERS_MAX = 16
-"""Most senders outside the membership that a group remembers."""
+"""Most senders outside the membership that a group remembers; the oldest one is forgotten."""
 RETRY_AFTER_MS = 50
 """What a request refused for a passing reason is told to wait."""
 
@@ -149,8 +149,7 @@ class Group:
 
     def broker_of(self, replica_id: int) -> int:
         """Return the broker of a member, or of a stranger that was heard; 0 when unknown."""
-        membership = self.node.membership
-        if membership is not self._brokers_of:
+        if (membership := self.node.membership) is not self._brokers_of:
             self._brokers = {member.replica_id: member.broker_id for member in membership.members}
             self._brokers_of = membership
         return self._brokers.get(replica_id) or self._strangers.get(replica_id, 0)
@@ -166,14 +165,13 @@ class Group:
         """Return, on a leader, how far each follower is: replica, broker, match, state, lag."""
         if not self.node.is_leader:
             return []
-        last_index = self.node.last_index
         return [
             {
                 "replica_id": replica_id,
                 "broker_id": self.broker_of(replica_id),
                 "match_index": peer.match,
                 "state": str(peer.state),
-                "lag_entries": last_index - peer.match,
+                "lag_entries": self.last_index - peer.match,
             }
             for replica_id, peer in self.node.status().progress.items()
         ]
@@ -187,7 +185,9 @@ class Group:
         if to != self.spec.replica_id:
             return False
         known = self.broker_of(sender)
-        if not known and len(self._strangers) < STRANGERS_MAX:
+        if not known:
+            if len(self._strangers) >= STRANGERS_MAX:
+                del self._strangers[next(iter(self._strangers))]
             self._strangers[sender] = broker_id
             return True
         return known == broker_id

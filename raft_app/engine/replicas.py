@@ -57,8 +57,10 @@ class Replicas:
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
-        self._storing: dict[int, GroupSpec] = {}
+        self._making: dict[int, tuple[GroupSpec, asyncio.Task[Group]]] = {}
         """By group id: new replicas whose first transaction is under way."""
+        self._made: set[tuple[int, int]] = set()
+        """(Group id, replica id) of all that were made since the start."""
         self.changes = 0
         """How often a group came or went."""
 
@@ -85,6 +87,8 @@ class Replicas:
     ) -> Group:
         """Make a replica, durable when this returns; again is no error.
 
+        It is made to its end also when the caller is cancelled: what is stored takes part.
+
         Args:
             spec: what it is.
             membership: the first list of a new group, the same on every replica. Empty for a
@@ -98,23 +102,29 @@ class Replicas:
         present = self._present(spec)
         if present is not None:
             return present
-        if spec.replica_id in used:
-            raise StalePlacement(f"replica {spec.replica_id} was removed from this broker before")
-        if membership.members:
-            initial = bootstrap_state(spec.replica_id, membership)
-        else:
-            initial = joining_state(spec.replica_id)
-        checkpoint = Checkpoint(0, 0, membership, 0, b"")
-        self._storing.setdefault(spec.group_id, spec)
+        if spec.group_id not in self._making:
+            if spec.replica_id in used or (spec.group_id, spec.replica_id) in self._made:
+                raise StalePlacement(
+                    f"replica {spec.replica_id} was removed from this broker before"
+                )
+            making = self._make(spec, membership, campaign=campaign)
+            task = asyncio.get_running_loop().create_task(making)
+            self._making[spec.group_id] = (spec, task)
+        return await asyncio.shield(self._making[spec.group_id][1])
+
+    async def _make(self, spec: GroupSpec, membership: Membership, *, campaign: bool) -> Group:
         try:
+            if membership.members:
+                initial = bootstrap_state(spec.replica_id, membership)
+            else:
+                initial = joining_state(spec.replica_id)
+            checkpoint = Checkpoint(0, 0, membership, 0, b"")
+            self._made.add((spec.group_id, spec.replica_id))
             await self.store(
                 spec.group_id, CreateGroup(spec, initial.hard_state, initial.entries, checkpoint)
             )
         finally:
-            self._storing.pop(spec.group_id, None)
-        present = self._groups.get(spec.group_id)
-        if present is not None:
-            return present  # Another order for the same replica was carried out meanwhile.
+            del self._making[spec.group_id]
         node = self._node(initial)
         group = Group(spec, node, self._factory(spec, b""), checkpoint)
         self._add(group)
@@ -129,15 +139,24 @@ class Replicas:
             StalePlacement: the group is here, or is being stored, with another replica id.
         """
         present = self._groups.get(spec.group_id)
-        here = present.spec if present is not None else self._storing.get(spec.group_id, spec)
+        here, _ = self._making.get(spec.group_id, (spec, None))
+        if present is not None:
+            here = present.spec
         if here.replica_id != spec.replica_id:
             raise StalePlacement(f"group {spec.group_id} is here as {here}")
         return present
 
+    async def find(self, group_id: int) -> Group | None:
+        """Return the replica of a group, once it is made; None when there is none."""
+        if group_id in self._making:
+            await asyncio.wait((self._making[group_id][1],))
+        return self._groups.get(group_id)
+
     async def delete(self, group: Group) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        if self._groups.pop(group.group_id, None) is not None:
-            self.changes += 1
+        if self._groups.pop(group.group_id, None) is None:
+            return
+        self.changes += 1
         group.fail_waiters(f"{group.label} is deleted")
         await self.store(group.group_id, DeleteGroup(group.group_id))
 

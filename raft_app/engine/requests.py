@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from myqueue.errors import CommitTimeout, NotLeader
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from raft_app.engine.context import EngineContext
     from raft_app.engine.group import Group
     from raft_app.storage.storage import PeerAddress, StoredBatch
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class Requests:

@@ -86,8 +86,8 @@ class TurnRunner:
         self._dirty.clear()
 
     def make_faulty(self, group: Group, reason: str) -> None:
-        """Take a group out of service: what it stored is in doubt."""
-        if not group.faulty:
+        """Take a group out of service: what it stored is in doubt. One that is gone stays gone."""
+        if not group.faulty and self._groups.get(group.group_id) is group:
             group.become_faulty(reason, self._turn)
             self.mark(group)
 
@@ -124,6 +124,8 @@ class TurnRunner:
         for broker_id, rpcs in turn.rpcs.items():
             self._transport.send(broker_id, rpcs)
         for group, operation, write in turn.writes:
+            if self._groups.get(group.group_id) is not group:
+                continue  # Dropped since it became faulty.
             on_durable = partial(self._persisted, group, write) if write else None
             self._stream.submit(group.group_id, operation, on_durable)
         self._stream.flush()

@@ -29,6 +29,12 @@ class Upkeep:
         self._due: dict[int, Group] = {}
         self._is_compacting = False
         self._is_releasing = False
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Begin no step any more; what is left is done after the next start."""
+        self._is_stopped = True
+        self._due.clear()
 
     def run(self) -> None:
         """Look for groups with something to delete; the steps follow each other by themselves."""
@@ -40,7 +46,7 @@ class Upkeep:
 
     def release(self) -> None:
         """Give the space of deleted rows back, step by step."""
-        if not self._is_releasing:
+        if not (self._is_releasing or self._is_stopped):
             self._is_releasing = True
             self._context.stream.submit(BROKER_STREAM, ReleaseSpace(), self._released)
             self._context.stream.flush()
@@ -75,7 +81,8 @@ class Upkeep:
         self._is_compacting = False
         if self._context.is_present(group) and not group.is_installing:
             if self._context.storage.compact_left(group.group_id):
-                self._submit(group, plan)
+                if not self._is_stopped:
+                    self._submit(group, plan)
                 return
             if plan.cuts_all:
                 group.retained.cut_log_start = plan.operation.log_start_offset

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker_app.runtime import BrokerRuntime
+    from raft_app.storage.storage import BrokerIdentity
     from tests.broker_app.engine_twin import GroupTwin, LinkTwin
 
 
@@ -98,6 +99,28 @@ async def test_lease_epoch_is_stored_once_and_never_goes_back(
     again = runtime_over(engine, identity=engine.identities[-1])
     with pytest.raises(StalePlacement):
         await again.obey_epoch(2)
+
+
+async def test_an_epoch_is_in_force_though_its_call_is_cancelled(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    gate = asyncio.Event()
+    save = engine.save_identity
+
+    async def save_later(identity: BrokerIdentity) -> None:
+        await gate.wait()
+        await save(identity)
+
+    engine.save_identity = save_later  # type: ignore[method-assign]
+    calling = asyncio.ensure_future(runtime.obey_epoch(7))
+    await asyncio.sleep(0.01)
+    calling.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    with pytest.raises(StalePlacement):
+        await runtime.obey_epoch(6)
+    assert [identity.epoch for identity in engine.identities] == [7]
 
 
 async def test_epochs_that_come_together_are_stored_in_order(

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 WALL_START_MS = 1_700_000_000_000
 STOP_HAND_OVER_MS = 1_000
 RESTART_SECONDS = 0.3
+BURST_SECONDS = 0.001
 """From the end of a process that gave up until its supervisor starts another one."""
 
 
@@ -224,11 +225,12 @@ class Broker:
         return self._wall_ms + int(self._loop.time() * 1000)
 
     def burst(self, ticks: int) -> None:
-        """Let several ticks pass at once."""
+        """Let several ticks pass, a moment apart."""
         if self.alive and self.is_ready:
             assert self.process is not None
-            for _ in range(ticks):
-                self.process.soon(self.engine.post_tick)
+            self.process.soon(self.engine.post_tick)
+            if ticks > 1:
+                self._later(BURST_SECONDS, self.burst, ticks - 1)
 
     def _tick(self, process: Process, count: int) -> None:
         if process is not self.process or not process.alive:

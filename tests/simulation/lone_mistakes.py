@@ -157,6 +157,8 @@ def trusts_what_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
 def forgets_used_replica_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A late order makes a replica again that was removed."""
     monkeypatch.setattr(MemoryStorage, "used_replica_ids", lambda *_: frozenset())
+    forgotten = property(lambda _: set(), lambda *_: None)
+    monkeypatch.setattr(Replicas, "_made", forgotten, raising=False)
     facts_of = MemoryStorage._facts_of
     monkeypatch.setattr(
         MemoryStorage,

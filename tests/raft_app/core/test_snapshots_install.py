@@ -81,6 +81,20 @@ def test_no_acknowledgement_leaves_for_entries_that_will_not_be_written():
     assert ready.send_after_durable == ()
 
 
+def test_the_commit_index_that_is_written_is_not_above_the_log_that_is():
+    group = led()
+    entries = entries_of([2, 2], first_index=3)
+    group[3].step(append(3, 1, term=2, prev=(2, 2), entries=entries, commit=4))
+    group[3].offer_snapshot(2, 3, meta(9, 3))
+
+    group[3].begin_install()
+
+    write = group[3].ready().write
+    assert write is not None
+    assert write.hard_state is not None
+    assert (write.hard_state.term, write.hard_state.commit, write.entries) == (3, 2, ())
+
+
 def test_an_aborted_installation_leaves_the_log_as_it_was():
     group = led()
     group[3].step(append(3, 1, term=2, prev=(2, 2), entries=entries_of([2], first_index=3)))

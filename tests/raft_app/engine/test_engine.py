@@ -384,3 +384,13 @@ async def test_a_hundred_idle_groups_cost_one_send_per_peer_and_tick(cluster):
         await asyncio.sleep(0.01)
     assert sum(sends) == 100 * 2 * 4 // cluster.config.raft.heartbeat_ticks
     assert len(sends) <= 2 * 4
+
+
+async def test_ticks_that_wait_for_the_loop_are_one(cluster):
+    engine, ticks = cluster.engines[1], []
+    engine.changes.tick = lambda: ticks.append(1)
+    for count in (1, 2):
+        for _ in range(5):
+            engine.post_tick()
+        await asyncio.sleep(0.01)
+        assert len(ticks) == count

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from raft_app.engine.failover import best_successor, hint_rank
+import pytest
+
+from myqueue.errors import CommitTimeout
+from raft_app.engine.failover import Failover, best_successor, hint_rank
 
 
 def group(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()):
@@ -48,3 +51,18 @@ def test_learner_is_no_successor():
 
 def test_alone_there_is_no_successor():
     assert best_successor(group(1, voters=(1,))) == 0
+
+
+async def test_a_transfer_that_timed_out_leaves_nothing_behind():
+    def transfer_leadership(_: int) -> None:
+        pass
+
+    led = group(1)
+    led.replica_on = lambda _: 2
+    led.is_leader, led.label = True, "partition 0"
+    led.node = SimpleNamespace(transfer_leadership=transfer_leadership)
+    failover = Failover({0: led}, mark=lambda _: None, randomizer=lambda low, _: low)
+    for _ in range(3):
+        with pytest.raises(CommitTimeout):
+            await failover.transfer(led, 20, timeout_ms=1)
+    assert failover._transfers == {}

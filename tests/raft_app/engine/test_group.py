@@ -18,7 +18,7 @@ from raft_app.core.rpcs import (
     RequestVoteReply,
 )
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Role
-from raft_app.engine.group import Group
+from raft_app.engine.group import STRANGERS_MAX, Group
 from raft_app.engine.turn import Turn
 from raft_app.statemachine import Answer, InconsistentEntry
 from raft_app.storage.storage import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
@@ -230,3 +230,11 @@ async def test_acknowledgement_does_not_leave_once_a_snapshot_replaces_the_log()
     [(_, reply)] = turn_of(group).rpcs[20]
     assert isinstance(reply, AppendEntriesReply)
     assert (reply.success, reply.index) == (True, 2)
+
+
+async def test_new_senders_are_heard_however_many_there_have_been():
+    group = make(THREE)
+    senders = range(100, 100 + STRANGERS_MAX + 1)
+    assert all(group.admits(99, 1, sender) for sender in senders)
+    assert group.broker_of(senders[-1]) == 99
+    assert group.broker_of(senders[0]) == 0

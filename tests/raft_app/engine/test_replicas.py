@@ -37,9 +37,15 @@ class DirectStream:
         else:
             on_durable()
 
+    async def asked(self, count=1):
+        """Return once so many operations wait to be durable."""
+        while len(self.waiting) < count:
+            await asyncio.sleep(0)
+
     def finish(self):
         for on_durable in self.waiting:
             on_durable()
+        self.waiting.clear()
 
     def flush(self):
         pass
@@ -89,17 +95,53 @@ async def test_two_orders_at_once_make_one_group(replicas, stream):
         asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
         for _ in range(2)
     ]
-    await asyncio.sleep(0)
+    await stream.asked()
     stream.finish()
     first, second = await asyncio.gather(*orders)
     assert first is second
     assert replicas._groups == {7: first}
 
 
+async def test_replica_is_made_to_its_end_though_nobody_waits_for_it(replicas, stream):
+    stream.fails = True  # nothing is durable yet
+    order = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
+    await stream.asked()
+    order.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await order
+    stream.finish()
+    made = await replicas.find(7)
+    assert made is not None
+    assert replicas._groups == {7: made}
+    assert await replicas.create(SPEC, ALONE, campaign=False, used=frozenset({1})) is made
+
+
+async def test_replica_that_is_being_made_is_deleted_for_good_with_all_orders_for_it(
+    replicas, stream
+):
+    stream.fails = True  # nothing is durable yet
+    orders = [
+        asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=True, used=frozenset()))
+        for _ in range(2)
+    ]
+    await stream.asked()
+    finding = asyncio.ensure_future(replicas.find(7))
+    stream.finish()
+    deleting = asyncio.ensure_future(replicas.delete(await finding))
+    await stream.asked()
+    await asyncio.gather(*orders)
+    stream.finish()
+    await deleting
+    assert replicas._groups == {}
+    assert [type(one) for one in stream.operations] == [CreateGroup, DeleteGroup]
+    with pytest.raises(StalePlacement):  # Also where the used ids were read before.
+        await replicas.create(SPEC, ALONE, campaign=False, used=frozenset())
+
+
 async def test_second_replica_is_refused_while_the_first_is_being_stored(replicas, stream):
     stream.fails = True  # nothing is durable yet
     first = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
-    await asyncio.sleep(0)
+    await stream.asked()
     other = GroupSpec(7, 2, "logs", 0)
     with pytest.raises(StalePlacement):
         await replicas.create(other, Membership(), campaign=False, used=frozenset())
@@ -149,7 +191,7 @@ async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(repli
 async def test_failure_of_the_broker_ends_what_waits_for_storage(replicas, stream):
     stream.fails = True
     waiting = asyncio.ensure_future(replicas.create(SPEC, ALONE, campaign=False, used=frozenset()))
-    await asyncio.sleep(0)
+    await stream.asked()
     replicas._failure.set_exception(OSError("the disk is gone"))
     with pytest.raises(OSError, match="gone"):
         await waiting

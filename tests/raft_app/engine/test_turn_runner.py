@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft_app.engine.turn_runner import TurnRunner
+from raft_app.storage.storage import SetFaulty
 
 
 class Group:
@@ -92,3 +93,32 @@ async def test_stopped_runner_runs_no_turn():
     runner.stop()
     runner.run()
     assert drained == []
+
+
+async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
+    class Replica(Group):
+        faulty = ""
+
+        def become_faulty(self, reason, turn) -> None:
+            self.faulty = reason
+            turn.store(self, SetFaulty(self.group_id, reason), None)
+
+    class Stored(Silent):
+        def __init__(self) -> None:
+            self.operations: list[object] = []
+
+        def submit(self, group_id, operation, on_durable) -> None:
+            self.operations.append(operation)
+
+    gone, successor = Replica(1, []), Replica(1, [])
+    groups = {1: gone}
+    runner = make(groups, [])
+    runner._stream = stored = Stored()
+    runner.make_faulty(gone, "a bad row")
+    groups[1] = successor
+    runner.make_faulty(gone, "another bad row")
+    runner.run()
+    assert stored.operations == []
+    runner.make_faulty(successor, "a bad row")
+    runner.run()
+    assert stored.operations == [SetFaulty(1, "a bad row")]

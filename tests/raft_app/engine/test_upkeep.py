@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,9 @@ from raft_app.engine.config import EngineConfig
 from raft_app.engine.retained import Pin, Retained
 from raft_app.engine.upkeep import plan_compact
 from raft_app.size_marks import SizeMarks
+from raft_app.storage.memory import MemoryStorage
 from raft_app.storage.storage import Compact
+from tests.raft_app.engine.engine_harness import EngineCluster
 from tests.raft_app.engine.snapshot_harness import compacted, fill
 
 CONFIG = EngineConfig(log_tail_entries=10, log_keep_bytes=10_000)
@@ -176,3 +179,16 @@ async def test_follower_that_lags_a_little_needs_no_snapshot(short_log_twins):
     cluster.hub.heal()
     await cluster.until(lambda: len(cluster.values(3)) == 34)
     assert cluster.engines[3].snapshots_received.received == 0
+
+
+async def test_an_orderly_stop_does_not_wait_for_space_to_be_given_back():
+    class Endless(MemoryStorage):
+        def release_left(self) -> bool:
+            return True
+
+    cluster = EngineCluster(1, make_storage=lambda _: Endless())
+    engine = await cluster.start(1)
+    engine.upkeep.release()
+    await cluster.until(lambda: engine.stream.transactions > 2)
+    async with asyncio.timeout(20):
+        await cluster.stop(1)
