@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from broker_app.speculation import Speculation
     from myqueue.records import BatchHeader
 
+_CURSORS_ADVICE = (
+    "DELETE /consumers/{id} those that are no longer used, or wait until the manager forgets"
+    " consumers that are silent for FORGET_AFTER_S"
+)
+
 
 class Admission:
     """The decisions of one partition's leader; `None` means: propose it."""
@@ -230,7 +235,7 @@ class Admission:
             return
         new = sum(other not in known for other in in_flight)
         if len(known) + new >= self._limits.cursors_max:
-            raise _overloaded("cursors", self._limits.cursors_max)
+            raise _overloaded("cursors", self._limits.cursors_max, advice=_CURSORS_ADVICE)
 
     def _check_group_room(self, name: str) -> None:
         groups, works, in_flight = self._data.groups, self._data.works, self._speculation.groups
@@ -262,8 +267,8 @@ def check_offset(data: PartitionData, offset: int) -> None:
         )
 
 
-def _overloaded(what: str, limit: int) -> Overloaded:
+def _overloaded(what: str, limit: int, *, advice: str = "try again later") -> Overloaded:
     return Overloaded(
-        f"the partition remembers {limit} {what} already; try again later",
+        f"the partition remembers {limit} {what} already; {advice}",
         retry_after_ms=RETRY_AFTER_MS,
     )

@@ -63,10 +63,11 @@ class Turns:
         try:
             await future
         except asyncio.CancelledError:
-            if not future.cancelled():
+            if future.cancelled():
+                if future in queue:
+                    queue.remove(future)
+            elif future.exception() is None:  # else its time was over: the turn is another's
                 self._pass_on(key)
-            elif future in queue:
-                queue.remove(future)
             raise
         finally:
             timer.cancel()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,6 +42,10 @@ PARTITIONS_AT_ONCE = 64
 """Partitions that one registration talks to at once."""
 CURSOR_TIMEOUT_MS = 5_000
 """To open or drop the state of a client in one partition."""
+CLIENTS_AT_ONCE = 16
+"""Clients that one round has partitions forget at the same time."""
+FORGET_ROUND_S = 2.0
+"""For such a round; the manager's other tasks wait for it."""
 
 
 class Delivery:
@@ -126,15 +131,42 @@ class Delivery:
         )
         await bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
 
-    async def forget_client(self, topic: TopicView, key: ClientKey) -> list[int]:
-        """Let every partition forget a client; return the indexes where that failed."""
+    async def forget_clients(
+        self, clients: Sequence[tuple[TopicView, ClientKey]]
+    ) -> list[ClientKey]:
+        """Let partitions forget clients; return those that none of them knows any more.
+
+        It takes `FORGET_ROUND_S` at most and waits for no leader: this is tried again.
+        """
+        deadline = asyncio.get_running_loop().time() + FORGET_ROUND_S
+        forgotten: list[ClientKey] = []
+
+        async def forget(topic: TopicView, key: ClientKey) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    if not await self.forget_client(topic, key, patient=False):
+                        forgotten.append(key)
+
+        await bounded((forget(topic, key) for topic, key in clients), CLIENTS_AT_ONCE)
+        return forgotten
+
+    async def forget_client(
+        self, topic: TopicView, key: ClientKey, *, patient: bool = True
+    ) -> list[int]:
+        """Let every partition forget a client; return the indexes where that failed.
+
+        Args:
+            topic: its topic.
+            key: the client.
+            patient: wait for partitions that have no leader.
+        """
         failed: list[int] = []
 
         async def forget(call: PartitionCall) -> None:
             try:
                 await self._calls.call(call)
             except QueueError as error:
-                logger.warning("%s still knows %s: %s", call.partition, key, error)
+                logger.info("%s still knows %s: %s", call.partition, key, error)
                 failed.append(call.partition.index)
 
         calls = (
@@ -149,6 +181,7 @@ class Delivery:
                 },
                 timeout_ms=CURSOR_TIMEOUT_MS,
                 repeatable=True,
+                patient=patient,
             )
             for partition in topic.partitions
         )

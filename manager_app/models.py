@@ -252,7 +252,7 @@ class ClientState(models.TextChoices):
     EXPIRED = "expired"
     """No heartbeat for longer than the limit; it may register again under its id."""
     REVOKED = "revoked"
-    """Forgotten for good; kept until its last token is past its time."""
+    """Gone for good; kept until its last token is past its time and no partition knows it."""
 
 
 class Client(models.Model):
@@ -260,12 +260,14 @@ class Client(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     topic = models.ForeignKey(Topic, on_delete=models.SET_NULL, null=True, blank=True)
+    """None once it is revoked and no partition knows it any more."""
     state = models.CharField(
         max_length=8, choices=ClientState.choices, default=ClientState.ALIVE, db_index=True
     )
     last_heartbeat = models.DateTimeField()
     registered_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    """When it was revoked, or when partitions were last told to forget it."""
 
     class Meta:
         abstract = True

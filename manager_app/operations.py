@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 LEADERS_WAIT_S = 5.0
 """How long a new topic's answer waits for its leaders."""
+FORGET_AT_ONCE = 50
+"""Revoked clients of a kind that one round has partitions forget."""
 DELIVERY_LIMIT_S = 120.0
 """After which a thread gives up on the loop; each order has a shorter limit of its own."""
 
@@ -184,19 +186,42 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
 def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
     """Revoke a client and drop its state; return the partitions that still have it.
 
+    While there are any, it may be called again; `forget_revoked` does so by itself.
+
     Raises:
-        ClientNotFound: there is no such client.
+        ClientNotFound: there is no such client, or no partition knows it any more.
     """
-    row = selectors.client_find(key)
-    if row is None:
+    name = client_service.client_revoke(key)
+    if name is None:
         raise ClientNotFound(f"there is no {key.kind} {str(key.client_id)[:20]}")
-    client_service.client_revoke(key)
     runtime.clients.forget(key)
     try:
-        topic = runtime.metadata.topic(row.topic)
+        topic = runtime.metadata.topic(name)
     except TopicDoesNotExist:
         return []
-    return runtime.run(runtime.delivery.forget_client(topic, key), timeout_s=DELIVERY_LIMIT_S)
+    forgetting = runtime.delivery.forget_client(topic, key)
+    pending = runtime.run(forgetting, timeout_s=DELIVERY_LIMIT_S)
+    if not pending:
+        client_service.revoked_forgotten([key])
+    return pending
+
+
+def forget_revoked(runtime: ManagerRuntime) -> list[ClientKey]:
+    """Have partitions forget revoked clients that they may still know; return those that did.
+
+    At most `FORGET_AT_ONCE` of a kind, for a limited time; the others come with later calls.
+    """
+    taken = client_service.revoked_take(runtime.now(), count_max=FORGET_AT_ONCE)
+    topics = runtime.metadata.current.topics
+    clients = [(topics[name], key) for key, name in taken if name in topics]
+    if not clients:
+        return []
+    forgetting = runtime.delivery.forget_clients(clients)
+    forgotten = runtime.run(forgetting, timeout_s=DELIVERY_LIMIT_S)
+    client_service.revoked_forgotten(forgotten)
+    if len(forgotten) < len(taken):
+        logger.info("partitions still know %d revoked clients", len(taken) - len(forgotten))
+    return forgotten
 
 
 def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from manager_app.metrics import OPEN_CALLS
@@ -50,11 +50,19 @@ class ManagerRuntime:
     now: Callable[[], datetime]
     replace_after_s: float
     """Silence of a broker after which its replicas move to others, in seconds."""
+    forget_after_s: float
+    """Silence of an expired consumer after which it is forgotten, in seconds."""
     disk_reserve_bytes: int
     """Free space below which a broker refuses writes."""
     open_calls_max: int
     """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
     open_calls: int = 0
+    started_s: float = field(init=False)
+    """Monotonic time of the start."""
+
+    def __post_init__(self) -> None:
+        """Note the time."""
+        self.started_s = self.monotonic_s()
 
     @property
     def now_ms(self) -> int:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HAND_OVER_LIMIT_S = 30.0
+RETURN_LIMIT_S = 3_600.0
+"""How long after its start a manager forgets no consumer: when all was down, they had no chance."""
 
 
 def check_brokers(runtime: ManagerRuntime) -> list[int]:
@@ -62,7 +64,7 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
 
 
 def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
-    """Let silent clients expire; return those."""
+    """Let silent clients expire and forget those that are gone; return the silent ones."""
     if runtime.read_only:
         return []
     now_s = runtime.monotonic_s()
@@ -80,9 +82,27 @@ def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
         client_service.clients_expire(silent)
         logger.info("%d clients expired", len(silent))
     clients.expire(clients.heartbeats.dead(now_s))
-    client_service.revoked_purge(runtime.now())
     CLIENTS_KNOWN.set(len(clients.heartbeats))
+    _forget_clients(runtime)
     return silent
+
+
+def _forget_clients(runtime: ManagerRuntime) -> None:
+    """Have partitions forget revoked clients, then revoke consumers that are silent for too long.
+
+    In this order, so that a round lies between the two: brokers hear of a revocation with their
+    next report, and until then a pop would open the cursor again, at the beginning.
+    """
+    operations.forget_revoked(runtime)
+    if runtime.monotonic_s() - runtime.started_s > RETURN_LIMIT_S:
+        retired = client_service.consumers_retire(
+            runtime.now(),
+            forget_after_s=runtime.forget_after_s,
+            count_max=operations.FORGET_AT_ONCE,
+        )
+        if retired:
+            logger.info("%d consumers were silent for too long and are forgotten", retired)
+    client_service.revoked_purge(runtime.now())
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:

@@ -189,6 +189,8 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
     async def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.
 
+        It can be attached again for five days, the default of a cluster; `forget` ends it at once.
+
         Raises:
             UnreadMessages: something could not be given back within `close_timeout_ms`;
                 `details["messages"]` has it.

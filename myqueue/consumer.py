@@ -278,6 +278,8 @@ class Consumer(Front[ConsumerCore]):
     def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.
 
+        It can be attached again for five days, the default of a cluster; `forget` ends it at once.
+
         A member of a group commits what is done and leaves it; what is in hand is read again.
 
         Raises:

@@ -93,6 +93,10 @@ class QueueConfig:
     replace_after_s: int = 600
     """Seconds without a heartbeat before a broker's replicas move to others that have none of
     their partitions. Sooner costs copying after a mere outage."""
+    forget_after_s: int = 432_000
+    """Seconds without a heartbeat before a consumer is forgotten with its cursors; until then it
+    may come back with its token. Five days. Longer lets more cursors pile up, up to
+    `cursors_max`, from programs that register anew at each run."""
     checkpoint_entries: int = 10_000
     """Applied entries between two checkpoints of a partition. More: cheaper, slower start."""
     log_keep_bytes: int = 64 * _MIB
@@ -221,12 +225,15 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
                 f" BROKER_HEARTBEAT_S, not {config.dead_after_s}"
             ),
         ),
-        (
-            config.replace_after_s >= config.dead_after_s,
+        *(
             (
-                f"REPLACE_AFTER_S must be at least DEAD_AFTER_S, {config.dead_after_s}, not"
-                f" {config.replace_after_s}"
-            ),
+                after_s >= config.dead_after_s,
+                f"{name} must be at least DEAD_AFTER_S, {config.dead_after_s}, not {after_s}",
+            )
+            for name, after_s in (
+                ("REPLACE_AFTER_S", config.replace_after_s),
+                ("FORGET_AFTER_S", config.forget_after_s),
+            )
         ),
         (
             config.tail_bytes >= config.tail_bytes_per_group,

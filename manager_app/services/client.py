@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from http_base.tokens import GRACE_MS, VALID_MS
 from manager_app import selectors
-from manager_app.models import Client, ClientState, Consumer, Producer
+from manager_app.models import ID_MAX, Client, ClientState, Consumer, Producer
 from manager_app.selectors import CLIENT_MODELS, ClientKey
 from myqueue.errors import UnauthorizedException
 
@@ -61,25 +61,74 @@ def client_reattach(key: ClientKey, topic_name: str) -> None:
     """
     with transaction.atomic():
         row = selectors.client_find(key)
-        if row is None or row.topic != topic_name:
+        known = row is not None and row.topic == topic_name
+        living = CLIENT_MODELS[key.kind].objects.exclude(state=ClientState.REVOKED)
+        if not known or not living.filter(pk=key.client_id).update(
+            state=ClientState.ALIVE, last_heartbeat=timezone.now()
+        ):
             raise UnauthorizedException(
                 f"{key.kind} {key.client_id} is not registered for topic {topic_name[:260]!r};"
                 " register without an id"
             )
-        CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id).exclude(
-            state=ClientState.REVOKED
-        ).update(state=ClientState.ALIVE, last_heartbeat=timezone.now())
 
 
-def client_revoke(key: ClientKey) -> None:
-    """Forget a client for good; brokers are told not to take its token any more."""
-    CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id).update(
-        state=ClientState.REVOKED, revoked_at=timezone.now()
-    )
+def client_revoke(key: ClientKey) -> str | None:
+    """Take a client's rights away for good; brokers are told not to take its token any more.
+
+    Returns:
+        The topic whose partitions have to forget it; None when there is no such client, or none
+        of them knows it any more.
+    """
+    if not 0 < key.client_id <= ID_MAX:
+        return None
+    with transaction.atomic():
+        rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id, topic__isnull=False)
+        topic = rows.values_list("topic__name", flat=True).first()
+        rows.update(state=ClientState.REVOKED, revoked_at=timezone.now())
+    return topic
+
+
+def consumers_retire(now: datetime, *, forget_after_s: float, count_max: int) -> int:
+    """Revoke expired consumers that are silent for too long; return how many.
+
+    Args:
+        now: wall clock.
+        forget_after_s: how long they may be silent, in seconds.
+        count_max: most of them; the others come with the next call.
+    """
+    silent_since = now - timedelta(seconds=forget_after_s)
+    silent = Consumer.objects.filter(state=ClientState.EXPIRED, last_heartbeat__lt=silent_since)
+    ids = list(silent.order_by("last_heartbeat").values_list("id", flat=True)[:count_max])
+    # The conditions hold for the update too: one that came back meanwhile is left alone.
+    return silent.filter(pk__in=ids).update(state=ClientState.REVOKED, revoked_at=now)
+
+
+def revoked_take(now: datetime, *, count_max: int) -> list[tuple[ClientKey, str]]:
+    """Return revoked clients that partitions may still know, each with its topic.
+
+    Args:
+        now: wall clock; those returned go to the end of the line, in case it is in vain.
+        count_max: most of each kind.
+    """
+    taken: list[tuple[ClientKey, str]] = []
+    for kind, model in CLIENT_MODELS.items():
+        revoked = model.objects.filter(state=ClientState.REVOKED, topic__isnull=False)
+        rows = revoked.order_by("revoked_at", "id").values_list("id", "topic__name")[:count_max]
+        of_kind = [(ClientKey(kind, client_id), topic) for client_id, topic in rows]
+        revoked.filter(pk__in=[key.client_id for key, _ in of_kind]).update(revoked_at=now)
+        taken += of_kind
+    return taken
+
+
+def revoked_forgotten(keys: Iterable[ClientKey]) -> None:
+    """Note of revoked clients that no partition knows them any more."""
+    for key in keys:
+        rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id, state=ClientState.REVOKED)
+        rows.update(topic=None)
 
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
-    """Store the last heartbeats of clients; those that are not alive stay as they are."""
+    """Store the last heartbeats of clients; those that expired elsewhere stay expired."""
     _record(
         Producer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "producer"}
     )
@@ -89,10 +138,10 @@ def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
 
 
 def _record(model: type[_Client], heartbeats: Mapping[int, datetime]) -> None:
-    alive = model._default_manager.filter(state=ClientState.ALIVE)
+    known = model._default_manager.exclude(state=ClientState.REVOKED)
     for ids in _portions(sorted(heartbeats)):
         rows = [model(pk=client_id, last_heartbeat=heartbeats[client_id]) for client_id in ids]
-        alive.bulk_update(rows, ["last_heartbeat"])
+        known.bulk_update(rows, ["last_heartbeat"])
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:
@@ -106,9 +155,11 @@ def clients_expire(keys: Iterable[ClientKey]) -> None:
 
 
 def revoked_purge(now: datetime) -> None:
-    """Delete the rows of revoked clients whose tokens are past their time."""
+    """Delete the rows of revoked clients that no partition knows and whose tokens are overdue."""
     for model in CLIENT_MODELS.values():
-        model.objects.filter(state=ClientState.REVOKED, revoked_at__lt=now - TOKEN_LIFE).delete()
+        model.objects.filter(
+            state=ClientState.REVOKED, topic=None, revoked_at__lt=now - TOKEN_LIFE
+        ).delete()
 
 
 def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker_app.turns import Turns
+from broker_app.turns import Turns, _expire
 from myqueue.errors import Overloaded
 from tests.broker_app.engine_twin import turns as loop_turns
 
@@ -66,6 +66,27 @@ async def test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on() -> None:
     tasks[1].cancel()
     await asyncio.wait(tasks)
     assert line.done[-1] == 2
+    assert line.turns._queues == {}
+
+
+async def test_one_that_leaves_as_its_time_is_over_passes_on_nothing() -> None:
+    line = Line()
+    first, second = line.start(0), line.start(1)
+    await loop_turns()
+    queue = line.turns._queues[KEY]
+    _expire(KEY, queue, queue[0])
+    second.cancel()
+    await asyncio.wait((second,))
+    assert second.cancelled()
+    third = line.start(3)
+    for gate in line.gates[1:]:
+        gate.set()
+    await loop_turns()
+    assert line.done == [], "the first still holds the turn"
+    line.gates[0].set()
+    await first
+    await third
+    assert line.done == [0, 3]
     assert line.turns._queues == {}
 
 

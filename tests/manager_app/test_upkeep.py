@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from manager_app import tasks, upkeep
+from manager_app import delivery, tasks, upkeep
 from manager_app.clients import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
 from manager_app.services.client import TOKEN_LIFE
@@ -128,6 +128,99 @@ async def test_revoked_ids_are_forgotten_when_their_tokens_are_past_their_time(s
     await run(site, upkeep.check_clients)
     assert await site.in_database(Producer.objects.count) == 0
     await site.twins.brokers[0].report()
+
+
+def cursors(site, partitions=2):
+    return [sorted(site.twins.group("logs", one).cursors) for one in range(partitions)]
+
+
+async def pass_time(site, seconds):
+    """Let time pass between two rounds."""
+    await run(site, upkeep.check_clients)
+    site.clock.seconds += seconds
+    await run(site, upkeep.check_clients)
+
+
+async def test_a_consumer_that_is_silent_for_days_is_forgotten_with_its_cursors(site):
+    await site.create_topic(partitions=2)
+    limit_s = site.config.forget_after_s
+    registered = await site.post("/consumer/register", {"topic": "logs", "start": "latest"})
+    await site.get("/health?type=0&key=1")
+    await pass_time(site, 61)
+    kept = await site.consumer(start="latest")
+    await site.get(f"/health?type=0&key={kept}")
+    await pass_time(site, limit_s - 62)
+    await pass_time(site, 0)
+    assert cursors(site) == [[1, kept], [1, kept]]
+    assert await site.in_database(states, Consumer) == ["expired", "expired"]
+    await pass_time(site, 2)
+    assert cursors(site) == [[1, kept], [1, kept]], "first the brokers hear that it is revoked"
+    assert (await site.twins.brokers[0].report()).revoked_consumers == [1]
+    fields = {"topic": "logs", "consumer_id": 1, "token": registered["token"]}
+    assert (await site.post("/consumer/register", fields, status=401))["code"] == "UNAUTHORIZED"
+    await pass_time(site, 0)
+    assert cursors(site) == [[kept], [kept]]
+    assert [row["consumer_id"] for row in (await site.get("/consumers"))["consumers"]] == [kept]
+    site.clock.seconds += (TOKEN_LIFE + timedelta(hours=1)).total_seconds()
+    await run(site, upkeep.check_clients)
+    assert not await site.in_database(Consumer.objects.filter(pk=1).exists)
+
+
+async def test_after_a_start_consumers_have_an_hour_to_come_back(site):
+    await site.create_topic(partitions=2)
+    registered = await site.post("/consumer/register", {"topic": "logs", "start": "latest"})
+    await pass_time(site, 61)
+    await site.stop_manager()
+    site.clock.seconds += 30 * 86_400 - 7_200
+    await site.start_manager()
+    await pass_time(site, 3_600)
+    fields = {"topic": "logs", "consumer_id": 1, "token": registered["token"]}
+    await site.post("/consumer/register", fields)
+    await pass_time(site, 15)
+    assert await site.in_database(states, Consumer) == ["alive"]
+    assert cursors(site) == [[1], [1]]
+
+
+async def test_partitions_that_cannot_forget_are_asked_again_and_keep_no_other_waiting(site):
+    await site.create_topic(partitions=2)
+    await site.create_topic("other", partitions=1)
+    for topic in ("logs", "other"):
+        await site.post("/consumer/register", {"topic": topic, "start": "latest"})
+    group = site.twins.group("logs", 1)
+    down = site.twins.by_id(group.leader)
+    other = site.twins.group("other", 0)
+    if other.leader == down.broker_id:
+        site.twins.elect(other, next(one for one in (1, 2, 3) if one != down.broker_id))
+    await down.stop()
+    await pass_time(site, site.config.forget_after_s + 61)
+    for _ in range(3):
+        await run(site, upkeep.check_clients)
+    assert sorted(group.cursors) == [1]
+    assert other.cursors == {}
+    pending = Consumer.objects.filter(topic__isnull=False)
+    assert await site.in_database(lambda: list(pending.values_list("pk", "state"))) == [
+        (1, "revoked")
+    ]
+    await down.start()
+    await run(site, upkeep.check_clients)
+    assert cursors(site) == [[], []]
+    assert not await site.in_database(pending.exists)
+
+
+async def test_what_a_deleted_client_left_on_a_broker_that_was_down_is_forgotten_later(
+    site, monkeypatch
+):
+    monkeypatch.setattr(delivery, "CURSOR_TIMEOUT_MS", 50)
+    await site.create_topic(partitions=2)
+    registered = await site.post("/consumer/register", {"topic": "logs", "start": "latest"})
+    down = site.twins.by_id(site.twins.group("logs", 0).leader)
+    await down.stop()
+    answer = await site.ask("DELETE", "/consumers/1", {"token": registered["token"]})
+    assert answer["partitions_pending"] == [0]
+    await down.start()
+    monkeypatch.undo()
+    await run(site, upkeep.check_clients)
+    assert cursors(site) == [[], []]
 
 
 async def test_missing_replicas_are_ordered_again(site):

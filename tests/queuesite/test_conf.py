@@ -88,6 +88,7 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"ELECTION_TIMEOUT_TICKS": "19"}, "ELECTION_TIMEOUT_TICKS"),
         ({"DEAD_AFTER_S": "20"}, "DEAD_AFTER_S"),
         ({"REPLACE_AFTER_S": "59"}, "REPLACE_AFTER_S"),
+        ({"FORGET_AFTER_S": "59"}, "FORGET_AFTER_S"),
         ({"TAIL_BYTES": "1"}, "TAIL_BYTES"),
         ({"DISK_RESERVE_BYTES": "-1"}, "DISK_RESERVE_BYTES"),
         ({"CLUSTER_SECRET": "short"}, "CLUSTER_SECRET"),

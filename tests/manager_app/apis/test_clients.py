@@ -148,6 +148,25 @@ async def test_partitions_that_still_know_a_forgotten_client_are_named(site, imp
     assert answer["partitions_pending"] == [0]
 
 
+async def test_forgetting_may_be_repeated_until_no_partition_knows_the_client(site, impatient):
+    await site.create_topic(partitions=2)
+    mine = await register(site, "consumer", topic="logs", start="latest")
+    group = site.twins.group("logs", 1)
+    leader, group.leader = group.leader, 0
+    call = {"token": mine["token"]}
+    for _ in range(2):
+        answer = await site.ask("DELETE", "/consumers/1", call)
+        assert answer["partitions_pending"] == [1]
+    fields = {"topic": "logs", "consumer_id": 1, **call}
+    assert (await register(site, "consumer", status=401, **fields))["code"] == "UNAUTHORIZED"
+    group.leader = leader
+    answer = await site.ask("DELETE", "/consumers/1", call)
+    assert answer["partitions_pending"] == []
+    assert [site.twins.group("logs", partition).cursors for partition in (0, 1)] == [{}, {}]
+    answer = await site.ask("DELETE", "/consumers/1", call, status=404)
+    assert answer["code"] == "CLIENT_NOT_FOUND"
+
+
 async def test_clients_are_listed_with_topic_state_and_last_heartbeat(site):
     await site.create_topic("logs")
     await site.create_topic("other")
