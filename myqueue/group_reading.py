@@ -286,6 +286,8 @@ class GroupReading(GroupFetching):
             with self._state_lock:
                 holding.start_at(int(body["offset"]))
                 self._in_hand.discard(holding)
+            # The fetch that is out began where the group stood before.
+            self._cancel(holding)
             return holding.handed
         finally:
             self._commit_lock.release()
