@@ -88,14 +88,16 @@ class Consumer(Front[ConsumerCore]):
     ) -> str | bytes | list[str | bytes]:
         """Return the next message's value; for a list of topics, one of each as a list.
 
+        When a later topic of a list fails, what was taken from earlier ones is kept for the next
+        call.
+
         Args:
             topics: a topic, or several.
             partition_key: reads the partition of this key alone; otherwise the partitions that
                 have something take turns.
 
         Raises:
-            QueueEmpty: nothing is left; what a list took from earlier topics is kept for the next
-                call.
+            QueueEmpty: nothing is left.
             UnauthorizedException: not registered for the topic.
         """
         taken = self._run(self._core.dequeue(topic_names(topics), partition_key))

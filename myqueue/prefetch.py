@@ -105,7 +105,12 @@ class Prefetch(Fetching):
             with self._pops_lock:
                 self._pops.keep(messages[max_messages:])
         elif more and len(messages) == max_messages:
-            yield from self._begin_ahead(where, max_messages)
+            try:
+                yield from self._begin_ahead(where, max_messages)
+            except BaseException:
+                with self._pops_lock:
+                    self._pops.put_back(messages)
+                raise
         return messages[:max_messages]
 
     def _pop_now(

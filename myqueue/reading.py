@@ -49,21 +49,26 @@ class Reading(Prefetch):
         """Return the next message of each topic.
 
         Raises:
-            QueueEmpty: nothing is left in one of them; what was taken is kept.
+            QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
         """
         taken: list[Message] = []
-        for topic in topics:
-            partition = None
-            if partition_key is not None:
-                yield from self.registration(topic)
-                count = yield from self.partition_count(topic)
-                partition = partition_for_key(partition_key, count)
-            found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
-            if not found:
-                with self._pops_lock:
-                    self._pops.put_back(taken)
-                raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this consumer")
-            taken += found
+        try:
+            for topic in topics:
+                partition = None
+                if partition_key is not None:
+                    yield from self.registration(topic)
+                    count = yield from self.partition_count(topic)
+                    partition = partition_for_key(partition_key, count)
+                found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
+                if not found:
+                    raise QueueEmpty(
+                        f"QEmpty: nothing is left in topic {topic!r} for this consumer"
+                    )
+                taken += found
+        except BaseException:
+            with self._pops_lock:
+                self._pops.put_back(taken)
+            raise
         return taken
 
     def poll(
@@ -122,7 +127,11 @@ class Reading(Prefetch):
         offset: int | None = None,
         timestamp: int | datetime | None = None,
     ) -> Flow[dict[int, int]]:
-        """Move the cursor of one partition, or of all; return the new offsets by partition."""
+        """Move the cursor of one partition, or of all; return the new offsets by partition.
+
+        Raises:
+            QueueError: one could not be moved; what was popped of it is still handed out.
+        """
         if timestamp is not None:
             timestamp = timestamp_ms(timestamp)
         moved: dict[int, int] = {}
@@ -130,14 +139,19 @@ class Reading(Prefetch):
             # A pop that is open could move the cursor after this.
             yield from self.settle(where)
             with self._pops_lock:
-                self._pops.drop(where)
+                dropped = self._pops.drop(where)
             call = reset_call(
                 where,
                 offset=offset,
                 timestamp=timestamp,
                 timeout_ms=self.config.request_timeout_ms,
             )
-            body = yield from self.at_leader(call, self.attempts(), read_body)
+            try:
+                body = yield from self.at_leader(call, self.attempts(), read_body)
+            except BaseException:
+                with self._pops_lock:
+                    self._pops.put_back(dropped)
+                raise
             moved[where[1]] = int(body["offset"])
         return moved
 

@@ -53,6 +53,17 @@ def test_a_list_that_is_not_complete_takes_nothing(world: World) -> None:
     assert world.twin.topics["a"][0].group_offsets["g"][1] == 0
 
 
+def test_a_list_that_fails_at_a_later_topic_takes_nothing(world: World) -> None:
+    world.twin.create("a", 1)[0].put("1", "2")
+    consumer = world.consumer("a", group="g")
+    for _ in range(2):
+        with pytest.raises(UnauthorizedException):
+            consumer.dequeue(["a", "a", "other"])
+    assert consumer.dequeue("a") == "1"
+    consumer.commit()
+    assert world.twin.topics["a"][0].group_offsets["g"][1] == 1
+
+
 def test_a_key_reads_its_partition(world: World) -> None:
     fill(world, 1, 1)
     consumer = member(world)
