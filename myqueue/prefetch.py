@@ -122,7 +122,7 @@ class Prefetch(Fetching):
         try:
             body = yield from self.at_leader(call, attempts, read_body)
         except QueueError as error:
-            if attempts.outcome_unknown or isinstance(error, ClientError):
+            if pop.uncertain or attempts.outcome_unknown or isinstance(error, ClientError):
                 self._leave_unsettled(where, pop)
             raise attempts.verdict(error) from error
         except BaseException:
@@ -155,7 +155,7 @@ class Prefetch(Fetching):
             request = call.direct(self.require_registered(where[0]))
             pending: Pending = yield Begin(address, request, timeout_s)
         except BaseException as error:
-            if not isinstance(error, QueueError) or not error.outcome_known:
+            if pop.uncertain or not isinstance(error, QueueError) or not error.outcome_known:
                 self._leave_unsettled(where, pop)
             if not isinstance(error, QueueError):
                 raise

@@ -116,6 +116,18 @@ def test_a_pop_given_up_is_taken_up_by_the_next_call(world: World) -> None:
     assert [message.text for message in consumer.poll(5)] == ["0:2"]
 
 
+def test_a_pop_of_unknown_fate_outlives_calls_that_certainly_did_nothing(world: World) -> None:
+    fill(world, 3)
+    consumer = world.consumer(config=HURRIED)
+    world.twin.fail(CONSUME, applied=True)
+    world.twin.fail(CONSUME, NoLeader(), times=1_000)
+    for _ in range(3):
+        with pytest.raises(NoLeader):
+            consumer.poll(2)
+    world.twin.faults.clear()
+    assert [message.text for message in consumer.poll(2)] == ["0:0", "0:1"]
+
+
 def test_an_interrupted_pop_is_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(world, 2)
     consumer = world.consumer()
