@@ -84,7 +84,13 @@ class Prefetch(Fetching):
     # Popping
 
     def pop(
-        self, where: TopicPartition, max_messages: int, wait_ms: int = 0, *, more: bool = False
+        self,
+        where: TopicPartition,
+        max_messages: int,
+        *,
+        wait_ms: int = 0,
+        patience_s: float | None = None,
+        more: bool = False,
     ) -> Flow[list[Message]]:
         """Pop from one partition, after whatever was left unsettled there.
 
@@ -92,6 +98,7 @@ class Prefetch(Fetching):
             where: topic and partition.
             max_messages: most messages to return; of earlier pops the rest is kept.
             wait_ms: how long the broker holds the request while there is nothing.
+            patience_s: how long to try; `delivery_timeout_ms` on top of `wait_ms` when left out.
             more: True to begin the next pop already when there is probably more.
 
         Raises:
@@ -99,7 +106,11 @@ class Prefetch(Fetching):
         """
         messages = yield from self._finish_ahead(where)
         if not messages:
-            attempts = self.attempts(wait_ms=wait_ms)
+            if patience_s is None:
+                attempts = self.attempts(wait_ms=wait_ms)
+            else:
+                deadline_s = self.clock.monotonic() + patience_s
+                attempts = Attempts(self.config, deadline_s=deadline_s)
             messages = yield from self._pop_now(where, max_messages, wait_ms, attempts)
         if len(messages) > max_messages:
             with self._pops_lock:
