@@ -57,7 +57,7 @@ class AsyncTransport(Protocol):
     async def wait(
         self, exchanges: Sequence[AsyncExchange], *, timeout_s: float
     ) -> list[AsyncExchange]:
-        """Return those of the exchanges that are answered, at the latest after the time."""
+        """Return those of the exchanges that are answered or lost, at the latest after the time."""
         ...
 
     def close(self) -> None:
@@ -141,18 +141,18 @@ class HttpAsyncExchange:
         self._transport = transport
         self._address = address
         self._connection = connection
-        self._until_s = until_s
+        self.until_s = until_s
         self.answered = connection.answered
 
     async def answer(self, patience_s: float | None = None) -> Answer | None:
         """Wait for the answer."""
         loop = asyncio.get_running_loop()
-        remaining_s = max(0.0, self._until_s - loop.time())
+        remaining_s = max(0.0, self.until_s - loop.time())
         wait_s = remaining_s if patience_s is None else min(patience_s, remaining_s)
         if not self.answered.done():
             await asyncio.wait([self.answered], timeout=wait_s)
         if not self.answered.done():
-            if loop.time() < self._until_s:
+            if loop.time() < self.until_s:
                 return None
             self._connection.close()
             raise lost_answer(self._address, TimeoutError("no answer in time"))
@@ -192,12 +192,17 @@ class HttpAsyncTransport:
     async def wait(
         self, exchanges: Sequence[AsyncExchange], *, timeout_s: float
     ) -> list[AsyncExchange]:
-        """Return those of the exchanges that are answered, at the latest after the time."""
-        by_future = {cast("HttpAsyncExchange", one).answered: one for one in exchanges}
-        done, _ = await asyncio.wait(
-            by_future, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        """Return those of the exchanges that are answered or lost, at the latest after the time."""
+        mine = [cast("HttpAsyncExchange", one) for one in exchanges]
+        loop = asyncio.get_running_loop()
+        remaining_s = min(one.until_s for one in mine) - loop.time()
+        await asyncio.wait(
+            [one.answered for one in mine],
+            timeout=max(0.0, min(timeout_s, remaining_s)),
+            return_when=asyncio.FIRST_COMPLETED,
         )
-        return [by_future[future] for future in done]
+        now_s = loop.time()
+        return [one for one in mine if one.answered.done() or one.until_s <= now_s]
 
     def close(self) -> None:
         """Close every idle connection."""

@@ -88,14 +88,16 @@ class Consumer(Front[ConsumerCore]):
     ) -> str | bytes | list[str | bytes]:
         """Return the next message's value; for a list of topics, one of each as a list.
 
+        When a later topic of a list fails, what was taken from earlier ones is kept for the next
+        call.
+
         Args:
             topics: a topic, or several.
             partition_key: reads the partition of this key alone; otherwise the partitions that
                 have something take turns.
 
         Raises:
-            QueueEmpty: nothing is left; what a list took from earlier topics is kept for the next
-                call.
+            QueueEmpty: nothing is left.
             UnauthorizedException: not registered for the topic.
         """
         taken = self._run(self._core.dequeue(topic_names(topics), partition_key))
@@ -136,13 +138,19 @@ class Consumer(Front[ConsumerCore]):
         """Return up to `max_messages` of one partition; empty when none came in time.
 
         With one partition the broker holds the request until something arrives; with several, one
-        size request per partition is held, all by this thread.
+        size request per partition is held, all by this thread. A partition without a leader does
+        not keep the others waiting. Without a group, an empty list means that each partition said
+        that it had nothing.
 
         Args:
             max_messages: at least 1.
             timeout: seconds to wait for the first; None waits until one comes.
             topics: those to read; all registered ones when left out.
             partition: the only partition to read in each of them.
+
+        Raises:
+            QueueError: without a group, a partition did not answer for `delivery_timeout_ms`, and
+                the others had nothing; or one refused.
         """
         return self._run(self._core.poll(max_messages, timeout, topics=topics, partition=partition))
 

@@ -215,7 +215,8 @@ class GroupFetching(Member):
                     continue
                 holding.ahead = None
                 self._out.discard(holding)
-                self._adopt(holding, self._read(holding, answer, holding.asked_offset))
+                found = self._read(holding, answer, holding.asked_offset)
+                self._adopt(holding, found, holding.asked_offset)
             except QueueError:
                 # It is asked again in the ordinary way, which knows what to do about failures.
                 holding.ahead = None
@@ -240,15 +241,15 @@ class GroupFetching(Member):
             self._failed(holding, error)
         else:
             assert isinstance(found, Fetched), "a fetch never goes through a manager"
-            self._adopt(holding, found)
+            self._adopt(holding, found, offset)
 
     def _read(self, holding: Holding, answer: Answer, offset: int) -> Fetched:
         topic, partition = holding.where
         return read_fetched(answer, topic=topic, partition=partition, offset=offset)
 
-    def _adopt(self, holding: Holding, fetched: Fetched) -> None:
+    def _adopt(self, holding: Holding, fetched: Fetched, asked_offset: int) -> None:
         with self._state_lock:
-            holding.adopt(fetched.messages, fetched.next_offset)
+            holding.adopt(fetched.messages, fetched.next_offset, asked_offset)
             holding.failures = 0
             holding.refill_due = True
 

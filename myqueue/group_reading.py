@@ -123,21 +123,24 @@ class GroupReading(GroupFetching):
         """Return the next message of each topic; what was handed out before counts as done.
 
         Raises:
-            QueueEmpty: nothing is left in one of them; what was taken is kept.
+            QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
         """
         self._come_back()
         taken: list[Message] = []
-        for topic in topics:
-            partition = None
-            if partition_key is not None:
-                yield from self.registration(topic)
-                count = yield from self.partition_count(topic)
-                partition = partition_for_key(partition_key, count)
-            found = yield from self._poll([topic], partition, 1, 0.0)
-            if not found:
-                self._take_back(taken)
-                raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this member")
-            taken += found
+        try:
+            for topic in topics:
+                partition = None
+                if partition_key is not None:
+                    yield from self.registration(topic)
+                    count = yield from self.partition_count(topic)
+                    partition = partition_for_key(partition_key, count)
+                found = yield from self._poll([topic], partition, 1, 0.0)
+                if not found:
+                    raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this member")
+                taken += found
+        except BaseException:
+            self._take_back(taken)
+            raise
         return taken
 
     def _take_back(self, messages: list[Message]) -> None:
@@ -286,6 +289,8 @@ class GroupReading(GroupFetching):
             with self._state_lock:
                 holding.start_at(int(body["offset"]))
                 self._in_hand.discard(holding)
+            # The fetch that is out began where the group stood before.
+            self._cancel(holding)
             return holding.handed
         finally:
             self._commit_lock.release()

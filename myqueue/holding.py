@@ -87,12 +87,18 @@ class Holding:
         self.ready.clear()
         self.started = True
 
-    def adopt(self, messages: list[Message], next_offset: int) -> None:
-        """Put what was fetched behind what waits; ignore it when it is not what comes next."""
-        if messages and messages[0].offset != self.fetched:
+    def adopt(self, messages: list[Message], next_offset: int, asked_offset: int) -> None:
+        """Put what was fetched behind what waits; ignore it when it is not what comes next.
+
+        Args:
+            messages: in the order of their offsets, none when there was nothing.
+            next_offset: the one behind the last message.
+            asked_offset: where the fetch began.
+        """
+        if asked_offset != self.fetched:
             return
         self.ready += messages
-        self.fetched = max(self.fetched, next_offset)
+        self.fetched = next_offset
 
     def skip_to(self, log_start_offset: int) -> int:
         """Go on behind what retention has deleted; return how many messages are missed."""

@@ -24,6 +24,8 @@ class Pop(NamedTuple):
 
     request_id: str
     max_messages: int
+    uncertain: bool = False
+    """True once it may have happened: it is repeated until an answer tells."""
 
 
 class Pops:
@@ -45,7 +47,7 @@ class Pops:
 
     def unsettled(self, where: TopicPartition, pop: Pop) -> None:
         """Keep a pop that may have happened, to be repeated."""
-        self._unsettled.setdefault(where, deque()).append(pop)
+        self._unsettled.setdefault(where, deque()).append(pop._replace(uncertain=True))
 
     def has_unsettled(self, where: TopicPartition) -> bool:
         """Return True while a pop of this partition must be repeated."""

@@ -84,7 +84,13 @@ class Prefetch(Fetching):
     # Popping
 
     def pop(
-        self, where: TopicPartition, max_messages: int, wait_ms: int = 0, *, more: bool = False
+        self,
+        where: TopicPartition,
+        max_messages: int,
+        *,
+        wait_ms: int = 0,
+        patience_s: float | None = None,
+        more: bool = False,
     ) -> Flow[list[Message]]:
         """Pop from one partition, after whatever was left unsettled there.
 
@@ -92,6 +98,7 @@ class Prefetch(Fetching):
             where: topic and partition.
             max_messages: most messages to return; of earlier pops the rest is kept.
             wait_ms: how long the broker holds the request while there is nothing.
+            patience_s: how long to try; `delivery_timeout_ms` on top of `wait_ms` when left out.
             more: True to begin the next pop already when there is probably more.
 
         Raises:
@@ -99,13 +106,22 @@ class Prefetch(Fetching):
         """
         messages = yield from self._finish_ahead(where)
         if not messages:
-            attempts = self.attempts(wait_ms=wait_ms)
+            if patience_s is None:
+                attempts = self.attempts(wait_ms=wait_ms)
+            else:
+                deadline_s = self.clock.monotonic() + patience_s
+                attempts = Attempts(self.config, deadline_s=deadline_s)
             messages = yield from self._pop_now(where, max_messages, wait_ms, attempts)
         if len(messages) > max_messages:
             with self._pops_lock:
                 self._pops.keep(messages[max_messages:])
         elif more and len(messages) == max_messages:
-            yield from self._begin_ahead(where, max_messages)
+            try:
+                yield from self._begin_ahead(where, max_messages)
+            except BaseException:
+                with self._pops_lock:
+                    self._pops.put_back(messages)
+                raise
         return messages[:max_messages]
 
     def _pop_now(
@@ -117,7 +133,7 @@ class Prefetch(Fetching):
         try:
             body = yield from self.at_leader(call, attempts, read_body)
         except QueueError as error:
-            if attempts.outcome_unknown or isinstance(error, ClientError):
+            if pop.uncertain or attempts.outcome_unknown or isinstance(error, ClientError):
                 self._leave_unsettled(where, pop)
             raise attempts.verdict(error) from error
         except BaseException:
@@ -150,7 +166,7 @@ class Prefetch(Fetching):
             request = call.direct(self.require_registered(where[0]))
             pending: Pending = yield Begin(address, request, timeout_s)
         except BaseException as error:
-            if not isinstance(error, QueueError) or not error.outcome_known:
+            if pop.uncertain or not isinstance(error, QueueError) or not error.outcome_known:
                 self._leave_unsettled(where, pop)
             if not isinstance(error, QueueError):
                 raise

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 from myqueue.clock import FOREVER_S
 from myqueue.effects import Acquire, Begin, Flow, Pending
-from myqueue.errors import InvalidRequest, QueueEmpty
+from myqueue.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.fetching import timestamp_ms
 from myqueue.partitioner import partition_for_key
 from myqueue.popping import reset_call, size_request
-from myqueue.pops import Rotation, TopicPartition
+from myqueue.pops import TopicPartition
 from myqueue.prefetch import Prefetch
 from myqueue.registered import topic_names
 from myqueue.results import Lag, Message
 from myqueue.session import LeaderCall
 from myqueue.transport import read_body
+from myqueue.turns import ONE_TRY_S, Turns, may_pass
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Reading(Prefetch):
     def make_locks(self) -> None:
         """Make new locks; in the child of a fork, open requests are the parent's."""
         super().make_locks()
-        self._rotation = Rotation()
+        self._turns = Turns()
+        """Guarded by the lock of the pops."""
         self._watch_lock = self._make_lock()
         """One flow at a time waits at several partitions."""
         self._watches = Watches(self._watch)
@@ -49,21 +51,26 @@ class Reading(Prefetch):
         """Return the next message of each topic.
 
         Raises:
-            QueueEmpty: nothing is left in one of them; what was taken is kept.
+            QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
         """
         taken: list[Message] = []
-        for topic in topics:
-            partition = None
-            if partition_key is not None:
-                yield from self.registration(topic)
-                count = yield from self.partition_count(topic)
-                partition = partition_for_key(partition_key, count)
-            found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
-            if not found:
-                with self._pops_lock:
-                    self._pops.put_back(taken)
-                raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this consumer")
-            taken += found
+        try:
+            for topic in topics:
+                partition = None
+                if partition_key is not None:
+                    yield from self.registration(topic)
+                    count = yield from self.partition_count(topic)
+                    partition = partition_for_key(partition_key, count)
+                found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
+                if not found:
+                    raise QueueEmpty(
+                        f"QEmpty: nothing is left in topic {topic!r} for this consumer"
+                    )
+                taken += found
+        except BaseException:
+            with self._pops_lock:
+                self._pops.put_back(taken)
+            raise
         return taken
 
     def poll(
@@ -75,11 +82,17 @@ class Reading(Prefetch):
         partition: int | None = None,
         more: bool = False,
     ) -> Flow[list[Message]]:
-        """Return up to `max_messages` of one partition; empty when none came in time."""
+        """Return up to `max_messages` of one partition; empty when none came in time.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
+                nothing; or it refused.
+        """
         if max_messages < 1:
             raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
         names = list(self._registrations) if topics is None else topic_names(topics)
-        deadline_s = self.clock.monotonic() + (FOREVER_S if timeout is None else timeout)
+        started_s = self.clock.monotonic()
+        deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
         quiet: set[TopicPartition] = set()
         while True:
             self.check_usable()
@@ -88,16 +101,17 @@ class Reading(Prefetch):
             if ready:
                 return ready
             partitions = yield from self._partitions(names, partition)
-            remaining_s = deadline_s - self.clock.monotonic()
             if len(partitions) == 1:
+                remaining_s = deadline_s - self.clock.monotonic()
                 wait_ms = max(0, min(int(remaining_s * 1000), self.config.long_poll_ms))
-                found = yield from self.pop(partitions[0], max_messages, wait_ms, more=more)
-            else:
-                found = yield from self._pop_first(partitions, max_messages, quiet, more=more)
-            if found or deadline_s <= self.clock.monotonic():
+                found = yield from self.pop(partitions[0], max_messages, wait_ms=wait_ms, more=more)
+                if found or deadline_s <= self.clock.monotonic():
+                    return found
+                continue
+            found = yield from self._pop_first(partitions, max_messages, quiet, more=more)
+            if found or self._all_empty(partitions, started_s, deadline_s):
                 return found
-            if len(partitions) != 1:
-                quiet = yield from self._wait(partitions, deadline_s)
+            quiet = yield from self._wait(partitions, deadline_s)
 
     def fill(self) -> Flow[list[Message]]:
         """Pop for an iteration, however long it takes, so that `hand_out` has something.
@@ -122,7 +136,11 @@ class Reading(Prefetch):
         offset: int | None = None,
         timestamp: int | datetime | None = None,
     ) -> Flow[dict[int, int]]:
-        """Move the cursor of one partition, or of all; return the new offsets by partition."""
+        """Move the cursor of one partition, or of all; return the new offsets by partition.
+
+        Raises:
+            QueueError: one could not be moved; what was popped of it is still handed out.
+        """
         if timestamp is not None:
             timestamp = timestamp_ms(timestamp)
         moved: dict[int, int] = {}
@@ -130,14 +148,19 @@ class Reading(Prefetch):
             # A pop that is open could move the cursor after this.
             yield from self.settle(where)
             with self._pops_lock:
-                self._pops.drop(where)
+                dropped = self._pops.drop(where)
             call = reset_call(
                 where,
                 offset=offset,
                 timestamp=timestamp,
                 timeout_ms=self.config.request_timeout_ms,
             )
-            body = yield from self.at_leader(call, self.attempts(), read_body)
+            try:
+                body = yield from self.at_leader(call, self.attempts(), read_body)
+            except BaseException:
+                with self._pops_lock:
+                    self._pops.put_back(dropped)
+                raise
             moved[where[1]] = int(body["offset"])
         return moved
 
@@ -207,28 +230,58 @@ class Reading(Prefetch):
     ) -> Flow[list[Message]]:
         """Pop from the first partition that has something; those in `quiet` have not."""
         with self._pops_lock:
-            order = self._rotation.order(partitions)
+            order = self._turns.order(partitions, self.clock.monotonic())
         for where in order:
             if where in quiet and not self.is_pending(where):
                 continue
-            found = yield from self.pop(where, max_messages, more=more)
-            if found:
+            try:
+                found = yield from self.pop(where, max_messages, patience_s=ONE_TRY_S, more=more)
+            except QueueError as error:
+                if not may_pass(error):
+                    raise
                 with self._pops_lock:
-                    self._rotation.served(where)
+                    self._turns.failed(where, error, self.clock.monotonic())
+                continue
+            with self._pops_lock:
+                self._turns.answered(where, served=bool(found))
+            if found:
                 return found
         return []
+
+    def _all_empty(
+        self, partitions: list[TopicPartition], started_s: float, deadline_s: float
+    ) -> bool:
+        """Return whether the time is over and every partition said that it has nothing.
+
+        Raises:
+            QueueError: that of a partition that has not answered for too long.
+        """
+        now_s = self.clock.monotonic()
+        patience_s = self.config.delivery_timeout_ms / 1000
+        with self._pops_lock:
+            silent = self._turns.silent(partitions)
+            failure = self._turns.failure(partitions, now_s - patience_s)
+        if failure is not None and now_s >= started_s + patience_s:
+            raise failure
+        return not silent and deadline_s <= now_s
 
     def _wait(
         self, partitions: list[TopicPartition], deadline_s: float
     ) -> Flow[set[TopicPartition]]:
         """Wait until a partition may have something; return those that certainly have not."""
-        remaining_s = deadline_s - self.clock.monotonic()
-        slice_s = min(remaining_s, self.config.long_poll_ms / 1000)
+        now_s = self.clock.monotonic()
+        slice_s = min(deadline_s - now_s, self.config.long_poll_ms / 1000)
+        with self._pops_lock:
+            silent = self._turns.silent(partitions)
+        if silent:
+            retry_s = max(0.001, min(one.retry_s for one in silent.values()) - now_s)
+            slice_s = retry_s if deadline_s <= now_s else min(slice_s, retry_s)
         if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
             return set()
         try:
-            yield from self._watches.wait(partitions, slice_s)
-            return (yield from self._watches.quiet(partitions))
+            answering = [where for where in partitions if where not in silent]
+            yield from self._watches.wait(answering, slice_s)
+            return (yield from self._watches.quiet(answering))
         finally:
             if self.closing:
                 self._watches.close()

@@ -1,7 +1,7 @@
 """Whose turn it is among partitions: after the one served last; those that fail come later. Pure.
 
-A partition without a leader must not keep a worker from the others, so it is asked again only
-after a pause that doubles, while the others go on.
+A partition without a leader must not keep a reader from the others, so it gets one short try and
+is asked again only after a pause that doubles, while the others go on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from myqueue.errors import QueueError
     from myqueue.pops import TopicPartition
 
+ONE_TRY_S = 0.25
+"""How long a partition may keep the others waiting: time for redirects, not for an election."""
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 
@@ -31,6 +33,8 @@ class Silence(NamedTuple):
     pause_s: float
     retry_s: float
     """Monotonic time from which it is asked again."""
+    since_s: float
+    """Monotonic time of its first failure in a row."""
 
 
 class Turns:
@@ -58,8 +62,16 @@ class Turns:
         """Let a partition rest that did not answer."""
         known = self._silent.get(where)
         pause_s = FIRST_PAUSE_S if known is None else min(LONGEST_PAUSE_S, known.pause_s * 2)
-        self._silent[where] = Silence(error, pause_s, now_s + pause_s)
+        since_s = now_s if known is None else known.since_s
+        self._silent[where] = Silence(error, pause_s, now_s + pause_s, since_s)
 
     def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
         """Return those of the partitions that did not answer last time."""
         return {where: self._silent[where] for where in partitions if where in self._silent}
+
+    def failure(self, partitions: list[TopicPartition], since_s: float) -> QueueError | None:
+        """Return the last failure of one that has not answered since a time, if there is one."""
+        for silence in self.silent(partitions).values():
+            if silence.since_s <= since_s:
+                return silence.error
+        return None

@@ -30,7 +30,7 @@ from myqueue.retry import Attempts
 from myqueue.session import LeaderCall, Session
 from myqueue.settling import Settling
 from myqueue.transport import read_body
-from myqueue.turns import Turns, may_pass
+from myqueue.turns import ONE_TRY_S, Turns, may_pass
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ONE_TRY_S = 0.25
-"""How long a partition may keep the others waiting: time for redirects, not for an election."""
 LEAVE_S = 2.0
 """How long a manager may take to forget a worker that closes."""
 VAIN_ROUNDS = 2
@@ -142,7 +140,7 @@ class Working(Session):
         check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
         started_s = self.clock.monotonic()
         deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
-        patience_s = started_s + self.config.delivery_timeout_ms / 1000
+        patience_s = self.config.delivery_timeout_ms / 1000
         quiet: set[TopicPartition] = set()
         vain = 0
         while True:
@@ -154,8 +152,9 @@ class Working(Session):
             now_s = self.clock.monotonic()
             with self._turns_lock:
                 silent = self._turns.silent(asked)
-            if silent and now_s >= patience_s:
-                raise next(iter(silent.values())).error
+                failure = self._turns.failure(asked, now_s - patience_s)
+            if failure is not None and now_s >= started_s + patience_s:
+                raise failure
             if not silent and now_s >= deadline_s:
                 return []
             if vain > VAIN_ROUNDS:

@@ -113,6 +113,19 @@ async def test_several_exchanges_are_waited_for_at_once(
     assert await quick.answer(0) is not None
 
 
+async def test_an_exchange_whose_time_is_over_is_not_waited_for(
+    serve: Serve, transport: HttpAsyncTransport
+) -> None:
+    other = await transport.begin(await serve(hold=True), TOPICS, timeout_s=30)
+    silent = await transport.begin(await serve(hold=True), TOPICS, timeout_s=0.05)
+    async with asyncio.timeout(5):
+        assert await transport.wait([other, silent], timeout_s=30) == [silent]
+    with pytest.raises(BrokerUnreachable) as caught:
+        await silent.answer(0)
+    assert not caught.value.outcome_known
+    other.cancel()
+
+
 @pytest.mark.parametrize("answer", [b"SSH-2.0\r\n\r\n", OK[:-1], OK + b"more"])
 async def test_what_is_no_single_answer_ends_the_connection(
     serve: Serve, transport: HttpAsyncTransport, answer: bytes

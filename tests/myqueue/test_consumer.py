@@ -116,6 +116,61 @@ def test_a_pop_given_up_is_taken_up_by_the_next_call(world: World) -> None:
     assert [message.text for message in consumer.poll(5)] == ["0:2"]
 
 
+def test_a_pop_of_unknown_fate_outlives_calls_that_certainly_did_nothing(world: World) -> None:
+    fill(world, 3)
+    consumer = world.consumer(config=HURRIED)
+    world.twin.fail(CONSUME, applied=True)
+    world.twin.fail(CONSUME, NoLeader(), times=1_000)
+    for _ in range(3):
+        with pytest.raises(NoLeader):
+            consumer.poll(2)
+    world.twin.faults.clear()
+    assert [message.text for message in consumer.poll(2)] == ["0:0", "0:1"]
+
+
+def test_a_partition_without_a_leader_does_not_keep_the_others_waiting(world: World) -> None:
+    fill(world, 0, 3, 3)
+    consumer = world.consumer(config=ClientConfig(delivery_timeout_ms=3_000))
+    bad = world.twin.topics["logs"][0]
+    leader, bad.leader = bad.leader, ""
+    began_s = world.clock.now_s
+    found = [str(consumer.dequeue("logs")) for _ in range(6)]
+    assert found == ["1:0", "2:0", "1:1", "2:1", "1:2", "2:2"]
+    assert world.clock.now_s - began_s < 1
+    with pytest.raises(NoLeader):  # only now nobody can say that there is nothing
+        consumer.poll(timeout=0.5)
+    assert world.clock.now_s - began_s == pytest.approx(4, abs=1)
+    world.clock.after(1, lambda: setattr(bad, "leader", leader))
+    bad.put("0:0")
+    assert consumer.dequeue("logs") == "0:0"
+
+
+def test_what_comes_while_a_partition_is_without_a_leader_ends_the_wait(world: World) -> None:
+    fill(world, 0, 0)
+    consumer = world.consumer()
+    bad, good = world.twin.topics["logs"]
+    bad.leader = ""
+    world.clock.after(5, lambda: good.put("late"))
+    began_s = world.clock.now_s
+    assert [message.text for message in consumer.poll(timeout=30)] == ["late"]
+    assert world.clock.now_s - began_s < 6
+
+
+def test_an_election_after_a_long_wait_is_waited_for(world: World) -> None:
+    fill(world, 0, 0)
+    consumer = world.consumer(config=ClientConfig(delivery_timeout_ms=5_000))
+    moving = world.twin.topics["logs"][0]
+
+    def move(leader: str) -> None:
+        moving.leader = leader
+        if leader:
+            moving.put("late")
+
+    world.clock.after(100, lambda: move(""))
+    world.clock.after(103, lambda: move(world.twin.brokers[1]))
+    assert [message.text for message in consumer.poll(timeout=None)] == ["late"]
+
+
 def test_an_interrupted_pop_is_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(world, 2)
     consumer = world.consumer()

@@ -53,6 +53,17 @@ def test_a_list_that_is_not_complete_takes_nothing(world: World) -> None:
     assert world.twin.topics["a"][0].group_offsets["g"][1] == 0
 
 
+def test_a_list_that_fails_at_a_later_topic_takes_nothing(world: World) -> None:
+    world.twin.create("a", 1)[0].put("1", "2")
+    consumer = world.consumer("a", group="g")
+    for _ in range(2):
+        with pytest.raises(UnauthorizedException):
+            consumer.dequeue(["a", "a", "other"])
+    assert consumer.dequeue("a") == "1"
+    consumer.commit()
+    assert world.twin.topics["a"][0].group_offsets["g"][1] == 1
+
+
 def test_a_key_reads_its_partition(world: World) -> None:
     fill(world, 1, 1)
     consumer = member(world)
@@ -102,6 +113,17 @@ def test_seek_is_for_what_is_assigned(world: World) -> None:
     assert other.seek_to_time("logs", 0) == {}
     with pytest.raises(PartitionNotFound):
         one.seek("logs", 1, 0)
+
+
+def test_a_seek_back_reads_all_again_though_a_fetch_was_out(world: World) -> None:
+    fill(world, 10)
+    consumer = member(world, config=ClientConfig(long_poll_ms=400))
+    assert len(consumer.poll(10, timeout=0.3)) == 10
+    assert consumer.poll(timeout=0.3) == []  # the fetch at the end is held for 0.1 s more
+    out = world.transport.begun[-1]
+    consumer.seek("logs", 0, 2)
+    assert out.cancelled
+    assert [message.offset for message in consumer.poll(timeout=0.3)] == list(range(2, 10))
 
 
 def test_lag_counts_what_was_fetched_and_not_handed_out(world: World) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from myqueue.config import ClientConfig
 from myqueue.errors import ClientClosed, NoLeader, QueueError, UnreadMessages
+from myqueue.http1 import Request
 from myqueue.results import Message
+from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 
 CONSUME, RESET = "/consumer/consume", "/cursors/reset"
@@ -40,6 +42,25 @@ def test_the_next_pop_is_out_while_messages_are_handed_out(world: World) -> None
     assert len(world.twin.asked(CONSUME)) == 2
     assert read(world, consumer, 11) == list(range(1, 12))
     assert len(world.twin.asked(CONSUME)) == 4
+
+
+def test_an_interrupt_when_the_next_pop_is_sent_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world, 12)
+    consumer = world.consumer(config=FIVE)
+    begin = world.transport.begin
+
+    def interrupted(address: str, request: Request, **options: float) -> MemoryExchange:
+        if request.path == CONSUME and world.twin.asked(CONSUME):
+            raise KeyboardInterrupt
+        return begin(address, request, **options)
+
+    monkeypatch.setattr(world.transport, "begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(consumer))
+    monkeypatch.undo()
+    assert [one.offset for _ in range(3) for one in consumer.poll()] == list(range(12))
 
 
 def test_closing_gives_back_what_was_not_handed_out(world: World) -> None:

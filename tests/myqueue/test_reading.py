@@ -5,9 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from myqueue.config import ClientConfig
-from myqueue.errors import CommitTimeout, InvalidRequest, OffsetOutOfRange, PartitionNotFound
+from myqueue.errors import (
+    CommitTimeout,
+    InvalidRequest,
+    OffsetOutOfRange,
+    PartitionNotFound,
+    UnauthorizedException,
+)
+from myqueue.http1 import Request
 from myqueue.records import Record, encode_batch
 from myqueue.results import Lag
+from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 
 
@@ -40,6 +48,21 @@ def test_seek_drops_what_was_taken_in_advance(world: World) -> None:
     assert [one.offset for one in consumer.poll()] == [8, 9]
     consumer.close()
     assert world.twin.topics["logs"][0].cursors == {1: 10}
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_seek_that_fails_drops_nothing(world: World, applied: bool) -> None:
+    fill(world, 10)
+    consumer = world.consumer(config=ClientConfig(prefetch_messages=3, delivery_timeout_ms=500))
+    assert next(iter(consumer)).offset == 0
+    with pytest.raises(OffsetOutOfRange):
+        consumer.seek("logs", 0, 11)
+    world.twin.fail("/cursors/reset", CommitTimeout(), applied=applied, times=1_000)
+    with pytest.raises(CommitTimeout):
+        consumer.seek("logs", 0, 8)
+    world.twin.faults.clear()
+    found = [one.offset for _ in range(3) for one in consumer.poll(5)]
+    assert found == list(range(1, 6)) + list(range(8 if applied else 6, 10))
 
 
 def test_a_pop_of_unknown_fate_cannot_move_the_cursor_after_a_seek(world: World) -> None:
@@ -91,6 +114,28 @@ def test_a_list_keeps_its_order_when_a_later_topic_is_empty(world: World) -> Non
         with pytest.raises(Exception, match="QEmpty"):
             consumer.dequeue(["a", "b"])
     assert [consumer.dequeue("a") for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_a_list_that_fails_at_a_later_topic_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.twin.create("a", 1)[0].put("1", "2")
+    world.twin.create("b", 1)
+    consumer = world.consumer(["a", "b"])
+    with pytest.raises(UnauthorizedException):
+        consumer.dequeue(["a", "a", "other"])
+    begin = world.transport.begin
+
+    def interrupted(address: str, request: Request, **options: float) -> MemoryExchange:
+        if request.path == "/topics/b":
+            raise KeyboardInterrupt
+        return begin(address, request, **options)
+
+    monkeypatch.setattr(world.transport, "begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        consumer.dequeue(["a", "b"])
+    monkeypatch.undo()
+    assert [consumer.dequeue("a") for _ in range(2)] == ["1", "2"]
 
 
 def test_nobody_waits_longer_for_another_thread_than_asked(world: World) -> None:

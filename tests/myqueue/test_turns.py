@@ -31,6 +31,20 @@ def test_a_partition_that_fails_rests_longer_each_time_and_not_for_ever() -> Non
     assert turns.silent(ALL) == {}
 
 
+def test_a_failure_counts_from_the_first_in_a_row() -> None:
+    turns = Turns()
+    turns.failed(ALL[1], NoLeader("first"), 1.0)
+    turns.failed(ALL[1], NoLeader("last"), 2.0)
+    assert turns.failure(ALL, 0.9) is None
+    assert turns.failure(ALL[:1], 3.0) is None
+    error = turns.failure(ALL, 1.0)
+    assert error is not None
+    assert error.message == "last"
+    turns.answered(ALL[1], served=False)
+    turns.failed(ALL[1], NoLeader(), 5.0)
+    assert turns.failure(ALL, 4.0) is None
+
+
 def test_a_partition_that_is_being_made_or_moved_may_answer_later() -> None:
     assert may_pass(NoLeader())
     assert may_pass(PartitionNotFound())

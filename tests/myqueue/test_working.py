@@ -41,6 +41,20 @@ def test_nothing_means_that_every_partition_said_so(world: World) -> None:
             worker.receive(timeout=0)
 
 
+def test_an_election_after_a_long_wait_is_waited_for(world: World) -> None:
+    moving, _ = world.twin.create("logs", 2)
+
+    def move(leader: str) -> None:
+        moving.leader = leader
+        if leader:
+            moving.put("late")
+
+    with world.worker(config=SHORT) as worker:
+        world.clock.after(100, lambda: move(""))
+        world.clock.after(102, lambda: move(world.twin.brokers[1]))
+        assert [one.text for one in worker.receive()] == ["late"]
+
+
 def test_a_wait_takes_nothing_and_asks_a_quiet_partition_no_more(world: World) -> None:
     partitions = world.twin.create("logs", 3)
     with world.worker() as worker:
