@@ -75,17 +75,25 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Keep the process running until `stop`, or for good when it may not be restarted."""
+        """Keep the process running until `stop`, or for good when it may not be restarted.
+
+        What the operating system refuses, such as to open the log on a full disk, is a death, too.
+        """
         delay_s = self._first_delay_s
         while not self._stopping.is_set():
-            status = await self._run_once()
+            self._was_ready = False
+            status: int | None = None
+            try:
+                status = await self._run_once()
+                how = describe_status(status)
+            except OSError as error:
+                how = str(error)
             if self._stopping.is_set():
                 return
             if status == USAGE_STATUS and not self.facts:
                 self._say(f"{self.spec.name} cannot start: {last_line(self.spec.log_path)}")
                 self.refused.set()
                 return
-            how = describe_status(status)
             if delay_s is None or self._first_delay_s is None:
                 self._say(f"{self.spec.name} died ({how}) and stays down")
                 return
@@ -102,13 +110,40 @@ class Child:
             return
 
     async def _run_once(self) -> int:
-        """Start the process, wait for its end, return its status."""
-        self._was_ready = False
+        """Start the process, wait for its end, return its status.
+
+        Raises:
+            OSError: it could not be started, or `changed` failed; it does not run.
+        """
         reading, writing = os.pipe()
+        try:
+            self._process = process = await self._spawn(writing)
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self.pid = process.pid
+        waiting = asyncio.ensure_future(self._wait_ready(reading))
+        try:
+            self._changed()
+            status = await process.wait()
+            await waiting
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            await asyncio.wait((waiting,))
+            self.pid, self.ready, self._process = 0, False, None
+        self._changed()
+        return status
+
+    async def _spawn(self, writing: int) -> asyncio.subprocess.Process:
+        """Start the process; it writes to the descriptor when it is ready."""
         os.set_inheritable(writing, True)
         parent = os.getpid()
         with self.spec.log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *self.spec.arguments,
                 env={**self.spec.environ, READY_DESCRIPTOR_VARIABLE: str(writing)},
                 stdin=asyncio.subprocess.DEVNULL,
@@ -118,15 +153,6 @@ class Child:
                 start_new_session=True,
                 preexec_fn=lambda: _die_with(parent),
             )
-        os.close(writing)
-        self.pid = self._process.pid
-        self._changed()
-        waiting = asyncio.ensure_future(self._wait_ready(reading))
-        status = await self._process.wait()
-        await waiting
-        self.pid, self.ready, self._process = 0, False, None
-        self._changed()
-        return status
 
     async def _wait_ready(self, descriptor: int) -> None:
         """Read the line that the child writes when it is ready; it ends with the child."""

@@ -14,7 +14,7 @@ from queuesite.cluster_directory import LOGS
 from queuesite.conf import BROKER, MANAGER, RAFT_PORT_DISTANCE, ROLE_VARIABLE, make_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from queuesite.cluster_directory import ClusterDirectory
@@ -56,6 +56,8 @@ class Supervisor:
         self._directory = directory
         self._say = say
         self._ready_said = False
+        self._unwritten = ""
+        """Why the description could not be written the last time; empty when it was."""
         secret = os.environ.get("CLUSTER_SECRET") or make_secret(directory.path)
         inherited = {
             name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
@@ -77,12 +79,16 @@ class Supervisor:
         ]
 
     async def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until a child cannot start; return the exit status."""
+        """Run until SIGTERM or SIGINT, or until a child cannot start; return the exit status.
+
+        Raises:
+            Exception: whatever ended the watch over a child; all were stopped first.
+        """
         signalled = self._catch_signals()
         self._say_processes()
         running = [asyncio.ensure_future(child.run()) for child in self.children]
         refused = [asyncio.ensure_future(child.refused.wait()) for child in self.children]
-        ends: list[asyncio.Future[Any]] = [signalled, *refused]
+        ends: list[asyncio.Future[Any]] = [signalled, *refused, first_failure(running)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         status = os.EX_OK if signalled.done() else USAGE_STATUS
         self._say("stopping")
@@ -98,6 +104,7 @@ class Supervisor:
             waiting.cancel()
         await asyncio.gather(*refused, return_exceptions=True)
         self._say("stopped")
+        await asyncio.gather(*running)
         return status
 
     def _catch_signals(self) -> asyncio.Future[None]:
@@ -134,7 +141,7 @@ class Supervisor:
             }
             for child in self.children
         )
-        self._directory.write(
+        self._write(
             {
                 "pid": os.getpid(),
                 "port": self._plan.port,
@@ -146,6 +153,30 @@ class Supervisor:
         if not self._ready_said and all(child.ready for child in self.children):
             self._ready_said = True
             self._say(ready_line(self.children[0]))
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        """Write the description, or say once why not; the next change tries again."""
+        unwritten = ""
+        try:
+            self._directory.write(facts)
+        except OSError as error:
+            unwritten = f"{self._directory.file} cannot be written: {error.strerror or error}"
+            if unwritten != self._unwritten:
+                self._say(unwritten)
+        self._unwritten = unwritten
+
+
+def first_failure(running: Iterable[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Return a future that is done when one of these ends with an exception, and only then."""
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(one: asyncio.Future[None]) -> None:
+        if not one.cancelled() and one.exception() is not None and not failed.done():
+            failed.set_result(None)
+
+    for one in running:
+        one.add_done_callback(ended)
+    return failed
 
 
 def ready_line(manager: Child) -> str:

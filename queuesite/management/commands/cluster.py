@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +85,10 @@ class Command(BaseCommand):
             directory.release()
 
     def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        """Print a line; where there is no room for it, the cluster goes on without."""
+        with suppress(OSError):
+            self.stdout.write(line)
+            self.stdout.flush()
 
 
 def whole_number(option: str, text: str, low: int, high: int) -> int:
