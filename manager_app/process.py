@@ -130,7 +130,6 @@ class ManagerProcess:
             monotonic_s=self._monotonic_s,
             now=self._now,
             replace_after_s=self._config.replace_after_s,
-            disk_reserve_bytes=self._config.disk_reserve_bytes,
             open_calls_max=self._config.long_polls_max,
         )
 

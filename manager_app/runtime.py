@@ -50,8 +50,6 @@ class ManagerRuntime:
     now: Callable[[], datetime]
     replace_after_s: float
     """Silence of a broker after which its replicas move to others, in seconds."""
-    disk_reserve_bytes: int
-    """Free space below which a broker refuses writes."""
     open_calls_max: int
     """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
     open_calls: int = 0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
-
-from manager_app import operations, repair, selectors
+from manager_app import candidates, operations, repair, selectors
 from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import choose_transfer
@@ -105,12 +103,8 @@ def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """
     if runtime.read_only:
         return None
-    may_lead = Broker.objects.filter(
-        Q(disk_free_bytes=0) | Q(disk_free_bytes__gte=runtime.disk_reserve_bytes),
-        state=BrokerState.ALIVE,
-        draining=False,
-    ).values_list("broker_id", flat=True)
-    transfer = choose_transfer(selectors.led_partitions(), set(may_lead))
+    may_lead = set(candidates.brokers_for_leaderships().values_list("broker_id", flat=True))
+    transfer = choose_transfer(selectors.led_partitions(), may_lead)
     if transfer is None:
         return None
     handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
