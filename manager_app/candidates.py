@@ -34,9 +34,9 @@ def brokers_for_replicas() -> QuerySet[Broker]:
 def brokers_for_leaderships() -> QuerySet[Broker]:
     """Return the brokers that may be given leaderships.
 
-    One with less than the reserve would decline.
+    One with less than the reserve would decline; one with a slow disk would hand it over again.
     """
-    return brokers_that_stay().filter(_has_free(1))
+    return brokers_that_stay().filter(_has_free(1), disk_slow=False)
 
 
 def _has_free(reserves: int) -> Q:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from manager_app.metrics import OPEN_CALLS
@@ -53,6 +53,9 @@ class ManagerRuntime:
     open_calls_max: int
     """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
     open_calls: int = 0
+    failed_transfers: dict[tuple[int, int], float] = field(default_factory=dict)
+    """Group and broker of each leadership that could not be moved there of late; when, on the
+    monotonic clock."""
 
     @property
     def now_ms(self) -> int:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HAND_OVER_LIMIT_S = 30.0
+FAILED_TRANSFER_PAUSE_S = 300.0
+"""Before a leadership is offered again to the broker that did not take it over."""
 
 
 def check_brokers(runtime: ManagerRuntime) -> list[int]:
@@ -99,13 +101,22 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """Move one leadership from a broker that leads more than its share; return what moved.
 
-    None goes to a broker whose disk is full: it would decline.
+    One that failed is not tried again for a while: the leader refuses writes meanwhile, and what
+    made it fail, such as a follower that lags, takes time to pass.
     """
     if runtime.read_only:
         return None
+    now_s, failed = runtime.monotonic_s(), runtime.failed_transfers
+    for move, failed_s in list(failed.items()):
+        if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
+            del failed[move]
     may_lead = set(candidates.brokers_for_leaderships().values_list("broker_id", flat=True))
-    transfer = choose_transfer(selectors.led_partitions(), may_lead)
+    transfer = choose_transfer(selectors.led_partitions(), may_lead, without=failed)
     if transfer is None:
         return None
+    failed[transfer.group_id, transfer.target] = now_s
     handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
-    return transfer if runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S) else None
+    if not runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S):
+        return None
+    del failed[transfer.group_id, transfer.target]
+    return transfer

@@ -28,6 +28,7 @@ ENOUGH_BYTES = ROOM_RESERVES * RESERVE_BYTES
         ({"disk_free_bytes": RESERVE_BYTES}, True, False, True),
         ({"disk_free_bytes": ENOUGH_BYTES - 1}, True, False, True),
         ({"disk_free_bytes": ENOUGH_BYTES}, True, True, True),
+        ({"disk_slow": True}, True, True, False),
         ({"draining": True}, False, False, False),
         ({"state": BrokerState.STOPPING}, False, False, False),
         ({"state": BrokerState.DEAD}, False, False, False),
