@@ -193,6 +193,7 @@ class BrokerProcess:
             stopping=self._stopping,
             full=full,
             disk_free_bytes=self.engine.disk.free_bytes,
+            disk_slow=self.engine.slow_disk.is_slow,
         )
 
     async def take_orders(self, orders: BrokerOrders) -> None:

@@ -24,6 +24,7 @@ def make_report(
     stopping: bool,
     full: bool,
     disk_free_bytes: int = 0,
+    disk_slow: bool = False,
 ) -> BrokerReport:
     """Return a broker's report.
 
@@ -35,6 +36,7 @@ def make_report(
         stopping: True when it is about to end.
         full: True when `groups` are all replicas.
         disk_free_bytes: as last seen.
+        disk_slow: True when it had better be given no leadership.
     """
     return BrokerReport(
         incarnation=identity.incarnation,
@@ -47,6 +49,7 @@ def make_report(
         full=full,
         replicas=[report_replica(group) for group in groups],
         disk_free_bytes=disk_free_bytes,
+        disk_slow=disk_slow,
     )
 
 

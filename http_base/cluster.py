@@ -71,6 +71,8 @@ class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """False: `replicas` holds only those that changed, and the answer carries no assignment."""
     replicas: list[ReplicaReport] = []
     disk_free_bytes: int = 0
+    disk_slow: bool = False
+    """True while its disk is slower than those of others: it had better be given no leadership."""
 
 
 class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -173,6 +173,7 @@ class BrokerAdmin(ReadOnlyAdmin):
         "draining",
         "last_heartbeat",
         "disk_free_bytes",
+        "disk_slow",
     )
     search_fields = ("address", "incarnation")
     list_filter = ("state", "draining")

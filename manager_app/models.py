@@ -116,6 +116,9 @@ class Broker(models.Model):
     draining = models.BooleanField(default=False)
     """Its replicas move to other brokers; it is removed when none is left."""
     disk_free_bytes = models.BigIntegerField(default=0)
+    """As last reported; 0 while unknown."""
+    disk_slow = models.BooleanField(default=False)
+    """As last reported: its disk is slower than those of others, and it had better lead nothing."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from http_base.cluster import Place, RemovedReplica, ReplicaTarget
+from manager_app import candidates
 from manager_app.healing import Flaw, PartitionFacts, ReplicaFacts, Role
 from manager_app.models import BrokerState, Membership, Partition, Replica, ReplicaState
 
@@ -132,8 +133,7 @@ def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[
 def replicas_without_refuge(broker: Broker) -> int:
     """Count the replicas of a broker that no other live broker can take."""
     others = set(
-        type(broker)
-        .objects.filter(state=BrokerState.ALIVE, draining=False)
+        candidates.brokers_for_replicas()
         .exclude(pk=broker.broker_id)
         .values_list("broker_id", flat=True)
     )

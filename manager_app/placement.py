@@ -74,7 +74,12 @@ def place_partitions(
     return placed
 
 
-def choose_transfer(partitions: Iterable[LedPartition], live: Collection[int]) -> Transfer | None:
+def choose_transfer(
+    partitions: Iterable[LedPartition],
+    live: Collection[int],
+    *,
+    without: Collection[tuple[int, int]] = (),
+) -> Transfer | None:
     """Return the one leadership whose move helps most, or None when leaders are spread.
 
     A move helps when its source leads at least two partitions more than its target. Moves that
@@ -84,6 +89,7 @@ def choose_transfer(partitions: Iterable[LedPartition], live: Collection[int]) -
     Args:
         partitions: those with a leader.
         live: ids of the brokers that may lead.
+        without: group ids with the brokers that their leadership is not to move to.
     """
     partitions = list(partitions)
     led = Counter(dict.fromkeys(live, 0))
@@ -94,6 +100,7 @@ def choose_transfer(partitions: Iterable[LedPartition], live: Collection[int]) -
         if partition.leader in led
         for target in partition.replicas
         if target in led and led[partition.leader] - led[target] >= 2
+        if (partition.group_id, target) not in without
     ]
     if not options:
         return None

@@ -131,7 +131,6 @@ class ManagerProcess:
             now=self._now,
             replace_after_s=self._config.replace_after_s,
             forget_after_s=self._config.forget_after_s,
-            disk_reserve_bytes=self._config.disk_reserve_bytes,
             open_calls_max=self._config.long_polls_max,
         )
 

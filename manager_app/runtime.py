@@ -52,11 +52,12 @@ class ManagerRuntime:
     """Silence of a broker after which its replicas move to others, in seconds."""
     forget_after_s: float
     """Silence of an expired consumer after which it is forgotten, in seconds."""
-    disk_reserve_bytes: int
-    """Free space below which a broker refuses writes."""
     open_calls_max: int
     """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
     open_calls: int = 0
+    failed_transfers: dict[tuple[int, int], float] = field(default_factory=dict)
+    """Group and broker of each leadership that could not be moved there of late; when, on the
+    monotonic clock."""
     started_s: float = field(init=False)
     """Monotonic time of the start."""
 

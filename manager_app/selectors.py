@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from django.db.models import Count, Q
 
 from http_base.cluster import BrokerPlace, Place, ReplicaOrder
+from manager_app import candidates
 from manager_app.group import GroupState, Member, TopicShape, flattened
 from manager_app.metadata import BrokerView, Leadership, Metadata, PartitionView, TopicView
 from manager_app.models import (
@@ -194,7 +195,7 @@ def brokers_with_counts() -> QuerySet[Broker]:
 
 def broker_loads() -> list[BrokerLoad]:
     """Return the brokers that may be given replicas, with what they hold."""
-    brokers = Broker.objects.filter(state=BrokerState.ALIVE, draining=False).annotate(
+    brokers = candidates.brokers_for_replicas().annotate(
         replica_count=Count("replicas"),
         first_count=Count("replicas", filter=Q(replicas__position=0)),
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
-
-from manager_app import operations, repair, selectors
+from manager_app import candidates, operations, repair, selectors
 from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import choose_transfer
@@ -27,6 +25,8 @@ logger = logging.getLogger(__name__)
 HAND_OVER_LIMIT_S = 30.0
 RETURN_LIMIT_S = 3_600.0
 """How long after its start a manager forgets no consumer: when all was down, they had no chance."""
+FAILED_TRANSFER_PAUSE_S = 300.0
+"""Before a leadership is offered again to the broker that did not take it over."""
 
 
 def check_brokers(runtime: ManagerRuntime) -> list[int]:
@@ -121,17 +121,22 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """Move one leadership from a broker that leads more than its share; return what moved.
 
-    None goes to a broker whose disk is full: it would decline.
+    One that failed is not tried again for a while: the leader refuses writes meanwhile, and what
+    made it fail, such as a follower that lags, takes time to pass.
     """
     if runtime.read_only:
         return None
-    may_lead = Broker.objects.filter(
-        Q(disk_free_bytes=0) | Q(disk_free_bytes__gte=runtime.disk_reserve_bytes),
-        state=BrokerState.ALIVE,
-        draining=False,
-    ).values_list("broker_id", flat=True)
-    transfer = choose_transfer(selectors.led_partitions(), set(may_lead))
+    now_s, failed = runtime.monotonic_s(), runtime.failed_transfers
+    for move, failed_s in list(failed.items()):
+        if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
+            del failed[move]
+    may_lead = set(candidates.brokers_for_leaderships().values_list("broker_id", flat=True))
+    transfer = choose_transfer(selectors.led_partitions(), may_lead, without=failed)
     if transfer is None:
         return None
+    failed[transfer.group_id, transfer.target] = now_s
     handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
-    return transfer if runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S) else None
+    if not runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S):
+        return None
+    del failed[transfer.group_id, transfer.target]
+    return transfer

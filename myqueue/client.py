@@ -81,7 +81,7 @@ class Client:
         Raises:
             TopicAlreadyExists: there is one of this name.
             InvalidTopicName: the name has other characters.
-            NotEnoughBrokers: fewer brokers are alive than copies are asked for.
+            NotEnoughBrokers: fewer brokers are alive and have room than copies are asked for.
             ManagerNotFound: no manager answered.
         """
         fields = {

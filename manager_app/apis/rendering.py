@@ -151,4 +151,5 @@ def broker_detail(broker: Broker) -> dict[str, Any]:
         "replicas": getattr(broker, "replica_count", 0),
         "leaders": getattr(broker, "leader_count", 0),
         "disk_free_bytes": broker.disk_free_bytes,
+        "disk_slow": broker.disk_slow,
     }

@@ -73,7 +73,8 @@ def broker_delete(broker_id: int) -> int:
         if stuck := partition_facts.replicas_without_refuge(broker):
             raise BrokerNotEmpty(
                 f"broker {broker_id} holds {count} replicas, and no other live broker is without"
-                f" the partitions of {stuck} of them: start one more, or delete their topics first",
+                f" the partitions of {stuck} of them and has room on its disk: start one more, or"
+                " delete their topics first",
                 broker_id=broker_id,
                 replicas=count,
             )

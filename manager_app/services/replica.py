@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from manager_app.models import Broker, BrokerState, Membership, Partition, Replica
+from manager_app import candidates
+from manager_app.models import Membership, Partition, Replica
 from manager_app.services.cluster import metadata_bump
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def replicas_forget(replica_ids: Collection[int]) -> int:
 
 def _may_hold(broker_id: int, group_id: int) -> bool:
     """Tell whether a broker can be given a replica of a partition."""
-    free = Broker.objects.filter(pk=broker_id, state=BrokerState.ALIVE, draining=False)
     return (
-        free.exists()
+        candidates.brokers_for_replicas().filter(pk=broker_id).exists()
         and not Replica.objects.filter(partition_id=group_id, broker_id=broker_id).exists()
     )

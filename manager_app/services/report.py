@@ -192,6 +192,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
             "state": state,
             "last_heartbeat": now,
             "disk_free_bytes": report.disk_free_bytes or broker.disk_free_bytes,
+            "disk_slow": report.disk_slow,
         },
         broker_moved=moved,
     )

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from manager_app import selectors
+from manager_app import candidates, selectors
 from manager_app.models import (
     ID_MAX,
     ClientState,
@@ -57,7 +57,7 @@ def topic_create(
     Raises:
         InvalidRequest: a value is out of range; the field is named.
         TopicAlreadyExists: the name is taken.
-        NotEnoughBrokers: fewer brokers are alive than the replication factor.
+        NotEnoughBrokers: fewer brokers are alive and have room than the replication factor.
         Overloaded: the cluster has no group ids left.
     """
     check_topic_name(name)
@@ -96,7 +96,7 @@ def topic_update(
     Raises:
         TopicDoesNotExist: there is none of this name.
         InvalidRequest: a value is out of range, or there would be fewer partitions.
-        NotEnoughBrokers: fewer brokers are alive than the replication factor.
+        NotEnoughBrokers: fewer brokers are alive and have room than the replication factor.
         Overloaded: the cluster has no group ids left.
     """
     _check_retention(**retention)
@@ -164,9 +164,11 @@ def _grow(topic: Topic, number_of_partitions: int) -> None:
 def _place(count: int, replication_factor: int) -> list[tuple[int, ...]]:
     loads = selectors.broker_loads()
     if len(loads) < replication_factor:
+        full = candidates.brokers_that_stay().count() - len(loads)
+        others = f", and {full} more whose disks are full" if full else ""
         raise NotEnoughBrokers(
             f"replication_factor {replication_factor} needs as many live brokers, there are"
-            f" {len(loads)}: start more, or ask for a smaller replication_factor",
+            f" {len(loads)}{others}: start more, or ask for a smaller replication_factor",
             retry_after_ms=1_000,
         )
     return place_partitions(count, replication_factor, loads)

@@ -26,7 +26,10 @@ FORGIVEN = 2
 """So much time in which it is not makes up for one part in which it is: a leader that is the last
 one for less than a third of the time leads on."""
 REST_MS = 30_000
-"""After handing over, before the next time."""
+"""After handing over, before the next time; and without a slow transaction, before the disk counts
+as quick again."""
+SLOW_TRANSACTION_MS = 1_000
+"""A transaction that takes longer than this tells by itself that the disk is slow now."""
 
 
 class SlowDisk:
@@ -60,6 +63,8 @@ class SlowDisk:
         """Since the transaction under way was first seen."""
         self._score = 0
         self._ticks_left = 0
+        """Before it may hand over again."""
+        self._ticks_until_quick = 0
         self._attempts = 0
 
     @property
@@ -67,9 +72,23 @@ class SlowDisk:
         """How long the transaction under way has taken; 0 when there is none."""
         return self._ticks_under_way * self._tick_seconds
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether leaderships had better stay away: they would be handed over again.
+
+        So it is from a hand-over until no transaction was slow for `REST_MS`, and while a
+        transaction takes longer than `SLOW_TRANSACTION_MS`.
+        """
+        return self._ticks_until_quick > 0 or self.seconds_so_far >= SLOW_TRANSACTION_MS / 1000
+
     def tick(self) -> None:
         """Let one tick pass."""
         self._look_at_transaction()
+        if self._ticks_until_quick:
+            is_slow_now = self._ticks_under_way >= self._slow_ticks
+            self._ticks_until_quick = (
+                self._rest_ticks if is_slow_now else self._ticks_until_quick - 1
+            )
         if self._ticks_left:
             self._ticks_left -= 1
             return
@@ -79,6 +98,7 @@ class SlowDisk:
         self._score += FORGIVEN
         if self._score >= self._patience:
             self._score, self._ticks_left = 0, self._rest_ticks
+            self._ticks_until_quick = self._rest_ticks
             self._failover.hand_over_soon(
                 "the disk is slower than those of a quorum", attempt=self._attempts
             )

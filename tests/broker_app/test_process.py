@@ -16,6 +16,7 @@ from http_base.cluster import Place, ReplicaOrder
 from myqueue.errors import Forbidden, StalePlacement
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
+from raft_app.engine.slow_disk import SlowDisk
 from raft_app.storage.storage import StorageRefusal
 from tests.broker_app.manager_twin import ManagerTwin
 
@@ -119,6 +120,17 @@ async def test_assigned_replica_is_made_led_and_reported(tmp_path, manager):
     await until(lambda: any(one.replicas for one in manager.reports), process)
     last = next(one for one in reversed(manager.reports) if one.replicas)
     assert (last.replicas[0].group_id, last.replicas[0].replica_id) == (1, 11)
+    await process.stop()
+
+
+async def test_report_says_how_the_disk_is(tmp_path, manager, monkeypatch):
+    process = make(tmp_path, manager)
+    await process.start()
+    process.engine.disk.look()
+    report = process._report(False, frozenset())
+    assert (report.disk_free_bytes > 0, report.disk_slow) == (True, False)
+    monkeypatch.setattr(SlowDisk, "is_slow", True)
+    assert process._report(False, frozenset()).disk_slow
     await process.stop()
 
 

@@ -41,7 +41,15 @@ def test_replica_is_reported_with_its_place_and_its_offsets():
 def test_report_survives_its_way_through_json():
     identity = BrokerIdentity(incarnation="i" * 32, broker_id=3, cluster_id="c")
     report = make_report(
-        [group()], identity, OPTIONS, epoch=2, stopping=True, full=False, disk_free_bytes=5
+        [group()],
+        identity,
+        OPTIONS,
+        epoch=2,
+        stopping=True,
+        full=False,
+        disk_free_bytes=5,
+        disk_slow=True,
     )
     assert msgspec.json.decode(msgspec.json.encode(report), type=BrokerReport) == report
     assert (report.broker_id, report.stopping, report.full) == (3, True, False)
+    assert (report.disk_free_bytes, report.disk_slow) == (5, True)

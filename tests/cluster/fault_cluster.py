@@ -197,13 +197,18 @@ class FaultCluster:
         self.http.close()
 
     def create_topic(self, topic: str) -> None:
-        """Make a topic of one partition."""
-        made = self.http.post(
-            f"{self.manager.address}/topics",
-            json={"topic": topic, "number_of_partitions": 1},
-            timeout=30,
-        )
-        assert made.status_code == 201, made.text
+        """Make a topic of one partition, as soon as enough brokers have room on their disks."""
+
+        def is_made() -> bool:
+            made = self.http.post(
+                f"{self.manager.address}/topics",
+                json={"topic": topic, "number_of_partitions": 1},
+                timeout=30,
+            )
+            assert made.status_code in {201, 503}, made.text
+            return made.status_code == 201
+
+        wait_until(is_made, what=f"topic {topic} is made")
 
     # --- what holds -------------------------------------------------------------------------
 

@@ -109,6 +109,10 @@ def test_a_replica_has_a_refuge_where_there_is_none_of_its_partition(partition):
         incarnation=f"{4:032x}", address="http://h:4", state=BrokerState.ALIVE
     )
     assert replicas_without_refuge(broker) == 0
-    for changes in ({"draining": True}, {"draining": False, "state": BrokerState.DEAD}):
+    for changes in (
+        {"disk_free_bytes": 1},
+        {"disk_free_bytes": 0, "draining": True},
+        {"draining": False, "state": BrokerState.DEAD},
+    ):
         Broker.objects.filter(pk=spare.pk).update(**changes)
         assert replicas_without_refuge(broker) == 1

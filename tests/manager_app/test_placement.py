@@ -72,6 +72,16 @@ def test_a_broker_that_is_not_alive_gets_no_leadership():
     assert choose_transfer(partitions, {1}) is None
 
 
+def test_a_move_that_is_ruled_out_gives_way_to_another():
+    partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11)]
+    ruled_out = []
+    for expected in ((10, 2), (10, 3), (11, 2), (11, 3)):
+        transfer = choose_transfer(partitions, {1, 2, 3}, without=ruled_out)
+        assert transfer == Transfer(expected[0], 1, expected[1])
+        ruled_out.append(expected)
+    assert choose_transfer(partitions, {1, 2, 3}, without=ruled_out) is None
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.permutations(range(5))), max_size=20))
 def test_repeated_transfers_end_and_never_widen_the_spread(drawn):
     partitions = [

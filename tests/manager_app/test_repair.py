@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from django.conf import settings
 
 from manager_app import repair, upkeep
+from manager_app.candidates import ROOM_RESERVES
 from manager_app.models import Broker, DeletedGroup, Partition, Replica
 from manager_app.repair import CHANGES_AT_ONCE
 from tests.manager_app.broker_twin import BrokerTwin
+
+ROOM_BYTES = ROOM_RESERVES * settings.QUEUE.disk_reserve_bytes
 
 
 async def run(site, task=upkeep.reconcile_placement):
@@ -52,6 +58,10 @@ async def add_broker(site):
     await site.twins.brokers[-1].report()
 
 
+def always_reports(twin, **facts):
+    twin.report = partial(BrokerTwin.report, twin, **facts)
+
+
 async def test_a_healthy_partition_is_left_alone(placed):
     group = placed.twins.group("logs", 0)
     assert await states(placed) == ("healthy", {1: "voter", 2: "voter", 3: "voter"})
@@ -74,6 +84,40 @@ async def test_a_faulty_replica_is_replaced_on_a_spare_broker(placed):
     ]
     assert faulty.membership.discarded == [3]
     assert placed.twins.by_id(4).replicas == {1: 4}
+    assert await states(placed) == ("healthy", {1: "voter", 2: "voter", 4: "voter"})
+
+
+async def test_a_spare_broker_without_room_gets_no_replica_until_it_has_room(placed):
+    await placed.twins.add(1)
+    spare, dead = placed.twins.brokers[-1], placed.twins.by_id(3)
+    always_reports(spare, disk_free_bytes=ROOM_BYTES - 1)
+    await spare.report()
+    await dead.stop()
+    await placed.in_database(lambda: Broker.objects.filter(pk=3).update(draining=True))
+    await rounds(placed, 3)
+    assert placed.twins.group("logs", 0).history == []
+    assert spare.replicas == {}
+    always_reports(spare, disk_free_bytes=ROOM_BYTES)
+    await spare.report()
+    await rounds(placed, 3)
+    assert spare.replicas == {1: 4}
+    always_reports(spare, disk_free_bytes=1)
+    await rounds(placed, 2)
+    assert spare.replicas == {1: 4}, "what is there already stays"
+
+
+async def test_a_faulty_replica_leaves_a_full_disk_and_comes_back_when_there_is_room(placed):
+    """It makes room by leaving."""
+    faulty = placed.twins.by_id(3)
+    always_reports(faulty, disk_free_bytes=1)
+    faulty.membership.faults[1] = "checksum of entry 7"
+    await rounds(placed, 4)
+    assert faulty.membership.discarded == [3]
+    assert (await states(placed))[0] == "under-replicated"
+    assert faulty.replicas == {}
+    always_reports(faulty, disk_free_bytes=ROOM_BYTES)
+    await faulty.report()
+    await rounds(placed, 2)
     assert await states(placed) == ("healthy", {1: "voter", 2: "voter", 4: "voter"})
 
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 from manager_app import delivery, tasks, upkeep
 from manager_app.clients import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
+from manager_app.placement import Transfer
 from manager_app.services.client import TOKEN_LIFE
+from tests.manager_app.broker_twin import unknown_outcome
 
 
 def states(model):
@@ -264,6 +266,48 @@ async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
     )
     moved = await run(site, upkeep.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
+
+
+async def test_no_leadership_moves_to_a_broker_that_says_its_disk_is_slow(site):
+    await site.create_topic(partitions=3)
+    for group in site.twins.groups.values():
+        site.twins.elect(group, 1)
+    for twin in site.twins.brokers:
+        await twin.report(disk_slow=twin.broker_id == 2)
+    moved = await run(site, upkeep.balance_leaders)
+    assert (moved.source, moved.target) == (1, 3)
+    await site.twins.reported()
+    assert await run(site, upkeep.balance_leaders) is None
+    await site.twins.by_id(2).report()
+    assert (await run(site, upkeep.balance_leaders)).target == 2
+    await site.twins.reported()
+
+
+async def test_a_leadership_that_could_not_be_moved_is_offered_to_another_for_a_while(site):
+    await site.create_topic(partitions=2)
+    first, second = sorted(site.twins.groups)
+    for group_id in (first, second):
+        site.twins.elect(site.twins.groups[group_id], 1)
+    for twin in site.twins.brokers:
+        await twin.report()
+    site.twins.by_id(1).refuses[f"/partitions/{first}/leader"] = unknown_outcome()
+
+    async def balance():
+        moved = await run(site, upkeep.balance_leaders)
+        await site.twins.reported()
+        return moved
+
+    assert await balance() is None
+    assert await balance() is None
+    asked = site.twins.by_id(1).called(f"/partitions/{first}/leader")
+    assert [call["broker_id"] for call in asked] == [2, 3]
+    assert await balance() == Transfer(second, 1, 2)
+    site.twins.elect(site.twins.groups[second], 1)
+    await site.twins.by_id(1).report()
+    site.clock.seconds += upkeep.FAILED_TRANSFER_PAUSE_S + 1
+    site.twins.by_id(1).refuses.clear()
+    assert await balance() == Transfer(first, 1, 2)
+    assert site.runtime.failed_transfers == {}
 
 
 async def test_a_read_only_manager_does_nothing_by_the_clock(site):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -24,9 +25,12 @@ FAILING = "import sys; sys.exit(1)"
 class Watched:
     """A child, the lines it said, and an event per change."""
 
-    def __init__(self, path, program, *, restart_delay_s=0.0):
+    def __init__(self, path, program, *, restart_delay_s=0.0, fails_at=None):
         self.lines: list[str] = []
         self.changes: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
+        self.fails_at = fails_at
+        """Number of the change, from 1, for which there is no room."""
+        self.count = 0
         spec = ChildSpec(
             name="broker-1",
             arguments=(sys.executable, "-c", program),
@@ -37,9 +41,15 @@ class Watched:
         self.child = Child(
             spec,
             say=self.lines.append,
-            changed=lambda: self.changes.put_nowait((self.child.pid, self.child.ready)),
+            changed=self.changed,
             restart_delay_s=restart_delay_s,
         )
+
+    def changed(self):
+        self.count += 1
+        if self.count == self.fails_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.changes.put_nowait((self.child.pid, self.child.ready))
 
     async def until_ready(self) -> int:
         async with asyncio.timeout(20):
@@ -101,6 +111,40 @@ async def test_pause_doubles_while_the_child_never_gets_ready(tmp_path):
         "0.02 s",
         "0.04 s",
     ]
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+async def test_child_is_started_again_after_a_change_that_could_not_be_told(tmp_path, fails_at):
+    """It is started, is ready, and is dead: each of them once on a full disk."""
+    watched = Watched(tmp_path, READY, fails_at=fails_at)
+    running = asyncio.ensure_future(watched.child.run())
+    killed = 0
+    async with asyncio.timeout(20):
+        while not (watched.child.ready and watched.child.pid != killed and watched.count > 3):
+            if watched.child.ready and not killed:
+                killed = watched.child.pid
+                os.kill(killed, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+    assert any("No space left on device" in line for line in watched.lines)
+    watched.child.stop(signal.SIGKILL)
+    await asyncio.wait_for(running, 20)
+
+
+async def test_child_that_could_not_be_started_is_started_when_it_can_be(tmp_path):
+    place = tmp_path / "logs"
+    watched = Watched(place, READY, restart_delay_s=0.01)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    running = asyncio.ensure_future(watched.child.run())
+    async with asyncio.timeout(20):
+        while len(watched.lines) < 2:
+            await asyncio.sleep(0.01)
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+    place.mkdir()
+    await watched.until_ready()
+    assert watched.lines[0].startswith("broker-1 died ([Errno 2] No such file or directory")
+    assert [line.rpartition(" in ")[2] for line in watched.lines[:2]] == ["0.01 s", "0.02 s"]
+    watched.child.stop(signal.SIGKILL)
+    await asyncio.wait_for(running, 20)
 
 
 @pytest.mark.parametrize(

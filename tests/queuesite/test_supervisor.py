@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from queuesite.children import Child
 from queuesite.cluster_directory import ClusterDirectory
 from queuesite.supervisor import (
     ClusterPlan,
@@ -70,6 +74,64 @@ def test_password_is_not_written_into_the_description(supervisor):
     supervisor.children[0].facts = {"username": "admin", "password": "shown once"}
     supervisor._changed()
     assert "shown once" not in supervisor.directory.file.read_text()
+
+
+def test_description_that_cannot_be_written_is_said_once_and_written_at_the_next_change(
+    supervisor, monkeypatch
+):
+    supervisor._changed()
+    write = ClusterDirectory.write
+
+    def refuse(number):
+        def raising(directory, facts):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(ClusterDirectory, "write", raising)
+
+    def change(pid):
+        supervisor.children[1].pid = pid
+        supervisor._changed()
+
+    for number in (errno.ENOSPC, errno.EROFS):
+        refuse(number)
+        change(77)
+        change(78)
+    assert [line.rpartition(" cannot be written: ")[2] for line in supervisor.lines] == [
+        "No space left on device",
+        "Read-only file system",
+    ]
+    assert supervisor.directory.read()["brokers"][0]["pid"] == 0
+    monkeypatch.setattr(ClusterDirectory, "write", write)
+    change(79)
+    assert supervisor.directory.read()["brokers"][0]["pid"] == 79
+    refuse(errno.EROFS)
+    change(80)
+    assert len(supervisor.lines) == 3
+
+
+async def test_supervisor_ends_loudly_when_a_child_is_watched_no_more(supervisor, monkeypatch):
+    async def broken(child):
+        if child is supervisor.children[2]:
+            raise RuntimeError("a bug of the watch")
+        await child._stopping.wait()
+
+    monkeypatch.setattr(Child, "run", broken)
+    with pytest.raises(RuntimeError, match="a bug of the watch"):
+        await asyncio.wait_for(supervisor.run(), 20)
+    assert supervisor.lines[-2:] == ["stopping", "stopped"]
+
+
+async def test_supervisor_stays_while_children_stay_down(supervisor, monkeypatch):
+    async def stays_down(child):
+        return
+
+    monkeypatch.setattr(Child, "run", stays_down)
+    running = asyncio.ensure_future(supervisor.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not running.done()
+    supervisor.children[0].refused.set()
+    assert await asyncio.wait_for(running, 20) == 2
 
 
 def test_description_names_addresses_and_pids(supervisor):

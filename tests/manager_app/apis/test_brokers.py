@@ -193,6 +193,13 @@ async def test_brokers_tell_how_much_they_hold(site):
     assert [(broker["replicas"], broker["leaders"]) for broker in details] == [(3, 1)] * 3
 
 
+async def test_brokers_tell_how_their_disks_are(site):
+    await site.twins.by_id(2).report(disk_free_bytes=5, disk_slow=True)
+    details = (await site.get("/brokers?detail=1"))["brokers"]
+    said = [(broker["disk_free_bytes"], broker["disk_slow"]) for broker in details]
+    assert said == [(1 << 40, False), (5, True), (1 << 40, False)]
+
+
 async def test_a_broker_that_is_being_emptied_may_be_kept(site):
     await site.twins.add(1)
     await site.twins.brokers[3].report()

@@ -53,7 +53,11 @@ def test_a_decision_on_an_older_version_changes_nothing(replicas):
 
 def test_a_broker_that_may_not_hold_it_is_not_taken(replicas):
     broker = spare()
-    for changes in ({"draining": True}, {"state": BrokerState.DEAD}):
+    for changes in (
+        {"disk_free_bytes": 1},
+        {"disk_free_bytes": 0, "draining": True},
+        {"draining": False, "state": BrokerState.DEAD},
+    ):
         Broker.objects.filter(pk=broker.pk).update(**changes)
         assert not retarget(add=broker.broker_id)
     assert not retarget(add=replicas[0].broker_id)

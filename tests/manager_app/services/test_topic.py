@@ -60,6 +60,23 @@ def test_a_change_that_fails_leaves_nothing_behind():
     assert cluster_ensure().metadata_version == version + 1
 
 
+def test_a_broker_without_room_gets_no_replica_of_a_new_topic(brokers):
+    full, other, *_ = brokers
+    Broker.objects.filter(pk=full.pk).update(disk_free_bytes=1)
+    create("logs")
+    assert full.pk not in Replica.objects.values_list("broker_id", flat=True)
+    Broker.objects.filter(pk=other.pk).update(disk_free_bytes=1)
+    with pytest.raises(NotEnoughBrokers, match="there are 2, and 2 more whose disks are full"):
+        create("more")
+    with pytest.raises(NotEnoughBrokers, match="disks are full"):
+        topic_update("logs", number_of_partitions=4, retention={})
+    assert set(Replica.objects.values_list("broker_id", flat=True)) == {
+        broker.pk for broker in brokers[1:]
+    }
+    Broker.objects.update(disk_free_bytes=1 << 40)
+    create("more")
+
+
 def test_when_the_group_ids_are_used_up_it_is_said_and_nothing_is_stored():
     topic = create("logs", partitions=1)
     last = Partition.objects.create(group_id=GROUP_ID_MAX, topic=topic, index=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.engine.slow_disk import PATIENCE_MS, REST_MS
+from raft_app.engine.slow_disk import PATIENCE_MS, REST_MS, SLOW_MS, SLOW_TRANSACTION_MS
 from raft_app.storage.memory import MemoryStorage
 from tests.raft_app.engine.engine_harness import EngineCluster
 
@@ -75,6 +75,40 @@ async def test_leader_whose_disk_hangs_hands_over_and_writes_go_on(cluster):
     assert not hanging.done()
     gate(cluster, 1).set()
     assert await hanging == 1
+
+
+async def test_disk_is_slow_while_a_transaction_takes_long(cluster):
+    slow_disk = cluster.engines[2].slow_disk
+    gate(cluster, 2).clear()
+    await cluster.append("b")
+    await cluster.ticks(ticks_of(cluster, SLOW_TRANSACTION_MS) // 2)
+    assert not slow_disk.is_slow
+    await cluster.ticks(ticks_of(cluster, SLOW_TRANSACTION_MS))
+    assert slow_disk.is_slow
+    assert not cluster.engines[1].slow_disk.is_slow
+    gate(cluster, 2).set()
+    await cluster.until(lambda: not slow_disk.seconds_so_far)
+    assert not slow_disk.is_slow
+
+
+async def test_disk_is_slow_from_a_hand_over_until_it_was_quick_for_a_while(cluster):
+    slow_disk = cluster.engines[1].slow_disk
+    gate(cluster, 1).clear()
+    hanging = begin(cluster, "b")
+    await cluster.until(lambda: leader_id(cluster) in {2, 3})
+    assert slow_disk.is_slow
+    gate(cluster, 1).set()
+    await hanging
+    await cluster.ticks(ticks_of(cluster, REST_MS) - ticks_of(cluster, PATIENCE_MS))
+    gate(cluster, 1).clear()
+    await cluster.append("c")
+    await cluster.ticks(2 * ticks_of(cluster, SLOW_MS))
+    gate(cluster, 1).set()
+    await cluster.until(lambda: not slow_disk.seconds_so_far)
+    await cluster.ticks(ticks_of(cluster, REST_MS) // 2)
+    assert slow_disk.is_slow
+    ticks = await cluster.until(lambda: not slow_disk.is_slow)
+    assert ticks <= ticks_of(cluster, REST_MS) // 2
 
 
 async def test_leader_leads_on_while_the_others_are_no_quicker(cluster):
