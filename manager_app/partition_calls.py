@@ -2,7 +2,8 @@
 
 A call that was refused before it was proposed is tried again within its time limit: NO_LEADER,
 NOT_LEADER (at the leader that it names), a connection that could not be made. A call whose outcome
-is unknown is tried again only when a repetition is recognised.
+is unknown is tried again only when a repetition is recognised; from then on only a success says
+what became of it, whatever refuses the tries that follow.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from myqueue.errors import (
     QueueError,
     TopicDoesNotExist,
 )
+from myqueue.failures import with_unknown_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +64,7 @@ class PartitionCall:
 
 @dataclass
 class _Search:
-    """Where the leader was looked for so far."""
+    """Where the leader was looked for so far, and what may have happened there."""
 
     target: int = 0
     """Broker id to ask next; 0: ask the replicas in turn."""
@@ -70,6 +72,8 @@ class _Search:
     hints: int = 0
     pause_s: float = PAUSE_FIRST_S
     unreachable: set[int] = field(default_factory=set)
+    outcome_unknown: bool = False
+    """True once a try that changes something may have taken effect without an answer."""
 
 
 class PartitionCalls:
@@ -89,18 +93,34 @@ class PartitionCalls:
         """Return the leader's answer.
 
         Raises:
-            NoLeader: no leader was found in time; nothing happened.
+            NoLeader: no leader was found in time.
             CommitTimeout: the outcome is unknown.
-            QueueError: whatever else the leader answered.
+            QueueError: whatever else the leader answered. As with NoLeader nothing happened, unless
+                `outcome` is unknown.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (call.timeout_ms + call.wait_ms) / 1000
+        limit_s = (call.timeout_ms + call.wait_ms) / 1000
+        deadline = asyncio.get_running_loop().time() + limit_s
         search = _Search(target=self._metadata.leader_of(call.partition.group_id).broker_id)
+        try:
+            return await self._ask_until(deadline, call, search)
+        except QueueError as error:
+            # No refusal proves that an earlier try was lost: also a fenced producer's batch, or one
+            # that is out of order because it is too old to be remembered, may have been stored.
+            if search.outcome_unknown and error.outcome_known:
+                raise with_unknown_outcome(error) from error
+            raise
+
+    async def _ask_until(
+        self, deadline: float, call: PartitionCall, search: _Search
+    ) -> dict[str, Any]:
+        """Try at one broker after another until the leader answered or the time is over."""
         while True:
             broker_id = self._next_broker(call.partition, search)
+            left_s = deadline - asyncio.get_running_loop().time()
             try:
-                return await self._try(call, broker_id, deadline - loop.time())
+                return await self._try(call, broker_id, left_s)
             except (BrokerConnectionError, QueueError) as error:
+                search.outcome_unknown |= call.method != "GET" and _may_have_happened(error)
                 failure, follow = self._judge(error, call, broker_id, search)
             if follow:
                 continue
@@ -216,6 +236,12 @@ class PartitionCalls:
         if noted:
             search.target = self._metadata.leader_of(partition.group_id).broker_id
             search.unreachable.clear()
+
+
+def _may_have_happened(error: BrokerConnectionError | QueueError) -> bool:
+    return isinstance(error, OutcomeUnknown) or (
+        isinstance(error, QueueError) and not error.outcome_known
+    )
 
 
 def _named(partition: PartitionView) -> str:

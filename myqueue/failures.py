@@ -1,4 +1,4 @@
-"""From a failure body back to the error that a server raised."""
+"""From a failure body back to the error that a server raised, and what it says of the outcome."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def from_body(http_status: int, body: Any) -> QueueError:
         # Whatever a server did not foresee may have happened in the middle of a write.
         details.setdefault("outcome", OUTCOME_UNKNOWN)
     return cls(str(body.get("message", "")), **details)
+
+
+def with_unknown_outcome(error: QueueError) -> QueueError:
+    """Return the same error, saying that the call may have happened all the same."""
+    return type(error)(error.message, **{**error.details, "outcome": OUTCOME_UNKNOWN})

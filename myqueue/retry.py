@@ -23,6 +23,7 @@ from myqueue.errors import (
     QueueError,
     UnauthorizedException,
 )
+from myqueue.failures import with_unknown_outcome
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
@@ -95,7 +96,7 @@ class Attempts:
         """Return the error to raise after STOP: the last one, with what is known of the outcome."""
         if not self.outcome_unknown or not error.outcome_known:
             return error
-        return type(error)(error.message, **{**error.details, "outcome": OUTCOME_UNKNOWN})
+        return with_unknown_outcome(error)
 
     def delivery_verdict(self, error: QueueError) -> QueueError:
         """Return the error to raise after STOP for a write: DeliveryTimeout when time ran out."""

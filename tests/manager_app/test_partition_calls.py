@@ -5,8 +5,25 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
+from manager_app.broker_client import BrokerConnectionError, NotSent, OutcomeUnknown
 from manager_app.models import Broker, Partition, Replica, Topic
+from manager_app.partition_calls import PartitionCall, PartitionCalls
+from myqueue.errors import (
+    CommitTimeout,
+    DiskFull,
+    InvalidRequest,
+    NoLeader,
+    NotLeader,
+    OutOfOrderSequence,
+    Overloaded,
+    PartitionNotFound,
+    ProducerFenced,
+    QueueError,
+    TopicDoesNotExist,
+    UnknownProducer,
+)
 from tests.manager_app.broker_twin import counts, overloaded, unknown_outcome
 
 
@@ -78,6 +95,94 @@ async def test_with_a_request_id_or_sequence_a_broken_call_is_repeated_and_count
         leader.breaks["/producer/produce"] = "after"
         assert (await site.produce(producer, "x", **mark))["offset"] == offset
     assert counts(site) == [2]
+
+
+class ScriptedClient:
+    """A client of brokers whose calls end as the script says, the last line again and again."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+
+    async def call(self, address, call, *, timeout_s):
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, BrokerConnectionError | QueueError):
+            raise step
+        return step
+
+
+async def ask(site, *script, method="POST"):
+    """Call the leader of a partition with a repeatable call, through a scripted client."""
+    if "logs" not in site.runtime.metadata.current.topics:
+        await site.create_topic(partitions=1)
+    partition = (await site.runtime.find_topic("logs")).partition(0)
+    calls = PartitionCalls(site.runtime.metadata, ScriptedClient(*script))
+    return await calls.call(
+        PartitionCall(partition, method, "/x", {}, timeout_ms=150, repeatable=True)
+    )
+
+
+@pytest.mark.parametrize("first", [OutcomeUnknown("it broke"), CommitTimeout(outcome="unknown")])
+async def test_after_a_try_of_unknown_outcome_no_refusal_says_that_nothing_happened(site, first):
+    for refusal in (
+        NotSent("connection refused"),
+        NoLeader("none"),
+        NotLeader("not here"),
+        PartitionNotFound("not here"),
+        TopicDoesNotExist("not here"),
+        Overloaded("the limit is reached", retry_after_ms=100),
+        DiskFull("no space"),
+        OutOfOrderSequence("too old to be remembered", expected_sequence=9),
+        UnknownProducer("forgotten since"),
+        ProducerFenced("fenced since"),
+        InvalidRequest("another version"),
+    ):
+        with pytest.raises(QueueError) as raised:
+            await ask(site, first, refusal)
+        assert not raised.value.outcome_known, refusal
+        if not isinstance(raised.value, NoLeader):
+            assert type(raised.value) is type(refusal)
+            expected = {**refusal.details, "outcome": "unknown"}
+            assert (raised.value.message, raised.value.details) == (refusal.message, expected)
+
+
+async def test_a_success_settles_a_try_of_unknown_outcome(site):
+    assert await ask(site, OutcomeUnknown("it broke"), NotSent("refused"), {"x": 1}) == {"x": 1}
+
+
+async def test_without_a_try_of_unknown_outcome_a_refusal_says_that_nothing_happened(site):
+    for script in ([NotSent("refused")], [NotSent("refused"), DiskFull("no space")]):
+        with pytest.raises(QueueError) as raised:
+            await ask(site, *script)
+        assert raised.value.outcome_known
+
+
+async def test_a_call_that_changes_nothing_has_no_unknown_outcome_behind_a_refusal(site):
+    with pytest.raises(NoLeader) as raised:
+        await ask(site, OutcomeUnknown("it broke"), NotSent("refused"), method="GET")
+    assert raised.value.outcome_known
+
+
+async def test_a_write_that_broke_at_a_leader_that_then_stopped_has_an_unknown_outcome(site):
+    await site.create_topic(partitions=1)
+    producer = await site.producer()
+    group = site.twins.group("logs", 0)
+    leader = site.twins.by_id(group.leader)
+    leader.breaks["/producer/produce"] = "after"
+    call = {"topic": "logs", "producer_id": producer, "message": "x", "request_id": "r1"}
+    waiting = asyncio.ensure_future(
+        site.post("/producer/produce", {**call, "timeout_ms": 300}, status=503)
+    )
+    async with asyncio.timeout(4):
+        while not group.records:
+            await asyncio.sleep(0)
+    group.leader = 0
+    await leader.stop()
+    answer = await waiting
+    assert (answer["code"], answer.get("outcome")) == ("NO_LEADER", "unknown")
+    await leader.start()
+    group.leader = leader.broker_id
+    assert (await site.post("/producer/produce", call))["offset"] == 0
+    assert counts(site) == [1]
 
 
 async def test_an_unknown_outcome_of_the_leader_is_passed_on_not_repeated(site):

@@ -42,6 +42,15 @@ CLIENT_MUTANTS = (
         "::test_a_connection_that_breaks_after_sending_is_never_a_second_message",
     ),
     Mutant(
+        name="manager-forgets-unknown",
+        fault="The manager says that nothing happened when only its last try was refused",
+        path="manager_app/partition_calls.py",
+        old="if search.outcome_unknown and error.outcome_known:",
+        new="if False:",
+        test="tests/manager_app/test_partition_calls.py"
+        "::test_after_a_try_of_unknown_outcome_no_refusal_says_that_nothing_happened",
+    ),
+    Mutant(
         name="heartbeat-of-another",
         fault="A consumer's heartbeat is recorded for the producer with the same number",
         path="manager_app/apis/status.py",
