@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myqueue.errors import UnauthorizedException
 from myqueue.lanes import Batch, Lane, Told, TopicPartition
 
 if TYPE_CHECKING:
@@ -94,13 +95,21 @@ class Accumulator:
         return True
 
     def take(self, producer_id_of: Callable[[str], int]) -> list[Batch]:
-        """Stamp and return every batch that may go out, partitions in turn."""
+        """Stamp and return every batch that may go out, partitions in turn.
+
+        A topic that the producer is not registered for any more has id 0: what waited for it goes
+        out like the rest and fails there, where its futures can be told.
+        """
         taken: list[Batch] = []
         while self._ready:
             where, lane = next(iter(self._ready.items()))
             del self._ready[where]
+            try:
+                producer_id = producer_id_of(where[0])
+            except UnauthorizedException:
+                producer_id = 0
             while lane.may_send:
-                taken.append(lane.take(producer_id_of(where[0])))
+                taken.append(lane.take(producer_id))
         return taken
 
     def lane(self, batch: Batch) -> Lane:

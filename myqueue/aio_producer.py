@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from myqueue.accumulator import OVERHEAD_BYTES
 from myqueue.aio_front import AsyncFront, AsyncSettings
 from myqueue.delivery import Deliveries, Key, first_failure
-from myqueue.errors import BufferFull, ClientClosed
+from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
 from myqueue.protocol import make_record
 from myqueue.registered import topic_names
 from myqueue.results import Delivered, DeliveredBatch
@@ -194,14 +195,55 @@ class AsyncProducer(AsyncFront[Deliveries]):
             return
         self._core.closing = True
         try:
-            await self.flush(self._core.config.delivery_timeout_ms / 1000)
-            self._core.give_up()
+            await self._deliver_held()
         finally:
-            for task in list(self._deliveries):
-                task.cancel()
-            if self._deliveries:
-                await asyncio.wait(self._deliveries)
+            await self._abandon()
             await super().close()
+
+    async def forget(self) -> None:
+        """Deliver what waits, have the cluster forget this producer and its sequences, and close.
+
+        When one of these fails, the producer stays open.
+
+        Raises:
+            UndeliveredMessages: as `close`; the cluster was not told to forget it.
+            ManagerNotFound: no manager answered in time.
+        """
+        await self.start()
+        self._core.check_usable()
+        self._core.closing = True
+        try:
+            # Its messages need the registration until the last of them is acknowledged.
+            await self._deliver_held()
+            await self._drive(self._core.forget())
+        finally:
+            self._core.closing = False
+        await self.close()
+
+    async def _deliver_held(self) -> None:
+        """Deliver what is held; what cannot be in time is given up.
+
+        Raises:
+            UndeliveredMessages: there was something; `values` has the messages.
+        """
+        await self.flush(self._core.config.delivery_timeout_ms / 1000)
+        self._core.give_up()
+
+    async def _abandon(self) -> None:
+        """Cancel what is out, and tell everybody who waits that no more is sent."""
+        with suppress(UndeliveredMessages):
+            # Something is left only when closing was cancelled.
+            self._core.give_up()
+        for task in list(self._deliveries):
+            task.cancel()
+        if self._deliveries:
+            await asyncio.wait(self._deliveries)
+        for batch in self._core.buffer.held():
+            # Its task was cancelled before it began.
+            batch.settled = True
+            batch.fail(UndeliveredMessages("the producer was closed before this was sent"))
+        async with self._settled:
+            self._settled.notify_all()
 
     async def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None

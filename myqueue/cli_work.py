@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
@@ -128,21 +129,22 @@ def _handle(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> 
 def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int:
     """Run the command to its end and return its exit status; keep the message meanwhile."""
     value = delivery.value
-    data: bytes | None = value.encode() if isinstance(value, str) else value
-    with subprocess.Popen(  # noqa: S603 - the command that the caller named
-        options.command, stdin=subprocess.PIPE, env={**os.environ, **_environment(delivery)}
-    ) as process:
-        while True:
+    with tempfile.TemporaryFile() as message:
+        # A file, not a pipe: a command may read late, or nothing, and nobody waits for it to read.
+        message.write(value.encode() if isinstance(value, str) else value)
+        message.seek(0)
+        with subprocess.Popen(  # noqa: S603 - the command that the caller named
+            options.command, stdin=message, env={**os.environ, **_environment(delivery)}
+        ) as process:
             try:
-                process.communicate(data, timeout=options.visibility / EXTENSIONS_PER_VISIBILITY)
-            except subprocess.TimeoutExpired:
-                data = None  # the rest of it is known to the process
-                worker.extend(delivery)
+                while True:
+                    try:
+                        return process.wait(options.visibility / EXTENSIONS_PER_VISIBILITY)
+                    except subprocess.TimeoutExpired:
+                        worker.extend(delivery)
             except BaseException:
                 process.terminate()
                 raise
-            else:
-                return process.returncode
 
 
 def _environment(delivery: Delivery) -> dict[str, str]:

@@ -43,14 +43,17 @@ class Heartbeats:
         self._thread: threading.Thread | None = None
 
     def join(self, client: Beating) -> None:
-        """Begin to send a client's heartbeats."""
+        """Begin to send a client's heartbeats.
+
+        Raises:
+            RuntimeError: the system starts no further thread; the next client tries again.
+        """
         with self._changed:
             self._clients.add(client)
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="myqueue-heartbeats", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="myqueue-heartbeats", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify()
 
     def leave(self, client: Beating) -> None:

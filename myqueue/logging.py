@@ -150,8 +150,10 @@ class QueueHandler(logging.Handler):
             self._waiting_bytes += size_bytes
             self._logged += 1
             if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="myqueue-logging", daemon=True).start()
+                # No thread is to be had now: the record waits, and the next one tries again.
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._run, name="myqueue-logging", daemon=True).start()
+                    self._running = True
             self._changed.notify_all()
 
     def flush(self) -> None:
@@ -193,10 +195,10 @@ class QueueHandler(logging.Handler):
                     producer.close()
 
     def _connect(self) -> Producer | None:
-        """Make the producer; None after a pause when no manager could be reached."""
+        """Make the producer; None after a pause when no manager or no thread was to be had."""
         try:
             return self._make_producer()
-        except QueueError:
+        except (QueueError, RuntimeError):
             with self._changed:
                 self._changed.wait_for(lambda: self._ended, RETRY_S)
             return None
@@ -221,4 +223,6 @@ class QueueHandler(logging.Handler):
         except QueueError as error:
             delivered: list[DeliveredBatch] = error.details.get("delivered", [])
             return len(batch) - sum(one.message_count for one in delivered)
+        except RuntimeError:
+            return len(batch)  # the producer's thread cannot be started
         return 0

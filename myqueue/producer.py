@@ -122,6 +122,7 @@ class Producer(Front[Deliveries]):
             MessageTooLarge: a limit is passed.
             BufferFull: the buffer stayed full.
             DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
+            RuntimeError: a thread was needed and the system starts none; it was not taken.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         results = []
@@ -194,6 +195,7 @@ class Producer(Front[Deliveries]):
         Raises:
             BufferFull: the buffer stayed full.
             QueueError: as `enqueue`, for what can be said before sending.
+            RuntimeError: as `enqueue`.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         index = self._choose(topic, partition_key, partition, key)
@@ -222,9 +224,24 @@ class Producer(Front[Deliveries]):
         if self._core.closed:
             return
         try:
-            self._sender.stop(self._core.config.delivery_timeout_ms / 1000)
+            self._stop_sender()
         finally:
             super().close()
+
+    def forget(self) -> None:
+        """Deliver what waits, have the cluster forget this producer and its sequences, and close.
+
+        When one of these fails, the producer takes no more messages, but `forget` can be called
+        again.
+
+        Raises:
+            UndeliveredMessages: as `close`; the cluster was not told to forget it.
+            ManagerNotFound: no manager answered in time.
+        """
+        self._check_open()
+        # Its messages need the registration until the last of them is acknowledged.
+        self._stop_sender()
+        super().forget()
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: what waits is the parent's, and the child gets a new id."""
@@ -246,6 +263,9 @@ class Producer(Front[Deliveries]):
             if error is None:
                 raise
             error.add_note(str(undelivered))
+
+    def _stop_sender(self) -> None:
+        self._sender.stop(self._core.config.delivery_timeout_ms / 1000)
 
     def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None

@@ -45,9 +45,12 @@ class Sender:
         Raises:
             BufferFull: there was no room for `max_block_ms`.
             ClientClosed: the producer was closed.
+            RuntimeError: the system starts no further thread; the message was not taken.
         """
         buffer = self._core.buffer
         with self._core.lock:
+            if self._waker is None and not self._stopping:
+                self._start()
             more = None if self._stopping else buffer.put(where, record, future)
             while more is None:
                 self._wait_for_room(len(record.value) + OVERHEAD_BYTES)
@@ -61,13 +64,14 @@ class Sender:
         Raises:
             BufferFull: there was no room for `max_block_ms`; none was taken.
             ClientClosed: the producer was closed.
+            RuntimeError: the system starts no further thread; none was taken.
         """
         size_bytes = sum(batch.size_bytes for batch in batches)
         with self._changed:
             self._wait_for_room(size_bytes)
+            self._wake()
             for batch in batches:
                 self._core.buffer.put_whole(batch)
-            self._wake()
 
     def is_idle(self, where: TopicPartition) -> bool:
         """Return True when `put_alone` would probably take a batch of this partition."""
@@ -89,10 +93,11 @@ class Sender:
 
     def go_on(self, more: bool) -> None:
         """Tell after a delivery that there is room, and perhaps `more` to send."""
-        if more or self._waiters:
+        if more or self._waiters or self._stopping:
             with self._changed:
                 self._changed.notify_all()
-                if more and (self._waker is not None or not self._stopping):
+                # While it stops, too: there may be more to send, or nothing left to run for.
+                if more or (self._stopping and self._waker is not None):
                     self._wake()
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -157,12 +162,27 @@ class Sender:
 
     def _wake(self) -> None:
         """Have the thread look; the caller holds the lock."""
-        if self._waker is None:
-            self._waker = Waker()
-            threading.Thread(
-                target=self._run, args=(self._waker,), name="myqueue-sender", daemon=True
-            ).start()
-        self._waker.wake()
+        (self._waker or self._start()).wake()
+
+    def _start(self) -> Waker:
+        """Start the thread and return its waker; the caller holds the lock.
+
+        A thread that finds nothing held when the producer stops ends at once.
+
+        Raises:
+            RuntimeError: the system starts no further thread; the next call tries again.
+        """
+        waker = Waker()
+        thread = threading.Thread(
+            target=self._run, args=(waker,), name="myqueue-sender", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            waker.close()
+            raise
+        self._waker = waker
+        return waker
 
     def _run(self, waker: Waker) -> None:
         pump = Pump(self._transport, self._clock, waker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,22 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     twin, clock = ClusterTwin(), FakeClock()
     monkeypatch.setattr(twin, "now_ms", clock.wall_ms)
     return World(twin, clock, MemoryTransport(twin, clock), beats)
+
+
+@pytest.fixture
+def one_thread_fails(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """Have the next thread that is started fail as in a system that has none left."""
+    start, failed = threading.Thread.start, []
+
+    def failing(thread: threading.Thread) -> None:
+        if failed:
+            start(thread)
+        else:
+            failed.append(thread)
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    return failed
 
 
 @pytest.fixture

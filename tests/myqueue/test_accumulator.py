@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
+from myqueue.errors import UnauthorizedException
 from myqueue.futures import DeliveryFuture
 from myqueue.lanes import Batch
 from myqueue.records import Record
@@ -128,3 +129,20 @@ def test_nothing_is_lost_and_order_is_kept(added: list[tuple[int, int]], chance:
     for partition in {partition for partition, _ in added}:
         mine = [f"{n}" for n, (where, _) in enumerate(added) if where == partition]
         assert seen[partition] == mine
+
+
+def test_a_topic_without_a_registration_holds_nothing_up() -> None:
+    buffer = accumulator()
+    for topic in ("logs", "gone", "more"):
+        buffer.put((topic, 0), Record(topic), DeliveryFuture())
+
+    def producer_id(topic: str) -> int:
+        if topic == "gone":
+            raise UnauthorizedException
+        return 7
+
+    assert [(batch.where[0], batch.stamp.producer_id) for batch in buffer.take(producer_id)] == [
+        ("logs", 7),
+        ("gone", 0),
+        ("more", 7),
+    ]

@@ -6,7 +6,13 @@ import random
 import pytest
 
 from myqueue import AsyncProducer, ClientConfig
-from myqueue.errors import BufferFull, ClientClosed, DeliveryTimeout, UndeliveredMessages
+from myqueue.errors import (
+    BufferFull,
+    ClientClosed,
+    DeliveryTimeout,
+    ManagerNotFound,
+    UndeliveredMessages,
+)
 from myqueue.testing import InMemoryQueue
 from tests.myqueue.http_twin import HttpCluster
 
@@ -92,3 +98,55 @@ async def test_closing_in_time_says_what_was_left(http_cluster: HttpCluster) -> 
     assert caught.value.details["values"] == ["out", "left"]
     assert isinstance(left.exception(), UndeliveredMessages)
     assert out.exception() is not None
+
+
+async def test_when_closing_is_cancelled_everybody_is_told(http_cluster: HttpCluster) -> None:
+    http_cluster.twin.create("logs", 1)
+    producer = await AsyncProducer("logs", http_cluster.address).start()
+    await producer.enqueue("logs", "x")
+    with http_cluster.changed:  # nobody answers
+        out = asyncio.create_task(producer.enqueue("logs", "out"))
+        await asyncio.sleep(0.01)
+        left = asyncio.create_task(producer.enqueue("logs", "left"))
+        flushed = asyncio.create_task(producer.flush())
+        await asyncio.sleep(0.01)
+        closing = asyncio.create_task(producer.close())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        calls = {out, left, flushed, closing}
+        done, _ = await asyncio.wait(calls, timeout=10)
+    assert done == calls
+    assert closing.cancelled()
+    assert isinstance(out.exception(), ClientClosed)
+    assert isinstance(left.exception(), UndeliveredMessages)
+    assert flushed.result()
+
+
+async def test_a_delivery_that_had_not_begun_when_closing_was_cancelled_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def cancelled(timeout: float | None = None) -> bool:
+        raise asyncio.CancelledError
+
+    with InMemoryQueue({"logs": 1}) as queue:
+        producer = await AsyncProducer("logs", queue.address).start()
+        await producer.enqueue("logs", "x")
+        monkeypatch.setattr(producer, "flush", cancelled)
+        future = await producer.send("logs", "y")
+        with pytest.raises(asyncio.CancelledError):
+            await producer.close()
+        assert isinstance(future.exception(), UndeliveredMessages)
+        assert queue.values("logs") == ["x"]
+
+
+async def test_a_producer_that_cannot_be_forgotten_stays_open() -> None:
+    config = ClientConfig(manager_timeout_ms=20)
+    with InMemoryQueue({"logs": 1}) as queue:
+        producer = await AsyncProducer("logs", queue.address, config=config).start()
+        await producer.enqueue("logs", "x")
+        queue.close()
+        with pytest.raises(ManagerNotFound):
+            await producer.forget()
+        assert not producer._core.closing
+        await producer.close()
+        assert producer._core.closed

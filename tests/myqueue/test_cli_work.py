@@ -8,6 +8,7 @@ import pytest
 
 from myqueue import Worker, cli_work
 from myqueue.cli import main
+from myqueue.errors import QueueError
 from myqueue.redriving import Redriven
 from myqueue.testing import InMemoryQueue
 
@@ -81,3 +82,35 @@ def test_a_bar_shows_how_far_a_redrive_is(monkeypatch: pytest.MonkeyPatch) -> No
     began_s = time.monotonic()
     cli_work.NoRedriveProgress().show(Redriven(1, 2))
     assert time.monotonic() - began_s < 1
+
+
+def test_a_long_message_waits_for_a_command_that_reads_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli_work, "EXTENSIONS_PER_VISIBILITY", 20)
+    late = (
+        "import signal, sys, time; signal.alarm(10); time.sleep(0.3);"
+        "sys.exit(sys.stdin.buffer.read() != b'x' * 200_000)"
+    )
+    with InMemoryQueue({"jobs": 1}) as queue:
+        queue._api.topics["jobs"][0].put(b"x" * 200_000)
+        work = ["work", "jobs", "--group", "g", "--visibility", "1", "--max-messages", "1", "--"]
+        assert run(queue, *work, sys.executable, "-c", late) == 0
+        with Worker("jobs", queue.address, "g") as worker:
+            assert worker.receive(timeout=0) == []
+
+
+def test_a_command_is_ended_when_its_message_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*call: object) -> None:
+        raise QueueError("another worker has it")
+
+    monkeypatch.setattr(cli_work, "EXTENSIONS_PER_VISIBILITY", 20)
+    monkeypatch.setattr(Worker, "extend", lost)
+    late = "import pathlib, sys, time; time.sleep(2); pathlib.Path(sys.argv[1]).touch()"
+    with InMemoryQueue({"jobs": 1}) as queue:
+        queue._api.topics["jobs"][0].put("x")
+        work = ["work", "jobs", "--group", "g", "--visibility", "1", "--"]
+        assert run(queue, *work, sys.executable, "-c", late, str(tmp_path / "end")) == 1
+    assert not (tmp_path / "end").exists()

@@ -4,6 +4,8 @@ import gc
 import threading
 import time
 
+import pytest
+
 from myqueue.heartbeats import Heartbeats
 
 
@@ -84,3 +86,17 @@ def test_a_hurried_client_does_not_wait() -> None:
     beats.hurry()
     assert client.beaten.wait(10)
     beats.leave(client)
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(
+    one_thread_fails: list[threading.Thread],
+) -> None:
+    beats = Heartbeats()
+    first, second = Client(), Client()
+    with pytest.raises(RuntimeError, match="new thread"):
+        beats.join(first)
+    beats.join(second)
+    assert second.beaten.wait(10)
+    for client in (first, second):
+        beats.leave(client)
+    assert one_thread_fails

@@ -11,6 +11,7 @@ import pytest
 
 from myqueue.errors import ManagerNotFound
 from myqueue.logging import JsonFormatter, QueueHandler
+from myqueue.producer import Producer
 from myqueue.testing import InMemoryQueue
 
 
@@ -182,3 +183,47 @@ def test_the_child_of_a_fork_starts_its_own_thread(
 def test_the_formatter_works_alone() -> None:
     text = JsonFormatter().format(logging.makeLogRecord({"msg": "a %s", "args": ("b",)}))
     assert json.loads(text)["message"] == "a b"
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again_with_the_next_record(
+    queue: InMemoryQueue, logger: logging.Logger, one_thread_fails: list[threading.Thread]
+) -> None:
+    handler = add(logger, QueueHandler("logs", queue.address))
+    logger.info("first")
+    assert [thread.name for thread in one_thread_fails] == ["myqueue-logging"]
+    logger.info("second")
+    handler.flush()
+    assert queue.values("logs") == ["first", "second"]
+    assert handler.dropped == 0
+
+
+def test_the_handler_survives_that_its_producer_gets_no_thread(
+    queue: InMemoryQueue, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("myqueue.logging.RETRY_S", 0.01)
+    handler = add(logger, QueueHandler("logs", queue.address))
+    make, failures = handler._make_producer, ["make", "produce"]
+
+    def make_producer() -> Producer:
+        if "make" in failures:
+            failures.remove("make")
+            raise RuntimeError("can't start new thread")
+        producer = make()
+        produce_many = producer.produce_many
+
+        def produce(*call: object) -> object:
+            if failures:
+                failures.clear()
+                raise RuntimeError("can't start new thread")
+            return produce_many(*call)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(producer, "produce_many", produce)
+        return producer
+
+    monkeypatch.setattr(handler, "_make_producer", make_producer)
+    logger.info("lost")
+    handler.flush()
+    assert handler.dropped == 1
+    logger.info("sent")
+    handler.flush()
+    assert queue.values("logs") == ["sent"]

@@ -16,6 +16,7 @@ from myqueue.errors import (
     ProducerFenced,
     QueueError,
     UnauthorizedException,
+    UndeliveredMessages,
     UnknownProducer,
 )
 from myqueue.records import read_header
@@ -328,6 +329,24 @@ def test_a_closed_producer_sends_nothing(world: World) -> None:
             call("logs", "x")
     assert world.transport.closed
     assert world.beats.clients == []
+
+
+def test_a_producer_with_undelivered_messages_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(timeout_s: float) -> None:
+        raise UndeliveredMessages
+
+    producer = world.producer()
+    with monkeypatch.context() as patch:
+        patch.setattr(producer._sender, "stop", stop)
+        with pytest.raises(UndeliveredMessages):
+            producer.forget()
+    assert world.twin.clients
+    producer.forget()
+    assert world.twin.clients == {}
+    with pytest.raises(ClientClosed):
+        producer.forget()
 
 
 def test_an_interrupted_batch_is_never_mistaken_for_the_next(

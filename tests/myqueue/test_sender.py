@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,9 +9,10 @@ from myqueue.clock import SystemClock
 from myqueue.config import ClientConfig
 from myqueue.delivery import Deliveries
 from myqueue.driving import drive
-from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
+from myqueue.errors import BufferFull, ClientClosed, UnauthorizedException, UndeliveredMessages
 from myqueue.futures import DeliveryFuture
 from myqueue.memory_transport import MemoryTransport
+from myqueue.producer import Producer
 from myqueue.records import Record
 from myqueue.results import Delivered
 from myqueue.sender import Sender
@@ -56,10 +57,25 @@ def make_sender(gate: Gate, **settings: int) -> Sender:
     return Sender(core, transport, clock)
 
 
-def put(sender: Sender, record: Record) -> DeliveryFuture[Delivered]:
+def put(
+    sender: Sender, record: Record, where: tuple[str, int] = WHERE
+) -> DeliveryFuture[Delivered]:
     future: DeliveryFuture[Delivered] = DeliveryFuture()
-    sender.put(WHERE, record, future)
+    sender.put(where, record, future)
     return future
+
+
+def begin_to_stop(sender: Sender, stop: Callable[[], None] | None = None) -> threading.Thread:
+    """Return the thread that stops a sender, once nothing more is taken."""
+    thread = threading.Thread(target=stop or (lambda: sender.stop(10)))
+    thread.start()
+    with sender._changed:
+        assert sender._changed.wait_for(lambda: sender._stopping, 10)
+    return thread
+
+
+def sender_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "myqueue-sender"}
 
 
 def test_what_arrives_while_a_batch_is_out_is_the_next_batch(gate: Gate) -> None:
@@ -159,3 +175,106 @@ def test_stopping_twice_and_without_messages_is_quick(gate: Gate) -> None:
     sender.stop(10)
     sender.stop(10)
     assert sender.flush(0)
+
+
+def test_what_waits_behind_a_lone_batch_is_sent_while_it_stops(gate: Gate) -> None:
+    gate.opened.set()
+    sender = make_sender(gate)
+    core = sender._core
+    batch = core.single(WHERE, Record("mine"), DeliveryFuture())
+    assert sender.put_alone(batch)
+    behind = put(sender, Record("behind"))
+    stopping = begin_to_stop(sender)
+    sender.go_on(drive(core.deliver(batch), sender._transport, SystemClock()))
+    assert behind.result(10) == Delivered(0, 1)
+    stopping.join(10)
+    assert not stopping.is_alive()
+
+
+def test_a_lone_batch_that_is_to_be_stamped_anew_is_sent_while_it_stops(gate: Gate) -> None:
+    gate.opened.set()
+    sender = make_sender(gate)
+    buffer = sender._core.buffer
+    future: DeliveryFuture[Delivered] = DeliveryFuture()
+    batch = sender._core.single(WHERE, Record("mine"), future)
+    assert sender.put_alone(batch)
+    stopping = begin_to_stop(sender)
+    with sender._core.lock:
+        buffer.lane(batch).refused(batch)
+        more = buffer.look_at(batch)
+    sender.go_on(more)
+    assert future.result(10) == Delivered(0, 0)
+    stopping.join(10)
+    assert not stopping.is_alive()
+
+
+def test_the_thread_ends_with_the_last_batch_that_another_thread_sends(gate: Gate) -> None:
+    gate.opened.set()
+    others = sender_threads()
+    sender = make_sender(gate)
+    put(sender, Record("first"), ("logs", 1)).result(10)
+    (thread,) = sender_threads() - others
+    batch = sender._core.single(WHERE, Record("mine"), DeliveryFuture())
+    assert sender.put_alone(batch)
+    with pytest.raises(UndeliveredMessages):
+        sender.stop(0.01)
+    sender.go_on(drive(sender._core.deliver(batch), sender._transport, SystemClock()))
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_cannot_be_started_takes_no_message_and_is_tried_again(
+    gate: Gate, one_thread_fails: list[threading.Thread]
+) -> None:
+    gate.opened.set()
+    sender = make_sender(gate)
+    with pytest.raises(RuntimeError, match="new thread"):
+        put(sender, Record("0"))
+    assert sender._core.buffer.held() == []
+    assert put(sender, Record("1")).result(10) == Delivered(0, 0)
+    sender.stop(10)
+    assert gate.values("logs") == ["1"]
+    assert [thread.name for thread in one_thread_fails] == ["myqueue-sender"]
+
+
+def test_whole_batches_are_not_taken_when_no_thread_can_be_started(
+    gate: Gate, one_thread_fails: list[threading.Thread]
+) -> None:
+    gate.opened.set()
+    sender = make_sender(gate)
+    batches = drive(
+        sender._core.group("logs", ["0"], partition=0, partition_key=None),
+        sender._transport,
+        SystemClock(),
+    )
+    with pytest.raises(RuntimeError, match="new thread"):
+        sender.put_all(batches)
+    assert sender.flush(0)
+    sender.put_all(batches)
+    assert sender.flush(10)
+    sender.stop(10)
+    assert gate.values("logs") == ["0"]
+    assert one_thread_fails
+
+
+def test_a_topic_without_a_registration_fails_alone(gate: Gate) -> None:
+    gate.opened.set()
+    sender = make_sender(gate)
+    refused = put(sender, Record("x"), ("other", 0))
+    assert isinstance(refused.exception(10), UnauthorizedException)
+    assert put(sender, Record("0")).result(10) == Delivered(0, 0)
+    sender.stop(10)
+
+
+def test_a_producer_is_forgotten_after_its_messages_are_delivered(gate: Gate) -> None:
+    config = ClientConfig(delivery_timeout_ms=10_000)
+    producer = Producer("logs", gate.address, config=config, transport=MemoryTransport(gate))
+    futures = [producer.send("logs", "first", partition=0)]
+    assert gate.entered.wait(10)
+    futures += [producer.send("logs", f"{n}", partition=0) for n in range(3)]
+    forgetting = begin_to_stop(producer._sender, producer.forget)
+    gate.opened.set()
+    assert [future.result(10).offset for future in futures] == [0, 1, 2, 3]
+    forgetting.join(10)
+    assert not forgetting.is_alive()
+    assert gate._api.clients == {}

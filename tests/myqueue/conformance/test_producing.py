@@ -176,3 +176,15 @@ async def test_a_forgotten_producer_is_unknown(style: Style, make_topic: MakeTop
     await producer.forget()
     with pytest.raises(ClientClosed):
         await producer.send(topic, "x")
+
+
+async def test_forgetting_delivers_what_was_sent(style: Style, make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    config = ClientConfig(batch_messages=100, delivery_timeout_ms=20_000)
+    producer = await style.producer(topic, config=config)
+    futures = [await producer.send(topic, f"{number}") for number in range(300)]
+    await producer.forget()
+    assert [(await future).offset for future in futures] == list(range(300))
+    assert await stored(style, topic) == [f"{number}" for number in range(300)]
+    with pytest.raises(ClientClosed):
+        await producer.forget()
