@@ -14,7 +14,27 @@ if TYPE_CHECKING:
     from myqueue.results import Delivered
 
 OVERHEAD_BYTES = 64
-"""What a message costs besides its value, so that empty ones fill the buffer too."""
+"""What a message costs besides its texts, so that empty ones fill the buffer too."""
+HEADER_OVERHEAD_BYTES = 6
+"""What a header takes in a batch besides name and value, at most."""
+
+
+def size_bytes_of(record: Record) -> int:
+    """Return what a message counts for: never less than the bytes it takes in a batch."""
+    value, key, headers, _ = record
+    if isinstance(value, str) and not value.isascii():
+        value = value.encode()
+    size_bytes = OVERHEAD_BYTES + len(value)
+    if key is not None:
+        size_bytes += _length_bytes(key)
+    if headers:
+        size_bytes += HEADER_OVERHEAD_BYTES * len(headers)
+        size_bytes += sum(map(_length_bytes, headers)) + sum(map(_length_bytes, headers.values()))
+    return size_bytes
+
+
+def _length_bytes(text: str | bytes) -> int:
+    return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode())
 
 
 class Accumulator:
@@ -55,7 +75,7 @@ class Accumulator:
         Returns:
             True when a batch may go out; None when there was no room.
         """
-        size_bytes = len(record.value) + OVERHEAD_BYTES
+        size_bytes = size_bytes_of(record)
         held_bytes = self.held_bytes + size_bytes
         if held_bytes > self._buffer_bytes and self.held_bytes:
             return None

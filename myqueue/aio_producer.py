@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from myqueue.accumulator import OVERHEAD_BYTES
+from myqueue.accumulator import size_bytes_of
 from myqueue.aio_front import AsyncFront, AsyncSettings
 from myqueue.delivery import Deliveries, Key, first_failure
 from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
@@ -147,7 +147,7 @@ class AsyncProducer(AsyncFront[Deliveries]):
         index = await self._choose(topic, partition_key, partition, key)
         future: LoopFuture[Delivered] = LoopFuture()
         while (more := self._core.buffer.put((topic, index), record, future)) is None:
-            await self._wait_for_room(len(record.value) + OVERHEAD_BYTES)
+            await self._wait_for_room(size_bytes_of(record))
         if more:
             self._deliver_ready()
         return future

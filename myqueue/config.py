@@ -44,7 +44,7 @@ class ClientConfig:
     compression: str = "none"
     """none or zstd (needs the extra `zstd`): smaller requests and disks for time of the client."""
     buffer_bytes: int = 32 << 20
-    """What a producer may hold that is not acknowledged before it blocks."""
+    """What a producer may hold that is not acknowledged before it blocks: values, keys, headers."""
     max_block_ms: int = 60_000
     """How long a call waits for room in the buffer before it raises BufferFull; 0 does not."""
     batch_messages: int = 1_000

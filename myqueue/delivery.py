@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
+from myqueue.accumulator import Accumulator, size_bytes_of
 from myqueue.effects import Flow, Lock, Pause
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
@@ -162,20 +162,19 @@ class Deliveries(Session):
     def _whole(self, topic: str, partition: int, records: list[Record]) -> Batch:
         if len(records) > MAX_RECORDS:
             raise MessageTooLarge(f"a batch has at most {MAX_RECORDS} messages, not {len(records)}")
-        size_bytes = sum(len(record.value) for record in records) + OVERHEAD_BYTES * len(records)
         return Batch(
             (topic, partition),
             deadline_s=self.deadline_s(),
             records=records,
             whole=self._make_future(),
-            size_bytes=size_bytes,
+            size_bytes=sum(map(size_bytes_of, records)),
         )
 
     def single(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> Batch:
         """Return a batch of one message."""
         batch = Batch(where, deadline_s=self.deadline_s(), records=[record])
         batch.futures.append(future)
-        batch.size_bytes = len(record.value) + OVERHEAD_BYTES
+        batch.size_bytes = size_bytes_of(record)
         return batch
 
     def deadline_s(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from myqueue.accumulator import OVERHEAD_BYTES
+from myqueue.accumulator import size_bytes_of
 from myqueue.errors import BufferFull, ClientClosed
 from myqueue.pump import Pump
 from myqueue.wakers import Waker
@@ -53,7 +53,7 @@ class Sender:
                 self._start()
             more = None if self._stopping else buffer.put(where, record, future)
             while more is None:
-                self._wait_for_room(len(record.value) + OVERHEAD_BYTES)
+                self._wait_for_room(size_bytes_of(record))
                 more = buffer.put(where, record, future)
             if more:
                 self._wake()

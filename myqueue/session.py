@@ -12,12 +12,14 @@ from myqueue.errors import (
     OUTCOME_UNKNOWN,
     BrokerUnreachable,
     ManagerNotFound,
+    NoLeader,
+    PartitionNotFound,
     QueueError,
     TopicDoesNotExist,
 )
 from myqueue.http1 import Answer, Request
 from myqueue.metadata import MANAGER, Metadata, Route, TopicView, serving_replica, topic_view
-from myqueue.protocol import MSGPACK
+from myqueue.protocol import MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.registered import RegisteredClient
 from myqueue.retry import Attempts, Step
 from myqueue.transport import msgpack_request, read_body
@@ -228,6 +230,11 @@ class Session(RegisteredClient):
                 result = read((yield from self._ask_broker(call, address, request, timeout_s)))
             elif call.through_manager is not None:
                 request = call.through_manager(registration)
+                if len(request.body) > MAX_JSON_BODY_BYTES:
+                    raise ManagerNotFound(
+                        f"no broker of {call.topic!r}, partition {call.partition}, leads it, and a "
+                        f"manager passes on at most {MAX_JSON_BODY_BYTES} bytes"
+                    )
                 result = yield from self.managers.call(request, timeout_s=timeout_s)
             else:
                 raise ManagerNotFound(
@@ -237,6 +244,9 @@ class Session(RegisteredClient):
         except QueueError as error:
             with self._lock:
                 route.failed(address, error, now_s=self.clock.monotonic())
+            if address != MANAGER and isinstance(error, PartitionNotFound):
+                # It was moved away, or is being made; whether there is one, a manager knows.
+                raise NoLeader(f"{address} has no such replica: {error.message}") from error
             raise
         with self._lock:
             if address != MANAGER:

@@ -11,12 +11,18 @@ from random import Random
 from typing import Any
 
 from myqueue import memory_transport
-from myqueue.errors import BrokerUnreachable, CommitTimeout, QueueError
+from myqueue.errors import (
+    BrokerUnreachable,
+    CommitTimeout,
+    MessageTooLarge,
+    PartitionNotFound,
+    QueueError,
+)
 from myqueue.http1 import Answer, Request
 from myqueue.memory_api import MemoryApi
 from myqueue.memory_state import decoded, failure, parsed
 from myqueue.memory_transport import DroppedError, MemoryExchange
-from myqueue.protocol import BATCH
+from myqueue.protocol import BATCH, MAX_JSON_BODY_BYTES
 from tests.myqueue.fake_clock import FakeClock
 
 __all__ = ["ClusterTwin", "DroppedError", "Fault", "MemoryExchange", "MemoryTransport"]
@@ -45,6 +51,8 @@ class ClusterTwin(MemoryApi):
         self.down: set[str] = set()
         self.stopped: set[str] = set()
         """Brokers that take requests and do not answer."""
+        self.emptied: set[str] = set()
+        """Brokers that have no replica of any partition any more."""
         self.faults: list[Fault] = []
         self.chaos: Random | None = None
         self.stale_leaders: dict[tuple[str, int], str] = {}
@@ -86,6 +94,9 @@ class ClusterTwin(MemoryApi):
     def is_down(self, address: str) -> bool:
         return address in self.down
 
+    def is_held(self, address: str, request: Request) -> int:
+        return 0 if address in self.emptied else super().is_held(address, request)
+
     def leader_for_clients(self, topic: str, partition: int) -> str:
         known = super().leader_for_clients(topic, partition)
         return self.stale_leaders.get((topic, partition), known)
@@ -102,7 +113,8 @@ class ClusterTwin(MemoryApi):
         self._check_library(address, request)
         fault = self._fault(address, request.path)
         if fault is None:
-            return super().handle(address, request)
+            refusal = self._refusal(address, request)
+            return super().handle(address, request) if refusal is None else failure(refusal)
         if fault.applied:
             answer = super().handle(address, request)
             if answer.status >= 400:
@@ -119,6 +131,13 @@ class ClusterTwin(MemoryApi):
             body = decoded(request)
             missing = {"partition", "request_id", "max_messages"} - body.keys()
             assert not missing, f"the library names {missing}"
+
+    def _refusal(self, address: str, request: Request) -> QueueError | None:
+        if address == self.manager and len(request.body) > MAX_JSON_BODY_BYTES:
+            return MessageTooLarge(f"a manager takes no body of {len(request.body)} bytes")
+        if address in self.emptied and request.path != "/partitions":
+            return PartitionNotFound("this broker has no replica of it")
+        return None
 
     def _fault(self, address: str, path: str) -> Fault | None:
         for fault in self.faults:

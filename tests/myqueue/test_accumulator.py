@@ -3,11 +3,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myqueue.accumulator import OVERHEAD_BYTES, Accumulator
+from myqueue.accumulator import OVERHEAD_BYTES, Accumulator, size_bytes_of
 from myqueue.errors import UnauthorizedException
 from myqueue.futures import DeliveryFuture
 from myqueue.lanes import Batch
-from myqueue.records import Record
+from myqueue.records import HEADER_BYTES, Record, encode_batch
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
+NAMES = st.text(st.characters(exclude_categories=["Cs"]))
+RECORDS = st.builds(
+    Record,
+    TEXTS,
+    st.none() | TEXTS,
+    st.none() | st.dictionaries(NAMES, TEXTS, min_size=1, max_size=64),
+    st.integers(0, 1 << 62),
+)
 
 
 def accumulator(**limits: int) -> Accumulator:
@@ -65,6 +75,31 @@ def test_a_batch_ends_at_its_bytes_and_a_large_message_goes_alone() -> None:
     for size in (200, 200, 600, 1):
         put(buffer, "x" * size)
     assert [len(batch.records[0].value) for batch in take(buffer)] == [200, 200, 600]
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=20))
+def test_messages_never_take_more_in_a_batch_than_they_count_for(records: list[Record]) -> None:
+    assert len(encode_batch(records)) <= HEADER_BYTES + sum(map(size_bytes_of, records))
+
+
+def test_large_headers_and_keys_end_a_batch_too() -> None:
+    limit_bytes = 64 << 10
+    buffer = accumulator(batch_messages=1_000, batch_bytes=limit_bytes)
+    record = Record("x", "k" * 8_000, {"a": "y" * 8_000, "b": "漢" * 2_000})
+    for _ in range(20):
+        buffer.put(("logs", 0), record, DeliveryFuture())
+    batches = take(buffer)
+    assert [len(batch.records) for batch in batches] == [2] * 5
+    assert all(len(encode_batch(batch.records)) <= limit_bytes for batch in batches)
+
+
+def test_room_is_counted_in_bytes_of_all_texts() -> None:
+    buffer = accumulator(buffer_bytes=1_000)
+    put(buffer, "漢" * 200)
+    assert buffer.held_bytes == OVERHEAD_BYTES + 600
+    assert buffer.put(("logs", 0), Record("", "漢" * 100), DeliveryFuture()) is None
+    assert buffer.put(("logs", 0), Record("", None, {"a": b"x" * 300}), DeliveryFuture()) is None
+    assert buffer.put(("logs", 0), Record("漢" * 80), DeliveryFuture()) is not None
 
 
 def test_room_is_bounded_until_a_batch_is_settled() -> None:

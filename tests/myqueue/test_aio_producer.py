@@ -71,6 +71,17 @@ async def test_a_full_buffer_waits_and_then_refuses(http_cluster: HttpCluster) -
         await producer.send("logs", "x")
 
 
+async def test_a_buffer_full_of_headers_waits_and_then_refuses(http_cluster: HttpCluster) -> None:
+    http_cluster.twin.create("logs", 1)
+    config = ClientConfig(buffer_bytes=400, max_block_ms=50)
+    async with AsyncProducer("logs", http_cluster.address, config=config) as producer:
+        await producer.partition_count("logs")
+        with http_cluster.changed:  # nobody answers
+            await producer.send("logs", "x", headers={"a": "漢" * 60})
+            with pytest.raises(BufferFull):
+                await producer.send("logs", "x", headers={"a": "漢" * 60})
+
+
 async def test_what_cannot_be_delivered_is_told(http_cluster: HttpCluster) -> None:
     http_cluster.twin.create("logs", 1)
     producer = await AsyncProducer("logs", http_cluster.address, config=HURRIED).start()

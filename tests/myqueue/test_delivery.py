@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from myqueue import delivery
+from myqueue.accumulator import size_bytes_of
 from myqueue.config import ClientConfig
 from myqueue.delivery import Deliveries
 from myqueue.driving import drive
@@ -95,6 +96,19 @@ def run(scene: Scene, messages: int, *, moves: float = 0.0) -> None:
             scene.turn()
     for partition in scene.twin.topics["logs"]:
         partition.leader = partition.leader or scene.twin.brokers[0]
+    scene.finish()
+
+
+def test_a_batch_counts_for_the_bytes_of_all_its_texts() -> None:
+    scene = Scene(0, loss=0.0)
+    core = scene.core
+    record = Record("漢" * 10, "ö", {"a": b"x" * 50})
+    size_bytes = size_bytes_of(record)
+    assert size_bytes > 30 + 2 + 51
+    assert core.single(("logs", 0), record, DeliveryFuture()).size_bytes == size_bytes
+    flow = core.group("logs", [record] * 3, partition=0, partition_key=None)
+    (whole,) = drive(flow, scene.transport, scene.clock)
+    assert whole.size_bytes == 3 * size_bytes
     scene.finish()
 
 

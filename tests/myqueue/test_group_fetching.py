@@ -87,6 +87,20 @@ def test_a_dead_leader_is_followed_by_the_next(world: World) -> None:
     assert offsets(consumer, timeout=10.0) == [2]
 
 
+def test_a_replica_that_was_moved_is_followed(world: World) -> None:
+    fill(world, 2)
+    consumer = member(world, config=QUICK)
+    assert offsets(consumer) == [0, 1]
+    assert offsets(consumer, timeout=0.5) == []
+    partition = world.twin.topics["logs"][0]
+    world.twin.emptied, partition.leader = {partition.leader}, world.twin.brokers[1]
+    assert offsets(consumer, timeout=2.0) == []
+    partition.put("after")
+    assert offsets(consumer, timeout=10.0) == [2]
+    consumer.commit()
+    assert partition.group_offsets == {"g": (1, 3)}
+
+
 def test_failures_of_fetches_are_made_up_for(world: World) -> None:
     fill(world, 3)
     consumer = member(world, config=QUICK)

@@ -115,6 +115,16 @@ def test_a_full_buffer_blocks_and_then_refuses(gate: Gate) -> None:
     assert gate.values("logs") == ["0", "1", "3"]
 
 
+def test_a_buffer_full_of_headers_blocks_and_then_refuses(gate: Gate) -> None:
+    sender = make_sender(gate, buffer_bytes=400, max_block_ms=20)
+    record = Record("x", None, {"a": "漢" * 60})
+    put(sender, record)
+    with pytest.raises(BufferFull):
+        put(sender, record)
+    gate.opened.set()
+    sender.stop(10)
+
+
 def test_a_full_buffer_lets_go_on_when_there_is_room_again(gate: Gate) -> None:
     sender = make_sender(gate, buffer_bytes=130, max_block_ms=10_000)
     for number in range(2):

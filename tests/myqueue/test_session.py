@@ -7,7 +7,7 @@ import pytest
 
 from myqueue.config import ClientConfig
 from myqueue.consumer import Consumer
-from myqueue.errors import ManagerNotFound, TopicDoesNotExist
+from myqueue.errors import ManagerNotFound, NoLeader, PartitionNotFound, TopicDoesNotExist
 from myqueue.producer import Producer
 from tests.myqueue.conftest import World
 from tests.myqueue.http_twin import HttpCluster
@@ -60,6 +60,73 @@ def test_a_deleted_topic_does_not_exist(world: World) -> None:
 def test_a_topic_of_any_name_is_asked_for(world: World) -> None:
     world.twin.create("a b/é", 1)
     assert world.producer("a b/é").enqueue("a b/é", "x") == (0, 0)
+
+
+# An election, and a replica that was moved
+
+
+def test_a_batch_too_large_for_a_manager_waits_for_the_next_leader(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer = world.producer("a")
+    producer.enqueue("a", "1")
+    partition.leader = ""
+    world.clock.after(0.5, lambda: setattr(partition, "leader", world.twin.brokers[1]))
+    started_s = world.clock.now_s
+    producer.produce_many("a", [b"x" * 100_000] * 30)
+    assert len(partition.values) == 31
+    assert 0.5 <= world.clock.now_s - started_s <= 2.0
+    assert world.twin.manager not in world.twin.asked("/producer/produce")
+
+
+def test_a_batch_too_large_for_a_manager_waits_for_a_broker_in_reach(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer = world.producer("a", config=ClientConfig(avoid_ms=60_000))
+    producer.enqueue("a", "1")
+    world.twin.down.update(world.twin.brokers)
+    world.clock.after(0.5, world.twin.down.clear)
+    started_s = world.clock.now_s
+    producer.enqueue("a", b"x" * (1 << 20))
+    assert len(partition.values) == 2
+    assert world.clock.now_s - started_s <= 2.0
+
+
+def test_a_replica_that_was_moved_is_followed(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer, consumer = world.producer("a"), world.consumer("a")
+    producer.enqueue("a", "1")
+    assert [message.text for message in consumer.poll()] == ["1"]
+    old, new, _ = world.twin.brokers
+    world.twin.emptied, partition.leader = {old}, new
+    producer.enqueue("a", "2")
+    assert world.twin.asked("/producer/produce") == [old, old, new]
+    assert [message.text for message in consumer.poll()] == ["2"]
+    assert consumer.fetch("a", 0, 1).messages[0].text == "2"
+    assert consumer.get_size("a") == 0
+
+
+def test_a_broker_that_does_not_know_a_partition_yet_is_asked_again(world: World) -> None:
+    partition = world.twin.create("a", 1)[0]
+    producer = world.producer("a")
+    world.twin.emptied = set(world.twin.brokers)
+    world.twin.fail("/producer/produce", NoLeader(), times=1_000, at=world.twin.manager)
+    world.clock.after(0.5, world.twin.emptied.clear)
+    producer.enqueue("a", "1")
+    assert partition.values == ["1"]
+
+
+def test_a_partition_that_is_gone_ends_the_call_after_a_manager_was_asked(world: World) -> None:
+    world.twin.create("a", 2)
+    producer, consumer = world.producer("a"), world.consumer("a")
+    producer.enqueue("a", "x", partition=1)
+    consumer.fetch("a", 1, 0)
+    world.twin.create("a", 1)
+    looks = len(world.twin.asked("/topics/a"))
+    with pytest.raises(PartitionNotFound, match="partitions 0 to 0, not 1"):
+        producer.enqueue("a", "x", partition=1)
+    with pytest.raises(PartitionNotFound, match="partitions 0 to 0, not 1"):
+        consumer.fetch("a", 1, 0)
+    assert len(world.twin.asked("/topics/a")) == looks + 2
+    assert producer.partition_count("a") == consumer.partition_count("a") == 1
 
 
 # Over real sockets
