@@ -1,7 +1,8 @@
 """Bodies of the internal calls between brokers and managers (cluster token required).
 
 `POST /brokers/heartbeat` on a manager takes a `BrokerReport` and answers `BrokerOrders`;
-`POST /partitions` on a broker takes a `ReplicaOrder`.
+`POST /partitions` on a broker takes a `ReplicaOrder`. Unknown fields are ignored: brokers and
+managers are not upgraded at the same moment.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Place(Struct, frozen=True, forbid_unknown_fields=True):
+class Place(Struct, frozen=True):
     """One replica and its broker."""
 
     replica_id: int
     broker_id: int
 
 
-class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaReport(Struct, frozen=True, kw_only=True):
     """What a broker says about one of its replicas."""
 
     group_id: int
@@ -52,7 +53,7 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of the stored batches."""
 
 
-class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerReport(Struct, frozen=True, kw_only=True):
     """A broker's heartbeat; also sent at once when a leader changes."""
 
     incarnation: str
@@ -73,7 +74,7 @@ class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     disk_free_bytes: int = 0
 
 
-class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerPlace(Struct, frozen=True, kw_only=True):
     """Where a broker listens."""
 
     broker_id: int
@@ -81,7 +82,7 @@ class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     raft_address: str
 
 
-class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaOrder(Struct, frozen=True, kw_only=True):
     """A replica that should exist on a broker."""
 
     group_id: int
@@ -103,7 +104,7 @@ class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Bytes of the partition that remain when older messages may go; 0 is no limit."""
 
 
-class ReplicaTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaTarget(Struct, frozen=True, kw_only=True):
     """The replicas that a partition is to have; body of POST /partitions/{group_id}/replicas."""
 
     replicas: list[Place]
@@ -128,7 +129,7 @@ class MembersAnswer(Struct, frozen=True, kw_only=True):
         return any(place.replica_id == replica_id for place in (*self.replicas, *self.learners))
 
 
-class RemovedReplica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RemovedReplica(Struct, frozen=True, kw_only=True):
     """A replica that is no longer placed on a broker."""
 
     group_id: int
@@ -137,7 +138,7 @@ class RemovedReplica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Who leads the partition, as far as the manager knows; 0 when it does not."""
 
 
-class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerOrders(Struct, frozen=True, kw_only=True):
     """A manager's answer to a heartbeat."""
 
     cluster_id: str

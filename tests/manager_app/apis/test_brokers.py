@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
+from http_base.cluster import BrokerOrders
 from manager_app import upkeep
 from manager_app.models import Broker, Partition, Replica
 from myqueue.errors import Forbidden, InvalidRequest
@@ -127,6 +130,19 @@ async def test_only_the_cluster_may_send_a_long_report(site):
     for path in ("/brokers", "/producer/produce"):
         answer = await site.send("POST", path, body=body, headers={"authorization": token})
         assert answer.status == 413
+
+
+async def test_fields_of_a_report_that_only_a_later_broker_knows_are_ignored(site):
+    twin = site.twins.brokers[0]
+    site.twins.send_report = partial(send_with_novelty, site)
+    assert (await twin.report()).broker_id == twin.broker_id
+
+
+async def send_with_novelty(site, report):
+    token = {"authorization": f"Bearer {site.cluster_token}"}
+    fields = {**msgspec.to_builtins(report), "novelty": 1}
+    answer = await site.ask("POST", "/brokers/heartbeat", fields, **token)
+    return msgspec.convert(answer, BrokerOrders)
 
 
 @pytest.mark.parametrize(
