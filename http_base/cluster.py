@@ -138,6 +138,17 @@ class RemovedReplica(Struct, frozen=True, kw_only=True):
     """Who leads the partition, as far as the manager knows; 0 when it does not."""
 
 
+class DeletedPartition(Struct, frozen=True, kw_only=True):
+    """A partition whose topic's deletion is final.
+
+    All three have to fit: a manager whose database was restored gives the ids of lost groups again.
+    """
+
+    group_id: int
+    topic: str
+    partition: int
+
+
 class BrokerOrders(Struct, frozen=True, kw_only=True):
     """A manager's answer to a heartbeat."""
 
@@ -148,8 +159,8 @@ class BrokerOrders(Struct, frozen=True, kw_only=True):
     """Every broker of the cluster that has registered, the asking one included."""
     assignment: list[ReplicaOrder] = []
     """Empty when the report was not full."""
-    deleted_groups: list[int] = []
-    """Reported groups whose topic's deletion is final: drop them."""
+    deleted_groups: list[DeletedPartition] = []
+    """Reported partitions whose topic's deletion is final: drop them."""
     removed_replicas: list[RemovedReplica] = []
     """Reported replicas that are placed elsewhere now: drop each once its group is without it."""
     revoked_producers: list[int] = []

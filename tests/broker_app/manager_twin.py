@@ -8,7 +8,13 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import BrokerOrders, BrokerPlace, BrokerReport, ReplicaOrder
+from http_base.cluster import (
+    BrokerOrders,
+    BrokerPlace,
+    BrokerReport,
+    DeletedPartition,
+    ReplicaOrder,
+)
 
 CLUSTER_ID = "c" * 32
 
@@ -21,7 +27,7 @@ class ManagerTwin:
         self.authorizations: list[str] = []
         self.brokers: dict[str, BrokerPlace] = {}
         self.assignment: list[ReplicaOrder] = []
-        self.deleted_groups: list[int] = []
+        self.deleted_groups: list[DeletedPartition] = []
         self.more: dict[str, Any] = {}
         """Fields of an answer that brokers do not know."""
         self.refusal: tuple[int, Any] | None = None
