@@ -43,12 +43,15 @@ class PartitionQuery(Input, frozen=True):
 class PartitionDelete(Input, frozen=True):
     """DELETE /partitions/{group_id}; with `epoch`, refused below the highest seen.
 
-    Without `replica_id` the topic's deletion is final. With it that replica goes, if it is here and
-    its group has removed it.
+    Without `replica_id` the topic's deletion is final: `topic` and `partition` are needed then, and
+    a replica of another partition stays. With it that replica goes, if it is here and its group has
+    removed it.
     """
 
     epoch: Int64 = 0
     replica_id: Int64 = 0
+    topic: str | None = None
+    partition: Int64 | None = None
 
 
 class LeaderTransfer(Input, frozen=True):

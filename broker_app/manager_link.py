@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import msgspec
@@ -30,6 +30,10 @@ RETRY_SECONDS = 0.5
 """Pause after a report that no manager took."""
 GATHER_SECONDS = 0.01
 """Leadership changes within this time go out in one report."""
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; a proxy may answer anything."""
+_Answer = TypeVar("_Answer")
 
 
 class _Leader(msgspec.Struct):
@@ -72,12 +76,13 @@ class ManagerLink:
         """Send one report and return the orders of the manager that took it.
 
         Raises:
-            ManagerNotFound: no manager answered.
+            ManagerNotFound: no manager gave an answer that can be read.
             QueueError: the last manager asked refused it, with this error.
         """
-        answer = await self._ask("POST", "/brokers/heartbeat", msgspec.json.encode(report))
+        body = msgspec.json.encode(report)
+        orders = await self._ask("POST", "/brokers/heartbeat", BrokerOrders, body=body)
         self.last_contact = asyncio.get_running_loop().time()
-        return msgspec.convert(answer, BrokerOrders)
+        return orders
 
     async def topic_leaders(self, topic: str) -> list[str | None]:
         """Return the address of each partition's leader, None where there is none.
@@ -87,8 +92,7 @@ class ManagerLink:
             ManagerNotFound: no manager answered.
             QueueError: the last manager asked refused.
         """
-        answer = await self._ask("GET", f"/topics/{topic}")
-        described = msgspec.convert(answer, _Topic)
+        described = await self._ask("GET", f"/topics/{topic}", _Topic)
         partitions = sorted(described.partitions, key=lambda one: one.partition)
         return [one.leader.address if one.leader is not None else None for one in partitions]
 
@@ -105,21 +109,28 @@ class ManagerLink:
             "replication_factor": replication_factor,
         }
         with suppress(TopicAlreadyExists):
-            await self._ask("POST", "/topics", msgspec.json.encode(wanted))
+            body = msgspec.json.encode(wanted)
+            await self._ask("POST", "/topics", dict[str, object], body=body)
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, object]:
+    async def _ask(
+        self, method: str, path: str, answer_type: type[_Answer], *, body: bytes | None = None
+    ) -> _Answer:
         """Call managers in turn and return the answer of the first that takes it.
 
         Raises:
-            ManagerNotFound: no manager answered.
+            ManagerNotFound: no manager gave an answer that can be read.
             QueueError: the last manager asked refused, with this error.
         """
         refusal: QueueError | None = None
         for address in list(self._addresses):
             try:
-                answer = await self._call(method, f"{address}{path}", body)
-            except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+                answer = _read(await self._call(method, f"{address}{path}", body), answer_type)
+            except (aiohttp.ClientError, TimeoutError) as error:
                 logger.debug("manager %s did not answer %s %s: %s", address, method, path, error)
+            except _UNREADABLE as error:
+                refusal = ManagerNotFound(
+                    f"the answer of the manager at {address} cannot be read: {error}"
+                )
             except QueueError as error:
                 refusal = error
             else:
@@ -191,6 +202,7 @@ class ManagerLink:
         take_orders: Callable[[BrokerOrders], Awaitable[None]],
     ) -> None:
         """Send what is asked for, one report at a time, until it is cancelled."""
+        reason = ""
         while True:
             await self._wake.wait()
             await asyncio.sleep(GATHER_SECONDS)
@@ -200,28 +212,32 @@ class ManagerLink:
             try:
                 orders = await self.send(make_report(full, changed))
             except QueueError as error:
-                logger.debug("report not taken: %s", error)
+                said = f"{error.code}: {error.message}"
+                if said != reason:
+                    logger.warning("no manager takes reports: %s", said)
+                reason = said
                 self._changed_groups |= changed
                 self._full_wanted |= full
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
                 continue
+            if reason:
+                logger.info("reports are taken again")
+                reason = ""
             try:
                 await take_orders(orders)
             except QueueError as error:
                 logger.warning("an order was refused: %s", error)
 
-    async def _call(self, method: str, url: str, body: bytes | None) -> dict[str, object]:
+    async def _call(self, method: str, url: str, body: bytes | None) -> bytes:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
         async with self._session.request(method, url, data=body) as response:
             answer = await response.read()
             if response.status not in (200, 201):
-                raise from_body(response.status, _decoded(answer))
-            fields = msgspec.json.decode(answer, type=dict[str, object])
-            fields.pop("status", None)
-            return fields
+                raise from_body(response.status, _failure(answer))
+            return answer
 
     def _prefer(self, address: str) -> None:
         """Ask this manager first from now on."""
@@ -229,8 +245,12 @@ class ManagerLink:
         self._addresses.insert(0, address)
 
 
-def _decoded(answer: bytes) -> object:
+def _read(answer: bytes, answer_type: type[_Answer]) -> _Answer:
+    return msgspec.json.decode(answer, type=answer_type)
+
+
+def _failure(answer: bytes) -> object:
     try:
-        return msgspec.json.decode(answer)
-    except msgspec.MsgspecError:
+        return _read(answer, object)
+    except _UNREADABLE:
         return None

@@ -213,9 +213,12 @@ class BrokerProcess:
             for place in orders.brokers
         )
         self.runtime.revoke(orders.revoked_producers, orders.revoked_consumers)
-        for group_id in orders.deleted_groups:
-            await partition_delete(runtime=self.runtime, group_id=group_id)
         refused: list[QueueError] = []
+        for deleted in orders.deleted_groups:
+            try:
+                await partition_delete(runtime=self.runtime, deleted=deleted)
+            except QueueError as error:
+                refused.append(error)
         for removed in orders.removed_replicas:
             try:
                 await replica_discard(

@@ -45,3 +45,5 @@ urlpatterns = [
 
 HOT_PATHS = {f"/{route}": view for route, view in _EXACT.items()}
 """What `HotPaths` answers without Django's handler: every path without parameters."""
+JSON_BYTES_MAX: dict[str, int] = {}
+"""Nobody sends a broker more than the usual."""

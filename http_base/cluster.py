@@ -1,7 +1,8 @@
 """Bodies of the internal calls between brokers and managers (cluster token required).
 
 `POST /brokers/heartbeat` on a manager takes a `BrokerReport` and answers `BrokerOrders`;
-`POST /partitions` on a broker takes a `ReplicaOrder`.
+`POST /partitions` on a broker takes a `ReplicaOrder`. Unknown fields are ignored: brokers and
+managers are not upgraded at the same moment.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Place(Struct, frozen=True, forbid_unknown_fields=True):
+class Place(Struct, frozen=True):
     """One replica and its broker."""
 
     replica_id: int
     broker_id: int
 
 
-class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaReport(Struct, frozen=True, kw_only=True):
     """What a broker says about one of its replicas."""
 
     group_id: int
@@ -52,7 +53,7 @@ class ReplicaReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of the stored batches."""
 
 
-class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerReport(Struct, frozen=True, kw_only=True):
     """A broker's heartbeat; also sent at once when a leader changes."""
 
     incarnation: str
@@ -75,7 +76,7 @@ class BrokerReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """True while its disk is slower than those of others: it had better be given no leadership."""
 
 
-class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerPlace(Struct, frozen=True, kw_only=True):
     """Where a broker listens."""
 
     broker_id: int
@@ -83,7 +84,7 @@ class BrokerPlace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     raft_address: str
 
 
-class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaOrder(Struct, frozen=True, kw_only=True):
     """A replica that should exist on a broker."""
 
     group_id: int
@@ -105,7 +106,7 @@ class ReplicaOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Bytes of the partition that remain when older messages may go; 0 is no limit."""
 
 
-class ReplicaTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicaTarget(Struct, frozen=True, kw_only=True):
     """The replicas that a partition is to have; body of POST /partitions/{group_id}/replicas."""
 
     replicas: list[Place]
@@ -130,7 +131,7 @@ class MembersAnswer(Struct, frozen=True, kw_only=True):
         return any(place.replica_id == replica_id for place in (*self.replicas, *self.learners))
 
 
-class RemovedReplica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RemovedReplica(Struct, frozen=True, kw_only=True):
     """A replica that is no longer placed on a broker."""
 
     group_id: int
@@ -139,7 +140,18 @@ class RemovedReplica(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Who leads the partition, as far as the manager knows; 0 when it does not."""
 
 
-class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeletedPartition(Struct, frozen=True, kw_only=True):
+    """A partition whose topic's deletion is final.
+
+    All three have to fit: a manager whose database was restored gives the ids of lost groups again.
+    """
+
+    group_id: int
+    topic: str
+    partition: int
+
+
+class BrokerOrders(Struct, frozen=True, kw_only=True):
     """A manager's answer to a heartbeat."""
 
     cluster_id: str
@@ -149,8 +161,8 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Every broker of the cluster that has registered, the asking one included."""
     assignment: list[ReplicaOrder] = []
     """Empty when the report was not full."""
-    deleted_groups: list[int] = []
-    """Reported groups whose topic's deletion is final: drop them."""
+    deleted_groups: list[DeletedPartition] = []
+    """Reported partitions whose topic's deletion is final: drop them."""
     removed_replicas: list[RemovedReplica] = []
     """Reported replicas that are placed elsewhere now: drop each once its group is without it."""
     revoked_producers: list[int] = []

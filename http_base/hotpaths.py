@@ -1,8 +1,9 @@
 """The ASGI application in front of Django: it calls hot views without Django's handler.
 
-Every request passes here: its body is read under the cap of its Content-Type, chunked or not. A
-request on a hot path is answered by its view at once; everything else, and whatever a browser
-asks for, goes through Django's `ASGIHandler`.
+Every request passes here: its body is read under the cap of its Content-Type, chunked or not; only
+managers and brokers of the cluster may send more, where a table says so. A request on a hot path is
+answered by its view at once; everything else, and whatever a browser asks for, goes through
+Django's `ASGIHandler`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
+from http_base.tokens import bearer_of, is_cluster_token
 from myqueue.errors import InvalidRequest, Overloaded
+from myqueue.protocol import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -41,10 +45,19 @@ DISCONNECT_WATCH_S = 0.1
 class HotPaths:
     """Calls the views of a table by exact path, and the wrapped application for the rest."""
 
-    def __init__(self, app: App, table: Mapping[str, View]) -> None:
-        """Wrap `app` (Django); `table` maps paths to what `View.as_view()` returned."""
+    def __init__(
+        self, app: App, table: Mapping[str, View], json_bytes_max: Mapping[str, int] | None = None
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: Django.
+            table: exact path -> what `View.as_view()` returned.
+            json_bytes_max: exact path -> cap of JSON bodies there for who has the cluster's token.
+        """
         self._app = app
         self._table = table
+        self._json_bytes_max = json_bytes_max or {}
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,24 +81,34 @@ class HotPaths:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
         content_type = headers.get(b"content-type", b"").decode("latin1")
         accept = headers.get(b"accept", b"")
-        body = await _read_body(receive, limit=body_limit(content_type))
+        limit = body_limit(content_type, self._json_cap(scope["path"], headers))
+        body = await _read_body(receive, limit=limit)
         if body is None:
             return
         if isinstance(body, _TooLarge):
-            response = failure_response(body_too_large(content_type), accept.decode("latin1"))
+            error = body_too_large(content_type, limit)
+            response = failure_response(error, accept.decode("latin1"))
             if not body.drained:
                 response["Connection"] = "close"
             await _send_response(response, send)
         elif not scope["query_string"].isascii():
-            error = InvalidRequest("the query string has bytes that are not percent-encoded")
-            await _send_response(failure_response(error, accept.decode("latin1")), send)
+            wrong = InvalidRequest("the query string has bytes that are not percent-encoded")
+            await _send_response(failure_response(wrong, accept.decode("latin1")), send)
         elif (view := self._table.get(scope["path"])) is None or b"text/" in accept:
             await self._app(scope, _replay(body, receive), send)
         else:
             await _call(view, ASGIRequest(scope, io.BytesIO(body)), receive, send)
 
+    def _json_cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:
+        cap = self._json_bytes_max.get(path)
+        if cap is None:
+            return MAX_JSON_BODY_BYTES
+        token = bearer_of(headers.get(b"authorization", b"").decode("latin1"))
+        known = token is not None and is_cluster_token(settings.QUEUE.cluster_secret, token)
+        return cap if known else MAX_JSON_BODY_BYTES
 
-_HEADERS_READ = frozenset({b"content-type", b"accept"})
+
+_HEADERS_READ = frozenset({b"content-type", b"accept", b"authorization"})
 
 
 class _TooLarge:
@@ -161,7 +184,7 @@ async def _read_body(receive: Receive, *, limit: int) -> bytes | _TooLarge | Non
     parts: list[bytes] = []
     length = 0
     more = True
-    while more and length <= DRAINED_BYTES_MAX:
+    while more and length <= max(limit, DRAINED_BYTES_MAX):
         event = await receive()
         if event["type"] == "http.disconnect":
             return None

@@ -1,6 +1,7 @@
 """Bodies: how they are decoded, encoded and capped, and the DRF classes that say so.
 
-A body is JSON or MessagePack (at most 1 MiB), or a record batch, which is handed on as `bytes`.
+A body is JSON or MessagePack (at most 1 MiB, unless a view takes more), or a record batch, which is
+handed on as `bytes`.
 """
 
 from __future__ import annotations
@@ -28,22 +29,31 @@ def media_type_of(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower() or JSON
 
 
-def body_limit(content_type: str) -> int:
-    """Return how many bytes a body of this Content-Type may have."""
-    return MAX_BATCH_BODY_BYTES if media_type_of(content_type) == BATCH else MAX_JSON_BODY_BYTES
+def body_limit(content_type: str, json_bytes_max: int = MAX_JSON_BODY_BYTES) -> int:
+    """Return how many bytes a body of this Content-Type may have.
+
+    Args:
+        content_type: the header.
+        json_bytes_max: for JSON and MessagePack.
+    """
+    return MAX_BATCH_BODY_BYTES if media_type_of(content_type) == BATCH else json_bytes_max
 
 
-def body_too_large(content_type: str) -> MessageTooLarge:
-    """Return the error of a body over its limit."""
+def body_too_large(content_type: str, limit: int) -> MessageTooLarge:
+    """Return the error of a body over its limit in bytes."""
     hint = "" if media_type_of(content_type) == BATCH else f"; larger batches come as {BATCH}"
     return MessageTooLarge(
-        f"a body of type {media_type_of(content_type)} has at most {body_limit(content_type)}"
-        f" bytes{hint}"
+        f"a body of type {media_type_of(content_type)} has at most {limit} bytes{hint}"
     )
 
 
-def decode_body(body: bytes, content_type: str) -> Any:
+def decode_body(body: bytes, content_type: str, json_bytes_max: int = MAX_JSON_BODY_BYTES) -> Any:
     """Decode a body by its Content-Type; an empty one is an empty object.
+
+    Args:
+        body: as it came.
+        content_type: the header.
+        json_bytes_max: the limit for JSON and MessagePack.
 
     Raises:
         UnsupportedMediaType: the type is none of the three.
@@ -52,8 +62,9 @@ def decode_body(body: bytes, content_type: str) -> Any:
     """
     if not body:
         return {}
-    if len(body) > body_limit(content_type):
-        raise body_too_large(content_type)
+    limit = body_limit(content_type, json_bytes_max)
+    if len(body) > limit:
+        raise body_too_large(content_type, limit)
     match media_type_of(content_type):
         case "application/json":
             return _decode(body, msgspec.json.decode, "JSON")

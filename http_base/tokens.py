@@ -63,6 +63,12 @@ def cluster_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"queue.cluster", hashlib.sha256).hexdigest()
 
 
+def bearer_of(authorization: str) -> str | None:
+    """Return the token of a header `Bearer ...`, or None."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 def is_cluster_token(secret: str, text: str) -> bool:
     """Tell whether `text` is the cluster's token, in constant time."""
     return bool(secret) and hmac.compare_digest(

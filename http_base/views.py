@@ -7,7 +7,7 @@ ordinary view with the same helpers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,7 +29,7 @@ from http_base.negotiation import (
     decode_body,
 )
 from myqueue.errors import InvalidRequest, UnauthorizedException
-from myqueue.protocol import BATCH, JSON, MSGPACK, read_input
+from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,9 +57,12 @@ _RENDERER_BY_ACCEPT = {
 class ApiRequest(Request):
     """DRF's request, with the body decoded by msgspec under a cap, and no reference cycle."""
 
-    def __init__(self, request: HttpRequest, **kwargs: Any) -> None:
+    def __init__(
+        self, request: HttpRequest, *, json_bytes_max: int = MAX_JSON_BODY_BYTES, **kwargs: Any
+    ) -> None:
         super().__init__(request, **kwargs)
         self.parser_context.clear()
+        self._json_bytes_max = json_bytes_max
         self._payload: Any = _NOT_READ
 
     @property
@@ -71,8 +74,8 @@ class ApiRequest(Request):
         """
         if self._payload is _NOT_READ:
             content_type = self.content_type
-            body = self._request.read(body_limit(content_type) + 1)
-            self._payload = decode_body(body, content_type)
+            body = self._request.read(body_limit(content_type, self._json_bytes_max) + 1)
+            self._payload = decode_body(body, content_type, self._json_bytes_max)
         return self._payload
 
 
@@ -81,10 +84,12 @@ class _Helpers(APIView):
 
     format_kwarg = None
     """There are no format suffixes in URLs."""
+    json_bytes_max: ClassVar[int] = MAX_JSON_BODY_BYTES
+    """Longest JSON or MessagePack body; of a longer one than usual `HotPaths` has to know too."""
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
         """Wrap Django's request."""
-        return ApiRequest(request, negotiator=_NEGOTIATOR)
+        return ApiRequest(request, json_bytes_max=self.json_bytes_max, negotiator=_NEGOTIATOR)
 
     def perform_content_negotiation(
         self, request: Request, force: bool = False
@@ -222,8 +227,7 @@ def read_query(text: str) -> dict[str, str]:
 
 def bearer_token(request: Request) -> str | None:
     """Return the token of `Authorization: Bearer ...`, or None."""
-    scheme, _, token = str(request.META.get("HTTP_AUTHORIZATION", "")).partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return tokens.bearer_of(str(request.META.get("HTTP_AUTHORIZATION", "")))
 
 
 def is_cluster(request: Request) -> bool:

@@ -20,7 +20,7 @@ from myqueue.errors import QueueError
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
-    from http_base.cluster import ReplicaOrder
+    from http_base.cluster import DeletedPartition, ReplicaOrder
     from manager_app.broker_client import BrokerClient
     from manager_app.metadata import MetadataCopy, TopicView
     from manager_app.partition_calls import PartitionCalls
@@ -73,14 +73,20 @@ class Delivery:
         finally:
             others.cancel()
 
-    async def drop_groups(self, drops: Mapping[int, Sequence[int]], *, epoch: int) -> int:
+    async def drop_groups(
+        self, drops: Mapping[int, Sequence[DeletedPartition]], *, epoch: int
+    ) -> int:
         """Let brokers drop the replicas of deleted topics; return how many were not reached."""
         calls = {
             broker_id: [
-                BrokerCall("DELETE", f"/partitions/{group_id}", query={"epoch": epoch})
-                for group_id in group_ids
+                BrokerCall(
+                    "DELETE",
+                    f"/partitions/{one.group_id}",
+                    query={"epoch": epoch, "topic": one.topic, "partition": one.partition},
+                )
+                for one in of_one
             ]
-            for broker_id, group_ids in drops.items()
+            for broker_id, of_one in drops.items()
         }
         return await self._send_all(calls)
 

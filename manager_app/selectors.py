@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.db.models import Count, Q
 
-from http_base.cluster import BrokerPlace, Place, ReplicaOrder
+from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
 from manager_app import candidates
 from manager_app.group import GroupState, Member, TopicShape, flattened
 from manager_app.metadata import BrokerView, Leadership, Metadata, PartitionView, TopicView
@@ -36,10 +36,12 @@ from myqueue.errors import BrokerNotFound, GroupNotFound, InvalidTopicName, Topi
 from myqueue.protocol import check_topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
+
+    from http_base.cluster import ReplicaReport
 
 ClientKind = Literal["producer", "consumer"]
 
@@ -258,11 +260,18 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     return orders
 
 
-def deleted_among(group_ids: Iterable[int]) -> list[int]:
-    """Return those of `group_ids` whose topic was deleted."""
-    return list(
-        DeletedGroup.objects.filter(group_id__in=list(group_ids)).values_list("group_id", flat=True)
-    )
+def deleted_among(reported: Sequence[ReplicaReport]) -> list[DeletedPartition]:
+    """Return the partitions of reported replicas whose topic was deleted.
+
+    Another partition with the group id of a deleted one belongs to a database that was lost.
+    """
+    said = {(one.group_id, one.topic, one.partition) for one in reported}
+    rows = DeletedGroup.objects.filter(group_id__in=[one.group_id for one in reported])
+    return [
+        DeletedPartition(group_id=row[0], topic=row[1], partition=row[2])
+        for row in rows.values_list("group_id", "topic_name", "index")
+        if row in said
+    ]
 
 
 def led_partitions() -> list[LedPartition]:

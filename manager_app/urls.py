@@ -39,6 +39,8 @@ HOT_PATHS: dict[str, Callable[..., Any]] = {
     "/healthz": LivenessApi.as_view(),
 }
 """Exact path -> view that is called without Django's handler."""
+JSON_BYTES_MAX = {"/brokers/heartbeat": BrokerHeartbeatApi.json_bytes_max}
+"""Exact path -> cap of JSON bodies there for who has the cluster's token."""
 
 urlpatterns = [
     path("topics", TopicsApi.as_view()),

@@ -20,4 +20,4 @@ def make_application() -> HotPaths:
     django_app = ASGIStaticFilesHandler(get_asgi_application())
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
-    return HotPaths(django_app, urls.HOT_PATHS)
+    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX)

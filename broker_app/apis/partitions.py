@@ -12,8 +12,9 @@ from broker_app.selectors.partitions import partition_get, partitions_list
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
-from http_base.cluster import ReplicaOrder, ReplicaTarget
+from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaTarget
 from http_base.views import AsyncAPIView, require_cluster
+from myqueue.errors import InvalidRequest
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PartitionApi(AsyncAPIView):
         query=True,
     )
     async def delete(self, request: Request, group_id: int) -> Response:
-        """Drop it; one that is not here is no error."""
+        """Drop it; one that is not here is no error, one of another partition is refused."""
         require_cluster(request)
         order = self.read(request, PartitionDelete)
         runtime = current()
@@ -84,8 +85,15 @@ class PartitionApi(AsyncAPIView):
                 runtime=runtime, group_id=group_id, replica_id=order.replica_id, ask=()
             )
         else:
-            deleted = await partition_delete(runtime=runtime, group_id=group_id)
+            deleted = await partition_delete(runtime=runtime, deleted=_deleted(group_id, order))
         return self.respond({"group_id": group_id, "deleted": deleted})
+
+
+def _deleted(group_id: int, order: PartitionDelete) -> DeletedPartition:
+    if order.topic is None or order.partition is None:
+        field = "topic" if order.topic is None else "partition"
+        raise InvalidRequest(f"{field} is needed without replica_id", field=field)
+    return DeletedPartition(group_id=group_id, topic=order.topic, partition=order.partition)
 
 
 class ReplicasApi(AsyncAPIView):

@@ -13,7 +13,7 @@ from raft_app.storage.storage import GroupSpec
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from http_base.cluster import ReplicaOrder
+    from http_base.cluster import DeletedPartition, ReplicaOrder
     from raft_app.engine.group import Group
 
 
@@ -49,10 +49,21 @@ def _is_same(present: Group, spec: GroupSpec) -> bool:
     Raises:
         StalePlacement: it is one of another partition.
     """
+    _check_partition(present, spec.topic, spec.partition)
+    return present.spec.replica_id == spec.replica_id
+
+
+def _check_partition(present: Group, topic: str, partition: int) -> None:
+    """Make sure that the replica here is one of a certain partition.
+
+    Raises:
+        StalePlacement: it is one of another partition.
+    """
     here = present.spec
-    if (here.topic, here.partition) != (spec.topic, spec.partition):
-        raise StalePlacement(f"group {spec.group_id} is here as {here}")
-    return here.replica_id == spec.replica_id
+    if (here.topic, here.partition) != (topic, partition):
+        raise StalePlacement(
+            f"group {here.group_id} is here as {here}, not as partition {partition} of {topic!r}"
+        )
 
 
 async def _make(runtime: BrokerRuntime, order: ReplicaOrder, spec: GroupSpec) -> None:
@@ -98,17 +109,23 @@ def _members_of(runtime: BrokerRuntime, order: ReplicaOrder) -> tuple[Member, ..
     return members
 
 
-async def partition_delete(*, runtime: BrokerRuntime, group_id: int) -> bool:
+async def partition_delete(*, runtime: BrokerRuntime, deleted: DeletedPartition) -> bool:
     """Drop a replica whose topic is deleted for good, with all it stored.
 
     Returns:
         False when it was not here.
+
+    Raises:
+        StalePlacement: the replica here is one of another partition; it stays.
     """
-    present = group_id in runtime.engine.groups
+    group_id = deleted.group_id
+    present = runtime.engine.groups.get(group_id)
+    if present is not None:
+        _check_partition(present, deleted.topic, deleted.partition)
     await runtime.engine.delete_group(group_id)
     runtime.long_polls.disturb(group_id)
     runtime.work_waits.disturb(group_id)
-    return present
+    return present is not None
 
 
 async def leader_transfer(

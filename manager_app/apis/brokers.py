@@ -121,8 +121,14 @@ class BrokerApi(ManagerView):
         )
 
 
+REPORT_BYTES_MAX = 64 << 20
+"""Longest report: about 130,000 replicas."""
+
+
 class BrokerHeartbeatApi(ManagerView):
     """Reports of brokers."""
+
+    json_bytes_max = REPORT_BYTES_MAX
 
     @describe(
         summary="Take a broker's report (internal)",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
+from msgspec import structs
 
 from http_base.cluster import BrokerOrders
 from manager_app import partition_facts, selectors
@@ -96,6 +97,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
     now = timezone.now()
     broker, created = _identify(report, now)
     with transaction.atomic():
+        report = _without_strangers(report)
         changes = _changes(broker, report, now)
         if changes.broker_moved or changes.leaders:
             metadata_bump()
@@ -107,7 +109,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
         epoch=cluster.epoch,
         brokers=selectors.broker_places(),
         assignment=_assignment(broker, cluster.epoch) if report.full else [],
-        deleted_groups=selectors.deleted_among(replica.group_id for replica in report.replicas),
+        deleted_groups=selectors.deleted_among(report.replicas),
         removed_replicas=partition_facts.replicas_removed(broker, report.replicas),
         revoked_producers=selectors.clients_revoked("producer") if report.full else [],
         revoked_consumers=selectors.clients_revoked("consumer") if report.full else [],
@@ -176,6 +178,36 @@ def _replace_others(broker: Broker) -> None:
     others = Broker.objects.filter(address=broker.address).exclude(pk=broker.broker_id)
     others.filter(incarnation=None).delete()
     others.update(state=BrokerState.REPLACED)
+
+
+def _without_strangers(report: BrokerReport) -> BrokerReport:
+    """Return a report without the groups that are other partitions in the database.
+
+    A database that was restored gives the ids of the groups that it lost again. What brokers say
+    of the lost ones is not to be taken for the new ones, and nothing is ordered for them.
+    """
+    rows = Partition.objects.filter(group_id__in=[said.group_id for said in report.replicas])
+    places = {
+        group_id: (topic, index)
+        for group_id, topic, index in rows.values_list("group_id", "topic__name", "index")
+    }
+
+    def is_stranger(said: ReplicaReport) -> bool:
+        place = (said.topic, said.partition)
+        return places.get(said.group_id, place) != place
+
+    strangers = [said for said in report.replicas if is_stranger(said)]
+    if not strangers:
+        return report
+    first = strangers[0]
+    logger.warning(
+        "the broker at %s has %d groups that are other partitions in the database, such as group"
+        " %d: there it is %s/%d; they are left alone",
+        *(report.address, len(strangers), first.group_id, first.topic, first.partition),
+    )
+    return structs.replace(
+        report, replicas=[said for said in report.replicas if not is_stranger(said)]
+    )
 
 
 def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from http_base.cluster import DeletedPartition
 from manager_app import candidates, selectors
 from manager_app.models import (
     ID_MAX,
@@ -114,13 +115,13 @@ def topic_update(
     return topic
 
 
-def topic_delete(name: str) -> dict[int, list[int]]:
+def topic_delete(name: str) -> dict[int, list[DeletedPartition]]:
     """Delete a topic for good, leaving tombstones for brokers that are not there.
 
     Its clients are revoked: their tokens name the topic, and another of this name may come.
 
     Returns:
-        Group ids to drop, by broker id.
+        Partitions to drop, by broker id.
 
     Raises:
         TopicDoesNotExist: there is none of this name.
@@ -128,10 +129,13 @@ def topic_delete(name: str) -> dict[int, list[int]]:
     with transaction.atomic():
         metadata_bump()
         topic = selectors.topic_get(name)
-        drops: dict[int, list[int]] = {}
+        drops: dict[int, list[DeletedPartition]] = {}
         rows = Replica.objects.filter(partition__topic=topic).order_by("replica_id")
-        for broker_id, group_id in rows.values_list("broker_id", "partition_id"):
-            drops.setdefault(broker_id, []).append(group_id)
+        for broker_id, group_id, index in rows.values_list(
+            "broker_id", "partition_id", "partition__index"
+        ):
+            deleted = DeletedPartition(group_id=group_id, topic=name, partition=index)
+            drops.setdefault(broker_id, []).append(deleted)
         DeletedGroup.objects.bulk_create(
             (
                 DeletedGroup(group_id=group_id, topic_name=name, index=index)

@@ -8,7 +8,13 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import BrokerOrders, BrokerPlace, BrokerReport, ReplicaOrder
+from http_base.cluster import (
+    BrokerOrders,
+    BrokerPlace,
+    BrokerReport,
+    DeletedPartition,
+    ReplicaOrder,
+)
 
 CLUSTER_ID = "c" * 32
 
@@ -21,10 +27,14 @@ class ManagerTwin:
         self.authorizations: list[str] = []
         self.brokers: dict[str, BrokerPlace] = {}
         self.assignment: list[ReplicaOrder] = []
-        self.deleted_groups: list[int] = []
+        self.deleted_groups: list[DeletedPartition] = []
+        self.more: dict[str, Any] = {}
+        """Fields of an answer that brokers do not know."""
         self.refusal: tuple[int, Any] | None = None
+        self.raw: bytes | None = None
+        """Answers everything, as a success."""
         self.cluster_id = CLUSTER_ID
-        app = web.Application()
+        app = web.Application(middlewares=[self._edge])
         app.router.add_post("/brokers/heartbeat", self._heartbeat)
         app.router.add_get("/topics/{topic}", self._topic)
         app.router.add_post("/topics", self._create)
@@ -43,6 +53,13 @@ class ManagerTwin:
     @property
     def address(self) -> str:
         return str(self._server.make_url("")).rstrip("/")
+
+    @web.middleware
+    async def _edge(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.raw is not None:
+            return web.Response(body=self.raw, content_type="application/json")
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     async def _topic(self, request: web.Request) -> web.Response:
         partitions = self.topics.get(request.match_info["topic"])
@@ -83,5 +100,5 @@ class ManagerTwin:
             assignment=self.assignment if report.full else [],
             deleted_groups=self.deleted_groups,
         )
-        body = {"status": "success", **msgspec.to_builtins(orders)}
+        body = {"status": "success", **msgspec.to_builtins(orders), **self.more}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")

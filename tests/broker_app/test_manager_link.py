@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
+import msgspec
 import pytest
 
 from broker_app.manager_link import ManagerLink
-from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.cluster import BrokerOrders, BrokerReport, Place, ReplicaOrder
 from http_base.tokens import cluster_token
-from myqueue.errors import Forbidden, ManagerNotFound, ReadOnlyManager, TopicDoesNotExist
+from myqueue.errors import (
+    Forbidden,
+    ManagerNotFound,
+    Overloaded,
+    ReadOnlyManager,
+    TopicDoesNotExist,
+)
 from tests.broker_app.manager_twin import CLUSTER_ID, ManagerTwin
 
 SECRET = "a secret of a test run"
@@ -83,6 +91,45 @@ async def test_answer_that_is_no_json_is_no_answer(link, manager):
         await link.send(report())
 
 
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"cluster_id": 7}', b'"\xff"', b'{"a": "\xff"}', b'{"a":' + b"[" * 9_999]
+)
+async def test_answer_that_cannot_be_read_is_no_contact(link, manager, body):
+    manager.raw = body
+    with pytest.raises(ManagerNotFound, match=f"manager at {manager.address} cannot be read"):
+        await link.send(report())
+    assert link.last_contact is None
+    with pytest.raises(ManagerNotFound, match="cannot be read"):
+        await link.topic_leaders("logs")
+
+
+async def test_manager_whose_answer_cannot_be_read_is_passed_over(manager):
+    async with ManagerTwin() as proxy:
+        proxy.raw = b"{}"
+        link = ManagerLink([proxy.address, manager.address], SECRET)
+        assert (await link.send(report())).broker_id == 1
+        assert link._addresses == [manager.address, proxy.address]
+        await link.stop()
+
+
+async def test_fields_that_only_a_later_manager_knows_are_ignored(link, manager):
+    manager.more = {"novelty": {"of": "a later version"}}
+    manager.assignment = [
+        ReplicaOrder(
+            group_id=1,
+            replica_id=11,
+            topic="logs",
+            partition=0,
+            bootstrap=True,
+            replicas=[Place(11, 1)],
+            epoch=1,
+            version=1,
+        )
+    ]
+    manager.more["assignment"] = [{**msgspec.to_builtins(manager.assignment[0]), "novelty": 1}]
+    assert (await link.send(report())).assignment == manager.assignment
+
+
 async def test_joining_waits_for_a_manager_that_takes_writes(link, manager, monkeypatch):
     monkeypatch.setattr("broker_app.manager_link.RETRY_SECONDS", 0)
     manager.refusal = (409, ReadOnlyManager("ask the other one").to_body())
@@ -144,6 +191,40 @@ async def test_report_that_no_manager_took_is_sent_again(link, manager, monkeypa
     manager.refusal = None
     await runner.orders()
     assert runner.made[-1] == (False, frozenset({7}))
+
+
+async def test_answer_that_cannot_be_read_does_not_end_the_link(link, manager, monkeypatch, caplog):
+    monkeypatch.setattr("broker_app.manager_link.RETRY_SECONDS", 0)
+    caplog.set_level(logging.INFO, "broker_app.manager_link")
+    manager.raw = b"{}"
+    runner = Runner(link)
+    link.heartbeat()
+    async with asyncio.timeout(10):
+        while len(runner.made) < 3:
+            await asyncio.sleep(0)
+    manager.raw = None
+    assert (await runner.orders()).broker_id == 1
+    assert runner.failures == []
+    assert set(runner.made) == {(True, frozenset())}
+    logged = [one for one in caplog.records if one.name == "broker_app.manager_link"]
+    assert [one.levelname for one in logged] == ["WARNING", "INFO"], "not at every try"
+    assert "cannot be read" in logged[0].message
+
+
+async def test_another_reason_why_reports_are_not_taken_is_logged(
+    link, manager, monkeypatch, caplog
+):
+    monkeypatch.setattr("broker_app.manager_link.RETRY_SECONDS", 0)
+    runner = Runner(link)
+    link.heartbeat()
+    for reason in ("still starting", "read-only"):
+        manager.refusal = (503, Overloaded(reason).to_body())
+        tries = len(runner.made) + 3
+        async with asyncio.timeout(10):
+            while len(runner.made) < tries:
+                await asyncio.sleep(0)
+    warnings = [message for message in caplog.messages if "no manager takes reports" in message]
+    assert [message.rpartition(" ")[2] for message in warnings] == ["starting", "read-only"]
 
 
 async def test_bug_in_the_link_is_told(link):

@@ -12,7 +12,7 @@ import pytest
 from broker_app import runtime
 from broker_app.process import BrokerOptions, BrokerProcess
 from broker_app.services.partitions import partition_create
-from http_base.cluster import Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, Place, ReplicaOrder
 from myqueue.errors import Forbidden, StalePlacement
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
@@ -41,6 +41,10 @@ def order(**changes) -> ReplicaOrder:
         "version": 1,
     }
     return ReplicaOrder(**{**fields, **changes})
+
+
+def deleted(group_id: int, topic: str = "logs") -> DeletedPartition:
+    return DeletedPartition(group_id=group_id, topic=topic, partition=0)
 
 
 @pytest.fixture(autouse=True)
@@ -139,9 +143,23 @@ async def test_deleted_group_is_dropped(tmp_path, manager):
     process = make(tmp_path, manager)
     await process.start()
     await until(lambda: 1 in process.engine.groups, process)
-    manager.assignment, manager.deleted_groups = [], [1]
+    manager.assignment, manager.deleted_groups = [], [deleted(1)]
     process.runtime.post_heartbeat()
     await until(lambda: 1 not in process.engine.groups, process)
+    await process.stop()
+
+
+async def test_deletion_of_another_topic_with_that_group_id_is_refused_alone(tmp_path, manager):
+    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
+    process = make(tmp_path, manager)
+    await process.start()
+    await until(lambda: process.engine.groups.keys() == {1, 2}, process)
+    manager.assignment = [order(group_id=3, replica_id=13, replicas=[Place(13, 1)])]
+    manager.deleted_groups = [deleted(1, topic="other"), deleted(2)]
+    orders = await process._link.send(process._report(True, frozenset()))
+    with pytest.raises(StalePlacement, match="group 1 is here"):
+        await process.take_orders(orders)
+    assert process.engine.groups.keys() == {1, 3}
     await process.stop()
 
 

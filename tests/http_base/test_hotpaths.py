@@ -6,6 +6,7 @@ import pytest
 
 from http_base import hotpaths
 from http_base.hotpaths import HotPaths
+from http_base.tokens import cluster_token
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
 
@@ -33,6 +34,29 @@ async def test_endless_body_is_answered_and_the_connection_closed(monkeypatch):
     app = HotPaths(forbidden_app, {})
     answer = await call(app, "POST", "/echo", body=[b"x" * (1 << 20)] * 100)
     assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+async def test_only_the_cluster_may_send_more_and_only_where_a_table_says_so(settings, monkeypatch):
+    monkeypatch.setattr(hotpaths, "DRAINED_BYTES_MAX", 1 << 20)
+    lengths = []
+
+    async def django(scope, receive, send):
+        lengths.append(len((await receive())["body"]))
+
+    app = HotPaths(django, {}, {"/long": 3 << 20})
+    token = {"authorization": f"Bearer {cluster_token(settings.QUEUE.cluster_secret)}"}
+    part = b"x" * (1 << 20)
+    await call(app, "POST", "/long", body=[part] * 3, headers=token)
+    assert lengths == [3 << 20]
+    for path, parts, headers in (
+        ("/long", 4, token),
+        ("/long", 2, {}),
+        ("/long", 2, {"authorization": "Bearer x"}),
+        ("/other", 2, token),
+    ):
+        answer = await call(app, "POST", path, body=[part] * parts, headers=headers)
+        assert (answer.status, answer.json["code"]) == (413, "MESSAGE_TOO_LARGE")
+    assert len(lengths) == 1
 
 
 async def test_client_that_leaves_while_sending_gets_no_answer():

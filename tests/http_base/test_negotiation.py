@@ -23,6 +23,8 @@ from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 def test_cap_follows_from_the_content_type():
     assert body_limit(BATCH) == body_limit(f"{BATCH}; version=1") == MAX_BATCH_BODY_BYTES
     assert body_limit(JSON) == body_limit("") == body_limit("a/b") == MAX_JSON_BODY_BYTES
+    assert body_limit(JSON, 7) == 7
+    assert body_limit(BATCH, 7) == MAX_BATCH_BODY_BYTES
 
 
 def test_empty_body_is_an_empty_object_of_every_type():
@@ -42,6 +44,9 @@ def test_longest_body_is_taken_and_one_byte_more_refused():
     assert len(decode_body(text, JSON)) == MAX_JSON_BODY_BYTES - 2
     with pytest.raises(MessageTooLarge, match="larger batches come as"):
         decode_body(text + b" ", JSON)
+    assert decode_body(text + b" ", JSON, len(text) + 1) == decode_body(text, JSON)
+    with pytest.raises(MessageTooLarge, match=f"at most {len(text) - 1} bytes"):
+        decode_body(text, JSON, len(text) - 1)
 
 
 @pytest.mark.parametrize("renderer", [JSON_RENDERER, MSGPACK_RENDERER])

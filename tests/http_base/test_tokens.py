@@ -6,6 +6,7 @@ from http_base.tokens import (
     GRACE_MS,
     VALID_MS,
     ClientToken,
+    bearer_of,
     cluster_token,
     is_cluster_token,
     sign_client,
@@ -15,6 +16,12 @@ from myqueue.errors import UnauthorizedException
 
 SECRET = "the secret of this cluster"
 TOKEN = ClientToken("producer", 7, "logs", 1_000)
+
+
+def test_bearer_is_told_apart_from_other_headers():
+    assert bearer_of("Bearer abc") == bearer_of("bearer  abc ") == "abc"
+    for header in ("", "Bearer", "Bearer  ", "Basic abc", "abc"):
+        assert bearer_of(header) is None
 
 
 def test_signed_token_comes_back_as_it_was():

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import BrokerReport, ReplicaOrder, ReplicaReport
+from http_base.cluster import BrokerReport, DeletedPartition, ReplicaOrder, ReplicaReport
 from http_base.messages import message_fields
 from http_base.tokens import is_cluster_token
 from myqueue.errors import (
@@ -178,8 +178,8 @@ class BrokerTwin:
             self.membership.discard(removed.group_id, removed.replica_id)
         for order in orders.assignment:
             self._take(order)
-        for group_id in orders.deleted_groups:
-            self.replicas.pop(group_id, None)
+        for deleted in orders.deleted_groups:
+            self.membership.drop(deleted)
         return orders
 
     def replica_report(self, group: GroupTwin) -> ReplicaReport:
@@ -290,7 +290,8 @@ class BrokerTwin:
         group_id = int(request.match_info["group_id"])
         if replica_id := int(request[FIELDS].get("replica_id", 0)):
             return {"deleted": self.membership.discard(group_id, replica_id)}
-        self.replicas.pop(group_id, None)
+        named = {**request[FIELDS], "group_id": group_id}
+        self.membership.drop(msgspec.convert(named, DeletedPartition, strict=False))
         return {}
 
     async def _leader_post(self, request: web.Request) -> dict[str, Any]:

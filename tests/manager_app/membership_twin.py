@@ -11,6 +11,7 @@ from http_base.cluster import ReplicaTarget
 from myqueue.errors import NotLeader, PartitionNotFound, StalePlacement
 
 if TYPE_CHECKING:
+    from http_base.cluster import DeletedPartition
     from tests.manager_app.broker_twin import BrokerTwin
     from tests.manager_app.group_twin import GroupTwin
 
@@ -46,6 +47,15 @@ class MembershipPart:
         self.faults.pop(group_id, None)
         self.discarded.append(replica_id)
         return True
+
+    def drop(self, deleted: DeletedPartition) -> None:
+        """Drop a replica of a deleted topic."""
+        if deleted.group_id not in self.broker.replicas:
+            return
+        order = self.broker.cluster.groups[deleted.group_id].order
+        if (order.topic, order.partition) != (deleted.topic, deleted.partition):
+            raise StalePlacement
+        del self.broker.replicas[deleted.group_id]
 
     def advance(self, group: GroupTwin) -> None:
         """Let a group go on to its target as far as its replicas are there and well."""

@@ -14,7 +14,7 @@ from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.hotpaths import HotPaths
 from http_base.tokens import cluster_token
 from manager_app.process import ManagerProcess
-from manager_app.urls import HOT_PATHS
+from manager_app.urls import HOT_PATHS, JSON_BYTES_MAX
 from myqueue.failures import from_body
 from tests.http_base.asgi_client import Answer, call
 from tests.manager_app.broker_twin import TwinCluster
@@ -47,7 +47,7 @@ class Site:
         self.clock = Clock()
         self.twins = TwinCluster(settings.QUEUE.cluster_secret)
         self.twins.send_report = self.send_report
-        self.hot_app = HotPaths(ASGIHandler(), HOT_PATHS)
+        self.hot_app = HotPaths(ASGIHandler(), HOT_PATHS, JSON_BYTES_MAX)
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None
         self._runtime: ManagerRuntime | None = None

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 from django.utils import timezone
+from msgspec.structs import fields
 
+from http_base.cluster import DeletedPartition, ReplicaReport
 from manager_app import selectors
 from manager_app.models import Broker, BrokerState, Producer, Replica, ReplicaState
 from manager_app.selectors import ClientKey
@@ -26,6 +28,12 @@ def brokers():
 
 def make(name="logs", partitions=2):
     return topic_create(name=name, number_of_partitions=partitions, replication_factor=3)
+
+
+def said(group_id, topic, partition):
+    names = [field.name for field in fields(ReplicaReport) if field.type is int and field.required]
+    values = dict.fromkeys(names, 0) | {"group_id": group_id, "partition": partition}
+    return ReplicaReport(topic=topic, role="follower", serves=False, replicas=[], **values)
 
 
 def test_before_the_first_manager_there_is_nothing():
@@ -97,8 +105,17 @@ def test_of_reported_groups_those_of_deleted_topics_are_known(brokers):
     kept, gone = make("kept"), make("gone")
     ids = {topic.name: [row.group_id for row in topic.partitions.all()] for topic in (kept, gone)}
     topic_delete("gone")
-    asked = [*ids["kept"], *ids["gone"], 8_000_000]
-    assert sorted(selectors.deleted_among(asked)) == ids["gone"]
+    (first, second), (third, _) = ids["gone"], ids["kept"]
+    reported = [
+        said(first, "gone", 0),
+        said(second, "lost", 1),
+        said(third, "kept", 0),
+        said(8_000_000, "gone", 0),
+    ]
+    assert selectors.deleted_among(reported) == [
+        DeletedPartition(group_id=first, topic="gone", partition=0)
+    ]
+    assert selectors.deleted_among([said(second, "gone", 0)]) == []
 
 
 def test_revoked_clients_are_listed_apart(brokers):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from http_base.hotpaths import HotPaths
+from http_base.tokens import cluster_token
+from myqueue.protocol import MAX_JSON_BODY_BYTES
 from queuesite import urls_broker, urls_manager
 from queuesite.asgi import make_application
 from tests.http_base.asgi_client import call
@@ -23,6 +25,14 @@ async def test_documentation_is_there_without_the_network(app):
     script = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
     assert script.encode() in page.body
     assert (await call(app, "GET", script)).status == 200
+
+
+async def test_only_a_manager_takes_long_reports(app, settings):
+    token = {"authorization": f"Bearer {cluster_token(settings.QUEUE.cluster_secret)}"}
+    body = b" " * (MAX_JSON_BODY_BYTES + 1)
+    answer = await call(app, "POST", "/brokers/heartbeat", body=body, headers=token)
+    is_manager = settings.ROOT_URLCONF == "queuesite.urls_manager"
+    assert (answer.status == 413) is not is_manager
 
 
 async def test_schema_lists_the_calls_of_the_role(app):

@@ -165,12 +165,26 @@ async def test_removed_replica_is_dropped_once_that_is_certain(
 
 
 async def test_replica_is_dropped(api: Api, engine: EngineTwin, failure: Any) -> None:
-    answer = await api.send("DELETE", "/partitions/7")
+    named = {"topic": "logs", "partition": 0, "epoch": 3}
+    answer = await api.send("DELETE", "/partitions/7", query=named)
     assert answer.json == {"status": "success", "group_id": 7, "deleted": True}
     assert not engine.groups
-    assert (await api.send("DELETE", "/partitions/7")).json["deleted"] is False
+    assert (await api.send("DELETE", "/partitions/7", query=named)).json["deleted"] is False
     call = {"topic": "logs", "partition": 0, "producer_id": 1, "message": "a"}
     assert failure(await api.post("/producer/produce", **call)) == (404, "PARTITION_NOT_FOUND")
+
+
+async def test_replica_of_another_partition_stays(
+    api: Api, engine: EngineTwin, failure: Any
+) -> None:
+    for named in ({"topic": "other", "partition": 0}, {"topic": "logs", "partition": 1}):
+        answer = await api.send("DELETE", "/partitions/7", query=named)
+        assert failure(answer) == (409, "STALE_PLACEMENT")
+    for missing in ({"topic": "logs"}, {"partition": 0}, {}):
+        answer = await api.send("DELETE", "/partitions/7", query=missing)
+        assert failure(answer) == (400, "INVALID_REQUEST")
+        assert answer.json["field"] not in missing
+    assert list(engine.groups) == [7]
 
 
 async def test_leadership_is_handed_over(api: Api, engine: EngineTwin, failure: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
-from http_base.cluster import Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, Place, ReplicaOrder
 from myqueue.errors import (
     InvalidRequest,
     NoLeader,
@@ -125,11 +125,22 @@ async def test_dropped_replica_wakes_its_long_polls_and_is_found_no_more(
     loop = asyncio.get_running_loop()
     waiting = loop.create_task(runtime.long_polls.wait(7, 0, loop.time() + 60))
     await turns()
-    assert await partition_delete(runtime=runtime, group_id=7)
+    deleted = DeletedPartition(group_id=7, topic="logs", partition=0)
+    assert await partition_delete(runtime=runtime, deleted=deleted)
     assert await waiting, "to look again, and find nothing"
     with pytest.raises(PartitionNotFound):
         runtime.partition("logs", 0)
-    assert not await partition_delete(runtime=runtime, group_id=7)
+    assert not await partition_delete(runtime=runtime, deleted=deleted)
+
+
+@pytest.mark.parametrize(("topic", "partition"), [("other", 0), ("logs", 1)])
+async def test_deletion_of_another_partition_of_that_group_id_drops_nothing(
+    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin, topic: str, partition: int
+) -> None:
+    deleted = DeletedPartition(group_id=7, topic=topic, partition=partition)
+    with pytest.raises(StalePlacement, match="group 7 is here"):
+        await partition_delete(runtime=runtime, deleted=deleted)
+    assert engine.groups == {7: group}
 
 
 async def transfer(runtime: BrokerRuntime, broker_id: int, group_id: int = 7) -> None:

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
-import pytest
+from functools import partial
 
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from http_base.cluster import BrokerOrders
 from manager_app import upkeep
 from manager_app.models import Broker, Partition, Replica
 from myqueue.errors import Forbidden, InvalidRequest
+from myqueue.protocol import MAX_JSON_BODY_BYTES
 from tests.manager_app.broker_twin import BrokerTwin
 
 ADDRESS = "http://10.0.0.9:8001"
@@ -99,6 +105,44 @@ async def test_a_report_needs_the_token_of_the_cluster(site):
     for headers in ({}, {"authorization": "Bearer nonsense"}, {"authorization": "Basic x"}):
         answer = await site.send("POST", "/brokers/heartbeat", body=b"{}", headers=headers)
         assert (answer.status, answer.json["code"]) == (401, "UNAUTHORIZED")
+
+
+async def test_a_report_of_very_many_replicas_is_taken(any_site):
+    site = any_site
+    await site.create_topic(partitions=1)
+    twin = site.twins.brokers[0]
+    one = twin.replica_report(site.twins.group("logs", 0))
+    replicas = [
+        replace(one, group_id=1 + number, replica_id=one.replica_id + number)
+        for number in range(4_096)
+    ]
+    assert len(msgspec.json.encode(replicas)) > MAX_JSON_BODY_BYTES
+    orders = await twin.report(replicas=replicas)
+    assert orders.broker_id == twin.broker_id
+
+
+async def test_only_the_cluster_may_send_a_long_report(site):
+    body = b" " * (MAX_JSON_BODY_BYTES + 1)
+    token = f"Bearer {site.cluster_token}"
+    for headers in ({}, {"authorization": "Bearer nonsense"}, {"authorization": token[7:]}):
+        answer = await site.send("POST", "/brokers/heartbeat", body=body, headers=headers)
+        assert (answer.status, answer.json["code"]) == (413, "MESSAGE_TOO_LARGE")
+    for path in ("/brokers", "/producer/produce"):
+        answer = await site.send("POST", path, body=body, headers={"authorization": token})
+        assert answer.status == 413
+
+
+async def test_fields_of_a_report_that_only_a_later_broker_knows_are_ignored(site):
+    twin = site.twins.brokers[0]
+    site.twins.send_report = partial(send_with_novelty, site)
+    assert (await twin.report()).broker_id == twin.broker_id
+
+
+async def send_with_novelty(site, report):
+    token = {"authorization": f"Bearer {site.cluster_token}"}
+    fields = {**msgspec.to_builtins(report), "novelty": 1}
+    answer = await site.ask("POST", "/brokers/heartbeat", fields, **token)
+    return msgspec.convert(answer, BrokerOrders)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,20 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from http_base.cluster import BrokerReport, ReplicaReport
+from http_base.cluster import BrokerReport, Place, ReplicaReport
 from manager_app.metadata import Leadership
-from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState
+from manager_app.models import (
+    Broker,
+    BrokerState,
+    Membership,
+    Partition,
+    Replica,
+    ReplicaState,
+    Topic,
+)
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.report import broker_report
-from manager_app.services.topic import topic_create
+from manager_app.services.topic import topic_create, topic_delete
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +158,24 @@ def test_a_group_or_replica_that_is_not_the_brokers_own_is_ignored(placed):
     taken = broker_report(report(1, replicas=strange))
     assert taken.orders.deleted_groups == []
     assert set(Replica.objects.values_list("state", flat=True)) == {ReplicaState.ORDERED}
+
+
+def test_a_group_that_is_another_partition_in_the_database_is_left_alone(placed, caplog):
+    Topic.objects.update(name="other")  # a restored database gave the group id again
+    first = placed.brokers[0]
+    lost = placed.said(serves=True, role="leader", leader_broker_id=first, replicas=[Place(1, 1)])
+    for said in (lost, replace(lost, replica_id=99), replace(lost, topic="other", partition=1)):
+        taken = broker_report(report(1, replicas=[said]))
+        assert (taken.leaders, taken.orders.removed_replicas) == ([], [])
+        assert f"group {placed.group_id}: there it is {said.topic}" in caplog.text
+    row = Replica.objects.get(pk=placed.replicas[0])
+    assert (row.state, row.membership) == (ReplicaState.ORDERED, Membership.VOTER)
+    assert Partition.objects.get().membership_term == 0
+    topic_delete("other")
+    assert broker_report(report(1, replicas=[lost])).orders.deleted_groups == []
+    orders = broker_report(report(1, replicas=[replace(lost, topic="other")])).orders
+    (deleted,) = orders.deleted_groups
+    assert (deleted.group_id, deleted.topic, deleted.partition) == (placed.group_id, "other", 0)
 
 
 def test_a_stopping_broker_is_told_apart_and_comes_back(placed):

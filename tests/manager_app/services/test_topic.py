@@ -6,6 +6,7 @@ import pytest
 from django.core.management.color import no_style
 from django.db import connection
 
+from http_base.cluster import DeletedPartition
 from manager_app.models import (
     GROUP_ID_MAX,
     Broker,
@@ -114,7 +115,11 @@ def test_a_deletion_names_what_to_drop_and_leaves_tombstones():
     topic = create("logs", partitions=2)
     groups = [row.group_id for row in topic.partitions.all()]
     drops = topic_delete("logs")
-    assert sorted({group_id for of_one in drops.values() for group_id in of_one}) == groups
+    named = {one for of_one in drops.values() for one in of_one}
+    assert named == {
+        DeletedPartition(group_id=group_id, topic="logs", partition=index)
+        for index, group_id in enumerate(groups)
+    }
     assert sum(len(of_one) for of_one in drops.values()) == 6
     assert [row.group_id for row in DeletedGroup.objects.all()] == groups
     assert Replica.objects.count() == Partition.objects.count() == 0
