@@ -1,5 +1,8 @@
 """HTTP calls to brokers: one keep-alive client, connections per broker, a time limit on each call.
 
+Calls that a broker may hold are limited per broker, and the connections for all others are beside
+theirs: neither a write nor an order stands behind a long poll.
+
 What can go wrong comes as one of three: an error that the broker answered, a connection that
 failed before the request left (`NotSent`), or one that failed after it (`OutcomeUnknown`). None of
 them removes anything anywhere.
@@ -7,6 +10,8 @@ them removes anything anywhere.
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +19,25 @@ import aiohttp
 import msgspec
 
 from http_base.tokens import cluster_token
+from myqueue.errors import Overloaded
 from myqueue.failures import from_body
 from myqueue.protocol import MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CONNECT_TIMEOUT_S = 1.0
-"""To connect to a broker, also when many calls do so at once."""
-CONNECTIONS_PER_BROKER = 2_000
-"""Calls beyond it wait for a connection; long polls hold one each."""
+"""To get a connection to a broker, also when many calls want one at once. Below `SLACK_S`: a call
+that never left is not taken for one that got no answer."""
+CONNECTIONS_PER_BROKER = 1_000
+"""For calls that do not wait; beyond it a call is kept until one is free, or was not sent."""
+WAITING_CALLS_PER_BROKER = 2_000
+"""Long polls, with a connection each beside those; beyond it OVERLOADED."""
+RETRY_AFTER_MS = 200
+"""What a call beyond it is told to wait."""
 KEEP_ALIVE_S = 30.0
 """Shorter than a broker keeps an idle connection open."""
-SLACK_S = 1.0
+SLACK_S = 1.25
 """How much longer than its own time limit a call may take on the way."""
 
 
@@ -70,12 +81,13 @@ class BrokerClient:
             "Accept": MSGPACK,
         }
         self._session: aiohttp.ClientSession | None = None
+        self._waiting: Counter[str] = Counter()
 
     async def open(self) -> None:
         """Make the connection pool."""
         connector = aiohttp.TCPConnector(
             limit=0,
-            limit_per_host=CONNECTIONS_PER_BROKER,
+            limit_per_host=CONNECTIONS_PER_BROKER + WAITING_CALLS_PER_BROKER,
             keepalive_timeout=KEEP_ALIVE_S,
             use_dns_cache=True,
         )
@@ -101,14 +113,37 @@ class BrokerClient:
             timeout_s: the broker's own time limit, in seconds, beyond `call.wait_ms`.
 
         Raises:
+            Overloaded: too many calls wait at this broker; this one was not sent.
             QueueError: what the broker answered.
-            NotSent: the connection could not be made.
+            NotSent: no connection could be made, or none was free in time.
             OutcomeUnknown: the connection broke, or no answer came in time.
         """
         assert self._session is not None, "call inside open() and close()"
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_s + call.wait_ms / 1000 + SLACK_S, sock_connect=CONNECT_TIMEOUT_S
-        )
+        with self._place(address, call):
+            return await self._send(address, call, timeout_s + call.wait_ms / 1000 + SLACK_S)
+
+    @contextmanager
+    def _place(self, address: str, call: BrokerCall) -> Iterator[None]:
+        """Count a call that may wait at its broker."""
+        if not call.wait_ms:
+            yield
+            return
+        if self._waiting[address] >= WAITING_CALLS_PER_BROKER:
+            raise Overloaded(
+                f"{self._waiting[address]} calls of this manager wait at one broker already; try"
+                " again, or with wait_ms=0",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        self._waiting[address] += 1
+        try:
+            yield
+        finally:
+            self._waiting[address] -= 1
+
+    async def _send(self, address: str, call: BrokerCall, total_s: float) -> dict[str, Any]:
+        assert self._session is not None
+        # `connect` is for both: until a connection of the pool is free, and until it is made.
+        timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_TIMEOUT_S)
         data = None if call.body is None else msgspec.msgpack.encode(_given(call.body))
         try:
             async with self._session.request(

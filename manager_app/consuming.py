@@ -232,8 +232,15 @@ class _Finder:
         """Return the first partition in the order that has something, or None.
 
         Raises:
+            Overloaded: this manager has no room for a call to each partition.
             QueueError: no partition is known to have something and one could not be asked.
         """
+        # The call that it is done for is counted already.
+        with self._runtime.passing(len(self._order) - 1, waits=True):
+            position = await self._first(wait_ms)
+        return None if position is None else self._order[position]
+
+    async def _first(self, wait_ms: int) -> int | None:
         tasks = [
             asyncio.ensure_future(
                 _size(
@@ -247,10 +254,9 @@ class _Finder:
             for partition in self._order
         ]
         try:
-            position = await _first_positive(tasks)
+            return await _first_positive(tasks)
         finally:
             await _cancel(tasks)
-        return None if position is None else self._order[position]
 
 
 async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:

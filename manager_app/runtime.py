@@ -53,8 +53,12 @@ class ManagerRuntime:
     disk_reserve_bytes: int
     """Free space below which a broker refuses writes."""
     open_calls_max: int
-    """Calls being passed on at once, long polls included; more are refused with OVERLOADED."""
+    """Calls being passed on at once, and as many again that wait; more are refused with
+    OVERLOADED."""
     open_calls: int = 0
+    """Those that do not wait."""
+    waiting_calls: int = 0
+    """Long polls, one for each partition that is looked into."""
 
     @property
     def now_ms(self) -> int:
@@ -100,24 +104,35 @@ class ManagerRuntime:
             return self.metadata.topic(name)
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Count a call while it is passed on.
+    def passing(self, calls: int = 1, *, waits: bool = False) -> Iterator[None]:
+        """Count calls while they are passed on.
+
+        Args:
+            calls: how many.
+            waits: True for long polls, which are counted apart: they keep no write out.
 
         Raises:
             Overloaded: too many are being passed on.
         """
-        if self.open_calls >= self.open_calls_max:
+        taken = self.waiting_calls if waits else self.open_calls
+        if taken + calls > self.open_calls_max:
             raise Overloaded(
-                f"{self.open_calls} calls are being passed on, the limit of this manager",
+                f"{taken} {'waiting ' if waits else ''}calls are being passed on; this manager"
+                f" takes {self.open_calls_max}, not {calls} more",
                 retry_after_ms=RETRY_AFTER_MS,
             )
-        self.open_calls += 1
-        OPEN_CALLS.inc()
+        self._count(calls, waits=waits)
         try:
             yield
         finally:
-            self.open_calls -= 1
-            OPEN_CALLS.dec()
+            self._count(-calls, waits=waits)
+
+    def _count(self, calls: int, *, waits: bool) -> None:
+        if waits:
+            self.waiting_calls += calls
+        else:
+            self.open_calls += calls
+        OPEN_CALLS.inc(calls)
 
 
 _installed: list[ManagerRuntime] = []

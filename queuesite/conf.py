@@ -110,7 +110,8 @@ class QueueConfig:
     same on managers, which give none to such a broker."""
 
     long_polls_max: int = 5_000
-    """Open long polls of one process."""
+    """Open long polls of one process. On a manager one over several partitions counts once for
+    each, and this is also how many calls that do not wait it passes on at once."""
     producers_max: int = 10_000
     """Producers that a partition remembers."""
     cursors_max: int = 10_000

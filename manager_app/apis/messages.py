@@ -83,7 +83,7 @@ class ConsumeApi(HotManagerView):
     async def _consume(self, request: Request) -> Response:
         runtime = self.runtime
         call = self.read(request, Consume)
-        with runtime.passing(), _counted("consume"):
+        with runtime.passing(waits=call.wait_ms > 0), _counted("consume"):
             popped = await consume(runtime, call)
         binary = wants_msgpack(request)
         messages = [_message(call.topic, fields, binary=binary) for fields in popped.messages]
@@ -125,7 +125,7 @@ class SizeApi(HotManagerView):
         """Return the sum, and the number per partition."""
         runtime = self.runtime
         call = self.read(request, Size)
-        with runtime.passing(), _counted("size"):
+        with runtime.passing(waits=call.wait_ms > 0), _counted("size"):
             found = await sizes(runtime, call)
         return self.respond(
             {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from manager_app import broker_client
 from manager_app.broker_client import BrokerCall, BrokerClient, NotSent, OutcomeUnknown
-from myqueue.errors import Internal, NotLeader, OutOfOrderSequence
+from myqueue.errors import Internal, NotLeader, OutOfOrderSequence, Overloaded
 
 SECRET = "a secret of the tests"
 
@@ -17,6 +18,7 @@ SECRET = "a secret of the tests"
 @pytest.fixture
 async def server():
     """A broker that echoes its input, or does what the path says."""
+    held = []
 
     async def echo(request):
         body = await request.read()
@@ -33,6 +35,7 @@ async def server():
         return web.Response()
 
     async def never(request):
+        held.append(request.path)
         await asyncio.Event().wait()
 
     async def refuse(request):
@@ -49,6 +52,7 @@ async def server():
     for handler in (echo, abort, never, refuse, odd, redirect):
         app.router.add_route("*", f"/{handler.__name__}", handler)
     server = TestServer(app, host="127.0.0.1")
+    server.held = held
     await server.start_server(access_log=None, shutdown_timeout=0.1)
     yield server
     await server.close()
@@ -101,6 +105,70 @@ async def test_a_broker_that_does_not_answer_in_time_leaves_it_unknown(client, s
     monkeypatch.setattr(broker_client, "SLACK_S", 0.01)
     with pytest.raises(OutcomeUnknown, match="in time"):
         await client.call(address(server), BrokerCall("POST", "/never"), timeout_s=0.01)
+
+
+WAITING = BrokerCall("GET", "/never", wait_ms=60_000)
+
+
+async def stop(tasks):
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def held(server, count):
+    """Wait until so many calls came to be held by the broker."""
+    async with asyncio.timeout(10):
+        while len(server.held) < count:
+            await asyncio.sleep(0)
+
+
+async def waiting_calls(client, server, count):
+    """Return calls that wait at the broker."""
+    before = len(server.held)
+    tasks = [
+        asyncio.ensure_future(client.call(address(server), WAITING, timeout_s=5))
+        for _ in range(count)
+    ]
+    await held(server, before + count)
+    return tasks
+
+
+async def test_calls_that_wait_keep_no_other_from_its_broker(server, client, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 20)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await client.close()
+    await client.open()
+    waiting = await waiting_calls(client, server, 20)
+    async with asyncio.timeout(5):
+        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=60)
+    with pytest.raises(Overloaded) as raised:
+        await client.call(address(server), WAITING, timeout_s=5)
+    assert raised.value.retry_after_ms
+    assert raised.value.outcome_known
+    await stop(waiting[:1])
+    waiting[:1] = await waiting_calls(client, server, 1)
+    await stop(waiting)
+
+
+async def test_a_call_without_a_connection_to_take_was_not_sent(server, client, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 0)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await client.close()
+    await client.open()
+    taken = asyncio.ensure_future(
+        client.call(address(server), BrokerCall("GET", "/never"), timeout_s=60)
+    )
+    await held(server, 1)
+    monkeypatch.setattr(broker_client, "CONNECT_TIMEOUT_S", 0.01)
+    with pytest.raises(NotSent):
+        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=0.01)
+    await stop([taken])
+
+
+def test_waiting_for_a_connection_ends_before_waiting_for_an_answer():
+    assert broker_client.CONNECT_TIMEOUT_S < broker_client.SLACK_S
 
 
 @pytest.mark.parametrize("path", ["/odd", "/redirect", "/missing"])

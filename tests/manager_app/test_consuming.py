@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from manager_app import broker_client
 from manager_app.consuming import _first_positive
 from myqueue.errors import NoLeader
 
@@ -11,6 +12,60 @@ from myqueue.errors import NoLeader
 def futures(count):
     loop = asyncio.get_running_loop()
     return [loop.create_future() for _ in range(count)]
+
+
+async def polls(site, consumer, count, **fields):
+    """Return long polls once brokers have got their calls."""
+    call = {"topic": "logs", "consumer_id": consumer, "wait_ms": 30_000, **fields}
+    path = "/consumer/consume" if "partition" in fields else "/size"
+    tasks = [asyncio.ensure_future(site.post("/consumer/consume", call)) for _ in range(count)]
+    expected = count if "partition" in fields else 4 * count
+    async with asyncio.timeout(10):
+        while sum(len(twin.called(path)) for twin in site.twins.brokers) < expected:
+            assert not any(task.done() for task in tasks)
+            await asyncio.sleep(0)
+    return tasks
+
+
+async def stop(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_produce_call_stands_behind_no_long_poll(site, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 20)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await site.restart_manager()
+    await site.create_topic(partitions=1)
+    await site.create_topic("quiet", partitions=1)
+    producer, consumer = await site.producer(), await site.consumer("quiet")
+    place = {"topic": "quiet", "partition": 0}
+    tasks = await polls(site, consumer, 20, **place)
+    group = site.twins.group("logs", 0)
+    site.twins.elect(group, site.twins.group("quiet", 0).leader)
+    async with asyncio.timeout(4):
+        assert (await site.produce(producer, "x"))["offset"] == 0
+    call = {**place, "consumer_id": consumer, "wait_ms": 30_000}
+    answer = await site.post("/consumer/consume", call, status=503)
+    assert (answer["code"], answer.get("outcome")) == ("OVERLOADED", None)
+    await stop(tasks)
+
+
+async def test_a_long_poll_over_all_partitions_counts_once_for_each(site):
+    await site.create_topic(partitions=4)
+    producer, consumer = await site.producer(), await site.consumer()
+    site.runtime.open_calls_max = 7
+    tasks = await polls(site, consumer, 1)
+    assert site.runtime.waiting_calls == 4
+    call = {"topic": "logs", "consumer_id": consumer, "wait_ms": 30_000}
+    answer = await site.post("/consumer/consume", call, status=503)
+    assert (answer["code"], answer["retry_after_ms"]) == ("OVERLOADED", 200)
+    assert site.runtime.waiting_calls == 4
+    site.runtime.open_calls_max = 1
+    await site.produce(producer, "x")
+    assert (await tasks[0])["message"] == "x"
+    assert (site.runtime.waiting_calls, site.runtime.open_calls) == (0, 0)
 
 
 async def test_the_first_in_the_order_wins_when_all_are_known():

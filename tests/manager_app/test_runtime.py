@@ -63,6 +63,17 @@ async def test_calls_are_counted_while_they_are_passed_on(site):
     assert site.runtime.open_calls == 0
 
 
+async def test_calls_that_wait_take_no_place_of_others(site):
+    site.runtime.open_calls_max = 2
+    with site.runtime.passing(2, waits=True):
+        assert (site.runtime.waiting_calls, site.runtime.open_calls) == (2, 0)
+        with pytest.raises(Overloaded, match="2 waiting calls"), site.runtime.passing(waits=True):
+            pass
+        with site.runtime.passing(0, waits=True), site.runtime.passing(2):
+            pass
+    assert (site.runtime.waiting_calls, site.runtime.open_calls) == (0, 0)
+
+
 async def test_only_a_read_only_manager_refuses_writes(site):
     site.runtime.require_primary()
     await site.restart_manager(read_only=True)
