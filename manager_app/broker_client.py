@@ -26,7 +26,7 @@ from myqueue.protocol import MSGPACK
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CONNECT_TIMEOUT_S = 0.9
+CONNECT_TIMEOUT_S = 1.0
 """To get a connection to a broker, also when many calls want one at once. Below `SLACK_S`: a call
 that never left is not taken for one that got no answer."""
 CONNECTIONS_PER_BROKER = 1_000
@@ -37,7 +37,7 @@ RETRY_AFTER_MS = 200
 """What a call beyond it is told to wait."""
 KEEP_ALIVE_S = 30.0
 """Shorter than a broker keeps an idle connection open."""
-SLACK_S = 1.0
+SLACK_S = 1.25
 """How much longer than its own time limit a call may take on the way."""
 
 

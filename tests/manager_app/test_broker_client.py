@@ -162,7 +162,6 @@ async def test_a_call_without_a_connection_to_take_was_not_sent(server, client, 
     )
     await held(server, 1)
     monkeypatch.setattr(broker_client, "CONNECT_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(broker_client, "SLACK_S", 1.0)
     with pytest.raises(NotSent):
         await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=0.01)
     await stop([taken])
