@@ -80,7 +80,7 @@ class BrokerRuntime:
         )
         self._identity = identity
         self._epoch_lock = asyncio.Lock()
-        self._revoked: frozenset[tuple[str, int]] = frozenset()
+        self._revoked: dict[str, frozenset[int]] = {}
         self._index: dict[tuple[str, int], Group] = {}
         self._indexed_at = -1
         """The engine's count of changes when the index was made."""
@@ -151,16 +151,15 @@ class BrokerRuntime:
 
     # --- clients --------------------------------------------------------------------------
 
-    def revoke(self, producers: Iterable[int], consumers: Iterable[int]) -> None:
-        """Replace the ids whose tokens are no longer taken."""
-        self._revoked = frozenset(
-            [("producer", client_id) for client_id in producers]
-            + [("consumer", client_id) for client_id in consumers]
-        )
+    def revoke(self, producers: Iterable[int] | None, consumers: Iterable[int] | None) -> None:
+        """Replace the ids whose tokens are no longer taken; None leaves them as they are."""
+        for kind, told in (("producer", producers), ("consumer", consumers)):
+            if told is not None:
+                self._revoked[kind] = frozenset(told)
 
     def is_revoked(self, kind: str, client_id: int) -> bool:
         """Tell whether a manager took this client's rights away."""
-        return (kind, client_id) in self._revoked
+        return client_id in self._revoked.get(kind, ())
 
     def hears_manager(self) -> bool:
         """Tell whether a manager answered lately."""

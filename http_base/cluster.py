@@ -165,5 +165,6 @@ class BrokerOrders(Struct, frozen=True, kw_only=True):
     """Reported partitions whose topic's deletion is final: drop them."""
     removed_replicas: list[RemovedReplica] = []
     """Reported replicas that are placed elsewhere now: drop each once its group is without it."""
-    revoked_producers: list[int] = []
-    revoked_consumers: list[int] = []
+    revoked_producers: list[int] | None = None
+    """All ids whose tokens are not taken any more; None when the report was not full."""
+    revoked_consumers: list[int] | None = None

@@ -111,8 +111,8 @@ def broker_report(report: BrokerReport) -> TakenReport:
         assignment=_assignment(broker, cluster.epoch) if report.full else [],
         deleted_groups=selectors.deleted_among(report.replicas),
         removed_replicas=partition_facts.replicas_removed(broker, report.replicas),
-        revoked_producers=selectors.clients_revoked("producer") if report.full else [],
-        revoked_consumers=selectors.clients_revoked("consumer") if report.full else [],
+        revoked_producers=selectors.clients_revoked("producer") if report.full else None,
+        revoked_consumers=selectors.clients_revoked("consumer") if report.full else None,
     )
     return TakenReport(
         broker_id=broker.broker_id,

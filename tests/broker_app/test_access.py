@@ -130,6 +130,9 @@ async def test_revoked_client_is_refused_but_not_the_other_kind_under_its_id(doo
     with pytest.raises(UnauthorizedException, match="deleted"):
         door.read(token_of())
     door.enter(token_of("consumer"), kind="consumer")
+    door.runtime.revoke(None, None)  # A report of one change is answered without the lists.
+    with pytest.raises(UnauthorizedException, match="deleted"):
+        door.enter(token_of())
     door.runtime.revoke([], [])
     door.enter(token_of())
 

@@ -108,6 +108,7 @@ def test_a_partial_report_says_nothing_about_the_replicas_that_it_leaves_out(pla
     orders = broker_report(report(1, full=False)).orders
     assert Replica.objects.get(pk=placed.replicas[0]).state == ReplicaState.RUNNING
     assert orders.assignment == []
+    assert (orders.revoked_producers, orders.revoked_consumers) == (None, None)
 
 
 def test_leaders_move_with_terms_and_only_then_the_version_rises(placed):
