@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from manager_app.assignors import TopicPartition
     from manager_app.database import DatabaseThreads
     from manager_app.group import Member
+    from manager_app.lease import Lease
     from manager_app.metadata import Metadata, MetadataCopy
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class GroupCoordinator:
     def __init__(
         self,
         *,
-        address: str | None,
+        lease: Lease,
         database: DatabaseThreads,
         metadata: MetadataCopy,
         generation_floor: Callable[[str, Collection[str]], Awaitable[int]],
@@ -121,30 +122,26 @@ class GroupCoordinator:
         """Hold no group yet; they are loaded when they are needed.
 
         Args:
-            address: of this manager, as the primary is announced; None: it never coordinates.
+            lease: this manager coordinates while it holds it.
             database: for what blocks.
-            metadata: names the primary and the topics.
+            metadata: names the topics.
             generation_floor: asks the partitions of some topics for the highest generation of a
                 group that they know of, 0 when none does.
             monotonic_s: clock for silences, in seconds.
             now: wall clock, for what is told and stored.
         """
-        self._address = address
+        self._lease = lease
         self._database = database
         self._metadata = metadata
         self._generation_floor = generation_floor
         self._monotonic_s = monotonic_s
         self._now = now
         self._groups: dict[str, _Held] | None = None
+        self._epoch = 0
+        """Of the lease under which the groups were loaded."""
         self._loading = asyncio.Lock()
         self._swept_s: float | None = None
         self._swept_metadata: Metadata | None = None
-
-    @property
-    def is_primary(self) -> bool:
-        """True when this manager is the one that coordinates, as far as it knows."""
-        primary = self._metadata.current.primary_address
-        return self._address is not None and primary == self._address
 
     async def join(
         self, name: str, subscription: Subscription, *, member_id: str | None = None
@@ -222,9 +219,8 @@ class GroupCoordinator:
         """
         groups = await self._require_groups()
         held = groups.setdefault(name, _Held(name))
-        address = self._address or ""
         async with held.change():
-            await self._in_database(lambda: group_delete(name, primary_address=address))
+            await self._in_database(lambda: group_delete(name, epoch=self._epoch))
             held.forget()
 
     async def sweep(self) -> list[tuple[str, str]]:
@@ -235,7 +231,7 @@ class GroupCoordinator:
         """
         now_s, before_s = self._monotonic_s(), self._swept_s
         try:
-            if not self.is_primary:
+            if self._lease.epoch is None:
                 self._groups = None
                 return []
             groups = await self._require_groups()
@@ -314,7 +310,7 @@ class GroupCoordinator:
         asked = GroupChange(
             name=held.name,
             apply=change,
-            primary_address=self._address or "",
+            epoch=self._epoch,
             now=self._now(),
             heartbeats={name: alive.at for name, alive in held.alive.items()},
             known=held.stored,
@@ -341,21 +337,17 @@ class GroupCoordinator:
             raise
 
     async def _require_groups(self) -> dict[str, _Held]:
-        """Return the groups, loaded when they are not yet.
+        """Return the groups, loaded when they are not yet, or in an earlier lease.
 
         Raises:
             ReadOnlyManager: this manager does not coordinate.
         """
-        if not self.is_primary:
-            primary = self._metadata.current.primary_address or None
-            raise ReadOnlyManager(
-                f"this manager does not coordinate groups: send this to {primary or 'the primary'}",
-                primary=primary,
-            )
-        if self._groups is None:
+        epoch = self._lease.require()
+        if self._groups is None or self._epoch != epoch:
             async with self._loading:
-                if self._groups is None:
+                if self._groups is None or self._epoch != epoch:
                     stored = await self._database.run(selectors.groups_stored)
+                    self._epoch = epoch
                     self._groups = {name: _Held(name, one) for name, one in stored.items()}
                     for held in self._groups.values():
                         self._begin_sessions(held)

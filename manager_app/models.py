@@ -27,11 +27,13 @@ class Cluster(models.Model):
     cluster_id = models.CharField(max_length=32)
     """32 random hexadecimal digits; brokers of another cluster are refused."""
     epoch = models.PositiveIntegerField(default=1)
-    """Lease epoch; brokers refuse internal calls with a lower one than they have seen."""
+    """Raised by every change of the primary; brokers refuse lower ones than they have seen."""
     metadata_version = models.BigIntegerField(default=1)
     """Raised in the transaction of every change of metadata, which it also serialises."""
     primary_address = models.CharField(max_length=255, blank=True, default="")
-    """Address of the manager that takes writes, as it announced itself."""
+    """Address of the manager that holds the lease: it coordinates the groups."""
+    primary_renewals = models.BigIntegerField(default=0)
+    """Raised by the primary while it lives; the others watch it change."""
 
     class Meta:
         verbose_name_plural = "cluster"

@@ -20,6 +20,7 @@ from manager_app.coordinator import GroupCoordinator
 from manager_app.database import DatabaseThreads
 from manager_app.delivery import Delivery
 from manager_app.health import Heartbeats
+from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
 from manager_app.offsets import GroupOffsets
 from manager_app.partition_calls import PartitionCalls
@@ -40,6 +41,8 @@ POLL_INTERVAL_S = 1.0
 """Between two looks at the version of the stored metadata."""
 SWEEP_INTERVAL_S = 0.25
 """Between two looks for silent members of groups, which are in memory."""
+LEASE_INTERVAL_S = 2.0
+"""Between two renewals of the lease by the primary, and two looks at it by the others."""
 RECORD_INTERVAL_S = 5.0
 """Between two times that the heartbeats of clients are stored."""
 START_TIMEOUT_S = 30.0
@@ -56,6 +59,7 @@ class ManagerProcess:
         monotonic_s: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = timezone.now,
         poll_interval_s: float = POLL_INTERVAL_S,
+        lease_interval_s: float = LEASE_INTERVAL_S,
     ) -> None:
         """Take the configuration; nothing is opened yet.
 
@@ -64,11 +68,13 @@ class ManagerProcess:
             monotonic_s: clock for silences, in seconds.
             now: wall clock.
             poll_interval_s: between two looks at the version of the stored metadata.
+            lease_interval_s: between two renewals of the lease, or looks at it.
         """
         self._config = config
         self._monotonic_s = monotonic_s
         self._now = now
         self._poll_interval_s = poll_interval_s
+        self._lease_interval_s = lease_interval_s
         self._database = DatabaseThreads()
         self._broker_client = BrokerClient(config.cluster_secret)
         self._repeated: list[asyncio.Task[None]] = []
@@ -77,34 +83,40 @@ class ManagerProcess:
             load_version=selectors.metadata_version,
             monotonic_s=monotonic_s,
         )
+        self._lease = Lease(address=config.address, metadata=self.metadata, monotonic_s=monotonic_s)
 
     async def start(self, *, announce: bool = True) -> ManagerRuntime:
         """Load the metadata, open the client for brokers, install the runtime.
 
         Args:
-            announce: store this process's address as the primary's, and coordinate the groups;
-                never when it is read-only.
+            announce: become the primary, which coordinates the groups, and take the lease over
+                again when a later one is silent; never when it is read-only.
         """
         loop = asyncio.get_running_loop()
+        coordinates = announce and not self._config.read_only
         if not self._config.read_only:
             await self._database.run(cluster_service.cluster_ensure)
-            if announce:
-                await self._database.run(cluster_service.primary_announce, self._config.address)
+        if coordinates:
+            await self._database.run(self._lease.announce)
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
-        made = self._make_runtime(coordinates=announce and not self._config.read_only)
+        made = self._make_runtime()
         # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        for interval_s, work in (
-            (self._poll_interval_s, lambda: self._database.run(self.metadata.poll)),
-            (SWEEP_INTERVAL_S, made.groups.sweep),
-            (RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made)),
-        ):
-            self._repeated.append(loop.create_task(self._repeat(work, interval_s)))
+        self._every(self._poll_interval_s, lambda: self._database.run(self.metadata.poll))
+        self._every(SWEEP_INTERVAL_S, made.groups.sweep)
+        self._every(RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made))
+        if coordinates:
+            self._every(self._lease_interval_s, lambda: self._database.run(self._lease.keep))
         runtime.install(made)
         return made
 
-    def _make_runtime(self, *, coordinates: bool) -> ManagerRuntime:
+    def _every(self, interval_s: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something every now and then from now on."""
+        repeated = self._repeat(work, interval_s)
+        self._repeated.append(asyncio.get_running_loop().create_task(repeated))
+
+    def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
         group_offsets = GroupOffsets(self.metadata, calls)
         return ManagerRuntime(
@@ -118,13 +130,14 @@ class ManagerProcess:
             replica_calls=ReplicaCalls(self.metadata, self._broker_client),
             clients=self._client_registry(),
             groups=GroupCoordinator(
-                address=self._config.address if coordinates else None,
+                lease=self._lease,
                 database=self._database,
                 metadata=self.metadata,
                 generation_floor=group_offsets.generation_floor,
                 monotonic_s=self._monotonic_s,
                 now=self._now,
             ),
+            lease=self._lease,
             group_offsets=group_offsets,
             broker_heartbeats=Heartbeats(self._config.dead_after_s),
             monotonic_s=self._monotonic_s,

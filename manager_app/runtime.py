@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from manager_app.database import DatabaseThreads
     from manager_app.delivery import Delivery
     from manager_app.health import Heartbeats
+    from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicView
     from manager_app.offsets import GroupOffsets
     from manager_app.partition_calls import PartitionCalls
@@ -44,6 +45,7 @@ class ManagerRuntime:
     replica_calls: ReplicaCalls
     clients: ClientRegistry
     groups: GroupCoordinator
+    lease: Lease
     group_offsets: GroupOffsets
     broker_heartbeats: Heartbeats[int]
     monotonic_s: Callable[[], float]

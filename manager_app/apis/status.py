@@ -105,6 +105,7 @@ def _reasons(runtime: ManagerRuntime | None) -> list[str]:
 def _state(runtime: ManagerRuntime) -> dict[str, Any]:
     return {
         "read_only": runtime.read_only,
+        "primary": runtime.metadata.current.primary_address,
         "metadata_version": runtime.metadata.current.version,
         "metadata_age_ms": runtime.metadata.age_ms,
         "open_calls": runtime.open_calls,

@@ -1,12 +1,17 @@
-"""The row about the cluster: its id, its lease epoch, and the version of the metadata."""
+"""The row about the cluster: its id, the lease of its primary, the version of the metadata."""
 
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.db.models import F
 
 from manager_app.models import Cluster
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 def cluster_ensure() -> Cluster:
@@ -25,9 +30,39 @@ def metadata_bump() -> None:
         metadata_bump()
 
 
-def primary_announce(address: str) -> None:
-    """Store where the manager that takes writes is reached."""
+def primary_announce(address: str) -> int:
+    """Make the manager at an address the primary, whoever was; return the epoch of its lease."""
     cluster_ensure()
-    Cluster.objects.filter(pk=1).exclude(primary_address=address).update(
-        primary_address=address, metadata_version=F("metadata_version") + 1
+    rows = Cluster.objects.filter(pk=1)
+    with transaction.atomic():
+        _hand_lease(rows, address)
+        return rows.values_list("epoch", flat=True).get()
+
+
+def lease_renew(address: str, *, epoch: int) -> bool:
+    """Show that the primary lives; return False when it is the primary no more."""
+    rows = Cluster.objects.filter(pk=1, primary_address=address, epoch=epoch)
+    return rows.update(primary_renewals=F("primary_renewals") + 1) > 0
+
+
+def lease_take(address: str, *, seen: Cluster) -> int | None:
+    """Make the manager at an address the primary, if nothing happened since `seen` was read.
+
+    Returns:
+        The epoch of its lease; None when the primary renewed it or another took it.
+    """
+    unchanged = Cluster.objects.filter(
+        pk=1,
+        primary_address=seen.primary_address,
+        epoch=seen.epoch,
+        primary_renewals=seen.primary_renewals,
+    )
+    return seen.epoch + 1 if _hand_lease(unchanged, address) else None
+
+
+def _hand_lease(rows: QuerySet[Cluster], address: str) -> int:
+    return rows.update(
+        primary_address=address,
+        epoch=F("epoch") + 1,
+        metadata_version=F("metadata_version") + 1,
     )

@@ -37,8 +37,8 @@ class GroupChange:
     name: str
     apply: Callable[[GroupState], GroupState]
     """Pure; it is called with the state of the database."""
-    primary_address: str
-    """Of the manager that makes the change."""
+    epoch: int
+    """Of the lease under which the manager makes the change."""
     now: datetime
     heartbeats: Mapping[str, datetime] = field(default_factory=dict)
     """Member id -> last heartbeat, as far as that manager knows."""
@@ -61,7 +61,7 @@ def group_change(change: GroupChange) -> StoredGroup:
     """
     with transaction.atomic():
         row = _lock(change.name, creates=change.creates)
-        _require_primary(change.primary_address)
+        _require_epoch(change.epoch)
         known = change.known
         if known is None or known.revision + 1 != row.revision:
             known = selectors.group_stored(row)
@@ -76,7 +76,7 @@ def group_change(change: GroupChange) -> StoredGroup:
     return StoredGroup(row.revision, state, used)
 
 
-def group_delete(name: str, *, primary_address: str) -> None:
+def group_delete(name: str, *, epoch: int) -> None:
     """Delete a group that has no members.
 
     Raises:
@@ -86,7 +86,7 @@ def group_delete(name: str, *, primary_address: str) -> None:
     """
     with transaction.atomic():
         row = _lock(name)
-        _require_primary(primary_address)
+        _require_epoch(epoch)
         if count := row.members.count():
             raise InvalidRequest(
                 f"group {name!r} has {count} members: let them leave first", field="group"
@@ -107,9 +107,10 @@ def _lock(name: str, *, creates: bool = False) -> ConsumerGroup:
     return selectors.group_get(name)
 
 
-def _require_primary(address: str) -> None:
-    primary = Cluster.objects.filter(pk=1).values_list("primary_address", flat=True).first()
-    if primary != address:
+def _require_epoch(epoch: int) -> None:
+    row = Cluster.objects.filter(pk=1).values_list("epoch", "primary_address").first()
+    present, primary = row or (0, "")
+    if present != epoch:
         raise ReadOnlyManager(
             f"another manager coordinates the groups: send this to {primary or 'the primary'}",
             primary=primary or None,

@@ -55,10 +55,12 @@ async def settle(*readers):
             await reader.beat()
 
 
-async def pass_time(site, seconds):
+async def pass_time(site, seconds, *, keeps_lease=True):
     """Let time pass; nobody is heard meanwhile, but the manager is not held up either."""
     gone = []
-    for _ in range(round(seconds * 10)):
+    for number in range(round(seconds * 10)):
+        if keeps_lease and number % 20 == 0:
+            await site.keep_lease()
         site.clock.seconds += 0.1
         gone += await site.runtime.groups.sweep()
     return gone

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
 
 
+NEVER_S = 1e6
+"""The tests renew the lease, or let it end, by the clock that they move."""
+
+
 @dataclass
 class Clock:
     """Time that moves when the test says so."""
@@ -73,6 +77,7 @@ class Site:
             monotonic_s=self.clock.monotonic_s,
             now=self.clock.now,
             poll_interval_s=0.02,
+            lease_interval_s=NEVER_S,
         )
         self._runtime = await self.process.start()
 
@@ -84,6 +89,10 @@ class Site:
     async def restart_manager(self, *, read_only: bool = False) -> None:
         await self.stop_manager()
         await self.start_manager(read_only=read_only)
+
+    async def keep_lease(self) -> None:
+        """Let the manager renew its lease, or look at that of another."""
+        await self.in_database(self.runtime.lease.keep)
 
     async def stop(self) -> None:
         await self.twins.stop()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -117,6 +118,38 @@ async def test_a_primary_stores_its_address_and_the_cluster_keeps_its_id(site):
     after = await site.in_database(Cluster.objects.get)
     assert after.cluster_id == before.cluster_id
     assert len(after.cluster_id) == 32
+
+
+async def test_a_primary_renews_its_lease_by_itself(site):
+    renewing = process.ManagerProcess(site.config, lease_interval_s=0.01)
+    await renewing.start()
+    for _ in range(500):
+        if (await site.in_database(Cluster.objects.get)).primary_renewals > 1:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError("the lease was not renewed")
+    await renewing.stop()
+
+
+@pytest.mark.parametrize(("read_only", "announce"), [(True, True), (False, False)])
+async def test_neither_a_read_only_manager_nor_a_worker_ever_looks_at_the_lease(
+    site, monkeypatch, read_only, announce
+):
+    intervals = []
+    monkeypatch.setattr(
+        process.ManagerProcess, "_every", lambda _, interval_s, work: intervals.append(interval_s)
+    )
+    other = process.ManagerProcess(
+        replace(site.config, read_only=read_only, current_address="http://b:1"),
+        lease_interval_s=7.5,
+    )
+    made = await other.start(announce=announce)
+    assert made.lease.epoch is None
+    assert len(intervals) == 3
+    assert 7.5 not in intervals
+    await other.stop()
+    assert (await site.in_database(Cluster.objects.get)).primary_address == site.config.address
 
 
 async def test_the_installed_runtime_goes_with_its_process(site):

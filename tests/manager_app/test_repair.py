@@ -154,7 +154,7 @@ async def test_every_target_has_a_higher_version_and_carries_the_epoch(placed):
     await report_all(placed)
     await rounds(placed, 4)
     calls = [fields for fields in placed.twins.by_id(1).called("/partitions/1/replicas") if fields]
-    assert [(one["version"], one["epoch"]) for one in calls] == [(2, 1), (3, 1)]
+    assert [(one["version"], one["epoch"]) for one in calls] == [(2, 2), (3, 2)]
     partition = await placed.in_database(Partition.objects.get)
     assert partition.placement_version == 3
 

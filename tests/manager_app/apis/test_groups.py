@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from manager_app.models import Cluster, ConsumerGroup, GroupMember
+from manager_app import runtime
+from manager_app.models import ConsumerGroup, GroupMember
+from manager_app.process import ManagerProcess
 from manager_app.services import group as group_service
+from manager_app.services.cluster import primary_announce
 from tests.manager_app.reader import Reader, pass_time, settle
 
 
@@ -156,6 +159,8 @@ async def test_a_manager_that_was_held_up_lets_nobody_go_for_it(quiet):
     await reader.join()
     await quiet.runtime.groups.sweep()
     quiet.clock.seconds += 60
+    assert "primary" not in await reader.beat(status=409)  # it may have been superseded
+    await quiet.keep_lease()
     assert await quiet.runtime.groups.sweep() == []
     await reader.beat()
     assert await pass_time(quiet, 2) == [("billing", reader.member_id)]
@@ -229,16 +234,13 @@ async def test_only_the_primary_coordinates(quiet):
     reader = Reader(quiet)
     await reader.join()
 
-    def another_announces():
-        Cluster.objects.update(primary_address="http://other:8000")
-
-    await quiet.in_database(another_announces)
+    await quiet.in_database(primary_announce, "http://other:8000")
     # It does not know yet; what would change something fails in the transaction.
     answer = await Reader(quiet).join(status=409)
     assert (answer["code"], answer["primary"]) == ("READ_ONLY_MANAGER", "http://other:8000")
     await quiet.in_database(quiet.runtime.metadata.refresh)
     assert (await reader.beat(status=409))["code"] == "READ_ONLY_MANAGER"
-    assert await pass_time(quiet, 60) == []
+    assert await pass_time(quiet, 60, keeps_lease=False) == []
     assert await quiet.in_database(GroupMember.objects.count) == 1
 
 
@@ -253,11 +255,64 @@ async def test_a_manager_that_becomes_the_primary_goes_on_from_the_database(quie
     await settle(first, second)
     assert len(second.owned) == 2
     await quiet.in_database(old[1].metadata.refresh)
-    assert not old[1].groups.is_primary
+    assert old[1].lease.epoch is None
     assert await old[1].groups.sweep() == []
     await quiet.stop_manager()
     await old[0].stop()
     quiet.config = config
+
+
+async def test_groups_go_on_at_the_other_manager_when_the_primary_dies(quiet):
+    first, second = Reader(quiet), Reader(quiet)
+    standby = quiet.process, quiet.runtime
+    config, quiet.config = quiet.config, replace(quiet.config, current_address="http://b:1")
+    await quiet.start_manager()
+    await first.join()
+    epoch = quiet.runtime.lease.require()
+    await quiet.stop_manager()
+
+    quiet.config = config
+    quiet.process, quiet._runtime = standby
+    runtime.install(quiet.runtime)
+    for _ in range(9):
+        await quiet.keep_lease()
+        assert (await second.join(status=409))["primary"] == "http://b:1"
+        quiet.clock.seconds += 2
+    await quiet.keep_lease()
+    await first.beat()
+    await second.join()
+    await settle(first, second)
+    assert len(second.owned) == 2
+    assert (first.heard["generation"], second.heard["generation"]) == (2, 2)
+    assert (await quiet.twins.brokers[0].report()).epoch == epoch + 1
+    await quiet.create_topic("more", partitions=1)
+    assert {order.epoch for order in quiet.twins.brokers[0].orders[-1:]} == {epoch + 1}
+
+
+async def test_a_primary_that_hangs_while_another_takes_over_refuses_and_changes_nothing(quiet):
+    reader = Reader(quiet)
+    await reader.join()
+    successor = ManagerProcess(
+        replace(quiet.config, current_address="http://b:1"),
+        monotonic_s=lambda: 3 * quiet.clock.monotonic_s(),
+        lease_interval_s=1e6,
+    )
+    made = await successor.start(announce=False)
+    runtime.install(quiet.runtime)
+    await quiet.in_database(made.lease.keep)
+    quiet.clock.seconds += 6
+    await quiet.in_database(made.lease.keep)
+    assert made.lease.epoch is not None
+    await made.groups.sweep()
+
+    # It does not know yet; what would change something fails in the transaction.
+    assert (await Reader(quiet).join(status=409))["primary"] == "http://b:1"
+    await quiet.keep_lease()
+    assert (await reader.beat(status=409))["primary"] == "http://b:1"
+    assert await pass_time(quiet, 60, keeps_lease=False) == []
+    assert await quiet.in_database(GroupMember.objects.count) == 1
+    await successor.stop()
+    runtime.install(quiet.runtime)
 
 
 async def test_a_read_only_manager_shows_groups_and_coordinates_none(quiet):

@@ -97,6 +97,7 @@ async def test_the_manager_says_that_it_lives_and_is_ready(any_site):
     await any_site.get("/healthz")
     ready = await any_site.get("/readyz")
     assert ready["metadata_version"] >= 1
+    assert ready["primary"] == "http://manager.test:8000"
     metrics = await any_site.send("GET", "/metrics")
     assert metrics.status == 200
     assert b"queue_manager_passed_calls" in metrics.body

@@ -17,13 +17,14 @@ from myqueue.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, Unkno
 pytestmark = pytest.mark.django_db
 
 ADDRESS = "http://m:1"
+EPOCH = 2
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SHAPES = {"logs": TopicShape(4, 1)}
 
 
 @pytest.fixture(autouse=True)
 def announced():
-    primary_announce(ADDRESS)
+    assert primary_announce(ADDRESS) == EPOCH
 
 
 def joins(member, *topics):
@@ -32,7 +33,7 @@ def joins(member, *topics):
 
 
 def changed(apply, **fields):
-    values = {"name": "billing", "primary_address": ADDRESS, "now": NOW, **fields}
+    values = {"name": "billing", "epoch": EPOCH, "now": NOW, **fields}
     return group_change(GroupChange(apply=apply, **values))
 
 
@@ -89,7 +90,7 @@ def test_another_primary_stops_every_change():
         joined("b")
     assert raised.value.details["primary"] == "http://m:2"
     with pytest.raises(ReadOnlyManager):
-        group_delete("billing", primary_address=ADDRESS)
+        group_delete("billing", epoch=EPOCH)
     assert stored().state.members.keys() == {"a"}
 
 
@@ -112,11 +113,11 @@ def test_heartbeats_are_stored_with_a_change_and_not_invented():
 def test_a_group_with_members_is_not_deleted():
     joined("a")
     with pytest.raises(InvalidRequest):
-        group_delete("billing", primary_address=ADDRESS)
+        group_delete("billing", epoch=EPOCH)
     changed(lambda state: group.leave(state, ["a"]))
-    group_delete("billing", primary_address=ADDRESS)
+    group_delete("billing", epoch=EPOCH)
     with pytest.raises(GroupNotFound):
-        group_delete("billing", primary_address=ADDRESS)
+        group_delete("billing", epoch=EPOCH)
     assert joined("a", known=StoredGroup(revision=2)).state.generation == 1
 
 
