@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Add the sign of life of the primary."""
 
-    dependencies: ClassVar[list[tuple[str, str]]] = [("manager_app", "0003_groups")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("manager_app", "0004_disk_slow")]
 
     operations: ClassVar[list[Any]] = [
         migrations.AddField(
