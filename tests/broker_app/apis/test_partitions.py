@@ -202,16 +202,18 @@ async def test_orders_of_a_manager_that_was_superseded_are_refused(
     assert (await api.post("/partitions", **ORDER)).status == 201
     before = dict(engine.groups)
     target = {"replicas": [{"replica_id": 70, "broker_id": 1}], "version": 9}
+    names = {"topic": "logs", "partition": 0}
     for answer in (
         await api.post("/partitions", **{**ORDER, "group_id": 10, "epoch": 2}),
         await api.post("/partitions/7/leader", broker_id=2, epoch=2),
         await api.post("/partitions/7/replicas", **target, epoch=2),
-        await api.send("DELETE", "/partitions/7", query={"epoch": 2}),
+        await api.send("DELETE", "/partitions/7", query={**names, "epoch": 2}),
     ):
         assert failure(answer) == (409, "STALE_PLACEMENT")
     assert engine.groups == before
     assert not engine.transfers
-    assert (await api.send("DELETE", "/partitions/7", query={"epoch": 4})).json["deleted"] is True
+    deleted = await api.send("DELETE", "/partitions/7", query={**names, "epoch": 4})
+    assert deleted.json["deleted"] is True
     assert failure(await api.post("/partitions", **ORDER)) == (409, "STALE_PLACEMENT")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raft_app.storage.wal_scan import WAL_HEADER_BYTES, WalState
@@ -239,6 +239,7 @@ histories = st.lists(st.one_of(sizes, st.just("restart")), min_size=1, max_size=
     cut=st.one_of(st.none(), st.floats(0, 1)),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=3),
 )
+@example(history=["restart", [8], [600], "restart"], page_bytes=512, cut=0.5, flips=[])
 def test_scan_counts_the_frames_that_sqlite_recovers(
     tmp_path_factory: pytest.TempPathFactory,
     history: list[list[int] | str],
