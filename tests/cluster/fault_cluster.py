@@ -136,6 +136,10 @@ class ServerUnderTest:
         return self.process is not None
 
 
+MANAGERS_KNOW = ("DISK_RESERVE_BYTES",)
+"""Variables that have the same value in managers and brokers."""
+
+
 class FaultCluster:
     """A manager and brokers behind proxies; broker ids are 1 to n."""
 
@@ -146,12 +150,15 @@ class FaultCluster:
             directory: of the test.
             brokers: how many.
             seed: for what the proxies lose, double and reorder.
-            limits: environment of the brokers, such as `election_timeout_ticks="40"`.
+            limits: environment of the brokers, such as `election_timeout_ticks="40"`, and of the
+                manager, too, where it must know.
         """
         self.network = Network(seed)
         self.http = requests.Session()
         ports = free_ports(1 + 2 * brokers)
-        self.manager = ServerUnderTest("manager", directory / "manager", ports[0], {})
+        variables = {name.upper(): value for name, value in limits.items()}
+        known = {name: variables[name] for name in MANAGERS_KNOW if name in variables}
+        self.manager = ServerUnderTest("manager", directory / "manager", ports[0], known)
         self.brokers: dict[int, ServerUnderTest] = {}
         self._target_of: dict[int, int] = {}
         for number in range(brokers):
@@ -166,7 +173,7 @@ class FaultCluster:
                     "RAFT_PORT": str(raft_port),
                     "RAFT_ADDRESS": f"127.0.0.1:{proxy_port}",
                     "MANAGER_ADDRESS": self.manager.address,
-                    **{name.upper(): value for name, value in limits.items()},
+                    **variables,
                 },
             )
 

@@ -43,7 +43,7 @@ class DiskCluster:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskCluster]:
     directory = tmp_path_factory.mktemp("disks")
-    cluster = FaultCluster(directory, disk_reserve_bytes=str(RESERVE_BYTES))
+    cluster = FaultCluster(directory, disk_reserve_bytes=str(RESERVE_BYTES), broker_heartbeat_s="2")
     with ExitStack() as stack:
         disks = {
             broker_id: stack.enter_context(SmallDisk(broker.directory, DISK_BYTES))
