@@ -22,7 +22,6 @@ from myqueue.fetching import timestamp_ms
 from myqueue.group_calls import by_time_call, commit_call
 from myqueue.group_commits import warn
 from myqueue.group_fetching import GroupFetching
-from myqueue.partitioner import partition_for_key
 from myqueue.pops import Rotation, TopicPartition
 from myqueue.registered import topic_names
 from myqueue.results import Lag
@@ -131,9 +130,7 @@ class GroupReading(GroupFetching):
             for topic in topics:
                 partition = None
                 if partition_key is not None:
-                    yield from self.registration(topic)
-                    count = yield from self.partition_count(topic)
-                    partition = partition_for_key(partition_key, count)
+                    partition = yield from self.partition_of(topic, partition_key)
                 found = yield from self._poll([topic], partition, 1, 0.0)
                 if not found:
                     raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this member")

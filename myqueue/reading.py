@@ -8,7 +8,6 @@ from myqueue.clock import FOREVER_S
 from myqueue.effects import Acquire, Begin, Flow, Pending
 from myqueue.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.fetching import timestamp_ms
-from myqueue.partitioner import partition_for_key
 from myqueue.popping import reset_call, size_request
 from myqueue.pops import TopicPartition
 from myqueue.prefetch import Prefetch
@@ -16,7 +15,7 @@ from myqueue.registered import topic_names
 from myqueue.results import Lag, Message
 from myqueue.session import LeaderCall
 from myqueue.transport import read_body
-from myqueue.turns import ONE_TRY_S, Turns, may_pass
+from myqueue.turns import ONE_TRY_S, Turns, may_pass, wait_s
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ class Reading(Prefetch):
             for topic in topics:
                 partition = None
                 if partition_key is not None:
-                    yield from self.registration(topic)
-                    count = yield from self.partition_count(topic)
-                    partition = partition_for_key(partition_key, count)
+                    partition = yield from self.partition_of(topic, partition_key)
                 found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
                 if not found:
                     raise QueueEmpty(
@@ -269,13 +266,10 @@ class Reading(Prefetch):
         self, partitions: list[TopicPartition], deadline_s: float
     ) -> Flow[set[TopicPartition]]:
         """Wait until a partition may have something; return those that certainly have not."""
-        now_s = self.clock.monotonic()
-        slice_s = min(deadline_s - now_s, self.config.long_poll_ms / 1000)
+        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
         with self._pops_lock:
             silent = self._turns.silent(partitions)
-        if silent:
-            retry_s = max(0.001, min(one.retry_s for one in silent.values()) - now_s)
-            slice_s = retry_s if deadline_s <= now_s else min(slice_s, retry_s)
+        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
         if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
             return set()
         try:

@@ -19,6 +19,7 @@ from myqueue.errors import (
 )
 from myqueue.http1 import Answer, Request
 from myqueue.metadata import MANAGER, Metadata, Route, TopicView, serving_replica, topic_view
+from myqueue.partitioner import partition_for_key
 from myqueue.protocol import MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.registered import RegisteredClient
 from myqueue.retry import Attempts, Step
@@ -167,6 +168,16 @@ class Session(RegisteredClient):
         attempts = self.attempts()
         view = yield from self._retrying(lambda: self.topic_view(topic), attempts, topic)
         return len(view.partitions)
+
+    def partition_of(self, topic: str, key: int | str | bytes) -> Flow[int]:
+        """Return the partition of a key in a topic that the client is registered for.
+
+        Raises:
+            QueueError: it is not registered, or no manager said how many there are in time.
+        """
+        yield from self.registration(topic)
+        count = yield from self.partition_count(topic)
+        return partition_for_key(key, count)
 
     def mark_stale(self, topic: str) -> None:
         """Have a manager asked for the topic before its next use."""

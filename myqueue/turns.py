@@ -19,6 +19,7 @@ ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
+RETRY_AT_LEAST_S = 0.001
 
 
 def may_pass(error: QueueError) -> bool:
@@ -35,6 +36,21 @@ class Silence(NamedTuple):
     """Monotonic time from which it is asked again."""
     since_s: float
     """Monotonic time of its first failure in a row."""
+
+
+def wait_s(
+    silent: dict[TopicPartition, Silence], now_s: float, *, deadline_s: float, longest_s: float
+) -> float:
+    """Return how long to wait for the partitions that answer, in seconds; not above 0: not at all.
+
+    That is until one that did not answer may be asked again, also when the time is over: what it
+    has is not known before it was asked.
+    """
+    remaining_s = min(deadline_s - now_s, longest_s)
+    if not silent:
+        return remaining_s
+    retry_s = max(RETRY_AT_LEAST_S, min(one.retry_s for one in silent.values()) - now_s)
+    return retry_s if deadline_s <= now_s else min(remaining_s, retry_s)
 
 
 class Turns:

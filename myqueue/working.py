@@ -30,7 +30,7 @@ from myqueue.retry import Attempts
 from myqueue.session import LeaderCall, Session
 from myqueue.settling import Settling
 from myqueue.transport import read_body
-from myqueue.turns import ONE_TRY_S, Turns, may_pass
+from myqueue.turns import ONE_TRY_S, Turns, may_pass, wait_s
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -249,13 +249,10 @@ class Working(Session):
         self, partitions: list[TopicPartition], deadline_s: float
     ) -> Flow[set[TopicPartition]]:
         """Wait until a partition may have something; return those that certainly have not."""
-        now_s = self.clock.monotonic()
-        slice_s = min(deadline_s - now_s, self.config.long_poll_ms / 1000)
+        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
         with self._turns_lock:
             silent = self._turns.silent(partitions)
-        if silent:
-            retry_s = max(0.001, min(one.retry_s for one in silent.values()) - now_s)
-            slice_s = retry_s if deadline_s <= now_s else min(slice_s, retry_s)
+        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
         if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
             return set()
         try:
