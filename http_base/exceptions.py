@@ -23,8 +23,10 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
+from http_base.writes import DATABASE_FAILURES, NothingWritten
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
+    DatabaseUnavailable,
     Forbidden,
     Internal,
     InvalidRequest,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DATABASE_RETRY_AFTER_MS = 1_000
+"""What a call is told to wait when the database does not answer."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BY_STATUS: dict[int, type[QueueError]] = {
     HTTPStatus.BAD_REQUEST: InvalidRequest,
@@ -81,7 +85,20 @@ def to_failure(error: BaseException, *, method: str, path: str) -> QueueError:
     """Return the declared error that stands for `error`; a bug is logged with its traceback."""
     if isinstance(error, QueueError):
         return error
+    if isinstance(error, DATABASE_FAILURES):
+        return database_unavailable(error, method=method)
     return _of_drf(error, method) or _of_django(error, path) or internal_error(error, method=method)
+
+
+def database_unavailable(error: BaseException, *, method: str) -> DatabaseUnavailable:
+    """Log that the database cannot be used and return the error that says so."""
+    logger.warning("the database cannot be used: %s", str(error).strip() or type(error).__name__)
+    stored_nothing = method in _SAFE_METHODS or isinstance(error, NothingWritten)
+    return DatabaseUnavailable(
+        "the server's database cannot be used at the moment; try again",
+        retry_after_ms=DATABASE_RETRY_AFTER_MS,
+        outcome=None if stored_nothing else OUTCOME_UNKNOWN,
+    )
 
 
 def internal_error(error: BaseException | None, *, method: str) -> Internal:
@@ -130,7 +147,12 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def handler500(request: HttpRequest) -> HttpResponse:
     """Answer a request that failed outside a view."""
-    failure = internal_error(sys.exc_info()[1], method=request.method or "GET")
+    error, method = sys.exc_info()[1], request.method or "GET"
+    failure: QueueError
+    if error is None:
+        failure = internal_error(None, method=method)
+    else:
+        failure = to_failure(error, method=method, path=request.path)
     return failure_response(failure, request.headers.get("Accept", ""))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import close_old_connections
 
+from http_base.writes import DATABASE_FAILURES, write_watch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,9 +37,13 @@ class DatabaseThreads:
 
 
 def _call(function: Callable[..., T], args: tuple[object, ...]) -> T:
-    """Do for this call what Django does around a request."""
+    """Do for this call what Django does around a request; a failure says what was written."""
     close_old_connections()
     try:
-        return function(*args)
+        with write_watch() as watch:
+            try:
+                return function(*args)
+            except DATABASE_FAILURES as error:
+                raise watch.judge(error) from error
     finally:
         close_old_connections()

@@ -38,6 +38,7 @@ QueueError
     ReadOnlyManager               409 READ_ONLY_MANAGER      at `primary`
     DiskFull                      507 DISK_FULL              later
     NotReady                      503 NOT_READY              retriable
+    DatabaseUnavailable           503 DATABASE_UNAVAILABLE   retriable
     Internal                      500 INTERNAL               retriable, outcome unknown
     ClientError (raised by the client alone, never sent)
         ManagerNotFound               no manager answered
@@ -253,6 +254,12 @@ class NotReady(QueueError):
     """The server cannot do its work yet, or not at the moment; `reasons` says why."""
 
     code, http_status, retriable = "NOT_READY", 503, True
+
+
+class DatabaseUnavailable(QueueError):
+    """The server's database does not answer; without `outcome` nothing was stored."""
+
+    code, http_status, retriable = "DATABASE_UNAVAILABLE", 503, True
 
 
 class OffsetOutOfRange(QueueError):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from http_base import views
+from http_base.writes import write_watch
 from manager_app import runtime
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from rest_framework.request import Request
+    from rest_framework.response import Response
 
     from manager_app.runtime import ManagerRuntime
 
@@ -28,6 +31,15 @@ class _WithRuntime:
 
 class ManagerView(_WithRuntime, views.ApiView):
     """An ordinary view; it runs in a thread and may use the database."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer, watching what is written."""
+        with write_watch() as self._writes:
+            return super().dispatch(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer an exception; where the database failed, say whether anything was stored."""
+        return super().handle_exception(self._writes.judge(exc))
 
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any

@@ -9,6 +9,7 @@ from django.core.exceptions import (
     SuspiciousOperation,
     ValidationError,
 )
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions as drf
 
@@ -71,6 +72,8 @@ async def test_bug_outside_a_view_has_the_same_shape(hot_app, caplog):
         (SuspiciousOperation("odd"), "INVALID_REQUEST"),
         (ValidationError("wrong"), "INVALID_REQUEST"),
         (KeyError("bug"), "INTERNAL"),
+        (OperationalError("gone"), "DATABASE_UNAVAILABLE"),
+        (InterfaceError("closed"), "DATABASE_UNAVAILABLE"),
     ],
 )
 def test_foreign_errors_join_the_tree(error, code):
