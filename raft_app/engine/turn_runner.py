@@ -131,6 +131,8 @@ class TurnRunner:
         self._stream.flush()
         for group, batch in turn.batches:
             self._tails.append(group.group_id, batch)
+        for group_id, group in turn.applied_groups.items():
+            self._tails.cut(group_id, group.state_machine.log_start_offset)
         for group, wanted in turn.wanted:
             self._read_entries(group, wanted)
         for group, peer in turn.snapshots:

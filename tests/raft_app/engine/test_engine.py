@@ -394,3 +394,13 @@ async def test_ticks_that_wait_for_the_loop_are_one(cluster):
             engine.post_tick()
         await asyncio.sleep(0.01)
         assert len(ticks) == count
+
+
+async def test_what_retention_lets_go_leaves_memory_on_every_replica(cluster):
+    await cluster.create_group()
+    for number in range(20):
+        await cluster.append(f"text {number}")
+    tails = [engine._tails for engine in cluster.engines.values()]
+    await cluster.until(lambda: all(tail.size_bytes for tail in tails))
+    await cluster.append("cut 20", kind="add")
+    await cluster.until(lambda: [tail.size_bytes for tail in tails] == [0, 0, 0])

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_app.engine.tail import Tail, TailCache
 from raft_app.storage.storage import StoredBatch
+
+
+class Data(bytearray):
+    """Bytes that can be referred to weakly."""
 
 
 def batch(base_offset: int, count: int = 1, size: int = 10) -> StoredBatch:
@@ -102,3 +108,35 @@ def test_forgotten_group_gives_its_bytes_back():
     cache.forget(2)
     assert cache.size_bytes == 0
     assert cache.read(1, 0, 1, 1_000) is None
+
+
+def test_what_can_be_reached_never_exceeds_the_limit():
+    cache, living, largest = TailCache(group_bytes=100, total_bytes=1_000), [], 0
+    for base_offset in range(500):
+        data = Data(10)
+        living.append(weakref.ref(data))
+        cache.append(1, StoredBatch(base_offset, 1, 0, data))
+        del data
+        living = [reference for reference in living if reference() is not None]
+        largest = max(largest, 10 * len(living))
+    assert largest == 100
+
+
+def test_batches_below_the_log_start_are_given_back_at_once():
+    cache, living = TailCache(group_bytes=1_000, total_bytes=1_000), []
+    for base_offset in range(0, 20, 5):
+        data = Data(10)
+        living.append(weakref.ref(data))
+        cache.append(1, StoredBatch(base_offset, 5, 0, data))
+        del data
+    cache.cut(1, 12)
+    assert [reference() is not None for reference in living] == [False, False, True, True]
+    assert cache.size_bytes == 20
+    assert cache.read(1, 9, 20, 1_000) is None
+    assert len(cache.read(1, 12, 20, 1_000) or ()) == 2
+    cache.cut(1, 20)
+    cache.cut(2, 20)
+    assert cache.size_bytes == 0
+    assert all(reference() is None for reference in living)
+    cache.append(1, batch(20))
+    assert len(cache.read(1, 20, 21, 1_000) or ()) == 1
