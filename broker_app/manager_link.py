@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -47,6 +47,31 @@ class _Partition(msgspec.Struct):
 
 class _Topic(msgspec.Struct):
     partitions: list[_Partition]
+
+
+class ManagerContact(Protocol):
+    """The link to the managers."""
+
+    last_contact: float | None
+    """Loop time of the last report that a manager took."""
+
+    def heartbeat(self) -> None:
+        """Send a report soon; called in the loop."""
+
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Return the address of each partition's leader, None where there is none.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            QueueError: no manager answers, or one refuses.
+        """
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make a topic; one that is there already is no error.
+
+        Raises:
+            QueueError: no manager answers, or one refuses.
+        """
 
 
 class ManagerLink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 import msgspec
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_SECONDS = 3.0
 """For one broker to answer."""
+
+
+class PeerContact(Protocol):
+    """What can be asked of other brokers."""
+
+    async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
+        """Return who belongs to a group that another broker leads.
+
+        Raises:
+            QueueError: it does not lead, or does not answer.
+        """
+
+    async def produce(self, address: str, batch: bytes, query: Mapping[str, str]) -> None:
+        """Append a batch at a broker that may lead the partition.
+
+        Raises:
+            QueueError: it does not lead, refuses, or does not answer.
+        """
 
 
 class PeerLink:

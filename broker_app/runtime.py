@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.limits import BrokerLimits
-    from broker_app.replication import ManagerContact, PeerContact, Replication
+    from broker_app.manager_link import ManagerContact
+    from broker_app.peer_link import PeerContact
     from broker_app.work_waits import WaitKey
+    from raft_app.engine.engine import Engine
     from raft_app.engine.group import Group
     from raft_app.storage.storage import BrokerIdentity
 
@@ -48,7 +50,7 @@ class BrokerRuntime:
 
     def __init__(
         self,
-        engine: Replication,
+        engine: Engine,
         link: ManagerContact,
         options: HasLimits,
         *,

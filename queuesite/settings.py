@@ -95,15 +95,9 @@ _MANAGER_SQLITE: dict[str, Any] = {
 }
 _BROKER_SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
-    # A broker's storage replaces the name when it opens its data directory.
+    # A broker's storage sets the name and all options of its connections when it opens its data
+    # directory (`raft_app.storage.database`).
     "NAME": QUEUE.data_dir / "broker.sqlite3",
-    "OPTIONS": {
-        "timeout": 20,
-        "transaction_mode": "IMMEDIATE",
-        # auto_vacuum takes effect in an empty file only, hence before journal_mode.
-        "init_command": "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-        " PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=0",
-    },
 }
 
 

@@ -6,14 +6,8 @@ from django.apps import AppConfig
 
 
 class RaftAppConfig(AppConfig):
-    """Registers the models of the database `broker` and the checks of its durability."""
+    """Registers the models of the database `broker`."""
 
     name = "raft_app"
     verbose_name = "Raft"
     default_auto_field = "django.db.models.BigAutoField"
-
-    def ready(self) -> None:
-        """Register the system checks."""
-        from raft_app import checks
-
-        checks.register_checks()

@@ -40,7 +40,7 @@ BURST_SECONDS = 0.001
 
 
 class NoManagers:
-    """No manager is there; implements `broker_app.replication.ManagerContact`."""
+    """No manager is there; implements `broker_app.manager_link.ManagerContact`."""
 
     last_contact: float | None = None
 
@@ -65,7 +65,7 @@ class NoManagers:
 
 
 class NoPeers:
-    """Nobody is asked over HTTP; implements `broker_app.replication.PeerContact`."""
+    """Nobody is asked over HTTP; implements `broker_app.peer_link.PeerContact`."""
 
     async def members(self, broker_id: int, group_id: int) -> Any:
         """Reach nobody.
