@@ -15,6 +15,7 @@ from myqueue.errors import PartitionNotFound, TopicDoesNotExist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,16 @@ class PartitionView:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a topic was made with, or told since."""
+
+    replication_factor: int
+    retention_ms: int | None
+    retention_bytes: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TopicView:
     """A topic of the copy."""
 
@@ -36,6 +47,7 @@ class TopicView:
     partitions_at_creation: int
     partitions: tuple[PartitionView, ...]
     """In the order of their indexes, without a gap."""
+    settings: TopicSettings | None = None
 
     def partition(self, index: int) -> PartitionView:
         """Return the partition with this index.
@@ -58,6 +70,8 @@ class BrokerView:
     broker_id: int
     address: str
     state: str
+    raft_address: str = ""
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,20 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
 from manager_app import candidates
 from manager_app.group import GroupState, Member, TopicShape, flattened
-from manager_app.metadata import BrokerView, Leadership, Metadata, PartitionView, TopicView
+from manager_app.metadata import (
+    BrokerView,
+    Leadership,
+    Metadata,
+    PartitionView,
+    TopicSettings,
+    TopicView,
+)
 from manager_app.models import (
     ID_MAX,
     INTEGER_ID_MAX,
@@ -39,7 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
+    from django.db.models.expressions import Combinable
 
     from http_base.cluster import ReplicaReport
 
@@ -102,8 +111,8 @@ def metadata_load() -> Metadata:
     replicas: dict[int, list[int]] = defaultdict(list)
     partitions: dict[int, list[PartitionView]] = defaultdict(list)
     leaders: dict[int, Leadership] = {}
-    topics = list(Topic.objects.values_list("id", "name", "partitions_at_creation"))
-    names = {topic_id: name for topic_id, name, _ in topics}
+    topics = list(Topic.objects.order_by("id"))
+    names = {topic.pk: topic.name for topic in topics}
     rows = list(Partition.objects.values_list("group_id", "topic_id", "index", "leader_id", "term"))
     for group_id, broker_id in Replica.objects.values_list("partition_id", "broker_id"):
         replicas[group_id].append(broker_id)
@@ -117,15 +126,29 @@ def metadata_load() -> Metadata:
         version=cluster.metadata_version if cluster else 0,
         primary_address=cluster.primary_address if cluster else "",
         topics={
-            name: TopicView(name, at_creation, tuple(partitions[topic_id]))
-            for topic_id, name, at_creation in topics
-            if partitions[topic_id]
+            topic.name: TopicView(
+                topic.name,
+                topic.partitions_at_creation,
+                tuple(partitions[topic.pk]),
+                TopicSettings(
+                    topic.replication_factor,
+                    topic.retention_ms,
+                    topic.retention_bytes,
+                    topic.created_at,
+                ),
+            )
+            for topic in topics
+            if partitions[topic.pk]
         },
         brokers={
-            broker_id: BrokerView(broker_id, address, state)
-            for broker_id, address, state in Broker.objects.values_list(
-                "broker_id", "address", "state"
+            broker.broker_id: BrokerView(
+                broker.broker_id,
+                broker.address,
+                broker.state,
+                raft_address=broker.raft_address,
+                draining=broker.draining,
             )
+            for broker in Broker.objects.order_by("broker_id")
         },
         leaders=leaders,
     )
@@ -144,9 +167,14 @@ def topic_get(name: str) -> Topic:
         raise TopicDoesNotExist(f"topic {name[:260]!r} does not exist", field="topic") from error
 
 
+def topic_names() -> list[str]:
+    """Return the names of all topics in the order of their creation."""
+    return list(Topic.objects.order_by("id").values_list("name", flat=True))
+
+
 def topics_with_counts() -> QuerySet[Topic]:
     """Return all topics in the order of their creation, each with `number_of_partitions`."""
-    return Topic.objects.annotate(number_of_partitions=Count("partitions")).order_by("id")
+    return Topic.objects.annotate(number_of_partitions=count_of(Partition, "topic")).order_by("id")
 
 
 def topic_partitions(topic: Topic) -> list[Partition]:
@@ -187,11 +215,27 @@ def broker_find(key: int | str) -> Broker | None:
     )
 
 
+def count_of(model: type[Model], reference: str) -> Combinable:
+    """Return an annotation: how many rows of `model` refer to the row with their `reference`.
+
+    Each is counted by itself. Two `Count` over two relations in one query count every pair.
+    """
+    referring = model._default_manager.filter(**{reference: OuterRef("pk")}).order_by()
+    counted = referring.values(reference).annotate(rows=Count("pk")).values("rows")
+    return Coalesce(Subquery(counted), 0)
+
+
+def broker_addresses() -> list[str]:
+    """Return the addresses of all brokers by id, without those that were replaced there."""
+    present = Broker.objects.exclude(state=BrokerState.REPLACED).order_by("broker_id")
+    return list(present.values_list("address", flat=True))
+
+
 def brokers_with_counts() -> QuerySet[Broker]:
     """Return all brokers by id, each with `replica_count` and `leader_count`."""
     return Broker.objects.annotate(
-        replica_count=Count("replicas", distinct=True),
-        leader_count=Count("led_partitions", distinct=True),
+        replica_count=count_of(Replica, "broker"),
+        leader_count=count_of(Partition, "leader"),
     ).order_by("broker_id")
 
 

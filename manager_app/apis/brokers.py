@@ -13,7 +13,6 @@ from manager_app import operations, selectors
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
-from manager_app.models import BrokerState
 from manager_app.services import broker as broker_service
 from myqueue.errors import InvalidRequest
 from myqueue.protocol import BrokerCreate
@@ -35,12 +34,10 @@ class BrokersApi(ManagerView):
     )
     def get(self, request: Request) -> Response:
         """Return their addresses, or with `detail=1` objects."""
-        detail = self.read(request, ListQuery).detail
+        if not self.read(request, ListQuery).detail:
+            return self.respond({"brokers": selectors.broker_addresses()})
         brokers = selectors.brokers_with_counts()
-        if detail:
-            return self.respond({"brokers": [broker_detail(broker) for broker in brokers]})
-        present = brokers.exclude(state=BrokerState.REPLACED)
-        return self.respond({"brokers": [broker.address for broker in present]})
+        return self.respond({"brokers": [broker_detail(broker) for broker in brokers]})
 
     @describe(
         summary="Announce a broker",

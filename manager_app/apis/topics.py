@@ -52,11 +52,10 @@ class TopicsApi(ManagerView):
     )
     def get(self, request: Request) -> Response:
         """Return the names, or with `detail=1` objects."""
-        detail = self.read(request, ListQuery).detail
+        if not self.read(request, ListQuery).detail:
+            return self.respond({"topics": selectors.topic_names()})
         topics = selectors.topics_with_counts()
-        return self.respond(
-            {"topics": [_summary(topic) if detail else topic.name for topic in topics]}
-        )
+        return self.respond({"topics": [_summary(topic) for topic in topics]})
 
     @describe(
         summary="Create a topic",

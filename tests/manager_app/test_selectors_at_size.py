@@ -1,0 +1,69 @@
+"""What lists cost in a large cluster: a fixed number of queries, and rows as many as they show."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import connection, transaction
+
+from manager_app import selectors
+from tests.manager_app.many_partitions import BROKERS, PER_TOPIC, REPLICAS, make_cluster
+
+TOPICS = 1_000
+LIMIT_S = 1.0
+"""For a list that takes some milliseconds; with every replica paired with every partition led it
+took half a minute."""
+
+
+@pytest.fixture(scope="module")
+def large_cluster(django_db_setup, django_db_blocker):
+    """Ten thousand partitions, made once for the module; rolled back after it."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        make_cluster(TOPICS)
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def counted(large_cluster, django_db_blocker, django_assert_num_queries):
+    """Call a selector in one query, within the time; return its rows."""
+
+    def call(selector):
+        with django_db_blocker.unblock(), django_assert_num_queries(1):
+            begin_s = time.perf_counter()
+            rows = list(selector())
+            assert time.perf_counter() - begin_s < LIMIT_S
+        return rows
+
+    return call
+
+
+def test_brokers_are_listed_with_their_counts(counted):
+    brokers = counted(selectors.brokers_with_counts)
+    partitions = TOPICS * PER_TOPIC
+    assert len(brokers) == BROKERS
+    assert sum(broker.replica_count for broker in brokers) == partitions * REPLICAS
+    assert sum(broker.leader_count for broker in brokers) == partitions
+
+
+def test_addresses_of_brokers_are_listed_without_looking_at_replicas(counted):
+    with connection.execute_wrapper(_refuse_tables_of_partitions):
+        assert len(counted(selectors.broker_addresses)) == BROKERS
+
+
+def test_names_of_topics_are_listed_without_looking_at_partitions(counted):
+    with connection.execute_wrapper(_refuse_tables_of_partitions):
+        assert counted(selectors.topic_names)[::999] == ["t0", "t999"]
+
+
+def test_topics_are_listed_with_their_counts(counted):
+    topics = counted(selectors.topics_with_counts)
+    assert {topic.number_of_partitions for topic in topics} == {PER_TOPIC}
+    assert [topic.name for topic in topics[:2]] == ["t0", "t1"]
+
+
+def _refuse_tables_of_partitions(execute, sql, params, many, context):
+    assert "manager_app_replica" not in sql
+    assert "manager_app_partition" not in sql
+    return execute(sql, params, many, context)
