@@ -1,9 +1,13 @@
-"""Elections: pre-votes, votes, and who wins (paper, sections 5.2 and 5.4.1; thesis, 9.6)."""
+"""Elections: who campaigns when, pre-votes, votes, and who wins.
+
+Paper, sections 5.2 and 5.4.1; thesis, sections 3.10 and 9.6.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raft_app.core import replication
 from raft_app.core.quorum import VoteResult, vote_result
 from raft_app.core.rpcs import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 from raft_app.core.types import NO_REPLICA, Role
@@ -55,6 +59,15 @@ def start_campaign(raft: Raft) -> None:
     """Campaign now, as if the election timeout had passed."""
     if raft.may_campaign and not raft.is_leader and not raft.is_own_vote_in_flight:
         start_pre_vote(raft)
+
+
+def timeout_now(raft: Raft) -> None:
+    """Campaign at once, without a pre-vote: the leader of our term wants it.
+
+    A candidate goes on with its election; a node that may not campaign ignores it.
+    """
+    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE} and raft.may_campaign:
+        start_election(raft, transfer=True)
 
 
 def pre_vote(raft: Raft, rpc: PreVote) -> None:
@@ -134,7 +147,15 @@ def count_vote(raft: Raft, voter: int, *, granted: bool) -> None:
     match vote_result(raft.memberships.voters, raft.votes):
         case VoteResult.WON:
             raft.become_leader()
+            replication.send_heartbeats(raft)
         case VoteResult.LOST:
             raft.become_follower(raft.term, NO_REPLICA)
         case VoteResult.PENDING:
             pass
+
+
+def own_vote_durable(raft: Raft) -> None:
+    """Count the vote of this node for itself, and give the others time for theirs."""
+    raft.await_outcome()
+    raft.restart_election_timer()
+    count_vote(raft, raft.replica_id, granted=True)

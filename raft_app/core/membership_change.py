@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from raft_app.core import replication
 from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
 from raft_app.core.quorum import is_quorum
 from raft_app.core.types import (
@@ -45,6 +46,7 @@ def propose_membership(raft: Raft, change: MembershipChange, *, version: int) ->
     entry = Entry(raft.log.last_index + 1, raft.term, EntryKind.MEMBERSHIP, changed.encode())
     raft.log.append([entry])
     raft.entries_added([entry])
+    replication.members_changed(raft)
     return entry.index, entry.term
 
 

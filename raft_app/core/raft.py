@@ -4,9 +4,10 @@ Three rules for this file:
 
 - Everything that a node remembers is an attribute of `Raft` or of the parts it owns.
 - A role changes in the `become_*` methods alone, along `TRANSITIONS`; anything else asserts.
-- What an RPC means is decided in the module named after its part of the protocol: `election`,
-  `following`, `replication`, `transfer`; likewise what callers ask for, also in `snapshots` and
-  `membership_change`. Here terms are settled, and the RPC is passed on.
+- Nothing is decided here. What an RPC means, and what a caller's request means, is decided in the
+  module named after its part of the protocol: `election`, `following`, `replication`, `transfer`,
+  `snapshots`, `membership_change`. They import this module, never the other way round;
+  `rawnode` is above all of them.
 
 Time is `now`, in ticks since the start. `deadline` is the next tick at which something is due, so
 that a tick without one costs an addition and a comparison.
@@ -16,31 +17,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import election, following, replication, transfer
 from raft_app.core.log import RaftLog
 from raft_app.core.membership import MembershipHistory
 from raft_app.core.outbox import Outbox
 from raft_app.core.progress import Progress
 from raft_app.core.quorum import is_quorum
 from raft_app.core.reads import PendingReads
-from raft_app.core.rpcs import (
-    AppendEntries,
-    AppendEntriesReply,
-    Heartbeat,
-    HeartbeatReply,
-    PreVote,
-    PreVoteReply,
-    RequestVote,
-    RequestVoteReply,
-    TimeoutNow,
-)
 from raft_app.core.types import NO_REPLICA, Entry, EntryKind, HardState, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from raft_app.core.config import RaftConfig
-    from raft_app.core.rpcs import Rpc
     from raft_app.core.types import InitialState, Membership
 
 NEVER = 1 << 62
@@ -167,34 +155,6 @@ class Raft:
 
     # --- time -----------------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """One tick has passed."""
-        self.now += 1
-        if self.now >= self.deadline:
-            if self.role is Role.LEADER:
-                self._leader_deadline()
-            else:
-                self._election_deadline()
-
-    def _election_deadline(self) -> None:
-        if self.may_campaign:
-            election.start_pre_vote(self)
-        else:
-            self.deadline = self.now + self._timeout_ticks
-
-    def _leader_deadline(self) -> None:
-        if self.now >= self._check_quorum_at:
-            self._check_quorum_at = self.now + self.config.election_timeout_ticks
-            if not self._check_quorum():
-                self.become_follower(self.term, NO_REPLICA)
-                return
-        if self.now >= self._transfer_ends_at:
-            self.end_transfer()
-        if self.now >= self._heartbeat_at:
-            self._heartbeat_at = self.now + self.config.heartbeat_ticks
-            replication.send_heartbeats(self)
-        self._set_leader_deadline()
-
     def _check_quorum(self) -> bool:
         """Tell whether a quorum was heard since the last time, and start counting anew."""
         active = {self.replica_id}
@@ -219,10 +179,10 @@ class Raft:
     def grant_vote(self, candidate: int) -> None:
         """Vote for a candidate, and give it time before a hint leads to another election."""
         self.vote = candidate
-        self._await_outcome()
+        self.await_outcome()
         self.restart_election_timer()
 
-    def _await_outcome(self) -> None:
+    def await_outcome(self) -> None:
         """For T / 2: a slow disk needs that for the votes, a fast one is not held up by it."""
         self._patient_until = self.now + self.config.election_timeout_ticks // 2
 
@@ -291,7 +251,7 @@ class Raft:
         self.deadline = NEVER
 
     def become_leader(self) -> None:
-        """Lead the term: append its no-op and make oneself known (section 5.2; thesis, 6.4)."""
+        """Lead the term: append its no-op (thesis, section 6.4). The caller tells the others."""
         self._enter(Role.LEADER)
         self.leader = self.replica_id
         self.votes.clear()
@@ -302,7 +262,6 @@ class Raft:
         self._check_quorum_at = self.now + self.config.election_timeout_ticks
         self._heartbeat_at = self.now + self.config.heartbeat_ticks
         self._set_leader_deadline()
-        replication.send_heartbeats(self)
 
     def _leave_leadership(self) -> None:
         self.progress = {}
@@ -322,54 +281,6 @@ class Raft:
         self.transferee = NO_REPLICA
         self._transfer_ends_at = NEVER
 
-    # --- terms ----------------------------------------------------------------------------------
-
-    def step(self, rpc: Rpc) -> None:
-        """Take in one RPC of a peer."""
-        assert rpc.to == self.replica_id, "not for this node"
-        if rpc.term == self.term or self._settle_term(rpc):
-            self._dispatch(rpc)
-
-    def _dispatch(self, rpc: Rpc) -> None:
-        match rpc:
-            case AppendEntries():
-                following.append_entries(self, rpc)
-            case AppendEntriesReply():
-                replication.append_entries_reply(self, rpc)
-            case Heartbeat():
-                following.heartbeat(self, rpc)
-            case HeartbeatReply():
-                replication.heartbeat_reply(self, rpc)
-            case PreVote():
-                election.pre_vote(self, rpc)
-            case PreVoteReply():
-                election.pre_vote_reply(self, rpc)
-            case RequestVote():
-                election.request_vote(self, rpc)
-            case RequestVoteReply():
-                election.request_vote_reply(self, rpc)
-            case TimeoutNow():
-                transfer.timeout_now(self)
-
-    def _settle_term(self, rpc: Rpc) -> bool:
-        """Deal with a term other than ours (section 5.1). Tells whether the RPC goes on.
-
-        A higher one makes this node a follower, with two exceptions: a pre-vote only talks about a
-        term, and a vote asked for while the leader is heard is refused unseen (section 6), unless
-        the leader itself wanted the election.
-        """
-        if isinstance(rpc, PreVote | PreVoteReply):
-            return True
-        if rpc.term < self.term:
-            following.answer_stale(self, rpc)
-            return False
-        if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:
-            election.refuse_vote(self, rpc)
-            return False
-        from_leader = isinstance(rpc, AppendEntries | Heartbeat)
-        self.become_follower(rpc.term, rpc.sender if from_leader else NO_REPLICA)
-        return True
-
     def hear_leader(self, leader: int) -> None:
         """An RPC of the leader of our term came: follow it, and restart the election timer."""
         assert self.role is not Role.LEADER, "two leaders in one term"
@@ -379,13 +290,6 @@ class Raft:
         self._heard_at = self.now
         self._leader_connected = True
         self.deadline = self.now + self._timeout_ticks
-
-    def connection_lost(self, peer: int) -> None:
-        """The connection from `peer` broke: if it is our leader, we do not hear it any more."""
-        if peer == self.leader:
-            self._leader_connected = False
-        if peer == self.vote:
-            self.expect_no_outcome()
 
     # --- membership -----------------------------------------------------------------------------
 
@@ -405,13 +309,11 @@ class Raft:
         self._membership_changed()
 
     def _membership_changed(self) -> None:
-        """Lead the new members, or be a follower or a learner as the new membership says."""
+        """Know the new members, and be a follower or a learner as the new membership says."""
         ids = sorted(member.replica_id for member in self.memberships.current.members)
         self.peers = tuple(peer for peer in ids if peer != self.replica_id)
         self.other_voters = tuple(peer for peer in self.peers if peer in self.memberships.voters)
-        if self.role is Role.LEADER:
-            replication.members_changed(self)
-        else:
+        if self.role is not Role.LEADER:
             assert self.role in {Role.FOLLOWER, Role.LEARNER}, "only followers take entries in"
             self._enter(Role.FOLLOWER if self.is_voter else Role.LEARNER)
 
@@ -433,14 +335,3 @@ class Raft:
             return None
         self._issued_hard_state = state
         return state
-
-    def persisted(self, write_id: int) -> None:
-        """Every write up to `write_id` is durable: count our own vote and our own log."""
-        vote_was_in_flight = self.is_own_vote_in_flight
-        self.log.persisted(write_id)
-        if self.role is Role.LEADER:
-            replication.commit_agreed(self)
-        elif vote_was_in_flight and not self.is_own_vote_in_flight:
-            self._await_outcome()
-            self.restart_election_timer()
-            election.count_vote(self, self.replica_id, granted=True)

@@ -37,10 +37,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import election, membership_change, replication, snapshots, transfer
+from raft_app.core import (
+    election,
+    following,
+    membership_change,
+    replication,
+    snapshots,
+    transfer,
+)
 from raft_app.core.raft import Raft
+from raft_app.core.rpcs import (
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
 from raft_app.core.status import Status, status_of
-from raft_app.core.types import Ready, SoftState, Write
+from raft_app.core.types import NO_REPLICA, Ready, Role, SoftState, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,12 +72,11 @@ if TYPE_CHECKING:
         Membership,
         MembershipChange,
         Proposal,
-        Role,
         SnapshotMeta,
     )
 
 
-class RawNode:
+class RawNode(Raft):
     """One replica's Raft node. See the module for what its caller must do."""
 
     def __init__(
@@ -76,18 +93,25 @@ class RawNode:
             initial: what storage holds, or `bootstrap_state`.
             randomizer: `randomizer(low, high)` returns an integer in [low, high).
         """
-        self._raft = Raft(config, initial, randomizer)
-        self._told = SoftState(self._raft.role, self._raft.leader, self._raft.term)
+        super().__init__(config, initial, randomizer)
+        self._told = SoftState(self.role, self.leader, self.term)
 
     # --- inputs ---------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """One tick has passed."""
-        self._raft.tick()
+        self.now += 1
+        if self.now >= self.deadline:
+            if self.role is Role.LEADER:
+                self._leader_deadline()
+            else:
+                self._election_deadline()
 
     def step(self, rpc: Rpc) -> None:
         """Take in an RPC of a peer; `rpc.to` is this replica."""
-        self._raft.step(rpc)
+        assert rpc.to == self.replica_id, "not for this node"
+        if rpc.term == self.term or self._settle_term(rpc):
+            self._dispatch(rpc)
 
     def propose(self, proposals: Sequence[Proposal]) -> list[tuple[int, int]]:
         """Append proposals to the leader's log: all of them or none.
@@ -103,7 +127,7 @@ class RawNode:
             NotLeader: this node does not lead.
             ProposalDropped: the leader takes none now; its `reason` says why.
         """
-        return replication.propose(self._raft, proposals)
+        return replication.propose(self, proposals)
 
     def propose_membership(self, change: MembershipChange, *, version: int) -> tuple[int, int]:
         """Append one change of the membership; it is in force at once (thesis, chapter 4).
@@ -119,7 +143,7 @@ class RawNode:
             NotLeader: this node does not lead.
             ChangeRefused: not now, or never; its `reason` says why.
         """
-        return membership_change.propose_membership(self._raft, change, version=version)
+        return membership_change.propose_membership(self, change, version=version)
 
     def transfer_leadership(self, to: int) -> None:
         """Hand leadership to another voter; given up after T, when it has not taken over.
@@ -130,29 +154,32 @@ class RawNode:
             NotLeader: this node does not lead.
             ValueError: `to` is not another voter.
         """
-        transfer.transfer_leadership(self._raft, to)
+        transfer.transfer_leadership(self, to)
 
     def report_unreachable(self, peer: int) -> None:
         """AppendEntries that were sent to `peer` are lost."""
-        replication.unreachable(self._raft, peer)
+        replication.unreachable(self, peer)
 
     def report_connection_lost(self, peer: int) -> None:
         """The connection from `peer` broke. Ends "hears the leader" when it is the leader."""
-        self._raft.connection_lost(peer)
+        if peer == self.leader:
+            self._leader_connected = False
+        if peer == self.vote:
+            self.expect_no_outcome()
 
     def campaign_hint(self) -> bool:
         """Start a pre-vote round, since the leader may be gone; tell whether one was started.
 
         False while this node hears its leader, leads, is no voter, or writes its own vote.
         """
-        return election.start_hinted_pre_vote(self._raft)
+        return election.start_hinted_pre_vote(self)
 
     def campaign(self) -> None:
         """Start a pre-vote round now, as if the election timeout had passed.
 
         Nothing happens on a leader, on one that is no voter, and while the own vote is written.
         """
-        election.start_campaign(self._raft)
+        election.start_campaign(self)
 
     def read_index(self, context: int) -> None:
         """Ask for the index that a linearizable read needs; comes as `ReadConfirmed(context, ..)`.
@@ -164,15 +191,20 @@ class RawNode:
             NotLeader: this node does not lead.
             NotReady: the no-op of the leader's term is not applied yet.
         """
-        replication.read_index(self._raft, context)
+        replication.read_index(self, context)
 
     def persisted(self, write_id: int) -> None:
-        """Every write up to `write_id` is durable."""
-        self._raft.persisted(write_id)
+        """Every write up to `write_id` is durable: count our own vote and our own log."""
+        vote_was_in_flight = self.is_own_vote_in_flight
+        self.log.persisted(write_id)
+        if self.role is Role.LEADER:
+            replication.commit_agreed(self)
+        elif vote_was_in_flight and not self.is_own_vote_in_flight:
+            election.own_vote_durable(self)
 
     def applied(self, up_to: int) -> None:
         """The entries handed out as `committed` are applied up to this index."""
-        self._raft.log.applied_to(up_to)
+        self.log.applied_to(up_to)
 
     def entries_read(self, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
         """Answer an `EntriesWanted`.
@@ -181,7 +213,7 @@ class RawNode:
             wanted: as it came.
             entries: a non-empty prefix of its range, or nothing when they could not be read.
         """
-        replication.entries_read(self._raft, wanted, entries)
+        replication.entries_read(self, wanted, entries)
 
     def compacted(self, first_index: int, previous_term: int) -> None:
         """The storage has no entry below `first_index` any more; going back is ignored.
@@ -190,7 +222,7 @@ class RawNode:
             first_index: at most one above what was reported as applied.
             previous_term: term of the entry before it, `term_at(first_index - 1)` until now.
         """
-        self._raft.log.compact(first_index, previous_term)
+        self.log.compact(first_index, previous_term)
 
     def report_snapshot(self, peer: int, ok: bool) -> None:
         """The transfer that a `SnapshotWanted` of `peer` led to has ended.
@@ -199,7 +231,7 @@ class RawNode:
             peer: its replica id.
             ok: the peer has installed it. Else it is asked for again later, if still needed.
         """
-        snapshots.report_snapshot(self._raft, peer, ok=ok)
+        snapshots.report_snapshot(self, peer, ok=ok)
 
     def offer_snapshot(self, sender: int, term: int, meta: SnapshotMeta) -> bool:
         """Tell whether a snapshot that a leader offers is wanted; counts as hearing that leader.
@@ -213,7 +245,7 @@ class RawNode:
             term: its term.
             meta: what the snapshot covers.
         """
-        return snapshots.offer_snapshot(self._raft, sender, term, meta)
+        return snapshots.offer_snapshot(self, sender, term, meta)
 
     def begin_install(self) -> None:
         """A wanted snapshot begins to replace what is stored; it may follow another one.
@@ -221,51 +253,110 @@ class RawNode:
         From now on this node answers heartbeats, but neither campaigns nor acknowledges, votes
         only by the log that it had, writes no entries and hands none out.
         """
-        snapshots.begin_install(self._raft)
+        snapshots.begin_install(self)
 
     def abort_install(self) -> None:
         """The installation ended before anything stored was replaced."""
-        snapshots.abort_install(self._raft)
+        snapshots.abort_install(self)
 
     def finish_install(self, meta: SnapshotMeta) -> None:
         """The snapshot is in place, durably: the log begins after it, and all of it is applied."""
-        snapshots.finish_install(self._raft, meta)
+        snapshots.finish_install(self, meta)
+
+    # --- time and terms -------------------------------------------------------------------------
+
+    def _election_deadline(self) -> None:
+        if self.may_campaign:
+            election.start_pre_vote(self)
+        else:
+            self.deadline = self.now + self._timeout_ticks
+
+    def _leader_deadline(self) -> None:
+        if self.now >= self._check_quorum_at:
+            self._check_quorum_at = self.now + self.config.election_timeout_ticks
+            if not self._check_quorum():
+                self.become_follower(self.term, NO_REPLICA)
+                return
+        if self.now >= self._transfer_ends_at:
+            self.end_transfer()
+        if self.now >= self._heartbeat_at:
+            self._heartbeat_at = self.now + self.config.heartbeat_ticks
+            replication.send_heartbeats(self)
+        self._set_leader_deadline()
+
+    def _dispatch(self, rpc: Rpc) -> None:
+        match rpc:
+            case AppendEntries():
+                following.append_entries(self, rpc)
+            case AppendEntriesReply():
+                replication.append_entries_reply(self, rpc)
+            case Heartbeat():
+                following.heartbeat(self, rpc)
+            case HeartbeatReply():
+                replication.heartbeat_reply(self, rpc)
+            case PreVote():
+                election.pre_vote(self, rpc)
+            case PreVoteReply():
+                election.pre_vote_reply(self, rpc)
+            case RequestVote():
+                election.request_vote(self, rpc)
+            case RequestVoteReply():
+                election.request_vote_reply(self, rpc)
+            case TimeoutNow():
+                election.timeout_now(self)
+
+    def _settle_term(self, rpc: Rpc) -> bool:
+        """Deal with a term other than ours (section 5.1). Tells whether the RPC goes on.
+
+        A higher one makes this node a follower, with two exceptions: a pre-vote only talks about a
+        term, and a vote asked for while the leader is heard is refused unseen (section 6), unless
+        the leader itself wanted the election.
+        """
+        if isinstance(rpc, PreVote | PreVoteReply):
+            return True
+        if rpc.term < self.term:
+            following.answer_stale(self, rpc)
+            return False
+        if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:
+            election.refuse_vote(self, rpc)
+            return False
+        from_leader = isinstance(rpc, AppendEntries | Heartbeat)
+        self.become_follower(rpc.term, rpc.sender if from_leader else NO_REPLICA)
+        return True
 
     # --- output ---------------------------------------------------------------------------------
 
     def has_ready(self) -> bool:
         """Tell whether `ready()` has anything to say; costs a few comparisons."""
-        raft = self._raft
         told = self._told
-        reads = raft.reads
+        reads = self.reads
         return (
-            not raft.outbox.is_empty
-            or raft.sending_due
-            or raft.log.has_unwritten
-            or raft.log.has_committed
-            or raft.has_unwritten_vote
+            not self.outbox.is_empty
+            or self.sending_due
+            or self.log.has_unwritten
+            or self.log.has_committed
+            or self.has_unwritten_vote
             or reads.needs_round
             or bool(reads.confirmed or reads.failed)
-            or raft.term != told.term
-            or raft.role is not told.role
-            or raft.leader != told.leader
+            or self.term != told.term
+            or self.role is not told.role
+            or self.leader != told.leader
         )
 
     def ready(self) -> Ready:
         """Return all that is to be done since the last time; nothing of it comes again."""
-        raft = self._raft
-        replication.send_due(raft)
+        replication.send_due(self)
         write = self._take_write()
         return Ready(
             write=write,
-            send_now=raft.outbox.take_now(),
-            send_after_durable=raft.outbox.take_after_durable(),
-            after_write_id=raft.log.last_write_id,
-            committed=raft.log.take_committed(),
-            reads_confirmed=raft.reads.take_confirmed(),
-            reads_failed=raft.reads.take_failed(),
-            entries_wanted=raft.outbox.take_wanted(),
-            snapshots_wanted=raft.outbox.take_snapshots_wanted(),
+            send_now=self.outbox.take_now(),
+            send_after_durable=self.outbox.take_after_durable(),
+            after_write_id=self.log.last_write_id,
+            committed=self.log.take_committed(),
+            reads_confirmed=self.reads.take_confirmed(),
+            reads_failed=self.reads.take_failed(),
+            entries_wanted=self.outbox.take_wanted(),
+            snapshots_wanted=self.outbox.take_snapshots_wanted(),
             soft_state=self._take_soft_state(),
         )
 
@@ -274,102 +365,60 @@ class RawNode:
 
         The commit index alone is not worth one; it goes along with entries, term or vote.
         """
-        raft = self._raft
-        if not raft.log.has_unwritten and not raft.has_unwritten_vote:
+        if not self.log.has_unwritten and not self.has_unwritten_vote:
             return None
-        hard_state = raft.take_hard_state()
-        write_id, entries = raft.log.issue_write(hard_state)
+        hard_state = self.take_hard_state()
+        write_id, entries = self.log.issue_write(hard_state)
         return Write(write_id, hard_state, entries)
 
     def _take_soft_state(self) -> SoftState | None:
-        raft = self._raft
         told = self._told
-        if raft.term == told.term and raft.role is told.role and raft.leader == told.leader:
+        if self.term == told.term and self.role is told.role and self.leader == told.leader:
             return None
-        self._told = SoftState(raft.role, raft.leader, raft.term)
+        self._told = SoftState(self.role, self.leader, self.term)
         return self._told
 
     # --- state ----------------------------------------------------------------------------------
 
     @property
-    def replica_id(self) -> int:
-        """This node's id in its group."""
-        return self._raft.replica_id
-
-    @property
-    def term(self) -> int:
-        """The current term."""
-        return self._raft.term
-
-    @property
-    def role(self) -> Role:
-        """The current role."""
-        return self._raft.role
-
-    @property
-    def leader(self) -> int:
-        """Replica id of the leader of the current term, or `NO_REPLICA`."""
-        return self._raft.leader
-
-    @property
-    def is_leader(self) -> bool:
-        """This node leads its term, as far as it knows."""
-        return self._raft.is_leader
-
-    @property
-    def serves(self) -> bool:
-        """This node leads and has applied the no-op of its term: it may take requests."""
-        return self._raft.serves
-
-    @property
-    def hears_leader(self) -> bool:
-        """The leader was heard within T and its connection is up; or this node leads."""
-        return self._raft.hears_leader
-
-    @property
-    def ticks_since_leader(self) -> int:
-        """Ticks since the leader was heard, or since the start; 0 on the leader itself."""
-        return self._raft.ticks_since_leader
-
-    @property
     def commit_index(self) -> int:
         """Highest index known to be committed."""
-        return self._raft.log.commit_index
+        return self.log.commit_index
 
     @property
     def applied_index(self) -> int:
         """Highest index that was reported as applied."""
-        return self._raft.log.applied_index
+        return self.log.applied_index
 
     @property
     def last_index(self) -> int:
         """Highest index in the log, durable or not."""
-        return self._raft.log.last_index
+        return self.log.last_index
 
     @property
     def first_index(self) -> int:
         """Lowest index that the stored log has."""
-        return self._raft.log.first_index
+        return self.log.first_index
 
     @property
     def is_installing(self) -> bool:
         """A snapshot is being put in place of the log."""
-        return self._raft.log.is_frozen
+        return self.log.is_frozen
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`; None when the log does not know it."""
-        return self._raft.log.term_at(index)
+        return self.log.term_at(index)
 
     @property
     def membership(self) -> Membership:
         """The membership in force: of the last MEMBERSHIP entry in the log, else the snapshot's."""
-        return self._raft.memberships.current
+        return self.memberships.current
 
     @property
     def membership_index(self) -> int:
         """Index of the entry that set it; 0 when there was none."""
-        return self._raft.memberships.index
+        return self.memberships.index
 
     def status(self) -> Status:
         """Return the whole state as a value; costs a walk over the peers."""
-        return status_of(self._raft)
+        return status_of(self)

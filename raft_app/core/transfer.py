@@ -1,10 +1,9 @@
-"""Handing leadership over (thesis, section 3.10)."""
+"""Handing leadership over (thesis, section 3.10), as its leader does it; see `election`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core import election
 from raft_app.core.errors import NotLeader
 from raft_app.core.rpcs import TimeoutNow
 from raft_app.core.types import Role
@@ -31,12 +30,3 @@ def continue_transfer(raft: Raft, progress: Progress) -> None:
     """Tell the transferee to campaign once it holds the whole log."""
     if progress.peer == raft.transferee and progress.match == raft.log.last_index:
         raft.outbox.now.append(TimeoutNow(progress.peer, raft.replica_id, raft.term))
-
-
-def timeout_now(raft: Raft) -> None:
-    """Campaign at once, without a pre-vote: the leader of our term wants it.
-
-    A candidate goes on with its election; a node that may not campaign ignores it.
-    """
-    if raft.role in {Role.FOLLOWER, Role.PRE_CANDIDATE} and raft.may_campaign:
-        election.start_election(raft, transfer=True)

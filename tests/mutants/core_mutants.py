@@ -83,7 +83,7 @@ CORE_MUTANTS = (
     Mutant(
         name="healthy-leader-disturbed",
         fault="A node that hears its leader votes for another all the same",
-        path="raft_app/core/raft.py",
+        path="raft_app/core/rawnode.py",
         old="if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:",
         new="if isinstance(rpc, RequestVote) and not rpc.transfer and self.is_leader:",
         test=f"{_CORE}/test_paper_log.py"

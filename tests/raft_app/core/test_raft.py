@@ -6,20 +6,21 @@ import pytest
 
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
-from raft_app.core.raft import NEVER, TRANSITIONS, Raft
+from raft_app.core.raft import NEVER, TRANSITIONS
+from raft_app.core.rawnode import RawNode
 from raft_app.core.rpcs import Heartbeat, HeartbeatReply
 from raft_app.core.types import NO_REPLICA, Membership, Role
 from tests.raft_app.core.group import Group, T, fixed_randomizer, members
 
 
-def raft_of(replica_id: int = 1, *, voters: int = 3, learners: int = 0) -> Raft:
+def raft_of(replica_id: int = 1, *, voters: int = 3, learners: int = 0) -> RawNode:
     """Return a fresh node of a bootstrapped group."""
     membership = Membership(members(voters), members(learners, first=voters + 1))
     initial = bootstrap_state(replica_id, membership)
-    return Raft(RaftConfig(), initial, fixed_randomizer(replica_id))
+    return RawNode(RaftConfig(), initial, randomizer=fixed_randomizer(replica_id))
 
 
-def in_role(role: Role) -> Raft:
+def in_role(role: Role) -> RawNode:
     """Return a node in a role, led there by legal transitions."""
     if role is Role.LEARNER:
         return raft_of(4, learners=1)
@@ -126,9 +127,9 @@ def test_hearing_the_leader_takes_a_connection_and_a_recent_rpc():
     raft.step(Heartbeat(1, 2, 2, 0))
     assert raft.hears_leader
 
-    raft.connection_lost(3)
+    raft.report_connection_lost(3)
     assert raft.hears_leader
-    raft.connection_lost(2)
+    raft.report_connection_lost(2)
     assert not raft.hears_leader
     assert raft.leader == 2
 
