@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.aio_front import AsyncFront, AsyncSettings
-from myqueue.consumer_core import ConsumerCore, GroupOptions, make_core
+from myqueue.consumer_core import ConsumerCore, ConsumerOptions, make_core
 from myqueue.errors import ClientClosed
 from myqueue.group_reading import grouped
 from myqueue.reading import Key
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
+from myqueue.settings import Address, one_address
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.results import Fetched, Lag, Message, Registration
-
-Several = list[str] | tuple[str, ...]
 
 
 class AsyncConsumer(AsyncFront[ConsumerCore]):
@@ -38,7 +37,8 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
 
     Args:
         topics: one name or several; they must exist.
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         group: name of the consumer group to be a member of; none when left out.
         start: earliest reads what is stored, latest only what comes after the registration; with a
             group, where one begins that is new.
@@ -47,13 +47,14 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
-            which a silent member's partitions go to others.
+            which a silent member's partitions go to others. `manager` or `broker`, older names of
+            `address`; only one of the three is given.
     """
 
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
+        address: Address | None = None,
         *,
         group: str | None = None,
         start: str = "earliest",
@@ -61,9 +62,9 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         config: ClientConfig | None = None,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
-        **options: Unpack[GroupOptions],
+        **options: Unpack[ConsumerOptions],
     ) -> None:
-        settings = AsyncSettings(address, config, transport, clock)
+        settings = AsyncSettings(one_address(address, options), config, transport, clock)
         core = make_core(
             settings,
             asyncio.Lock,

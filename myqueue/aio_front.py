@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+from myqueue.administration import Administration
 from myqueue.aio_driving import drive_async
 from myqueue.aio_transport import AsyncTransport, make_async_transport
 from myqueue.clock import Clock, SystemClock
 from myqueue.config import ClientConfig
 from myqueue.errors import QueueError
 from myqueue.managers import parse_addresses
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
 from myqueue.session import Session
+from myqueue.settings import Settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from myqueue.results import Registration
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Core = TypeVar("Core", bound=Session)
 
 
@@ -44,6 +48,18 @@ class AsyncSettings:
         )
 
 
+def _administers(
+    method: Callable[Concatenate[Administration, P], T],
+) -> Callable[Concatenate[AsyncFront[Any], P], Coroutine[Any, Any, T]]:
+    """Return a method of `Client` as one to await; such rare calls run in a thread."""
+
+    @wraps(method)
+    async def call(self: AsyncFront[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self.administration(), *args, **kwargs)
+
+    return call
+
+
 class AsyncFront(Generic[Core]):
     """Base of `AsyncProducer` and `AsyncConsumer`; belongs to one event loop.
 
@@ -62,6 +78,7 @@ class AsyncFront(Generic[Core]):
         self._clock = settings.clock
         self._topics = topic_names(topics)
         self._attach = attach
+        self._administration: Administration | None = None
         self._started = False
         self._starting = asyncio.Lock()
         self._hurried = asyncio.Event()
@@ -109,9 +126,16 @@ class AsyncFront(Generic[Core]):
         """Id and token per topic; given to a later client as `attach`, it goes on under them."""
         return self._core.registrations
 
-    async def register(self, topic: str) -> Registration:
+    @overload
+    async def register(self, topic: str) -> Registration: ...
+
+    @overload
+    async def register(self, topic: Several) -> list[Registration]: ...
+
+    async def register(self, topic: str | Several) -> Registration | list[Registration]:
         """Do what `Producer.register` and `Consumer.register` do."""
-        return await self._run(self._core.register(topic))
+        registered = await self._run(self._core.register_all(topic_names(topic)))
+        return registered[0] if isinstance(topic, str) else registered
 
     async def reattach(self, topic: str) -> Registration:
         """Do what `Producer.reattach` and `Consumer.reattach` do."""
@@ -143,6 +167,31 @@ class AsyncFront(Generic[Core]):
         """
         return await self._run(self._core.topic_view(topic))
 
+    # What `Client` does
+
+    create_topic = _administers(Administration.create_topic)
+    update_topic = _administers(Administration.update_topic)
+    list_topics = _administers(Administration.list_topics)
+    describe_topic = _administers(Administration.describe_topic)
+    delete_topic = _administers(Administration.delete_topic)
+    list_brokers = _administers(Administration.list_brokers)
+    describe_brokers = _administers(Administration.describe_brokers)
+    add_broker = _administers(Administration.add_broker)
+    list_clients = _administers(Administration.list_clients)
+    consumer_sizes = _administers(Administration.consumer_sizes)
+    list_groups = _administers(Administration.list_groups)
+    describe_group = _administers(Administration.describe_group)
+    delete_group = _administers(Administration.delete_group)
+
+    def administration(self) -> Administration:
+        """Return the blocking calls about topics, brokers and groups, made by this client."""
+        self._core.check_usable()
+        if self._administration is None:
+            core = self._core
+            settings = Settings(core.managers.addresses, core.config, None, self._clock)
+            self._administration = Administration(settings)
+        return self._administration
+
     async def forget(self) -> None:
         """Have the cluster forget this client, its cursors and sequences; then close it.
 
@@ -162,6 +211,8 @@ class AsyncFront(Generic[Core]):
         if self._heartbeats is not None:
             self._heartbeats.cancel()
             await asyncio.wait([self._heartbeats])
+        if self._administration is not None:
+            self._administration.close()
         self._transport.close()
 
     async def stop(self) -> None:

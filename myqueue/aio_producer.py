@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from myqueue.accumulator import size_bytes_of
 from myqueue.aio_front import AsyncFront, AsyncSettings
 from myqueue.delivery import Deliveries, Key, first_failure
 from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
 from myqueue.protocol import make_record
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
 from myqueue.results import Delivered, DeliveredBatch
+from myqueue.settings import ADDRESS_NAMES, Address, AddressNames, one_address, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from myqueue.records import Record
 
 T = TypeVar("T")
-Several = list[str] | tuple[str, ...]
 
 
 class LoopFuture(asyncio.Future[T]):
@@ -52,22 +52,26 @@ class AsyncProducer(AsyncFront[Deliveries]):
 
     Args:
         topics: one name or several; a topic that does not exist is created.
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
+        names: `manager` or `broker`, older names of `address`; only one of the three is given.
     """
 
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
+        address: Address | None = None,
         *,
         config: ClientConfig | None = None,
         transport: AsyncTransport | None = None,
         clock: Clock | None = None,
+        **names: Unpack[AddressNames],
     ) -> None:
-        settings = AsyncSettings(address, config, transport, clock)
+        refuse_unknown("AsyncProducer", names, ADDRESS_NAMES)
+        settings = AsyncSettings(one_address(address, names), config, transport, clock)
         core = Deliveries(
             settings.addresses,
             config=settings.config,

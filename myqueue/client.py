@@ -1,35 +1,33 @@
-"""The administrator's client: topics and brokers, through a manager."""
+"""The administrator's client: topics and brokers, groups and dead letters, through a manager."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Unpack
 
-from myqueue import forks
+from myqueue.administration import Administration
 from myqueue.clock import Clock
 from myqueue.config import ClientConfig
-from myqueue.driving import drive
 from myqueue.errors import TopicDoesNotExist
-from myqueue.front import Settings
-from myqueue.group_calls import group_path
-from myqueue.http1 import Request
-from myqueue.managers import Managers
-from myqueue.protocol import MSGPACK, check_range
-from myqueue.transport import Transport, encode_body
+from myqueue.protocol import check_range
+from myqueue.settings import (
+    ADDRESS_NAMES,
+    Address,
+    AddressNames,
+    Settings,
+    one_address,
+    refuse_unknown,
+)
+from myqueue.transport import Transport
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from myqueue.redriving import Redriven
     from myqueue.worker import Means
 
 MAX_REDRIVEN = (1 << 63) - 1
-CREATION_S = 10.0
-"""A manager answers a creation when every partition has a leader, at most 5 s later."""
 
 
-class Client:
+class Client(Administration):
     """Creates, lists, describes and deletes topics; lists and adds brokers.
 
     A call whose answer is lost is repeated. When the repetition is then refused because it was done
@@ -37,125 +35,30 @@ class Client:
     call may have done it.
 
     Args:
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
+        names: `manager` or `broker`, older names of `address`; only one of the three is given.
+
+    Raises:
+        InvalidRequest: the address is missing, given twice or none.
     """
 
     def __init__(
         self,
-        address: str | Sequence[str],
+        address: Address | None = None,
         *,
         config: ClientConfig | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
+        **names: Unpack[AddressNames],
     ) -> None:
-        settings = Settings(address, config, transport, clock)
+        refuse_unknown("Client", names, ADDRESS_NAMES)
+        settings = Settings(one_address(address, names), config, transport, clock)
         self._means: Means = {"config": config, "transport": transport, "clock": clock}
-        self._transport, self._clock = settings.transport, settings.clock
-        self._managers = Managers(settings.addresses, config=settings.config, clock=settings.clock)
-        forks.remember(self)
-
-    def create_topic(
-        self,
-        topic: str,
-        number_of_partitions: int = 3,
-        replication_factor: int = 3,
-        *,
-        retention_ms: int | None = None,
-        retention_bytes: int | None = None,
-    ) -> dict[str, Any]:
-        """Create a topic; it can be used when this returns.
-
-        Args:
-            topic: 1 to 249 of A-Z a-z 0-9 . _ -
-            number_of_partitions: at least 1.
-            replication_factor: copies of each partition.
-            retention_ms: age after which messages may be deleted; None keeps them.
-            retention_bytes: size of a partition above which its oldest may be deleted.
-
-        Returns:
-            The manager's answer: `message`, `topic`, `partitions`.
-
-        Raises:
-            TopicAlreadyExists: there is one of this name.
-            InvalidTopicName: the name has other characters.
-            NotEnoughBrokers: fewer brokers are alive and have room than copies are asked for.
-            ManagerNotFound: no manager answered.
-        """
-        fields = {
-            "topic": topic,
-            "number_of_partitions": number_of_partitions,
-            "replication_factor": replication_factor,
-            "retention_ms": retention_ms,
-            "retention_bytes": retention_bytes,
-        }
-        return self._call("POST", "/topics", fields, timeout_s=CREATION_S)
-
-    def list_topics(self) -> list[str]:
-        """Return the names of all topics, oldest first."""
-        return list(self._call("GET", "/topics")["topics"])
-
-    def describe_topic(self, topic: str) -> dict[str, Any]:
-        """Return a topic's partitions with leaders, replicas and offsets, and its settings.
-
-        Raises:
-            TopicDoesNotExist: there is none.
-        """
-        return self._call("GET", _topic_path(topic))
-
-    def update_topic(self, topic: str, **settings: int | None) -> dict[str, Any]:
-        """Change `number_of_partitions` (only upward), `retention_ms` or `retention_bytes`.
-
-        None for a retention means without limit.
-        """
-        return self._call("PATCH", _topic_path(topic), dict(settings), keep_none=True)
-
-    def delete_topic(self, topic: str) -> None:
-        """Delete a topic with its messages.
-
-        Raises:
-            TopicDoesNotExist: there is none.
-        """
-        self._call("DELETE", _topic_path(topic), timeout_s=CREATION_S)
-
-    def list_brokers(self) -> list[str]:
-        """Return the addresses of all brokers."""
-        return list(self._call("GET", "/brokers")["brokers"])
-
-    def describe_brokers(self) -> list[dict[str, Any]]:
-        """Return the brokers with state, last heartbeat and counts."""
-        return list(self._call("GET", "/brokers?detail=1")["brokers"])
-
-    def add_broker(self, broker_address: str) -> dict[str, Any]:
-        """Announce a broker; one that starts does it by itself.
-
-        Raises:
-            BrokerAlreadyPresent: it is known.
-        """
-        return self._call("POST", "/brokers", {"broker_address": broker_address})
-
-    def list_clients(self, kind: str, topic: str | None = None) -> list[dict[str, Any]]:
-        """Return the registered clients.
-
-        Args:
-            kind: producers or consumers.
-            topic: only those of one topic.
-        """
-        suffix = "" if topic is None else f"?topic={quote(topic, safe='')}"
-        return list(self._call("GET", f"/{kind}{suffix}")[kind])
-
-    def consumer_sizes(self, topic: str, consumer_id: int) -> dict[int, int]:
-        """Return how many messages each partition of a topic has left for a consumer.
-
-        Raises:
-            TopicDoesNotExist: there is no such topic.
-            UnauthorizedException: it has no such consumer.
-        """
-        path = f"/size?topic={quote(topic, safe='')}&consumer_id={consumer_id}"
-        sizes = self._call("GET", path)["sizes"]
-        return {int(partition): int(size) for partition, size in sizes.items()}
+        super().__init__(settings)
 
     def redrive(
         self,
@@ -220,66 +123,3 @@ class Client:
             return
         with letters, Producer([], addresses, **self._means) as producer:
             yield from letters.redrive(producer, max_messages)
-
-    def list_groups(self) -> list[str]:
-        """Return the names of the consumer groups."""
-        return list(self._call("GET", "/groups")["groups"])
-
-    def describe_group(self, group: str) -> dict[str, Any]:
-        """Return a group's generation, members, and where it is in each partition.
-
-        Returns:
-            `group`, `generation`, `members` (each with `member_id`, `topics`, `assignment`,
-            `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with `topic`,
-            `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `unsettled`, `dead`; None
-            where nobody has it or the partition does not answer).
-
-        Raises:
-            GroupNotFound: there is none.
-        """
-        return self._call("GET", group_path(group))
-
-    def delete_group(self, group: str) -> None:
-        """Have the cluster forget a group that has no members, and its offsets.
-
-        Raises:
-            InvalidRequest: it has members.
-        """
-        self._call("DELETE", group_path(group), timeout_s=CREATION_S)
-
-    def close(self) -> None:
-        """Close idle connections."""
-        self._transport.close()
-
-    def restart_after_fork(self) -> None:
-        """Use own connections in the child."""
-        self._transport.restart()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        fields: dict[str, Any] | None = None,
-        *,
-        timeout_s: float | None = None,
-        keep_none: bool = False,
-    ) -> dict[str, Any]:
-        body = b"" if fields is None else encode_body(fields, keep_none=keep_none)
-        request = Request(method, path, body=body, content_type=MSGPACK, accept=MSGPACK)
-        flow = self._managers.call_patiently(request, timeout_s=timeout_s)
-        return drive(flow, self._transport, self._clock)
-
-
-def _topic_path(topic: str) -> str:
-    return f"/topics/{quote(topic, safe='')}"

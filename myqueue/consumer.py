@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.consumer_core import ConsumerCore, GroupOptions, make_core
+from myqueue.consumer_core import ConsumerCore, ConsumerOptions, make_core
 from myqueue.errors import ClientClosed, UnreadMessages
-from myqueue.front import Front, Settings, make_thread_lock
+from myqueue.front import Front, make_thread_lock
 from myqueue.group_reading import grouped
 from myqueue.reading import Key
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
+from myqueue.settings import Address, Settings, one_address
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from myqueue.config import ClientConfig
     from myqueue.results import Fetched, Lag, Message, Registration
     from myqueue.transport import Transport
-
-Several = list[str] | tuple[str, ...]
 
 
 class Consumer(Front[ConsumerCore]):
@@ -35,7 +34,8 @@ class Consumer(Front[ConsumerCore]):
 
     Args:
         topics: one name or several; they must exist.
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         group: name of the consumer group to be a member of; none when left out.
         start: earliest reads what is stored, latest only what comes after the registration; with a
             group, where one begins that is new.
@@ -44,9 +44,11 @@ class Consumer(Front[ConsumerCore]):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
-            which a silent member's partitions go to others.
+            which a silent member's partitions go to others. `manager` or `broker`, older names of
+            `address`; only one of the three is given.
 
     Raises:
+        InvalidRequest: the address is missing, given twice or none.
         TopicDoesNotExist: a topic is unknown.
         ManagerNotFound: no manager answered.
     """
@@ -54,7 +56,7 @@ class Consumer(Front[ConsumerCore]):
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
+        address: Address | None = None,
         *,
         group: str | None = None,
         start: str = "earliest",
@@ -62,9 +64,9 @@ class Consumer(Front[ConsumerCore]):
         config: ClientConfig | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
-        **options: Unpack[GroupOptions],
+        **options: Unpack[ConsumerOptions],
     ) -> None:
-        settings = Settings(address, config, transport, clock)
+        settings = Settings(one_address(address, options), config, transport, clock)
         core = make_core(
             settings,
             make_thread_lock,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from myqueue.errors import InvalidRequest
 from myqueue.group_commits import GroupSettings
 from myqueue.group_reading import GroupReading
 from myqueue.reading import Reading
+from myqueue.settings import ADDRESS_NAMES, AddressNames, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,10 @@ class GroupOptions(TypedDict, total=False):
     """So long after a member died at most, others have its partitions."""
 
 
+class ConsumerOptions(GroupOptions, AddressNames, total=False):
+    """What every consumer takes besides."""
+
+
 class Made(Protocol):
     """Settings of a client, blocking or not."""
 
@@ -42,7 +47,7 @@ def make_core(
     *,
     group: str | None,
     start: str,
-    options: GroupOptions,
+    options: ConsumerOptions,
     attaches: bool,
 ) -> ConsumerCore:
     """Return the core for a consumer.
@@ -52,16 +57,18 @@ def make_core(
         make_lock: makes a lock of the driver's kind.
         group: its name; None for a consumer with its own cursors.
         start: earliest or latest.
-        options: for a group alone.
+        options: for a group alone, and names of the address, which belong to `made`.
         attaches: True when it goes on under earlier registrations.
 
     Raises:
         InvalidRequest: a value is impossible or belongs to the other kind; the field is named.
         TypeError: there is no such option.
     """
-    settings = GroupSettings(group=group or "", start=start, **options)
+    refuse_unknown("a consumer", options, (*GroupOptions.__annotations__, *ADDRESS_NAMES))
+    of_group = {name: value for name, value in options.items() if name not in ADDRESS_NAMES}
+    settings = GroupSettings(group=group or "", start=start, **cast("GroupOptions", of_group))
     if group is None:
-        for name in options:
+        for name in of_group:
             raise InvalidRequest(f"{name} belongs to consumers with a group", field=name)
         return Reading(
             made.addresses, start=start, config=made.config, clock=made.clock, make_lock=make_lock

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from myqueue import forks
-from myqueue.clock import Clock, SystemClock
-from myqueue.config import ClientConfig
+from myqueue.administration import Administration
 from myqueue.driving import drive
 from myqueue.heartbeats import HEARTBEATS
-from myqueue.managers import parse_addresses
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
 from myqueue.session import Session
-from myqueue.transport import Transport, make_transport
+from myqueue.settings import Settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,25 +23,20 @@ if TYPE_CHECKING:
     from myqueue.results import Registration
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Core = TypeVar("Core", bound=Session)
 
 
-class Settings:
-    """What every client is made with: settings, transport and clock, or their defaults."""
+def _administers(
+    method: Callable[Concatenate[Administration, P], T],
+) -> Callable[Concatenate[Front[Any], P], T]:
+    """Return a method of `Client` as one of a producer or consumer, which has a `Client` inside."""
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        config: ClientConfig | None,
-        transport: Transport | None,
-        clock: Clock | None,
-    ) -> None:
-        self.addresses = parse_addresses(address)
-        self.config = config or ClientConfig()
-        self.clock = clock or SystemClock()
-        self.transport = transport or make_transport(
-            self.addresses, connect_timeout_s=self.config.connect_timeout_ms / 1000
-        )
+    @wraps(method)
+    def call(self: Front[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(self.administration(), *args, **kwargs)
+
+    return call
 
 
 class Front(Generic[Core]):
@@ -68,6 +62,8 @@ class Front(Generic[Core]):
         self._core = core
         self._transport = settings.transport
         self._clock = settings.clock
+        self._administration: Administration | None = None
+        self._given_transport = settings.given_transport
         self._forked = False
         self._closing = threading.Lock()
         forks.remember(self)
@@ -99,15 +95,23 @@ class Front(Generic[Core]):
         """Id and token per topic; given to a later client as `attach`, it goes on under them."""
         return self._core.registrations
 
-    def register(self, topic: str) -> Registration:
-        """Register for a further topic.
+    @overload
+    def register(self, topic: str) -> Registration: ...
+
+    @overload
+    def register(self, topic: Several) -> list[Registration]: ...
+
+    def register(self, topic: str | Several) -> Registration | list[Registration]:
+        """Register for a further topic, or for several of a list.
 
         Raises:
-            AlreadyRegistered: the client is registered for it.
+            AlreadyRegistered: the client is registered for it, or for one of the list; then it is
+                registered for no other of them either.
             TopicDoesNotExist: a consumer asked for an unknown topic.
             ManagerNotFound: no manager answered.
         """
-        return self._run(self._core.register(topic))
+        registered = self._run(self._core.register_all(topic_names(topic)))
+        return registered[0] if isinstance(topic, str) else registered
 
     def reattach(self, topic: str) -> Registration:
         """Register again under the same id: the token is renewed, cursors and sequences stay.
@@ -155,6 +159,32 @@ class Front(Generic[Core]):
         self._run(self._core.forget())
         self.close()
 
+    # What `Client` does
+
+    create_topic = _administers(Administration.create_topic)
+    update_topic = _administers(Administration.update_topic)
+    list_topics = _administers(Administration.list_topics)
+    describe_topic = _administers(Administration.describe_topic)
+    delete_topic = _administers(Administration.delete_topic)
+    list_brokers = _administers(Administration.list_brokers)
+    describe_brokers = _administers(Administration.describe_brokers)
+    add_broker = _administers(Administration.add_broker)
+    list_clients = _administers(Administration.list_clients)
+    consumer_sizes = _administers(Administration.consumer_sizes)
+    list_groups = _administers(Administration.list_groups)
+    describe_group = _administers(Administration.describe_group)
+    delete_group = _administers(Administration.delete_group)
+
+    def administration(self) -> Administration:
+        """Return the calls about topics, brokers and groups, made by this client."""
+        self._check_open()
+        with self._closing:
+            if self._administration is None:
+                core, transport = self._core, self._given_transport
+                settings = Settings(core.managers.addresses, core.config, transport, self._clock)
+                self._administration = Administration(settings)
+            return self._administration
+
     # Heartbeats
 
     def next_beat_s(self) -> float:
@@ -174,6 +204,8 @@ class Front(Generic[Core]):
                 return
             self._core.closed = True
         HEARTBEATS.leave(self)
+        if self._administration is not None:
+            self._administration.close()
         self._transport.close()
 
     def stop(self) -> None:

@@ -71,22 +71,29 @@ def _target(path: str, query: tuple[tuple[str, str | int], ...]) -> str:
 
 
 def split_address(address: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of an `http://host:port` address; the scheme may be left out.
+    """Return scheme, host and port of an `http://host:port` address.
+
+    The scheme may be left out, and so may the port of a manager, 8000.
 
     Raises:
         InvalidRequest: it is no such address.
     """
     text = address if "://" in address else f"http://{address}"
+    refusal = InvalidRequest(f"{address!r} is no address like {EXAMPLE_ADDRESS}", field="address")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise InvalidRequest(f"{address!r} is no address like http://host:port") from error
-    if parts.scheme not in SCHEMES or not parts.hostname:
-        raise InvalidRequest(f"{address!r} is no address like http://host:port")
-    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
+        raise refusal from error
+    host = parts.hostname
+    if parts.scheme not in SCHEMES or not host or host.isdecimal() or parts.path not in ("", "/"):
+        raise refusal
+    return parts.scheme, host, port or (443 if parts.scheme == "https" else DEFAULT_PORT)
 
 
+DEFAULT_PORT = 8000
+"""Where a manager listens that was not told otherwise."""
+EXAMPLE_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
 MEMORY = "memory"
 """Scheme of the addresses of `myqueue.testing.InMemoryQueue`."""
 SCHEMES = ("http", "https", MEMORY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from myqueue.effects import Ask, Flow, Pause
@@ -13,13 +14,11 @@ from myqueue.errors import (
     QueueError,
     ReadOnlyManager,
 )
-from myqueue.http1 import split_address
+from myqueue.http1 import EXAMPLE_ADDRESS, split_address
 from myqueue.retry import Attempts, Step
 from myqueue.transport import read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.http1 import Request
@@ -31,7 +30,12 @@ def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidRequest: one of them is no address, or there is none.
     """
-    texts = address.split(",") if isinstance(address, str) else list(address)
+    texts = address.split(",") if isinstance(address, str) else address
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest(
+            f"an address is a text like {EXAMPLE_ADDRESS}, or a list of them, not {address!r}",
+            field="address",
+        )
     found = [normal_address(text) for text in texts if text.strip()]
     if not found:
         raise InvalidRequest(f"{address!r} names no manager", field="address")

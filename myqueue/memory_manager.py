@@ -142,7 +142,8 @@ class MemoryManager(MemoryState):
             if kind == "consumer" and call.start == "latest":
                 for partition in self.topics[call.topic]:
                     partition.cursors[given] = len(partition.records)
-        return {f"{kind}_id": given, "token": f"token-{given}"}
+        message = f"{kind} {given} is registered for topic {call.topic!r}"
+        return {"message": message, f"{kind}_id": given, "token": f"token-{given}"}
 
     def _health(self, request: Request) -> dict[str, Any]:
         call = read_input(protocol.Health, None, request.query)  # type: ignore[arg-type]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Unpack, cast, overload
 
 from myqueue.delivery import Deliveries, Key, first_failure
 from myqueue.errors import UndeliveredMessages
-from myqueue.front import Front, Settings, make_thread_lock
+from myqueue.front import Front, make_thread_lock
 from myqueue.futures import DeliveryFuture, Handover
 from myqueue.protocol import make_record
-from myqueue.registered import topic_names
+from myqueue.registered import Several, topic_names
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.sender import Sender
+from myqueue.settings import (
+    ADDRESS_NAMES,
+    Address,
+    AddressNames,
+    Settings,
+    one_address,
+    refuse_unknown,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -23,8 +31,6 @@ if TYPE_CHECKING:
     from myqueue.lanes import Batch, TopicPartition
     from myqueue.records import Record
     from myqueue.transport import Transport
-
-Several = list[str] | tuple[str, ...]
 
 
 class Producer(Front[Deliveries]):
@@ -41,25 +47,30 @@ class Producer(Front[Deliveries]):
 
     Args:
         topics: one name or several; a topic that does not exist is created.
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         config: settings; the defaults suit most programs.
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
+        names: `manager` or `broker`, older names of `address`; only one of the three is given.
 
     Raises:
+        InvalidRequest: the address is missing, given twice or none.
         ManagerNotFound: no manager answered.
     """
 
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
+        address: Address | None = None,
         *,
         config: ClientConfig | None = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
+        **names: Unpack[AddressNames],
     ) -> None:
-        settings = Settings(address, config, transport, clock)
+        refuse_unknown("Producer", names, ADDRESS_NAMES)
+        settings = Settings(one_address(address, names), config, transport, clock)
         core = Deliveries(
             settings.addresses,
             config=settings.config,

@@ -54,8 +54,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_ID = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+"""Digits of an id; whether the number fits is checked with those that came as integers."""
 _INTEGER_OR_TEXT = ("partition_key", "key")
 """Fields that take an integer or a text. `key` of a produce call is `Any` and never gets here."""
+_IDS = ("producer_id", "consumer_id")
+"""Fields whose integer may come as a text of digits in a body too."""
 _NOTHING: Any = object()
 
 
@@ -228,6 +232,9 @@ def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) 
     if not isinstance(body, dict):
         raise InvalidRequest(f"the body must be an object, not {type(body).__name__}")
     fields = canonical_fields(cls, body)
+    for name in _id_fields(cls):
+        if isinstance(text := fields.get(name), str):
+            fields[name] = _id_value(name, text)
     if query:
         texts = canonical_fields(cls, dict(query))
         fields |= {name: _query_value(cls, name, text) for name, text in texts.items()}
@@ -266,6 +273,26 @@ def _canonical_names(cls: type[msgspec.Struct]) -> dict[str, str]:
 
 
 @cache
+def _id_fields(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the fields of a type that are ids of clients; `key` of a heartbeat is one too."""
+    names = ("key",) if cls is Health else _IDS
+    return tuple(name for name in names if name in cls.__struct_fields__)
+
+
+def _id_value(name: str, text: str) -> int | str:
+    """Return the integer that an id's digits mean.
+
+    Raises:
+        InvalidRequest: it is an id of a client, and these are no digits.
+    """
+    if _ID.fullmatch(text):
+        return int(text)
+    if name in _IDS:
+        raise InvalidRequest(f"{name} must be an integer, not {text[:60]!r}", field=name)
+    return text
+
+
+@cache
 def _field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
     """Return field -> type."""
     return {field.name: field.type for field in msgspec.structs.fields(cls)}
@@ -280,6 +307,8 @@ def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
     expected = _field_types(cls).get(name)
     if expected is None or expected is Any or expected is str:
         return text
+    if name in _IDS:
+        return _id_value(name, text)
     if name in _INTEGER_OR_TEXT and _INTEGER.fullmatch(text):
         return int(text)
     try:

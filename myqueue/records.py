@@ -116,18 +116,21 @@ def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record
         InvalidRequest: a type is wrong; the field is named.
         MessageTooLarge: a limit is passed.
     """
+    value = _plain(value)
     _check_text("message", value, MAX_MESSAGE_BYTES)
     if not 0 <= timestamp <= MAX_TIMESTAMP:
         raise InvalidRequest(
             f"timestamp must be 0 to {MAX_TIMESTAMP}, not {timestamp}", field="timestamp"
         )
     if key is not None:
+        key = _plain(key)
         _check_text("key", key, MAX_KEY_BYTES)
     if headers is not None:
         if not isinstance(headers, dict) or not all(isinstance(name, str) for name in headers):
             raise InvalidRequest("headers must be an object with texts as names", field="headers")
         if len(headers) > MAX_HEADERS:
             raise MessageTooLarge(f"a message has at most {MAX_HEADERS} headers", field="headers")
+        headers = {_plain(name): _plain(content) for name, content in headers.items()}
         for name, content in headers.items():
             _check_text("headers", name, MAX_HEADER_BYTES)
             _check_text("headers", content, MAX_HEADER_BYTES)
@@ -279,10 +282,20 @@ def unframe_batches(body: bytes) -> Iterator[tuple[int, memoryview]]:
         position += length
 
 
+def _plain(value: Any) -> Any:
+    """Return a subclass of text, or bytes of another kind, as what the codec takes."""
+    if type(value) in _TEXT:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else value
+
+
 def _check_text(field: str, value: Any, limit_bytes: int) -> None:
     if not isinstance(value, str | bytes):
         raise InvalidRequest(
-            f"{field} must be a text (or bytes in MessagePack), not {type(value).__name__}",
+            f"{field} must be a text or bytes (bytes not in JSON), not {type(value).__name__};"
+            " turn it into one yourself, as json.dumps does",
             field=field,
         )
     if len(value) * 4 > limit_bytes:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
 
+Several = list[str] | tuple[str, ...]
+"""Several names where one name is meant too."""
 HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
 
 
@@ -109,6 +111,20 @@ class RegisteredClient:
             return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
         finally:
             self._register_lock.release()
+
+    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+        """Register for further topics, for all or, where one is registered already, for none.
+
+        Raises: what `register` raises.
+        """
+        for topic in topics:
+            if topic in self._registrations:
+                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+        made: dict[str, Registration] = {}
+        for topic in topics:
+            if topic not in made:
+                made[topic] = yield from self.register(topic)
+        return [made[topic] for topic in topics]
 
     def reattach(self, topic: str) -> Flow[Registration]:
         """Register again under the same id: the token is renewed, cursors and sequences stay.
@@ -239,8 +255,10 @@ def topic_names(topics: str | Sequence[str]) -> list[str]:
     """Return one name or several as a list.
 
     Raises:
-        InvalidRequest: a name is no text.
+        InvalidRequest: it is neither, or a name is no text.
     """
+    if not isinstance(topics, Iterable):
+        raise InvalidRequest(f"topics is a name or a list of names, not {topics!r}", field="topic")
     names = [topics] if isinstance(topics, str) else list(topics)
     for name in names:
         if not isinstance(name, str) or not name:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from myqueue.errors import ClientClosed
-from myqueue.front import Front, Settings, make_thread_lock
+from myqueue.front import Front, make_thread_lock
 from myqueue.group_protocol import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.receiving import ACK, EXTEND, NACK, WorkOptions, milliseconds
+from myqueue.settings import Settings
 from myqueue.working import Working
 
 if TYPE_CHECKING:

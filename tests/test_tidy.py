@@ -216,7 +216,7 @@ def test_every_module_is_used():
     assert not dead
 
 
-PUBLIC_MODULES = {"myqueue.testing", "myqueue.logging", "myqueue.aio"}
+PUBLIC_MODULES = {"myqueue.testing", "myqueue.logging", "myqueue.aio", "myqueue.exceptions"}
 """What users of the library import, and nothing of ours."""
 TWIN = ("_memory", ".memory")
 """End the name of an interface's twin for tests."""

@@ -39,6 +39,7 @@ class ProducerRegisterApi(ManagerView):
         summary="Register a producer; creates the topic if it is missing",
         input=ProducerRegister,
         answer={
+            "message": "producer 1 is registered for topic 'logs'",
             "producer_id": 1,
             "token": "...",
             "topic": "logs",
@@ -62,6 +63,7 @@ class ConsumerRegisterApi(ManagerView):
         summary="Register a consumer",
         input=ConsumerRegister,
         answer={
+            "message": "consumer 1 is registered for topic 'logs'",
             "consumer_id": 1,
             "token": "...",
             "topic": "logs",
@@ -156,6 +158,7 @@ def _registration(
     runtime.metadata.poll()
     partitions = partitions_in_memory(runtime.metadata, topic)
     return {
+        "message": f"{key.kind} {key.client_id} is registered for topic {topic!r}",
         f"{key.kind}_id": key.client_id,
         "token": token,
         "topic": topic,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from myqueue.errors import (
-    BrokerAlreadyPresent,
     InvalidRequest,
     ManagerNotFound,
     TopicAlreadyExists,
@@ -31,25 +30,6 @@ def test_a_topic_exists_once(world: World) -> None:
     with pytest.raises(TopicAlreadyExists) as caught:
         client.create_topic("logs")
     assert caught.value.outcome_known
-
-
-def test_a_lost_creation_may_be_ones_own(world: World) -> None:
-    world.twin.fail("/topics", applied=True)
-    with pytest.raises(TopicAlreadyExists) as caught:
-        world.client().create_topic("logs")
-    assert not caught.value.outcome_known
-    world.twin.fail("/topics")
-    world.client().create_topic("more")
-    assert list(world.twin.topics) == ["logs", "more"]
-
-
-def test_brokers_are_listed_and_added(world: World) -> None:
-    client = world.client()
-    client.add_broker("http://new:1")
-    assert client.list_brokers()[-1] == "http://new:1"
-    assert client.describe_brokers()[-1]["state"] == "alive"
-    with pytest.raises(BrokerAlreadyPresent):
-        client.add_broker("http://new:1")
 
 
 def test_wrong_values_are_the_managers_to_refuse(world: World) -> None:

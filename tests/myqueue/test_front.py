@@ -2,28 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from myqueue.config import ClientConfig
-from myqueue.errors import ClientClosed, InvalidRequest
-from myqueue.front import Settings
-from myqueue.memory_transport import MemoryTransport
+from myqueue.administration import Administration
+from myqueue.client import Client
+from myqueue.errors import ClientClosed
+from myqueue.producer import Producer
 from myqueue.testing import InMemoryQueue
-from myqueue.transport import HttpTransport
 from tests.myqueue.conftest import World
-
-
-def test_the_address_decides_the_transport() -> None:
-    assert isinstance(Settings("a:1", None, None, None).transport, HttpTransport)
-    with InMemoryQueue() as queue:
-        assert isinstance(Settings(queue.address, None, None, None).transport, MemoryTransport)
-    with pytest.raises(InvalidRequest):
-        Settings("", None, None, None)
-
-
-def test_the_default_settings_serve() -> None:
-    settings = Settings("a:1,b:2", None, None, None)
-    assert settings.addresses == ("http://a:1", "http://b:2")
-    assert settings.config == ClientConfig()
-    assert settings.clock.monotonic() > 0
 
 
 def test_closing_twice_is_closing_once(world: World) -> None:
@@ -43,3 +27,31 @@ def test_the_child_of_a_fork_beats_again_with_its_first_call(world: World) -> No
     producer.reattach("a")
     producer.reattach("a")
     assert world.beats.clients == [producer]
+
+
+def test_a_producer_does_what_an_administrator_does_until_it_is_closed(world: World) -> None:
+    with world.producer("a") as producer:
+        producer.create_topic(["b", "c"], 2)
+        assert producer.list_topics() == ["a", "b", "c"]
+        assert producer.describe_brokers() == world.client().describe_brokers()
+        assert producer.list_clients("producers", "a")[0]["topic"] == "a"
+    with pytest.raises(ClientClosed):
+        producer.list_topics()
+
+
+def test_no_call_about_topics_and_groups_is_missing(world: World) -> None:
+    shared = {name for name in vars(Administration) if not name.startswith("_")}
+    assert shared - {"close", "restart_after_fork"} <= set(dir(world.producer("a")))
+    assert set(dir(Client)) - set(dir(Administration)) == {"redrive", "redriving"}
+
+
+def test_the_calls_of_an_administrator_are_told_apart_in_help(world: World) -> None:
+    producer = world.producer("a")
+    assert producer.create_topic.__doc__ == Client.create_topic.__doc__
+    assert producer.administration() is producer.administration()
+
+
+def test_the_other_clients_own_their_connections() -> None:
+    with InMemoryQueue({"logs": 1}) as queue, Producer("logs", queue.address) as producer:
+        producer.administration().close()
+        assert producer.enqueue("logs", "x") == (0, 0)

@@ -74,13 +74,27 @@ def test_a_header_carries_no_line_break(token: str) -> None:
         ("a:1", ("http", "a", 1)),
         ("https://a", ("https", "a", 443)),
         ("http://[::1]:8000", ("http", "::1", 8000)),
+        ("localhost", ("http", "localhost", 8000)),
+        ("http://a/", ("http", "a", 8000)),
     ],
 )
 def test_addresses(address: str, parts: tuple[str, str, int]) -> None:
     assert split_address(address) == parts
 
 
-@pytest.mark.parametrize("address", ["", "http://", "ftp://a:1", "http://a:x", "http://a:99999"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "http://",
+        "ftp://a:1",
+        "http://a:x",
+        "http://a:99999",
+        "8000",
+        "http://8000",
+        "http://a:1/b",
+    ],
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(InvalidRequest):
         split_address(address)

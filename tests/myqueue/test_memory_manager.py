@@ -45,10 +45,11 @@ def test_brokers_are_listed_and_announced(api: MemoryApi) -> None:
 def test_clients_register_and_are_forgotten(api: MemoryApi) -> None:
     assert ask(api, "POST", "/consumer/register", topic="a")["code"] == "TOPIC_NOT_FOUND"
     producer = ask(api, "POST", "/producer/register", topic="a")
+    assert producer["message"] == "producer 1 is registered for topic 'a'"
     assert len(api.topics["a"]) == PARTITIONS_BY_DEFAULT
     consumer = ask(api, "POST", "/consumer/register", topic="a", start="latest")
     assert consumer["consumer_id"] == producer["producer_id"] + 1
-    again = {"topic": "a", "consumer_id": consumer["consumer_id"]}
+    again = {"topic": "a", "consumer_id": str(consumer["consumer_id"])}
     assert ask(api, "POST", "/consumer/register", token="x", **again)["code"] == "UNAUTHORIZED"
     assert ask(api, "POST", "/consumer/register", token=consumer["token"], **again) == consumer
     assert len(ask(api, "GET", "/consumers?topic=a")["consumers"]) == 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
 
 from myqueue.errors import ClientClosed, TopicDoesNotExist
-from myqueue.older import MyConsumer, MyProducer
+from myqueue.older import MyConsumer, MyProducer, with_place
+from myqueue.results import Message
 from tests.myqueue.http_twin import HttpCluster
 
 
@@ -26,7 +28,10 @@ def test_what_is_sent_is_what_comes_next(http_cluster: HttpCluster, producer: My
         found.append(message)
         if len(found) == 6:
             consumer.stop()
-    assert sorted(map(str, found)) == list("012345")
+    assert sorted(found) == list("012345")
+    assert {(message.topic, message.partition, message.offset) for message in found} == {
+        (topic, partition, 0) for topic in "ab" for partition in range(3)
+    }
 
 
 def test_a_stopped_producer_cannot_send(producer: MyProducer) -> None:
@@ -42,3 +47,16 @@ def test_a_stopped_consumer_yields_nothing(http_cluster: HttpCluster, producer: 
     assert list(consumer.get_next()) == []
     with pytest.raises(TopicDoesNotExist):
         MyConsumer(topics=["nothing"], broker=http_cluster.address)
+
+
+@pytest.mark.parametrize("value", ["a text", "", b"bytes \xff"])
+def test_a_message_is_its_value_and_says_where_it_was_stored(value: str | bytes) -> None:
+    message = Message("logs", 2, 7, value, "key", {"h": "x"}, 5)
+    made = with_place(message)
+    assert made == value
+    assert (str(made), repr(made), hash(made)) == (str(value), repr(value), hash(value))
+    assert (made.topic, made.partition, made.offset, made.key) == ("logs", 2, 7, "key")
+    assert (made.headers, made.timestamp) == ({"h": "x"}, 5)
+    assert type(made.value) is type(value)
+    copied = copy.deepcopy(made)
+    assert (copied, copied.topic) == (value, "logs")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,10 +10,12 @@ from myqueue import protocol
 from myqueue.errors import InvalidRequest, InvalidTopicName, MessageTooLarge, QueueError
 from myqueue.protocol import (
     Consume,
+    ConsumerRegister,
     Fetch,
     Health,
     Produce,
     ProduceBatch,
+    ProducerRegister,
     Size,
     TopicCreate,
     TopicUpdate,
@@ -92,6 +96,36 @@ def test_digits_in_a_query_are_the_integer_of_a_body() -> None:
         assert read_input(Consume, base, {"partition_key": text}).partition_key == key
     assert read_input(Health, None, {"type": "0", "key": "17"}) == Health(type=0, key=17)
     assert read_input(Health, None, {"type": "2", "key": "http://b"}).key == "http://b"
+
+
+@pytest.mark.parametrize("name", ["producer_id", "consumer_id"])
+def test_an_id_may_be_a_text_of_digits(name: str) -> None:
+    cls: Any = ProducerRegister if name == "producer_id" else ConsumerRegister
+    for text in ("1", 1):
+        assert getattr(read_input(cls, {"topic": "a", name: text}), name) == 1
+    assert getattr(read_input(cls, {"topic": "a"}, {name: "1"}), name) == 1
+    largest = (1 << 63) - 1
+    assert getattr(read_input(cls, {"topic": "a", name: str(largest)}), name) == largest
+    for wrong in (True, 1.0, "1.0", " 1", "+1", "", "x", str(largest + 1), "true", [1]):
+        with pytest.raises(InvalidRequest) as caught:
+            read_input(cls, {"topic": "a", name: wrong})
+        assert caught.value.details["field"] == name
+        if isinstance(wrong, str):
+            with pytest.raises(InvalidRequest):
+                read_input(cls, {"topic": "a"}, {name: wrong})
+
+
+def test_the_id_of_a_heartbeat_may_be_a_text_too() -> None:
+    assert read_input(Health, {"type": 0, "key": "17"}) == Health(type=0, key=17)
+    assert read_input(Health, {"type": 2, "key": "http://b"}).key == "http://b"
+    for wrong in (True, 1.0):
+        with pytest.raises(InvalidRequest):
+            read_input(Health, {"type": 0, "key": wrong})
+
+
+def test_a_partition_key_of_digits_stays_a_text_in_a_body() -> None:
+    call = {"topic": "a", "consumer_id": "1", "partition_key": "7"}
+    assert read_input(Consume, call).partition_key == "7"
 
 
 def test_a_topic_of_digits_stays_a_text_in_a_query() -> None:

@@ -25,6 +25,23 @@ async def test_a_producer_of_a_missing_topic_creates_it(site):
     await site.twins.reported()
 
 
+async def test_a_registration_says_so_and_ids_may_be_texts(site):
+    await site.create_topic("logs")
+    producer = await register(site, "producer", topic="logs")
+    assert producer["message"] == "producer 1 is registered for topic 'logs'"
+    consumer = await register(site, "consumer", topic="logs")
+    assert consumer["message"].startswith("consumer 1 is registered for topic ")
+    produce = {"topic": "logs", "message": "x", "partition": 0}
+    await site.post("/producer/produce", {**produce, "producer_id": "1"})
+    for wrong in (True, 1.0, "one"):
+        await site.post("/producer/produce", {**produce, "producer_id": wrong}, status=400)
+    consume = {"topic": "logs", "partition": 0}
+    answer = await site.post("/consumer/consume", {**consume, "consumer_id": "1"})
+    assert answer["message"] == "x"
+    again = {"topic": "logs", "consumer_id": "1", "token": consumer["token"]}
+    assert (await register(site, "consumer", **again))["consumer_id"] == 1
+
+
 async def test_a_consumer_of_a_missing_topic_is_told_so(site):
     answer = await register(site, "consumer", status=404, topic="logs")
     assert answer["code"] == "TOPIC_NOT_FOUND"
