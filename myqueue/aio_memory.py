@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from myqueue.aio_transport import AsyncExchange
     from myqueue.http1 import Answer, Request
-    from myqueue.testing import InMemoryQueue
+    from myqueue.memory_transport import Host
 
 
 class AsyncMemoryExchange:
     """A request that is answered at once, or held until there is something to answer."""
 
-    def __init__(self, queue: InMemoryQueue, exchange: MemoryExchange) -> None:
+    def __init__(self, queue: Host, exchange: MemoryExchange) -> None:
         self._queue = queue
         self.exchange = exchange
 
@@ -40,7 +40,7 @@ class AsyncMemoryTransport:
         queue: in this process.
     """
 
-    def __init__(self, queue: InMemoryQueue) -> None:
+    def __init__(self, queue: Host) -> None:
         self._queue = queue
 
     async def begin(
@@ -64,7 +64,7 @@ class AsyncMemoryTransport:
 
 
 async def changes(
-    queue: InMemoryQueue, exchanges: Sequence[MemoryExchange], timeout_s: float | None
+    queue: Host, exchanges: Sequence[MemoryExchange], timeout_s: float | None
 ) -> None:
     """Return when an exchange is answered, after a change of the queue or when it is due."""
     loop = asyncio.get_running_loop()

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from myqueue.errors import BrokerUnreachable
 from myqueue.http1 import (
-    MEMORY,
     Answer,
     AnswerReader,
     BadAnswer,
     Request,
     host_header,
     render,
+    require_http,
     split_address,
 )
 from myqueue.transport import IDLE_CONNECTIONS_MAX, lost_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class AsyncExchange(Protocol):
@@ -238,11 +238,14 @@ class HttpAsyncTransport:
         return opened
 
 
+ASYNC_TRANSPORTS: dict[str, Callable[[str], AsyncTransport]] = {}
+"""What makes the transport to an address, by the scheme, of those that are not HTTP."""
+
+
 def make_async_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> AsyncTransport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
-    if split_address(addresses[0])[0] == MEMORY:
-        from myqueue.aio_memory import AsyncMemoryTransport
-        from myqueue.testing import queue_at
-
-        return AsyncMemoryTransport(queue_at(addresses[0]))
+    scheme = split_address(addresses[0])[0]
+    if make := ASYNC_TRANSPORTS.get(scheme):
+        return make(addresses[0])
+    require_http(addresses[0])
     return HttpAsyncTransport(connect_timeout_s=connect_timeout_s)

@@ -99,6 +99,16 @@ MEMORY = "memory"
 SCHEMES = ("http", "https", MEMORY)
 
 
+def require_http(address: str) -> None:
+    """Refuse an address of a queue in memory, where nothing made one.
+
+    Raises:
+        InvalidRequest: only `myqueue.testing` makes such addresses, and it is not imported.
+    """
+    if split_address(address)[0] == MEMORY:
+        raise InvalidRequest(f"there is no queue at {address}: make one with myqueue.testing")
+
+
 def host_header(host: str, port: int) -> str:
     """Return what the header Host says for a host and a port."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

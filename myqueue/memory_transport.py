@@ -49,6 +49,10 @@ class Host(Protocol):
         """Wait until the predicate holds; False when the time was over before."""
         ...
 
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after every change; return one that ends it."""
+        ...
+
 
 class MemoryExchange:
     """A request that is answered at once, or held until there is something to answer."""

@@ -19,10 +19,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from myqueue.aio_memory import AsyncMemoryTransport
+from myqueue.aio_transport import ASYNC_TRANSPORTS
 from myqueue.errors import BrokerUnreachable
+from myqueue.http1 import MEMORY
 from myqueue.memory_api import MemoryApi
 from myqueue.memory_transport import GLANCE_S, MemoryTransport
 from myqueue.results import Message
+from myqueue.transport import TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,5 +159,14 @@ def queue_at(address: str) -> InMemoryQueue:
 
 
 def transport_at(address: str) -> MemoryTransport:
-    """Return the transport to the queue with an address."""
+    """Return the transport to the queue with an address, for threads."""
     return MemoryTransport(queue_at(address))
+
+
+def async_transport_at(address: str) -> AsyncMemoryTransport:
+    """Return the transport to the queue with an address, for event loops."""
+    return AsyncMemoryTransport(queue_at(address))
+
+
+TRANSPORTS[MEMORY] = transport_at
+ASYNC_TRANSPORTS[MEMORY] = async_transport_at

@@ -16,11 +16,11 @@ import msgspec
 from myqueue.connection import HttpConnection, wait_ready
 from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal
 from myqueue.failures import from_body
-from myqueue.http1 import MEMORY, Answer, Request, split_address
+from myqueue.http1 import Answer, Request, require_http, split_address
 from myqueue.protocol import JSON, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from myqueue.wakers import Waker
 
@@ -219,12 +219,16 @@ class HttpTransport:
             raise BrokerUnreachable(f"no connection to {address}: {error}") from error
 
 
+TRANSPORTS: dict[str, Callable[[str], Transport]] = {}
+"""What makes the transport to an address, by the scheme, of those that are not HTTP."""
+
+
 def make_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> Transport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
-    if split_address(addresses[0])[0] == MEMORY:
-        from myqueue.testing import transport_at
-
-        return transport_at(addresses[0])
+    scheme = split_address(addresses[0])[0]
+    if make := TRANSPORTS.get(scheme):
+        return make(addresses[0])
+    require_http(addresses[0])
     return HttpTransport(connect_timeout_s=connect_timeout_s)
 
 

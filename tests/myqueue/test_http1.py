@@ -8,7 +8,7 @@ import pytest
 
 from myqueue.connection import HttpConnection
 from myqueue.errors import InvalidRequest
-from myqueue.http1 import Answer, BadAnswer, Request, render, split_address
+from myqueue.http1 import Answer, BadAnswer, Request, render, require_http, split_address
 
 Serve = Callable[..., HttpConnection]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -180,3 +180,9 @@ def test_a_silent_peer_is_given_up() -> None:
         with pytest.raises(TimeoutError):
             ask(connection, timeout_s=0.05)
         connection.close()
+
+
+def test_an_address_in_memory_needs_the_module_that_makes_queues() -> None:
+    require_http("http://127.0.0.1:8000")
+    with pytest.raises(InvalidRequest, match=r"myqueue\.testing"):
+        require_http("memory://queue-1:80")
