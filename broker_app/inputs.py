@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from myqueue.protocol import DEFAULT_TIMEOUT_MS, Input, Int64
+from typing import Annotated
+
+from myqueue.group_protocol import GroupName
+from myqueue.protocol import (
+    DEFAULT_TIMEOUT_MS,
+    Id,
+    Input,
+    PartitionIndex,
+    Start,
+    TimeoutMs,
+    TopicName,
+    int64,
+)
+
+IdOrNone = Annotated[int, int64(0)]
+"""0 for none."""
 
 
 class CursorOpen(Input, frozen=True):
     """POST /cursors/open."""
 
-    topic: str
-    partition: Int64
-    consumer_id: Int64
-    start: str
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    topic: TopicName
+    partition: PartitionIndex
+    consumer_id: Id
+    start: Start
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class ClientForgetHere(Input, frozen=True):
     """POST /clients/forget: exactly one of `producer_id` and `consumer_id`."""
 
-    topic: str
-    partition: Int64
-    producer_id: Int64 = 0
-    consumer_id: Int64 = 0
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    topic: TopicName
+    partition: PartitionIndex
+    producer_id: IdOrNone = 0
+    consumer_id: IdOrNone = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class GroupForgetHere(Input, frozen=True):
     """POST /groups/forget."""
 
-    topic: str
-    partition: Int64
-    group: str
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class PartitionQuery(Input, frozen=True):
     """GET /partitions."""
 
-    topic: str | None = None
+    topic: TopicName | None = None
 
 
 class PartitionDelete(Input, frozen=True):
@@ -48,15 +63,15 @@ class PartitionDelete(Input, frozen=True):
     removed it.
     """
 
-    epoch: Int64 = 0
-    replica_id: Int64 = 0
-    topic: str | None = None
-    partition: Int64 | None = None
+    epoch: IdOrNone = 0
+    replica_id: IdOrNone = 0
+    topic: TopicName | None = None
+    partition: PartitionIndex | None = None
 
 
 class LeaderTransfer(Input, frozen=True):
     """POST /partitions/{group_id}/leader; with `epoch`, refused below the highest seen."""
 
-    broker_id: Int64
-    epoch: Int64 = 0
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    broker_id: Id
+    epoch: IdOrNone = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS

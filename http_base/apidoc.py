@@ -2,83 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _DOC_ATTRIBUTE = "api_doc"
+
+CLIENT_TOKEN, CLUSTER_TOKEN = "clientToken", "clusterToken"
+SECURITY_SCHEMES = {
+    CLIENT_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What a manager answered to a registration. It may also come as `token`.",
+    },
+    CLUSTER_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What managers and brokers of a cluster show to each other.",
+    },
+}
+"""How OpenAPI says what the two tokens are."""
+INTERNAL = "internal"
+"""The chapter of the calls between managers and brokers, which need the cluster's token."""
+
 _SAMPLES: dict[str, Any] = {
     "topic": "logs",
+    "topics": ["logs"],
     "message": "user 17 logged in",
     "producer_id": 1,
     "consumer_id": 1,
+    "client_id": 1,
+    "group": "billing",
+    "group_id": 1,
+    "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
+    "generation": 1,
+    "receipts": ["0.0.1"],
     "partition": 0,
-    "broker_address": "http://127.0.0.1:8001",
+    "offset": 0,
+    "timestamp": 0,
+    "start": "earliest",
+    "draining": False,
+    "broker_id": 4,
+    "broker_address": "http://127.0.0.1:8009",
     "type": 0,
     "key": 1,
 }
-"""What a field looks like in an example."""
+"""What a field, or a part of a path, looks like in an example on a new cluster."""
+TOKEN_SAMPLE = "the token of the registration"  # noqa: S105 - says where it comes from
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiDoc:
-    """What the documentation says of one handler."""
+    """What the documentation says of one handler; decorate the handler with it."""
 
     summary: str
-    input: type[msgspec.Struct] | None
-    answer: dict[str, Any]
-    tags: tuple[str, ...]
-    query: bool
+    """One line."""
+    input: type[msgspec.Struct] | None = None
+    """What it reads."""
+    returns: type[Any] | tuple[type[Any], ...] | None = None
+    """What a success has beside `status`; one of several types; None: nothing. `str`: a text."""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    """An example of the answer's fields, without `status`."""
+    tags: Sequence[str] = ()
+    """Chapters of the documentation."""
+    query: bool = False
     """True when the input comes in the query string and no body is shown."""
-    batches: bool
+    batches: bool = False
     """True when record batches are taken (POST) or given (GET) as well."""
-    status: int
+    status: int = 200
+    """Of a success."""
+    token: str = ""
+    """`CLIENT_TOKEN` where a client has to show the token of its registration."""
+    needs: Sequence[str] = ()
+    """Fields that this server needs, though the input's type leaves them open."""
+    omits: Sequence[str] = ()
+    """Fields that this server refuses, though the input's type has them."""
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the example input."""
+    media_type: str = ""
+    """Of the answer, where it is none of those that all views have."""
+
+    def __call__(self, handler: _Handler) -> _Handler:
+        """Say this of `handler`."""
+        setattr(handler, _DOC_ATTRIBUTE, self)
+        return handler
+
+    @property
+    def security(self) -> list[dict[str, list[str]]]:
+        """Who may call, as OpenAPI says it; a client's token may also come as a field."""
+        if INTERNAL in self.tags:
+            return [{CLUSTER_TOKEN: []}]
+        return [{self.token: []}, {CLUSTER_TOKEN: []}, {}] if self.token else []
 
     @property
     def example(self) -> dict[str, Any]:
-        """An input that the handler understands, for forms."""
-        return {} if self.input is None else example_of(self.input)
+        """An input that the handler understands."""
+        if self.input is None:
+            return {}
+        needed = {name: sample_of(name) for name in self.needs}
+        return {**example_of(self.input), **needed, **self.sample}
+
+    @property
+    def form_example(self) -> dict[str, Any]:
+        """The same for a form, which has no other place for a token."""
+        asks = self.token and self.input is not None and "token" in self.input.__struct_fields__
+        return {**self.example, **({"token": TOKEN_SAMPLE} if asks else {})}
 
 
-def describe(
-    *,
-    summary: str,
-    input: type[msgspec.Struct] | None = None,
-    answer: dict[str, Any] | None = None,
-    tags: Sequence[str] = (),
-    query: bool = False,
-    batches: bool = False,
-    status: int = 200,
-) -> Callable[[_Handler], _Handler]:
-    """Describe a handler.
-
-    Args:
-        summary: one line.
-        input: what it reads.
-        answer: an example of the answer's fields, without `status`.
-        tags: chapters of the documentation.
-        query: True when the input comes in the query string.
-        batches: True when record batches are understood as well.
-        status: of a success.
-    """
-    doc = ApiDoc(
-        summary=summary,
-        input=input,
-        answer=answer or {},
-        tags=tuple(tags),
-        query=query,
-        batches=batches,
-        status=status,
-    )
-
-    def decorate(handler: _Handler) -> _Handler:
-        setattr(handler, _DOC_ATTRIBUTE, doc)
-        return handler
-
-    return decorate
+describe = ApiDoc
+"""The decorator's name where handlers are described."""
 
 
 def doc_of(view: Any, method: str) -> ApiDoc | None:
@@ -88,18 +123,22 @@ def doc_of(view: Any, method: str) -> ApiDoc | None:
 
 def example_of(input_type: type[msgspec.Struct]) -> dict[str, Any]:
     """Return sample values of the fields that the input needs, and of its message."""
-    example: dict[str, Any] = {}
-    for field in msgspec.structs.fields(input_type):
-        if field.required or field.name == "message":
-            example[field.name] = _SAMPLES.get(field.name, _sample(field.type))
-        elif field.name == "token":
-            example[field.name] = "the token of the registration"
-    return example
+    return {
+        field.name: sample_of(field.name, field.type)
+        for field in msgspec.structs.fields(input_type)
+        if field.required or field.name == "message"
+    }
 
 
-def _sample(kind: Any) -> Any:
+def sample_of(name: str, kind: Any = str) -> Any:
+    """Return a sample value of a field of this name, else one of its type."""
+    if name in _SAMPLES:
+        return _SAMPLES[name]
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if kind is bool:
         return False
-    if kind is int or int in getattr(kind, "__args__", ()):
+    if kind is int or int in get_args(kind):
         return 0
-    return [] if getattr(kind, "__origin__", kind) is list else ""
+    if get_origin(kind) in (list, dict):
+        return get_origin(kind)()
+    return ""

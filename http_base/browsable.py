@@ -31,7 +31,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         form: Form | None = super().get_raw_data_form(data, view, method, request)
         doc = doc_of(view, method)
         if form is not None and doc is not None and not doc.query:
-            example = msgspec.json.format(msgspec.json.encode(doc.example), indent=4)
+            example = msgspec.json.format(msgspec.json.encode(doc.form_example), indent=4)
             form.fields["_content"].initial = example.decode()
         return form
 
@@ -59,12 +59,20 @@ def query_form(doc: ApiDoc) -> SafeString:
     """Return an HTML form with one input per field of a GET."""
     assert doc.input is not None
     example = doc.example
+    needed = {field.name for field in msgspec.structs.fields(doc.input) if field.required}
+    needed |= set(doc.needs)
     inputs = format_html_join(
         " ",
-        '<label>{} <input name="{}" placeholder="{}"{}></label>',
+        '<label>{} <input name="{}" value="{}"{}></label>',
         (
-            (field.name, field.name, example.get(field.name, ""), " required" * field.required)
+            (
+                field.name,
+                field.name,
+                example.get(field.name, ""),
+                " required" * (field.name in needed),
+            )
             for field in msgspec.structs.fields(doc.input)
+            if field.name not in doc.omits
         ),
     )
     return format_html(

@@ -1,4 +1,4 @@
-"""The one way in which an exception becomes an answer: always api.md's failure body.
+"""The one way in which an exception becomes an answer: always the failure body of `myqueue.errors`.
 
 `handle_exception` is DRF's exception handler; `handler400` to `handler500` are what the URLconfs
 name, for what fails outside a view.

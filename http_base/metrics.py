@@ -31,7 +31,12 @@ class MetricsView(AsyncAPIView):
         """Take any Accept: the answer is Prometheus text all the same."""
         return JSON_RENDERER, JSON_RENDERER.media_type
 
-    @describe(summary="Figures of this process as Prometheus text", tags=["health"])
+    @describe(
+        summary="Figures of this process as Prometheus text",
+        returns=str,
+        media_type="text/plain",
+        tags=["health"],
+    )
     async def get(self, request: Request) -> HttpResponse:
         """Return the figures."""
         return render_metrics()

@@ -12,30 +12,25 @@ import msgspec
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
-from http_base.apidoc import ApiDoc, describe, doc_of
-from myqueue.protocol import BATCH, JSON, MSGPACK
+from http_base.answers import Answer, Failure, with_status
+from http_base.apidoc import ApiDoc, describe, doc_of, sample_of
+from myqueue.group_protocol import GroupName
+from myqueue.protocol import BATCH, JSON, MSGPACK, STATED_MAXIMUM, STATED_MINIMUM, Id, TopicName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from drf_spectacular.plumbing import ComponentRegistry
 
 __all__ = ["StructSchema", "describe"]
 
 _REF = "#/components/schemas/{name}"
-_FAILURE = {
-    "type": "object",
-    "required": ["status", "code", "message"],
-    "properties": {
-        "status": {"type": "string", "enum": ["failure"]},
-        "code": {"type": "string"},
-        "message": {"type": "string"},
-        "leader": {
-            "type": "object",
-            "properties": {"broker_id": {"type": "integer"}, "address": {"type": "string"}},
-        },
-        "retry_after_ms": {"type": "integer"},
-        "outcome": {"type": "string", "enum": ["unknown"]},
-    },
-}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PATH_TYPES: dict[str, Any] = {"topic": TopicName, "group": GroupName}
+
+
+class Done(Answer, frozen=True):
+    """A success that has nothing more to say."""
 
 
 class StructSchema(AutoSchema):
@@ -63,6 +58,7 @@ class StructSchema(AutoSchema):
             "summary": doc.summary,
             "description": self.get_description(),
             "tags": list(doc.tags) or ["other"],
+            "security": doc.security,
             "parameters": self._path_parameters() + self._query_parameters(doc),
             "responses": self._responses(doc),
         }
@@ -77,61 +73,128 @@ class StructSchema(AutoSchema):
 
     def _path_parameters(self) -> list[dict[str, Any]]:
         return [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in re.findall(r"{(\w+)}", self.path)
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": _schema_of(Id if kind == "int" else _PATH_TYPES.get(name, str)),
+                "example": sample_of(name),
+            }
+            for kind, name in re.findall(r"<(?:(\w+):)?(\w+)>", self.path_regex)
         ]
 
     def _query_parameters(self, doc: ApiDoc) -> list[dict[str, Any]]:
         if doc.input is None or not doc.query:
             return []
-        in_path = re.findall(r"{(\w+)}", self.path)
-        schema = self._component(doc.input)
+        schema = self._register_input(doc)
         return [
             {
                 "name": name,
                 "in": "query",
                 "required": name in schema.get("required", ()),
-                "schema": kind,
+                "schema": _without_null(kind),
                 **({"example": doc.example[name]} if name in doc.example else {}),
             }
             for name, kind in schema["properties"].items()
-            if name not in in_path
         ]
 
     def _body(self, doc: ApiDoc) -> dict[str, Any]:
         assert doc.input is not None
-        self._component(doc.input)
+        self._register_input(doc)
         reference = {"$ref": _REF.format(name=doc.input.__name__)}
         content: dict[str, Any] = {
             JSON: {"schema": reference, "example": doc.example},
             MSGPACK: {"schema": reference},
         }
         if doc.batches:
-            content[BATCH] = {"schema": {"type": "string", "format": "binary"}}
+            content[BATCH] = _BINARY
         return {"content": content, "required": True}
 
     def _responses(self, doc: ApiDoc) -> dict[str, Any]:
-        self._register("Failure", _FAILURE)
-        success = {"schema": {"type": "object"}, "example": {"status": "success", **doc.answer}}
-        content: dict[str, Any] = {JSON: success, MSGPACK: {"schema": {"type": "object"}}}
-        if doc.batches and doc.query:
-            content[BATCH] = {"schema": {"type": "string", "format": "binary"}}
-        failure = {"schema": {"$ref": _REF.format(name="Failure")}}
+        failure = {"schema": self._register_all([Failure])}
         return {
-            str(doc.status): {"description": "success", "content": content},
-            "default": {"description": "failure", "content": {JSON: failure}},
+            str(doc.status): {"description": "success", "content": self._success(doc)},
+            "default": {"description": "failure", "content": {JSON: failure, MSGPACK: failure}},
         }
 
-    def _component(self, input_type: type[msgspec.Struct]) -> dict[str, Any]:
-        """Register the schema of a type, with those inside it, and return it."""
-        _, components = msgspec.json.schema_components([input_type], ref_template=_REF)
-        for name, schema in components.items():
-            self._register(name, schema)
-        own: dict[str, Any] = components[input_type.__name__]
-        return own
+    def _success(self, doc: ApiDoc) -> dict[str, Any]:
+        if doc.returns is str:
+            return {doc.media_type: {"schema": {"type": "string"}}}
+        several = doc.returns if isinstance(doc.returns, tuple) else (doc.returns or Done,)
+        schema = self._register_all(several, adapt=with_status)
+        content: dict[str, Any] = {
+            JSON: {"schema": schema, "example": {"status": "success", **doc.answer}},
+            MSGPACK: {"schema": schema},
+        }
+        if doc.batches and doc.query:
+            content[BATCH] = _BINARY
+        return content
+
+    def _register_input(self, doc: ApiDoc) -> dict[str, Any]:
+        """Register the schema of an input as this server takes it, and return it."""
+        assert doc.input is not None
+
+        def adapt(schema: dict[str, Any]) -> dict[str, Any]:
+            kept = {
+                name: kind for name, kind in schema["properties"].items() if name not in doc.omits
+            }
+            needed = {**dict.fromkeys(schema.get("required", ())), **dict.fromkeys(doc.needs)}
+            needing = {name: _without_null(kept[name]) for name in doc.needs}
+            return {**schema, "properties": kept | needing, "required": list(needed)}
+
+        self._register_all([doc.input], adapt=adapt)
+        return adapt(_components_of(doc.input)[doc.input.__name__])
+
+    def _register_all(self, types: Iterable[type[Any]], *, adapt: Any = None) -> dict[str, Any]:
+        """Register types with those inside them; return a schema that refers to them.
+
+        Args:
+            types: of which a value is one.
+            adapt: makes of a type's own schema the one to register.
+        """
+        references = []
+        for kind in types:
+            for name, schema in _components_of(kind).items():
+                self._register(name, adapt(schema) if adapt and name == kind.__name__ else schema)
+            references.append({"$ref": _REF.format(name=kind.__name__)})
+        return references[0] if len(references) == 1 else {"anyOf": references}
 
     def _register(self, name: str, schema: dict[str, Any]) -> None:
         component = ResolvedComponent(  # type: ignore[no-untyped-call]  # it has no types
             name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema
         )
         self.registry.register_on_missing(component)
+
+
+def _components_of(kind: type[Any]) -> dict[str, dict[str, Any]]:
+    """Return the schemas of a type and of those inside it, by name."""
+    _, components = msgspec.json.schema_components([kind], ref_template=_REF)
+    return {name: _stated(schema) for name, schema in components.items()}
+
+
+def _schema_of(kind: Any) -> Any:
+    return _stated(msgspec.json.schema(kind))
+
+
+def _stated(schema: Any) -> Any:
+    """Return a schema with the bounds that calls check in place of those of 64 bits."""
+    if isinstance(schema, list):
+        return [_stated(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    stated = {name: _stated(part) for name, part in schema.items()}
+    for bound, name in ((STATED_MINIMUM, "minimum"), (STATED_MAXIMUM, "maximum")):
+        if bound in stated:
+            stated[name] = stated.pop(bound)
+    return stated
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a value that cannot be null: a parameter, or a field that is needed."""
+    rest = {name: part for name, part in schema.items() if name != "anyOf"}
+    if rest.get("default", "") is None:
+        del rest["default"]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"]
+    if len(kinds) == 1:
+        return {**kinds[0], **rest}
+    return {**rest, "anyOf": kinds} if kinds else rest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myqueue.protocol import Input
+from myqueue.protocol import Input, TopicName
 
 
 class ListQuery(Input, frozen=True):
@@ -22,7 +22,7 @@ class BrokerUpdate(Input, frozen=True):
 class ClientsQuery(Input, frozen=True):
     """GET /producers, GET /consumers."""
 
-    topic: str | None = None
+    topic: TopicName | None = None
 
 
 class Nothing(Input, frozen=True):

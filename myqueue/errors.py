@@ -95,7 +95,7 @@ class QueueError(Exception):
         return value if isinstance(value, int) else None
 
     def to_body(self) -> dict[str, Any]:
-        """Return the failure body of api.md section 1: the one shape of every error."""
+        """Return the failure body, the one shape of every error: status, code, message, details."""
         head = {"status": "failure", "code": self.code, "message": self.message}
         return {**head, **self.details}
 

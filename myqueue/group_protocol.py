@@ -12,8 +12,21 @@ from typing import Annotated
 from msgspec import Meta
 
 from myqueue.errors import InvalidRequest
-from myqueue.protocol import DEFAULT_TIMEOUT_MS, Input, Int64
+from myqueue.protocol import (
+    DEFAULT_TIMEOUT_MS,
+    Input,
+    Offset,
+    PartitionIndex,
+    Start,
+    TimeoutMs,
+    TopicName,
+    WaitMs,
+    int64,
+    stated,
+)
 
+MAX_TOPICS = 100
+"""Topics of one member of a group."""
 MAX_RECEIPTS = 1_000
 """Receipts in one ack, nack or extend."""
 MIN_SESSION_TIMEOUT_MS, MAX_SESSION_TIMEOUT_MS = 1_000, 600_000
@@ -29,15 +42,24 @@ DEAD_LETTER_SUFFIX = ".dead"
 """Ends the name of a topic's dead-letter topic where none is named."""
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+GroupName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
+Topics = Annotated[list[TopicName], stated(minItems=1, maxItems=MAX_TOPICS)]
+SessionTimeoutMs = Annotated[int, int64(MIN_SESSION_TIMEOUT_MS, MAX_SESSION_TIMEOUT_MS)]
+ReceiptCount = Annotated[int, int64(0, MAX_RECEIPTS)]
+VisibilityMs = Annotated[int, int64(1, MAX_VISIBILITY_MS)]
+DelayMs = Annotated[int, int64(0, MAX_VISIBILITY_MS)]
+DeliveryLimit = Annotated[int, int64(1, MAX_DELIVERY_LIMIT)]
+Receipt = Annotated[str, stated(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
+Receipts = Annotated[list[Receipt], stated(minItems=1, maxItems=MAX_RECEIPTS)]
 Generation = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class GroupJoin(Input, frozen=True):
     """POST /groups/{group}/join on a manager; with `member_id`: join again under the same id."""
 
-    topics: list[str]
+    topics: Topics
     member_id: str | None = None
-    session_timeout_ms: Int64 = DEFAULT_SESSION_TIMEOUT_MS
+    session_timeout_ms: SessionTimeoutMs = DEFAULT_SESSION_TIMEOUT_MS
 
 
 class GroupHeartbeat(Input, frozen=True):
@@ -49,7 +71,7 @@ class GroupHeartbeat(Input, frozen=True):
 
     member_id: str
     generation: Generation
-    owned: dict[str, list[Int64]]
+    owned: dict[str, list[PartitionIndex]]
 
 
 class GroupLeave(Input, frozen=True):
@@ -65,24 +87,24 @@ class OffsetsCommit(Input, frozen=True):
     that never committed begins.
     """
 
-    topic: str
-    partition: Int64
-    group: str
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
     generation: Generation
-    offset: Int64 | None = None
-    start: str = "earliest"
+    offset: Offset | None = None
+    start: Start = "earliest"
     token: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Offsets(Input, frozen=True):
     """GET /offsets on a broker: where a group is in a partition."""
 
-    topic: str
-    partition: Int64
-    group: str
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
     token: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Receive(Input, frozen=True):
@@ -93,17 +115,17 @@ class Receive(Input, frozen=True):
     with `.dead` when left out.
     """
 
-    topic: str
-    partition: Int64
-    group: str
-    max_messages: Int64 = 1
-    visibility_ms: Int64 = DEFAULT_VISIBILITY_MS
-    delivery_limit: Int64 = DEFAULT_DELIVERY_LIMIT
-    dead_letter_topic: str | None = None
-    start: str = "earliest"
-    wait_ms: Int64 = 0
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
+    max_messages: ReceiptCount = 1
+    visibility_ms: VisibilityMs = DEFAULT_VISIBILITY_MS
+    delivery_limit: DeliveryLimit = DEFAULT_DELIVERY_LIMIT
+    dead_letter_topic: TopicName | None = None
+    start: Start = "earliest"
+    wait_ms: WaitMs = 0
     token: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Settle(Input, frozen=True):
@@ -112,14 +134,14 @@ class Settle(Input, frozen=True):
     `delay_ms` belongs to nack, `visibility_ms` to extend.
     """
 
-    topic: str
-    partition: Int64
-    group: str
-    receipts: list[str]
-    delay_ms: Int64 | None = None
-    visibility_ms: Int64 | None = None
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
+    receipts: Receipts
+    delay_ms: DelayMs | None = None
+    visibility_ms: DelayMs | None = None
     token: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 def check_group_name(group: str) -> str:

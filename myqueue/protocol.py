@@ -1,20 +1,20 @@
 """The HTTP contract: content types, field aliases, and the input of each call as a type.
 
 Servers turn a decoded body into one of these values with `read_input`; anything that does not fit
-is refused there with the field's name. api.md sections 1 to 3 describe the calls.
+is refused there with the field's name. Every server describes its calls at /docs.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from myqueue.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
-from myqueue.records import MAX_RECORDS, MAX_TIMESTAMP, Record
+from myqueue.records import MAX_HEADERS, MAX_RECORDS, MAX_TIMESTAMP, Record
 from myqueue.records import make_record as make_record
 
 if TYPE_CHECKING:
@@ -31,11 +31,73 @@ MAX_WAIT_MS = 30_000
 MAX_TIMEOUT_MS = 60_000
 DEFAULT_TIMEOUT_MS = 5_000
 MAX_PARTITIONS = 1_024
+MAX_REPLICATION_FACTOR = 9
 MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
 
-Int64 = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+INT64_MAX = (1 << 63) - 1
+
+
+def int64(low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> Meta:
+    """Return the annotation of an integer of 64 bits.
+
+    Args:
+        low: smallest value that the call takes. The call itself checks it, to say so in words;
+            here it is stated for the API's own description.
+        high: largest value.
+    """
+    stated = {STATED_MINIMUM: low, STATED_MAXIMUM: high, "format": "int64"}
+    return Meta(ge=-INT64_MAX - 1, le=INT64_MAX, extra_json_schema=stated)
+
+
+def stated(**schema: Any) -> Meta:
+    """Return an annotation that the API's description shows and that the call itself checks."""
+    return Meta(extra_json_schema=schema)
+
+
+STATED_MINIMUM, STATED_MAXIMUM = "x-minimum", "x-maximum"
+"""Keywords of the description; they replace the bounds of 64 bits there."""
+
+Int64 = Annotated[int, int64()]
 """What databases and headers can hold; larger numbers are malformed, not unknown."""
+Id = Annotated[int, int64(1)]
+PartitionIndex = Annotated[int, int64(0)]
+PartitionCount = Annotated[int, int64(1, MAX_PARTITIONS)]
+ReplicationFactor = Annotated[int, int64(1, MAX_REPLICATION_FACTOR)]
+Retention = Annotated[int, int64(1)]
+Offset = Annotated[int, int64(0)]
+TimeoutMs = Annotated[int, int64(1, MAX_TIMEOUT_MS)]
+WaitMs = Annotated[int, int64(0, MAX_WAIT_MS)]
+MessageCount = Annotated[int, int64(1, MAX_RECORDS)]
+FetchBytes = Annotated[int, int64(1, MAX_FETCH_BYTES)]
+TopicName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
+Start = Annotated[str, stated(enum=["earliest", "latest"])]
+RequestId = Annotated[str, stated(minLength=1, maxLength=MAX_REQUEST_ID_LENGTH)]
+Address = Annotated[str, stated(pattern="^https?://.+:[0-9]+$")]
+Text = Annotated[Any, stated(type="string")]
+"""A text; in MessagePack bytes as well."""
+Key = Annotated[Any, stated(type=["string", "null"])]
+Headers = Annotated[dict[str, Text], stated(maxProperties=MAX_HEADERS)]
+_ITEM = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {
+        "message": {"type": "string"},
+        "key": {"type": ["string", "null"]},
+        "headers": {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "null"},
+            ]
+        },
+    },
+    "additionalProperties": False,
+}
+Messages = Annotated[
+    list[Annotated[Any, stated(anyOf=[{"type": "string"}, _ITEM])]],
+    stated(minItems=1, maxItems=MAX_RECORDS),
+]
+HealthType = Annotated[int, stated(enum=[0, 1, 2])]
 Epoch = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Timestamp = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
@@ -70,43 +132,43 @@ class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
 class TopicCreate(Input, frozen=True):
     """POST /topics."""
 
-    topic: str
-    number_of_partitions: Int64 = 3
-    replication_factor: Int64 = 3
-    retention_ms: Int64 | None = None
-    retention_bytes: Int64 | None = None
+    topic: TopicName
+    number_of_partitions: PartitionCount = 3
+    replication_factor: ReplicationFactor = 3
+    retention_ms: Retention | None = None
+    retention_bytes: Retention | None = None
 
 
 class TopicUpdate(Input, frozen=True):
     """PATCH /topics/{topic}; `null` for a retention means without limit."""
 
-    number_of_partitions: Int64 | UnsetType = UNSET
-    retention_ms: Int64 | UnsetType | None = UNSET
-    retention_bytes: Int64 | UnsetType | None = UNSET
+    number_of_partitions: PartitionCount | UnsetType = UNSET
+    retention_ms: Retention | UnsetType | None = UNSET
+    retention_bytes: Retention | UnsetType | None = UNSET
 
 
 class BrokerCreate(Input, frozen=True):
     """POST /brokers. `partitions` (topic -> indexes) is accepted from old clients and not used."""
 
-    broker_address: str
+    broker_address: Address
     partitions: Any = None
 
 
 class ProducerRegister(Input, frozen=True):
     """POST /producer/register; with `producer_id` and `token`: re-attach."""
 
-    topic: str
-    producer_id: Int64 | None = None
+    topic: TopicName
+    producer_id: Id | None = None
     token: str | None = None
 
 
 class ConsumerRegister(Input, frozen=True):
     """POST /consumer/register; with `consumer_id` and `token`: re-attach."""
 
-    topic: str
-    consumer_id: Int64 | None = None
+    topic: TopicName
+    consumer_id: Id | None = None
     token: str | None = None
-    start: str = "earliest"
+    start: Start = "earliest"
 
 
 class ClientForget(Input, frozen=True):
@@ -123,81 +185,81 @@ class Produce(Input, frozen=True):
     `request_id`.
     """
 
-    topic: str
-    producer_id: Int64
+    topic: TopicName
+    producer_id: Id
     token: str | None = None
-    message: Any = UNSET
-    messages: list[Any] | UnsetType = UNSET
-    partition: Int64 | None = None
+    message: Text = UNSET
+    messages: Messages | UnsetType = UNSET
+    partition: PartitionIndex | None = None
     partition_key: Int64 | str | None = None
-    key: Any = None
-    headers: dict[str, Any] | None = None
+    key: Key = None
+    headers: Headers | None = None
     timestamp: Timestamp | None = None
-    request_id: str | None = None
+    request_id: RequestId | None = None
     producer_epoch: Epoch | None = None
     base_sequence: Sequence | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class ProduceBatch(Input, frozen=True):
     """POST /producer/produce with a `BATCH` body on a broker: the query."""
 
-    topic: str
-    partition: Int64
-    producer_id: Int64
+    topic: TopicName
+    partition: PartitionIndex
+    producer_id: Id
     token: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Consume(Input, frozen=True):
     """GET or POST /consumer/consume, on a manager and on a broker."""
 
-    topic: str
-    consumer_id: Int64
+    topic: TopicName
+    consumer_id: Id
     token: str | None = None
-    partition: Int64 | None = None
+    partition: PartitionIndex | None = None
     partition_key: Int64 | str | None = None
-    max_messages: Int64 | None = None
-    max_bytes: Int64 = MAX_FETCH_BYTES
-    wait_ms: Int64 = 0
-    request_id: str | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    max_messages: MessageCount | None = None
+    max_bytes: FetchBytes = MAX_FETCH_BYTES
+    wait_ms: WaitMs = 0
+    request_id: RequestId | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Fetch(Input, frozen=True):
     """GET /fetch on a broker."""
 
-    topic: str
-    partition: Int64
-    offset: Int64
-    max_bytes: Int64 = 1 << 20
-    wait_ms: Int64 = 0
+    topic: TopicName
+    partition: PartitionIndex
+    offset: Offset
+    max_bytes: FetchBytes = 1 << 20
+    wait_ms: WaitMs = 0
     token: str | None = None
 
 
 class Size(Input, frozen=True):
     """GET /size; `wait_ms` waits until something is there."""
 
-    topic: str
-    consumer_id: Int64
+    topic: TopicName
+    consumer_id: Id
     token: str | None = None
-    partition: Int64 | None = None
-    wait_ms: Int64 = 0
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    partition: PartitionIndex | None = None
+    wait_ms: WaitMs = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 class Health(Input, frozen=True):
     """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`."""
 
-    type: Int64
+    type: HealthType
     key: Int64 | str
 
 
 class OffsetByTime(Input, frozen=True):
     """GET /offsets/by-time on a broker; `timestamp` in milliseconds since 1970."""
 
-    topic: str
-    partition: Int64
+    topic: TopicName
+    partition: PartitionIndex
     timestamp: Timestamp
     token: str | None = None
 
@@ -205,14 +267,14 @@ class OffsetByTime(Input, frozen=True):
 class CursorReset(Input, frozen=True):
     """POST /cursors/reset on a broker: exactly one of `offset` and `timestamp`."""
 
-    topic: str
-    partition: Int64
-    consumer_id: Int64
+    topic: TopicName
+    partition: PartitionIndex
+    consumer_id: Id
     token: str | None = None
-    offset: Int64 | None = None
+    offset: Offset | None = None
     timestamp: Timestamp | None = None
-    expected: Int64 | None = None
-    timeout_ms: Int64 = DEFAULT_TIMEOUT_MS
+    expected: Offset | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -294,8 +356,12 @@ def _id_value(name: str, text: str) -> int | str:
 
 @cache
 def _field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return field -> type."""
-    return {field.name: field.type for field in msgspec.structs.fields(cls)}
+    """Return field -> type, without its annotation."""
+    return {field.name: _bare(field.type) for field in msgspec.structs.fields(cls)}
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated and Any in get_args(kind) else kind
 
 
 def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:

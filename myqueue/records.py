@@ -110,7 +110,7 @@ _TEXT_OR_NONE = frozenset((str, bytes, type(None)))
 
 
 def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record:
-    """Return one message, checked against the types and limits of api.md.
+    """Return one message, checked against the types and limits above.
 
     Raises:
         InvalidRequest: a type is wrong; the field is named.

@@ -10,6 +10,7 @@ from typing import Any
 
 import dj_database_url
 
+from http_base.apidoc import SECURITY_SCHEMES
 from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig, from_environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -137,10 +138,13 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "http_base.schema.StructSchema",
     "EXCEPTION_HANDLER": "http_base.exceptions.handle_exception",
 }
-SPECTACULAR_SETTINGS = {
+SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Queue broker" if QUEUE.role == BROKER else "Queue manager",
     "DESCRIPTION": "Replicated, durable partitions over HTTP.",
     "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "APPEND_COMPONENTS": {"securitySchemes": SECURITY_SCHEMES},
+    "POSTPROCESSING_HOOKS": [],  # all names and enums come from http_base.schema
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker_app.access import CONSUMER, require_client
+from broker_app.apis.answers import PartitionPopped, SizeLeft
 from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
-from http_base.apidoc import describe
+from http_base.answers import PoppedMessage
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack
 from myqueue.errors import InvalidRequest, QueueEmpty
@@ -53,6 +55,10 @@ class ConsumeApi(AsyncAPIView):
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
+        returns=(PoppedMessage, PartitionPopped),
+        token=CLIENT_TOKEN,
+        needs=["partition"],
+        omits=["partition_key"],
         answer={**_MESSAGE, **_MISSED},
         tags=["consume"],
         query=True,
@@ -64,8 +70,13 @@ class ConsumeApi(AsyncAPIView):
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
+        returns=(PoppedMessage, PartitionPopped),
+        token=CLIENT_TOKEN,
+        needs=["partition"],
+        omits=["partition_key"],
         answer={"topic": "logs", "partition": 0, "messages": [_MESSAGE], **_MISSED},
         tags=["consume"],
+        sample={"max_messages": 10},
     )
     async def post(self, request: Request) -> Response:
         """Pop."""
@@ -102,6 +113,9 @@ class SizeApi(AsyncAPIView):
     @describe(
         summary="Messages left for a consumer",
         input=Size,
+        returns=SizeLeft,
+        token=CLIENT_TOKEN,
+        needs=["partition"],
         answer={"topic": "logs", "partition": 0, "size": 12},
         tags=["consume"],
         query=True,

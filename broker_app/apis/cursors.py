@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_client
+from broker_app.apis.answers import CursorOpened, PartitionName
 from broker_app.inputs import ClientForgetHere, CursorOpen
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
-from http_base.apidoc import describe
+from http_base.answers import CursorPlace
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.errors import InvalidRequest
 from myqueue.protocol import MAX_TIMEOUT_MS, CursorReset, check_range
@@ -24,6 +26,9 @@ class CursorResetApi(AsyncAPIView):
     @describe(
         summary="Move a cursor to an offset or a time",
         input=CursorReset,
+        returns=CursorPlace,
+        token=CLIENT_TOKEN,
+        sample={"offset": 0},
         answer={"topic": "logs", "partition": 0, "offset": 17},
         tags=["consume"],
     )
@@ -58,6 +63,7 @@ class CursorOpenApi(AsyncAPIView):
     @describe(
         summary="Open a cursor (internal)",
         input=CursorOpen,
+        returns=CursorOpened,
         answer={"topic": "logs", "partition": 0, "offset": 42, "opened": True},
         tags=["internal"],
     )
@@ -92,6 +98,8 @@ class ClientForgetApi(AsyncAPIView):
     @describe(
         summary="Forget a client (internal)",
         input=ClientForgetHere,
+        returns=PartitionName,
+        sample={"consumer_id": 1},
         answer={"topic": "logs", "partition": 0},
         tags=["internal"],
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker_app.access import require_topic_client
+from broker_app.apis.answers import Fetched
 from broker_app.reading import decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
-from http_base.apidoc import describe
+from http_base.answers import CursorPlace
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
 from myqueue.errors import CorruptBatch
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.selectors.fetch import Fetched
+    from broker_app.selectors.fetch import Fetched as FetchedBatches
     from raft_app.engine.group import Group
 
 
@@ -42,6 +44,8 @@ class FetchApi(AsyncAPIView):
     @describe(
         summary="Read messages from an offset",
         input=Fetch,
+        returns=Fetched,
+        token=CLIENT_TOKEN,
         answer={
             "topic": "logs",
             "partition": 0,
@@ -93,6 +97,8 @@ class OffsetByTimeApi(AsyncAPIView):
     @describe(
         summary="Find the offset of a time",
         input=OffsetByTime,
+        returns=CursorPlace,
+        token=CLIENT_TOKEN,
         answer={"topic": "logs", "partition": 0, "offset": 17},
         tags=["consume"],
         query=True,
@@ -111,7 +117,7 @@ class OffsetByTimeApi(AsyncAPIView):
 
 
 def _messages(
-    group: Group, fetched: Fetched, offset: int, *, binary: bool
+    group: Group, fetched: FetchedBatches, offset: int, *, binary: bool
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the messages before the first batch that cannot be decoded, and where to go on."""
     spec = group.spec
@@ -133,7 +139,7 @@ def _messages(
     return messages, fetched.next_offset
 
 
-def _headers(fetched: Fetched) -> dict[str, str]:
+def _headers(fetched: FetchedBatches) -> dict[str, str]:
     return {
         "X-High-Watermark": str(fetched.high_watermark),
         "X-Log-Start-Offset": str(fetched.log_start_offset),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker_app.apis.answers import Readiness
 from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
 from http_base.apidoc import describe
@@ -27,7 +28,7 @@ class HealthzApi(AsyncAPIView):
 class ReadyzApi(AsyncAPIView):
     """Whether the broker should get requests; `reasons` says why not."""
 
-    @describe(summary="Readiness", answer={"reasons": []}, tags=["health"])
+    @describe(summary="Readiness", returns=Readiness, answer={"reasons": []}, tags=["health"])
     async def get(self, request: Request) -> Response:
         """Look."""
         problems = problems_list(runtime=current())

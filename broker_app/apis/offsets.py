@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
+from broker_app.apis.answers import GroupCommitted, GroupForgottenHere, GroupOffset
 from broker_app.inputs import GroupForgetHere
 from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get
 from broker_app.services.groups import group_forget, offsets_commit
-from http_base.apidoc import describe
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.group_protocol import Offsets, OffsetsCommit, check_group_name
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range
@@ -32,6 +33,8 @@ class OffsetsCommitApi(AsyncAPIView):
     @describe(
         summary="Commit the offset of a consumer group",
         input=OffsetsCommit,
+        returns=GroupCommitted,
+        token=CLIENT_TOKEN,
         answer={**_GROUP, "generation": 3, "offset": 42, "missed": 0},
         tags=["groups"],
     )
@@ -63,6 +66,8 @@ class OffsetsApi(AsyncAPIView):
     @describe(
         summary="Offset and lag of a consumer group",
         input=Offsets,
+        returns=GroupOffset,
+        token=CLIENT_TOKEN,
         answer={
             **_GROUP,
             "generation": 3,
@@ -109,6 +114,7 @@ class GroupForgetApi(AsyncAPIView):
     @describe(
         summary="Forget a consumer group (internal)",
         input=GroupForgetHere,
+        returns=GroupForgottenHere,
         answer={**_GROUP, "forgotten": True},
         tags=["internal"],
     )

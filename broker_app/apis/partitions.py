@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
 
+from broker_app.apis.answers import (
+    ChangeBegun,
+    LeadershipMoved,
+    LocalReplicas,
+    ReplicaDropped,
+    ReplicaMade,
+)
 from broker_app.inputs import LeaderTransfer, PartitionDelete, PartitionQuery
 from broker_app.runtime import current
 from broker_app.selectors.partitions import partition_get, partitions_list
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
-from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaTarget
+from http_base.cluster import DeletedPartition, MembersAnswer, ReplicaOrder, ReplicaTarget
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.errors import InvalidRequest
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range
@@ -23,6 +30,37 @@ if TYPE_CHECKING:
 
 
 _PLACE = {"replica_id": 70, "broker_id": 1}
+_REPLICA = {
+    "group_id": 7,
+    "replica_id": 70,
+    "topic": "logs",
+    "partition": 0,
+    "role": "leader",
+    "term": 3,
+    "leader_broker_id": 1,
+    "serves": True,
+    "log_start_offset": 0,
+    "high_watermark": 42,
+    "commit_index": 43,
+    "applied_index": 43,
+    "last_index": 43,
+    "placement_version": 1,
+    "replicas": [_PLACE],
+    "faulty": "",
+    "learners": [],
+    "installing": False,
+    "removed": False,
+    "suspects": [],
+    "size_bytes": 4_096,
+    "cursors": 1,
+    "consumer_groups": 0,
+    "producers": 1,
+    "request_ids": 0,
+    "retention_ms": 0,
+    "retention_bytes": 0,
+    "followers": [],
+    "change": None,
+}
 _CHANGE = {
     "target": [_PLACE],
     "version": 3,
@@ -38,7 +76,8 @@ class PartitionsApi(AsyncAPIView):
     @describe(
         summary="Replicas on this broker",
         input=PartitionQuery,
-        answer={"partitions": []},
+        returns=LocalReplicas,
+        answer={"partitions": [_REPLICA]},
         tags=["cluster"],
         query=True,
     )
@@ -50,7 +89,8 @@ class PartitionsApi(AsyncAPIView):
     @describe(
         summary="Make a replica (internal)",
         input=ReplicaOrder,
-        answer={"partition": {}},
+        returns=ReplicaMade,
+        answer={"partition": _REPLICA},
         tags=["internal"],
         status=201,
     )
@@ -69,6 +109,7 @@ class PartitionApi(AsyncAPIView):
     @describe(
         summary="Drop a replica with all it stored (internal)",
         input=PartitionDelete,
+        returns=ReplicaDropped,
         answer={"group_id": 7, "deleted": True},
         tags=["internal"],
         query=True,
@@ -101,6 +142,7 @@ class ReplicasApi(AsyncAPIView):
 
     @describe(
         summary="Members of a partition, confirmed by a quorum (internal)",
+        returns=MembersAnswer,
         answer={"group_id": 7, "version": 3, "replicas": [_PLACE], "learners": []},
         tags=["internal"],
     )
@@ -113,6 +155,7 @@ class ReplicasApi(AsyncAPIView):
     @describe(
         summary="Lead a partition to other replicas, step by step (internal)",
         input=ReplicaTarget,
+        returns=ChangeBegun,
         answer={"group_id": 7, "change": _CHANGE},
         tags=["internal"],
         status=202,
@@ -131,6 +174,7 @@ class LeaderApi(AsyncAPIView):
     @describe(
         summary="Hand leadership to another broker (internal)",
         input=LeaderTransfer,
+        returns=LeadershipMoved,
         answer={"group_id": 7, "broker_id": 2},
         tags=["internal"],
     )

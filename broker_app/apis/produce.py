@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from broker_app.access import PRODUCER, require_client
+from broker_app.apis.answers import Appended
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
-from http_base.apidoc import describe
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView
 from myqueue.errors import InvalidRequest
 from myqueue.protocol import MAX_TIMEOUT_MS, Produce, ProduceBatch, check_range
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.commands import Appended
+    from broker_app.commands import Appended as AppendedBatch
     from raft_app.engine.group import Group
 
 
@@ -31,6 +32,10 @@ class ProduceApi(AsyncAPIView):
     @describe(
         summary="Append messages to a partition",
         input=Produce,
+        returns=Appended,
+        token=CLIENT_TOKEN,
+        needs=["partition"],
+        omits=["partition_key"],
         answer={"partition": 0, "base_offset": 41, "count": 1, "term": 3},
         tags=["produce"],
         batches=True,
@@ -65,7 +70,7 @@ class ProduceApi(AsyncAPIView):
         )
         return self._answer(group, appended)
 
-    def _answer(self, group: Group, appended: Appended) -> Response:
+    def _answer(self, group: Group, appended: AppendedBatch) -> Response:
         return self.respond(
             {
                 "partition": group.spec.partition,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker_app.access import CONSUMER, require_topic_client
+from broker_app.apis.answers import Received, SettledList
 from broker_app.commands import SettleMessages, Start
 from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
 from broker_app.work import SettleKind, format_receipt, parse_receipts
-from http_base.apidoc import describe
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack
 from myqueue.errors import InvalidRequest
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from broker_app.services.work import Delivery
     from raft_app.engine.group import Group
 
-_GROUP = {"topic": "logs", "partition": 0, "group": "billing"}
+_GROUP_SAMPLE = {"group": "mailers"}
+_GROUP = {"topic": "logs", "partition": 0, **_GROUP_SAMPLE}
 _RECEIPT = "17.41.1"
 _MESSAGE = {
     "topic": "logs",
@@ -59,6 +61,9 @@ class ReceiveApi(AsyncAPIView):
     @describe(
         summary="Receive messages as a worker of a group",
         input=Receive,
+        returns=Received,
+        token=CLIENT_TOKEN,
+        sample=_GROUP_SAMPLE,
         answer={**_GROUP, "messages": [_MESSAGE], "missed": 0},
         tags=["workers"],
     )
@@ -112,6 +117,9 @@ class AckApi(_SettleApi):
     @describe(
         summary="Acknowledge messages",
         input=Settle,
+        returns=SettledList,
+        token=CLIENT_TOKEN,
+        sample=_GROUP_SAMPLE,
         answer={"results": [{"receipt": _RECEIPT, "done": True}]},
         tags=["workers"],
     )
@@ -131,6 +139,9 @@ class NackApi(_SettleApi):
     @describe(
         summary="Give messages back",
         input=Settle,
+        returns=SettledList,
+        token=CLIENT_TOKEN,
+        sample=_GROUP_SAMPLE,
         answer={"results": [{"receipt": _RECEIPT, "done": True}]},
         tags=["workers"],
     )
@@ -147,6 +158,9 @@ class ExtendApi(_SettleApi):
     @describe(
         summary="Extend the visibility timeout",
         input=Settle,
+        returns=SettledList,
+        token=CLIENT_TOKEN,
+        sample=_GROUP_SAMPLE,
         answer={"results": [{"receipt": _RECEIPT, "done": False, "reason": "superseded"}]},
         tags=["workers"],
     )

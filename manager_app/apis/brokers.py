@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from http_base.apidoc import describe
-from http_base.cluster import BrokerReport
+from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.views import require_cluster
 from manager_app import operations, selectors
+from manager_app.apis.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
@@ -28,6 +29,7 @@ class BrokersApi(ManagerView):
     @describe(
         summary="List brokers",
         input=ListQuery,
+        returns=BrokerList,
         answer={"brokers": ["http://127.0.0.1:8001"]},
         tags=["brokers"],
         query=True,
@@ -42,6 +44,7 @@ class BrokersApi(ManagerView):
     @describe(
         summary="Announce a broker",
         input=BrokerCreate,
+        returns=BrokerAdded,
         answer={
             "message": "Broker http://127.0.0.1:8001 added",
             "broker_id": 1,
@@ -71,6 +74,7 @@ class BrokerApi(ManagerView):
 
     @describe(
         summary="Remove a broker; its replicas move to others first",
+        returns=BrokerLeaving,
         answer={"message": "Broker 4 is being emptied", "broker_id": 4, "replicas": 12},
         tags=["brokers"],
         status=202,
@@ -96,6 +100,7 @@ class BrokerApi(ManagerView):
     @describe(
         summary="Keep a broker that is being emptied",
         input=BrokerUpdate,
+        returns=BrokerStays,
         answer={"message": "Broker 4 stays", "broker_id": 4, "draining": False},
         tags=["brokers"],
     )
@@ -130,6 +135,7 @@ class BrokerHeartbeatApi(ManagerView):
     @describe(
         summary="Take a broker's report (internal)",
         input=BrokerReport,
+        returns=BrokerOrders,
         answer={"cluster_id": "0" * 32, "broker_id": 1, "epoch": 1, "brokers": []},
         tags=["internal"],
     )

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from http_base.apidoc import describe
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import bearer_token, is_cluster
 from manager_app import operations, selectors
+from manager_app.apis.answers import (
+    ClientForgotten,
+    ConsumerList,
+    ConsumerRegistered,
+    ProducerList,
+    ProducerRegistered,
+)
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import milliseconds, partitions_in_memory
 from manager_app.inputs import ClientsQuery
@@ -30,6 +37,7 @@ _PARTITIONS = [
         "replicas": [{"broker_id": 1, "address": "http://127.0.0.1:8001"}],
     }
 ]
+_ALIVE = {"topic": "logs", "state": "alive", "last_heartbeat": 1_700_000_000_000}
 
 
 class ProducerRegisterApi(ManagerView):
@@ -38,6 +46,7 @@ class ProducerRegisterApi(ManagerView):
     @describe(
         summary="Register a producer; creates the topic if it is missing",
         input=ProducerRegister,
+        returns=ProducerRegistered,
         answer={
             "message": "producer 1 is registered for topic 'logs'",
             "producer_id": 1,
@@ -62,6 +71,7 @@ class ConsumerRegisterApi(ManagerView):
     @describe(
         summary="Register a consumer",
         input=ConsumerRegister,
+        returns=ConsumerRegistered,
         answer={
             "message": "consumer 1 is registered for topic 'logs'",
             "consumer_id": 1,
@@ -88,6 +98,8 @@ class _ClientApi(ManagerView):
     @describe(
         summary="Forget a client and its state in the partitions",
         input=ClientForget,
+        returns=ClientForgotten,
+        token=CLIENT_TOKEN,
         answer={"message": "producer 1 forgotten", "partitions_pending": []},
         tags=["clients"],
     )
@@ -121,18 +133,7 @@ class _ClientsApi(ManagerView):
 
     kind: ClassVar[ClientKind]
 
-    @describe(
-        summary="List registered clients",
-        input=ClientsQuery,
-        answer={
-            "producers": [
-                {"producer_id": 1, "topic": "logs", "state": "alive", "last_heartbeat": 0}
-            ]
-        },
-        tags=["clients"],
-        query=True,
-    )
-    def get(self, request: Request) -> Response:
+    def _list(self, request: Request) -> Response:
         """Return them by id, of one topic or of all."""
         topic = self.read(request, ClientsQuery).topic
         rows = selectors.clients_list(self.kind, topic)
@@ -144,11 +145,35 @@ class ProducersApi(_ClientsApi):
 
     kind = "producer"
 
+    @describe(
+        summary="List registered producers",
+        input=ClientsQuery,
+        returns=ProducerList,
+        answer={"producers": [{"producer_id": 1, **_ALIVE}]},
+        tags=["clients"],
+        query=True,
+    )
+    def get(self, request: Request) -> Response:
+        """Return them by id, of one topic or of all."""
+        return self._list(request)
+
 
 class ConsumersApi(_ClientsApi):
     """All consumers."""
 
     kind = "consumer"
+
+    @describe(
+        summary="List registered consumers",
+        input=ClientsQuery,
+        returns=ConsumerList,
+        answer={"consumers": [{"consumer_id": 1, **_ALIVE}]},
+        tags=["clients"],
+        query=True,
+    )
+    def get(self, request: Request) -> Response:
+        """Return them by id, of one topic or of all."""
+        return self._list(request)
 
 
 def _registration(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from http_base.apidoc import describe
 from manager_app import selectors
+from manager_app.apis.answers import GroupDetail, GroupForgotten, GroupLeft, GroupList, Seat
 from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.apis.group_rendering import group_detail, group_summary, seat_fields
 from manager_app.assignors import TopicPartition
@@ -14,6 +15,7 @@ from manager_app.inputs import ListQuery, Nothing
 from myqueue.errors import GroupNotFound, InvalidRequest, TopicDoesNotExist
 from myqueue.group_protocol import (
     MAX_SESSION_TIMEOUT_MS,
+    MAX_TOPICS,
     MIN_SESSION_TIMEOUT_MS,
     GroupHeartbeat,
     GroupJoin,
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import StoredGroup
 
-TOPICS_MAX = 100
-"""Topics of one member."""
 REPORT_LIMIT_S = 10.0
 """For the brokers' answers; they have a shorter limit together."""
 FORGET_LIMIT_S = 120.0
@@ -77,6 +77,7 @@ class GroupJoinApi(HotManagerView):
     @describe(
         summary="Join a consumer group; the first member makes it",
         input=GroupJoin,
+        returns=Seat,
         answer=_SEAT,
         tags=["groups"],
     )
@@ -100,6 +101,7 @@ class GroupHeartbeatApi(HotManagerView):
     @describe(
         summary="Tell what a member owns, and hear what it may read",
         input=GroupHeartbeat,
+        returns=Seat,
         answer=_SEAT,
         tags=["groups"],
     )
@@ -122,6 +124,7 @@ class GroupLeaveApi(HotManagerView):
     @describe(
         summary="Leave a consumer group",
         input=GroupLeave,
+        returns=GroupLeft,
         answer={"group": "billing"},
         tags=["groups"],
     )
@@ -141,6 +144,7 @@ class GroupsApi(ManagerView):
     @describe(
         summary="List consumer groups by name",
         input=ListQuery,
+        returns=GroupList,
         answer={"groups": ["billing"]},
         tags=["groups"],
         query=True,
@@ -157,7 +161,12 @@ class GroupsApi(ManagerView):
 class GroupApi(ManagerView):
     """One consumer group."""
 
-    @describe(summary="Describe a consumer group and its lag", answer=_DETAIL, tags=["groups"])
+    @describe(
+        summary="Describe a consumer group and its lag",
+        returns=GroupDetail,
+        answer=_DETAIL,
+        tags=["groups"],
+    )
     def get(self, request: Request, group: str) -> Response:
         """Return members and offsets, asked of the brokers just now; null where none answered.
 
@@ -169,6 +178,7 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Forget a consumer group without members",
+        returns=GroupForgotten,
         answer={
             "message": "Group 'billing' forgotten",
             "group": "billing",
@@ -231,9 +241,9 @@ async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscriptio
         MAX_SESSION_TIMEOUT_MS,
     )
     topics = frozenset(call.topics)
-    if not 1 <= len(topics) <= TOPICS_MAX:
+    if not 1 <= len(topics) <= MAX_TOPICS:
         raise InvalidRequest(
-            f"topics names 1 to {TOPICS_MAX} topics, not {len(topics)}", field="topics"
+            f"topics names 1 to {MAX_TOPICS} topics, not {len(topics)}", field="topics"
         )
     for name in sorted(topics):
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from http_base.answers import CursorPlace, PoppedMessage
 from http_base.apidoc import describe
 from http_base.messages import message_fields
 from http_base.views import wants_msgpack
+from manager_app.apis.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import HotManagerView
 from manager_app.consuming import consume, reset, sizes
 from manager_app.metrics import PASSED_CALLS
@@ -39,6 +41,7 @@ class ProduceApi(HotManagerView):
     @describe(
         summary="Append a message or a list of messages",
         input=Produce,
+        returns=Produced,
         answer={"topic": "logs", "partition": 0, "offset": 41},
         tags=["messages"],
     )
@@ -59,6 +62,7 @@ class ConsumeApi(HotManagerView):
     @describe(
         summary="Pop messages",
         input=Consume,
+        returns=(PoppedMessage, PoppedList),
         answer=_MESSAGE | {"missed": 0},
         tags=["messages"],
         query=True,
@@ -73,6 +77,7 @@ class ConsumeApi(HotManagerView):
     @describe(
         summary="Pop messages",
         input=Consume,
+        returns=(PoppedMessage, PoppedList),
         answer=_MESSAGE | {"missed": 0},
         tags=["messages"],
     )
@@ -99,8 +104,10 @@ class CursorResetApi(HotManagerView):
     @describe(
         summary="Move a consumer's cursor in a partition to an offset or a time",
         input=CursorReset,
+        returns=CursorPlace,
         answer={"topic": "logs", "partition": 0, "offset": 17},
         tags=["messages"],
+        sample={"offset": 0},
     )
     async def post(self, request: Request) -> Response:
         """Move it, if it is where `expected` says; what follows is popped next."""
@@ -117,6 +124,7 @@ class SizeApi(HotManagerView):
     @describe(
         summary="Count the messages left for a consumer",
         input=Size,
+        returns=SizesAnswer,
         answer={"topic": "logs", "size": 3, "sizes": {"0": 1, "1": 2}},
         tags=["messages"],
         query=True,

@@ -9,6 +9,7 @@ from django.db import Error as DatabaseError
 
 from http_base.apidoc import describe
 from manager_app import operations, selectors
+from manager_app.apis.answers import HeartbeatTaken, ManagerState
 from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.runtime import installed
 from myqueue.errors import ClientNotFound, InvalidRequest, NotReady
@@ -34,6 +35,7 @@ class HealthApi(HotManagerView):
     @describe(
         summary="Record a heartbeat of a consumer (0), producer (1) or broker (2)",
         input=Health,
+        returns=HeartbeatTaken,
         answer={"type": 0, "key": 1},
         tags=["health"],
         query=True,
@@ -68,7 +70,18 @@ class LivenessApi(HotManagerView):
 class ReadinessApi(ManagerView):
     """Whether the process can do its work."""
 
-    @describe(summary="Tell whether this manager can do its work", tags=["health"])
+    @describe(
+        summary="Tell whether this manager can do its work",
+        returns=ManagerState,
+        answer={
+            "read_only": False,
+            "primary": "http://127.0.0.1:8000",
+            "metadata_version": 7,
+            "metadata_age_ms": 120,
+            "open_calls": 0,
+        },
+        tags=["health"],
+    )
     def get(self, request: Request) -> Response:
         """Answer 200, or 503 with the reasons."""
         present = installed()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from http_base.apidoc import describe
 from manager_app import operations, selectors
+from manager_app.apis.answers import TopicCreated, TopicDeleted, TopicDetail, TopicList
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import (
     partition_detail,
@@ -31,12 +32,43 @@ _PARTITION = {
     "term": 1,
     "replicas": [{"broker_id": 1, "address": "http://127.0.0.1:8001"}],
 }
+_PARTITION_DETAIL = {
+    "partition": 0,
+    "group_id": 1,
+    "condition": "healthy",
+    "placement_version": 1,
+    "leader": {"broker_id": 1, "address": "http://127.0.0.1:8001"},
+    "term": 1,
+    "replicas": [
+        {
+            "replica_id": 1,
+            "broker_id": 1,
+            "address": "http://127.0.0.1:8001",
+            "broker_state": "alive",
+            "role": "leader",
+            "state": "voter",
+            "fault": "",
+            "installing": False,
+            "log_start_offset": 0,
+            "high_watermark": 42,
+            "last_index": 43,
+            "live": True,
+        }
+    ],
+    "log_start_offset": 0,
+    "high_watermark": 42,
+}
 _DETAIL = {
     "topic": "logs",
     "number_of_partitions": 3,
-    "settings": {"replication_factor": 3, "retention_ms": None, "retention_bytes": None},
+    "settings": {
+        "replication_factor": 3,
+        "retention_ms": None,
+        "retention_bytes": None,
+        "created_at": 1_700_000_000_000,
+    },
     "metadata_version": 7,
-    "partitions": [_PARTITION | {"log_start_offset": 0, "high_watermark": 42}],
+    "partitions": [_PARTITION_DETAIL],
 }
 
 
@@ -46,6 +78,7 @@ class TopicsApi(ManagerView):
     @describe(
         summary="List topics in the order of their creation",
         input=ListQuery,
+        returns=TopicList,
         answer={"topics": ["logs"]},
         tags=["topics"],
         query=True,
@@ -60,6 +93,7 @@ class TopicsApi(ManagerView):
     @describe(
         summary="Create a topic",
         input=TopicCreate,
+        returns=TopicCreated,
         answer={
             "message": "Topic 'logs' created successfully",
             "topic": "logs",
@@ -91,13 +125,20 @@ class TopicsApi(ManagerView):
 class TopicApi(ManagerView):
     """One topic."""
 
-    @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
+    @describe(summary="Describe a topic", returns=TopicDetail, answer=_DETAIL, tags=["topics"])
     def get(self, request: Request, topic: str) -> Response:
         """Return partitions, leaders, replicas and offsets, asked of the brokers just now."""
         self.read(request, Nothing)
         return self.respond(self._detail(topic))
 
-    @describe(summary="Change a topic", input=TopicUpdate, answer=_DETAIL, tags=["topics"])
+    @describe(
+        summary="Change a topic",
+        input=TopicUpdate,
+        returns=TopicDetail,
+        answer=_DETAIL,
+        tags=["topics"],
+        sample={"retention_ms": 604_800_000},
+    )
     def patch(self, request: Request, topic: str) -> Response:
         """Change retention; add partitions."""
         self.runtime.require_primary()
@@ -107,6 +148,7 @@ class TopicApi(ManagerView):
 
     @describe(
         summary="Delete a topic and its messages",
+        returns=TopicDeleted,
         answer={"message": "Topic 'logs' deleted", "topic": "logs", "replicas_pending": 0},
         tags=["topics"],
     )

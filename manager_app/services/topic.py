@@ -29,12 +29,16 @@ from myqueue.errors import (
     Overloaded,
     TopicAlreadyExists,
 )
-from myqueue.protocol import MAX_PARTITIONS, check_range, check_topic_name
+from myqueue.protocol import (
+    MAX_PARTITIONS,
+    MAX_REPLICATION_FACTOR,
+    check_range,
+    check_topic_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REPLICATION_FACTOR_MAX = 9
 ROWS_PER_INSERT = 500
 
 
@@ -63,7 +67,7 @@ def topic_create(
     """
     check_topic_name(name)
     check_range("number_of_partitions", number_of_partitions, 1, MAX_PARTITIONS)
-    check_range("replication_factor", replication_factor, 1, REPLICATION_FACTOR_MAX)
+    check_range("replication_factor", replication_factor, 1, MAX_REPLICATION_FACTOR)
     _check_retention(retention_ms=retention_ms, retention_bytes=retention_bytes)
     try:
         with transaction.atomic():

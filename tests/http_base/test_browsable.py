@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from http_base.apidoc import doc_of
+from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, ApiDoc, doc_of
 from http_base.browsable import query_form
 from myqueue import protocol
 from myqueue.protocol import JSON
@@ -36,3 +36,17 @@ def test_form_of_a_get_has_an_input_per_field():
     form = query_form(doc_of(EchoView(), "GET"))
     assert form.count("<input") == len(protocol.Fetch.__struct_fields__)
     assert form.count(" required") == 3
+
+
+def test_form_of_a_get_is_filled_with_an_example_that_works():
+    form = query_form(doc_of(EchoView(), "GET"))
+    assert '<input name="topic" value="logs" required>' in form
+    assert '<input name="token" value="">' in form
+
+
+def test_form_asks_for_a_token_only_where_one_is_needed():
+    open_call = ApiDoc(summary="Produce", input=protocol.Produce)
+    assert "token" not in open_call.form_example
+    guarded = ApiDoc(summary="Produce", input=protocol.Produce, token=CLIENT_TOKEN)
+    assert guarded.form_example["token"] == TOKEN_SAMPLE
+    assert "token" not in guarded.example

@@ -1,0 +1,328 @@
+"""What a manager's answers look like, for the API's description; see `http_base.answers`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+from http_base.answers import Answer, BrokerAddress, Message, Milliseconds
+
+
+class PartitionPlace(Answer, frozen=True):
+    """Where a partition is, as far as this manager knows now; `leader` is null without one."""
+
+    partition: int
+    group_id: int
+    leader: BrokerAddress | None
+    term: int
+    replicas: list[BrokerAddress]
+
+
+class TopicSettings(Answer, frozen=True):
+    """The settings of a topic; a retention of null is without limit."""
+
+    replication_factor: int
+    retention_ms: int | None
+    retention_bytes: int | None
+    created_at: Milliseconds
+
+
+class TopicSummary(TopicSettings, frozen=True):
+    """A topic in a list with `detail=1`."""
+
+    topic: str
+    number_of_partitions: int
+
+
+class TopicList(Answer, frozen=True):
+    """The names of all topics, or with `detail=1` objects."""
+
+    topics: list[str | TopicSummary]
+
+
+class TopicCreated(Answer, frozen=True):
+    """A new topic; `leaders_pending` are the partitions that have no leader yet."""
+
+    message: str
+    topic: str
+    number_of_partitions: int
+    partitions: list[PartitionPlace]
+    leaders_pending: list[int]
+
+
+class ReplicaDetail(Answer, frozen=True):
+    """A replica; `live` when its broker said this just now."""
+
+    replica_id: int
+    broker_id: int
+    address: str | None
+    broker_state: str
+    role: str
+    state: str
+    fault: str
+    installing: bool
+    log_start_offset: int
+    high_watermark: int
+    last_index: int
+    live: bool
+
+
+class PartitionDetail(Answer, frozen=True):
+    """A partition with its replicas; `condition` says in a word how it is."""
+
+    partition: int
+    group_id: int
+    condition: str
+    placement_version: int
+    leader: BrokerAddress | None
+    term: int
+    replicas: list[ReplicaDetail]
+    log_start_offset: int
+    high_watermark: int
+
+
+class TopicDetail(Answer, frozen=True):
+    """A topic with everything about its partitions; `leaders_pending` after a change."""
+
+    topic: str
+    number_of_partitions: int
+    settings: TopicSettings
+    metadata_version: int
+    partitions: list[PartitionDetail]
+    leaders_pending: list[int] | UnsetType = UNSET
+
+
+class TopicDeleted(Answer, frozen=True):
+    """A topic is gone; `replicas_pending` brokers will only hear of it with a heartbeat."""
+
+    message: str
+    topic: str
+    replicas_pending: int
+
+
+class BrokerSummary(Answer, frozen=True):
+    """A broker in a list with `detail=1`."""
+
+    broker_id: int
+    address: str
+    raft_address: str
+    state: str
+    draining: bool
+    last_heartbeat: Milliseconds | None
+    replicas: int
+    leaders: int
+    disk_free_bytes: int | None
+    disk_slow: bool
+
+
+class BrokerList(Answer, frozen=True):
+    """The addresses of all brokers, or with `detail=1` objects."""
+
+    brokers: list[str | BrokerSummary]
+
+
+class BrokerAdded(Answer, frozen=True):
+    """A broker was announced."""
+
+    message: str
+    broker_id: int
+    address: str
+
+
+class BrokerLeaving(Answer, frozen=True):
+    """A broker is removed once its `replicas` have moved."""
+
+    message: str
+    broker_id: int
+    replicas: int
+
+
+class BrokerStays(Answer, frozen=True):
+    """A broker is not emptied any more."""
+
+    message: str
+    broker_id: int
+    draining: bool
+
+
+class Registered(Answer, frozen=True):
+    """What both kinds of clients are told; `token` is what brokers ask for."""
+
+    token: str
+    topic: str
+    number_of_partitions: int
+    partitions: list[PartitionPlace]
+
+
+class ProducerRegistered(Registered, frozen=True):
+    """A producer is registered."""
+
+    producer_id: int
+
+
+class ConsumerRegistered(Registered, frozen=True):
+    """A consumer is registered."""
+
+    consumer_id: int
+
+
+class ClientForgotten(Answer, frozen=True):
+    """A client's token counts no more; `partitions_pending` still know it."""
+
+    message: str
+    partitions_pending: list[int]
+
+
+class ClientFacts(Answer, frozen=True):
+    """A registered client."""
+
+    topic: str
+    state: Literal["alive", "expired", "revoked"]
+    last_heartbeat: Milliseconds | None
+
+
+class ProducerFacts(ClientFacts, frozen=True):
+    """A registered producer."""
+
+    producer_id: int
+
+
+class ConsumerFacts(ClientFacts, frozen=True):
+    """A registered consumer."""
+
+    consumer_id: int
+
+
+class ProducerList(Answer, frozen=True):
+    """Registered producers by id."""
+
+    producers: list[ProducerFacts]
+
+
+class ConsumerList(Answer, frozen=True):
+    """Registered consumers by id."""
+
+    consumers: list[ConsumerFacts]
+
+
+class Seat(Answer, frozen=True):
+    """What a member of a group is told: topic -> the partitions that it may read now."""
+
+    group: str
+    member_id: str
+    generation: int
+    assignment: dict[str, list[int]]
+    heartbeat_interval_ms: int
+    session_timeout_ms: int
+
+
+class GroupLeft(Answer, frozen=True):
+    """A member has left."""
+
+    group: str
+
+
+class GroupSummary(Answer, frozen=True):
+    """A consumer group in a list with `detail=1`; `members` is their number."""
+
+    group: str
+    generation: int
+    members: int
+    topics: list[str]
+    created_at: Milliseconds
+
+
+class GroupList(Answer, frozen=True):
+    """The names of all consumer groups, or with `detail=1` objects."""
+
+    groups: list[str | GroupSummary]
+
+
+class MemberFacts(Answer, frozen=True):
+    """A member of a group."""
+
+    member_id: str
+    topics: list[str]
+    assignment: dict[str, list[int]]
+    last_heartbeat: Milliseconds | None
+    session_timeout_ms: int
+
+
+class GroupPlace(Answer, frozen=True):
+    """Where a group is in a partition; null where no broker answered."""
+
+    topic: str
+    partition: int
+    member_id: str | None
+    offset: int | None
+    high_watermark: int | None
+    lag: int | None
+    unsettled: int | None
+    dead: int | None
+
+
+class GroupDetail(Answer, frozen=True):
+    """A consumer group with its members and its places."""
+
+    group: str
+    generation: int
+    members: list[MemberFacts]
+    partitions: list[GroupPlace]
+
+
+class TopicPartitionName(Answer, frozen=True):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class GroupForgotten(Answer, frozen=True):
+    """A group is forgotten; `partitions_pending` were not reached."""
+
+    message: str
+    group: str
+    partitions_pending: list[TopicPartitionName]
+
+
+class Produced(Answer, frozen=True):
+    """Where the message is, or the first one; `offsets` of all after `messages`."""
+
+    topic: str
+    partition: int
+    offset: int
+    offsets: list[int] | UnsetType = UNSET
+
+
+class PoppedList(Answer, frozen=True):
+    """The next messages, after `max_messages`; they may be of several partitions."""
+
+    topic: str
+    messages: list[Message]
+    missed: int
+
+
+class SizesAnswer(Answer, frozen=True):
+    """How many messages are left, and how many in each partition."""
+
+    topic: str
+    size: int
+    sizes: dict[str, int]
+
+
+class HeartbeatTaken(Answer, frozen=True):
+    """A heartbeat was recorded."""
+
+    type: int
+    key: int | str
+
+
+class ManagerState(Answer, frozen=True):
+    """How this manager is; `primary` is the address of the one that coordinates the groups."""
+
+    read_only: bool
+    primary: str | None
+    metadata_version: int
+    metadata_age_ms: int | None
+    open_calls: int
