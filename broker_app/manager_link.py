@@ -1,7 +1,8 @@
 """A broker's link to the managers: it registers, reports, and takes orders.
 
 Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
-go out at every heartbeat and at once when leadership moves; orders come with the answer.
+go out at every heartbeat and at once when leadership moves, and short ones between, as signs of
+life; orders come with the answer.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ class ManagerContact(Protocol):
 
     def heartbeat(self) -> None:
         """Send a report soon; called in the loop."""
+
+    def sign(self) -> None:
+        """Show soon that this broker is there; called in the loop."""
 
     async def topic_leaders(self, topic: str) -> list[str | None]:
         """Return the address of each partition's leader, None where there is none.
@@ -206,6 +210,10 @@ class ManagerLink:
     def heartbeat(self) -> None:
         """Send a full report soon."""
         self._full_wanted = True
+        self._wake.set()
+
+    def sign(self) -> None:
+        """Send a report soon; it names no replica unless another report is due."""
         self._wake.set()
 
     def leadership_changed(self, group_id: int) -> None:

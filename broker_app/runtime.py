@@ -175,6 +175,10 @@ class BrokerRuntime:
         """Report to a manager and tidy up; called by the scheduler from its own thread."""
         self.engine.post(self._heartbeat)
 
+    def post_sign(self) -> None:
+        """Show a manager that this broker is there; called by the scheduler from its own thread."""
+        self.engine.post(self.link.sign)
+
     async def stop(self) -> None:
         """Give up what runs in the background."""
         tasks = [*self._tidying, *filter(None, (self.retaining, self.burying))]

@@ -17,6 +17,14 @@ def broker_heartbeat() -> None:
 
 
 @shared_task(ignore_result=True)
+def broker_sign() -> None:
+    """Show a manager that this broker is there."""
+    installed = runtime.installed()
+    if installed is not None:
+        installed.post_sign()
+
+
+@shared_task(ignore_result=True)
 def retention() -> None:
     """Let the messages go that are older or more than the partitions led here keep."""
     installed = runtime.installed()

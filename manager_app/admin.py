@@ -21,7 +21,7 @@ from manager_app.models import (
     Replica,
     Topic,
 )
-from manager_app.partition_facts import partition_facts, replica_facts
+from manager_app.partition_facts import partition_facts, replica_facts, shown_state
 from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class PartitionAdmin(ReadOnlyAdmin):
     @admin.display(description="condition")
     def condition(self, partition: Partition) -> str:
         """Return how it is."""
-        return condition(partition_facts(partition))
+        return condition(partition_facts(partition, suspects=runtime.suspects()))
 
 
 @admin.register(Replica)
@@ -169,7 +169,7 @@ class BrokerAdmin(ReadOnlyAdmin):
         "broker_id",
         "address",
         "raft_address",
-        "state",
+        "shown_state",
         "draining",
         "last_heartbeat",
         "disk_free_bytes",
@@ -177,6 +177,11 @@ class BrokerAdmin(ReadOnlyAdmin):
     )
     search_fields = ("address", "incarnation")
     list_filter = ("state", "draining")
+
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, broker: Broker) -> str:
+        """Return its state, or that it is suspect."""
+        return shown_state(broker.broker_id, broker.state, suspects=runtime.suspects())
 
 
 class ClientAdmin(ReadOnlyAdmin):

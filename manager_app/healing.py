@@ -79,6 +79,8 @@ class ReplicaFacts:
     """True when its broker takes orders."""
     refillable: bool = True
     """True when its broker takes new replicas."""
+    suspect: bool = False
+    """True when its broker is silent; not for long enough that anything is done about it."""
 
     @property
     def is_sound(self) -> bool:
@@ -188,7 +190,7 @@ def condition(partition: PartitionFacts) -> Condition:
         return Condition.CHANGING
     if len(partition.wanted) < partition.replication_factor:
         return Condition.UNDER_REPLICATED
-    if any(not replica.is_sound for replica in partition.wanted):
+    if any(not replica.is_sound or replica.suspect for replica in partition.wanted):
         return Condition.DEGRADED
     return Condition.HEALTHY
 

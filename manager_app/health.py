@@ -94,8 +94,12 @@ class Heartbeats(Generic[Key]):
 
     def dead(self, now_s: float) -> list[Key]:
         """Return all that have been silent for longer than the limit."""
-        limit_s = now_s - self._dead_after_s
-        return [key for key, seen in list(self._seen.items()) if seen.at_s < limit_s]
+        return list(self.silent(now_s, self._dead_after_s))
+
+    def silent(self, now_s: float, silent_s: float) -> frozenset[Key]:
+        """Return all that have been silent for longer than `silent_s` seconds."""
+        limit_s = now_s - silent_s
+        return frozenset(key for key, seen in list(self._seen.items()) if seen.at_s < limit_s)
 
     def forget(self, key: Key) -> None:
         """Drop a key; it may come back with a new sign of life."""

@@ -15,7 +15,10 @@ CALL_RETRIES = Counter(
     ["reason"],
 )
 OPEN_CALLS = Gauge("queue_manager_open_calls", "Calls being passed on, long polls included")
-BROKERS_SILENT = Gauge("queue_manager_brokers_silent", "Brokers past the limit of silence")
+BROKERS = Gauge("queue_manager_brokers", "Brokers by state", ["state"])
+BROKERS_SILENT = Gauge(
+    "queue_manager_brokers_silent", "Brokers past the limit of silence, until they are back or gone"
+)
 PARTITIONS_TO_HEAL = Gauge(
     "queue_manager_partitions_to_heal", "Partitions that are not as they should be"
 )

@@ -108,11 +108,13 @@ def place_missing(runtime: ManagerRuntime) -> int:
 
 
 def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
-    """Take a broker's report; return its orders.
+    """Take a broker's report; return its orders. It shows that the broker is there in any case.
 
     Raises:
         QueueError: as `broker_report` says.
     """
+    if report.broker_id:
+        runtime.broker_heartbeats.beat(report.broker_id, runtime.monotonic_s())
     taken = report_service.broker_report(report)
     runtime.broker_heartbeats.beat(taken.broker_id, runtime.monotonic_s(), marker=taken.recorded_at)
     if taken.metadata_changed:

@@ -21,12 +21,32 @@ if TYPE_CHECKING:
     from manager_app.models import Broker
 
 
-def replica_facts(replica: Replica, abandoned: Collection[int] = ()) -> ReplicaFacts:
+SUSPECT = "suspect"
+"""Shown in place of the stored state of a broker that has been silent for a while. It is in no
+column: whoever shows it measured the silence, and nothing but what people see follows from it."""
+
+
+def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str:
+    """Return the state of a broker as people see it.
+
+    Args:
+        broker_id: whose.
+        state: as stored.
+        suspects: ids of silent brokers, as `ManagerRuntime.suspects` returns them.
+    """
+    reporting = state in (BrokerState.ALIVE, BrokerState.STOPPING)
+    return SUSPECT if reporting and broker_id in suspects else str(state)
+
+
+def replica_facts(
+    replica: Replica, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
+) -> ReplicaFacts:
     """Return what is known of a replica.
 
     Args:
         replica: with its broker loaded.
         abandoned: ids of brokers that have been dead for longer than the limit.
+        suspects: ids of silent brokers; only `condition` looks at it.
     """
     broker = replica.broker
     dead = broker.state == BrokerState.DEAD
@@ -43,15 +63,19 @@ def replica_facts(replica: Replica, abandoned: Collection[int] = ()) -> ReplicaF
         ),
         reachable=broker.state == BrokerState.ALIVE,
         refillable=broker.state == BrokerState.ALIVE and not broker.draining,
+        suspect=broker.broker_id in suspects,
     )
 
 
-def partition_facts(partition: Partition, abandoned: Collection[int] = ()) -> PartitionFacts:
+def partition_facts(
+    partition: Partition, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
+) -> PartitionFacts:
     """Return what is known of a partition.
 
     Args:
         partition: with its topic, leader, replicas and their brokers loaded.
         abandoned: ids of brokers that have been dead for longer than the limit.
+        suspects: ids of silent brokers; only `condition` looks at it.
     """
     leader = partition.leader
     return PartitionFacts(
@@ -63,7 +87,10 @@ def partition_facts(partition: Partition, abandoned: Collection[int] = ()) -> Pa
             and leader.state == BrokerState.ALIVE
             and partition.membership_term == partition.term
         ),
-        replicas=tuple(replica_facts(replica, abandoned) for replica in partition.replicas.all()),
+        replicas=tuple(
+            replica_facts(replica, abandoned, suspects=suspects)
+            for replica in partition.replicas.all()
+        ),
         strangers=partition.strangers,
     )
 

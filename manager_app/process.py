@@ -45,6 +45,8 @@ LEASE_INTERVAL_S = 2.0
 """Between two renewals of the lease by the primary, and two looks at it by the others."""
 RECORD_INTERVAL_S = 5.0
 """Between two times that the heartbeats of clients are stored."""
+OBSERVE_INTERVAL_S = 2.0
+"""Between two looks at the signs of life of brokers that others recorded, and at their states."""
 START_TIMEOUT_S = 30.0
 """For a worker process to load the metadata."""
 
@@ -105,6 +107,7 @@ class ManagerProcess:
         # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
         self._every(self._poll_interval_s, lambda: self._database.run(self.metadata.poll))
         self._every(SWEEP_INTERVAL_S, made.groups.sweep)
+        self._every(OBSERVE_INTERVAL_S, lambda: self._database.run(upkeep.observe_brokers, made))
         self._every(RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made))
         if coordinates:
             self._every(self._lease_interval_s, lambda: self._database.run(self._lease.keep))
@@ -142,6 +145,7 @@ class ManagerProcess:
             broker_heartbeats=Heartbeats(self._config.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,
+            suspect_after_s=self._config.suspect_after_s,
             replace_after_s=self._config.replace_after_s,
             forget_after_s=self._config.forget_after_s,
             open_calls_max=self._config.long_polls_max,

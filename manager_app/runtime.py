@@ -50,6 +50,8 @@ class ManagerRuntime:
     broker_heartbeats: Heartbeats[int]
     monotonic_s: Callable[[], float]
     now: Callable[[], datetime]
+    suspect_after_s: float
+    """Silence of a broker after which it is shown as suspect, in seconds."""
     replace_after_s: float
     """Silence of a broker after which its replicas move to others, in seconds."""
     forget_after_s: float
@@ -101,6 +103,13 @@ class ManagerRuntime:
                 f"this manager is read-only; send writes to {primary or 'the primary'}",
                 primary=primary,
             )
+
+    def suspects(self) -> frozenset[int]:
+        """Return the ids of the brokers that are silent; what became of them is not known yet.
+
+        Those that are dead by now are among them.
+        """
+        return self.broker_heartbeats.silent(self.monotonic_s(), self.suspect_after_s)
 
     async def find_topic(self, name: str) -> TopicView:
         """Return a topic; one that the copy lacks is looked up in the database first.
@@ -157,6 +166,12 @@ def install(runtime: ManagerRuntime | None) -> None:
 def installed() -> ManagerRuntime | None:
     """Return the runtime of this process, if it has one."""
     return _installed[0] if _installed else None
+
+
+def suspects() -> frozenset[int]:
+    """Return the ids of the brokers that are silent, as far as this process knows."""
+    present = installed()
+    return present.suspects() if present else frozenset()
 
 
 def current() -> ManagerRuntime:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from manager_app import candidates, operations, repair, selectors
-from manager_app.metrics import BROKERS_SILENT, CLIENTS_KNOWN
+from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
+from manager_app.partition_facts import SUSPECT, shown_state
 from manager_app.placement import choose_transfer
 from manager_app.services import broker as broker_service
 from manager_app.services import client as client_service
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from manager_app.selectors import ClientKey
 
 logger = logging.getLogger(__name__)
+
+_REPORTING = (BrokerState.ALIVE, BrokerState.STOPPING)
 
 HAND_OVER_LIMIT_S = 30.0
 RETURN_LIMIT_S = 3_600.0
@@ -37,17 +41,45 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
     if runtime.read_only:
         return []
     now_s = runtime.monotonic_s()
+    living = [
+        broker_id for broker_id, state in observe_brokers(runtime).items() if state in _REPORTING
+    ]
     heartbeats = runtime.broker_heartbeats
-    alive = Broker.objects.filter(state__in=(BrokerState.ALIVE, BrokerState.STOPPING))
-    present = dict(alive.values_list("broker_id", "last_heartbeat"))
-    for broker_id, last_heartbeat in present.items():
-        heartbeats.observe(broker_id, last_heartbeat, now_s)
-    silent = sorted(broker_id for broker_id in present if heartbeats.is_dead(broker_id, now_s))
-    BROKERS_SILENT.set(len(silent))
+    silent = sorted(broker_id for broker_id in living if heartbeats.is_dead(broker_id, now_s))
     if silent and broker_service.brokers_bury(silent):
         logger.warning("no heartbeat for too long from brokers %s", silent)
         runtime.metadata.refresh()
     return silent
+
+
+def observe_brokers(runtime: ManagerRuntime) -> dict[int, str]:
+    """Take note of the signs of life that are stored; return the state of each broker by id.
+
+    Every manager does, read-only ones too: it shows which brokers are silent. That one is dead is
+    said by the primary alone.
+    """
+    now_s = runtime.monotonic_s()
+    states: dict[int, str] = {}
+    for broker_id, state, last_heartbeat in Broker.objects.values_list(
+        "broker_id", "state", "last_heartbeat"
+    ):
+        states[broker_id] = state
+        if state in _REPORTING:
+            runtime.broker_heartbeats.observe(broker_id, last_heartbeat, now_s)
+    suspects = runtime.suspects()
+    shown = Counter(
+        shown_state(broker_id, state, suspects=suspects) for broker_id, state in states.items()
+    )
+    for state in (*BrokerState.values, SUSPECT):
+        BROKERS.labels(state).set(shown[state])
+    silent = {
+        broker_id
+        for broker_id, state in states.items()
+        if state == BrokerState.DEAD
+        or (state in _REPORTING and runtime.broker_heartbeats.is_dead(broker_id, now_s))
+    }
+    BROKERS_SILENT.set(len(silent))
+    return states
 
 
 def record_heartbeats(runtime: ManagerRuntime) -> int:

@@ -57,6 +57,7 @@ def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
             "raft_app.tasks.checkpoint": 1.0,
             "raft_app.tasks.scrub": float(config.scrub_interval_s),
             "broker_app.tasks.broker_heartbeat": float(config.broker_heartbeat_s),
+            "broker_app.tasks.broker_sign": float(config.broker_sign_s),
             "broker_app.tasks.retention": float(config.retention_interval_s),
         }
     elif role == MANAGER and not config.read_only:

@@ -87,6 +87,11 @@ class QueueConfig:
     """Ticks of silence before an election (up to twice as many); at least 10 heartbeats."""
     broker_heartbeat_s: int = 15
     """Seconds between two reports of a broker to its manager."""
+    broker_sign_s: int = 5
+    """Seconds between two signs of life of a broker, which say nothing of its replicas."""
+    suspect_after_s: int = 12
+    """Seconds without a report before a broker is shown as `suspect`, and what it holds as
+    degraded; 2 signs of life at least. Nothing else follows from it."""
     dead_after_s: int = 60
     """Seconds without a heartbeat before a broker or client counts as dead; 2 heartbeats at
     least."""
@@ -224,6 +229,13 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
             (
                 f"DEAD_AFTER_S must be at least {2 * config.broker_heartbeat_s}, two"
                 f" BROKER_HEARTBEAT_S, not {config.dead_after_s}"
+            ),
+        ),
+        (
+            config.suspect_after_s >= 2 * config.broker_sign_s,
+            (
+                f"SUSPECT_AFTER_S must be at least {2 * config.broker_sign_s}, two BROKER_SIGN_S,"
+                f" not {config.suspect_after_s}"
             ),
         ),
         *(

@@ -38,8 +38,11 @@ class BrokersApi(ManagerView):
         """Return their addresses, or with `detail=1` objects."""
         if not self.read(request, ListQuery).detail:
             return self.respond({"brokers": selectors.broker_addresses()})
+        suspects = self.runtime.suspects()
         brokers = selectors.brokers_with_counts()
-        return self.respond({"brokers": [broker_detail(broker) for broker in brokers]})
+        return self.respond(
+            {"brokers": [broker_detail(broker, suspects=suspects) for broker in brokers]}
+        )
 
     @describe(
         summary="Announce a broker",

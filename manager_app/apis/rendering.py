@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manager_app.healing import condition, replica_state
-from manager_app.partition_facts import partition_facts, replica_facts
+from manager_app.partition_facts import partition_facts, replica_facts, shown_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from manager_app.metadata import MetadataCopy
@@ -57,7 +57,10 @@ def topic_settings(topic: Topic) -> dict[str, Any]:
 
 
 def partition_detail(
-    partition: Partition, reports: Mapping[tuple[int, int], dict[str, Any]]
+    partition: Partition,
+    reports: Mapping[tuple[int, int], dict[str, Any]],
+    *,
+    suspects: Collection[int] = (),
 ) -> dict[str, Any]:
     """Return everything about a partition.
 
@@ -65,9 +68,10 @@ def partition_detail(
         partition: with its topic, leader, replicas and their brokers loaded.
         reports: what brokers just said, by (group id, broker id); where one said nothing its last
             report stands.
+        suspects: ids of silent brokers.
     """
     replicas = [
-        _replica(replica, reports.get((partition.group_id, replica.broker_id)))
+        _replica(replica, reports.get((partition.group_id, replica.broker_id)), suspects)
         for replica in partition.replicas.all()
     ]
     leader_id, term = _leadership(partition, replicas)
@@ -81,7 +85,7 @@ def partition_detail(
     return {
         "partition": partition.index,
         "group_id": partition.group_id,
-        "condition": condition(partition_facts(partition)),
+        "condition": condition(partition_facts(partition, suspects=suspects)),
         "placement_version": partition.placement_version,
         "leader": place(leader_id, addresses[leader_id]) if leader_id in addresses else None,
         "term": term,
@@ -97,12 +101,14 @@ def partition_detail(
 _INTERNAL = frozenset({"term", "leader_broker_id"})
 
 
-def _replica(replica: Replica, report: dict[str, Any] | None) -> dict[str, Any]:
-    said = report or {}
+def _replica(
+    replica: Replica, report: dict[str, Any] | None, suspects: Collection[int]
+) -> dict[str, Any]:
+    said, broker = report or {}, replica.broker
     return {
         "replica_id": replica.replica_id,
-        **place(replica.broker_id, replica.broker.address),
-        "broker_state": replica.broker.state,
+        **place(replica.broker_id, broker.address),
+        "broker_state": shown_state(broker.broker_id, broker.state, suspects=suspects),
         "role": said.get("role", replica.role),
         "state": replica_state(replica_facts(replica)),
         "fault": replica.fault or replica.suspicion,
@@ -135,17 +141,18 @@ def _leadership(partition: Partition, replicas: list[dict[str, Any]]) -> tuple[i
     return leader_id, term
 
 
-def broker_detail(broker: Broker) -> dict[str, Any]:
+def broker_detail(broker: Broker, *, suspects: Collection[int] = ()) -> dict[str, Any]:
     """Return everything about a broker.
 
     Args:
         broker: with `replica_count` and `leader_count`.
+        suspects: ids of silent brokers.
     """
     return {
         "broker_id": broker.broker_id,
         "address": broker.address,
         "raft_address": broker.raft_address,
-        "state": broker.state,
+        "state": shown_state(broker.broker_id, broker.state, suspects=suspects),
         "draining": broker.draining,
         "last_heartbeat": milliseconds(broker.last_heartbeat),
         "replicas": getattr(broker, "replica_count", 0),

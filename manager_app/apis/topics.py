@@ -173,7 +173,10 @@ class TopicApi(ManagerView):
             "number_of_partitions": len(partitions),
             "settings": topic_settings(topic),
             "metadata_version": version,
-            "partitions": [partition_detail(partition, reports) for partition in partitions],
+            "partitions": [
+                partition_detail(partition, reports, suspects=runtime.suspects())
+                for partition in partitions
+            ],
         }
 
 

@@ -300,9 +300,13 @@ class LinkTwin:
 
     last_contact: float | None = None
     heartbeats: int = 0
+    signs: int = 0
 
     def heartbeat(self) -> None:
         self.heartbeats += 1
+
+    def sign(self) -> None:
+        self.signs += 1
 
 
 @dataclass

@@ -172,6 +172,16 @@ async def test_heartbeat_sends_a_full_report_and_takes_the_orders(link):
     assert runner.made == [(True, frozenset())]
 
 
+async def test_a_sign_of_life_names_no_replica_and_a_heartbeat_says_it_all(link):
+    runner = Runner(link)
+    link.sign()
+    await runner.orders()
+    link.heartbeat()
+    link.sign()
+    await runner.orders()
+    assert runner.made == [(False, frozenset()), (True, frozenset())]
+
+
 async def test_leadership_changes_close_together_go_out_in_one_report(link):
     runner = Runner(link)
     for group_id in (3, 4, 3):

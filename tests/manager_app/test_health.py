@@ -7,6 +7,15 @@ from manager_app.health import Heartbeats
 from manager_app.selectors import ClientKey
 
 
+def test_who_is_silent_for_less_than_the_limit_of_the_dead_is_told_apart():
+    heartbeats = Heartbeats(60)
+    heartbeats.beat("one", 100)
+    heartbeats.beat("two", 105)
+    assert heartbeats.silent(112, 12) == frozenset()
+    assert heartbeats.silent(112.5, 12) == {"one"}
+    assert heartbeats.dead(112.5) == []
+
+
 def test_silence_up_to_the_limit_is_life_and_beyond_it_death():
     heartbeats: Heartbeats[int] = Heartbeats(60)
     heartbeats.beat(1, 100.0)

@@ -73,6 +73,7 @@ def test_worker_that_cannot_start_is_reported(caplog):
 def test_a_broker_ticks_and_every_entry_expires_after_one_interval():
     schedule = schedule_of(BROKER, replace(CONFIG, tick_ms=50))
     assert schedule["raft_app.tasks.raft_tick"]["schedule"] == 0.05
+    assert schedule["broker_app.tasks.broker_sign"]["schedule"] == CONFIG.broker_sign_s
     for entry in schedule.values():
         assert entry["options"]["expires"] == entry["schedule"]
 

@@ -87,6 +87,7 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"TICK_MS": "1.5"}, "TICK_MS"),
         ({"ELECTION_TIMEOUT_TICKS": "19"}, "ELECTION_TIMEOUT_TICKS"),
         ({"DEAD_AFTER_S": "20"}, "DEAD_AFTER_S"),
+        ({"SUSPECT_AFTER_S": "9"}, "SUSPECT_AFTER_S"),
         ({"REPLACE_AFTER_S": "59"}, "REPLACE_AFTER_S"),
         ({"FORGET_AFTER_S": "59"}, "FORGET_AFTER_S"),
         ({"TAIL_BYTES": "1"}, "TAIL_BYTES"),
