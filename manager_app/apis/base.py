@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from http_base import views
-from http_base.writes import write_watch
+from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from rest_framework.request import Request
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
 
 AGE_HEADER = "X-Metadata-Age-Ms"
-"""On every answer of a read-only manager: how old its view of the cluster is."""
+"""On every answer of a read-only manager, and on every answer from memory: how old the view of the
+cluster is, in milliseconds; -1 when there is none."""
+logger = logging.getLogger(__name__)
 
 
 class _WithRuntime:
@@ -41,6 +46,16 @@ class ManagerView(_WithRuntime, views.ApiView):
         """Answer an exception; where the database failed, say whether anything was stored."""
         return super().handle_exception(self._writes.judge(exc))
 
+    def read_or_remember(
+        self, read: Callable[[], Mapping[str, Any]], remember: Callable[[], Mapping[str, Any]]
+    ) -> Response:
+        """Answer what `read` finds in the database, or what `remember` finds in memory without."""
+        try:
+            return self.respond(read())
+        except DATABASE_FAILURES as error:
+            logger.warning("answered from memory: %s", error)
+            return self.respond(remember(), headers={AGE_HEADER: _age(self.runtime)})
+
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
@@ -62,6 +77,10 @@ def _with_age(response: HttpResponseBase) -> HttpResponseBase:
     """Say how old a read-only manager's view is."""
     present = runtime.installed()
     if present is not None and present.read_only:
-        age_ms = present.metadata.age_ms
-        response[AGE_HEADER] = str(-1 if age_ms is None else age_ms)
+        response[AGE_HEADER] = _age(present)
     return response
+
+
+def _age(present: ManagerRuntime) -> str:
+    age_ms = present.metadata.age_ms
+    return str(-1 if age_ms is None else age_ms)

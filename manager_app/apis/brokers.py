@@ -10,6 +10,7 @@ from http_base.apidoc import describe
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.views import require_cluster
 from manager_app import operations, selectors
+from manager_app.apis import remembered
 from manager_app.apis.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
@@ -35,13 +36,22 @@ class BrokersApi(ManagerView):
         query=True,
     )
     def get(self, request: Request) -> Response:
-        """Return their addresses, or with `detail=1` objects."""
+        """Return their addresses, or with `detail=1` objects; from memory without the database."""
+        metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
-            return self.respond({"brokers": selectors.broker_addresses()})
+            return self.read_or_remember(
+                lambda: {"brokers": selectors.broker_addresses()},
+                lambda: {"brokers": remembered.broker_addresses(metadata)},
+            )
         suspects = self.runtime.suspects()
-        brokers = selectors.brokers_with_counts()
-        return self.respond(
-            {"brokers": [broker_detail(broker, suspects=suspects) for broker in brokers]}
+        return self.read_or_remember(
+            lambda: {
+                "brokers": [
+                    broker_detail(broker, suspects=suspects)
+                    for broker in selectors.brokers_with_counts()
+                ]
+            },
+            lambda: {"brokers": remembered.broker_details(metadata)},
         )
 
     @describe(

@@ -74,7 +74,7 @@ def partition_detail(
         _replica(replica, reports.get((partition.group_id, replica.broker_id)), suspects)
         for replica in partition.replicas.all()
     ]
-    leader_id, term = _leadership(partition, replicas)
+    leader_id, term = leadership(partition.leader_id or 0, partition.term, replicas)
     # Offsets of the leader; without one those of the replica that got furthest.
     best = max(
         replicas,
@@ -90,7 +90,7 @@ def partition_detail(
         "leader": place(leader_id, addresses[leader_id]) if leader_id in addresses else None,
         "term": term,
         "replicas": [
-            {name: value for name, value in said.items() if name not in _INTERNAL}
+            {name: value for name, value in said.items() if name not in INTERNAL}
             for said in replicas
         ],
         "log_start_offset": best["log_start_offset"],
@@ -98,7 +98,8 @@ def partition_detail(
     }
 
 
-_INTERNAL = frozenset({"term", "leader_broker_id"})
+INTERNAL = frozenset({"term", "leader_broker_id"})
+"""Fields of a replica that are no part of the answer."""
 
 
 def _replica(
@@ -122,22 +123,18 @@ def _replica(
     }
 
 
-def _leadership(partition: Partition, replicas: list[dict[str, Any]]) -> tuple[int, int]:
-    """Return the leader (0: none) and its term, of the database or a live report above it.
+def leadership(leader_id: int, term: int, replicas: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return the leader (0: none) and its term, as they are known or by a live report above it.
 
-    In the term that the database knows the leader's own word counts, and not that of others.
+    In the term that is known the leader's own word counts, and not that of others.
     """
-    known = (partition.term, partition.leader_id or 0)
     said = [
         (replica["term"], replica["leader_broker_id"])
         for replica in replicas
         if replica["leader_broker_id"]
-        and (
-            replica["term"] > partition.term
-            or (replica["term"] == partition.term and replica["role"] == "leader")
-        )
+        and (replica["term"] > term or (replica["term"] == term and replica["role"] == "leader"))
     ]
-    term, leader_id = max([known, *said])
+    term, leader_id = max([(term, leader_id), *said])
     return leader_id, term
 
 

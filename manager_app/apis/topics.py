@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from http_base.apidoc import describe
+from http_base.exceptions import DATABASE_RETRY_AFTER_MS
 from manager_app import operations, selectors
+from manager_app.apis import remembered
 from manager_app.apis.answers import TopicCreated, TopicDeleted, TopicDetail, TopicList
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import (
@@ -14,6 +16,7 @@ from manager_app.apis.rendering import (
     topic_settings,
 )
 from manager_app.inputs import ListQuery, Nothing
+from myqueue.errors import DatabaseUnavailable
 from myqueue.protocol import TopicCreate, TopicUpdate
 
 if TYPE_CHECKING:
@@ -84,11 +87,21 @@ class TopicsApi(ManagerView):
         query=True,
     )
     def get(self, request: Request) -> Response:
-        """Return the names, or with `detail=1` objects."""
+        """Return the names, or with `detail=1` objects; from memory without the database."""
+        metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
-            return self.respond({"topics": selectors.topic_names()})
-        topics = selectors.topics_with_counts()
-        return self.respond({"topics": [_summary(topic) for topic in topics]})
+            return self.read_or_remember(
+                lambda: {"topics": selectors.topic_names()},
+                lambda: {"topics": list(metadata.current.topics)},
+            )
+        return self.read_or_remember(
+            lambda: {"topics": [_summary(topic) for topic in selectors.topics_with_counts()]},
+            lambda: {
+                "topics": [
+                    remembered.topic_summary(topic) for topic in metadata.current.topics.values()
+                ]
+            },
+        )
 
     @describe(
         summary="Create a topic",
@@ -127,9 +140,12 @@ class TopicApi(ManagerView):
 
     @describe(summary="Describe a topic", returns=TopicDetail, answer=_DETAIL, tags=["topics"])
     def get(self, request: Request, topic: str) -> Response:
-        """Return partitions, leaders, replicas and offsets, asked of the brokers just now."""
+        """Return partitions, leaders, replicas and offsets, asked of the brokers just now.
+
+        Without the database what it knows comes from memory, as far as it is there.
+        """
         self.read(request, Nothing)
-        return self.respond(self._detail(topic))
+        return self.read_or_remember(lambda: self._detail(topic), lambda: self._remembered(topic))
 
     @describe(
         summary="Change a topic",
@@ -176,6 +192,31 @@ class TopicApi(ManagerView):
             "partitions": [
                 partition_detail(partition, reports, suspects=runtime.suspects())
                 for partition in partitions
+            ],
+        }
+
+    def _remembered(self, name: str) -> dict[str, Any]:
+        """Return what is known of a topic without the database.
+
+        Raises:
+            DatabaseUnavailable: the copy has no such topic; the database might.
+        """
+        runtime = self.runtime
+        view = runtime.metadata.current.topics.get(name)
+        if view is None:
+            raise DatabaseUnavailable(
+                f"topic {name[:260]!r} is not known here, and the database does not answer",
+                retry_after_ms=DATABASE_RETRY_AFTER_MS,
+            )
+        reports = runtime.run(runtime.delivery.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
+        return {
+            "topic": view.name,
+            "number_of_partitions": len(view.partitions),
+            "settings": remembered.topic_settings(view),
+            "metadata_version": runtime.metadata.current.version,
+            "partitions": [
+                remembered.partition_detail(partition, reports, runtime.metadata)
+                for partition in view.partitions
             ],
         }
 

@@ -85,3 +85,61 @@ async def test_a_client_that_is_not_in_memory_hears_that_its_message_was_not_sen
     assert answer["code"] == "DATABASE_UNAVAILABLE"
     assert "outcome" not in answer
     await site.post("/producer/produce", fields)
+
+
+@pytest.mark.parametrize(
+    "target", ["/topics", "/topics?detail=1", "/topics/logs", "/brokers", "/brokers?detail=1"]
+)
+async def test_reads_are_answered_from_memory_and_say_how_old_that_is(site, monkeypatch, target):
+    await site.create_topic(partitions=3)
+    await site.create_topic("other", partitions=1)
+    await site.in_database(site.runtime.metadata.refresh)
+    before = await site.get(target)
+    site.clock.seconds += 7
+    with no_database(monkeypatch):
+        answer = await site.send("GET", target)
+    assert answer.status == 200
+    assert int(answer.headers["x-metadata-age-ms"]) >= 0
+    assert _without_what_is_unknown(answer.json) == _at(before, answer.json)
+    assert "x-metadata-age-ms" not in (await site.send("GET", target)).headers
+
+
+def _without_what_is_unknown(value):
+    """Leave out what is null."""
+    if isinstance(value, dict):
+        return {
+            name: _without_what_is_unknown(one) for name, one in value.items() if one is not None
+        }
+    return [_without_what_is_unknown(one) for one in value] if isinstance(value, list) else value
+
+
+def _at(value, shape):
+    """Leave out of an answer what is null in another of the same shape, or in itself."""
+    if isinstance(value, dict):
+        assert value.keys() == shape.keys()
+        return {
+            name: _at(one, shape[name])
+            for name, one in value.items()
+            if shape[name] is not None and one is not None
+        }
+    if isinstance(value, list):
+        return [_at(one, of) for one, of in zip(value, shape, strict=True)]
+    return value
+
+
+async def test_a_topic_that_memory_does_not_have_may_be_in_the_database(site, monkeypatch):
+    with no_database(monkeypatch):
+        answer = await site.get("/topics/nobody", status=503)
+    assert answer["code"] == "DATABASE_UNAVAILABLE"
+    assert (await site.get("/topics/nobody", status=404))["code"] == "TOPIC_NOT_FOUND"
+
+
+async def test_without_the_database_the_leader_is_the_one_that_says_so_itself(site, monkeypatch):
+    await site.create_topic(partitions=1)
+    group = site.twins.group("logs", 0)
+    site.twins.elect(group, group.leader % 3 + 1)
+    with no_database(monkeypatch):
+        partition = (await site.get("/topics/logs"))["partitions"][0]
+    assert partition["leader"]["broker_id"] == group.leader
+    assert partition["term"] == group.term
+    assert partition["high_watermark"] == 0
