@@ -8,7 +8,7 @@ from django.test import Client as Browser
 
 from manager_app import upkeep
 from myqueue.errors import DatabaseUnavailable
-from tests.manager_app.test_database_gone import no_database
+from tests.manager_app.apis.test_remembered import no_database
 
 
 async def states(site):
