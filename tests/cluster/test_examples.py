@@ -19,6 +19,7 @@ pytestmark = pytest.mark.cluster
 
 PRODUCE = ("post", "/producer/produce")
 MANAGER_ORDER = [
+    ("get", "/"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -54,6 +55,7 @@ MANAGER_END = [
     ("delete", "/topics/{topic}"),
 ]
 BROKER_ORDER = [
+    ("get", "/"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
