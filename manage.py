@@ -13,6 +13,7 @@ from queuesite.conf import (
     ConfigError,
     ensure_secret,
     from_environment,
+    near_misses,
 )
 
 USAGE_STATUS = 2
@@ -37,6 +38,9 @@ def prepare_environment(arguments: list[str]) -> None:
 
 def main() -> None:
     """Run a subcommand."""
+    if sys.argv[1:2] in ([MANAGER], [BROKER], ["cluster"]):
+        for line in near_misses(os.environ):
+            sys.stderr.write(f"{line}\n")
     try:
         prepare_environment(sys.argv[1:])
     except ConfigError as error:

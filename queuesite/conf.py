@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,6 +29,9 @@ RAFT_PORT_DISTANCE = 1_000
 """The Raft port is this far above the HTTP port when it is not given."""
 SECRET_LENGTH_MIN = 16
 """Shortest cluster secret, in characters."""
+
+NEAR_MISS_RATIO = 0.85
+"""How alike a variable that is not read must be to one that is, to be told."""
 
 _DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
 _VARIABLES = {
@@ -51,7 +55,7 @@ class QueueConfig:
     role: str = TEST
     """`manager`, `broker`, or `test` (both, for tests and tools)."""
     port: int = 8000
-    """HTTP port."""
+    """HTTP port; 8001 for a broker where it is unset."""
     bind_host: str = "127.0.0.1"
     """Address that HTTP and Raft listen on."""
     manager_addresses: tuple[str, ...] = ("http://127.0.0.1:8000",)
@@ -300,7 +304,7 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
         )
     values: dict[str, Any] = {"role": role}
     for field in fields(QueueConfig):
-        text = environ.get(_VARIABLES.get(field.name, field.name.upper()))
+        text = environ.get(variable_of(field.name))
         if field.name != "role" and text is not None and text.strip():
             values[field.name] = _convert(field.name, str(field.type), text.strip())
     values.setdefault("port", _DEFAULT_PORTS.get(role, 8000))
@@ -308,6 +312,28 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
     values["database_url"] = _database_url(environ)
     values.setdefault("cluster_secret", read_secret(values["data_dir"]))
     return QueueConfig(**values)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a field."""
+    return _VARIABLES.get(name, name.upper())
+
+
+def near_misses(environ: Mapping[str, str]) -> list[str]:
+    """Return one line per variable that is not read but looks like one that is.
+
+    Args:
+        environ: `os.environ`.
+    """
+    known = {variable_of(field.name) for field in fields(QueueConfig)}
+    renamed = {name.upper(): variable for name, variable in _VARIABLES.items() if name != "role"}
+    lines = []
+    for name in sorted(environ.keys() - known):
+        close = get_close_matches(name, known, n=1, cutoff=NEAR_MISS_RATIO)
+        meant = renamed.get(name) or next(iter(close), "")
+        if meant and meant not in environ:
+            lines.append(f"{name} is not read; is {meant} meant?")
+    return lines
 
 
 def read_secret(directory: Path) -> str:

@@ -16,6 +16,7 @@ from queuesite.conf import (
     from_environment,
     is_address,
     make_secret,
+    near_misses,
     read_secret,
 )
 
@@ -180,3 +181,22 @@ def test_address_for_peers_must_be_host_and_port(wrong):
                 "RAFT_ADDRESS": wrong,
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MANAGER_ADDRESSES", "MANAGER_ADDRESS"),
+        ("KNOWN_RAFT_ADDRESS", "RAFT_ADDRESS"),
+        ("DEAD_AFTER", "DEAD_AFTER_S"),
+        ("TICKS_MS", "TICK_MS"),
+    ],
+)
+def test_variable_that_is_almost_right_is_told(name, meant):
+    assert near_misses({name: "1", "PATH": "/bin"}) == [f"{name} is not read; is {meant} meant?"]
+    assert near_misses({name: "1", meant: "1"}) == []
+
+
+def test_variables_of_others_are_not_told():
+    usual = "PATH HOME LANG XDG_DATA_DIRS SSH_AUTH_SOCK DATABASE_HOST REDIS_PORT DISPLAY ROLE"
+    assert near_misses(dict.fromkeys(usual.split(), "1")) == []

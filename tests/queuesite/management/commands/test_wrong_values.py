@@ -96,3 +96,11 @@ def test_help_needs_no_directory(tmp_path):
     assert result.returncode == 0
     assert "--data-dir" in result.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_variable_that_is_almost_right_is_told_in_one_line(tmp_path):
+    address = "http://127.0.0.1:1"
+    result = manage("broker", directory=tmp_path, MANAGER_ADDRESSES=address, PORT="abc")
+    told, refused = result.stderr.strip().splitlines()
+    assert told == "MANAGER_ADDRESSES is not read; is MANAGER_ADDRESS meant?"
+    assert "PORT" in refused
