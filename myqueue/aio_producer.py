@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from myqueue.accumulator import size_bytes_of
 from myqueue.aio_front import AsyncFront, AsyncSettings
 from myqueue.delivery import Deliveries, Key, first_failure
-from myqueue.errors import BufferFull, ClientClosed, UndeliveredMessages
+from myqueue.errors import BufferFull, ClientClosed, QueueError, UndeliveredMessages
 from myqueue.protocol import make_record
 from myqueue.registered import Several, topic_names
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.settings import ADDRESS_NAMES, Address, AddressNames, one_address, refuse_unknown
+from myqueue.splitting import Given, Splitting, portions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,7 @@ class AsyncProducer(AsyncFront[Deliveries]):
             A future with partition and offset.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
-        index = await self._choose(topic, partition_key, partition, key)
+        index = await self._choose(topic, partition_key, partition, record.key)
         future: LoopFuture[Delivered] = LoopFuture()
         while (more := self._core.buffer.put((topic, index), record, future)) is None:
             await self._wait_for_room(size_bytes_of(record))
@@ -164,17 +165,29 @@ class AsyncProducer(AsyncFront[Deliveries]):
         partition: int | None = None,
         partition_key: Key | None = None,
     ) -> list[DeliveredBatch]:
-        """Do what `Producer.produce_many` does."""
-        batches = await self._run(
-            self._core.group(topic, messages, partition=partition, partition_key=partition_key)
-        )
-        await self._wait_for_room(sum(batch.size_bytes for batch in batches))
-        for batch in batches:
-            self._core.buffer.put_whole(batch)
-        self._deliver_ready()
-        futures: list[Any] = [batch.whole for batch in batches]
-        results = await asyncio.gather(*futures, return_exceptions=True)
-        return first_failure(results)
+        """Do what `Producer.produce_many` does; an iterable that waits holds up the event loop."""
+        self._core.check_usable()
+        await self.start()
+        core = self._core
+        parts = Splitting(held_bytes_max=core.config.buffer_bytes)
+        given = Given(core.config.buffer_bytes)
+        refusal: QueueError | None = None
+        try:
+            for items in portions(messages):
+                await self._run(
+                    core.group(
+                        topic, items, parts, partition=partition, partition_key=partition_key
+                    )
+                )
+                if not await self._hand_over(core.whole_batches(topic, parts.full()), given):
+                    break
+            else:
+                await self._hand_over(core.whole_batches(topic, parts.rest()), given)
+        except QueueError as error:
+            # What was given before is on its way; what became of it is told with the error.
+            refusal = error
+        results = await asyncio.gather(*given.futures, return_exceptions=True)
+        return first_failure(results if refusal is None else [*results, refusal])
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything that was given before is delivered or failed.
@@ -259,6 +272,22 @@ class AsyncProducer(AsyncFront[Deliveries]):
         if chosen is None:
             chosen = await self._run(self._core.choose(topic, partition_key, partition, key))
         return chosen
+
+    async def _hand_over(self, batches: list[Batch], given: Given) -> bool:
+        """Send batches of a call behind its others; False when one of these failed before."""
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        while (future := given.to_wait_for(size_bytes)) is not None:
+            await asyncio.wait([future])
+        if given.has_failed or not batches:
+            return not given.has_failed
+        await self._wait_for_room(size_bytes)
+        for batch in batches:
+            self._core.buffer.put_whole(batch)
+        given.add(batches)
+        self._deliver_ready()
+        # They go out while the next ones are made.
+        await asyncio.sleep(0)
+        return True
 
     def _deliver_ready(self) -> None:
         """Begin the delivery of every batch that may go out."""

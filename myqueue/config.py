@@ -42,7 +42,7 @@ class ClientConfig:
     token_max_age_ms: int = 86_400_000
     """A token older than this is renewed; it is valid for 30 days."""
     compression: str = "none"
-    """none or zstd (needs the extra `zstd`): smaller requests and disks for time of the client."""
+    """none or zstd (needs the package `zstandard`): smaller requests and disks for time here."""
     buffer_bytes: int = 32 << 20
     """What a producer may hold that is not acknowledged before it blocks: values, keys, headers."""
     max_block_ms: int = 60_000

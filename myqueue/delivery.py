@@ -14,7 +14,6 @@ from myqueue.errors import (
     ClientClosed,
     DeliveryTimeout,
     InvalidRequest,
-    MessageTooLarge,
     OutOfOrderSequence,
     PartitionNotFound,
     ProducerFenced,
@@ -26,7 +25,7 @@ from myqueue.futures import DeliveryFuture
 from myqueue.lanes import RESTAMPS_MAX, Batch, Lane, Told, TopicPartition
 from myqueue.partitioner import RoundRobin, partition_for_key
 from myqueue.producing import Target, produce_call, records_of_items
-from myqueue.records import CODEC_NONE, CODEC_ZSTD, MAX_RECORDS, Record
+from myqueue.records import CODEC_NONE, CODEC_ZSTD, Record
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.retry import Attempts, Step
 from myqueue.session import Session
@@ -35,6 +34,7 @@ from myqueue.transport import read_body
 if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
+    from myqueue.splitting import Group, Splitting
 
 Key = int | str | bytes
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
@@ -133,42 +133,43 @@ class Deliveries(Session):
     def group(
         self,
         topic: str,
-        messages: Iterable[str | bytes | Record],
+        items: Sequence[str | bytes | Record],
+        parts: Splitting,
         *,
         partition: int | None,
         partition_key: Key | None,
-    ) -> Flow[list[Batch]]:
-        """Return a batch per partition, in the order of partitions.
+    ) -> Flow[None]:
+        """Add messages to the groups of their partitions.
 
         Raises:
-            InvalidRequest: there are no messages, or one is of a wrong type.
-            MessageTooLarge: a limit is passed.
+            InvalidRequest: one is of a wrong type; none was added.
+            MessageTooLarge: one passes a limit; none was added.
         """
-        items = list(messages)
-        if not items:
-            raise InvalidRequest("messages is empty", field="messages")
         records = records_of_items(items, now_ms=self.clock.wall_ms())
-        groups: dict[int, list[Record]] = {}
         if partition is not None or partition_key is not None:
-            groups[(yield from self.choose(topic, partition_key, partition, None))] = records
-        else:
-            for record in records:
-                index = self.choose_at_once(topic, None, None, record.key)
-                if index is None:
-                    index = yield from self.choose(topic, None, None, record.key)
-                groups.setdefault(index, []).append(record)
-        return [self._whole(topic, index, group) for index, group in sorted(groups.items())]
+            parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
+            return
+        groups: dict[int, list[Record]] = {}
+        for record in records:
+            index = self.choose_at_once(topic, None, None, record.key)
+            if index is None:
+                index = yield from self.choose(topic, None, None, record.key)
+            groups.setdefault(index, []).append(record)
+        for index, group in groups.items():
+            parts.add(index, group)
 
-    def _whole(self, topic: str, partition: int, records: list[Record]) -> Batch:
-        if len(records) > MAX_RECORDS:
-            raise MessageTooLarge(f"a batch has at most {MAX_RECORDS} messages, not {len(records)}")
-        return Batch(
-            (topic, partition),
-            deadline_s=self.deadline_s(),
-            records=records,
-            whole=self._make_future(),
-            size_bytes=sum(map(size_bytes_of, records)),
-        )
+    def whole_batches(self, topic: str, groups: Iterable[Group]) -> list[Batch]:
+        """Return a batch for each group, given now."""
+        return [
+            Batch(
+                (topic, group.partition),
+                deadline_s=self.deadline_s(),
+                records=group.records,
+                whole=self._make_future(),
+                size_bytes=group.size_bytes,
+            )
+            for group in groups
+        ]
 
     def single(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> Batch:
         """Return a batch of one message."""
@@ -287,7 +288,7 @@ class Deliveries(Session):
 
 
 def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[DeliveredBatch]:
-    """Return where the batches of one call are.
+    """Return where the batches of one call are, in the order of partitions.
 
     Raises:
         QueueError: of the first that failed; `details["delivered"]` has the others.
@@ -298,14 +299,14 @@ def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[Del
             if delivered and isinstance(failure, QueueError):
                 failure.details["delivered"] = delivered
             raise failure
-    return delivered
+    return sorted(delivered, key=lambda batch: batch.partition)
 
 
 def _require_zstd() -> None:
     """Say at once, not with the first message, that the package is missing."""
     if find_spec("zstandard") is None:
         raise InvalidRequest(
-            "compression zstd needs the package zstandard: pip install 'myqueue[zstd]'",
+            "compression zstd needs the package zstandard: pip install zstandard",
             field="compression",
         )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack, cast, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.delivery import Deliveries, Key, first_failure
-from myqueue.errors import UndeliveredMessages
+from myqueue.errors import QueueError, UndeliveredMessages
 from myqueue.front import Front, make_thread_lock
 from myqueue.futures import DeliveryFuture, Handover
 from myqueue.protocol import make_record
@@ -21,6 +21,7 @@ from myqueue.settings import (
     one_address,
     refuse_unknown,
 )
+from myqueue.splitting import Given, Splitting, portions
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -138,7 +139,7 @@ class Producer(Front[Deliveries]):
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         results = []
         for topic in topic_names(topics):
-            where = (topic, self._choose(topic, partition_key, partition, key))
+            where = (topic, self._choose(topic, partition_key, partition, record.key))
             waiting: Handover[Delivered] = Handover()
             if not self._send_alone(where, record, waiting):
                 self._sender.put(where, record, waiting)
@@ -153,32 +154,51 @@ class Producer(Front[Deliveries]):
         partition: int | None = None,
         partition_key: Key | None = None,
     ) -> list[DeliveredBatch]:
-        """Send many messages as one batch per partition, each batch all or nothing.
+        """Send many messages in as few batches as take them, each batch all or nothing.
+
+        A batch has at most 10,000 messages and 8 MiB. Fewer than that go as one batch per
+        partition. Batches are sent while the messages of the next ones are taken from an iterable
+        of any length, and at most `buffer_bytes` are out at once; when one batch failed, no
+        further message is taken. What an iterable yielded before it raised may be on its way.
 
         Args:
             topic: the topic.
-            messages: texts, bytes, or `Record`s with key and headers; their order is kept in
-                each partition.
-            partition: where all go, as one batch; at most 10,000 messages and 8 MiB.
+            messages: texts, bytes, or `Record`s with key and headers, in a list or any other
+                iterable; their order is kept in each partition.
+            partition: where all go.
             partition_key: picks that partition. Without both, a record's key picks its partition
                 and those without a key are dealt out in turn.
 
         Returns:
-            One acknowledgement per partition, in the order of partitions.
+            One acknowledgement per batch, in the order of partitions, and of offsets in each;
+            empty when there were no messages.
 
         Raises:
+            InvalidRequest: `messages` is a single message, or one of them is of a wrong type.
             QueueError: as `enqueue`; batches that were acknowledged all the same are in
                 `details["delivered"]`.
         """
-        batches = self._run(
-            self._core.group(topic, messages, partition=partition, partition_key=partition_key)
-        )
-        if len(batches) == 1 and self._sender.put_alone(batches[0]):
-            self._deliver(batches[0])
-        else:
-            self._sender.put_all(batches)
-        futures = [cast("Future[DeliveredBatch]", batch.whole) for batch in batches]
-        return first_failure([one.exception() or one.result() for one in futures])
+        self._check_open()
+        core = self._core
+        parts = Splitting(held_bytes_max=core.config.buffer_bytes)
+        given = Given(core.config.buffer_bytes)
+        refusal: QueueError | None = None
+        try:
+            for items in portions(messages):
+                self._run(
+                    core.group(
+                        topic, items, parts, partition=partition, partition_key=partition_key
+                    )
+                )
+                if not self._hand_over(core.whole_batches(topic, parts.full()), given):
+                    break
+            else:
+                self._hand_over(core.whole_batches(topic, parts.rest()), given, last=True)
+        except QueueError as error:
+            # What was given before is on its way; what became of it is told with the error.
+            refusal = error
+        results = [future.exception() or future.result() for future in given.futures]
+        return first_failure(results if refusal is None else [*results, refusal])
 
     def send(
         self,
@@ -209,7 +229,7 @@ class Producer(Front[Deliveries]):
             RuntimeError: as `enqueue`.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
-        index = self._choose(topic, partition_key, partition, key)
+        index = self._choose(topic, partition_key, partition, record.key)
         future: DeliveryFuture[Delivered] = DeliveryFuture()
         self._sender.put((topic, index), record, future)
         return future
@@ -299,6 +319,22 @@ class Producer(Front[Deliveries]):
         if not self._sender.put_alone(batch):
             return False
         self._deliver(batch)
+        return True
+
+    def _hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
+        """Send batches of a call behind its others; False when one of these failed before."""
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        while (future := given.to_wait_for(size_bytes)) is not None:
+            future.exception()
+        if given.has_failed or not batches:
+            return not given.has_failed
+        alone = last and not given.futures and len(batches) == 1
+        if alone and self._sender.put_alone(batches[0]):
+            given.add(batches)
+            self._deliver(batches[0])
+        else:
+            self._sender.put_all(batches)
+            given.add(batches)
         return True
 
     def _deliver(self, batch: Batch) -> None:

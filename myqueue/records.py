@@ -383,5 +383,7 @@ def _zstd() -> Any:
     try:
         import zstandard
     except ImportError as error:
-        raise CorruptBatch("codec zstd needs the package zstandard: pip install") from error
+        raise CorruptBatch(
+            "codec zstd needs the package zstandard: pip install zstandard"
+        ) from error
     return zstandard

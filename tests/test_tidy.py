@@ -41,6 +41,7 @@ ENTRY_POINTS = re.compile(
 )
 """Modules that Django or Python finds by their names."""
 LEFTOVER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+FROM_AN_INDEX = re.compile(r"pip3? install\s+(-\S+\s+)*['\"]?myqueue\b|\bmyqueue" + r"\[")
 MACHINE_PATH = re.compile(r"(?<![\w./])/(root|home|work|Users)/\w")
 
 
@@ -240,6 +241,18 @@ def test_no_path_of_one_machine_is_in_the_code():
         if path.suffix in {".py", ".toml", ".md", ".yml", ".txt", ""}
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
         if MACHINE_PATH.search(line)
+    ]
+    assert not found
+
+
+def test_nobody_is_told_to_install_the_library_from_an_index():
+    """Its name there is another's; what is to be installed is this project, or a dependency."""
+    found = [
+        f"{name_of(path)}:{number}"
+        for path in tracked()
+        if path.suffix in {".py", ".toml", ".md", ".yml", ".txt", ""}
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if FROM_AN_INDEX.search(line)
     ]
     assert not found
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -99,10 +100,8 @@ async def test_limits_are_checked_before_sending(style: Style, make_topic: MakeT
         with pytest.raises(MessageTooLarge):
             await producer.enqueue(topic, "x" * ((1 << 20) + 1))
         with pytest.raises(MessageTooLarge):
-            await producer.produce_many(topic, ["x"] * 10_001, partition=0)
-        with pytest.raises(MessageTooLarge):
-            await producer.produce_many(topic, ["x" * 1_000_000] * 9, partition=0)
-        for wrong in ([], [5], ["\ud800"]):
+            await producer.produce_many(topic, ["x", "x" * ((1 << 20) + 1)])
+        for wrong in ([5], ["\ud800"], "text", b"bytes", Record("x"), {"x": 1}, 5, None):
             with pytest.raises(InvalidRequest):
                 await producer.produce_many(topic, wrong)
         assert await producer.enqueue(topic, "x" * (1 << 20)) == (0, 0)
@@ -120,6 +119,67 @@ async def test_many_messages_are_one_batch_per_partition(
         (batch,) = await producer.produce_many(topic, records)
         assert list(batch.offsets) == list(range(batch.base_offset, batch.base_offset + 10))
     assert (await stored(style, topic))[:4] == ["0", "3", "6", "9"]
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+async def test_any_number_of_messages_is_as_many_batches_as_it_takes(
+    style: Style, make_topic: MakeTopic, kind: Callable[..., Any]
+) -> None:
+    topic = make_topic()
+    async with await style.producer(topic) as producer:
+        assert await producer.produce_many(topic, kind(())) == []
+        values = [f"{number}" for number in range(25_000)]
+        batches = await producer.produce_many(topic, kind(values))
+        assert [tuple(batch) for batch in batches] == [
+            (0, 0, 10_000),
+            (0, 10_000, 10_000),
+            (0, 20_000, 5_000),
+        ]
+        large = [bytes([number]) * 1_000_000 for number in range(9)]
+        batches = await producer.produce_many(topic, kind(large))
+        assert [tuple(batch) for batch in batches] == [(0, 25_000, 8), (0, 25_008, 1)]
+    async with await style.consumer(topic) as consumer:
+        found: list[Any] = []
+        while len(found) < 25_009:
+            found += [message.value for message in await consumer.poll(5_000, 5.0)]
+    assert found == [*values, *large]
+
+
+async def test_messages_over_several_partitions_stay_in_order(
+    style: Style, make_topic: MakeTopic
+) -> None:
+    topic = make_topic(2)
+    records = (Record(f"{number}", key=f"{number % 7}") for number in range(30_000))
+    async with await style.producer(topic) as producer:
+        batches = await producer.produce_many(topic, records)
+    assert sum(batch.message_count for batch in batches) == 30_000
+    assert [batch.partition for batch in batches] == sorted(batch.partition for batch in batches)
+    for partition in range(2):
+        mine = [batch for batch in batches if batch.partition == partition]
+        ends = [batch.base_offset + batch.message_count for batch in mine]
+        assert [batch.base_offset for batch in mine] == [0, *ends[:-1]]
+        async with await style.consumer(topic) as consumer:
+            found: list[int] = []
+            while len(found) < ends[-1]:
+                got = await consumer.poll(5_000, 5.0, partition=partition)
+                found += [int(message.value) for message in got]
+        assert found == sorted(found)
+
+
+async def test_bytes_of_every_kind_are_messages(style: Style, make_topic: MakeTopic) -> None:
+    topic = make_topic()
+    data = bytearray(b"abcd")
+    async with await style.producer(topic) as producer:
+        await producer.enqueue(topic, data, key=memoryview(data)[:1], headers={"h": data})
+        await producer.produce_many(topic, [memoryview(data)[::2], data])
+        data[0] = 0
+        for wrong in ({"a": 1}, ["a"], 5, None):
+            with pytest.raises(InvalidRequest, match=r"turn it into one yourself, as json\.dumps"):
+                await producer.enqueue(topic, wrong)
+    async with await style.consumer(topic) as consumer:
+        found = await consumer.poll(10, 5.0)
+    assert [message.value for message in found] == [b"abcd", b"ac", b"abcd"]
+    assert (found[0].key, found[0].headers) == (b"a", {"h": b"abcd"})
 
 
 async def test_sent_messages_arrive_in_order(style: Style, make_topic: MakeTopic) -> None:
