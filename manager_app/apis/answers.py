@@ -1,4 +1,7 @@
-"""What a manager's answers look like, for the API's description; see `http_base.answers`."""
+"""What a manager's answers look like, for the API's description; see `http_base.answers`.
+
+What the database alone knows is null in lists and descriptions while it does not answer.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ class PartitionPlace(Answer, frozen=True):
 class TopicSettings(Answer, frozen=True):
     """The settings of a topic; a retention of null is without limit."""
 
-    replication_factor: int
+    replication_factor: int | None
     retention_ms: int | None
     retention_bytes: int | None
-    created_at: Milliseconds
+    created_at: Milliseconds | None
 
 
 class TopicSummary(TopicSettings, frozen=True):
@@ -54,17 +57,17 @@ class TopicCreated(Answer, frozen=True):
 class ReplicaDetail(Answer, frozen=True):
     """A replica; `live` when its broker said this just now."""
 
-    replica_id: int
+    replica_id: int | None
     broker_id: int
     address: str | None
-    broker_state: str
-    role: str
-    state: str
-    fault: str
+    broker_state: str | None
+    role: str | None
+    state: str | None
+    fault: str | None
     installing: bool
-    log_start_offset: int
-    high_watermark: int
-    last_index: int
+    log_start_offset: int | None
+    high_watermark: int | None
+    last_index: int | None
     live: bool
 
 
@@ -73,13 +76,13 @@ class PartitionDetail(Answer, frozen=True):
 
     partition: int
     group_id: int
-    condition: str
-    placement_version: int
+    condition: str | None
+    placement_version: int | None
     leader: BrokerAddress | None
     term: int
     replicas: list[ReplicaDetail]
-    log_start_offset: int
-    high_watermark: int
+    log_start_offset: int | None
+    high_watermark: int | None
 
 
 class TopicDetail(Answer, frozen=True):
@@ -113,7 +116,7 @@ class BrokerSummary(Answer, frozen=True):
     replicas: int
     leaders: int
     disk_free_bytes: int | None
-    disk_slow: bool
+    disk_slow: bool | None
 
 
 class BrokerList(Answer, frozen=True):
@@ -149,6 +152,7 @@ class BrokerStays(Answer, frozen=True):
 class Registered(Answer, frozen=True):
     """What both kinds of clients are told; `token` is what brokers ask for."""
 
+    message: str
     token: str
     topic: str
     number_of_partitions: int

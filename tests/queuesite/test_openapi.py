@@ -49,8 +49,12 @@ def schemas_in(value):
 
 
 def resolver(document, schema):
-    """Return a validator of values against a schema of the document."""
-    return Draft202012Validator({**schema, "components": document["components"]})
+    """Return a validator of values, which have no fields that the schema does not name."""
+    closed = {
+        name: {**part, "additionalProperties": False} if "properties" in part else part
+        for name, part in document["components"]["schemas"].items()
+    }
+    return Draft202012Validator({**schema, "components": {"schemas": closed}})
 
 
 def success_of(operation):
