@@ -72,6 +72,83 @@ class CursorPlace(Answer, frozen=True):
     offset: int
 
 
+class Appended(Answer, frozen=True):
+    """Where the messages are: `count` from `base_offset` on, stored on a quorum."""
+
+    partition: int
+    base_offset: int
+    count: int
+    term: int
+
+
+class Fetched(Answer, frozen=True):
+    """Messages from an offset on; go on at `next_offset`."""
+
+    topic: str
+    partition: int
+    messages: list[Message]
+    next_offset: int
+    high_watermark: int
+    log_start_offset: int
+
+
+class GroupCommitted(Answer, frozen=True):
+    """What a group has committed; retention has taken `missed` messages before that."""
+
+    topic: str
+    partition: int
+    group: str
+    generation: int
+    offset: int
+    missed: int
+
+
+class GroupOffset(Answer, frozen=True):
+    """Where a group is; `unsettled` and `dead` count messages of queue workers."""
+
+    topic: str
+    partition: int
+    group: str
+    generation: int
+    offset: int
+    high_watermark: int
+    log_start_offset: int
+    lag: int
+    unsettled: int
+    dead: int
+
+
+class Delivered(Message, frozen=True, kw_only=True):
+    """A message for a worker; `receipt` is what ack, nack and extend take."""
+
+    receipt: str
+    delivery_count: int
+
+
+class Received(Answer, frozen=True):
+    """Messages for a worker."""
+
+    topic: str
+    partition: int
+    group: str
+    messages: list[Delivered]
+    missed: int
+
+
+class Settled(Answer, frozen=True):
+    """What became of one receipt."""
+
+    receipt: str
+    done: bool
+    reason: Literal["unknown", "superseded", "dead", "settled"] | UnsetType = UNSET
+
+
+class SettledList(Answer, frozen=True):
+    """What became of each receipt, in the order of the call."""
+
+    results: list[Settled]
+
+
 def with_status(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a success: that of its type, with `status`."""
     return {

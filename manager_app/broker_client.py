@@ -10,6 +10,7 @@ them removes anything anywhere.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import msgspec
 from http_base.tokens import cluster_token
 from myqueue.errors import Overloaded
 from myqueue.failures import from_body
-from myqueue.protocol import MSGPACK
+from myqueue.protocol import BATCH, BATCH_HEADERS, JSON, MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,8 +64,13 @@ class BrokerCall:
     """None values are left out."""
     body: Mapping[str, Any] | None = None
     """Sent as MessagePack; None values are left out."""
+    batch: bytes = b""
+    """Sent as it is, with `query`, in place of a body."""
     wait_ms: int = 0
     """How long the broker may hold the call before it begins with its work."""
+    accept: str = MSGPACK
+    """Content type of the answer. With `BATCH` its fields are `batches`, the bytes as they came,
+    and what the headers say: `high_watermark`, `log_start_offset`, `next_offset`."""
 
 
 class BrokerClient:
@@ -76,10 +82,7 @@ class BrokerClient:
         Args:
             secret: the cluster's.
         """
-        self._headers = {
-            "Authorization": f"Bearer {cluster_token(secret)}",
-            "Accept": MSGPACK,
-        }
+        self._headers = {"Authorization": f"Bearer {cluster_token(secret)}"}
         self._session: aiohttp.ClientSession | None = None
         self._waiting: Counter[str] = Counter()
 
@@ -144,18 +147,27 @@ class BrokerClient:
         assert self._session is not None
         # `connect` is for both: until a connection of the pool is free, and until it is made.
         timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_TIMEOUT_S)
-        data = None if call.body is None else msgspec.msgpack.encode(_given(call.body))
+        headers = {"Accept": call.accept}
+        data: io.BytesIO | bytes | None = None
+        if call.batch:
+            # In pieces: bytes of this length would hold up the loop.
+            data, headers["Content-Type"] = io.BytesIO(call.batch), BATCH
+        elif call.body is not None:
+            data, headers["Content-Type"] = msgspec.msgpack.encode(_given(call.body)), MSGPACK
         try:
             async with self._session.request(
                 call.method,
                 address + call.path,
                 params={name: str(value) for name, value in _given(call.query).items()},
                 data=data,
-                headers={} if data is None else {"Content-Type": MSGPACK},
+                headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
             ) as response:
-                return _fields(response.status, await response.read())
+                body = await response.read()
+                if response.status == 200 and response.content_type == BATCH:
+                    return _batches(body, response.headers)
+                return _fields(response.status, response.content_type, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"the broker at {address} cannot be reached: {error}") from error
         except aiohttp.InvalidURL as error:
@@ -170,10 +182,17 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _fields(status: int, body: bytes) -> dict[str, Any]:
+def _batches(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return record batches as they came, and what their answer's headers say."""
+    numbers = {name: int(headers.get(header, -1)) for name, header in BATCH_HEADERS.items()}
+    return {"status": "success", "batches": body, **numbers}
+
+
+def _fields(status: int, content_type: str, body: bytes) -> dict[str, Any]:
     """Return the fields of an answer, or raise the error that it describes."""
+    decode = msgspec.json.decode if content_type == JSON else msgspec.msgpack.decode
     try:
-        fields = msgspec.msgpack.decode(body)
+        fields = decode(body)
     except msgspec.MsgspecError:
         fields = None
     if isinstance(fields, dict) and fields.get("status") == "success":

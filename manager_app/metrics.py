@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from prometheus_client import Counter, Gauge
+
+from myqueue.errors import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PASSED_CALLS = Counter(
     "queue_manager_passed_calls",
@@ -23,3 +31,17 @@ PARTITIONS_TO_HEAL = Gauge(
     "queue_manager_partitions_to_heal", "Partitions that are not as they should be"
 )
 CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known sign of life")
+
+
+@contextmanager
+def counted(kind: str) -> Iterator[None]:
+    """Count a call that is passed on, by how it ended."""
+    outcome = "cancelled"
+    try:
+        yield
+        outcome = "ok"
+    except QueueError as error:
+        outcome = error.code
+        raise
+    finally:
+        PASSED_CALLS.labels(kind, outcome).inc()

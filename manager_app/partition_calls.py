@@ -29,6 +29,7 @@ from myqueue.errors import (
     TopicDoesNotExist,
 )
 from myqueue.failures import with_unknown_outcome
+from myqueue.protocol import MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ class PartitionCall:
     method: str
     path: str
     fields: Mapping[str, Any]
-    """Sent as body, or as query of a GET; `timeout_ms` and `wait_ms` are added."""
+    """Sent as body, or as query (GET, or beside `batch`); `timeout_ms` and `wait_ms` are added."""
     timeout_ms: int
     """For everything, retries included, beyond `wait_ms`."""
     wait_ms: int = 0
@@ -60,6 +61,12 @@ class PartitionCall:
     """True when the broker recognises a repetition, or the call changes nothing."""
     patient: bool = True
     """False: fail at once when the partition has no leader, instead of waiting for one."""
+    tells_timeout: bool = True
+    """False: the broker's call has no field `timeout_ms`; the limit holds here alone."""
+    accept: str = MSGPACK
+    """Content type of the answer, as in `BrokerCall`."""
+    batch: bytes = b""
+    """A record batch, passed on as it is."""
 
 
 @dataclass
@@ -137,18 +144,22 @@ class PartitionCalls:
         left_ms = max(1, int(left_s * 1000))
         wait_ms = min(call.wait_ms, left_ms)
         timeout_ms = min(call.timeout_ms, left_ms)
-        fields = {**call.fields, "timeout_ms": timeout_ms}
+        fields = dict(call.fields)
+        if call.tells_timeout:
+            fields["timeout_ms"] = timeout_ms
         if call.wait_ms:
             fields["wait_ms"] = wait_ms
-        is_get = call.method == "GET"
+        in_query = call.method == "GET" or bool(call.batch)
         return await self._broker_client.call(
             address,
             BrokerCall(
                 call.method,
                 call.path,
-                query=fields if is_get else {},
-                body=None if is_get else fields,
+                query=fields if in_query else {},
+                body=None if in_query else fields,
+                batch=call.batch,
                 wait_ms=wait_ms,
+                accept=call.accept,
             ),
             timeout_s=timeout_ms / 1000,
         )

@@ -13,13 +13,14 @@ from manager_app.partition_calls import PartitionCall
 from myqueue.errors import InvalidRequest, UnauthorizedException
 from myqueue.partitioner import partition_for_key
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range, check_request_id, records_of
+from myqueue.records import read_header
 
 if TYPE_CHECKING:
     from manager_app.clients import Session
     from manager_app.metadata import PartitionView, TopicView
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientKind
-    from myqueue.protocol import Produce
+    from myqueue.protocol import Produce, ProduceBatch
 
 EPOCH_MAX = (1 << 31) - 1
 _PASSED_ON = (
@@ -63,6 +64,33 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
         )
     )
     return _produced(answer, topic=topic.name, partition=partition.index, count=count, many=name)
+
+
+async def produce_batch(
+    runtime: ManagerRuntime, call: ProduceBatch, batch: bytes, token: str | None
+) -> dict[str, Any]:
+    """Append a record batch, which is passed on as it came; return what the leader answers.
+
+    Raises:
+        CorruptBatch: its header is wrong.
+        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+    """
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    header = read_header(batch)
+    topic = await runtime.find_topic(call.topic)
+    check_token(runtime, "producer", call.producer_id, topic=call.topic, token=token)
+    await runtime.clients.admit("producer", call.producer_id, call.topic)
+    return await runtime.calls.call(
+        PartitionCall(
+            topic.partition(call.partition),
+            "POST",
+            "/producer/produce",
+            {"topic": call.topic, "partition": call.partition, "producer_id": call.producer_id},
+            timeout_ms=call.timeout_ms,
+            repeatable=header.base_sequence >= 0,
+            batch=batch,
+        )
+    )
 
 
 def choose_partition(topic: TopicView, session: Session, call: Produce) -> PartitionView:

@@ -24,6 +24,16 @@ from manager_app.apis.groups import (
     GroupsApi,
 )
 from manager_app.apis.messages import ConsumeApi, CursorResetApi, ProduceApi, SizeApi
+from manager_app.apis.passing import (
+    AckApi,
+    ExtendApi,
+    FetchApi,
+    NackApi,
+    OffsetByTimeApi,
+    OffsetsApi,
+    OffsetsCommitApi,
+    ReceiveApi,
+)
 from manager_app.apis.status import HealthApi, LivenessApi, ReadinessApi
 from manager_app.apis.topics import TopicApi, TopicsApi
 
@@ -35,6 +45,14 @@ HOT_PATHS: dict[str, Callable[..., Any]] = {
     "/consumer/consume": ConsumeApi.as_view(),
     "/cursors/reset": CursorResetApi.as_view(),
     "/size": SizeApi.as_view(),
+    "/fetch": FetchApi.as_view(),
+    "/offsets": OffsetsApi.as_view(),
+    "/offsets/by-time": OffsetByTimeApi.as_view(),
+    "/offsets/commit": OffsetsCommitApi.as_view(),
+    "/messages/receive": ReceiveApi.as_view(),
+    "/messages/ack": AckApi.as_view(),
+    "/messages/nack": NackApi.as_view(),
+    "/messages/extend": ExtendApi.as_view(),
     "/health": HealthApi.as_view(),
     "/healthz": LivenessApi.as_view(),
 }

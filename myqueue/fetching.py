@@ -27,7 +27,7 @@ def fetch_call(
 ) -> LeaderCall:
     """Return the call that reads batches from an offset; any replica may answer it."""
 
-    def direct(registration: Registration) -> Request:
+    def request(registration: Registration) -> Request:
         return Request(
             "GET",
             "/fetch",
@@ -42,7 +42,7 @@ def fetch_call(
             token=registration.token,
         )
 
-    return LeaderCall(topic, partition, direct, None, wait_ms)
+    return LeaderCall(topic, partition, request, request, wait_ms)
 
 
 def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> Fetched:
@@ -122,9 +122,7 @@ class Fetching(Session):
             registration = yield from self.registration(topic)
             timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
             return read((yield Ask(replica, call.direct(registration), timeout_s)))
-        found = yield from self.at_leader(call, self.attempts(), read)
-        assert isinstance(found, Fetched), "a fetch never goes through a manager"
-        return found
+        return (yield from self.at_leader(call, self.attempts(), read))
 
     def _partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
         found: list[TopicPartition] = []

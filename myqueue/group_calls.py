@@ -36,7 +36,7 @@ def commit_call(
     start: str = "earliest",
     timeout_ms: int,
 ) -> LeaderCall:
-    """Return the call that moves a group's offset; brokers take it, managers do not pass it on.
+    """Return the call that moves a group's offset.
 
     Args:
         where: topic and partition.
@@ -54,7 +54,8 @@ def commit_call(
         "start": start,
         "timeout_ms": timeout_ms,
     }
-    return LeaderCall(*where, posting("/offsets/commit", where, fields), None)
+    request = posting("/offsets/commit", where, fields)
+    return LeaderCall(*where, request, request)
 
 
 def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
@@ -70,7 +71,7 @@ def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
             token=registration.token,
         )
 
-    return LeaderCall(topic, partition, request, None)
+    return LeaderCall(topic, partition, request, request)
 
 
 def assigned_partitions(assignment: dict[str, list[int]]) -> set[TopicPartition]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.effects import Acquire, Await, AwaitAny, Begin, Flow, Pause, Pending
+from myqueue.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending
 from myqueue.errors import IllegalGeneration, OffsetOutOfRange, QueueError, UnauthorizedException
 from myqueue.fetching import fetch_call, read_fetched
 from myqueue.group import Member
@@ -183,10 +183,7 @@ class GroupFetching(Member):
                 *holding.where, holding.fetched, max_bytes=FETCH_BYTES, wait_ms=wait_ms
             )
             try:
-                registration = yield from self.registration(holding.where[0])
-                yield from self.topic_view(holding.where[0])
-                address = self.leader_in_reach(*holding.where)
-                pending: Pending = yield Begin(address, call.direct(registration), timeout_s)
+                pending = yield from self.begin_at_leader(call, timeout_s)
             except QueueError as error:
                 self._failed(holding, error)
                 continue
@@ -240,7 +237,6 @@ class GroupFetching(Member):
         except QueueError as error:
             self._failed(holding, error)
         else:
-            assert isinstance(found, Fetched), "a fetch never goes through a manager"
             self._adopt(holding, found, offset)
 
     def _read(self, holding: Holding, answer: Answer, offset: int) -> Fetched:

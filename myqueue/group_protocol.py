@@ -81,7 +81,7 @@ class GroupLeave(Input, frozen=True):
 
 
 class OffsetsCommit(Input, frozen=True):
-    """POST /offsets/commit on a broker.
+    """POST /offsets/commit, on a broker and on a manager.
 
     Without `offset`: fences older generations and tells where to start; `start` is where a group
     that never committed begins.
@@ -98,7 +98,7 @@ class OffsetsCommit(Input, frozen=True):
 
 
 class Offsets(Input, frozen=True):
-    """GET /offsets on a broker: where a group is in a partition."""
+    """GET /offsets, on a broker and on a manager: where a group is in a partition."""
 
     topic: TopicName
     partition: PartitionIndex
@@ -108,7 +108,7 @@ class Offsets(Input, frozen=True):
 
 
 class Receive(Input, frozen=True):
-    """POST /messages/receive on a broker.
+    """POST /messages/receive, on a broker and on a manager.
 
     `max_messages` 0 delivers nothing: with `wait_ms` it is answered when there is something.
     `dead_letter_topic` is where a message goes after `delivery_limit` deliveries; the topic's name
@@ -129,7 +129,7 @@ class Receive(Input, frozen=True):
 
 
 class Settle(Input, frozen=True):
-    """POST /messages/ack, /messages/nack and /messages/extend on a broker.
+    """POST /messages/ack, /messages/nack and /messages/extend, on a broker and on a manager.
 
     `delay_ms` belongs to nack, `visibility_ms` to extend.
     """

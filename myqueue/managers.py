@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from myqueue.effects import Ask, Flow, Pause
 from myqueue.errors import (
@@ -21,7 +21,9 @@ from myqueue.transport import read_body
 if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
-    from myqueue.http1 import Request
+    from myqueue.http1 import Answer, Request
+
+T = TypeVar("T")
 
 
 def parse_addresses(address: str | Sequence[str]) -> tuple[str, ...]:
@@ -67,11 +69,23 @@ class Managers:
         self._clock = clock
         self._first = 0
 
+    @property
+    def preferred(self) -> str:
+        """The address that is asked first: that of the manager that answered last."""
+        return self.addresses[self._first]
+
     def call(self, request: Request, *, timeout_s: float | None = None) -> Flow[dict[str, Any]]:
+        """Do what `ask` does, for an answer in JSON or MessagePack."""
+        return self.ask(request, read_body, timeout_s=timeout_s)
+
+    def ask(
+        self, request: Request, read: Callable[[Answer], T], *, timeout_s: float | None = None
+    ) -> Flow[T]:
         """Ask each manager at most once.
 
         Args:
             request: one that may be repeated: a read, or a write that recognises its repetition.
+            read: turns an answer into the result, or raises its failure.
             timeout_s: for each answer.
 
         Raises:
@@ -85,14 +99,14 @@ class Managers:
         for turn in range(len(self.addresses)):
             index = (self._first + turn) % len(self.addresses)
             try:
-                body = yield from self._ask(self.addresses[index], request, timeout_s)
+                found = yield from self._ask_one(self.addresses[index], request, read, timeout_s)
             except BrokerUnreachable as error:
                 lost = error if lost is None or lost.outcome_known else lost
             except ReadOnlyManager as error:
                 refusal = error
             else:
                 self._first = index
-                return body
+                return found
         if refusal is not None and (lost is None or lost.outcome_known):
             raise refusal
         raise ManagerNotFound(
@@ -121,9 +135,11 @@ class Managers:
                     raise attempts.verdict(error) from error
             yield Pause(decision.delay_s)
 
-    def _ask(self, address: str, request: Request, timeout_s: float) -> Flow[dict[str, Any]]:
+    def _ask_one(
+        self, address: str, request: Request, read: Callable[[Answer], T], timeout_s: float
+    ) -> Flow[T]:
         try:
-            return read_body((yield Ask(address, request, timeout_s)))
+            return read((yield Ask(address, request, timeout_s)))
         except ReadOnlyManager as error:
             primary = error.details.get("primary")
             if isinstance(primary, dict):
@@ -134,4 +150,4 @@ class Managers:
                 known = normal_address(primary)
             except InvalidRequest:
                 raise error from None
-            return read_body((yield Ask(known, request, timeout_s)))
+            return read((yield Ask(known, request, timeout_s)))

@@ -79,11 +79,8 @@ class MemoryApi(MemoryWorkApi):
             ("POST", "/producer/produce"): self._produce,
             ("POST", "/consumer/consume"): self._consume,
             ("GET", "/size"): self._size,
-        }
-        at_brokers: dict[tuple[str, str], Callable[[str, Request], Any]] = {
             ("GET", "/fetch"): self._fetch,
             ("POST", "/cursors/reset"): self._reset,
-            ("GET", "/partitions"): self._replicas,
             ("POST", "/messages/receive"): self.receive,
             ("POST", "/messages/ack"): self.settle,
             ("POST", "/messages/nack"): self.settle,
@@ -91,6 +88,9 @@ class MemoryApi(MemoryWorkApi):
             ("POST", "/offsets/commit"): self.commit_offset,
             ("GET", "/offsets"): self.tell_offset,
             ("GET", "/offsets/by-time"): self.find_time,
+        }
+        at_brokers: dict[tuple[str, str], Callable[[str, Request], Any]] = {
+            ("GET", "/partitions"): self._replicas,
         }
         asked = (request.method, request.path)
         if asked in everywhere:

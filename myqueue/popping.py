@@ -26,16 +26,20 @@ def pop_call(where: TopicPartition, pop: Pop, *, wait_ms: int, timeout_ms: int) 
     return LeaderCall(*where, request, request, wait_ms)
 
 
-def size_request(where: TopicPartition, registration: Registration, *, wait_ms: int) -> Request:
-    """Return the request for what is left; with `wait_ms` it is held while nothing is."""
-    query: dict[str, str | int] = {
-        "topic": where[0],
-        "partition": where[1],
-        "consumer_id": registration.client_id,
-    }
-    if wait_ms:
-        query["wait_ms"] = wait_ms
-    return Request("GET", "/size", query=query, accept=MSGPACK, token=registration.token)
+def size_call(where: TopicPartition, *, wait_ms: int) -> LeaderCall:
+    """Return the call for what is left; with `wait_ms` it is held while nothing is."""
+
+    def request(registration: Registration) -> Request:
+        query: dict[str, str | int] = {
+            "topic": where[0],
+            "partition": where[1],
+            "consumer_id": registration.client_id,
+        }
+        if wait_ms:
+            query["wait_ms"] = wait_ms
+        return Request("GET", "/size", query=query, accept=MSGPACK, token=registration.token)
+
+    return LeaderCall(*where, request, request, wait_ms)
 
 
 def reset_call(
@@ -46,7 +50,7 @@ def reset_call(
     expected: int | None = None,
     timeout_ms: int,
 ) -> LeaderCall:
-    """Return the call that moves a cursor; asked of brokers alone, which need no pass-through.
+    """Return the call that moves a cursor.
 
     Args:
         where: topic and partition.
@@ -61,7 +65,8 @@ def reset_call(
         "expected": expected,
         "timeout_ms": timeout_ms,
     }
-    return LeaderCall(*where, posting("/cursors/reset", where, fields, names_consumer=True), None)
+    request = posting("/cursors/reset", where, fields, names_consumer=True)
+    return LeaderCall(*where, request, request)
 
 
 def popped_message(item: dict[str, Any], where: TopicPartition) -> Message:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from myqueue.effects import Await, Begin, Flow, Lock, Pending
+from myqueue.effects import Await, Flow, Lock, Pending
 from myqueue.errors import ClientError, CursorMoved, QueueError, UnreadMessages
 from myqueue.fetching import Fetching
 from myqueue.popping import pop_call, popped_message, reset_call
@@ -162,9 +162,7 @@ class Prefetch(Fetching):
         call = pop_call(where, pop, wait_ms=0, timeout_ms=self.config.request_timeout_ms)
         timeout_s = (self.config.request_timeout_ms + self.config.answer_margin_ms) / 1000
         try:
-            address = self.leader_in_reach(*where)
-            request = call.direct(self.require_registered(where[0]))
-            pending: Pending = yield Begin(address, request, timeout_s)
+            pending = yield from self.begin_at_leader(call, timeout_s)
         except BaseException as error:
             if pop.uncertain or not isinstance(error, QueueError) or not error.outcome_known:
                 self._leave_unsettled(where, pop)

@@ -1,4 +1,7 @@
-"""The produce call: a batch encoded once, for a broker as it is, for a manager as a list."""
+"""The produce call: a batch encoded once, for a broker as it is, for a manager as a list.
+
+A list that is too long for a manager goes there as a batch, too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from myqueue.http1 import Request
-from myqueue.protocol import BATCH, MSGPACK
+from myqueue.protocol import BATCH, MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.records import CODEC_NONE, MAX_MESSAGE_BYTES, Record, encode_batch, make_record
 from myqueue.sequences import Stamp
 from myqueue.session import LeaderCall
@@ -105,7 +108,8 @@ def produce_call(
             "producer_epoch": stamp.epoch,
             "base_sequence": stamp.base_sequence,
         }
-        return msgpack_request("POST", PRODUCE_PATH, fields, token=registration.token)
+        request = msgpack_request("POST", PRODUCE_PATH, fields, token=registration.token)
+        return request if len(request.body) <= MAX_JSON_BODY_BYTES else direct(registration)
 
     return LeaderCall(target.topic, target.partition, direct, through_manager)
 

@@ -24,6 +24,12 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 BATCH = "application/vnd.queue.batch"
 """Record batches as stored; a fetch answer precedes each with base offset and length."""
+BATCH_HEADERS = {
+    "high_watermark": "X-High-Watermark",
+    "log_start_offset": "X-Log-Start-Offset",
+    "next_offset": "X-Next-Offset",
+}
+"""Field of a fetch answer -> the header that says it beside batches."""
 
 MAX_JSON_BODY_BYTES = 1 << 20
 """Longest JSON or MessagePack body; larger batches come as `BATCH`."""
@@ -202,7 +208,7 @@ class Produce(Input, frozen=True):
 
 
 class ProduceBatch(Input, frozen=True):
-    """POST /producer/produce with a `BATCH` body on a broker: the query."""
+    """POST /producer/produce with a `BATCH` body: the query."""
 
     topic: TopicName
     partition: PartitionIndex
@@ -227,7 +233,7 @@ class Consume(Input, frozen=True):
 
 
 class Fetch(Input, frozen=True):
-    """GET /fetch on a broker."""
+    """GET /fetch, on a manager and on a broker."""
 
     topic: TopicName
     partition: PartitionIndex
@@ -256,7 +262,7 @@ class Health(Input, frozen=True):
 
 
 class OffsetByTime(Input, frozen=True):
-    """GET /offsets/by-time on a broker; `timestamp` in milliseconds since 1970."""
+    """GET /offsets/by-time; `timestamp` in milliseconds since 1970."""
 
     topic: TopicName
     partition: PartitionIndex
@@ -265,7 +271,7 @@ class OffsetByTime(Input, frozen=True):
 
 
 class CursorReset(Input, frozen=True):
-    """POST /cursors/reset on a broker: exactly one of `offset` and `timestamp`."""
+    """POST /cursors/reset, everywhere: exactly one of `offset` and `timestamp`."""
 
     topic: TopicName
     partition: PartitionIndex

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.clock import FOREVER_S
-from myqueue.effects import Acquire, Begin, Flow, Pending
+from myqueue.effects import Acquire, Flow, Pending
 from myqueue.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.fetching import timestamp_ms
-from myqueue.popping import reset_call, size_request
+from myqueue.popping import reset_call, size_call
 from myqueue.pops import TopicPartition
 from myqueue.prefetch import Prefetch
 from myqueue.registered import topic_names
 from myqueue.results import Lag, Message
-from myqueue.session import LeaderCall
 from myqueue.transport import read_body
 from myqueue.turns import ONE_TRY_S, Turns, may_pass, wait_s
 from myqueue.watches import Watches
@@ -21,9 +20,6 @@ from myqueue.watches import Watches
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-    from myqueue.http1 import Request
-    from myqueue.results import Registration
 
 Key = int | str | bytes
 LAG_LOOKS_MAX = 3
@@ -207,12 +203,8 @@ class Reading(Prefetch):
         return size, fetched.messages[0] if fetched.messages else None
 
     def _partition_size(self, where: TopicPartition) -> Flow[int]:
-        def request(registration: Registration) -> Request:
-            return size_request(where, registration, wait_ms=0)
-
-        body = yield from self.at_leader(
-            LeaderCall(*where, request, request), self.attempts(), read_body
-        )
+        call = size_call(where, wait_ms=0)
+        body = yield from self.at_leader(call, self.attempts(), read_body)
         return int(body["size"])
 
     # Which partition
@@ -283,14 +275,10 @@ class Reading(Prefetch):
 
     def _watch(self, where: TopicPartition) -> Flow[Pending]:
         """Send the size request that answers when the partition has something."""
-        topic, partition = where
-        registration = yield from self.registration(topic)
-        address = self.leader_in_reach(topic, partition)
         wait_ms = self.config.long_poll_ms
         timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
-        request = size_request(where, registration, wait_ms=wait_ms)
-        pending: Pending = yield Begin(address, request, timeout_s)
-        return pending
+        call = size_call(where, wait_ms=wait_ms)
+        return (yield from self.begin_at_leader(call, timeout_s))
 
     def close_watches(self) -> None:
         """Give up the requests that wait at partitions; a flow that waits does it at its end."""

@@ -95,7 +95,8 @@ def receive_call(
         "wait_ms": wait_ms,
         "timeout_ms": timeout_ms,
     }
-    return LeaderCall(*where, posting("/messages/receive", where, fields), None)
+    request = posting("/messages/receive", where, fields)
+    return LeaderCall(*where, request, request, wait_ms)
 
 
 def settle_call(
@@ -118,7 +119,8 @@ def settle_call(
         fields: `delay_ms` of a nack, `visibility_ms` of an extend.
     """
     common = {"group": group, "receipts": list(receipts), "timeout_ms": timeout_ms}
-    return LeaderCall(*where, posting(path, where, {**common, **fields}), None)
+    request = posting(path, where, {**common, **fields})
+    return LeaderCall(*where, request, request)
 
 
 def received_delivery(item: dict[str, Any], where: TopicPartition) -> Delivery:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from myqueue.effects import Ask, Await, Begin, Flow, Lock, Pause
+from myqueue.effects import Ask, Await, Begin, Flow, Lock, Pause, Pending
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
     BrokerUnreachable,
+    InvalidRequest,
     ManagerNotFound,
     NoLeader,
+    NotFound,
     PartitionNotFound,
     QueueError,
     TopicDoesNotExist,
@@ -20,7 +22,7 @@ from myqueue.errors import (
 from myqueue.http1 import Answer, Request
 from myqueue.metadata import MANAGER, Metadata, Route, TopicView, serving_replica, topic_view
 from myqueue.partitioner import partition_for_key
-from myqueue.protocol import MAX_JSON_BODY_BYTES, MSGPACK
+from myqueue.protocol import BATCH, MSGPACK
 from myqueue.registered import RegisteredClient
 from myqueue.retry import Attempts, Step
 from myqueue.transport import msgpack_request, read_body
@@ -53,8 +55,8 @@ class LeaderCall(NamedTuple):
     partition: int
     direct: Callable[[Registration], Request]
     """The request to a broker."""
-    through_manager: Callable[[Registration], Request] | None
-    """The same for the manager to pass on; None when it does not pass this on."""
+    through_manager: Callable[[Registration], Request]
+    """The same for a manager to pass on."""
     wait_ms: int = 0
     """How long the server may hold the request on top of its own time."""
 
@@ -79,6 +81,13 @@ def posting(
         return msgpack_request("POST", path, body, token=registration.token)
 
     return request
+
+
+def _is_unknown_there(error: QueueError, request: Request) -> bool:
+    """Tell whether a manager does not know a call, or does not take record batches."""
+    return type(error) is NotFound or (
+        type(error) is InvalidRequest and request.content_type == BATCH
+    )
 
 
 class Session(RegisteredClient):
@@ -184,29 +193,39 @@ class Session(RegisteredClient):
         with self._lock:
             self._metadata.mark_stale(topic)
 
-    def leader_in_reach(self, topic: str, partition: int) -> str:
-        """Return the address of a partition's leader as last heard of.
+    def begin_at_leader(self, call: LeaderCall, timeout_s: float) -> Flow[Pending]:
+        """Send a call once to where it is answered without a detour, and do not wait for it.
+
+        That is the partition's leader as last heard of; where that is unknown or had better not be
+        tried, a manager, which passes it on.
 
         Raises:
-            BrokerUnreachable: it is unknown, or had better not be tried.
+            QueueError: there was no connection, or the client is not registered for the topic.
         """
+        registration = yield from self.registration(call.topic)
+        yield from self.topic_view(call.topic)
         with self._lock:
-            address = self._metadata.partition(topic, partition).leader
-            if not address or self._metadata.avoids(address, now_s=self.clock.monotonic()):
-                raise BrokerUnreachable("the leader is unknown or out of reach")
-        return address
+            address = self._metadata.partition(call.topic, call.partition).leader
+            if self._metadata.avoids(address, now_s=self.clock.monotonic()):
+                address = MANAGER
+        if address == MANAGER:
+            address, make = self.managers.preferred, call.through_manager
+        else:
+            make = call.direct
+        pending: Pending = yield Begin(address, make(registration), timeout_s)
+        return pending
 
     # Calls
 
     def at_leader(
         self, call: LeaderCall, attempts: Attempts, read: Callable[[Answer], T]
-    ) -> Flow[T | dict[str, Any]]:
+    ) -> Flow[T]:
         """Make a call where it belongs, until it succeeds or `attempts` stops it.
 
         Args:
             call: what to ask.
             attempts: patience, and what became of earlier tries.
-            read: turns a broker's answer into the result, or raises its failure.
+            read: turns an answer into the result, or raises its failure.
 
         Raises:
             QueueError: the last failure as it was; `attempts` knows what it means.
@@ -224,9 +243,7 @@ class Session(RegisteredClient):
         deadline_s = self.clock.monotonic() + patience_ms / 1000
         return Attempts(self.config, deadline_s=deadline_s)
 
-    def _try_once(
-        self, call: LeaderCall, route: Route, read: Callable[[Answer], T]
-    ) -> Flow[T | dict[str, Any]]:
+    def _try_once(self, call: LeaderCall, route: Route, read: Callable[[Answer], T]) -> Flow[T]:
         registration = yield from self.registration(call.topic)
         yield from self.topic_view(call.topic)
         with self._lock:
@@ -234,27 +251,22 @@ class Session(RegisteredClient):
         timeout_s = (
             self.config.request_timeout_ms + self.config.answer_margin_ms + call.wait_ms
         ) / 1000
+        make = call.through_manager if address == MANAGER else call.direct
+        request = make(registration)
         try:
-            result: T | dict[str, Any]
             if address != MANAGER:
-                request = call.direct(registration)
                 result = read((yield from self._ask_broker(call, address, request, timeout_s)))
-            elif call.through_manager is not None:
-                request = call.through_manager(registration)
-                if len(request.body) > MAX_JSON_BODY_BYTES:
-                    raise ManagerNotFound(
-                        f"no broker of {call.topic!r}, partition {call.partition}, leads it, and a "
-                        f"manager passes on at most {MAX_JSON_BODY_BYTES} bytes"
-                    )
-                result = yield from self.managers.call(request, timeout_s=timeout_s)
             else:
-                raise ManagerNotFound(
-                    f"no broker of {call.topic!r}, partition {call.partition}, can be reached, and "
-                    "a manager does not pass this call on"
-                )
+                result = yield from self.managers.ask(request, read, timeout_s=timeout_s)
         except QueueError as error:
             with self._lock:
                 route.failed(address, error, now_s=self.clock.monotonic())
+            if address == MANAGER and _is_unknown_there(error, request):
+                # A manager of an earlier version; brokers may be in reach again by the next try.
+                raise ManagerNotFound(
+                    f"no broker of {call.topic!r}, partition {call.partition}, can be reached, and "
+                    f"the manager does not pass this call on: {error.message}"
+                ) from error
             if address != MANAGER and isinstance(error, PartitionNotFound):
                 # It was moved away, or is being made; whether there is one, a manager knows.
                 raise NoLeader(f"{address} has no such replica: {error.message}") from error

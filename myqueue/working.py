@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from myqueue.clock import FOREVER_S
-from myqueue.effects import Acquire, Ask, Begin, Flow, Lock, Pause, Pending
+from myqueue.effects import Acquire, Await, Flow, Lock, Pause, Pending
 from myqueue.errors import ClientClosed, QueueError
 from myqueue.group_protocol import MAX_RECEIPTS
 from myqueue.protocol import check_range
@@ -240,8 +240,8 @@ class Working(Session):
             timeout_ms=self.config.request_timeout_ms,
         )
         with suppress(QueueError):
-            request = call.direct(self.require_registered(where[0]))
-            yield Ask(self.leader_in_reach(*where), request, LEAVE_S)
+            pending = yield from self.begin_at_leader(call, LEAVE_S)
+            yield Await(pending)
 
     # Waiting
 
@@ -266,13 +266,10 @@ class Working(Session):
 
     def _watch(self, where: TopicPartition) -> Flow[Pending]:
         """Send the call that is answered when the partition has something to receive."""
-        registration = yield from self.registration(where[0])
-        address = self.leader_in_reach(*where)
         wait_ms = self.config.long_poll_ms
-        request = self._receive_call(where, 0, wait_ms).direct(registration)
         timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
-        pending: Pending = yield Begin(address, request, timeout_s)
-        return pending
+        call = self._receive_call(where, 0, wait_ms)
+        return (yield from self.begin_at_leader(call, timeout_s))
 
     def close_watches(self) -> None:
         """Give up the calls that wait at partitions; a flow that waits does it at its end."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker_app.access import require_topic_client
-from broker_app.apis.answers import Fetched
 from broker_app.reading import decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
-from http_base.answers import CursorPlace
+from http_base.answers import CursorPlace, Fetched
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
 from myqueue.errors import CorruptBatch
 from myqueue.protocol import (
+    BATCH_HEADERS,
     DEFAULT_TIMEOUT_MS,
     MAX_FETCH_BYTES,
     MAX_WAIT_MS,
@@ -140,8 +140,4 @@ def _messages(
 
 
 def _headers(fetched: FetchedBatches) -> dict[str, str]:
-    return {
-        "X-High-Watermark": str(fetched.high_watermark),
-        "X-Log-Start-Offset": str(fetched.log_start_offset),
-        "X-Next-Offset": str(fetched.next_offset),
-    }
+    return {header: str(getattr(fetched, name)) for name, header in BATCH_HEADERS.items()}

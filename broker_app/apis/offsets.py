@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
-from broker_app.apis.answers import GroupCommitted, GroupForgottenHere, GroupOffset
+from broker_app.apis.answers import GroupForgottenHere
 from broker_app.inputs import GroupForgetHere
 from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get
 from broker_app.services.groups import group_forget, offsets_commit
+from http_base.answers import GroupCommitted, GroupOffset
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.group_protocol import Offsets, OffsetsCommit, check_group_name

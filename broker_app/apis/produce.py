@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from broker_app.access import PRODUCER, require_client
-from broker_app.apis.answers import Appended
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
+from http_base.answers import Appended
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView
 from myqueue.errors import InvalidRequest

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker_app.access import CONSUMER, require_topic_client
-from broker_app.apis.answers import Received, SettledList
 from broker_app.commands import SettleMessages, Start
 from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
 from broker_app.work import SettleKind, format_receipt, parse_receipts
+from http_base.answers import Received, SettledList
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from http_base.answers import CursorPlace, PoppedMessage
+from http_base.answers import Appended, CursorPlace, PoppedMessage
 from http_base.apidoc import describe
 from http_base.messages import message_fields
-from http_base.views import wants_msgpack
+from http_base.views import bearer_token, wants_msgpack
 from manager_app.apis.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import HotManagerView
 from manager_app.consuming import consume, reset, sizes
-from manager_app.metrics import PASSED_CALLS
-from manager_app.producing import produce
-from myqueue.errors import InvalidRequest, QueueError
-from myqueue.protocol import BATCH, Consume, CursorReset, Produce, Size
+from manager_app.metrics import counted
+from manager_app.producing import produce, produce_batch
+from myqueue.protocol import Consume, CursorReset, Produce, ProduceBatch, Size
 from myqueue.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rest_framework.request import Request
     from rest_framework.response import Response
 
@@ -41,18 +37,25 @@ class ProduceApi(HotManagerView):
     @describe(
         summary="Append a message or a list of messages",
         input=Produce,
-        returns=Produced,
+        returns=(Produced, Appended),
         answer={"topic": "logs", "partition": 0, "offset": 41},
         tags=["messages"],
+        batches=True,
     )
     async def post(self, request: Request) -> Response:
-        """Answer when the messages are on a quorum of disks."""
+        """Answer when the messages are on a quorum of disks.
+
+        A record batch goes to the leader as it is, and the answer is the leader's.
+        """
         runtime = self.runtime
         runtime.require_primary()
         if isinstance(request.data, bytes):
-            raise InvalidRequest(f"a manager takes no {BATCH}: send it to the partition's leader")
+            batch = self.read(request, ProduceBatch)
+            token = batch.token or bearer_token(request)
+            with runtime.passing(), counted("produce"):
+                return self.respond(await produce_batch(runtime, batch, request.data, token))
         call = self.read(request, Produce)
-        with runtime.passing(), _counted("produce"):
+        with runtime.passing(), counted("produce"):
             return self.respond(await produce(runtime, call))
 
 
@@ -88,7 +91,7 @@ class ConsumeApi(HotManagerView):
     async def _consume(self, request: Request) -> Response:
         runtime = self.runtime
         call = self.read(request, Consume)
-        with runtime.passing(waits=call.wait_ms > 0), _counted("consume"):
+        with runtime.passing(waits=call.wait_ms > 0), counted("consume"):
             popped = await consume(runtime, call)
         binary = wants_msgpack(request)
         messages = [_message(call.topic, fields, binary=binary) for fields in popped.messages]
@@ -113,7 +116,7 @@ class CursorResetApi(HotManagerView):
         """Move it, if it is where `expected` says; what follows is popped next."""
         runtime = self.runtime
         call = self.read(request, CursorReset)
-        with runtime.passing(), _counted("reset"):
+        with runtime.passing(), counted("reset"):
             offset = await reset(runtime, call)
         return self.respond({"topic": call.topic, "partition": call.partition, "offset": offset})
 
@@ -133,7 +136,7 @@ class SizeApi(HotManagerView):
         """Return the sum, and the number per partition."""
         runtime = self.runtime
         call = self.read(request, Size)
-        with runtime.passing(waits=call.wait_ms > 0), _counted("size"):
+        with runtime.passing(waits=call.wait_ms > 0), counted("size"):
             found = await sizes(runtime, call)
         return self.respond(
             {
@@ -156,17 +159,3 @@ def _message(topic: str, fields: dict[str, Any], *, binary: bool) -> dict[str, A
         offset=fields["offset"],
         binary=binary,
     )
-
-
-@contextmanager
-def _counted(kind: str) -> Iterator[None]:
-    """Count a call that is passed on, by how it ended."""
-    outcome = "cancelled"
-    try:
-        yield
-        outcome = "ok"
-    except QueueError as error:
-        outcome = error.code
-        raise
-    finally:
-        PASSED_CALLS.labels(kind, outcome).inc()

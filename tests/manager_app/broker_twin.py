@@ -29,10 +29,20 @@ from myqueue.errors import (
     QueueError,
     UnauthorizedException,
 )
-from myqueue.protocol import Consume, Produce, Size, read_input, records_of
+from myqueue.protocol import (
+    BATCH,
+    Consume,
+    Produce,
+    ProduceBatch,
+    Size,
+    read_input,
+    records_of,
+)
+from myqueue.records import decode_records
 from tests.manager_app.group_twin import GroupTwin
 from tests.manager_app.membership_twin import FIELDS, MembershipPart
 from tests.manager_app.offsets_twin import OffsetsPart
+from tests.manager_app.passing_twin import PassingPart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -112,6 +122,9 @@ class BrokerTwin:
         """Path -> "before" or "after" its work the connection breaks, once."""
         self.membership = MembershipPart(self)
         self.offsets = OffsetsPart(self)
+        self.passing = PassingPart(self)
+        self.batches: list[bytes] = []
+        """Record batches as they came."""
         self.stopping = False
         self._server: TestServer | None = None
         self._port = 0
@@ -134,6 +147,7 @@ class BrokerTwin:
                 web.post("/partitions/{group_id}/leader", self._leader_post),
                 *self.membership.routes(),
                 *self.offsets.routes(),
+                *self.passing.routes(),
                 web.post("/cursors/open", self._cursor_open),
                 web.post("/clients/forget", self._client_forget),
                 web.post("/producer/produce", self._produce),
@@ -227,7 +241,10 @@ class BrokerTwin:
             if scheme != "Bearer" or not is_cluster_token(self.cluster.secret, token):
                 raise UnauthorizedException
             body = await request.read()
-            fields = msgspec.msgpack.decode(body) if body else {}
+            is_batch = request.content_type == BATCH
+            if is_batch:
+                self.batches.append(body)
+            fields = msgspec.msgpack.decode(body) if body and not is_batch else {}
             request[FIELDS] = fields | dict(request.query)
             self.calls.append((request.method, path, request[FIELDS]))
             await self.offsets.hang(path)
@@ -236,7 +253,10 @@ class BrokerTwin:
                 return self._hang_up(request)
             if path in self.refuses:
                 raise self.refuses[path]
-            answer = {"status": "success", **await handler(request)}
+            answer = await handler(request)
+            if isinstance(answer, web.StreamResponse):
+                return answer
+            answer = {"status": "success", **answer}
             if self.breaks.pop(path, None) == "after":
                 return self._hang_up(request)
             status = 200
@@ -319,6 +339,10 @@ class BrokerTwin:
         return {}
 
     async def _produce(self, request: web.Request) -> dict[str, Any]:
+        if request.content_type == BATCH:
+            call = read_input(ProduceBatch, None, request[FIELDS])
+            offset = self.led(request[FIELDS]).append(decode_records(self.batches[-1]))
+            return {"partition": call.partition, "base_offset": offset, "count": 1, "term": 1}
         call = read_input(Produce, request[FIELDS])
         group = self.led(request[FIELDS])
         records = records_of(call, 1_700_000_000_000)
@@ -339,7 +363,7 @@ class BrokerTwin:
         group = self.led(request[FIELDS])
         start = group.cursors.setdefault(call.consumer_id, 0)
         if call.wait_ms and start >= len(group.records):
-            await self._wait(group, call.wait_ms)
+            await self.wait(group, call.wait_ms)
         mark = (call.consumer_id, call.request_id or "")
         begin, end = start, min(len(group.records), start + (call.max_messages or 1))
         if call.request_id and mark in group.pops:
@@ -371,10 +395,10 @@ class BrokerTwin:
             return len(group.records) - group.cursors.get(call.consumer_id, 0)
 
         if call.wait_ms and not left():
-            await self._wait(group, call.wait_ms)
+            await self.wait(group, call.wait_ms)
         return {"partition": group.order.partition, "size": left()}
 
-    async def _wait(self, group: GroupTwin, wait_ms: int) -> None:
+    async def wait(self, group: GroupTwin, wait_ms: int) -> None:
         arrived = asyncio.ensure_future(group.arrived.wait())
         await asyncio.wait((arrived,), timeout=wait_ms / 1000)
         arrived.cancel()

@@ -260,13 +260,3 @@ async def test_a_manager_at_its_limit_refuses_before_it_passes_on(site):
     site.runtime.open_calls = 0
     await site.post("/producer/produce", call)
     assert site.runtime.open_calls == 0
-
-
-async def test_a_record_batch_belongs_to_a_broker(site):
-    answer = await site.send(
-        "POST",
-        "/producer/produce?topic=logs&partition=0&producer_id=1",
-        body=b"QB",
-        headers={"content-type": "application/vnd.queue.batch"},
-    )
-    assert (answer.status, answer.json["code"]) == (400, "INVALID_REQUEST")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,6 +73,7 @@ class HttpCluster:
 
     def __init__(self, brokers: int = 3) -> None:
         self.changed = threading.Condition()
+        self._taken: list[socket.socket] = []
         self._servers = [_Server(self) for _ in range(brokers + 1)]
         addresses = [server.address for server in self._servers]
         self.twin = ClusterTwin(manager=addresses[0], brokers=addresses[1:])
@@ -97,8 +100,22 @@ class HttpCluster:
             self.twin.topics[topic][partition].put(*values)
             self.changed.notify_all()
 
+    def hide_brokers(self) -> None:
+        """Let clients reach the manager alone, which reaches the brokers as before.
+
+        Their ports stay taken, so that connections to them are refused.
+        """
+        for address in self.twin.brokers:
+            self.stop(address)
+            taken = socket.socket()
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", int(address.rpartition(":")[2])))
+            self._taken.append(taken)
+
     def stop(self, address: str | None = None) -> None:
         """Close one server with its connections, or all."""
+        while address is None and self._taken:
+            self._taken.pop().close()
         for server in list(self._servers):
             if address in (None, server.address):
                 server.shutdown()
@@ -110,9 +127,6 @@ class HttpCluster:
 
 
 def _close(connection: object) -> None:
-    import contextlib
-    import socket
-
     assert isinstance(connection, socket.socket)
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

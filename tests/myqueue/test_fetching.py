@@ -50,7 +50,7 @@ def test_a_failure_is_raised() -> None:
         read_fetched(answer, topic="logs", partition=0, offset=0)
 
 
-def test_a_fetch_never_goes_through_a_manager() -> None:
+def test_a_fetch_is_the_same_through_a_manager() -> None:
     call = fetch_call("logs", 0, 5, max_bytes=9, wait_ms=7)
-    assert call.through_manager is None
+    assert call.through_manager(Registration(7, "secret")) == call.direct(Registration(7, "secret"))
     assert call.direct(Registration(7, "secret")).accept == BATCH

@@ -29,7 +29,7 @@ def test_a_commit_names_generation_and_offset() -> None:
     fields = decoded(call.direct(ME))
     assert fields["offset"] == 0
     assert (fields["topic"], fields["partition"], fields["generation"]) == ("logs", 2, 7)
-    assert call.through_manager is None
+    assert call.through_manager(ME) == call.direct(ME)
     fence = decoded(commit_call(("logs", 2), "g", 7, start="latest", timeout_ms=500).direct(ME))
     assert "offset" not in fence
     assert fence["start"] == "latest"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 
-from myqueue.popping import pop_call, popped_message, size_request
+from myqueue.popping import pop_call, popped_message, size_call
 from myqueue.pops import Pop
 from myqueue.protocol import Consume, Size, read_input
 from myqueue.results import Message, Registration
@@ -13,7 +13,6 @@ WHERE = ("logs", 2)
 
 def test_every_try_of_a_pop_is_the_same_wherever_it_goes() -> None:
     call = pop_call(WHERE, Pop("abc", 5), wait_ms=100, timeout_ms=500)
-    assert call.through_manager is not None
     assert call.direct(ME) == call.through_manager(ME)
     asked = read_input(Consume, msgspec.msgpack.decode(call.direct(ME).body))
     assert (asked.partition, asked.request_id, asked.max_messages) == (2, "abc", 5)
@@ -22,9 +21,8 @@ def test_every_try_of_a_pop_is_the_same_wherever_it_goes() -> None:
 
 def test_a_size_request_is_held_only_when_it_says_so() -> None:
     for wait_ms in (0, 50):
-        query = {
-            k: str(v) for k, v in (size_request(WHERE, ME, wait_ms=wait_ms).query or {}).items()
-        }
+        request = size_call(WHERE, wait_ms=wait_ms).direct(ME)
+        query = {k: str(v) for k, v in (request.query or {}).items()}
         assert read_input(Size, None, query).wait_ms == wait_ms
 
 

@@ -25,7 +25,7 @@ def test_a_receive_says_everything_that_the_group_needs() -> None:
     call = receive_call(WHERE, options, max_messages=3, start="latest", wait_ms=9, timeout_ms=4)
     request = call.direct(ME)
     assert (request.method, request.path, request.token) == ("POST", "/messages/receive", "secret")
-    assert call.through_manager is None
+    assert call.through_manager(ME) == request
     assert read_input(Receive, decoded(request)) == Receive(
         topic="logs",
         partition=2,

@@ -1,4 +1,4 @@
-"""One suite for every place: in memory, over sockets, a real cluster; blocking and asyncio."""
+"""One suite for every place, blocking and asyncio: memory, sockets, a manager alone, a cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def cluster_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield cluster.manager
 
 
-@pytest.fixture(params=["memory", "sockets", pytest.param("cluster", marks=pytest.mark.cluster)])
+PLACES = [
+    "memory",
+    "sockets",
+    "manager alone",
+    pytest.param("cluster", marks=pytest.mark.cluster),
+]
+
+
+@pytest.fixture(params=PLACES)
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give the manager's address of each kind of place."""
     if request.param == "memory":
@@ -31,6 +39,11 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
             yield queue.address
     elif request.param == "sockets":
         twin = HttpCluster()
+        yield twin.address
+        twin.stop()
+    elif request.param == "manager alone":
+        twin = HttpCluster()
+        twin.hide_brokers()
         yield twin.address
         twin.stop()
     else:

@@ -145,12 +145,12 @@ async def test_iteration_ends_when_the_consumer_is_closed(
     await fill(style, topic, 1)
     consumer = await style.consumer(topic, config=ClientConfig(long_poll_ms=300))
     if not style.is_async:
-        closed = later(0.1, consumer.close)
+        closed = later(0.5, consumer.close)
         assert [message.text for message in await asyncio.to_thread(list, consumer.client)] == [
             "0:0"
         ]
     else:
-        closed = later(0.1, consumer.close)
+        closed = later(0.5, consumer.close)
         assert [message.text async for message in consumer] == ["0:0"]
     await closed()
     with pytest.raises(ClientClosed):

@@ -1,0 +1,111 @@
+"""The part of a broker in memory whose calls a manager passes on as they came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from http_base.messages import message_fields
+from myqueue.errors import OffsetOutOfRange
+from myqueue.group_protocol import OffsetsCommit, Receive, Settle
+from myqueue.protocol import BATCH, Fetch, OffsetByTime, read_input
+from myqueue.records import encode_batch, frame_batches
+from tests.manager_app.group_twin import CommittedTwin
+from tests.manager_app.membership_twin import FIELDS
+
+if TYPE_CHECKING:
+    from tests.manager_app.broker_twin import BrokerTwin
+
+
+class PassingPart:
+    """What one broker does with reads, commits and workers' calls."""
+
+    def __init__(self, broker: BrokerTwin) -> None:
+        self.broker = broker
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/fetch", self._fetch),
+            web.get("/offsets/by-time", self._by_time),
+            web.post("/offsets/commit", self._commit),
+            web.post("/messages/receive", self._receive),
+            web.post("/messages/ack", self._settle),
+            web.post("/messages/nack", self._settle),
+            web.post("/messages/extend", self._settle),
+        ]
+
+    def stored(self, topic: str, partition: int, offset: int) -> bytes:
+        """Return what a fetch answers in batches."""
+        group = self.broker.cluster.group(topic, partition)
+        return frame_batches(
+            (position, encode_batch([record]))
+            for position, record in enumerate(group.records)
+            if position >= offset
+        )
+
+    async def _fetch(self, request: web.Request) -> Any:
+        call = read_input(Fetch, None, request[FIELDS])
+        group = self.broker.led(request[FIELDS])
+        if call.wait_ms and call.offset >= len(group.records):
+            await self.broker.wait(group, call.wait_ms)
+        end = len(group.records)
+        if call.offset > end:
+            raise OffsetOutOfRange(log_start_offset=0, high_watermark=end)
+        if request.headers["Accept"] == BATCH:
+            headers = {
+                "X-High-Watermark": str(end),
+                "X-Log-Start-Offset": "0",
+                "X-Next-Offset": str(end),
+            }
+            body = self.stored(call.topic, call.partition, call.offset)
+            return web.Response(body=body, headers=headers, content_type=BATCH)
+        return {
+            "topic": call.topic,
+            "partition": call.partition,
+            "messages": self._messages(call, call.offset),
+            "next_offset": end,
+            "high_watermark": end,
+            "log_start_offset": 0,
+        }
+
+    def _messages(self, call: Fetch | Receive, start: int) -> list[dict[str, Any]]:
+        records = self.broker.cluster.group(call.topic, call.partition).records
+        return [
+            message_fields(
+                record, topic=call.topic, partition=call.partition, offset=offset, binary=True
+            )
+            for offset, record in enumerate(records)
+            if offset >= start
+        ]
+
+    async def _by_time(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(OffsetByTime, None, request[FIELDS])
+        self.broker.led(request[FIELDS])
+        return {"topic": call.topic, "partition": call.partition, "offset": call.timestamp % 100}
+
+    async def _commit(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(OffsetsCommit, request[FIELDS])
+        known = self.broker.led(request[FIELDS]).offsets.setdefault(call.group, CommittedTwin())
+        known.generation = call.generation
+        known.offset = known.offset if call.offset is None else call.offset
+        place = {"topic": call.topic, "partition": call.partition, "group": call.group}
+        return {**place, **msgspec.to_builtins(known), "missed": 0}
+
+    async def _receive(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(Receive, request[FIELDS])
+        group = self.broker.led(request[FIELDS])
+        if call.wait_ms and not group.records:
+            await self.broker.wait(group, call.wait_ms)
+        messages = [
+            {**fields, "receipt": f"{fields['offset']}.1", "delivery_count": 1}
+            for fields in self._messages(call, 0)
+        ]
+        place = {"topic": call.topic, "partition": call.partition, "group": call.group}
+        return {**place, "messages": messages, "missed": 0}
+
+    async def _settle(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(Settle, request[FIELDS])
+        self.broker.led(request[FIELDS])
+        return {"results": [{"receipt": receipt, "done": True} for receipt in call.receipts]}
