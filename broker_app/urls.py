@@ -7,7 +7,7 @@ from django.urls import path
 from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
-from broker_app.apis.health import HealthzApi, ReadyzApi
+from broker_app.apis.health import HealthApi, HealthzApi, ReadyzApi
 from broker_app.apis.offsets import GroupForgetApi, OffsetsApi, OffsetsCommitApi
 from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
 from broker_app.apis.produce import ProduceApi
@@ -31,6 +31,7 @@ _EXACT = {
     "clients/forget": ClientForgetApi.as_view(),
     "groups/forget": GroupForgetApi.as_view(),
     "partitions": PartitionsApi.as_view(),
+    "health": HealthApi.as_view(),
     "healthz": HealthzApi.as_view(),
     "readyz": ReadyzApi.as_view(),
     "metrics": MetricsView.as_view(),

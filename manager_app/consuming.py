@@ -81,7 +81,9 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
     topic = await runtime.find_topic(call.topic)
     check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
-    await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    # Whoever counts the messages left for a consumer need not be that consumer.
+    shown = call.token is not None
+    await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_sign=shown)
     chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
     if call.wait_ms:
         finder = _Finder(runtime, chosen, call.consumer_id, call.timeout_ms)

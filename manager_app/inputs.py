@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myqueue.protocol import Input, TopicName
+from myqueue.protocol import HealthType, Input, Int64, TopicName
 
 
 class ListQuery(Input, frozen=True):
@@ -23,6 +23,16 @@ class ClientsQuery(Input, frozen=True):
     """GET /producers, GET /consumers."""
 
     topic: TopicName | None = None
+
+
+class HealthQuery(Input, frozen=True):
+    """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`.
+
+    Both, or neither for a look at how this manager is.
+    """
+
+    type: HealthType | None = None
+    key: Int64 | str | None = None
 
 
 class Nothing(Input, frozen=True):

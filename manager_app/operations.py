@@ -226,6 +226,16 @@ def forget_revoked(runtime: ManagerRuntime) -> list[ClientKey]:
     return forgotten
 
 
+def renew_token(runtime: ManagerRuntime, key: ClientKey, token: str) -> str:
+    """Return a token of the client that lasts from now on.
+
+    Raises:
+        UnauthorizedException: the one shown is another's, or of no use any more.
+    """
+    said = _check_own_token(runtime, key, token)
+    return sign_client(runtime.secret, said._replace(issued_ms=runtime.now_ms))
+
+
 def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> None:
     """Let only a client itself pass.
 

@@ -118,7 +118,6 @@ async def _admit(runtime: ManagerRuntime, passed: Passed, topic: str, token: str
 
     Raises:
         UnauthorizedException: the token is of another topic or kind, or the client is gone.
-        ClientExpired: the client was silent for too long.
     """
     said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
     if said.topic != topic or passed.kind not in (None, said.kind):

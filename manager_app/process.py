@@ -27,6 +27,7 @@ from manager_app.partition_calls import PartitionCalls
 from manager_app.replica_calls import ReplicaCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
+from manager_app.signs import SignPassing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +45,7 @@ SWEEP_INTERVAL_S = 0.25
 LEASE_INTERVAL_S = 2.0
 """Between two renewals of the lease by the primary, and two looks at it by the others."""
 RECORD_INTERVAL_S = 5.0
-"""Between two times that the heartbeats of clients are stored."""
+"""Between two times that the heartbeats of clients are stored, or passed on to the primary."""
 OBSERVE_INTERVAL_S = 2.0
 """Between two looks at the signs of life of brokers that others recorded, and at their states."""
 START_TIMEOUT_S = 30.0
@@ -108,7 +109,13 @@ class ManagerProcess:
         self._every(self._poll_interval_s, lambda: self._database.run(self.metadata.poll))
         self._every(SWEEP_INTERVAL_S, made.groups.sweep)
         self._every(OBSERVE_INTERVAL_S, lambda: self._database.run(upkeep.observe_brokers, made))
-        self._every(RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made))
+        if self._config.read_only:
+            signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
+            self._every(RECORD_INTERVAL_S, signs.pass_on)
+        else:
+            self._every(
+                RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made)
+            )
         if coordinates:
             self._every(self._lease_interval_s, lambda: self._database.run(self._lease.keep))
         runtime.install(made)

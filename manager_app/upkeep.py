@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from http_base.writes import DATABASE_FAILURES
 from manager_app import candidates, operations, repair, selectors
 from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
@@ -88,8 +89,14 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
     Only the process that heard them can: where the tasks run in processes of their own, those see
     who is alive by what is stored.
     """
+    if runtime.read_only:
+        return 0
     heard = runtime.clients.take_unrecorded()
-    client_service.heartbeats_record(heard)
+    try:
+        client_service.heartbeats_record(heard)
+    except DATABASE_FAILURES:
+        runtime.clients.keep_unrecorded(heard)
+        raise
     for key, at in heard.items():
         runtime.clients.heartbeats.recorded(key, at)
     return len(heard)

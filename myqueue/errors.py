@@ -203,7 +203,10 @@ class UnauthorizedException(QueueError):
 
 
 class ClientExpired(UnauthorizedException):
-    """The client's heartbeats stopped for longer than the limit; register again."""
+    """The client was silent for longer than the limit; register again under the same id.
+
+    Managers take a client's next call as the end of its silence and do not answer this any more.
+    """
 
     code = "CLIENT_EXPIRED"
 

@@ -114,6 +114,12 @@ class LeadershipMoved(Answer, frozen=True):
     broker_id: int
 
 
+class BrokerHealth(Answer, frozen=True):
+    """The broker answers; empty `reasons` say that it is ready."""
+
+    reasons: list[str]
+
+
 class Readiness(Answer, frozen=True):
     """The broker is ready; a failure names the reasons why it is not."""
 

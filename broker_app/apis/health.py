@@ -1,10 +1,10 @@
-"""GET /healthz and GET /readyz."""
+"""GET /health, GET /healthz and GET /readyz."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.apis.answers import Readiness
+from broker_app.apis.answers import BrokerHealth, Readiness
 from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
 from http_base.apidoc import describe
@@ -14,6 +14,20 @@ from myqueue.errors import NoLeader
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
+
+
+class HealthApi(AsyncAPIView):
+    """How the broker is."""
+
+    @describe(
+        summary="Tell how this broker is",
+        returns=BrokerHealth,
+        answer={"reasons": []},
+        tags=["health"],
+    )
+    async def get(self, request: Request) -> Response:
+        """Answer; `reasons` say why it had better get no requests, as a failing /readyz does."""
+        return self.respond({"reasons": problems_list(runtime=current())})
 
 
 class HealthzApi(AsyncAPIView):

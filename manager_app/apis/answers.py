@@ -55,7 +55,10 @@ class TopicCreated(Answer, frozen=True):
 
 
 class ReplicaDetail(Answer, frozen=True):
-    """A replica; `live` when its broker said this just now."""
+    """A replica; `live` when its broker said this just now.
+
+    Null is what is not known while the database does not answer.
+    """
 
     replica_id: int | None
     broker_id: int
@@ -72,7 +75,10 @@ class ReplicaDetail(Answer, frozen=True):
 
 
 class PartitionDetail(Answer, frozen=True):
-    """A partition with its replicas; `condition` says in a word how it is."""
+    """A partition with its replicas; `condition` says in a word how it is.
+
+    Null is what is not known while the database does not answer.
+    """
 
     partition: int
     group_id: int
@@ -316,10 +322,17 @@ class SizesAnswer(Answer, frozen=True):
 
 
 class HeartbeatTaken(Answer, frozen=True):
-    """A heartbeat was recorded."""
+    """A heartbeat was recorded; `token` is a new one for the client that showed its own."""
 
     type: int
     key: int | str
+    token: str | UnsetType = UNSET
+
+
+class ClientSignsTaken(Answer, frozen=True):
+    """Signs of life were noted."""
+
+    taken: int
 
 
 class ManagerState(Answer, frozen=True):

@@ -197,6 +197,6 @@ def _client(runtime: ManagerRuntime, row: ClientRow) -> dict[str, Any]:
     return {
         f"{row.key.kind}_id": row.key.client_id,
         "topic": row.topic,
-        "state": str(ClientState.EXPIRED if expired else row.state),
+        "state": str(ClientState.EXPIRED if expired else ClientState.ALIVE),
         "last_heartbeat": milliseconds(runtime.clients.latest(row.key, row.last_heartbeat)),
     }

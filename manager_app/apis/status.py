@@ -8,54 +8,99 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error as DatabaseError
 
 from http_base.apidoc import describe
+from http_base.views import bearer_token, require_cluster
 from manager_app import operations, selectors
-from manager_app.apis.answers import HeartbeatTaken, ManagerState
+from manager_app.apis.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
 from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
+from manager_app.selectors import ClientKey
+from manager_app.signs import KINDS, ClientSigns, take_signs
 from myqueue.errors import ClientNotFound, InvalidRequest, NotReady
-from myqueue.protocol import HEALTH_BROKER, HEALTH_CONSUMER, HEALTH_PRODUCER, Health
+from myqueue.protocol import HEALTH_BROKER
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
     from manager_app.runtime import ManagerRuntime
-    from manager_app.selectors import ClientKind
 
 METADATA_AGE_MAX_MS = 15_000
 """Older than that the copy in memory is not fit for use: the database does not answer."""
 
-_KINDS: dict[int, ClientKind] = {HEALTH_CONSUMER: "consumer", HEALTH_PRODUCER: "producer"}
+_NOT_STARTED = "the manager has not started"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class HealthApi(HotManagerView):
-    """Heartbeats."""
+    """Heartbeats, and without parameters a health check."""
 
     @describe(
         summary="Record a heartbeat of a consumer (0), producer (1) or broker (2)",
-        input=Health,
-        returns=HeartbeatTaken,
+        input=HealthQuery,
+        returns=(HeartbeatTaken, ManagerState),
         answer={"type": 0, "key": 1},
         tags=["health"],
         query=True,
     )
     async def get(self, request: Request) -> Response:
-        """Record it; a broker's key is its id or its address."""
+        """Record it; a broker's key is its id or its address.
+
+        A client that shows its token as bearer is given one that lasts thirty days from now.
+        A read-only manager passes heartbeats of producers and consumers on to the primary. Without
+        parameters: how this manager is.
+        """
+        call = self.read(request, HealthQuery)
+        if call.type is None and call.key is None:
+            present = installed()
+            if present is None:
+                raise NotReady(_NOT_STARTED, reasons=[_NOT_STARTED])
+            return self.respond(_state(present))
+        for name in ("type", "key"):
+            if getattr(call, name) is None:
+                raise InvalidRequest(f"{name} is missing: give type and key", field=name)
+        assert call.type is not None
+        assert call.key is not None
+        await self._beat(call.type, call.key)
+        fields = {"type": call.type, "key": call.key}
+        token = bearer_token(request)
+        if token is not None and (kind := KINDS.get(call.type)) is not None:
+            key = ClientKey(kind, _client_id(kind, call.key))
+            fields["token"] = operations.renew_token(self.runtime, key, token)
+        return self.respond(fields)
+
+    async def _beat(self, kind_number: int, key: int | str) -> None:
         runtime = self.runtime
-        runtime.require_primary()
-        call = self.read(request, Health)
-        if call.type == HEALTH_BROKER:
-            if not await runtime.database.run(operations.beat_broker, runtime, call.key):
-                raise ClientNotFound(f"there is no broker {str(call.key)[:260]!r}", field="key")
-        elif (kind := _KINDS.get(call.type)) is not None:
-            await runtime.clients.beat(kind, _client_id(kind, call.key))
+        if kind_number == HEALTH_BROKER:
+            runtime.require_primary()
+            if not await runtime.database.run(operations.beat_broker, runtime, key):
+                raise ClientNotFound(f"there is no broker {str(key)[:260]!r}", field="key")
+        elif (kind := KINDS.get(kind_number)) is not None:
+            await runtime.clients.beat(kind, _client_id(kind, key))
         else:
             raise InvalidRequest(
-                f"type must be 0 (consumer), 1 (producer) or 2 (broker), not {call.type}",
+                f"type must be 0 (consumer), 1 (producer) or 2 (broker), not {kind_number}",
                 field="type",
             )
-        return self.respond({"type": call.type, "key": call.key})
+
+
+class ClientSignsApi(HotManagerView):
+    """Signs of life of clients that a read-only manager saw."""
+
+    @describe(
+        summary="Take signs of life of clients (internal)",
+        input=ClientSigns,
+        returns=ClientSignsTaken,
+        answer={"taken": 2},
+        tags=["internal"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Note them, each at its age."""
+        require_cluster(request)
+        self.runtime.require_primary()
+        signs = self.read(request, ClientSigns).signs
+        take_signs(self.runtime.clients, signs)
+        return self.respond({"taken": len(signs)})
 
 
 class LivenessApi(HotManagerView):
@@ -102,7 +147,7 @@ def _client_id(kind: str, key: int | str) -> int:
 def _reasons(runtime: ManagerRuntime | None) -> list[str]:
     """Return why this manager cannot do its work; empty when it can."""
     if runtime is None:
-        return ["the manager has not started"]
+        return [_NOT_STARTED]
     reasons = []
     try:
         if not selectors.metadata_version():

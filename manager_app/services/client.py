@@ -128,7 +128,7 @@ def revoked_forgotten(keys: Iterable[ClientKey]) -> None:
 
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
-    """Store the last heartbeats of clients; those that expired elsewhere stay expired."""
+    """Store the last heartbeats of clients; those that had expired are alive again."""
     _record(
         Producer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "producer"}
     )
@@ -140,8 +140,11 @@ def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
 def _record(model: type[_Client], heartbeats: Mapping[int, datetime]) -> None:
     known = model._default_manager.exclude(state=ClientState.REVOKED)
     for ids in _portions(sorted(heartbeats)):
-        rows = [model(pk=client_id, last_heartbeat=heartbeats[client_id]) for client_id in ids]
-        known.bulk_update(rows, ["last_heartbeat"])
+        rows = [
+            model(pk=client_id, state=ClientState.ALIVE, last_heartbeat=heartbeats[client_id])
+            for client_id in ids
+        ]
+        known.bulk_update(rows, ["state", "last_heartbeat"])
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 
 from manager_app.clients import REMEMBERED_S_READ_ONLY, ClientRegistry
 from manager_app.selectors import ClientKey, ClientRow
-from myqueue.errors import ClientExpired, ClientNotFound, UnauthorizedException
+from myqueue.errors import ClientNotFound, UnauthorizedException
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ClientKey("producer", 7)
@@ -67,23 +68,40 @@ async def test_a_number_that_cannot_be_an_id_is_not_looked_up(number):
     assert world.looks == 0
 
 
-async def test_silence_ends_a_life_and_only_a_registration_begins_a_new_one():
+@pytest.mark.parametrize("way", ["call", "heartbeat"])
+async def test_the_next_call_or_heartbeat_ends_a_silence_of_any_length(way):
     world = World()
     await world.registry.beat("producer", 7)
-    world.seconds = 61.0
-    for _ in range(2):
-        with pytest.raises(ClientExpired):
-            await world.registry.beat("producer", 7)
-    world.registry.register(KEY, "logs")
-    await world.registry.admit("producer", 7, "logs")
+    world.seconds = 3_600.0
+    assert world.registry.is_expired(KEY, "alive")
+    if way == "call":
+        await world.registry.admit("producer", 7, "logs")
+    else:
+        await world.registry.beat("producer", 7)
+    assert not world.registry.is_expired(KEY, "expired")
+    assert world.registry.take_unrecorded() == {KEY: NOW}
 
 
-async def test_what_the_database_calls_expired_is_expired():
+async def test_what_the_database_calls_expired_is_so_until_the_next_call():
     world = World()
     world.rows[KEY] = ClientRow(KEY, "logs", "expired", NOW)
-    with pytest.raises(ClientExpired):
-        await world.registry.admit("producer", 7, "logs")
-    assert KEY not in world.registry.heartbeats
+    assert world.registry.is_expired(KEY, "expired")
+    await world.registry.admit("producer", 7, "logs", is_sign=False)
+    assert world.registry.is_expired(KEY, "expired")
+    assert world.registry.take_unrecorded() == {}
+    await world.registry.admit("producer", 7, "logs")
+    assert not world.registry.is_expired(KEY, "expired")
+
+
+async def test_heartbeats_that_could_not_be_recorded_wait_unless_there_are_later_ones():
+    world = World()
+    world.registry.note(KEY, age_s=30)
+    heard = world.registry.take_unrecorded()
+    world.registry.keep_unrecorded(heard)
+    assert world.registry.take_unrecorded() == {KEY: NOW - timedelta(seconds=30)}
+    world.registry.note(KEY)
+    world.registry.keep_unrecorded(heard)
+    assert world.registry.take_unrecorded() == {KEY: NOW}
 
 
 async def test_the_rotation_survives_a_new_registration():
@@ -115,7 +133,7 @@ async def test_clients_of_a_deleted_topic_are_dropped():
         await world.registry.admit("producer", 7, "logs")
 
 
-async def test_a_read_only_manager_looks_again_after_a_while_and_records_nothing():
+async def test_a_read_only_manager_looks_again_after_a_while_and_keeps_the_signs():
     world = World(read_only=True)
     await world.registry.admit("producer", 7, "logs")
     world.seconds += REMEMBERED_S_READ_ONLY / 2
@@ -124,8 +142,27 @@ async def test_a_read_only_manager_looks_again_after_a_while_and_records_nothing
     world.seconds += 3_600
     await world.registry.admit("producer", 7, "logs")
     assert world.looks == 2
+    assert world.registry.take_signs() == {KEY: world.seconds}
+    assert world.registry.take_signs() == {}
     world.rows[KEY] = ClientRow(KEY, "logs", "expired", NOW)
     world.seconds += 3_600
-    with pytest.raises(ClientExpired):
+    await world.registry.admit("producer", 7, "logs")
+    assert world.registry.is_expired(KEY, "expired"), "that is for the primary to say"
+    del world.rows[KEY]
+    world.seconds += 3_600
+    with pytest.raises(UnauthorizedException):
         await world.registry.admit("producer", 7, "logs")
-    assert world.registry.take_unrecorded() == {}
+
+
+async def test_a_client_that_is_known_is_served_while_the_database_is_away():
+    world = World(read_only=True)
+    await world.registry.admit("producer", 7, "logs")
+    world.seconds += 3_600
+
+    async def look_up(key):
+        raise OperationalError("gone")
+
+    world.registry._look_up = look_up
+    await world.registry.admit("producer", 7, "logs")
+    with pytest.raises(OperationalError):
+        await world.registry.admit("producer", 8, "logs")

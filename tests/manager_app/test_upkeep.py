@@ -3,11 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+from django.db import OperationalError
+
 from manager_app import delivery, tasks, upkeep
 from manager_app.clients import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
 from manager_app.placement import Transfer
 from manager_app.services.client import TOKEN_LIFE
+from tests.manager_app.apis.test_remembered import no_database
 from tests.manager_app.broker_twin import unknown_outcome
 
 
@@ -105,19 +109,28 @@ async def test_recording_a_heartbeat_does_not_prolong_a_life(site):
     assert await site.in_database(states, Producer) == ["expired"]
 
 
-async def test_expiry_survives_a_restart_and_ends_with_a_new_registration(site):
+async def test_expiry_survives_a_restart_and_ends_with_the_next_call(site):
     await site.create_topic()
-    registered = await site.post("/consumer/register", {"topic": "logs"})
+    await site.post("/consumer/register", {"topic": "logs"})
     site.clock.seconds += 61
     await run(site, upkeep.check_clients)
     await site.restart_manager()
+    assert (await site.get("/consumers"))["consumers"][0]["state"] == "expired"
     call = {"topic": "logs", "consumer_id": 1, "max_messages": 1}
-    assert (await site.post("/consumer/consume", call, status=401))["code"] == "CLIENT_EXPIRED"
-    await site.post(
-        "/consumer/register", {"topic": "logs", "consumer_id": 1, "token": registered["token"]}
-    )
     await site.post("/consumer/consume", call)
+    assert (await site.get("/consumers"))["consumers"][0]["state"] == "alive"
+    assert await site.in_database(upkeep.record_heartbeats, site.runtime) == 1
     assert await site.in_database(states, Consumer) == ["alive"]
+
+
+async def test_heartbeats_that_cannot_be_stored_are_stored_later(site, monkeypatch):
+    await site.create_topic()
+    producer = await site.producer()
+    site.clock.seconds += 30
+    await site.get(f"/health?type=1&key={producer}")
+    with no_database(monkeypatch), pytest.raises(OperationalError):
+        await site.in_database(upkeep.record_heartbeats, site.runtime)
+    assert await site.in_database(upkeep.record_heartbeats, site.runtime) == 1
 
 
 async def test_revoked_ids_are_forgotten_when_their_tokens_are_past_their_time(site):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 async def test_ready_broker_has_no_reasons(api: Api) -> None:
     assert (await api.get("/healthz", None)).json == {"status": "success"}
     assert (await api.get("/readyz", None)).json == {"status": "success", "reasons": []}
+    assert (await api.get("/health", None)).json == {"status": "success", "reasons": []}
 
 
 async def test_reasons_are_named(api: Api, engine: EngineTwin, group: GroupTwin) -> None:
@@ -26,6 +27,8 @@ async def test_reasons_are_named(api: Api, engine: EngineTwin, group: GroupTwin)
     assert (answer.status, answer.json["status"]) == (503, "failure")
     assert len(answer.json["reasons"]) == 4
     assert (await api.get("/healthz", None)).status == 200
+    health = await api.get("/health", None)
+    assert (health.status, health.json["reasons"]) == (200, answer.json["reasons"])
 
 
 async def test_starting_broker_is_alive_and_not_ready(api: Api, failure: Any) -> None:

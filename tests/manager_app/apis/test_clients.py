@@ -69,7 +69,6 @@ async def test_a_client_that_re_attaches_keeps_its_id(site, kind):
     call = {"topic": "logs", name: first[name], "message": "x"}
     path = "/producer/produce" if kind == "producer" else "/consumer/consume"
     call = call if kind == "producer" else {k: v for k, v in call.items() if k != "message"}
-    assert (await site.post(path, call, status=401))["code"] == "CLIENT_EXPIRED"
     await register(site, kind, **fields)
     await site.post(path, {**call, **({} if kind == "producer" else {"max_messages": 1})})
 

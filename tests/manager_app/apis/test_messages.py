@@ -6,6 +6,8 @@ import base64
 import msgspec
 import pytest
 
+from manager_app import upkeep
+from manager_app.models import Consumer
 from myqueue.partitioner import partition_for_key
 from tests.manager_app.broker_twin import counts
 
@@ -324,16 +326,30 @@ async def test_an_unknown_topic_is_not_found(site):
     assert (await site.post("/producer/produce", call, status=404))["code"] == "TOPIC_NOT_FOUND"
 
 
-async def test_a_client_that_was_silent_for_a_minute_has_expired(site):
+async def test_an_hour_may_lie_between_two_calls(any_site):
+    site = any_site
     await site.create_topic()
     producer, consumer = await site.producer(), await site.consumer()
-    site.clock.seconds += 60
-    await site.produce(producer, "a sign of life")
-    site.clock.seconds += 0.5
-    call = {"topic": "logs", "consumer_id": consumer}
-    assert (await site.post("/consumer/consume", call, status=401))["code"] == "CLIENT_EXPIRED"
-    site.clock.seconds += 59
-    await site.produce(producer, "still there")
+
+    async def hour():
+        site.clock.seconds += 3_600
+        await site.in_database(upkeep.check_clients, site.runtime)
+        rows = (await site.get("/producers"))["producers"] + (await site.get("/consumers"))[
+            "consumers"
+        ]
+        return [row["state"] for row in rows]
+
+    assert await hour() == ["expired", "expired"]
+    await site.produce(producer, "x")
+    assert (await site.get("/producers"))["producers"][0]["state"] == "alive"
+    assert await hour() == ["expired", "expired"]
+    assert (await site.get(f"/size?topic=logs&consumer_id={consumer}"))["size"] == 1
+    assert (await site.get("/consumers"))["consumers"][0]["state"] == "expired", "others may count"
+    found = await site.get(f"/consumer/consume?topic=logs&consumer_id={consumer}")
+    assert found["message"] == "x"
+    await site.in_database(upkeep.check_clients, site.runtime)
+    stored = await site.in_database(lambda: Consumer.objects.get().state)
+    assert stored == "alive"
 
 
 async def test_what_retention_took_away_is_told_with_the_next_message(any_site):

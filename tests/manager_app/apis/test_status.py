@@ -21,12 +21,15 @@ async def test_producer_and_consumer_of_one_number_never_disturb_each_other(any_
         site.clock.seconds += 15
         await site.get(f"/health?type={CONSUMER}&key={consumer}")
         await site.in_database(upkeep.check_clients, site.runtime)
-    answer = await site.get(f"/health?type={PRODUCER}&key={producer}", status=401)
-    assert answer["code"] == "CLIENT_EXPIRED"
-    await site.get(f"/health?type={CONSUMER}&key={other}", status=401)
-    await site.get(f"/health?type={CONSUMER}&key={consumer}")
     found = (await site.get("/consumers"))["consumers"]
-    assert [row["state"] for row in found] == ["alive", "expired"]
+    assert [(row["consumer_id"], row["state"]) for row in found] == [
+        (consumer, "alive"),
+        (other, "expired"),
+    ]
+    assert (await site.get("/producers"))["producers"][0]["state"] == "expired"
+    await site.get(f"/health?type={PRODUCER}&key={producer}")
+    assert (await site.get("/producers"))["producers"][0]["state"] == "alive"
+    assert (await site.get("/consumers"))["consumers"][1]["state"] == "expired"
 
 
 async def test_both_live_for_three_minutes_when_both_send_heartbeats(site):
@@ -48,9 +51,39 @@ async def test_an_unknown_key_is_not_found(site, kind, key):
     assert answer["code"] == "CLIENT_NOT_FOUND"
 
 
-@pytest.mark.parametrize("query", ["type=3&key=1", "type=-1&key=1", "type=x&key=1", "key=1", ""])
+@pytest.mark.parametrize("query", ["type=3&key=1", "type=-1&key=1", "type=x&key=1"])
 async def test_an_unknown_type_is_refused(site, query):
     assert (await site.get(f"/health?{query}", status=400))["code"] == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize(("query", "missing"), [("key=1", "type"), ("type=0", "key")])
+async def test_type_and_key_come_together(site, query, missing):
+    answer = await site.get(f"/health?{query}", status=400)
+    assert (answer["code"], answer["field"]) == ("INVALID_REQUEST", missing)
+
+
+async def test_without_parameters_it_is_a_health_check(any_site):
+    answer = await any_site.get("/health")
+    assert answer["read_only"] is False
+    assert answer["primary"] == "http://manager.test:8000"
+    assert answer["metadata_version"] >= 1
+    await any_site.stop_manager()
+    assert (await any_site.get("/health", status=503))["code"] == "NOT_READY"
+
+
+async def test_a_heartbeat_with_the_token_renews_it(any_site):
+    await any_site.create_topic()
+    registered = await any_site.post("/consumer/register", {"topic": "logs"})
+    await any_site.consumer()
+    fields = {"topic": "logs", "consumer_id": 1, "max_messages": 1}
+    token = registered["token"]
+    for _ in range(3):
+        any_site.clock.seconds += 25 * 86_400
+        bearer = {"authorization": f"Bearer {token}"}
+        token = (await any_site.ask("GET", "/health?type=0&key=1", **bearer))["token"]
+    await any_site.post("/consumer/consume", {**fields, "token": token})
+    await any_site.ask("GET", "/health?type=0&key=2", status=401, **bearer)
+    await any_site.post("/consumer/consume", {**fields, "token": registered["token"]}, status=401)
 
 
 async def test_a_heartbeat_may_come_as_a_body(site):

@@ -37,13 +37,13 @@ def test_heartbeats_are_stored_for_the_living_of_the_right_kind_alone(topic):
     assert Consumer.objects.get(pk=consumer.client_id).last_heartbeat < later
 
 
-def test_a_client_that_another_process_let_expire_is_not_forgotten_while_it_is_heard(topic):
+def test_a_client_that_another_process_let_expire_is_alive_when_it_is_heard(topic):
     key = service.consumer_create("logs", "earliest")
     service.clients_expire([key])
     later = timezone.now() + timedelta(days=5)
     service.heartbeats_record({key: later})
     assert service.consumers_retire(later, forget_after_s=60, count_max=9) == 0
-    assert Consumer.objects.get().state == ClientState.EXPIRED
+    assert Consumer.objects.get().state == ClientState.ALIVE
 
 
 def test_many_heartbeats_are_stored_in_portions(topic, monkeypatch):
