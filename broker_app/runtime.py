@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PopKey = tuple[int, int, bytes]
+"""(group id, consumer id, digest of the request id)."""
 CONTACT_LOST_AFTER_S = 60.0
 """Without an answer of a manager for this long, overdue tokens are taken."""
 TIDY_TIMEOUT_MS = 5_000
@@ -74,6 +77,8 @@ class BrokerRuntime:
         self.long_polls = LongPolls(limits.long_polls_max)
         self.parking = SequenceParking(bytes_max=limits.parked_bytes_max)
         self.turns = Turns(limits.turns_waiting_max)
+        self.pops_under_way: Counter[PopKey] = Counter()
+        """Pops with a request id that came here and were not answered yet."""
         self.work_turns = Turns(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.dead_index = DeadIndex()

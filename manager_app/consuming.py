@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from manager_app.partition_calls import PartitionCall
 from manager_app.producing import check_one_choice, check_text, check_token
-from myqueue.errors import QueueEmpty, QueueError
+from manager_app.runtime import RETRY_AFTER_MS
+from myqueue.errors import Overloaded, QueueEmpty, QueueError
 from myqueue.partitioner import RoundRobin, partition_for_key
 from myqueue.protocol import (
     MAX_FETCH_BYTES,
@@ -21,9 +23,9 @@ from myqueue.protocol import (
 from myqueue.records import MAX_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from manager_app.metadata import PartitionView
+    from manager_app.metadata import PartitionView, TopicView
     from manager_app.runtime import ManagerRuntime
     from myqueue.protocol import Consume, CursorReset, Size
 
@@ -39,13 +41,26 @@ class Popped(NamedTuple):
     """How many right before them retention took away before the consumer got to them."""
 
 
+class _Asked(NamedTuple):
+    """What a partition has for a consumer."""
+
+    size: int
+    """Messages."""
+    remembers: bool
+    """It knows a pop with the request id that it was asked for."""
+
+
 async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
     """Pop messages of one partition.
 
-    Without a partition: of the next in the consumer's rotation that has something.
+    Without a partition: of the next in the consumer's rotation that has something; with a request
+    id of the one that remembers it, else of the first that has something, from one on that the
+    request id chooses.
 
     Raises:
         QueueEmpty: a single message was asked for and there is none.
+        NoLeader: with a request id and without a partition also when one that may remember the id
+            has no leader.
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
     _check_consume(call)
@@ -58,6 +73,8 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
     elif call.partition_key is not None:
         partition = topic.partition(partition_for_key(call.partition_key, count))
         popped = await _pop(runtime, partition, call, call.wait_ms)
+    elif call.request_id is not None and count > 1:
+        popped = await _pop_identified(runtime, topic, call)
     else:
         first = session.rotation.next(count)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
@@ -157,6 +174,63 @@ async def _pop_any(
             return popped, partition.index
 
 
+async def _pop_identified(runtime: ManagerRuntime, topic: TopicView, call: Consume) -> Popped:
+    """Repeat what an earlier call with this request id got, else pop from what has something.
+
+    Only the partitions know whether there was one: through another manager, or before this one was
+    restarted. So every one of them is asked before any is popped from. The same call, made twice at
+    once, goes one after the other; made at another manager, it looks at the partitions in the same
+    order.
+
+    Raises:
+        NoLeader: a partition that may remember it could not be asked.
+        Overloaded: the same call is still under way.
+        QueueError: what a leader answered.
+    """
+    assert call.request_id is not None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + call.wait_ms / 1000
+    first = partition_for_key(call.request_id, topic.partitions_at_creation)
+    order = [*topic.partitions[first:], *topic.partitions[:first]]
+    finder = _Finder(runtime, order, call.consumer_id, call.timeout_ms)
+    async with _alone(runtime, call):
+        while True:
+            partition = await finder.choose(call.request_id)
+            if partition is not None:
+                popped = await _pop(runtime, partition, call, 0)
+                if popped.messages:
+                    return popped
+                continue
+            left_ms = int((deadline - loop.time()) * 1000)
+            if left_ms <= 0 or await finder.find(left_ms) is None:
+                return Popped([])
+
+
+@asynccontextmanager
+async def _alone(runtime: ManagerRuntime, call: Consume) -> AsyncIterator[None]:
+    """Hold off calls with the same consumer and request id until this one is done.
+
+    Raises:
+        Overloaded: an earlier one is not done within the time of this one.
+    """
+    assert call.request_id is not None
+    key = (call.consumer_id, call.request_id)
+    lock = runtime.pops_at_once.setdefault(key, asyncio.Lock())
+    try:
+        async with asyncio.timeout((call.timeout_ms + call.wait_ms) / 1000):
+            await lock.acquire()
+    except TimeoutError as error:
+        raise Overloaded(
+            f"an earlier call of consumer {call.consumer_id} with request_id {call.request_id!r} is"
+            " still under way; repeat it",
+            retry_after_ms=RETRY_AFTER_MS,
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 async def _pop(
     runtime: ManagerRuntime,
     partition: PartitionView,
@@ -197,22 +271,48 @@ async def _size(
     timeout_ms: int,
     wait_ms: int = 0,
 ) -> int:
-    answer = await runtime.calls.call(
-        PartitionCall(
-            partition,
-            "GET",
-            "/size",
-            {
-                "topic": partition.topic,
-                "partition": partition.index,
-                "consumer_id": consumer_id,
-            },
-            timeout_ms=timeout_ms,
-            wait_ms=wait_ms,
-            repeatable=True,
-        )
-    )
+    call = _size_call(partition, consumer_id, timeout_ms=timeout_ms, wait_ms=wait_ms)
+    answer = await runtime.calls.call(call)
     return msgspec.convert(answer.get("size"), int)
+
+
+async def _ask(
+    runtime: ManagerRuntime,
+    partition: PartitionView,
+    consumer_id: int,
+    *,
+    request_id: str,
+    timeout_ms: int,
+) -> _Asked:
+    call = _size_call(partition, consumer_id, timeout_ms=timeout_ms, request_id=request_id)
+    answer = await runtime.calls.call(call)
+    return _Asked(
+        msgspec.convert(answer.get("size"), int), msgspec.convert(answer.get("remembers"), bool)
+    )
+
+
+def _size_call(
+    partition: PartitionView,
+    consumer_id: int,
+    *,
+    timeout_ms: int,
+    wait_ms: int = 0,
+    request_id: str | None = None,
+) -> PartitionCall:
+    return PartitionCall(
+        partition,
+        "GET",
+        "/size",
+        {
+            "topic": partition.topic,
+            "partition": partition.index,
+            "consumer_id": consumer_id,
+            **({} if request_id is None else {"request_id": request_id}),
+        },
+        timeout_ms=timeout_ms,
+        wait_ms=wait_ms,
+        repeatable=True,
+    )
 
 
 class _Finder:
@@ -242,6 +342,32 @@ class _Finder:
             position = await self._first(wait_ms)
         return None if position is None else self._order[position]
 
+    async def choose(self, request_id: str) -> PartitionView | None:
+        """Return the partition that remembers a pop, else the first that has something, or None.
+
+        Raises:
+            Overloaded: this manager has no room for a call to each partition.
+            QueueError: none is known to remember it, and one could not be asked.
+        """
+        with self._runtime.passing(len(self._order) - 1, waits=True):
+            tasks = [
+                asyncio.ensure_future(
+                    _ask(
+                        self._runtime,
+                        partition,
+                        self._consumer_id,
+                        request_id=request_id,
+                        timeout_ms=self._timeout_ms,
+                    )
+                )
+                for partition in self._order
+            ]
+            try:
+                position = await _remembering(tasks)
+            finally:
+                await _cancel(tasks)
+        return None if position is None else self._order[position]
+
     async def _first(self, wait_ms: int) -> int | None:
         tasks = [
             asyncio.ensure_future(
@@ -259,6 +385,22 @@ class _Finder:
             return await _first_positive(tasks)
         finally:
             await _cancel(tasks)
+
+
+async def _remembering(tasks: Sequence[asyncio.Future[_Asked]]) -> int | None:
+    """Return the position of one that remembers, else of the first with messages, or None.
+
+    Raises:
+        QueueError: none remembers, and a task failed with it.
+    """
+    waiting = set(tasks)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for position, task in enumerate(tasks):
+            if task in done and not task.exception() and task.result().remembers:
+                return position
+    sizes_found = [task.result().size for task in tasks]
+    return next((position for position, size in enumerate(sizes_found) if size), None)
 
 
 async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
@@ -305,7 +447,7 @@ async def _all(coroutines: Sequence[Any]) -> list[int]:
         await _cancel(tasks)
 
 
-async def _cancel(tasks: Sequence[asyncio.Future[int]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from manager_app.metrics import OPEN_CALLS
 from myqueue.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
@@ -63,6 +64,10 @@ class ManagerRuntime:
     """Those that do not wait."""
     waiting_calls: int = 0
     """Long polls, one for each partition that is looked into."""
+    pops_at_once: WeakValueDictionary[tuple[int, str], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+    """By consumer and request id: calls without a partition that are the same one, in turn."""
     failed_transfers: dict[tuple[int, int], float] = field(default_factory=dict)
     """Group and broker of each leadership that could not be moved there of late; when, on the
     monotonic clock."""

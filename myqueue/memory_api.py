@@ -12,14 +12,17 @@ import msgspec
 from myqueue import protocol
 from myqueue.errors import (
     InvalidRequest,
+    NoLeader,
     NotFound,
     PartitionNotFound,
+    QueueEmpty,
     QueueError,
     UnauthorizedException,
 )
 from myqueue.http1 import Answer, Request
 from myqueue.memory_state import decoded, failure, parsed, required
 from myqueue.memory_work import MemoryWorkApi
+from myqueue.partitioner import RoundRobin, partition_for_key
 from myqueue.protocol import BATCH, MSGPACK, read_input
 from myqueue.records import encode_batch, frame_batches
 
@@ -68,11 +71,23 @@ class MemoryApi(MemoryWorkApi):
                     fields.get("offset") or 0
                 )
             else:
-                consumer_id = int(fields.get("consumer_id") or 0)
-                there = self.partition_at(address, topic, index).size(consumer_id) > 0
+                there = self._has_something(address, fields)
         except (QueueError, IndexError):
             return 0
         return 0 if there else wait_ms
+
+    def _has_something(self, address: str, fields: dict[str, Any]) -> bool:
+        """Tell whether there is an answer for a consumer in the partitions that a call is about."""
+        topic, consumer_id = str(fields.get("topic")), int(fields.get("consumer_id") or 0)
+        count = len(self.partitions_of(topic))
+        indexes = list(range(count))
+        if fields.get("partition") is not None:
+            indexes = [int(fields["partition"])]
+        elif fields.get("partition_key") is not None:
+            indexes = [partition_for_key(fields["partition_key"], count)]
+        asked = [self.partition_at(address, topic, index) for index in indexes]
+        request_id = fields.get("request_id")
+        return any(one.size(consumer_id) or one.remembers(consumer_id, request_id) for one in asked)
 
     def _dispatch(self, address: str, request: Request) -> Any:
         everywhere: dict[tuple[str, str], Callable[[str, Request], Any]] = {
@@ -123,26 +138,76 @@ class MemoryApi(MemoryWorkApi):
     def _consume(self, address: str, request: Request) -> dict[str, Any]:
         call = read_input(protocol.Consume, decoded(request))
         self.authorize(request, "consumer", call.consumer_id, call.topic)
-        index = required("partition", call.partition)
+        protocol.check_request_id(call.request_id)
+        index = call.partition
+        if index is None and address == self.manager:
+            index = self._choose(call)
+        index = required("partition", index)
         partition = self.partition_at(address, call.topic, index)
         offsets = partition.pop(call.consumer_id, call.max_messages or 1, call.request_id)
         records = partition.records
-        return {
-            "messages": [
-                {
-                    "message": records[offset].value,
-                    "key": records[offset].key,
-                    "headers": records[offset].headers,
-                    "timestamp": records[offset].timestamp,
-                    "partition": index,
-                    "offset": offset,
-                }
-                for offset in offsets
-            ]
-        }
+        messages = [
+            {
+                "topic": call.topic,
+                "message": records[offset].value,
+                "key": records[offset].key,
+                "headers": records[offset].headers,
+                "timestamp": records[offset].timestamp,
+                "partition": index,
+                "offset": offset,
+            }
+            for offset in offsets
+        ]
+        if call.max_messages is not None:
+            return {"topic": call.topic, "messages": messages, "missed": 0}
+        if not messages:
+            raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id}")
+        return {**messages[0], "missed": 0}
+
+    def _choose(self, call: protocol.Consume) -> int:
+        """Return the partition that a manager takes for a pop that names none.
+
+        Raises:
+            NoLeader: one that may remember the request id, or have something, cannot be asked.
+        """
+        partitions = self.partitions_of(call.topic)
+        count = len(partitions)
+        if call.partition_key is not None:
+            return partition_for_key(call.partition_key, count)
+        for index, partition in enumerate(partitions):
+            if partition.remembers(call.consumer_id, call.request_id):
+                return index
+        if call.request_id is not None:
+            for index in range(count):
+                self.partition_at(self.manager, call.topic, index)  # it may remember the id
+            return self._with_something(call, partition_for_key(call.request_id, count))
+        rotation = self.rotations.setdefault(call.consumer_id, RoundRobin(call.consumer_id))
+        found = self._with_something(call, rotation.next(count))
+        self.rotations[call.consumer_id] = RoundRobin(found + 1)
+        return found
+
+    def _with_something(self, call: protocol.Consume, first: int) -> int:
+        """Return the partition from `first` on that has something for a consumer, else the first.
+
+        Raises:
+            NoLeader: none is known to have something, and one cannot be asked.
+        """
+        partitions = self.partitions_of(call.topic)
+        unseen: NoLeader | None = None
+        for number in range(first, first + len(partitions)):
+            index = number % len(partitions)
+            try:
+                if self.partition_at(self.manager, call.topic, index).size(call.consumer_id):
+                    return index
+            except NoLeader as error:
+                unseen = error
+        if unseen is not None:
+            raise unseen
+        return first
 
     def _size(self, address: str, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.Size, None, request.query)  # type: ignore[arg-type]
+        kind = protocol.Size if address == self.manager else protocol.SizeHere
+        call = read_input(kind, None, request.query)  # type: ignore[arg-type]
         if address == self.manager and call.partition is None:
             if self.clients.get(call.consumer_id) != ("consumer", call.topic):
                 raise UnauthorizedException(f"{call.topic!r} has no consumer {call.consumer_id}")
@@ -151,7 +216,10 @@ class MemoryApi(MemoryWorkApi):
             return {"size": sum(sizes.values()), "sizes": sizes}
         self.authorize(request, "consumer", call.consumer_id, call.topic)
         partition = self.partition_at(address, call.topic, required("partition", call.partition))
-        return {"size": partition.size(call.consumer_id)}
+        remembers: dict[str, bool] = {}
+        if isinstance(call, protocol.SizeHere) and call.request_id is not None:
+            remembers["remembers"] = partition.remembers(call.consumer_id, call.request_id)
+        return {"size": partition.size(call.consumer_id), **remembers}
 
     # Brokers
 

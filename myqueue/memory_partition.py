@@ -108,6 +108,10 @@ class MemoryPartition:
                     remembered.popitem(last=False)
         return range(start, end)
 
+    def remembers(self, consumer_id: int, request_id: str | None) -> bool:
+        """Tell whether a pop with this request id was done here."""
+        return request_id is not None and request_id in self._pops.get(consumer_id, ())
+
     def reset(self, consumer_id: int, offset: int, expected: int | None) -> None:
         """Move a cursor.
 

@@ -20,6 +20,7 @@ from myqueue.errors import (
 )
 from myqueue.http1 import Answer, Request
 from myqueue.memory_partition import MemoryPartition
+from myqueue.partitioner import RoundRobin
 from myqueue.protocol import BATCH, JSON, MSGPACK
 
 
@@ -38,6 +39,8 @@ class MemoryState:
         self.clients: dict[int, tuple[str, str]] = {}
         """Id -> (kind, topic)."""
         self.expired: set[int] = set()
+        self.rotations: dict[int, RoundRobin] = {}
+        """By consumer, for pops without a partition."""
         self.next_id = 1
 
     def create(self, topic: str, partitions: int = 1) -> list[MemoryPartition]:

@@ -254,6 +254,12 @@ class Size(Input, frozen=True):
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
+class SizeHere(Size, frozen=True):
+    """GET /size on a broker; with `request_id` also whether the partition remembers that pop."""
+
+    request_id: RequestId | None = None
+
+
 class Health(Input, frozen=True):
     """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET, UnsetType
+
 from http_base.answers import Answer, Message
 from http_base.cluster import Place, ReplicaReport
 
@@ -21,6 +23,8 @@ class SizeLeft(Answer, frozen=True):
     topic: str
     partition: int
     size: int
+    remembers: bool | UnsetType = UNSET
+    """With a `request_id`: whether a pop with it was done here, or is under way."""
 
 
 class PartitionName(Answer, frozen=True):

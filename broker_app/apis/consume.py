@@ -20,6 +20,7 @@ from myqueue.protocol import (
     MAX_WAIT_MS,
     Consume,
     Size,
+    SizeHere,
     check_range,
     check_request_id,
 )
@@ -108,33 +109,45 @@ class ConsumeApi(AsyncAPIView):
 
 
 class SizeApi(AsyncAPIView):
-    """How many messages a partition led here has left for a consumer."""
+    """How many messages a partition led here has left for a consumer.
+
+    With a `request_id` also whether it remembers a pop with that id, or has one under way: then a
+    pop with it gets the same messages again, here and nowhere else.
+    """
 
     @describe(
         summary="Messages left for a consumer",
-        input=Size,
+        input=SizeHere,
         returns=SizeLeft,
         token=CLIENT_TOKEN,
         needs=["partition"],
-        answer={"topic": "logs", "partition": 0, "size": 12},
+        answer={"topic": "logs", "partition": 0, "size": 12, "remembers": False},
         tags=["consume"],
         query=True,
     )
     async def get(self, request: Request) -> Response:
         """Count; with `wait_ms`, once there is one."""
-        size = self.read(request, Size)
+        size = self.read(request, SizeHere)
+        request_id = check_request_id(size.request_id)
         check_range("wait_ms", size.wait_ms, 0, MAX_WAIT_MS)
         check_range("timeout_ms", size.timeout_ms, 1, MAX_TIMEOUT_MS)
         group = _admit(request, size)
-        count = await size_get(
+        left = await size_get(
             runtime=current(),
             group=group,
             consumer_id=size.consumer_id,
             wait_ms=size.wait_ms,
             timeout_ms=size.timeout_ms,
+            request_digest=request_digest(request_id) if request_id else b"",
         )
-        spec = group.spec
-        return self.respond({"topic": spec.topic, "partition": spec.partition, "size": count})
+        answer = {
+            "topic": group.spec.topic,
+            "partition": group.spec.partition,
+            "size": left.size,
+        }
+        if request_id:
+            answer["remembers"] = left.remembers
+        return self.respond(answer)
 
 
 def _call_of(consume: Consume) -> PopCall:

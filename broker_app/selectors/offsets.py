@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.reading import batches_read
 from broker_app.runtime import state_of
@@ -13,6 +13,15 @@ from myqueue.errors import GroupNotFound
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from raft_app.engine.group import Group
+
+
+class Left(NamedTuple):
+    """What a partition has for a consumer."""
+
+    size: int
+    """Messages."""
+    remembers: bool
+    """A pop with the request id that was asked for was done here, or is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +48,23 @@ class GroupOffsets:
 
 
 async def size_get(
-    *, runtime: BrokerRuntime, group: Group, consumer_id: int, wait_ms: int, timeout_ms: int
-) -> int:
-    """Return how many messages are left for a consumer; wait until there is one.
+    *,
+    runtime: BrokerRuntime,
+    group: Group,
+    consumer_id: int,
+    wait_ms: int,
+    timeout_ms: int,
+    request_digest: bytes = b"",
+) -> Left:
+    """Return what is left for a consumer; wait until there is something.
+
+    Args:
+        runtime: of this broker.
+        group: the partition.
+        consumer_id: whose.
+        wait_ms: how long to wait for a message.
+        timeout_ms: for a quorum.
+        request_digest: of the request id that may be remembered; empty for none.
 
     Raises:
         NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
@@ -52,9 +75,26 @@ async def size_get(
     while True:
         await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
         cursor = state.applied_cursor(consumer_id)
-        size = max(0, state.next_offset - cursor)
-        if size or not await runtime.long_polls.wait(group_id, cursor, deadline):
-            return size
+        left = Left(
+            max(0, state.next_offset - cursor),
+            bool(request_digest) and _remembers(runtime, group, consumer_id, request_digest),
+        )
+        if left.size or left.remembers:
+            return left
+        if not await runtime.long_polls.wait(group_id, cursor, deadline):
+            return left
+
+
+def _remembers(
+    runtime: BrokerRuntime, group: Group, consumer_id: int, request_digest: bytes
+) -> bool:
+    """Tell whether a pop was done here, is in the log, or came here and may still be proposed."""
+    state = state_of(group)
+    return (
+        state.popped(consumer_id, request_digest) is not None
+        or state.is_popping(consumer_id, request_digest)
+        or (group.spec.group_id, consumer_id, request_digest) in runtime.pops_under_way
+    )
 
 
 async def group_offsets_get(

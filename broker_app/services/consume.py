@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from myqueue.errors import CursorMoved, OffsetOutOfRange, Overloaded
 from myqueue.protocol import MAX_FETCH_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from broker_app.runtime import BrokerRuntime
     from myqueue.records import Record
     from raft_app.engine.group import Group
@@ -57,6 +60,28 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
         CommitTimeout: no quorum in time; the cursor may have moved. Retry with the request id.
         CorruptBatch: the next batch cannot be decoded.
     """
+    with _under_way(runtime, group, call):
+        return await _pop_in_turn(runtime, group, call)
+
+
+@contextmanager
+def _under_way(runtime: BrokerRuntime, group: Group, call: PopCall) -> Iterator[None]:
+    """Let whoever asks whether a pop with this request id is known here hear that it may be."""
+    if not call.request_digest:
+        yield
+        return
+    key = (group.spec.group_id, call.consumer_id, call.request_digest)
+    runtime.pops_under_way[key] += 1
+    try:
+        yield
+    finally:
+        runtime.pops_under_way[key] -= 1
+        if not runtime.pops_under_way[key]:
+            del runtime.pops_under_way[key]
+
+
+async def _pop_in_turn(runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+    """Wait for this consumer's turn, and for messages; see `messages_pop`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.wait_ms / 1000
     group_id = group.spec.group_id

@@ -203,13 +203,13 @@ class FaultCluster:
         self.network.close()
         self.http.close()
 
-    def create_topic(self, topic: str) -> None:
-        """Make a topic of one partition, as soon as enough brokers have room on their disks."""
+    def create_topic(self, topic: str, *, partitions: int = 1) -> None:
+        """Make a topic, as soon as enough brokers have room on their disks."""
 
         def is_made() -> bool:
             made = self.http.post(
                 f"{self.manager.address}/topics",
-                json={"topic": topic, "number_of_partitions": 1},
+                json={"topic": topic, "number_of_partitions": partitions},
                 timeout=30,
             )
             assert made.status_code in {201, 503}, made.text

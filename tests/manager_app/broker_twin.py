@@ -34,7 +34,7 @@ from myqueue.protocol import (
     Consume,
     Produce,
     ProduceBatch,
-    Size,
+    SizeHere,
     read_input,
     records_of,
 )
@@ -388,7 +388,7 @@ class BrokerTwin:
         return many if call.max_messages else messages[0]
 
     async def _size(self, request: web.Request) -> dict[str, Any]:
-        call = read_input(Size, {}, request[FIELDS])
+        call = read_input(SizeHere, {}, request[FIELDS])
         group = self.led(request[FIELDS])
 
         def left() -> int:
@@ -396,7 +396,10 @@ class BrokerTwin:
 
         if call.wait_ms and not left():
             await self.wait(group, call.wait_ms)
-        return {"partition": group.order.partition, "size": left()}
+        answer = {"partition": group.order.partition, "size": left()}
+        if call.request_id is not None:
+            answer["remembers"] = (call.consumer_id, call.request_id) in group.pops
+        return answer
 
     async def wait(self, group: GroupTwin, wait_ms: int) -> None:
         arrived = asyncio.ensure_future(group.arrived.wait())

@@ -109,3 +109,108 @@ async def test_a_failure_counts_only_when_nothing_was_found():
     tasks[1].set_result(0)
     with pytest.raises(NoLeader):
         await _first_positive(tasks)
+
+
+async def fill(site, *counts):
+    """Produce to the partitions of a new topic; return its consumer's call without a partition."""
+    await site.create_topic(partitions=len(counts))
+    producer = await site.producer()
+    for partition, count in enumerate(counts):
+        for number in range(count):
+            await site.produce(producer, f"{partition}:{number}", partition=partition)
+    return {"topic": "logs", "consumer_id": await site.consumer()}
+
+
+async def test_a_pop_by_request_id_repeats_its_first_answer_wherever_that_came_from(site):
+    call = await fill(site, 2, 0, 3, 1)
+    first = [
+        await site.post("/consumer/consume", {**call, "request_id": f"r{number}"})
+        for number in range(6)
+    ]
+    assert len({one["message"] for one in first}) == 6
+    for number in (0, 5, 3, 1, 4, 2):
+        again = {**call, "request_id": f"r{number}"}
+        assert await site.post("/consumer/consume", again) == first[number]
+    await site.restart_manager()
+    await site.produce(await site.producer(), "new", partition=1)
+    assert await site.post("/consumer/consume", {**call, "request_id": "r2"}) == first[2]
+    found = await site.post("/consumer/consume", {**call, "request_id": "r6", "max_messages": 5})
+    assert [one["message"] for one in found["messages"]] == ["new"]
+
+
+async def test_an_empty_answer_is_none_to_repeat(site):
+    call = {**await fill(site, 0, 0), "request_id": "one"}
+    assert (await site.post("/consumer/consume", call, status=404))["code"] == "QUEUE_EMPTY"
+    await site.produce(await site.producer(), "late", partition=1)
+    assert (await site.post("/consumer/consume", call))["message"] == "late"
+    assert (await site.post("/consumer/consume", call))["message"] == "late"
+
+
+async def test_nothing_is_popped_beside_a_partition_that_may_remember(site):
+    call = {**await fill(site, 3, 3, 3), "timeout_ms": 100}
+    first = await site.post("/consumer/consume", {**call, "request_id": "one"})
+    group = site.twins.group("logs", first["partition"])
+    leader, group.leader = group.leader, 0
+    for request_id in ("one", "two"):
+        again = {**call, "request_id": request_id}
+        answer = await site.post("/consumer/consume", again, status=503)
+        assert (answer["code"], answer.get("outcome")) == ("NO_LEADER", None)
+    others = [one for one in site.twins.groups.values() if one is not group]
+    assert [list(one.pops) for one in others] == [[], []]
+    site.twins.elect(group, leader % 3 + 1)
+    assert await site.post("/consumer/consume", {**call, "request_id": "one"}) == first
+    assert (await site.post("/consumer/consume", {**call, "request_id": "two"})) != first
+
+
+async def test_one_that_remembers_is_enough(site):
+    call = {**await fill(site, 3, 3, 3), "timeout_ms": 5_000}
+    first = await site.post("/consumer/consume", {**call, "request_id": "one"})
+    site.twins.group("logs", (first["partition"] + 1) % 3).leader = 0
+    async with asyncio.timeout(4):
+        assert await site.post("/consumer/consume", {**call, "request_id": "one"}) == first
+
+
+async def test_the_same_call_twice_at_once_is_one_pop(site):
+    call = {**await fill(site, 3, 3, 3), "request_id": "one"}
+    answers = await asyncio.gather(*(site.post("/consumer/consume", call) for _ in range(8)))
+    assert answers == answers[:1] * 8
+    assert sum(len(group.pops) for group in site.twins.groups.values()) == 1
+    assert not site.runtime.pops_at_once
+
+
+async def test_the_same_call_is_held_off_for_its_time_only(site):
+    call = {**await fill(site, 0, 0), "request_id": "one"}
+    waiting = asyncio.ensure_future(site.post("/consumer/consume", {**call, "wait_ms": 30_000}))
+    async with asyncio.timeout(10):
+        while not site.runtime.pops_at_once:
+            await asyncio.sleep(0)
+    answer = await site.post("/consumer/consume", {**call, "timeout_ms": 50}, status=503)
+    assert (answer["code"], answer.get("outcome")) == ("OVERLOADED", None)
+    await site.produce(await site.producer(), "late", partition=1)
+    assert (await waiting)["message"] == "late"
+
+
+async def test_a_pop_by_request_id_waits_at_all_partitions(site):
+    call = {**await fill(site, 0, 0, 0, 0), "wait_ms": 30_000, "request_id": "one"}
+    waiting = asyncio.ensure_future(site.post("/consumer/consume", call))
+    async with asyncio.timeout(10):
+        while sum(len(twin.called("/size")) for twin in site.twins.brokers) < 8:
+            assert not waiting.done()
+            await asyncio.sleep(0)
+    await site.produce(await site.producer(), "late", partition=2)
+    first = await waiting
+    assert first["message"] == "late"
+    assert await site.post("/consumer/consume", call) == first
+    empty = {**call, "request_id": "two", "wait_ms": 50}
+    assert (await site.post("/consumer/consume", empty, status=404))["code"] == "QUEUE_EMPTY"
+
+
+async def test_a_pop_whose_answer_was_lost_is_found_again(site):
+    call = {**await fill(site, 3, 3, 3), "request_id": "one"}
+    for twin in site.twins.brokers:
+        twin.breaks["/consumer/consume"] = "after"
+    first = await site.post("/consumer/consume", call)
+    for twin in site.twins.brokers:
+        twin.breaks.pop("/consumer/consume", None)
+    assert await site.post("/consumer/consume", call) == first
+    assert sum(len(group.pops) for group in site.twins.groups.values()) == 1

@@ -104,13 +104,14 @@ class Consumer:
         clients, history = self._clients, self._clients.history
 
         async def serve(broker: Broker) -> int:
-            return await size_get(
+            left = await size_get(
                 runtime=broker.runtime,
                 group=broker.engine.group(clients.group_id),
                 consumer_id=self._consumer_id,
                 wait_ms=0,
                 timeout_ms=TIMEOUT_MS,
             )
+            return left.size
 
         floor = history.seen
         size = await clients.until_known("asks", serve)

@@ -135,6 +135,12 @@ async def test_size_counts_what_is_left(
     answer = await api.get("/size", **CALL)
     assert answer.json == {"status": "success", "topic": "logs", "partition": 0, "size": 2}
     assert (await api.get("/size", **{**CALL, "consumer_id": 6})).json["size"] == 3
+    await api.post(PATH, **CALL, request_id="one")
+    answer = await api.get("/size", **CALL, request_id="one")
+    assert (answer.json["size"], answer.json["remembers"]) == (1, True)
+    answer = await api.get("/size", **CALL, request_id="two")
+    assert (answer.json["size"], answer.json["remembers"]) == (1, False)
+    assert failure(await api.get("/size", **CALL, request_id="")) == (400, "INVALID_REQUEST")
     engine.lose(group)
     assert failure(await api.get("/size", **CALL)) == (421, "NOT_LEADER")
 

@@ -10,10 +10,12 @@ import pytest
 from broker_app.commands import CommitOffsets, Pop, ResetCursor, Truncate
 from broker_app.selectors.offsets import (
     GroupOffsets,
+    Left,
     group_offsets_get,
     offset_by_time,
     size_get,
 )
+from broker_app.services.consume import PopCall, messages_pop
 from myqueue.errors import GroupNotFound, NotLeader, Overloaded
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
@@ -34,14 +36,18 @@ class Asker:
         self.engine.now_ms = at_ms
         await self.engine.propose(7, batch_of(*values), timeout_ms=1_000)
 
-    async def size(self, wait_ms: int = 0) -> int:
+    async def left(self, request_digest: bytes = b"", wait_ms: int = 0) -> Left:
         return await size_get(
             runtime=self.runtime,
             group=self.group,
             consumer_id=5,
             wait_ms=wait_ms,
             timeout_ms=1_000,
+            request_digest=request_digest,
         )
+
+    async def size(self, wait_ms: int = 0) -> int:
+        return (await self.left(wait_ms=wait_ms)).size
 
     async def start(self) -> asyncio.Task[int]:
         """Return a question for the size that waits."""
@@ -91,6 +97,48 @@ async def test_pop_in_flight_does_not_count_yet(asker: Asker) -> None:
     assert await asker.size() == 4
     asker.engine.release()
     await pop
+
+
+async def test_a_pop_is_remembered_by_its_request_id_and_by_no_other(asker: Asker) -> None:
+    await asker.append("ab")
+    assert await asker.left(b"one") == Left(2, remembers=False)
+    await asker.engine.propose(7, Pop(5, 0, 2, b"one"), timeout_ms=1_000)
+    assert await asker.left(b"one", wait_ms=60_000) == Left(0, remembers=True)
+    assert await asker.left(b"two") == Left(0, remembers=False)
+    assert await asker.left() == Left(0, remembers=False)
+
+
+async def test_a_pop_in_the_log_is_remembered_before_it_is_applied(asker: Asker) -> None:
+    await asker.append("ab")
+    asker.engine.holding = True
+    pop = asyncio.get_running_loop().create_task(
+        asker.engine.propose(7, Pop(5, 0, 2, b"one"), timeout_ms=60_000)
+    )
+    await turns()
+    assert await asker.left(b"one") == Left(2, remembers=True)
+    asker.engine.release()
+    await pop
+
+
+async def test_a_pop_that_still_waits_for_its_turn_is_remembered(asker: Asker) -> None:
+    await asker.append("ab")
+    call = PopCall(
+        consumer_id=5,
+        max_messages=1,
+        max_bytes=1_000,
+        wait_ms=0,
+        timeout_ms=60_000,
+        request_digest=b"one",
+    )
+    async with asker.runtime.turns.turn((7, 5), timeout_ms=1_000):
+        pop = asyncio.get_running_loop().create_task(
+            messages_pop(runtime=asker.runtime, group=asker.group, call=call)
+        )
+        await turns()
+        assert await asker.left(b"one") == Left(2, remembers=True)
+    assert len((await pop).records) == 1
+    assert not asker.runtime.pops_under_way
+    assert await asker.left(b"one") == Left(1, remembers=True)
 
 
 async def test_messages_below_the_log_start_do_not_count(asker: Asker) -> None:

@@ -159,7 +159,7 @@ async def test_cursor_that_is_moved_back_wakes_those_who_wait_for_messages(mover
     )
     await turns(20)
     await mover.reset(offset=3)
-    assert await waiting == 1
+    assert (await waiting).size == 1
 
 
 async def test_replica_that_does_not_lead_moves_nothing(mover: Mover) -> None:

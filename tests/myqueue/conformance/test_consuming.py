@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
 
 from myqueue import (
+    Client,
     ClientClosed,
     ClientConfig,
     OffsetOutOfRange,
@@ -15,6 +18,10 @@ from myqueue import (
     QueueEmpty,
     UnauthorizedException,
 )
+from myqueue.driving import drive
+from myqueue.http1 import Request
+from myqueue.protocol import JSON, MSGPACK
+from myqueue.results import Registration
 from tests.myqueue.conformance.styles import Style, later
 
 MakeTopic = Callable[..., str]
@@ -238,3 +245,62 @@ async def test_a_forgotten_consumer_cannot_be_attached(style: Style, make_topic:
     await consumer.forget()
     with pytest.raises(UnauthorizedException):
         await style.consumer(topic, attach=registrations)
+
+
+def plain(client: Client, registration: Registration, **fields: Any) -> Any:
+    """Call /consumer/consume at a manager, as a program without the library does."""
+    body = msgspec.json.encode({"consumer_id": registration.client_id, **fields})
+    request = Request(
+        "POST",
+        "/consumer/consume",
+        body=body,
+        content_type=JSON,
+        accept=MSGPACK,
+        token=registration.token,
+    )
+    answer = drive(client._managers.call_patiently(request), client._transport, client._clock)
+    return {
+        name: answer[name]
+        for name in ("message", "partition", "offset", "messages")
+        if name in answer
+    }
+
+
+async def test_a_pop_by_request_id_without_a_partition_is_repeated(
+    style: Style, client: Client, make_topic: MakeTopic
+) -> None:
+    topic = make_topic(4)
+    await fill(style, topic, 2, 0, 3, 1)
+    async with await style.consumer(topic) as consumer:
+        mine = consumer.registrations[topic]
+
+        def pop(number: int, **fields: Any) -> Any:
+            return plain(client, mine, topic=topic, request_id=f"r{number}", **fields)
+
+        first = [pop(number) for number in range(6)]
+        assert sorted(one["message"] for one in first) == ["0:0", "0:1", "2:0", "2:1", "2:2", "3:0"]
+        assert [pop(number) for number in (0, 5, 3, 1, 4, 2)] == [
+            first[number] for number in (0, 5, 3, 1, 4, 2)
+        ]
+        with pytest.raises(QueueEmpty):
+            pop(6)
+        assert pop(7, max_messages=5)["messages"] == []
+        await fill(style, topic, 0, 2)
+        assert pop(6)["message"] == "1:0"
+        assert [one["message"] for one in pop(7, max_messages=5)["messages"]] == ["1:1"]
+        assert pop(6)["message"] == "1:0"
+        assert pop(8, max_messages=5, wait_ms=20)["messages"] == []
+
+
+async def test_a_pop_without_a_partition_takes_them_in_turn(
+    style: Style, client: Client, make_topic: MakeTopic
+) -> None:
+    topic = make_topic(3)
+    await fill(style, topic, 2, 2, 2)
+    async with await style.consumer(topic) as consumer:
+        mine = consumer.registrations[topic]
+        used = [plain(client, mine, topic=topic)["partition"] for _ in range(6)]
+        assert sorted(used[:3]) == [0, 1, 2]
+        assert used == used[:3] * 2
+        with pytest.raises(QueueEmpty):
+            plain(client, mine, topic=topic)
