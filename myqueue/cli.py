@@ -1,7 +1,7 @@
 """The command `myqueue`: topics, brokers, messages, lag, speed and status.
 
 Exit status: 0 done, 1 the queue refused or did not answer, 2 wrong arguments, 130 Ctrl-C, 141 the
-reader of the output went away.
+reader of the output went away. SIGTERM is the orderly end of `consume`, `tail` and `work`, with 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from myqueue import __version__
 from myqueue.cli_text import parse_since, print_line
 from myqueue.errors import InvalidRequest, QueueError
 
@@ -43,6 +44,71 @@ EXAMPLES = """examples:
 The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
 http://127.0.0.1:8000. Several are separated by commas.
 """
+COMMAND_EXAMPLES = {
+    "topics": """
+  myqueue topics
+  myqueue topics --address http://queue-1:8000,http://queue-2:8000
+""",
+    "create": """
+  myqueue create logs --partitions 3
+  myqueue create metrics --partitions 12 --replication-factor 3 --retention-ms 86400000
+""",
+    "describe": """
+  myqueue describe logs
+  myqueue describe logs --json
+""",
+    "delete": """
+  myqueue delete logs
+""",
+    "brokers": """
+  myqueue brokers
+""",
+    "produce": """
+  tail -F /var/log/syslog | myqueue produce logs
+  echo 'order 1' | myqueue produce orders --key user-1
+  myqueue produce logs *.log --key-regex 'user=(\\w+)'
+  zcat old.log.gz | myqueue produce logs - --partition 0 --quiet
+""",
+    "consume": """
+  myqueue consume logs --from-beginning --json
+  myqueue consume logs --since 10m --follow
+  myqueue consume orders invoices --group billing --follow
+  myqueue consume logs --from-beginning --max-messages 10
+""",
+    "tail": """
+  myqueue tail logs
+  myqueue tail logs -n 20 -f --json
+""",
+    "groups": """
+  myqueue groups
+  myqueue groups billing --json
+  myqueue groups billing --delete
+""",
+    "lag": """
+  myqueue lag logs
+  myqueue lag --group billing
+  myqueue lag orders --group billing --json
+""",
+    "work": """
+  myqueue work jobs --group mailers -- sendmail -t
+  myqueue work jobs --group mailers --visibility 120 --delay 30 -- ./handle.sh
+  myqueue work jobs --group once --until-empty --delivery-limit 5 -- python handle.py
+""",
+    "redrive": """
+  myqueue redrive jobs
+  myqueue redrive jobs --dead-letter-topic broken-jobs --max 100
+""",
+    "perf": """
+  myqueue perf produce logs --messages 1000000 --size 100
+  myqueue perf produce logs --threads 64 --messages 20000
+  myqueue perf consume logs --messages 1000000 --json
+""",
+    "status": """
+  myqueue status
+  myqueue status --once
+""",
+}
+"""What people type first, command by command; shown by `myqueue COMMAND --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,20 +144,45 @@ def build_parser() -> argparse.ArgumentParser:
         description="Talk to a replicated message queue.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    common = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument(
         "--address",
+        type=_address,
         default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
         help="manager, or several separated by commas (default: %(default)s)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
-        made = commands.add_parser(name, help=text, description=text, parents=[common])
-        made.set_defaults(run=run)
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"examples:{COMMAND_EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+            allow_abbrev=False,
+        )
+        made.set_defaults(run=run, refuse=made.error)
         return made
 
+    _add_topics(command)
+    _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
+    _add_consume(command("consume", _consume, "Print messages, one a line."))
+    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
+    _add_groups(command)
+    _add_workers(command)
+    _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
+    status = command("status", _status, "Show brokers and partitions; live on a terminal.")
+    status.add_argument("--once", action="store_true", help="print once and end")
+    status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
+    return parser
+
+
+def _add_topics(command: Callable[..., Any]) -> None:
     command("topics", _topics, "List the topics.")
     create = command("create", _create, "Create a topic.")
     create.add_argument("topic")
@@ -105,29 +196,14 @@ def build_parser() -> argparse.ArgumentParser:
     delete = command("delete", _delete, "Delete a topic with its messages.")
     delete.add_argument("topic")
     command("brokers", _brokers, "List the brokers.")
-    _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
-    _add_consume(command("consume", _consume, "Print messages, one a line."))
-    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
-    groups = command("groups", _groups, "List the consumer groups, or show one.")
-    groups.add_argument("group", nargs="?", metavar="GROUP")
-    groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
-    groups.add_argument("--json", action="store_true", help="print the manager's answer")
-    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
-    lag.add_argument("topic", nargs="?", help="needed without --group")
-    lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
-    lag.add_argument("--json", action="store_true", help="one JSON object a line")
-    _add_workers(command)
-    _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
-    status = command("status", _status, "Show brokers and partitions; live on a terminal.")
-    status.add_argument("--once", action="store_true", help="print once and end")
-    status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
-    return parser
 
 
 def _add_produce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("topic")
     parser.add_argument("files", nargs="*", metavar="FILE", help="- is the standard input")
-    parser.add_argument(
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument("--key", metavar="KEY", help="key of every message; they stay in order")
+    keys.add_argument(
         "--key-regex",
         type=_pattern,
         metavar="REGEX",
@@ -171,6 +247,17 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
     parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_groups(command: Callable[..., Any]) -> None:
+    groups = command("groups", _groups, "List the consumer groups, or show one.")
+    groups.add_argument("group", nargs="?", metavar="GROUP")
+    groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
+    groups.add_argument("--json", action="store_true", help="print the manager's answer")
+    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
+    lag.add_argument("topic", nargs="?", help="needed without --group")
+    lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
+    lag.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_workers(command: Callable[..., Any]) -> None:
@@ -225,6 +312,16 @@ def _add_perf(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compression", choices=("none", "zstd"), default="none")
     parser.add_argument("--pop", action="store_true", help="consume by popping, not by fetching")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def _address(text: str) -> str:
+    from myqueue.managers import parse_addresses
+
+    try:
+        parse_addresses(text)
+    except InvalidRequest as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    return text
 
 
 def _positive(text: str) -> int:
@@ -319,6 +416,8 @@ def _tail(options: argparse.Namespace) -> None:
 
 
 def _groups(options: argparse.Namespace) -> None:
+    if options.delete and options.group is None:
+        options.refuse("give the group to delete")
     from myqueue.cli_groups import show_groups
 
     show_groups(options)
@@ -331,7 +430,7 @@ def _lag(options: argparse.Namespace) -> None:
         show_group_lag(options)
         return
     if options.topic is None:
-        raise InvalidRequest("give a topic, or a group with --group", field="topic")
+        options.refuse("give a topic, or a group with --group")
     from myqueue.cli_lag import show_lag
 
     show_lag(options)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.cli_text import print_line
 from myqueue.client import Client
-from myqueue.errors import InvalidRequest
 
 if TYPE_CHECKING:
     import argparse
@@ -18,15 +17,9 @@ LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES")
 
 
 def show_groups(options: argparse.Namespace) -> None:
-    """Print the names of all groups; or one with its members and partitions, or delete it.
-
-    Raises:
-        InvalidRequest: nothing says which group to delete.
-    """
+    """Print the names of all groups; or one with its members and partitions, or delete it."""
     with Client(options.address) as client:
         if options.delete:
-            if options.group is None:
-                raise InvalidRequest("give the group to delete", field="group")
             client.delete_group(options.group)
         elif options.group is not None:
             _show_group(client.describe_group(options.group), as_json=options.json)

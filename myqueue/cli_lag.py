@@ -4,38 +4,57 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from myqueue.cli_text import print_line
 from myqueue.client import Client
 from myqueue.consumer import Consumer
+from myqueue.errors import ClientExpired, UnauthorizedException
 
 if TYPE_CHECKING:
     import argparse
 
+EXPIRED = "expired"
 COLUMNS = ("CONSUMER", "STATE", "PARTITION", "MESSAGES", "SECONDS")
 
 
 def show_lag(options: argparse.Namespace) -> None:
-    """Print a line per consumer and partition."""
+    """Print a line per consumer and partition; one without figures for a consumer that expired."""
     with Client(options.address) as client:
-        clients = client.list_clients("consumers", options.topic)
-        sizes = {
-            int(one["consumer_id"]): client.consumer_sizes(options.topic, int(one["consumer_id"]))
-            for one in clients
-        }
+        consumers = list(_consumers(client, options.topic))
         ends = {
             int(row["partition"]): int(row.get("high_watermark") or 0)
             for row in client.describe_topic(options.topic)["partitions"]
         }
-    ages = _ages(options, {(p, ends[p] - n) for of in sizes.values() for p, n in of.items() if n})
+    behind = [(p, ends[p] - n) for *_, of in consumers for p, n in of.items() if n]
+    ages = _ages(options, set(behind))
     if not options.json:
         print_line(*COLUMNS)
-    for one in clients:
-        for partition, size in sorted(sizes[int(one["consumer_id"])].items()):
+    for consumer_id, state, sizes in consumers:
+        if not sizes:
+            _print((consumer_id, state, None, None, None), as_json=options.json)
+        for partition, size in sorted(sizes.items()):
             age_s = ages.get((partition, ends[partition] - size), 0.0) if size else 0.0
-            fields = (one["consumer_id"], one.get("state", "-"), partition, size, round(age_s, 3))
+            fields = (consumer_id, state, partition, size, round(age_s, 3))
             _print(fields, as_json=options.json)
+
+
+def _consumers(client: Client, topic: str) -> Iterator[tuple[int, str, dict[int, int]]]:
+    """Yield id, state and messages left by partition of each consumer; none when it expired.
+
+    A manager answers for living consumers alone, and what a list says is over when it is read.
+    """
+    for one in client.list_clients("consumers", topic):
+        consumer_id = int(one["consumer_id"])
+        state = str(one.get("state", "-"))
+        try:
+            sizes = client.consumer_sizes(topic, consumer_id) if state != EXPIRED else {}
+        except ClientExpired:
+            state, sizes = EXPIRED, {}
+        except UnauthorizedException:
+            continue  # forgotten meanwhile
+        yield consumer_id, state, sizes
 
 
 def _ages(
@@ -62,4 +81,4 @@ def _print(fields: tuple[Any, ...], *, as_json: bool) -> None:
         names = (column.lower() for column in COLUMNS)
         print_line(json.dumps(dict(zip(names, fields, strict=True))))
     else:
-        print_line(*fields)
+        print_line(*("-" if field is None else field for field in fields))

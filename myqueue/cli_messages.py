@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from myqueue.cli_ending import GLANCE_S, orderly_end
+from myqueue.cli_text import count_of
 from myqueue.consumer import Consumer
 from myqueue.producer import Producer
 from myqueue.records import Record
@@ -78,44 +80,49 @@ class BarProgress:
 
 
 def produce_lines(options: argparse.Namespace) -> None:
-    """Send every line as a message; return when all are durable."""
+    """Send every line as a message; return when all are durable.
+
+    The producer, which creates a missing topic, is made when there is a line to send.
+    """
     sent = 0
+    producer: Producer | None = None
     with ExitStack() as stack:
-        producer = stack.enter_context(Producer(options.topic, options.address))
         files = [_open(stack, name) for name in options.files or ["-"]]
         progress = _progress(options.quiet, options.files)
         stack.callback(progress.close)
         for lines, size_bytes in _batches(files, options.batch):
-            records = [_record(line, options.key_regex) for line in lines]
+            producer = producer or stack.enter_context(Producer(options.topic, options.address))
+            records = [_record(line, options.key, options.key_regex) for line in lines]
             producer.produce_many(options.topic, records, partition=options.partition)
             sent += len(records)
             progress.advance(len(records), size_bytes)
     if not options.quiet and sys.stderr.isatty():
-        sys.stderr.write(f"{sent} messages sent\n")
+        sys.stderr.write(f"{count_of(sent, 'message')} sent\n")
 
 
 def consume_lines(options: argparse.Namespace) -> None:
-    """Print messages until there are no more, or for ever."""
+    """Print messages until there are no more, or until SIGTERM."""
     stored = options.from_beginning or options.since is not None
     follow = options.follow or not stored
     left = options.max_messages
     start = "earliest" if stored else "latest"
-    consumer = Consumer(options.topics, options.address, group=options.group, start=start)
-    try:
-        if options.since is not None:
-            for topic in consumer.topics:
-                consumer.seek_to_time(topic, options.since)
-        while left is None or left > 0:
-            wanted = POLL_MESSAGES if left is None else min(left, POLL_MESSAGES)
-            messages = consumer.poll(wanted, timeout=None if follow else 0.0)
-            if not messages:
-                return
-            print_messages(messages, as_json=options.json)
-            if options.group is not None:
-                consumer.commit()
-            left = None if left is None else left - len(messages)
-    finally:
-        consumer.forget()
+    with orderly_end() as is_over:
+        consumer = Consumer(options.topics, options.address, group=options.group, start=start)
+        try:
+            if options.since is not None:
+                for topic in consumer.topics:
+                    consumer.seek_to_time(topic, options.since)
+            while not is_over() and (left is None or left > 0):
+                wanted = POLL_MESSAGES if left is None else min(left, POLL_MESSAGES)
+                messages = consumer.poll(wanted, timeout=GLANCE_S if follow else 0.0)
+                if not messages and not follow:
+                    return
+                print_messages(messages, as_json=options.json)
+                if options.group is not None and messages:
+                    consumer.commit()
+                left = None if left is None else left - len(messages)
+        finally:
+            consumer.forget()
 
 
 def _open(stack: ExitStack, name: str) -> BinaryIO:
@@ -156,14 +163,19 @@ def _cut(lines: list[bytes], limit: int) -> Iterator[tuple[list[bytes], int]]:
         yield batch, size
 
 
-def _record(line: bytes, key_regex: re.Pattern[str] | None) -> Record:
-    """Return a line as a message: text when it is UTF-8, else as its bytes."""
+def _record(line: bytes, key: str | None, key_regex: re.Pattern[str] | None) -> Record:
+    """Return a line as a message: text when it is UTF-8, else as its bytes.
+
+    Args:
+        line: without its end.
+        key: of every message.
+        key_regex: finds the key in the line instead.
+    """
     line = line.removesuffix(b"\r")
     try:
         value: str | bytes = line.decode()
     except UnicodeDecodeError:
         value = line
-    key = None
     if key_regex is not None:
         found = key_regex.search(line.decode(errors="replace"))
         if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myqueue.cli_ending import GLANCE_S, orderly_end
 from myqueue.cli_messages import POLL_MESSAGES, print_messages
 from myqueue.client import Client
 from myqueue.consumer import Consumer
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def tail(options: argparse.Namespace) -> None:
-    """Print the last messages over all partitions; with `follow`, go on with new ones."""
-    consumer = Consumer(options.topic, options.address)
-    try:
-        last = last_messages(options, consumer)
-        print_messages(last, as_json=options.json)
-        while options.follow:
-            messages = consumer.poll(POLL_MESSAGES, timeout=None)
-            print_messages(messages, as_json=options.json)
-    finally:
-        consumer.forget()
+    """Print the last messages over all partitions; with `follow`, go on until SIGTERM."""
+    with orderly_end() as is_over:
+        consumer = Consumer(options.topic, options.address)
+        try:
+            last = last_messages(options, consumer)
+            print_messages(last, as_json=options.json)
+            while options.follow and not is_over():
+                messages = consumer.poll(POLL_MESSAGES, timeout=GLANCE_S)
+                print_messages(messages, as_json=options.json)
+        finally:
+            consumer.forget()
 
 
 def last_messages(options: argparse.Namespace, consumer: Consumer) -> list[Message]:

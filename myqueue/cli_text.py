@@ -17,6 +17,11 @@ def print_line(*fields: Any) -> None:
     sys.stdout.write("\t".join(map(str, fields)) + "\n")
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things as people say it."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def parse_since(text: str) -> datetime:
     """Return the time that `30s`, `10m`, `2h`, `1d` or an ISO 8601 text means.
 

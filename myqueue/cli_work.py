@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
-from myqueue.cli_text import print_line
+from myqueue.cli_ending import GLANCE_S, orderly_end
+from myqueue.cli_text import count_of, print_line
 from myqueue.client import Client
 from myqueue.worker import Worker
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS_PER_VISIBILITY = 3
 """How often a message is kept for longer while its command runs, in the time it is kept for."""
+END_S = 5.0
+"""How long a command may take to end when it is asked to, before it is killed."""
 
 
 class RedriveProgress(Protocol):
@@ -84,36 +89,45 @@ def redrive(options: argparse.Namespace) -> None:
             progress.show(step)
             done = step.done
     if not options.quiet:
-        print_line(f"{done} messages came back")
+        print_line(f"{count_of(done, 'message')} came back")
 
 
 def work(options: argparse.Namespace) -> None:
     """Run a command for each message, which it gets on its standard input.
 
     Exit status 0 acknowledges the message, any other gives it back.
+
+    SIGTERM ends the command that runs and gives its message back at once, unless it ends in time
+    with status 0.
     """
     left = options.max_messages
-    timeout = 0.0 if options.until_empty else None
+    timeout_s = 0.0 if options.until_empty else GLANCE_S
     limits = {} if options.delivery_limit is None else {"delivery_limit": options.delivery_limit}
-    with Worker(
-        options.topic,
-        options.address,
-        options.group,
-        visibility_ms=options.visibility * 1000,
-        dead_letter_topic=options.dead_letter_topic,
-        **limits,
-    ) as worker:
-        while left is None or left > 0:
-            found = worker.receive(1, timeout=timeout)
-            if not found:
+    with (
+        orderly_end() as is_over,
+        Worker(
+            options.topic,
+            options.address,
+            options.group,
+            visibility_ms=options.visibility * 1000,
+            dead_letter_topic=options.dead_letter_topic,
+            **limits,
+        ) as worker,
+    ):
+        while not is_over() and (left is None or left > 0):
+            found = worker.receive(1, timeout=timeout_s)
+            if not found and options.until_empty:
                 return
-            _handle(worker, found[0], options)
-            left = None if left is None else left - 1
+            for delivery in found:
+                _handle(worker, delivery, options, is_over)
+                left = None if left is None else left - 1
 
 
-def _handle(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> None:
+def _handle(
+    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+) -> None:
     try:
-        status = _run(worker, delivery, options)
+        status = _run(worker, delivery, options, is_over)
     except BaseException:
         # Not the message's fault: the command cannot be started, or Ctrl-C.
         worker.nack(delivery)
@@ -121,12 +135,17 @@ def _handle(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> 
     if not status:
         worker.ack(delivery)
         return
+    if is_over():
+        worker.nack(delivery)
+        return
     place = f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
     sys.stderr.write(f"myqueue: {place}: exit status {status}\n")
     worker.nack(delivery, delay=options.delay)
 
 
-def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int:
+def _run(
+    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+) -> int:
     """Run the command to its end and return its exit status; keep the message meanwhile."""
     value = delivery.value
     with tempfile.TemporaryFile() as message:
@@ -136,15 +155,40 @@ def _run(worker: Worker, delivery: Delivery, options: argparse.Namespace) -> int
         with subprocess.Popen(  # noqa: S603 - the command that the caller named
             options.command, stdin=message, env={**os.environ, **_environment(delivery)}
         ) as process:
+            pause_s = options.visibility / EXTENSIONS_PER_VISIBILITY
             try:
-                while True:
-                    try:
-                        return process.wait(options.visibility / EXTENSIONS_PER_VISIBILITY)
-                    except subprocess.TimeoutExpired:
-                        worker.extend(delivery)
-            except BaseException:
-                process.terminate()
-                raise
+                return _wait(process, lambda: worker.extend(delivery), pause_s, is_over)
+            finally:
+                _end(process)
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    extend: Callable[[], object],
+    pause_s: float,
+    is_over: Callable[[], bool],
+) -> int:
+    """Wait for a command, extend its message after each pause, and end it when all is over."""
+    due_s = time.monotonic() + pause_s
+    while not is_over():
+        try:
+            return process.wait(max(0.0, min(GLANCE_S, due_s - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= due_s:
+                extend()
+                due_s = time.monotonic() + pause_s
+    return _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """End a command that may run still: ask it to, then make it; return its exit status."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _environment(delivery: Delivery) -> dict[str, str]:

@@ -11,6 +11,7 @@ import msgspec
 
 from myqueue import protocol
 from myqueue.errors import (
+    ClientExpired,
     InvalidRequest,
     NoLeader,
     NotFound,
@@ -211,6 +212,8 @@ class MemoryApi(MemoryWorkApi):
         if address == self.manager and call.partition is None:
             if self.clients.get(call.consumer_id) != ("consumer", call.topic):
                 raise UnauthorizedException(f"{call.topic!r} has no consumer {call.consumer_id}")
+            if call.consumer_id in self.expired:
+                raise ClientExpired(f"consumer {call.consumer_id} expired")
             partitions = self.partitions_of(call.topic)
             sizes = {str(n): one.size(call.consumer_id) for n, one in enumerate(partitions)}
             return {"size": sum(sizes.values()), "sizes": sizes}

@@ -157,11 +157,14 @@ class MemoryManager(MemoryState):
     def _list_clients(self, kind: str, request: Request) -> dict[str, Any]:
         topic = (request.query or {}).get("topic")
         rows = [
-            {f"{kind}_id": client_id, "topic": of, "state": "alive"}
+            {f"{kind}_id": client_id, "topic": of, "state": self._state_of(client_id)}
             for client_id, (known, of) in self.clients.items()
             if known == kind and topic in (None, of)
         ]
         return {f"{kind}s": rows}
+
+    def _state_of(self, client_id: int) -> str:
+        return "expired" if client_id in self.expired else "alive"
 
     def _forget(self, request: Request) -> dict[str, Any]:
         _, kind, given = request.path.split("/")

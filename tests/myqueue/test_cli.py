@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from myqueue import cli
-from myqueue.cli import main
+from myqueue import __version__, cli
+from myqueue.cli import build_parser, main
 from tests.myqueue.http_twin import HttpCluster
 
 
@@ -48,6 +50,12 @@ def test_topics_come_and_go(
         ["create", "logs", "--partitions", "0"],
         ["create", "logs", "--partitions", "x"],
         ["produce", "logs", "--key-regex", "("],
+        ["produce", "logs", "--key", "a", "--key-regex", "b"],
+        ["perf", "produce", "logs", "--mess", "5"],
+        ["consume", "logs", "--from-begin"],
+        ["lag"],
+        ["groups", "--delete"],
+        ["topics", "--address", "8000"],
     ],
 )
 def test_wrong_arguments_are_status_two(
@@ -64,6 +72,52 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     assert "myqueue consume logs --from-beginning --json" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"myqueue {__version__}\n"
+
+
+def commands() -> list[str]:
+    (actions,) = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return list(actions.choices)
+
+
+def examples_of(text: str) -> list[list[str]]:
+    """Return the arguments of each call of the command in a help text."""
+    lines = text.split("examples:\n", 1)[1].splitlines()
+    calls = [line.rpartition("myqueue ")[2] for line in lines if line.startswith("  ")]
+    return [shlex.split(call) for call in calls]
+
+
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_every_help_has_examples_that_can_be_typed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"] if command else ["--help"])
+    examples = examples_of(capsys.readouterr().out)
+    assert examples
+    for arguments in examples:
+        options = build_parser().parse_args(arguments)
+        assert callable(options.run)
+        assert not command or arguments[0] == command
+
+
+def test_an_address_without_a_manager_is_refused_before_anything_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYQUEUE_ADDRESS", "8000")
+    with pytest.raises(SystemExit):
+        main(["topics"])
+    assert "'8000' is no address like http://127.0.0.1:8000" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:

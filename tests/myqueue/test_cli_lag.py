@@ -5,9 +5,12 @@ import time
 
 import pytest
 
-from myqueue import Consumer, Producer
+from myqueue import Client, Consumer, Producer, UnauthorizedException
 from myqueue.cli import main
+from myqueue.errors import ClientExpired
 from myqueue.testing import InMemoryQueue
+
+LOST = UnauthorizedException("forgotten")
 
 
 def test_each_consumer_and_partition_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +42,36 @@ def test_a_topic_without_consumers_has_a_head_alone(capsys: pytest.CaptureFixtur
         assert main(["lag", "logs", "--address", queue.address]) == 0
         assert capsys.readouterr().out.count("\n") == 1
         assert main(["lag", "nothing", "--address", queue.address]) == 1
+
+
+def test_a_consumer_that_expired_has_a_line_without_figures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with InMemoryQueue({"logs": 1}) as queue, Producer("logs", queue.address) as producer:
+        producer.enqueue("logs", "a")
+        with Consumer("logs", queue.address), Consumer("logs", queue.address):
+            *_, silent, living = queue._api.clients
+            queue._api.expired.add(silent)
+            assert main(["lag", "logs", "--address", queue.address]) == 0
+            rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+            assert rows[0] == [str(silent), "expired", "-", "-", "-"]
+            assert rows[1][:4] == [str(living), "alive", "0", "1"]
+            assert main(["lag", "logs", "--json", "--address", queue.address]) == 0
+            first = json.loads(capsys.readouterr().out.splitlines()[0])
+            assert (first["state"], first["messages"]) == ("expired", None)
+
+
+@pytest.mark.parametrize(("error", "lines"), [(ClientExpired("late"), 2), (LOST, 1)])
+def test_a_consumer_that_goes_while_lag_is_asked_stops_nothing(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    lines: int,
+) -> None:
+    def refused(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Client, "consumer_sizes", refused)
+    with InMemoryQueue({"logs": 1}) as queue, Consumer("logs", queue.address):
+        assert main(["lag", "logs", "--address", queue.address]) == 0
+        assert capsys.readouterr().out.count("\n") == lines

@@ -10,6 +10,7 @@ import pytest
 from myqueue import cli_messages
 from myqueue.cli import main
 from myqueue.http1 import Answer, Request
+from myqueue.partitioner import partition_for_key
 from myqueue.records import Record, encode_batch
 from tests.myqueue.http_twin import HttpCluster
 
@@ -66,6 +67,28 @@ def test_a_pattern_gives_the_key(http_cluster: HttpCluster, lines: Path, pattern
         b"user=1 \xff": f"{prefix}1",
         "last": None,
     }
+
+
+def test_one_key_for_every_line(http_cluster: HttpCluster, lines: Path) -> None:
+    http_cluster.twin.create("logs", 3)
+    assert produce(http_cluster, "logs", str(lines), "--key", "user-1") == 0
+    expected = partition_for_key("user-1", 3)
+    for index, partition in enumerate(http_cluster.twin.topics["logs"]):
+        assert [one.key for one in partition.records] == ["user-1"] * (5 * (index == expected))
+
+
+def test_nothing_to_send_creates_nothing(
+    http_cluster: HttpCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for data, said in ((b"", "0 messages sent"), (b"x\n", "1 message sent")):
+        assert not http_cluster.twin.topics
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+        assert produce(http_cluster, "misspelt") == 0
+        assert capsys.readouterr().err.splitlines()[-1].endswith(said)
+    assert list(http_cluster.twin.topics) == ["misspelt"]
 
 
 def test_the_standard_input_is_the_default(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from myqueue.cli_text import parse_since, print_line
+from myqueue.cli_text import count_of, parse_since, print_line
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,7 @@ def test_a_line_has_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     print_line("a", 1)
     print_line()
     assert capsys.readouterr().out == "a\t1\n\n"
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [count_of(n, "message") for n in range(3)] == ["0 messages", "1 message", "2 messages"]

@@ -37,7 +37,7 @@ def test_a_command_handles_each_message(tmp_path: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().err == "myqueue: jobs/0/1: exit status 3\n" * 2
         assert queue.values("jobs.dead") == ["bad"]
         assert run(queue, "redrive", "jobs") == 0
-        assert capsys.readouterr().out == "1 messages came back\n"
+        assert capsys.readouterr().out == "1 message came back\n"
         assert run(queue, "redrive", "jobs", "--quiet") == 0
         assert capsys.readouterr().out == ""
         assert run(queue, *work, "--max-messages", "1", "--delay", "60", *command) == 0

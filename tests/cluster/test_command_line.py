@@ -1,0 +1,82 @@
+"""Commands that run until they are told to end, against a real cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from myqueue import Client, Producer, Worker
+from tests.cluster.processes import ROOT, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cluster.processes import Cluster
+
+pytestmark = pytest.mark.cluster
+
+BUSY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+
+
+@pytest.fixture
+def run(shared_cluster: Cluster) -> Callable[..., subprocess.Popen[str]]:
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "myqueue.cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "MYQUEUE_ADDRESS": shared_cluster.manager},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Send SIGTERM; return the exit status and what was said on the error output."""
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    return process.returncode, said
+
+
+def test_sigterm_leaves_a_group_free_at_once(
+    shared_cluster: Cluster, run: Callable[..., subprocess.Popen[str]]
+) -> None:
+    with Client(shared_cluster.manager) as client:
+        client.create_topic("sigterm-orders", 1)
+        with (
+            Producer("sigterm-orders", shared_cluster.manager) as producer,
+            run(
+                "consume", "sigterm-orders", "--group", "sigterm", "--from-beginning", "--follow"
+            ) as process,
+        ):
+            assert process.stdout is not None
+            producer.enqueue("sigterm-orders", "one")
+            assert process.stdout.readline() == "one\n"
+            assert ended(process) == (0, "")
+        described = client.describe_group("sigterm")
+    assert described["members"] == []
+    assert [row["offset"] for row in described["partitions"]] == [1]
+
+
+def test_sigterm_gives_back_what_a_worker_has_in_hand(
+    shared_cluster: Cluster, run: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    with Producer("sigterm-jobs", shared_cluster.manager) as producer:
+        producer.enqueue("sigterm-jobs", "x")
+    busy = [sys.executable, "-c", BUSY, str(begun)]
+    with run("work", "sigterm-jobs", "--group", "sigterm-workers", "--", *busy) as process:
+        wait_until(begun.exists, what="the command")
+        assert ended(process) == (0, "")
+    with Worker("sigterm-jobs", shared_cluster.manager, "sigterm-workers") as worker:
+        (again,) = worker.receive(timeout=5)
+        assert (again.text, again.delivery_count) == ("x", 2)
+        worker.ack(again)
