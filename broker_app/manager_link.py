@@ -2,7 +2,8 @@
 
 Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
 go out at every heartbeat and at once when leadership moves, and short ones between, as signs of
-life; orders come with the answer.
+life; orders come with the answer. They are carried out beside the reports: a broker whose orders
+take long is not taken for dead.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import aiohttp
 import msgspec
 
 from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.tasks import cancel, spawn
 from http_base.tokens import cluster_token
 from myqueue.errors import ManagerNotFound, QueueError, TopicAlreadyExists
 from myqueue.failures import from_body
@@ -97,7 +99,10 @@ class ManagerLink:
         self._wake = asyncio.Event()
         self._full_wanted = False
         self._changed_groups: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._orders: dict[bool, BrokerOrders] = {}
+        """What is to be carried out, by whether a full report was answered; the oldest first."""
+        self._ordered = asyncio.Event()
         self.last_contact: float | None = None
         """Loop time of the last report that was taken."""
 
@@ -196,16 +201,14 @@ class ManagerLink:
 
         Args:
             make_report: makes a full report, or one of the given groups.
-            take_orders: carries out what the answer says; must be idempotent.
+            take_orders: carries out what one answer says, and may take its time; must be
+                idempotent, for what is not done by then a later answer orders again.
             on_failure: told when the link broke by a bug: a broker without it must not go on.
         """
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                on_failure(error)
-
-        self._task = asyncio.get_running_loop().create_task(self._run(make_report, take_orders))
-        self._task.add_done_callback(ended)
+        self._tasks = [
+            spawn("reporting to a manager", self._run(make_report), on_failure=on_failure),
+            spawn("taking orders", self._carry_out(take_orders), on_failure=on_failure),
+        ]
 
     def heartbeat(self) -> None:
         """Send a full report soon."""
@@ -222,18 +225,12 @@ class ManagerLink:
         self._wake.set()
 
     async def stop(self) -> None:
-        """End the link; a report under way is given up."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        """End the link; a report and orders under way are given up."""
+        await cancel(self._tasks)
         if self._session is not None:
             await self._session.close()
 
-    async def _run(
-        self,
-        make_report: Callable[[bool, frozenset[int]], BrokerReport],
-        take_orders: Callable[[BrokerOrders], Awaitable[None]],
-    ) -> None:
+    async def _run(self, make_report: Callable[[bool, frozenset[int]], BrokerReport]) -> None:
         """Send what is asked for, one report at a time, until it is cancelled."""
         reason = ""
         while True:
@@ -257,10 +254,30 @@ class ManagerLink:
             if reason:
                 logger.info("reports are taken again")
                 reason = ""
-            try:
-                await take_orders(orders)
-            except QueueError as error:
-                logger.warning("an order was refused: %s", error)
+            self._order(orders, full=full)
+
+    def _order(self, orders: BrokerOrders, *, full: bool) -> None:
+        """Have orders carried out soon; what a full report was answered replaces all before it.
+
+        Answers to the others name few replicas each; the next full report tells again what those
+        said that are passed over here.
+        """
+        if full:
+            self._orders.clear()
+        self._orders[full] = orders
+        self._ordered.set()
+
+    async def _carry_out(self, take_orders: Callable[[BrokerOrders], Awaitable[None]]) -> None:
+        """Carry out one answer after the other, until it is cancelled."""
+        while True:
+            await self._ordered.wait()
+            self._ordered.clear()
+            while self._orders:
+                orders = self._orders.pop(next(iter(self._orders)))
+                try:
+                    await take_orders(orders)
+                except QueueError as error:
+                    logger.warning("an order was refused: %s", error)
 
     async def _call(self, method: str, url: str, body: bytes | None) -> bytes:
         if self._session is None:

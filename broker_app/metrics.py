@@ -31,6 +31,10 @@ MESSAGES_REDELIVERED = Counter(
     "queue_broker_messages_redelivered", "Messages delivered to workers again"
 )
 DEAD_LETTERS = Counter("queue_broker_dead_letters", "Dead messages copied to dead-letter topics")
+RETENTION_FAILURES = Counter(
+    "queue_broker_retention_failures",
+    "Partitions that a round of retention left as they were because of an unexpected error",
+)
 BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 

@@ -17,6 +17,7 @@ from broker_app.parking import SequenceParking
 from broker_app.statemachine import PartitionState
 from broker_app.turns import Turns
 from broker_app.work_waits import WorkWaits
+from http_base.tasks import cancel, spawn
 from myqueue.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class BrokerRuntime:
         """
         if epoch > self.epoch:
             # What is stored is in force, also when the call is cancelled meanwhile.
-            raising = asyncio.get_running_loop().create_task(self._raise_epoch(epoch))
+            raising = spawn("raising the epoch", self._raise_epoch(epoch), expected=(QueueError,))
             await asyncio.shield(raising)
         else:
             self._refuse_earlier(epoch)
@@ -186,10 +187,7 @@ class BrokerRuntime:
 
     async def stop(self) -> None:
         """Give up what runs in the background."""
-        tasks = [*self._tidying, *filter(None, (self.retaining, self.burying))]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel([*self._tidying, self.retaining, self.burying])
 
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""
@@ -200,7 +198,7 @@ class BrokerRuntime:
         self.link.heartbeat()
         for group_id, group in self.engine.groups.items():
             if group.serves and state_of(group).is_filling():
-                task = asyncio.get_running_loop().create_task(self._forget_idle(group_id))
+                task = spawn("forgetting idle entries", self._forget_idle(group_id))
                 self._tidying.add(task)
                 task.add_done_callback(self._tidying.discard)
 

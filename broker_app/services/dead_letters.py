@@ -16,6 +16,7 @@ from broker_app.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
 from broker_app.metrics import DEAD_LETTERS
 from broker_app.reading import messages_read
 from broker_app.runtime import state_of
+from http_base.tasks import spawn
 from myqueue.errors import CorruptBatch, NoLeader, NotLeader, QueueError, TopicDoesNotExist
 from myqueue.group_protocol import DEAD_LETTER_SUFFIX
 from myqueue.protocol import MAX_FETCH_BYTES
@@ -256,4 +257,4 @@ def make_letter(record: Record, group: Group, name: str, *, offset: int, deliver
 def dead_letters_start(runtime: BrokerRuntime) -> None:
     """Begin to copy dead messages, until the runtime stops."""
     assert runtime.burying is None, "it was begun before"
-    runtime.burying = asyncio.get_running_loop().create_task(DeadLetters(runtime).run())
+    runtime.burying = spawn("copying dead messages", DeadLetters(runtime).run())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
 from broker_app.commands import SetRetention, Truncate, Truncated
 from broker_app.first_sights import FirstSights
+from broker_app.metrics import RETENTION_FAILURES
 from broker_app.reading import batches_read
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
+from http_base.tasks import spawn
 from myqueue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int
 def retention_start(runtime: BrokerRuntime) -> None:
     """Begin a round over all partitions led here, unless one is still under way."""
     if runtime.retaining is None or runtime.retaining.done():
-        runtime.retaining = asyncio.get_running_loop().create_task(_round(runtime))
+        runtime.retaining = spawn("a round of retention", _round(runtime))
 
 
 async def _round(runtime: BrokerRuntime) -> None:
+    """Truncate one partition after the other; what fails is tried again in the next round."""
     groups = runtime.engine.groups
     for group_id in set(runtime.first_sights) - {
         group_id for group_id, group in groups.items() if group.serves
@@ -96,6 +98,9 @@ async def _round(runtime: BrokerRuntime) -> None:
             )
         except QueueError as error:
             logger.info("Group %d keeps its messages for now: %s", group.spec.group_id, error)
+        except Exception:  # the edge of a partition: those behind it must not keep everything
+            RETENTION_FAILURES.inc()
+            logger.exception("%s keeps its messages until the next round", group.label)
 
 
 async def _expired_until(runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int) -> int:

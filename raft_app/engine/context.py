@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from http_base import tasks
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Mapping
@@ -49,12 +51,6 @@ class EngineContext:
         """Call a reading method of storage in a reader thread."""
         return await self.loop.run_in_executor(self.readers, function, *args)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run work in the loop; what it does not handle itself stops the broker."""
-        task = self.loop.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.fail(error)
+        return tasks.spawn(name, work, on_failure=self.fail)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from http_base import tasks
 from myqueue.errors import CommitTimeout, QueueError, StalePlacement
 from raft_app.core.errors import NotLeader as NodeNotLeader
 from raft_app.core.types import NO_REPLICA
@@ -141,7 +142,7 @@ class Failover:
             brokers = successors(group)
             if brokers:
                 handing = self._hand_over(group, brokers[attempt % len(brokers)], why)
-                task = asyncio.get_running_loop().create_task(handing)
+                task = tasks.spawn(f"handing {group.label} over", handing)
                 self._handing_over.add(task)
                 task.add_done_callback(self._handing_over.discard)
         return len(led)
@@ -156,9 +157,7 @@ class Failover:
 
     async def stop(self) -> None:
         """Cancel all timers and waiting transfers."""
-        for task in self._handing_over:
-            task.cancel()
-        await asyncio.gather(*self._handing_over, return_exceptions=True)
+        await tasks.cancel(self._handing_over)
         for hint in self._hints.values():
             hint.cancel()
         for futures in self._transfers.values():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from http_base import tasks
 from myqueue.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
@@ -108,7 +109,7 @@ class Replicas:
                     f"replica {spec.replica_id} was removed from this broker before"
                 )
             making = self._make(spec, membership, campaign=campaign)
-            task = asyncio.get_running_loop().create_task(making)
+            task = tasks.spawn(f"making {spec}", making)
             self._making[spec.group_id] = (spec, task)
         return await asyncio.shield(self._making[spec.group_id][1])
 

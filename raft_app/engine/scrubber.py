@@ -32,7 +32,7 @@ class Scrubber:
     def start(self) -> None:
         """Begin a pass, unless one is under way."""
         if self._task is None or self._task.done():
-            self._task = self._context.spawn(self._pass())
+            self._task = self._context.spawn("scrubbing", self._pass())
 
     async def stop(self) -> None:
         """Give up the pass under way."""

@@ -44,7 +44,7 @@ class SnapshotReceiver:
 
     def receive(self, stream: SnapshotStream) -> None:
         """Take over a connection that a peer made."""
-        task = self._context.spawn(self._run(stream))
+        task = self._context.spawn("receiving a snapshot", self._run(stream))
         self._tasks[task] = None
         task.add_done_callback(lambda _: self._tasks.pop(task, None))
 

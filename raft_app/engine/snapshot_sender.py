@@ -57,7 +57,7 @@ class SnapshotSender:
         """Begin to send a snapshot to a peer, unless one is on its way."""
         key = (group, peer)
         if key not in self._tasks:
-            self._tasks[key] = self._context.spawn(self._run(group, peer))
+            self._tasks[key] = self._context.spawn("sending a snapshot", self._run(group, peer))
 
     async def stop(self) -> None:
         """Give up everything that is on its way."""

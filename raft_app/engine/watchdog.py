@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from http_base.tasks import observe
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -68,7 +70,7 @@ class Watchdog:
     ) -> DiskSpace:
         """Look at the free space now and then, in a thread of `executor`."""
         disk = DiskSpace(free_bytes, reserve_bytes)
-        self._disk_check = lambda: executor.submit(disk.look)
+        self._disk_check = lambda: observe("looking at the disk", executor.submit(disk.look))
         return disk
 
     def _fire(self) -> None:
@@ -91,10 +93,27 @@ class DiskSpace:
         self.free_bytes = reserve_bytes
         """As last seen."""
         self.full = False
+        self._unknown = False
 
     def look(self) -> None:
-        """Measure; may block."""
-        self.free_bytes = self._free_bytes()
+        """Measure; may block.
+
+        A measure that fails changes nothing: it says that this call failed, not that there is no
+        room, and a disk that takes no writes any more makes itself known by them.
+        """
+        try:
+            self.free_bytes = self._free_bytes()
+        except OSError:
+            if not self._unknown:
+                logger.exception(
+                    "the free space cannot be measured; it counts as %d bytes, as last seen",
+                    self.free_bytes,
+                )
+            self._unknown = True
+            return
+        if self._unknown:
+            logger.info("the free space can be measured again: %d bytes", self.free_bytes)
+        self._unknown = False
         full = self.free_bytes < self._reserve_bytes
         if full != self.full:
             logger.warning("disk %s", "is full: writes are refused" if full else "has space again")

@@ -7,6 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
+from http_base.tasks import spawn
 from raft_app.core.rpcs import AppendEntries, Heartbeat, HeartbeatReply
 from raft_app.transport.codec import encode_rpcs
 from raft_app.transport.handshake import CHALLENGE_BYTES, DialerHandshake
@@ -67,7 +68,7 @@ class Dialer:
         self._wake = asyncio.Event()
         self._closing = False
         self._told_unreachable = False
-        self._task = self._loop.create_task(self._dial_forever(), name=f"dial broker {broker_id}")
+        self._task = spawn(f"dialling broker {broker_id}", self._dial_forever())
 
     @property
     def connected(self) -> bool:
@@ -158,7 +159,17 @@ class Dialer:
         while True:
             started = self._loop.time()
             self._wake.clear()
-            was_ready = await self._dial(quiet=failures > 0)
+            try:
+                was_ready = await self._dial(quiet=failures > 0)
+            except Exception:  # the edge: without a dial this peer is lost until a restart
+                logger.log(
+                    logging.DEBUG if failures else logging.ERROR,
+                    "Dialling broker %d at %s failed in an unexpected way; it is tried again",
+                    self.broker_id,
+                    self.address,
+                    exc_info=True,
+                )
+                was_ready = False
             lived_ms = (self._loop.time() - started) * 1000
             if was_ready and lived_ms >= self._context.limits.reconnect_max_ms:
                 failures = 0

@@ -237,6 +237,56 @@ async def test_another_reason_why_reports_are_not_taken_is_logged(
     assert [message.rpartition(" ")[2] for message in warnings] == ["starting", "read-only"]
 
 
+async def test_reports_go_on_while_an_order_hangs(link, manager):
+    """Orders are carried out one at a time; the newest answer to a full report is next."""
+    begun: asyncio.Queue[int] = asyncio.Queue()
+    hanging = asyncio.Event()
+    under_way = [0]
+
+    async def take(orders):
+        under_way[0] += 1
+        assert under_way[0] == 1
+        begun.put_nowait(orders.epoch)
+        await hanging.wait()
+        under_way[0] -= 1
+
+    async def answered(count):
+        async with asyncio.timeout(10):
+            while len(manager.reports) < count:
+                await asyncio.sleep(0.001)
+
+    failures: list[BaseException] = []
+    link.start(lambda full, _: report(full=full), take, on_failure=failures.append)
+    for epoch in range(1, 6):
+        manager.more = {"epoch": epoch}
+        link.heartbeat()
+        await answered(epoch)
+    assert await asyncio.wait_for(begun.get(), 10) == 1
+    link.leadership_changed(3)
+    manager.more = {"epoch": 6}
+    await answered(6)
+    assert begun.empty()
+    assert not link._wake.is_set()
+    hanging.set()
+    assert [await asyncio.wait_for(begun.get(), 10) for _ in range(2)] == [5, 6]
+    assert begun.empty()
+    assert failures == []
+
+
+async def test_bug_in_an_order_is_told(link):
+    failures: list[BaseException] = []
+
+    async def take(orders):
+        raise AssertionError("our own bug")
+
+    link.start(lambda full, _: report(full=full), take, on_failure=failures.append)
+    link.heartbeat()
+    async with asyncio.timeout(10):
+        while not failures:
+            await asyncio.sleep(0)
+    assert str(failures[0]) == "our own bug"
+
+
 async def test_bug_in_the_link_is_told(link):
     failures: list[BaseException] = []
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError
+
 from broker_app import tasks
 from broker_app.commands import OpenCursor, SetRetention, Start, Truncate
+from broker_app.metrics import RETENTION_FAILURES
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
@@ -17,6 +20,8 @@ from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from broker_app.runtime import BrokerRuntime
     from broker_app.services.consume import PoppedMessages
     from tests.broker_app.engine_twin import EngineTwin, GroupTwin
@@ -140,3 +145,37 @@ async def test_round_goes_over_the_partitions_led_here(
     starts = [state_of(one).log_start_offset for one in (group, other, third)]
     assert starts == [1, 0, 0]
     assert set(runtime.first_sights) == {7}
+
+
+async def test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go(
+    runtime: BrokerRuntime,
+    engine: EngineTwin,
+    group: GroupTwin,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    others = [engine.add("other", index, group_id=9 + index) for index in range(2)]
+    for one in (group, *others):
+        await engine.propose(one.group_id, batch_of("a"), timeout_ms=1_000)
+        await keep(runtime, one, retention_ms=500)
+    read, failures = engine.read_batches, RETENTION_FAILURES._value.get()
+
+    async def read_batches(group_id: int, *asked: Any) -> Any:
+        if group_id == group.group_id:
+            raise DatabaseError("disk I/O error")
+        return await read(group_id, *asked)
+
+    async def whole_round() -> list[int]:
+        tasks.retention()
+        await turns(5)
+        assert runtime.retaining is not None
+        await asyncio.wait((runtime.retaining,), timeout=10)
+        return [state_of(one).log_start_offset for one in (group, *others)]
+
+    monkeypatch.setattr(engine, "read_batches", read_batches)
+    assert await whole_round() == [0, 1, 1]
+    [failed] = [record for record in caplog.records if record.exc_info]
+    assert failed.getMessage() == f"{group.label} keeps its messages until the next round"
+    assert RETENTION_FAILURES._value.get() == failures + 1
+    monkeypatch.undo()
+    assert await whole_round() == [1, 1, 1]

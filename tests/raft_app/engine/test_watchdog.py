@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from raft_app.engine.watchdog import DISK_CHECK_INTERVALS, DiskSpace, Watchdog
 
@@ -92,6 +92,28 @@ def test_free_space_is_looked_at_before_the_first_write_is_taken():
     disk = watchdog.watch_disk(DirectExecutor(), lambda: 49, 50)
     watchdog.start()
     assert disk.full
+
+
+def test_a_look_that_fails_keeps_what_was_last_seen_and_says_so_once(caplog):
+    found = [10, OSError("Input/output error"), OSError("Input/output error"), 30]
+
+    def free_bytes() -> int:
+        if isinstance(found[0], OSError):
+            raise found.pop(0)
+        return found.pop(0)
+
+    loop = StoppedLoop()
+    watchdog = Watchdog(loop, interval_ms=50, missed_max=1_000, on_silence=[].append)
+    with ThreadPoolExecutor(1) as executor:
+        disk = watchdog.watch_disk(executor, free_bytes, 20)
+        watchdog.start()
+        for _ in range(2 * DISK_CHECK_INTERVALS):
+            loop.fire()
+    assert (disk.full, disk.free_bytes) == (True, 10)
+    [failed] = [record for record in caplog.records if record.exc_info]
+    assert "as last seen" in failed.getMessage()
+    disk.look()
+    assert (disk.full, disk.free_bytes) == (False, 30)
 
 
 def test_disk_is_full_below_its_reserve_and_has_space_again():

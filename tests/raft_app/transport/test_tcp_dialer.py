@@ -11,7 +11,7 @@ from raft_app.core.rpcs import RequestVote, TimeoutNow
 from raft_app.transport.frames import FrameKind, encode_frame
 from raft_app.transport.tcp import TcpTransport
 from raft_app.transport.tcp_dialer import backoff_seconds
-from raft_app.transport.transport import TransportLimits
+from raft_app.transport.transport import TransportLimits, parse_address
 from tests.raft_app.transport.transport_harness import (
     CLUSTER_ID,
     RUNNERS,
@@ -43,6 +43,30 @@ async def accept(acceptor: HandAcceptor, broker_id: int = 2, **facts) -> HandPee
     peer = await acceptor.next_peer()
     await peer.handshake(acceptor_handshake(broker_id, **facts))
     return peer
+
+
+def test_a_dial_that_fails_in_an_unexpected_way_is_not_the_last_one(run, monkeypatch, caplog):
+    addresses = [RuntimeError("a bug")]
+
+    def parse(address):
+        if addresses:
+            raise addresses.pop()
+        return parse_address(address)
+
+    async def scenario():
+        network = TcpNetwork()
+        one = await network.start(1)
+        acceptor = await HandAcceptor().start()
+        one.transport.set_peers({2: acceptor.address})
+        peer = await accept(acceptor)
+        await network.stop()
+        await peer.until_closed()
+        await acceptor.stop()
+
+    monkeypatch.setattr("raft_app.transport.tcp_dialer.parse_address", parse)
+    run(scenario())
+    [record] = [record for record in caplog.records if "unexpected" in record.getMessage()]
+    assert record.exc_info[0] is RuntimeError
 
 
 def test_a_lost_connection_is_dialled_again(run):
