@@ -1,39 +1,110 @@
-"""Database work of code that runs on the event loop: a few threads of their own."""
+"""Database work of a manager: threads beside the loop, and an end to every wait for an answer.
+
+Limits that the server or the kernel keep are options of the connection (`queuesite.settings`). None
+of them ends the wait for a server that is silent while its machine, or a proxy before it, takes
+what is sent: that is for `limit_answers`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import select
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import close_old_connections
 
+from http_base.exceptions import DATABASE_RETRY_AFTER_MS
 from http_base.writes import DATABASE_FAILURES, write_watch
+from myqueue.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 T = TypeVar("T")
 
 THREADS_MAX = 4
 """Look-ups of the hot views at once; more wait for one of these."""
+CALL_LIMIT_S = 10.0
+"""For one call, its wait for a thread included; then its caller hears that there is no answer."""
 
 
 class DatabaseThreads:
     """Runs blocking database functions beside the loop, each with a connection that works."""
 
-    def __init__(self, threads_max: int = THREADS_MAX) -> None:
-        """Start no thread yet."""
-        self._executor = ThreadPoolExecutor(threads_max, thread_name_prefix="database")
+    def __init__(
+        self,
+        threads_max: int = THREADS_MAX,
+        *,
+        name: str = "database",
+        limit_s: float = CALL_LIMIT_S,
+    ) -> None:
+        """Start no thread yet.
+
+        Args:
+            threads_max: functions that run at once.
+            name: of the threads.
+            limit_s: for each call, its wait for a thread included, in seconds.
+        """
+        self._executor = ThreadPoolExecutor(threads_max, thread_name_prefix=name)
+        self._limit_s = limit_s
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
-        """Return what `function(*args)` returns, called in one of the threads."""
+        """Return what `function(*args)` returns, called in one of the threads.
+
+        Raises:
+            DatabaseUnavailable: it took too long. One that has begun comes to its end all the same.
+            Exception: whatever it raises.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _call, function, args)
+        limit = asyncio.timeout(self._limit_s)
+        try:
+            async with limit:
+                return await loop.run_in_executor(self._executor, _call, function, args)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DatabaseUnavailable(
+                f"the manager's database did not answer within {self._limit_s:g} s; try again",
+                retry_after_ms=DATABASE_RETRY_AFTER_MS,
+                outcome=OUTCOME_UNKNOWN,
+            ) from error
 
     def close(self) -> None:
         """Wait for what runs and end the threads."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def limit_answers(*, connect_s: float, answer_s: float) -> None:
+    """Let no thread of this process wait for ever for PostgreSQL; may be called again.
+
+    A connection whose answer does not come is closed, and the call raises
+    `django.db.OperationalError`.
+
+    Args:
+        connect_s: until a connection is made, in seconds.
+        answer_s: for each answer on it, in seconds.
+    """
+    import psycopg2  # type: ignore[import-untyped]  # it has no types of its own
+    from psycopg2 import extensions
+
+    def wait(connection: Any) -> None:
+        """Do what psycopg2 asks of a wait callback: poll until the answer is there."""
+        connecting = connection.status == extensions.STATUS_SETUP
+        limit_s = connect_s if connecting else answer_s
+        deadline_s = time.monotonic() + limit_s
+        while (state := connection.poll()) != extensions.POLL_OK:
+            ready = select.poll()
+            reads = state == extensions.POLL_READ
+            ready.register(connection.fileno(), select.POLLIN if reads else select.POLLOUT)
+            remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0 or not ready.poll(remaining_s * 1000):
+                what = "no connection" if connecting else "no answer"
+                raise psycopg2.OperationalError(f"{what} within {limit_s:g} s")
+
+    extensions.set_wait_callback(wait)
 
 
 def _call(function: Callable[..., T], args: tuple[object, ...]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import connection
 from django.utils import timezone
 
+from http_base.tasks import cancel, every
 from manager_app import runtime, selectors, upkeep
 from manager_app.broker_client import BrokerClient
 from manager_app.clients import ClientRegistry
 from manager_app.coordinator import GroupCoordinator
-from manager_app.database import DatabaseThreads
+from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.delivery import Delivery
 from manager_app.health import Heartbeats
 from manager_app.lease import Lease
@@ -28,6 +29,7 @@ from manager_app.replica_calls import ReplicaCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
 from manager_app.signs import SignPassing
+from myqueue.errors import QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
     from manager_app.selectors import ClientKey, ClientRow
     from queuesite.conf import QueueConfig
-
-logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
 """Between two looks at the version of the stored metadata."""
@@ -79,6 +79,7 @@ class ManagerProcess:
         self._poll_interval_s = poll_interval_s
         self._lease_interval_s = lease_interval_s
         self._database = DatabaseThreads()
+        self._lease_database = DatabaseThreads(threads_max=1, name="lease")
         self._broker_client = BrokerClient(config.cluster_secret)
         self._repeated: list[asyncio.Task[None]] = []
         self.metadata = MetadataCopy(
@@ -95,36 +96,57 @@ class ManagerProcess:
             announce: become the primary, which coordinates the groups, and take the lease over
                 again when a later one is silent; never when it is read-only.
         """
-        loop = asyncio.get_running_loop()
+        config, loop = self._config, asyncio.get_running_loop()
+        if connection.vendor == "postgresql":
+            limit_answers(
+                connect_s=config.database_connect_timeout_s,
+                answer_s=config.database_answer_timeout_ms / 1000,
+            )
         coordinates = announce and not self._config.read_only
         if not self._config.read_only:
             await self._database.run(cluster_service.cluster_ensure)
         if coordinates:
-            await self._database.run(self._lease.announce)
+            await self._lease_database.run(self._lease.announce)
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
         made = self._make_runtime()
-        # Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
-        self._every(self._poll_interval_s, lambda: self._database.run(self.metadata.poll))
-        self._every(SWEEP_INTERVAL_S, made.groups.sweep)
-        self._every(OBSERVE_INTERVAL_S, lambda: self._database.run(upkeep.observe_brokers, made))
-        if self._config.read_only:
-            signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
-            self._every(RECORD_INTERVAL_S, signs.pass_on)
-        else:
-            self._every(
-                RECORD_INTERVAL_S, lambda: self._database.run(upkeep.record_heartbeats, made)
-            )
-        if coordinates:
-            self._every(self._lease_interval_s, lambda: self._database.run(self._lease.keep))
+        self._begin(made, coordinates=coordinates)
         runtime.install(made)
         return made
 
-    def _every(self, interval_s: float, work: Callable[[], Awaitable[object]]) -> None:
-        """Do something every now and then from now on."""
-        repeated = self._repeat(work, interval_s)
-        self._repeated.append(asyncio.get_running_loop().create_task(repeated))
+    def _begin(self, made: ManagerRuntime, *, coordinates: bool) -> None:
+        """Begin what is done by the clock.
+
+        Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
+        """
+        run = self._database.run
+        self._every(self._poll_interval_s, "polling the metadata", lambda: run(self.metadata.poll))
+        self._every(SWEEP_INTERVAL_S, "looking for silent members", made.groups.sweep)
+        self._every(
+            OBSERVE_INTERVAL_S,
+            "looking for silent brokers",
+            lambda: run(upkeep.observe_brokers, made),
+        )
+        if self._config.read_only:
+            signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
+            self._every(RECORD_INTERVAL_S, "passing signs of life on", signs.pass_on)
+        else:
+            self._every(
+                RECORD_INTERVAL_S,
+                "storing heartbeats",
+                lambda: run(upkeep.record_heartbeats, made),
+            )
+        if coordinates:
+            self._every(
+                self._lease_interval_s,
+                "keeping the lease",
+                lambda: self._lease_database.run(self._lease.keep),
+            )
+
+    def _every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something every now and then from now on, whatever comes of it."""
+        self._repeated.append(every(interval_s, name, work, expected=(DatabaseError, QueueError)))
 
     def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
@@ -170,29 +192,14 @@ class ManagerProcess:
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)
-        for task in self._repeated:
-            task.cancel()
-            await asyncio.wait((task,))
+        await cancel(self._repeated)
         self._repeated.clear()
         await self._broker_client.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._database.close)
+        for database in (self._database, self._lease_database):
+            await asyncio.get_running_loop().run_in_executor(None, database.close)
 
     async def _look_up(self, key: ClientKey) -> ClientRow | None:
         return await self._database.run(selectors.client_find, key)
-
-    async def _repeat(self, work: Callable[[], Awaitable[object]], interval_s: float) -> None:
-        """Do something that needs the database every now and then, until it is cancelled."""
-        failing = False
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await work()
-            except DatabaseError as error:
-                if not failing:
-                    logger.warning("the database cannot be used: %s", error)
-                failing = True
-            else:
-                failing = False
 
 
 @dataclass

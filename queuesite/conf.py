@@ -73,6 +73,19 @@ class QueueConfig:
     database_url: str = ""
     """Database of a manager; an SQLite file in `data_dir` when empty. Two managers need
     PostgreSQL."""
+    database_connect_timeout_s: int = 3
+    """Seconds until a connection to PostgreSQL is made; at least 2."""
+    database_statement_timeout_ms: int = 4_000
+    """Milliseconds after which PostgreSQL gives up one statement, its waits for locks included;
+    0: never. Not in force while a manager migrates at its start."""
+    database_answer_timeout_ms: int = 5_000
+    """Milliseconds that a manager waits for PostgreSQL's answer; then it closes the connection.
+    Above DATABASE_STATEMENT_TIMEOUT_MS, so that a mere slow statement has a known outcome."""
+    database_transaction_idle_timeout_ms: int = 10_000
+    """Milliseconds after which PostgreSQL takes its locks back from a manager that vanished in the
+    middle of a transaction."""
+    database_tcp_timeout_s: int = 10
+    """Seconds after which the kernel gives up a connection whose other end is gone; at least 5."""
     celery_broker_url: str = ""
     """Redis of the managers' tasks; empty: they run inside each manager."""
     data_dir: Path = Path("data")
@@ -169,7 +182,8 @@ class QueueConfig:
 
 def problems(config: QueueConfig) -> list[str]:
     """Return one line per wrong value or impossible combination; empty when all is well."""
-    return [message for holds, message in (*_values(config), *_combinations(config)) if not holds]
+    rules = (*_values(config), *_database_limits(config), *_combinations(config))
+    return [message for holds, message in rules if not holds]
 
 
 def _values(config: QueueConfig) -> list[tuple[bool, str]]:
@@ -202,6 +216,24 @@ def _values(config: QueueConfig) -> list[tuple[bool, str]]:
         (
             config.disk_reserve_bytes >= 0,
             f"DISK_RESERVE_BYTES must not be negative, not {config.disk_reserve_bytes}",
+        ),
+    ]
+
+
+def _database_limits(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of the limits towards PostgreSQL."""
+    return [
+        (
+            config.database_answer_timeout_ms > config.database_statement_timeout_ms,
+            "DATABASE_ANSWER_TIMEOUT_MS must be above DATABASE_STATEMENT_TIMEOUT_MS",
+        ),
+        *(
+            (getattr(config, name) >= low, f"{name.upper()} must be at least {low}")
+            for name, low in (
+                ("database_connect_timeout_s", 2),
+                ("database_statement_timeout_ms", 0),
+                ("database_tcp_timeout_s", 5),
+            )
         ),
     ]
 
@@ -259,7 +291,9 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
     ]
 
 
-_MAY_BE_ZERO = frozenset({"port", "raft_port", "disk_reserve_bytes"})
+_MAY_BE_ZERO = frozenset(
+    {"port", "raft_port", "disk_reserve_bytes", "database_statement_timeout_ms"}
+)
 """Integer fields that `_values` checks by themselves."""
 
 

@@ -40,12 +40,13 @@ def _migration_lock() -> Iterator[None]:
         yield
         return
     with connection.cursor() as cursor:
+        # To wait for another manager's migration, and to migrate, may take its time.
+        cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+        connection.close()  # and with it the lock; the next connection has its limits again
 
 
 def ensure_superuser(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -108,9 +108,36 @@ def _manager_database() -> dict[str, Any]:
     parsed: dict[str, Any] = dict(
         dj_database_url.parse(QUEUE.database_url, conn_health_checks=True)
     )
+    given = parsed.get("OPTIONS", {})
     if parsed["ENGINE"] == _MANAGER_SQLITE["ENGINE"]:
-        parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), **_MANAGER_SQLITE["OPTIONS"]}
+        parsed["OPTIONS"] = {**given, **_MANAGER_SQLITE["OPTIONS"]}
+    else:
+        parsed["OPTIONS"] = postgresql_options(QUEUE, given)
     return parsed
+
+
+def postgresql_options(config: QueueConfig, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of connections to PostgreSQL: the limits, then what the URL says itself.
+
+    Args:
+        config: names the limits.
+        given: the parameters of DATABASE_URL.
+    """
+    limits = (
+        f"-c statement_timeout={config.database_statement_timeout_ms}"
+        f" -c idle_in_transaction_session_timeout={config.database_transaction_idle_timeout_ms}"
+    )
+    tcp_s = config.database_tcp_timeout_s
+    return {
+        "connect_timeout": config.database_connect_timeout_s,
+        "tcp_user_timeout": tcp_s * 1_000,
+        # Idle for two fifths, then three probes without an answer, a fifth apart.
+        "keepalives_idle": 2 * tcp_s // 5,
+        "keepalives_interval": tcp_s // 5,
+        "keepalives_count": 3,
+        **given,
+        "options": f"{limits} {given.get('options', '')}".strip(),
+    }
 
 
 DATABASES: dict[str, dict[str, Any]] = {"default": _manager_database() if _WITH_PEOPLE else {}}

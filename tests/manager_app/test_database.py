@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
+import time
 
+import psycopg2
 import pytest
 from django.db import connection
 
-from manager_app.database import DatabaseThreads
+from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.models import Topic
+from myqueue.errors import DatabaseUnavailable
 
 
 @pytest.fixture
@@ -35,3 +40,51 @@ async def test_errors_come_back_to_the_caller(threads):
 
     with pytest.raises(LookupError, match="why"):
         await threads.run(fail)
+
+
+async def test_a_call_whose_turn_does_not_come_is_answered_all_the_same():
+    threads, other = DatabaseThreads(1, limit_s=0.05), DatabaseThreads(1, name="other")
+    ending, begun = threading.Event(), []
+
+    def hang():
+        begun.append(1)
+        ending.wait()
+
+    try:
+        calls = await asyncio.gather(*[threads.run(hang) for _ in range(5)], return_exceptions=True)
+        assert [type(one) for one in calls] == [DatabaseUnavailable] * 5
+        assert not calls[0].outcome_known
+        assert calls[0].retry_after_ms
+        # What has threads of its own waits for none of those.
+        assert await other.run(lambda: threading.current_thread().name) == "other_0"
+    finally:
+        ending.set()
+        threads.close()
+        other.close()
+    assert begun == [1], "a call that was given up before its turn must not happen"
+
+
+async def test_a_timeout_of_the_function_itself_is_passed_on(threads):
+    def fail():
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        await threads.run(fail)
+
+
+@pytest.fixture
+def silent_port():
+    """A port whose connections are taken by the kernel, and nobody answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_given_up(silent_port):
+    limit_answers(connect_s=0.2, answer_s=9.0)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(psycopg2.OperationalError, match=r"no connection within 0\.2 s"):
+            psycopg2.connect(host="127.0.0.1", port=silent_port, user="queue", connect_timeout=5)
+    finally:
+        psycopg2.extensions.set_wait_callback(None)
+    assert time.monotonic() - begun < 4.0

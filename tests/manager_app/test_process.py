@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 from dataclasses import replace
 
 import pytest
 
+from manager_app import group as rules
 from manager_app import process, runtime
 from manager_app.models import Cluster, Producer
 
@@ -138,7 +140,7 @@ async def test_neither_a_read_only_manager_nor_a_worker_ever_looks_at_the_lease(
 ):
     intervals = []
     monkeypatch.setattr(
-        process.ManagerProcess, "_every", lambda _, interval_s, work: intervals.append(interval_s)
+        process.ManagerProcess, "_every", lambda _, interval_s, *work: intervals.append(interval_s)
     )
     other = process.ManagerProcess(
         replace(site.config, read_only=read_only, current_address="http://b:1"),
@@ -146,7 +148,7 @@ async def test_neither_a_read_only_manager_nor_a_worker_ever_looks_at_the_lease(
     )
     made = await other.start(announce=announce)
     assert made.lease.epoch is None
-    assert len(intervals) == 3
+    assert len(intervals) == 4
     assert 7.5 not in intervals
     await other.stop()
     assert (await site.in_database(Cluster.objects.get)).primary_address == site.config.address
@@ -185,3 +187,69 @@ async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, mon
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the heartbeat was not stored")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "metadata.MetadataCopy.poll",
+        "coordinator.GroupCoordinator.sweep",
+        "upkeep.observe_brokers",
+        "upkeep.record_heartbeats",
+        "lease.Lease.keep",
+    ],
+)
+async def test_what_a_manager_repeats_goes_on_after_an_unexpected_exception(
+    site, monkeypatch, caplog, broken
+):
+    await site.stop_manager()
+    for name in ("SWEEP_INTERVAL_S", "OBSERVE_INTERVAL_S", "RECORD_INTERVAL_S"):
+        monkeypatch.setattr(process, name, 0.01)
+    holder, _, name = f"manager_app.{broken}".rpartition(".")
+    works = pkgutil.resolve_name(holder)
+    work, calls = getattr(works, name), []
+
+    def breaks_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise RuntimeError("can't start new thread")
+        return work(*args)
+
+    manager = process.ManagerProcess(site.config, poll_interval_s=0.01, lease_interval_s=0.01)
+    monkeypatch.setattr(works, name, breaks_once)
+    await manager.start()
+    for _ in range(500):
+        if len(calls) > 2:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError(f"{broken} was called {len(calls)} times")
+    await manager.stop()
+    [failed] = [record for record in caplog.records if record.exc_info]
+    assert "failed in an unexpected way" in failed.getMessage()
+    assert failed.exc_info[0] is RuntimeError
+
+
+async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypatch):
+    await site.create_topic(partitions=2)
+    monkeypatch.setattr(process, "SWEEP_INTERVAL_S", 0.01)
+    await site.restart_manager()
+    seat = await site.post("/groups/g/join", {"topics": ["logs"], "session_timeout_ms": 6_000})
+    follow, broken = rules.follow, []
+
+    def breaks_once(*args):
+        if not broken:
+            broken.append(args)
+            raise KeyError("a bug")
+        return follow(*args)
+
+    monkeypatch.setattr(rules, "follow", breaks_once)
+    site.clock.seconds += 2.0  # a step of more is one in which nobody could be heard
+    for _ in range(500):
+        site.clock.seconds += 0.1
+        await asyncio.sleep(0.01)
+        if not (await site.get("/groups/g"))["members"]:
+            break
+    else:
+        raise AssertionError(f"{seat['member_id']} is still a member")
+    assert broken

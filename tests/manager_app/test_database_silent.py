@@ -1,0 +1,186 @@
+"""Managers whose PostgreSQL falls silent: no connection breaks, no answer comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+import requests
+
+from http_base.cluster import BrokerReport
+from http_base.tokens import cluster_token
+from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.silent_proxy import SilentProxy
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "a secret of this test alone"
+READY_S = 30.0
+ANSWER_S = 10.0
+"""In which every call is answered, whatever the database does."""
+BACK_S = 30.0
+"""After which all is well again once the database can be reached."""
+SILENCE_S = 12.0
+"""Longer than a lease is held."""
+
+
+@contextmanager
+def manager(directory, name, database_url):
+    """Run a manager; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {one: text for one, text in os.environ.items() if not one.startswith(("DJANGO_", "PG"))}
+    environment = {
+        **kept,
+        "QUEUESITE_ROLE": "manager",
+        "PORT": str(port),
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(directory / name),
+        "CLUSTER_SECRET": SECRET,
+        "DISK_RESERVE_BYTES": "0",
+    }
+    log = directory / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "manager"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: ask(address, "GET", "/readyz")[0] == 200, READY_S, log.read_text)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def until(holds, limit_s, what):
+    """Wait until something holds; return the seconds it took."""
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < limit_s, what()
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def ask(address, method, path, fields=None, *, headers=None):
+    """Return status and fields of an answer; status 0 when none comes in time."""
+    try:
+        answer = requests.request(
+            method, address + path, json=fields, headers=headers, timeout=ANSWER_S
+        )
+    except requests.RequestException as error:
+        return 0, {"code": str(error)}
+    return answer.status_code, answer.json()
+
+
+def make_topic(address):
+    """Make topic `logs`, with a broker that reported once and is not there."""
+    report = BrokerReport(
+        incarnation="f" * 32, address="http://127.0.0.1:1", raft_address="127.0.0.1:2", full=True
+    )
+    token = {"authorization": f"Bearer {cluster_token(SECRET)}"}
+    fields = msgspec.to_builtins(report)
+    assert ask(address, "POST", "/brokers/heartbeat", fields, headers=token)[0] == 200
+    created = ask(address, "POST", "/topics", {"topic": "logs", "replication_factor": 1})
+    assert created[0] == 201, created
+
+
+@pytest.fixture
+def database():
+    try:
+        find_binaries()
+    except PostgresNotFound as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with private_postgres() as url:
+        yield url
+
+
+def joins(managers):
+    member = {"topics": ["logs"], "session_timeout_ms": 30_000}
+    return [ask(address, "POST", "/groups/g/join", member) for address in managers]
+
+
+def one_joins(managers):
+    return any(status == 200 for status, _ in joins(managers))
+
+
+def all_ready(managers):
+    return all(ask(address, "GET", "/readyz")[0] == 200 for address in managers)
+
+
+def ask_everything(managers):
+    """Ask all managers at once what needs the database, and more; return the answers."""
+    calls = [
+        ("GET", "/readyz", None),
+        ("GET", "/topics/logs", None),
+        ("POST", "/producer/register", {"topic": "logs"}),
+        ("POST", "/groups/g/join", {"topics": ["logs"]}),
+    ]
+    asked = [(address, *call) for address in managers for call in calls]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return list(pool.map(lambda one: ask(*one), asked))
+
+
+def test_managers_work_again_soon_after_a_silent_database_can_be_reached(
+    database, tmp_path, capsys
+):
+    with ExitStack() as stack:
+        proxy = stack.enter_context(SilentProxy(urlsplit(database).port))
+        url = f"postgres://queue@127.0.0.1:{proxy.port}/postgres"
+        managers = [stack.enter_context(manager(tmp_path, name, url)) for name in ("one", "two")]
+        make_topic(managers[0])
+        until(lambda: one_joins(managers), BACK_S, lambda: joins(managers))
+
+        proxy.silence()
+        silent_s = time.monotonic()
+        answers = ask_everything(managers)
+        slowest_s = time.monotonic() - silent_s
+        time.sleep(max(0.0, SILENCE_S - slowest_s))
+        answers += joins(managers)
+        proxy.speak()
+
+        spoken_s = time.monotonic()
+        until(lambda: one_joins(managers), BACK_S, lambda: joins(managers))
+        joined_s = time.monotonic() - spoken_s
+        until(lambda: all_ready(managers), BACK_S, lambda: "not ready")
+        ready_s = time.monotonic() - spoken_s
+        registered = ask(managers[1], "POST", "/producer/register", {"topic": "logs"})
+
+    with capsys.disabled():
+        print(  # noqa: T201 - the figures are asked for
+            f"\n  silent database: answers within {slowest_s:.1f} s, join {joined_s:.1f} s and"
+            f" ready {ready_s:.1f} s after it can be reached"
+        )
+    told = {(status, fields.get("code")) for status, fields in answers}
+    refusals = {
+        (503, "DATABASE_UNAVAILABLE"),
+        (503, "NOT_READY"),
+        (409, "READ_ONLY_MANAGER"),
+    }
+    # From memory a manager may answer all the same.
+    assert told <= refusals | {(200, None)}, told
+    assert told & refusals
+    assert registered[0] == 200, registered
+    assert ready_s < BACK_S
