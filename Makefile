@@ -22,14 +22,16 @@ PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing what is pinned into .venv; the first time it takes a minute or two"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-setup: $(STAMP) ## Make .venv and install what is pinned
+setup: $(STAMP) ## Make .venv, install what is pinned and the command myqueue
 
 run: $(STAMP) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
 	@exec $(BIN)/python manage.py cluster --brokers $(BROKERS) --port $(PORT) --data-dir $(DATA)

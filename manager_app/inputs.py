@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from myqueue.protocol import HealthType, Input, Int64, TopicName
+from typing import Annotated
+
+from myqueue.protocol import HealthType, Input, Int64, TopicName, stated
 
 
 class ListQuery(Input, frozen=True):
@@ -15,7 +17,7 @@ class ListQuery(Input, frozen=True):
 class BrokerUpdate(Input, frozen=True):
     """PATCH /brokers/{id}."""
 
-    draining: bool
+    draining: Annotated[bool, stated(enum=[False])]
     """False: keep the broker. True is said with DELETE, which also removes it in the end."""
 
 

@@ -79,7 +79,7 @@ FetchBytes = Annotated[int, int64(1, MAX_FETCH_BYTES)]
 TopicName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
 Start = Annotated[str, stated(enum=["earliest", "latest"])]
 RequestId = Annotated[str, stated(minLength=1, maxLength=MAX_REQUEST_ID_LENGTH)]
-Address = Annotated[str, stated(pattern="^https?://.+:[0-9]+$")]
+Address = Annotated[str, stated(pattern=r"^https?://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$")]
 Text = Annotated[Any, stated(type="string")]
 """A text; in MessagePack bytes as well."""
 Key = Annotated[Any, stated(type=["string", "null"])]

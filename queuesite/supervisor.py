@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 4.5
 """What is not stopped by then is killed."""
+NEW_PASSWORD_COMMAND = ".venv/bin/python manage.py changepassword admin"  # noqa: S105 - sets one
 _HOST = "127.0.0.1"
 _NOT_INHERITED = frozenset(
     {ROLE_VARIABLE, "PORT", "RAFT_PORT", "DATA_DIR", "CURRENT_ADDRESS", "MANAGER_ADDRESS"}
@@ -180,11 +181,18 @@ def first_failure(running: Iterable[asyncio.Future[None]]) -> asyncio.Future[Non
 
 
 def ready_line(manager: Child) -> str:
-    """Return the line that tells people where to go; a new superuser's password is in it once."""
+    """Return the line that tells people where to go.
+
+    A new superuser's password is in it once; later it says how to set another one.
+    """
     address = manager.spec.facts["address"]
     username = manager.facts.get("username")
-    who = f" (user {username}, password {manager.facts['password']})" if username else ""
-    return f"ready: API {address}, admin {address}/admin/{who}, docs {address}/docs"
+    if username:
+        who = f"user {username}, password {manager.facts['password']}, shown once"
+    else:
+        data_dir = manager.spec.facts["data_dir"]
+        who = f"new password: DATA_DIR={data_dir} {NEW_PASSWORD_COMMAND}"
+    return f"ready: API {address}, docs {address}/docs, admin {address}/admin/ ({who})"
 
 
 def manager_spec(plan: ClusterPlan, directory: Path) -> ChildSpec:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 _GROUP = {"topic": "logs", "partition": 0, "group": "billing"}
+_WORKERS = {"group": "mailers"}
 _RECEIPT = "17.41.1"
 _MESSAGE = {
     "topic": "logs",
@@ -183,8 +184,10 @@ class ReceiveApi(_PassingApi):
         input=Receive,
         returns=Received,
         token=CLIENT_TOKEN,
+        sample=_WORKERS,
         answer={
             **_GROUP,
+            **_WORKERS,
             "messages": [_MESSAGE | {"receipt": _RECEIPT, "delivery_count": 1}],
             "missed": 0,
         },
@@ -205,6 +208,7 @@ class AckApi(_PassingApi):
         input=Settle,
         returns=SettledList,
         token=CLIENT_TOKEN,
+        sample=_WORKERS,
         answer={"results": [{"receipt": _RECEIPT, "done": True}]},
         tags=["workers"],
     )
@@ -223,6 +227,7 @@ class NackApi(_PassingApi):
         input=Settle,
         returns=SettledList,
         token=CLIENT_TOKEN,
+        sample=_WORKERS,
         answer={"results": [{"receipt": _RECEIPT, "done": True}]},
         tags=["workers"],
     )
@@ -241,6 +246,7 @@ class ExtendApi(_PassingApi):
         input=Settle,
         returns=SettledList,
         token=CLIENT_TOKEN,
+        sample=_WORKERS,
         answer={"results": [{"receipt": _RECEIPT, "done": False, "reason": "superseded"}]},
         tags=["workers"],
     )

@@ -41,6 +41,7 @@ class HealthApi(HotManagerView):
         returns=(HeartbeatTaken, ManagerState),
         answer={"type": 0, "key": 1},
         tags=["health"],
+        sample={"type": 0, "key": 1},
         query=True,
     )
     async def get(self, request: Request) -> Response:

@@ -48,7 +48,15 @@ def is_printed(expected: str, printed: str) -> bool:
 class Reader:
     """Somebody who follows a page in an empty folder, with a cluster at some address."""
 
-    def __init__(self, folder: Path, address: str, root: Path) -> None:
+    def __init__(self, folder: Path, address: str, root: Path, *, data: Path) -> None:
+        """Prepare the folder.
+
+        Args:
+            folder: where the reader works.
+            address: of the cluster's manager.
+            root: the project's folder.
+            data: the cluster's, which is `data` for the reader.
+        """
         self._folder = folder
         self._address = address
         commands = folder / "bin"
@@ -66,6 +74,7 @@ class Reader:
             "MYQUEUE_ADDRESS": address,
         }
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
+        (folder / "data").symlink_to(data)
 
     def follow(self, page: Path) -> int:
         """Do what a page says; return how many blocks were run.
@@ -82,14 +91,15 @@ class Reader:
             elif block.title:
                 (self._folder / block.title).write_text(self._here(block.text))
             else:
-                printed = self._run(block)
+                printed = self.run(block)
                 ran += 1
         return ran
 
     def _here(self, text: str) -> str:
         return text.replace(DEFAULT_ADDRESS, self._address)
 
-    def _run(self, block: Block) -> str:
+    def run(self, block: Block) -> str:
+        """Do what one block says; return what it printed."""
         text = self._here(block.text)
         if block.language == "python":
             command = [sys.executable, "-W", "error::DeprecationWarning", "-c", text]

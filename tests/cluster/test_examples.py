@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 PRODUCE = ("post", "/producer/produce")
+READING = [
+    ("get", "/fetch"),
+    ("get", "/offsets/by-time"),
+    ("post", "/offsets/commit"),
+    ("get", "/offsets"),
+    ("post", "/messages/receive"),
+    ("post", "/messages/extend"),
+    ("post", "/messages/nack"),
+    ("post", "/messages/receive"),
+    ("post", "/messages/ack"),
+]
 MANAGER_ORDER = [
     ("get", "/"),
     ("get", "/healthz"),
@@ -37,7 +48,9 @@ MANAGER_ORDER = [
     ("get", "/consumer/consume"),
     PRODUCE,
     ("post", "/consumer/consume"),
+    PRODUCE,
     ("post", "/cursors/reset"),
+    *READING,
     ("post", "/groups/{group}/join"),
     ("post", "/groups/{group}/heartbeat"),
     ("get", "/groups"),
@@ -59,21 +72,14 @@ BROKER_ORDER = [
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
+    ("get", "/health"),
     ("get", "/partitions"),
     PRODUCE,
     ("get", "/size"),
     ("get", "/consumer/consume"),
     ("post", "/consumer/consume"),
     ("post", "/cursors/reset"),
-    ("get", "/fetch"),
-    ("get", "/offsets/by-time"),
-    ("post", "/offsets/commit"),
-    ("get", "/offsets"),
-    ("post", "/messages/receive"),
-    ("post", "/messages/extend"),
-    ("post", "/messages/nack"),
-    ("post", "/messages/receive"),
-    ("post", "/messages/ack"),
+    *READING,
 ]
 
 

@@ -19,9 +19,14 @@ pytestmark = pytest.mark.cluster
 PAGES = [ROOT / "docs/tutorial.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
 
 
+def reader(folder: Path, cluster: Cluster) -> Reader:
+    """Return somebody who follows pages in a folder."""
+    return Reader(folder, cluster.manager, ROOT, data=cluster.data_dir)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_says_happens(page: Path, shared_cluster: Cluster, tmp_path: Path) -> None:
-    assert Reader(tmp_path, shared_cluster.manager, ROOT).follow(page) >= 1
+    assert reader(tmp_path, shared_cluster).follow(page) >= 1
 
 
 def test_a_page_that_says_something_else_is_noticed(
@@ -30,10 +35,10 @@ def test_a_page_that_says_something_else_is_noticed(
     page = tmp_path / "page.md"
     page.write_text("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n")
     with pytest.raises(AssertionError, match="says"):
-        Reader(tmp_path, shared_cluster.manager, ROOT).follow(page)
+        reader(tmp_path, shared_cluster).follow(page)
     page.write_text("```bash\nmyqueue describe nothing-of-this-name\n```\n")
     with pytest.raises(AssertionError, match="nothing-of-this-name"):
-        Reader(tmp_path / "again", shared_cluster.manager, ROOT).follow(page)
+        reader(tmp_path / "again", shared_cluster).follow(page)
 
 
 def test_blocks_are_found_with_language_and_title(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
@@ -155,3 +158,9 @@ def test_broker_says_that_it_needs_the_partition(broker_document):
         if parameter["name"] == "partition"
     ]
     assert partition["required"]
+
+
+def test_reference_names_every_call(document):
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/http.md").read_text()
+    own = {path for path, _, operation in operations(document) if INTERNAL not in operation["tags"]}
+    assert {path for path in own if not re.search(rf"{re.escape(path)}[`?]", page)} == set()

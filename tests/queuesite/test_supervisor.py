@@ -10,6 +10,7 @@ import pytest
 from queuesite.children import Child
 from queuesite.cluster_directory import ClusterDirectory
 from queuesite.supervisor import (
+    NEW_PASSWORD_COMMAND,
     ClusterPlan,
     Supervisor,
     broker_specs,
@@ -17,6 +18,7 @@ from queuesite.supervisor import (
     ready_line,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 PLAN = ClusterPlan(brokers=3, port=8000, restart_delay_s=0.5)
 PLACE = Path("place")
 
@@ -68,6 +70,14 @@ def test_ready_is_said_once_when_all_are_ready_and_the_password_with_it(supervis
     assert line == ready_line(manager)
     assert "user admin, password shown once" in line
     assert "http://127.0.0.1:8000/docs" in line
+
+
+def test_later_start_says_how_to_set_another_password(supervisor):
+    manager = supervisor.children[0]
+    line = ready_line(manager)
+    assert f"DATA_DIR={manager.spec.facts['data_dir']} " in line
+    assert NEW_PASSWORD_COMMAND in (ROOT / "README.md").read_text()
+    assert line.endswith(f"{NEW_PASSWORD_COMMAND})")
 
 
 def test_password_is_not_written_into_the_description(supervisor):
