@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myqueue.errors import InvalidRequest
@@ -28,7 +28,13 @@ def split(values: list[str], *, held_bytes_max: int = 1 << 40) -> list[list[str]
     return [[str(one.value) for one in group.records] for group in [*groups, *parts.rest()]]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "x", "y" * 300_000, LARGE]), st.integers(1, 6_000))))
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "x", "y" * 300_000, LARGE]), st.integers(1, 6_000)),
+        max_size=4,
+    )
+)
 def test_every_batch_can_be_encoded_and_nothing_is_lost_or_moved(
     runs: list[tuple[str, int]],
 ) -> None:
