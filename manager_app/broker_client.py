@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CONNECT_TIMEOUT_S = 1.0
-"""To get a connection to a broker, also when many calls want one at once. Below `SLACK_S`: a call
-that never left is not taken for one that got no answer."""
+"""To get a connection to a broker, also when many calls want one at once."""
+CONNECT_SHARE = 0.8
+"""Of a call's own limit, when that is shorter: a call that never left is not taken for one that got
+no answer."""
 CONNECTIONS_PER_BROKER = 1_000
 """For calls that do not wait; beyond it a call is kept until one is free, or was not sent."""
 WAITING_CALLS_PER_BROKER = 2_000
@@ -38,8 +40,8 @@ RETRY_AFTER_MS = 200
 """What a call beyond it is told to wait."""
 KEEP_ALIVE_S = 30.0
 """Shorter than a broker keeps an idle connection open."""
-SLACK_S = 1.25
-"""How much longer than its own time limit a call may take on the way."""
+_NEVER_S = 1e9
+"""aiohttp rounds limits above this up to whole seconds of its clock, by default those above 5 s."""
 
 
 class BrokerConnectionError(Exception):
@@ -113,7 +115,8 @@ class BrokerClient:
         Args:
             address: `http://host:port` of the broker.
             call: what to ask.
-            timeout_s: the broker's own time limit, in seconds, beyond `call.wait_ms`.
+            timeout_s: for all of it, in seconds: the connection, what `call.wait_ms` holds, the
+                answer.
 
         Raises:
             Overloaded: too many calls wait at this broker; this one was not sent.
@@ -123,7 +126,7 @@ class BrokerClient:
         """
         assert self._session is not None, "call inside open() and close()"
         with self._place(address, call):
-            return await self._send(address, call, timeout_s + call.wait_ms / 1000 + SLACK_S)
+            return await self._send(address, call, timeout_s)
 
     @contextmanager
     def _place(self, address: str, call: BrokerCall) -> Iterator[None]:
@@ -146,7 +149,11 @@ class BrokerClient:
     async def _send(self, address: str, call: BrokerCall, total_s: float) -> dict[str, Any]:
         assert self._session is not None
         # `connect` is for both: until a connection of the pool is free, and until it is made.
-        timeout = aiohttp.ClientTimeout(total=total_s, connect=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(
+            total=total_s,
+            connect=min(CONNECT_TIMEOUT_S, total_s * CONNECT_SHARE),
+            ceil_threshold=_NEVER_S,
+        )
         headers = {"Accept": call.accept}
         data: io.BytesIO | bytes | None = None
         if call.batch:

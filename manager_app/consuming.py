@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from manager_app.partition_calls import PartitionCall
+from manager_app.partition_calls import PartitionCall, deadline_of, found_by
 from manager_app.producing import check_one_choice, check_text, check_token
 from manager_app.runtime import RETRY_AFTER_MS
 from myqueue.errors import Overloaded, QueueEmpty, QueueError
@@ -64,21 +64,24 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
     _check_consume(call)
-    topic = await runtime.find_topic(call.topic)
-    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
-    session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
     count = len(topic.partitions)
+    pop = _Pop(runtime, call, deadline_s)
     if call.partition is not None:
-        popped = await _pop(runtime, topic.partition(call.partition), call, call.wait_ms)
+        popped = await pop.one(topic.partition(call.partition), call.wait_ms)
     elif call.partition_key is not None:
         partition = topic.partition(partition_for_key(call.partition_key, count))
-        popped = await _pop(runtime, partition, call, call.wait_ms)
+        popped = await pop.one(partition, call.wait_ms)
     elif call.request_id is not None and count > 1:
-        popped = await _pop_identified(runtime, topic, call)
+        popped = await pop.identified(topic)
     else:
         first = session.rotation.next(count)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
-        popped, index = await _pop_any(runtime, order, call)
+        popped, index = await pop.any(order)
         if index is not None:
             session.rotation = RoundRobin(index + 1)
     if not popped.messages and call.max_messages is None:
@@ -96,21 +99,18 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     """
     check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
     check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
-    topic = await runtime.find_topic(call.topic)
-    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
-    # Whoever counts the messages left for a consumer need not be that consumer.
-    shown = call.token is not None
-    await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_sign=shown)
+    deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        # Whoever counts the messages left for a consumer need not be that consumer.
+        shown = call.token is not None
+        await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_sign=shown)
+    sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
     chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
     if call.wait_ms:
-        finder = _Finder(runtime, chosen, call.consumer_id, call.timeout_ms)
-        await finder.find(call.wait_ms)
-    found = await _all(
-        [
-            _size(runtime, partition, call.consumer_id, timeout_ms=call.timeout_ms)
-            for partition in chosen
-        ]
-    )
+        await sizer.find(chosen, call.wait_ms)
+    found = await _all([sizer.size(partition) for partition in chosen])
     return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
 
 
@@ -124,9 +124,11 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
     check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
-    topic = await runtime.find_topic(call.topic)
-    check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
-    await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    deadline_s = deadline_of(call.timeout_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        await runtime.clients.admit("consumer", call.consumer_id, call.topic)
     answer = await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
@@ -141,73 +143,105 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
                 "expected": call.expected,
             },
             timeout_ms=call.timeout_ms,
+            deadline_s=deadline_s,
         )
     )
     return msgspec.convert(answer.get("offset"), int)
 
 
-async def _pop_any(
-    runtime: ManagerRuntime, order: Sequence[PartitionView], call: Consume
-) -> tuple[Popped, int | None]:
-    """Pop from the first partition in `order` that has something; return its index too."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + call.wait_ms / 1000
-    # Most often the partition whose turn it is has something: one call then does it.
-    if len(order) == 1 or runtime.metadata.leader_of(order[0].group_id).broker_id:
-        first_wait_ms = call.wait_ms if len(order) == 1 else 0
-        try:
-            popped = await _pop(runtime, order[0], call, first_wait_ms, patient=len(order) == 1)
-        except QueueError as error:
-            if len(order) == 1 or not error.retriable or not error.outcome_known:
-                raise
-            popped = Popped([])
-        if popped.messages or len(order) == 1:
-            return popped, order[0].index if popped.messages else None
-    while True:
-        left_ms = max(0, int((deadline - loop.time()) * 1000))
-        finder = _Finder(runtime, order, call.consumer_id, call.timeout_ms)
-        partition = await finder.find(left_ms)
-        if partition is None:
-            return Popped([]), None
-        popped = await _pop(runtime, partition, call, 0)
-        if popped.messages:
-            return popped, partition.index
+class _Pop:
+    """One consume call, which is over by its deadline however many partitions are asked."""
 
+    def __init__(self, runtime: ManagerRuntime, call: Consume, deadline_s: float) -> None:
+        self._runtime = runtime
+        self._call = call
+        self._deadline_s = deadline_s
+        self._sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
 
-async def _pop_identified(runtime: ManagerRuntime, topic: TopicView, call: Consume) -> Popped:
-    """Repeat what an earlier call with this request id got, else pop from what has something.
-
-    Only the partitions know whether there was one: through another manager, or before this one was
-    restarted. So every one of them is asked before any is popped from. The same call, made twice at
-    once, goes one after the other; made at another manager, it looks at the partitions in the same
-    order.
-
-    Raises:
-        NoLeader: a partition that may remember it could not be asked.
-        Overloaded: the same call is still under way.
-        QueueError: what a leader answered.
-    """
-    assert call.request_id is not None
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + call.wait_ms / 1000
-    first = partition_for_key(call.request_id, topic.partitions_at_creation)
-    order = [*topic.partitions[first:], *topic.partitions[:first]]
-    finder = _Finder(runtime, order, call.consumer_id, call.timeout_ms)
-    async with _alone(runtime, call):
+    async def any(self, order: Sequence[PartitionView]) -> tuple[Popped, int | None]:
+        """Pop from the first partition in `order` that has something; return its index too."""
+        loop = asyncio.get_running_loop()
+        wait_ms = self._call.wait_ms
+        wait_until = loop.time() + wait_ms / 1000
+        lone = len(order) == 1
+        # Most often the partition whose turn it is has something: one call then does it.
+        if lone or self._runtime.metadata.leader_of(order[0].group_id).broker_id:
+            try:
+                popped = await self.one(order[0], wait_ms if lone else 0, patient=lone)
+            except QueueError as error:
+                if lone or not error.retriable or not error.outcome_known:
+                    raise
+                popped = Popped([])
+            if popped.messages or lone:
+                return popped, order[0].index if popped.messages else None
         while True:
-            partition = await finder.choose(call.request_id)
-            if partition is not None:
-                popped = await _pop(runtime, partition, call, 0)
-                if popped.messages:
-                    return popped
-                continue
-            left_ms = int((deadline - loop.time()) * 1000)
-            if left_ms <= 0 or await finder.find(left_ms) is None:
-                return Popped([])
+            left_ms = max(0, int((wait_until - loop.time()) * 1000))
+            partition = await self._sizer.find(order, left_ms)
+            if partition is None:
+                return Popped([]), None
+            popped = await self.one(partition, 0)
+            if popped.messages:
+                return popped, partition.index
+
+    async def identified(self, topic: TopicView) -> Popped:
+        """Repeat what an earlier call with this request id got, else pop from what has something.
+
+        Only the partitions know whether there was one: through another manager, or before this one
+        was restarted. So every one of them is asked before any is popped from. The same call, made
+        twice at once, goes one after the other; made at another manager, it looks at the partitions
+        in the same order.
+
+        Raises:
+            NoLeader: a partition that may remember it could not be asked.
+            Overloaded: the same call is still under way.
+            QueueError: what a leader answered.
+        """
+        call, loop = self._call, asyncio.get_running_loop()
+        assert call.request_id is not None
+        wait_until = loop.time() + call.wait_ms / 1000
+        first = partition_for_key(call.request_id, topic.partitions_at_creation)
+        order = [*topic.partitions[first:], *topic.partitions[:first]]
+        async with _alone(self._runtime, call, self._deadline_s):
+            while True:
+                partition = await self._sizer.choose(order, call.request_id)
+                if partition is not None:
+                    popped = await self.one(partition, 0)
+                    if popped.messages:
+                        return popped
+                    continue
+                left_ms = int((wait_until - loop.time()) * 1000)
+                if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
+                    return Popped([])
+
+    async def one(self, partition: PartitionView, wait_ms: int, *, patient: bool = True) -> Popped:
+        """Pop from one partition; a caller with other partitions is not patient with elections."""
+        call = self._call
+        answer = await self._runtime.calls.call(
+            PartitionCall(
+                partition,
+                "POST",
+                "/consumer/consume",
+                {
+                    "topic": partition.topic,
+                    "partition": partition.index,
+                    "consumer_id": call.consumer_id,
+                    "max_messages": 1 if call.max_messages is None else call.max_messages,
+                    "max_bytes": call.max_bytes,
+                    "request_id": call.request_id,
+                },
+                timeout_ms=call.timeout_ms,
+                wait_ms=wait_ms,
+                deadline_s=self._deadline_s,
+                repeatable=call.request_id is not None,
+                patient=patient,
+            )
+        )
+        messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
+        return Popped(messages, msgspec.convert(answer.get("missed", 0), int))
 
 
 @asynccontextmanager
-async def _alone(runtime: ManagerRuntime, call: Consume) -> AsyncIterator[None]:
+async def _alone(runtime: ManagerRuntime, call: Consume, deadline_s: float) -> AsyncIterator[None]:
     """Hold off calls with the same consumer and request id until this one is done.
 
     Raises:
@@ -217,7 +251,7 @@ async def _alone(runtime: ManagerRuntime, call: Consume) -> AsyncIterator[None]:
     key = (call.consumer_id, call.request_id)
     lock = runtime.pops_at_once.setdefault(key, asyncio.Lock())
     try:
-        async with asyncio.timeout((call.timeout_ms + call.wait_ms) / 1000):
+        async with asyncio.timeout_at(deadline_s):
             await lock.acquire()
     except TimeoutError as error:
         raise Overloaded(
@@ -231,106 +265,23 @@ async def _alone(runtime: ManagerRuntime, call: Consume) -> AsyncIterator[None]:
         lock.release()
 
 
-async def _pop(
-    runtime: ManagerRuntime,
-    partition: PartitionView,
-    call: Consume,
-    wait_ms: int,
-    *,
-    patient: bool = True,
-) -> Popped:
-    """Pop from one partition; a caller with other partitions is not patient with elections."""
-    answer = await runtime.calls.call(
-        PartitionCall(
-            partition,
-            "POST",
-            "/consumer/consume",
-            {
-                "topic": partition.topic,
-                "partition": partition.index,
-                "consumer_id": call.consumer_id,
-                "max_messages": 1 if call.max_messages is None else call.max_messages,
-                "max_bytes": call.max_bytes,
-                "request_id": call.request_id,
-            },
-            timeout_ms=call.timeout_ms,
-            wait_ms=wait_ms,
-            repeatable=call.request_id is not None,
-            patient=patient,
-        )
-    )
-    messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
-    return Popped(messages, msgspec.convert(answer.get("missed", 0), int))
-
-
-async def _size(
-    runtime: ManagerRuntime,
-    partition: PartitionView,
-    consumer_id: int,
-    *,
-    timeout_ms: int,
-    wait_ms: int = 0,
-) -> int:
-    call = _size_call(partition, consumer_id, timeout_ms=timeout_ms, wait_ms=wait_ms)
-    answer = await runtime.calls.call(call)
-    return msgspec.convert(answer.get("size"), int)
-
-
-async def _ask(
-    runtime: ManagerRuntime,
-    partition: PartitionView,
-    consumer_id: int,
-    *,
-    request_id: str,
-    timeout_ms: int,
-) -> _Asked:
-    call = _size_call(partition, consumer_id, timeout_ms=timeout_ms, request_id=request_id)
-    answer = await runtime.calls.call(call)
-    return _Asked(
-        msgspec.convert(answer.get("size"), int), msgspec.convert(answer.get("remembers"), bool)
-    )
-
-
-def _size_call(
-    partition: PartitionView,
-    consumer_id: int,
-    *,
-    timeout_ms: int,
-    wait_ms: int = 0,
-    request_id: str | None = None,
-) -> PartitionCall:
-    return PartitionCall(
-        partition,
-        "GET",
-        "/size",
-        {
-            "topic": partition.topic,
-            "partition": partition.index,
-            "consumer_id": consumer_id,
-            **({} if request_id is None else {"request_id": request_id}),
-        },
-        timeout_ms=timeout_ms,
-        wait_ms=wait_ms,
-        repeatable=True,
-    )
-
-
-class _Finder:
-    """Looks for a partition with something for a consumer, in all partitions at once."""
+class _Sizer:
+    """Asks how much is left for a consumer, of one partition or of many at once."""
 
     def __init__(
-        self,
-        runtime: ManagerRuntime,
-        order: Sequence[PartitionView],
-        consumer_id: int,
-        timeout_ms: int,
+        self, runtime: ManagerRuntime, consumer_id: int, timeout_ms: int, deadline_s: float
     ) -> None:
         self._runtime = runtime
-        self._order = order
         self._consumer_id = consumer_id
         self._timeout_ms = timeout_ms
+        self._deadline_s = deadline_s
 
-    async def find(self, wait_ms: int) -> PartitionView | None:
+    async def size(self, partition: PartitionView, wait_ms: int = 0) -> int:
+        """Return how many messages are left in a partition."""
+        answer = await self._ask(partition, wait_ms)
+        return msgspec.convert(answer.get("size"), int)
+
+    async def find(self, order: Sequence[PartitionView], wait_ms: int) -> PartitionView | None:
         """Return the first partition in the order that has something, or None.
 
         Raises:
@@ -338,53 +289,56 @@ class _Finder:
             QueueError: no partition is known to have something and one could not be asked.
         """
         # The call that it is done for is counted already.
-        with self._runtime.passing(len(self._order) - 1, waits=True):
-            position = await self._first(wait_ms)
-        return None if position is None else self._order[position]
+        with self._runtime.passing(len(order) - 1, waits=True):
+            tasks = [asyncio.ensure_future(self.size(one, wait_ms)) for one in order]
+            try:
+                position = await _first_positive(tasks)
+            finally:
+                await _cancel(tasks)
+        return None if position is None else order[position]
 
-    async def choose(self, request_id: str) -> PartitionView | None:
+    async def choose(self, order: Sequence[PartitionView], request_id: str) -> PartitionView | None:
         """Return the partition that remembers a pop, else the first that has something, or None.
 
         Raises:
             Overloaded: this manager has no room for a call to each partition.
             QueueError: none is known to remember it, and one could not be asked.
         """
-        with self._runtime.passing(len(self._order) - 1, waits=True):
-            tasks = [
-                asyncio.ensure_future(
-                    _ask(
-                        self._runtime,
-                        partition,
-                        self._consumer_id,
-                        request_id=request_id,
-                        timeout_ms=self._timeout_ms,
-                    )
-                )
-                for partition in self._order
-            ]
+        with self._runtime.passing(len(order) - 1, waits=True):
+            tasks = [asyncio.ensure_future(self._asked(one, request_id)) for one in order]
             try:
                 position = await _remembering(tasks)
             finally:
                 await _cancel(tasks)
-        return None if position is None else self._order[position]
+        return None if position is None else order[position]
 
-    async def _first(self, wait_ms: int) -> int | None:
-        tasks = [
-            asyncio.ensure_future(
-                _size(
-                    self._runtime,
-                    partition,
-                    self._consumer_id,
-                    timeout_ms=self._timeout_ms,
-                    wait_ms=wait_ms,
-                )
+    async def _asked(self, partition: PartitionView, request_id: str) -> _Asked:
+        answer = await self._ask(partition, 0, request_id)
+        return _Asked(
+            msgspec.convert(answer.get("size"), int),
+            msgspec.convert(answer.get("remembers"), bool),
+        )
+
+    async def _ask(
+        self, partition: PartitionView, wait_ms: int, request_id: str | None = None
+    ) -> dict[str, Any]:
+        return await self._runtime.calls.call(
+            PartitionCall(
+                partition,
+                "GET",
+                "/size",
+                {
+                    "topic": partition.topic,
+                    "partition": partition.index,
+                    "consumer_id": self._consumer_id,
+                    **({} if request_id is None else {"request_id": request_id}),
+                },
+                timeout_ms=self._timeout_ms,
+                wait_ms=wait_ms,
+                deadline_s=self._deadline_s,
+                repeatable=True,
             )
-            for partition in self._order
-        ]
-        try:
-            return await _first_positive(tasks)
-        finally:
-            await _cancel(tasks)
+        )
 
 
 async def _remembering(tasks: Sequence[asyncio.Future[_Asked]]) -> int | None:

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 CALLS_PER_BROKER = 16
 """Orders on their way to one broker at once."""
-ORDER_TIMEOUT_S = 5.0
-"""For one order, such as to make a replica."""
+ORDER_TIMEOUT_S = 6.0
+"""For one order, such as to make a replica; a broker gives itself less."""
 OTHERS_FIRST_S = 1.0
 """How long the order for a first replica waits for those of the other replicas."""
 REPORT_TIMEOUT_S = 0.2

@@ -9,6 +9,7 @@ what became of it, whatever refuses the tries that follow.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from manager_app.metrics import CALL_RETRIES
 from myqueue.errors import (
     BrokerNotFound,
     CommitTimeout,
+    DatabaseUnavailable,
     NoLeader,
     NotLeader,
     PartitionNotFound,
@@ -32,7 +34,7 @@ from myqueue.failures import with_unknown_outcome
 from myqueue.protocol import MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from manager_app.broker_client import BrokerClient
     from manager_app.metadata import MetadataCopy, PartitionView
@@ -40,6 +42,18 @@ if TYPE_CHECKING:
 PAUSE_FIRST_S = 0.03
 """Before asking again who leads; doubles up to `PAUSE_MAX_S`, ends early when a leader is noted."""
 PAUSE_MAX_S = 0.2
+PAUSE_MIN_S = 0.001
+"""By which the loop's timers may be late."""
+LAST_TRY_S = 0.05
+LAST_TRY_SHARE = 10
+"""With less time left than 50 ms, or a tenth of all of it, no try begins: nobody would hear what
+became of it."""
+ANSWER_MS_MAX = 200
+ANSWER_SHARE = 10
+"""A leader is given a tenth less time than there is, at most 200 ms less: what it answers at the
+end still arrives in time."""
+RETRY_AFTER_MS = 1_000
+"""What a call is told to wait whose look-ups took too long."""
 HINTS_MAX = 3
 """Leaders followed from answer to answer without a pause."""
 
@@ -57,6 +71,8 @@ class PartitionCall:
     """For everything, retries included, beyond `wait_ms`."""
     wait_ms: int = 0
     """How long the broker may hold the call until something is there."""
+    deadline_s: float | None = None
+    """Time of the loop at which it has to be over, when that is sooner: it is part of another."""
     repeatable: bool = False
     """True when the broker recognises a repetition, or the call changes nothing."""
     patient: bool = True
@@ -83,6 +99,27 @@ class _Search:
     """True once a try that changes something may have taken effect without an answer."""
 
 
+def deadline_of(timeout_ms: int, wait_ms: int = 0) -> float:
+    """Return the time of the loop at which a call that begins now has to be over."""
+    return asyncio.get_running_loop().time() + (timeout_ms + wait_ms) / 1000
+
+
+@asynccontextmanager
+async def found_by(deadline_s: float) -> AsyncIterator[None]:
+    """Limit what has to be looked up before a call can be passed on.
+
+    Raises:
+        DatabaseUnavailable: it was not found in time.
+    """
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DatabaseUnavailable(
+            "the manager's database did not answer in time", retry_after_ms=RETRY_AFTER_MS
+        ) from error
+
+
 class PartitionCalls:
     """Finds leaders and calls them."""
 
@@ -105,8 +142,9 @@ class PartitionCalls:
             QueueError: whatever else the leader answered. As with NoLeader nothing happened, unless
                 `outcome` is unknown.
         """
-        limit_s = (call.timeout_ms + call.wait_ms) / 1000
-        deadline = asyncio.get_running_loop().time() + limit_s
+        deadline = deadline_of(call.timeout_ms, call.wait_ms)
+        if call.deadline_s is not None:
+            deadline = min(deadline, call.deadline_s)
         search = _Search(target=self._metadata.leader_of(call.partition.group_id).broker_id)
         try:
             return await self._ask_until(deadline, call, search)
@@ -124,6 +162,8 @@ class PartitionCalls:
         while True:
             broker_id = self._next_broker(call.partition, search)
             left_s = deadline - asyncio.get_running_loop().time()
+            if left_s < _last_try_s(call):
+                raise NoLeader(f"no time is left to ask who leads {_named(call.partition)}")
             try:
                 return await self._try(call, broker_id, left_s)
             except (BrokerConnectionError, QueueError) as error:
@@ -134,7 +174,7 @@ class PartitionCalls:
             if not call.patient:
                 raise failure
             CALL_RETRIES.labels(failure.code).inc()
-            await self._pause(call.partition, search, deadline, failure)
+            await self._pause(call.partition, search, deadline - _last_try_s(call), failure)
 
     async def _try(self, call: PartitionCall, broker_id: int, left_s: float) -> dict[str, Any]:
         """Call one broker within what is left of the time."""
@@ -142,11 +182,11 @@ class PartitionCalls:
         if address is None:
             raise NotSent(f"broker {broker_id} is unknown")
         left_ms = max(1, int(left_s * 1000))
-        wait_ms = min(call.wait_ms, left_ms)
         timeout_ms = min(call.timeout_ms, left_ms)
+        wait_ms = min(call.wait_ms, left_ms - timeout_ms)
         fields = dict(call.fields)
         if call.tells_timeout:
-            fields["timeout_ms"] = timeout_ms
+            fields["timeout_ms"] = timeout_ms - min(ANSWER_MS_MAX, timeout_ms // ANSWER_SHARE)
         if call.wait_ms:
             fields["wait_ms"] = wait_ms
         in_query = call.method == "GET" or bool(call.batch)
@@ -161,7 +201,7 @@ class PartitionCalls:
                 wait_ms=wait_ms,
                 accept=call.accept,
             ),
-            timeout_s=timeout_ms / 1000,
+            timeout_s=left_ms / 1000,
         )
 
     def _judge(
@@ -235,10 +275,10 @@ class PartitionCalls:
             QueueError: `failure`, when the time is over.
         """
         left_s = deadline - asyncio.get_running_loop().time()
-        if left_s <= 0.001:
+        if left_s <= PAUSE_MIN_S:
             raise failure
         before = self._metadata.leader_of(partition.group_id)
-        pause_s = min(search.pause_s, left_s)
+        pause_s = min(search.pause_s, left_s - PAUSE_MIN_S)
         search.pause_s = min(search.pause_s * 2, PAUSE_MAX_S)
         search.hints = 0
         noted = await self._metadata.wait_until(
@@ -247,6 +287,11 @@ class PartitionCalls:
         if noted:
             search.target = self._metadata.leader_of(partition.group_id).broker_id
             search.unreachable.clear()
+
+
+def _last_try_s(call: PartitionCall) -> float:
+    """Return how much time a try needs at least, in seconds."""
+    return min(LAST_TRY_S, call.timeout_ms / 1000 / LAST_TRY_SHARE)
 
 
 def _may_have_happened(error: BrokerConnectionError | QueueError) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from http_base.tokens import verify_client
-from manager_app.partition_calls import PartitionCall
+from manager_app.partition_calls import PartitionCall, deadline_of, found_by
 from myqueue.errors import UnauthorizedException
 from myqueue.protocol import (
     DEFAULT_TIMEOUT_MS,
@@ -95,16 +95,20 @@ async def pass_on(
     timeout_ms = getattr(call, "timeout_ms", None)
     if timeout_ms is not None:
         check_range("timeout_ms", timeout_ms, 1, MAX_TIMEOUT_MS)
-    topic = await runtime.find_topic(call.topic)
-    if token is not None:
-        await _admit(runtime, passed, call.topic, token)
+    limit_ms = DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms
+    deadline_s = deadline_of(limit_ms, wait_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        if token is not None:
+            await _admit(runtime, passed, call.topic, token)
     return await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
             passed.method,
             passed.path,
             _fields(call),
-            timeout_ms=DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms,
+            timeout_ms=limit_ms,
+            deadline_s=deadline_s,
             wait_ms=wait_ms,
             repeatable=passed.method == "GET",
             tells_timeout=timeout_ms is not None,

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from http_base.tokens import verify_client
 from manager_app.models import ID_MAX
-from manager_app.partition_calls import PartitionCall
+from manager_app.partition_calls import PartitionCall, deadline_of, found_by
 from myqueue.errors import InvalidRequest, UnauthorizedException
 from myqueue.partitioner import partition_for_key
 from myqueue.protocol import MAX_TIMEOUT_MS, check_range, check_request_id, records_of
@@ -41,9 +41,11 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
     """
     _check_produce(call)
     count = len(records_of(call, runtime.now_ms))
-    topic = await runtime.find_topic(call.topic)
-    check_token(runtime, "producer", call.producer_id, topic=call.topic, token=call.token)
-    session = await runtime.clients.admit("producer", call.producer_id, call.topic)
+    deadline_s = deadline_of(call.timeout_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "producer", call.producer_id, topic=call.topic, token=call.token)
+        session = await runtime.clients.admit("producer", call.producer_id, call.topic)
     partition = choose_partition(topic, session, call)
     fields = {name: getattr(call, name) for name in _PASSED_ON}
     name = "message" if call.messages is UNSET else "messages"
@@ -60,6 +62,7 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
                 **fields,
             },
             timeout_ms=call.timeout_ms,
+            deadline_s=deadline_s,
             repeatable=call.request_id is not None or call.base_sequence is not None,
         )
     )
@@ -77,9 +80,11 @@ async def produce_batch(
     """
     check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
     header = read_header(batch)
-    topic = await runtime.find_topic(call.topic)
-    check_token(runtime, "producer", call.producer_id, topic=call.topic, token=token)
-    await runtime.clients.admit("producer", call.producer_id, call.topic)
+    deadline_s = deadline_of(call.timeout_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "producer", call.producer_id, topic=call.topic, token=token)
+        await runtime.clients.admit("producer", call.producer_id, call.topic)
     return await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
@@ -87,6 +92,7 @@ async def produce_batch(
             "/producer/produce",
             {"topic": call.topic, "partition": call.partition, "producer_id": call.producer_id},
             timeout_ms=call.timeout_ms,
+            deadline_s=deadline_s,
             repeatable=header.base_sequence >= 0,
             batch=batch,
         )

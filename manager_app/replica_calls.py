@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 16
-CALL_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 6.0
 """For one call; a leader confirms its members within less."""
 
 

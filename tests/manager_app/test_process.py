@@ -61,7 +61,7 @@ async def test_a_read_only_manager_answers_every_read_and_says_how_old_its_view_
         ("DELETE", "/producers/1", {"token": "x"}),
         ("DELETE", "/consumers/1", {"token": "x"}),
         ("POST", "/producer/produce", {"topic": "logs", "producer_id": 1, "message": "x"}),
-        ("GET", "/health", {"type": 0, "key": 1}),
+        ("GET", "/health", {"type": 2, "key": 1}),
     ],
 )
 async def test_a_read_only_manager_refuses_every_write_and_names_the_primary(
