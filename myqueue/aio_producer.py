@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
+from myqueue import exits
 from myqueue.accumulator import size_bytes_of
 from myqueue.aio_front import AsyncFront, AsyncSettings
 from myqueue.delivery import Deliveries, Key, first_failure
@@ -16,6 +19,7 @@ from myqueue.registered import Several, topic_names
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.settings import ADDRESS_NAMES, Address, AddressNames, one_address, refuse_unknown
 from myqueue.splitting import Given, Splitting, portions
+from myqueue.undelivered import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +35,19 @@ T = TypeVar("T")
 
 class LoopFuture(asyncio.Future[T]):
     """What a batch tells its fate to; whoever awaits it may have gone."""
+
+    @property
+    def is_told(self) -> bool:
+        """True when the program took the failure: as for the warning that asyncio gives.
+
+        Whoever cancelled the wait for a message was not told of it.
+        """
+        return self.done() and not self.cancelled() and not self._log_traceback
+
+    def count_as_told(self) -> None:
+        """Note that the program hears of the failure in another way."""
+        if self.done() and not self.cancelled():
+            self.exception()
 
     def settle(self, result: T) -> None:
         """Tell the result."""
@@ -83,6 +100,8 @@ class AsyncProducer(AsyncFront[Deliveries]):
         self._deliveries: set[asyncio.Task[None]] = set()
         self._settled = asyncio.Condition()
         super().__init__(core, settings, topics)
+        # Its loop may have ended by then: what it holds can only be named.
+        self._name_lost = weakref.finalize(self, _name_lost, core, os.getpid())
 
     @overload
     async def enqueue(
@@ -145,6 +164,9 @@ class AsyncProducer(AsyncFront[Deliveries]):
     ) -> asyncio.Future[Delivered]:
         """Do what `Producer.send` does; waits for room in the buffer alone.
 
+        What a producer holds that was not closed when its loop ended is lost, and its number is
+        written to stderr: without the loop nothing can be sent.
+
         Returns:
             A future with partition and offset.
         """
@@ -205,8 +227,8 @@ class AsyncProducer(AsyncFront[Deliveries]):
         """Deliver what waits, then stop.
 
         Raises:
-            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`;
-                `details["values"]` has the messages, those with an unknown outcome first.
+            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`, and what
+                failed before without anybody's awaiting it; as `Producer.close`.
         """
         if self._core.closing or self._core.closed:
             return
@@ -216,6 +238,7 @@ class AsyncProducer(AsyncFront[Deliveries]):
         finally:
             await self._abandon()
             await super().close()
+            self._name_lost.detach()
 
     async def forget(self) -> None:
         """Deliver what waits, have the cluster forget this producer and its sequences, and close.
@@ -328,3 +351,9 @@ class AsyncProducer(AsyncFront[Deliveries]):
         except TimeoutError:
             return predicate()
         return True
+
+
+def _name_lost(core: Deliveries, pid: int) -> None:
+    """Name on stderr what a producer held that was dropped, or not closed at the program's end."""
+    if pid == os.getpid() and not core.closed:
+        exits.say(lines(*core.take_lost()))

@@ -53,6 +53,9 @@ class ClientConfig:
     """Most bytes of messages in such a batch; a single larger message goes alone."""
     prefetch_messages: int = 500
     """Messages that iteration takes from a partition at once; it does so one request ahead."""
+    exit_timeout_ms: int = 10_000
+    """Longest time that the end of a program waits for what a producer that was not closed holds;
+    what is left then is named on stderr."""
     close_timeout_ms: int = 10_000
     """Longest time for `close` of a consumer to give back what was taken in advance."""
     auto_commit_interval_ms: int = 5_000

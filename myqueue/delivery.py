@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from myqueue.accumulator import Accumulator, size_bytes_of
+from myqueue.complaints import Complaints
 from myqueue.effects import Flow, Lock, Pause
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
@@ -30,15 +32,22 @@ from myqueue.results import Delivered, DeliveredBatch
 from myqueue.retry import Attempts, Step
 from myqueue.session import Session
 from myqueue.transport import read_body
+from myqueue.undelivered import Lost, Untold, cause_of, undelivered
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.splitting import Group, Splitting
 
+logger = logging.getLogger(__name__)
+
 Key = int | str | bytes
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
 _STAMP_ERRORS = (UnknownProducer, OutOfOrderSequence, ProducerFenced)
+_UNSENT = UndeliveredMessages("the program ended before this was sent")
+_OUT = UndeliveredMessages("no answer came in time", outcome=OUTCOME_UNKNOWN)
 
 
 class Deliveries(Session):
@@ -71,6 +80,8 @@ class Deliveries(Session):
         super().make_locks()
         self.lock = threading.Lock()
         self._turns: dict[str, RoundRobin] = {}
+        self._untold = Untold(bytes_max=self.config.buffer_bytes)
+        self._complaints = Complaints(logger, self.clock)
         self.buffer = Accumulator(
             buffer_bytes=self.config.buffer_bytes,
             batch_messages=self.config.batch_messages,
@@ -263,28 +274,55 @@ class Deliveries(Session):
         with self.lock:
             lane.failed(batch, stamp_spent=stamp_spent)
             more = self.buffer.settled(batch)
+            is_told = batch.is_told
+            if not is_told:
+                self._untold.add(batch, error)
         batch.fail(error)
+        if not is_told and batch.whole is None:
+            self._complaints.warn(
+                type(error).__name__,
+                "%d messages for %s/%d were not delivered: %s",
+                *(len(batch.records), *batch.where, cause_of(error)),
+            )
         return more
 
     def give_up(self) -> None:
         """Give up what waits, because the producer is closed.
 
         Raises:
-            UndeliveredMessages: there was something; `values` has the messages.
+            UndeliveredMessages: there was something, or messages failed before and nobody was told;
+                `values` has the messages.
         """
         with self.lock:
             waiting, out = self.buffer.give_up()
-        if not waiting and not out:
-            return
-        error = UndeliveredMessages(
-            f"{_count(waiting)} messages were not sent, {_count(out)} have an unknown outcome",
-            values=[record.value for batch in (*out, *waiting) for record in batch.records],
-            outcome="unknown" if out else None,
-        )
+            lost, dropped = self._untold.take()
+        unsent = UndeliveredMessages("the producer was closed before this was sent")
         for batch in waiting:
+            lost += _all_of(batch, unsent)
             batch.settled = True
-            batch.fail(UndeliveredMessages("the producer was closed before this was sent"))
-        raise error
+            batch.fail(unsent)
+            batch.take_untold_records()
+        for batch in out:
+            lost += _all_of(batch, _OUT)
+        if lost or dropped:
+            raise undelivered(lost, dropped)
+
+    def take_lost(self) -> tuple[list[Lost], Counter[str]]:
+        """Return what is not delivered, at the end of a program that closed nothing.
+
+        Returns:
+            Messages that wait, are out, or failed without anybody being told; and the number by
+            topic of those that failed and were too many to be kept.
+        """
+        with self.lock:
+            lost, dropped = self._untold.take()
+            for batch in self.buffer.held():
+                tries = batch.attempts
+                error: QueueError = _OUT if tries else _UNSENT
+                if tries is not None and tries.last_error is not None:
+                    error = tries.verdict(tries.last_error)
+                lost += _all_of(batch, error)
+        return lost, dropped
 
 
 def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[DeliveredBatch]:
@@ -318,5 +356,8 @@ def _interrupted(error: BaseException) -> ClientClosed:
     )
 
 
-def _count(batches: list[Batch]) -> int:
-    return sum(len(batch.records) for batch in batches)
+def _all_of(batch: Batch, error: QueueError) -> list[Lost]:
+    cause = cause_of(error)
+    return [
+        Lost(batch.where[0], record.value, cause, error.outcome_known) for record in batch.records
+    ]

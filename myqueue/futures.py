@@ -21,6 +21,8 @@ class DeliveryFuture(Future[T]):
     _state: str = _RUNNING
     _result: T | None = None
     _exception: BaseException | None = None
+    is_told: bool = False
+    """True once the program took the failure, with `result` or `exception`."""
 
     def __init__(self) -> None:
         """Leave out what the base class makes for each instance."""
@@ -32,6 +34,26 @@ class DeliveryFuture(Future[T]):
         if name in ("_waiters", "_done_callbacks"):
             return self.__dict__.setdefault(name, [])
         raise AttributeError(name)
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result, or raise the failure, which counts as told from then on."""
+        try:
+            return super().result(timeout)
+        except BaseException as error:
+            if error is self._exception:
+                self.is_told = True
+            raise
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the failure, which counts as told from then on, or None."""
+        error = super().exception(timeout)
+        if error is not None:
+            self.is_told = True
+        return error
+
+    def count_as_told(self) -> None:
+        """Note that the program hears of the failure in another way."""
+        self.is_told = True
 
     def settle(self, result: T) -> None:
         """Tell the result to whoever waits; at most once.
@@ -66,6 +88,8 @@ class Handover(Generic[T]):
     """What one thread waits for and another tells; a lock costs less than a future's condition."""
 
     __slots__ = ("_error", "_lock", "_result")
+    is_told = True
+    """Whoever waits is told."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,6 +105,9 @@ class Handover(Generic[T]):
         """Tell the failure; at most once."""
         self._error = error
         self._lock.release()
+
+    def count_as_told(self) -> None:
+        """Do nothing: whoever waits is told."""
 
     def wait(self) -> T:
         """Return the result when it was told; called once, by one thread.

@@ -31,6 +31,15 @@ T = TypeVar("T", contravariant=True)
 class Told(Protocol[T]):
     """Something that is told the fate of a message or a batch, once."""
 
+    @property
+    def is_told(self) -> bool:
+        """True when the program took the failure, or is certain to hear of it."""
+        ...
+
+    def count_as_told(self) -> None:
+        """Note that the program hears of the failure in another way."""
+        ...
+
     def settle(self, result: T) -> None:
         """Take the result."""
         ...
@@ -105,6 +114,26 @@ class Batch:
             self.whole.settle(DeliveredBatch(partition, base_offset, len(self.records)))
         for offset, future in enumerate(self.futures, base_offset):
             future.settle(Delivered(partition, offset))
+
+    @property
+    def is_told(self) -> bool:
+        """True when the program took the failure of each of its messages."""
+        if self.whole is not None:
+            return self.whole.is_told
+        return all(future.is_told for future in self.futures)
+
+    def take_untold_records(self) -> list[Record]:
+        """Return the messages whose failure nobody has taken, and count them as told."""
+        if self.whole is not None:
+            untold = [] if self.whole.is_told else list(self.records)
+            self.whole.count_as_told()
+            return untold
+        untold = []
+        for record, future in zip(self.records, self.futures, strict=True):
+            if not future.is_told:
+                untold.append(record)
+                future.count_as_told()
+        return untold
 
     def fail(self, error: BaseException) -> None:
         """Tell the futures why the messages are not there, or may not be."""

@@ -27,7 +27,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue import forks
+from myqueue import exits, forks
 from myqueue.config import ClientConfig
 from myqueue.errors import QueueError, UndeliveredMessages
 from myqueue.producer import Producer
@@ -163,12 +163,19 @@ class QueueHandler(logging.Handler):
             self._changed.wait_for(lambda: self._finished >= logged, self._flush_timeout_s)
 
     def close(self) -> None:
-        """Deliver what waits, at most for `flush_timeout_s`; the rest is dropped and counted."""
+        """Deliver what waits, at most for `flush_timeout_s`; the rest is dropped and counted.
+
+        The number of the rest goes to stderr, too: at the end of a program nobody else tells it.
+        """
         self.flush()
         with self._changed:
             if not self._ended:
                 self._ended = True
-                self.dropped += self._logged - self._finished
+                left = self._logged - self._finished
+                if left:
+                    text = f"myqueue: {left} log records for topic {self._topic} were not delivered"
+                    exits.say([text])
+                self.dropped += left
                 self._finished = self._logged
                 self._waiting.clear()
                 self._changed.notify_all()

@@ -212,6 +212,10 @@ class Producer(Front[Deliveries]):
     ) -> Future[Delivered]:
         """Queue one message; a background thread joins what waits into batches.
 
+        A message that fails is told by its future, and else by `close`; the log has a warning for
+        the first of each cause in a minute. At the end of a program that does not close, what was
+        queued is delivered within `exit_timeout_ms`, or its number is written to stderr.
+
         Args:
             topic: the topic.
             message: text or bytes, at most 1 MiB.
@@ -249,8 +253,11 @@ class Producer(Front[Deliveries]):
         """Deliver what waits, then stop.
 
         Raises:
-            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`;
-                `details["values"]` has the messages, those with an unknown outcome first.
+            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`, and what
+                failed before without the program's taking the failure by `result` or `exception`
+                of its future; `details["values"]` has the messages, those with an unknown outcome
+                first. When more than `buffer_bytes` had failed, it has the last ones, and the text
+                counts all.
         """
         if self._core.closed:
             return

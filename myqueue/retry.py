@@ -57,6 +57,7 @@ class Attempts:
     Attributes:
         outcome_unknown: True once a try may have taken effect without an answer.
         expired: True once the deadline ended the tries.
+        last_error: what the last try failed with.
     """
 
     def __init__(self, config: ClientConfig, *, deadline_s: float) -> None:
@@ -68,6 +69,7 @@ class Attempts:
         self._reattaches = 0
         self.outcome_unknown = False
         self.expired = False
+        self.last_error: QueueError | None = None
 
     def failed(self, error: QueueError, *, now_s: float, jitter: float) -> Decision:
         """Decide what follows a failed try.
@@ -78,6 +80,7 @@ class Attempts:
             jitter: random, in [0, 1).
         """
         self.outcome_unknown = self.outcome_unknown or not error.outcome_known
+        self.last_error = error
         if isinstance(error, UnauthorizedException):
             return self._unauthorized(error)
         if not error.retriable:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from myqueue import exits
 from myqueue.accumulator import size_bytes_of
 from myqueue.errors import BufferFull, ClientClosed
 from myqueue.pump import Pump
+from myqueue.undelivered import lines
 from myqueue.wakers import Waker
 
 if TYPE_CHECKING:
@@ -38,6 +43,8 @@ class Sender:
         self._waker: Waker | None = None
         """The thread's; None while there is no thread."""
         self._stopping = False
+        self.pid = os.getpid()
+        exits.remember(self)
 
     def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> None:
         """Queue a message, whose fate the future is told.
@@ -122,6 +129,25 @@ class Sender:
             with self._changed:
                 if self._waker is not None:
                     self._waker.wake()
+
+    def finish(self, started_s: float) -> list[str]:
+        """Deliver what is held at the end of a program that did not close.
+
+        Args:
+            started_s: monotonic time at which the end began; `exit_timeout_ms` count from there.
+
+        Returns:
+            A line for each topic of which something is not delivered, and nobody was told.
+        """
+        until_s = started_s + self._core.config.exit_timeout_ms / 1000
+        with self._changed:
+            if self._stopping:
+                return []  # `close` delivers, and tells by itself
+            held = self._core.buffer.held()
+            # Somebody who interrupts the program at its end wants it to end.
+            with suppress(KeyboardInterrupt):
+                self._wait_for(held, max(0.0, until_s - time.monotonic()))
+        return lines(*self._core.take_lost())
 
     def forget_thread(self) -> None:
         """Close what belongs to a thread that the fork left in the parent."""

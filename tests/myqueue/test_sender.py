@@ -16,6 +16,7 @@ from myqueue.producer import Producer
 from myqueue.records import Record
 from myqueue.results import Delivered
 from myqueue.sender import Sender
+from myqueue.splitting import Splitting
 from myqueue.testing import InMemoryQueue
 
 WHERE = ("logs", 0)
@@ -252,11 +253,13 @@ def test_whole_batches_are_not_taken_when_no_thread_can_be_started(
 ) -> None:
     gate.opened.set()
     sender = make_sender(gate)
-    batches = drive(
-        sender._core.group("logs", ["0"], partition=0, partition_key=None),
+    core, parts = sender._core, Splitting(held_bytes_max=1 << 20)
+    drive(
+        core.group("logs", ["0"], parts, partition=0, partition_key=None),
         sender._transport,
         SystemClock(),
     )
+    batches = core.whole_batches("logs", parts.rest())
     with pytest.raises(RuntimeError, match="new thread"):
         sender.put_all(batches)
     assert sender.flush(0)
