@@ -76,7 +76,10 @@ class TopicAdmin(ReadOnlyAdmin):
     readonly_fields = ("name", "partitions_at_creation", "replication_factor", "created_at")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Leave it to the permissions of the person."""
+        """Leave it to the permissions of the person, but on a read-only manager."""
+        present = runtime.installed()
+        if present is not None and present.read_only:
+            return False
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 
     def save_model(

@@ -173,6 +173,17 @@ def installed() -> ManagerRuntime | None:
     return _installed[0] if _installed else None
 
 
+def require_writable() -> None:
+    """Let a write of this process pass, unless it is a read-only manager.
+
+    Raises:
+        ReadOnlyManager: it is one.
+    """
+    present = installed()
+    if present is not None:
+        present.require_primary()
+
+
 def suspects() -> frozenset[int]:
     """Return the ids of the brokers that are silent, as far as this process knows."""
     present = installed()

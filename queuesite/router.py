@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from manager_app.runtime import require_writable
 from queuesite.conf import BROKER, MANAGER, TEST
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ ALIASES_BY_ROLE = {
     TEST: frozenset({DEFAULT_ALIAS, BROKER_ALIAS}),
 }
 BROKER_APPS = frozenset({"raft_app", "broker_app"})
+METADATA_APP = "manager_app"
 
 
 class RoleRouter:
@@ -52,8 +54,16 @@ class RoleRouter:
         return self.alias_of(model._meta.app_label)
 
     def db_for_write(self, model: type[Model], **_hints: Any) -> str:
-        """Return the database to write `model` to."""
-        return self.alias_of(model._meta.app_label)
+        """Return the database to write `model` to.
+
+        Raises:
+            ReadOnlyManager: it belongs to the metadata, and this is a read-only manager. Whatever
+                way led here, the admin or a task, nothing is written.
+        """
+        label = model._meta.app_label
+        if label == METADATA_APP:
+            require_writable()
+        return self.alias_of(label)
 
     def allow_relation(self, first: Model, second: Model, **_hints: Any) -> bool:
         """Allow relations inside one database."""

@@ -83,7 +83,11 @@ class TwoManagers:
 
     async def look(self):
         """Let the primary look for silent clients."""
-        await self.site.in_database(upkeep.check_clients, self.primary_runtime)
+        runtime.install(self.primary_runtime)
+        try:
+            await self.primary_runtime.database.run(upkeep.check_clients, self.primary_runtime)
+        finally:
+            runtime.install(self.site.runtime)
 
     async def states(self, kind="consumers"):
         return [row["state"] for row in (await self.site.get(f"/{kind}"))[kind]]
