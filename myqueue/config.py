@@ -25,7 +25,7 @@ class ClientConfig:
     request_timeout_ms: int = 5_000
     """How long a server may wait for a quorum before it answers COMMIT_TIMEOUT."""
     connect_timeout_ms: int = 1_000
-    """Longest time for a TCP connection."""
+    """Longest time for a connection: the address of a name, TCP and TLS."""
     answer_margin_ms: int = 2_000
     """Added to what a server may take; after that the answer counts as lost."""
     leader_patience_ms: int = 1_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from myqueue.connection import HttpConnection, wait_ready
+from myqueue.connection import HttpConnection, NotConnected, wait_ready
 from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal
 from myqueue.failures import from_body
 from myqueue.http1 import Answer, Request, require_http, split_address
@@ -39,7 +39,8 @@ class Exchange(Protocol):
                 is there or counts as lost.
 
         Raises:
-            BrokerUnreachable: the connection broke, or time ran out.
+            BrokerUnreachable: there was no connection, it broke, or time ran out; `outcome` is
+                unknown when the request may have left.
         """
         ...
 
@@ -60,10 +61,10 @@ class Transport(Protocol):
         ...
 
     def begin(self, address: str, request: Request, *, timeout_s: float) -> Exchange:
-        """Send a request whose answer is read later.
+        """Send a request whose answer is read later; does not wait, not even for a connection.
 
         Raises:
-            BrokerUnreachable: no connection.
+            BrokerUnreachable: no connection, as far as that is known at once.
         """
         ...
 
@@ -107,7 +108,7 @@ class HttpExchange:
             answer = self.connection.receive(patience_s)
         except OSError as error:
             self.connection.close()
-            raise lost_answer(self._address, error) from error
+            raise failed_exchange(self._address, error) from error
         except BaseException:
             self.connection.close()
             raise
@@ -152,7 +153,7 @@ class HttpTransport:
             connection.send(request, timeout_s=timeout_s)
         except OSError as error:
             connection.close()
-            raise lost_answer(address, error) from error
+            raise failed_exchange(address, error) from error
         except BaseException:
             connection.close()
             raise
@@ -215,8 +216,8 @@ class HttpTransport:
             connection.close()
         try:
             return HttpConnection(address, connect_timeout_s=self._connect_timeout_s)
-        except OSError as error:
-            raise BrokerUnreachable(f"no connection to {address}: {error}") from error
+        except NotConnected as error:
+            raise failed_exchange(address, error) from error
 
 
 TRANSPORTS: dict[str, Callable[[str], Transport]] = {}
@@ -230,6 +231,13 @@ def make_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> Tra
         return make(addresses[0])
     require_http(addresses[0])
     return HttpTransport(connect_timeout_s=connect_timeout_s)
+
+
+def failed_exchange(address: str, error: OSError) -> BrokerUnreachable:
+    """Return the error for a request that got no answer: known not to have left, or not known."""
+    if isinstance(error, NotConnected):
+        return BrokerUnreachable(f"no connection to {address}: {error}")
+    return lost_answer(address, error)
 
 
 def lost_answer(address: str, error: OSError) -> BrokerUnreachable:

@@ -22,6 +22,8 @@ def peer() -> Iterator[tuple[HttpConnection, socket.socket]]:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         connection = HttpConnection(address, connect_timeout_s=5)
         other, _ = listener.accept()
+        assert wait_ready([connection], 5) == [connection]
+        assert connection.advance() is None
     yield connection, other
     connection.close()
     other.close()

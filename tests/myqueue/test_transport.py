@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from myqueue import connection, resolving
 from myqueue.errors import BrokerUnreachable, Internal, NoLeader, TopicDoesNotExist
 from myqueue.http1 import Answer, Request
 from myqueue.protocol import JSON, MSGPACK
 from myqueue.transport import HttpTransport, encode_body, read_body
+from tests.myqueue.dead_ends import dead_end
 from tests.myqueue.http_twin import HttpCluster
 
 TOPICS = Request("GET", "/topics", accept=MSGPACK)
@@ -143,3 +152,112 @@ def test_what_is_not_ours_is_internal_and_of_unknown_outcome(wrong: Answer) -> N
 def test_fields_without_value_are_left_out() -> None:
     assert msgspec.msgpack.decode(encode_body({"a": 1, "b": None})) == {"a": 1}
     assert msgspec.msgpack.decode(encode_body({"b": None}, keep_none=True)) == {"b": None}
+
+
+@pytest.mark.parametrize("kind", ["never answers", "cannot be reached"])
+def test_a_server_that_is_silent_holds_nobody_up(kind: str) -> None:
+    transport = HttpTransport(connect_timeout_s=30)
+    with dead_end(kind) as address:
+        started_s = time.monotonic()
+        exchange = transport.begin(address, TOPICS, timeout_s=30)
+        assert transport.wait([exchange], timeout_s=0.1) in ([], [exchange])
+        assert exchange.answer(0.1) is None
+        assert time.monotonic() - started_s < 5
+        exchange.cancel()
+
+
+def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
+    transport = HttpTransport(connect_timeout_s=0.2)
+    with dead_end("cannot be reached") as address:
+        exchange = transport.begin(address, TOPICS, timeout_s=60)
+        assert transport.wait([exchange], timeout_s=30) == [exchange]
+        with pytest.raises(BrokerUnreachable) as caught:
+            exchange.answer()
+    assert caught.value.outcome_known
+    assert "no connection" in caught.value.message
+
+
+def test_a_resolver_that_is_slow_holds_nobody_up(
+    http_cluster: HttpCluster, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slow(host: str, *args: Any, flags: int = 0, **more: Any) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            return look_up(host, *args, flags=flags, **more)
+        answers.wait(30)
+        if host == "unknown.test":
+            raise socket.gaierror("no such name")
+        return look_up("127.0.0.1", *args, flags=flags, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    port = http_cluster.address.rpartition(":")[2]
+    known, unknown = (
+        transport.begin(f"http://{name}.test:{port}", TOPICS, timeout_s=30)
+        for name in ("known", "unknown")
+    )
+    assert known.answer(0.05) is None
+    answers.set()
+    answer = known.answer()
+    assert answer is not None
+    assert answer.status == 200
+    with pytest.raises(BrokerUnreachable, match="no such name") as caught:
+        unknown.answer()
+    assert caught.value.outcome_known
+    # What was found once is not looked up again.
+    answers.clear()
+    transport.close()
+    again = HttpTransport(connect_timeout_s=5)
+    assert again.request(f"http://known.test:{port}", TOPICS, timeout_s=5).status == 200
+    again.close()
+
+
+def test_the_next_place_of_a_name_is_tried(
+    http_cluster: HttpCluster, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(http_cluster.address.rpartition(":")[2])
+    with dead_end("refuses") as refusing:
+        places = [
+            resolving.Place(socket.AF_INET, ("127.0.0.1", int(refusing.rpartition(":")[2]))),
+            resolving.Place(socket.AF_INET, ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(connection, "known_places", lambda *_: list(places))
+        assert transport.request("http://two-places.test", TOPICS, timeout_s=5).status == 200
+    transport.close()
+
+
+def test_tls_is_shaken_hands_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a"
+    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(connection, "_tls_context", lambda: trusting)
+    transport = HttpTransport(connect_timeout_s=10)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        exchange = transport.begin(address, TOPICS, timeout_s=10)
+        plain, _ = listener.accept()
+        assert exchange.answer(0.05) is None  # the server has not begun to shake hands
+
+        def serve() -> None:
+            with serving.wrap_socket(plain, server_side=True) as peer:
+                while b"\r\n\r\n" not in peer.recv(65_536):
+                    pass
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        answer = exchange.answer()
+        thread.join()
+    assert answer is not None
+    assert answer.body == b"hi"
+    transport.close()
