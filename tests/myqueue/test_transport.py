@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -175,42 +174,6 @@ def test_a_connection_that_does_not_come_about_is_given_up_in_time() -> None:
             exchange.answer()
     assert caught.value.outcome_known
     assert "no connection" in caught.value.message
-
-
-def test_a_resolver_that_is_slow_holds_nobody_up(
-    http_cluster: HttpCluster, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = threading.Event()
-    look_up = socket.getaddrinfo
-
-    def slow(host: str, *args: Any, flags: int = 0, **more: Any) -> Any:
-        if flags & socket.AI_NUMERICHOST:
-            return look_up(host, *args, flags=flags, **more)
-        answers.wait(30)
-        if host == "unknown.test":
-            raise socket.gaierror("no such name")
-        return look_up("127.0.0.1", *args, flags=flags, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    port = http_cluster.address.rpartition(":")[2]
-    known, unknown = (
-        transport.begin(f"http://{name}.test:{port}", TOPICS, timeout_s=30)
-        for name in ("known", "unknown")
-    )
-    assert known.answer(0.05) is None
-    answers.set()
-    answer = known.answer()
-    assert answer is not None
-    assert answer.status == 200
-    with pytest.raises(BrokerUnreachable, match="no such name") as caught:
-        unknown.answer()
-    assert caught.value.outcome_known
-    # What was found once is not looked up again.
-    answers.clear()
-    transport.close()
-    again = HttpTransport(connect_timeout_s=5)
-    assert again.request(f"http://known.test:{port}", TOPICS, timeout_s=5).status == 200
-    again.close()
 
 
 def test_the_next_place_of_a_name_is_tried(
