@@ -8,7 +8,12 @@ from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
 from broker_app.apis.health import HealthApi, HealthzApi, ReadyzApi
-from broker_app.apis.offsets import GroupForgetApi, OffsetsApi, OffsetsCommitApi
+from broker_app.apis.offsets import (
+    GroupForgetApi,
+    OffsetsApi,
+    OffsetsCommitApi,
+    WorkGroupsApi,
+)
 from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
 from broker_app.apis.produce import ProduceApi
 from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
@@ -29,6 +34,7 @@ _EXACT = {
     "cursors/reset": CursorResetApi.as_view(),
     "cursors/open": CursorOpenApi.as_view(),
     "clients/forget": ClientForgetApi.as_view(),
+    "groups": WorkGroupsApi.as_view(),
     "groups/forget": GroupForgetApi.as_view(),
     "partitions": PartitionsApi.as_view(),
     "health": HealthApi.as_view(),

@@ -26,7 +26,7 @@ from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
 
 _CLIENT_COLUMNS: tuple[str, ...] = ("id", "topic", "state", "last_heartbeat", "registered_at")
@@ -224,6 +224,18 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
         """Count the members."""
         rows: QuerySet[ConsumerGroup] = super().get_queryset(request)
         return rows.annotate(members_counted=Count("members"))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Name the groups of queue workers too, which have no rows."""
+        manager = runtime.installed()
+        names: list[str] = []
+        if manager is not None:
+            asking = manager.delivery.ask_work_groups()
+            names = sorted(manager.run(asking, timeout_s=LAG_LIMIT_S))
+        subtitle = f"Groups of queue workers: {', '.join(names) or 'none'}"
+        return super().changelist_view(request, {"subtitle": subtitle, **(extra_context or {})})
 
     @admin.display(description="members", ordering="members_counted")
     def member_count(self, group: ConsumerGroup) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from manager_app.broker_client import BrokerCall, BrokerConnectionError
+from manager_app.models import BrokerState
 from manager_app.partition_calls import PartitionCall
 from myqueue.errors import QueueError
 
@@ -211,19 +212,46 @@ class Delivery:
             if isinstance(report, dict) and isinstance(report.get("group_id"), int)
         }
 
+    async def ask_work_groups(self) -> dict[str, list[str]]:
+        """Ask all brokers for the groups of queue workers, which have no rows.
+
+        Returns:
+            Name of a group -> its topics, as far as leaders answered.
+        """
+        living = [
+            broker.broker_id
+            for broker in self._metadata.current.brokers.values()
+            if broker.state in (BrokerState.ALIVE, BrokerState.STOPPING)
+        ]
+        call = BrokerCall("GET", "/groups")
+        answers = await asyncio.gather(*(self._ask(broker_id, call) for broker_id in living))
+        found: dict[str, set[str]] = {}
+        for answer in answers:
+            for name, topics in msgspec.convert(
+                answer.get("groups", {}), dict[str, list[str]]
+            ).items():
+                found.setdefault(name, set()).update(topics)
+        return {name: sorted(topics) for name, topics in sorted(found.items())}
+
     async def _ask_broker(self, broker_id: int, topic: str) -> list[Any]:
+        call = BrokerCall("GET", "/partitions", query={"topic": topic})
+        reports = (await self._ask(broker_id, call)).get("partitions")
+        return reports if isinstance(reports, list) else []
+
+    async def _ask(self, broker_id: int, call: BrokerCall) -> dict[str, Any]:
+        """Ask one broker something while somebody waits; {} when it does not answer in time."""
         address = self._metadata.address_of(broker_id)
         if address is None:
-            return []
-        call = BrokerCall("GET", "/partitions", query={"topic": topic})
+            return {}
         try:
             async with asyncio.timeout(REPORT_TIMEOUT_S):
-                answer = await self._broker_client.call(address, call, timeout_s=REPORT_TIMEOUT_S)
+                return await self._broker_client.call(address, call, timeout_s=REPORT_TIMEOUT_S)
         except (QueueError, BrokerConnectionError, TimeoutError) as error:
-            logger.info("broker %d does not say how its replicas are: %s", broker_id, error)
-            return []
-        reports = answer.get("partitions")
-        return reports if isinstance(reports, list) else []
+            logger.info(
+                "broker %d does not answer %s: %s",
+                *(broker_id, call.path, str(error) or type(error).__name__),
+            )
+            return {}
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
         """Send all calls, those of different brokers at once; return how many failed."""

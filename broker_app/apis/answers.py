@@ -52,6 +52,12 @@ class GroupForgottenHere(Answer, frozen=True):
     forgotten: bool
 
 
+class WorkGroups(Answer, frozen=True):
+    """Group of queue workers -> its topics here."""
+
+    groups: dict[str, list[str]]
+
+
 class FollowerProgress(Answer, frozen=True):
     """How far a follower is."""
 

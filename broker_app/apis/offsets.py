@@ -1,14 +1,14 @@
-"""POST /offsets/commit, GET /offsets, and the internal POST /groups/forget."""
+"""POST /offsets/commit, GET /offsets, and the internal GET /groups and POST /groups/forget."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
-from broker_app.apis.answers import GroupForgottenHere
+from broker_app.apis.answers import GroupForgottenHere, WorkGroups
 from broker_app.inputs import GroupForgetHere
 from broker_app.runtime import current
-from broker_app.selectors.offsets import group_offsets_get
+from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.answers import GroupCommitted, GroupOffset
 from http_base.apidoc import CLIENT_TOKEN, describe
@@ -107,6 +107,21 @@ class OffsetsApi(AsyncAPIView):
                 "dead": offsets.dead,
             }
         )
+
+
+class WorkGroupsApi(AsyncAPIView):
+    """The groups of queue workers here: no manager has rows of them."""
+
+    @describe(
+        summary="Groups of queue workers in the partitions led here (internal)",
+        returns=WorkGroups,
+        answer={"groups": {"mailers": ["mails"]}},
+        tags=["internal"],
+    )
+    async def get(self, request: Request) -> Response:
+        """Name them, each with its topics."""
+        require_cluster(request)
+        return self.respond({"groups": work_groups_list(runtime=current())})
 
 
 class GroupForgetApi(AsyncAPIView):

@@ -136,6 +136,16 @@ async def group_offsets_get(
     )
 
 
+def work_groups_list(*, runtime: BrokerRuntime) -> dict[str, list[str]]:
+    """Return the groups of queue workers in the partitions led here, each with its topics."""
+    found: dict[str, set[str]] = {}
+    for group in runtime.engine.groups.values():
+        if group.serves:
+            for name in state_of(group).works:
+                found.setdefault(name, set()).add(group.spec.topic)
+    return {name: sorted(topics) for name, topics in sorted(found.items())}
+
+
 async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int) -> int:
     """Return the first offset that was appended at or after a time.
 

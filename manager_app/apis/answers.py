@@ -234,13 +234,14 @@ class GroupLeft(Answer, frozen=True):
 
 
 class GroupSummary(Answer, frozen=True):
-    """A consumer group in a list with `detail=1`; `members` is their number."""
+    """A group in a list with `detail=1`; `members` is their number, 0 of queue workers."""
 
     group: str
+    kind: Literal["consumers", "workers"]
     generation: int
     members: int
     topics: list[str]
-    created_at: Milliseconds
+    created_at: Milliseconds | None
 
 
 class GroupList(Answer, frozen=True):

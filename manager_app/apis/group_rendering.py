@@ -10,7 +10,7 @@ from manager_app.group import by_topic
 from manager_app.selectors import StoredGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from manager_app.coordinator import Seat
@@ -41,10 +41,23 @@ def group_summary(row: ConsumerGroup) -> dict[str, Any]:
     """
     return {
         "group": row.name,
+        "kind": "consumers",
         "generation": row.generation,
         "members": getattr(row, "member_count", 0),
         "topics": sorted(row.topics),
         "created_at": milliseconds(row.created_at),
+    }
+
+
+def workers_summary(name: str, topics: Sequence[str]) -> dict[str, Any]:
+    """Return a group of queue workers in a list: it has no members and no generation."""
+    return {
+        "group": name,
+        "kind": "workers",
+        "generation": 0,
+        "members": 0,
+        "topics": list(topics),
+        "created_at": None,
     }
 
 

@@ -8,7 +8,12 @@ from http_base.apidoc import describe
 from manager_app import selectors
 from manager_app.apis.answers import GroupDetail, GroupForgotten, GroupLeft, GroupList, Seat
 from manager_app.apis.base import HotManagerView, ManagerView
-from manager_app.apis.group_rendering import group_detail, group_summary, seat_fields
+from manager_app.apis.group_rendering import (
+    group_detail,
+    group_summary,
+    seat_fields,
+    workers_summary,
+)
 from manager_app.assignors import TopicPartition
 from manager_app.group import Subscription
 from manager_app.inputs import ListQuery, Nothing
@@ -150,12 +155,15 @@ class GroupsApi(ManagerView):
         query=True,
     )
     def get(self, request: Request) -> Response:
-        """Return the names, or with `detail=1` objects; groups of queue workers have no row."""
+        """Return the names, or with `detail=1` objects; the brokers name those of queue workers."""
         detail = self.read(request, ListQuery).detail
-        groups = selectors.groups_with_counts()
-        return self.respond(
-            {"groups": [group_summary(row) if detail else row.name for row in groups]}
-        )
+        runtime = self.runtime
+        rows = {row.name: group_summary(row) for row in selectors.groups_with_counts()}
+        asking = runtime.delivery.ask_work_groups()
+        of_workers = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
+        found = {name: workers_summary(name, topics) for name, topics in of_workers.items()} | rows
+        names = sorted(found)
+        return self.respond({"groups": [found[name] for name in names] if detail else names})
 
 
 class GroupApi(ManagerView):

@@ -30,6 +30,7 @@ class OffsetsPart:
         return [
             web.post("/cursors/reset", self._cursor_reset),
             web.get("/offsets", self._offsets),
+            web.get("/groups", self._work_groups),
             web.post("/groups/forget", self._group_forget),
         ]
 
@@ -67,6 +68,15 @@ class OffsetsPart:
             "unsettled": known.unsettled,
             "dead": known.dead,
         }
+
+    async def _work_groups(self, request: web.Request) -> dict[str, Any]:
+        found: dict[str, list[str]] = {}
+        for group in self.broker.cluster.groups.values():
+            if group.leader == self.broker.broker_id:
+                for name, known in group.offsets.items():
+                    if not known.generation:
+                        found.setdefault(name, []).append(group.order.topic)
+        return {"groups": found}
 
     async def _group_forget(self, request: web.Request) -> dict[str, Any]:
         fields = request[FIELDS]

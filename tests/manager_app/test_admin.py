@@ -104,7 +104,8 @@ def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
         assert asking == ("logs-readers", ["logs"])
         return {("logs", 0): {"lag": 17}, ("logs", 1): {}, ("logs", 2): None}
 
-    manager = SimpleNamespace(group_offsets=SimpleNamespace(ask=lambda *asked: asked), run=run)
+    offsets = SimpleNamespace(ask=lambda *asked: asked)
+    manager = SimpleNamespace(group_offsets=offsets, run=run, read_only=False, suspects=frozenset)
     group = ConsumerGroup.objects.get()
     assert b"lag" in person.get(page(ConsumerGroup, group.pk, "change")).content
     monkeypatch.setattr("manager_app.runtime.installed", lambda: manager)

@@ -56,6 +56,18 @@ async def test_a_delivery_has_all_the_fields_of_a_message_and_a_receipt(filled: 
     }
 
 
+async def test_groups_of_workers_are_named_to_the_cluster_where_they_are_led(
+    filled: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+) -> None:
+    await filled.post("/offsets/commit", topic="logs", partition=0, group="readers", generation=1)
+    assert (await filled.get("/groups")).json["groups"] == {}
+    await filled.post(RECEIVE, **CALL)
+    assert (await filled.get("/groups")).json["groups"] == {"workers": ["logs"]}
+    assert failure(await filled.get("/groups", token_of("consumer", 5)))[0] == 401
+    engine.lose(group)
+    assert (await filled.get("/groups")).json["groups"] == {}
+
+
 async def test_no_message_is_a_success(api: Api) -> None:
     assert (await api.post(RECEIVE, **CALL)).json["messages"] == []
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client as Browser
 
 from myqueue.errors import Overloaded
 from tests.manager_app.group_twin import CommittedTwin
@@ -82,6 +84,32 @@ async def test_a_group_of_queue_workers_is_found_in_its_partitions_and_can_be_fo
     assert (part["partition"], part["unsettled"], part["dead"]) == (2, 2, 1)
     assert (await busy.ask("DELETE", "/groups/jobs"))["partitions_pending"] == []
     await busy.ask("GET", "/groups/jobs", status=404)
+
+
+async def test_groups_of_queue_workers_are_listed_among_the_others(busy):
+    await Reader(busy).join()
+    await busy.create_topic("mails", partitions=2)
+    for topic, index in (("logs", 2), ("logs", 3), ("mails", 0)):
+        busy.twins.group(topic, index).offsets["a-workers"] = CommittedTwin(0, unsettled=2)
+    assert (await busy.get("/groups"))["groups"] == ["a-workers", "billing"]
+    workers, readers = (await busy.get("/groups?detail=1"))["groups"]
+    assert (workers["kind"], workers["topics"]) == ("workers", ["logs", "mails"])
+    assert (workers["members"], workers["created_at"]) == (0, None)
+    assert (readers["kind"], readers["members"]) == ("consumers", 1)
+    await busy.twins.by_id(busy.twins.group("logs", 2).leader).stop()
+    assert "a-workers" in (await busy.get("/groups"))["groups"], "the other leaders know it"
+
+
+async def test_the_admin_names_them_too(busy):
+    busy.twins.group("logs", 2).offsets["mailers"] = CommittedTwin(0, unsettled=2)
+
+    def look():
+        person = get_user_model().objects.create_superuser("admin", "", "secret")
+        browser = Browser()
+        browser.force_login(person)
+        return browser.get("/admin/manager_app/consumergroup/").content
+
+    assert b"Groups of queue workers: mailers" in await busy.in_database(look)
 
 
 async def test_a_group_with_members_is_not_forgotten_and_one_without_is(busy):
