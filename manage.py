@@ -15,6 +15,7 @@ from queuesite.conf import (
     from_environment,
     near_misses,
 )
+from queuesite.ready_pipe import adopt_ready_pipe
 
 USAGE_STATUS = 2
 """Exit status of wrong values."""
@@ -38,6 +39,7 @@ def prepare_environment(arguments: list[str]) -> None:
 
 def main() -> None:
     """Run a subcommand."""
+    adopt_ready_pipe(os.environ)
     if sys.argv[1:2] in ([MANAGER], [BROKER], ["cluster"]):
         for line in near_misses(os.environ):
             sys.stderr.write(f"{line}\n")

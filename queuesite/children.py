@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from queuesite.processes import READY_DESCRIPTOR_VARIABLE
+from queuesite.ready_pipe import READY_DESCRIPTOR_VARIABLE, name_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,7 +145,7 @@ class Child:
         with self.spec.log_path.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *self.spec.arguments,
-                env={**self.spec.environ, READY_DESCRIPTOR_VARIABLE: str(writing)},
+                env={**self.spec.environ, READY_DESCRIPTOR_VARIABLE: name_pipe(writing)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
@@ -24,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.8
 """Longest orderly stop; what is not closed by then ends with the process."""
-READY_DESCRIPTOR_VARIABLE = "QUEUESITE_READY_FD"
-"""Names the pipe on which a supervisor waits for the line that says ready."""
 FAILED_STATUS = 1
 
 
@@ -156,24 +153,6 @@ class ServerProcess:
         logger.critical("the process must end", exc_info=failure.exception())
         _exit_at_once(FAILED_STATUS)
         return FAILED_STATUS
-
-
-def tell_supervisor(facts: dict[str, str]) -> bool:
-    """Send facts as one line to the supervisor that started this process.
-
-    Returns:
-        False when no supervisor waits for them.
-    """
-    text = os.environ.pop(READY_DESCRIPTOR_VARIABLE, "")
-    if not text.isdecimal():
-        return False
-    try:
-        with os.fdopen(int(text), "w") as pipe:
-            pipe.write(json.dumps(facts) + "\n")
-    except OSError:
-        logger.warning("The supervisor does not listen on descriptor %s", text)
-        return False
-    return True
 
 
 def _exit_at_once(status: int) -> None:

@@ -12,7 +12,7 @@ from queuesite.children import Child, ChildSpec, describe_status, last_line
 
 READY = """
 import json, os, signal, sys
-pipe = os.fdopen(int(os.environ["QUEUESITE_READY_FD"]), "w")
+pipe = os.fdopen(int(os.environ["QUEUESITE_READY_FD"].partition(":")[0]), "w")
 pipe.write(json.dumps({"ready": "yes"}) + "\\n")
 pipe.close()
 print("running", flush=True)

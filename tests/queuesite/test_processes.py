@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from dataclasses import replace
@@ -10,7 +9,7 @@ import pytest
 
 from queuesite import processes
 from queuesite.conf import QueueConfig
-from queuesite.processes import READY_DESCRIPTOR_VARIABLE, ServerProcess, tell_supervisor
+from queuesite.processes import ServerProcess
 from queuesite.serving import ListenError
 
 
@@ -149,15 +148,6 @@ async def test_stop_that_hangs_is_cut_short(monkeypatch, caplog):
     with pytest.raises(Exited):
         await process_of(recorder).run(lambda line: os.kill(os.getpid(), signal.SIGTERM))
     assert "took longer" in caplog.text
-
-
-def test_supervisor_is_told_through_its_pipe(monkeypatch):
-    reading, writing = os.pipe()
-    monkeypatch.setenv(READY_DESCRIPTOR_VARIABLE, str(writing))
-    assert tell_supervisor({"ready": "yes"})
-    with os.fdopen(reading) as pipe:
-        assert json.loads(pipe.read()) == {"ready": "yes"}
-    assert not tell_supervisor({"ready": "yes"})
 
 
 def test_configuration_says_where_to_listen():

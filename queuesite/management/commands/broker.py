@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import BROKER
-from queuesite.processes import ServerProcess, tell_supervisor
+from queuesite.processes import ServerProcess
+from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
 from raft_app.storage.storage import StorageRefusal
 

@@ -13,7 +13,8 @@ from django.db import Error as DatabaseError
 
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import MANAGER
-from queuesite.processes import ServerProcess, tell_supervisor
+from queuesite.processes import ServerProcess
+from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
 from raft_app.storage.directory import DirectoryLock
 from raft_app.storage.storage import StorageRefusal
