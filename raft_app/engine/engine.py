@@ -122,6 +122,7 @@ class Engine:
             self.turns.mark(self.replicas.open(stored))
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
+        await self._context.read(self.disk.look)  # the first report says how much room there is
         await self._transport.start(self.incoming)
         self.watchdog.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -127,10 +128,29 @@ async def test_assigned_replica_is_made_led_and_reported(tmp_path, manager):
     await process.stop()
 
 
+async def test_broker_is_not_started_before_it_knows_its_room(tmp_path, manager, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def disk_usage(_):
+        asked.set()
+        answer.wait(20)
+        return SimpleNamespace(free=123)
+
+    monkeypatch.setattr("broker_app.process.shutil.disk_usage", disk_usage)
+    process = make(tmp_path, manager)
+    starting = asyncio.ensure_future(process.start())
+    await asyncio.to_thread(asked.wait, 20)
+    early, _ = await asyncio.wait({starting}, timeout=0.2)
+    answer.set()
+    await starting
+    assert not early
+    assert process._report(True, frozenset()).disk_free_bytes == 123
+    await process.stop()
+
+
 async def test_report_says_how_the_disk_is(tmp_path, manager, monkeypatch):
     process = make(tmp_path, manager)
     await process.start()
-    process.engine.disk.look()
     report = process._report(False, frozenset())
     assert (report.disk_free_bytes > 0, report.disk_slow) == (True, False)
     monkeypatch.setattr(SlowDisk, "is_slow", True)
