@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
+from queuesite.cluster_directory import directory_by_hand
 from queuesite.conf import (
     BROKER,
     MANAGER,
@@ -33,6 +34,9 @@ def prepare_environment(arguments: list[str]) -> None:
     if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
         os.environ["READ_ONLY"] = "1"
     config = from_environment(os.environ)
+    if subcommand == BROKER and not os.environ.get("DATA_DIR"):
+        os.environ["DATA_DIR"] = str(directory_by_hand(config.port))
+        config = from_environment(os.environ)
     if subcommand in (MANAGER, BROKER) and not {"-h", "--help"} & set(arguments):
         os.environ["CLUSTER_SECRET"] = ensure_secret(config).cluster_secret
 

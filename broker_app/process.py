@@ -16,11 +16,13 @@ from broker_app.manager_link import ManagerLink
 from broker_app.peer_link import PeerLink
 from broker_app.reports import make_report
 from broker_app.runtime import BrokerRuntime
+from broker_app.secret_proof import SecretProof
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
 from broker_app.statemachine import PartitionState
-from myqueue.errors import Forbidden, QueueError
+from http_base.tokens import secret_fingerprint
+from myqueue.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 HAND_OVER_TIMEOUT_MS = 2_000
 """How long a stopping broker waits for its leaderships to move."""
+_RIGHT_SECRET = "set CLUSTER_SECRET to the one of the cluster"  # noqa: S105 - what to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +58,16 @@ class BrokerOptions:
     """`host:port` where its peers reach it."""
     manager_addresses: tuple[str, ...]
     cluster_secret: str
+    change_secret: bool = False
+    """Whether another secret than before may be right."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     transport: TransportLimits = field(default_factory=TransportLimits)
     limits: BrokerLimits = field(default_factory=BrokerLimits)
     state: StateLimits = field(default_factory=StateLimits)
+
+
+class JoinRefused(Exception):
+    """The cluster does not want this broker; one clear line says why. Exit status 2."""
 
 
 class BrokerProcess:
@@ -69,6 +78,7 @@ class BrokerProcess:
         self.options = options
         self._storage = SqliteStorage(options.data_dir)
         self._link = ManagerLink(options.manager_addresses, options.cluster_secret)
+        self._proof = SecretProof(options.data_dir)
         self._stopping = False
 
     async def start(self) -> None:
@@ -78,6 +88,7 @@ class BrokerProcess:
 
         Raises:
             StorageRefusal: the directory must not be used as it is.
+            JoinRefused: a manager refuses this broker, or its secret is not the cluster's.
             OSError: the Raft port cannot be listened on.
         """
         try:
@@ -88,8 +99,11 @@ class BrokerProcess:
 
     async def _start(self) -> None:
         self._identity = await asyncio.to_thread(self._open)
-        if not self._identity.broker_id:
-            await self._join()
+        try:
+            await (self._require_secret() if self._identity.broker_id else self._join())
+        except BaseException:
+            self._storage.close()
+            raise
         self.engine = self._make_engine()
         self._peers = PeerLink(self.engine.peers, self.options.cluster_secret)
         self.runtime = BrokerRuntime(
@@ -141,19 +155,64 @@ class BrokerProcess:
         return identity
 
     async def _join(self) -> None:
-        """Get a broker id from a manager and store it before anything else happens."""
-        orders = await self._link.join(self._first_report())
+        """Get a broker id from a manager and store it before anything else happens.
+
+        Raises:
+            JoinRefused: a manager refused this broker for good.
+        """
+        try:
+            orders = await self._link.join(self._first_report(full=True))
+        except QueueError as error:
+            raise self._refused(error) from error
         self._identity = replace(
             self._identity, broker_id=orders.broker_id, cluster_id=orders.cluster_id
         )
         await asyncio.to_thread(self._store_identity)
+        await asyncio.to_thread(self._proof.keep, self._fingerprint)
+
+    async def _require_secret(self) -> None:
+        """Do not start with another secret than the one that a manager took.
+
+        Where it is not known which one that was, the managers are asked, once: a broker starts
+        without them.
+
+        Raises:
+            JoinRefused: the secret is another one, or a manager refuses it.
+        """
+        fits = await asyncio.to_thread(self._proof.fits, self._fingerprint)
+        if fits is False and not self.options.change_secret:
+            raise JoinRefused(
+                f"the secret is not the one that broker {self.broker_id} in"
+                f" {self.options.data_dir} joined its cluster with: {_RIGHT_SECRET}"
+            )
+        if fits:
+            return
+        try:
+            await self._link.send(self._first_report(full=False))
+        except UnauthorizedException as error:
+            raise self._refused(error) from error
+        except QueueError as error:
+            logger.warning("no manager says whether the secret is right: %s", error.message)
+        else:
+            await asyncio.to_thread(self._proof.keep, self._fingerprint)
+
+    @property
+    def _fingerprint(self) -> str:
+        return secret_fingerprint(self.options.cluster_secret, self._identity.cluster_id)
+
+    def _refused(self, error: QueueError) -> JoinRefused:
+        managers = ", ".join(self.options.manager_addresses)
+        if isinstance(error, UnauthorizedException):
+            return JoinRefused(f"the manager at {managers} has another secret: {_RIGHT_SECRET}")
+        return JoinRefused(f"the manager at {managers} refuses this broker: {error.message}")
 
     def _store_identity(self) -> None:
         self._storage.write([SaveIdentity(self._identity)])
         self._storage.close_thread_connection()
 
-    def _first_report(self) -> BrokerReport:
-        return make_report((), self._identity, self.options, epoch=0, stopping=False, full=True)
+    def _first_report(self, *, full: bool) -> BrokerReport:
+        """Return a report without replicas; `full` when the broker has none."""
+        return make_report((), self._identity, self.options, epoch=0, stopping=False, full=full)
 
     def _make_engine(self) -> Engine:
         options = self.options

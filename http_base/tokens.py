@@ -63,6 +63,11 @@ def cluster_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"queue.cluster", hashlib.sha256).hexdigest()
 
 
+def secret_fingerprint(secret: str, cluster_id: str) -> str:
+    """Return 64 hexadecimal digits that tell a cluster's secret from others, and not what it is."""
+    return hmac.new(secret.encode(), f"queue.secret {cluster_id}".encode(), "sha256").hexdigest()
+
+
 def bearer_of(authorization: str) -> str | None:
     """Return the token of a header `Bearer ...`, or None."""
     scheme, _, token = authorization.partition(" ")

@@ -34,6 +34,8 @@ class Cluster(models.Model):
     """Address of the manager that holds the lease: it coordinates the groups."""
     primary_renewals = models.BigIntegerField(default=0)
     """Raised by the primary while it lives; the others watch it change."""
+    secret_fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """Tells a manager with another cluster's secret; empty until one with this column started."""
 
     class Meta:
         verbose_name_plural = "cluster"

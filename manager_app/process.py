@@ -29,7 +29,7 @@ from manager_app.replica_calls import ReplicaCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
 from manager_app.signs import SignPassing
-from myqueue.errors import QueueError
+from myqueue.errors import QueueError, UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -237,6 +237,8 @@ def stop_worker_runtime() -> None:
 
 
 def _start_beside() -> ManagerRuntime:
+    if not selectors.secret_fits(settings.QUEUE.cluster_secret):
+        raise UnauthorizedException("this worker's CLUSTER_SECRET is not the one of the cluster")
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True)
     thread.start()

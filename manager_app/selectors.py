@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
+from http_base.tokens import secret_fingerprint
 from manager_app import candidates
 from manager_app.group import GroupState, Member, TopicShape, flattened
 from manager_app.metadata import (
@@ -95,6 +97,15 @@ class StoredGroup:
 def cluster_find() -> Cluster | None:
     """Return the row about the cluster; None before the first manager started."""
     return Cluster.objects.filter(pk=1).first()
+
+
+def secret_fits(secret: str) -> bool:
+    """Tell whether a secret is the cluster's; any is where no manager recorded one."""
+    cluster = cluster_find()
+    if cluster is None or not cluster.secret_fingerprint:
+        return True
+    fingerprint = secret_fingerprint(secret, cluster.cluster_id)
+    return compare_digest(cluster.secret_fingerprint, fingerprint)
 
 
 def metadata_version() -> int:

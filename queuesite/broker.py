@@ -30,6 +30,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
         raft_address=config.raft_address,
         manager_addresses=config.manager_addresses,
         cluster_secret=config.cluster_secret,
+        change_secret=config.change_secret,
         engine=EngineConfig(
             raft=RaftConfig(
                 election_timeout_ticks=config.election_timeout_ticks,

@@ -6,9 +6,10 @@ import json
 import os
 import re
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from queuesite.conf import SECRET_FILE, ConfigError
+from queuesite.conf import BROKER, DATA_ROOT, SECRET_FILE, ConfigError, default_data_dir
 from raft_app.storage.directory import LOCK_NAME, DirectoryLock
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 CLUSTER_FILE = "cluster.json"
 LOGS = "logs"
 FORMAT_VERSION = 1
-_OWN_NAMES = re.compile(
-    rf"manager|broker-[0-9]+|{LOGS}|{re.escape(CLUSTER_FILE)}(\.new)?|{re.escape(SECRET_FILE)}"
-    rf"|{re.escape(LOCK_NAME)}"
+OWN_NAMES = re.compile(
+    rf"manager|broker-[0-9]+|{LOGS}|{re.escape(CLUSTER_FILE)}(\.new)?"
+    rf"|{re.escape(SECRET_FILE)}(\.\w+\.new)?|{re.escape(LOCK_NAME)}"
 )
+"""What a cluster makes in its directory."""
 
 
 class ClusterDirectory:
@@ -62,14 +64,27 @@ class ClusterDirectory:
         if not self.path.is_dir():
             return []
         return sorted(
-            entry.name for entry in self.path.iterdir() if not _OWN_NAMES.fullmatch(entry.name)
+            entry.name for entry in self.path.iterdir() if not OWN_NAMES.fullmatch(entry.name)
         )
 
     def reset(self) -> None:
-        """Delete what a cluster made, and nothing else. The lock is held by this process."""
-        for entry in self.path.iterdir():
-            if entry.name == LOCK_NAME or not _OWN_NAMES.fullmatch(entry.name):
-                continue
+        """Delete what a cluster made, and nothing else. The lock is held by this process.
+
+        Raises:
+            StorageRefusal: a process that was started by hand uses a folder; nothing is deleted.
+        """
+        made = [
+            entry
+            for entry in self.path.iterdir()
+            if entry.name != LOCK_NAME and OWN_NAMES.fullmatch(entry.name)
+        ]
+        with ExitStack() as locks:
+            for entry in made:
+                if (entry / LOCK_NAME).exists():
+                    lock = DirectoryLock(entry)
+                    lock.acquire()
+                    locks.callback(lock.release)
+        for entry in made:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
@@ -89,3 +104,21 @@ class ClusterDirectory:
         new = self.file.with_name(f"{CLUSTER_FILE}.new")
         new.write_text(json.dumps({"version": FORMAT_VERSION, **facts}, indent=2) + "\n")
         os.replace(new, self.file)
+
+
+def broker_directory(root: Path, name: str, port: int) -> Path:
+    """Return the folder of a broker of a cluster: that of a broker started by hand before it."""
+    own, by_hand = root / name, root / f"{BROKER}-{port}"
+    return by_hand if by_hand.is_dir() and not own.is_dir() else own
+
+
+def directory_by_hand(port: int) -> Path:
+    """Return the folder of a broker started by hand: that of a cluster's broker before it."""
+    own = default_data_dir(BROKER, port)
+    names = [
+        str(broker["name"])
+        for broker in ClusterDirectory(DATA_ROOT).read().get("brokers", ())
+        if str(broker["address"]).endswith(f":{port}")
+    ]
+    made = [DATA_ROOT / name for name in names if (DATA_ROOT / name).is_dir()]
+    return made[0] if made and not own.is_dir() else own

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,8 +19,10 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
+from raft_app.storage.directory import make_durable_directory, sync_directory
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MANAGER, BROKER, TEST = "manager", "broker", "test"
 ROLES = (MANAGER, BROKER, TEST)
@@ -32,6 +35,9 @@ SECRET_LENGTH_MIN = 16
 
 NEAR_MISS_RATIO = 0.85
 """How alike a variable that is not read must be to one that is, to be told."""
+
+DATA_ROOT = Path("data")
+"""Where the processes started in one folder keep their data, each in a folder of its own."""
 
 _DEFAULT_PORTS = {MANAGER: 8000, BROKER: 8001, TEST: 8000}
 _VARIABLES = {
@@ -88,11 +94,16 @@ class QueueConfig:
     """Seconds after which the kernel gives up a connection whose other end is gone; at least 5."""
     celery_broker_url: str = ""
     """Redis of the managers' tasks; empty: they run inside each manager."""
-    data_dir: Path = Path("data")
-    """Directory of everything this process stores."""
+    data_dir: Path = DATA_ROOT
+    """Directory of everything this process stores. Unset: `data/manager` for all managers, which
+    share one database, and `data/broker-PORT` for a broker."""
     cluster_secret: str = ""
-    """Signs tokens and Raft handshakes; the same in the whole cluster. Unset: made at the first
-    start and kept in `data_dir/cluster.secret`."""
+    """Signs tokens and Raft handshakes; the same in the whole cluster. Unset: the first process
+    makes it, in `data/cluster.secret`, where the others find it; with a `data_dir` that does not
+    lie in `data`, it is looked for in `data_dir` and beside it, and made there."""
+    change_secret: bool = False
+    """Take `cluster_secret` in the place of the one that was recorded. For one start of every
+    process, while nothing else of the cluster runs."""
     debug: bool = False
     """Django's debug pages. Never where others can reach the port."""
 
@@ -342,9 +353,10 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
         if field.name != "role" and text is not None and text.strip():
             values[field.name] = _convert(field.name, str(field.type), text.strip())
     values.setdefault("port", _DEFAULT_PORTS.get(role, 8000))
-    values.setdefault("data_dir", Path("data") / _directory_name(role, values["port"]))
+    values.setdefault("data_dir", default_data_dir(role, values["port"]))
     values["database_url"] = _database_url(environ)
-    values.setdefault("cluster_secret", read_secret(values["data_dir"]))
+    if "cluster_secret" not in values:
+        values["cluster_secret"] = read_secret(secret_places(values["data_dir"]))
     return QueueConfig(**values)
 
 
@@ -370,58 +382,94 @@ def near_misses(environ: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def read_secret(directory: Path) -> str:
-    """Return the secret kept in `directory`, or an empty text.
+def default_data_dir(role: str, port: int) -> Path:
+    """Return where a process keeps its data when DATA_DIR does not say it."""
+    return DATA_ROOT / (role if role == MANAGER else f"{role}-{port}")
+
+
+def secret_places(data_dir: Path) -> list[Path]:
+    """Return the files that may hold the secret of a process, in the order of their weight.
+
+    The first is where one is made. Processes in `data` share one; a manager started alone once
+    kept its own in its folder.
+    """
+    own = data_dir / SECRET_FILE
+    if data_dir.parent == DATA_ROOT:
+        return [*shared_secret_places(DATA_ROOT), own]
+    return [own, data_dir.parent / SECRET_FILE]
+
+
+def shared_secret_places(root: Path) -> list[Path]:
+    """Return the files that may hold the secret of all processes below `root`."""
+    return [root / SECRET_FILE, root / MANAGER / SECRET_FILE]
+
+
+def read_secret(places: Sequence[Path]) -> str:
+    """Return the secret in the first of these files that exists, or an empty text.
 
     Raises:
-        ConfigError: the file is there but cannot be read.
+        ConfigError: the file cannot be read, holds no secret, or is somebody else's.
     """
-    path = directory / SECRET_FILE
-    try:
-        return path.read_text("ascii").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for path in places:
+        try:
+            status = path.stat()
+            secret = path.read_text("ascii").strip()
+            trusted = {0, os.geteuid(), path.parent.stat().st_uid}
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+        if status.st_uid not in trusted:
+            raise ConfigError(f"{path} is not used: it belongs to user {status.st_uid}")
+        if len(secret) < SECRET_LENGTH_MIN:
+            raise ConfigError(f"{path} holds fewer than {SECRET_LENGTH_MIN} characters")
+        return secret
+    return ""
 
 
 def ensure_secret(config: QueueConfig) -> QueueConfig:
-    """Return `config` with a cluster secret; a new one is kept in the data directory (mode 0600).
+    """Return `config` with a cluster secret; a new one is kept in a file (mode 0600).
 
     Raises:
-        ConfigError: the data directory cannot be used.
+        ConfigError: the file cannot be made.
     """
     if config.cluster_secret:
         return config
-    return replace(config, cluster_secret=make_secret(config.data_dir))
+    return replace(config, cluster_secret=find_or_make_secret(secret_places(config.data_dir)))
 
 
-def make_secret(directory: Path) -> str:
-    """Return the secret kept in `directory`, made anew when there is none.
+def find_or_make_secret(places: Sequence[Path]) -> str:
+    """Return the secret in one of these files, made anew in the first when there is none.
+
+    Processes that start at once agree: the file appears with its content, and only once.
 
     Raises:
-        ConfigError: the directory cannot be used.
+        ConfigError: a file cannot be used.
     """
-    path = directory / SECRET_FILE
+    found = read_secret(places)
+    if found:
+        return found
+    path = places[0]
+    new: Path | None = None
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        make_durable_directory(path.parent)
+        descriptor, name = tempfile.mkstemp(".new", f"{SECRET_FILE}.", path.parent)
+        new = Path(name)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{secrets.token_urlsafe(32)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(new)
+        sync_directory(path.parent)
     except FileExistsError:
-        if not path.is_file():
-            raise ConfigError(f"{directory} cannot be used as a data directory") from None
-        return read_secret(directory)
+        if new is None:  # a file is where the directory should be
+            raise ConfigError(f"{path.parent} cannot be used as a data directory") from None
     except OSError as error:
-        raise ConfigError(f"{directory} cannot be used: {error.strerror}") from error
-    secret = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{secret}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return secret
-
-
-def _directory_name(role: str, port: int) -> str:
-    return role if role == MANAGER else f"{role}-{port}"
+        raise ConfigError(f"{path.parent} cannot be used: {error.strerror}") from error
+    finally:
+        if new is not None:
+            new.unlink()
+    return read_secret(places)
 
 
 def _database_url(environ: Mapping[str, str]) -> str:

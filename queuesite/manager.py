@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 
+from manager_app import selectors
 from manager_app.process import ManagerProcess
+from manager_app.services import cluster as cluster_service
+from queuesite.conf import SECRET_FILE
+from raft_app.storage.storage import StorageRefusal
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,34 +25,94 @@ if TYPE_CHECKING:
 
     from queuesite.conf import QueueConfig
 
-MIGRATION_LOCK = 0x51554555
-"""PostgreSQL's advisory lock that lets one manager at a time migrate."""
+PREPARATION_LOCK = 0x51554555
+"""PostgreSQL's advisory lock that lets one manager at a time prepare the database."""
 DEFAULT_USERNAME = "admin"
 
 
-def migrate() -> None:
-    """Bring the database up to date; managers that start together wait for each other.
+class WrongSecret(Exception):
+    """Not the secret of the cluster in the database; one clear line says what to do. Status 2."""
+
+
+def prepare_database(config: QueueConfig) -> dict[str, str]:
+    """Migrate, check the secret, make the first superuser; one manager at a time does.
+
+    Returns:
+        What `ensure_superuser` returns.
 
     Raises:
+        WrongSecret: the cluster in the database has another.
         django.db.Error: the database cannot be used.
     """
-    with _migration_lock():
+    with _preparation_lock():
         call_command("migrate", interactive=False, verbosity=0)
+        cluster_service.secret_record(config.cluster_secret, change=config.change_secret)
+        require_secret(config)
+        return ensure_superuser()
+
+
+def require_secret(config: QueueConfig) -> None:
+    """Refuse to be a manager of a cluster with another secret.
+
+    Raises:
+        WrongSecret: the cluster in the database has another.
+        django.db.Error: the database cannot be used.
+    """
+    if not selectors.secret_fits(config.cluster_secret):
+        raise WrongSecret(
+            "the cluster's secret is another one than CLUSTER_SECRET, or the file"
+            f" {SECRET_FILE}, says: give this manager the secret of the others"
+        )
 
 
 @contextmanager
-def _migration_lock() -> Iterator[None]:
+def _preparation_lock() -> Iterator[None]:
+    """Wait for others that prepare the same PostgreSQL; on SQLite there is no other."""
     if connection.vendor != "postgresql":
         yield
         return
     with connection.cursor() as cursor:
-        # To wait for another manager's migration, and to migrate, may take its time.
+        # To wait for another manager, and to migrate, may take its time.
         cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [PREPARATION_LOCK])
     try:
         yield
     finally:
         connection.close()  # and with it the lock; the next connection has its limits again
+
+
+@contextmanager
+def sole_writer() -> Iterator[None]:
+    """Keep every other manager that writes off this one's SQLite file, whatever path leads there.
+
+    The lock is on the file itself, not on a name. SQLite takes locks of another kind, which closing
+    any descriptor of the file would drop: so this one is held until all connections are closed.
+
+    Raises:
+        StorageRefusal: another manager has it, or the file cannot be used.
+    """
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor != "sqlite" or name == ":memory:":
+        yield
+        return
+    path = Path(name)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageRefusal(f"the database {path} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StorageRefusal(
+            f"the database {path} is in use by another manager: only one may write to an SQLite"
+            " file; start this one with -r, or use PostgreSQL for both"
+        ) from error
+    try:
+        yield
+    finally:
+        connections.close_all()
+        os.close(descriptor)
 
 
 def ensure_superuser(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -10,8 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from queuesite.children import USAGE_STATUS, Child, ChildSpec
-from queuesite.cluster_directory import LOGS
-from queuesite.conf import BROKER, MANAGER, RAFT_PORT_DISTANCE, ROLE_VARIABLE, make_secret
+from queuesite.cluster_directory import LOGS, broker_directory
+from queuesite.conf import (
+    BROKER,
+    MANAGER,
+    RAFT_PORT_DISTANCE,
+    ROLE_VARIABLE,
+    find_or_make_secret,
+    shared_secret_places,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +66,9 @@ class Supervisor:
         self._ready_said = False
         self._unwritten = ""
         """Why the description could not be written the last time; empty when it was."""
-        secret = os.environ.get("CLUSTER_SECRET") or make_secret(directory.path)
+        secret = os.environ.get("CLUSTER_SECRET") or find_or_make_secret(
+            shared_secret_places(directory.path)
+        )
         inherited = {
             name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
         }
@@ -216,7 +225,7 @@ def broker_specs(plan: ClusterPlan, directory: Path) -> list[ChildSpec]:
         port = plan.port + number
         raft_port = port + RAFT_PORT_DISTANCE
         address = f"http://{_HOST}:{port}"
-        data_dir = str(directory / name)
+        data_dir = str(broker_directory(directory, name, port))
         specs.append(
             ChildSpec(
                 name=name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import F
 
+from http_base.tokens import secret_fingerprint
 from manager_app.models import Cluster
 
 if TYPE_CHECKING:
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 def cluster_ensure() -> Cluster:
     """Return the row about the cluster; the first manager of a database makes it."""
     return Cluster.objects.get_or_create(pk=1, defaults={"cluster_id": secrets.token_hex(16)})[0]
+
+
+def secret_record(secret: str, *, change: bool = False) -> None:
+    """Keep the fingerprint of the cluster's secret, if there is none yet.
+
+    Args:
+        secret: of this manager.
+        change: keep it in the place of another one.
+    """
+    cluster_id = cluster_ensure().cluster_id
+    rows = Cluster.objects.filter(pk=1)
+    unknown = rows if change else rows.filter(secret_fingerprint="")
+    unknown.update(secret_fingerprint=secret_fingerprint(secret, cluster_id))
 
 
 def metadata_bump() -> None:

@@ -34,7 +34,7 @@ class DirectoryLock:
         """
         assert not self.held, f"{self.directory} is locked already"
         try:
-            _make_durable_directory(self.directory)
+            make_durable_directory(self.directory)
             descriptor = os.open(self.directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StorageRefusal(f"{self.directory} cannot be used: {error.strerror}") from error
@@ -74,11 +74,15 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _make_durable_directory(directory: Path) -> None:
-    """Create the directory and its missing parents; their names survive a power cut."""
+def make_durable_directory(directory: Path) -> None:
+    """Create the directory and its missing parents; their names survive a power cut.
+
+    Raises:
+        OSError: the disk refused, or something else has the name.
+    """
     if directory.is_dir():
         return
     if directory.parent != directory:
-        _make_durable_directory(directory.parent)
+        make_durable_directory(directory.parent)
     directory.mkdir(mode=0o700, exist_ok=True)
     sync_directory(directory.parent)

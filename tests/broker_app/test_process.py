@@ -6,15 +6,17 @@ import asyncio
 import gc
 import socket
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from broker_app import runtime
-from broker_app.process import BrokerOptions, BrokerProcess
+from broker_app.process import BrokerOptions, BrokerProcess, JoinRefused
+from broker_app.secret_proof import PROOF_NAME
 from broker_app.services.partitions import partition_create
 from http_base.cluster import DeletedPartition, Place, ReplicaOrder
-from myqueue.errors import Forbidden, StalePlacement
+from myqueue.errors import Forbidden, StalePlacement, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.slow_disk import SlowDisk
@@ -146,6 +148,74 @@ async def test_broker_is_not_started_before_it_knows_its_room(tmp_path, manager,
     assert not early
     assert process._report(True, frozenset()).disk_free_bytes == 123
     await process.stop()
+
+
+WRONG = "the secret of some other cluster"
+
+
+def make_wrong(tmp_path, manager, **changes) -> BrokerProcess:
+    """Return the same broker with another secret."""
+    options = make(tmp_path, manager).options
+    return BrokerProcess(replace(options, cluster_secret=WRONG, **changes))
+
+
+def refuse_secret(manager):
+    manager.refusal = (401, UnauthorizedException("this call needs the cluster's token").to_body())
+
+
+async def test_broker_whose_secret_a_manager_refuses_does_not_start(tmp_path, manager):
+    refuse_secret(manager)
+    with pytest.raises(JoinRefused, match=r"has another secret: set CLUSTER_SECRET") as raised:
+        await make(tmp_path, manager).start()
+    assert manager.address in str(raised.value)
+    assert not (tmp_path / "broker" / PROOF_NAME).exists()
+
+
+async def test_broker_refused_for_another_reason_says_which(tmp_path, manager):
+    manager.refusal = (403, Forbidden("it is replaced").to_body())
+    with pytest.raises(JoinRefused, match="refuses this broker: it is replaced"):
+        await make(tmp_path, manager).start()
+
+
+async def test_broker_that_joined_starts_with_no_other_secret_unless_told_to(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    await process.stop()
+    kept = (tmp_path / "broker" / PROOF_NAME).read_text()
+    assert "a secret of a test run" not in kept
+    asked = len(manager.reports)
+    with pytest.raises(JoinRefused, match=r"broker 1 .* joined its cluster with"):
+        await make_wrong(tmp_path, manager).start()
+    assert len(manager.reports) == asked
+    changed = make_wrong(tmp_path, manager, change_secret=True)
+    await changed.start()
+    await changed.stop()
+    assert (tmp_path / "broker" / PROOF_NAME).read_text() != kept
+    with pytest.raises(JoinRefused):
+        await make(tmp_path, manager).start()
+
+
+async def test_broker_of_an_earlier_version_asks_the_managers_once(tmp_path, manager):
+    process = make(tmp_path, manager)
+    await process.start()
+    await process.stop()
+    proof = tmp_path / "broker" / PROOF_NAME
+    proof.unlink()
+    refuse_secret(manager)
+    with pytest.raises(JoinRefused):
+        await make_wrong(tmp_path, manager).start()
+    manager.refusal = (503, {"status": "failure", "code": "OVERLOADED", "message": "later"})
+    alone = make(tmp_path, manager)
+    await alone.start()
+    await alone.stop()
+    assert not proof.exists()
+    manager.refusal = None
+    manager.reports.clear()
+    again = make(tmp_path, manager)
+    await again.start()
+    assert proof.exists()
+    assert not manager.reports[0].full  # it holds no list of the replicas
+    await again.stop()
 
 
 async def test_report_says_how_the_disk_is(tmp_path, manager, monkeypatch):

@@ -5,10 +5,13 @@ import pkgutil
 from dataclasses import replace
 
 import pytest
+from django.conf import settings
 
 from manager_app import group as rules
 from manager_app import process, runtime
 from manager_app.models import Cluster, Producer
+from manager_app.services.cluster import secret_record
+from myqueue.errors import UnauthorizedException
 
 
 @pytest.fixture
@@ -172,6 +175,16 @@ def test_a_worker_process_gets_a_runtime_of_its_own(transactional_db):
     finally:
         process.stop_worker_runtime()
     assert runtime.installed() is None
+
+
+def test_a_worker_process_with_another_secret_does_nothing(transactional_db):
+    secret_record("the secret of some other cluster")
+    with pytest.raises(UnauthorizedException, match="CLUSTER_SECRET"):
+        process.worker_runtime()
+    assert runtime.installed() is None
+    secret_record(settings.QUEUE.cluster_secret, change=True)
+    process.worker_runtime()
+    process.stop_worker_runtime()
 
 
 async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, monkeypatch):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from queuesite.cluster_directory import ClusterDirectory
+from queuesite.cluster_directory import ClusterDirectory, broker_directory, directory_by_hand
 from queuesite.conf import ConfigError
+from raft_app.storage.directory import DirectoryLock
 from raft_app.storage.storage import StorageRefusal
 
 
@@ -51,6 +53,35 @@ def test_reset_deletes_what_a_cluster_made(directory):
     assert {entry.name for entry in directory.path.iterdir()} == {".lock", "logs"}
 
 
+def test_reset_deletes_nothing_under_a_process_that_was_started_by_hand(directory):
+    fill(directory)
+    lock = DirectoryLock(directory.path / "broker-12")
+    lock.acquire()
+    before = sorted(directory.path.iterdir())
+    with pytest.raises(StorageRefusal, match=r"broker-12 is in use by process"):
+        directory.reset()
+    assert sorted(directory.path.iterdir()) == before
+    lock.release()
+    directory.reset()
+    assert not (directory.path / "broker-12").exists()
+
+
+def test_broker_finds_its_folder_whoever_started_it_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = Path("data")
+    assert directory_by_hand(8002) == root / "broker-8002"
+    assert broker_directory(root, "broker-2", 8002) == root / "broker-2"
+    (root / "broker-2").mkdir(parents=True)
+    ClusterDirectory(root).write({"brokers": [{"name": "broker-2", "address": "http://h:8002"}]})
+    assert directory_by_hand(8002) == root / "broker-2"
+    assert directory_by_hand(8003) == root / "broker-8003"
+    (root / "broker-8003").mkdir()
+    assert broker_directory(root, "broker-3", 8003) == root / "broker-8003"
+    (root / "broker-8002").mkdir()
+    assert directory_by_hand(8002) == root / "broker-8002"
+    assert broker_directory(root, "broker-2", 8002) == root / "broker-2"
+
+
 def test_reset_follows_no_link_out_of_the_directory(directory, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -59,6 +90,13 @@ def test_reset_follows_no_link_out_of_the_directory(directory, tmp_path):
     directory.reset()
     assert (outside / "precious").exists()
     assert not (directory.path / "broker-1").exists()
+
+
+def test_what_a_process_left_of_a_secret_is_its_own(directory):
+    (directory.path / "cluster.secret.a1b_2c3d.new").touch()
+    assert directory.foreign_names() == []
+    directory.reset()
+    assert {entry.name for entry in directory.path.iterdir()} == {".lock", "logs"}
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "broker-x", ".git", "brokers"])

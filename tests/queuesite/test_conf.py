@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +12,17 @@ import pytest
 from queuesite.conf import (
     BROKER,
     MANAGER,
+    SECRET_FILE,
     TEST,
     ConfigError,
     QueueConfig,
     ensure_secret,
+    find_or_make_secret,
     from_environment,
     is_address,
-    make_secret,
     near_misses,
     read_secret,
+    shared_secret_places,
 )
 
 BROKER_ENVIRON = {"QUEUESITE_ROLE": BROKER, "CLUSTER_SECRET": "a secret of this length"}
@@ -133,12 +138,39 @@ def test_addresses_are_a_scheme_a_host_and_a_port(text, good):
     assert is_address(text) is good
 
 
+def secret_of(environ: dict[str, str]) -> str:
+    """Return the secret with which a process starts."""
+    return ensure_secret(from_environment(environ)).cluster_secret
+
+
 def test_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path):
-    directory = tmp_path / "new" / "place"
-    secret = make_secret(directory)
-    assert make_secret(directory) == secret == read_secret(directory)
-    mode = stat.S_IMODE((directory / "cluster.secret").stat().st_mode)
-    assert mode == 0o600
+    places = [tmp_path / "new" / "place" / SECRET_FILE]
+    secret = find_or_make_secret(places)
+    assert find_or_make_secret(places) == secret == read_secret(places)
+    assert stat.S_IMODE(places[0].stat().st_mode) == 0o600
+    assert stat.S_IMODE(places[0].parent.stat().st_mode) == 0o700
+    assert [path.name for path in places[0].parent.iterdir()] == [SECRET_FILE]
+
+
+def test_processes_that_start_at_once_agree_on_a_secret(tmp_path):
+    """They are all beyond the look at what is there when the first one makes it."""
+    places = [tmp_path / SECRET_FILE]
+    starting = threading.Barrier(8)
+
+    def look_first(files):
+        if not starting.broken and not files[0].exists():
+            starting.wait(20)
+        return read_secret(files)
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        patch.setattr("queuesite.conf.read_secret", look_first)
+        secrets = set(pool.map(lambda _: find_or_make_secret(places), range(8)))
+    assert len(secrets) == 1
+    assert secrets == {read_secret(places)}
+    assert [path.name for path in tmp_path.iterdir()] == [SECRET_FILE]
 
 
 def test_given_secret_is_not_written_down(tmp_path):
@@ -147,16 +179,60 @@ def test_given_secret_is_not_written_down(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_secret_is_made_and_found_at_the_next_start(tmp_path):
-    environ = {"QUEUESITE_ROLE": BROKER, "DATA_DIR": str(tmp_path)}
-    made = ensure_secret(from_environment(environ))
-    assert from_environment(environ).cluster_secret == made.cluster_secret
+def test_processes_in_one_folder_share_a_secret(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = secret_of({"QUEUESITE_ROLE": BROKER, "PORT": "8003"})
+    assert read_secret([tmp_path / "data" / SECRET_FILE]) == made
+    assert secret_of({"QUEUESITE_ROLE": MANAGER}) == made
+    assert secret_of({"QUEUESITE_ROLE": BROKER}) == made
+    assert secret_of({"QUEUESITE_ROLE": BROKER, "DATA_DIR": "data/elsewhere"}) == made
+    assert len(list(tmp_path.rglob(f"{SECRET_FILE}*"))) == 1
+
+
+def test_secret_that_a_lone_manager_kept_in_its_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = find_or_make_secret([Path("data/manager") / SECRET_FILE])
+    assert secret_of({"QUEUESITE_ROLE": MANAGER}) == own
+    assert secret_of({"QUEUESITE_ROLE": BROKER}) == own
+    assert find_or_make_secret(shared_secret_places(tmp_path / "data")) == own
+
+
+def test_secret_of_a_folder_elsewhere_is_in_it_or_beside_it(tmp_path):
+    environ = {"QUEUESITE_ROLE": BROKER, "DATA_DIR": str(tmp_path / "one")}
+    made = secret_of(environ)
+    assert from_environment(environ).cluster_secret == made
+    assert read_secret([tmp_path / "one" / SECRET_FILE]) == made
+    other = {**environ, "DATA_DIR": str(tmp_path / "two")}
+    assert not from_environment(other).cluster_secret
+    shared = find_or_make_secret([tmp_path / SECRET_FILE])
+    assert from_environment(other).cluster_secret == shared
+    assert from_environment(environ).cluster_secret == made
 
 
 def test_directory_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used"):
-        make_secret(tmp_path / "file")
+        find_or_make_secret([tmp_path / "file" / SECRET_FILE])
+
+
+@pytest.mark.parametrize("content", ["", "\n", "short"])
+def test_file_without_a_secret_is_refused_and_not_replaced(tmp_path, content):
+    path = tmp_path / SECRET_FILE
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=f"{SECRET_FILE} holds fewer than 16 characters"):
+        find_or_make_secret([path])
+    assert path.read_text() == content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_secret_that_another_user_put_there_is_not_used(tmp_path):
+    path = tmp_path / SECRET_FILE
+    path.write_text("known to somebody else")
+    os.chown(path, 65_534, -1)
+    with pytest.raises(ConfigError, match="belongs to user 65534"):
+        read_secret([path])
+    os.chown(tmp_path, 65_534, -1)
+    assert read_secret([path]) == "known to somebody else"
 
 
 def test_peers_reach_a_broker_where_it_listens_unless_told_otherwise():

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.db import connection
 
-from queuesite.manager import ensure_superuser, migrate
+from http_base.tokens import secret_fingerprint
+from manager_app.models import Cluster
+from manager_app.services.cluster import cluster_ensure
+from queuesite.conf import QueueConfig
+from queuesite.manager import WrongSecret, ensure_superuser, prepare_database, require_secret
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +43,48 @@ def test_existing_user_keeps_the_password():
     assert authenticate(username="ada", password="old")
 
 
-def test_migrating_again_changes_nothing():
+CONFIG = QueueConfig(cluster_secret="the secret of a cluster")
+OTHER = replace(CONFIG, cluster_secret="the secret of another one")
+
+
+def test_preparing_again_changes_nothing():
     before = set(connection.introspection.table_names())
-    migrate()
+    made = prepare_database(CONFIG)
+    assert made["password"]
+    assert prepare_database(CONFIG) == {}
     assert set(connection.introspection.table_names()) == before
+
+
+def test_first_manager_records_its_secret_and_others_must_have_it():
+    require_secret(OTHER)
+    prepare_database(CONFIG)
+    require_secret(CONFIG)
+    for refused in (prepare_database, require_secret):
+        with pytest.raises(WrongSecret, match="CLUSTER_SECRET"):
+            refused(OTHER)
+    assert CONFIG.cluster_secret not in Cluster.objects.get().secret_fingerprint
+
+
+def test_cluster_of_an_earlier_version_gets_the_secret_of_the_first_start():
+    cluster = cluster_ensure()
+    assert cluster.secret_fingerprint == ""
+    prepare_database(CONFIG)
+    again = Cluster.objects.get()
+    assert again.cluster_id == cluster.cluster_id
+    assert again.secret_fingerprint == secret_fingerprint(CONFIG.cluster_secret, again.cluster_id)
+
+
+def test_secret_is_changed_on_purpose():
+    prepare_database(CONFIG)
+    prepare_database(replace(OTHER, change_secret=True))
+    require_secret(OTHER)
+    with pytest.raises(WrongSecret):
+        prepare_database(CONFIG)
+
+
+def test_manager_with_another_secret_makes_nobody():
+    prepare_database(CONFIG)
+    User.objects.all().delete()
+    with pytest.raises(WrongSecret):
+        prepare_database(OTHER)
+    assert not User.objects.exists()

@@ -27,12 +27,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""
-        from queuesite.asgi import make_application
-        from queuesite.broker import BrokerPart
-
         config = settings.QUEUE
         if config.role != BROKER:
             raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {BROKER}", returncode=2)
+        from broker_app.process import JoinRefused
+        from queuesite.asgi import make_application
+        from queuesite.broker import BrokerPart
+
         process = ServerProcess(
             BrokerPart(config),
             config=config,
@@ -41,7 +42,7 @@ class Command(BaseCommand):
         )
         try:
             status = uvloop.run(process.run(self._announce))
-        except (ListenError, StorageRefusal) as error:
+        except (ListenError, StorageRefusal, JoinRefused) as error:
             raise CommandError(str(error), returncode=2) from error
         except OSError as error:
             raise CommandError(

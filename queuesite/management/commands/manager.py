@@ -44,10 +44,12 @@ class Command(BaseCommand):
         config = settings.QUEUE
         if config.role != MANAGER:
             raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {MANAGER}", returncode=2)
+        from queuesite.manager import WrongSecret
+
         try:
             with ExitStack() as stack:
                 status = self._run(config, stack)
-        except (ListenError, StorageRefusal) as error:
+        except (ListenError, StorageRefusal, WrongSecret) as error:
             raise CommandError(str(error), returncode=2) from error
         except DatabaseError as error:
             reason = str(error).strip().partition("\n")[0]
@@ -56,16 +58,18 @@ class Command(BaseCommand):
 
     def _run(self, config: QueueConfig, stack: ExitStack) -> int:
         from queuesite.asgi import make_application
-        from queuesite.manager import ManagerPart, ensure_superuser, migrate
+        from queuesite.manager import ManagerPart, prepare_database, require_secret, sole_writer
 
         self._facts: dict[str, str] = {}
-        if not config.database_url and not config.read_only:
-            lock = DirectoryLock(config.data_dir)
-            lock.acquire()
-            stack.callback(lock.release)
-        if not config.read_only:
-            migrate()
-            self._facts = ensure_superuser()
+        if config.read_only:
+            require_secret(config)
+        else:
+            if not config.database_url:
+                lock = DirectoryLock(config.data_dir)
+                lock.acquire()
+                stack.callback(lock.release)
+            stack.enter_context(sole_writer())
+            self._facts = prepare_database(config)
         embedded = not config.celery_broker_url and not config.read_only
         process = ServerProcess(
             ManagerPart(config),

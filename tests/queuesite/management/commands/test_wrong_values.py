@@ -46,8 +46,10 @@ def assert_refused(result: subprocess.CompletedProcess[str], named: str) -> None
         ("broker", {"CLUSTER_SECRET": "short"}, "CLUSTER_SECRET"),
         ("broker", {"DATA_DIR": "/proc/nothing"}, "/proc/nothing"),
         ("manager", {"READ_ONLY": "perhaps"}, "READ_ONLY"),
+        ("manager", {"DATABASE_URL": "sqlite:///no/such/place"}, "no/such/place"),
         ("manager", {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL"),
         ("manager", {"QUEUESITE_ROLE": "broker"}, "QUEUESITE_ROLE"),
+        ("broker", {"QUEUESITE_ROLE": "manager"}, "QUEUESITE_ROLE"),
     ],
 )
 def test_wrong_environment_is_refused(tmp_path, command, variables, named):
@@ -88,7 +90,7 @@ def test_unreachable_database_is_said_in_one_line(tmp_path):
 
 def test_secret_of_a_lone_process_is_kept(tmp_path):
     manage("manager", directory=tmp_path, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
-    assert len((tmp_path / "data" / "manager" / SECRET_FILE).read_text()) > 30
+    assert len((tmp_path / "data" / SECRET_FILE).read_text()) > 30
 
 
 def test_help_needs_no_directory(tmp_path):

@@ -1,0 +1,98 @@
+"""Processes that a person starts one by one, in terminals of the same folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from queuesite.ports import choose_base
+from tests.cluster.processes import ROOT, STOP_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDS_WITHIN_SECONDS = 60
+BROKERS = 3
+
+
+class Terminals:
+    """Processes started with `manage.py` in one folder, by a shell with umask 0."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = choose_base(0, BROKERS)
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def manager(self) -> str:
+        return f"http://127.0.0.1:{self.base}"
+
+    def environment(self, variables: dict[str, str]) -> dict[str, str]:
+        """Return little more than the ports, which are not the usual ones in a test."""
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return {**inherited, "MANAGER_ADDRESS": self.manager, **variables}
+
+    def log(self, number: int) -> str:
+        return (self.folder / f"terminal-{number}.log").read_text()
+
+    def start(self, *arguments: str, **variables: str) -> int:
+        """Start a command and return the number of its terminal."""
+        number = len(self._running)
+        with (self.folder / f"terminal-{number}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                cwd=self.folder,
+                env=self.environment(variables),
+                stdout=log,
+                stderr=log,
+                umask=0,
+            )
+        self._running.append(process)
+        return number
+
+    def wait_ready(self, number: int) -> None:
+        """Wait for the line that says ready."""
+
+        def says_it() -> bool:
+            assert self._running[number].poll() is None, self.log(number)
+            return any(" ready on " in line for line in self.log(number).splitlines())
+
+        wait_until(says_it, what=f"terminal {number} is ready", seconds=ENDS_WITHIN_SECONDS)
+
+    def refused(self, *arguments: str, **variables: str) -> str:
+        """Run a command that must not start; return its one line."""
+        try:
+            done = subprocess.run(
+                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                cwd=self.folder,
+                env=self.environment(variables),
+                capture_output=True,
+                text=True,
+                timeout=ENDS_WITHIN_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as still:
+            raise AssertionError(f"it runs, and said {still.stdout!r} {still.stderr!r}") from still
+        assert done.returncode == 2, done.stderr
+        assert not done.stdout
+        (line,) = done.stderr.strip().splitlines()
+        return line
+
+    def stop(self) -> None:
+        """Stop all that runs."""
+        for process in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        try:
+            for process in self._running:
+                process.wait(STOP_SECONDS + 10)
+        finally:
+            for process in self._running:
+                process.kill()
+
+
+def free_port() -> str:
+    return str(choose_base(0, 1))

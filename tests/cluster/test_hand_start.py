@@ -1,0 +1,145 @@
+"""Managers and brokers that a person starts one by one, in terminals of the same folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from queuesite.ports import is_free
+from tests.cluster.processes import wait_until
+from tests.cluster.terminals import BROKERS, Terminals, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cluster
+
+WRONG_SECRET = "the secret of some other cluster"
+
+
+@pytest.fixture(scope="module")
+def terminals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminals]:
+    """Return a manager and brokers, started at once with nothing but their ports."""
+    terminals = Terminals(tmp_path_factory.mktemp("folder"))
+    (terminals.folder / "data").mkdir(mode=0o755)
+    (terminals.folder / "data" / "manager").mkdir(mode=0o755)
+    try:
+        ports = range(terminals.base + 1, terminals.base + 1 + BROKERS)
+        numbers = [
+            terminals.start("manager", PORT=str(terminals.base)),
+            *(terminals.start("broker", PORT=str(port)) for port in ports),
+        ]
+        for number in numbers:
+            terminals.wait_ready(number)
+        yield terminals
+    finally:
+        terminals.stop()
+
+
+def call(address: str, path: str, **fields: object) -> dict[str, object]:
+    answer = requests.post(f"{address}{path}", json=fields, timeout=40)
+    body: dict[str, object] = answer.json()
+    assert body["status"] == "success", body
+    return body
+
+
+def test_processes_started_at_once_share_a_secret_and_a_folder_each(terminals: Terminals) -> None:
+    data = terminals.folder / "data"
+    ports = range(terminals.base + 1, terminals.base + 1 + BROKERS)
+    assert sorted(path.name for path in data.iterdir()) == [
+        *sorted(f"broker-{port}" for port in ports),
+        "cluster.secret",
+        "manager",
+    ]
+    assert len(list(data.rglob("*.secret*"))) == 1
+
+
+def test_read_only_manager_in_the_same_folder_reads_what_was_produced(terminals: Terminals) -> None:
+    manager = terminals.manager
+    call(manager, "/topics", topic="logs", number_of_partitions=3)
+    producer_id = call(manager, "/producer/register", topic="logs")["producer_id"]
+    consumer_id = call(manager, "/consumer/register", topic="logs")["consumer_id"]
+    call(manager, "/producer/produce", topic="logs", producer_id=producer_id, message="one")
+    port = free_port()
+    terminals.wait_ready(terminals.start("manager", "-r", PORT=port))
+    answer = requests.get(
+        f"http://127.0.0.1:{port}/consumer/consume",
+        params={"topic": "logs", "consumer_id": str(consumer_id)},
+        timeout=40,
+    )
+    assert answer.json()["message"] == "one"
+
+
+def test_second_broker_on_a_port_or_in_a_folder_is_refused(terminals: Terminals) -> None:
+    port = str(terminals.base + 1)
+    assert f"cannot listen on 127.0.0.1:{port}" in terminals.refused("broker", PORT=port)
+    line = terminals.refused("broker", PORT=free_port(), DATA_DIR=f"data/broker-{port}")
+    assert "in use by process" in line
+
+
+def test_broker_with_another_secret_never_joins(terminals: Terminals) -> None:
+    port = free_port()
+    line = terminals.refused("broker", PORT=port, CLUSTER_SECRET=WRONG_SECRET)
+    assert "CLUSTER_SECRET" in line
+    assert terminals.manager in line
+
+
+@pytest.mark.parametrize("option", [("-r",), ()])
+def test_manager_with_another_secret_is_refused(terminals: Terminals, option: tuple[str]) -> None:
+    url = "" if option else f"sqlite:///{terminals.folder}/copy.sqlite3"
+    if url:
+        database = terminals.folder / "data" / "manager" / "manager.sqlite3"
+        script = f"VACUUM INTO '{terminals.folder}/copy.sqlite3'"
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sqlite3; sqlite3.connect({str(database)!r}).execute({script!r})",
+            ],
+            check=True,
+        )
+    line = terminals.refused(
+        *("manager", *option), PORT=free_port(), CLUSTER_SECRET=WRONG_SECRET, DATABASE_URL=url
+    )
+    assert "CLUSTER_SECRET" in line
+
+
+@pytest.mark.parametrize("way", ["folder", "url", "link", "other name"])
+def test_second_manager_that_writes_to_an_sqlite_file_is_refused(
+    terminals: Terminals, way: str
+) -> None:
+    file = Path("data/manager/manager.sqlite3")
+    link = terminals.folder / "link.sqlite3"
+    if way == "link":
+        link.symlink_to(terminals.folder / file)
+    if way == "other name":
+        (terminals.folder / "other").symlink_to(terminals.folder / "data")
+    url = {
+        "folder": "",
+        "url": f"sqlite:///{file}",
+        "link": f"sqlite:///{link}",
+        "other name": "sqlite:///other/manager/manager.sqlite3",
+    }[way]
+    assert "in use by" in terminals.refused("manager", PORT=free_port(), DATABASE_URL=url)
+
+
+def test_broker_that_joined_does_not_start_with_another_secret(tmp_path: Path) -> None:
+    """Nobody is there to tell it: neither manager nor peer runs."""
+    terminals = Terminals(tmp_path)
+    try:
+        broker = {"PORT": str(terminals.base + 1)}
+        manager = terminals.start("manager", PORT=str(terminals.base))
+        terminals.wait_ready(manager)
+        terminals.wait_ready(terminals.start("broker", **broker))
+    finally:
+        terminals.stop()
+    wait_until(lambda: is_free(terminals.base), what="the manager's port is free")
+    line = terminals.refused("broker", **broker, CLUSTER_SECRET=WRONG_SECRET)
+    assert "CLUSTER_SECRET" in line
+    line = terminals.refused("manager", PORT=str(terminals.base), CLUSTER_SECRET=WRONG_SECRET)
+    assert "CLUSTER_SECRET" in line
