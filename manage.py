@@ -20,6 +20,9 @@ from queuesite.ready_pipe import adopt_ready_pipe
 
 USAGE_STATUS = 2
 """Exit status of wrong values."""
+CLUSTER = "cluster"
+PRIVATE = 0o077
+"""What others may not do with any file that a server makes, whatever the shell says."""
 
 
 def prepare_environment(arguments: list[str]) -> None:
@@ -44,7 +47,8 @@ def prepare_environment(arguments: list[str]) -> None:
 def main() -> None:
     """Run a subcommand."""
     adopt_ready_pipe(os.environ)
-    if sys.argv[1:2] in ([MANAGER], [BROKER], ["cluster"]):
+    if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
+        os.umask(PRIVATE)
         for line in near_misses(os.environ):
             sys.stderr.write(f"{line}\n")
     try:

@@ -17,6 +17,7 @@ from manager_app import selectors
 from manager_app.process import ManagerProcess
 from manager_app.services import cluster as cluster_service
 from queuesite.conf import SECRET_FILE
+from queuesite.private_files import close_to_others
 from raft_app.storage.storage import StorageRefusal
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def sole_writer() -> Iterator[None]:
             " file; start this one with -r, or use PostgreSQL for both"
         ) from error
     try:
+        for suffix in ("", "-wal", "-shm"):
+            if (file := path.with_name(path.name + suffix)).exists():
+                close_to_others(file)
         yield
     finally:
         connections.close_all()

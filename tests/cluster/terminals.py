@@ -93,6 +93,13 @@ class Terminals:
             for process in self._running:
                 process.kill()
 
+    def open_to_others(self) -> list[str]:
+        """Return what lies below the data folder, itself included, and others may use."""
+        root = self.folder / "data"
+        paths = [root, *root.rglob("*")]
+        assert len([path for path in paths if path.is_file()]) > 3 * BROKERS
+        return [str(path) for path in paths if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+
 
 def free_port() -> str:
     return str(choose_base(0, 1))

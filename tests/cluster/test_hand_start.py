@@ -75,6 +75,20 @@ def test_read_only_manager_in_the_same_folder_reads_what_was_produced(terminals:
     assert answer.json()["message"] == "one"
 
 
+def test_nothing_below_the_data_folder_is_open_to_others(terminals: Terminals) -> None:
+    call(terminals.manager, "/topics", topic="private", number_of_partitions=1)
+    producer_id = call(terminals.manager, "/producer/register", topic="private")["producer_id"]
+    for number in range(20):
+        call(
+            terminals.manager,
+            "/producer/produce",
+            topic="private",
+            producer_id=producer_id,
+            message=f"message {number}",
+        )
+    assert terminals.open_to_others() == []
+
+
 def test_second_broker_on_a_port_or_in_a_folder_is_refused(terminals: Terminals) -> None:
     port = str(terminals.base + 1)
     assert f"cannot listen on 127.0.0.1:{port}" in terminals.refused("broker", PORT=port)

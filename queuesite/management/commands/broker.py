@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import BROKER
+from queuesite.private_files import BROKER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
 from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         from queuesite.asgi import make_application
         from queuesite.broker import BrokerPart
 
+        keep_all_private(config.data_dir, BROKER_NAMES)
         process = ServerProcess(
             BrokerPart(config),
             config=config,

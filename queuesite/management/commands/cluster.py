@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from queuesite.cluster_directory import ClusterDirectory
+from queuesite.cluster_directory import OWN_NAMES, ClusterDirectory
 from queuesite.conf import ConfigError
 from queuesite.ports import BROKERS_MAX, choose_base
+from queuesite.private_files import keep_private
 from queuesite.supervisor import ClusterPlan, Supervisor
 from raft_app.storage.storage import StorageRefusal
 
@@ -67,6 +68,7 @@ class Command(BaseCommand):
         directory = ClusterDirectory(Path(options["data_dir"]))
         directory.acquire()
         try:
+            keep_private(directory.path, OWN_NAMES)
             remembered = directory.read().get("port")
             if options["reset"]:
                 directory.reset()

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import MANAGER
+from queuesite.private_files import MANAGER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
 from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
@@ -61,6 +62,7 @@ class Command(BaseCommand):
         from queuesite.manager import ManagerPart, prepare_database, require_secret, sole_writer
 
         self._facts: dict[str, str] = {}
+        keep_all_private(config.data_dir, MANAGER_NAMES)
         if config.read_only:
             require_secret(config)
         else:
