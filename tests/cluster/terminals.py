@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from queuesite.ports import choose_base
-from tests.cluster.processes import ROOT, STOP_SECONDS, wait_until
+from tests.cluster.processes import ROOT, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,8 @@ class Terminals:
 
         def says_it() -> bool:
             assert self._running[number].poll() is None, self.log(number)
-            return any(" ready on " in line for line in self.log(number).splitlines())
+            lines = self.log(number).splitlines()
+            return any(" ready on " in line or line.startswith("ready: ") for line in lines)
 
         wait_until(says_it, what=f"terminal {number} is ready", seconds=ENDS_WITHIN_SECONDS)
 
@@ -82,13 +84,13 @@ class Terminals:
         return line
 
     def stop(self) -> None:
-        """Stop all that runs."""
+        """Stop all that runs; nothing but a signal ends it."""
         for process in self._running:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         try:
             for process in self._running:
-                process.wait(STOP_SECONDS + 10)
+                process.wait(ENDS_WITHIN_SECONDS)
         finally:
             for process in self._running:
                 process.kill()

@@ -157,3 +157,31 @@ def test_broker_that_joined_does_not_start_with_another_secret(tmp_path: Path) -
     assert "CLUSTER_SECRET" in line
     line = terminals.refused("manager", PORT=str(terminals.base), CLUSTER_SECRET=WRONG_SECRET)
     assert "CLUSTER_SECRET" in line
+
+
+def test_parts_started_by_hand_find_what_a_cluster_left_and_beside_it_its_secret(
+    tmp_path: Path,
+) -> None:
+    terminals = Terminals(tmp_path)
+    base = str(terminals.base)
+    (tmp_path / "data").mkdir(mode=0o755)
+    try:
+        terminals.wait_ready(terminals.start("cluster", "--brokers", "1", "--port", base))
+        terminals.wait_ready(terminals.start("manager", "-r", PORT=free_port()))
+        assert terminals.open_to_others() == []
+    finally:
+        terminals.stop()
+    after = Terminals(tmp_path)
+    after.base = terminals.base
+    try:
+        numbers = [
+            after.start("manager", PORT=base),
+            after.start("broker", PORT=str(terminals.base + 1)),
+        ]
+        for number in numbers:
+            after.wait_ready(number)
+        assert "broker 1 ready on" in after.log(numbers[1])
+    finally:
+        after.stop()
+    folders = sorted(path.name for path in (tmp_path / "data").iterdir() if path.is_dir())
+    assert folders == ["broker-1", "logs", "manager"]
