@@ -58,8 +58,10 @@ def require_topic_client(
     topic: str,
     token: str | None,
     kind: str | None = None,
-) -> None:
+) -> int:
     """Let any registered client of a topic read, and the cluster.
+
+    The cluster may say for whom it calls, by a field `token`.
 
     Args:
         request: of the call.
@@ -68,16 +70,20 @@ def require_topic_client(
         token: the field of the call; without it the bearer token counts.
         kind: `producer` or `consumer`; None for either.
 
+    Returns:
+        The client's id; 0 for the cluster itself.
+
     Raises:
         UnauthorizedException: there is no token, or it is of another topic or kind.
     """
-    if is_cluster(request):
-        return
+    if is_cluster(request) and not token:
+        return 0
     claims = _claims(request, runtime, topic=topic, token=token)
     if kind not in (None, claims.kind):
         raise UnauthorizedException(
             f"the token is of {claims.kind} {claims.client_id}, this call is for a {kind}"
         )
+    return claims.client_id
 
 
 def _claims(

@@ -30,6 +30,7 @@ from myqueue.errors import (
     OutOfOrderSequence,
     Overloaded,
     ProducerFenced,
+    TooManyGroups,
     UnknownProducer,
 )
 from raft_app.statemachine import Answer, Join
@@ -45,6 +46,9 @@ _CURSORS_ADVICE = (
     "DELETE /consumers/{id} those that are no longer used, or wait until the manager forgets"
     " consumers that are silent for FORGET_AFTER_S"
 )
+
+
+_GROUPS_ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 
 class Admission:
@@ -126,7 +130,7 @@ class Admission:
             IllegalGeneration: a later generation has the group; `generation` is the known one.
             OffsetOutOfRange: the offset is below 0 or above the high watermark.
             InvalidRequest: workers use the group and have messages out.
-            Overloaded: there is no room for another group.
+            TooManyGroups: there is no room for another group, at all or of this client.
         """
         data = self._data
         group, work = data.groups.get(commit.group), data.works.get(commit.group)
@@ -141,7 +145,7 @@ class Admission:
                 log_start_offset=data.log_start_offset,
                 next_offset=data.next_offset,
             )
-        self._check_group_room(commit.group)
+        self._check_group_room(commit.group, commit.client_id)
 
     def truncate(self, truncate: Truncate) -> Answer | None:
         """Decide on letting messages go: not again those that are gone, not those in flight."""
@@ -154,9 +158,9 @@ class Admission:
         """Decide on delivering messages to a worker.
 
         Raises:
-            Overloaded: there is no room for another group.
+            TooManyGroups: there is no room for another group, at all or of this client.
         """
-        self._check_group_room(receive.group)
+        self._check_group_room(receive.group, receive.client_id)
 
     def cursor(self, consumer_id: int) -> int:
         """Return where a consumer's cursor will be after everything in flight."""
@@ -237,13 +241,27 @@ class Admission:
         if len(known) + new >= self._limits.cursors_max:
             raise _overloaded("cursors", self._limits.cursors_max, advice=_CURSORS_ADVICE)
 
-    def _check_group_room(self, name: str) -> None:
-        groups, works, in_flight = self._data.groups, self._data.works, self._speculation.groups
-        if name in groups or name in works or name in in_flight:
+    def _check_group_room(self, name: str, client_id: int) -> None:
+        data, in_flight, limits = self._data, self._speculation.groups, self._limits
+        if data.knows_group(name) or name in in_flight:
             return
-        new = sum(other not in groups and other not in works for other in in_flight)
-        if len(groups) + len(works) + new >= self._limits.groups_max:
-            raise _overloaded("consumer groups", self._limits.groups_max)
+        new = [one for other, one in in_flight.items() if not data.knows_group(other)]
+        if len(data.groups) + len(data.works) + len(new) >= limits.groups_max:
+            raise TooManyGroups(
+                f"the partition knows {limits.groups_max} consumer groups, the limit for all"
+                f" clients: no room for '{name}' of {_client_name(client_id)}; {_GROUPS_ADVICE}",
+                limit=limits.groups_max,
+            )
+        if not client_id:
+            return
+        own = data.makers.count(client_id) + sum(one.maker_id == client_id for one in new)
+        if own >= limits.groups_per_client_max:
+            raise TooManyGroups(
+                f"{_client_name(client_id)} made {own} consumer groups of the partition, the limit"
+                f" for one client: no room for '{name}'; {_GROUPS_ADVICE}",
+                limit=limits.groups_per_client_max,
+                consumer_id=client_id,
+            )
 
     def _check_request_room(self, table: RequestTable, client_id: int) -> None:
         data, speculation = self._data, self._speculation
@@ -265,6 +283,10 @@ def check_offset(data: PartitionData, offset: int) -> None:
             log_start_offset=data.log_start_offset,
             high_watermark=data.next_offset,
         )
+
+
+def _client_name(client_id: int) -> str:
+    return f"consumer {client_id}" if client_id else "the cluster"
 
 
 def _overloaded(what: str, limit: int, *, advice: str = "try again later") -> Overloaded:

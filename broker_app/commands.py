@@ -19,8 +19,8 @@ from broker_app.work import Receipt, SettleKind
 if TYPE_CHECKING:
     from myqueue.records import BatchHeader
 
-VERSION = 1
-"""First byte of every encoded command."""
+VERSION = 2
+"""First byte of every encoded command. Version 1, without the clients of groups, is still read."""
 
 
 class Start(StrEnum):
@@ -95,6 +95,8 @@ class CommitOffsets(Struct, frozen=True, array_like=True, tag=6):
     offset: int | None = None
     """Everything below is read; None leaves it where it is, and a new group at `start`."""
     start: Start = Start.EARLIEST
+    client_id: int = 0
+    """The consumer that commits; 0 for the cluster."""
 
 
 class Truncate(Struct, frozen=True, array_like=True, tag=7):
@@ -141,6 +143,8 @@ class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
     """Where a new group begins."""
     skip_to: int = 0
     """Above `new_from`: the messages between cannot be read and are passed over."""
+    client_id: int = 0
+    """The consumer that works; 0 for the cluster."""
 
 
 class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
@@ -269,6 +273,7 @@ class Truncated(Struct, frozen=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)
 _VERSION_BYTE = bytes([VERSION])
+_READABLE = (b"\x01", _VERSION_BYTE)
 
 
 def encode_command(command: Command) -> bytes:
@@ -282,8 +287,8 @@ def decode_command(data: bytes) -> Command:
     Raises:
         ValueError: the bytes are no command, or of an unknown version.
     """
-    if data[:1] != _VERSION_BYTE:
-        raise ValueError(f"command version {data[:1]!r} is unknown; this side knows {VERSION}")
+    if data[:1] not in _READABLE:
+        raise ValueError(f"command version {data[:1]!r} is unknown; this side knows 1 to {VERSION}")
     try:
         return _decoder.decode(memoryview(data)[1:])
     except msgspec.MsgspecError as error:

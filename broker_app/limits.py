@@ -27,6 +27,8 @@ class StateLimits:
     """Of producers and consumers together."""
     groups_max: int = 1_000
     """Consumer groups, those that workers use included."""
+    groups_per_client_max: int = 50
+    """Of them, those that one consumer made and that are still there."""
     unsettled_max: int = 10_000
     """Messages of one group that are out or dead; beyond it only those come that come back."""
 

@@ -34,6 +34,7 @@ from broker_app.commands import (
     Truncate,
     Truncated,
 )
+from broker_app.group_makers import GroupMakers, MakerRow
 from broker_app.groups import ConsumerGroup, ConsumerGroups, refusal
 from broker_app.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
 from broker_app.producers import BatchRow, ProducerState, ProducerTable
@@ -48,8 +49,9 @@ if TYPE_CHECKING:
     from broker_app.commands import Command, GroupCommand
     from myqueue.records import BatchHeader
 
-SNAPSHOT_VERSION = 3
-"""First byte of every snapshot. Version 2, without consumer groups, is still read."""
+SNAPSHOT_VERSION = 4
+"""First byte of every snapshot. Versions 2, without consumer groups, and 3, without their makers,
+are still read."""
 
 _ProducerRow = tuple[int, int, int, int, tuple[BatchRow, ...]]
 """(producer id, stamp, epoch, next sequence, batches)."""
@@ -70,14 +72,19 @@ class _Snapshot2(Struct, array_like=True):
     sizes: tuple[int, int, list[Mark]]
 
 
-class _Snapshot(_Snapshot2, array_like=True):
+class _Snapshot3(_Snapshot2, array_like=True):
     groups: list[tuple[str, ConsumerGroup]]
     works: list[tuple[str, WorkRow]]
 
 
+class _Snapshot(_Snapshot3, array_like=True):
+    makers: list[MakerRow]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoders: dict[bytes, msgspec.msgpack.Decoder[_Snapshot] | msgspec.msgpack.Decoder[_Snapshot2]] = {
+_decoders: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
     b"\x02": msgspec.msgpack.Decoder(_Snapshot2),
+    b"\x03": msgspec.msgpack.Decoder(_Snapshot3),
     bytes([SNAPSHOT_VERSION]): msgspec.msgpack.Decoder(_Snapshot),
 }
 
@@ -103,6 +110,8 @@ class PartitionData:
         self.pop_requests = RequestTable(POP_REQUESTS_REMEMBERED)
         self.works = WorkTable()
         """What the groups that workers use have out."""
+        self.makers = GroupMakers()
+        """Of all groups, used by workers or not."""
         self.retention = SetRetention()
         """How long and how much is kept."""
         self.sizes = SizeMarks()
@@ -115,6 +124,10 @@ class PartitionData:
     def missed(self, consumer_id: int) -> int:
         """Return how many messages went before a consumer with a cursor got to them."""
         return max(0, self.log_start_offset - self.cursors.get(consumer_id, self.log_start_offset))
+
+    def knows_group(self, name: str) -> bool:
+        """Tell whether there is a consumer group of a name, used by workers or not."""
+        return name in self.groups or name in self.works
 
     def append(self, header: BatchHeader, timestamp: int) -> Appended:
         """Take a batch in at the next offset."""
@@ -168,6 +181,7 @@ class PartitionData:
             sizes=self.sizes.encode(),
             groups=self.groups.rows(),
             works=self.works.rows(),
+            makers=self.makers.rows(),
         )
         return bytes([SNAPSHOT_VERSION]) + _encoder.encode(snapshot)
 
@@ -182,7 +196,7 @@ class PartitionData:
         if decoder is None:
             raise ValueError(f"snapshot version {data[:1]!r} is unknown")
         try:
-            snapshot = decoder.decode(memoryview(data)[1:])
+            snapshot: _Snapshot2 = decoder.decode(memoryview(data)[1:])
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a snapshot: {error}") from error
         state = cls()
@@ -199,9 +213,11 @@ class PartitionData:
         _load_requests(state.pop_requests, snapshot.pop_requests)
         state.retention = snapshot.retention
         state.sizes = SizeMarks.decode(*snapshot.sizes)
-        if isinstance(snapshot, _Snapshot):
+        if isinstance(snapshot, _Snapshot3):
             state.groups.load(snapshot.groups)
             state.works.load(snapshot.works)
+        if isinstance(snapshot, _Snapshot):
+            state.makers.load(snapshot.makers)
         return state
 
     def _read_clock(self, clock_ms: int) -> None:
@@ -241,6 +257,9 @@ class PartitionData:
         if client.consumer_id:
             self.cursors.pop(client.consumer_id, None)
             self.pop_requests.forget_client(client.consumer_id)
+            for name in self.makers.disposable(client.consumer_id):
+                if self._is_untouched(name):
+                    self._forget_group(name)
 
     def _forget_idle(self, idle: ForgetIdle) -> None:
         for producer_id in self.producers.idle_since(idle.before_ms):
@@ -249,7 +268,32 @@ class PartitionData:
             for key in table.idle_since(idle.before_ms):
                 table.remove(key)
 
+    def _is_untouched(self, name: str) -> bool:
+        """Tell whether a group's messages are all undelivered, or out for the first time."""
+        work = self.works.get(name)
+        if work is None:
+            return True
+        first_new = work.next_offset - len(work.unsettled)
+        return not work.dead and first_new <= self.log_start_offset
+
+    def _forget_group(self, name: str) -> bool:
+        self.makers.forget(name)
+        return self.groups.forget(name) or self.works.forget(name)
+
     def _commit_offsets(self, commit: CommitOffsets, index: int) -> GroupPlace:
+        is_new = not self.knows_group(commit.group)
+        place = self._move_group(commit, index)
+        if place.refused is None:
+            begins_late = is_new and commit.start is Start.LATEST
+            self.makers.used(
+                commit.group,
+                commit.client_id,
+                makes=is_new,
+                lasts=begins_late or commit.offset is not None,
+            )
+        return place
+
+    def _move_group(self, commit: CommitOffsets, index: int) -> GroupPlace:
         work = self.works.get(commit.group)
         if work is not None:
             refused = refusal(None, commit, next_offset=self.next_offset)
@@ -275,7 +319,7 @@ class PartitionData:
         return Truncated(self.log_start_offset)
 
     def _receive(self, command: ReceiveMessages, index: int) -> Received:
-        name = command.group
+        name, is_new = command.group, not self.knows_group(command.group)
         group = self.groups.get(name)
         if group is not None and group.generation:
             return Received(group.origin, [], refused=True)
@@ -286,6 +330,8 @@ class PartitionData:
                 self.groups.forget(name)
             work = self.works.make(name, origin=index, next_offset=begin)
             work.truncate(self.log_start_offset)
+        begins_late = is_new and command.start is Start.LATEST
+        self.makers.used(name, command.client_id, makes=is_new, lasts=begins_late)
         return self.works.receive(command, self.clock_ms, end=self.next_offset)
 
     def _execute_for_group(self, command: GroupCommand, index: int) -> Any:
@@ -293,11 +339,14 @@ class PartitionData:
             case CommitOffsets():
                 return self._commit_offsets(command, index)
             case ForgetGroup():
-                return self.groups.forget(command.group) or self.works.forget(command.group)
+                return self._forget_group(command.group)
             case ReceiveMessages():
                 return self._receive(command, index)
             case SettleMessages():
-                return self.works.settle(command, self.clock_ms)
+                outcomes = self.works.settle(command, self.clock_ms)
+                if any(outcome.done for outcome in outcomes):
+                    self.makers.keep(command.group)
+                return outcomes
             case ExpireWork():
                 return self.works.expire(command, self.clock_ms)
             case DeadCopied():

@@ -41,6 +41,8 @@ class CommandEffect:
     request_digest: bytes = b""
     group: str = ""
     """Name of the consumer group that it may make; empty for none. It moves no cursor then."""
+    maker_id: int = 0
+    """The consumer that makes the group if it is new; 0 for the cluster."""
 
 
 Effect = AppendEffect | CommandEffect
@@ -65,6 +67,15 @@ class OpenProducer:
 
 
 @dataclass(slots=True)
+class OpenGroup:
+    """A consumer group with commands in flight that may make it."""
+
+    maker_id: int
+    """The consumer that the first of them is of; 0 for the cluster."""
+    in_flight: int
+
+
+@dataclass(slots=True)
 class OpenCursorMoves:
     """A cursor with commands in flight: where it will be, and how many they are."""
 
@@ -84,8 +95,8 @@ class Speculation:
         """Partition clock of the last command in flight; 0 for none."""
         self.producers: dict[int, OpenProducer] = {}
         self.cursors: dict[int, OpenCursorMoves] = {}
-        self.groups: dict[str, int] = {}
-        """Consumer group -> commands in flight that may make it."""
+        self.groups: dict[str, OpenGroup] = {}
+        """By the name of a consumer group."""
         self.produce_requests: dict[tuple[int, bytes], Position] = {}
         self.pop_requests: dict[tuple[int, bytes], Position] = {}
         self._effects: deque[tuple[Position, Effect]] = deque()
@@ -109,7 +120,8 @@ class Speculation:
                 if effect.consumer_id:
                     self._extend_cursor(effect, position)
                 elif effect.group:
-                    self.groups[effect.group] = self.groups.get(effect.group, 0) + 1
+                    group = self.groups.setdefault(effect.group, OpenGroup(effect.maker_id, 0))
+                    group.in_flight += 1
 
     def release(self, position: Position) -> Effect | None:
         """Drop the entry at a position, which was applied; return its effect if it was in flight.
@@ -185,10 +197,11 @@ class Speculation:
         if effect.request_digest:
             del self.pop_requests[effect.consumer_id, effect.request_digest]
 
-    def _release_group(self, group: str) -> None:
-        self.groups[group] -= 1
-        if not self.groups[group]:
-            del self.groups[group]
+    def _release_group(self, name: str) -> None:
+        group = self.groups[name]
+        group.in_flight -= 1
+        if not group.in_flight:
+            del self.groups[name]
 
 
 def is_deduplicated(header: BatchHeader) -> bool:

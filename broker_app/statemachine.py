@@ -326,8 +326,10 @@ class PartitionState:
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
             case ResetCursor(consumer_id=consumer_id, offset=offset):
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset)
-            case CommitOffsets(group=name) | ReceiveMessages(group=name):
-                effect = CommandEffect(clock_ms, timestamp, group=name)
+            case CommitOffsets() | ReceiveMessages():
+                effect = CommandEffect(
+                    clock_ms, timestamp, group=request.group, maker_id=request.client_id
+                )
             case ForgetIdle():
                 body = replace(request, before_ms=clock_ms - FORGET_AFTER_MS)
         data = encode_command(Command(clock_ms, body))

@@ -53,6 +53,8 @@ class Passed:
     path: str
     kind: ClientKind | None = None
     """Who may make it, besides the cluster: consumers alone, or with None any client."""
+    tells_client: bool = False
+    """The broker must know for whom it is: it may make a group, which counts for that client."""
 
     @property
     def name(self) -> str:
@@ -106,7 +108,7 @@ async def pass_on(
             topic.partition(call.partition),
             passed.method,
             passed.path,
-            _fields(call),
+            {**_fields(call), "token": token} if passed.tells_client and token else _fields(call),
             timeout_ms=limit_ms,
             deadline_s=deadline_s,
             wait_ms=wait_ms,

@@ -24,6 +24,7 @@ QueueError
     NoLeader                      503 NO_LEADER              retriable
     CommitTimeout                 503 COMMIT_TIMEOUT         retriable, outcome unknown
     Overloaded                    503 OVERLOADED             retriable
+    TooManyGroups                 429 TOO_MANY_GROUPS        after some were deleted
     OffsetOutOfRange              416 OFFSET_OUT_OF_RANGE
     OutOfOrderSequence            409 OUT_OF_ORDER_SEQUENCE
     UnknownProducer               409 UNKNOWN_PRODUCER
@@ -251,6 +252,12 @@ class Overloaded(QueueError):
     """A limit on what may be in flight is reached; try again later."""
 
     code, http_status, retriable = "OVERLOADED", 503, True
+
+
+class TooManyGroups(QueueError):
+    """The partition has no room for another consumer group; `limit`, and `consumer_id` if its."""
+
+    code, http_status = "TOO_MANY_GROUPS", 429
 
 
 class NotReady(QueueError):

@@ -44,11 +44,13 @@ class OffsetsCommitApi(AsyncAPIView):
         commit = self.read(request, OffsetsCommit)
         runtime = current()
         check_range("timeout_ms", commit.timeout_ms, 1, MAX_TIMEOUT_MS)
-        require_topic_client(
+        client_id = require_topic_client(
             request, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
         )
         group = runtime.partition(commit.topic, commit.partition)
-        place = await offsets_commit(runtime=runtime, group=group, commit=commit)
+        place = await offsets_commit(
+            runtime=runtime, group=group, commit=commit, client_id=client_id
+        )
         return self.respond(
             {
                 "topic": group.spec.topic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker_app.access import CONSUMER, require_topic_client
@@ -71,7 +72,8 @@ class ReceiveApi(AsyncAPIView):
         """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
         receive = self.read(request, Receive)
         call = _call_of(receive)
-        group = _admit(request, receive)
+        group, client_id = _admit(request, receive)
+        call = replace(call, client_id=client_id)
         received = await messages_receive(runtime=current(), group=group, call=call)
         binary = wants_msgpack(request)
         return self.respond(
@@ -93,7 +95,7 @@ class _SettleApi(AsyncAPIView):
     async def _settle(self, request: Request) -> Response:
         settle = self.read(request, Settle)
         command = _command_of(settle, self.kind)
-        group = _admit(request, settle)
+        group, _ = _admit(request, settle)
         outcomes = await messages_settle(
             runtime=current(), group=group, command=command, timeout_ms=settle.timeout_ms
         )
@@ -244,15 +246,20 @@ def _or_default(visibility_ms: int | None) -> int:
     return DEFAULT_VISIBILITY_MS if visibility_ms is None else visibility_ms
 
 
-def _admit(request: Request, call: Receive | Settle) -> Group:
+def _admit(request: Request, call: Receive | Settle) -> tuple[Group, int]:
     """Let registered consumers of the topic pass, then find the partition.
+
+    Returns:
+        The partition, and the consumer's id.
 
     Raises:
         UnauthorizedException | PartitionNotFound: as it says.
     """
     runtime = current()
-    require_topic_client(request, runtime, topic=call.topic, token=call.token, kind=CONSUMER)
-    return runtime.partition(call.topic, call.partition)
+    client_id = require_topic_client(
+        request, runtime, topic=call.topic, token=call.token, kind=CONSUMER
+    )
+    return runtime.partition(call.topic, call.partition), client_id
 
 
 def _message(group: Group, delivery: Delivery, *, binary: bool) -> dict[str, Any]:

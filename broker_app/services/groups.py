@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def offsets_commit(
-    *, runtime: BrokerRuntime, group: Group, commit: OffsetsCommit
+    *, runtime: BrokerRuntime, group: Group, commit: OffsetsCommit, client_id: int = 0
 ) -> GroupPlace:
     """Move a consumer group's offset, or fence older generations and say where to start.
 
@@ -31,6 +31,7 @@ async def offsets_commit(
         runtime: of this broker.
         group: the partition.
         commit: the call.
+        client_id: the consumer that makes it; 0 for the cluster.
 
     Returns:
         Where the consumer group is now.
@@ -43,7 +44,7 @@ async def offsets_commit(
     """
     check_group_name(commit.group)
     start = Start(check_start(commit.start))
-    request = CommitOffsets(commit.group, commit.generation, commit.offset, start)
+    request = CommitOffsets(commit.group, commit.generation, commit.offset, start, client_id)
     group_id, timeout_ms = group.spec.group_id, commit.timeout_ms
     place: GroupPlace
     try:

@@ -46,6 +46,8 @@ class ReceiveCall:
     start: Start
     wait_ms: int
     timeout_ms: int
+    client_id: int = 0
+    """The consumer that works; 0 for the cluster."""
 
 
 class Delivery(NamedTuple):
@@ -207,6 +209,7 @@ async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) 
             dead_letter_topic=call.dead_letter_topic,
             start=call.start,
             skip_to=skip_to,
+            client_id=call.client_id,
         )
         received: Received = await runtime.engine.propose(
             group.spec.group_id, command, timeout_ms=call.timeout_ms

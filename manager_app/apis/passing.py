@@ -153,7 +153,7 @@ class OffsetsCommitApi(_PassingApi):
     that is new here. An offset that retention has passed is moved up; `missed` says how far, once.
     """
 
-    passed = Passed("POST", "/offsets/commit", "consumer")
+    passed = Passed("POST", "/offsets/commit", "consumer", tells_client=True)
 
     @describe(
         summary="Commit the offset of a consumer group",
@@ -177,7 +177,7 @@ class ReceiveApi(_PassingApi):
     before they were settled, once.
     """
 
-    passed = Passed("POST", "/messages/receive", "consumer")
+    passed = Passed("POST", "/messages/receive", "consumer", tells_client=True)
 
     @describe(
         summary="Receive messages as a worker of a group",

@@ -23,7 +23,7 @@ from broker_app.commands import (
     decode_command,
 )
 from broker_app.limits import StateLimits
-from myqueue.errors import IllegalGeneration, OffsetOutOfRange, Overloaded
+from myqueue.errors import IllegalGeneration, OffsetOutOfRange, TooManyGroups
 from raft_app.core.types import EntryKind
 from raft_app.statemachine import Propose
 from tests.broker_app.replica import Leader, batch_of, replay
@@ -117,7 +117,7 @@ class GroupHistory(RuleBasedStateMachine):
             name not in {*told.places, *flying}
             and len({*told.places, *flying}) >= LIMITS.groups_max
         ):
-            expected = Overloaded
+            expected = TooManyGroups
         request = CommitOffsets(name, generation, offset, start)
         if expected is None:
             assert isinstance(self.leader.decide(request), Propose)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from broker_app.speculation import AppendEffect, CommandEffect, Speculation, is_deduplicated
+from broker_app.speculation import (
+    AppendEffect,
+    CommandEffect,
+    OpenGroup,
+    Speculation,
+    is_deduplicated,
+)
 from tests.broker_app.replica import batch_of
 
 TERM = 3
@@ -123,9 +129,9 @@ def test_group_is_in_flight_until_its_last_commit_is_applied(view: View) -> None
     for name in ("one", "two", "one"):
         view.commit(name)
     view.release((1, TERM))
-    assert view.groups == {"one": 1, "two": 1}
+    assert view.groups == {"one": OpenGroup(0, 1), "two": OpenGroup(0, 1)}
     view.release((2, TERM))
-    assert view.groups == {"one": 1}
+    assert view.groups == {"one": OpenGroup(0, 1)}
     view.release((3, TERM))
     assert is_empty(view)
     view.commit("one")

@@ -16,7 +16,7 @@ from broker_app.commands import (
 )
 from broker_app.groups import ConsumerGroup
 from broker_app.limits import StateLimits
-from myqueue.errors import IllegalGeneration, OffsetOutOfRange, Overloaded
+from myqueue.errors import IllegalGeneration, OffsetOutOfRange, TooManyGroups
 from raft_app.statemachine import Propose
 from tests.broker_app.replica import Leader, batch_of, replay
 
@@ -132,7 +132,7 @@ def test_full_table_refuses_new_groups_and_serves_the_known(leader: Leader) -> N
     leader.decide(CommitOffsets("two", 1))
     leader.decide(CommitOffsets("two", 1, 3))
     for _ in range(2):
-        with pytest.raises(Overloaded, match="2 consumer groups"):
+        with pytest.raises(TooManyGroups, match="2 consumer groups"):
             leader.decide(CommitOffsets("three", 1))
         leader.decide(CommitOffsets("one", 1, 4))
         leader.apply_all()
@@ -147,7 +147,7 @@ def test_group_forgotten_in_flight_takes_its_place_again(leader: Leader) -> None
     leader.decide(ForgetGroup("one"))
     leader.decide(CommitOffsets("one", 5, 4))
     leader.apply_next()
-    with pytest.raises(Overloaded):
+    with pytest.raises(TooManyGroups):
         leader.decide(CommitOffsets("three", 1))
     assert leader.apply_next() == GroupPlace(5, 4)
     assert leader.state.counts()["consumer_groups"] == 2

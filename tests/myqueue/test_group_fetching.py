@@ -13,6 +13,7 @@ from myqueue.errors import (
     InvalidRequest,
     NoLeader,
     OffsetOutOfRange,
+    TooManyGroups,
 )
 from tests.myqueue.conftest import World
 from tests.myqueue.test_group import fill, member
@@ -74,6 +75,20 @@ def test_a_leaderless_partition_does_not_hold_up_the_others(world: World) -> Non
     assert found == [(1, 0), (1, 1), (1, 2), (1, 3)]
     world.twin.topics["logs"][0].leader = world.twin.brokers[2]
     assert [one.partition for one in consumer.poll(4, timeout=20.0)] == [0] * 4
+
+
+def test_a_partition_without_room_for_the_group_is_told_and_the_others_are_read(
+    world: World,
+) -> None:
+    fill(world, 1, 1)
+    consumer = member(world)
+    full = TooManyGroups("the partition knows 1000 consumer groups", limit=1_000)
+    world.twin.fail("/offsets/commit", full, times=2)
+    for _ in range(2):
+        with pytest.raises(TooManyGroups, match="1000 consumer groups"):
+            consumer.poll(timeout=5.0)
+    found = [one.partition for _ in range(2) for one in consumer.poll(timeout=20.0)]
+    assert sorted(found) == [0, 1]
 
 
 def test_a_dead_leader_is_followed_by_the_next(world: World) -> None:

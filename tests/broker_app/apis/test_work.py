@@ -205,3 +205,31 @@ async def test_only_the_leader_serves_workers(
     for kind in KINDS:
         answer = await filled.post(f"/messages/{kind}", **CALL, receipts=[receipt])
         assert failure(answer) == (421, "NOT_LEADER")
+
+
+async def test_one_token_does_not_fill_the_table_of_groups(
+    filled: Api, group: GroupTwin, failure: Any
+) -> None:
+    mallory, alice = token_of("consumer", 66), token_of("consumer", 5)
+    call = {**CALL, "visibility_ms": 60_000}
+    for number in range(60):
+        answer = await filled.post(RECEIVE, mallory, **{**call, "group": f"x{number}"})
+    assert failure(answer) == (429, "TOO_MANY_GROUPS")
+    assert (answer.json["limit"], answer.json["consumer_id"]) == (50, 66)
+    through_a_manager = {**call, "group": "y", "token": mallory}
+    assert failure(await filled.post(RECEIVE, **through_a_manager)) == (429, "TOO_MANY_GROUPS")
+    assert len((await filled.post(RECEIVE, alice, **call)).json["messages"]) == 1
+    commit = {**CALL, "group": "z", "generation": 1}
+    assert failure(await filled.post("/offsets/commit", mallory, **commit))[0] == 429
+    assert (await filled.post("/offsets/commit", alice, **commit)).status == 200
+    counts = group.state_machine.counts()
+    assert counts["consumer_groups"] == 52
+    await filled.post("/clients/forget", topic="logs", partition=0, consumer_id=66)
+    assert group.state_machine.counts()["consumer_groups"] == 2
+
+
+async def test_the_cluster_speaks_for_a_client_by_its_token_alone(
+    filled: Api, failure: Any
+) -> None:
+    for token in (token_of("producer", 5), token_of("consumer", 5, topic="other"), "nonsense"):
+        assert failure(await filled.post(RECEIVE, **CALL, token=token)) == (401, "UNAUTHORIZED")

@@ -26,7 +26,7 @@ from broker_app.services.work import (
     messages_settle,
 )
 from broker_app.work import DONE, SUPERSEDED, UNKNOWN, Outcome, Receipt, SettleKind
-from myqueue.errors import CommitTimeout, InvalidRequest, NotLeader, Overloaded
+from myqueue.errors import CommitTimeout, InvalidRequest, NotLeader, TooManyGroups
 from myqueue.records import Record, encode_batch, read_header
 from tests.broker_app.engine_twin import EngineTwin, runtime_over, turns
 from tests.broker_app.replica import batch_of
@@ -290,7 +290,7 @@ async def test_only_what_comes_back_is_delivered_when_too_much_is_out() -> None:
     assert await worker.got(max_messages=3) == [("a", 2)]
     await worker.settle(ACK, first.deliveries[1].receipt)
     assert await worker.got() == [("c", 1)]
-    with pytest.raises(Overloaded, match="groups"):
+    with pytest.raises(TooManyGroups, match="groups"):
         await worker.receive(group="others")
 
 

@@ -1,0 +1,82 @@
+"""Which client made each consumer group of a partition, and which groups may go with it.
+
+It depends on the entries of the log alone, like all applied state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MakerRow = tuple[str, int, bool]
+"""(name of the group, its maker's consumer id, whether it is disposable)."""
+
+
+class Maker(NamedTuple):
+    """Who made a group."""
+
+    client_id: int
+    is_disposable: bool
+    """Nobody else used it, it began at the log start, and nothing of it was committed or settled: a
+    group made anew under its name would be the same."""
+
+
+class GroupMakers:
+    """Name of a consumer group -> who made it; those that no client made are not here."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Maker] = {}
+        self._counts: Counter[int] = Counter()
+
+    def count(self, client_id: int) -> int:
+        """Return how many groups a client made that are still there."""
+        return self._counts[client_id]
+
+    def disposable(self, client_id: int) -> list[str]:
+        """Return the groups of a client that may go with it, in the order of their making."""
+        if not self._counts[client_id]:
+            return []
+        return [name for name, maker in self._makers.items() if maker == (client_id, True)]
+
+    def used(self, name: str, client_id: int, *, makes: bool, lasts: bool) -> None:
+        """Note that a client made or used a group.
+
+        Args:
+            name: of the group.
+            client_id: of a consumer; 0 for the cluster, and for entries that do not say.
+            makes: the group is new.
+            lasts: what was done must outlast the client: a place other than the log start.
+        """
+        maker = self._makers.get(name)
+        if makes and client_id:
+            assert maker is None, name
+            self._makers[name] = Maker(client_id, is_disposable=not lasts)
+            self._counts[client_id] += 1
+        elif maker is not None and (lasts or maker.client_id != client_id):
+            self.keep(name)
+
+    def keep(self, name: str) -> None:
+        """Note that a group must outlast its maker."""
+        maker = self._makers.get(name)
+        if maker is not None and maker.is_disposable:
+            self._makers[name] = maker._replace(is_disposable=False)
+
+    def forget(self, name: str) -> None:
+        """Drop a group; one that is not here is no error."""
+        maker = self._makers.pop(name, None)
+        if maker is not None:
+            self._counts[maker.client_id] -= 1
+            if not self._counts[maker.client_id]:
+                del self._counts[maker.client_id]
+
+    def rows(self) -> list[MakerRow]:
+        """Return everything, to be stored."""
+        return [(name, *maker) for name, maker in self._makers.items()]
+
+    def load(self, rows: Iterable[MakerRow]) -> None:
+        """Take over what `rows` returned."""
+        self._makers = {name: Maker(client_id, disposable) for name, client_id, disposable in rows}
+        self._counts = Counter(maker.client_id for maker in self._makers.values())
