@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
@@ -13,6 +14,7 @@ from myqueue.aio_transport import AsyncTransport, make_async_transport
 from myqueue.clock import Clock, SystemClock
 from myqueue.config import ClientConfig
 from myqueue.errors import QueueError
+from myqueue.heartbeats import BROKEN_PAUSE_S
 from myqueue.managers import parse_addresses
 from myqueue.registered import Several, topic_names
 from myqueue.session import Session
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from myqueue.effects import Flow
     from myqueue.metadata import TopicView
     from myqueue.results import Registration
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -243,5 +247,12 @@ class AsyncFront(Generic[Core]):
                 async with asyncio.timeout(max(0.0, pause_s)):
                     await self._hurried.wait()
             except TimeoutError:
-                await self._drive(self._core.beat())
+                await self._beat()
             self._hurried.clear()
+
+    async def _beat(self) -> None:
+        try:
+            await self._drive(self._core.beat())
+        except Exception:  # the edge of the task: without a next beat the client is let go
+            logger.exception("a heartbeat failed in an unexpected way")
+            await asyncio.sleep(BROKEN_PAUSE_S)

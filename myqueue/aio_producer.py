@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import weakref
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from myqueue.config import ClientConfig
     from myqueue.lanes import Batch
     from myqueue.records import Record
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -324,6 +327,9 @@ class AsyncProducer(AsyncFront[Deliveries]):
             more = await self._drive(self._core.deliver(batch))
             if more:
                 self._deliver_ready()
+        except Exception:  # the edge of the task: who waits for the batch was told by the core
+            logger.exception("a delivery failed in an unexpected way")
+            self._deliver_ready()
         finally:
             async with self._settled:
                 self._settled.notify_all()

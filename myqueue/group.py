@@ -8,28 +8,32 @@ the next heartbeat; only then is somebody else told to read it. All of this happ
 delays the partition of this message alone, and is not taken for dead.
 
 While no manager answers, a member goes on with what it has. Should it have been given to somebody
-else meanwhile, the partitions' leaders refuse its commits by their generation.
+else meanwhile, the partitions' leaders refuse its commits by their generation. Where one answers,
+but not in a way that can be read, the member lets go of everything when its session is over: that
+manager is at work, and may have given the partitions to others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from myqueue.effects import Acquire, Flow
 from myqueue.errors import (
     IllegalGeneration,
+    Internal,
     QueueError,
     UnknownMember,
 )
 from myqueue.group_calls import (
-    assigned_partitions,
+    Seat,
     by_topic,
     group_request,
+    read_seat,
 )
 from myqueue.group_commits import Committing, GroupSettings, warn
 from myqueue.group_protocol import HEARTBEATS_PER_SESSION
 from myqueue.holding import Holding
-from myqueue.registered import note
+from myqueue.registered import HEARTBEAT_TIMEOUT_S, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -80,6 +84,8 @@ class Member(Committing):
         self._joined = False
         self._left = False
         self._eager_beats = 0
+        self._seated_s = 0.0
+        """Monotonic time when the last heartbeat, or join, that was answered well was sent."""
         self._commit_s = float("inf")
 
     # Joining and leaving
@@ -120,6 +126,7 @@ class Member(Committing):
             "member_id": self._member_id,
             "session_timeout_ms": self.settings.session_timeout_ms,
         }
+        asked_s = self.clock.monotonic()
         request = group_request(self.settings.group, "join", fields)
         try:
             body = yield from self.managers.call_patiently(request)
@@ -127,12 +134,15 @@ class Member(Committing):
             fields["member_id"] = None
             request = group_request(self.settings.group, "join", fields)
             body = yield from self.managers.call_patiently(request)
-        self._member_id = str(body["member_id"])
+        seat = read_seat(body)
+        if not seat.member_id:
+            raise Internal("a manager answered a join without a member id")
+        self._member_id = seat.member_id
         self._joined = True
-        interval_ms = int(body.get("heartbeat_interval_ms") or 0)
+        interval_ms = seat.heartbeat_interval_ms or 0
         if interval_ms > 0:
             self._interval_s = min(self._interval_s, interval_ms / 1000)
-        self._take_assignment(body)
+        self._take_seat(seat, asked_s)
         now_s = self.clock.monotonic()
         self._commit_s = now_s + self.config.auto_commit_interval_ms / 1000
         self._plan_group_beat()
@@ -179,8 +189,12 @@ class Member(Committing):
     def beat(self) -> Flow[None]:
         """Send the heartbeats that are due; commit what is done; give up what is asked for."""
         now_s = self.clock.monotonic()
+        yield from self._beat_group(now_s)
+        # Last, for the group's are more often due, and somebody waits for what they give up.
         if now_s >= self._clients_beat_s:
             yield from super().beat()
+
+    def _beat_group(self, now_s: float) -> Flow[None]:
         if self._member_id is None or self._left:
             return
         yield Acquire(self._member_lock)
@@ -214,10 +228,18 @@ class Member(Committing):
                 "owned": owned,
             }
             request = group_request(self.settings.group, "heartbeat", fields)
-            self._take_assignment((yield from self.managers.call(request)))
+            asked_s = self.clock.monotonic()
+            body = yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
+            self._take_seat(read_seat(body), asked_s)
         except (UnknownMember, IllegalGeneration) as error:
             warn("group %s: %s; joining again", self.settings.group, error)
             yield from self._join_again()
+        except Internal as error:
+            warn("a heartbeat to group %s failed: %s", self.settings.group, error)
+            session_s = self.settings.session_timeout_ms / 1000
+            if self._joined and self.clock.monotonic() - self._seated_s >= session_s:
+                warn("group %s: the session is over; joining again", self.settings.group)
+                yield from self._join_again()
         except QueueError as error:
             # The next one comes; until then the member goes on with what it has.
             note("a heartbeat to group %s failed: %s", self.settings.group, error)
@@ -236,11 +258,11 @@ class Member(Committing):
             self._group_beat_s = self.clock.monotonic() + min(self._interval_s, EAGER_BEAT_S)
             note("joining group %s again failed: %s", self.settings.group, error)
 
-    def _take_assignment(self, body: dict[str, Any]) -> None:
-        """Note what a manager says that this member may read."""
-        told = assigned_partitions(body["assignment"])
-        generation = int(body["generation"])
+    def _take_seat(self, seat: Seat, asked_s: float) -> None:
+        """Note what a manager says that this member may read, as it was asked for at a time."""
+        told, generation = seat.partitions, seat.generation
         now_s = self.clock.monotonic()
+        self._seated_s = asked_s
         with self._state_lock:
             changed = generation != self._generation
             self._generation = generation

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
+
+from myqueue.errors import Internal
 from myqueue.http1 import Request
 from myqueue.protocol import MSGPACK
 from myqueue.session import LeaderCall, posting
@@ -74,9 +77,32 @@ def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
     return LeaderCall(topic, partition, request, request)
 
 
-def assigned_partitions(assignment: dict[str, list[int]]) -> set[TopicPartition]:
-    """Return the partitions of a manager's answer."""
-    return {(str(topic), int(index)) for topic, indexes in assignment.items() for index in indexes}
+class Seat(msgspec.Struct, frozen=True):
+    """What a manager says to a member when it joins, and at each heartbeat."""
+
+    assignment: dict[str, list[int]]
+    """What it may read: topic -> partitions."""
+    generation: int
+    member_id: str = ""
+    """Empty when the answer does not repeat it."""
+    heartbeat_interval_ms: int | None = None
+
+    @property
+    def partitions(self) -> set[TopicPartition]:
+        """What it may read."""
+        return {(topic, index) for topic, indexes in self.assignment.items() for index in indexes}
+
+
+def read_seat(body: dict[str, Any]) -> Seat:
+    """Return what a manager told a member.
+
+    Raises:
+        Internal: it is of another version, or not of a manager.
+    """
+    try:
+        return msgspec.convert(body, Seat)
+    except msgspec.ValidationError as error:
+        raise Internal(f"an answer of a manager cannot be read: {error}") from error
 
 
 def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:

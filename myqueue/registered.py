@@ -12,7 +12,9 @@ from myqueue.errors import (
     ClientClosed,
     ClientExpired,
     ClientNotFound,
+    Internal,
     InvalidRequest,
+    ManagerNotFound,
     QueueError,
     UnauthorizedException,
 )
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 Several = list[str] | tuple[str, ...]
 """Several names where one name is meant too."""
+HEARTBEAT_TIMEOUT_S = 3.0
+"""For one manager to answer one heartbeat; the next one comes soon."""
 HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
 
 
@@ -200,7 +204,10 @@ class RegisteredClient:
     def _register(self, topic: str, fields: dict[str, Any]) -> Flow[Registration]:
         request = msgpack_request("POST", f"/{self.kind}/register", fields)
         body = yield from self.managers.call_patiently(request)
-        registration = Registration(int(body[f"{self.kind}_id"]), str(body.get("token", "")))
+        try:
+            registration = Registration(int(body[f"{self.kind}_id"]), str(body.get("token", "")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Internal(f"a registration that cannot be read: {error!r}") from error
         self._registrations[topic] = registration
         self._registered_s[topic] = self.clock.monotonic()
         return registration
@@ -208,13 +215,25 @@ class RegisteredClient:
     # Heartbeats
 
     def beat(self) -> Flow[None]:
-        """Send a heartbeat per topic; a client that expired or is unknown re-attaches."""
+        """Send a heartbeat per topic; a client that expired or is unknown re-attaches.
+
+        Where no manager answers for one topic, the others are left to the next heartbeat.
+        """
         self._schedule_beat()
         for topic, registration in self.registrations.items():
             if registration.client_id and not self.closed:
-                yield from self._beat_topic(topic, registration)
+                try:
+                    yield from self._beat_topic(topic, registration)
+                except ManagerNotFound as error:
+                    note("a heartbeat reached no manager: %s", error)
+                    return
 
     def _beat_topic(self, topic: str, registration: Registration) -> Flow[None]:
+        """Send one heartbeat.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+        """
         query: dict[str, str | int] = {
             "type": HEALTH_TYPES[self.kind],
             "key": registration.client_id,
@@ -224,9 +243,11 @@ class RegisteredClient:
         try:
             if age_s * 1000 >= self.config.token_max_age_ms:
                 yield from self.reattach(topic)
-            yield from self.managers.call(request)
+            yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
         except (ClientNotFound, ClientExpired):
             yield from self._revive(topic)
+        except ManagerNotFound:
+            raise
         except QueueError as error:
             # Not lost for good: the next beat comes, and a call finds out by itself.
             note("a heartbeat failed: %s", error)
@@ -234,6 +255,8 @@ class RegisteredClient:
     def _revive(self, topic: str) -> Flow[None]:
         try:
             yield from self.reattach(topic)
+        except ManagerNotFound:
+            raise
         except QueueError as error:
             note("re-registration failed: %s", error)
 

@@ -54,6 +54,8 @@ class ClusterTwin(MemoryApi):
         self.emptied: set[str] = set()
         """Brokers that have no replica of any partition any more."""
         self.faults: list[Fault] = []
+        self.odd: dict[str, str] = {}
+        """Path -> JSON that is answered there with status 200, whatever is asked."""
         self.chaos: Random | None = None
         self.stale_leaders: dict[tuple[str, int], str] = {}
         """What the manager still says about a partition's leader."""
@@ -111,6 +113,8 @@ class ClusterTwin(MemoryApi):
         self.requests.append((address, request.method, request.path))
         self.bodies.append(request)
         self._check_library(address, request)
+        if request.path in self.odd:
+            return Answer(200, {"content-type": JSON}, self.odd[request.path].encode())
         fault = self._fault(address, request.path)
         if fault is None:
             refusal = self._refusal(address, request)

@@ -13,6 +13,7 @@ from myqueue.errors import (
     UnknownMember,
 )
 from myqueue.memory_state import decoded
+from myqueue.registered import HEARTBEAT_TIMEOUT_S
 from tests.myqueue.conftest import World
 
 
@@ -214,3 +215,69 @@ def test_forgetting_leaves_and_unregisters(world: World) -> None:
     assert not world.twin.groups["g"].members
     assert not world.twin.clients
     assert committed(world) == [2]
+
+
+ODD = [
+    '{"status": "success"}',
+    '{"status": "success", "generation": 1}',
+    '{"status": "success", "generation": "1", "assignment": {"logs": [0]}}',
+    '{"status": "success", "generation": 1, "assignment": [["logs", 0]]}',
+    '{"status": "success", "generation": 1, "assignment": {"logs": ["a"]}}',
+    "[]",
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_answer_of_another_version_is_a_heartbeat_that_failed(
+    world: World, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    fill(world, 1, 1)
+    consumer = member(world)
+    world.twin.odd["/groups/g/heartbeat"] = odd
+    beat(world, consumer)
+    beat(world, consumer)
+    assert consumer.assignment() == {"logs": [0, 1]}
+    assert "a heartbeat to group g failed" in caplog.text
+    world.twin.odd.clear()
+    beat(world, consumer)
+    assert heartbeats(world)[-1] == {"logs": [0, 1]}
+    assert consumer._core._joined  # type: ignore[union-attr]
+
+
+def test_a_member_whose_heartbeats_fail_oddly_lets_go_when_its_session_is_over(
+    world: World,
+) -> None:
+    fill(world, 1, 1)
+    consumer = member(world)
+    world.twin.odd = {f"/groups/g/{call}": ODD[0] for call in ("heartbeat", "join")}
+    for _ in range(2):
+        beat(world, consumer)
+        assert consumer.assignment() == {"logs": [0, 1]}
+    beat(world, consumer)
+    assert consumer.assignment() == {}
+    assert consumer.poll() == []
+    world.twin.odd.clear()
+    beat(world, consumer)
+    assert consumer.assignment() == {"logs": [0, 1]}
+    assert len(consumer.poll()) == 1
+
+
+def test_a_member_that_reaches_no_manager_goes_on_with_what_it_has(world: World) -> None:
+    fill(world, 1, 1)
+    consumer = member(world)
+    world.twin.down.add(world.twin.manager)
+    for _ in range(5):
+        beat(world, consumer)
+    assert consumer.assignment() == {"logs": [0, 1]}
+
+
+def test_a_manager_that_hangs_holds_the_group_up_for_one_heartbeat_alone(world: World) -> None:
+    topics = [f"t{number}" for number in range(5)]
+    for topic in topics:
+        world.twin.create(topic, 1)
+    consumer = world.consumer(topics, group="g", session_timeout_ms=30_000)
+    world.clock.sleep(20)  # heartbeats of the client and of the group are due
+    world.twin.stopped.add(world.twin.manager)
+    begun_s = world.clock.now_s
+    consumer.beat()
+    assert 0 < world.clock.now_s - begun_s <= 2 * HEARTBEAT_TIMEOUT_S

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from myqueue.group_calls import (
-    assigned_partitions,
+    Seat,
     by_time_call,
     by_topic,
     commit_call,
@@ -43,4 +43,4 @@ def test_a_time_is_asked_with_the_token() -> None:
 
 def test_assignments_go_there_and_back() -> None:
     assignment = {"a": [0, 2], "b": [1]}
-    assert by_topic(assigned_partitions(assignment)) == assignment
+    assert by_topic(Seat(assignment, 1).partitions) == assignment
