@@ -56,6 +56,11 @@ class OutcomeUnknown(BrokerConnectionError):
     """The connection failed after the request left: it may have happened."""
 
 
+def is_silent(error: Exception) -> bool:
+    """Tell whether a call failed because its broker is not there, or says nothing."""
+    return isinstance(error, NotSent) or isinstance(error.__cause__, TimeoutError)
+
+
 @dataclass(frozen=True)
 class BrokerCall:
     """One call of a broker's HTTP API."""

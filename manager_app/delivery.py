@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manager_app.broker_client import BrokerCall, BrokerConnectionError
+from manager_app.broker_client import BrokerCall, BrokerConnectionError, is_silent
 from manager_app.models import BrokerState
 from manager_app.partition_calls import PartitionCall
 from myqueue.errors import QueueError
@@ -98,7 +98,7 @@ class Delivery:
             f"/partitions/{transfer.group_id}/leader",
             body={"broker_id": transfer.target, "epoch": epoch},
         )
-        return await self._send(transfer.source, call)
+        return await self._send(transfer.source, call, set())
 
     async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
         """Wait until all partitions of a topic have a leader; return those that have none."""
@@ -261,17 +261,30 @@ class Delivery:
         return sum(failed)
 
     async def _send_to_one(self, broker_id: int, calls: Sequence[BrokerCall]) -> int:
-        """Send calls to one broker; return how many failed."""
-        taken = await bounded((self._send(broker_id, call) for call in calls), CALLS_PER_BROKER)
-        return taken.count(False)
+        """Send calls to one broker; return how many failed.
 
-    async def _send(self, broker_id: int, call: BrokerCall) -> bool:
+        One that does not answer is not asked again: it would hold everything up once for each.
+        """
+        silent: set[int] = set()
+        sending = (self._send(broker_id, call, silent) for call in calls)
+        return (await bounded(sending, CALLS_PER_BROKER)).count(False)
+
+    async def _send(self, broker_id: int, call: BrokerCall, silent: set[int]) -> bool:
+        """Send one call, unless the broker is silent; return whether it was taken.
+
+        Args:
+            broker_id: where to.
+            call: what to say.
+            silent: brokers that did not answer; the broker is added when it does not.
+        """
         address = self._metadata.address_of(broker_id)
-        if address is None:
+        if address is None or broker_id in silent:
             return False
         try:
             await self._broker_client.call(address, call, timeout_s=ORDER_TIMEOUT_S)
         except (QueueError, BrokerConnectionError) as error:
+            if is_silent(error):
+                silent.add(broker_id)
             logger.warning(
                 "broker %d did not take %s %s: %s", broker_id, call.method, call.path, error
             )

@@ -1,32 +1,58 @@
-"""Celery tasks of a manager: the clock calls, `upkeep` does."""
+"""Celery tasks of a manager: the clock calls, `upkeep` does.
+
+They run beside each other, so that one which waits for a broker that hangs holds up no other; each
+runs once at a time, and is left out while the one before is under way.
+"""
 
 from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from celery import shared_task
 
 from manager_app import upkeep
 from manager_app.process import worker_runtime
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manager_app.runtime import ManagerRuntime
+
+_under_way: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""By name of the task."""
+
+
+def _alone(work: Callable[[ManagerRuntime], object]) -> None:
+    """Do it with the runtime of this process, unless it is under way here."""
+    lock = _under_way[work.__name__]
+    if lock.acquire(blocking=False):
+        try:
+            work(worker_runtime())
+        finally:
+            lock.release()
+
 
 @shared_task(ignore_result=True)
 def check_brokers() -> None:
     """Find brokers that are silent for too long."""
-    upkeep.check_brokers(worker_runtime())
+    _alone(upkeep.check_brokers)
 
 
 @shared_task(ignore_result=True)
 def check_clients() -> None:
     """Record heartbeats of clients and let silent ones expire."""
-    upkeep.check_clients(worker_runtime())
+    _alone(upkeep.check_clients)
 
 
 @shared_task(ignore_result=True)
 def reconcile_placement() -> None:
     """Order replicas again that are missing."""
-    upkeep.reconcile_placement(worker_runtime())
+    _alone(upkeep.reconcile_placement)
 
 
 @shared_task(ignore_result=True)
 def balance_leaders() -> None:
     """Move at most one leadership to where there are fewer."""
-    upkeep.balance_leaders(worker_runtime())
+    _alone(upkeep.balance_leaders)

@@ -152,7 +152,12 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     """
     if runtime.read_only:
         return 0
-    not_taken = operations.place_missing(runtime)
+    not_taken = 0
+    try:
+        not_taken = operations.place_missing(runtime)
+    except TimeoutError:
+        # The other partitions have brokers that answer; these are ordered again next time.
+        logger.warning("not all missing replicas could be ordered in time")
     repair.repair_partitions(runtime)
     return not_taken
 

@@ -40,6 +40,9 @@ BEAT_INTERVAL_MAX_S = 0.25
 """Longest sleep of beat, and thereby the longest wait when it is stopped."""
 START_TIMEOUT_S = 10.0
 """How long the worker may take until it takes tasks."""
+TASKS_AT_ONCE = {BROKER: 1, MANAGER: 4}
+"""Threads of the worker: a broker's ticks come one after the other; of a manager's tasks none waits
+for another, which may wait for a broker."""
 STOP_TIMEOUT_S = 4.0
 """How long a running task may hold up the end of the process."""
 _TASK_MODULES = {
@@ -105,7 +108,7 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
         beat_max_loop_interval=BEAT_INTERVAL_MAX_S,
         task_ignore_result=True,
         timezone="UTC",
-        worker_concurrency=1,
+        worker_concurrency=TASKS_AT_ONCE.get(role, 1),
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=bool(external),
         worker_hijack_root_logger=False,
@@ -119,7 +122,7 @@ def _close_old_connections(**_: Any) -> None:
 
 
 class EmbeddedCelery:
-    """A worker with one thread, and beat, as threads of this process."""
+    """A worker and beat, as threads of this process."""
 
     def __init__(
         self,
@@ -166,7 +169,7 @@ class EmbeddedCelery:
             worker = WorkController(
                 app=self.app,
                 pool_cls="threads",
-                concurrency=1,
+                concurrency=self.app.conf.worker_concurrency,
                 without_gossip=True,
                 without_mingle=True,
                 without_heartbeat=True,

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from http_base.cluster import Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, Place, ReplicaOrder
+from manager_app import delivery
 from manager_app.delivery import bounded
 from manager_app.placement import Transfer
 from myqueue.errors import Overloaded
@@ -100,3 +101,17 @@ async def test_the_first_error_ends_the_others():
     with pytest.raises(Overloaded):
         await bounded((work(number) for number in range(3)), 3)
     assert sorted(ended) == [0, 2]
+
+
+async def test_a_broker_that_hangs_holds_orders_up_once(site, monkeypatch):
+    monkeypatch.setattr(delivery, "ORDER_TIMEOUT_S", 0.5)
+    twin = site.twins.by_id(1)
+    dropped = [
+        DeletedPartition(group_id=number, topic="logs", partition=number)
+        for number in range(100, 300)
+    ]
+    twin.offsets.silent |= {f"/partitions/{one.group_id}" for one in dropped}
+    async with asyncio.timeout(3):  # 200 calls, 16 at once, of half a second each
+        drops = {1: dropped, 2: dropped[:1]}
+        assert await site.runtime.delivery.drop_groups(drops, epoch=1) == len(dropped)
+    assert sum(len(twin.called(f"/partitions/{one.group_id}")) for one in dropped) <= 32

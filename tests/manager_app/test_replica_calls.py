@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+
 from http_base.cluster import Place, ReplicaTarget
+from manager_app import replica_calls
 from manager_app.replica_calls import DiscardCall, LeaderCall
 from myqueue.errors import StalePlacement
 
@@ -47,3 +50,14 @@ async def test_a_broker_drops_only_what_its_group_is_without(site):
     assert twin.replicas == {}
     assert twin.called("/partitions/1")[-1] == {"epoch": "1", "replica_id": "3"}
     assert await calls.discard([DiscardCall(1, 3, 3)], epoch=1) == [3]
+
+
+async def test_a_broker_that_hangs_holds_a_round_up_once(site, monkeypatch):
+    await site.create_topic(partitions=1)
+    monkeypatch.setattr(replica_calls, "CALL_TIMEOUT_S", 0.5)
+    twin, calls = site.twins.by_id(1), site.runtime.replica_calls
+    twin.offsets.silent |= {f"/partitions/{number}" for number in range(100, 300)}
+    discards = [DiscardCall(number, 1, 1) for number in range(100, 300)]
+    async with asyncio.timeout(3):  # 200 calls, 16 at once, of half a second each
+        assert await calls.discard([*discards, DiscardCall(999, 1, 2)], epoch=1) == [1]
+    assert sum(len(twin.called(f"/partitions/{one.group_id}")) for one in discards) <= 32

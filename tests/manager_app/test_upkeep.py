@@ -340,3 +340,15 @@ async def test_each_task_is_one_call_of_its_namesake(site):
         task = getattr(tasks, name)
         assert task.name == f"manager_app.tasks.{name}"
         await site.in_database(task)
+
+
+async def test_orders_that_take_too_long_keep_no_partition_from_its_repair(site, monkeypatch):
+    repaired = []
+
+    def too_long(runtime):
+        raise TimeoutError
+
+    monkeypatch.setattr(upkeep.operations, "place_missing", too_long)
+    monkeypatch.setattr(upkeep.repair, "repair_partitions", repaired.append)
+    assert await run(site, upkeep.reconcile_placement) == 0
+    assert repaired == [site.runtime]
