@@ -259,6 +259,8 @@ class Received(Struct, frozen=True):
     """(offset, number of the delivery) of each message."""
     missed: int = 0
     """Messages that went before they were settled, since this was last told."""
+    corrupt: int = 0
+    """Messages that this receive stepped over because nobody can decode them."""
     refused: bool = False
     """Members of a generation share the group: workers get nothing of it."""
 

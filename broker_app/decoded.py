@@ -15,7 +15,7 @@ class DecodedBatch(NamedTuple):
     base_offset: int
     records: list[Record]
     size_bytes: int
-    """Length of its encoding."""
+    """About what its messages take in memory."""
 
     @property
     def end(self) -> int:
@@ -31,13 +31,13 @@ class DecodedBatches:
 
         Args:
             batches_max: most batches; a look-up may look at each.
-            bytes_max: most encoded bytes of all of them.
+            bytes_max: most bytes that all of them take, decoded.
         """
         self._batches_max = batches_max
         self._bytes_max = bytes_max
         self._batches: OrderedDict[tuple[int, int], DecodedBatch] = OrderedDict()
         self.size_bytes = 0
-        """Encoded bytes of what is kept."""
+        """Bytes of what is kept."""
 
     def find(self, group_id: int, offset: int) -> DecodedBatch | None:
         """Return the batch that has the message at `offset`, if it is here."""

@@ -50,4 +50,4 @@ class BrokerLimits:
     decoded_batches_max: int = 64
     """Batches kept decoded for consumers that pop few messages at a time."""
     decoded_bytes_max: int = 16 << 20
-    """Encoded bytes of those batches."""
+    """Bytes that the messages of those batches take."""

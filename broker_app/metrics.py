@@ -35,6 +35,10 @@ RETENTION_FAILURES = Counter(
     "queue_broker_retention_failures",
     "Partitions that a round of retention left as they were because of an unexpected error",
 )
+MESSAGES_CORRUPT = Counter(
+    "queue_broker_messages_corrupt",
+    "Messages that were stepped over because their batch cannot be decoded, by each who reads",
+)
 BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 
@@ -69,7 +73,7 @@ class BrokerCollector:
             ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
             ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
             ("parked_bytes", "Bytes of batches before their turn", broker.parking.parked_bytes),
-            ("decoded_bytes", "Encoded bytes of batches kept decoded", broker.decoded.size_bytes),
+            ("decoded_bytes", "Bytes of batches kept decoded", broker.decoded.size_bytes),
             (
                 "intervals_without_tick",
                 "Tick intervals since the last tick",

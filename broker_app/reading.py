@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.decoded import DecodedBatch
 from broker_app.limits import RETRY_AFTER_MS
-from myqueue.errors import CorruptBatch, Overloaded
-from myqueue.records import MAX_TIMESTAMP, decode_records
+from broker_app.metrics import MESSAGES_CORRUPT
+from myqueue.errors import CorruptBatch, InvalidRequest, Overloaded
+from myqueue.records import RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +19,23 @@ if TYPE_CHECKING:
     from raft_app.engine.group import Group
     from raft_app.storage.storage import StoredBatch
 
+logger = logging.getLogger(__name__)
+
 READ_BYTES = 1 << 20
 """Most encoded bytes that are asked of the engine at a time."""
-RECORD_OVERHEAD_BYTES = 64
-"""What a message counts beside its contents."""
+STEPPED_OVER_MAX = 100
+"""Most batches that one reading steps over, so that it does not keep others waiting for long."""
+
+
+class MessagesRead(NamedTuple):
+    """What was read of a partition from an offset."""
+
+    messages: list[tuple[int, Record]]
+    """With the offset of each; there are gaps where something was stepped over."""
+    end: int
+    """Everything below was read or stepped over."""
+    corrupt: int = 0
+    """Messages that were stepped over."""
 
 
 async def messages_read(
@@ -31,8 +46,11 @@ async def messages_read(
     end: int,
     max_messages: int,
     max_bytes: int,
-) -> list[Record]:
-    """Return the messages from offset `start`, contiguous, at least one.
+) -> MessagesRead:
+    """Return the messages from offset `start`: at least one, unless the next ones are corrupt.
+
+    A batch that has a right checksum and cannot be decoded is stepped over: it is the same on every
+    replica, and nobody will ever read it.
 
     Args:
         runtime: of this broker.
@@ -43,35 +61,41 @@ async def messages_read(
         max_bytes: most bytes of their contents; the first message is returned all the same.
 
     Raises:
-        CorruptBatch: the first batch cannot be decoded; `offset` and `next_offset` say where. One
+        CorruptBatch: the first batch is damaged here; `offset` and `next_offset` say where. One
             behind it ends what is returned.
+        InvalidRequest: the package of its codec is missing here.
         Overloaded: the batches cannot be read at the moment.
     """
-    records: list[Record] = []
-    room = max_bytes
-    while start < end and len(records) < max_messages and room > 0:
-        batches = await _batches_from(runtime, group, start, end=end, one=max_messages == 1)
-        for stored in batches:
+    found: list[tuple[int, Record]] = []
+    position, room, corrupt, skipped = start, max_bytes, 0, 0
+    while position < end and len(found) < max_messages and room > 0:
+        one = max_messages == 1
+        for stored in await _batches_from(runtime, group, position, end=end, one=one):
             try:
-                batch = _decoded(stored)
-            except CorruptBatch:
-                if not records:
+                batch = await _decoded(runtime, group, stored)
+            except InvalidRequest:
+                if position == start:
                     raise
-                return records
-            wanted = min(end, batch.end, start + max_messages - len(records))
-            assert batch.base_offset <= start < batch.end, (batch.base_offset, start, batch.end)
-            for record in batch.records[start - batch.base_offset : wanted - batch.base_offset]:
-                room -= size_of(record)
-                if room < 0 and records:
-                    break
-                records.append(record)
-                start += 1
-            if start < batch.end:
+                return MessagesRead(found, position, corrupt)
+            assert stored.base_offset <= position < stored.end, (stored.base_offset, position)
+            if batch is None:
+                skipped += 1
+                corrupt += min(end, stored.end) - position
+                position = min(end, stored.end)
+                if skipped >= STEPPED_OVER_MAX:
+                    return MessagesRead(found, position, corrupt)
+                continue
+            wanted = min(end, batch.end, position + max_messages - len(found))
+            chosen = batch.records[position - batch.base_offset : wanted - batch.base_offset]
+            fitting, room = _fitting(chosen, room, at_least=0 if found else 1)
+            found += enumerate(fitting, position)
+            position += len(fitting)
+            if position < batch.end:
                 runtime.decoded.keep(group.spec.group_id, batch)
                 break
-            if start >= end or len(records) >= max_messages or room <= 0:
+            if position >= end or len(found) >= max_messages or room <= 0:
                 break
-    return records
+    return MessagesRead(found, position, corrupt)
 
 
 async def batches_read(
@@ -91,25 +115,37 @@ async def batches_read(
     return batches
 
 
-def decode(batch: StoredBatch) -> list[Record]:
-    """Return the messages of a stored batch.
+async def decode(
+    *, runtime: BrokerRuntime, group: Group, batch: StoredBatch
+) -> DecodedBatch | None:
+    """Return a stored batch with its messages; None when it must be stepped over.
+
+    That is so when its checksum is right and it cannot be decoded: it was stored like that, on
+    every replica. It is counted, and told to the log once.
 
     Raises:
-        CorruptBatch: its producer encoded something else; `offset` and `next_offset` say where.
+        CorruptBatch: it is damaged, here at least; `offset` and `next_offset` say where.
+        InvalidRequest: the package of its codec is missing here.
     """
     try:
-        records = decode_records(batch.data)
-        if not all(-MAX_TIMESTAMP <= record.timestamp <= MAX_TIMESTAMP for record in records):
-            raise CorruptBatch("the timestamp of a message is out of range")
+        contents = await runtime.decoding.read(batch.data)
     except CorruptBatch as error:
-        next_offset = batch.base_offset + batch.record_count
         raise CorruptBatch(
             f"the batch at offset {batch.base_offset} cannot be read: {error.message};"
-            f" go on at offset {next_offset}",
+            f" go on at offset {batch.end}",
             offset=batch.base_offset,
-            next_offset=next_offset,
+            next_offset=batch.end,
         ) from error
-    return records
+    if contents.records is None:
+        MESSAGES_CORRUPT.inc(batch.record_count)
+        if runtime.is_new_corruption(group.spec.group_id, batch.base_offset):
+            logger.error(
+                "%s: the messages at offsets %d to %d cannot be decoded by anybody and are stepped"
+                " over: %s",
+                *(group.label, batch.base_offset, batch.end - 1, contents.why),
+            )
+        return None
+    return DecodedBatch(batch.base_offset, contents.records, contents.header.decoded_bytes)
 
 
 def size_of(record: Record) -> int:
@@ -135,10 +171,21 @@ async def _batches_from(
     )
 
 
-def _decoded(batch: DecodedBatch | StoredBatch) -> DecodedBatch:
+async def _decoded(
+    runtime: BrokerRuntime, group: Group, batch: DecodedBatch | StoredBatch
+) -> DecodedBatch | None:
     if isinstance(batch, DecodedBatch):
         return batch
-    return DecodedBatch(batch.base_offset, decode(batch), len(batch.data))
+    return await decode(runtime=runtime, group=group, batch=batch)
+
+
+def _fitting(records: list[Record], room: int, *, at_least: int) -> tuple[list[Record], int]:
+    """Return the records that fit, and what room is left; below 0 when one did not."""
+    for place, record in enumerate(records):
+        room -= size_of(record)
+        if room < 0 and place >= at_least:
+            return records[:place], room
+    return records, room
 
 
 def _length(text: str | bytes | None) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker_app.commands import ForgetIdle
 from broker_app.dead_index import DeadIndex
 from broker_app.decoded import DecodedBatches
+from broker_app.decoding import Decoding
 from broker_app.first_sights import FirstSights
 from broker_app.longpoll import LongPolls
 from broker_app.parking import SequenceParking
@@ -37,6 +38,8 @@ PopKey = tuple[int, int, bytes]
 """(group id, consumer id, digest of the request id)."""
 CONTACT_LOST_AFTER_S = 60.0
 """Without an answer of a manager for this long, overdue tokens are taken."""
+CORRUPTIONS_TOLD_MAX = 10_000
+"""Batches that cannot be decoded of which is remembered that the log was told."""
 TIDY_TIMEOUT_MS = 5_000
 """For one command that forgets idle entries."""
 
@@ -86,6 +89,8 @@ class BrokerRuntime:
         self.decoded = DecodedBatches(
             batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
         )
+        self.decoding = Decoding()
+        self._corruptions_told: set[tuple[int, int]] = set()
         self._identity = identity
         self._epoch_lock = asyncio.Lock()
         self._revoked: dict[str, frozenset[int]] = {}
@@ -157,6 +162,16 @@ class BrokerRuntime:
         if epoch < self.epoch:
             raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
 
+    def is_new_corruption(self, group_id: int, base_offset: int) -> bool:
+        """Tell whether a batch that cannot be decoded was met for the first time in this life."""
+        place = (group_id, base_offset)
+        if place in self._corruptions_told:
+            return False
+        if len(self._corruptions_told) >= CORRUPTIONS_TOLD_MAX:
+            self._corruptions_told.clear()
+        self._corruptions_told.add(place)
+        return True
+
     # --- clients --------------------------------------------------------------------------
 
     def revoke(self, producers: Iterable[int] | None, consumers: Iterable[int] | None) -> None:
@@ -188,6 +203,7 @@ class BrokerRuntime:
     async def stop(self) -> None:
         """Give up what runs in the background."""
         await cancel([*self._tidying, self.retaining, self.burying])
+        self.decoding.close()
 
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""

@@ -191,16 +191,20 @@ class Work:
             self._put(offset, Attempt(number, clock_ms + visibility_ms))
         return delivered
 
-    def pass_over(self, choice: Choice, skip_to: int) -> None:
+    def pass_over(self, choice: Choice, skip_to: int) -> int:
         """Give up messages that nobody can read, if they are the next ones.
 
         Args:
             choice: where they begin, `new_from`.
             skip_to: offset after the last of them.
+
+        Returns:
+            How many they are.
         """
-        if choice.new_from == self.next_offset < skip_to:
-            self.missed += skip_to - self.next_offset
-            self.next_offset = skip_to
+        if not choice.new_from == self.next_offset < skip_to:
+            return 0
+        passed, self.next_offset = skip_to - self.next_offset, skip_to
+        return passed
 
     def configure(self, delivery_limit: int, dead_letter_topic: str) -> None:
         """Set how often a message is delivered, and where it goes then."""

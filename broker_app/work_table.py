@@ -84,11 +84,12 @@ class WorkTable:
         work = self._works[command.group]
         work.configure(command.delivery_limit, command.dead_letter_topic)
         choice = Choice(command.again, command.new_from, command.new_to)
+        corrupt = 0
         if command.skip_to > command.new_from:
-            work.pass_over(choice, min(command.skip_to, end))
+            corrupt = work.pass_over(choice, min(command.skip_to, end))
         deliveries = work.receive(choice, clock_ms, end=end, visibility_ms=command.visibility_ms)
         self._index(command.group, work)
-        return Received(work.origin, deliveries, work.tell_missed())
+        return Received(work.origin, deliveries, work.tell_missed(), corrupt)
 
     def settle(self, command: SettleMessages, clock_ms: int) -> list[Outcome]:
         """Settle messages; nothing is known of a group that is not there."""

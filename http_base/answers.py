@@ -28,13 +28,16 @@ class BrokerAddress(Answer, frozen=True):
 class Failure(Answer, frozen=True):
     """The body of every failure; `code` is one of those in the reference of errors.
 
-    `outcome` is there when the write may or may not have happened.
+    `outcome` is there when the write may or may not have happened; `record` is the number of a
+    message in a record batch; `corrupt` counts messages that an empty pop stepped over.
     """
 
     status: Literal["failure"]
     code: str
     message: str
     field: str | UnsetType = UNSET
+    record: int | UnsetType = UNSET
+    corrupt: int | UnsetType = UNSET
     leader: BrokerAddress | UnsetType = UNSET
     primary: str | UnsetType | None = UNSET
     retry_after_ms: int | UnsetType = UNSET
@@ -59,9 +62,14 @@ class Message(Answer, frozen=True):
 
 
 class PoppedMessage(Message, frozen=True, kw_only=True):
-    """The next message; `missed` were taken away right before it by retention."""
+    """The next message.
+
+    `missed` were taken away right before it by retention, `corrupt` were stepped over because
+    nobody can decode them.
+    """
 
     missed: int
+    corrupt: int
 
 
 class CursorPlace(Answer, frozen=True):
@@ -82,11 +90,15 @@ class Appended(Answer, frozen=True):
 
 
 class Fetched(Answer, frozen=True):
-    """Messages from an offset on; go on at `next_offset`."""
+    """Messages from an offset on; go on at `next_offset`.
+
+    `corrupt` between were stepped over because nobody can decode them.
+    """
 
     topic: str
     partition: int
     messages: list[Message]
+    corrupt: int
     next_offset: int
     high_watermark: int
     log_start_offset: int
@@ -133,6 +145,7 @@ class Received(Answer, frozen=True):
     group: str
     messages: list[Delivered]
     missed: int
+    corrupt: int
 
 
 class Settled(Answer, frozen=True):

@@ -39,6 +39,8 @@ class Popped(NamedTuple):
     messages: list[dict[str, Any]]
     missed: int = 0
     """How many right before them retention took away before the consumer got to them."""
+    corrupt: int = 0
+    """How many were stepped over because nobody can decode them."""
 
 
 class _Asked(NamedTuple):
@@ -85,7 +87,10 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
         if index is not None:
             session.rotation = RoundRobin(index + 1)
     if not popped.messages and call.max_messages is None:
-        raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}")
+        raise QueueEmpty(
+            f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}",
+            corrupt=popped.corrupt or None,
+        )
     return popped
 
 
@@ -163,7 +168,7 @@ class _Pop:
         loop = asyncio.get_running_loop()
         wait_ms = self._call.wait_ms
         wait_until = loop.time() + wait_ms / 1000
-        lone = len(order) == 1
+        lone, corrupt = len(order) == 1, 0
         # Most often the partition whose turn it is has something: one call then does it.
         if lone or self._runtime.metadata.leader_of(order[0].group_id).broker_id:
             try:
@@ -174,14 +179,16 @@ class _Pop:
                 popped = Popped([])
             if popped.messages or lone:
                 return popped, order[0].index if popped.messages else None
+            corrupt += popped.corrupt
         while True:
             left_ms = max(0, int((wait_until - loop.time()) * 1000))
             partition = await self._sizer.find(order, left_ms)
             if partition is None:
-                return Popped([]), None
+                return Popped([], corrupt=corrupt), None
             popped = await self.one(partition, 0)
+            corrupt += popped.corrupt
             if popped.messages:
-                return popped, partition.index
+                return popped._replace(corrupt=corrupt), partition.index
 
     async def identified(self, topic: TopicView) -> Popped:
         """Repeat what an earlier call with this request id got, else pop from what has something.
@@ -201,17 +208,19 @@ class _Pop:
         wait_until = loop.time() + call.wait_ms / 1000
         first = partition_for_key(call.request_id, topic.partitions_at_creation)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
+        corrupt = 0
         async with _alone(self._runtime, call, self._deadline_s):
             while True:
                 partition = await self._sizer.choose(order, call.request_id)
                 if partition is not None:
                     popped = await self.one(partition, 0)
+                    corrupt += popped.corrupt
                     if popped.messages:
-                        return popped
+                        return popped._replace(corrupt=corrupt)
                     continue
                 left_ms = int((wait_until - loop.time()) * 1000)
                 if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
-                    return Popped([])
+                    return Popped([], corrupt=corrupt)
 
     async def one(self, partition: PartitionView, wait_ms: int, *, patient: bool = True) -> Popped:
         """Pop from one partition; a caller with other partitions is not patient with elections."""
@@ -237,7 +246,8 @@ class _Pop:
             )
         )
         messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
-        return Popped(messages, msgspec.convert(answer.get("missed", 0), int))
+        missed = msgspec.convert(answer.get("missed", 0), int)
+        return Popped(messages, missed, msgspec.convert(answer.get("corrupt", 0), int))
 
 
 @asynccontextmanager

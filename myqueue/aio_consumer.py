@@ -187,6 +187,10 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         """Do what `Consumer.missed` does."""
         return grouped(self._core, "missed").missed()
 
+    def corrupt(self) -> dict[tuple[str, int], int]:
+        """Do what `Consumer.corrupt` does."""
+        return self._core.corrupt()
+
     async def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.
 

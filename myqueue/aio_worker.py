@@ -88,6 +88,14 @@ class AsyncWorker(AsyncFront[Working]):
         """
         return self._core.missed
 
+    @property
+    def corrupt(self) -> int:
+        """How many messages were stepped over because nobody can decode them, as told here.
+
+        Each is told to one worker of the group.
+        """
+        return self._core.corrupt
+
     async def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
         """Do what `Worker.receive` does."""
         return await self._run(self._core.receive(max_messages, timeout))

@@ -133,7 +133,7 @@ def _fetch(consumer: Consumer, options: argparse.Namespace, latencies_s: list[fl
             begun = time.perf_counter()
             fetched = consumer.fetch(options.topic, partition, offset, max_bytes=FETCH_BYTES)
             latencies_s.append(time.perf_counter() - begun)
-            if not fetched.messages:
+            if fetched.next_offset <= offset:
                 break
             messages += len(fetched.messages)
             offset = fetched.next_offset

@@ -197,7 +197,7 @@ class Consumer(Front[ConsumerCore]):
 
         Raises:
             OffsetOutOfRange: below the log start or above the high watermark.
-            CorruptBatch: a batch is damaged.
+            CorruptBatch: a batch is damaged on that replica: its checksum is wrong.
         """
         return self._run(
             self._core.fetch(
@@ -284,6 +284,17 @@ class Consumer(Front[ConsumerCore]):
             InvalidRequest: the consumer has no group.
         """
         return grouped(self._core, "missed").missed()
+
+    def corrupt(self) -> dict[tuple[str, int], int]:
+        """Return how many messages were stepped over because nobody can decode them.
+
+        Each time is told to the program's log as a warning too. What `fetch` steps over is in its
+        answer instead.
+
+        Returns:
+            (topic, partition) -> messages; without the partitions that have none.
+        """
+        return self._core.corrupt()
 
     def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.

@@ -118,7 +118,11 @@ class InvalidTopicName(InvalidRequest):
 
 
 class CorruptBatch(InvalidRequest):
-    """Header, count or checksum of a record batch is wrong."""
+    """A record batch cannot be decoded; `record` and `field` say where, as far as that is known.
+
+    To a producer: it was refused, and has to be encoded as the layout says. To a consumer: the
+    batch is damaged on that replica, its checksum is wrong; another replica may have it whole.
+    """
 
     code = "CORRUPT_BATCH"
 

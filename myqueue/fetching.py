@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from myqueue.effects import Ask, Flow
-from myqueue.errors import InvalidRequest, OffsetOutOfRange, PartitionNotFound
+from myqueue.errors import CorruptBatch, InvalidRequest, OffsetOutOfRange, PartitionNotFound
 from myqueue.http1 import Answer, Request
 from myqueue.protocol import BATCH, MAX_FETCH_BYTES
-from myqueue.records import decode_payload, unframe_batches
+from myqueue.records import MAX_BATCH_BYTES, decode_rows, read_header, unframe_batches
+from myqueue.registered import warn
 from myqueue.results import Fetched, Message
 from myqueue.session import LeaderCall, Session
 from myqueue.transport import read_body
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from myqueue.pops import TopicPartition
     from myqueue.results import Registration
 
 BEYOND = (1 << 62) - 1
 """An offset that no partition reaches."""
+DECODED_BYTES_MAX = 4 * MAX_BATCH_BYTES
+"""About how much of an answer is decoded; what is behind it is fetched again."""
 
 
 def fetch_call(
@@ -48,6 +54,9 @@ def fetch_call(
 def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> Fetched:
     """Decode a fetch answer.
 
+    A batch whose checksum is right and that cannot be decoded is stepped over and counted: it was
+    stored like that, so nobody will ever read it.
+
     Args:
         answer: batches, or a failure.
         topic: for the messages.
@@ -55,30 +64,50 @@ def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> 
         offset: the first one wanted; a batch may begin before it.
 
     Raises:
-        CorruptBatch: a batch is damaged.
+        CorruptBatch: a batch is damaged: its checksum is wrong.
+        InvalidRequest: the package of its codec is missing here.
         QueueError: the failure.
     """
     if answer.headers.get("content-type", "").partition(";")[0].strip() != BATCH:
         read_body(answer)
     messages: list[Message] = []
-    next_offset = offset
+    next_offset, corrupt, decoded_bytes = offset, 0, 0
     for base_offset, batch in unframe_batches(answer.body):
-        header, rows = decode_payload(batch)
+        header = read_header(batch)
+        decoded_bytes += header.decoded_bytes
+        if next_offset > offset and decoded_bytes > DECODED_BYTES_MAX:
+            break
+        start, end = max(base_offset, offset), base_offset + header.record_count
+        next_offset = max(next_offset, end)
+        try:
+            rows = decode_rows(batch, header)
+        except CorruptBatch:
+            corrupt += max(0, end - start)
+            continue
         first = header.first_timestamp
-        if base_offset < offset:
-            rows = rows[offset - base_offset :]
-        start = max(base_offset, offset)
         messages += [
             Message(topic, partition, position, value, key, headers, first + delta)
-            for position, (delta, key, value, headers) in enumerate(rows, start)
+            for position, (delta, key, value, headers) in enumerate(
+                rows[start - base_offset :], start
+            )
         ]
-        next_offset = max(next_offset, base_offset + header.record_count)
     return Fetched(
         messages,
         next_offset,
         int(answer.headers.get("x-high-watermark", -1)),
         int(answer.headers.get("x-log-start-offset", -1)),
+        corrupt,
     )
+
+
+def gaps(offsets: Iterable[int], start: int, end: int) -> list[range]:
+    """Return the offsets from `start` to below `end` that are not among ascending `offsets`."""
+    found: list[range] = []
+    for offset in (*offsets, end):
+        if offset > start:
+            found.append(range(start, offset))
+        start = offset + 1
+    return found
 
 
 def timestamp_ms(timestamp: int | datetime) -> int:
@@ -99,6 +128,28 @@ class Fetching(Session):
 
     Args: those of `Session`.
     """
+
+    def make_locks(self) -> None:
+        """Make new locks: at the beginning, and in the child of a fork."""
+        super().make_locks()
+        self._corrupt_lock = threading.Lock()
+        """Guards the next one."""
+        self._corrupt: dict[TopicPartition, int] = {}
+
+    def corrupt(self) -> dict[TopicPartition, int]:
+        """Return how many messages were stepped over because nobody can decode them."""
+        with self._corrupt_lock:
+            return dict(self._corrupt)
+
+    def _note_corrupt(self, where: TopicPartition, count: int, place: str = "") -> None:
+        if count <= 0:
+            return
+        with self._corrupt_lock:
+            self._corrupt[where] = self._corrupt.get(where, 0) + count
+        warn(
+            "%d messages of %s/%d cannot be decoded by anybody and were stepped over%s",
+            *(count, *where, place),
+        )
 
     def fetch(
         self,

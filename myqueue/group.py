@@ -30,10 +30,10 @@ from myqueue.group_calls import (
     group_request,
     read_seat,
 )
-from myqueue.group_commits import Committing, GroupSettings, warn
+from myqueue.group_commits import Committing, GroupSettings
 from myqueue.group_protocol import HEARTBEATS_PER_SESSION
 from myqueue.holding import Holding
-from myqueue.registered import HEARTBEAT_TIMEOUT_S, note
+from myqueue.registered import HEARTBEAT_TIMEOUT_S, note, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

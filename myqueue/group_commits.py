@@ -21,7 +21,7 @@ from myqueue.group_protocol import (
     check_group_name,
 )
 from myqueue.protocol import check_range, check_start
-from myqueue.registered import note
+from myqueue.registered import note, warn
 from myqueue.retry import Attempts
 from myqueue.transport import read_body
 
@@ -189,10 +189,3 @@ class Committing(Fetching):
         """Return little patience: there are other partitions, and it is tried again."""
         deadline_s = self.clock.monotonic() + self.config.leader_patience_ms / 1000
         return Attempts(self.config, deadline_s=deadline_s)
-
-
-def warn(text: str, *args: object) -> None:
-    """Tell the program's log what costs it something."""
-    import logging
-
-    logging.getLogger(__name__).warning(text, *args)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from myqueue.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending
 from myqueue.errors import IllegalGeneration, OffsetOutOfRange, QueueError, UnauthorizedException
-from myqueue.fetching import fetch_call, read_fetched
+from myqueue.fetching import fetch_call, gaps, read_fetched
 from myqueue.group import Member
 from myqueue.group_calls import commit_call
 from myqueue.protocol import MAX_WAIT_MS
@@ -245,9 +245,14 @@ class GroupFetching(Member):
 
     def _adopt(self, holding: Holding, fetched: Fetched, asked_offset: int) -> None:
         with self._state_lock:
-            holding.adopt(fetched.messages, fetched.next_offset, asked_offset)
+            adopted = holding.adopt(fetched.messages, fetched.next_offset, asked_offset)
             holding.failures = 0
             holding.refill_due = True
+        if adopted and fetched.corrupt:
+            offsets = (message.offset for message in fetched.messages)
+            holes = gaps(offsets, asked_offset, fetched.next_offset)
+            places = ", ".join(f"{hole.start} to {hole.stop - 1}" for hole in holes)
+            self._note_corrupt(holding.where, fetched.corrupt, f": offsets {places}")
 
     def _out_of_range(self, holding: Holding, error: OffsetOutOfRange) -> None:
         """Go on at the log start; where the partition has become shorter, ask where to begin."""

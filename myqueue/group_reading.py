@@ -20,10 +20,9 @@ from myqueue.errors import (
 )
 from myqueue.fetching import timestamp_ms
 from myqueue.group_calls import by_time_call, commit_call
-from myqueue.group_commits import warn
 from myqueue.group_fetching import GroupFetching
 from myqueue.pops import Rotation, TopicPartition
-from myqueue.registered import topic_names
+from myqueue.registered import topic_names, warn
 from myqueue.results import Lag
 from myqueue.retry import Attempts
 from myqueue.transport import read_body

@@ -87,28 +87,37 @@ class Holding:
         self.ready.clear()
         self.started = True
 
-    def adopt(self, messages: list[Message], next_offset: int, asked_offset: int) -> None:
+    def adopt(self, messages: list[Message], next_offset: int, asked_offset: int) -> bool:
         """Put what was fetched behind what waits; ignore it when it is not what comes next.
 
         Args:
             messages: in the order of their offsets, none when there was nothing.
-            next_offset: the one behind the last message.
+            next_offset: the one behind the last message, and behind what was stepped over.
             asked_offset: where the fetch began.
+
+        Returns:
+            False when it was ignored.
         """
         if asked_offset != self.fetched:
-            return
+            return False
         self.ready += messages
         self.fetched = next_offset
+        self._pass_gap()
+        return True
 
     def skip_to(self, log_start_offset: int) -> int:
         """Go on behind what retention has deleted; return how many messages are missed."""
         missed = max(0, log_start_offset - self.fetched)
         self.fetched += missed
+        self._pass_gap()
+        return missed
+
+    def _pass_gap(self) -> None:
+        """Count what does not exist before the next message as handed out."""
         if not self.ready:
             if not self.in_hand:
                 self.finished = self.fetched
             self.handed = self.fetched
-        return missed
 
     def take(self, max_messages: int) -> list[Message]:
         """Hand out up to so many messages."""
@@ -125,5 +134,7 @@ class Holding:
         self.handed = message.offset
 
     def finish(self) -> None:
-        """Count everything that was handed out as done."""
+        """Count everything that was handed out as done, and what was stepped over behind it."""
+        if not self.ready:
+            self.handed = self.fetched
         self.finished = self.handed

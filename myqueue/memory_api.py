@@ -160,10 +160,10 @@ class MemoryApi(MemoryWorkApi):
             for offset in offsets
         ]
         if call.max_messages is not None:
-            return {"topic": call.topic, "messages": messages, "missed": 0}
+            return {"topic": call.topic, "messages": messages, "missed": 0, "corrupt": 0}
         if not messages:
             raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id}")
-        return {**messages[0], "missed": 0}
+        return {**messages[0], "missed": 0, "corrupt": 0}
 
     def _choose(self, call: protocol.Consume) -> int:
         """Return the partition that a manager takes for a pop that names none.

@@ -180,7 +180,7 @@ class MemoryWorkApi(MemoryGroupApi):
                 }
             )
         named = {"topic": call.topic, "partition": call.partition, "group": call.group}
-        return {**named, "messages": items, "missed": 0}
+        return {**named, "messages": items, "missed": 0, "corrupt": 0}
 
     def settle(self, address: str, request: Request) -> dict[str, Any]:
         """Answer `POST /messages/ack`, `/messages/nack` and `/messages/extend`."""

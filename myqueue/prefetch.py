@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myqueue.effects import Await, Flow, Lock, Pending
 from myqueue.errors import ClientError, CursorMoved, QueueError, UnreadMessages
@@ -140,6 +140,10 @@ class Prefetch(Fetching):
             # Interrupted in the middle: the pop may have happened.
             self._leave_unsettled(where, pop)
             raise
+        return self._popped(where, body)
+
+    def _popped(self, where: TopicPartition, body: dict[str, Any]) -> list[Message]:
+        self._note_corrupt(where, int(body.get("corrupt") or 0))
         return [popped_message(item, where) for item in body["messages"]]
 
     def _leave_unsettled(self, where: TopicPartition, pop: Pop) -> None:
@@ -195,7 +199,7 @@ class Prefetch(Fetching):
             ahead.pending.cancel()
             self._leave_unsettled(where, ahead.pop)
             raise
-        return [popped_message(item, where) for item in body["messages"]]
+        return self._popped(where, body)
 
     def settle(self, where: TopicPartition, attempts: Attempts | None = None) -> Flow[None]:
         """Learn the fate of every pop of a partition; what they gave waits to be handed out.

@@ -22,17 +22,24 @@ Layout (little-endian), version 1:
 
 The payload is a MessagePack array of `[timestamp delta, key | nil, value, headers | nil]`. A value
 is a MessagePack `str` or `bin` and comes back as the same type; a key likewise; headers are a map
-of `str` to `str` or `bin`. The base offset is not in the batch: it belongs to the log entry.
+of `str` to `str` or `bin`, of at most 256. A message's timestamp is the first one plus its delta.
+The base offset is not in the batch: it belongs to the log entry.
+
+`read_header` and `decode_rows` are the one rule of what a batch is. A leader asks both before it
+takes one, and every reader asks both. What `read_header` refuses is damaged; what has a right
+checksum and `decode_rows` refuses was never readable, anywhere: readers step over it and say so.
 """
 
 from __future__ import annotations
 
 import struct
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
+from msgspec import Meta
 
 from myqueue.errors import CorruptBatch, InvalidRequest, MessageTooLarge
 
@@ -50,12 +57,16 @@ MAX_RECORDS = 10_000
 MAX_MESSAGE_BYTES = 1 << 20
 """Longest value of a message."""
 MAX_HEADERS = 64
+MAX_STORED_HEADERS = 256
+"""Most headers of a message in a batch: what dead letters are given on top included."""
 MAX_HEADER_BYTES = 8 << 10
 """Longest value of one header."""
 MAX_KEY_BYTES = 8 << 10
 
 MAX_TIMESTAMP = (1 << 62) - 1
 """Latest timestamp of a message, so that differences fit into 64 bits too."""
+RECORD_OVERHEAD_BYTES = 64
+"""What a message counts beside its contents."""
 
 REQUEST_DIGEST_BYTES = 16
 _WITH_DIGEST = 1
@@ -99,14 +110,19 @@ class BatchHeader(NamedTuple):
         """True when retries of this batch are recognised by its sequence."""
         return self.producer_id > 0 and self.base_sequence >= 0
 
+    @property
+    def decoded_bytes(self) -> int:
+        """About how much memory its messages take, known before anything is inflated."""
+        payload = max(self.payload_length, self.inflated_length)
+        return payload + self.record_count * RECORD_OVERHEAD_BYTES
 
-Row = tuple[int, Any, Any, Any]
+
+Text = str | bytes
+Row = tuple[int, Text | None, Text, dict[str, Text] | None]
 """A message in the payload: timestamp delta in milliseconds, key, value, headers."""
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Row])
 _TEXT = frozenset((str, bytes))
-_TEXT_OR_NONE = frozenset((str, bytes, type(None)))
 
 
 def make_record(value: Any, key: Any, headers: Any, *, timestamp: int) -> Record:
@@ -159,6 +175,7 @@ def encode_batch(
 
     Raises:
         MessageTooLarge: too many messages or bytes.
+        InvalidRequest: the package of the codec is missing.
     """
     if not 1 <= len(records) <= MAX_RECORDS:
         raise MessageTooLarge(f"a batch has 1 to {MAX_RECORDS} messages, not {len(records)}")
@@ -222,25 +239,35 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
     return header
 
 
-def decode_payload(batch: bytes | memoryview) -> tuple[BatchHeader, list[Row]]:
-    """Verify a batch and decode its payload: the header, and a row per message.
+def decode_rows(batch: bytes | memoryview, header: BatchHeader) -> list[Row]:
+    """Decode the payload of a batch: a row per message, each as the layout says.
+
+    What is no text, bytes or flat map of them is refused before it is built in memory, and a
+    payload before it is inflated when it would be longer than its header says.
+
+    Args:
+        batch: the whole batch.
+        header: what `read_header` made of it.
 
     Raises:
-        CorruptBatch: the batch or a record in it is malformed.
+        CorruptBatch: nobody can read it; `record`, the number of the message from 0, and `field`
+            say where, when it is inside a message.
+        InvalidRequest: nothing is wrong with it, but the package of its codec is missing here.
     """
-    header = read_header(batch)
-    start = HEADER_BYTES + len(header.request_digest)
-    view = memoryview(batch)[start:]
+    view = memoryview(batch)[HEADER_BYTES + len(header.request_digest) :]
     zstd = header.codec == CODEC_ZSTD
     payload = _inflate(view, header.inflated_length) if zstd else view
-    try:
-        rows = _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptBatch(f"the payload cannot be decoded: {error}") from error
-    if len(rows) != header.record_count:
-        raise CorruptBatch(f"the header says {header.record_count} messages, found {len(rows)}")
-    _check_types(rows)
-    return header, rows
+    if _array_length(payload) != header.record_count:
+        raise CorruptBatch(f"the payload is no array of {header.record_count} messages")
+    if 0 <= header.first_timestamp <= _NEAR:
+        for decoder in _uniform_decoders:
+            rows = _decode_uniform(decoder, payload)
+            if rows is not None:
+                return rows
+        rows = _decode_mixed(payload)
+        if rows is not None:
+            return rows
+    return _Walk(bytes(payload), header).rows()
 
 
 def decode_records(batch: bytes | memoryview) -> list[Record]:
@@ -248,8 +275,14 @@ def decode_records(batch: bytes | memoryview) -> list[Record]:
 
     Raises:
         CorruptBatch: the batch or a record in it is malformed.
+        InvalidRequest: the package of its codec is missing.
     """
-    header, rows = decode_payload(batch)
+    header = read_header(batch)
+    return to_records(decode_rows(batch, header), header)
+
+
+def to_records(rows: Iterable[Row], header: BatchHeader) -> list[Record]:
+    """Return the messages that the rows of a batch are."""
     first = header.first_timestamp
     return [Record(value, key, headers, first + delta) for delta, key, value, headers in rows]
 
@@ -334,7 +367,7 @@ def _check_fields(header: BatchHeader, *, magic: bytes, version: int, spare: int
         raise CorruptBatch("producer id, epoch or sequence of the batch is negative")
 
 
-def _array_length(payload: memoryview) -> int:
+def _array_length(payload: bytes | memoryview) -> int:
     """Return the element count of the MessagePack array that the payload begins with, or -1."""
     if not payload:
         return -1
@@ -348,24 +381,206 @@ def _array_length(payload: memoryview) -> int:
     return -1
 
 
-def _check_types(rows: list[Row]) -> None:
-    """Refuse what no producer of ours encodes: the leader has not looked inside."""
-    keys: set[type] = set()
-    values: set[type] = set()
-    for _, key, value, headers in rows:
-        keys.add(type(key))
-        values.add(type(value))
-        if headers is not None:
-            if type(headers) is not dict or not {type(name) for name in headers} <= {str}:
-                raise CorruptBatch("the headers of a message are no map with texts as names")
-            values.update(map(type, headers.values()))
-    if not (keys <= _TEXT_OR_NONE and values <= _TEXT):
-        raise CorruptBatch("a key, value or header of a message is neither text nor bytes")
+_NEAR = (1 << 61) - 1
+"""Timestamps and differences up to this cannot add up to one that is out of range."""
+
+
+def _uniform_decoder(key: type, value: type, header: type) -> msgspec.msgpack.Decoder[list[Row]]:
+    headers = Annotated[dict[str, header], Meta(max_length=MAX_STORED_HEADERS)]  # type: ignore[valid-type]
+    delta = Annotated[int, Meta(ge=-_NEAR, le=_NEAR)]
+    row = tuple[delta, key | None, value, headers | None]  # type: ignore[valid-type]
+    return msgspec.msgpack.Decoder(list[row])
+
+
+_uniform_decoders = [
+    _uniform_decoder(key, value, header)
+    for header, key, value in product((str, bytes), (str, bytes), (str, bytes))
+]
+"""For batches whose keys, values and headers are of one type each, as nearly all are."""
+
+
+def _decode_uniform(
+    decoder: msgspec.msgpack.Decoder[list[Row]], payload: bytes | memoryview
+) -> list[Row] | None:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # It mixes types or is malformed: what comes next finds out which.
+        return None
+
+
+_SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+"""MessagePack `bin` and `str` that are preceded by their length: how many bytes that has."""
+_INTEGERS = {
+    0xCC: (1, False),
+    0xCD: (2, False),
+    0xCE: (4, False),
+    0xCF: (8, False),
+    0xD0: (1, True),
+    0xD1: (2, True),
+    0xD2: (4, True),
+    0xD3: (8, True),
+}
+"""MessagePack integers: (bytes, whether signed)."""
+_NIL = b"\xc0"
+
+_raw_decoder = msgspec.msgpack.Decoder(
+    list[
+        tuple[
+            Annotated[int, Meta(ge=-_NEAR, le=_NEAR)],
+            msgspec.Raw,
+            msgspec.Raw,
+            Annotated[dict[str, msgspec.Raw], Meta(max_length=MAX_STORED_HEADERS)] | None,
+        ]
+    ]
+)
+_any_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any, Any, Any]])
+
+
+def _decode_mixed(payload: bytes | memoryview) -> list[Row] | None:
+    """Decode rows of texts and bytes, once it is certain that there is nothing else in them."""
+    try:
+        raw = _raw_decoder.decode(payload)
+        keys = {memoryview(key)[0] for _, key, _, _ in raw}
+        texts = {memoryview(value)[0] for _, _, value, _ in raw}
+        for _, _, _, headers in raw:
+            if headers:
+                texts.update(memoryview(content)[0] for content in headers.values())
+        return _any_decoder.decode(payload) if _all_texts(keys - {_NIL[0]} | texts) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _all_texts(kinds: set[int]) -> bool:
+    return all(kind in _SIZES or 0xA0 <= kind <= 0xBF for kind in kinds)
+
+
+class _Walk:
+    """Reads a payload message by message, for batches that mix types and to say what is wrong.
+
+    Args:
+        payload: an array of as many elements as the header says.
+        header: of the batch.
+    """
+
+    def __init__(self, payload: bytes, header: BatchHeader) -> None:
+        self._payload = payload
+        self._header = header
+        self._at = {0xDC: 3, 0xDD: 5}.get(payload[0], 1)
+        self._record = 0
+        self._field = ""
+
+    def rows(self) -> list[Row]:
+        """Return the messages.
+
+        Raises:
+            CorruptBatch: one is malformed; `record` and `field` say which.
+        """
+        found: list[Row] = []
+        for number in range(self._header.record_count):
+            self._record, self._field = number, ""
+            if self._count(0x90, 0xDC) != 4:
+                raise self._wrong("it is no array of 4 elements")
+            found.append((self._delta(), self._key(), self._text("message"), self._headers()))
+        if self._at != len(self._payload):
+            raise CorruptBatch(
+                f"{len(self._payload) - self._at} bytes follow the last message of the batch"
+            )
+        return found
+
+    def _delta(self) -> int:
+        self._field = "timestamp"
+        kind = self._byte()
+        if kind <= 0x7F or kind >= 0xE0:
+            delta = kind if kind <= 0x7F else kind - 256
+        elif kind in _INTEGERS:
+            length, signed = _INTEGERS[kind]
+            delta = int.from_bytes(self._take(length), "big", signed=signed)
+        else:
+            raise self._wrong("it is no integer")
+        if not -MAX_TIMESTAMP <= self._header.first_timestamp + delta <= MAX_TIMESTAMP:
+            raise self._wrong("it is out of range")
+        return delta
+
+    def _key(self) -> Text | None:
+        if self._payload[self._at : self._at + 1] == _NIL:
+            self._at += 1
+            return None
+        return self._text("key")
+
+    def _headers(self) -> dict[str, Text] | None:
+        self._field = "headers"
+        if self._payload[self._at : self._at + 1] == _NIL:
+            self._at += 1
+            return None
+        count = self._count(0x80, 0xDE)
+        if count < 0:
+            raise self._wrong("they are no map")
+        if count > MAX_STORED_HEADERS:
+            raise self._wrong(f"there are {count}, at most {MAX_STORED_HEADERS} are allowed")
+        headers: dict[str, Text] = {}
+        for _ in range(count):
+            name = self._text("headers")
+            if isinstance(name, bytes):
+                raise self._wrong("a name is no text")
+            headers[name] = self._text("headers")
+        return headers
+
+    def _text(self, field: str) -> Text:
+        self._field = field
+        kind = self._byte()
+        if 0xA0 <= kind <= 0xBF:
+            length = kind & 0x1F
+        elif kind in _SIZES:
+            length = int.from_bytes(self._take(_SIZES[kind]), "big")
+        else:
+            raise self._wrong("it is neither text nor bytes")
+        content = self._take(length)
+        if 0xC4 <= kind <= 0xC6:
+            return content
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise self._wrong(f"it is no UTF-8 at byte {error.start}") from error
+
+    def _count(self, short: int, long: int) -> int:
+        """Return the length of an array or map; -1 when there is something else."""
+        kind = self._byte()
+        if short <= kind <= short + 15:
+            return kind & 0x0F
+        if long <= kind <= long + 1:
+            return int.from_bytes(self._take(2 if kind == long else 4), "big")
+        return -1
+
+    def _byte(self) -> int:
+        return self._take(1)[0]
+
+    def _take(self, length: int) -> bytes:
+        start, end = self._at, self._at + length
+        if end > len(self._payload):
+            raise self._wrong("the batch ends inside it")
+        self._at = end
+        return self._payload[start:end]
+
+    def _wrong(self, what: str) -> CorruptBatch:
+        part = {"": "", "message": "the value of "}.get(self._field, f"the {self._field} of ")
+        return CorruptBatch(
+            f"{part}message {self._record} of the batch cannot be decoded: {what}",
+            record=self._record,
+            field=self._field or None,
+        )
 
 
 def _inflate(payload: memoryview, inflated_length: int) -> bytes:
+    """Inflate a payload that says beforehand how long it becomes, or is stopped there."""
     zstd = _zstd()
     try:
+        # The package makes room for whatever the frame says, so that is looked at first.
+        said = zstd.frame_content_size(payload)
+        if said not in (inflated_length, -1):
+            raise CorruptBatch(
+                f"the payload says that it inflates to {said} bytes, the header {inflated_length}"
+            )
         inflated: bytes = zstd.ZstdDecompressor().decompress(
             payload, max_output_size=inflated_length, allow_extra_data=False
         )
@@ -379,11 +594,15 @@ def _inflate(payload: memoryview, inflated_length: int) -> bytes:
 
 
 def _zstd() -> Any:
-    """Import the optional compression package."""
+    """Import the optional compression package.
+
+    Raises:
+        InvalidRequest: it is not there.
+    """
     try:
         import zstandard
     except ImportError as error:
-        raise CorruptBatch(
+        raise InvalidRequest(
             "codec zstd needs the package zstandard: pip install zstandard"
         ) from error
     return zstandard

@@ -161,7 +161,7 @@ class DeadLetters(Worker):
                     break
                 offset = start
                 continue
-            if not fetched.messages:
+            if fetched.next_offset <= offset:
                 break
             marks = {str((one.headers or {}).get(REDRIVEN_FROM)) for one in fetched.messages}
             found |= wanted & marks

@@ -298,3 +298,10 @@ def note(text: str, *args: object) -> None:
     import logging
 
     logging.getLogger(__name__).debug(text, *args)
+
+
+def warn(text: str, *args: object) -> None:
+    """Tell the program's log what costs it something."""
+    import logging
+
+    logging.getLogger(__name__).warning(text, *args)

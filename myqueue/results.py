@@ -85,6 +85,8 @@ class Fetched(NamedTuple):
     """The replica's own; -1 when it did not say."""
     log_start_offset: int
     """Oldest offset still stored; -1 when the replica did not say."""
+    corrupt: int = 0
+    """Messages between that were stepped over: stored like that, nobody can decode them."""
 
 
 class Lag(NamedTuple):

@@ -109,6 +109,14 @@ class Worker(Front[Working]):
         """
         return self._core.missed
 
+    @property
+    def corrupt(self) -> int:
+        """How many messages were stepped over because nobody can decode them, as told here.
+
+        Each is told to one worker of the group.
+        """
+        return self._core.corrupt
+
     def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
         """Return up to `max_messages` of one partition; the partitions take turns.
 

@@ -75,6 +75,8 @@ class Working(Session):
         self.options = options
         self.missed = 0
         """Messages that were deleted before the group had dealt with them, as far as told here."""
+        self.corrupt = 0
+        """Messages that were stepped over because nobody can decode them, as far as told here."""
         self._first_counts: dict[str, int] = {}
         super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
 
@@ -209,6 +211,14 @@ class Working(Session):
                 missed,
                 *where,
                 self.options.group,
+            )
+        corrupt = int(body.get("corrupt") or 0)
+        if corrupt:
+            self.corrupt += corrupt
+            logger.warning(
+                "%d messages of %s/%d cannot be decoded by anybody and were stepped over",
+                corrupt,
+                *where,
             )
         return [received_delivery(item, where) for item in body["messages"]]
 

@@ -15,6 +15,7 @@ class PartitionPopped(Answer, frozen=True):
     partition: int
     messages: list[Message]
     missed: int
+    corrupt: int
 
 
 class SizeLeft(Answer, frozen=True):

@@ -42,7 +42,7 @@ _MESSAGE = {
     "key": None,
     "headers": None,
 }
-_MISSED = {"missed": 0}
+_MISSED = {"missed": 0, "corrupt": 0}
 
 
 class ConsumeApi(AsyncAPIView):
@@ -50,7 +50,8 @@ class ConsumeApi(AsyncAPIView):
 
     A retry with the same `request_id` gets the same messages again. Without `max_messages` the
     answer is one message, or QUEUE_EMPTY; with it a list, and an empty one is a success. `missed`
-    says how many messages right before these retention took away before the consumer got to them.
+    says how many messages right before these retention took away before the consumer got to them,
+    `corrupt` how many were stepped over because nobody can decode them.
     """
 
     @describe(
@@ -97,14 +98,16 @@ class ConsumeApi(AsyncAPIView):
                     "partition": spec.partition,
                     "messages": messages,
                     "missed": popped.missed,
+                    "corrupt": popped.corrupt,
                 }
             )
         if not messages:
             raise QueueEmpty(
                 f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
-                f" {group.spec.partition} of topic '{group.spec.topic}'"
+                f" {group.spec.partition} of topic '{group.spec.topic}'",
+                corrupt=popped.corrupt or None,
             )
-        messages[0]["missed"] = popped.missed
+        messages[0] |= {"missed": popped.missed, "corrupt": popped.corrupt}
         return self.respond(messages[0])
 
 
@@ -201,5 +204,5 @@ def _messages(group: Group, popped: PoppedMessages, *, binary: bool) -> list[dic
         message_fields(
             record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
         )
-        for offset, record in enumerate(popped.records, popped.first_offset)
+        for offset, record in popped.messages
     ]

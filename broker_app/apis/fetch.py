@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker_app.access import require_topic_client
-from broker_app.reading import decode
+from broker_app.reading import MessagesRead, decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
@@ -13,7 +13,7 @@ from http_base.answers import CursorPlace, Fetched
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
-from myqueue.errors import CorruptBatch
+from myqueue.errors import InvalidRequest
 from myqueue.protocol import (
     BATCH_HEADERS,
     DEFAULT_TIMEOUT_MS,
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from broker_app.runtime import BrokerRuntime
     from broker_app.selectors.fetch import Fetched as FetchedBatches
+    from myqueue.records import Record
     from raft_app.engine.group import Group
 
 
@@ -38,7 +40,9 @@ class FetchApi(AsyncAPIView):
 
     With `Accept: application/vnd.queue.batch` the batches come as stored, each preceded by its base
     offset and length; the first one may begin below the offset. The headers X-High-Watermark,
-    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise.
+    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise. Without it the
+    batches are decoded here; `corrupt` says how many messages were stepped over because nobody can
+    decode them.
     """
 
     @describe(
@@ -50,6 +54,7 @@ class FetchApi(AsyncAPIView):
             "topic": "logs",
             "partition": 0,
             "messages": [],
+            "corrupt": 0,
             "next_offset": 42,
             "high_watermark": 42,
             "log_start_offset": 0,
@@ -76,15 +81,15 @@ class FetchApi(AsyncAPIView):
         if wants_batches(request):
             body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
             return self.respond_batches(body, _headers(fetched))
-        messages, next_offset = _messages(
-            group, fetched, fetch.offset, binary=wants_msgpack(request)
-        )
+        readable = await _readable(runtime, group, fetched, fetch)
+        binary = wants_msgpack(request)
         return self.respond(
             {
                 "topic": group.spec.topic,
                 "partition": group.spec.partition,
-                "messages": messages,
-                "next_offset": next_offset,
+                "messages": [_fields(group, one, binary=binary) for one in readable.messages],
+                "corrupt": readable.corrupt,
+                "next_offset": readable.end,
                 "high_watermark": fetched.high_watermark,
                 "log_start_offset": fetched.log_start_offset,
             }
@@ -116,27 +121,46 @@ class OffsetByTimeApi(AsyncAPIView):
         )
 
 
-def _messages(
-    group: Group, fetched: FetchedBatches, offset: int, *, binary: bool
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the messages before the first batch that cannot be decoded, and where to go on."""
-    spec = group.spec
-    messages: list[dict[str, Any]] = []
-    for batch in fetched.batches:
+async def _readable(
+    runtime: BrokerRuntime, group: Group, fetched: FetchedBatches, fetch: Fetch
+) -> MessagesRead:
+    """Return the messages from the offset on; fewer than fetched when they were well compressed.
+
+    Raises:
+        CorruptBatch: the first batch is damaged on this replica; one behind it ends what is
+            returned.
+        InvalidRequest: the package of its codec is missing here.
+    """
+    messages: list[tuple[int, Record]] = []
+    position, corrupt, size_bytes = fetch.offset, 0, 0
+    for stored in fetched.batches:
         try:
-            records = decode(batch)
-        except CorruptBatch:
-            if not messages:
+            batch = await decode(runtime=runtime, group=group, batch=stored)
+        except InvalidRequest:
+            if position == fetch.offset:
                 raise
-            return messages, batch.base_offset
-        messages += [
-            message_fields(
-                record, topic=spec.topic, partition=spec.partition, offset=position, binary=binary
-            )
-            for position, record in enumerate(records, batch.base_offset)
-            if position >= offset
-        ]
-    return messages, fetched.next_offset
+            break
+        if batch is None:
+            corrupt += stored.end - position
+        else:
+            messages += [
+                (offset, record)
+                for offset, record in enumerate(batch.records, batch.base_offset)
+                if offset >= position
+            ]
+            size_bytes += batch.size_bytes
+        position = stored.end
+        if size_bytes > MAX_FETCH_BYTES:
+            break
+    return MessagesRead(messages, position, corrupt)
+
+
+def _fields(group: Group, message: tuple[int, Record], *, binary: bool) -> dict[str, Any]:
+    offset, record = message
+    spec = group.spec
+    return message_fields(
+        record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
+    )
 
 
 def _headers(fetched: FetchedBatches) -> dict[str, str]:

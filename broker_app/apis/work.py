@@ -56,7 +56,8 @@ class ReceiveApi(AsyncAPIView):
     Each message is invisible to the group's other workers until it is settled or its visibility
     timeout is over; then it is delivered again. After `delivery_limit` deliveries it goes to the
     dead-letter topic instead. Messages that come back precede new ones; no message at all is a
-    success. `missed` says how many retention took before they were settled, once.
+    success. `missed` says how many retention took before they were settled, `corrupt` how many were
+    stepped over because nobody can decode them; each once.
     """
 
     @describe(
@@ -65,7 +66,7 @@ class ReceiveApi(AsyncAPIView):
         returns=Received,
         token=CLIENT_TOKEN,
         sample=_GROUP_SAMPLE,
-        answer={**_GROUP, "messages": [_MESSAGE], "missed": 0},
+        answer={**_GROUP, "messages": [_MESSAGE], "missed": 0, "corrupt": 0},
         tags=["workers"],
     )
     async def post(self, request: Request) -> Response:
@@ -83,6 +84,7 @@ class ReceiveApi(AsyncAPIView):
                 "group": call.group,
                 "messages": [_message(group, one, binary=binary) for one in received.deliveries],
                 "missed": received.missed,
+                "corrupt": received.corrupt,
             }
         )
 

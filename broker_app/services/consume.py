@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from broker_app.commands import Pop, Popped
@@ -41,24 +41,29 @@ class PopCall:
 
 @dataclass(frozen=True, slots=True)
 class PoppedMessages:
-    """What it got: contiguous messages, none when there is nothing left for it."""
+    """What it got: messages in the order of their offsets, none when there are no more for it."""
 
     first_offset: int
-    records: list[Record]
+    """Where the cursor was."""
+    messages: list[tuple[int, Record]]
+    """With the offset of each; there are gaps where messages were stepped over."""
     missed: int = 0
-    """Messages right before the first that retention took from the consumer."""
+    """Messages right before `first_offset` that retention took from the consumer."""
+    corrupt: int = 0
+    """Messages that were stepped over because nobody can decode them."""
 
 
 async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
     """Move a consumer's cursor over the next messages and return them.
 
     A retry with the same request id gets the same messages and moves nothing. An empty answer was
-    confirmed by a quorum.
+    confirmed by a quorum. What cannot be decoded by anybody is stepped over, up to the next message
+    that can.
 
     Raises:
         NotLeader | NoLeader | Overloaded | DiskFull: refused, nothing moved.
         CommitTimeout: no quorum in time; the cursor may have moved. Retry with the request id.
-        CorruptBatch: the next batch cannot be decoded.
+        CorruptBatch: the next batch is damaged on this replica.
     """
     with _under_way(runtime, group, call):
         return await _pop_in_turn(runtime, group, call)
@@ -85,12 +90,15 @@ async def _pop_in_turn(runtime: BrokerRuntime, group: Group, call: PopCall) -> P
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.wait_ms / 1000
     group_id = group.spec.group_id
+    corrupt = 0
     while True:
         key = (group_id, call.consumer_id)
         async with runtime.turns.turn(key, timeout_ms=call.timeout_ms):
             popped = await _pop_now(runtime, group, call)
-        if popped.records:
-            MESSAGES_POPPED.inc(len(popped.records))
+        corrupt += popped.corrupt
+        popped = replace(popped, corrupt=corrupt)
+        if popped.messages:
+            MESSAGES_POPPED.inc(len(popped.messages))
             return popped
         start = state_of(group).cursor(call.consumer_id)
         if start >= state_of(group).next_offset and not await runtime.long_polls.wait(
@@ -102,18 +110,20 @@ async def _pop_in_turn(runtime: BrokerRuntime, group: Group, call: PopCall) -> P
 async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
     """Pop what is there; empty after a quorum confirmed that nothing is."""
     state, engine, group_id = state_of(group), runtime.engine, group.spec.group_id
-    for _ in range(ATTEMPTS_MAX):
+    attempts = missed = corrupt = 0
+    while attempts < ATTEMPTS_MAX:
         if call.request_digest:
             earlier = state.popped(call.consumer_id, call.request_digest)
             if earlier is not None:
-                return await _read_again(runtime, group, earlier)
+                return _and(await _read_again(runtime, group, earlier), missed, corrupt)
         start, end = state.cursor(call.consumer_id), state.next_offset
         if start >= end or not group.serves:
             answer = await _confirm_empty(runtime, group, call)
             if answer is not None:
-                return answer
+                return _and(answer, missed, corrupt)
+            attempts += 1
             continue
-        records = await messages_read(
+        read = await messages_read(
             runtime=runtime,
             group=group,
             start=start,
@@ -121,20 +131,31 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
             max_messages=call.max_messages,
             max_bytes=call.max_bytes,
         )
-        chosen = (start, start + len(records))
-        pop = Pop(call.consumer_id, *chosen, call.request_digest)
+        # What only steps over is not the answer of the request: that is still to come.
+        digest = call.request_digest if read.messages else b""
+        pop = Pop(call.consumer_id, start, read.end, digest)
         try:
             popped: Popped = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
         except CursorMoved:
+            attempts += 1
             continue
-        if (popped.from_offset, popped.to_offset) == chosen:
-            return PoppedMessages(start, records, popped.missed)
-        if popped.moved:
-            return await _read_again(runtime, group, popped)
+        if (popped.from_offset, popped.to_offset) != (start, read.end):
+            if popped.moved:
+                return _and(await _read_again(runtime, group, popped), missed, corrupt)
+            attempts += 1
+            continue
+        missed, corrupt = missed + popped.missed, corrupt + read.corrupt
+        if read.messages:
+            return PoppedMessages(start, read.messages, missed, corrupt)
     raise Overloaded(
         f"the cursor of consumer {call.consumer_id} keeps moving; try again",
         retry_after_ms=RETRY_AFTER_MS,
     )
+
+
+def _and(popped: PoppedMessages, missed: int, corrupt: int) -> PoppedMessages:
+    """Return an answer with what was stepped over before it."""
+    return replace(popped, missed=popped.missed + missed, corrupt=popped.corrupt + corrupt)
 
 
 async def _confirm_empty(
@@ -175,7 +196,7 @@ async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> P
             log_start_offset=state.log_start_offset,
             high_watermark=state.next_offset,
         )
-    records = await messages_read(
+    read = await messages_read(
         runtime=runtime,
         group=group,
         start=popped.from_offset,
@@ -183,4 +204,4 @@ async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> P
         max_messages=popped.to_offset - popped.from_offset,
         max_bytes=2 * MAX_FETCH_BYTES,
     )
-    return PoppedMessages(popped.from_offset, records, popped.missed)
+    return PoppedMessages(popped.from_offset, read.messages, popped.missed, read.corrupt)

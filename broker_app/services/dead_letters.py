@@ -17,10 +17,10 @@ from broker_app.metrics import DEAD_LETTERS
 from broker_app.reading import messages_read
 from broker_app.runtime import state_of
 from http_base.tasks import spawn
-from myqueue.errors import CorruptBatch, NoLeader, NotLeader, QueueError, TopicDoesNotExist
+from myqueue.errors import MessageTooLarge, NoLeader, NotLeader, QueueError, TopicDoesNotExist
 from myqueue.group_protocol import DEAD_LETTER_SUFFIX
 from myqueue.protocol import MAX_FETCH_BYTES
-from myqueue.records import Record, encode_batch, request_digest
+from myqueue.records import MAX_STORED_HEADERS, Record, encode_batch, request_digest
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -159,18 +159,19 @@ class DeadLetters:
             deliveries = work.dead.get(offset) if work is not None else None
             if deliveries is None or not group.serves:
                 return
-            try:
-                record = await self._read(group, offset)
-            except CorruptBatch as error:
-                logger.error("%s: dead message %d is lost: %s", group.label, offset, error)
-            else:
-                letter = make_letter(record, group, name, offset=offset, deliveries=deliveries)
+            letter = await self._letter(group, name, offset=offset, deliveries=deliveries)
+            if letter:
                 await self._post(group, topic, letter)
                 DEAD_LETTERS.inc()
             copied.append(offset)
 
-    async def _read(self, group: Group, offset: int) -> Record:
-        [record] = await messages_read(
+    async def _letter(self, group: Group, name: str, *, offset: int, deliveries: int) -> bytes:
+        """Return the copy of a dead message; empty when there can be none, which the log is told.
+
+        Raises:
+            QueueError: it cannot be read at the moment.
+        """
+        read = await messages_read(
             runtime=self._runtime,
             group=group,
             start=offset,
@@ -178,7 +179,15 @@ class DeadLetters:
             max_messages=1,
             max_bytes=MAX_FETCH_BYTES,
         )
-        return record
+        if not read.messages:
+            logger.error("%s: dead message %d is lost: it is corrupt", group.label, offset)
+            return b""
+        [(_, record)] = read.messages
+        try:
+            return make_letter(record, group, name, offset=offset, deliveries=deliveries)
+        except MessageTooLarge as error:
+            logger.error("%s: dead message %d gets no copy: %s", group.label, offset, error)
+            return b""
 
     async def _post(self, group: Group, topic: str, letter: bytes) -> None:
         """Append a copy at the leader of its partition."""
@@ -238,6 +247,9 @@ def make_letter(record: Record, group: Group, name: str, *, offset: int, deliver
 
     Returns:
         A batch of one message, recognised by a request id made of group and offset.
+
+    Raises:
+        MessageTooLarge: with what is added it is over a limit of a batch.
     """
     headers: dict[str, str | bytes] = {
         **(record.headers or {}),
@@ -247,6 +259,8 @@ def make_letter(record: Record, group: Group, name: str, *, offset: int, deliver
         "dead-letter-group": name,
         "dead-letter-deliveries": str(deliveries),
     }
+    if len(headers) > MAX_STORED_HEADERS:
+        raise MessageTooLarge(f"a dead letter has at most {MAX_STORED_HEADERS} headers")
     return encode_batch(
         [record._replace(headers=headers)],
         producer_id=DEAD_LETTER_PRODUCERS + group.spec.group_id,

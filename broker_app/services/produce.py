@@ -54,13 +54,8 @@ async def messages_produce(
         base_sequence=sequence,
         request_digest=request_digest(request_id) if request_id and sequence < 0 else b"",
     )
-    return await batch_produce(
-        runtime=runtime,
-        group=group,
-        producer_id=produce.producer_id,
-        batch=batch,
-        timeout_ms=produce.timeout_ms,
-    )
+    # Its messages were checked one by one, and nobody else encoded it.
+    return await _append(runtime, group, AppendBatch(batch, read_header(batch)), produce.timeout_ms)
 
 
 async def batch_produce(
@@ -75,18 +70,25 @@ async def batch_produce(
         runtime: of this broker.
         group: the partition.
         producer_id: whose call this is.
-        batch: encoded; header, checksum and count are verified here.
+        batch: encoded; verified here down to the last message, so that every reader can read it.
         timeout_ms: for a quorum to store it.
 
     Raises:
-        CorruptBatch | InvalidRequest: the batch is malformed, or of another producer.
+        CorruptBatch | InvalidRequest: the batch is malformed, or of another producer. `record`, the
+            number of a message from 0, and `field` say where, when it is inside a message.
         NotLeader | NoLeader | Overloaded | DiskFull: refused before it was proposed.
         UnknownProducer | ProducerFenced | OutOfOrderSequence: the sequence does not fit.
         CommitTimeout: no quorum in time; the outcome is unknown.
     """
-    header = read_header(batch)
+    header = await runtime.decoding.check(batch)
     _check_producer(header, producer_id)
-    request = AppendBatch(batch, header)
+    return await _append(runtime, group, AppendBatch(batch, header), timeout_ms)
+
+
+async def _append(
+    runtime: BrokerRuntime, group: Group, request: AppendBatch, timeout_ms: int
+) -> Appended:
+    header = request.header
     group_id = group.spec.group_id
     if not header.sequenced:
         appended = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.commands import Received, ReceiveMessages, SettleMessages, Start
@@ -11,8 +12,8 @@ from broker_app.limits import RETRY_AFTER_MS
 from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
 from broker_app.reading import messages_read, size_of
 from broker_app.runtime import state_of
-from broker_app.work import UNKNOWN, Receipt
-from myqueue.errors import CorruptBatch, InvalidRequest, Overloaded
+from broker_app.work import UNKNOWN, Receipt, SettleKind
+from myqueue.errors import InvalidRequest, Overloaded
 from myqueue.protocol import MAX_FETCH_BYTES
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ class ReceivedMessages:
     deliveries: list[Delivery]
     missed: int = 0
     """Messages that went before they were settled, since this was last told."""
+    corrupt: int = 0
+    """Messages that were stepped over because nobody can decode them."""
+
+
+class _Readable(NamedTuple):
+    """What of a choice can be delivered."""
+
+    records: dict[int, Record]
+    """By offset; those that are new are contiguous."""
+    skip_to: int = 0
+    """Offset behind what is stepped over before the first new one; 0 for nothing."""
+    lost: tuple[int, ...] = ()
+    """Offsets that were delivered before and cannot be decoded."""
 
 
 async def messages_receive(
@@ -83,7 +97,7 @@ async def messages_receive(
     """
     key = (group.spec.group_id, call.group)
     deadline = asyncio.get_running_loop().time() + call.wait_ms / 1000
-    missed, is_woken = 0, False
+    missed, corrupt, is_woken = 0, 0, False
     while True:
         try:
             if await _is_worth_a_turn(runtime, group, call):
@@ -91,20 +105,20 @@ async def messages_receive(
                     if is_woken:
                         is_woken = False
                         _serve_later(runtime, key)
-                    return ReceivedMessages([], missed)
+                    return ReceivedMessages([], missed, corrupt)
                 async with runtime.work_turns.turn(key, timeout_ms=call.timeout_ms):
                     received = await _receive_now(runtime, group, call)
-                missed += received.missed
+                missed, corrupt = missed + received.missed, corrupt + received.corrupt
                 if received.deliveries:
                     _count(received)
                     is_woken = True  # maybe by a look before: what is left wakes the next
-                    return ReceivedMessages(received.deliveries, missed)
+                    return ReceivedMessages(received.deliveries, missed, corrupt)
         finally:
             if is_woken:
                 runtime.work_waits.served(key)
         is_woken = await runtime.work_waits.wait(key, deadline)
         if not is_woken:
-            return ReceivedMessages([], missed)
+            return ReceivedMessages([], missed, corrupt)
 
 
 async def messages_settle(
@@ -188,85 +202,122 @@ def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) ->
 
 async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> ReceivedMessages:
     """Deliver what is there, in this group's turn."""
-    state, missed, attempts = state_of(group), 0, 0
+    state, missed, corrupt, attempts = state_of(group), 0, 0, 0
     while attempts < ATTEMPTS_MAX:
         if not _proposal_wanted(runtime, group, call):
-            return ReceivedMessages([], missed)
+            return ReceivedMessages([], missed, corrupt)
         clock_ms = state.partition_clock(runtime.engine.clock_ms())
         choice = state.choose_work(call.group, clock_ms, call.max_messages)
         if call.start is Start.LATEST and call.group not in state.works:
             choice = choice._replace(new_to=choice.new_from)
-        records, skip_to = await _read(runtime, group, choice)
-        again = tuple(offset for offset in choice.again if offset in records)
-        count = len(records) - len(again)
-        command = ReceiveMessages(
-            call.group,
-            again,
-            choice.new_from,
-            choice.new_from + count,
-            visibility_ms=call.visibility_ms,
-            delivery_limit=call.delivery_limit,
-            dead_letter_topic=call.dead_letter_topic,
-            start=call.start,
-            skip_to=skip_to,
-            client_id=call.client_id,
-        )
-        received: Received = await runtime.engine.propose(
-            group.spec.group_id, command, timeout_ms=call.timeout_ms
-        )
+        readable = await _read(runtime, group, choice)
+        if readable.lost:
+            settled = await _settle_lost(runtime, group, call, readable.lost)
+            corrupt, attempts = corrupt + settled, attempts + (not settled)
+            continue
+        received = await _propose(runtime, group, call, choice=choice, readable=readable)
         if received.refused:
             raise _shared_by_members(call.group)
-        missed += received.missed
+        missed, corrupt = missed + received.missed, corrupt + received.corrupt
         if not call.max_messages:
-            return ReceivedMessages([], missed)
-        # What nobody can read is passed over batch by batch: that goes on.
-        attempts += not received.missed
+            return ReceivedMessages([], missed, corrupt)
+        # What nobody can read is stepped over bit by bit: that goes on.
+        attempts += not (received.missed or received.corrupt)
         if received.deliveries:
             deliveries = [
-                Delivery(Receipt(received.origin, offset, number), records[offset])
+                Delivery(Receipt(received.origin, offset, number), readable.records[offset])
                 for offset, number in received.deliveries
             ]
-            return ReceivedMessages(deliveries, missed)
+            return ReceivedMessages(deliveries, missed, corrupt)
     raise Overloaded(
         f"the messages of group '{call.group}' keep going to others; try again",
         retry_after_ms=RETRY_AFTER_MS,
     )
 
 
-async def _read(
-    runtime: BrokerRuntime, group: Group, choice: Choice
-) -> tuple[dict[int, Record], int]:
-    """Return the chosen messages by offset, as far as they fit into one answer.
+async def _propose(
+    runtime: BrokerRuntime, group: Group, call: ReceiveCall, *, choice: Choice, readable: _Readable
+) -> Received:
+    again = tuple(offset for offset in choice.again if offset in readable.records)
+    command = ReceiveMessages(
+        call.group,
+        again,
+        choice.new_from,
+        choice.new_from + len(readable.records) - len(again),
+        visibility_ms=call.visibility_ms,
+        delivery_limit=call.delivery_limit,
+        dead_letter_topic=call.dead_letter_topic,
+        start=call.start,
+        skip_to=readable.skip_to,
+        client_id=call.client_id,
+    )
+    received: Received = await runtime.engine.propose(
+        group.spec.group_id, command, timeout_ms=call.timeout_ms
+    )
+    return received
 
-    Returns:
-        The messages; and, when the first is new and cannot be read, the offset behind the batch
-        that it is in, else 0.
-    """
+
+async def _settle_lost(
+    runtime: BrokerRuntime, group: Group, call: ReceiveCall, offsets: tuple[int, ...]
+) -> int:
+    """Be done with messages that are out and cannot be decoded; return how many they are."""
+    work = state_of(group).works.get(call.group)
+    if work is None:
+        return 0
+    receipts = [
+        Receipt(work.origin, offset, work.unsettled[offset].number)
+        for offset in offsets
+        if offset in work.unsettled
+    ]
+    command = SettleMessages(call.group, SettleKind.ACK, receipts)
+    outcomes: list[Outcome] = await runtime.engine.propose(
+        group.spec.group_id, command, timeout_ms=call.timeout_ms
+    )
+    return sum(outcome.done and not outcome.reason for outcome in outcomes)
+
+
+async def _read(runtime: BrokerRuntime, group: Group, choice: Choice) -> _Readable:
+    """Read the chosen messages, as far as they fit into one answer."""
     records: dict[int, Record] = {}
-    room = MAX_FETCH_BYTES
+    lost: list[int] = []
+    room, skip_to = MAX_FETCH_BYTES, 0
     for start, end in _runs(choice):
         if room <= 0:
             break
+        is_new = start >= choice.new_from
         try:
             read = await messages_read(
                 runtime=runtime,
                 group=group,
                 start=start,
-                end=end,
+                # What nobody can read is stepped over by whole batches.
+                end=state_of(group).next_offset if is_new else end,
                 max_messages=end - start,
                 max_bytes=room,
             )
-        except CorruptBatch as error:
-            if records:
-                break
-            if start < choice.new_from:
+        except InvalidRequest:
+            # It is damaged here: what is before it is delivered all the same.
+            if not (records or lost):
                 raise
-            return {}, int(error.details["next_offset"])
-        records.update(enumerate(read, start))
-        room -= sum(size_of(record) for record in read)
-        if len(read) < end - start:
             break
-    return records, 0
+        found = dict(read.messages)
+        if not is_new:
+            lost += [offset for offset in range(start, read.end) if offset not in found]
+        elif start not in found:
+            # Nobody can read what is next: that is stepped over alone, and what follows comes then.
+            if not records:
+                skip_to = next(iter(found), read.end)
+            break
+        else:
+            # What is behind a gap comes with the next receive.
+            found = {
+                offset: found[offset] for offset in takewhile(found.__contains__, count(start))
+            }
+        records.update(found)
+        room -= sum(size_of(record) for record in found.values())
+        if read.end < end:
+            break
+    return _Readable(records, skip_to, tuple(lost))
 
 
 def _runs(choice: Choice) -> Iterator[tuple[int, int]]:

@@ -312,6 +312,7 @@ class PoppedList(Answer, frozen=True):
     topic: str
     messages: list[Message]
     missed: int
+    corrupt: int
 
 
 class SizesAnswer(Answer, frozen=True):

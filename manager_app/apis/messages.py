@@ -66,14 +66,15 @@ class ConsumeApi(HotManagerView):
         summary="Pop messages",
         input=Consume,
         returns=(PoppedMessage, PoppedList),
-        answer=_MESSAGE | {"missed": 0},
+        answer=_MESSAGE | {"missed": 0, "corrupt": 0},
         tags=["messages"],
         query=True,
     )
     async def get(self, request: Request) -> Response:
         """Return the next message, or with `max_messages` a list of them.
 
-        `missed` says how many right before them retention took away before they were read.
+        `missed` says how many right before them retention took away before they were read,
+        `corrupt` how many were stepped over because nobody can decode them.
         """
         return await self._consume(request)
 
@@ -81,7 +82,7 @@ class ConsumeApi(HotManagerView):
         summary="Pop messages",
         input=Consume,
         returns=(PoppedMessage, PoppedList),
-        answer=_MESSAGE | {"missed": 0},
+        answer=_MESSAGE | {"missed": 0, "corrupt": 0},
         tags=["messages"],
     )
     async def post(self, request: Request) -> Response:
@@ -95,10 +96,10 @@ class ConsumeApi(HotManagerView):
             popped = await consume(runtime, call)
         binary = wants_msgpack(request)
         messages = [_message(call.topic, fields, binary=binary) for fields in popped.messages]
-        missed = {"missed": popped.missed}
+        left_out = {"missed": popped.missed, "corrupt": popped.corrupt}
         if call.max_messages is None:
-            return self.respond(messages[0] | missed)
-        return self.respond({"topic": call.topic, "messages": messages, **missed})
+            return self.respond(messages[0] | left_out)
+        return self.respond({"topic": call.topic, "messages": messages, **left_out})
 
 
 class CursorResetApi(HotManagerView):

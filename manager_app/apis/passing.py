@@ -66,7 +66,8 @@ class FetchApi(_PassingApi):
 
     With `Accept: application/vnd.queue.batch` the batches come as stored, each preceded by its base
     offset and length; the first one may begin below the offset. The headers X-High-Watermark,
-    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise.
+    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise. Without it
+    `corrupt` says how many messages were stepped over because nobody can decode them.
     """
 
     passed = Passed("GET", "/fetch")
@@ -80,6 +81,7 @@ class FetchApi(_PassingApi):
             "topic": "logs",
             "partition": 0,
             "messages": [_MESSAGE],
+            "corrupt": 0,
             "next_offset": 42,
             "high_watermark": 42,
             "log_start_offset": 0,
@@ -174,7 +176,8 @@ class ReceiveApi(_PassingApi):
     Each message is invisible to the group's other workers until it is settled or its visibility
     timeout is over; then it is delivered again. After `delivery_limit` deliveries it goes to the
     dead-letter topic instead. No message at all is a success. `missed` says how many retention took
-    before they were settled, once.
+    before they were settled, `corrupt` how many were stepped over because nobody can decode them;
+    each once.
     """
 
     passed = Passed("POST", "/messages/receive", "consumer", tells_client=True)
@@ -190,6 +193,7 @@ class ReceiveApi(_PassingApi):
             **_WORKERS,
             "messages": [_MESSAGE | {"receipt": _RECEIPT, "delivery_count": 1}],
             "missed": 0,
+            "corrupt": 0,
         },
         tags=["workers"],
     )

@@ -277,6 +277,11 @@ class StoredBatch:
     """Milliseconds since 1970."""
     data: bytes
 
+    @property
+    def end(self) -> int:
+        """Offset after its last message."""
+        return self.base_offset + self.record_count
+
 
 class Storage(Protocol):
     """Durable state of one broker."""

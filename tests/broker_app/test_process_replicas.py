@@ -168,7 +168,7 @@ async def popped_values(cluster: Cluster, count: int) -> list[Any]:
     while len(received) < count:
         popped = await cluster.call(messages_pop, call=call)
         assert popped.first_offset == len(received)
-        received += [record.value for record in popped.records]
+        received += [record.value for _, record in popped.messages]
     return received
 
 

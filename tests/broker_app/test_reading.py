@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker_app import reading
+from broker_app.decoding import LARGE_BYTES
+from broker_app.metrics import MESSAGES_CORRUPT
 from broker_app.reading import (
-    RECORD_OVERHEAD_BYTES,
     batches_read,
     decode,
     messages_read,
     size_of,
 )
-from myqueue.errors import CorruptBatch, Overloaded
-from myqueue.records import MAX_TIMESTAMP, Record, encode_batch
+from myqueue.errors import CorruptBatch, InvalidRequest, Overloaded
+from myqueue.records import (
+    CODEC_ZSTD,
+    MAX_TIMESTAMP,
+    RECORD_OVERHEAD_BYTES,
+    Record,
+    encode_batch,
+)
 from raft_app.storage.storage import StoredBatch
+from tests.batches import crafted, rows, undecodable
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -32,6 +42,8 @@ class Reader:
     def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
         self.runtime, self.engine, self.group = runtime, engine, group
         self.asked: list[tuple[int, int, int]] = []
+        self.corrupt = 0
+        """What the last reading stepped over."""
         answer = engine.read_batches
 
         async def noting(*call: int) -> list[StoredBatch]:
@@ -43,10 +55,11 @@ class Reader:
     async def read(self, start: int, end: int = 6, **limits: int) -> str:
         chosen: Any = {"max_messages": 100, "max_bytes": 1 << 20, **limits}
         group: Any = self.group
-        records = await messages_read(
+        read = await messages_read(
             runtime=self.runtime, group=group, start=start, end=end, **chosen
         )
-        return "".join(str(record.value) for record in records)
+        self.corrupt = read.corrupt
+        return "".join(str(record.value) for _, record in read.messages)
 
 
 @pytest.fixture
@@ -125,22 +138,32 @@ def stored(*records: Record, base_offset: int = 40) -> StoredBatch:
     return StoredBatch(base_offset, len(records), 1, encode_batch(list(records)))
 
 
-def test_decoded_records_are_those_that_were_sent() -> None:
+async def decoded(runtime: BrokerRuntime, batch: StoredBatch) -> list[Record] | None:
+    group: Any = runtime.engine.groups[7]
+    found = await decode(runtime=runtime, group=group, batch=batch)
+    return None if found is None else found.records
+
+
+async def test_decoded_records_are_those_that_were_sent(
+    runtime: BrokerRuntime, group: GroupTwin
+) -> None:
     record = Record("v", key="k", headers={"h": "1"}, timestamp=7)
-    assert decode(stored(record)) == [record]
+    assert await decoded(runtime, stored(record)) == [record]
     latest = Record("v", timestamp=MAX_TIMESTAMP)
-    assert decode(stored(latest)) == [latest]
+    assert await decoded(runtime, stored(latest)) == [latest]
+    large = Record("v" * LARGE_BYTES)
+    assert await decoded(runtime, stored(large)) == [large]
 
 
-def test_batch_that_cannot_be_read_says_where_to_go_on() -> None:
+async def test_damaged_batch_says_where_to_go_on(runtime: BrokerRuntime, group: GroupTwin) -> None:
     good = stored(Record("a"), Record("b"))
     bad = StoredBatch(40, 2, 1, good.data[:-1] + bytes([good.data[-1] ^ 1]))
     with pytest.raises(CorruptBatch, match="go on at offset 42") as refused:
-        decode(bad)
+        await decoded(runtime, bad)
     assert refused.value.details == {"offset": 40, "next_offset": 42}
 
 
-async def test_corrupt_batch_keeps_nobody_from_the_messages_before_it(
+async def test_damaged_batch_keeps_nobody_from_the_messages_before_it(
     reader: Reader, group: GroupTwin
 ) -> None:
     batch = group.batches[1]
@@ -151,3 +174,60 @@ async def test_corrupt_batch_keeps_nobody_from_the_messages_before_it(
         await reader.read(3)
     assert refused.value.details == {"offset": 3, "next_offset": 4}
     assert await reader.read(4) == "ef"
+
+
+@pytest.mark.parametrize("kind", undecodable())
+async def test_what_nobody_can_decode_is_stepped_over_counted_and_told_once(
+    reader: Reader, group: GroupTwin, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = undecodable()[kind]
+    group.batches[1] = StoredBatch(3, 1, 1, data)
+    before = MESSAGES_CORRUPT._value.get()
+    for start, expected in ((0, "abcef"), (3, "ef")):
+        assert (await reader.read(start), reader.corrupt) == (expected, 1)
+    assert await reader.read(2, max_messages=2) == "ce"
+    assert (await reader.read(3, end=4), reader.corrupt) == ("", 1)
+    assert MESSAGES_CORRUPT._value.get() - before == 4
+    told = [record for record in caplog.records if record.name == "broker_app.reading"]
+    assert len(told) == 1
+    assert "offsets 3 to 3" in told[0].getMessage()
+
+
+async def test_part_of_a_batch_is_stepped_over_as_well(reader: Reader, group: GroupTwin) -> None:
+    group.batches[0] = StoredBatch(0, 3, 1, crafted(rows(*[b"\x07"] * 3), record_count=3))
+    assert (await reader.read(1), reader.corrupt) == ("def", 2)
+    assert (await reader.read(1, end=2), reader.corrupt) == ("", 1)
+    assert (await reader.read(0, max_messages=1), reader.corrupt) == ("d", 3)
+
+
+async def test_one_reading_steps_over_a_bounded_number_of_batches(
+    reader: Reader, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "STEPPED_OVER_MAX", 2)
+    bad = undecodable()["no value"]
+    group.batches[:] = [StoredBatch(offset, 1, 1, bad) for offset in range(6)]
+    assert (await reader.read(0), reader.corrupt) == ("", 2)
+
+
+async def test_damaged_batch_behind_one_that_nobody_can_decode_stays_a_fault(
+    reader: Reader, group: GroupTwin
+) -> None:
+    group.batches[1] = StoredBatch(3, 1, 1, undecodable()["no value"])
+    data = group.batches[2].data
+    group.batches[2] = StoredBatch(4, 2, 1, data[:-1] + b"\xc1")
+    assert (await reader.read(3), reader.corrupt) == ("", 1)
+    with pytest.raises(CorruptBatch):
+        await reader.read(4)
+
+
+async def test_batch_that_only_this_broker_cannot_inflate_is_not_stepped_over(
+    reader: Reader, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = encode_batch([Record("x")], codec=CODEC_ZSTD)
+    group.batches[1] = StoredBatch(3, 1, 1, packed)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "zstandard", None)
+        assert await reader.read(0) == "abc"
+        with pytest.raises(InvalidRequest, match="zstandard"):
+            await reader.read(3)
+    assert await reader.read(0) == "abcxef"

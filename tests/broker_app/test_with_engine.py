@@ -93,8 +93,8 @@ class Partition:
                     request_digest=request_digest(f"request {number}"),
                 ),
             )
-            assert not popped.records or popped.first_offset == len(values)
-            values += [record.value for record in popped.records]
+            assert not popped.messages or popped.first_offset == len(values)
+            values += [record.value for _, record in popped.messages]
         return values
 
     async def commit(self, generation: int, offset: int | None = None) -> int:

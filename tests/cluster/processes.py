@@ -48,8 +48,16 @@ def is_alive(pid: int) -> bool:
 class Cluster:
     """`manage.py cluster` on free ports in a directory of the test."""
 
-    def __init__(self, data_dir: Path, *, brokers: int = 3, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        brokers: int = 3,
+        options: tuple[str, ...] = (),
+        program: str = "manage.py",
+    ) -> None:
         self.data_dir = data_dir
+        self.program = program
         self.brokers = brokers
         self.options = options
         self.output = data_dir.parent / "cluster.out"
@@ -68,7 +76,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start and wait for the line that says that it is ready."""
-        command = [sys.executable, "manage.py", "cluster", "--brokers", str(self.brokers)]
+        command = [sys.executable, self.program, "cluster", "--brokers", str(self.brokers)]
         command += ["--data-dir", str(self.data_dir), "--port", "0", *self.options]
         environment = {
             name: value

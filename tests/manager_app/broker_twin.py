@@ -384,7 +384,7 @@ class BrokerTwin:
         ]
         if call.max_messages is None and not messages:
             raise QueueEmpty
-        many = {"messages": messages, "missed": group.missed}
+        many = {"messages": messages, "missed": group.missed, "corrupt": group.corrupt}
         return many if call.max_messages else messages[0]
 
     async def _size(self, request: web.Request) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class GroupTwin:
     cursors: dict[int, int] = field(default_factory=dict)
     missed: int = 0
     """What every pop says that the consumer missed."""
+    corrupt: int = 0
+    """What every pop says that it stepped over."""
     offsets: dict[str, CommittedTwin] = field(default_factory=dict)
     """By consumer group."""
     pops: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -318,7 +319,7 @@ def test_fetch_reads_from_an_offset_and_moves_nothing(world: World) -> None:
         (5, "5"),
         (6, "6"),
     ]
-    assert fetched[1:] == (7, 7, 0)
+    assert fetched[1:] == (7, 7, 0, 0)
     first = fetched.messages[0]
     assert (first.key, first.headers, first.timestamp) == ("k", {"h": "v"}, 53)
     assert consumer.fetch("logs", 0, 0, max_bytes=1).next_offset == 5
@@ -343,3 +344,22 @@ def test_sizes_are_retried(world: World) -> None:
     consumer = world.consumer()
     world.twin.fail("/size", CommitTimeout(), times=3)
     assert consumer.get_size("logs") == 2
+
+
+def test_what_the_broker_stepped_over_is_counted_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(world, 1, 0)
+    consume, answers = world.twin._consume, iter([3, 0, 4])
+
+    def consume_some(*call: Any) -> dict[str, Any]:
+        return {**consume(*call), "corrupt": next(answers, 0)}
+
+    world.twin._consume = consume_some  # type: ignore[method-assign]
+    consumer = world.consumer()
+    assert [message.text for message in consumer.poll(5)] == ["0:0"]
+    while consumer.poll(5):
+        pass
+    assert sum(consumer.corrupt().values()) == 7
+    assert consumer.corrupt()["logs", 0] >= 3
+    assert "3 messages of logs/0 cannot be decoded by anybody" in caplog.text

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from myqueue.errors import CorruptBatch, NoLeader
-from myqueue.fetching import fetch_call, read_fetched
+from myqueue.errors import CorruptBatch, InvalidRequest, NoLeader
+from myqueue.fetching import fetch_call, gaps, read_fetched
 from myqueue.http1 import Answer
 from myqueue.protocol import BATCH, MSGPACK
-from myqueue.records import Record, encode_batch, frame_batches
+from myqueue.records import CODEC_ZSTD, Record, encode_batch, frame_batches, read_header
 from myqueue.results import Fetched, Registration
 from myqueue.transport import encode_body
+from tests.batches import crafted, rows, undecodable
+from tests.peak_memory import PeakMemory
 
 STORED = frame_batches(
     [(base, encode_batch([Record(f"{base + n}") for n in range(5)])) for base in (10, 15)]
@@ -42,6 +46,60 @@ def test_damage_on_the_way_is_found() -> None:
             continue
         assert position in (*range(8), *range(len(STORED) // 2, len(STORED) // 2 + 8))
         assert found.messages
+
+
+@pytest.mark.parametrize("kind", undecodable())
+def test_what_nobody_can_decode_is_stepped_over_and_counted(kind: str) -> None:
+    bad = undecodable()[kind]
+    count = read_header(bad).record_count
+    good = encode_batch([Record("a"), Record("b")])
+    body = frame_batches([(0, good), (2, bad), (2 + count, good)])
+    memory = PeakMemory()
+    found = fetched(body, 1)
+    assert [(one.offset, one.value) for one in found.messages] == [
+        (1, "b"),
+        (2 + count, "a"),
+        (3 + count, "b"),
+    ]
+    assert (found.corrupt, found.next_offset) == (count, 4 + count)
+    assert memory.grown() < 50 << 20
+
+
+def test_only_what_was_asked_for_counts_as_stepped_over() -> None:
+    bad = crafted(rows(*[b"\x07"] * 5), record_count=5)
+    found = fetched(frame_batches([(10, bad)]), 13)
+    assert (found.messages, found.corrupt, found.next_offset) == ([], 2, 15)
+
+
+def test_a_wrong_checksum_is_raised_and_not_stepped_over() -> None:
+    good = encode_batch([Record("a")])
+    with pytest.raises(CorruptBatch, match="checksum"):
+        fetched(frame_batches([(0, good), (1, good[:-1] + b"\xc1")]), 0)
+
+
+def test_a_batch_that_only_this_side_cannot_inflate_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = encode_batch([Record("a")], codec=CODEC_ZSTD)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(InvalidRequest, match="zstandard"):
+        fetched(frame_batches([(0, packed)]), 0)
+
+
+def test_what_was_well_compressed_is_decoded_in_parts() -> None:
+    packed = encode_batch([Record("x" * (1 << 20))] * 7, codec=CODEC_ZSTD)
+    body = frame_batches([(7 * number, packed) for number in range(50)])
+    memory = PeakMemory()
+    found = fetched(body, 0)
+    assert found.next_offset == len(found.messages) == 28
+    assert memory.grown() < 50 << 20
+
+
+def test_gaps_are_what_is_between_offsets() -> None:
+    assert gaps([], 3, 3) == []
+    assert gaps([], 3, 5) == [range(3, 5)]
+    assert gaps([3, 4], 3, 5) == []
+    assert gaps([4, 6, 7], 3, 10) == [range(3, 4), range(5, 6), range(8, 10)]
 
 
 def test_a_failure_is_raised() -> None:

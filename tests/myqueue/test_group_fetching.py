@@ -15,8 +15,10 @@ from myqueue.errors import (
     OffsetOutOfRange,
     TooManyGroups,
 )
+from myqueue.records import Record
+from tests.batches import crafted, rows
 from tests.myqueue.conftest import World
-from tests.myqueue.test_group import fill, member
+from tests.myqueue.test_group import committed, fill, member
 
 QUICK = ClientConfig(leader_patience_ms=100, long_poll_ms=1_000)
 
@@ -219,3 +221,58 @@ def test_a_closed_consumer_cancels_what_is_out(world: World) -> None:
     pending = holding.ahead
     consumer.close()
     assert pending.cancelled
+
+
+def poison(world: World, count: int) -> None:
+    """Store a batch that nobody can decode, past the check at the door."""
+    partition = world.twin.topics["logs"][0]
+    bad = crafted(rows(*[b"\x07"] * count), record_count=count)
+    partition.batches.append((len(partition.records), bad))
+    partition.records += [Record("never served")] * count
+    partition.append_times += [0] * count
+
+
+def test_what_nobody_can_decode_is_stepped_over_told_and_committed(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(world, 3)
+    poison(world, 2)
+    world.twin.topics["logs"][0].put("b", "c")
+    poison(world, 4)
+    consumer = member(world)
+    assert offsets(consumer) == [0, 1, 2, 5, 6]
+    assert offsets(consumer) == []
+    assert consumer.corrupt() == {("logs", 0): 6}
+    assert consumer.missed() == {}
+    told = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(told) == 1
+    assert "6 messages of logs/0" in told[0]
+    assert "offsets 3 to 4, 7 to 10" in told[0]
+    consumer.commit()
+    assert committed(world) == [11]
+    assert [one.messages for one in consumer.lag()] == [0]
+
+
+def test_a_partition_of_nothing_else_is_done_with_and_read_on(world: World) -> None:
+    fill(world, 0)
+    poison(world, 3)
+    consumer = member(world)
+    assert offsets(consumer) == []
+    consumer.commit()
+    assert committed(world) == [3]
+    poison(world, 1)
+    world.clock.after(2.0, lambda: world.twin.topics["logs"][0].put("late"))
+    assert offsets(consumer, timeout=60) == [4]
+    assert consumer.corrupt() == {("logs", 0): 4}
+
+
+def test_a_message_in_hand_is_not_done_with_because_of_what_is_behind_it(world: World) -> None:
+    fill(world, 1)
+    poison(world, 2)
+    consumer = member(world, auto_commit=False)
+    assert offsets(consumer) == [0]
+    world.clock.sleep(10)
+    assert offsets(consumer) == []
+    assert committed(world) == [0]
+    consumer.commit()
+    assert committed(world) == [3]

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import struct
-from zlib import crc32
+import os
+from contextlib import suppress
+from random import Random
 
 import msgspec
 import pytest
@@ -16,8 +17,8 @@ from myqueue.records import (
     CODEC_ZSTD,
     HEADER_BYTES,
     Record,
-    decode_payload,
     decode_records,
+    decode_rows,
     encode_batch,
     frame_batches,
     make_record,
@@ -25,8 +26,12 @@ from myqueue.records import (
     request_digest,
     unframe_batches,
 )
+from tests.batches import ONE, bomb, crafted, fuzzed, row, rows, squeezed, undecodable
+from tests.peak_memory import PeakMemory
 
-_FIELDS = struct.Struct("<2sBBHHIIIqqqiq")
+SEED = int(os.environ.get("FUZZ_SEED", "0")) or Random().randrange(1 << 32)
+MIB = 1 << 20
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 CONTENTS = TEXTS | st.binary()
 RECORDS = st.builds(
@@ -36,33 +41,6 @@ RECORDS = st.builds(
     st.none() | st.dictionaries(TEXTS, CONTENTS, min_size=1, max_size=3),
     st.integers(0, records.MAX_TIMESTAMP),
 )
-
-
-def crafted(payload: bytes, **changed: int | bytes) -> bytes:
-    """Return a batch with a right checksum around whatever is asked for."""
-    digest = changed.pop("digest", b"")
-    assert isinstance(digest, bytes)
-    fields = {
-        "magic": b"QB",
-        "version": 1,
-        "codec": 0,
-        "attributes": 1 if digest else 0,
-        "reserved": 0,
-        "record_count": 1,
-        "payload_length": len(payload),
-        "inflated_length": len(payload),
-        "first_timestamp": 0,
-        "last_timestamp": 0,
-        "producer_id": 0,
-        "producer_epoch": 0,
-        "base_sequence": -1,
-        **changed,
-    }
-    head = _FIELDS.pack(*fields.values())
-    return head + struct.pack("<I", crc32(digest + payload, crc32(head))) + digest + payload
-
-
-ONE = msgspec.msgpack.encode([[0, None, "x", None]])
 
 
 @given(
@@ -212,7 +190,7 @@ def test_a_compressed_batch_with_a_false_count_is_found_by_the_reader() -> None:
 def test_garbage_is_never_more_than_corrupt(payload: bytes) -> None:
     for batch in (payload, crafted(payload), crafted(payload, codec=1)):
         try:
-            decode_payload(batch)
+            decode_rows(batch, read_header(batch))
         except CorruptBatch:
             continue
         assert payload[:1] == b"\x91"
@@ -233,8 +211,86 @@ def test_without_the_compression_package_the_codec_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
-    with pytest.raises(CorruptBatch, match="zstandard"):
+    with pytest.raises(InvalidRequest, match="zstandard"):
         encode_batch([Record("x")], codec=CODEC_ZSTD)
+
+
+def test_a_missing_compression_package_is_no_fault_of_the_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = squeezed(ONE)
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    with pytest.raises(InvalidRequest, match="zstandard") as refused:
+        decode_records(batch)
+    assert not isinstance(refused.value, CorruptBatch), "readers would step over it"
+
+
+@pytest.mark.parametrize("kind", undecodable())
+def test_what_no_reader_can_read_is_refused_in_little_memory(kind: str) -> None:
+    batch = undecodable()[kind]
+    header = read_header(batch)
+    memory = PeakMemory()
+    with pytest.raises(CorruptBatch):
+        decode_rows(batch, header)
+    assert memory.grown() < 50 * MIB
+
+
+def test_a_bomb_is_small_and_never_inflated() -> None:
+    batch = bomb()
+    assert len(batch) < 33_000
+    header = read_header(batch)
+    memory = PeakMemory()
+    with pytest.raises(CorruptBatch, match="1073741824"):
+        decode_rows(batch, header)
+    assert memory.grown() < 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        (row(delta=b"\xa10"), "timestamp"),
+        (row(delta=b"\xcf" + b"\xff" * 8), "timestamp"),
+        (row(key=b"\x07"), "key"),
+        (row(value=b"\x91" * 5_000), "message"),
+        (row(value=b"\xa1\xff"), "message"),
+        (row(headers=b"\x81\xa1k\xc0"), "headers"),
+        (row(value=b"\xc6" + b"\xff" * 4), "message"),
+    ],
+)
+def test_an_error_says_where_in_the_batch_it_is(bad: bytes, field: str) -> None:
+    batch = crafted(rows(*[row(), row(value=b"\xc4\x01\xff")] * 9, bad), record_count=19)
+    with pytest.raises(CorruptBatch, match="message 18 of the batch") as refused:
+        decode_rows(batch, read_header(batch))
+    assert refused.value.details == {"record": 18, "field": field}
+
+
+def test_an_element_that_is_no_message_at_all_is_named_too() -> None:
+    batch = crafted(rows(row(), b"\x93\x00\xc0\xa1x"), record_count=2)
+    with pytest.raises(CorruptBatch) as refused:
+        decode_rows(batch, read_header(batch))
+    assert refused.value.details == {"record": 1}
+
+
+def test_quick_decoding_and_walking_step_by_step_agree() -> None:
+    """On batches of every kind; `FUZZ_SEED` repeats a run."""
+    random, outcomes = Random(SEED), {True: 0, False: 0}
+    for number in range(3_000):
+        batch = fuzzed(random)
+        try:
+            header = read_header(batch)
+        except CorruptBatch:
+            continue
+        found: object = None
+        with suppress(CorruptBatch):
+            found = decode_rows(batch, header)
+        outcomes[found is not None] += 1
+        if header.codec != CODEC_NONE:
+            continue
+        walked: object = None
+        with suppress(CorruptBatch):
+            walked = records._Walk(batch[60:], header).rows()
+        assert found == walked, (SEED, number, batch)
+    assert min(outcomes.values()) > 100, (SEED, outcomes)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**63), st.binary(max_size=50)), max_size=5))

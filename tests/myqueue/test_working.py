@@ -171,3 +171,16 @@ def test_messages_that_retention_took_are_counted(
         worker.receive()
         assert worker.missed == 3
     assert "3 messages of logs/0 were deleted before group workers" in caplog.text
+
+
+def test_messages_that_nobody_can_decode_are_counted_apart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.twin.create("logs", 1)[0].put("x")
+    receive = world.twin.receive
+    world.twin.receive = lambda *call: {**receive(*call), "corrupt": 3}  # type: ignore[method-assign]
+    with world.worker() as worker:
+        worker.receive()
+        assert (worker.corrupt, worker.missed) == (3, 0)
+    assert "3 messages of logs/0 cannot be decoded by anybody" in caplog.text
+    assert "deleted" not in caplog.text

@@ -71,12 +71,12 @@ class Consumer:
             return
         clients.check(not isinstance(answer, QueueError), "pop: %r", answer)
         with clients.simulation.watch.guard():
-            if not answer.records:
+            if not answer.messages:
                 highest = max(answer.first_offset, history.log_start_offset)
                 history.watermark(self._cursor, highest, floor=floor)
                 self._moved_by_retention(answer.first_offset)
                 return
-            values = [str(record.value) for record in answer.records]
+            values = [str(record.value) for _, record in answer.messages]
             history.returned(values, answer.first_offset)
         begin = answer.first_offset - answer.missed
         clients.check(

@@ -39,6 +39,7 @@ async def test_single_message_has_all_its_fields(api: Api, engine: EngineTwin) -
         "key": None,
         "headers": None,
         "missed": 0,
+        "corrupt": 0,
     }
 
 

@@ -53,6 +53,7 @@ async def test_a_delivery_has_all_the_fields_of_a_message_and_a_receipt(filled: 
             }
         ],
         "missed": 0,
+        "corrupt": 0,
     }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import Pop, ResetCursor
+from broker_app import reading
+from broker_app.commands import AppendBatch, Pop, ResetCursor
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
 from myqueue.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
-from myqueue.records import encode_batch, read_header, request_digest
-from raft_app.core.types import Entry, EntryKind
+from myqueue.records import read_header, request_digest
+from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 
@@ -46,7 +48,8 @@ class Consumer:
         )
 
     async def values(self, request_id: str = "", **fields: Any) -> list[Any]:
-        return [record.value for record in (await self.pop(request_id, **fields)).records]
+        popped = await self.pop(request_id, **fields)
+        return [record.value for _, record in popped.messages]
 
     def start(self, request_id: str = "", **fields: Any) -> asyncio.Task[list[Any]]:
         return asyncio.get_running_loop().create_task(self.values(request_id, **fields))
@@ -62,7 +65,7 @@ async def test_ranges_begin_and_end_in_the_middle_of_batches(consumer: Consumer)
     await consumer.append("d", "e")
     assert await consumer.values(max_messages=2) == ["a", "b"]
     popped = await consumer.pop(max_messages=2)
-    assert (popped.first_offset, [one.value for one in popped.records]) == (2, ["c", "d"])
+    assert (popped.first_offset, [one.value for _, one in popped.messages]) == (2, ["c", "d"])
     assert await consumer.values() == ["e"]
     assert await consumer.values() == []
 
@@ -245,27 +248,74 @@ async def test_unreadable_batches_are_never_taken_for_an_empty_partition(
         await consumer.values()
 
 
-async def test_batch_with_a_false_count_surfaces_as_corrupt(
-    consumer: Consumer, group: GroupTwin, engine: EngineTwin
+async def poison(engine: EngineTwin, *, count: int = 1) -> None:
+    """Put a batch into the log that nobody can decode, past the check at the door."""
+    batch = crafted(rows(*[b"\x07"] * count), record_count=count)
+    await engine.propose(7, AppendBatch(batch, read_header(batch)), timeout_ms=1_000)
+
+
+async def test_messages_around_what_nobody_can_decode_come_in_one_pop(
+    consumer: Consumer, engine: EngineTwin
 ) -> None:
-    from zlib import crc32
-
-    good = bytearray(encode_batch(batch_records("a", "b")))
-    payload = bytearray(good[60:])
-    payload[1:2] = b"\xc1"
-    good[60:] = payload
-    good[56:60] = crc32(good[60:], crc32(good[:56])).to_bytes(4, "little")
-    header = read_header(bytes(good))
-    group.log.append(
-        Entry(1, 1, EntryKind.DATA, bytes(good), base_offset=0, record_count=header.record_count)
-    )
-    engine.apply(group)
-    with pytest.raises(CorruptBatch) as refused:
-        await consumer.values()
-    assert refused.value.details == {"offset": 0, "next_offset": 2}
+    await consumer.append("a")
+    await poison(engine, count=2)
+    await consumer.append("b")
+    await poison(engine, count=3)
+    popped = await consumer.pop("r1")
+    assert [(offset, one.value) for offset, one in popped.messages] == [(0, "a"), (3, "b")]
+    assert (popped.first_offset, popped.corrupt) == (0, 5)
+    assert consumer.group.state_machine.applied_cursor(5) == 7
+    assert await consumer.pop("r1") == popped, "a retry is told the same"
+    await consumer.append("c")
+    popped = await consumer.pop("r2")
+    assert ([one.value for _, one in popped.messages], popped.corrupt) == (["c"], 0)
 
 
-def batch_records(*values: str) -> list[Any]:
-    from myqueue.records import Record
+async def test_pop_with_nothing_readable_left_says_so_and_the_same_request_gets_what_comes(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await poison(engine, count=2)
+    popped = await consumer.pop("r1", max_messages=1)
+    assert (popped.messages, popped.corrupt) == ([], 2)
+    assert consumer.group.state_machine.applied_cursor(5) == 2
+    await consumer.append("a")
+    popped = await consumer.pop("r1")
+    assert ([one.value for _, one in popped.messages], popped.corrupt) == (["a"], 0)
+    assert await consumer.values("r1") == ["a"]
 
-    return [Record(value) for value in values]
+
+async def test_long_poll_that_steps_over_goes_on_to_wait(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    call = consumer.start(wait_ms=5_000)
+    await turns()
+    await poison(engine)
+    await turns(20)
+    assert not call.done()
+    await consumer.append("a")
+    assert await call == ["a"]
+
+
+async def test_more_than_one_reading_steps_over_is_stepped_over_in_one_pop(
+    consumer: Consumer, engine: EngineTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "STEPPED_OVER_MAX", 2)
+    for _ in range(11):
+        await poison(engine)
+    await consumer.append("a")
+    popped = await consumer.pop()
+    assert ([one.value for _, one in popped.messages], popped.corrupt) == (["a"], 11)
+
+
+async def test_damaged_batch_is_refused_and_never_stepped_over(
+    consumer: Consumer, group: GroupTwin
+) -> None:
+    await consumer.append("a", "b")
+    await consumer.append("c")
+    batch = group.batches[0]
+    group.batches[0] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    for _ in range(2):
+        with pytest.raises(CorruptBatch) as refused:
+            await consumer.values()
+        assert refused.value.details == {"offset": 0, "next_offset": 2}
+    assert group.state_machine.applied_cursor(5) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,15 @@ from broker_app.services.dead_letters import DEAD_LETTER_PRODUCERS, DeadLetters,
 from broker_app.services.produce import batch_produce
 from broker_app.work import SettleKind
 from myqueue.errors import BrokerUnreachable, ManagerNotFound, NotLeader, TopicDoesNotExist
-from myqueue.records import Record, decode_records, encode_batch, read_header
+from myqueue.records import (
+    MAX_BATCH_BYTES,
+    MAX_STORED_HEADERS,
+    Record,
+    decode_records,
+    encode_batch,
+    read_header,
+)
+from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import EngineTwin, LinkTwin, PeersTwin, runtime_over, turns
 from tests.broker_app.services.test_work import Worker
 
@@ -95,11 +103,12 @@ class Graveyard:
 
     async def kill(self, *values: str, **changes: Any) -> None:
         """Produce messages, receive them and give them back for the last time."""
-        await self.worker.produce(*values)
+        if values:
+            await self.worker.produce(*values)
         changes = {"max_messages": len(values), "delivery_limit": 1, **changes}
         received = await self.worker.receive(**changes)
         receipts = [one.receipt for one in received.deliveries]
-        assert len(receipts) == len(values)
+        assert len(receipts) == changes["max_messages"]
         await self.worker.settle(SettleKind.NACK, *receipts, name=changes.get("group", "workers"))
 
     @property
@@ -144,6 +153,45 @@ async def test_a_dead_message_goes_to_the_dead_letter_topic_as_it_was(yard: Grav
     assert yard.dead == 0
     assert await yard.letters.round() is None
     assert yard.runtime.dead_index.group_ids() == []
+
+
+async def test_a_dead_message_that_nobody_can_decode_is_dropped_and_told(
+    yard: Graveyard, caplog: pytest.LogCaptureFixture
+) -> None:
+    await yard.kill("a")
+    await yard.kill("b")
+    bad = crafted(rows(b"\x07"))
+    yard.source.batches[0] = replace(yard.source.batches[0], data=bad)
+    await yard.letters.round()
+    assert [record.value for record in yard.buried()] == ["b"]
+    assert yard.dead == 0
+    assert "dead message 0 is lost" in caplog.text
+
+
+async def test_a_dead_message_that_is_damaged_here_waits(yard: Graveyard) -> None:
+    await yard.kill("a")
+    batch = yard.source.batches[0]
+    yard.source.batches[0] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    await yard.letters.round()
+    assert (yard.buried(), yard.dead) == ([], 1)
+    yard.source.batches[0] = batch
+    await yard.letters.round()
+    assert ([record.value for record in yard.buried()], yard.dead) == (["a"], 0)
+
+
+async def test_a_dead_message_too_large_for_a_letter_holds_up_no_other(
+    yard: Graveyard, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers: dict[str, str | bytes] = {str(n): "" for n in range(MAX_STORED_HEADERS)}
+    full = encode_batch([Record("x" * (MAX_BATCH_BYTES - 80))])
+    for batch in (encode_batch([Record("a", headers=headers)]), full):
+        await yard.engine.propose(7, AppendBatch(batch, read_header(batch)), timeout_ms=1_000)
+        await yard.kill(max_messages=1)
+    await yard.kill("b")
+    assert yard.dead == 3
+    await yard.letters.round()
+    assert ([record.value for record in yard.buried()], yard.dead) == (["b"], 0)
+    assert caplog.text.count("gets no copy") == 2
 
 
 async def test_each_message_is_a_request_and_the_partition_is_told_of_several(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -26,8 +27,15 @@ from broker_app.services.work import (
     messages_settle,
 )
 from broker_app.work import DONE, SUPERSEDED, UNKNOWN, Outcome, Receipt, SettleKind
-from myqueue.errors import CommitTimeout, InvalidRequest, NotLeader, TooManyGroups
+from myqueue.errors import (
+    CommitTimeout,
+    CorruptBatch,
+    InvalidRequest,
+    NotLeader,
+    TooManyGroups,
+)
 from myqueue.records import Record, encode_batch, read_header
+from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import EngineTwin, runtime_over, turns
 from tests.broker_app.replica import batch_of
 
@@ -315,7 +323,53 @@ async def test_messages_that_nobody_can_read_are_passed_over_and_counted(worker:
     await worker.produce("b")
     assert await worker.got(max_messages=9) == [("a", 1)]
     received = await worker.receive(max_messages=9)
-    assert (seen(received), received.missed) == ([("b", 1)], 12)
+    assert (seen(received), received.missed, received.corrupt) == ([("b", 1)], 0, 12)
+
+
+async def test_a_long_batch_that_nobody_can_read_is_one_step(worker: Worker) -> None:
+    batch = crafted(rows(*[b"\x07"] * 1_000), record_count=1_000)
+    await worker.engine.propose(7, AppendBatch(batch, read_header(batch)), timeout_ms=1_000)
+    await worker.produce("a")
+    received = await worker.receive(max_messages=1)
+    assert (seen(received), received.corrupt) == ([("a", 1)], 1_000)
+    assert worker.proposed(ReceiveMessages) == 2
+
+
+async def test_what_is_out_and_cannot_be_read_any_more_is_settled_and_told(worker: Worker) -> None:
+    await worker.produce("a")
+    await worker.produce("b", "c")
+    await worker.produce("d")
+    assert len(await worker.got(max_messages=9, visibility_ms=100)) == 4
+    bad = crafted(rows(b"\x07", b"\x07"), record_count=2)
+    worker.group.batches[1] = replace(worker.group.batches[1], data=bad)
+    worker.engine.clock += 100
+    received = await worker.receive(max_messages=9)
+    assert (seen(received), received.missed, received.corrupt) == ([("a", 2), ("d", 2)], 0, 2)
+    assert state_of(worker.group).works.counts() == (2, 0)
+
+
+async def test_a_damaged_batch_is_this_replicas_fault_and_never_passed_over(
+    worker: Worker,
+) -> None:
+    await worker.produce("a")
+    await worker.produce("b")
+    await worker.produce("c")
+    batch = worker.group.batches[1]
+    worker.group.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    assert await worker.got(max_messages=9) == [("a", 1)]
+    for _ in range(2):
+        with pytest.raises(CorruptBatch):
+            await worker.receive(max_messages=9)
+    worker.group.batches[1] = batch
+    assert await worker.got(max_messages=9) == [("b", 1), ("c", 1)]
+
+
+async def test_a_wait_that_only_steps_over_tells_it_when_it_ends(worker: Worker) -> None:
+    batch = crafted(rows(b"\x07"))
+    await worker.engine.propose(7, AppendBatch(batch, read_header(batch)), timeout_ms=1_000)
+    received = await worker.receive(wait_ms=5)
+    assert (received.deliveries, received.corrupt) == ([], 1)
+    assert (await worker.receive(wait_ms=5)).corrupt == 0
 
 
 async def test_an_answer_holds_no_more_than_its_limit(

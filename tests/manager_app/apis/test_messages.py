@@ -367,6 +367,24 @@ async def test_what_retention_took_away_is_told_with_the_next_message(any_site):
     assert (found["messages"], found["missed"]) == ([], 0)
 
 
+async def test_what_a_partition_stepped_over_is_told_whatever_partition_answers(any_site):
+    await any_site.create_topic(partitions=2)
+    producer, consumer = await any_site.producer(), await any_site.consumer()
+    for partition in (0, 1):
+        any_site.twins.group("logs", partition).corrupt = 2
+    call = {"topic": "logs", "consumer_id": consumer}
+    empty = await any_site.post("/consumer/consume", call, status=404)
+    assert (empty["code"], empty["corrupt"]) == ("QUEUE_EMPTY", 2)
+    await any_site.produce(producer, "x", partition=1)
+    found = await any_site.post("/consumer/consume", {**call, "max_messages": 5})
+    assert ([one["message"] for one in found["messages"]], found["corrupt"]) in (
+        (["x"], 2),
+        (["x"], 4),
+    )
+    found = await any_site.post("/consumer/consume", {**call, "partition": 0, "max_messages": 5})
+    assert (found["messages"], found["corrupt"]) == ([], 2)
+
+
 async def test_a_cursor_is_moved_at_the_leader_if_it_is_where_it_is_expected(any_site):
     await any_site.create_topic(partitions=2)
     producer, consumer = await any_site.producer(), await any_site.consumer()

@@ -1,0 +1,83 @@
+"""Looking into record batches: small ones at once, large ones in a thread beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from myqueue.errors import CorruptBatch
+from myqueue.records import decode_rows, read_header, to_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myqueue.records import BatchHeader, Record
+
+T = TypeVar("T")
+LARGE_BYTES = 256 << 10
+"""A batch that takes more than this in memory, decoded, keeps an event loop busy for too long."""
+
+
+class Contents(NamedTuple):
+    """What is in a stored batch."""
+
+    header: BatchHeader
+    records: list[Record] | None
+    """None when its checksum is right and nobody can decode it."""
+    why: str = ""
+    """Why not."""
+
+
+class Decoding:
+    """Decodes batches; one large one at a time, which bounds what they take together."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+
+    async def check(self, batch: bytes) -> BatchHeader:
+        """Return the header of a batch that every reader can read.
+
+        Raises:
+            CorruptBatch: it is not one; `record` and `field` say where, as far as that is known.
+            InvalidRequest: the package of its codec is missing here.
+        """
+        return await self._look(batch, _check)
+
+    async def read(self, batch: bytes) -> Contents:
+        """Return what is in a batch.
+
+        Raises:
+            CorruptBatch: it is damaged: its header or its checksum is wrong.
+            InvalidRequest: the package of its codec is missing here.
+        """
+        return await self._look(batch, _read)
+
+    async def _look(self, batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:
+        if len(batch) <= LARGE_BYTES:
+            header = read_header(batch)
+            if header.decoded_bytes <= LARGE_BYTES:
+                return work(batch, header)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(_with_header, batch, work))
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._executor.shutdown(wait=False)
+
+
+def _with_header(batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:
+    return work(batch, read_header(batch))
+
+
+def _check(batch: bytes, header: BatchHeader) -> BatchHeader:
+    decode_rows(batch, header)
+    return header
+
+
+def _read(batch: bytes, header: BatchHeader) -> Contents:
+    try:
+        return Contents(header, to_records(decode_rows(batch, header), header))
+    except CorruptBatch as error:
+        return Contents(header, None, error.message)
