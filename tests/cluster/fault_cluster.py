@@ -94,7 +94,10 @@ class ServerUnderTest:
             except requests.RequestException:
                 return False
 
-        wait_until(answers, what=f"{self.command} on {self.port} answers", seconds=seconds)
+        try:
+            wait_until(answers, what=f"{self.command} on {self.port} answers", seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it printed:\n{self.log()}") from error
 
     def log(self) -> str:
         """Return the end of what it printed."""
