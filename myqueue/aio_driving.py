@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from myqueue.effects import Acquire, Ask, Await, AwaitAny, Begin, Pause
+from myqueue.errors import BrokerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +47,14 @@ async def drive_async(flow: Flow[T], transport: AsyncTransport) -> T:
 async def _perform(effect: Effect, transport: AsyncTransport) -> Any:
     match effect:
         case Ask(address, request, timeout_s):
-            exchange = await transport.begin(address, request, timeout_s=timeout_s)
-            return await _answer(exchange)
-        case Begin(address, request, timeout_s):
-            return await transport.begin(address, request, timeout_s=timeout_s)
+            begin = Begin(address, request, timeout_s, connect_s=timeout_s)
+            return await _answer(await _perform(begin, transport))
+        case Begin(address, request, timeout_s, connect_s):
+            try:
+                async with asyncio.timeout(connect_s):
+                    return await transport.begin(address, request, timeout_s=timeout_s)
+            except TimeoutError as error:
+                raise BrokerUnreachable(f"no connection to {address} in time") from error
         case Await(pending, patience_s):
             return await cast("AsyncExchange", pending).answer(patience_s)
         case AwaitAny(pendings, timeout_s):

@@ -141,8 +141,13 @@ class Consumer(Front[ConsumerCore]):
 
         With one partition the broker holds the request until something arrives; with several, one
         size request per partition is held, all by this thread. A partition without a leader does
-        not keep the others waiting. Without a group, an empty list means that each partition said
-        that it had nothing.
+        not keep the others waiting.
+
+        A wait with a timeout ends in time, at most half a second late, also when nobody answers:
+        then the list is empty, and the log has a warning, once a minute, that messages may not have
+        been seen. With a timeout of 0 the call waits for no message, but until all have answered,
+        so an empty list is certain. Whoever stays silent for `delivery_timeout_ms`, over one call
+        or several, is raised.
 
         Args:
             max_messages: at least 1.
@@ -151,8 +156,8 @@ class Consumer(Front[ConsumerCore]):
             partition: the only partition to read in each of them.
 
         Raises:
-            QueueError: without a group, a partition did not answer for `delivery_timeout_ms`, and
-                the others had nothing; or one refused.
+            QueueError: a partition, or with a group the managers while they have given none, did
+                not answer for `delivery_timeout_ms`, and the others had nothing; or one refused.
         """
         return self._run(self._core.poll(max_messages, timeout, topics=topics, partition=partition))
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from myqueue.accumulator import Accumulator, size_bytes_of
-from myqueue.complaints import Complaints
 from myqueue.effects import Flow, Lock, Pause
 from myqueue.errors import (
     OUTCOME_UNKNOWN,
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.splitting import Group, Splitting
-
-logger = logging.getLogger(__name__)
 
 Key = int | str | bytes
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
@@ -81,7 +77,6 @@ class Deliveries(Session):
         self.lock = threading.Lock()
         self._turns: dict[str, RoundRobin] = {}
         self._untold = Untold(bytes_max=self.config.buffer_bytes)
-        self._complaints = Complaints(logger, self.clock)
         self.buffer = Accumulator(
             buffer_bytes=self.config.buffer_bytes,
             batch_messages=self.config.batch_messages,
@@ -279,7 +274,7 @@ class Deliveries(Session):
                 self._untold.add(batch, error)
         batch.fail(error)
         if not is_told and batch.whole is None:
-            self._complaints.warn(
+            self.complaints.warn(
                 type(error).__name__,
                 "%d messages for %s/%d were not delivered: %s",
                 *(len(batch.records), *batch.where, cause_of(error)),

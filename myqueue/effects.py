@@ -18,7 +18,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from myqueue.errors import QueueError
+
 if TYPE_CHECKING:
+    from myqueue.clock import Clock
     from myqueue.http1 import Request
 
 T = TypeVar("T")
@@ -58,6 +61,8 @@ class Begin(NamedTuple):
     address: str
     request: Request
     timeout_s: float
+    connect_s: float | None = None
+    """Longest wait for a connection, where the driver waits for it; without it, the transport's."""
 
 
 class Await(NamedTuple):
@@ -91,3 +96,55 @@ class Acquire(NamedTuple):
 
 Effect = Ask | Begin | Await | AwaitAny | Pause | Acquire
 Flow = Generator[Effect, Any, T]
+
+
+class TimeIsOver(Exception):
+    """Thrown into a flow that has no more time; like any interrupt, its clean-up deals with it."""
+
+
+def within(flow: Flow[T], clock: Clock, deadline_s: float) -> Flow[T]:
+    """Drive a flow until a time at the longest, whatever it waits for then.
+
+    Args:
+        flow: at its beginning.
+        clock: time.
+        deadline_s: monotonic time.
+
+    Raises:
+        TimeIsOver: it had not ended by then.
+        BaseException: what the flow raises.
+    """
+    result: Any = None
+    failure: BaseException | None = None
+    while True:
+        try:
+            effect = flow.send(result) if failure is None else flow.throw(failure)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        result, failure = None, None
+        shorter = _shortened(effect, max(0.0, deadline_s - clock.monotonic()))
+        try:
+            result = yield shorter
+        except BaseException as error:  # noqa: BLE001 - the flow is told, and raises it again
+            failure = error
+        if shorter is effect or result or clock.monotonic() < deadline_s:
+            continue
+        if failure is None or isinstance(failure, QueueError):
+            failure = TimeIsOver()
+
+
+def _shortened(effect: Effect, remaining_s: float) -> Effect:
+    """Return an effect that waits no longer than the time that is left; itself if it does not."""
+    match effect:
+        case Ask(timeout_s=wait_s) | AwaitAny(timeout_s=wait_s) if wait_s > remaining_s:
+            return effect._replace(timeout_s=remaining_s)
+        case Begin(connect_s=None):
+            return effect._replace(connect_s=remaining_s)
+        case Await(patience_s=patience_s) if patience_s is None or patience_s > remaining_s:
+            return effect._replace(patience_s=remaining_s)
+        case Pause(seconds) if seconds > remaining_s:
+            return Pause(remaining_s)
+        case Acquire(timeout_s=limit_s) if limit_s is None or limit_s > remaining_s:
+            return effect._replace(timeout_s=remaining_s)
+    return effect

@@ -33,7 +33,7 @@ from myqueue.group_calls import (
 from myqueue.group_commits import Committing, GroupSettings
 from myqueue.group_protocol import HEARTBEATS_PER_SESSION
 from myqueue.holding import Holding
-from myqueue.registered import HEARTBEAT_TIMEOUT_S, note, warn
+from myqueue.registered import HEARTBEAT_TIMEOUT_S, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -216,9 +216,11 @@ class Member(Committing):
 
     def _tell(self) -> Flow[None]:
         """Send one heartbeat and take its answer; join again where it is not known any more."""
+        began_s = self.clock.monotonic()
         try:
             if not self._joined:
                 yield from self._join()
+                self._beat_answered()
                 return
             with self._state_lock:
                 owned = by_topic(self._held)
@@ -231,10 +233,12 @@ class Member(Committing):
             asked_s = self.clock.monotonic()
             body = yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
             self._take_seat(read_seat(body), asked_s)
+            self._beat_answered()
         except (UnknownMember, IllegalGeneration) as error:
             warn("group %s: %s; joining again", self.settings.group, error)
             yield from self._join_again()
         except Internal as error:
+            self._beat_failed(error, began_s)
             warn("a heartbeat to group %s failed: %s", self.settings.group, error)
             session_s = self.settings.session_timeout_ms / 1000
             if self._joined and self.clock.monotonic() - self._seated_s >= session_s:
@@ -242,7 +246,7 @@ class Member(Committing):
                 yield from self._join_again()
         except QueueError as error:
             # The next one comes; until then the member goes on with what it has.
-            note("a heartbeat to group %s failed: %s", self.settings.group, error)
+            self._beat_failed(error, began_s)
 
     def _join_again(self) -> Flow[None]:
         """Let go of everything and begin anew; what is done is committed where that is allowed."""
@@ -252,11 +256,12 @@ class Member(Committing):
         yield from self.commit_quietly([one for one in held if one.to_commit])
         for holding in held:
             self.lose(holding)
+        began_s = self.clock.monotonic()
         try:
             yield from self._join()
         except QueueError as error:
             self._group_beat_s = self.clock.monotonic() + min(self._interval_s, EAGER_BEAT_S)
-            note("joining group %s again failed: %s", self.settings.group, error)
+            self._beat_failed(error, began_s)
 
     def _take_seat(self, seat: Seat, asked_s: float) -> None:
         """Note what a manager says that this member may read, as it was asked for at a time."""

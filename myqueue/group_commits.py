@@ -21,9 +21,10 @@ from myqueue.group_protocol import (
     check_group_name,
 )
 from myqueue.protocol import check_range, check_start
-from myqueue.registered import note, warn
+from myqueue.registered import warn
 from myqueue.retry import Attempts
 from myqueue.transport import read_body
+from myqueue.turns import WARN_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,11 +180,25 @@ class Committing(Fetching):
                 self.hurry_beat()
                 raise
             except QueueError as error:
-                note("a commit of group %s failed: %s", self.settings.group, error)
+                self._commit_failed(holding, error)
                 raise
+            holding.uncommitted_since_s = None
             holding.committed = offset
         finally:
             self._commit_lock.release()
+
+    def _commit_failed(self, holding: Holding, error: QueueError) -> None:
+        """Warn when a partition takes no commit for longer than an election takes."""
+        now_s = self.clock.monotonic()
+        if holding.uncommitted_since_s is None:
+            holding.uncommitted_since_s = now_s
+        silent_s = now_s - holding.uncommitted_since_s
+        if silent_s >= WARN_AFTER_S:
+            self.complaints.warn(
+                "commits",
+                "commits of group %s in %s/%d fail for %.1f s: %s: %s",
+                *(self.settings.group, *holding.where, silent_s, error.code, error.message),
+            )
 
     def short_attempts(self) -> Attempts:
         """Return little patience: there are other partitions, and it is tried again."""

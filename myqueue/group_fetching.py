@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending
+from myqueue.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending, TimeIsOver
 from myqueue.errors import IllegalGeneration, OffsetOutOfRange, QueueError, UnauthorizedException
 from myqueue.fetching import fetch_call, gaps, read_fetched
 from myqueue.group import Member
@@ -20,6 +20,7 @@ from myqueue.group_calls import commit_call
 from myqueue.protocol import MAX_WAIT_MS
 from myqueue.results import Fetched
 from myqueue.transport import read_body
+from myqueue.turns import NO_PARTITION, Silence, is_over, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from myqueue.holding import Holding
     from myqueue.http1 import Answer
     from myqueue.pops import TopicPartition
+    from myqueue.turns import Wait
 
 FETCH_BYTES = 1 << 20
 AHEAD_MAX = 64
@@ -52,12 +54,18 @@ class GroupFetching(Member):
         self._out: set[Holding] = set()
         """Those of which a fetch is out."""
 
-    def gather(self, wanted: Collection[TopicPartition] | None, timeout_s: float) -> Flow[bool]:
+    def gather(
+        self, wanted: Collection[TopicPartition] | None, timeout_s: float, wait: Wait
+    ) -> Flow[bool]:
         """Return True as soon as something can be handed out, False when the time is over.
 
         Args:
             wanted: partitions to look at; all that are held when None.
             timeout_s: when it is short, every partition is certainly asked once.
+            wait: the call of the program that this belongs to.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`.
         """
         yield from self.ensure_joined()
         deadline_s = self.clock.monotonic() + timeout_s
@@ -79,10 +87,42 @@ class GroupFetching(Member):
                     self._reading_lock.release()
             if self._has_ready(wanted):
                 return True
+            self.is_over(wanted, wait)
             if self.clock.monotonic() >= deadline_s:
                 self._abandon_uncommitted()
                 return False
             certain = False
+
+    def is_over(self, wanted: Collection[TopicPartition] | None, wait: Wait) -> bool:
+        """Return whether a wait that found nothing is over; warn of who does not answer.
+
+        Raises:
+            QueueError: a partition, or the managers while there is none, did not answer for
+                `delivery_timeout_ms`.
+        """
+        with self._state_lock:
+            silent = {
+                one.where: one.silence
+                for one in self._held.values()
+                if one.silence is not None
+                and not one.is_revoked
+                and (wanted is None or one.where in wanted)
+            }
+            is_idle = not self._held
+        now_s = self.clock.monotonic()
+        if is_idle and wait.deadline_s > wait.started_s:
+            silent |= self._silent_managers()
+        over = is_over(silent, wait, now_s)
+        self.tell_silent(silent, is_over=over)
+        return over
+
+    def _silent_managers(self) -> dict[TopicPartition, Silence]:
+        """Return what stands for managers of which none has told for long what to read."""
+        unheard = self._unheard
+        if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
+            return {}
+        silence = Silence(unheard.error, 0.0, 0.0, unheard.since_s, unheard.last_s)
+        return {(f"group {self.settings.group}", NO_PARTITION): silence}
 
     def _has_ready(self, wanted: Collection[TopicPartition] | None) -> bool:
         with self._state_lock:
@@ -139,9 +179,12 @@ class GroupFetching(Member):
             except QueueError as error:
                 self._failed(holding, error)
                 continue
+            except TimeIsOver:
+                self._failed(holding, no_answer(holding.where))
+                raise
             with self._state_lock:
                 holding.start_at(int(body["offset"]))
-                holding.failures = 0
+                holding.answered()
             self._note_missed(holding.where, int(body.get("missed") or 0))
 
     def _mine(
@@ -214,11 +257,11 @@ class GroupFetching(Member):
                 self._out.discard(holding)
                 found = self._read(holding, answer, holding.asked_offset)
                 self._adopt(holding, found, holding.asked_offset)
-            except QueueError:
+            except QueueError as error:
                 # It is asked again in the ordinary way, which knows what to do about failures.
                 holding.ahead = None
                 self._out.discard(holding)
-                holding.failures = max(1, holding.failures)
+                holding.failed(error, self.clock.monotonic(), stale_s=self._patience_s)
 
     def _fetch_now(self, holding: Holding) -> Flow[None]:
         """Fetch what is there, without waiting for more.
@@ -236,6 +279,9 @@ class GroupFetching(Member):
             self._out_of_range(holding, error)
         except QueueError as error:
             self._failed(holding, error)
+        except TimeIsOver:
+            self._failed(holding, no_answer(holding.where))
+            raise
         else:
             self._adopt(holding, found, offset)
 
@@ -246,7 +292,7 @@ class GroupFetching(Member):
     def _adopt(self, holding: Holding, fetched: Fetched, asked_offset: int) -> None:
         with self._state_lock:
             adopted = holding.adopt(fetched.messages, fetched.next_offset, asked_offset)
-            holding.failures = 0
+            holding.answered()
             holding.refill_due = True
         if adopted and fetched.corrupt:
             offsets = (message.offset for message in fetched.messages)
@@ -262,7 +308,7 @@ class GroupFetching(Member):
             if not missed and not holding.in_hand and not holding.ready:
                 holding.started = False
         if missed:
-            holding.failures = 0
+            holding.answered()
             self._note_missed(holding.where, missed)
         else:
             self._failed(holding, error, raises=False)
@@ -276,8 +322,13 @@ class GroupFetching(Member):
         pause_s = min(RETRY_MAX_S, RETRY_S * 2.0 ** min(holding.failures, 10))
         holding.failures += 1
         holding.retry_s = self.clock.monotonic() + pause_s
+        holding.failed(error, self.clock.monotonic(), stale_s=self._patience_s)
         if raises and not error.retriable and not isinstance(error, UnauthorizedException):
             raise error
+
+    @property
+    def _patience_s(self) -> float:
+        return self.config.delivery_timeout_ms / 1000
 
     def _cancel(self, holding: Holding) -> None:
         if holding.ahead is not None:

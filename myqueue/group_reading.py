@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.clock import FOREVER_S
-from myqueue.effects import Acquire, Flow
+from myqueue.effects import Acquire, Flow, Pause, TimeIsOver, within
 from myqueue.errors import (
     IllegalGeneration,
     InvalidRequest,
@@ -20,7 +20,7 @@ from myqueue.errors import (
 )
 from myqueue.fetching import timestamp_ms
 from myqueue.group_calls import by_time_call, commit_call
-from myqueue.group_fetching import GroupFetching
+from myqueue.group_fetching import GLANCE_S, GroupFetching
 from myqueue.pops import Rotation, TopicPartition
 from myqueue.registered import topic_names, warn
 from myqueue.results import Lag
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from myqueue.holding import Holding
     from myqueue.reading import Key
     from myqueue.results import Message
+    from myqueue.turns import Wait
 
 
 class GroupReading(GroupFetching):
@@ -72,8 +73,9 @@ class GroupReading(GroupFetching):
 
     def fill(self) -> Flow[list[Message]]:
         """Wait until `hand_out` has something, however long it takes; return nothing."""
+        wait = self.begin_wait(None)
         while True:
-            found = yield from self.gather(None, FOREVER_S)
+            found = yield from self.gather(None, FOREVER_S, wait)
             with self._state_lock:
                 if found and self._choose(None) is not None:
                     return []
@@ -94,28 +96,38 @@ class GroupReading(GroupFetching):
             raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
         self._come_back()
         names = None if topics is None else topic_names(topics)
-        return (yield from self._poll(names, partition, max_messages, timeout))
+        wait = self.begin_wait(timeout)
+        flow = self._poll(names, partition, max_messages, wait)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.clock, wait.limit_s))
+        except TimeIsOver:
+            self.is_over(None, wait)
+            return []
 
     def _poll(
         self,
         topics: list[str] | None,
         partition: int | None,
         max_messages: int,
-        timeout: float | None,
+        wait: Wait,
     ) -> Flow[list[Message]]:
         wanted: set[TopicPartition] | None = None
         if topics is not None or partition is not None:
             names = list(self.registrations) if topics is None else topics
             wanted = set((yield from self._partitions(names, partition)))
-        deadline_s = self.clock.monotonic() + (FOREVER_S if timeout is None else timeout)
         while True:
-            remaining_s = max(0.0, deadline_s - self.clock.monotonic())
-            found = yield from self.gather(wanted, remaining_s)
+            remaining_s = max(0.0, wait.deadline_s - self.clock.monotonic())
+            found = yield from self.gather(wanted, remaining_s, wait)
             with self._state_lock:
                 taken = [] if self.closing else self._take(wanted, max_messages)
             if taken or not found:
                 self.check_usable()
+            if taken or (not found and self.is_over(wanted, wait)):
                 return taken
+            if not found:
+                yield Pause(GLANCE_S)
 
     def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
         """Return the next message of each topic; what was handed out before counts as done.
@@ -130,7 +142,7 @@ class GroupReading(GroupFetching):
                 partition = None
                 if partition_key is not None:
                     partition = yield from self.partition_of(topic, partition_key)
-                found = yield from self._poll([topic], partition, 1, 0.0)
+                found = yield from self._poll([topic], partition, 1, self.begin_wait(0.0))
                 if not found:
                     raise QueueEmpty(f"QEmpty: nothing is left in topic {topic!r} for this member")
                 taken += found

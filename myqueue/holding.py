@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from myqueue.turns import Silence
+
 if TYPE_CHECKING:
     from myqueue.effects import Pending
+    from myqueue.errors import QueueError
     from myqueue.pops import TopicPartition
     from myqueue.results import Message
 
@@ -60,6 +63,10 @@ class Holding:
         """How often in a row it could not be read."""
         self.retry_s = 0.0
         """Monotonic time before which a partition that failed is not asked again."""
+        self.uncommitted_since_s: float | None = None
+        """Monotonic time of the first commit in a row that failed."""
+        self.silence: Silence | None = None
+        """What is known of its failures in a row; None when it answered the last time."""
 
     @property
     def is_revoked(self) -> bool:
@@ -80,6 +87,25 @@ class Holding:
     def can_go(self) -> bool:
         """True when it can be given up: nothing is in hand, and everything done is committed."""
         return self.is_revoked and not self.to_commit and (self.abandoned or not self.in_hand)
+
+    def failed(self, error: QueueError, now_s: float, *, stale_s: float) -> None:
+        """Note that it did not answer.
+
+        Args:
+            error: what came instead.
+            now_s: monotonic seconds.
+            stale_s: a failure longer ago than this does not count: nobody asked in between.
+        """
+        known = self.silence
+        is_new = known is None or now_s - known.last_s > stale_s
+        since_s = now_s if known is None or is_new else known.since_s
+        self.failures = max(1, self.failures)
+        self.silence = Silence(error, 0.0, self.retry_s, since_s, now_s)
+
+    def answered(self) -> None:
+        """Note that it answered."""
+        self.failures = 0
+        self.silence = None
 
     def start_at(self, offset: int) -> None:
         """Go on at an offset that the cluster knows as committed; forget what was read."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.clock import FOREVER_S
-from myqueue.effects import Acquire, Flow, Pending
+from myqueue.effects import Acquire, Flow, Pause, Pending, TimeIsOver, within
 from myqueue.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.fetching import timestamp_ms
 from myqueue.popping import reset_call, size_call
@@ -14,7 +13,7 @@ from myqueue.prefetch import Prefetch
 from myqueue.registered import topic_names
 from myqueue.results import Lag, Message
 from myqueue.transport import read_body
-from myqueue.turns import ONE_TRY_S, Turns, may_pass, wait_s
+from myqueue.turns import NO_PARTITION, ONE_TRY_S, Turns, Wait, may_pass, no_answer, wait_s
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -84,8 +83,25 @@ class Reading(Prefetch):
         if max_messages < 1:
             raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
         names = list(self._registrations) if topics is None else topic_names(topics)
-        started_s = self.clock.monotonic()
-        deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
+        wait = self.begin_wait(timeout)
+        flow = self._poll(names, partition, max_messages, wait, more=more)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.clock, wait.limit_s))
+        except TimeIsOver:
+            self._out_of_time(names, wait)
+            return []
+
+    def _poll(
+        self,
+        names: list[str],
+        partition: int | None,
+        max_messages: int,
+        wait: Wait,
+        *,
+        more: bool,
+    ) -> Flow[list[Message]]:
         quiet: set[TopicPartition] = set()
         while True:
             self.check_usable()
@@ -93,18 +109,64 @@ class Reading(Prefetch):
                 ready = self._pops.take(names, max_messages, partition)
             if ready:
                 return ready
+            wait.asking = (names[0], NO_PARTITION) if names else None
             partitions = yield from self._partitions(names, partition)
+            wait.asking = None
+            with self._pops_lock:
+                for name in names:
+                    self._turns.answered((name, NO_PARTITION), served=False)
             if len(partitions) == 1:
-                remaining_s = deadline_s - self.clock.monotonic()
-                wait_ms = max(0, min(int(remaining_s * 1000), self.config.long_poll_ms))
-                found = yield from self.pop(partitions[0], max_messages, wait_ms=wait_ms, more=more)
-                if found or deadline_s <= self.clock.monotonic():
-                    return found
-                continue
-            found = yield from self._pop_first(partitions, max_messages, quiet, more=more)
-            if found or self._all_empty(partitions, started_s, deadline_s):
+                found = yield from self._pop_only(partitions[0], max_messages, wait, more=more)
+            else:
+                found = yield from self._pop_first(partitions, max_messages, quiet, wait, more=more)
+            if found or self._is_over(partitions, wait):
                 return found
-            quiet = yield from self._wait(partitions, deadline_s)
+            if len(partitions) > 1:
+                quiet = yield from self._wait(partitions, wait.deadline_s)
+            elif self._turns.silent(partitions):
+                yield Pause(min(ONE_TRY_S, max(0.0, wait.deadline_s - self.clock.monotonic())))
+
+    def _pop_only(
+        self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
+    ) -> Flow[list[Message]]:
+        """Pop from the only partition, which may hold the request."""
+        remaining_s = wait.deadline_s - self.clock.monotonic()
+        wait_ms = max(0, min(int(remaining_s * 1000), self.config.long_poll_ms))
+        patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
+        wait.asking = where
+        try:
+            found = yield from self.pop(
+                where, max_messages, wait_ms=wait_ms, patience_s=patience_s, more=more
+            )
+        except QueueError as error:
+            if not wait.is_bounded or not may_pass(error):
+                raise
+            self._failed(where, error)
+            found = []
+        else:
+            with self._pops_lock:
+                self._turns.answered(where, served=bool(found))
+        wait.asking = None
+        return found
+
+    def _failed(self, where: TopicPartition, error: QueueError) -> None:
+        with self._pops_lock:
+            self._turns.failed(
+                where,
+                error,
+                self.clock.monotonic(),
+                stale_s=self.config.delivery_timeout_ms / 1000,
+            )
+
+    def _out_of_time(self, names: list[str], wait: Wait) -> None:
+        """Note who was asked when the time was over.
+
+        Raises:
+            QueueError: it has been silent for too long.
+        """
+        where = wait.asking or (names[0], NO_PARTITION)
+        self._failed(where, no_answer(where))
+        self._is_over([where], wait)
 
     def fill(self) -> Flow[list[Message]]:
         """Pop for an iteration, however long it takes, so that `hand_out` has something.
@@ -214,6 +276,7 @@ class Reading(Prefetch):
         partitions: list[TopicPartition],
         max_messages: int,
         quiet: set[TopicPartition],
+        wait: Wait,
         *,
         more: bool,
     ) -> Flow[list[Message]]:
@@ -223,36 +286,33 @@ class Reading(Prefetch):
         for where in order:
             if where in quiet and not self.is_pending(where):
                 continue
+            wait.asking = where
             try:
                 found = yield from self.pop(where, max_messages, patience_s=ONE_TRY_S, more=more)
             except QueueError as error:
                 if not may_pass(error):
                     raise
-                with self._pops_lock:
-                    self._turns.failed(where, error, self.clock.monotonic())
+                self._failed(where, error)
                 continue
+            wait.asking = None
             with self._pops_lock:
                 self._turns.answered(where, served=bool(found))
             if found:
                 return found
         return []
 
-    def _all_empty(
-        self, partitions: list[TopicPartition], started_s: float, deadline_s: float
-    ) -> bool:
-        """Return whether the time is over and every partition said that it has nothing.
+    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
+        """Return whether a wait is over that found nothing; warn of partitions that are silent.
 
         Raises:
             QueueError: that of a partition that has not answered for too long.
         """
         now_s = self.clock.monotonic()
-        patience_s = self.config.delivery_timeout_ms / 1000
         with self._pops_lock:
             silent = self._turns.silent(partitions)
-            failure = self._turns.failure(partitions, now_s - patience_s)
-        if failure is not None and now_s >= started_s + patience_s:
-            raise failure
-        return not silent and deadline_s <= now_s
+            is_over = self._turns.is_over(partitions, wait, now_s)
+        self.tell_silent(silent, is_over=is_over)
+        return is_over
 
     def _wait(
         self, partitions: list[TopicPartition], deadline_s: float

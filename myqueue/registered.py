@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from myqueue.complaints import Complaints
 from myqueue.effects import Acquire, Flow, Lock
 from myqueue.errors import (
     AlreadyRegistered,
@@ -23,6 +25,7 @@ from myqueue.managers import Managers
 from myqueue.protocol import HEALTH_CONSUMER, HEALTH_PRODUCER, MSGPACK
 from myqueue.results import Registration
 from myqueue.transport import msgpack_request
+from myqueue.turns import WARN_AFTER_S
 
 if TYPE_CHECKING:
     from myqueue.clock import Clock
@@ -30,9 +33,21 @@ if TYPE_CHECKING:
 
 Several = list[str] | tuple[str, ...]
 """Several names where one name is meant too."""
+logger = logging.getLogger(__name__)
 HEARTBEAT_TIMEOUT_S = 3.0
 """For one manager to answer one heartbeat; the next one comes soon."""
 HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
+
+
+class Unheard(NamedTuple):
+    """Heartbeats that no manager has answered, in a row."""
+
+    error: QueueError
+    """What the last one ended with."""
+    since_s: float
+    """Monotonic time at which the first one began."""
+    last_s: float
+    """Monotonic time at which the last one ended."""
 
 
 class RegisteredClient:
@@ -73,6 +88,8 @@ class RegisteredClient:
         """True once no new call is taken."""
         self.closed = False
         """True once nothing works any more."""
+        self.complaints = Complaints(logger, clock)
+        self._unheard: Unheard | None = None
         self.make_locks()
         self._schedule_beat()
 
@@ -222,10 +239,11 @@ class RegisteredClient:
         self._schedule_beat()
         for topic, registration in self.registrations.items():
             if registration.client_id and not self.closed:
+                began_s = self.clock.monotonic()
                 try:
                     yield from self._beat_topic(topic, registration)
                 except ManagerNotFound as error:
-                    note("a heartbeat reached no manager: %s", error)
+                    self._beat_failed(error, began_s)
                     return
 
     def _beat_topic(self, topic: str, registration: Registration) -> Flow[None]:
@@ -239,7 +257,8 @@ class RegisteredClient:
             "key": registration.client_id,
         }
         request = Request("GET", "/health", query=query, accept=MSGPACK, token=registration.token)
-        age_s = self.clock.monotonic() - self._registered_s.get(topic, 0.0)
+        began_s = self.clock.monotonic()
+        age_s = began_s - self._registered_s.get(topic, 0.0)
         try:
             if age_s * 1000 >= self.config.token_max_age_ms:
                 yield from self.reattach(topic)
@@ -250,15 +269,34 @@ class RegisteredClient:
             raise
         except QueueError as error:
             # Not lost for good: the next beat comes, and a call finds out by itself.
-            note("a heartbeat failed: %s", error)
+            self._beat_failed(error, began_s)
+        else:
+            self._beat_answered()
 
     def _revive(self, topic: str) -> Flow[None]:
+        began_s = self.clock.monotonic()
         try:
             yield from self.reattach(topic)
         except ManagerNotFound:
             raise
         except QueueError as error:
-            note("re-registration failed: %s", error)
+            self._beat_failed(error, began_s)
+
+    def _beat_answered(self) -> None:
+        self._unheard = None
+        self.complaints.forget("heartbeats")
+
+    def _beat_failed(self, error: QueueError, began_s: float) -> None:
+        """Warn when heartbeats have failed for longer than an election of anything takes."""
+        since_s = began_s if self._unheard is None else self._unheard.since_s
+        self._unheard = Unheard(error, since_s, self.clock.monotonic())
+        silent_s = self._unheard.last_s - since_s
+        if silent_s >= WARN_AFTER_S:
+            self.complaints.warn(
+                "heartbeats",
+                "heartbeats of this %s fail for %.1f s: %s: %s",
+                *(self.kind, silent_s, error.code, error.message),
+            )
 
     def _schedule_beat(self) -> None:
         self.next_beat_s = self.clock.monotonic() + self.config.heartbeat_interval_ms / 1000
@@ -293,15 +331,6 @@ def _nothing() -> None:
     """Nobody drives heartbeats yet."""
 
 
-def note(text: str, *args: object) -> None:
-    """Write to the debug log what the program need not act on."""
-    import logging
-
-    logging.getLogger(__name__).debug(text, *args)
-
-
 def warn(text: str, *args: object) -> None:
     """Tell the program's log what costs it something."""
-    import logging
-
-    logging.getLogger(__name__).warning(text, *args)
+    logger.warning(text, *args)

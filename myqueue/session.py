@@ -26,12 +26,14 @@ from myqueue.protocol import BATCH, MSGPACK
 from myqueue.registered import RegisteredClient
 from myqueue.retry import Attempts, Step
 from myqueue.transport import msgpack_request, read_body
+from myqueue.turns import WARN_AFTER_S, Wait
 
 if TYPE_CHECKING:
     from myqueue.clock import Clock
     from myqueue.config import ClientConfig
     from myqueue.pops import TopicPartition
     from myqueue.results import Registration
+    from myqueue.turns import Silence
 
 T = TypeVar("T")
 RETRY_METADATA_S = 1.0
@@ -123,6 +125,40 @@ class Session(RegisteredClient):
         super().make_locks()
         self._lock = threading.Lock()
         """Guards the metadata; never held while a flow waits."""
+
+    # Waiting for messages
+
+    def begin_wait(self, timeout: float | None) -> Wait:
+        """Return what is known of a call that waits for messages and begins now.
+
+        Args:
+            timeout: seconds; None for ever, 0 for a question.
+        """
+        patience_s = self.config.delivery_timeout_ms / 1000
+        return Wait(timeout, now_s=self.clock.monotonic(), patience_s=patience_s)
+
+    def tell_silent(self, silent: dict[TopicPartition, Silence], *, is_over: bool) -> None:
+        """Warn in the program's log of partitions that do not answer, once a minute.
+
+        Args:
+            silent: those that did not the last time they were asked.
+            is_over: True when the program is about to be told that there is nothing.
+        """
+        if not silent:
+            self.complaints.forget("silence")
+            return
+        since_s = min(one.since_s for one in silent.values())
+        silent_s = self.clock.monotonic() - since_s
+        if silent_s < WARN_AFTER_S and not is_over:
+            return
+        error = min(silent.values(), key=lambda one: one.since_s).error
+        self.complaints.warn(
+            "silence",
+            "%s: no answer for %.1f s, so messages that are there may not be seen: %s: %s",
+            ", ".join(f"{topic}/{index}" for topic, index in sorted(silent) if index >= 0)
+            or ", ".join(sorted({topic for topic, _ in silent})),
+            *(silent_s, error.code, error.message),
+        )
 
     # Metadata
 

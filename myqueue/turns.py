@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from myqueue.errors import PartitionNotFound
+from myqueue.clock import FOREVER_S
+from myqueue.errors import BrokerUnreachable, PartitionNotFound
 from myqueue.pops import Rotation
 
 if TYPE_CHECKING:
     from myqueue.errors import QueueError
     from myqueue.pops import TopicPartition
 
+ANSWER_GRACE_S = 0.5
+"""How much longer than its timeout a call may take that waits: for answers that are on the way."""
+WARN_AFTER_S = 2.0
+"""Silence of a partition or of the managers that is warned of; an election takes less."""
 ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 RETRY_AT_LEAST_S = 0.001
+NO_PARTITION = -1
+"""Stands for those of a topic that are not known: no manager says how many there are."""
+
+
+def no_answer(where: TopicPartition) -> BrokerUnreachable:
+    """Return the error of a partition, or of the managers, of which no answer came in time."""
+    topic, partition = where
+    whom = "no manager" if partition == NO_PARTITION else f"no leader of partition {partition}"
+    return BrokerUnreachable(f"{whom} of topic {topic!r} answered in time")
 
 
 def may_pass(error: QueueError) -> bool:
@@ -36,6 +50,43 @@ class Silence(NamedTuple):
     """Monotonic time from which it is asked again."""
     since_s: float
     """Monotonic time of its first failure in a row."""
+    last_s: float
+    """Monotonic time of its last failure."""
+
+
+class Wait:
+    """A call of the program that waits for messages.
+
+    A wait with a timeout ends in time, with nothing if need be. A question (timeout 0) waits for no
+    message, but until everybody who was asked has answered: its nothing is certain.
+
+    Args:
+        timeout: seconds; None for ever, 0 or less for a question.
+        now_s: monotonic seconds.
+        patience_s: how long somebody may be silent before that is raised.
+
+    Attributes:
+        asking: the partition whose answer is waited for.
+    """
+
+    def __init__(self, timeout: float | None, *, now_s: float, patience_s: float) -> None:
+        self.started_s = now_s
+        self.deadline_s = now_s + (FOREVER_S if timeout is None else timeout)
+        self.patience_s = patience_s
+        self.is_bounded = timeout is not None and timeout > 0
+        self.asking: TopicPartition | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """When it ends, whatever it waits for."""
+        return self.deadline_s + ANSWER_GRACE_S
+
+    def raises(self, since_s: float, now_s: float) -> bool:
+        """Tell whether a silence has lasted so long that it is raised, at the right moment."""
+        if now_s - since_s < self.patience_s:
+            return False
+        late = self.is_bounded and now_s >= self.deadline_s
+        return late or now_s >= self.started_s + self.patience_s
 
 
 def wait_s(
@@ -51,6 +102,23 @@ def wait_s(
         return remaining_s
     retry_s = max(RETRY_AT_LEAST_S, min(one.retry_s for one in silent.values()) - now_s)
     return retry_s if deadline_s <= now_s else min(remaining_s, retry_s)
+
+
+def is_over(silent: dict[TopicPartition, Silence], wait: Wait, now_s: float) -> bool:
+    """Tell whether a wait that found nothing is over.
+
+    Args:
+        silent: the partitions that did not answer the last time.
+        wait: of the program.
+        now_s: monotonic seconds.
+
+    Raises:
+        QueueError: the last failure of a partition that has been silent for too long.
+    """
+    for silence in silent.values():
+        if wait.raises(silence.since_s, now_s):
+            raise silence.error
+    return now_s >= wait.deadline_s and (wait.is_bounded or not silent)
 
 
 class Turns:
@@ -74,20 +142,35 @@ class Turns:
         if served:
             self._rotation.served(where)
 
-    def failed(self, where: TopicPartition, error: QueueError, now_s: float) -> None:
-        """Let a partition rest that did not answer."""
+    def failed(
+        self,
+        where: TopicPartition,
+        error: QueueError,
+        now_s: float,
+        *,
+        stale_s: float = float("inf"),
+    ) -> None:
+        """Let a partition rest that did not answer.
+
+        Args:
+            where: topic and partition.
+            error: what came instead.
+            now_s: monotonic seconds.
+            stale_s: a failure longer ago than this does not count: nobody asked in between.
+        """
         known = self._silent.get(where)
         pause_s = FIRST_PAUSE_S if known is None else min(LONGEST_PAUSE_S, known.pause_s * 2)
-        since_s = now_s if known is None else known.since_s
-        self._silent[where] = Silence(error, pause_s, now_s + pause_s, since_s)
+        since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
+        self._silent[where] = Silence(error, pause_s, now_s + pause_s, since_s, now_s)
 
     def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
         """Return those of the partitions that did not answer last time."""
         return {where: self._silent[where] for where in partitions if where in self._silent}
 
-    def failure(self, partitions: list[TopicPartition], since_s: float) -> QueueError | None:
-        """Return the last failure of one that has not answered since a time, if there is one."""
-        for silence in self.silent(partitions).values():
-            if silence.since_s <= since_s:
-                return silence.error
-        return None
+    def is_over(self, partitions: list[TopicPartition], wait: Wait, now_s: float) -> bool:
+        """Tell whether a wait that found nothing is over.
+
+        Raises:
+            QueueError: the last failure of a partition that has been silent for too long.
+        """
+        return is_over(self.silent(partitions), wait, now_s)

@@ -120,8 +120,9 @@ class Worker(Front[Working]):
     def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
         """Return up to `max_messages` of one partition; the partitions take turns.
 
-        Empty means that every partition said that it had nothing, not that one did not answer. No
-        more is taken than what is returned, and while this waits nothing is taken at all.
+        No more is taken than what is returned, and while this waits nothing is taken at all. With a
+        timeout it ends in time, with nothing and a warning in the log when somebody did not answer;
+        with a timeout of 0 nothing means that every partition said so: as `Consumer.poll`.
 
         Args:
             max_messages: 1 to 1,000.

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from myqueue.clock import FOREVER_S
-from myqueue.effects import Acquire, Await, Flow, Lock, Pause, Pending
+from myqueue.effects import Acquire, Await, Flow, Lock, Pause, Pending, TimeIsOver, within
 from myqueue.errors import ClientClosed, QueueError
 from myqueue.group_protocol import MAX_RECEIPTS
 from myqueue.protocol import check_range
@@ -30,7 +29,7 @@ from myqueue.retry import Attempts
 from myqueue.session import LeaderCall, Session
 from myqueue.settling import Settling
 from myqueue.transport import read_body
-from myqueue.turns import ONE_TRY_S, Turns, may_pass, wait_s
+from myqueue.turns import NO_PARTITION, ONE_TRY_S, Turns, Wait, may_pass, no_answer, wait_s
 from myqueue.watches import Watches
 
 if TYPE_CHECKING:
@@ -129,42 +128,75 @@ class Working(Session):
 
         Args:
             max_messages: 1 to `MAX_RECEIPTS`.
-            timeout: seconds to wait for the first; None waits until one comes.
+            timeout: seconds to wait for the first; None waits until one comes; 0 asks.
             partitions: those to ask; all of the topics when left out.
 
         Returns:
-            Nothing only when each partition said within the time that it had nothing.
+            Nothing when none came in time. With a timeout of 0 each partition said so.
 
         Raises:
             QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
                 nothing; or it refused.
         """
         check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
-        started_s = self.clock.monotonic()
-        deadline_s = started_s + (FOREVER_S if timeout is None else timeout)
-        patience_s = self.config.delivery_timeout_ms / 1000
+        wait = self.begin_wait(timeout)
+        flow = self._receive(max_messages, partitions, wait)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.clock, wait.limit_s))
+        except TimeIsOver:
+            where = wait.asking or (next(iter(self.registrations)), NO_PARTITION)
+            self._failed(where, no_answer(where))
+            self._is_over([where], wait)
+            return []
+
+    def _receive(
+        self, max_messages: int, partitions: list[TopicPartition] | None, wait: Wait
+    ) -> Flow[list[Delivery]]:
         quiet: set[TopicPartition] = set()
         vain = 0
         while True:
             self.check_usable()
+            wait.asking = None
             asked = partitions or (yield from self._partitions())
-            found = yield from self._receive_first(asked, max_messages, quiet)
+            with self._turns_lock:
+                for topic in self.registrations:
+                    self._turns.answered((topic, NO_PARTITION), served=False)
+            found = yield from self._receive_first(asked, max_messages, quiet, wait)
             if found:
                 return found
             now_s = self.clock.monotonic()
-            with self._turns_lock:
-                silent = self._turns.silent(asked)
-                failure = self._turns.failure(asked, now_s - patience_s)
-            if failure is not None and now_s >= started_s + patience_s:
-                raise failure
-            if not silent and now_s >= deadline_s:
+            if self._is_over(asked, wait):
                 return []
             if vain > VAIN_ROUNDS:
                 pause_s = min(VAIN_PAUSE_MAX_S, VAIN_PAUSE_S * 2.0 ** min(vain, 10))
                 yield Pause(pause_s * self.clock.jitter())
-            quiet = yield from self._wait(asked, deadline_s)
+            quiet = yield from self._wait(asked, wait.deadline_s)
             waited_s = self.clock.monotonic() - now_s
             vain = 0 if waited_s >= QUIET_S else vain + 1
+
+    def _failed(self, where: TopicPartition, error: QueueError) -> None:
+        with self._turns_lock:
+            self._turns.failed(
+                where,
+                error,
+                self.clock.monotonic(),
+                stale_s=self.config.delivery_timeout_ms / 1000,
+            )
+
+    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
+        """Return whether a wait is over that found nothing; warn of partitions that are silent.
+
+        Raises:
+            QueueError: that of a partition that has not answered for too long.
+        """
+        now_s = self.clock.monotonic()
+        with self._turns_lock:
+            silent = self._turns.silent(partitions)
+            is_over = self._turns.is_over(partitions, wait, now_s)
+        self.tell_silent(silent, is_over=is_over)
+        return is_over
 
     def _partitions(self) -> Flow[list[TopicPartition]]:
         found: list[TopicPartition] = []
@@ -175,7 +207,11 @@ class Working(Session):
         return found
 
     def _receive_first(
-        self, partitions: list[TopicPartition], max_messages: int, quiet: set[TopicPartition]
+        self,
+        partitions: list[TopicPartition],
+        max_messages: int,
+        quiet: set[TopicPartition],
+        wait: Wait,
     ) -> Flow[list[Delivery]]:
         """Receive from the first partition that has something; those in `quiet` have not."""
         with self._turns_lock:
@@ -183,14 +219,15 @@ class Working(Session):
         for where in order:
             if where in quiet:
                 continue
+            wait.asking = where
             try:
                 found = yield from self._receive_from(where, max_messages)
             except QueueError as error:
                 if not may_pass(error):
                     raise
-                with self._turns_lock:
-                    self._turns.failed(where, error, self.clock.monotonic())
+                self._failed(where, error)
                 continue
+            wait.asking = None
             with self._turns_lock:
                 self._turns.answered(where, served=bool(found))
             if found and self.closing:

@@ -10,6 +10,7 @@ from myqueue.errors import (
     CommitTimeout,
     IllegalGeneration,
     InvalidRequest,
+    ManagerNotFound,
     PartitionNotFound,
     QueueEmpty,
     Rebalancing,
@@ -190,7 +191,7 @@ def _act(
             following[where] = max(following[where], message.offset + 1)
         if chance.random() < 0.3:
             one.commit()
-    except (IllegalGeneration, CommitTimeout):
-        pass
+    except (IllegalGeneration, CommitTimeout, ManagerNotFound):
+        pass  # the last when heartbeats failed for longer than the short delivery_timeout_ms
     for where, partition in enumerate(world.twin.topics["logs"]):
         known[where] = max(known[where], partition.group_offsets.get("g", (0, 0))[1])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from myqueue.errors import InvalidRequest, NoLeader, PartitionNotFound
-from myqueue.turns import LONGEST_PAUSE_S, Turns, may_pass
+from myqueue.turns import LONGEST_PAUSE_S, Turns, Wait, may_pass
 
 ALL = [("logs", 0), ("logs", 1), ("logs", 2)]
 
@@ -35,14 +37,37 @@ def test_a_failure_counts_from_the_first_in_a_row() -> None:
     turns = Turns()
     turns.failed(ALL[1], NoLeader("first"), 1.0)
     turns.failed(ALL[1], NoLeader("last"), 2.0)
-    assert turns.failure(ALL, 0.9) is None
-    assert turns.failure(ALL[:1], 3.0) is None
-    error = turns.failure(ALL, 1.0)
-    assert error is not None
-    assert error.message == "last"
+    wait = Wait(None, now_s=1.0, patience_s=10.0)
+    assert not turns.is_over(ALL, wait, 10.9)
+    assert not turns.is_over(ALL[:1], wait, 12.0)
+    with pytest.raises(NoLeader, match="last"):
+        turns.is_over(ALL, wait, 11.0)
     turns.answered(ALL[1], served=False)
     turns.failed(ALL[1], NoLeader(), 5.0)
-    assert turns.failure(ALL, 4.0) is None
+    assert not turns.is_over(ALL, wait, 12.0)
+
+
+def test_a_failure_of_long_ago_does_not_count() -> None:
+    turns = Turns()
+    turns.failed(ALL[1], NoLeader(), 1.0)
+    turns.failed(ALL[1], NoLeader(), 12.0, stale_s=10.0)
+    wait = Wait(1.0, now_s=12.0, patience_s=10.0)
+    assert turns.is_over(ALL, wait, 13.0)
+    turns.failed(ALL[1], NoLeader(), 21.0, stale_s=10.0)
+    with pytest.raises(NoLeader):
+        turns.is_over(ALL, Wait(1.0, now_s=21.0, patience_s=10.0), 22.0)
+
+
+def test_a_wait_with_a_timeout_ends_in_time_and_a_question_with_all_answers() -> None:
+    turns = Turns()
+    wait, question = (Wait(t, now_s=0.0, patience_s=10.0) for t in (2.0, 0.0))
+    assert not turns.is_over(ALL, wait, 1.9)
+    assert turns.is_over(ALL, question, 0.0)
+    turns.failed(ALL[0], NoLeader(), 0.0)
+    assert turns.is_over(ALL, wait, 2.0)
+    assert not turns.is_over(ALL, question, 2.0)
+    with pytest.raises(NoLeader):
+        turns.is_over(ALL, question, 10.0)
 
 
 def test_a_partition_that_is_being_made_or_moved_may_answer_later() -> None:

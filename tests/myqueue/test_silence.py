@@ -1,0 +1,161 @@
+"""What readers say when nobody answers: in time, in the log, and at last as an error."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from myqueue import AsyncConsumer, AsyncWorker, ClientConfig, Consumer, Worker
+from myqueue.errors import QueueEmpty, QueueError, UnreadMessages
+from myqueue.heartbeats import HEARTBEATS
+from tests.myqueue.dead_ends import KINDS, dead_end
+from tests.myqueue.http_twin import HttpCluster
+
+TIMEOUT_S = 0.5
+TOOK_MAX_S = 3.0
+"""Of a call with that timeout, on a busy machine; without a limit it is at least 20 s here."""
+PATIENT = ClientConfig(delivery_timeout_ms=20_000, request_timeout_ms=5_000, close_timeout_ms=100)
+HURRIED = ClientConfig(
+    delivery_timeout_ms=1_500,
+    manager_timeout_ms=300,
+    request_timeout_ms=300,
+    answer_margin_ms=100,
+    close_timeout_ms=100,
+    long_poll_ms=500,
+)
+CLIENTS = ("consumer", "member", "worker")
+
+
+@contextmanager
+def dead(cluster: HttpCluster, kind: str) -> Iterator[None]:
+    """Let all addresses of a cluster become dead ends."""
+    addresses = [cluster.twin.manager, *cluster.twin.brokers]
+    cluster.stop()
+    with ExitStack() as stack:
+        for address in addresses:
+            stack.enter_context(dead_end(kind, int(address.rpartition(":")[2])))
+        yield
+
+
+def make(client: str, address: str, config: ClientConfig) -> Any:
+    match client:
+        case "consumer":
+            return Consumer("logs", address, config=config)
+        case "member":
+            return Consumer("logs", address, group="g", config=config, session_timeout_ms=1_000)
+        case _:
+            return Worker("logs", address, "w", config=config)
+
+
+def read(client: Any) -> list[Any]:
+    reading = client.receive if isinstance(client, Worker) else client.poll
+    found: list[Any] = reading(10, timeout=TIMEOUT_S)
+    return found
+
+
+def read_for(client: Any, *, seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        assert read(client) == []
+
+
+@contextmanager
+def client_of(client: str, cluster: HttpCluster, config: ClientConfig) -> Iterator[Any]:
+    """Give a client that has read everything; it is dropped without a goodbye."""
+    made = make(client, cluster.address, config)
+    while found := read(made):
+        if client == "worker":
+            made.ack(*found)
+    yield made
+    HEARTBEATS.leave(made)
+    made._core.closed = made._core.closing = True
+    made._core.close_watches()
+    made._transport.close()
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
+    return [
+        one.getMessage()
+        for one in caplog.records
+        if one.levelno == logging.WARNING and text in one.getMessage()
+    ]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_timeout_is_kept_and_the_log_says_what_was_not_seen(
+    http_cluster: HttpCluster,
+    caplog: pytest.LogCaptureFixture,
+    client: str,
+    kind: str,
+    partitions: int,
+) -> None:
+    http_cluster.twin.create("logs", partitions)
+    with client_of(client, http_cluster, PATIENT) as made, dead(http_cluster, kind):
+        for _ in range(3):
+            started_s = time.monotonic()
+            assert read(made) == []
+            took_s = time.monotonic() - started_s
+            assert TIMEOUT_S * 0.9 <= took_s < TOOK_MAX_S
+        if client != "member":  # whose fetches may be held for a while
+            assert len(warnings_of(caplog, "may not be seen")) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_after_the_delivery_timeout_it_is_an_error(
+    http_cluster: HttpCluster, client: str, kind: str
+) -> None:
+    http_cluster.twin.create("logs", 2)
+    with client_of(client, http_cluster, HURRIED) as made, dead(http_cluster, kind):
+        started_s = time.monotonic()
+        with pytest.raises(QueueError):
+            read_for(made, seconds=20)
+        assert time.monotonic() - started_s > 1.4
+        for call in (lambda: made.lag(), lambda: made.dequeue("logs")):
+            if client != "worker":
+                with pytest.raises(QueueError) as caught:
+                    call()
+                assert not isinstance(caught.value, QueueEmpty)
+
+
+def test_heartbeats_that_fail_are_told_without_any_call(
+    http_cluster: HttpCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    http_cluster.twin.create("logs", 1)
+    with client_of("member", http_cluster, HURRIED), dead(http_cluster, "refuses"):
+        end_s = time.monotonic() + 20
+        while not warnings_of(caplog, "heartbeats of this consumer fail"):
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert len(warnings_of(caplog, "heartbeats of this consumer fail")) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_in_an_event_loop_it_is_the_same(
+    http_cluster: HttpCluster, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    http_cluster.twin.create("logs", 2)
+    address = http_cluster.address
+    consumer = await AsyncConsumer("logs", address, config=PATIENT).start()
+    member = await AsyncConsumer("logs", address, group="g", config=PATIENT).start()
+    worker = await AsyncWorker("logs", address, "w", config=PATIENT).start()
+    calls = (consumer.poll, member.poll, worker.receive)
+    for call in calls:
+        assert await call(10, timeout=TIMEOUT_S) == []
+    with dead(http_cluster, kind):
+        for call in calls:
+            started_s = time.monotonic()
+            assert await call(10, timeout=TIMEOUT_S) == []
+            assert TIMEOUT_S * 0.9 <= time.monotonic() - started_s < TOOK_MAX_S
+        for client in (consumer, member, worker):
+            with suppress(UnreadMessages):  # of a pop that was cut off nobody says what it gave
+                await client.close()
+    assert len(warnings_of(caplog, "may not be seen")) >= 2
