@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
 from myqueue import Client, Consumer, Producer
-from myqueue.metadata import topic_view
+from myqueue.transport.metadata import topic_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from benchmarks.acknowledged import Value
-    from myqueue.transport import Transport
+    from myqueue.transport.blocking import Transport
 
 REPLICATION_FACTOR = 3
 MESSAGE_BYTES = 100

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from http_base.tokens import GRACE_MS, verify_client
 from http_base.views import bearer_token, is_cluster
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

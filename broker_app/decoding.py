@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from myqueue.errors import CorruptBatch
-from myqueue.records import decode_rows, read_header, to_records
+from myqueue.contract.errors import CorruptBatch
+from myqueue.contract.records import decode_rows, read_header, to_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myqueue.records import BatchHeader, Record
+    from myqueue.contract.records import BatchHeader, Record
 
 T = TypeVar("T")
 LARGE_BYTES = 256 << 10

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from myqueue.group_protocol import GroupName
-from myqueue.protocol import (
+from myqueue.contract.group_inputs import GroupName
+from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
     Id,
     Input,

@@ -6,64 +6,39 @@ import asyncio
 import logging
 import random
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from broker_app import runtime
-from broker_app.limits import BrokerLimits, StateLimits
-from broker_app.manager_link import ManagerLink
-from broker_app.peer_link import PeerLink
-from broker_app.reports import make_report
+from broker_app.links.manager_link import ManagerLink
+from broker_app.links.peer_link import PeerLink
+from broker_app.links.reports import make_report
+from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime
 from broker_app.secret_proof import SecretProof
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
-from broker_app.statemachine import PartitionState
 from http_base.tokens import secret_fingerprint
-from myqueue.errors import Forbidden, QueueError, UnauthorizedException
+from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
-from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
-from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.storage import PeerAddress, SaveIdentity
+from raft_app.storage.protocol import PeerAddress, SaveIdentity
+from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.workers import WorkerThreads
-from raft_app.transport.tcp import TcpTransport
-from raft_app.transport.transport import TransportLimits
+from raft_app.transport.tcp.transport import TcpTransport
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from broker_app.options import BrokerOptions
     from http_base.cluster import BrokerOrders, BrokerReport
-    from raft_app.storage.storage import BrokerIdentity
+    from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 
 HAND_OVER_TIMEOUT_MS = 2_000
 """How long a stopping broker waits for its leaderships to move."""
 _RIGHT_SECRET = "set CLUSTER_SECRET to the one of the cluster"  # noqa: S105 - what to do
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerOptions:
-    """Where a broker lies, whom it asks, and its limits."""
-
-    data_dir: Path
-    address: str
-    """`http://host:port` where clients and managers reach it."""
-    bind_host: str
-    raft_port: int
-    raft_address: str
-    """`host:port` where its peers reach it."""
-    manager_addresses: tuple[str, ...]
-    cluster_secret: str
-    change_secret: bool = False
-    """Whether another secret than before may be right."""
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    transport: TransportLimits = field(default_factory=TransportLimits)
-    limits: BrokerLimits = field(default_factory=BrokerLimits)
-    state: StateLimits = field(default_factory=StateLimits)
 
 
 class JoinRefused(Exception):

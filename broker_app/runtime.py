@@ -8,29 +8,29 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from broker_app.commands import ForgetIdle
-from broker_app.dead_index import DeadIndex
-from broker_app.decoded import DecodedBatches
+from broker_app.decode_cache import DecodedBatches
 from broker_app.decoding import Decoding
-from broker_app.first_sights import FirstSights
-from broker_app.longpoll import LongPolls
-from broker_app.parking import SequenceParking
-from broker_app.statemachine import PartitionState
-from broker_app.turns import Turns
-from broker_app.work_waits import WorkWaits
+from broker_app.partition.commands import ForgetIdle
+from broker_app.partition.groups_with_dead import DeadIndex
+from broker_app.partition.retention_clock import FirstSights
+from broker_app.partition.statemachine import PartitionState
+from broker_app.waiting.longpoll import LongPolls
+from broker_app.waiting.out_of_order import SequenceParking
+from broker_app.waiting.pop_lock import Turns
+from broker_app.waiting.work_waits import WorkWaits
 from http_base.tasks import cancel, spawn
-from myqueue.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
+from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker_app.limits import BrokerLimits
-    from broker_app.manager_link import ManagerContact
-    from broker_app.peer_link import PeerContact
-    from broker_app.work_waits import WaitKey
+    from broker_app.links.manager_link import ManagerContact
+    from broker_app.links.peer_link import PeerContact
+    from broker_app.partition.limits import BrokerLimits
+    from broker_app.waiting.work_waits import WaitKey
     from raft_app.engine.engine import Engine
-    from raft_app.engine.group import Group
-    from raft_app.storage.storage import BrokerIdentity
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from raft_app.storage.directory import sync_directory
+from raft_app.storage.sqlite.directory import sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

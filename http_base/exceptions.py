@@ -1,4 +1,4 @@
-"""The one way in which an exception becomes an answer: always the failure body of `myqueue.errors`.
+"""The one way in which an exception becomes an answer: always one failure body.
 
 `handle_exception` is DRF's exception handler; `handler400` to `handler500` are what the URLconfs
 name, for what fails outside a view.
@@ -24,7 +24,7 @@ from rest_framework.response import Response
 
 from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
 from http_base.writes import DATABASE_FAILURES, NothingWritten
-from myqueue.errors import (
+from myqueue.contract.errors import (
     OUTCOME_UNKNOWN,
     DatabaseUnavailable,
     Forbidden,
@@ -39,7 +39,7 @@ from myqueue.errors import (
     UnauthorizedException,
     UnsupportedMediaType,
 )
-from myqueue.protocol import MSGPACK
+from myqueue.contract.inputs import MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

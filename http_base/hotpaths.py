@@ -18,8 +18,8 @@ from django.core.handlers.asgi import ASGIRequest
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
 from http_base.tokens import bearer_of, is_cluster_token
-from myqueue.errors import InvalidRequest, Overloaded
-from myqueue.protocol import MAX_JSON_BODY_BYTES
+from myqueue.contract.errors import InvalidRequest, Overloaded
+from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from myqueue.records import Record
+    from myqueue.contract.records import Record
 
 
 def message_fields(

@@ -12,9 +12,9 @@ import msgspec
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-from myqueue.errors import InvalidRequest, MessageTooLarge, UnsupportedMediaType
-from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
-from myqueue.records import HEADER_BYTES, MAX_BATCH_BYTES
+from myqueue.contract.errors import InvalidRequest, MessageTooLarge, UnsupportedMediaType
+from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
+from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

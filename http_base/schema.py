@@ -14,8 +14,16 @@ from drf_spectacular.plumbing import ResolvedComponent
 
 from http_base.answers import Answer, Failure, with_status
 from http_base.apidoc import ApiDoc, describe, doc_of, sample_of
-from myqueue.group_protocol import GroupName
-from myqueue.protocol import BATCH, JSON, MSGPACK, STATED_MAXIMUM, STATED_MINIMUM, Id, TopicName
+from myqueue.contract.group_inputs import GroupName
+from myqueue.contract.inputs import (
+    BATCH,
+    JSON,
+    MSGPACK,
+    STATED_MAXIMUM,
+    STATED_MINIMUM,
+    Id,
+    TopicName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.core.signing import BadSignature, Signer
 
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
 
 VALID_MS = 30 * 24 * 3600 * 1000
 """How long a client's token is valid after it was issued."""

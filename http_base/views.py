@@ -28,8 +28,8 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
-from myqueue.errors import InvalidRequest, UnauthorizedException
-from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, read_input
+from myqueue.contract.errors import InvalidRequest, UnauthorizedException
+from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

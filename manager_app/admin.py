@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db.models import Count
 
 from manager_app import runtime
-from manager_app.healing import condition, replica_state
 from manager_app.models import (
     Broker,
     Cluster,
@@ -21,7 +20,8 @@ from manager_app.models import (
     Replica,
     Topic,
 )
-from manager_app.partition_facts import partition_facts, replica_facts, shown_state
+from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
+from manager_app.placement.repair_rules import condition, replica_state
 from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:

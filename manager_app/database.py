@@ -17,7 +17,7 @@ from django.db import close_old_connections
 
 from http_base.exceptions import DATABASE_RETRY_AFTER_MS
 from http_base.writes import DATABASE_FAILURES, write_watch
-from myqueue.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
+from myqueue.contract.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from myqueue.protocol import HealthType, Input, Int64, TopicName, stated
+from myqueue.contract.inputs import HealthType, Input, Int64, TopicName, stated
 
 
 class ListQuery(Input, frozen=True):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from manager_app import selectors
 from manager_app.health import Heartbeats
 from manager_app.services import cluster as cluster_service
-from myqueue.errors import ReadOnlyManager
+from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from myqueue.errors import PartitionNotFound, TopicDoesNotExist
+from myqueue.contract.errors import PartitionNotFound, TopicDoesNotExist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from manager_app.services import client as client_service
 from manager_app.services import report as report_service
 from manager_app.services import topic as topic_service
 from manager_app.services.cluster import cluster_ensure
-from myqueue.errors import (
+from myqueue.contract.errors import (
     ClientNotFound,
     InvalidRequest,
     QueueError,
@@ -28,12 +28,12 @@ from myqueue.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
-from myqueue.protocol import TopicCreate, check_start
+from myqueue.contract.inputs import TopicCreate, check_start
 
 if TYPE_CHECKING:
     from http_base.cluster import BrokerOrders, BrokerReport
     from manager_app.runtime import ManagerRuntime
-    from myqueue.protocol import ConsumerRegister, ProducerRegister, TopicUpdate
+    from myqueue.contract.inputs import ConsumerRegister, ProducerRegister, TopicUpdate
 
 logger = logging.getLogger(__name__)
 

@@ -14,29 +14,30 @@ from django.db import connection
 from django.utils import timezone
 
 from http_base.tasks import cancel, every
-from manager_app import runtime, selectors, upkeep
-from manager_app.broker_client import BrokerClient
-from manager_app.clients import ClientRegistry
-from manager_app.coordinator import GroupCoordinator
+from manager_app import periodic as upkeep
+from manager_app import runtime, selectors
+from manager_app.brokers.client import BrokerClient
+from manager_app.brokers.membership_orders import ReplicaCalls
+from manager_app.brokers.orders import Delivery
+from manager_app.clients.registry import ClientRegistry
+from manager_app.clients.signs import SignPassing
 from manager_app.database import DatabaseThreads, limit_answers
-from manager_app.delivery import Delivery
+from manager_app.groups.coordinator import GroupCoordinator
+from manager_app.groups.offsets import GroupOffsets
 from manager_app.health import Heartbeats
 from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
-from manager_app.offsets import GroupOffsets
-from manager_app.partition_calls import PartitionCalls
-from manager_app.replica_calls import ReplicaCalls
+from manager_app.options import ManagerOptions
+from manager_app.proxy.partition_calls import PartitionCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services import cluster as cluster_service
-from manager_app.signs import SignPassing
-from myqueue.errors import QueueError, UnauthorizedException
+from myqueue.contract.errors import QueueError, UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from manager_app.selectors import ClientKey, ClientRow
-    from queuesite.conf import QueueConfig
 
 POLL_INTERVAL_S = 1.0
 """Between two looks at the version of the stored metadata."""
@@ -57,37 +58,39 @@ class ManagerProcess:
 
     def __init__(
         self,
-        config: QueueConfig,
+        options: ManagerOptions,
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = timezone.now,
         poll_interval_s: float = POLL_INTERVAL_S,
         lease_interval_s: float = LEASE_INTERVAL_S,
     ) -> None:
-        """Take the configuration; nothing is opened yet.
+        """Take the options; nothing is opened yet.
 
         Args:
-            config: of this process.
+            options: of this process.
             monotonic_s: clock for silences, in seconds.
             now: wall clock.
             poll_interval_s: between two looks at the version of the stored metadata.
             lease_interval_s: between two renewals of the lease, or looks at it.
         """
-        self._config = config
+        self._options = options
         self._monotonic_s = monotonic_s
         self._now = now
         self._poll_interval_s = poll_interval_s
         self._lease_interval_s = lease_interval_s
         self._database = DatabaseThreads()
         self._lease_database = DatabaseThreads(threads_max=1, name="lease")
-        self._broker_client = BrokerClient(config.cluster_secret)
+        self._broker_client = BrokerClient(options.cluster_secret)
         self._repeated: list[asyncio.Task[None]] = []
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,
             load_version=selectors.metadata_version,
             monotonic_s=monotonic_s,
         )
-        self._lease = Lease(address=config.address, metadata=self.metadata, monotonic_s=monotonic_s)
+        self._lease = Lease(
+            address=options.address, metadata=self.metadata, monotonic_s=monotonic_s
+        )
 
     async def start(self, *, announce: bool = True) -> ManagerRuntime:
         """Load the metadata, open the client for brokers, install the runtime.
@@ -96,14 +99,14 @@ class ManagerProcess:
             announce: become the primary, which coordinates the groups, and take the lease over
                 again when a later one is silent; never when it is read-only.
         """
-        config, loop = self._config, asyncio.get_running_loop()
+        options, loop = self._options, asyncio.get_running_loop()
         if connection.vendor == "postgresql":
             limit_answers(
-                connect_s=config.database_connect_timeout_s,
-                answer_s=config.database_answer_timeout_ms / 1000,
+                connect_s=options.database_connect_timeout_s,
+                answer_s=options.database_answer_timeout_ms / 1000,
             )
-        coordinates = announce and not self._config.read_only
-        if not self._config.read_only:
+        coordinates = announce and not self._options.read_only
+        if not self._options.read_only:
             await self._database.run(cluster_service.cluster_ensure)
         if coordinates:
             await self._lease_database.run(self._lease.announce)
@@ -128,7 +131,7 @@ class ManagerProcess:
             "looking for silent brokers",
             lambda: run(upkeep.observe_brokers, made),
         )
-        if self._config.read_only:
+        if self._options.read_only:
             signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
             self._every(RECORD_INTERVAL_S, "passing signs of life on", signs.pass_on)
         else:
@@ -152,8 +155,8 @@ class ManagerProcess:
         calls = PartitionCalls(self.metadata, self._broker_client)
         group_offsets = GroupOffsets(self.metadata, calls)
         return ManagerRuntime(
-            secret=self._config.cluster_secret,
-            read_only=self._config.read_only,
+            secret=self._options.cluster_secret,
+            read_only=self._options.read_only,
             loop=asyncio.get_running_loop(),
             database=self._database,
             metadata=self.metadata,
@@ -171,22 +174,22 @@ class ManagerProcess:
             ),
             lease=self._lease,
             group_offsets=group_offsets,
-            broker_heartbeats=Heartbeats(self._config.dead_after_s),
+            broker_heartbeats=Heartbeats(self._options.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,
-            suspect_after_s=self._config.suspect_after_s,
-            replace_after_s=self._config.replace_after_s,
-            forget_after_s=self._config.forget_after_s,
-            open_calls_max=self._config.long_polls_max,
+            suspect_after_s=self._options.suspect_after_s,
+            replace_after_s=self._options.replace_after_s,
+            forget_after_s=self._options.forget_after_s,
+            open_calls_max=self._options.long_polls_max,
         )
 
     def _client_registry(self) -> ClientRegistry:
         return ClientRegistry(
             look_up=self._look_up,
-            dead_after_s=self._config.dead_after_s,
+            dead_after_s=self._options.dead_after_s,
             monotonic_s=self._monotonic_s,
             now=self._now,
-            read_only=self._config.read_only,
+            read_only=self._options.read_only,
         )
 
     async def stop(self) -> None:
@@ -242,7 +245,7 @@ def _start_beside() -> ManagerRuntime:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True)
     thread.start()
-    process = ManagerProcess(settings.QUEUE)
+    process = ManagerProcess(ManagerOptions.of(settings.QUEUE))
     _workers.append(_Worker(process, loop, thread))
     started = asyncio.run_coroutine_threadsafe(process.start(announce=False), loop)
     return started.result(START_TIMEOUT_S)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from manager_app.metrics import OPEN_CALLS
-from myqueue.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
+from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from datetime import datetime
     from typing import Any
 
-    from manager_app.clients import ClientRegistry
-    from manager_app.coordinator import GroupCoordinator
+    from manager_app.brokers.membership_orders import ReplicaCalls
+    from manager_app.brokers.orders import Delivery
+    from manager_app.clients.registry import ClientRegistry
     from manager_app.database import DatabaseThreads
-    from manager_app.delivery import Delivery
+    from manager_app.groups.coordinator import GroupCoordinator
+    from manager_app.groups.offsets import GroupOffsets
     from manager_app.health import Heartbeats
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicView
-    from manager_app.offsets import GroupOffsets
-    from manager_app.partition_calls import PartitionCalls
-    from manager_app.replica_calls import ReplicaCalls
+    from manager_app.proxy.partition_calls import PartitionCalls
 
 T = TypeVar("T")
 

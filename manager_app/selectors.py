@@ -13,8 +13,6 @@ from django.db.models.functions import Coalesce
 
 from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
 from http_base.tokens import secret_fingerprint
-from manager_app import candidates
-from manager_app.group import GroupState, Member, TopicShape, flattened
 from manager_app.metadata import (
     BrokerView,
     Leadership,
@@ -41,9 +39,16 @@ from manager_app.models import (
     ReplicaState,
     Topic,
 )
-from manager_app.placement import BrokerLoad, LedPartition
-from myqueue.errors import BrokerNotFound, GroupNotFound, InvalidTopicName, TopicDoesNotExist
-from myqueue.protocol import check_topic_name
+from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement.rules import BrokerLoad, LedPartition
+from myqueue.contract.errors import (
+    BrokerNotFound,
+    GroupNotFound,
+    InvalidTopicName,
+    TopicDoesNotExist,
+)
+from myqueue.contract.inputs import check_topic_name
+from myqueue.contract.rules.groups import GroupState, Member, TopicShape, flattened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

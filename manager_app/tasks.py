@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from celery import shared_task
 
-from manager_app import upkeep
+from manager_app import periodic as upkeep
 from manager_app.process import worker_runtime
 
 if TYPE_CHECKING:

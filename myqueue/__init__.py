@@ -12,13 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from myqueue.aio_consumer import AsyncConsumer
-    from myqueue.aio_producer import AsyncProducer
-    from myqueue.aio_worker import AsyncWorker
     from myqueue.client import Client
     from myqueue.config import ClientConfig
-    from myqueue.consumer import Consumer
-    from myqueue.errors import (
+    from myqueue.consumer.aio import AsyncConsumer
+    from myqueue.consumer.consumer import Consumer
+    from myqueue.contract.errors import (
         AlreadyRegistered,
         BrokerAlreadyPresent,
         BrokerUnreachable,
@@ -44,9 +42,10 @@ if TYPE_CHECKING:
         UnreadMessages,
         UnsettledDeliveries,
     )
+    from myqueue.contract.records import Record
     from myqueue.older import MyConsumer, MyProducer
-    from myqueue.producer import Producer
-    from myqueue.records import Record
+    from myqueue.producer.aio import AsyncProducer
+    from myqueue.producer.producer import Producer
     from myqueue.results import (
         Delivered,
         DeliveredBatch,
@@ -57,16 +56,17 @@ if TYPE_CHECKING:
         Registration,
         Settlement,
     )
-    from myqueue.worker import Worker
+    from myqueue.worker.aio import AsyncWorker
+    from myqueue.worker.worker import Worker
 
 _MODULES = {
-    "myqueue.aio_consumer": ("AsyncConsumer",),
-    "myqueue.aio_producer": ("AsyncProducer",),
-    "myqueue.aio_worker": ("AsyncWorker",),
+    "myqueue.consumer.aio": ("AsyncConsumer",),
+    "myqueue.producer.aio": ("AsyncProducer",),
+    "myqueue.worker.aio": ("AsyncWorker",),
     "myqueue.client": ("Client",),
     "myqueue.config": ("ClientConfig",),
-    "myqueue.consumer": ("Consumer",),
-    "myqueue.errors": (
+    "myqueue.consumer.consumer": ("Consumer",),
+    "myqueue.contract.errors": (
         "AlreadyRegistered",
         "BrokerAlreadyPresent",
         "BrokerUnreachable",
@@ -93,8 +93,8 @@ _MODULES = {
         "UnsettledDeliveries",
     ),
     "myqueue.older": ("MyConsumer", "MyProducer"),
-    "myqueue.producer": ("Producer",),
-    "myqueue.records": ("Record",),
+    "myqueue.producer.producer": ("Producer",),
+    "myqueue.contract.records": ("Record",),
     "myqueue.results": (
         "Delivered",
         "DeliveredBatch",
@@ -105,7 +105,7 @@ _MODULES = {
         "Registration",
         "Settlement",
     ),
-    "myqueue.worker": ("Worker",),
+    "myqueue.worker.worker": ("Worker",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Unpack
 
-from myqueue.administration import Administration
-from myqueue.clock import Clock
 from myqueue.config import ClientConfig
-from myqueue.errors import TopicDoesNotExist
-from myqueue.protocol import check_range
-from myqueue.settings import (
+from myqueue.contract.errors import TopicDoesNotExist
+from myqueue.contract.inputs import check_range
+from myqueue.transport.administration import Administration
+from myqueue.transport.blocking import Transport
+from myqueue.transport.clock import Clock
+from myqueue.transport.settings import (
     ADDRESS_NAMES,
     Address,
     AddressNames,
@@ -18,11 +19,10 @@ from myqueue.settings import (
     one_address,
     refuse_unknown,
 )
-from myqueue.transport import Transport
 
 if TYPE_CHECKING:
-    from myqueue.redriving import Redriven
-    from myqueue.worker import Means
+    from myqueue.worker.redriving import Redriven
+    from myqueue.worker.worker import Means
 
 MAX_REDRIVEN = (1 << 63) - 1
 
@@ -106,8 +106,8 @@ class Client(Administration):
         Args: those of `redrive`. Raises what it raises.
         """
         # Most administrators' programs need no producer.
-        from myqueue.producer import Producer
-        from myqueue.redriving import DeadLetters
+        from myqueue.producer.producer import Producer
+        from myqueue.worker.redriving import DeadLetters
 
         if max_messages is not None:
             check_range("max_messages", max_messages, 1, MAX_REDRIVEN)

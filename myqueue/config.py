@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from myqueue.errors import InvalidRequest
+from myqueue.contract.errors import InvalidRequest
 
 COMPRESSIONS = ("none", "zstd")
 MAY_BE_ZERO = ("max_block_ms",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myqueue.errors import (
+from myqueue.contract.errors import (
     AlreadyRegistered,
     BrokerAlreadyPresent,
     ManagerNotFound,

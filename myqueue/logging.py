@@ -27,16 +27,17 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue import exits, forks
 from myqueue.config import ClientConfig
-from myqueue.errors import QueueError, UndeliveredMessages
-from myqueue.producer import Producer
-from myqueue.records import make_record
+from myqueue.contract.errors import QueueError, UndeliveredMessages
+from myqueue.contract.records import make_record
+from myqueue.producer import exits
+from myqueue.producer.producer import Producer
+from myqueue.transport import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from myqueue.records import Record
+    from myqueue.contract.records import Record
     from myqueue.results import DeliveredBatch
 
 RETRY_S = 2.0

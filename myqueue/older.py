@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from myqueue.consumer import Consumer
-from myqueue.errors import ClientClosed
-from myqueue.producer import Producer
-from myqueue.settings import Address, one_address
+from myqueue.consumer.consumer import Consumer
+from myqueue.contract.errors import ClientClosed
+from myqueue.producer.producer import Producer
+from myqueue.transport.settings import Address, one_address
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.limits import BrokerLimits, StateLimits
-from broker_app.process import BrokerOptions, BrokerProcess
+from broker_app.options import BrokerOptions
+from broker_app.partition.limits import BrokerLimits, StateLimits
+from broker_app.process import BrokerProcess
 from raft_app.core.config import RaftConfig
 from raft_app.engine.config import EngineConfig
-from raft_app.transport.transport import TransportLimits
+from raft_app.transport.protocol import TransportLimits
 
 if TYPE_CHECKING:
     import asyncio

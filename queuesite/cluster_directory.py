@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from queuesite.conf import BROKER, DATA_ROOT, SECRET_FILE, ConfigError, default_data_dir
-from raft_app.storage.directory import LOCK_NAME, DirectoryLock
+from raft_app.storage.sqlite.directory import LOCK_NAME, DirectoryLock
 
 if TYPE_CHECKING:
     from pathlib import Path

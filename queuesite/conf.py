@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
-from raft_app.storage.directory import make_durable_directory, sync_directory
+from raft_app.storage.sqlite.directory import make_durable_directory, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,11 +14,12 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from manager_app import selectors
+from manager_app.options import ManagerOptions
 from manager_app.process import ManagerProcess
 from manager_app.services import cluster as cluster_service
 from queuesite.conf import SECRET_FILE
 from queuesite.private_files import close_to_others
-from raft_app.storage.storage import StorageRefusal
+from raft_app.storage.protocol import StorageRefusal
 
 if TYPE_CHECKING:
     import asyncio
@@ -147,7 +148,7 @@ class ManagerPart:
     def __init__(self, config: QueueConfig) -> None:
         """Make the manager; nothing is opened before `start`."""
         self._config = config
-        self._process = ManagerProcess(config)
+        self._process = ManagerProcess(ManagerOptions.of(config))
 
     async def start(self) -> None:
         """Load the metadata and open the client for brokers."""

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from http_base.negotiation import JSON_RENDERER
-from myqueue.errors import InvalidRequest
+from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

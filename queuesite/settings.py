@@ -97,7 +97,7 @@ _MANAGER_SQLITE: dict[str, Any] = {
 _BROKER_SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     # A broker's storage sets the name and all options of its connections when it opens its data
-    # directory (`raft_app.storage.database`).
+    # directory (`raft_app.storage.sqlite.database`).
     "NAME": QUEUE.data_dir / "broker.sqlite3",
 }
 

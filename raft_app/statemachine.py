@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry, Proposal
-    from raft_app.storage.storage import GroupSpec
+    from raft_app.storage.protocol import GroupSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class StateMachine(Protocol):
             clock_ms: monotonic clock of the leader, milliseconds.
 
         Raises:
-            myqueue.errors.QueueError: refused before it was proposed.
+            myqueue.contract.errors.QueueError: refused before it was proposed.
         """
 
     def proposed(self, token: Any, index: int, term: int) -> None:

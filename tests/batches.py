@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 import zstandard
 
-from myqueue.records import CODEC_ZSTD, MAX_STORED_HEADERS, MAX_TIMESTAMP
+from myqueue.contract.records import CODEC_ZSTD, MAX_STORED_HEADERS, MAX_TIMESTAMP
 
 if TYPE_CHECKING:
     from random import Random

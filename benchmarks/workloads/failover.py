@@ -13,7 +13,7 @@ from benchmarks.acknowledged import Acknowledged
 from benchmarks.measurement import Figure, Measurement, measure
 from benchmarks.site import message
 from benchmarks.target import Target, at_most
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from benchmarks.floor import FloorKind

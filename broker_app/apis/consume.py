@@ -13,8 +13,8 @@ from http_base.answers import PoppedMessage
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack
-from myqueue.errors import InvalidRequest, QueueEmpty
-from myqueue.protocol import (
+from myqueue.contract.errors import InvalidRequest, QueueEmpty
+from myqueue.contract.inputs import (
     MAX_FETCH_BYTES,
     MAX_TIMEOUT_MS,
     MAX_WAIT_MS,
@@ -24,14 +24,14 @@ from myqueue.protocol import (
     check_range,
     check_request_id,
 )
-from myqueue.records import MAX_RECORDS, request_digest
+from myqueue.contract.records import MAX_RECORDS, request_digest
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
     from broker_app.services.consume import PoppedMessages
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 _MESSAGE = {
     "topic": "logs",

@@ -12,8 +12,8 @@ from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.answers import CursorPlace
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import MAX_TIMEOUT_MS, CursorReset, check_range
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import MAX_TIMEOUT_MS, CursorReset, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker_app.access import require_topic_client
-from broker_app.reading import MessagesRead, decode
+from broker_app.log_reading import MessagesRead, decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
@@ -13,8 +13,8 @@ from http_base.answers import CursorPlace, Fetched
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import (
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import (
     BATCH_HEADERS,
     DEFAULT_TIMEOUT_MS,
     MAX_FETCH_BYTES,
@@ -23,7 +23,7 @@ from myqueue.protocol import (
     OffsetByTime,
     check_range,
 )
-from myqueue.records import frame_batches
+from myqueue.contract.records import frame_batches
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from broker_app.selectors.fetch import Fetched as FetchedBatches
-    from myqueue.records import Record
-    from raft_app.engine.group import Group
+    from myqueue.contract.records import Record
+    from raft_app.engine.replica import Group
 
 
 class FetchApi(AsyncAPIView):

@@ -9,7 +9,7 @@ from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
 from http_base.apidoc import describe
 from http_base.views import AsyncAPIView
-from myqueue.errors import NoLeader
+from myqueue.contract.errors import NoLeader
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

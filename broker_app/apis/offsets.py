@@ -13,8 +13,8 @@ from broker_app.services.groups import group_forget, offsets_commit
 from http_base.answers import GroupCommitted, GroupOffset
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
-from myqueue.group_protocol import Offsets, OffsetsCommit, check_group_name
-from myqueue.protocol import MAX_TIMEOUT_MS, check_range
+from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_name
+from myqueue.contract.inputs import MAX_TIMEOUT_MS, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

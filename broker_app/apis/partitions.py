@@ -21,8 +21,8 @@ from broker_app.services.replicas import members_get, replica_discard, replicas_
 from http_base.apidoc import describe
 from http_base.cluster import DeletedPartition, MembersAnswer, ReplicaOrder, ReplicaTarget
 from http_base.views import AsyncAPIView, require_cluster
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import MAX_TIMEOUT_MS, check_range
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import MAX_TIMEOUT_MS, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

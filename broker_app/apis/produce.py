@@ -11,15 +11,15 @@ from broker_app.services.produce import batch_produce, messages_produce
 from http_base.answers import Appended
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import MAX_TIMEOUT_MS, Produce, ProduceBatch, check_range
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import MAX_TIMEOUT_MS, Produce, ProduceBatch, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.commands import Appended as AppendedBatch
-    from raft_app.engine.group import Group
+    from broker_app.partition.commands import Appended as AppendedBatch
+    from raft_app.engine.replica import Group
 
 
 class ProduceApi(AsyncAPIView):

@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from broker_app.access import CONSUMER, require_topic_client
-from broker_app.commands import SettleMessages, Start
+from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
-from broker_app.work import SettleKind, format_receipt, parse_receipts
 from http_base.answers import Received, SettledList
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack
-from myqueue.errors import InvalidRequest
-from myqueue.group_protocol import (
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
     DEFAULT_VISIBILITY_MS,
     MAX_DELIVERY_LIMIT,
@@ -25,14 +24,21 @@ from myqueue.group_protocol import (
     Settle,
     check_group_name,
 )
-from myqueue.protocol import MAX_TIMEOUT_MS, MAX_WAIT_MS, check_range, check_start, check_topic_name
+from myqueue.contract.inputs import (
+    MAX_TIMEOUT_MS,
+    MAX_WAIT_MS,
+    check_range,
+    check_start,
+    check_topic_name,
+)
+from myqueue.contract.rules.work import SettleKind, format_receipt, parse_receipts
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
     from broker_app.services.work import Delivery
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 _GROUP_SAMPLE = {"group": "mailers"}
 _GROUP = {"topic": "logs", "partition": 0, **_GROUP_SAMPLE}

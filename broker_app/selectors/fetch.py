@@ -6,18 +6,18 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from broker_app.limits import RETRY_AFTER_MS
+from broker_app.log_reading import batches_read
 from broker_app.metrics import BATCHES_FETCHED
-from broker_app.reading import batches_read
+from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
-from myqueue.errors import NoLeader, NotLeader, OffsetOutOfRange
-from myqueue.protocol import DEFAULT_TIMEOUT_MS
+from myqueue.contract.errors import NoLeader, NotLeader, OffsetOutOfRange
+from myqueue.contract.inputs import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
+    from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
-    from broker_app.statemachine import PartitionState
-    from raft_app.engine.group import Group
-    from raft_app.storage.storage import StoredBatch
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import StoredBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from broker_app.reading import batches_read
+from broker_app.log_reading import batches_read
 from broker_app.runtime import state_of
-from myqueue.errors import GroupNotFound
+from myqueue.contract.errors import GroupNotFound
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 
 class Left(NamedTuple):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from broker_app.reports import report_replica
+from broker_app.links.reports import report_replica
 from broker_app.runtime import state_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 INTERVALS_WITHOUT_TICK_MAX = 20
 """Tick intervals without a tick after which the broker is not ready."""

@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from broker_app.commands import Pop, Popped
-from broker_app.limits import RETRY_AFTER_MS
+from broker_app.log_reading import messages_read
 from broker_app.metrics import MESSAGES_POPPED
-from broker_app.reading import messages_read
+from broker_app.partition.commands import Pop, Popped
+from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
-from myqueue.errors import CursorMoved, OffsetOutOfRange, Overloaded
-from myqueue.protocol import MAX_FETCH_BYTES
+from myqueue.contract.errors import CursorMoved, OffsetOutOfRange, Overloaded
+from myqueue.contract.inputs import MAX_FETCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker_app.runtime import BrokerRuntime
-    from myqueue.records import Record
-    from raft_app.engine.group import Group
+    from myqueue.contract.records import Record
+    from raft_app.engine.replica import Group
 
 ATTEMPTS_MAX = 4
 """How often a range is chosen anew when the cursor moved meanwhile."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor, Start
+from broker_app.partition.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor, Start
 from broker_app.selectors.offsets import offset_by_time
-from myqueue.errors import CursorMoved, InvalidRequest
-from myqueue.protocol import check_start
+from myqueue.contract.errors import CursorMoved, InvalidRequest
+from myqueue.contract.inputs import check_start
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from myqueue.protocol import CursorReset
-    from raft_app.engine.group import Group
+    from myqueue.contract.inputs import CursorReset
+    from raft_app.engine.replica import Group
 
 
 async def cursor_open(

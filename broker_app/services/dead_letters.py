@@ -11,20 +11,26 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from broker_app.commands import DeadCopied, ExpireWork
-from broker_app.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
+from broker_app.log_reading import messages_read
 from broker_app.metrics import DEAD_LETTERS
-from broker_app.reading import messages_read
+from broker_app.partition.commands import DeadCopied, ExpireWork
+from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
 from broker_app.runtime import state_of
 from http_base.tasks import spawn
-from myqueue.errors import MessageTooLarge, NoLeader, NotLeader, QueueError, TopicDoesNotExist
-from myqueue.group_protocol import DEAD_LETTER_SUFFIX
-from myqueue.protocol import MAX_FETCH_BYTES
-from myqueue.records import MAX_STORED_HEADERS, Record, encode_batch, request_digest
+from myqueue.contract.errors import (
+    MessageTooLarge,
+    NoLeader,
+    NotLeader,
+    QueueError,
+    TopicDoesNotExist,
+)
+from myqueue.contract.group_inputs import DEAD_LETTER_SUFFIX
+from myqueue.contract.inputs import MAX_FETCH_BYTES
+from myqueue.contract.records import MAX_STORED_HEADERS, Record, encode_batch, request_digest
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 logger = logging.getLogger(__name__)
 

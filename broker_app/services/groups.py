@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.commands import CommitOffsets, ForgetGroup, Start
-from broker_app.groups import commit_error
 from broker_app.metrics import OFFSETS_COMMITTED
+from broker_app.partition.commands import CommitOffsets, ForgetGroup, Start
+from broker_app.partition.groups import commit_error
 from broker_app.runtime import state_of
-from myqueue.errors import InvalidRequest, OffsetOutOfRange
-from myqueue.group_protocol import check_group_name
-from myqueue.protocol import check_start
+from myqueue.contract.errors import InvalidRequest, OffsetOutOfRange
+from myqueue.contract.group_inputs import check_group_name
+from myqueue.contract.inputs import check_start
 
 if TYPE_CHECKING:
-    from broker_app.commands import GroupPlace
+    from broker_app.partition.commands import GroupPlace
     from broker_app.runtime import BrokerRuntime
-    from myqueue.group_protocol import OffsetsCommit
-    from raft_app.engine.group import Group
+    from myqueue.contract.group_inputs import OffsetsCommit
+    from raft_app.engine.replica import Group
 
 
 async def offsets_commit(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.commands import SetRetention
+from broker_app.partition.commands import SetRetention
 from broker_app.services.replicas import ask_for_addresses, replica_discard
 from broker_app.services.retention import retention_set
-from myqueue.errors import InvalidRequest, NoLeader, StalePlacement
+from myqueue.contract.errors import InvalidRequest, NoLeader, StalePlacement
 from raft_app.core.types import Member, Membership
-from raft_app.storage.storage import GroupSpec
+from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import DeletedPartition, ReplicaOrder
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 
 async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Group:

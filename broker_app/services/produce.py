@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from broker_app.commands import AppendBatch, Appended
 from broker_app.metrics import MESSAGES_PRODUCED
+from broker_app.partition.commands import AppendBatch, Appended
 from broker_app.runtime import state_of
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     InvalidRequest,
     OutOfOrderSequence,
@@ -16,14 +16,14 @@ from myqueue.errors import (
     QueueError,
     UnknownProducer,
 )
-from myqueue.protocol import check_range, check_request_id, records_of
-from myqueue.records import MAX_RECORDS, encode_batch, read_header, request_digest
+from myqueue.contract.inputs import check_range, check_request_id, records_of
+from myqueue.contract.records import MAX_RECORDS, encode_batch, read_header, request_digest
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from myqueue.protocol import Produce
-    from myqueue.records import BatchHeader
-    from raft_app.engine.group import Group
+    from myqueue.contract.inputs import Produce
+    from myqueue.contract.records import BatchHeader
+    from raft_app.engine.replica import Group
 
 MAX_SEQUENCE = (1 << 63) - 1 - MAX_RECORDS
 

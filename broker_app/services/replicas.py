@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from http_base.cluster import MembersAnswer, Place
-from myqueue.errors import InvalidRequest, QueueError, StalePlacement
+from myqueue.contract.errors import InvalidRequest, QueueError, StalePlacement
 from raft_app.core.types import Member
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import ReplicaTarget
-    from raft_app.engine.group import Group
-    from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.engine.membership import ReplicaChange
+    from raft_app.engine.replica import Group
 
 logger = logging.getLogger(__name__)
 

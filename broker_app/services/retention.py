@@ -6,18 +6,18 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from broker_app.commands import SetRetention, Truncate, Truncated
-from broker_app.first_sights import FirstSights
+from broker_app.log_reading import batches_read
 from broker_app.metrics import RETENTION_FAILURES
-from broker_app.reading import batches_read
+from broker_app.partition.commands import SetRetention, Truncate, Truncated
+from broker_app.partition.retention_clock import FirstSights
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
 from http_base.tasks import spawn
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 logger = logging.getLogger(__name__)
 

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from broker_app.commands import Received, ReceiveMessages, SettleMessages, Start
-from broker_app.limits import RETRY_AFTER_MS
+from broker_app.log_reading import messages_read, size_of
 from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
-from broker_app.reading import messages_read, size_of
+from broker_app.partition.commands import Received, ReceiveMessages, SettleMessages, Start
+from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
-from broker_app.work import UNKNOWN, Receipt, SettleKind
-from myqueue.errors import InvalidRequest, Overloaded
-from myqueue.protocol import MAX_FETCH_BYTES
+from myqueue.contract.errors import InvalidRequest, Overloaded
+from myqueue.contract.inputs import MAX_FETCH_BYTES
+from myqueue.contract.rules.work import UNKNOWN, Receipt, SettleKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
-    from broker_app.statemachine import PartitionState
-    from broker_app.work import Choice, Outcome
-    from broker_app.work_waits import WaitKey
-    from myqueue.records import Record
-    from raft_app.engine.group import Group
+    from broker_app.waiting.work_waits import WaitKey
+    from myqueue.contract.records import Record
+    from myqueue.contract.rules.work import Choice, Outcome
+    from raft_app.engine.replica import Group
 
 LOOK_GRACE_S = 0.05
 """How long a worker that was told of a message may take to ask for it."""

@@ -16,8 +16,8 @@ from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
 from manager_app.services import broker as broker_service
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import BrokerCreate
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import BrokerCreate
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

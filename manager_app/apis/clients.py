@@ -19,7 +19,7 @@ from manager_app.apis.rendering import milliseconds, partitions_in_memory
 from manager_app.inputs import ClientsQuery
 from manager_app.models import ClientState
 from manager_app.selectors import ClientKey, ClientKind
-from myqueue.protocol import ClientForget, ConsumerRegister, ProducerRegister
+from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

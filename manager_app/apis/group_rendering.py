@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manager_app.apis.rendering import milliseconds
-from manager_app.assignors import TopicPartition
-from manager_app.group import by_topic
 from manager_app.selectors import StoredGroup
+from myqueue.contract.rules.assignors import TopicPartition
+from myqueue.contract.rules.groups import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from manager_app.coordinator import Seat
-    from manager_app.group import GroupState
+    from manager_app.groups.coordinator import Seat
+    from manager_app.groups.offsets import Place
     from manager_app.models import ConsumerGroup
-    from manager_app.offsets import Place
+    from myqueue.contract.rules.groups import GroupState
 
 _FROM_PARTITION = ("offset", "high_watermark", "lag", "unsettled", "dead")
 

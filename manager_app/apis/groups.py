@@ -14,11 +14,9 @@ from manager_app.apis.group_rendering import (
     seat_fields,
     workers_summary,
 )
-from manager_app.assignors import TopicPartition
-from manager_app.group import Subscription
 from manager_app.inputs import ListQuery, Nothing
-from myqueue.errors import GroupNotFound, InvalidRequest, TopicDoesNotExist
-from myqueue.group_protocol import (
+from myqueue.contract.errors import GroupNotFound, InvalidRequest, TopicDoesNotExist
+from myqueue.contract.group_inputs import (
     MAX_SESSION_TIMEOUT_MS,
     MAX_TOPICS,
     MIN_SESSION_TIMEOUT_MS,
@@ -27,7 +25,9 @@ from myqueue.group_protocol import (
     GroupLeave,
     check_group_name,
 )
-from myqueue.protocol import check_range
+from myqueue.contract.inputs import check_range
+from myqueue.contract.rules.assignors import TopicPartition
+from myqueue.contract.rules.groups import Subscription
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -10,11 +10,11 @@ from http_base.messages import message_fields
 from http_base.views import bearer_token, wants_msgpack
 from manager_app.apis.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import HotManagerView
-from manager_app.consuming import consume, reset, sizes
 from manager_app.metrics import counted
-from manager_app.producing import produce, produce_batch
-from myqueue.protocol import Consume, CursorReset, Produce, ProduceBatch, Size
-from myqueue.records import Record
+from manager_app.proxy.consume import consume, reset, sizes
+from manager_app.proxy.produce import produce, produce_batch
+from myqueue.contract.inputs import Consume, CursorReset, Produce, ProduceBatch, Size
+from myqueue.contract.records import Record
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

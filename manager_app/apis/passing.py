@@ -20,11 +20,11 @@ from http_base.messages import message_fields
 from http_base.views import bearer_token, is_cluster, wants_batches, wants_msgpack
 from manager_app.apis.base import HotManagerView
 from manager_app.metrics import counted
-from manager_app.passing import Passed, pass_on, wait_ms_of
-from myqueue.errors import UnauthorizedException
-from myqueue.group_protocol import Offsets, OffsetsCommit, Receive, Settle
-from myqueue.protocol import BATCH, BATCH_HEADERS, MSGPACK, Fetch, OffsetByTime
-from myqueue.records import Record
+from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
+from myqueue.contract.errors import UnauthorizedException
+from myqueue.contract.group_inputs import Offsets, OffsetsCommit, Receive, Settle
+from myqueue.contract.inputs import BATCH, BATCH_HEADERS, MSGPACK, Fetch, OffsetByTime
+from myqueue.contract.records import Record
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

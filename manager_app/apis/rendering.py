@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from manager_app.healing import condition, replica_state
-from manager_app.partition_facts import partition_facts, replica_facts, shown_state
+from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
+from manager_app.placement.repair_rules import condition, replica_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -12,12 +12,12 @@ from http_base.views import bearer_token, require_cluster
 from manager_app import operations, selectors
 from manager_app.apis.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
 from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.clients.signs import KINDS, ClientSigns, take_signs
 from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
 from manager_app.selectors import ClientKey
-from manager_app.signs import KINDS, ClientSigns, take_signs
-from myqueue.errors import ClientNotFound, InvalidRequest, NotReady
-from myqueue.protocol import HEALTH_BROKER
+from myqueue.contract.errors import ClientNotFound, InvalidRequest, NotReady
+from myqueue.contract.inputs import HEALTH_BROKER
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

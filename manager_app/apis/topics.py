@@ -16,8 +16,8 @@ from manager_app.apis.rendering import (
     topic_settings,
 )
 from manager_app.inputs import ListQuery, Nothing
-from myqueue.errors import DatabaseUnavailable
-from myqueue.protocol import TopicCreate, TopicUpdate
+from myqueue.contract.errors import DatabaseUnavailable
+from myqueue.contract.inputs import TopicCreate, TopicUpdate
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

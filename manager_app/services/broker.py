@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from django.db import transaction
 from django.utils import timezone
 
-from manager_app import partition_facts, selectors
+from manager_app import selectors
 from manager_app.models import Broker, BrokerState
+from manager_app.placement import partition_facts
 from manager_app.services.cluster import metadata_bump
-from myqueue.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
+from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection

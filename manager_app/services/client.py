@@ -12,7 +12,7 @@ from http_base.tokens import GRACE_MS, VALID_MS
 from manager_app import selectors
 from manager_app.models import ID_MAX, Client, ClientState, Consumer, Producer
 from manager_app.selectors import CLIENT_MODELS, ClientKey
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

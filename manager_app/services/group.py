@@ -9,16 +9,16 @@ from django.db import transaction
 from django.db.models import F
 
 from manager_app import selectors
-from manager_app.group import by_topic
 from manager_app.models import Cluster, ConsumerGroup, GroupMember
 from manager_app.selectors import StoredGroup
-from myqueue.errors import InvalidRequest, Overloaded, ReadOnlyManager
+from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
+from myqueue.contract.rules.groups import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from manager_app.group import GroupState, Member
+    from myqueue.contract.rules.groups import GroupState, Member
 
 GROUPS_MAX = 10_000
 """Consumer groups of a cluster."""

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from manager_app import candidates
 from manager_app.models import Membership, Partition, Replica
+from manager_app.placement import eligible_brokers as candidates
 from manager_app.services.cluster import metadata_bump
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from manager_app.healing import Retarget
+    from manager_app.placement.repair_rules import Retarget
 
 
 def replicas_retarget(group_id: int, change: Retarget, *, version: int) -> bool:

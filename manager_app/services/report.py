@@ -15,7 +15,7 @@ from django.utils import timezone
 from msgspec import structs
 
 from http_base.cluster import BrokerOrders
-from manager_app import partition_facts, selectors
+from manager_app import selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
     ID_MAX,
@@ -26,11 +26,12 @@ from manager_app.models import (
     Replica,
     ReplicaState,
 )
+from manager_app.placement import partition_facts
 from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, metadata_bump
 from manager_app.services.membership import ToldMembership, memberships_take
-from myqueue.errors import Forbidden, InvalidRequest
-from myqueue.protocol import check_range
+from myqueue.contract.errors import Forbidden, InvalidRequest
+from myqueue.contract.inputs import check_range
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,7 +9,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from http_base.cluster import DeletedPartition
-from manager_app import candidates, selectors
+from manager_app import selectors
 from manager_app.models import (
     ID_MAX,
     ClientState,
@@ -21,15 +21,16 @@ from manager_app.models import (
     Replica,
     Topic,
 )
-from manager_app.placement import place_partitions
+from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement.rules import place_partitions
 from manager_app.services.cluster import metadata_bump
-from myqueue.errors import (
+from myqueue.contract.errors import (
     InvalidRequest,
     NotEnoughBrokers,
     Overloaded,
     TopicAlreadyExists,
 )
-from myqueue.protocol import (
+from myqueue.contract.inputs import (
     MAX_PARTITIONS,
     MAX_REPLICATION_FACTOR,
     check_range,

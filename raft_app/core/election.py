@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 from raft_app.core import replication
 from raft_app.core.quorum import VoteResult, vote_result
-from raft_app.core.rpcs import PreVote, PreVoteReply, RequestVote, RequestVoteReply
-from raft_app.core.types import NO_REPLICA, Role
+from raft_app.core.types import (
+    NO_REPLICA,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    Role,
+)
 
 if TYPE_CHECKING:
     from raft_app.core.raft import Raft

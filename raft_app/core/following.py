@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core import election
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_app.core.raft import Raft
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Entry
+    from raft_app.core.types import Entry, Rpc
 
 
 def append_entries(raft: Raft, rpc: AppendEntries) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.rpcs import AppendEntriesReply
+from raft_app.core.types import AppendEntriesReply
 
 if TYPE_CHECKING:
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import EntriesWanted, SnapshotWanted
+    from raft_app.core.types import EntriesWanted, Rpc, SnapshotWanted
 
 
 class Outbox:

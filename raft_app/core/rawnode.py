@@ -46,25 +46,28 @@ from raft_app.core import (
     transfer,
 )
 from raft_app.core.raft import Raft
-from raft_app.core.rpcs import (
+from raft_app.core.status import Status, status_of
+from raft_app.core.types import (
+    NO_REPLICA,
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
     PreVote,
     PreVoteReply,
+    Ready,
     RequestVote,
     RequestVoteReply,
+    Role,
+    SoftState,
     TimeoutNow,
+    Write,
 )
-from raft_app.core.status import Status, status_of
-from raft_app.core.types import NO_REPLICA, Ready, Role, SoftState, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from raft_app.core.config import RaftConfig
-    from raft_app.core.rpcs import Rpc
     from raft_app.core.types import (
         EntriesWanted,
         Entry,
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
         Membership,
         MembershipChange,
         Proposal,
+        Rpc,
         SnapshotMeta,
     )
 

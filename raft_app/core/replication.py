@@ -8,8 +8,17 @@ from raft_app.core import snapshots, transfer
 from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
 from raft_app.core.progress import Progress, ProgressState
 from raft_app.core.quorum import agreed_value
-from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat, HeartbeatReply
-from raft_app.core.types import NO_REPLICA, EntriesWanted, Entry, EntryKind, Role
+from raft_app.core.types import (
+    NO_REPLICA,
+    AppendEntries,
+    AppendEntriesReply,
+    EntriesWanted,
+    Entry,
+    EntryKind,
+    Heartbeat,
+    HeartbeatReply,
+    Role,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core.progress import ProgressState
-from raft_app.core.rpcs import AppendEntriesReply
-from raft_app.core.types import NO_REPLICA, Role, SnapshotWanted
+from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Role, SnapshotWanted
 
 if TYPE_CHECKING:
     from raft_app.core.progress import Progress

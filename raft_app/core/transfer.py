@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core.errors import NotLeader
-from raft_app.core.rpcs import TimeoutNow
-from raft_app.core.types import Role
+from raft_app.core.types import Role, TimeoutNow
 
 if TYPE_CHECKING:
     from raft_app.core.progress import Progress

@@ -1,7 +1,6 @@
-"""The values that go into and come out of the Raft core.
+"""The values that go in and out of the core: entries, memberships, RPCs, and what `Ready` carries.
 
-Everything here is immutable, depends on the standard library alone and has no behaviour beyond
-refusing to exist when it is wrong.
+The RPCs are a closed union, dispatched with `match`.
 """
 
 from __future__ import annotations
@@ -9,10 +8,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from raft_app.core.rpcs import Rpc
 
 NO_REPLICA = 0
 """The replica id that no replica has: "nobody" as a vote or as a leader."""
@@ -303,3 +298,126 @@ class InitialState:
     def __post_init__(self) -> None:
         if self.installing and self.last_index != self.applied_index:
             raise ValueError("a log above the checkpoint is doubtful while a snapshot is installed")
+
+
+@dataclass(frozen=True, slots=True)
+class PreVote:
+    """Would you vote for me in `term`? Promises nothing (thesis, section 9.6)."""
+
+    to: int
+    sender: int
+    term: int
+    last_index: int
+    last_term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteReply:
+    """`term` is the asked term when granted, else the replier's current term."""
+
+    to: int
+    sender: int
+    term: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVote:
+    """Paper, figure 2. `transfer` marks an election that the leader asked for (TimeoutNow)."""
+
+    to: int
+    sender: int
+    term: int
+    last_index: int
+    last_term: int
+    transfer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestVoteReply:
+    """Paper, figure 2."""
+
+    to: int
+    sender: int
+    term: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEntries:
+    """Paper, figure 2. `commit` is the leader's commit index."""
+
+    to: int
+    sender: int
+    term: int
+    prev_index: int
+    prev_term: int
+    entries: tuple[Entry, ...]
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEntriesReply:
+    """Success: the sender's log agrees up to and including `index` and that is durable.
+
+    Refusal: the entry at `index` (the asked `prev_index`) does not match; `conflict_index` and
+    `conflict_term` say where to try next (paper, end of section 5.3). `last_index` is the end of
+    the replier's log. A refusal that `wants_snapshot` says nothing about any entry: the replier is
+    in the middle of installing a snapshot and has no log until it gets one.
+    """
+
+    to: int
+    sender: int
+    term: int
+    success: bool
+    index: int
+    conflict_index: int = 0
+    conflict_term: int = 0
+    last_index: int = 0
+    wants_snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """I lead; `commit` is min(match of the receiver, commit index).
+
+    `context` is the number of the latest read round (thesis, section 6.4).
+    """
+
+    to: int
+    sender: int
+    term: int
+    commit: int
+    context: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    """Echoes `context`; counts for check-quorum and ReadIndex."""
+
+    to: int
+    sender: int
+    term: int
+    context: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """Campaign at once: leadership is handed to you (thesis, section 3.10)."""
+
+    to: int
+    sender: int
+    term: int
+
+
+Rpc = (
+    PreVote
+    | PreVoteReply
+    | RequestVote
+    | RequestVoteReply
+    | AppendEntries
+    | AppendEntriesReply
+    | Heartbeat
+    | HeartbeatReply
+    | TimeoutNow
+)

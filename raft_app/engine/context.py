@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Executor
 
+    from raft_app.engine.cache import TailCache
     from raft_app.engine.config import EngineConfig
-    from raft_app.engine.group import Group
+    from raft_app.engine.loop import TurnRunner
+    from raft_app.engine.replica import Group
     from raft_app.engine.replicas import Replicas
-    from raft_app.engine.tail import TailCache
-    from raft_app.engine.turn_runner import TurnRunner
     from raft_app.statemachine import StateMachineFactory
-    from raft_app.storage.storage import Storage
+    from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
-    from raft_app.transport.transport import Transport
+    from raft_app.transport.protocol import Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,48 +1,43 @@
-"""The engine: one event loop that owns all Raft groups of a broker.
+"""The engine: one event loop that owns all Raft nodes of a broker.
 
-State lives in memory and belongs to the loop, the only caller of any node: there are no locks.
-Each turn drains what came in, steps the nodes that changed, sends what may leave and hands
-everything to be stored to the storage thread as one job. Nothing here blocks.
-
-Sources: consensus.md section 2; Ongaro's thesis, sections 3 and 6.4.
+The only caller of any node. What others want of the replicas here goes through `Engine`: requests
+that wait for a commit, confirmed reads, stored messages, changes of replicas and of leadership.
+`Incoming` is what the transport brings; `Requests` waits for what replicas answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import DiskFull, NotLeader, PartitionNotFound
+from myqueue.contract.errors import CommitTimeout, DiskFull, NotLeader, PartitionNotFound
 from raft_app.core.types import Membership
+from raft_app.engine.cache import TailCache
+from raft_app.engine.compactor import Upkeep
 from raft_app.engine.context import EngineContext
+from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
-from raft_app.engine.full_disk import FullDisk
-from raft_app.engine.incoming import Incoming
-from raft_app.engine.peers import take_peers
-from raft_app.engine.replica_changes import ReplicaChanges
+from raft_app.engine.loop import TurnRunner
+from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replicas import Replicas
-from raft_app.engine.requests import Requests, wall_clock_ms
-from raft_app.engine.scrubber import Scrubber
-from raft_app.engine.slow_disk import SlowDisk
-from raft_app.engine.snapshot_receiver import SnapshotReceiver
-from raft_app.engine.snapshot_sender import SnapshotSender
-from raft_app.engine.tail import TailCache
-from raft_app.engine.turn_runner import TurnRunner
-from raft_app.engine.upkeep import Upkeep
-from raft_app.engine.watchdog import Watchdog
-from raft_app.storage.storage import SaveIdentity, SavePeers
+from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
+from raft_app.statemachine import Answer
+from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
 from raft_app.storage.stream import BROKER_STREAM, StorageStream
 from raft_app.storage.workers import WorkerThreads
+from raft_app.transport.protocol import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from raft_app.core.types import Member
+    from raft_app.core.types import Member, Rpc
     from raft_app.engine.config import EngineConfig
-    from raft_app.engine.group import Group
-    from raft_app.engine.replica_changes import ReplicaChange
+    from raft_app.engine.membership import ReplicaChange
+    from raft_app.engine.replica import Group
     from raft_app.statemachine import StateMachineFactory
-    from raft_app.storage.storage import (
+    from raft_app.storage.protocol import (
         BrokerIdentity,
         GroupSpec,
         PeerAddress,
@@ -50,7 +45,197 @@ if TYPE_CHECKING:
         StoredBatch,
     )
     from raft_app.storage.workers import Workers
-    from raft_app.transport.transport import Transport
+    from raft_app.transport.protocol import Transport
+    from raft_app.transport.snapshot_stream import SnapshotStream
+
+logger = logging.getLogger(__name__)
+
+
+def take_peers(
+    known: dict[int, PeerAddress], told: Iterable[PeerAddress]
+) -> tuple[PeerAddress, ...]:
+    """Take over where brokers are; return what is new.
+
+    An address belongs to one broker, of several that are told to have it to the latest: whose disk
+    was replaced comes back under a new id, and nobody is at that place under the old one. What
+    cannot be an address is passed over.
+
+    Args:
+        known: by broker id; changed in place.
+        told: some brokers, or all.
+    """
+    owners = {peer.raft_address: peer for peer in sorted(told, key=_broker_id) if _is_valid(peer)}
+    for peer in list(known.values()):
+        if owners.get(peer.raft_address, peer).broker_id != peer.broker_id:
+            del known[peer.broker_id]
+    changed = tuple(peer for peer in owners.values() if known.get(peer.broker_id) != peer)
+    known.update((peer.broker_id, peer) for peer in changed)
+    return changed
+
+
+def _broker_id(peer: PeerAddress) -> int:
+    return peer.broker_id
+
+
+def _is_valid(peer: PeerAddress) -> bool:
+    try:
+        parse_address(peer.raft_address)
+    except ValueError as error:
+        logger.warning("broker %d cannot be reached: %s", peer.broker_id, error)
+        return False
+    return True
+
+
+class Incoming:
+    """Implements `raft_app.transport.protocol.TransportHandler` for the groups of one engine."""
+
+    def __init__(
+        self,
+        context: EngineContext,
+        failover: Failover,
+        snapshots: SnapshotReceiver,
+        *,
+        declines: Callable[[Rpc], bool],
+    ) -> None:
+        """Hand on what comes.
+
+        Args:
+            context: of the engine.
+            failover: hears of lost connections.
+            snapshots: takes snapshots in.
+            declines: tells of an RPC that this broker lets pass by.
+        """
+        self._context = context
+        self._failover = failover
+        self._snapshots = snapshots
+        self._declines = declines
+        self.unknown_groups = 0
+        """RPCs that named a group or replica that is not here."""
+
+    def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
+        """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
+        groups, mark = self._context.groups, self._context.turns.mark
+        for group_id, rpc in rpcs:
+            if self._declines(rpc):
+                continue
+            group = groups.get(group_id)
+            if group is None or not group.step(broker_id, rpc):
+                self.unknown_groups += 1
+                continue
+            mark(group)
+
+    def peer_connected(self, broker_id: int) -> None:
+        """Note a connection from a peer."""
+        logger.info("broker %d connected", broker_id)
+
+    def peer_lost(self, broker_id: int) -> None:
+        """Start the failover of the groups that the lost broker leads."""
+        logger.info("connection from broker %d lost", broker_id)
+        self._failover.connection_lost(broker_id)
+
+    def peer_unreachable(self, broker_id: int) -> None:
+        """Let the leaders here probe their followers on that broker again."""
+        for group in self._context.groups.values():
+            replica_id = group.replica_on(broker_id)
+            if replica_id and not group.faulty:
+                group.node.report_unreachable(replica_id)
+                if group.node.has_ready():
+                    self._context.turns.mark(group)
+
+    def snapshot_opened(self, stream: SnapshotStream) -> None:
+        """Take in a snapshot that a leader sends."""
+        self._snapshots.receive(stream)
+
+
+def wall_clock_ms() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Requests:
+    """Waits for what groups answer; lives in the engine's loop."""
+
+    def __init__(
+        self,
+        context: EngineContext,
+        peers: Mapping[int, PeerAddress],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """Serve the groups of `context`.
+
+        Args:
+            context: of the engine.
+            peers: where other brokers are, by broker id; named in refusals.
+            wall_ms: returns the time of day, milliseconds since 1970.
+        """
+        self._context = context
+        self._wall_ms = wall_ms
+        self._peers = peers
+
+    def clock_ms(self) -> int:
+        """Return the monotonic clock that proposals carry, in milliseconds."""
+        return int(self._context.loop.time() * 1000)
+
+    async def propose(self, group: Group, request: Any, *, timeout_ms: int) -> Any:
+        """Replicate a request; see `raft_app.engine.engine.Engine.propose`."""
+        try:
+            admitted = group.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
+            if isinstance(admitted, Answer):
+                return admitted.result
+            self._context.turns.mark(group)
+            return await self._within(admitted, timeout_ms, group)
+        except NotLeader as error:
+            raise self.with_address(error) from error
+
+    async def read_barrier(self, group: Group, *, timeout_ms: int) -> None:
+        """Confirm that the applied state is new; see `Engine.read_barrier`."""
+        try:
+            future = group.ask_read()
+            self._context.turns.mark(group)
+            await self._within(future, timeout_ms, group)
+        except NotLeader as error:
+            raise self.with_address(error) from error
+
+    async def read_batches(
+        self, group: Group, offset: int, high_watermark: int, max_bytes: int
+    ) -> list[StoredBatch]:
+        """Read from memory or disk; see `raft_app.engine.engine.Engine.read_batches`."""
+        group_id = group.group_id
+        found = self._context.tails.read(group_id, offset, high_watermark, max_bytes)
+        if found is not None:
+            return found
+        try:
+            batches: list[StoredBatch] = await self._context.read(
+                self._context.storage.read_batches, group_id, offset, high_watermark, max_bytes
+            )
+        except CorruptEntry as error:
+            if self._context.is_present(group):
+                self._context.turns.make_faulty(group, str(error))
+            raise group.not_leader() from error
+        return batches
+
+    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, group: Group) -> Any:
+        timer = self._context.loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, group)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def with_address(self, error: NotLeader) -> NotLeader:
+        """Return the error with the leader's address, where this broker knows it."""
+        leader = error.details.get("leader") or {}
+        peer = self._peers.get(leader.get("broker_id", 0))
+        if peer is None:
+            return error
+        place = {"broker_id": peer.broker_id, "address": peer.http_address}
+        return NotLeader(error.message, leader=place)
+
+
+def _expire(future: asyncio.Future[Any], timeout_ms: int, group: Group) -> None:
+    if not future.done():
+        future.set_exception(
+            CommitTimeout(f"{group.label}: no quorum confirmed it within {timeout_ms} ms")
+        )
 
 
 class Engine:

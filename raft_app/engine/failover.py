@@ -12,14 +12,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from http_base import tasks
-from myqueue.errors import CommitTimeout, QueueError, StalePlacement
+from myqueue.contract.errors import CommitTimeout, QueueError, StalePlacement
 from raft_app.core.errors import NotLeader as NodeNotLeader
 from raft_app.core.types import NO_REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 logger = logging.getLogger(__name__)
 

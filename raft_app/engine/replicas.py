@@ -9,21 +9,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from http_base import tasks
-from myqueue.errors import StalePlacement
+from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
-from raft_app.engine.group import Group
+from raft_app.engine.replica import Group
 from raft_app.statemachine import InconsistentEntry
-from raft_app.storage.storage import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
+from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from raft_app.core.types import InitialState, Membership
-    from raft_app.engine.applied import CheckpointMark
     from raft_app.engine.config import EngineConfig
+    from raft_app.engine.replica import CheckpointMark
     from raft_app.statemachine import StateMachineFactory
-    from raft_app.storage.storage import GroupSpec, Operation, StoredGroup
+    from raft_app.storage.protocol import GroupSpec, Operation, StoredGroup
     from raft_app.storage.stream import StorageStream
 
 logger = logging.getLogger(__name__)

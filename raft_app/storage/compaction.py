@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import EntryKind
-from raft_app.storage.storage import StorageError
+from raft_app.storage.protocol import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from raft_app.storage.storage import Compact
+    from raft_app.storage.protocol import Compact
 
 ROW_OVERHEAD_BYTES = 64
 """What a row counts beside its data, as in `Entry.size_bytes`."""

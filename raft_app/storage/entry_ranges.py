@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.storage.storage import CorruptEntry, StoredBatch
+from raft_app.storage.protocol import CorruptEntry, StoredBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from raft_app.core.types import InitialState, Membership
-from raft_app.storage.storage import Checkpoint, CorruptEntry, StoredGroup
+from raft_app.storage.protocol import Checkpoint, CorruptEntry, StoredGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from raft_app.core.types import Entry, HardState
-    from raft_app.storage.storage import GroupSpec
+    from raft_app.storage.protocol import GroupSpec
 
 EMPTY_CHECKPOINT = Checkpoint(
     applied_index=0, applied_term=0, membership=Membership(), membership_index=0, state=b""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import EntryKind
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     BrokerIdentity,
     Compact,
     CreateGroup,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import EntryKind
-from raft_app.storage.storage import CorruptEntry, Scrubbed
+from raft_app.storage.protocol import CorruptEntry, Scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     Compact,
     CreateGroup,
     FinishInstall,
@@ -23,7 +23,7 @@ from raft_app.storage.storage import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from raft_app.storage.storage import Operation
+    from raft_app.storage.protocol import Operation
     from raft_app.storage.workers import Workers
 
 logger = logging.getLogger(__name__)

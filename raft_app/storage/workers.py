@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-    from raft_app.storage.storage import Operation, Storage
+    from raft_app.storage.protocol import Operation, Storage
 
     Done = Callable[[int, float], None]
     Failed = Callable[[BaseException], None]

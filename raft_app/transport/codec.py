@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Meta
 from msgspec.msgpack import Decoder, Encoder
 
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
+    Entry,
+    EntryKind,
     Heartbeat,
     HeartbeatReply,
     PreVote,
@@ -23,13 +25,12 @@ from raft_app.core.rpcs import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raft_app.core.types import Entry, EntryKind
 from raft_app.transport.frames import EncodedFrame, Frame, FrameError, FrameKind, encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Rpc
 
 MAX_NUMBER = (1 << 63) - 1
 """Largest number that SQLite stores; nothing above it is accepted."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.site import Site
-from myqueue import front
+from myqueue.transport import client_base as front
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.conftest import BeatRecorder
 from tests.myqueue.fake_clock import FakeClock
@@ -17,7 +17,7 @@ from tests.myqueue.fake_clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from myqueue.http1 import Answer, Request
+    from myqueue.transport.http1 import Answer, Request
 
 
 class SharedTwin(ClusterTwin):

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.partition.limits import BrokerLimits, StateLimits
+from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime
-from broker_app.statemachine import PartitionState
-from myqueue.errors import (
+from myqueue.contract.errors import (
     BrokerUnreachable,
     CommitTimeout,
     NoLeader,
@@ -22,16 +22,16 @@ from myqueue.errors import (
     PartitionNotFound,
 )
 from raft_app.core.types import Entry, EntryKind, Member, Membership
-from raft_app.engine.replica_changes import ReplicaChange
+from raft_app.engine.membership import ReplicaChange
 from raft_app.statemachine import Answer, Join, Propose
-from raft_app.storage.storage import BrokerIdentity, GroupSpec, StoredBatch
+from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker_app.commands import Request
+    from broker_app.partition.commands import Request
     from http_base.cluster import MembersAnswer
-    from myqueue.errors import QueueError
+    from myqueue.contract.errors import QueueError
 
 
 class GroupTwin:

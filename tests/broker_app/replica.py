@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker_app.commands import AppendBatch, Request
-from broker_app.limits import StateLimits
-from broker_app.statemachine import PartitionState
-from myqueue.records import Record, encode_batch, read_header, request_digest
+from broker_app.partition.commands import AppendBatch, Request
+from broker_app.partition.limits import StateLimits
+from broker_app.partition.statemachine import PartitionState
+from myqueue.contract.records import Record, encode_batch, read_header, request_digest
 from raft_app.core.types import Entry, EntryKind
 from raft_app.statemachine import Answer, Join, Propose
-from raft_app.storage.storage import GroupSpec
+from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
     from raft_app.core.types import Proposal

@@ -13,7 +13,7 @@ from django.conf import settings
 from broker_app.access import require_client, require_topic_client
 from broker_app.runtime import CONTACT_LOST_AFTER_S
 from http_base.tokens import GRACE_MS, VALID_MS, ClientToken, cluster_token, sign_client
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime

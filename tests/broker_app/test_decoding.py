@@ -10,14 +10,14 @@ import pytest
 
 from broker_app import decoding
 from broker_app.decoding import LARGE_BYTES, Decoding
-from myqueue.errors import CorruptBatch
-from myqueue.records import CODEC_ZSTD, Record, decode_rows, encode_batch, read_header
+from myqueue.contract.errors import CorruptBatch
+from myqueue.contract.records import CODEC_ZSTD, Record, decode_rows, encode_batch, read_header
 from tests.batches import undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from myqueue.records import BatchHeader, Row
+    from myqueue.contract.records import BatchHeader, Row
 
 LARGE = encode_batch([Record("x" * LARGE_BYTES)])
 

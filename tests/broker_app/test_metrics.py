@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from broker_app import metrics
 from broker_app import runtime as runtimes
-from broker_app.commands import ReceiveMessages, SettleMessages
-from broker_app.decoded import DecodedBatch
-from broker_app.work import Receipt, SettleKind
+from broker_app.decode_cache import DecodedBatch
+from broker_app.partition.commands import ReceiveMessages, SettleMessages
+from myqueue.contract.rules.work import Receipt, SettleKind
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:

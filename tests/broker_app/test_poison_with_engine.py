@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from broker_app.commands import AppendBatch, SettleMessages, Start
+from broker_app.partition.commands import AppendBatch, SettleMessages, Start
 from broker_app.runtime import state_of
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
-from broker_app.work import SettleKind
-from myqueue.records import Record, encode_batch, read_header, request_digest
+from myqueue.contract.records import Record, encode_batch, read_header, request_digest
+from myqueue.contract.rules.work import SettleKind
 from tests.batches import crafted, rows, undecodable
 from tests.broker_app.test_with_engine import disturb, partition
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
     from tests.broker_app.test_with_engine import Partition
 
 __all__ = ["partition"]

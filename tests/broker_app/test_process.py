@@ -12,15 +12,16 @@ from types import SimpleNamespace
 import pytest
 
 from broker_app import runtime
-from broker_app.process import BrokerOptions, BrokerProcess, JoinRefused
+from broker_app.options import BrokerOptions
+from broker_app.process import BrokerProcess, JoinRefused
 from broker_app.secret_proof import PROOF_NAME
 from broker_app.services.partitions import partition_create
 from http_base.cluster import DeletedPartition, Place, ReplicaOrder
-from myqueue.errors import Forbidden, StalePlacement, UnauthorizedException
+from myqueue.contract.errors import Forbidden, StalePlacement, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
-from raft_app.engine.slow_disk import SlowDisk
-from raft_app.storage.storage import StorageRefusal
+from raft_app.engine.disk import SlowDisk
+from raft_app.storage.protocol import StorageRefusal
 from tests.broker_app.manager_twin import ManagerTwin
 
 ENGINE = EngineConfig(ticks_missed_max=1_000_000)  # the test ticks

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.process import BrokerOptions, BrokerProcess
+from broker_app.options import BrokerOptions
+from broker_app.process import BrokerProcess
 from broker_app.runtime import state_of
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.partitions import partition_create
@@ -15,7 +16,7 @@ from broker_app.services.produce import batch_produce
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from broker_app.services.retention import messages_truncate
 from http_base.cluster import Place, ReplicaOrder, ReplicaTarget
-from myqueue.errors import BrokerUnreachable, NotLeader, QueueError, StalePlacement
+from myqueue.contract.errors import BrokerUnreachable, NotLeader, QueueError, StalePlacement
 from raft_app.engine.config import EngineConfig
 from tests.broker_app.manager_twin import ManagerTwin
 from tests.broker_app.replica import batch_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import MembersAnswer
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 GROUP = 1
 ENGINE = EngineConfig(

@@ -9,8 +9,8 @@ import pytest
 
 from broker_app import runtime as runtimes
 from broker_app import tasks
-from broker_app.limits import FORGET_AFTER_MS, StateLimits
-from myqueue.errors import NoLeader, Overloaded, PartitionNotFound, StalePlacement
+from broker_app.partition.limits import FORGET_AFTER_MS, StateLimits
+from myqueue.contract.errors import NoLeader, Overloaded, PartitionNotFound, StalePlacement
 from tests.broker_app.engine_twin import EngineTwin, runtime_over, turns
 from tests.broker_app.replica import batch_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker_app.runtime import BrokerRuntime
-    from raft_app.storage.storage import BrokerIdentity
+    from raft_app.storage.protocol import BrokerIdentity
     from tests.broker_app.engine_twin import GroupTwin, LinkTwin
 
 

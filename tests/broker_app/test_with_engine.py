@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.limits import StateLimits
+from broker_app.partition.limits import StateLimits
+from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.groups import offsets_commit
 from broker_app.services.produce import batch_produce
-from broker_app.statemachine import PartitionState
-from myqueue.errors import IllegalGeneration, QueueError
-from myqueue.group_protocol import OffsetsCommit
-from myqueue.records import decode_records, request_digest
+from myqueue.contract.errors import IllegalGeneration, QueueError
+from myqueue.contract.group_inputs import OffsetsCommit
+from myqueue.contract.records import decode_records, request_digest
 from tests.broker_app.engine_twin import runtime_over
 from tests.broker_app.replica import batch_of
 from tests.raft_app.engine.engine_harness import PACE_SECONDS, EngineCluster
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from raft_app.engine.engine import Engine
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 BATCHES = 40
 PRODUCERS = (1, 2)

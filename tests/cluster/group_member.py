@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from myqueue import ClientConfig, Consumer
-from myqueue.errors import IllegalGeneration, QueueError
+from myqueue.contract.errors import IllegalGeneration, QueueError
 
 if TYPE_CHECKING:
     from myqueue.results import Message

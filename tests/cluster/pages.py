@@ -62,7 +62,7 @@ class Reader:
         commands = folder / "bin"
         commands.mkdir(parents=True)
         command = commands / "myqueue"
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m myqueue.cli "$@"\n')
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m myqueue.cli.main "$@"\n')
         command.chmod(0o755)
         path = os.pathsep.join(
             (str(commands), str(Path(sys.executable).parent), os.environ["PATH"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.protocol import BATCH
-from myqueue.records import Record, decode_records, unframe_batches
+from myqueue.contract.inputs import BATCH
+from myqueue.contract.records import Record, decode_records, unframe_batches
 from tests.cluster.processes import wait_until
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from myqueue import Producer
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 from tests.cluster.processes import wait_until
 from tests.cluster.replicas import identical_replicas
 
 if TYPE_CHECKING:
-    from myqueue.records import Record
+    from myqueue.contract.records import Record
     from tests.cluster.fault_cluster import FaultCluster
 
 

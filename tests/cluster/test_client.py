@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myqueue import AsyncConsumer, ClientConfig, Consumer, Producer
-from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
-from myqueue.transport import HttpTransport
+from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
+from myqueue.transport.blocking import HttpTransport
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.rounds import ROUNDS
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from myqueue.http1 import Answer, Request
     from myqueue.results import Message, Registration
-    from myqueue.transport import HttpExchange
+    from myqueue.transport.blocking import HttpExchange
+    from myqueue.transport.http1 import Answer, Request
 
 pytestmark = pytest.mark.cluster
 

@@ -28,7 +28,7 @@ BUSY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep
 def run(shared_cluster: Cluster) -> Callable[..., subprocess.Popen[str]]:
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "myqueue.cli", *arguments],
+            [sys.executable, "-m", "myqueue.cli.main", *arguments],
             cwd=ROOT,
             env={**os.environ, "MYQUEUE_ADDRESS": shared_cluster.manager},
             stdout=subprocess.PIPE,

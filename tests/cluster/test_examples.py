@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from http_base.apidoc import CLIENT_TOKEN, INTERNAL
-from myqueue.protocol import JSON
+from myqueue.contract.inputs import JSON
 
 if TYPE_CHECKING:
     import requests

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from myqueue import Producer
-from myqueue.errors import DiskFull
+from myqueue.contract.errors import DiskFull
 from tests.cluster.disks import MIB, SmallDisk, exit_status, start_until_it_stays
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myqueue import AsyncConsumer, AsyncProducer, AsyncWorker, Consumer, Producer, Worker
-from myqueue.aio_transport import HttpAsyncTransport
-from myqueue.errors import BrokerUnreachable
-from myqueue.http1 import Request
-from myqueue.transport import HttpTransport
+from myqueue.contract.errors import BrokerUnreachable
+from myqueue.transport.aio import HttpAsyncTransport
+from myqueue.transport.blocking import HttpTransport
+from myqueue.transport.http1 import Request
 from tests.cluster.processes import create_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from myqueue.aio_transport import HttpAsyncExchange
-    from myqueue.transport import HttpExchange
+    from myqueue.transport.aio import HttpAsyncExchange
+    from myqueue.transport.blocking import HttpExchange
     from tests.cluster.processes import Cluster
 
 pytestmark = pytest.mark.cluster

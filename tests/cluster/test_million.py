@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from myqueue import Producer
-from myqueue.protocol import BATCH
-from myqueue.records import read_header, unframe_batches
+from myqueue.contract.inputs import BATCH
+from myqueue.contract.records import read_header, unframe_batches
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
 from tests.cluster.stream import Stream

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from myqueue import AsyncConsumer, AsyncWorker, Client, Consumer, Producer, Worker
-from myqueue.protocol import BATCH
-from myqueue.records import Record, encode_batch, read_header
+from myqueue.contract.inputs import BATCH
+from myqueue.contract.records import Record, encode_batch, read_header
 from tests.batches import MIB, bomb, undecodable
 from tests.cluster.processes import Cluster
 from tests.peak_memory import PeakMemory

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myqueue import Producer
-from raft_app.storage.doubt import doubt_about
-from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.wal_scan import WAL_HEADER_BYTES
+from raft_app.storage.sqlite.storage import SqliteStorage
+from raft_app.storage.wal.doubt import doubt_about
+from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 from tests.cluster.disks import BadDisk
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 async def check_header(self: object, batch: bytes) -> Any:
     """Stand in for the check at the door."""
-    from myqueue.records import read_header
+    from myqueue.contract.records import read_header
 
     return read_header(batch)
 

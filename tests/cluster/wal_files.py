@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.storage.wal_checksum import FRAME_HEADER_BYTES
-from raft_app.storage.wal_receipt import RECEIPT_NAME, Receipt
-from raft_app.storage.wal_scan import WAL_HEADER_BYTES
+from raft_app.storage.wal.checksum import FRAME_HEADER_BYTES
+from raft_app.storage.wal.receipt import RECEIPT_NAME, Receipt
+from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

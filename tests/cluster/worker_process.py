@@ -12,7 +12,7 @@ import time
 from typing import TextIO
 
 from myqueue import Worker
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 from myqueue.results import Delivery
 
 VISIBILITY_MS = 3_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from myqueue import Consumer, Producer
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 
 LOGHUB = Path(__file__).resolve().parents[3] / "shared" / "data" / "loghub"
 GENERATED_LINES = 2_000

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from http_base.apidoc import doc_of, example_of
-from myqueue import protocol
-from myqueue.protocol import Produce, read_input
+from myqueue.contract import inputs as protocol
+from myqueue.contract.inputs import Produce, read_input
 from tests.http_base.views_for_tests import EchoView, FailingView
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, ApiDoc, doc_of
 from http_base.browsable import query_form
-from myqueue import protocol
-from myqueue.protocol import JSON
+from myqueue.contract import inputs as protocol
+from myqueue.contract.inputs import JSON
 from tests.http_base.asgi_client import call
 from tests.http_base.views_for_tests import EchoView
 

@@ -14,7 +14,7 @@ from django.http import Http404
 from rest_framework import exceptions as drf
 
 from http_base.exceptions import failure_headers, to_failure
-from myqueue.errors import NoLeader, Overloaded
+from myqueue.contract.errors import NoLeader, Overloaded
 from tests.http_base.asgi_client import call
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from http_base.messages import message_fields
-from myqueue.records import Record
+from myqueue.contract.records import Record
 
 
 def fields(record, *, binary=False):

@@ -16,8 +16,8 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
-from myqueue.errors import MessageTooLarge
-from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
+from myqueue.contract.errors import MessageTooLarge
+from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
 
 def test_cap_follows_from_the_content_type():

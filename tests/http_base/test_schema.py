@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from http_base.schema import StructSchema
-from myqueue import protocol
+from myqueue.contract import inputs as protocol
 from tests.http_base.asgi_client import call
 from tests.http_base.views_for_tests import EchoView
 

@@ -12,7 +12,7 @@ from http_base.tokens import (
     sign_client,
     verify_client,
 )
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
 
 SECRET = "the secret of this cluster"
 TOKEN = ClientToken("producer", 7, "logs", 1_000)

@@ -7,8 +7,8 @@ import pytest
 
 from http_base.tokens import cluster_token
 from http_base.views import read_query
-from myqueue.errors import InvalidRequest
-from myqueue.protocol import BATCH, JSON, MSGPACK
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.inputs import BATCH, JSON, MSGPACK
 from tests.http_base.asgi_client import call
 
 GOOD = {"topic": "logs", "producer_id": 1, "message": "hello"}

@@ -20,9 +20,9 @@ from http_base.views import (
     wants_batches,
     wants_msgpack,
 )
-from myqueue.errors import CommitTimeout, NotLeader, Overloaded
-from myqueue.protocol import Fetch, Produce, ProduceBatch, TopicCreate
-from myqueue.records import Record
+from myqueue.contract.errors import CommitTimeout, NotLeader, Overloaded
+from myqueue.contract.inputs import Fetch, Produce, ProduceBatch, TopicCreate
+from myqueue.contract.records import Record
 
 CANCELLED: list[str] = []
 STARTED = asyncio.Event()

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from http_base.cluster import BrokerReport, DeletedPartition, ReplicaOrder, ReplicaReport
 from http_base.messages import message_fields
 from http_base.tokens import is_cluster_token
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     NoLeader,
     NotLeader,
@@ -29,7 +29,7 @@ from myqueue.errors import (
     QueueError,
     UnauthorizedException,
 )
-from myqueue.protocol import (
+from myqueue.contract.inputs import (
     BATCH,
     Consume,
     Produce,
@@ -38,7 +38,7 @@ from myqueue.protocol import (
     read_input,
     records_of,
 )
-from myqueue.records import decode_records
+from myqueue.contract.records import decode_records
 from tests.manager_app.group_twin import GroupTwin
 from tests.manager_app.membership_twin import FIELDS, MembershipPart
 from tests.manager_app.offsets_twin import OffsetsPart

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from http_base.cluster import Place
-from myqueue.errors import StalePlacement
+from myqueue.contract.errors import StalePlacement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from http_base.cluster import ReplicaOrder, ReplicaTarget
-    from myqueue.records import Record
+    from myqueue.contract.records import Record
 
 
 @dataclass

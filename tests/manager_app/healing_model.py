@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manager_app.healing import (
+from manager_app.placement.repair_rules import (
     AskLeader,
     Discard,
     Flaw,
@@ -24,7 +24,7 @@ from manager_app.healing import (
 if TYPE_CHECKING:
     import random
 
-    from manager_app.healing import Step
+    from manager_app.placement.repair_rules import Step
 
 FULL, EMPTY, BAD = "full", "empty", "bad"
 

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from http_base.cluster import ReplicaTarget
-from myqueue.errors import NotLeader, PartitionNotFound, StalePlacement
+from myqueue.contract.errors import NotLeader, PartitionNotFound, StalePlacement
 
 if TYPE_CHECKING:
     from http_base.cluster import DeletedPartition

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from myqueue.errors import CursorMoved, GroupNotFound
-from myqueue.group_protocol import Offsets
-from myqueue.protocol import CursorReset, read_input
+from myqueue.contract.errors import CursorMoved, GroupNotFound
+from myqueue.contract.group_inputs import Offsets
+from myqueue.contract.inputs import CursorReset, read_input
 from tests.manager_app.membership_twin import FIELDS
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import msgspec
 from aiohttp import web
 
 from http_base.messages import message_fields
-from myqueue.errors import OffsetOutOfRange
-from myqueue.group_protocol import OffsetsCommit, Receive, Settle
-from myqueue.protocol import BATCH, Fetch, OffsetByTime, read_input
-from myqueue.records import encode_batch, frame_batches
+from myqueue.contract.errors import OffsetOutOfRange
+from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
+from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime, read_input
+from myqueue.contract.records import encode_batch, frame_batches
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.membership_twin import FIELDS
 

@@ -15,7 +15,7 @@ from http_base.hotpaths import HotPaths
 from http_base.tokens import cluster_token
 from manager_app.process import ManagerProcess
 from manager_app.urls import HOT_PATHS, JSON_BYTES_MAX
-from myqueue.failures import from_body
+from myqueue.contract.errors import from_body
 from tests.http_base.asgi_client import Answer, call
 from tests.manager_app.broker_twin import TwinCluster
 

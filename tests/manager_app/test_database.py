@@ -11,7 +11,7 @@ from django.db import connection
 
 from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.models import Topic
-from myqueue.errors import DatabaseUnavailable
+from myqueue.contract.errors import DatabaseUnavailable
 
 
 @pytest.fixture

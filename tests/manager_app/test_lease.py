@@ -11,7 +11,7 @@ from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
 from manager_app.models import Cluster
 from manager_app.services import cluster as cluster_service
-from myqueue.errors import ReadOnlyManager
+from myqueue.contract.errors import ReadOnlyManager
 
 pytestmark = pytest.mark.django_db
 

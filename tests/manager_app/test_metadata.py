@@ -13,7 +13,7 @@ from manager_app.metadata import (
     PartitionView,
     TopicView,
 )
-from myqueue.errors import PartitionNotFound, TopicDoesNotExist
+from myqueue.contract.errors import PartitionNotFound, TopicDoesNotExist
 
 TOPIC = TopicView(
     "logs", 2, (PartitionView(1, 0, "logs", (1, 2, 3)), PartitionView(2, 1, "logs", (2, 3, 1)))

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from django.conf import settings
 
-from manager_app import group as rules
 from manager_app import process, runtime
 from manager_app.models import Cluster, Producer
 from manager_app.services.cluster import secret_record
-from myqueue.errors import UnauthorizedException
+from myqueue.contract.errors import UnauthorizedException
+from myqueue.contract.rules import groups as rules
 
 
 @pytest.fixture

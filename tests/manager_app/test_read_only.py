@@ -12,7 +12,7 @@ from manager_app.services.broker import broker_create
 from manager_app.services.client import producer_create
 from manager_app.services.cluster import cluster_ensure, lease_renew, primary_announce
 from manager_app.services.topic import topic_create, topic_delete, topic_update
-from myqueue.errors import ReadOnlyManager
+from myqueue.contract.errors import ReadOnlyManager
 
 PASSWORD = "secret"
 PAGE = "/admin/manager_app/topic/{}/change/"

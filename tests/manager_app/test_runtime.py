@@ -6,7 +6,7 @@ import pytest
 
 from manager_app.models import Topic
 from manager_app.services.cluster import metadata_bump
-from myqueue.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
+from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
 
 
 async def test_a_thread_can_run_coroutines_of_the_loop(site):

@@ -10,7 +10,7 @@ from manager_app.models import Broker, BrokerState, Producer, Replica, ReplicaSt
 from manager_app.selectors import ClientKey
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.topic import topic_create, topic_delete
-from myqueue.errors import BrokerNotFound, TopicDoesNotExist
+from myqueue.contract.errors import BrokerNotFound, TopicDoesNotExist
 
 pytestmark = pytest.mark.django_db
 

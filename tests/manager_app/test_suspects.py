@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client as Browser
 
-from manager_app import runtime, upkeep
-from myqueue.errors import DatabaseUnavailable
+from manager_app import periodic as upkeep
+from manager_app import runtime
+from myqueue.contract.errors import DatabaseUnavailable
 from tests.manager_app.apis.test_remembered import no_database
 
 

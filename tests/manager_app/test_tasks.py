@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 
-from manager_app import tasks, upkeep
+from manager_app import periodic as upkeep
+from manager_app import tasks
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import MANAGER, QueueConfig
 

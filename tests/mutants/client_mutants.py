@@ -8,52 +8,52 @@ CLIENT_MUTANTS = (
     Mutant(
         name="retry-under-new-sequence",
         fault="The client repeats a batch of unknown outcome under another epoch and sequence",
-        path="myqueue/delivery.py",
+        path="myqueue/producer/delivery.py",
         old="        clean = not attempts.outcome_unknown\n",
         new="        clean = True\n",
-        test="tests/myqueue/test_producer.py"
+        test="tests/myqueue/producer/test_producer.py"
         "::test_a_forgotten_producer_does_not_repeat_a_batch_of_unknown_outcome",
     ),
     Mutant(
         name="epoch-not-raised",
         fault="After an unknown outcome the client counts on in the same epoch",
-        path="myqueue/sequences.py",
+        path="myqueue/producer/sequences.py",
         old="        self._epoch += 1\n",
         new="",
-        test="tests/myqueue/test_producer.py"
+        test="tests/myqueue/producer/test_producer.py"
         "::test_an_unknown_outcome_is_reported_and_the_epoch_raised",
     ),
     Mutant(
         name="unknown-told-as-known",
         fault="The client says that a message did not arrive though it may have",
-        path="myqueue/retry.py",
+        path="myqueue/transport/retry.py",
         old="self.outcome_unknown = self.outcome_unknown or not error.outcome_known",
         new="self.outcome_unknown = not error.outcome_known",
-        test="tests/myqueue/test_retry.py::test_an_unknown_outcome_stays_unknown",
+        test="tests/myqueue/transport/test_retry.py::test_an_unknown_outcome_stays_unknown",
     ),
     Mutant(
         name="manager-repeats-unknown",
         fault="The manager repeats a call of unknown outcome that no broker can recognise",
-        path="manager_app/partition_calls.py",
+        path="manager_app/proxy/partition_calls.py",
         old="                if not call.repeatable:\n"
         "                    raise failure from error\n",
         new="",
-        test="tests/manager_app/test_partition_calls.py"
+        test="tests/manager_app/proxy/test_partition_calls.py"
         "::test_a_connection_that_breaks_after_sending_is_never_a_second_message",
     ),
     Mutant(
         name="manager-forgets-unknown",
         fault="The manager says that nothing happened when only its last try was refused",
-        path="manager_app/partition_calls.py",
+        path="manager_app/proxy/partition_calls.py",
         old="if search.outcome_unknown and error.outcome_known:",
         new="if False:",
-        test="tests/manager_app/test_partition_calls.py"
+        test="tests/manager_app/proxy/test_partition_calls.py"
         "::test_after_a_try_of_unknown_outcome_no_refusal_says_that_nothing_happened",
     ),
     Mutant(
         name="heartbeat-of-another",
         fault="A consumer's heartbeat is recorded for the producer with the same number",
-        path="manager_app/signs.py",
+        path="manager_app/clients/signs.py",
         old='HEALTH_CONSUMER: "consumer"',
         new='HEALTH_CONSUMER: "producer"',
         test="tests/manager_app/apis/test_status.py"

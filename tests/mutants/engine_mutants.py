@@ -10,26 +10,26 @@ ENGINE_MUTANTS = (
     Mutant(
         name="replies-not-held",
         fault="The engine sends what must wait for the disk at once",
-        path="raft_app/engine/group.py",
+        path="raft_app/engine/replica.py",
         old="            if self._durable_write_id >= ready.after_write_id:\n",
         new="            if self._durable_write_id >= 0:\n",
-        test=f"{_TESTS}/engine/test_group.py::test_vote_leaves_only_once_it_is_durable",
+        test=f"{_TESTS}/engine/test_replica_group.py::test_vote_leaves_only_once_it_is_durable",
     ),
     Mutant(
         name="success-for-another-entry",
         fault="A waiting request is answered with success although another entry took its place",
-        path="raft_app/engine/waiters.py",
+        path="raft_app/engine/replica.py",
         old="            if term == entry.term:\n",
         new="            if term <= entry.term:\n",
-        test=f"{_TESTS}/engine/test_group.py::test_replaced_entry_answers_its_waiter_with_not_leader",
+        test=f"{_TESTS}/engine/test_replica_group.py::test_replaced_entry_answers_its_waiter_with_not_leader",
     ),
     Mutant(
         name="faulty-replica-answers",
         fault="A replica that doubts what it stored still takes part",
-        path="raft_app/engine/group.py",
+        path="raft_app/engine/replica.py",
         old="        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):\n",
         new="        if not self.admits(broker_id, rpc.to, rpc.sender):\n",
-        test=f"{_TESTS}/engine/test_group.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
+        test=f"{_TESTS}/engine/test_replica_group.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
     ),
     Mutant(
         name="storage-error-ignored",
@@ -44,53 +44,53 @@ ENGINE_MUTANTS = (
     Mutant(
         name="write-after-failure",
         fault="After a failed sync the storage goes on writing",
-        path="raft_app/storage/sqlite.py",
+        path="raft_app/storage/sqlite/storage.py",
         old="            self._failed = failed\n",
         new="            self._failed = failed and False\n",
-        test=f"{_TESTS}/storage/test_sqlite.py"
+        test=f"{_TESTS}/storage/sqlite/test_storage.py"
         "::test_failed_write_ends_all_writing_and_loses_nothing_acknowledged",
     ),
     Mutant(
         name="fsync-skipped",
         fault="SQLite syncs nothing",
-        path="raft_app/storage/database.py",
+        path="raft_app/storage/sqlite/database.py",
         old='"PRAGMA synchronous=FULL"',
         new='"PRAGMA synchronous=OFF"',
-        test=f"{_TESTS}/storage/test_sqlite.py"
+        test=f"{_TESTS}/storage/sqlite/test_storage.py"
         "::test_every_thread_writes_and_reads_with_full_durability",
     ),
     Mutant(
         name="weak-settings-accepted",
         fault="A file system on which SQLite syncs less than asked for is accepted",
-        path="raft_app/storage/database.py",
+        path="raft_app/storage/sqlite/database.py",
         old="                if found != expected:\n",
         new="                if found is None:\n",
-        test=f"{_TESTS}/storage/test_sqlite.py::test_weaker_durability_is_refused",
+        test=f"{_TESTS}/storage/sqlite/test_storage.py::test_weaker_durability_is_refused",
     ),
     Mutant(
         name="corrupt-taken-for-torn",
         fault="Damage in acknowledged transactions is taken for a write that was cut off",
-        path="raft_app/storage/wal_scan.py",
+        path="raft_app/storage/wal/scan.py",
         old="return WalVerdict(WalState.CORRUPT, salt, self.committed, self.reason)",
         new="return WalVerdict(WalState.TORN, salt, self.committed)",
-        test=f"{_TESTS}/storage/test_wal_scan.py"
+        test=f"{_TESTS}/storage/wal/test_scan.py"
         "::test_any_flipped_bit_before_the_last_transaction_is_corruption",
     ),
     Mutant(
         name="checksum-not-verified",
         fault="A row of the log is read without verifying its checksum",
-        path="raft_app/storage/entry_table.py",
+        path="raft_app/storage/sqlite/entry_table.py",
         old="    if crc != row[7]:\n",
         new="    if crc == -1:\n",
-        test=f"{_TESTS}/storage/test_entry_table.py::test_any_changed_bit_of_any_column_is_noticed",
+        test=f"{_TESTS}/storage/sqlite/test_entry_table.py::test_any_changed_bit_of_any_column_is_noticed",
     ),
     Mutant(
         name="directory-not-locked",
         fault="A second process may open the directory",
-        path="raft_app/storage/directory.py",
+        path="raft_app/storage/sqlite/directory.py",
         old="fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         new="fcntl.flock(descriptor, fcntl.LOCK_UN)",
-        test=f"{_TESTS}/storage/test_directory.py::test_second_holder_is_refused_until_the_first_releases",
+        test=f"{_TESTS}/storage/sqlite/test_directory.py::test_second_holder_is_refused_until_the_first_releases",
     ),
     Mutant(
         name="peer-not-verified",

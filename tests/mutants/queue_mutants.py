@@ -10,61 +10,61 @@ QUEUE_MUTANTS = (
     Mutant(
         name="duplicate-sequence-accepted",
         fault="A batch that was appended before is appended again",
-        path="broker_app/admission.py",
+        path="broker_app/partition/admission.py",
         old="        if sequence == expected:\n",
         new="        if sequence <= expected:\n",
-        test=f"{_TESTS}/test_statemachine.py"
+        test=f"{_TESTS}/partition/test_statemachine.py"
         "::test_retry_of_an_applied_batch_is_answered_with_its_offset",
     ),
     Mutant(
         name="sequence-gap-accepted",
         fault="A batch is appended although one before it is missing",
-        path="broker_app/admission.py",
+        path="broker_app/partition/admission.py",
         old="        if sequence == expected:\n",
         new="        if sequence >= expected:\n",
-        test=f"{_TESTS}/test_admission.py::test_batch_cut_otherwise_or_after_a_gap_is_out_of_order",
+        test=f"{_TESTS}/partition/test_admission.py::test_batch_cut_otherwise_or_after_a_gap_is_out_of_order",
     ),
     Mutant(
         name="lower-epoch-accepted",
         fault="A producer's earlier epoch is served after a later one",
-        path="broker_app/admission.py",
+        path="broker_app/partition/admission.py",
         old="        if epoch < known.epoch:\n",
         new="        if epoch < 0:\n",
-        test=f"{_TESTS}/test_admission.py"
+        test=f"{_TESTS}/partition/test_admission.py"
         "::test_higher_epoch_must_begin_at_zero_and_the_lower_is_fenced_from_then_on",
     ),
     Mutant(
         name="speculation-kept",
         fault="A leader elected again still counts on what it lost with its leadership",
-        path="broker_app/statemachine.py",
+        path="broker_app/partition/statemachine.py",
         old="        self._speculation.clear()\n        self._clock_started = None\n",
         new="        self._clock_started = None\n",
-        test=f"{_TESTS}/test_statemachine.py::test_lost_proposals_vanish_from_the_leaders_view",
+        test=f"{_TESTS}/partition/test_statemachine.py::test_lost_proposals_vanish_from_the_leaders_view",
     ),
     Mutant(
         name="wrong-offset-applied",
         fault="A batch is applied although its offset is not the next one",
-        path="broker_app/statemachine.py",
+        path="broker_app/partition/statemachine.py",
         old="        if entry.base_offset != self._data.next_offset:\n",
         new="        if entry.base_offset < 0:\n",
-        test=f"{_TESTS}/test_statemachine.py::test_entry_at_a_wrong_offset_is_inconsistent",
+        test=f"{_TESTS}/partition/test_statemachine.py::test_entry_at_a_wrong_offset_is_inconsistent",
     ),
     Mutant(
         name="pop-from-elsewhere",
         fault="A pop moves the cursor although it is not where the pop begins",
-        path="broker_app/partition_data.py",
+        path="broker_app/partition/state.py",
         old="        if self.cursor(pop.consumer_id) != pop.from_offset:\n",
         new="        if pop.from_offset < 0:\n",
-        test=f"{_TESTS}/test_statemachine.py"
+        test=f"{_TESTS}/partition/test_statemachine.py"
         "::test_pop_from_elsewhere_is_refused_and_if_applied_moves_nothing",
     ),
     Mutant(
         name="pop-request-forgotten",
         fault="The request id of a pop is not remembered, so that its retry pops the next messages",
-        path="broker_app/partition_data.py",
+        path="broker_app/partition/state.py",
         old="            self.pop_requests.remember(pop.consumer_id, pop.request_digest, span)\n",
         new="            del span\n",
-        test=f"{_TESTS}/test_statemachine.py::test_pop_moves_the_cursor_once_and_repeats_its_range",
+        test=f"{_TESTS}/partition/test_statemachine.py::test_pop_moves_the_cursor_once_and_repeats_its_range",
     ),
     Mutant(
         name="empty-not-confirmed",

@@ -69,19 +69,19 @@ REPLICA_MUTANTS = (
     Mutant(
         name="partial-snapshot-votes",
         fault="A replica that was restarted within a snapshot votes as if it had had nothing",
-        path="raft_app/storage/install_writer.py",
+        path="raft_app/storage/sqlite/install_writer.py",
         old="            end = self._acknowledged_end(row)\n",
         new="            end = (row.first_index - 1, row.previous_term)\n",
-        test=f"{_STORAGE}/test_storage_install.py"
+        test=f"{_STORAGE}/test_protocol_install.py"
         "::test_log_end_before_an_install_is_kept_until_its_end",
     ),
     Mutant(
         name="truncation-without-checkpoint",
         fault="Messages are deleted before the checkpoint that allows it is durable",
-        path="raft_app/engine/upkeep.py",
+        path="raft_app/engine/compactor.py",
         old="    durable, retained, node = group.applied.durable, group.retained, group.node\n",
         new="    durable, retained, node = group.applied.handed_over, group.retained, group.node\n",
-        test=f"{_ENGINE}/test_upkeep.py::test_a_checkpoint_that_is_not_durable_lets_nothing_go",
+        test=f"{_ENGINE}/test_compactor.py::test_a_checkpoint_that_is_not_durable_lets_nothing_go",
     ),
     Mutant(
         name="compaction-without-checkpoint",
@@ -89,32 +89,32 @@ REPLICA_MUTANTS = (
         path="raft_app/storage/rules.py",
         old="    if operation.first_index > facts.applied_index + 1:\n",
         new="    if operation.first_index > facts.last_index + 1:\n",
-        test=f"{_STORAGE}/test_storage_compact.py::test_log_above_the_checkpoint_never_goes",
+        test=f"{_STORAGE}/test_protocol_compact.py::test_log_above_the_checkpoint_never_goes",
     ),
     Mutant(
         name="pin-ignored",
         fault="What a snapshot on its way needs is deleted",
-        path="raft_app/engine/upkeep.py",
+        path="raft_app/engine/compactor.py",
         old="    for pin in retained.pins.values():\n",
         new="    for pin in ():\n",
-        test=f"{_ENGINE}/test_upkeep.py::test_a_pin_keeps_rows_until_its_time_is_over",
+        test=f"{_ENGINE}/test_compactor.py::test_a_pin_keeps_rows_until_its_time_is_over",
     ),
     Mutant(
         name="wanted-snapshot-not-sent",
         fault="A snapshot that is wanted at the very end of a failed one is never sent",
-        path="raft_app/engine/snapshot_sender.py",
+        path="raft_app/engine/snapshots.py",
         old="            self._tasks.pop((group, peer), None)\n",
         new="            pass\n",
-        test="tests/raft_app/engine/test_snapshot_sender.py"
+        test="tests/raft_app/engine/test_snapshots_snapshot_sender.py"
         "::test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent",
     ),
     Mutant(
         name="slow-leader-leads-on",
         fault="A leader whose disk hangs leads on, and everybody waits for it",
-        path="raft_app/engine/slow_disk.py",
+        path="raft_app/engine/disk.py",
         old="        if self._score >= self._patience:\n",
         new="        if self._score < 0:\n",
-        test="tests/raft_app/engine/test_slow_disk.py"
+        test="tests/raft_app/engine/test_disk_slow_disk.py"
         "::test_leader_whose_disk_hangs_hands_over_and_writes_go_on",
     ),
     Mutant(

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from myqueue import memory_transport
-from myqueue.errors import (
+from myqueue.contract.errors import (
     BrokerUnreachable,
     CommitTimeout,
     MessageTooLarge,
     PartitionNotFound,
     QueueError,
 )
-from myqueue.http1 import Answer, Request
-from myqueue.memory_api import MemoryApi
-from myqueue.memory_state import decoded, failure, parsed
-from myqueue.memory_transport import DroppedError, MemoryExchange
-from myqueue.protocol import BATCH, JSON, MAX_JSON_BODY_BYTES
+from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES
+from myqueue.testing import transport as memory_transport
+from myqueue.testing.api import MemoryApi
+from myqueue.testing.state import decoded, failure, parsed
+from myqueue.testing.transport import DroppedError, MemoryExchange
+from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.fake_clock import FakeClock
 
 __all__ = ["ClusterTwin", "DroppedError", "Fault", "MemoryExchange", "MemoryTransport"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from myqueue import front
 from myqueue.client import Client
 from myqueue.config import ClientConfig
-from myqueue.consumer import Consumer
-from myqueue.producer import Producer
-from myqueue.worker import Worker
+from myqueue.consumer.consumer import Consumer
+from myqueue.producer.producer import Producer
+from myqueue.transport import client_base as front
+from myqueue.worker.worker import Worker
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.fake_clock import FakeClock
 from tests.myqueue.http_twin import HttpCluster

@@ -5,14 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from myqueue.errors import OUTCOME_UNKNOWN, BrokerUnreachable
-from myqueue.memory_transport import DroppedError
+from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable
+from myqueue.testing.transport import DroppedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from myqueue.http1 import Answer, Request
-    from myqueue.wakers import Waker
+    from myqueue.transport.http1 import Answer, Request
+    from myqueue.transport.selfpipe import Waker
     from tests.myqueue.cluster_twin import ClusterTwin
     from tests.myqueue.fake_clock import FakeClock
 

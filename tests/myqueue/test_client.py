@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from myqueue.errors import (
+from myqueue.contract.errors import (
     InvalidRequest,
     ManagerNotFound,
     TopicAlreadyExists,

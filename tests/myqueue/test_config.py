@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.config import ClientConfig
-from myqueue.errors import InvalidRequest
+from myqueue.contract.errors import InvalidRequest
 
 
 def test_the_defaults_are_possible() -> None:

@@ -45,7 +45,7 @@ def test_other_names_are_missing() -> None:
 
 def test_the_import_loads_neither_servers_nor_the_client() -> None:
     code = (
-        "import sys, myqueue, myqueue.protocol; "
+        "import sys, myqueue, myqueue.contract.inputs; "
         "assert not {'django', 'requests', 'rest_framework', 'myqueue.client', 'ssl'} "
         "& set(sys.modules); "
         "from myqueue import Client, Producer, Consumer; "

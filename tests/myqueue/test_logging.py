@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from myqueue.errors import ManagerNotFound
+from myqueue.contract.errors import ManagerNotFound
 from myqueue.logging import JsonFormatter, QueueHandler
-from myqueue.producer import Producer
-from myqueue.testing import InMemoryQueue
+from myqueue.producer.producer import Producer
+from myqueue.testing.queue import InMemoryQueue
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_record_that_cannot_be_formatted_is_no_error_of_the_program(
 
 def test_the_clients_own_records_are_left_out(queue: InMemoryQueue) -> None:
     handler = QueueHandler("logs", queue.address)
-    handler.handle(logging.makeLogRecord({"name": "myqueue.sender", "msg": "x"}))
+    handler.handle(logging.makeLogRecord({"name": "myqueue.producer.sender", "msg": "x"}))
     handler.handle(logging.makeLogRecord({"name": "myqueue", "msg": "x"}))
     handler.close()
     assert queue.values("logs") == []

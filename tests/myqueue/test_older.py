@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from myqueue.errors import ClientClosed, TopicDoesNotExist
+from myqueue.contract.errors import ClientClosed, TopicDoesNotExist
 from myqueue.older import MyConsumer, MyProducer, with_place
 from myqueue.results import Message
 from tests.myqueue.http_twin import HttpCluster

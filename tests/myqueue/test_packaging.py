@@ -21,7 +21,7 @@ DEPENDENCIES = ("msgspec",)
 PROGRAM = """
 import importlib.util
 from myqueue import Client, Consumer, Producer
-from myqueue.testing import InMemoryQueue
+from myqueue.testing.queue import InMemoryQueue
 
 for absent in ("django", "rest_framework", "celery", "requests", "aiohttp", "rich"):
     assert importlib.util.find_spec(absent) is None, absent

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from myqueue import AsyncConsumer, AsyncWorker, ClientConfig, Consumer, Worker
-from myqueue.errors import QueueEmpty, QueueError, UnreadMessages
-from myqueue.heartbeats import HEARTBEATS
+from myqueue.contract.errors import QueueEmpty, QueueError, UnreadMessages
+from myqueue.transport.heartbeats import HEARTBEATS
 from tests.myqueue.dead_ends import KINDS, dead_end
 from tests.myqueue.http_twin import HttpCluster
 

@@ -4,7 +4,7 @@ import pytest
 
 from http_base.hotpaths import HotPaths
 from http_base.tokens import cluster_token
-from myqueue.protocol import MAX_JSON_BODY_BYTES
+from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 from queuesite import urls_broker, urls_manager
 from queuesite.asgi import make_application
 from tests.http_base.asgi_client import call

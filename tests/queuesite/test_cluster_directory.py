@@ -7,8 +7,8 @@ import pytest
 
 from queuesite.cluster_directory import ClusterDirectory, broker_directory, directory_by_hand
 from queuesite.conf import ConfigError
-from raft_app.storage.directory import DirectoryLock
-from raft_app.storage.storage import StorageRefusal
+from raft_app.storage.protocol import StorageRefusal
+from raft_app.storage.sqlite.directory import DirectoryLock
 
 
 @pytest.fixture

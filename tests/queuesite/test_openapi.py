@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from http_base.apidoc import CLIENT_TOKEN, CLUSTER_TOKEN, INTERNAL
-from myqueue import protocol
-from myqueue.protocol import JSON
+from myqueue.contract import inputs as protocol
+from myqueue.contract.inputs import JSON
 
 NOTHING_TO_SAY = {"/healthz"}
 """Whose success is `status` alone."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raft_app.storage.memory import MemoryStorage
-from raft_app.storage.sqlite import SqliteStorage
+from raft_app.storage.sqlite.storage import SqliteStorage
+from tests.doubles.storage import MemoryStorage
 from tests.raft_app.engine.engine_harness import EngineCluster
 from tests.raft_app.engine.snapshot_harness import CONFIG
 from tests.raft_app.storage.storage_harness import MemoryDisk, SqliteDisk
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from raft_app.storage.storage import Storage
+    from raft_app.storage.protocol import Storage
     from tests.raft_app.storage.storage_harness import Disk
 
 

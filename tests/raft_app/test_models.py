@@ -17,7 +17,7 @@ from raft_app.models import (
     RaftGroup,
     UsedReplicaId,
 )
-from raft_app.storage.group_table import seal
+from raft_app.storage.sqlite.group_table import seal
 
 if TYPE_CHECKING:
     from django.db.models import Model

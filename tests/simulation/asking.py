@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     DiskFull,
     NoLeader,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from broker_app.limits import BrokerLimits, StateLimits
+from broker_app.partition.limits import BrokerLimits, StateLimits
 from broker_app.runtime import BrokerRuntime
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.retention import messages_truncate
-from myqueue.errors import BrokerUnreachable, ManagerNotFound, NoLeader, QueueError
+from myqueue.contract.errors import BrokerUnreachable, ManagerNotFound, NoLeader, QueueError
 from raft_app.engine.engine import Engine
-from raft_app.storage.storage import PeerAddress
+from raft_app.storage.protocol import PeerAddress
 from tests.simulation.disk import Disk, DiskWorkers
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.virtual_loop import Process
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from raft_app.core.types import Entry
-    from raft_app.engine.group import Group
-    from raft_app.storage.storage import GroupSpec
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import GroupSpec
     from tests.simulation.simulation import Simulation
 
     Serve = Callable[["Broker"], Awaitable[Any]]
@@ -40,7 +40,7 @@ BURST_SECONDS = 0.001
 
 
 class NoManagers:
-    """No manager is there; implements `broker_app.manager_link.ManagerContact`."""
+    """No manager is there; implements `broker_app.links.manager_link.ManagerContact`."""
 
     last_contact: float | None = None
 
@@ -65,7 +65,7 @@ class NoManagers:
 
 
 class NoPeers:
-    """Nobody is asked over HTTP; implements `broker_app.peer_link.PeerContact`."""
+    """Nobody is asked over HTTP; implements `broker_app.links.peer_link.PeerContact`."""
 
     async def members(self, broker_id: int, group_id: int) -> Any:
         """Reach nobody.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.commands import SetRetention
+from broker_app.partition.commands import SetRetention
 from broker_app.services.retention import retention_set
 from tests.simulation.asking import Asking
 from tests.simulation.consumers import Consumer, Reader

@@ -8,8 +8,8 @@ from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.cursors import cursor_open
-from myqueue.errors import OffsetOutOfRange, QueueError
-from myqueue.records import decode_records, request_digest
+from myqueue.contract.errors import OffsetOutOfRange, QueueError
+from myqueue.contract.records import decode_records, request_digest
 from tests.simulation.asking import PASSING, TIMEOUT_MS, WAIT_MS_MAX
 
 if TYPE_CHECKING:

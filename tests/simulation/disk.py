@@ -2,7 +2,7 @@
 
 A disk that has no room refuses whole transactions, and nothing is in doubt. After any other error
 of a write or a sync a marker stands, and the next process finds all replicas faulty and empty, as
-`raft_app.storage.sqlite` leaves them.
+`raft_app.storage.sqlite.storage` leaves them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import HardState
-from raft_app.storage.memory import MemoryStorage
-from raft_app.storage.memory_replica import MemoryReplica
 from raft_app.storage.rules import GroupFacts
+from tests.doubles.storage import MemoryStorage
+from tests.doubles.storage_replica import MemoryReplica
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
-    from raft_app.storage.storage import BrokerIdentity, Operation
+    from raft_app.storage.protocol import BrokerIdentity, Operation
     from tests.simulation.watch import Watch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 from tests.simulation.disk import RESERVE_BYTES, Breakage
 from tests.simulation.plan import Fault
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from broker_app.commands import (
+from broker_app.partition.commands import (
     Command,
     CommitOffsets,
     CommitRefusal,
@@ -19,7 +19,7 @@ from broker_app.commands import (
     ReceiveMessages,
     SettleMessages,
 )
-from broker_app.work import Outcome, Receipt, SettleKind
+from myqueue.contract.rules.work import Outcome, Receipt, SettleKind
 from tests.raft_app.core.simulation.checker import Checker
 
 if TYPE_CHECKING:

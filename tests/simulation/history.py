@@ -6,7 +6,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from myqueue.records import decode_records, read_header
+from myqueue.contract.records import decode_records, read_header
 from raft_app.core.types import EntryKind
 from tests.raft_app.core.simulation.checker import Checker
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_app.core.types import Entry
-    from raft_app.storage.storage import Checkpoint
+    from raft_app.storage.protocol import Checkpoint
 
 
 class AppliedEntries(Checker):

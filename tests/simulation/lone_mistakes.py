@@ -9,22 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from broker_app.commands import CommitOffsets
-from broker_app.groups import ConsumerGroups
-from broker_app.statemachine import PartitionState
-from broker_app.work import SettleKind, Work
+from broker_app.partition.commands import CommitOffsets
+from broker_app.partition.groups import ConsumerGroups
+from broker_app.partition.statemachine import PartitionState
+from myqueue.contract.rules.work import SettleKind, Work
 from raft_app.core import election
 from raft_app.core.quorum import VoteResult
 from raft_app.core.raft import Raft
 from raft_app.core.types import NO_REPLICA
-from raft_app.engine.applied import Applied
 from raft_app.engine.engine import Engine
-from raft_app.engine.membership_plan import next_steps
-from raft_app.engine.replica_changes import ReplicaChanges
+from raft_app.engine.membership import ReplicaChanges, next_steps
+from raft_app.engine.replica import Applied
 from raft_app.engine.replicas import Replicas
-from raft_app.engine.snapshot_sender import SnapshotSender
-from raft_app.storage import memory_replica
-from raft_app.storage.memory import MemoryStorage
+from raft_app.engine.snapshots import SnapshotSender
+from tests.doubles import storage_replica as memory_replica
+from tests.doubles.storage import MemoryStorage
 from tests.raft_app.core.simulation import broken_changes, broken_cores
 from tests.raft_app.core.simulation.checker import Checker
 from tests.simulation import mistakes
@@ -35,10 +34,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from raft_app.core.rpcs import RequestVote
-    from raft_app.engine.group import Group
-    from raft_app.engine.replica_changes import ReplicaChange
-    from raft_app.storage.storage import Checkpoint, StoredGroup
+    from raft_app.core.types import RequestVote
+    from raft_app.engine.membership import ReplicaChange
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import Checkpoint, StoredGroup
 
 
 @dataclass(frozen=True, slots=True)

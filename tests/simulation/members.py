@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.services.groups import offsets_commit
-from myqueue.errors import IllegalGeneration, OffsetOutOfRange, QueueError
-from myqueue.group_protocol import OffsetsCommit
+from myqueue.contract.errors import IllegalGeneration, OffsetOutOfRange, QueueError
+from myqueue.contract.group_inputs import OffsetsCommit
 from tests.simulation.asking import TIMEOUT_MS
 
 if TYPE_CHECKING:

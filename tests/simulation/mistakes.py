@@ -8,16 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from broker_app.admission import Admission
-from broker_app.commands import AppendBatch, Appended
-from broker_app.partition_data import PartitionData
-from broker_app.statemachine import PartitionState
-from raft_app.engine.applied import Applied
-from raft_app.engine.group import Group
-from raft_app.engine.requests import Requests
-from raft_app.engine.snapshot_install import SnapshotInstall
-from raft_app.engine.turn_runner import TurnRunner
-from raft_app.engine.waiters import Waiters
+from broker_app.partition.admission import Admission
+from broker_app.partition.commands import AppendBatch, Appended
+from broker_app.partition.state import PartitionData
+from broker_app.partition.statemachine import PartitionState
+from raft_app.engine.engine import Requests
+from raft_app.engine.loop import TurnRunner
+from raft_app.engine.replica import Applied, Group, Waiters
+from raft_app.engine.snapshots import SnapshotInstall
 from raft_app.statemachine import Answer
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
     import pytest
 
     from raft_app.core.types import Entry
-    from raft_app.engine.turn import Turn
-    from raft_app.storage.storage import Checkpoint
+    from raft_app.engine.replica import Turn
+    from raft_app.storage.protocol import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

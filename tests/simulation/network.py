@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from raft_app.core.rpcs import AppendEntries
-from raft_app.transport.memory_snapshots import stream_pair
+from raft_app.core.types import AppendEntries
+from raft_app.transport.protocol import TransportCounters
 from raft_app.transport.snapshot_stream import SnapshotLost
-from raft_app.transport.transport import TransportCounters
+from tests.doubles.transport_snapshots import stream_pair
 from tests.raft_app.core.simulation.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from random import Random
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.transport.memory_snapshots import MemorySnapshotStream
+    from raft_app.core.types import Rpc
+    from raft_app.transport.protocol import TransportHandler
     from raft_app.transport.snapshot_stream import SnapshotStream
-    from raft_app.transport.transport import TransportHandler
+    from tests.doubles.transport_snapshots import MemorySnapshotStream
     from tests.simulation.plan import Plan
     from tests.simulation.virtual_loop import Process, VirtualLoop
     from tests.simulation.watch import Watch
@@ -185,7 +185,7 @@ class BrokerNetwork:
 
 
 class SimulatedTransport:
-    """Implements `raft_app.transport.transport.Transport` for one process."""
+    """Implements `raft_app.transport.protocol.Transport` for one process."""
 
     def __init__(self, network: BrokerNetwork, broker_id: int, process: Process) -> None:
         self.broker_id = broker_id

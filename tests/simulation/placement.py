@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.errors import QueueError
+from myqueue.contract.errors import QueueError
 from raft_app.core.types import Member, Membership
-from raft_app.storage.storage import GroupSpec
+from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
     from tests.simulation.broker import Broker
     from tests.simulation.simulation import Simulation
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from broker_app.commands import SetRetention
+from broker_app.partition.commands import SetRetention
 from raft_app.engine.config import EngineConfig
 from tests.raft_app.core.simulation.plan import draw_config
 from tests.simulation.disk import RESERVE_BYTES

@@ -7,8 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from broker_app.services.produce import batch_produce
-from myqueue.errors import OutOfOrderSequence, QueueError, UnknownProducer
-from myqueue.records import Record, encode_batch, request_digest
+from myqueue.contract.errors import OutOfOrderSequence, QueueError, UnknownProducer
+from myqueue.contract.records import Record, encode_batch, request_digest
 from tests.simulation.asking import TIMEOUT_MS
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from tests.raft_app.core.simulation.checker import Checker
 
 if TYPE_CHECKING:
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Member
-    from raft_app.storage.storage import GroupSpec
+    from raft_app.core.types import Member, Rpc
+    from raft_app.storage.protocol import GroupSpec
 
 
 class Silence(Checker):

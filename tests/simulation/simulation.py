@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from myqueue.records import decode_records
+from myqueue.contract.records import decode_records
 from tests.raft_app.core.simulation.checker import Checker, Violation
 from tests.simulation.broker import Broker
 from tests.simulation.clients import Clients
@@ -23,7 +23,7 @@ from tests.simulation.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
 
 SECONDS = 15.0
 """Of virtual time until everything is healed, unless told otherwise."""

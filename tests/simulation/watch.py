@@ -6,16 +6,18 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from broker_app.commands import CommitOffsets, Truncate, decode_command
-from raft_app.core.rpcs import (
+from broker_app.partition.commands import CommitOffsets, Truncate, decode_command
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
+    Entry,
+    EntryKind,
     Heartbeat,
+    Membership,
     RequestVote,
     RequestVoteReply,
 )
-from raft_app.core.types import Entry, EntryKind, Membership
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     CreateGroup,
     DeleteGroup,
     FinishInstall,
@@ -44,10 +46,10 @@ from tests.simulation.promises import Admission, ReplicaIds, Silence
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.engine.group import Group
-    from raft_app.storage.memory_replica import MemoryReplica
-    from raft_app.storage.storage import Operation
+    from raft_app.core.types import Rpc
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import Operation
+    from tests.doubles.storage_replica import MemoryReplica
     from tests.simulation.broker import Broker
     from tests.simulation.disk import Disk
     from tests.simulation.simulation import Simulation

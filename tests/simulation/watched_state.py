@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker_app.statemachine import PartitionState
+from broker_app.partition.statemachine import PartitionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker_app.commands import SettleMessages, Start
+from broker_app.partition.commands import SettleMessages, Start
 from broker_app.selectors.offsets import group_offsets_get
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
-from broker_app.work import SettleKind
-from myqueue.errors import GroupNotFound, QueueError
+from myqueue.contract.errors import GroupNotFound, QueueError
+from myqueue.contract.rules.work import SettleKind
 from tests.simulation.asking import TIMEOUT_MS, WAIT_MS_MAX
 
 if TYPE_CHECKING:
-    from broker_app.work import Receipt
+    from myqueue.contract.rules.work import Receipt
     from tests.simulation.broker import Broker
     from tests.simulation.clients import Clients
 

@@ -15,7 +15,7 @@ from queuesite.private_files import BROKER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
 from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
-from raft_app.storage.storage import StorageRefusal
+from raft_app.storage.protocol import StorageRefusal
 
 
 class Command(BaseCommand):

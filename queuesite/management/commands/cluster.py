@@ -16,7 +16,7 @@ from queuesite.conf import ConfigError
 from queuesite.ports import BROKERS_MAX, choose_base
 from queuesite.private_files import keep_private
 from queuesite.supervisor import ClusterPlan, Supervisor
-from raft_app.storage.storage import StorageRefusal
+from raft_app.storage.protocol import StorageRefusal
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -17,8 +17,8 @@ from queuesite.private_files import MANAGER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
 from queuesite.ready_pipe import tell_supervisor
 from queuesite.serving import ListenError
-from raft_app.storage.directory import DirectoryLock
-from raft_app.storage.storage import StorageRefusal
+from raft_app.storage.protocol import StorageRefusal
+from raft_app.storage.sqlite.directory import DirectoryLock
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -11,7 +11,7 @@ from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.loaded_topic import LoadedTopic
 from benchmarks.workloads.produce_batch import ProduceBatch
 from benchmarks.workloads.sync import Sync
-from myqueue.records import Record
+from myqueue.contract.records import Record
 
 SECONDS = 0.02
 

@@ -14,7 +14,7 @@ from django.core.handlers.asgi import ASGIHandler
 from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
 from http_base.tokens import ClientToken, cluster_token, sign_client
-from myqueue.protocol import JSON
+from myqueue.contract.inputs import JSON
 from tests.http_base.asgi_client import Answer, call
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ import msgspec
 import pytest
 from django.core.handlers.asgi import ASGIHandler
 
-from broker_app.commands import AppendBatch
+from broker_app.partition.commands import AppendBatch
 from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
-from myqueue.errors import CorruptBatch
-from myqueue.fetching import read_fetched
-from myqueue.http1 import Answer as ClientAnswer
-from myqueue.memory_partition import MemoryPartition
-from myqueue.protocol import BATCH, JSON, MSGPACK
-from myqueue.records import Record, decode_records, encode_batch, read_header
+from myqueue.contract.errors import CorruptBatch
+from myqueue.contract.inputs import BATCH, JSON, MSGPACK
+from myqueue.contract.records import Record, decode_records, encode_batch, read_header
+from myqueue.testing.partition import MemoryPartition
+from myqueue.transport.fetching import read_fetched
+from myqueue.transport.http1 import Answer as ClientAnswer
 from tests.batches import MIB, fuzzed
 from tests.broker_app.apis.conftest import Api
 from tests.peak_memory import PeakMemory
@@ -164,7 +164,7 @@ async def test_no_batch_stops_a_reader_and_what_is_taken_is_read_by_all(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "broker_app.reading")
+    caplog.set_level(logging.CRITICAL, "broker_app.log_reading")
     settings.ROOT_URLCONF = "queuesite.urls_broker"
     api, random = Api(HotPaths(ASGIHandler(), HOT_PATHS)), Random(SEED)
     accepted = refused = 0

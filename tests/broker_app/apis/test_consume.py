@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from myqueue.protocol import MSGPACK
+from myqueue.contract.inputs import MSGPACK
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of

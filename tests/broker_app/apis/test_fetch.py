@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from myqueue.protocol import BATCH
-from myqueue.records import decode_records, unframe_batches
+from myqueue.contract.inputs import BATCH
+from myqueue.contract.records import decode_records, unframe_batches
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of

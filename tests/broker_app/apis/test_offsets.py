@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import Truncate
+from broker_app.partition.commands import Truncate
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.replica import batch_of
 

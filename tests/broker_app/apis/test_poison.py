@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from broker_app.commands import AppendBatch
-from myqueue.fetching import read_fetched
-from myqueue.http1 import Answer as ClientAnswer
-from myqueue.protocol import BATCH, MSGPACK
-from myqueue.records import CODEC_ZSTD, Record, encode_batch, read_header
+from broker_app.partition.commands import AppendBatch
+from myqueue.contract.inputs import BATCH, MSGPACK
+from myqueue.contract.records import CODEC_ZSTD, Record, encode_batch, read_header
+from myqueue.transport.fetching import read_fetched
+from myqueue.transport.http1 import Answer as ClientAnswer
 from tests.batches import MIB, bomb, undecodable
 from tests.broker_app.replica import batch_of
 from tests.peak_memory import PeakMemory

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from myqueue.protocol import BATCH, MSGPACK
+from myqueue.contract.inputs import BATCH, MSGPACK
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.replica import batch_of
 

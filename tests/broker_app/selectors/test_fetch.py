@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.selectors.fetch import Fetched, batches_fetch
-from myqueue.errors import CommitTimeout, NoLeader, OffsetOutOfRange, Overloaded
+from myqueue.contract.errors import CommitTimeout, NoLeader, OffsetOutOfRange, Overloaded
 from raft_app.core.types import Entry
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of

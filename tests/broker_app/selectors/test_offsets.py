@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import CommitOffsets, Pop, ResetCursor, Truncate
+from broker_app.partition.commands import CommitOffsets, Pop, ResetCursor, Truncate
 from broker_app.selectors.offsets import (
     GroupOffsets,
     Left,
@@ -16,7 +16,7 @@ from broker_app.selectors.offsets import (
     size_get,
 )
 from broker_app.services.consume import PopCall, messages_pop
-from myqueue.errors import GroupNotFound, NotLeader, Overloaded
+from myqueue.contract.errors import GroupNotFound, NotLeader, Overloaded
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker_app.commands import Pop
+from broker_app.partition.commands import Pop
 from broker_app.selectors.partitions import (
     INTERVALS_WITHOUT_TICK_MAX,
     partition_get,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app import reading
-from broker_app.commands import AppendBatch, Pop, ResetCursor
+from broker_app import log_reading as reading
+from broker_app.partition.commands import AppendBatch, Pop, ResetCursor
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
-from myqueue.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
-from myqueue.records import read_header, request_digest
+from myqueue.contract.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
+from myqueue.contract.records import read_header, request_digest
 from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import CursorPlace, Pop
+from broker_app.partition.commands import CursorPlace, Pop
 from broker_app.selectors.offsets import size_get
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
-from myqueue.errors import CursorMoved, InvalidRequest, NotLeader, OffsetOutOfRange, Overloaded
-from myqueue.protocol import CursorReset, read_input
+from myqueue.contract.errors import (
+    CursorMoved,
+    InvalidRequest,
+    NotLeader,
+    OffsetOutOfRange,
+    Overloaded,
+)
+from myqueue.contract.inputs import CursorReset, read_input
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 

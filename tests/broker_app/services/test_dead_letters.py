@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import AppendBatch, DeadCopied, ExpireWork, SettleMessages, Truncate
+from broker_app.partition.commands import (
+    AppendBatch,
+    DeadCopied,
+    ExpireWork,
+    SettleMessages,
+    Truncate,
+)
 from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services import dead_letters
 from broker_app.services.dead_letters import DEAD_LETTER_PRODUCERS, DeadLetters, dead_letters_start
 from broker_app.services.produce import batch_produce
-from broker_app.work import SettleKind
-from myqueue.errors import BrokerUnreachable, ManagerNotFound, NotLeader, TopicDoesNotExist
-from myqueue.records import (
+from myqueue.contract.errors import BrokerUnreachable, ManagerNotFound, NotLeader, TopicDoesNotExist
+from myqueue.contract.records import (
     MAX_BATCH_BYTES,
     MAX_STORED_HEADERS,
     Record,
@@ -23,6 +28,7 @@ from myqueue.records import (
     encode_batch,
     read_header,
 )
+from myqueue.contract.rules.work import SettleKind
 from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import EngineTwin, LinkTwin, PeersTwin, runtime_over, turns
 from tests.broker_app.services.test_work import Worker
@@ -30,7 +36,7 @@ from tests.broker_app.services.test_work import Worker
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from myqueue.errors import QueueError
+    from myqueue.contract.errors import QueueError
     from tests.broker_app.engine_twin import GroupTwin
 
 HERE = "http://here:1"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from broker_app.commands import GroupPlace, Truncate
-from broker_app.groups import ConsumerGroup
+from broker_app.partition.commands import GroupPlace, Truncate
+from broker_app.partition.groups import ConsumerGroup
 from broker_app.services.groups import group_forget, offsets_commit
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     IllegalGeneration,
     InvalidRequest,
     NotLeader,
     OffsetOutOfRange,
 )
-from myqueue.group_protocol import OffsetsCommit
-from myqueue.protocol import read_input
+from myqueue.contract.group_inputs import OffsetsCommit
+from myqueue.contract.inputs import read_input
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from http_base.cluster import DeletedPartition, Place, ReplicaOrder
-from myqueue.errors import (
+from myqueue.contract.errors import (
     InvalidRequest,
     NoLeader,
     NotLeader,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.commands import Appended
+from broker_app.partition.commands import Appended
 from broker_app.services.produce import batch_produce, messages_produce
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     CorruptBatch,
     InvalidRequest,
@@ -19,7 +19,7 @@ from myqueue.errors import (
     ProducerFenced,
     UnknownProducer,
 )
-from myqueue.protocol import Produce, read_input
+from myqueue.contract.inputs import Produce, read_input
 from raft_app.core.types import Entry, EntryKind
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of

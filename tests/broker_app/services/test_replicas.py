@@ -9,7 +9,7 @@ import pytest
 
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.cluster import MembersAnswer, Place, ReplicaTarget
-from myqueue.errors import InvalidRequest, NotLeader, PartitionNotFound, StalePlacement
+from myqueue.contract.errors import InvalidRequest, NotLeader, PartitionNotFound, StalePlacement
 from raft_app.core.types import Member, Membership
 from tests.broker_app.engine_twin import turns
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError
 
 from broker_app import tasks
-from broker_app.commands import OpenCursor, SetRetention, Start, Truncate
 from broker_app.metrics import RETENTION_FAILURES
+from broker_app.partition.commands import OpenCursor, SetRetention, Start, Truncate
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
 from broker_app.services.retention import messages_truncate, retention_set
-from myqueue.errors import NoLeader
-from myqueue.records import request_digest
+from myqueue.contract.errors import NoLeader
+from myqueue.contract.records import request_digest
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 

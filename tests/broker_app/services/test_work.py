@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 
-from broker_app.commands import (
+from broker_app.partition.commands import (
     AppendBatch,
     CommitOffsets,
     ReceiveMessages,
@@ -17,7 +17,7 @@ from broker_app.commands import (
     Start,
     Truncate,
 )
-from broker_app.limits import StateLimits
+from broker_app.partition.limits import StateLimits
 from broker_app.runtime import state_of
 from broker_app.services import work as work_service
 from broker_app.services.work import (
@@ -26,15 +26,15 @@ from broker_app.services.work import (
     messages_receive,
     messages_settle,
 )
-from broker_app.work import DONE, SUPERSEDED, UNKNOWN, Outcome, Receipt, SettleKind
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     CorruptBatch,
     InvalidRequest,
     NotLeader,
     TooManyGroups,
 )
-from myqueue.records import Record, encode_batch, read_header
+from myqueue.contract.records import Record, encode_batch, read_header
+from myqueue.contract.rules.work import DONE, SUPERSEDED, UNKNOWN, Outcome, Receipt, SettleKind
 from tests.batches import crafted, rows
 from tests.broker_app.engine_twin import EngineTwin, runtime_over, turns
 from tests.broker_app.replica import batch_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker_app.commands import ReceiveMessages, Start
+from broker_app.partition.commands import ReceiveMessages, Start
 from broker_app.services import work as work_service
 from tests.broker_app.engine_twin import EngineTwin, turns
 from tests.broker_app.services.test_work import Worker, seen

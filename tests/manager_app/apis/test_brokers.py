@@ -7,10 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from http_base.cluster import BrokerOrders
-from manager_app import upkeep
+from manager_app import periodic as upkeep
 from manager_app.models import Broker, Partition, Replica
-from myqueue.errors import Forbidden, InvalidRequest
-from myqueue.protocol import MAX_JSON_BODY_BYTES
+from myqueue.contract.errors import Forbidden, InvalidRequest
+from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 from tests.manager_app.broker_twin import BrokerTwin
 
 ADDRESS = "http://10.0.0.9:8001"

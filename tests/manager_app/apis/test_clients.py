@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app import delivery
+from manager_app.brokers import orders as delivery
 from manager_app.models import Consumer
-from myqueue.errors import NoLeader
+from myqueue.contract.errors import NoLeader
 
 
 @pytest.fixture

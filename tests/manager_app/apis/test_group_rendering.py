@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from manager_app.apis.group_rendering import group_detail, seat_fields
-from manager_app.assignors import TopicPartition
-from manager_app.coordinator import Seat
-from manager_app.group import GroupState, Member, TopicShape
+from manager_app.groups.coordinator import Seat
 from manager_app.selectors import StoredGroup
+from myqueue.contract.rules.assignors import TopicPartition
+from myqueue.contract.rules.groups import GroupState, Member, TopicShape
 
 HELD = frozenset(TopicPartition("logs", index) for index in range(2))
 MEMBER = Member(frozenset({"logs"}), 900, granted=HELD, target=HELD)

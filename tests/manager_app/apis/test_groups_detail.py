@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client as Browser
 
-from myqueue.errors import Overloaded
+from myqueue.contract.errors import Overloaded
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.reader import Reader
 

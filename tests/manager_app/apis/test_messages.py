@@ -6,9 +6,9 @@ import base64
 import msgspec
 import pytest
 
-from manager_app import upkeep
+from manager_app import periodic as upkeep
 from manager_app.models import Consumer
-from myqueue.partitioner import partition_for_key
+from myqueue.contract.partitioner import partition_for_key
 from tests.manager_app.broker_twin import counts
 
 

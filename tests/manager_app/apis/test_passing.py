@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from http_base.tokens import ClientToken, sign_client
-from myqueue.group_protocol import Offsets, OffsetsCommit, Receive, Settle
-from myqueue.protocol import BATCH, Fetch, OffsetByTime
-from myqueue.records import Record, encode_batch
+from myqueue.contract.group_inputs import Offsets, OffsetsCommit, Receive, Settle
+from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime
+from myqueue.contract.records import Record, encode_batch
 
 WHERE = {"topic": "logs", "partition": 1}
 GROUP = {**WHERE, "group": "g"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app import upkeep
+from manager_app import periodic as upkeep
 from manager_app.models import Broker, Producer
 
 CONSUMER, PRODUCER, BROKER = 0, 1, 2

@@ -11,7 +11,7 @@ from manager_app.services.broker import (
     brokers_bury,
 )
 from manager_app.services.cluster import cluster_ensure
-from myqueue.errors import BrokerAlreadyPresent, BrokerNotFound
+from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotFound
 
 
 @pytest.mark.parametrize(

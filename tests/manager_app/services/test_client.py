@@ -9,7 +9,7 @@ from manager_app import selectors
 from manager_app.models import ClientState, Consumer, Producer, Topic
 from manager_app.selectors import ClientKey
 from manager_app.services import client as service
-from myqueue.errors import TopicDoesNotExist, UnauthorizedException
+from myqueue.contract.errors import TopicDoesNotExist, UnauthorizedException
 
 pytestmark = pytest.mark.django_db
 

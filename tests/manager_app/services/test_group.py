@@ -6,13 +6,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from manager_app import group, selectors
-from manager_app.group import Subscription, TopicShape
+from manager_app import selectors
 from manager_app.models import ConsumerGroup, GroupMember
 from manager_app.selectors import StoredGroup
 from manager_app.services.cluster import primary_announce
 from manager_app.services.group import GroupChange, group_change, group_delete
-from myqueue.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, UnknownMember
+from myqueue.contract.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, UnknownMember
+from myqueue.contract.rules import groups as group
+from myqueue.contract.rules.groups import Subscription, TopicShape
 
 pytestmark = pytest.mark.django_db
 

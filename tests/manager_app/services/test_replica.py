@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.healing import Retarget
 from manager_app.models import Broker, BrokerState, Membership, Partition, Replica
+from manager_app.placement.repair_rules import Retarget
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.replica import replicas_forget, replicas_retarget
 from manager_app.services.topic import topic_create

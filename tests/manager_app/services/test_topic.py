@@ -18,7 +18,7 @@ from manager_app.models import (
 )
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.topic import topic_create, topic_delete, topic_update
-from myqueue.errors import InvalidRequest, NotEnoughBrokers, Overloaded, TopicAlreadyExists
+from myqueue.contract.errors import InvalidRequest, NotEnoughBrokers, Overloaded, TopicAlreadyExists
 
 pytestmark = pytest.mark.django_db
 

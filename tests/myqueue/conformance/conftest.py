@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from myqueue import Client
-from myqueue.testing import InMemoryQueue
+from myqueue.testing.queue import InMemoryQueue
 from tests.cluster.processes import Cluster
 from tests.myqueue.conformance.styles import Style
 from tests.myqueue.http_twin import HttpCluster

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from myqueue import Client, ClientConfig, InvalidRequest, OffsetOutOfRange, QueueEmpty
-from myqueue.errors import GroupNotFound, Rebalancing
+from myqueue.contract.errors import GroupNotFound, Rebalancing
 from tests.myqueue.conformance.styles import Style
 from tests.myqueue.conformance.test_consuming import fill
 

@@ -16,7 +16,7 @@ from myqueue import (
     Record,
     UnauthorizedException,
 )
-from myqueue.partitioner import partition_for_key
+from myqueue.contract.partitioner import partition_for_key
 from tests.myqueue.conformance.styles import Style
 
 MakeTopic = Callable[..., str]

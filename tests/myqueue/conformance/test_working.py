@@ -18,7 +18,7 @@ from myqueue import (
     UnauthorizedException,
     UnsettledDeliveries,
 )
-from myqueue.records import Record
+from myqueue.contract.records import Record
 from tests.myqueue.conformance.styles import Style, later
 
 MakeTopic = Callable[..., str]

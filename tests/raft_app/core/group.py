@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import AppendEntries, PreVoteReply
 from raft_app.core.types import (
     AddLearner,
+    AppendEntries,
     Entry,
     EntryKind,
     HardState,
     InitialState,
     Member,
     Membership,
+    PreVoteReply,
     Promote,
     Proposal,
     Ready,
@@ -29,7 +30,7 @@ from raft_app.core.types import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Rpc
 
 R = TypeVar("R")
 T = RaftConfig().election_timeout_ticks

@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.errors import RaftError
-from raft_app.core.rpcs import Heartbeat, PreVote, RequestVote, Rpc
 from raft_app.core.types import (
     AddLearner,
     Entry,
     EntryKind,
+    Heartbeat,
     Member,
     Membership,
     MembershipChange,
+    PreVote,
     Promote,
     Remove,
+    RequestVote,
+    Rpc,
     SnapshotMeta,
 )
 from tests.raft_app.core.group import Group, append, data, members

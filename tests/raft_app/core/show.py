@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat
-from raft_app.core.types import EntryKind, Membership
+from raft_app.core.types import AppendEntries, AppendEntriesReply, EntryKind, Heartbeat, Membership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import Entry, Ready
+    from raft_app.core.types import Entry, Ready, Rpc
 
 
 def show_entry(entry: Entry) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.rpcs import PreVote, PreVoteReply, RequestVote, RequestVoteReply
-from raft_app.core.types import Role
+from raft_app.core.types import PreVote, PreVoteReply, RequestVote, RequestVoteReply, Role
 from tests.raft_app.core.group import HEARTBEAT, Group, T
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from raft_app.core.rpcs import AppendEntriesReply, Heartbeat, HeartbeatReply
-from raft_app.core.types import Role
+from raft_app.core.types import AppendEntriesReply, Heartbeat, HeartbeatReply, Role
 from tests.raft_app.core.group import HEARTBEAT, Group, append, entries_of
 
 

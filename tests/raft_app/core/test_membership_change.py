@@ -8,9 +8,9 @@ from raft_app.core.config import RaftConfig
 from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
 from raft_app.core.membership_change import changed_membership
 from raft_app.core.progress import ProgressState
-from raft_app.core.rpcs import AppendEntries, TimeoutNow
 from raft_app.core.types import (
     AddLearner,
+    AppendEntries,
     EntryKind,
     Member,
     Membership,
@@ -18,6 +18,7 @@ from raft_app.core.types import (
     Promote,
     Remove,
     Role,
+    TimeoutNow,
 )
 from tests.raft_app.core.group import HEARTBEAT, Group, T, led, members
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from raft_app.core.outbox import Outbox
-from raft_app.core.rpcs import AppendEntriesReply, HeartbeatReply, RequestVoteReply
-from raft_app.core.types import EntriesWanted, SnapshotWanted
+from raft_app.core.types import (
+    AppendEntriesReply,
+    EntriesWanted,
+    HeartbeatReply,
+    RequestVoteReply,
+    SnapshotWanted,
+)
 
 
 def success(index: int, *, to: int = 2, term: int = 1) -> AppendEntriesReply:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
+    NO_REPLICA,
     AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
@@ -15,8 +16,8 @@ from raft_app.core.rpcs import (
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    Role,
 )
-from raft_app.core.types import NO_REPLICA, Role
 from tests.raft_app.core.group import (
     HEARTBEAT,
     Group,

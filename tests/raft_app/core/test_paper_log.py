@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
+    Entry,
+    EntryKind,
     PreVote,
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    Role,
 )
-from raft_app.core.types import Entry, EntryKind, Role
 from tests.raft_app.core.group import (
     HEARTBEAT,
     Group,

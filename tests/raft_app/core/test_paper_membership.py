@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.errors import ChangeReason, ChangeRefused
-from raft_app.core.rpcs import PreVote, PreVoteReply
-from raft_app.core.types import AddLearner, Member, Membership, Promote, Remove, Role
+from raft_app.core.types import (
+    AddLearner,
+    Member,
+    Membership,
+    PreVote,
+    PreVoteReply,
+    Promote,
+    Remove,
+    Role,
+)
 from tests.raft_app.core.group import HEARTBEAT, Group, T, data, led, members
 
 

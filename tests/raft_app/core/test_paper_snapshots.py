@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from raft_app.core.progress import ProgressState
-from raft_app.core.rpcs import AppendEntriesReply
-from raft_app.core.types import Membership, SnapshotMeta
+from raft_app.core.types import AppendEntriesReply, Membership, SnapshotMeta
 from tests.raft_app.core.group import HEARTBEAT, Group, T, append, data, entries_of, led, members
 
 

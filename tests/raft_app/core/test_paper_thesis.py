@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     PreVote,
     PreVoteReply,
+    Role,
     TimeoutNow,
 )
-from raft_app.core.types import Role
 from tests.raft_app.core.group import (
     HEARTBEAT,
     Group,

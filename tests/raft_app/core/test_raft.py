@@ -8,8 +8,7 @@ from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.raft import NEVER, TRANSITIONS
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import Heartbeat, HeartbeatReply
-from raft_app.core.types import NO_REPLICA, Membership, Role
+from raft_app.core.types import NO_REPLICA, Heartbeat, HeartbeatReply, Membership, Role
 from tests.raft_app.core.group import Group, T, fixed_randomizer, members
 
 

@@ -6,8 +6,16 @@ import pytest
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import Heartbeat, RequestVote
-from raft_app.core.types import HardState, Member, Membership, Ready, Role, SoftState
+from raft_app.core.types import (
+    HardState,
+    Heartbeat,
+    Member,
+    Membership,
+    Ready,
+    RequestVote,
+    Role,
+    SoftState,
+)
 from tests.raft_app.core.group import (
     HEARTBEAT,
     Group,

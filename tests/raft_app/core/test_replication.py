@@ -7,8 +7,14 @@ import pytest
 from raft_app.core.config import RaftConfig
 from raft_app.core.errors import DropReason, NotLeader, ProposalDropped
 from raft_app.core.progress import ProgressState
-from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, HeartbeatReply
-from raft_app.core.types import EntriesWanted, EntryKind, Proposal
+from raft_app.core.types import (
+    AppendEntries,
+    AppendEntriesReply,
+    EntriesWanted,
+    EntryKind,
+    HeartbeatReply,
+    Proposal,
+)
 from tests.raft_app.core.group import HEARTBEAT, Group, data, entries_of
 
 

@@ -6,13 +6,11 @@ import pytest
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.progress import ProgressState
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntriesReply,
+    EntriesWanted,
     Heartbeat,
     HeartbeatReply,
-)
-from raft_app.core.types import (
-    EntriesWanted,
     Membership,
     SnapshotMeta,
 )

@@ -8,22 +8,20 @@ import pytest
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntriesReply,
+    HardState,
     Heartbeat,
     HeartbeatReply,
+    InitialState,
+    Membership,
     PreVote,
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
-    TimeoutNow,
-)
-from raft_app.core.types import (
-    HardState,
-    InitialState,
-    Membership,
     Role,
     SnapshotMeta,
+    TimeoutNow,
 )
 from tests.raft_app.core.group import (
     HEARTBEAT,

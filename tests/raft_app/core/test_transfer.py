@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.errors import NotLeader
-from raft_app.core.rpcs import RequestVote, TimeoutNow
-from raft_app.core.types import NO_REPLICA, Role
+from raft_app.core.types import NO_REPLICA, RequestVote, Role, TimeoutNow
 from tests.raft_app.core.group import HEARTBEAT, Group, T
 
 

@@ -8,21 +8,21 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue.errors import InvalidRequest, NoLeader, NotLeader
+from myqueue.contract.errors import InvalidRequest, NoLeader, NotLeader
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Propose
-from raft_app.storage.memory import MemoryStorage
-from raft_app.storage.storage import GroupSpec, PeerAddress
+from raft_app.storage.protocol import GroupSpec, PeerAddress
 from raft_app.storage.workers import WorkerThreads
-from raft_app.transport.memory import MemoryHub, MemoryTransport
+from tests.doubles.storage import MemoryStorage
+from tests.doubles.transport import MemoryHub, MemoryTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from raft_app.engine.group import Group
-    from raft_app.storage.storage import Storage
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import Storage
 
 TICKS_MAX = 3_000
 PACE_SECONDS = 0.001

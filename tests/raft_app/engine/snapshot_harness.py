@@ -9,7 +9,7 @@ from raft_app.engine.config import EngineConfig
 
 if TYPE_CHECKING:
     from raft_app.engine.engine import Engine
-    from raft_app.engine.group import Group
+    from raft_app.engine.replica import Group
     from tests.raft_app.engine.engine_harness import EngineCluster
 
 CONFIG = EngineConfig(

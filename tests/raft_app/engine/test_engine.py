@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from myqueue.errors import (
+from myqueue.contract.errors import (
     CommitTimeout,
     DiskFull,
     InvalidRequest,
@@ -16,10 +16,9 @@ from myqueue.errors import (
     PartitionNotFound,
     StalePlacement,
 )
-from raft_app.core.rpcs import Heartbeat
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Heartbeat, Member, Membership
 from raft_app.engine.config import EngineConfig
-from raft_app.storage.storage import GroupSpec
+from raft_app.storage.protocol import GroupSpec
 from tests.raft_app.engine.engine_harness import EngineCluster
 
 pytestmark = pytest.mark.asyncio

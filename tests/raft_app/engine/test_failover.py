@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from myqueue.errors import CommitTimeout
+from myqueue.contract.errors import CommitTimeout
 from raft_app.engine.failover import Failover, best_successor, hint_rank
 
 

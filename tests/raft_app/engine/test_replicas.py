@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from myqueue.errors import StalePlacement
+from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.types import Member, Membership
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.replicas import Replicas
 from raft_app.statemachine import InconsistentEntry
-from raft_app.storage.storage import Checkpoint, CreateGroup, DeleteGroup, GroupSpec, StoredGroup
+from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, GroupSpec, StoredGroup
 from tests.raft_app.engine.engine_harness import ListMachine
 
 SPEC = GroupSpec(7, 1, "logs", 0)

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from raft_app.engine.config import EngineConfig
-from raft_app.storage.sqlite import SqliteStorage
+from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.engine.engine_harness import EngineCluster
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from raft_app.storage.fault_marker import FaultMarker
-from raft_app.storage.manifest import ManifestFile
-from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.storage import SaveIdentity
+from raft_app.storage.protocol import SaveIdentity
+from raft_app.storage.sqlite.inventory import ManifestFile
+from raft_app.storage.sqlite.storage import SqliteStorage
+from raft_app.storage.wal.fault_marker import FaultMarker
 from tests.raft_app.storage.snapshot_child import verify
 from tests.raft_app.storage.snapshot_writes import WRITES_PER_CYCLE, models, writes
 from tests.raft_app.storage.storage_harness import append, create, data_entry, only_group

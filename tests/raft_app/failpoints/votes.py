@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import RequestVote, RequestVoteReply
-from raft_app.engine.turn_runner import TurnRunner
+from raft_app.core.types import RequestVote, RequestVoteReply
+from raft_app.engine.loop import TurnRunner
 from raft_app.failpoints import ACTIONS
-from raft_app.storage.sqlite import SqliteStorage
+from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.failpoints.engine_lives import Group
 from tests.raft_app.failpoints.lives import copied, forked, in_process
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raft_app.core.types import Write
-    from raft_app.engine.group import Group as EngineGroup
+    from raft_app.engine.replica import Group as EngineGroup
 
 ROUNDS = 3
 """Each goes on from what the one before left."""

@@ -20,7 +20,7 @@ import django
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from raft_app.storage.sqlite import SqliteStorage
+    from raft_app.storage.sqlite.storage import SqliteStorage
 
 
 GOES_ON_EVERY = 8
@@ -28,7 +28,7 @@ GOES_ON_EVERY = 8
 
 
 def opened(directory: Path) -> SqliteStorage:
-    from raft_app.storage.sqlite import SqliteStorage
+    from raft_app.storage.sqlite.storage import SqliteStorage
 
     storage = SqliteStorage(directory, wal_limit_bytes=256 << 10)
     storage.open()

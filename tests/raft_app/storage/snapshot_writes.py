@@ -6,8 +6,8 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import HardState
-from raft_app.storage.memory import MemoryStorage
-from raft_app.storage.storage import DeleteGroup, ReleaseSpace, SaveCheckpoint
+from raft_app.storage.protocol import DeleteGroup, ReleaseSpace, SaveCheckpoint
+from tests.doubles.storage import MemoryStorage
 from tests.raft_app.storage.storage_harness import (
     append,
     checkpoint_at,
@@ -22,7 +22,7 @@ from tests.raft_app.storage.storage_harness import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from raft_app.storage.storage import Operation, Storage
+    from raft_app.storage.protocol import Operation, Storage
 
 MIB = 1 << 20
 WRITES_PER_CYCLE = 14

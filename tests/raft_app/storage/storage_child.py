@@ -14,7 +14,7 @@ def main(directory: str) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
     django.setup()
     from raft_app.core.types import HardState
-    from raft_app.storage.sqlite import SqliteStorage
+    from raft_app.storage.sqlite.storage import SqliteStorage
     from tests.raft_app.storage.storage_harness import append, create, data_entry
 
     storage = SqliteStorage(Path(directory), wal_limit_bytes=256 << 10)

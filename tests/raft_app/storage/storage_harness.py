@@ -8,10 +8,7 @@ from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import Entry, EntryKind, HardState, Member, Membership
-from raft_app.storage.group_table import hard_state_crc
-from raft_app.storage.memory import MemoryStorage
-from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     Checkpoint,
     Compact,
     CreateGroup,
@@ -20,6 +17,9 @@ from raft_app.storage.storage import (
     GroupWrite,
     InstallRows,
 )
+from raft_app.storage.sqlite.group_table import hard_state_crc
+from raft_app.storage.sqlite.storage import SqliteStorage
+from tests.doubles.storage import MemoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from raft_app.storage.storage import Storage, StoredGroup
+    from raft_app.storage.protocol import Storage, StoredGroup
 
 MEMBERSHIP = Membership(voters=(Member(1, 11), Member(2, 12), Member(3, 13)), version=7)
 INITIAL = Checkpoint(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from raft_app.storage.sqlite import SqliteStorage
-from raft_app.storage.storage import BrokerIdentity, SaveIdentity
+from raft_app.storage.protocol import BrokerIdentity, SaveIdentity
+from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.storage.storage_harness import append, create, data_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from raft_app.storage.storage import Operation
+    from raft_app.storage.protocol import Operation
 
 GROUP_IDS = (1, 2, 3)
 WAL = "broker.sqlite3-wal"

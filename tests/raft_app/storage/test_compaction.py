@@ -15,7 +15,7 @@ from raft_app.storage.compaction import (
     log_begins_at,
     messages_end_at,
 )
-from raft_app.storage.storage import StorageError
+from raft_app.storage.protocol import StorageError
 from tests.raft_app.storage.storage_harness import compact
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_app.storage.entry_ranges import batches_within, entries_within
-from raft_app.storage.storage import CorruptEntry
+from raft_app.storage.protocol import CorruptEntry
 from tests.raft_app.storage.storage_harness import data_entry, noop
 
 

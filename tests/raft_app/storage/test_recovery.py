@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import HardState
+from raft_app.storage.protocol import GroupSpec
 from raft_app.storage.recovery import EMPTY_CHECKPOINT, GroupHeader, recover
-from raft_app.storage.storage import GroupSpec
 from tests.raft_app.storage.storage_harness import checkpoint_at, data_entry, noop
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry
-    from raft_app.storage.storage import Checkpoint
+    from raft_app.storage.protocol import Checkpoint
 
 SPEC = GroupSpec(group_id=1, replica_id=1, topic="orders", partition=0)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.types import HardState
-from raft_app.storage.rules import GroupFacts, Plan, plan_transaction
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     BrokerIdentity,
     DeleteGroup,
     SaveIdentity,
@@ -14,6 +13,7 @@ from raft_app.storage.storage import (
     SetFaulty,
     StorageError,
 )
+from raft_app.storage.rules import GroupFacts, Plan, plan_transaction
 from tests.raft_app.storage.storage_harness import append, create, data_entry, noop
 
 IDENTITY = BrokerIdentity(incarnation="0" * 32)

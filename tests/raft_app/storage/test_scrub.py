@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raft_app.storage.protocol import CorruptEntry, Scrubbed
 from raft_app.storage.scrub import Bounds, Scrub
-from raft_app.storage.storage import CorruptEntry, Scrubbed
 from tests.raft_app.storage.storage_harness import data_entry, noop
 
 if TYPE_CHECKING:

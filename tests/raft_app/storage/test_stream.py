@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from raft_app.core.types import Entry, EntryKind, HardState
-from raft_app.storage.storage import (
+from raft_app.storage.protocol import (
     Compact,
     GroupWrite,
     InstallRows,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from raft_app.storage.memory import MemoryStorage
 from raft_app.storage.workers import WorkerThreads
+from tests.doubles.storage import MemoryStorage
 
 
 class NamingStorage(MemoryStorage):

@@ -11,7 +11,7 @@ from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from raft_app.storage.wal_scan import WAL_HEADER_BYTES, WalVerdict, scan_wal
+from raft_app.storage.wal.scan import WAL_HEADER_BYTES, WalVerdict, scan_wal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

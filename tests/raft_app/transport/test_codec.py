@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_app.core.rpcs import AppendEntries, Heartbeat, HeartbeatReply, Rpc
-from raft_app.core.types import EntryKind
+from raft_app.core.types import AppendEntries, EntryKind, Heartbeat, HeartbeatReply, Rpc
 from raft_app.transport.codec import MAX_NUMBER, MIN_REFERRED_BYTES, decode_frame, encode_rpcs
 from raft_app.transport.frames import Frame, FrameError, FrameKind, FrameReader
 from tests.raft_app.transport.transport_harness import (

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from raft_app.core.rpcs import TimeoutNow
-from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta
+from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta, TimeoutNow
 from raft_app.transport.snapshot_stream import (
     SnapshotAnswer,
     SnapshotEnd,

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import uvloop
 from hypothesis import strategies as st
 
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
+    Entry,
+    EntryKind,
     Heartbeat,
     HeartbeatReply,
     PreVote,
@@ -23,7 +25,6 @@ from raft_app.core.rpcs import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raft_app.core.types import Entry, EntryKind
 from raft_app.transport.frames import Frame, FrameReader
 from raft_app.transport.handshake import (
     CHALLENGE_BYTES,
@@ -31,14 +32,14 @@ from raft_app.transport.handshake import (
     DialerHandshake,
     Identity,
 )
-from raft_app.transport.memory import MemoryHub, MemoryTransport
-from raft_app.transport.tcp import TcpTransport
-from raft_app.transport.transport import TransportLimits
+from raft_app.transport.protocol import TransportLimits
+from raft_app.transport.tcp.transport import TcpTransport
+from tests.doubles.transport import MemoryHub, MemoryTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from raft_app.core.rpcs import Rpc
+    from raft_app.core.types import Rpc
     from raft_app.transport.snapshot_stream import SnapshotStream
 
 CLUSTER_ID = "c1"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuesite.conf import SECRET_FILE
-from raft_app.storage.directory import DirectoryLock
+from raft_app.storage.sqlite.directory import DirectoryLock
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -9,7 +9,7 @@ from raft_app.core.errors import ChangeReason
 from raft_app.core.membership import MembershipHistory
 from raft_app.core.quorum import VoteResult
 from raft_app.core.raft import Raft
-from raft_app.core.rpcs import AppendEntriesReply
+from raft_app.core.types import AppendEntriesReply
 from tests.raft_app.core.simulation.broken_cores import Mistake
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from raft_app.core.rpcs import AppendEntries
-    from raft_app.core.types import SnapshotMeta
+    from raft_app.core.types import AppendEntries, SnapshotMeta
 
 
 def changes_before_its_own_term_commits(monkeypatch: pytest.MonkeyPatch) -> None:

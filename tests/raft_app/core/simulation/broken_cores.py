@@ -14,8 +14,7 @@ from raft_app.core.progress import Progress
 from raft_app.core.quorum import agreed_value
 from raft_app.core.raft import Raft
 from raft_app.core.rawnode import RawNode
-from raft_app.core.rpcs import AppendEntriesReply, Heartbeat, RequestVote
-from raft_app.core.types import ReadConfirmed
+from raft_app.core.types import AppendEntriesReply, Heartbeat, ReadConfirmed, RequestVote
 from tests.raft_app.core.simulation.plan import Fault
 
 if TYPE_CHECKING:
@@ -24,8 +23,14 @@ if TYPE_CHECKING:
     import pytest
 
     from raft_app.core.config import RaftConfig
-    from raft_app.core.rpcs import AppendEntries, HeartbeatReply
-    from raft_app.core.types import Entry, HardState, InitialState, Ready
+    from raft_app.core.types import (
+        AppendEntries,
+        Entry,
+        HardState,
+        HeartbeatReply,
+        InitialState,
+        Ready,
+    )
 
 
 @dataclass(frozen=True, slots=True)

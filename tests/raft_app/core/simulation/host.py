@@ -6,8 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
-from raft_app.core.rpcs import AppendEntries, AppendEntriesReply, Heartbeat, RequestVoteReply
-from raft_app.core.types import NO_REPLICA, Ready
+from raft_app.core.types import (
+    NO_REPLICA,
+    AppendEntries,
+    AppendEntriesReply,
+    Heartbeat,
+    Ready,
+    RequestVoteReply,
+)
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
 from tests.raft_app.core.simulation.plan import TICK
@@ -18,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from raft_app.core.rawnode import RawNode
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import EntriesWanted, Entry, MembershipChange
+    from raft_app.core.types import EntriesWanted, Entry, MembershipChange, Rpc
     from tests.raft_app.core.simulation.disk import Disk
     from tests.raft_app.core.simulation.ledger import Ledger
     from tests.raft_app.core.simulation.simulation import Simulation

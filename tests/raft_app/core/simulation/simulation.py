@@ -24,8 +24,7 @@ from tests.raft_app.core.simulation.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import InitialState
+    from raft_app.core.types import InitialState, Rpc
 
 STEPS = 6_000
 """Events until everything is healed, unless told otherwise."""

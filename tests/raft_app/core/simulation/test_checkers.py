@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raft_app.core.rpcs import PreVoteReply, RequestVoteReply
-from raft_app.core.types import Entry, EntryKind, HardState
+from raft_app.core.types import Entry, EntryKind, HardState, PreVoteReply, RequestVoteReply
 from tests.raft_app.core.simulation.checker import Violation
 from tests.raft_app.core.simulation.client_checkers import LinearizableReads, Messages, Offsets
 from tests.raft_app.core.simulation.log_checkers import (

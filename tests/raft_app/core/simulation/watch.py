@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.rpcs import (
+from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
+    Entry,
+    EntryKind,
     Heartbeat,
+    Membership,
     PreVote,
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    Role,
 )
-from raft_app.core.types import Entry, EntryKind, Membership, Role
 from tests.raft_app.core.simulation.client_checkers import LinearizableReads, Messages, Offsets
 from tests.raft_app.core.simulation.log_checkers import (
     AppliedPrefixes,
@@ -40,8 +43,7 @@ from tests.raft_app.core.simulation.vote_checkers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import SoftState, Write
+    from raft_app.core.types import Rpc, SoftState, Write
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.ledger import Ledger
     from tests.raft_app.core.simulation.plan import Plan

@@ -10,8 +10,7 @@ from tests.raft_app.core.simulation.plan import TICK
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from raft_app.core.rpcs import Rpc
-    from raft_app.core.types import HardState, SnapshotMeta, Write
+    from raft_app.core.types import HardState, Rpc, SnapshotMeta, Write
     from tests.raft_app.core.simulation.disk import Disk, Item
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.simulation import Simulation

@@ -1,0 +1,305 @@
+"""A broker's link to the managers: it registers, reports, and takes orders.
+
+Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
+go out at every heartbeat and at once when leadership moves, and short ones between, as signs of
+life; orders come with the answer. They are carried out beside the reports: a broker whose orders
+take long is not taken for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import aiohttp
+import msgspec
+
+from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.tasks import cancel, spawn
+from http_base.tokens import cluster_token
+from myqueue.contract.errors import ManagerNotFound, QueueError, TopicAlreadyExists, from_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+logger = logging.getLogger(__name__)
+
+REPORT_TIMEOUT_SECONDS = 5.0
+"""For one manager to answer one call."""
+RETRY_SECONDS = 0.5
+"""Pause after a report that no manager took."""
+GATHER_SECONDS = 0.01
+"""Leadership changes within this time go out in one report."""
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises; a proxy may answer anything."""
+_Answer = TypeVar("_Answer")
+
+
+class _Leader(msgspec.Struct):
+    address: str
+
+
+class _Partition(msgspec.Struct):
+    partition: int
+    leader: _Leader | None = None
+
+
+class _Topic(msgspec.Struct):
+    partitions: list[_Partition]
+
+
+class ManagerContact(Protocol):
+    """The link to the managers."""
+
+    last_contact: float | None
+    """Loop time of the last report that a manager took."""
+
+    def heartbeat(self) -> None:
+        """Send a report soon; called in the loop."""
+
+    def sign(self) -> None:
+        """Show soon that this broker is there; called in the loop."""
+
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Return the address of each partition's leader, None where there is none.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            QueueError: no manager answers, or one refuses.
+        """
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make a topic; one that is there already is no error.
+
+        Raises:
+            QueueError: no manager answers, or one refuses.
+        """
+
+
+class ManagerLink:
+    """Sends reports to the first manager that takes them; lives in the engine's loop."""
+
+    def __init__(self, addresses: Sequence[str], secret: str) -> None:
+        """Make a link.
+
+        Args:
+            addresses: `http://host:port` of managers, tried in turn.
+            secret: the cluster's; proves that a broker is one of it.
+        """
+        self._addresses = list(addresses)
+        self._headers = {
+            "Authorization": f"Bearer {cluster_token(secret)}",
+            "Content-Type": "application/json",
+        }
+        self._session: aiohttp.ClientSession | None = None
+        self._wake = asyncio.Event()
+        self._full_wanted = False
+        self._changed_groups: set[int] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._orders: dict[bool, BrokerOrders] = {}
+        """What is to be carried out, by whether a full report was answered; the oldest first."""
+        self._ordered = asyncio.Event()
+        self.last_contact: float | None = None
+        """Loop time of the last report that was taken."""
+
+    async def send(self, report: BrokerReport) -> BrokerOrders:
+        """Send one report and return the orders of the manager that took it.
+
+        Raises:
+            ManagerNotFound: no manager gave an answer that can be read.
+            QueueError: the last manager asked refused it, with this error.
+        """
+        body = msgspec.json.encode(report)
+        orders = await self._ask("POST", "/brokers/heartbeat", BrokerOrders, body=body)
+        self.last_contact = asyncio.get_running_loop().time()
+        return orders
+
+    async def topic_leaders(self, topic: str) -> list[str | None]:
+        """Return the address of each partition's leader, None where there is none.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused.
+        """
+        described = await self._ask("GET", f"/topics/{topic}", _Topic)
+        partitions = sorted(described.partitions, key=lambda one: one.partition)
+        return [one.leader.address if one.leader is not None else None for one in partitions]
+
+    async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
+        """Make a topic; one that is there already is no error.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+            QueueError: the last manager asked refused.
+        """
+        wanted = {
+            "topic": topic,
+            "number_of_partitions": partitions,
+            "replication_factor": replication_factor,
+        }
+        with suppress(TopicAlreadyExists):
+            body = msgspec.json.encode(wanted)
+            await self._ask("POST", "/topics", dict[str, object], body=body)
+
+    async def _ask(
+        self, method: str, path: str, answer_type: type[_Answer], *, body: bytes | None = None
+    ) -> _Answer:
+        """Call managers in turn and return the answer of the first that takes it.
+
+        Raises:
+            ManagerNotFound: no manager gave an answer that can be read.
+            QueueError: the last manager asked refused, with this error.
+        """
+        refusal: QueueError | None = None
+        for address in list(self._addresses):
+            try:
+                answer = _read(await self._call(method, f"{address}{path}", body), answer_type)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                logger.debug("manager %s did not answer %s %s: %s", address, method, path, error)
+            except _UNREADABLE as error:
+                refusal = ManagerNotFound(
+                    f"the answer of the manager at {address} cannot be read: {error}"
+                )
+            except QueueError as error:
+                refusal = error
+            else:
+                self._prefer(address)
+                return answer
+        raise refusal or ManagerNotFound(f"no manager answers at {', '.join(self._addresses)}")
+
+    async def join(self, report: BrokerReport) -> BrokerOrders:
+        """Send a report until a manager takes it: the first start of a broker.
+
+        Raises:
+            QueueError: a manager refused this broker for good.
+        """
+        told = False
+        while True:
+            try:
+                return await self.send(report)
+            except QueueError as error:
+                if not error.retriable and not isinstance(error, ManagerNotFound):
+                    raise
+                if not told:
+                    logger.warning("waiting for a manager: %s", error.message)
+                    told = True
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def start(
+        self,
+        make_report: Callable[[bool, frozenset[int]], BrokerReport],
+        take_orders: Callable[[BrokerOrders], Awaitable[None]],
+        *,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Report from now on whenever it is asked for.
+
+        Args:
+            make_report: makes a full report, or one of the given groups.
+            take_orders: carries out what one answer says, and may take its time; must be
+                idempotent, for what is not done by then a later answer orders again.
+            on_failure: told when the link broke by a bug: a broker without it must not go on.
+        """
+        self._tasks = [
+            spawn("reporting to a manager", self._run(make_report), on_failure=on_failure),
+            spawn("taking orders", self._carry_out(take_orders), on_failure=on_failure),
+        ]
+
+    def heartbeat(self) -> None:
+        """Send a full report soon."""
+        self._full_wanted = True
+        self._wake.set()
+
+    def sign(self) -> None:
+        """Send a report soon; it names no replica unless another report is due."""
+        self._wake.set()
+
+    def leadership_changed(self, group_id: int) -> None:
+        """Report one group soon."""
+        self._changed_groups.add(group_id)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End the link; a report and orders under way are given up."""
+        await cancel(self._tasks)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _run(self, make_report: Callable[[bool, frozenset[int]], BrokerReport]) -> None:
+        """Send what is asked for, one report at a time, until it is cancelled."""
+        reason = ""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            full, self._full_wanted = self._full_wanted, False
+            changed, self._changed_groups = frozenset(self._changed_groups), set()
+            try:
+                orders = await self.send(make_report(full, changed))
+            except QueueError as error:
+                said = f"{error.code}: {error.message}"
+                if said != reason:
+                    logger.warning("no manager takes reports: %s", said)
+                reason = said
+                self._changed_groups |= changed
+                self._full_wanted |= full
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
+                continue
+            if reason:
+                logger.info("reports are taken again")
+                reason = ""
+            self._order(orders, full=full)
+
+    def _order(self, orders: BrokerOrders, *, full: bool) -> None:
+        """Have orders carried out soon; what a full report was answered replaces all before it.
+
+        Answers to the others name few replicas each; the next full report tells again what those
+        said that are passed over here.
+        """
+        if full:
+            self._orders.clear()
+        self._orders[full] = orders
+        self._ordered.set()
+
+    async def _carry_out(self, take_orders: Callable[[BrokerOrders], Awaitable[None]]) -> None:
+        """Carry out one answer after the other, until it is cancelled."""
+        while True:
+            await self._ordered.wait()
+            self._ordered.clear()
+            while self._orders:
+                orders = self._orders.pop(next(iter(self._orders)))
+                try:
+                    await take_orders(orders)
+                except QueueError as error:
+                    logger.warning("an order was refused: %s", error)
+
+    async def _call(self, method: str, url: str, body: bytes | None) -> bytes:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
+        async with self._session.request(method, url, data=body) as response:
+            answer = await response.read()
+            if response.status not in (200, 201):
+                raise from_body(response.status, _failure(answer))
+            return answer
+
+    def _prefer(self, address: str) -> None:
+        """Ask this manager first from now on."""
+        self._addresses.remove(address)
+        self._addresses.insert(0, address)
+
+
+def _read(answer: bytes, answer_type: type[_Answer]) -> _Answer:
+    return msgspec.json.decode(answer, type=answer_type)
+
+
+def _failure(answer: bytes) -> object:
+    try:
+        return _read(answer, object)
+    except _UNREADABLE:
+        return None

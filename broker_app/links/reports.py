@@ -1,0 +1,82 @@
+"""What a broker says about itself and its replicas to a manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker_app.runtime import state_of
+from http_base.cluster import BrokerReport, Place, ReplicaReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker_app.options import BrokerOptions
+    from raft_app.engine.replica import Group
+    from raft_app.storage.protocol import BrokerIdentity
+
+
+def make_report(
+    groups: Iterable[Group],
+    identity: BrokerIdentity,
+    options: BrokerOptions,
+    *,
+    epoch: int,
+    stopping: bool,
+    full: bool,
+    disk_free_bytes: int = 0,
+    disk_slow: bool = False,
+) -> BrokerReport:
+    """Return a broker's report.
+
+    Args:
+        groups: the replicas that it names.
+        identity: who the broker is; without a broker id before it joined.
+        options: where it lies.
+        epoch: highest lease epoch seen.
+        stopping: True when it is about to end.
+        full: True when `groups` are all replicas.
+        disk_free_bytes: as last seen.
+        disk_slow: True when it had better be given no leadership.
+    """
+    return BrokerReport(
+        incarnation=identity.incarnation,
+        broker_id=identity.broker_id,
+        cluster_id=identity.cluster_id,
+        address=options.address,
+        raft_address=options.raft_address,
+        epoch=epoch,
+        stopping=stopping,
+        full=full,
+        replicas=[report_replica(group) for group in groups],
+        disk_free_bytes=disk_free_bytes,
+        disk_slow=disk_slow,
+    )
+
+
+def report_replica(group: Group) -> ReplicaReport:
+    """Return what there is to say about one replica."""
+    membership = group.membership
+    state = state_of(group)
+    return ReplicaReport(
+        group_id=group.group_id,
+        replica_id=group.spec.replica_id,
+        topic=group.spec.topic,
+        partition=group.spec.partition,
+        role=str(group.role),
+        term=group.term,
+        leader_broker_id=group.leader_broker_id,
+        serves=group.serves,
+        log_start_offset=state.log_start_offset,
+        high_watermark=state.next_offset,
+        commit_index=group.commit_index,
+        applied_index=group.applied_index,
+        last_index=group.last_index,
+        placement_version=membership.version,
+        replicas=[Place(member.replica_id, member.broker_id) for member in membership.voters],
+        faulty=group.faulty,
+        learners=[Place(member.replica_id, member.broker_id) for member in membership.learners],
+        installing=group.is_installing,
+        removed=group.is_removed,
+        suspects=sorted(group.suspects),
+        size_bytes=state.size_bytes,
+    )

@@ -1,0 +1,104 @@
+"""Requests that wait for messages: a future each, no thread, and no look at other partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from broker_app.partition.limits import RETRY_AFTER_MS
+from myqueue.contract.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    _Waiters = dict[asyncio.Future[bool], None]
+    """In the order of their arrival."""
+
+
+class LongPolls:
+    """Waiters by group and by the offset that they wait for."""
+
+    def __init__(self, waiting_max: int) -> None:
+        """Make an empty registry.
+
+        Args:
+            waiting_max: most waiters at a time.
+        """
+        self._waiting_max = waiting_max
+        self._groups: dict[int, dict[int, _Waiters]] = {}
+        self._ended = False
+        self.waiting = 0
+        """Waiters at the moment."""
+
+    async def wait(self, group_id: int, offset: int, deadline: float) -> bool:
+        """Wait until a message is at `offset` or until it is worth looking again.
+
+        The caller has just seen that there is none.
+
+        Args:
+            group_id: of the partition.
+            offset: the first one that is missed.
+            deadline: loop time at which to give up.
+
+        Returns:
+            True to look again; False when the time is over or the broker stops.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        if self._ended or deadline <= loop.time():
+            return False
+        if self.waiting >= self._waiting_max:
+            raise Overloaded(
+                f"{self._waiting_max} long polls are open already; try again, or with wait_ms=0",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        future: asyncio.Future[bool] = loop.create_future()
+        waiters = self._groups.setdefault(group_id, {}).setdefault(offset, {})
+        waiters[future] = None
+        self.waiting += 1
+        timer = loop.call_at(deadline, _resolve, (future,), False)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self.waiting -= 1
+            self._leave(group_id, offset, future)
+
+    def applied(self, group_id: int, next_offset: int) -> None:
+        """Wake those that wait for offsets below `next_offset`."""
+        offsets = self._groups.get(group_id)
+        if offsets:
+            for offset in [offset for offset in offsets if offset < next_offset]:
+                _resolve(offsets.pop(offset), True)
+
+    def disturb(self, group_id: int) -> None:
+        """Wake all waiters of a group: its leadership changed."""
+        for waiters in self._groups.pop(group_id, {}).values():
+            _resolve(waiters, True)
+
+    def end(self) -> None:
+        """Wake everyone with what there is, and let nobody wait any more."""
+        self._ended = True
+        for offsets in self._groups.values():
+            for waiters in offsets.values():
+                _resolve(waiters, False)
+        self._groups.clear()
+
+    def _leave(self, group_id: int, offset: int, future: asyncio.Future[bool]) -> None:
+        offsets = self._groups.get(group_id, {})
+        waiters = offsets.get(offset)
+        if waiters is None:
+            return
+        waiters.pop(future, None)
+        if not waiters:
+            del offsets[offset]
+            if not offsets:
+                del self._groups[group_id]
+
+
+def _resolve(futures: Iterable[asyncio.Future[bool]], result: bool) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(result)

@@ -1,0 +1,326 @@
+"""What a manager tells brokers to do, many at once and each within a time limit.
+
+Nothing here fails as a whole: a broker that was not reached gets its orders with its next
+heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from manager_app.brokers.client import BrokerCall, BrokerConnectionError, is_silent
+from manager_app.models import BrokerState
+from manager_app.proxy.partition_calls import PartitionCall
+from myqueue.contract.errors import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+
+    from http_base.cluster import DeletedPartition, ReplicaOrder
+    from manager_app.brokers.client import BrokerClient
+    from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.placement.rules import Transfer
+    from manager_app.proxy.partition_calls import PartitionCalls
+    from manager_app.selectors import ClientKey
+
+logger = logging.getLogger(__name__)
+
+CALLS_PER_BROKER = 16
+"""Orders on their way to one broker at once."""
+ORDER_TIMEOUT_S = 6.0
+"""For one order, such as to make a replica; a broker gives itself less."""
+OTHERS_FIRST_S = 1.0
+"""How long the order for a first replica waits for those of the other replicas."""
+REPORT_TIMEOUT_S = 0.2
+"""For a broker to say how its replicas are doing, while somebody waits for the answer: one that
+is stopped takes its connections and says nothing, and its last report is as good."""
+PARTITIONS_AT_ONCE = 64
+"""Partitions that one registration talks to at once."""
+CURSOR_TIMEOUT_MS = 5_000
+"""To open or drop the state of a client in one partition."""
+CLIENTS_AT_ONCE = 16
+"""Clients that one round has partitions forget at the same time."""
+FORGET_ROUND_S = 2.0
+"""For such a round; the manager's other tasks wait for it."""
+
+
+class Delivery:
+    """Carries orders to brokers; its coroutines belong to the manager's loop."""
+
+    def __init__(
+        self, metadata: MetadataCopy, broker_client: BrokerClient, calls: PartitionCalls
+    ) -> None:
+        """Take what it needs."""
+        self._metadata = metadata
+        self._broker_client = broker_client
+        self._calls = calls
+
+    async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
+        """Order replicas of brokers, by broker id; return how many orders were not taken.
+
+        The first replica of a partition campaigns at once, so it is ordered after the others:
+        voters that are not there yet would cost it an election timeout.
+        """
+        others = asyncio.ensure_future(self._send_all(_order_calls(orders, first=False)))
+        try:
+            await asyncio.wait((others,), timeout=OTHERS_FIRST_S)
+            not_taken = await self._send_all(_order_calls(orders, first=True))
+            return not_taken + await others
+        finally:
+            others.cancel()
+
+    async def drop_groups(
+        self, drops: Mapping[int, Sequence[DeletedPartition]], *, epoch: int
+    ) -> int:
+        """Let brokers drop the replicas of deleted topics; return how many were not reached."""
+        calls = {
+            broker_id: [
+                BrokerCall(
+                    "DELETE",
+                    f"/partitions/{one.group_id}",
+                    query={"epoch": epoch, "topic": one.topic, "partition": one.partition},
+                )
+                for one in of_one
+            ]
+            for broker_id, of_one in drops.items()
+        }
+        return await self._send_all(calls)
+
+    async def hand_over(self, transfer: Transfer, *, epoch: int) -> bool:
+        """Ask a leader to hand its leadership to another broker; return whether it agreed."""
+        call = BrokerCall(
+            "POST",
+            f"/partitions/{transfer.group_id}/leader",
+            body={"broker_id": transfer.target, "epoch": epoch},
+        )
+        return await self._send(transfer.source, call, set())
+
+    async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
+        """Wait until all partitions of a topic have a leader; return those that have none."""
+
+        def without_leader() -> list[int]:
+            view = self._metadata.current.topics.get(topic)
+            return [
+                partition.index
+                for partition in (view.partitions if view else ())
+                if not self._metadata.leader_of(partition.group_id).broker_id
+            ]
+
+        await self._metadata.wait_until(lambda: not without_leader(), timeout_s)
+        return without_leader()
+
+    async def open_cursors(self, topic: TopicView, consumer_id: int, start: str) -> None:
+        """Open a consumer's cursor in every partition.
+
+        Raises:
+            QueueError: of the first partition where it was impossible.
+        """
+        calls = (
+            PartitionCall(
+                partition,
+                "POST",
+                "/cursors/open",
+                {
+                    "topic": topic.name,
+                    "partition": partition.index,
+                    "consumer_id": consumer_id,
+                    "start": start,
+                },
+                timeout_ms=CURSOR_TIMEOUT_MS,
+                repeatable=True,
+            )
+            for partition in topic.partitions
+        )
+        await bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
+
+    async def forget_clients(
+        self, clients: Sequence[tuple[TopicView, ClientKey]]
+    ) -> list[ClientKey]:
+        """Let partitions forget clients; return those that none of them knows any more.
+
+        It takes `FORGET_ROUND_S` at most and waits for no leader: this is tried again.
+        """
+        deadline = asyncio.get_running_loop().time() + FORGET_ROUND_S
+        forgotten: list[ClientKey] = []
+
+        async def forget(topic: TopicView, key: ClientKey) -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    if not await self.forget_client(topic, key, patient=False):
+                        forgotten.append(key)
+
+        await bounded((forget(topic, key) for topic, key in clients), CLIENTS_AT_ONCE)
+        return forgotten
+
+    async def forget_client(
+        self, topic: TopicView, key: ClientKey, *, patient: bool = True
+    ) -> list[int]:
+        """Let every partition forget a client; return the indexes where that failed.
+
+        Args:
+            topic: its topic.
+            key: the client.
+            patient: wait for partitions that have no leader.
+        """
+        failed: list[int] = []
+
+        async def forget(call: PartitionCall) -> None:
+            try:
+                await self._calls.call(call)
+            except QueueError as error:
+                logger.info("%s still knows %s: %s", call.partition, key, error)
+                failed.append(call.partition.index)
+
+        calls = (
+            PartitionCall(
+                partition,
+                "POST",
+                "/clients/forget",
+                {
+                    "topic": topic.name,
+                    "partition": partition.index,
+                    f"{key.kind}_id": key.client_id,
+                },
+                timeout_ms=CURSOR_TIMEOUT_MS,
+                repeatable=True,
+                patient=patient,
+            )
+            for partition in topic.partitions
+        )
+        await bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
+        return sorted(failed)
+
+    async def ask_replicas(self, topic: TopicView) -> dict[tuple[int, int], dict[str, Any]]:
+        """Ask the brokers of a topic how its replicas are doing.
+
+        Returns:
+            What they said, by (group id, broker id); brokers that did not answer are left out.
+        """
+        broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
+        answers = await asyncio.gather(
+            *(self._ask_broker(broker_id, topic.name) for broker_id in broker_ids)
+        )
+        return {
+            (report["group_id"], broker_id): report
+            for broker_id, reports in zip(broker_ids, answers, strict=True)
+            for report in reports
+            if isinstance(report, dict) and isinstance(report.get("group_id"), int)
+        }
+
+    async def ask_work_groups(self) -> dict[str, list[str]]:
+        """Ask all brokers for the groups of queue workers, which have no rows.
+
+        Returns:
+            Name of a group -> its topics, as far as leaders answered.
+        """
+        living = [
+            broker.broker_id
+            for broker in self._metadata.current.brokers.values()
+            if broker.state in (BrokerState.ALIVE, BrokerState.STOPPING)
+        ]
+        call = BrokerCall("GET", "/groups")
+        answers = await asyncio.gather(*(self._ask(broker_id, call) for broker_id in living))
+        found: dict[str, set[str]] = {}
+        for answer in answers:
+            for name, topics in msgspec.convert(
+                answer.get("groups", {}), dict[str, list[str]]
+            ).items():
+                found.setdefault(name, set()).update(topics)
+        return {name: sorted(topics) for name, topics in sorted(found.items())}
+
+    async def _ask_broker(self, broker_id: int, topic: str) -> list[Any]:
+        call = BrokerCall("GET", "/partitions", query={"topic": topic})
+        reports = (await self._ask(broker_id, call)).get("partitions")
+        return reports if isinstance(reports, list) else []
+
+    async def _ask(self, broker_id: int, call: BrokerCall) -> dict[str, Any]:
+        """Ask one broker something while somebody waits; {} when it does not answer in time."""
+        address = self._metadata.address_of(broker_id)
+        if address is None:
+            return {}
+        try:
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                return await self._broker_client.call(address, call, timeout_s=REPORT_TIMEOUT_S)
+        except (QueueError, BrokerConnectionError, TimeoutError) as error:
+            logger.info(
+                "broker %d does not answer %s: %s",
+                *(broker_id, call.path, str(error) or type(error).__name__),
+            )
+            return {}
+
+    async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
+        """Send all calls, those of different brokers at once; return how many failed."""
+        failed = await asyncio.gather(
+            *(self._send_to_one(broker_id, of_one) for broker_id, of_one in calls.items())
+        )
+        return sum(failed)
+
+    async def _send_to_one(self, broker_id: int, calls: Sequence[BrokerCall]) -> int:
+        """Send calls to one broker; return how many failed.
+
+        One that does not answer is not asked again: it would hold everything up once for each.
+        """
+        silent: set[int] = set()
+        sending = (self._send(broker_id, call, silent) for call in calls)
+        return (await bounded(sending, CALLS_PER_BROKER)).count(False)
+
+    async def _send(self, broker_id: int, call: BrokerCall, silent: set[int]) -> bool:
+        """Send one call, unless the broker is silent; return whether it was taken.
+
+        Args:
+            broker_id: where to.
+            call: what to say.
+            silent: brokers that did not answer; the broker is added when it does not.
+        """
+        address = self._metadata.address_of(broker_id)
+        if address is None or broker_id in silent:
+            return False
+        try:
+            await self._broker_client.call(address, call, timeout_s=ORDER_TIMEOUT_S)
+        except (QueueError, BrokerConnectionError) as error:
+            if is_silent(error):
+                silent.add(broker_id)
+            logger.warning(
+                "broker %d did not take %s %s: %s", broker_id, call.method, call.path, error
+            )
+            return False
+        return True
+
+
+def _order_calls(
+    orders: Mapping[int, Sequence[ReplicaOrder]], *, first: bool
+) -> dict[int, list[BrokerCall]]:
+    """Return the calls for the first replicas of their partitions, or for the others."""
+    return {
+        broker_id: [
+            BrokerCall("POST", "/partitions", body=msgspec.to_builtins(order))
+            for order in of_one
+            if (order.replicas[0].broker_id == broker_id) == first
+        ]
+        for broker_id, of_one in orders.items()
+    }
+
+
+async def bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:
+    """Run coroutines, at most `at_once` at a time; the first error ends the others."""
+    gate = asyncio.Semaphore(at_once)
+    coroutines = list(coroutines)
+
+    async def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async with gate:
+            return await coroutine
+
+    tasks = [asyncio.ensure_future(run(coroutine)) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for coroutine in coroutines:  # whose turn never came
+            coroutine.close()

@@ -1,0 +1,1 @@
+"""Registered producers and consumers, as the hot views see them."""

@@ -1,0 +1,198 @@
+"""Registered clients as the hot views see them: who is known, of which topic, and alive.
+
+What is not in memory is looked up in the database first. Calls that are passed on count as signs
+of life, like heartbeats do. Silence makes a client expired in lists, and a consumer is forgotten
+after days of it; but its next call ends it. Only who was deleted or forgotten is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from http_base.writes import DATABASE_FAILURES
+from manager_app.health import Heartbeats
+from manager_app.models import ID_MAX, ClientState
+from manager_app.selectors import ClientKey, ClientKind
+from myqueue.contract.errors import ClientNotFound, UnauthorizedException
+from myqueue.contract.partitioner import RoundRobin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from manager_app.selectors import ClientRow
+
+REMEMBERED_S_READ_ONLY = 2.0
+"""How long a read-only manager, which sees no registrations, trusts what it looked up."""
+
+
+@dataclass
+class Session:
+    """A client that this process knows."""
+
+    key: ClientKey
+    topic: str
+    rotation: RoundRobin
+    """Over the partitions, for calls without one."""
+    looked_up_s: float
+
+
+class ClientRegistry:
+    """Sessions and signs of life. Registering and forgetting may happen in any thread."""
+
+    def __init__(
+        self,
+        *,
+        look_up: Callable[[ClientKey], Awaitable[ClientRow | None]],
+        dead_after_s: float,
+        monotonic_s: Callable[[], float],
+        now: Callable[[], datetime],
+        read_only: bool = False,
+    ) -> None:
+        """Start without sessions.
+
+        Args:
+            look_up: finds a client in the database.
+            dead_after_s: silence after which a client counts as expired, in seconds.
+            monotonic_s: clock for that, in seconds.
+            now: wall clock, for what is recorded.
+            read_only: the database alone says who is expired, and signs of life are only kept until
+                they are taken, to be passed on.
+        """
+        self._look_up = look_up
+        self._monotonic_s = monotonic_s
+        self._now = now
+        self._read_only = read_only
+        self._sessions: dict[ClientKey, Session] = {}
+        self._unrecorded: dict[ClientKey, datetime] = {}
+        self.heartbeats: Heartbeats[ClientKey] = Heartbeats(dead_after_s)
+
+    async def admit(
+        self, kind: ClientKind, client_id: int, topic: str, *, is_sign: bool = True
+    ) -> Session:
+        """Return the session of a client that may act on a topic.
+
+        Args:
+            kind: of the client.
+            client_id: its id.
+            topic: on which it acts.
+            is_sign: the call shows that it is alive, and ends its silence, however long that was.
+
+        Raises:
+            UnauthorizedException: it is not registered for this topic.
+        """
+        session = await self._find(ClientKey(kind, client_id))
+        if session is None or session.topic != topic:
+            raise UnauthorizedException(
+                f"{kind} {str(client_id)[:20]} is not registered for topic {topic[:260]!r}:"
+                f" POST /{kind}/register first",
+                field=f"{kind}_id",
+            )
+        if is_sign:
+            self.note(session.key)
+        return session
+
+    async def beat(self, kind: ClientKind, client_id: int) -> None:
+        """Note a heartbeat; it ends a silence, however long that was.
+
+        Raises:
+            ClientNotFound: there is no such client.
+        """
+        session = await self._find(ClientKey(kind, client_id))
+        if session is None:
+            raise ClientNotFound(f"there is no {kind} {str(client_id)[:20]}", field="key")
+        self.note(session.key)
+
+    def note(self, key: ClientKey, *, age_s: float = 0.0) -> None:
+        """Note a sign of life of a client that exists, seen so many seconds ago."""
+        self.heartbeats.beat(key, self._monotonic_s() - age_s)
+        at = self._now() - timedelta(seconds=age_s)
+        self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
+
+    def register(self, key: ClientKey, topic: str) -> None:
+        """Note a client that was just stored as alive."""
+        known = self._sessions.get(key)
+        now_s = self._monotonic_s()
+        rotation = known.rotation if known else RoundRobin(key.client_id)
+        self.heartbeats.beat(key, now_s)
+        self._sessions[key] = Session(key, topic, rotation, now_s)
+
+    def forget(self, key: ClientKey) -> None:
+        """Drop what is known of a client; the database decides about its next call."""
+        self._sessions.pop(key, None)
+        self._unrecorded.pop(key, None)
+        self.heartbeats.forget(key)
+
+    def forget_topic(self, topic: str) -> None:
+        """Drop the clients of a deleted topic."""
+        for session in list(self._sessions.values()):
+            if session.topic == topic:
+                self.forget(session.key)
+
+    def expire(self, keys: Iterable[ClientKey]) -> None:
+        """Drop clients that were stored as expired."""
+        for key in keys:
+            self.forget(key)
+
+    def take_unrecorded(self) -> dict[ClientKey, datetime]:
+        """Return the heartbeats since the last call, to be recorded."""
+        unrecorded, self._unrecorded = self._unrecorded, {}
+        return unrecorded
+
+    def take_signs(self) -> dict[ClientKey, float]:
+        """Return when each client was last seen since the last call, by the monotonic clock."""
+        seen = {key: self.heartbeats.last_seen_s(key) for key in self.take_unrecorded()}
+        signs = {key: at_s for key, at_s in seen.items() if at_s is not None}
+        for key in signs:
+            self.heartbeats.forget(key)
+        return signs
+
+    def keep_signs(self, signs: Mapping[ClientKey, float]) -> None:
+        """Take back signs that could not be passed on; later ones count."""
+        now_s = self._monotonic_s()
+        for key, at_s in signs.items():
+            self.note(key, age_s=now_s - at_s)
+
+    def keep_unrecorded(self, heard: Mapping[ClientKey, datetime]) -> None:
+        """Take back heartbeats that could not be recorded; later ones count."""
+        for key, at in heard.items():
+            self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
+
+    def latest(self, key: ClientKey, recorded: datetime) -> datetime:
+        """Return the time of a client's last heartbeat, recorded or not yet."""
+        return max(recorded, self._unrecorded.get(key, recorded))
+
+    def is_expired(self, key: ClientKey, state: str) -> bool:
+        """Tell whether a client with this stored state counts as expired now."""
+        if self._read_only or key not in self.heartbeats:
+            return state == ClientState.EXPIRED
+        return self.heartbeats.is_dead(key, self._monotonic_s())
+
+    async def _find(self, key: ClientKey) -> Session | None:
+        session = self._sessions.get(key)
+        now_s = self._monotonic_s()
+        if session is not None and not self._is_stale(session, now_s):
+            return session
+        if not 0 < key.client_id <= ID_MAX:
+            return None
+        try:
+            row = await self._look_up(key)
+        except DATABASE_FAILURES:
+            if session is None:
+                raise
+            return session  # as it was known last
+        if row is None:
+            self._sessions.pop(key, None)
+            return None
+        # While the database was asked, the client may have registered again.
+        present = self._sessions.get(key)
+        if present is not None and present is not session:
+            return present
+        rotation = session.rotation if session else RoundRobin(key.client_id)
+        session = self._sessions[key] = Session(key, row.topic, rotation, now_s)
+        return session
+
+    def _is_stale(self, session: Session, now_s: float) -> bool:
+        return self._read_only and now_s - session.looked_up_s > REMEMBERED_S_READ_ONLY

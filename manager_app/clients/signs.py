@@ -1,0 +1,126 @@
+"""Signs of life of clients that a read-only manager saw, passed on to the primary.
+
+A read-only manager records nothing, and whether somebody is silent is the primary's judgement. It
+sends batches, each sign with its age; while the primary is away they are kept, the last one of each
+client.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from manager_app.brokers.client import BrokerCall, BrokerConnectionError
+from manager_app.models import ID_MAX
+from manager_app.selectors import ClientKey
+from myqueue.contract.errors import QueueError
+from myqueue.contract.inputs import HEALTH_CONSUMER, HEALTH_PRODUCER, Input, Int64, check_range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manager_app.brokers.client import BrokerClient
+    from manager_app.clients.registry import ClientRegistry
+    from manager_app.metadata import MetadataCopy
+    from manager_app.selectors import ClientKind
+
+logger = logging.getLogger(__name__)
+
+PATH = "/clients/signs"
+SIGNS_PER_CALL = 5_000
+AGE_MS_MAX = 365 * 24 * 3600 * 1000
+CALL_TIMEOUT_S = 2.0
+"""For the primary to take one batch."""
+KINDS: dict[int, ClientKind] = {HEALTH_CONSUMER: "consumer", HEALTH_PRODUCER: "producer"}
+_TYPES = {kind: number for number, kind in KINDS.items()}
+
+
+class ClientSign(Input, frozen=True):
+    """When a client was seen."""
+
+    type: Int64
+    """0 consumer, 1 producer."""
+    key: Int64
+    """Its id."""
+    age_ms: Int64
+    """How long ago, in milliseconds."""
+
+
+class ClientSigns(Input, frozen=True):
+    """POST /clients/signs (internal)."""
+
+    signs: list[ClientSign]
+
+
+class SignPassing:
+    """Passes on what a read-only manager's registry noted; belongs to the manager's loop."""
+
+    def __init__(
+        self,
+        clients: ClientRegistry,
+        metadata: MetadataCopy,
+        broker_client: BrokerClient,
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        """Take what it needs.
+
+        Args:
+            clients: of this manager.
+            metadata: names the primary.
+            broker_client: an open client of the same loop; it speaks for the cluster.
+            monotonic_s: clock, in seconds.
+        """
+        self._clients = clients
+        self._metadata = metadata
+        self._broker_client = broker_client
+        self._monotonic_s = monotonic_s
+        self._failing = False
+
+    async def pass_on(self) -> int:
+        """Send the signs since the last call; return how many were taken, the others are kept."""
+        signs = list(self._clients.take_signs().items())
+        taken = 0
+        try:
+            while taken < len(signs):
+                batch = signs[taken : taken + SIGNS_PER_CALL]
+                await self._send(batch)
+                taken += len(batch)
+        except (QueueError, BrokerConnectionError) as error:
+            if not self._failing:
+                logger.warning("the primary takes no signs of life of clients: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+        finally:
+            self._clients.keep_signs(dict(signs[taken:]))
+        return taken
+
+    async def _send(self, signs: list[tuple[ClientKey, float]]) -> None:
+        primary = self._metadata.current.primary_address
+        if not primary:
+            raise BrokerConnectionError("no manager is the primary")
+        now_s = self._monotonic_s()
+        fields = [
+            {
+                "type": _TYPES[key.kind],
+                "key": key.client_id,
+                "age_ms": max(0, int((now_s - at_s) * 1000)),
+            }
+            for key, at_s in signs
+        ]
+        call = BrokerCall("POST", PATH, body={"signs": fields})
+        await self._broker_client.call(primary, call, timeout_s=CALL_TIMEOUT_S)
+
+
+def take_signs(clients: ClientRegistry, signs: list[ClientSign]) -> None:
+    """Note signs of life that another manager saw.
+
+    Raises:
+        InvalidRequest: one is of an unknown type, or from the future.
+    """
+    for sign in signs:
+        check_range("type", sign.type, HEALTH_CONSUMER, HEALTH_PRODUCER)
+        check_range("key", sign.key, 1, ID_MAX)
+        check_range("age_ms", sign.age_ms, 0, AGE_MS_MAX)
+    for sign in signs:
+        clients.note(ClientKey(KINDS[sign.type], sign.key), age_s=sign.age_ms / 1000)

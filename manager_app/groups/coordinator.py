@@ -1,0 +1,391 @@
+"""The consumer groups as the primary coordinates them: signs of life in memory, the rest stored.
+
+A heartbeat that changes nothing is answered from memory. Whatever changes a group is applied to
+what the database says, under its lock, and stored before it is answered; so a manager that does
+not know yet that another became the primary cannot do harm. Signs of life are of the monotonic
+clock and begin anew with this process, and after it was held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+from manager_app import selectors
+from manager_app.selectors import StoredGroup
+from manager_app.services.group import GroupChange, group_change, group_delete
+from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMember
+from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
+from myqueue.contract.rules import groups as rules
+from myqueue.contract.rules.groups import GroupState, Subscription, TopicShape
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+    from datetime import datetime
+
+    from manager_app.database import DatabaseThreads
+    from manager_app.lease import Lease
+    from manager_app.metadata import Metadata, MetadataCopy
+    from myqueue.contract.rules.assignors import TopicPartition
+    from myqueue.contract.rules.groups import Member
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+SILENCE_OF_SESSION = 0.75
+"""After this share of its session timeout without a heartbeat a member is dead: in what is left the
+others hear of it, so that its partitions are with them when the session is over."""
+HEARTBEAT_INTERVAL_MAX_MS = 3_000
+HEARTBEAT_INTERVAL_MOVING_MS = 500
+"""While partitions change hands in the group."""
+HELD_UP_S = 3.0
+"""Two sweeps further apart: this process did not run, and could not hear anybody."""
+
+
+def silence_s(member: Member) -> float:
+    """Return after how many seconds of silence a member is dead."""
+    return SILENCE_OF_SESSION * member.session_timeout_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member as the coordinator answers it."""
+
+    group: str
+    member_id: str
+    generation: int
+    member: Member
+    settled: bool
+    """No partition of the group is about to change hands."""
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """How long the member should wait until its next heartbeat."""
+        often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
+        return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
+
+
+@dataclass(slots=True)
+class _Alive:
+    at_s: float
+    at: datetime
+
+
+@dataclass
+class _Held:
+    """A group in memory."""
+
+    name: str
+    stored: StoredGroup = field(default_factory=StoredGroup)
+    alive: dict[str, _Alive] = field(default_factory=dict)
+    """By member id."""
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    look_at_s: float = 0.0
+    """Nobody's session ends before."""
+    users: int = 0
+    """Calls that may be about to make it; it is kept in memory until they are done."""
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[None]:
+        """Let one change after the other happen."""
+        self.users += 1
+        try:
+            async with self.changing:
+                yield
+        finally:
+            self.users -= 1
+
+    def forget(self) -> None:
+        """Note that the database has no such group."""
+        self.stored = StoredGroup()
+        self.alive.clear()
+
+
+class GroupCoordinator:
+    """Joins, heartbeats, leaves and expiries of all groups; lives in the manager's loop."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        database: DatabaseThreads,
+        metadata: MetadataCopy,
+        generation_floor: Callable[[str, Collection[str]], Awaitable[int]],
+        monotonic_s: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        """Hold no group yet; they are loaded when they are needed.
+
+        Args:
+            lease: this manager coordinates while it holds it.
+            database: for what blocks.
+            metadata: names the topics.
+            generation_floor: asks the partitions of some topics for the highest generation of a
+                group that they know of, 0 when none does.
+            monotonic_s: clock for silences, in seconds.
+            now: wall clock, for what is told and stored.
+        """
+        self._lease = lease
+        self._database = database
+        self._metadata = metadata
+        self._generation_floor = generation_floor
+        self._monotonic_s = monotonic_s
+        self._now = now
+        self._groups: dict[str, _Held] | None = None
+        self._epoch = 0
+        """Of the lease under which the groups were loaded."""
+        self._loading = asyncio.Lock()
+        self._swept_s: float | None = None
+        self._swept_metadata: Metadata | None = None
+
+    async def join(
+        self, name: str, subscription: Subscription, *, member_id: str | None = None
+    ) -> Seat:
+        """Take a member in; with `member_id` one that is there, whose subscription may change.
+
+        Raises:
+            UnknownMember: there is none of this id.
+            Overloaded: the group is full, or there are too many.
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        groups = await self._require_groups()
+        held = groups.get(name)
+        if member_id is not None:
+            held = _known(held, member_id)
+            self._hear(held, member_id)
+        elif held is None:
+            held = groups[name] = _Held(name)
+        joining = uuid4().hex if member_id is None else member_id
+        topics = subscription.topics
+
+        def change(state: GroupState) -> GroupState:
+            if member_id is not None:
+                state.member(member_id)
+            raised = replace(state, generation=max(state.generation, floor))
+            return rules.join(raised, joining, subscription, self._shapes(topics, state))
+
+        async with held.change():
+            floor = await self._floor(held, topics)
+            await self._store(held, change, creates=True, topics=topics)
+        self._hear(held, joining)
+        return _seat(held, joining)
+
+    async def heartbeat(
+        self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
+    ) -> Seat:
+        """Note that a member lives and what it owns.
+
+        Raises:
+            UnknownMember: there is no such group or member.
+            IllegalGeneration: it owns what it was not granted.
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        held = _known((await self._require_groups()).get(name), member_id)
+        self._hear(held, member_id)
+
+        def change(state: GroupState) -> GroupState:
+            followed = rules.follow(state, self._shapes((), state))
+            return rules.heartbeat(followed, member_id, generation=generation, owned=owned)
+
+        if change(held.stored.state) is not held.stored.state:
+            async with held.change():
+                await self._store(held, change)
+        return _seat(held, member_id)
+
+    async def leave(self, name: str, member_id: str) -> None:
+        """Let a member go; one that is not there is gone already.
+
+        Raises:
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        held = (await self._require_groups()).get(name)
+        if held is not None and member_id in held.stored.state.members:
+            with suppress(UnknownMember):
+                async with held.change():
+                    await self._store(held, lambda state: rules.leave(state, [member_id]))
+
+    async def delete(self, name: str) -> None:
+        """Delete a group without members.
+
+        Raises:
+            GroupNotFound: there is none of this name.
+            InvalidRequest: it has members.
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        groups = await self._require_groups()
+        held = groups.setdefault(name, _Held(name))
+        async with held.change():
+            await self._in_database(lambda: group_delete(name, epoch=self._epoch))
+            held.forget()
+
+    async def sweep(self) -> list[tuple[str, str]]:
+        """Let members go that were silent for too long, and follow the topics.
+
+        Returns:
+            (group, member id) of those who had to go.
+        """
+        now_s, before_s = self._monotonic_s(), self._swept_s
+        try:
+            if self._lease.epoch is None:
+                self._groups = None
+                return []
+            groups = await self._require_groups()
+            if before_s is not None and now_s - before_s > HELD_UP_S:
+                logger.warning("held up for %.1f s: all sessions begin anew", now_s - before_s)
+                for held in groups.values():
+                    self._begin_sessions(held)
+            return await self._sweep_all(groups, now_s)
+        finally:
+            self._swept_s = self._monotonic_s()
+
+    def last_heartbeats(self, name: str) -> dict[str, datetime]:
+        """Return the last heartbeat of each member of a group that was heard here; any thread."""
+        held = (self._groups or {}).get(name)
+        return {member: alive.at for member, alive in list(held.alive.items())} if held else {}
+
+    async def _sweep_all(self, groups: dict[str, _Held], now_s: float) -> list[tuple[str, str]]:
+        metadata = self._metadata.current
+        has_changed = metadata is not self._swept_metadata
+        unused = [one.name for one in groups.values() if not one.stored.revision and not one.users]
+        for name in unused:
+            del groups[name]
+        due = [held for held in groups.values() if has_changed or held.look_at_s <= now_s]
+        # One that is held up, as by a join that asks silent brokers, holds up no other.
+        gone = await asyncio.gather(*(self._sweep_one(held) for held in due))
+        self._swept_metadata = metadata
+        return [(held.name, one) for held, silent in zip(due, gone, strict=True) for one in silent]
+
+    async def _sweep_one(self, held: _Held) -> list[str]:
+        silent = self._silent(held)
+
+        def change(state: GroupState) -> GroupState:
+            return rules.leave(rules.follow(state, self._shapes((), state)), silent)
+
+        if change(held.stored.state) is held.stored.state:
+            return []
+        with suppress(UnknownMember, ReadOnlyManager):
+            async with held.change():
+                # Somebody may have been heard while another change was under way.
+                silent = self._silent(held)
+                await self._store(held, change)
+            if silent:
+                logger.info("group %s lost %d silent members", held.name, len(silent))
+            return silent
+        return []
+
+    def _silent(self, held: _Held) -> list[str]:
+        """Return the members whose sessions ended; note when to look again."""
+        now_s = self._monotonic_s()
+        ends_s = {
+            name: held.alive[name].at_s + silence_s(member)
+            for name, member in held.stored.state.members.items()
+            if name in held.alive
+        }
+        silent = sorted(name for name, end_s in ends_s.items() if end_s < now_s)
+        held.look_at_s = min(ends_s.values(), default=float("inf"))
+        return silent
+
+    async def _floor(self, held: _Held, topics: frozenset[str]) -> int:
+        """Return the highest generation that partitions know which the group never had before.
+
+        They may remember an earlier group of this name.
+        """
+        new = topics - held.stored.topics_used
+        return await self._generation_floor(held.name, new) if new else 0
+
+    async def _store(
+        self,
+        held: _Held,
+        change: Callable[[GroupState], GroupState],
+        *,
+        creates: bool = False,
+        topics: frozenset[str] = frozenset(),
+    ) -> None:
+        """Store a change, then take it over; belongs into `held.change()`."""
+        asked = GroupChange(
+            name=held.name,
+            apply=change,
+            epoch=self._epoch,
+            now=self._now(),
+            heartbeats={name: alive.at for name, alive in held.alive.items()},
+            known=held.stored,
+            creates=creates,
+            topics=topics,
+        )
+        try:
+            held.stored = await self._in_database(lambda: group_change(asked))
+        except GroupNotFound as error:
+            held.forget()
+            raise UnknownMember(f"{error.message}: join it", field="group") from error
+        members = held.stored.state.members
+        for name in held.alive.keys() - members.keys():
+            del held.alive[name]
+        for name in members.keys() - held.alive.keys():
+            self._hear(held, name)
+
+    async def _in_database(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._database.run(work)
+        except ReadOnlyManager:
+            await self._database.run(self._metadata.poll)
+            self._groups = None
+            raise
+
+    async def _require_groups(self) -> dict[str, _Held]:
+        """Return the groups, loaded when they are not yet, or in an earlier lease.
+
+        Raises:
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        epoch = self._lease.require()
+        if self._groups is None or self._epoch != epoch:
+            async with self._loading:
+                if self._groups is None or self._epoch != epoch:
+                    stored = await self._database.run(selectors.groups_stored)
+                    self._epoch = epoch
+                    self._groups = {name: _Held(name, one) for name, one in stored.items()}
+                    for held in self._groups.values():
+                        self._begin_sessions(held)
+        return self._groups
+
+    def _begin_sessions(self, held: _Held) -> None:
+        for name in held.stored.state.members:
+            self._hear(held, name)
+
+    def _hear(self, held: _Held, member_id: str) -> None:
+        """Note a sign of life."""
+        now_s, member = self._monotonic_s(), held.stored.state.members.get(member_id)
+        held.alive[member_id] = _Alive(now_s, self._now())
+        if member is not None:
+            held.look_at_s = min(held.look_at_s, now_s + silence_s(member))
+
+    def _shapes(self, names: Iterable[str], state: GroupState) -> dict[str, TopicShape]:
+        """Return the topics of these names and those that a group wants, as they are now."""
+        topics = self._metadata.current.topics
+        return {
+            name: TopicShape(len(topics[name].partitions), topics[name].partitions[0].group_id)
+            for name in state.wanted.union(names)
+            if name in topics
+        }
+
+
+def _known(held: _Held | None, member_id: str) -> _Held:
+    """Return a group that has this member.
+
+    Raises:
+        UnknownMember: it has not, or does not exist.
+    """
+    if held is None:
+        raise UnknownMember("there is no such group: join it without a member_id", field="group")
+    held.stored.state.member(member_id)
+    return held
+
+
+def _seat(held: _Held, member_id: str) -> Seat:
+    state = held.stored.state
+    return Seat(held.name, member_id, state.generation, state.member(member_id), state.settled)

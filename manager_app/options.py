@@ -1,0 +1,34 @@
+"""What a manager process needs to know of its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerOptions:
+    """Who a manager is, and its limits; the fields are those of the process's configuration."""
+
+    address: str
+    """`http://host:port` where others reach it."""
+    cluster_secret: str
+    read_only: bool
+    """Answers reads, and passes calls for partitions on; never the primary."""
+    database_connect_timeout_s: int
+    database_answer_timeout_ms: int
+    dead_after_s: float
+    """Silence after which a broker or a client counts as gone."""
+    suspect_after_s: float
+    """Silence after which a broker is shown as suspect."""
+    replace_after_s: float
+    """Silence after which the replicas of a broker are made elsewhere."""
+    forget_after_s: float
+    """Silence after which a consumer is forgotten with its cursors."""
+    long_polls_max: int
+    """Waiting calls that are passed on at the same time."""
+
+    @classmethod
+    def of(cls, config: object) -> Self:
+        """Return the options that a configuration, `settings.QUEUE`, has under the same names."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})

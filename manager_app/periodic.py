@@ -1,0 +1,188 @@
+"""What a manager does by the clock: one function per task, each safe to repeat at any time."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from http_base.writes import DATABASE_FAILURES
+from manager_app import operations, selectors
+from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
+from manager_app.models import Broker, BrokerState
+from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement import repair_round as repair
+from manager_app.placement.partition_facts import SUSPECT, shown_state
+from manager_app.placement.rules import choose_transfer
+from manager_app.services import broker as broker_service
+from manager_app.services import client as client_service
+from manager_app.services.cluster import cluster_ensure
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from manager_app.placement.rules import Transfer
+    from manager_app.runtime import ManagerRuntime
+    from manager_app.selectors import ClientKey
+
+logger = logging.getLogger(__name__)
+
+_REPORTING = (BrokerState.ALIVE, BrokerState.STOPPING)
+
+HAND_OVER_LIMIT_S = 30.0
+RETURN_LIMIT_S = 3_600.0
+"""How long after its start a manager forgets no consumer: when all was down, they had no chance."""
+FAILED_TRANSFER_PAUSE_S = 300.0
+"""Before a leadership is offered again to the broker that did not take it over."""
+
+
+def check_brokers(runtime: ManagerRuntime) -> list[int]:
+    """Mark brokers as dead that were silent for too long; return their ids.
+
+    Nothing of theirs is removed: replicas, leaders and addresses stay as they are.
+    """
+    if runtime.read_only:
+        return []
+    now_s = runtime.monotonic_s()
+    living = [
+        broker_id for broker_id, state in observe_brokers(runtime).items() if state in _REPORTING
+    ]
+    heartbeats = runtime.broker_heartbeats
+    silent = sorted(broker_id for broker_id in living if heartbeats.is_dead(broker_id, now_s))
+    if silent and broker_service.brokers_bury(silent):
+        logger.warning("no heartbeat for too long from brokers %s", silent)
+        runtime.metadata.refresh()
+    return silent
+
+
+def observe_brokers(runtime: ManagerRuntime) -> dict[int, str]:
+    """Take note of the signs of life that are stored; return the state of each broker by id.
+
+    Every manager does, read-only ones too: it shows which brokers are silent. That one is dead is
+    said by the primary alone.
+    """
+    now_s = runtime.monotonic_s()
+    states: dict[int, str] = {}
+    for broker_id, state, last_heartbeat in Broker.objects.values_list(
+        "broker_id", "state", "last_heartbeat"
+    ):
+        states[broker_id] = state
+        if state in _REPORTING:
+            runtime.broker_heartbeats.observe(broker_id, last_heartbeat, now_s)
+    suspects = runtime.suspects()
+    shown = Counter(
+        shown_state(broker_id, state, suspects=suspects) for broker_id, state in states.items()
+    )
+    for state in (*BrokerState.values, SUSPECT):
+        BROKERS.labels(state).set(shown[state])
+    silent = {
+        broker_id
+        for broker_id, state in states.items()
+        if state == BrokerState.DEAD
+        or (state in _REPORTING and runtime.broker_heartbeats.is_dead(broker_id, now_s))
+    }
+    BROKERS_SILENT.set(len(silent))
+    return states
+
+
+def record_heartbeats(runtime: ManagerRuntime) -> int:
+    """Store the heartbeats that reached this process; return how many.
+
+    Only the process that heard them can: where the tasks run in processes of their own, those see
+    who is alive by what is stored.
+    """
+    if runtime.read_only:
+        return 0
+    heard = runtime.clients.take_unrecorded()
+    try:
+        client_service.heartbeats_record(heard)
+    except DATABASE_FAILURES:
+        runtime.clients.keep_unrecorded(heard)
+        raise
+    for key, at in heard.items():
+        runtime.clients.heartbeats.recorded(key, at)
+    return len(heard)
+
+
+def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
+    """Let silent clients expire and forget those that are gone; return the silent ones."""
+    if runtime.read_only:
+        return []
+    now_s = runtime.monotonic_s()
+    clients = runtime.clients
+    record_heartbeats(runtime)
+    present: dict[ClientKey, datetime] = {
+        key: recorded
+        for kind in selectors.CLIENT_MODELS
+        for key, recorded in selectors.clients_alive(kind)
+    }
+    for key, recorded in present.items():
+        clients.heartbeats.observe(key, recorded, now_s)
+    silent = [key for key in clients.heartbeats.dead(now_s) if key in present]
+    if silent:
+        client_service.clients_expire(silent)
+        logger.info("%d clients expired", len(silent))
+    clients.expire(clients.heartbeats.dead(now_s))
+    CLIENTS_KNOWN.set(len(clients.heartbeats))
+    _forget_clients(runtime)
+    return silent
+
+
+def _forget_clients(runtime: ManagerRuntime) -> None:
+    """Have partitions forget revoked clients, then revoke consumers that are silent for too long.
+
+    In this order, so that a round lies between the two: brokers hear of a revocation with their
+    next report, and until then a pop would open the cursor again, at the beginning.
+    """
+    operations.forget_revoked(runtime)
+    if runtime.monotonic_s() - runtime.started_s > RETURN_LIMIT_S:
+        retired = client_service.consumers_retire(
+            runtime.now(),
+            forget_after_s=runtime.forget_after_s,
+            count_max=operations.FORGET_AT_ONCE,
+        )
+        if retired:
+            logger.info("%d consumers were silent for too long and are forgotten", retired)
+    client_service.revoked_purge(runtime.now())
+
+
+def reconcile_placement(runtime: ManagerRuntime) -> int:
+    """Order replicas that were never reported once more, then repair partitions.
+
+    Returns:
+        How many orders were not taken.
+    """
+    if runtime.read_only:
+        return 0
+    not_taken = 0
+    try:
+        not_taken = operations.place_missing(runtime)
+    except TimeoutError:
+        # The other partitions have brokers that answer; these are ordered again next time.
+        logger.warning("not all missing replicas could be ordered in time")
+    repair.repair_partitions(runtime)
+    return not_taken
+
+
+def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
+    """Move one leadership from a broker that leads more than its share; return what moved.
+
+    One that failed is not tried again for a while: the leader refuses writes meanwhile, and what
+    made it fail, such as a follower that lags, takes time to pass.
+    """
+    if runtime.read_only:
+        return None
+    now_s, failed = runtime.monotonic_s(), runtime.failed_transfers
+    for move, failed_s in list(failed.items()):
+        if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
+            del failed[move]
+    may_lead = set(candidates.brokers_for_leaderships().values_list("broker_id", flat=True))
+    transfer = choose_transfer(selectors.led_partitions(), may_lead, without=failed)
+    if transfer is None:
+        return None
+    failed[transfer.group_id, transfer.target] = now_s
+    handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
+    if not runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S):
+        return None
+    del failed[transfer.group_id, transfer.target]
+    return transfer

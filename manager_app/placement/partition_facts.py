@@ -1,0 +1,195 @@
+"""What the database knows of partitions, in the terms of the decisions about them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Exists, F, OuterRef, Q
+
+from http_base.cluster import Place, RemovedReplica, ReplicaTarget
+from manager_app.models import BrokerState, Membership, Partition, Replica, ReplicaState
+from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement.repair_rules import Flaw, PartitionFacts, ReplicaFacts, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from django.db.models import QuerySet
+
+    from http_base.cluster import ReplicaReport
+    from manager_app.models import Broker
+
+
+SUSPECT = "suspect"
+"""Shown in place of the stored state of a broker that has been silent for a while. It is in no
+column: whoever shows it measured the silence, and nothing but what people see follows from it."""
+
+
+def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str:
+    """Return the state of a broker as people see it.
+
+    Args:
+        broker_id: whose.
+        state: as stored.
+        suspects: ids of silent brokers, as `ManagerRuntime.suspects` returns them.
+    """
+    reporting = state in (BrokerState.ALIVE, BrokerState.STOPPING)
+    return SUSPECT if reporting and broker_id in suspects else str(state)
+
+
+def replica_facts(
+    replica: Replica, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
+) -> ReplicaFacts:
+    """Return what is known of a replica.
+
+    Args:
+        replica: with its broker loaded.
+        abandoned: ids of brokers that have been dead for longer than the limit.
+        suspects: ids of silent brokers; only `condition` looks at it.
+    """
+    broker = replica.broker
+    dead = broker.state == BrokerState.DEAD
+    return ReplicaFacts(
+        replica_id=replica.replica_id,
+        broker_id=broker.broker_id,
+        flaw=_flaw(replica, broker, abandoned),
+        role=Role(replica.membership),
+        leaving=replica.leaving,
+        gone=(
+            replica.state == ReplicaState.MISSING
+            or broker.state == BrokerState.REPLACED
+            or (dead and broker.draining)
+        ),
+        reachable=broker.state == BrokerState.ALIVE,
+        refillable=broker.state == BrokerState.ALIVE and not broker.draining,
+        suspect=broker.broker_id in suspects,
+    )
+
+
+def partition_facts(
+    partition: Partition, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
+) -> PartitionFacts:
+    """Return what is known of a partition.
+
+    Args:
+        partition: with its topic, leader, replicas and their brokers loaded.
+        abandoned: ids of brokers that have been dead for longer than the limit.
+        suspects: ids of silent brokers; only `condition` looks at it.
+    """
+    leader = partition.leader
+    return PartitionFacts(
+        group_id=partition.group_id,
+        version=partition.placement_version,
+        replication_factor=partition.topic.replication_factor,
+        led=(
+            leader is not None
+            and leader.state == BrokerState.ALIVE
+            and partition.membership_term == partition.term
+        ),
+        replicas=tuple(
+            replica_facts(replica, abandoned, suspects=suspects)
+            for replica in partition.replicas.all()
+        ),
+        strangers=partition.strangers,
+    )
+
+
+def partitions_to_heal() -> QuerySet[Partition]:
+    """Return the partitions that are not as they should be, loaded for `partition_facts`."""
+    flawed = Replica.objects.filter(
+        Q(leaving=True)
+        | ~Q(membership=Membership.VOTER)
+        | Q(state__in=(ReplicaState.FAULTY, ReplicaState.MISSING))
+        | ~Q(suspicion="")
+        | Q(broker__draining=True)
+        | Q(broker__state__in=(BrokerState.DEAD, BrokerState.REPLACED)),
+        partition=OuterRef("pk"),
+    )
+    wanted = Count("replicas", filter=Q(replicas__leaving=False))
+    return (
+        Partition.objects.annotate(wanted_count=wanted)
+        .filter(
+            Exists(flawed) | Q(wanted_count__lt=F("topic__replication_factor")) | Q(strangers__gt=0)
+        )
+        .select_related("topic", "leader")
+        .prefetch_related("replicas__broker")
+        .order_by("group_id")
+    )
+
+
+def replica_target(partition: Partition, epoch: int) -> ReplicaTarget:
+    """Return the replicas that a partition's leader should bring about."""
+    return ReplicaTarget(
+        replicas=[
+            Place(replica.replica_id, replica.broker_id)
+            for replica in partition.replicas.all()
+            if not replica.leaving
+        ],
+        epoch=epoch,
+        version=partition.placement_version,
+    )
+
+
+def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[RemovedReplica]:
+    """Return those of the reported replicas that their broker should drop.
+
+    They are not wanted, and the leader told a membership without them; the broker makes sure of
+    that itself. A group without a row is left alone: it may belong to a database that was lost.
+    """
+    kept = set(
+        broker.replicas.filter(Q(leaving=False) | ~Q(membership=Membership.NONE)).values_list(
+            "replica_id", flat=True
+        )
+    )
+    strange = [said for said in reported if said.replica_id not in kept]
+    if not strange:
+        return []
+    leaders = _leaders_of(said.group_id for said in strange)
+    return [
+        RemovedReplica(
+            group_id=said.group_id,
+            replica_id=said.replica_id,
+            leader_broker_id=leaders[said.group_id],
+        )
+        for said in strange
+        if said.group_id in leaders and (leaders[said.group_id] or said.removed)
+    ]
+
+
+def replicas_without_refuge(broker: Broker) -> int:
+    """Count the replicas of a broker that no other live broker can take."""
+    others = set(
+        candidates.brokers_for_replicas()
+        .exclude(pk=broker.broker_id)
+        .values_list("broker_id", flat=True)
+    )
+    taken: dict[int, set[int]] = defaultdict(set)
+    held = broker.replicas.filter(leaving=False)
+    rows = Replica.objects.filter(partition_id__in=held.order_by().values("partition_id"))
+    for group_id, broker_id in rows.values_list("partition_id", "broker_id"):
+        taken[group_id].add(broker_id)
+    return sum(1 for brokers in taken.values() if not others - brokers)
+
+
+def _leaders_of(group_ids: Iterable[int]) -> dict[int, int]:
+    """Return the live leader (0: none) of each of these groups that exists."""
+    rows = Partition.objects.filter(group_id__in=list(group_ids)).select_related("leader")
+    return {
+        row.group_id: (
+            row.leader.broker_id
+            if row.leader is not None and row.leader.state == BrokerState.ALIVE
+            else 0
+        )
+        for row in rows
+    }
+
+
+def _flaw(replica: Replica, broker: Broker, abandoned: Collection[int]) -> Flaw:
+    bad = (ReplicaState.FAULTY, ReplicaState.MISSING)
+    if replica.state in bad or replica.suspicion or broker.state == BrokerState.REPLACED:
+        return Flaw.LOST
+    if broker.state == BrokerState.DEAD:
+        is_given_up = broker.draining or broker.broker_id in abandoned
+        return Flaw.ABANDONED if is_given_up else Flaw.SILENT
+    return Flaw.DRAINING if broker.draining else Flaw.NONE

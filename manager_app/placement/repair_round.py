@@ -1,0 +1,162 @@
+"""Brings partitions back to their replicas, one bounded round at a time.
+
+A round reads what is stored, decides, stores, and tells brokers. It may end anywhere: the next one,
+of this manager or another, decides anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from manager_app import operations, selectors
+from manager_app.brokers.membership_orders import DiscardCall, LeaderCall
+from manager_app.metrics import PARTITIONS_TO_HEAL
+from manager_app.models import Broker, BrokerState
+from manager_app.placement.partition_facts import (
+    partition_facts,
+    partitions_to_heal,
+    replica_target,
+)
+from manager_app.placement.repair_rules import AskLeader, Discard, Forget, Retarget, next_steps
+from manager_app.services.broker import brokers_remove_drained
+from manager_app.services.cluster import cluster_ensure
+from manager_app.services.membership import ToldMembership, memberships_take
+from manager_app.services.replica import replicas_forget, replicas_retarget
+
+if TYPE_CHECKING:
+    from http_base.cluster import MembersAnswer
+    from manager_app.models import Partition
+    from manager_app.runtime import ManagerRuntime
+
+logger = logging.getLogger(__name__)
+
+CHANGES_AT_ONCE = 16
+"""Partitions on the way to other replicas at once; each copies its messages."""
+DISCARDS_PER_ROUND = 64
+ROUND_LIMIT_S = 60.0
+"""For the calls of one round; each has a shorter limit of its own."""
+
+
+@dataclass
+class _Round:
+    """What one look at the partitions calls for."""
+
+    retargets: list[tuple[int, int, Retarget]] = field(default_factory=list)
+    """Group id, placement version, change."""
+    asks: list[LeaderCall] = field(default_factory=list)
+    discards: list[DiscardCall] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+
+
+def repair_partitions(runtime: ManagerRuntime) -> int:
+    """Do the next step of every partition that lacks one, within the limits of a round.
+
+    Returns:
+        How many partitions are not as they should be.
+    """
+    epoch = cluster_ensure().epoch
+    abandoned = _abandoned(runtime)
+    partitions = list(partitions_to_heal())
+    PARTITIONS_TO_HEAL.set(len(partitions))
+    if partitions:
+        plan = _decide(partitions, abandoned, epoch)
+        _store(runtime, plan)
+        if plan.retargets:
+            operations.place_missing(runtime)
+            plan.asks = _decide(list(partitions_to_heal()), abandoned, epoch).asks
+        _ask(runtime, plan.asks)
+        _discard(runtime, plan.discards, epoch)
+    if removed := brokers_remove_drained():
+        logger.info("brokers %s hold nothing any more and are removed", removed)
+        for broker_id in removed:
+            runtime.broker_heartbeats.forget(broker_id)
+        runtime.metadata.refresh()
+    return len(partitions)
+
+
+def _abandoned(runtime: ManagerRuntime) -> frozenset[int]:
+    """Return the brokers that have been silent for so long that others take their replicas.
+
+    Silence is measured in this process: one that starts grants every broker the whole time.
+    """
+    now_s = runtime.monotonic_s()
+    heartbeats = runtime.broker_heartbeats
+    dead = Broker.objects.filter(state=BrokerState.DEAD)
+    found = set()
+    for broker_id, last_heartbeat in dead.values_list("broker_id", "last_heartbeat"):
+        heartbeats.observe(broker_id, last_heartbeat, now_s)
+        seen_s = heartbeats.last_seen_s(broker_id)
+        if seen_s is not None and now_s - seen_s > runtime.replace_after_s:
+            found.add(broker_id)
+    return frozenset(found)
+
+
+def _decide(partitions: list[Partition], abandoned: frozenset[int], epoch: int) -> _Round:
+    plan = _Round()
+    loads = {load.broker_id: load.replicas for load in selectors.broker_loads()}
+    for partition in partitions:
+        facts = partition_facts(partition, abandoned)
+        for step in next_steps(facts, loads):
+            match step:
+                case AskLeader():
+                    assert partition.leader_id is not None, "a led partition has a leader"
+                    target = replica_target(partition, epoch)
+                    plan.asks.append(
+                        LeaderCall(facts.group_id, partition.leader_id, partition.term, target)
+                    )
+                case Retarget():
+                    plan.retargets.append((facts.group_id, facts.version, step))
+                    if step.add is not None:
+                        loads[step.add] += 1
+                case Discard():
+                    plan.discards.append(
+                        DiscardCall(facts.group_id, step.replica_id, step.broker_id)
+                    )
+                case Forget():
+                    plan.forgotten.append(step.replica_id)
+    free = max(0, CHANGES_AT_ONCE - len(plan.asks))
+    del plan.retargets[free:], plan.discards[DISCARDS_PER_ROUND:]
+    return plan
+
+
+def _store(runtime: ManagerRuntime, plan: _Round) -> None:
+    if plan.forgotten:
+        replicas_forget(plan.forgotten)
+    for group_id, version, change in plan.retargets:
+        if replicas_retarget(group_id, change, version=version):
+            logger.warning("group %d: version %d replaced: %s", group_id, version, change)
+    if plan.forgotten or plan.retargets:
+        runtime.metadata.refresh()
+
+
+def _ask(runtime: ManagerRuntime, asks: list[LeaderCall]) -> None:
+    if not asks:
+        return
+    asking = runtime.replica_calls.ask_leaders(asks)
+    answers = runtime.run(asking, timeout_s=ROUND_LIMIT_S)
+    told = [_told(answers[call.group_id], call) for call in asks if call.group_id in answers]
+    with transaction.atomic():
+        memberships_take(told)
+
+
+def _told(answer: MembersAnswer, call: LeaderCall) -> ToldMembership:
+    return ToldMembership(
+        group_id=answer.group_id,
+        leader=call.leader,
+        term=call.term,
+        voters=frozenset(place.replica_id for place in answer.replicas),
+        learners=frozenset(place.replica_id for place in answer.learners),
+    )
+
+
+def _discard(runtime: ManagerRuntime, discards: list[DiscardCall], epoch: int) -> None:
+    if not discards:
+        return
+    discarding = runtime.replica_calls.discard(discards, epoch=epoch)
+    if gone := runtime.run(discarding, timeout_s=ROUND_LIMIT_S):
+        replicas_forget(gone)
+        runtime.metadata.refresh()

@@ -1,0 +1,429 @@
+"""Passing consume and size calls on, for one partition or for whichever has something."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
+from manager_app.proxy.produce import check_one_choice, check_text, check_token
+from manager_app.runtime import RETRY_AFTER_MS
+from myqueue.contract.errors import Overloaded, QueueEmpty, QueueError
+from myqueue.contract.inputs import (
+    MAX_FETCH_BYTES,
+    MAX_TIMEOUT_MS,
+    MAX_WAIT_MS,
+    check_range,
+    check_request_id,
+)
+from myqueue.contract.partitioner import RoundRobin, partition_for_key
+from myqueue.contract.records import MAX_RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from manager_app.metadata import PartitionView, TopicView
+    from manager_app.runtime import ManagerRuntime
+    from myqueue.contract.inputs import Consume, CursorReset, Size
+
+PREFERENCE_S = 0.05
+"""How long a partition whose turn it is may keep one waiting that is known to have something."""
+
+
+class Popped(NamedTuple):
+    """Messages of one partition, as its leader gave them."""
+
+    messages: list[dict[str, Any]]
+    missed: int = 0
+    """How many right before them retention took away before the consumer got to them."""
+    corrupt: int = 0
+    """How many were stepped over because nobody can decode them."""
+
+
+class _Asked(NamedTuple):
+    """What a partition has for a consumer."""
+
+    size: int
+    """Messages."""
+    remembers: bool
+    """It knows a pop with the request id that it was asked for."""
+
+
+async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
+    """Pop messages of one partition.
+
+    Without a partition: of the next in the consumer's rotation that has something; with a request
+    id of the one that remembers it, else of the first that has something, from one on that the
+    request id chooses.
+
+    Raises:
+        QueueEmpty: a single message was asked for and there is none.
+        NoLeader: with a request id and without a partition also when one that may remember the id
+            has no leader.
+        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+    """
+    _check_consume(call)
+    deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    count = len(topic.partitions)
+    pop = _Pop(runtime, call, deadline_s)
+    if call.partition is not None:
+        popped = await pop.one(topic.partition(call.partition), call.wait_ms)
+    elif call.partition_key is not None:
+        partition = topic.partition(partition_for_key(call.partition_key, count))
+        popped = await pop.one(partition, call.wait_ms)
+    elif call.request_id is not None and count > 1:
+        popped = await pop.identified(topic)
+    else:
+        first = session.rotation.next(count)
+        order = [*topic.partitions[first:], *topic.partitions[:first]]
+        popped, index = await pop.any(order)
+        if index is not None:
+            session.rotation = RoundRobin(index + 1)
+    if not popped.messages and call.max_messages is None:
+        raise QueueEmpty(
+            f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}",
+            corrupt=popped.corrupt or None,
+        )
+    return popped
+
+
+async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
+    """Return how many messages are left for a consumer, by partition index.
+
+    With `wait_ms` it waits until one of them has something.
+
+    Raises:
+        QueueError: the input is wrong, the client is unknown, or what a leader answered.
+    """
+    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        # Whoever counts the messages left for a consumer need not be that consumer.
+        shown = call.token is not None
+        await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_sign=shown)
+    sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
+    chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
+    if call.wait_ms:
+        await sizer.find(chosen, call.wait_ms)
+    found = await _all([sizer.size(partition) for partition in chosen])
+    return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
+
+
+async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
+    """Move a consumer's cursor in one partition; return where it is then.
+
+    It is passed on once: a repetition could move the cursor back after messages were popped.
+
+    Raises:
+        CursorMoved: it is not where `expected` says.
+        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+    """
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    deadline_s = deadline_of(call.timeout_ms)
+    async with found_by(deadline_s):
+        topic = await runtime.find_topic(call.topic)
+        check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
+        await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+    answer = await runtime.calls.call(
+        PartitionCall(
+            topic.partition(call.partition),
+            "POST",
+            "/cursors/reset",
+            {
+                "topic": call.topic,
+                "partition": call.partition,
+                "consumer_id": call.consumer_id,
+                "offset": call.offset,
+                "timestamp": call.timestamp,
+                "expected": call.expected,
+            },
+            timeout_ms=call.timeout_ms,
+            deadline_s=deadline_s,
+        )
+    )
+    return msgspec.convert(answer.get("offset"), int)
+
+
+class _Pop:
+    """One consume call, which is over by its deadline however many partitions are asked."""
+
+    def __init__(self, runtime: ManagerRuntime, call: Consume, deadline_s: float) -> None:
+        self._runtime = runtime
+        self._call = call
+        self._deadline_s = deadline_s
+        self._sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
+
+    async def any(self, order: Sequence[PartitionView]) -> tuple[Popped, int | None]:
+        """Pop from the first partition in `order` that has something; return its index too."""
+        loop = asyncio.get_running_loop()
+        wait_ms = self._call.wait_ms
+        wait_until = loop.time() + wait_ms / 1000
+        lone, corrupt = len(order) == 1, 0
+        # Most often the partition whose turn it is has something: one call then does it.
+        if lone or self._runtime.metadata.leader_of(order[0].group_id).broker_id:
+            try:
+                popped = await self.one(order[0], wait_ms if lone else 0, patient=lone)
+            except QueueError as error:
+                if lone or not error.retriable or not error.outcome_known:
+                    raise
+                popped = Popped([])
+            if popped.messages or lone:
+                return popped, order[0].index if popped.messages else None
+            corrupt += popped.corrupt
+        while True:
+            left_ms = max(0, int((wait_until - loop.time()) * 1000))
+            partition = await self._sizer.find(order, left_ms)
+            if partition is None:
+                return Popped([], corrupt=corrupt), None
+            popped = await self.one(partition, 0)
+            corrupt += popped.corrupt
+            if popped.messages:
+                return popped._replace(corrupt=corrupt), partition.index
+
+    async def identified(self, topic: TopicView) -> Popped:
+        """Repeat what an earlier call with this request id got, else pop from what has something.
+
+        Only the partitions know whether there was one: through another manager, or before this one
+        was restarted. So every one of them is asked before any is popped from. The same call, made
+        twice at once, goes one after the other; made at another manager, it looks at the partitions
+        in the same order.
+
+        Raises:
+            NoLeader: a partition that may remember it could not be asked.
+            Overloaded: the same call is still under way.
+            QueueError: what a leader answered.
+        """
+        call, loop = self._call, asyncio.get_running_loop()
+        assert call.request_id is not None
+        wait_until = loop.time() + call.wait_ms / 1000
+        first = partition_for_key(call.request_id, topic.partitions_at_creation)
+        order = [*topic.partitions[first:], *topic.partitions[:first]]
+        corrupt = 0
+        async with _alone(self._runtime, call, self._deadline_s):
+            while True:
+                partition = await self._sizer.choose(order, call.request_id)
+                if partition is not None:
+                    popped = await self.one(partition, 0)
+                    corrupt += popped.corrupt
+                    if popped.messages:
+                        return popped._replace(corrupt=corrupt)
+                    continue
+                left_ms = int((wait_until - loop.time()) * 1000)
+                if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
+                    return Popped([], corrupt=corrupt)
+
+    async def one(self, partition: PartitionView, wait_ms: int, *, patient: bool = True) -> Popped:
+        """Pop from one partition; a caller with other partitions is not patient with elections."""
+        call = self._call
+        answer = await self._runtime.calls.call(
+            PartitionCall(
+                partition,
+                "POST",
+                "/consumer/consume",
+                {
+                    "topic": partition.topic,
+                    "partition": partition.index,
+                    "consumer_id": call.consumer_id,
+                    "max_messages": 1 if call.max_messages is None else call.max_messages,
+                    "max_bytes": call.max_bytes,
+                    "request_id": call.request_id,
+                },
+                timeout_ms=call.timeout_ms,
+                wait_ms=wait_ms,
+                deadline_s=self._deadline_s,
+                repeatable=call.request_id is not None,
+                patient=patient,
+            )
+        )
+        messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
+        missed = msgspec.convert(answer.get("missed", 0), int)
+        return Popped(messages, missed, msgspec.convert(answer.get("corrupt", 0), int))
+
+
+@asynccontextmanager
+async def _alone(runtime: ManagerRuntime, call: Consume, deadline_s: float) -> AsyncIterator[None]:
+    """Hold off calls with the same consumer and request id until this one is done.
+
+    Raises:
+        Overloaded: an earlier one is not done within the time of this one.
+    """
+    assert call.request_id is not None
+    key = (call.consumer_id, call.request_id)
+    lock = runtime.pops_at_once.setdefault(key, asyncio.Lock())
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            await lock.acquire()
+    except TimeoutError as error:
+        raise Overloaded(
+            f"an earlier call of consumer {call.consumer_id} with request_id {call.request_id!r} is"
+            " still under way; repeat it",
+            retry_after_ms=RETRY_AFTER_MS,
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Sizer:
+    """Asks how much is left for a consumer, of one partition or of many at once."""
+
+    def __init__(
+        self, runtime: ManagerRuntime, consumer_id: int, timeout_ms: int, deadline_s: float
+    ) -> None:
+        self._runtime = runtime
+        self._consumer_id = consumer_id
+        self._timeout_ms = timeout_ms
+        self._deadline_s = deadline_s
+
+    async def size(self, partition: PartitionView, wait_ms: int = 0) -> int:
+        """Return how many messages are left in a partition."""
+        answer = await self._ask(partition, wait_ms)
+        return msgspec.convert(answer.get("size"), int)
+
+    async def find(self, order: Sequence[PartitionView], wait_ms: int) -> PartitionView | None:
+        """Return the first partition in the order that has something, or None.
+
+        Raises:
+            Overloaded: this manager has no room for a call to each partition.
+            QueueError: no partition is known to have something and one could not be asked.
+        """
+        # The call that it is done for is counted already.
+        with self._runtime.passing(len(order) - 1, waits=True):
+            tasks = [asyncio.ensure_future(self.size(one, wait_ms)) for one in order]
+            try:
+                position = await _first_positive(tasks)
+            finally:
+                await _cancel(tasks)
+        return None if position is None else order[position]
+
+    async def choose(self, order: Sequence[PartitionView], request_id: str) -> PartitionView | None:
+        """Return the partition that remembers a pop, else the first that has something, or None.
+
+        Raises:
+            Overloaded: this manager has no room for a call to each partition.
+            QueueError: none is known to remember it, and one could not be asked.
+        """
+        with self._runtime.passing(len(order) - 1, waits=True):
+            tasks = [asyncio.ensure_future(self._asked(one, request_id)) for one in order]
+            try:
+                position = await _remembering(tasks)
+            finally:
+                await _cancel(tasks)
+        return None if position is None else order[position]
+
+    async def _asked(self, partition: PartitionView, request_id: str) -> _Asked:
+        answer = await self._ask(partition, 0, request_id)
+        return _Asked(
+            msgspec.convert(answer.get("size"), int),
+            msgspec.convert(answer.get("remembers"), bool),
+        )
+
+    async def _ask(
+        self, partition: PartitionView, wait_ms: int, request_id: str | None = None
+    ) -> dict[str, Any]:
+        return await self._runtime.calls.call(
+            PartitionCall(
+                partition,
+                "GET",
+                "/size",
+                {
+                    "topic": partition.topic,
+                    "partition": partition.index,
+                    "consumer_id": self._consumer_id,
+                    **({} if request_id is None else {"request_id": request_id}),
+                },
+                timeout_ms=self._timeout_ms,
+                wait_ms=wait_ms,
+                deadline_s=self._deadline_s,
+                repeatable=True,
+            )
+        )
+
+
+async def _remembering(tasks: Sequence[asyncio.Future[_Asked]]) -> int | None:
+    """Return the position of one that remembers, else of the first with messages, or None.
+
+    Raises:
+        QueueError: none remembers, and a task failed with it.
+    """
+    waiting = set(tasks)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for position, task in enumerate(tasks):
+            if task in done and not task.exception() and task.result().remembers:
+                return position
+    sizes_found = [task.result().size for task in tasks]
+    return next((position for position, size in enumerate(sizes_found) if size), None)
+
+
+async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
+    """Return the position of the first task with a result above 0, or None when all are 0.
+
+    The order counts: an earlier task gets `PREFERENCE_S` once a later one has a result above 0.
+
+    Raises:
+        QueueError: no result is above 0, and a task failed with it.
+    """
+    loop = asyncio.get_running_loop()
+    waiting = set(tasks)
+    decide_at: float | None = None
+    while waiting:
+        left_s = None if decide_at is None else max(0.0, decide_at - loop.time())
+        done, waiting = await asyncio.wait(
+            waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+        if not positive:
+            continue
+        earlier = any(task in waiting for task in tasks[: positive[0]])
+        if not earlier or not done:
+            return positive[0]
+        decide_at = decide_at or loop.time() + PREFERENCE_S
+    positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+    if positive:
+        return positive[0]
+    for task in tasks:
+        task.result()
+    return None
+
+
+def _has_something(task: asyncio.Future[int]) -> bool:
+    return task.done() and not task.cancelled() and not task.exception() and task.result() > 0
+
+
+async def _all(coroutines: Sequence[Any]) -> list[int]:
+    """Return all results; the first error ends the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await _cancel(tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _check_consume(call: Consume) -> None:
+    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
+    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
+    check_range("max_bytes", call.max_bytes, 1, MAX_FETCH_BYTES)
+    if call.max_messages is not None:
+        check_range("max_messages", call.max_messages, 1, MAX_RECORDS)
+    check_one_choice(call.partition, call.partition_key)
+    check_request_id(call.request_id)
+    if call.request_id is not None:
+        check_text("request_id", call.request_id)

@@ -1,0 +1,1 @@
+"""The command `myqueue`. Start with `main`; each command has a module."""

@@ -1,0 +1,464 @@
+"""The command `myqueue`: topics, brokers, messages, lag, speed and status.
+
+Exit status: 0 done, 1 the queue refused or did not answer, 2 wrong arguments, 130 Ctrl-C, 141 the
+reader of the output went away. SIGTERM is the orderly end of `consume`, `tail` and `work`, with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from myqueue import __version__
+from myqueue.cli.text import parse_since, print_line
+from myqueue.contract.errors import InvalidRequest, QueueError
+
+if TYPE_CHECKING:
+    from myqueue.client import Client
+
+DEFAULT_ADDRESS = "http://127.0.0.1:8000"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+EXAMPLES = """examples:
+  myqueue create logs --partitions 3
+  myqueue topics
+  tail -F /var/log/syslog | myqueue produce logs
+  myqueue produce logs *.log --key-regex 'user=(\\w+)'
+  myqueue consume logs --from-beginning --json
+  myqueue consume logs --follow
+  myqueue consume logs --since 10m
+  myqueue tail logs -n 20 -f
+  myqueue consume orders --group billing --follow
+  myqueue groups billing
+  myqueue lag logs
+  myqueue work jobs --group mailers -- sendmail -t
+  myqueue redrive jobs
+  myqueue lag --group billing
+  myqueue perf produce logs --messages 1000000
+  myqueue status
+
+The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
+http://127.0.0.1:8000. Several are separated by commas.
+"""
+COMMAND_EXAMPLES = {
+    "topics": """
+  myqueue topics
+  myqueue topics --address http://queue-1:8000,http://queue-2:8000
+""",
+    "create": """
+  myqueue create logs --partitions 3
+  myqueue create metrics --partitions 12 --replication-factor 3 --retention-ms 86400000
+""",
+    "describe": """
+  myqueue describe logs
+  myqueue describe logs --json
+""",
+    "delete": """
+  myqueue delete logs
+""",
+    "brokers": """
+  myqueue brokers
+""",
+    "produce": """
+  tail -F /var/log/syslog | myqueue produce logs
+  echo 'order 1' | myqueue produce orders --key user-1
+  myqueue produce logs *.log --key-regex 'user=(\\w+)'
+  zcat old.log.gz | myqueue produce logs - --partition 0 --quiet
+""",
+    "consume": """
+  myqueue consume logs --from-beginning --json
+  myqueue consume logs --since 10m --follow
+  myqueue consume orders invoices --group billing --follow
+  myqueue consume logs --from-beginning --max-messages 10
+""",
+    "tail": """
+  myqueue tail logs
+  myqueue tail logs -n 20 -f --json
+""",
+    "groups": """
+  myqueue groups
+  myqueue groups billing --json
+  myqueue groups billing --delete
+""",
+    "lag": """
+  myqueue lag logs
+  myqueue lag --group billing
+  myqueue lag orders --group billing --json
+""",
+    "work": """
+  myqueue work jobs --group mailers -- sendmail -t
+  myqueue work jobs --group mailers --visibility 120 --delay 30 -- ./handle.sh
+  myqueue work jobs --group once --until-empty --delivery-limit 5 -- python handle.py
+""",
+    "redrive": """
+  myqueue redrive jobs
+  myqueue redrive jobs --dead-letter-topic broken-jobs --max 100
+""",
+    "perf": """
+  myqueue perf produce logs --messages 1000000 --size 100
+  myqueue perf produce logs --threads 64 --messages 20000
+  myqueue perf consume logs --messages 1000000 --json
+""",
+    "status": """
+  myqueue status
+  myqueue status --once
+""",
+}
+"""What people type first, command by command; shown by `myqueue COMMAND --help`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: without the program's name; those of the process when left out.
+    """
+    options = build_parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], None] = options.run
+    try:
+        run(options)
+        sys.stdout.flush()
+    except QueueError as error:
+        sys.stderr.write(f"myqueue: {error.code}: {error.message}\n")
+        return 1
+    except BrokenPipeError:
+        # What is still buffered must not fail again when the interpreter closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        sys.stderr.write(f"myqueue: {error}\n")
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="myqueue",
+        description="Talk to a replicated message queue.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument(
+        "--address",
+        type=_address,
+        default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
+        help="manager, or several separated by commas (default: %(default)s)",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        made = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"examples:{COMMAND_EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+            allow_abbrev=False,
+        )
+        made.set_defaults(run=run, refuse=made.error)
+        return made
+
+    _add_topics(command)
+    _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
+    _add_consume(command("consume", _consume, "Print messages, one a line."))
+    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
+    _add_groups(command)
+    _add_workers(command)
+    _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
+    status = command("status", _status, "Show brokers and partitions; live on a terminal.")
+    status.add_argument("--once", action="store_true", help="print once and end")
+    status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
+    return parser
+
+
+def _add_topics(command: Callable[..., Any]) -> None:
+    command("topics", _topics, "List the topics.")
+    create = command("create", _create, "Create a topic.")
+    create.add_argument("topic")
+    create.add_argument("--partitions", type=_positive, default=3, metavar="N")
+    create.add_argument("--replication-factor", type=_positive, default=3, metavar="N")
+    create.add_argument("--retention-ms", type=_positive, metavar="N")
+    create.add_argument("--retention-bytes", type=_positive, metavar="N")
+    describe = command("describe", _describe, "Show a topic's partitions, leaders and offsets.")
+    describe.add_argument("topic")
+    describe.add_argument("--json", action="store_true", help="print the manager's answer")
+    delete = command("delete", _delete, "Delete a topic with its messages.")
+    delete.add_argument("topic")
+    command("brokers", _brokers, "List the brokers.")
+
+
+def _add_produce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="- is the standard input")
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument("--key", metavar="KEY", help="key of every message; they stay in order")
+    keys.add_argument(
+        "--key-regex",
+        type=_pattern,
+        metavar="REGEX",
+        help="the first group (else the whole match) becomes the key; equal keys stay in order",
+    )
+    parser.add_argument("--partition", type=int, metavar="N", help="send everything there")
+    parser.add_argument("--batch", type=_positive, default=1_000, metavar="N", help="lines a batch")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
+def _add_consume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topics", nargs="+", metavar="TOPIC")
+    parser.add_argument(
+        "--from-beginning",
+        action="store_true",
+        help="begin with the oldest message; without --follow, end with the newest",
+    )
+    parser.add_argument(
+        "--since",
+        type=parse_since,
+        metavar="TIME",
+        help="begin with what was stored then: 30s, 10m, 2h, 1d ago, or 2026-01-31T12:00",
+    )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="go on waiting for new messages (always so without --from-beginning and --since)",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="GROUP",
+        help="share the partitions with others of this name and go on where they were; what was"
+        " printed is committed",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+
+
+def _add_tail(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("-n", "--messages", type=_positive, default=10, metavar="N")
+    parser.add_argument("-f", "--follow", action="store_true", help="then go on with new messages")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_groups(command: Callable[..., Any]) -> None:
+    groups = command("groups", _groups, "List the consumer groups, or show one.")
+    groups.add_argument("group", nargs="?", metavar="GROUP")
+    groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
+    groups.add_argument("--json", action="store_true", help="print the manager's answer")
+    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
+    lag.add_argument("topic", nargs="?", help="needed without --group")
+    lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
+    lag.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_workers(command: Callable[..., Any]) -> None:
+    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
+    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
+
+
+def _add_work(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--group", required=True, metavar="NAME", help="workers that share")
+    parser.add_argument(
+        "--visibility",
+        type=_positive,
+        default=30,
+        metavar="SECONDS",
+        help="how long a message stays out of others' hands when this worker dies",
+    )
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="after a failure, before the message comes again",
+    )
+    parser.add_argument("--delivery-limit", type=_positive, metavar="N")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--max-messages", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--until-empty", action="store_true", help="stop when there is no more")
+    parser.add_argument(
+        "command",
+        nargs="+",
+        metavar="COMMAND",
+        help="gets the message on its standard input, and MYQUEUE_TOPIC, MYQUEUE_KEY, ... in its"
+        " environment; exit status 0 acknowledges it, any other gives it back",
+    )
+
+
+def _add_redrive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic")
+    parser.add_argument("--dead-letter-topic", metavar="NAME", help="TOPIC.dead when left out")
+    parser.add_argument("--group", default="redrive", metavar="NAME", help="runs that share")
+    parser.add_argument("--max", type=_positive, metavar="N", help="stop after so many")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
+def _add_perf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("direction", choices=("produce", "consume"))
+    parser.add_argument("topic")
+    parser.add_argument("--messages", type=_positive, default=100_000, metavar="N")
+    parser.add_argument("--size", type=_positive, default=100, metavar="BYTES", help="of a message")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="send one at a time in each")
+    parser.add_argument("--compression", choices=("none", "zstd"), default="none")
+    parser.add_argument("--pop", action="store_true", help="consume by popping, not by fetching")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def _address(text: str) -> str:
+    from myqueue.transport.managers import parse_addresses
+
+    try:
+        parse_addresses(text)
+    except InvalidRequest as error:
+        raise argparse.ArgumentTypeError(error.message) from error
+    return text
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"a number of at least 1, not {text!r}")
+    return value
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"no regular expression: {error}") from error
+
+
+def _client(options: argparse.Namespace) -> Client:
+    from myqueue.client import Client
+
+    return Client(options.address)
+
+
+def _topics(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        for topic in client.list_topics():
+            print_line(topic)
+
+
+def _create(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        client.create_topic(
+            options.topic,
+            options.partitions,
+            options.replication_factor,
+            retention_ms=options.retention_ms,
+            retention_bytes=options.retention_bytes,
+        )
+
+
+def _describe(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        answer = client.describe_topic(options.topic)
+    if options.json:
+        import json
+
+        print_line(json.dumps(answer))
+        return
+    print_line("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
+    for row in answer["partitions"]:
+        leader = row.get("leader") or {}
+        replicas = ",".join(str(replica.get("address")) for replica in row.get("replicas", ()))
+        print_line(
+            row["partition"],
+            leader.get("address", "-"),
+            row.get("term", "-"),
+            row.get("log_start_offset", "-"),
+            row.get("high_watermark", "-"),
+            replicas,
+        )
+
+
+def _delete(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        client.delete_topic(options.topic)
+
+
+def _brokers(options: argparse.Namespace) -> None:
+    with _client(options) as client:
+        for broker in client.describe_brokers():
+            print_line(broker.get("address", "-"), broker.get("state", "-"))
+
+
+def _produce(options: argparse.Namespace) -> None:
+    from myqueue.cli.messages import produce_lines
+
+    produce_lines(options)
+
+
+def _consume(options: argparse.Namespace) -> None:
+    from myqueue.cli.messages import consume_lines
+
+    consume_lines(options)
+
+
+def _tail(options: argparse.Namespace) -> None:
+    from myqueue.cli.tail import tail
+
+    tail(options)
+
+
+def _groups(options: argparse.Namespace) -> None:
+    if options.delete and options.group is None:
+        options.refuse("give the group to delete")
+    from myqueue.cli.groups import show_groups
+
+    show_groups(options)
+
+
+def _lag(options: argparse.Namespace) -> None:
+    if options.group is not None:
+        from myqueue.cli.groups import show_group_lag
+
+        show_group_lag(options)
+        return
+    if options.topic is None:
+        options.refuse("give a topic, or a group with --group")
+    from myqueue.cli.lag import show_lag
+
+    show_lag(options)
+
+
+def _work(options: argparse.Namespace) -> None:
+    from myqueue.cli.work import work
+
+    work(options)
+
+
+def _redrive(options: argparse.Namespace) -> None:
+    from myqueue.cli.work import redrive
+
+    redrive(options)
+
+
+def _perf(options: argparse.Namespace) -> None:
+    from myqueue.cli.perf import measure
+
+    measure(options)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from myqueue.cli.status import show_status
+
+    show_status(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""The command `myqueue tail`: the last messages of a topic, then perhaps the new ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myqueue.cli.ending import GLANCE_S, orderly_end
+from myqueue.cli.messages import POLL_MESSAGES, print_messages
+from myqueue.client import Client
+from myqueue.consumer.consumer import Consumer
+
+if TYPE_CHECKING:
+    import argparse
+
+    from myqueue.results import Message
+
+
+def tail(options: argparse.Namespace) -> None:
+    """Print the last messages over all partitions; with `follow`, go on until SIGTERM."""
+    with orderly_end() as is_over:
+        consumer = Consumer(options.topic, options.address)
+        try:
+            last = last_messages(options, consumer)
+            print_messages(last, as_json=options.json)
+            while options.follow and not is_over():
+                messages = consumer.poll(POLL_MESSAGES, timeout=GLANCE_S)
+                print_messages(messages, as_json=options.json)
+        finally:
+            consumer.forget()
+
+
+def last_messages(options: argparse.Namespace, consumer: Consumer) -> list[Message]:
+    """Return the last `options.messages` messages, and leave the cursors behind them."""
+    with Client(options.address) as client:
+        rows = client.describe_topic(options.topic)["partitions"]
+    found: list[Message] = []
+    for row in rows:
+        partition = int(row["partition"])
+        end = int(row.get("high_watermark") or 0)
+        begin = max(int(row.get("log_start_offset") or 0), end - options.messages)
+        offset = consumer.seek(options.topic, partition, begin)
+        while offset < end:
+            messages = consumer.poll(end - offset, topics=options.topic, partition=partition)
+            if not messages:
+                break
+            found += messages
+            offset = messages[-1].offset + 1
+    found.sort(key=lambda message: message.timestamp)
+    return found[-options.messages :]

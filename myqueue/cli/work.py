@@ -1,0 +1,213 @@
+"""The commands of queue workers: `myqueue work` and `myqueue redrive`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Protocol
+
+from myqueue.cli.ending import GLANCE_S, orderly_end
+from myqueue.cli.text import count_of, print_line
+from myqueue.client import Client
+from myqueue.worker.worker import Worker
+
+if TYPE_CHECKING:
+    import argparse
+
+    from myqueue.results import Delivery
+    from myqueue.worker.redriving import Redriven
+
+EXTENSIONS_PER_VISIBILITY = 3
+"""How often a message is kept for longer while its command runs, in the time it is kept for."""
+END_S = 5.0
+"""How long a command may take to end when it is asked to, before it is killed."""
+
+
+class RedriveProgress(Protocol):
+    """Shows how far `redrive` is."""
+
+    def show(self, step: Redriven) -> None:
+        """Take note of a batch."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+class NoRedriveProgress:
+    """Shows nothing: the output is not a terminal."""
+
+    def show(self, step: Redriven) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class RedriveBar:
+    """A progress bar on the terminal's error output; needs the package `rich`."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        self._bar = Progress(
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("redrive", total=None)
+        self._bar.start()
+
+    def show(self, step: Redriven) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step.done, total=step.total)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._bar.stop()
+
+
+def redrive(options: argparse.Namespace) -> None:
+    """Send a topic's dead letters back, and print how many came back."""
+    progress = _redrive_progress(options.quiet)
+    done = 0
+    with Client(options.address) as client, closing(progress):
+        for step in client.redriving(
+            options.topic,
+            group=options.group,
+            dead_letter_topic=options.dead_letter_topic,
+            max_messages=options.max,
+        ):
+            progress.show(step)
+            done = step.done
+    if not options.quiet:
+        print_line(f"{count_of(done, 'message')} came back")
+
+
+def work(options: argparse.Namespace) -> None:
+    """Run a command for each message, which it gets on its standard input.
+
+    Exit status 0 acknowledges the message, any other gives it back.
+
+    SIGTERM ends the command that runs and gives its message back at once, unless it ends in time
+    with status 0.
+    """
+    left = options.max_messages
+    timeout_s = 0.0 if options.until_empty else GLANCE_S
+    limits = {} if options.delivery_limit is None else {"delivery_limit": options.delivery_limit}
+    with (
+        orderly_end() as is_over,
+        Worker(
+            options.topic,
+            options.address,
+            options.group,
+            visibility_ms=options.visibility * 1000,
+            dead_letter_topic=options.dead_letter_topic,
+            **limits,
+        ) as worker,
+    ):
+        while not is_over() and (left is None or left > 0):
+            found = worker.receive(1, timeout=timeout_s)
+            if not found and options.until_empty:
+                return
+            for delivery in found:
+                _handle(worker, delivery, options, is_over)
+                left = None if left is None else left - 1
+
+
+def _handle(
+    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+) -> None:
+    try:
+        status = _run(worker, delivery, options, is_over)
+    except BaseException:
+        # Not the message's fault: the command cannot be started, or Ctrl-C.
+        worker.nack(delivery)
+        raise
+    if not status:
+        worker.ack(delivery)
+        return
+    if is_over():
+        worker.nack(delivery)
+        return
+    place = f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
+    sys.stderr.write(f"myqueue: {place}: exit status {status}\n")
+    worker.nack(delivery, delay=options.delay)
+
+
+def _run(
+    worker: Worker, delivery: Delivery, options: argparse.Namespace, is_over: Callable[[], bool]
+) -> int:
+    """Run the command to its end and return its exit status; keep the message meanwhile."""
+    value = delivery.value
+    with tempfile.TemporaryFile() as message:
+        # A file, not a pipe: a command may read late, or nothing, and nobody waits for it to read.
+        message.write(value.encode() if isinstance(value, str) else value)
+        message.seek(0)
+        with subprocess.Popen(  # noqa: S603 - the command that the caller named
+            options.command, stdin=message, env={**os.environ, **_environment(delivery)}
+        ) as process:
+            pause_s = options.visibility / EXTENSIONS_PER_VISIBILITY
+            try:
+                return _wait(process, lambda: worker.extend(delivery), pause_s, is_over)
+            finally:
+                _end(process)
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    extend: Callable[[], object],
+    pause_s: float,
+    is_over: Callable[[], bool],
+) -> int:
+    """Wait for a command, extend its message after each pause, and end it when all is over."""
+    due_s = time.monotonic() + pause_s
+    while not is_over():
+        try:
+            return process.wait(max(0.0, min(GLANCE_S, due_s - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= due_s:
+                extend()
+                due_s = time.monotonic() + pause_s
+    return _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """End a command that may run still: ask it to, then make it; return its exit status."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _environment(delivery: Delivery) -> dict[str, str]:
+    """Return what a command may want to know of its message, as texts without NUL."""
+    key = delivery.key.decode(errors="replace") if isinstance(delivery.key, bytes) else delivery.key
+    return {
+        "MYQUEUE_TOPIC": delivery.topic,
+        "MYQUEUE_PARTITION": str(delivery.partition),
+        "MYQUEUE_OFFSET": str(delivery.offset),
+        "MYQUEUE_KEY": (key or "").replace("\0", ""),
+        "MYQUEUE_TIMESTAMP": str(delivery.timestamp),
+        "MYQUEUE_DELIVERY_COUNT": str(delivery.delivery_count),
+    }
+
+
+def _redrive_progress(quiet: bool) -> RedriveProgress:
+    if quiet or not sys.stderr.isatty():
+        return NoRedriveProgress()
+    try:
+        return RedriveBar()
+    except ImportError:
+        return NoRedriveProgress()

@@ -1,0 +1,1 @@
+"""Consumers. Start with `consumer.Consumer`; popping is in `prefetch` and `reading`."""

@@ -1,0 +1,355 @@
+"""The consumer's core, second part: which partition next, offsets, sizes and cursors. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myqueue.consumer.pop_calls import reset_call, size_call
+from myqueue.consumer.prefetch import Prefetch
+from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
+from myqueue.results import Lag, Message
+from myqueue.transport.blocking import read_body
+from myqueue.transport.effects import Acquire, Flow, Pause, Pending, TimeIsOver, within
+from myqueue.transport.empty_partitions import Watches
+from myqueue.transport.fetching import timestamp_ms
+from myqueue.transport.registration import topic_names
+from myqueue.transport.rotation import (
+    NO_PARTITION,
+    ONE_TRY_S,
+    TopicPartition,
+    Turns,
+    Wait,
+    may_pass,
+    no_answer,
+    wait_s,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from myqueue.contract.partitioner import Key
+
+LAG_LOOKS_MAX = 3
+
+
+class Reading(Prefetch):
+    """The core of `Consumer` and `AsyncConsumer`.
+
+    Args: those of `Prefetch`.
+    """
+
+    def make_locks(self) -> None:
+        """Make new locks; in the child of a fork, open requests are the parent's."""
+        super().make_locks()
+        self._turns = Turns()
+        """Guarded by the lock of the pops."""
+        self._watch_lock = self._make_lock()
+        """One flow at a time waits at several partitions."""
+        self._watches = Watches(self._watch)
+
+    # Messages
+
+    def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
+        """Return the next message of each topic.
+
+        Raises:
+            QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
+        """
+        taken: list[Message] = []
+        try:
+            for topic in topics:
+                partition = None
+                if partition_key is not None:
+                    partition = yield from self.partition_of(topic, partition_key)
+                found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
+                if not found:
+                    raise QueueEmpty(
+                        f"QEmpty: nothing is left in topic {topic!r} for this consumer"
+                    )
+                taken += found
+        except BaseException:
+            with self._pops_lock:
+                self._pops.put_back(taken)
+            raise
+        return taken
+
+    def poll(
+        self,
+        max_messages: int,
+        timeout: float | None,
+        *,
+        topics: str | Sequence[str] | None = None,
+        partition: int | None = None,
+        more: bool = False,
+    ) -> Flow[list[Message]]:
+        """Return up to `max_messages` of one partition; empty when none came in time.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
+                nothing; or it refused.
+        """
+        if max_messages < 1:
+            raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
+        names = list(self._registrations) if topics is None else topic_names(topics)
+        wait = self.begin_wait(timeout)
+        flow = self._poll(names, partition, max_messages, wait, more=more)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.clock, wait.limit_s))
+        except TimeIsOver:
+            self._out_of_time(names, wait)
+            return []
+
+    def _poll(
+        self,
+        names: list[str],
+        partition: int | None,
+        max_messages: int,
+        wait: Wait,
+        *,
+        more: bool,
+    ) -> Flow[list[Message]]:
+        quiet: set[TopicPartition] = set()
+        while True:
+            self.check_usable()
+            with self._pops_lock:
+                ready = self._pops.take(names, max_messages, partition)
+            if ready:
+                return ready
+            wait.asking = (names[0], NO_PARTITION) if names else None
+            partitions = yield from self._partitions(names, partition)
+            wait.asking = None
+            with self._pops_lock:
+                for name in names:
+                    self._turns.answered((name, NO_PARTITION), served=False)
+            if len(partitions) == 1:
+                found = yield from self._pop_only(partitions[0], max_messages, wait, more=more)
+            else:
+                found = yield from self._pop_first(partitions, max_messages, quiet, wait, more=more)
+            if found or self._is_over(partitions, wait):
+                return found
+            if len(partitions) > 1:
+                quiet = yield from self._wait(partitions, wait.deadline_s)
+            elif self._turns.silent(partitions):
+                yield Pause(min(ONE_TRY_S, max(0.0, wait.deadline_s - self.clock.monotonic())))
+
+    def _pop_only(
+        self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
+    ) -> Flow[list[Message]]:
+        """Pop from the only partition, which may hold the request."""
+        remaining_s = wait.deadline_s - self.clock.monotonic()
+        wait_ms = max(0, min(int(remaining_s * 1000), self.config.long_poll_ms))
+        patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
+        wait.asking = where
+        try:
+            found = yield from self.pop(
+                where, max_messages, wait_ms=wait_ms, patience_s=patience_s, more=more
+            )
+        except QueueError as error:
+            if not wait.is_bounded or not may_pass(error):
+                raise
+            self._failed(where, error)
+            found = []
+        else:
+            with self._pops_lock:
+                self._turns.answered(where, served=bool(found))
+        wait.asking = None
+        return found
+
+    def _failed(self, where: TopicPartition, error: QueueError) -> None:
+        with self._pops_lock:
+            self._turns.failed(
+                where,
+                error,
+                self.clock.monotonic(),
+                stale_s=self.config.delivery_timeout_ms / 1000,
+            )
+
+    def _out_of_time(self, names: list[str], wait: Wait) -> None:
+        """Note who was asked when the time was over.
+
+        Raises:
+            QueueError: it has been silent for too long.
+        """
+        where = wait.asking or (names[0], NO_PARTITION)
+        self._failed(where, no_answer(where))
+        self._is_over([where], wait)
+
+    def fill(self) -> Flow[list[Message]]:
+        """Pop for an iteration, however long it takes, so that `hand_out` has something.
+
+        Returns:
+            Nothing; but what was popped when the consumer was closed meanwhile.
+        """
+        found = yield from self.poll(self.config.prefetch_messages, None, more=True)
+        with self._pops_lock:
+            if self.closing:
+                return found
+            self._pops.put_back(found)
+        return []
+
+    # Cursors
+
+    def seek(
+        self,
+        topic: str,
+        partition: int | None,
+        *,
+        offset: int | None = None,
+        timestamp: int | datetime | None = None,
+    ) -> Flow[dict[int, int]]:
+        """Move the cursor of one partition, or of all; return the new offsets by partition.
+
+        Raises:
+            QueueError: one could not be moved; what was popped of it is still handed out.
+        """
+        if timestamp is not None:
+            timestamp = timestamp_ms(timestamp)
+        moved: dict[int, int] = {}
+        for where in (yield from self._partitions([topic], partition)):
+            # A pop that is open could move the cursor after this.
+            yield from self.settle(where)
+            with self._pops_lock:
+                dropped = self._pops.drop(where)
+            call = reset_call(
+                where,
+                offset=offset,
+                timestamp=timestamp,
+                timeout_ms=self.config.request_timeout_ms,
+            )
+            try:
+                body = yield from self.at_leader(call, self.attempts(), read_body)
+            except BaseException:
+                with self._pops_lock:
+                    self._pops.put_back(dropped)
+                raise
+            moved[where[1]] = int(body["offset"])
+        return moved
+
+    def size(self, topic: str) -> Flow[int]:
+        """Return what is left in all partitions, and what was popped and not handed out."""
+        total = 0
+        for where in (yield from self._partitions([topic], None)):
+            yield from self.settle(where)
+            total += yield from self._partition_size(where)
+        with self._pops_lock:
+            return total + self._pops.waiting(topic)
+
+    def lag(self, topics: str | Sequence[str] | None) -> Flow[list[Lag]]:
+        """Return how far the consumer is behind in each partition."""
+        names = list(self._registrations) if topics is None else topic_names(topics)
+        lags: list[Lag] = []
+        for where in (yield from self._partitions(names, None)):
+            yield from self.settle(where)
+            size = yield from self._partition_size(where)
+            with self._pops_lock:
+                waiting = self._pops.waiting(*where)
+                oldest = self._pops.oldest(where)
+            if oldest is None and size:
+                size, oldest = yield from self._oldest_unread(where, size)
+            age_ms = self.clock.wall_ms() - oldest.timestamp if oldest is not None else 0
+            lags.append(Lag(*where, size + waiting, max(0, age_ms) / 1000))
+        return lags
+
+    def _oldest_unread(self, where: TopicPartition, size: int) -> Flow[tuple[int, Message | None]]:
+        """Return the size again, and the message at the cursor.
+
+        The cursor is the high watermark less the size. Both move, so they are asked until they fit
+        together; if they never do, the message found may be a little older.
+        """
+        end = yield from self._high_watermark(where)
+        for _ in range(LAG_LOOKS_MAX):
+            size = yield from self._partition_size(where)
+            again = yield from self._high_watermark(where)
+            if again == end:
+                break
+            end = again
+        if not size:
+            return 0, None
+        fetched = yield from self.fetch(
+            *where, max(0, end - size), max_bytes=1, wait_ms=0, replica=None
+        )
+        return size, fetched.messages[0] if fetched.messages else None
+
+    def _partition_size(self, where: TopicPartition) -> Flow[int]:
+        call = size_call(where, wait_ms=0)
+        body = yield from self.at_leader(call, self.attempts(), read_body)
+        return int(body["size"])
+
+    # Which partition
+
+    def _pop_first(
+        self,
+        partitions: list[TopicPartition],
+        max_messages: int,
+        quiet: set[TopicPartition],
+        wait: Wait,
+        *,
+        more: bool,
+    ) -> Flow[list[Message]]:
+        """Pop from the first partition that has something; those in `quiet` have not."""
+        with self._pops_lock:
+            order = self._turns.order(partitions, self.clock.monotonic())
+        for where in order:
+            if where in quiet and not self.is_pending(where):
+                continue
+            wait.asking = where
+            try:
+                found = yield from self.pop(where, max_messages, patience_s=ONE_TRY_S, more=more)
+            except QueueError as error:
+                if not may_pass(error):
+                    raise
+                self._failed(where, error)
+                continue
+            wait.asking = None
+            with self._pops_lock:
+                self._turns.answered(where, served=bool(found))
+            if found:
+                return found
+        return []
+
+    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
+        """Return whether a wait is over that found nothing; warn of partitions that are silent.
+
+        Raises:
+            QueueError: that of a partition that has not answered for too long.
+        """
+        now_s = self.clock.monotonic()
+        with self._pops_lock:
+            silent = self._turns.silent(partitions)
+            is_over = self._turns.is_over(partitions, wait, now_s)
+        self.tell_silent(silent, is_over=is_over)
+        return is_over
+
+    def _wait(
+        self, partitions: list[TopicPartition], deadline_s: float
+    ) -> Flow[set[TopicPartition]]:
+        """Wait until a partition may have something; return those that certainly have not."""
+        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
+        with self._pops_lock:
+            silent = self._turns.silent(partitions)
+        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
+        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
+            return set()
+        try:
+            answering = [where for where in partitions if where not in silent]
+            yield from self._watches.wait(answering, slice_s)
+            return (yield from self._watches.quiet(answering))
+        finally:
+            if self.closing:
+                self._watches.close()
+            self._watch_lock.release()
+
+    def _watch(self, where: TopicPartition) -> Flow[Pending]:
+        """Send the size request that answers when the partition has something."""
+        wait_ms = self.config.long_poll_ms
+        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+        call = size_call(where, wait_ms=wait_ms)
+        return (yield from self.begin_at_leader(call, timeout_s))
+
+    def close_watches(self) -> None:
+        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        if not self._watch_lock.locked():
+            self._watches.close()

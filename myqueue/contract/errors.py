@@ -1,0 +1,453 @@
+"""Every error of the queue: the one table that servers raise, and the client raises again.
+
+QueueError
+    InvalidRequest                400 INVALID_REQUEST
+        InvalidTopicName          400 INVALID_TOPIC_NAME
+        CorruptBatch              400 CORRUPT_BATCH
+    QueueEmpty                    404 QUEUE_EMPTY            later
+    NotFound                      404 NOT_FOUND
+        TopicDoesNotExist         404 TOPIC_NOT_FOUND
+        PartitionNotFound         404 PARTITION_NOT_FOUND
+        BrokerNotFound            404 BROKER_NOT_FOUND
+        ClientNotFound            404 CLIENT_NOT_FOUND
+        GroupNotFound             404 GROUP_NOT_FOUND
+    MethodNotAllowed              405 METHOD_NOT_ALLOWED
+    NotAcceptable                 406 NOT_ACCEPTABLE
+    UnsupportedMediaType          415 UNSUPPORTED_MEDIA_TYPE
+    TopicAlreadyExists            409 TOPIC_ALREADY_EXISTS
+    BrokerAlreadyPresent          208 BROKER_ALREADY_PRESENT
+    UnauthorizedException         401 UNAUTHORIZED
+        ClientExpired             401 CLIENT_EXPIRED         after registering again
+    Forbidden                     403 FORBIDDEN
+    MessageTooLarge               413 MESSAGE_TOO_LARGE
+    NotLeader                     421 NOT_LEADER             at `leader`
+    NoLeader                      503 NO_LEADER              retriable
+    CommitTimeout                 503 COMMIT_TIMEOUT         retriable, outcome unknown
+    Overloaded                    503 OVERLOADED             retriable
+    TooManyGroups                 429 TOO_MANY_GROUPS        after some were deleted
+    OffsetOutOfRange              416 OFFSET_OUT_OF_RANGE
+    OutOfOrderSequence            409 OUT_OF_ORDER_SEQUENCE
+    UnknownProducer               409 UNKNOWN_PRODUCER
+    ProducerFenced                409 PRODUCER_FENCED
+    CursorMoved                   409 CURSOR_MOVED
+    IllegalGeneration             409 ILLEGAL_GENERATION     after joining again
+    UnknownMember                 409 UNKNOWN_MEMBER         after joining again
+    Rebalancing                   409 REBALANCING            after the next heartbeat
+    BrokerNotEmpty                409 BROKER_NOT_EMPTY
+    StalePlacement                409 STALE_PLACEMENT
+    NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
+    ReadOnlyManager               409 READ_ONLY_MANAGER      at `primary`
+    DiskFull                      507 DISK_FULL              later
+    NotReady                      503 NOT_READY              retriable
+    DatabaseUnavailable           503 DATABASE_UNAVAILABLE   retriable
+    Internal                      500 INTERNAL               retriable, outcome unknown
+    ClientError (raised by the client alone, never sent)
+        ManagerNotFound               no manager answered
+        BrokerUnreachable             no connection to a broker
+        AlreadyRegistered             registered under this topic already
+        BufferFull                    the producer's buffer stayed full
+        DeliveryTimeout               not acknowledged within the delivery timeout
+        UndeliveredMessages           what `close` could not deliver
+        UnreadMessages                what `close` of a consumer could not give back
+        UnsettledDeliveries           what an ack, nack or extend did not reach
+        ClientClosed                  used after `close`
+
+From a failure body back to the error that a server raised, and what it says of the outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+OUTCOME_UNKNOWN = "unknown"
+"""Value of the field `outcome`: the write may or may not have happened."""
+
+
+class QueueError(Exception):
+    """Base of all errors; each subclass declares its code, HTTP status and retriability.
+
+    Attributes:
+        message: what was wrong, with the offending value, and what to do.
+        details: further fields of the failure body (`leader`, `retry_after_ms`, `outcome`, ...).
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    http_status: ClassVar[int] = 500
+    retriable: ClassVar[bool] = False
+    refreshes_metadata: ClassVar[bool] = False
+    """True when a client should ask a manager for the leader again before it retries."""
+
+    def __init__(self, message: str = "", /, **details: Any) -> None:
+        self.message = message or (self.__doc__ or self.code).splitlines()[0]
+        self.details = {name: value for name, value in details.items() if value is not None}
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the details when pickled."""
+        return (_rebuild, (type(self), self.message, self.details))
+
+    @property
+    def outcome_known(self) -> bool:
+        """False when the write may have happened all the same."""
+        return self.details.get("outcome") != OUTCOME_UNKNOWN
+
+    @property
+    def retry_after_ms(self) -> int | None:
+        """How long the server asks to wait, in milliseconds."""
+        value = self.details.get("retry_after_ms")
+        return value if isinstance(value, int) else None
+
+    def to_body(self) -> dict[str, Any]:
+        """Return the failure body, the one shape of every error: status, code, message, details."""
+        head = {"status": "failure", "code": self.code, "message": self.message}
+        return {**head, **self.details}
+
+
+def _rebuild(cls: type[QueueError], message: str, details: dict[str, Any]) -> QueueError:
+    return cls(message, **details)
+
+
+class InvalidRequest(QueueError):
+    """The request is missing something, or has something unknown, malformed or contradictory."""
+
+    code, http_status = "INVALID_REQUEST", 400
+
+
+class InvalidTopicName(InvalidRequest):
+    """A topic name is 1 to 249 of the characters A-Z a-z 0-9 . _ - and neither '.' nor '..'."""
+
+    code = "INVALID_TOPIC_NAME"
+
+
+class CorruptBatch(InvalidRequest):
+    """A record batch cannot be decoded; `record` and `field` say where, as far as that is known.
+
+    To a producer: it was refused, and has to be encoded as the layout says. To a consumer: the
+    batch is damaged on that replica, its checksum is wrong; another replica may have it whole.
+    """
+
+    code = "CORRUPT_BATCH"
+
+
+class QueueEmpty(QueueError):
+    """QEmpty: nothing is left to read for this consumer."""
+
+    code, http_status = "QUEUE_EMPTY", 404
+
+
+class NotFound(QueueError):
+    """There is nothing at this URL."""
+
+    code, http_status = "NOT_FOUND", 404
+
+
+class TopicDoesNotExist(NotFound):
+    """The topic does not exist; create it first."""
+
+    code = "TOPIC_NOT_FOUND"
+    refreshes_metadata = True
+
+
+class PartitionNotFound(NotFound):
+    """The topic has no such partition."""
+
+    code = "PARTITION_NOT_FOUND"
+    refreshes_metadata = True
+
+
+class BrokerNotFound(NotFound):
+    """There is no such broker."""
+
+    code = "BROKER_NOT_FOUND"
+
+
+class ClientNotFound(NotFound):
+    """There is no such producer, consumer or broker to record a heartbeat for."""
+
+    code = "CLIENT_NOT_FOUND"
+
+
+class GroupNotFound(NotFound):
+    """There is no such consumer group."""
+
+    code = "GROUP_NOT_FOUND"
+
+
+class MethodNotAllowed(QueueError):
+    """This URL does not take this method."""
+
+    code, http_status = "METHOD_NOT_ALLOWED", 405
+
+
+class NotAcceptable(QueueError):
+    """The asked content type cannot be produced."""
+
+    code, http_status = "NOT_ACCEPTABLE", 406
+
+
+class UnsupportedMediaType(QueueError):
+    """The body's content type is not understood."""
+
+    code, http_status = "UNSUPPORTED_MEDIA_TYPE", 415
+
+
+class TopicAlreadyExists(QueueError):
+    """A topic of this name exists already."""
+
+    code, http_status = "TOPIC_ALREADY_EXISTS", 409
+
+
+class BrokerAlreadyPresent(QueueError):
+    """A broker with this address is present already."""
+
+    code, http_status = "BROKER_ALREADY_PRESENT", 208
+
+
+class UnauthorizedException(QueueError):
+    """The id is not registered for this topic, or the token is missing or wrong."""
+
+    code, http_status = "UNAUTHORIZED", 401
+
+
+class ClientExpired(UnauthorizedException):
+    """The client was silent for longer than the limit; register again under the same id.
+
+    Managers take a client's next call as the end of its silence and do not answer this any more.
+    """
+
+    code = "CLIENT_EXPIRED"
+
+
+class Forbidden(QueueError):
+    """Known, but not allowed."""
+
+    code, http_status = "FORBIDDEN", 403
+
+
+class MessageTooLarge(QueueError):
+    """A message, a batch or a body is over its limit."""
+
+    code, http_status = "MESSAGE_TOO_LARGE", 413
+
+
+class NotLeader(QueueError):
+    """This broker does not lead the partition; `leader` says who does, when known."""
+
+    code, http_status = "NOT_LEADER", 421
+    retriable = refreshes_metadata = True
+
+
+class NoLeader(QueueError):
+    """The partition has no leader at the moment: an election is under way."""
+
+    code, http_status = "NO_LEADER", 503
+    retriable = refreshes_metadata = True
+
+
+class CommitTimeout(QueueError):
+    """No quorum confirmed the write in time; it may still happen."""
+
+    code, http_status = "COMMIT_TIMEOUT", 503
+    retriable = True
+
+    def __init__(self, message: str = "", /, **details: Any) -> None:
+        super().__init__(message, **{"outcome": OUTCOME_UNKNOWN, **details})
+
+
+class Overloaded(QueueError):
+    """A limit on what may be in flight is reached; try again later."""
+
+    code, http_status, retriable = "OVERLOADED", 503, True
+
+
+class TooManyGroups(QueueError):
+    """The partition has no room for another consumer group; `limit`, and `consumer_id` if its."""
+
+    code, http_status = "TOO_MANY_GROUPS", 429
+
+
+class NotReady(QueueError):
+    """The server cannot do its work yet, or not at the moment; `reasons` says why."""
+
+    code, http_status, retriable = "NOT_READY", 503, True
+
+
+class DatabaseUnavailable(QueueError):
+    """The server's database does not answer; without `outcome` nothing was stored."""
+
+    code, http_status, retriable = "DATABASE_UNAVAILABLE", 503, True
+
+
+class OffsetOutOfRange(QueueError):
+    """The offset is below the log start or above the high watermark; both are in the body."""
+
+    code, http_status = "OFFSET_OUT_OF_RANGE", 416
+
+
+class OutOfOrderSequence(QueueError):
+    """An earlier batch of this producer is missing."""
+
+    code, http_status = "OUT_OF_ORDER_SEQUENCE", 409
+
+
+class UnknownProducer(QueueError):
+    """The partition does not know this producer; start at sequence 0 with a higher epoch."""
+
+    code, http_status = "UNKNOWN_PRODUCER", 409
+
+
+class ProducerFenced(QueueError):
+    """The same producer id was used with a higher epoch."""
+
+    code, http_status = "PRODUCER_FENCED", 409
+
+
+class CursorMoved(QueueError):
+    """The cursor is not where the request expected it."""
+
+    code, http_status = "CURSOR_MOVED", 409
+
+
+class IllegalGeneration(QueueError):
+    """The group has moved on: a member of a later generation owns the partition (`generation`)."""
+
+    code, http_status = "ILLEGAL_GENERATION", 409
+
+
+class UnknownMember(QueueError):
+    """The group does not have this member, or no longer: join again."""
+
+    code, http_status = "UNKNOWN_MEMBER", 409
+
+
+class Rebalancing(QueueError):
+    """The partition still belongs to another member that has not given it up."""
+
+    code, http_status = "REBALANCING", 409
+
+
+class BrokerNotEmpty(QueueError):
+    """The broker holds replicas that cannot be moved away."""
+
+    code, http_status = "BROKER_NOT_EMPTY", 409
+
+
+class StalePlacement(QueueError):
+    """The lease epoch or the placement version is not above the one known here."""
+
+    code, http_status = "STALE_PLACEMENT", 409
+
+
+class NotEnoughBrokers(QueueError):
+    """Fewer brokers are alive than the replication factor needs."""
+
+    code, http_status, retriable = "NOT_ENOUGH_BROKERS", 503, True
+
+
+class ReadOnlyManager(QueueError):
+    """This manager takes no writes; `primary` says which one does."""
+
+    code, http_status, retriable = "READ_ONLY_MANAGER", 409, True
+
+
+class DiskFull(QueueError):
+    """Free space is under the reserve; the write was refused before it was proposed."""
+
+    code, http_status = "DISK_FULL", 507
+
+
+class Internal(QueueError):
+    """A bug of the server; the log has the traceback under the request id of the body."""
+
+    code, http_status, retriable = "INTERNAL", 500, True
+
+
+class ClientError(QueueError):
+    """Base of what the client raises by itself."""
+
+    code, http_status = "CLIENT_ERROR", 0
+
+
+class ManagerNotFound(ClientError):
+    """No manager answered at the given addresses."""
+
+    code, retriable = "MANAGER_NOT_FOUND", True
+
+
+class BrokerUnreachable(ClientError):
+    """The connection to a broker failed before an answer came."""
+
+    code = "BROKER_UNREACHABLE"
+    retriable = refreshes_metadata = True
+
+
+class AlreadyRegistered(ClientError):
+    """The client is registered under this topic already."""
+
+    code = "ALREADY_REGISTERED"
+
+
+class BufferFull(ClientError):
+    """The producer's buffer stayed full for longer than allowed."""
+
+    code, retriable = "BUFFER_FULL", True
+
+
+class DeliveryTimeout(ClientError):
+    """A message was not acknowledged within the delivery timeout."""
+
+    code = "DELIVERY_TIMEOUT"
+
+
+class UndeliveredMessages(ClientError):
+    """Messages that could not be delivered before the producer was closed."""
+
+    code = "UNDELIVERED_MESSAGES"
+
+
+class UnreadMessages(ClientError):
+    """Messages that were taken in advance and could not be given back; `messages` has them."""
+
+    code = "UNREAD_MESSAGES"
+
+
+class UnsettledDeliveries(ClientError):
+    """An ack, nack or extend did not reach a partition; `results` says for which deliveries."""
+
+    code = "UNSETTLED_DELIVERIES"
+
+
+class ClientClosed(ClientError):
+    """The client was used after it was closed."""
+
+    code = "CLIENT_CLOSED"
+
+
+def _subclasses(cls: type[QueueError]) -> list[type[QueueError]]:
+    return [cls, *(found for child in cls.__subclasses__() for found in _subclasses(child))]
+
+
+BY_CODE: dict[str, type[QueueError]] = {cls.code: cls for cls in _subclasses(QueueError)}
+BY_CODE["INTERNAL"] = Internal
+
+
+def from_body(http_status: int, body: Any) -> QueueError:
+    """Return the error that a failure body describes, ready to be raised.
+
+    Args:
+        http_status: of the answer; used when the body names no known code.
+        body: the decoded body, of any shape.
+    """
+    if not isinstance(body, dict) or not isinstance(body.get("code"), str):
+        return Internal(f"HTTP status {http_status} without a failure body", outcome="unknown")
+    cls = BY_CODE.get(body["code"], Internal)
+    details = {str(name): body[name] for name in body if name not in ("status", "code", "message")}
+    if cls is Internal:
+        # Whatever a server did not foresee may have happened in the middle of a write.
+        details.setdefault("outcome", OUTCOME_UNKNOWN)
+    return cls(str(body.get("message", "")), **details)
+
+
+def with_unknown_outcome(error: QueueError) -> QueueError:
+    """Return the same error, saying that the call may have happened all the same."""
+    return type(error)(error.message, **{**error.details, "outcome": OUTCOME_UNKNOWN})

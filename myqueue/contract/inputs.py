@@ -1,0 +1,506 @@
+"""The HTTP contract: content types, field aliases, and the input of each call as a type.
+
+Servers turn a decoded body into one of these values with `read_input`; anything that does not fit
+is refused there with the field's name. Every server describes its calls at /docs.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from myqueue.contract.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
+from myqueue.contract.records import MAX_HEADERS, MAX_RECORDS, MAX_TIMESTAMP, Record
+from myqueue.contract.records import make_record as make_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+BATCH = "application/vnd.queue.batch"
+"""Record batches as stored; a fetch answer precedes each with base offset and length."""
+BATCH_HEADERS = {
+    "high_watermark": "X-High-Watermark",
+    "log_start_offset": "X-Log-Start-Offset",
+    "next_offset": "X-Next-Offset",
+}
+"""Field of a fetch answer -> the header that says it beside batches."""
+
+MAX_JSON_BODY_BYTES = 1 << 20
+"""Longest JSON or MessagePack body; larger batches come as `BATCH`."""
+MAX_WAIT_MS = 30_000
+MAX_TIMEOUT_MS = 60_000
+DEFAULT_TIMEOUT_MS = 5_000
+MAX_PARTITIONS = 1_024
+MAX_REPLICATION_FACTOR = 9
+MAX_REQUEST_ID_LENGTH = 64
+MAX_FETCH_BYTES = 8 << 20
+
+INT64_MAX = (1 << 63) - 1
+
+
+def int64(low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> Meta:
+    """Return the annotation of an integer of 64 bits.
+
+    Args:
+        low: smallest value that the call takes. The call itself checks it, to say so in words;
+            here it is stated for the API's own description.
+        high: largest value.
+    """
+    stated = {STATED_MINIMUM: low, STATED_MAXIMUM: high, "format": "int64"}
+    return Meta(ge=-INT64_MAX - 1, le=INT64_MAX, extra_json_schema=stated)
+
+
+def stated(**schema: Any) -> Meta:
+    """Return an annotation that the API's description shows and that the call itself checks."""
+    return Meta(extra_json_schema=schema)
+
+
+STATED_MINIMUM, STATED_MAXIMUM = "x-minimum", "x-maximum"
+"""Keywords of the description; they replace the bounds of 64 bits there."""
+
+Int64 = Annotated[int, int64()]
+"""What databases and headers can hold; larger numbers are malformed, not unknown."""
+Id = Annotated[int, int64(1)]
+PartitionIndex = Annotated[int, int64(0)]
+PartitionCount = Annotated[int, int64(1, MAX_PARTITIONS)]
+ReplicationFactor = Annotated[int, int64(1, MAX_REPLICATION_FACTOR)]
+Retention = Annotated[int, int64(1)]
+Offset = Annotated[int, int64(0)]
+TimeoutMs = Annotated[int, int64(1, MAX_TIMEOUT_MS)]
+WaitMs = Annotated[int, int64(0, MAX_WAIT_MS)]
+MessageCount = Annotated[int, int64(1, MAX_RECORDS)]
+FetchBytes = Annotated[int, int64(1, MAX_FETCH_BYTES)]
+TopicName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
+Start = Annotated[str, stated(enum=["earliest", "latest"])]
+RequestId = Annotated[str, stated(minLength=1, maxLength=MAX_REQUEST_ID_LENGTH)]
+Address = Annotated[str, stated(pattern=r"^https?://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$")]
+Text = Annotated[Any, stated(type="string")]
+"""A text; in MessagePack bytes as well."""
+Key = Annotated[Any, stated(type=["string", "null"])]
+Headers = Annotated[dict[str, Text], stated(maxProperties=MAX_HEADERS)]
+_ITEM = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {
+        "message": {"type": "string"},
+        "key": {"type": ["string", "null"]},
+        "headers": {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {"type": "null"},
+            ]
+        },
+    },
+    "additionalProperties": False,
+}
+Messages = Annotated[
+    list[Annotated[Any, stated(anyOf=[{"type": "string"}, _ITEM])]],
+    stated(minItems=1, maxItems=MAX_RECORDS),
+]
+HealthType = Annotated[int, stated(enum=[0, 1, 2])]
+Epoch = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
+Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Timestamp = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
+
+HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
+"""Values of `type` in `GET /health`."""
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "topic": ("topic_name", "name"),
+    "number_of_partitions": ("partitions", "part"),
+    "partition": ("partition_id", "partition_index", "part"),
+    "message": ("log_message",),
+    "broker_address": ("broker_addr", "address"),
+}
+"""Canonical field -> its other names; the only place where they are declared."""
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_ID = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+"""Digits of an id; whether the number fits is checked with those that came as integers."""
+_INTEGER_OR_TEXT = ("partition_key", "key")
+"""Fields that take an integer or a text. `key` of a produce call is `Any` and never gets here."""
+_IDS = ("producer_id", "consumer_id")
+"""Fields whose integer may come as a text of digits in a body too."""
+_NOTHING: Any = object()
+
+
+class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Base of all inputs: unknown fields are refused."""
+
+
+class TopicCreate(Input, frozen=True):
+    """POST /topics."""
+
+    topic: TopicName
+    number_of_partitions: PartitionCount = 3
+    replication_factor: ReplicationFactor = 3
+    retention_ms: Retention | None = None
+    retention_bytes: Retention | None = None
+
+
+class TopicUpdate(Input, frozen=True):
+    """PATCH /topics/{topic}; `null` for a retention means without limit."""
+
+    number_of_partitions: PartitionCount | UnsetType = UNSET
+    retention_ms: Retention | UnsetType | None = UNSET
+    retention_bytes: Retention | UnsetType | None = UNSET
+
+
+class BrokerCreate(Input, frozen=True):
+    """POST /brokers. `partitions` (topic -> indexes) is accepted from old clients and not used."""
+
+    broker_address: Address
+    partitions: Any = None
+
+
+class ProducerRegister(Input, frozen=True):
+    """POST /producer/register; with `producer_id` and `token`: re-attach."""
+
+    topic: TopicName
+    producer_id: Id | None = None
+    token: str | None = None
+
+
+class ConsumerRegister(Input, frozen=True):
+    """POST /consumer/register; with `consumer_id` and `token`: re-attach."""
+
+    topic: TopicName
+    consumer_id: Id | None = None
+    token: str | None = None
+    start: Start = "earliest"
+
+
+class ClientForget(Input, frozen=True):
+    """DELETE /producers/{id}, /consumers/{id}."""
+
+    token: str | None = None
+
+
+class Produce(Input, frozen=True):
+    """POST /producer/produce, on a manager and on a broker.
+
+    Exactly one of `message` and `messages`; at most one of `partition` and `partition_key`.
+    `producer_epoch` and `base_sequence` (both or none) make retries recognisable, and so does
+    `request_id`.
+    """
+
+    topic: TopicName
+    producer_id: Id
+    token: str | None = None
+    message: Text = UNSET
+    messages: Messages | UnsetType = UNSET
+    partition: PartitionIndex | None = None
+    partition_key: Int64 | str | None = None
+    key: Key = None
+    headers: Headers | None = None
+    timestamp: Timestamp | None = None
+    request_id: RequestId | None = None
+    producer_epoch: Epoch | None = None
+    base_sequence: Sequence | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class ProduceBatch(Input, frozen=True):
+    """POST /producer/produce with a `BATCH` body: the query."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    producer_id: Id
+    token: str | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class Consume(Input, frozen=True):
+    """GET or POST /consumer/consume, on a manager and on a broker."""
+
+    topic: TopicName
+    consumer_id: Id
+    token: str | None = None
+    partition: PartitionIndex | None = None
+    partition_key: Int64 | str | None = None
+    max_messages: MessageCount | None = None
+    max_bytes: FetchBytes = MAX_FETCH_BYTES
+    wait_ms: WaitMs = 0
+    request_id: RequestId | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class Fetch(Input, frozen=True):
+    """GET /fetch, on a manager and on a broker."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    offset: Offset
+    max_bytes: FetchBytes = 1 << 20
+    wait_ms: WaitMs = 0
+    token: str | None = None
+
+
+class Size(Input, frozen=True):
+    """GET /size; `wait_ms` waits until something is there."""
+
+    topic: TopicName
+    consumer_id: Id
+    token: str | None = None
+    partition: PartitionIndex | None = None
+    wait_ms: WaitMs = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class SizeHere(Size, frozen=True):
+    """GET /size on a broker; with `request_id` also whether the partition remembers that pop."""
+
+    request_id: RequestId | None = None
+
+
+class Health(Input, frozen=True):
+    """GET /health: a heartbeat of the consumer (0), producer (1) or broker (2) named `key`."""
+
+    type: HealthType
+    key: Int64 | str
+
+
+class OffsetByTime(Input, frozen=True):
+    """GET /offsets/by-time; `timestamp` in milliseconds since 1970."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    timestamp: Timestamp
+    token: str | None = None
+
+
+class CursorReset(Input, frozen=True):
+    """POST /cursors/reset, everywhere: exactly one of `offset` and `timestamp`."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    consumer_id: Id
+    token: str | None = None
+    offset: Offset | None = None
+    timestamp: Timestamp | None = None
+    expected: Offset | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) -> T:
+    """Turn a decoded body and a query string into an input value.
+
+    Aliases become the canonical names; the query wins over the body; texts of the query are
+    converted to the field's type.
+
+    Raises:
+        InvalidRequest: a field is missing, unknown, malformed or contradicts another; it is named.
+    """
+    if body is None:
+        body = {}
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"the body must be an object, not {type(body).__name__}")
+    fields = canonical_fields(cls, body)
+    for name in _id_fields(cls):
+        if isinstance(text := fields.get(name), str):
+            fields[name] = _id_value(name, text)
+    if query:
+        texts = canonical_fields(cls, dict(query))
+        fields |= {name: _query_value(cls, name, text) for name, text in texts.items()}
+    try:
+        return msgspec.convert(fields, cls)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+
+
+def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str, Any]:
+    """Return `raw` under canonical names.
+
+    Raises:
+        InvalidRequest: two names of one field have different values.
+    """
+    fields: dict[str, Any] = {}
+    canonical_of = _canonical_names(cls)
+    for name, value in raw.items():
+        canonical = canonical_of.get(name, name)
+        if not isinstance(canonical, str):
+            raise InvalidRequest(f"field names are texts, not {canonical!r}")
+        earlier = fields.get(canonical, _NOTHING)
+        if earlier is not _NOTHING and (earlier != value or type(earlier) is not type(value)):
+            raise InvalidRequest(
+                f"{canonical} is given twice, as {earlier!r} and as {value!r}", field=canonical
+            )
+        fields[canonical] = value
+    return fields
+
+
+@cache
+def _canonical_names(cls: type[msgspec.Struct]) -> dict[str, str]:
+    """Return alias -> canonical name of a type's fields."""
+    known = cls.__struct_fields__
+    return {alias: name for name in known for alias in ALIASES.get(name, ()) if alias not in known}
+
+
+@cache
+def _id_fields(cls: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the fields of a type that are ids of clients; `key` of a heartbeat is one too."""
+    names = ("key",) if cls is Health else _IDS
+    return tuple(name for name in names if name in cls.__struct_fields__)
+
+
+def _id_value(name: str, text: str) -> int | str:
+    """Return the integer that an id's digits mean.
+
+    Raises:
+        InvalidRequest: it is an id of a client, and these are no digits.
+    """
+    if _ID.fullmatch(text):
+        return int(text)
+    if name in _IDS:
+        raise InvalidRequest(f"{name} must be an integer, not {text[:60]!r}", field=name)
+    return text
+
+
+@cache
+def _field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return field -> type, without its annotation."""
+    return {field.name: _bare(field.type) for field in msgspec.structs.fields(cls)}
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated and Any in get_args(kind) else kind
+
+
+def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
+    """Convert one text of a query string to the type of the field `name`.
+
+    Where a field takes integers and texts, decimal digits are an integer: a query has no other way
+    to say so, and `partition_key: 7` in a body must agree with `?partition_key=7`.
+    """
+    expected = _field_types(cls).get(name)
+    if expected is None or expected is Any or expected is str:
+        return text
+    if name in _IDS:
+        return _id_value(name, text)
+    if name in _INTEGER_OR_TEXT and _INTEGER.fullmatch(text):
+        return int(text)
+    try:
+        return msgspec.convert(text, expected, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{name}: {error}, not {text!r}", field=name) from error
+
+
+def _invalid(error: msgspec.ValidationError) -> InvalidRequest:
+    """Name the field that a validation error is about."""
+    text = str(error)
+    named = re.search(r"`\$\.([A-Za-z_]+)|field `([A-Za-z_]+)`", text)
+    field = next((name for name in named.groups() if name), None) if named else None
+    prefix = f"{field}: " if field and f"`{field}`" not in text else ""
+    return InvalidRequest(f"{prefix}{text}", field=field)
+
+
+def check_topic_name(topic: str) -> str:
+    """Return the name of a topic that may be created.
+
+    Raises:
+        InvalidTopicName: it may not.
+    """
+    if not _TOPIC_NAME.fullmatch(topic) or topic in (".", ".."):
+        raise InvalidTopicName(
+            f"{topic[:260]!r} is no topic name: 1 to 249 of A-Z a-z 0-9 . _ - and not '.' or '..'",
+            field="topic",
+        )
+    return topic
+
+
+def check_start(start: str) -> str:
+    """Return where a cursor or a group begins when it is `earliest` or `latest`.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
+    if start not in ("earliest", "latest"):
+        raise InvalidRequest(f"start must be earliest or latest, not {start[:60]!r}", field="start")
+    return start
+
+
+def check_range(field: str, value: int, low: int, high: int) -> int:
+    """Return `value` when it lies in [low, high].
+
+    Raises:
+        InvalidRequest: it does not; the field is named.
+    """
+    if not low <= value <= high:
+        raise InvalidRequest(f"{field} must be {low} to {high}, not {value}", field=field)
+    return value
+
+
+def check_request_id(request_id: str | None) -> str | None:
+    """Return the request id when it is absent or has 1 to 64 characters.
+
+    Raises:
+        InvalidRequest: it has not.
+    """
+    if request_id is not None and not 1 <= len(request_id) <= MAX_REQUEST_ID_LENGTH:
+        raise InvalidRequest(
+            f"request_id has 1 to {MAX_REQUEST_ID_LENGTH} characters, not {len(request_id)}",
+            field="request_id",
+        )
+    if request_id is not None and not request_id.isascii():
+        try:
+            request_id.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"request_id has a lone surrogate at character {error.start}", field="request_id"
+            ) from error
+    return request_id
+
+
+def records_of(produce: Produce, now_ms: int) -> list[Record]:
+    """Return the messages of a produce call, checked against the limits.
+
+    Args:
+        produce: the input; an item of `messages` is a message or `{message, key?, headers?}`.
+        now_ms: timestamp for messages without one, milliseconds since 1970.
+
+    Raises:
+        InvalidRequest: a message, key or header has the wrong type; the field is named.
+        MessageTooLarge: a message or the number of messages is over its limit.
+    """
+    if (produce.message is UNSET) == isinstance(produce.messages, UnsetType):
+        raise InvalidRequest("give exactly one of message and messages", field="message")
+    timestamp = now_ms if produce.timestamp is None else produce.timestamp
+    if isinstance(produce.messages, UnsetType):
+        return [
+            make_record(produce.message, produce.key, produce.headers, timestamp=timestamp),
+        ]
+    if produce.key is not None or produce.headers is not None:
+        raise InvalidRequest("with messages, key and headers belong to the items", field="key")
+    if not 1 <= len(produce.messages) <= MAX_RECORDS:
+        raise MessageTooLarge(
+            f"messages has 1 to {MAX_RECORDS} items, not {len(produce.messages)}", field="messages"
+        )
+    return [_record_of_item(item, timestamp) for item in produce.messages]
+
+
+def _record_of_item(item: Any, timestamp: int) -> Record:
+    if not isinstance(item, dict):
+        return make_record(item, None, None, timestamp=timestamp)
+    fields = dict(item)
+    for alias in ALIASES["message"]:
+        if alias in fields:
+            fields.setdefault("message", fields.pop(alias))
+    unknown = sorted(str(name) for name in fields.keys() - {"message", "key", "headers"})
+    if unknown or "message" not in fields:
+        raise InvalidRequest(
+            f"an item of messages has message, key and headers, not {unknown or sorted(fields)}",
+            field="messages",
+        )
+    return make_record(
+        fields["message"], fields.get("key"), fields.get("headers"), timestamp=timestamp
+    )

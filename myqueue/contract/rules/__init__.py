@@ -1,0 +1,4 @@
+"""Pure rules that a server and the queue in memory both follow.
+
+`work` for queue workers, `groups` and `assignors` for consumer groups.
+"""

@@ -1,0 +1,263 @@
+"""One consumer group's coordination as pure functions: a state and an event give the next state.
+
+No barrier: a member reads what it was granted and is to have. What it was granted and is no longer
+to have it gives up with a heartbeat; only then is that granted to another. A function returns the
+very same state when nothing changed, so that nothing has to be stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
+from myqueue.contract.rules.assignors import TopicPartition, assign
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+MEMBERS_MAX = 1_000
+"""Members of one group."""
+RETRY_AFTER_MS = 1_000
+
+Partitions = frozenset[TopicPartition]
+NOTHING: Partitions = frozenset()
+
+
+class TopicShape(NamedTuple):
+    """What an assignment depends on of a topic."""
+
+    partitions: int
+    first_group_id: int
+    """Tells a topic from an earlier one of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a group."""
+
+    topics: frozenset[str]
+    session_timeout_ms: int
+    granted: Partitions = NOTHING
+    """What it may own: it was told so, and has not given it up. No two members share any."""
+    target: Partitions = NOTHING
+    """What it is to own in the end."""
+    revoked_generation: int = 0
+    """The generation that last took something from it; a heartbeat of an earlier one was sent
+    before the member could know, and gives nothing up."""
+
+    @property
+    def assignment(self) -> Partitions:
+        """What it may read now."""
+        return self.granted & self.target
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """A group; the invariants hold in every state that these functions return."""
+
+    generation: int = 0
+    topics: Mapping[str, TopicShape] = field(default_factory=dict)
+    """Those of the subscribed topics that exist, as the targets were made for."""
+    members: Mapping[str, Member] = field(default_factory=dict)
+    """By member id. The targets share the topics' partitions, the grants never overlap."""
+
+    @cached_property
+    def holders(self) -> Mapping[TopicPartition, str]:
+        """Who was granted each partition."""
+        return {one: name for name, member in self.members.items() for one in member.granted}
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The topics that somebody subscribed or still holds something of."""
+        subscribed = (member.topics for member in self.members.values())
+        return frozenset({one.topic for one in self.holders}).union(*subscribed)
+
+    @cached_property
+    def settled(self) -> bool:
+        """True when every member has exactly what it is to have."""
+        return all(member.granted == member.target for member in self.members.values())
+
+    def member(self, member_id: str) -> Member:
+        """Return a member.
+
+        Raises:
+            UnknownMember: there is none of this id.
+        """
+        found = self.members.get(member_id)
+        if found is None:
+            raise UnknownMember(
+                f"the group has no member {member_id[:40]!r}: join it again without a member_id",
+                field="member_id",
+            )
+        return found
+
+    def exists(self, one: TopicPartition) -> bool:
+        """Tell whether a partition is there."""
+        shape = self.topics.get(one.topic)
+        return shape is not None and 0 <= one.partition < shape.partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a member says of itself when it joins."""
+
+    topics: frozenset[str]
+    session_timeout_ms: int
+
+
+def follow(state: GroupState, shapes: Mapping[str, TopicShape]) -> GroupState:
+    """Take the topics as they are now; grants of what is gone are void.
+
+    Args:
+        state: of the group.
+        shapes: of every topic that is there, or at least of every one that is wanted.
+    """
+    present = _of(state.wanted, shapes)
+    if present == _of(state.wanted, state.topics):
+        return state
+    return _revise(state, state.members, present)
+
+
+def join(
+    state: GroupState,
+    member_id: str,
+    subscription: Subscription,
+    shapes: Mapping[str, TopicShape],
+) -> GroupState:
+    """Take a member in, or let one that is known change its subscription; it keeps what it holds.
+
+    Raises:
+        Overloaded: the group is full.
+    """
+    known = state.members.get(member_id)
+    if known is None and len(state.members) >= MEMBERS_MAX:
+        raise Overloaded(
+            f"the group has {MEMBERS_MAX} members, the limit", retry_after_ms=RETRY_AFTER_MS
+        )
+    before = known or Member(subscription.topics, subscription.session_timeout_ms)
+    member = replace(
+        before,
+        topics=subscription.topics,
+        session_timeout_ms=subscription.session_timeout_ms,
+    )
+    members = {**state.members, member_id: member}
+    wanted = GroupState(members=members).wanted
+    present = _of(wanted, shapes)
+    if known is None or known.topics != subscription.topics or present != _of(wanted, state.topics):
+        return _grant(_revise(state, members, present), member_id)
+    return _grant(replace(state, members=members) if member != known else state, member_id)
+
+
+def heartbeat(
+    state: GroupState, member_id: str, *, generation: int, owned: Collection[TopicPartition]
+) -> GroupState:
+    """Note what a member still owns: the rest of what it is no longer to have is free.
+
+    Args:
+        state: of the group.
+        member_id: of the member.
+        generation: that the member knows of.
+        owned: what it reads or has not committed yet.
+
+    Raises:
+        UnknownMember: there is none of this id.
+        IllegalGeneration: it owns what it was not granted, or knows of a later generation.
+    """
+    member = state.member(member_id)
+    present = frozenset(one for one in owned if state.exists(one))
+    if generation > state.generation or not present <= member.granted:
+        strange = sorted(present - member.granted)
+        raise IllegalGeneration(
+            f"the group is at generation {state.generation} and did not grant"
+            f" {[tuple(one) for one in strange[:5]]} to this member: join again and own nothing",
+            field="owned" if strange else "generation",
+            generation=state.generation,
+        )
+    if generation >= member.revoked_generation:
+        kept = member.granted & (member.target | present)
+        if kept != member.granted:
+            state = _with_member(state, member_id, replace(member, granted=kept))
+    return _grant(state, member_id)
+
+
+def leave(state: GroupState, member_ids: Iterable[str]) -> GroupState:
+    """Let members go, by their own wish or because they were silent; what they held is free."""
+    gone = state.members.keys() & set(member_ids)
+    if not gone:
+        return state
+    members = {name: member for name, member in state.members.items() if name not in gone}
+    return _revise(state, members, _of(GroupState(members=members).wanted, state.topics))
+
+
+def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
+    """Return partitions as topic -> indexes, in order."""
+    sorted_by_topic: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        sorted_by_topic.setdefault(topic, []).append(index)
+    return sorted_by_topic
+
+
+def flattened(indexes: Mapping[str, Iterable[int]]) -> Partitions:
+    """Return the partitions of topic -> indexes."""
+    return frozenset(TopicPartition(name, index) for name, of in indexes.items() for index in of)
+
+
+def _of(names: Iterable[str], shapes: Mapping[str, TopicShape]) -> dict[str, TopicShape]:
+    return {name: shapes[name] for name in sorted(names) if name in shapes}
+
+
+def _revise(
+    state: GroupState, members: Mapping[str, Member], topics: Mapping[str, TopicShape]
+) -> GroupState:
+    """Begin a generation with these members and topics: new targets, grants as far as they hold."""
+    generation = state.generation + 1
+    revised = GroupState(generation, topics)
+
+    def is_same(one: TopicPartition) -> bool:
+        before = state.topics.get(one.topic)
+        return (
+            revised.exists(one)
+            and before is not None
+            and before.first_group_id == topics[one.topic].first_group_id
+        )
+
+    granted = {
+        name: frozenset(one for one in member.granted if is_same(one))
+        for name, member in members.items()
+    }
+    targets = assign(
+        {name: member.topics for name, member in members.items()},
+        {name: shape.partitions for name, shape in topics.items()},
+        granted,
+    )
+    return replace(
+        revised,
+        members={
+            name: replace(
+                member,
+                granted=granted[name],
+                target=targets[name],
+                revoked_generation=(
+                    generation
+                    if granted[name] & member.target - targets[name]
+                    else member.revoked_generation
+                ),
+            )
+            for name, member in members.items()
+        },
+    )
+
+
+def _grant(state: GroupState, member_id: str) -> GroupState:
+    """Grant a member what it is to have and nobody holds."""
+    member = state.members[member_id]
+    free = frozenset(one for one in member.target - member.granted if one not in state.holders)
+    if not free:
+        return state
+    return _with_member(state, member_id, replace(member, granted=member.granted | free))
+
+
+def _with_member(state: GroupState, member_id: str, member: Member) -> GroupState:
+    return replace(state, members={**state.members, member_id: member})

@@ -1,0 +1,344 @@
+"""The work of one group in one partition: which messages are out, come back, or are dead.
+
+Every message is in exactly one state: not delivered yet (at or above `next_offset`), out with a
+worker until a time of the partition clock (`unsettled`), dead and not copied yet (`dead`), or
+settled, which is all the rest and takes no memory. Transitions depend on the entries of the log
+alone; `choose` is what a leader would deliver next.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT
+from myqueue.contract.rules.redelivery_times import DueOffsets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class SettleKind(StrEnum):
+    """What a worker says of a message that it received."""
+
+    ACK = "ack"
+    """Done with: never delivered again."""
+    NACK = "nack"
+    """Given back: delivered again after a delay, or dead when it was delivered often enough."""
+    EXTEND = "extend"
+    """Still worked on: invisible to others for longer."""
+
+
+class Receipt(NamedTuple):
+    """One delivery of one message."""
+
+    origin: int
+    """Of the work that it belongs to."""
+    offset: int
+    attempt: int
+    """Number of the delivery, from 1."""
+
+
+class Attempt(NamedTuple):
+    """A message that is out: its last delivery."""
+
+    number: int
+    visible_at_ms: int
+    """When it comes back, on the partition clock."""
+
+
+class Choice(NamedTuple):
+    """What a leader would deliver."""
+
+    again: tuple[int, ...]
+    """Offsets whose time is over."""
+    new_from: int
+    new_to: int
+    """Exclusive; the messages between were never delivered."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to deliver."""
+        return not self.again and self.new_to <= self.new_from
+
+
+class Outcome(NamedTuple):
+    """What became of one receipt."""
+
+    done: bool
+    reason: str = ""
+    """`superseded`, `settled`, `unknown` or `dead`; empty when it did just what was asked."""
+
+
+DONE = Outcome(done=True)
+UNKNOWN = Outcome(done=False, reason="unknown")
+SUPERSEDED = Outcome(done=False, reason="superseded")
+
+WorkRow = tuple[int, int, int, str, int, list[tuple[int, int, int]], list[tuple[int, int]]]
+"""(origin, next offset, delivery limit, dead-letter topic, missed, unsettled, dead)."""
+
+
+class Work:
+    """What is out, dead or not delivered yet."""
+
+    def __init__(self, origin: int, next_offset: int) -> None:
+        """Begin with everything from an offset on undelivered.
+
+        Args:
+            origin: tells this work from an earlier one of the same name, whose receipts are void.
+            next_offset: the first message to deliver.
+        """
+        self.origin = origin
+        self.next_offset = next_offset
+        """The first message that was never delivered."""
+        self.delivery_limit = DEFAULT_DELIVERY_LIMIT
+        """Deliveries after which a message is dead unless the last one is acknowledged."""
+        self.dead_letter_topic = ""
+        """Where dead messages go; empty for the usual name."""
+        self.unsettled: dict[int, Attempt] = {}
+        self.dead: dict[int, int] = {}
+        """Offset -> number of its last delivery."""
+        self.missed = 0
+        """Messages that went before they were settled, since this was last told."""
+        self._coming_back = DueOffsets()
+        self._last_chances = DueOffsets()
+        """Those that will not be delivered again."""
+
+    @property
+    def offset(self) -> int:
+        """Everything below it is settled."""
+        return min(chain((self.next_offset,), self.unsettled, self.dead))
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a message is out or dead."""
+        return bool(self.unsettled or self.dead)
+
+    @property
+    def has_last_chances(self) -> bool:
+        """Tell whether a message will be dead when its time is over."""
+        return len(self._last_chances) > 0
+
+    # --- what a leader would do -------------------------------------------------------------
+
+    def choose(self, clock_ms: int, *, end: int, max_messages: int, room: int) -> Choice:
+        """Return what to deliver: first what came back, by offset, then what is new.
+
+        Args:
+            clock_ms: the partition clock.
+            end: the high watermark.
+            max_messages: most messages.
+            room: most messages that may be out or dead at a time.
+        """
+        again = tuple(self._coming_back.over(clock_ms, max_messages))
+        room -= len(self.unsettled) + len(self.dead)
+        count = max(0, min(end - self.next_offset, max_messages - len(again), room))
+        return Choice(again, self.next_offset, self.next_offset + count)
+
+    def comes_back_at(self, clock_ms: int) -> int | None:
+        """Return when a message will be deliverable again, now if one is; None for none."""
+        return self._coming_back.earliest(clock_ms)
+
+    def dies_at(self, clock_ms: int) -> int | None:
+        """Return when a message will be dead, now if one should be; None for none."""
+        return self._last_chances.earliest(clock_ms)
+
+    def judge(self, kind: SettleKind, receipt: Receipt) -> Outcome | None:
+        """Return what became of a receipt already; None when the message is out under it."""
+        offset = receipt.offset
+        if receipt.origin != self.origin or not 0 <= offset < self.next_offset:
+            return UNKNOWN
+        last = self.dead.get(offset)
+        if last is not None:
+            given_back = kind is SettleKind.NACK and receipt.attempt == last
+            return Outcome(done=given_back, reason="dead")
+        known = self.unsettled.get(offset)
+        if known is None:
+            return Outcome(done=kind is SettleKind.ACK, reason="settled")
+        if receipt.attempt != known.number:
+            return SUPERSEDED if receipt.attempt < known.number else UNKNOWN
+        return None
+
+    # --- transitions ------------------------------------------------------------------------
+
+    def receive(
+        self, choice: Choice, clock_ms: int, *, end: int, visibility_ms: int
+    ) -> list[tuple[int, int]]:
+        """Deliver what of a choice is still deliverable.
+
+        Args:
+            choice: what the leader chose, maybe before other changes.
+            clock_ms: the partition clock.
+            end: the high watermark.
+            visibility_ms: how long the messages are out.
+
+        Returns:
+            (offset, number of the delivery) of each, in the order of the choice.
+        """
+        self.expire(clock_ms)
+        delivered: list[tuple[int, int]] = []
+        for offset in choice.again:
+            known = self.unsettled.get(offset)
+            if known is None or known.visible_at_ms > clock_ms:
+                continue
+            delivered.append((offset, known.number + 1))
+        if choice.new_from <= self.next_offset:
+            new_to = min(choice.new_to, end)
+            delivered += [(offset, 1) for offset in range(self.next_offset, new_to)]
+            self.next_offset = max(self.next_offset, new_to)
+        for offset, number in delivered:
+            self._put(offset, Attempt(number, clock_ms + visibility_ms))
+        return delivered
+
+    def pass_over(self, choice: Choice, skip_to: int) -> int:
+        """Give up messages that nobody can read, if they are the next ones.
+
+        Args:
+            choice: where they begin, `new_from`.
+            skip_to: offset after the last of them.
+
+        Returns:
+            How many they are.
+        """
+        if not choice.new_from == self.next_offset < skip_to:
+            return 0
+        passed, self.next_offset = skip_to - self.next_offset, skip_to
+        return passed
+
+    def configure(self, delivery_limit: int, dead_letter_topic: str) -> None:
+        """Set how often a message is delivered, and where it goes then."""
+        self.dead_letter_topic = dead_letter_topic
+        if delivery_limit != self.delivery_limit:
+            self.delivery_limit = delivery_limit
+            self._index_all()
+
+    def settle(
+        self, kind: SettleKind, receipts: Iterable[Receipt], clock_ms: int, *, delay_ms: int = 0
+    ) -> list[Outcome]:
+        """Carry out what a worker says of messages.
+
+        Args:
+            kind: what it says.
+            receipts: of which deliveries.
+            clock_ms: the partition clock.
+            delay_ms: how long from now they are invisible, for `NACK` and `EXTEND`.
+
+        Returns:
+            What became of each, in order.
+        """
+        return [self._settle(kind, receipt, clock_ms + delay_ms) for receipt in receipts]
+
+    def expire(self, clock_ms: int) -> list[int]:
+        """Mark messages dead whose last chance is over; return their offsets."""
+        expired = self._last_chances.over(clock_ms, len(self._last_chances))
+        for offset in expired:
+            self.dead[offset] = self._take(offset).number
+        return expired
+
+    def dead_copied(self, offsets: Iterable[int]) -> None:
+        """Drop dead messages that are in the dead-letter topic now."""
+        for offset in offsets:
+            self.dead.pop(offset, None)
+
+    def truncate(self, log_start_offset: int) -> None:
+        """Drop what retention took, whatever state it was in."""
+        for offset in [offset for offset in self.unsettled if offset < log_start_offset]:
+            self._take(offset)
+            self.missed += 1
+        for offset in [offset for offset in self.dead if offset < log_start_offset]:
+            del self.dead[offset]
+            self.missed += 1
+        if self.next_offset < log_start_offset:
+            self.missed += log_start_offset - self.next_offset
+            self.next_offset = log_start_offset
+
+    def tell_missed(self) -> int:
+        """Return how many messages went before they were settled; counted anew from now on."""
+        missed, self.missed = self.missed, 0
+        return missed
+
+    # --- snapshots --------------------------------------------------------------------------
+
+    def row(self) -> WorkRow:
+        """Return everything as plain values."""
+        return (
+            self.origin,
+            self.next_offset,
+            self.delivery_limit,
+            self.dead_letter_topic,
+            self.missed,
+            [(offset, *attempt) for offset, attempt in self.unsettled.items()],
+            list(self.dead.items()),
+        )
+
+    @classmethod
+    def load(cls, row: WorkRow) -> Work:
+        """Make it from what `row` returned."""
+        origin, next_offset, limit, topic, missed, unsettled, dead = row
+        work = cls(origin, next_offset)
+        work.delivery_limit, work.dead_letter_topic, work.missed = limit, topic, missed
+        work.unsettled = {offset: Attempt(number, time) for offset, number, time in unsettled}
+        work.dead = dict(dead)
+        work._index_all()
+        return work
+
+    # --- details ----------------------------------------------------------------------------
+
+    def _settle(self, kind: SettleKind, receipt: Receipt, visible_at_ms: int) -> Outcome:
+        outcome = self.judge(kind, receipt)
+        if outcome is not None:
+            return outcome
+        offset, attempt = receipt.offset, receipt.attempt
+        if kind is SettleKind.ACK:
+            self._take(offset)
+        elif kind is SettleKind.NACK and attempt >= self.delivery_limit:
+            self._take(offset)
+            self.dead[offset] = attempt
+            return Outcome(done=True, reason="dead")
+        else:
+            self._put(offset, Attempt(attempt, visible_at_ms))
+        return DONE
+
+    def _put(self, offset: int, attempt: Attempt) -> None:
+        self.unsettled[offset] = attempt
+        self._index(offset, attempt)
+
+    def _take(self, offset: int) -> Attempt:
+        self._coming_back.remove(offset)
+        self._last_chances.remove(offset)
+        return self.unsettled.pop(offset)
+
+    def _index(self, offset: int, attempt: Attempt) -> None:
+        if attempt.number < self.delivery_limit:
+            self._coming_back.put(offset, attempt.visible_at_ms)
+        else:
+            self._coming_back.remove(offset)
+            self._last_chances.put(offset, attempt.visible_at_ms)
+
+    def _index_all(self) -> None:
+        self._coming_back, self._last_chances = DueOffsets(), DueOffsets()
+        for offset, attempt in self.unsettled.items():
+            self._index(offset, attempt)
+
+
+def format_receipt(receipt: Receipt) -> str:
+    """Return the opaque text that a worker gets."""
+    return f"{receipt.origin}.{receipt.offset}.{receipt.attempt}"
+
+
+def parse_receipts(texts: Sequence[str]) -> list[Receipt]:
+    """Read what `format_receipt` wrote.
+
+    Raises:
+        ValueError: a text is no receipt; it is the argument.
+    """
+    receipts = []
+    for text in texts:
+        parts = text.split(".")
+        if len(parts) != 3 or not all(
+            part.isascii() and part.isdigit() and len(part) <= 18 for part in parts
+        ):
+            raise ValueError(text)
+        receipts.append(Receipt(*map(int, parts)))
+    return receipts

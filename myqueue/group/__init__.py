@@ -1,0 +1,1 @@
+"""Members of consumer groups. Start with `membership`; reading is in `reading`. Pure."""

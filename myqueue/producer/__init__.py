@@ -1,0 +1,1 @@
+"""Producers. Start with `producer.Producer`; the pure core is `delivery`."""

@@ -1,0 +1,358 @@
+"""The producer's core: which partition, and a batch on its way until its fate is known. Pure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from myqueue.contract.errors import (
+    OUTCOME_UNKNOWN,
+    ClientClosed,
+    DeliveryTimeout,
+    InvalidRequest,
+    OutOfOrderSequence,
+    PartitionNotFound,
+    ProducerFenced,
+    QueueError,
+    UndeliveredMessages,
+    UnknownProducer,
+)
+from myqueue.contract.partitioner import RoundRobin, partition_for_key
+from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record
+from myqueue.producer.accumulator import Accumulator, size_bytes_of
+from myqueue.producer.futures import DeliveryFuture
+from myqueue.producer.lanes import RESTAMPS_MAX, Batch, Lane, Told, TopicPartition
+from myqueue.producer.produce_call import Target, produce_call, records_of_items
+from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
+from myqueue.results import Delivered, DeliveredBatch
+from myqueue.transport.blocking import read_body
+from myqueue.transport.effects import Flow, Lock, Pause
+from myqueue.transport.retry import Attempts, Step
+from myqueue.transport.session import Session
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from myqueue.config import ClientConfig
+    from myqueue.producer.splitting import Group, Splitting
+    from myqueue.transport.clock import Clock
+
+Key = int | str | bytes
+CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
+_STAMP_ERRORS = (UnknownProducer, OutOfOrderSequence, ProducerFenced)
+_UNSENT = UndeliveredMessages("the program ended before this was sent")
+_OUT = UndeliveredMessages("no answer came in time", outcome=OUTCOME_UNKNOWN)
+
+
+class Deliveries(Session):
+    """The core of `Producer` and `AsyncProducer`.
+
+    Attributes:
+        lock: guards the buffer; never held while a flow waits.
+        buffer: what is not settled.
+
+    Args: those of `Session`, for a producer, and what makes a future of the driver's kind.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
+        make_future: Callable[[], Any] = DeliveryFuture,
+    ) -> None:
+        self._make_future = make_future
+        super().__init__("producer", address, config=config, clock=clock, make_lock=make_lock)
+        self._codec = CODECS[config.compression]
+        if self._codec != CODEC_NONE:
+            _require_zstd()
+
+    def make_locks(self) -> None:
+        """Make new locks and an empty buffer: in a fork's child, what waits is the parent's."""
+        super().make_locks()
+        self.lock = threading.Lock()
+        self._turns: dict[str, RoundRobin] = {}
+        self._untold = Untold(bytes_max=self.config.buffer_bytes)
+        self.buffer = Accumulator(
+            buffer_bytes=self.config.buffer_bytes,
+            batch_messages=self.config.batch_messages,
+            batch_bytes=self.config.batch_bytes,
+            deadline_s=self.deadline_s,
+        )
+
+    # Where to
+
+    def choose(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> Flow[int]:
+        """Return the partition of a message.
+
+        Raises:
+            UnauthorizedException: not registered for the topic.
+            PartitionNotFound: there is no such partition.
+            InvalidRequest: partition and partition_key are both given, or of a wrong type.
+        """
+        chosen = self.choose_at_once(topic, partition_key, partition, key)
+        if chosen is not None:
+            return chosen
+        yield from self.registration(topic)
+        count = yield from self.partition_count(topic)
+        if partition is None:
+            return self._choose_of(count, topic, key if partition_key is None else partition_key)
+        if partition >= count:
+            self.mark_stale(topic)
+            count = yield from self.partition_count(topic)
+        if not 0 <= partition < count:
+            raise PartitionNotFound(
+                f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
+            )
+        return partition
+
+    def choose_at_once(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> int | None:
+        """Return the partition of a message, or None when a manager must be asked first."""
+        found = self.require_registered(topic)
+        count = self.known_partition_count(topic) if found.client_id else 0
+        if partition is not None:
+            if partition_key is not None:
+                raise InvalidRequest("give partition or partition_key, not both", field="partition")
+            if isinstance(partition, bool) or not isinstance(partition, int):
+                raise InvalidRequest(
+                    f"partition must be an integer, not {partition!r}", field="partition"
+                )
+            return partition if 0 <= partition < count else None
+        if not count:
+            return None
+        return self._choose_of(count, topic, key if partition_key is None else partition_key)
+
+    def _choose_of(self, count: int, topic: str, key: Key | None) -> int:
+        if key is not None:
+            return partition_for_key(key, count)
+        with self.lock:
+            return self._turns.setdefault(topic, RoundRobin()).next(count)
+
+    def group(
+        self,
+        topic: str,
+        items: Sequence[str | bytes | Record],
+        parts: Splitting,
+        *,
+        partition: int | None,
+        partition_key: Key | None,
+    ) -> Flow[None]:
+        """Add messages to the groups of their partitions.
+
+        Raises:
+            InvalidRequest: one is of a wrong type; none was added.
+            MessageTooLarge: one passes a limit; none was added.
+        """
+        records = records_of_items(items, now_ms=self.clock.wall_ms())
+        if partition is not None or partition_key is not None:
+            parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
+            return
+        groups: dict[int, list[Record]] = {}
+        for record in records:
+            index = self.choose_at_once(topic, None, None, record.key)
+            if index is None:
+                index = yield from self.choose(topic, None, None, record.key)
+            groups.setdefault(index, []).append(record)
+        for index, group in groups.items():
+            parts.add(index, group)
+
+    def whole_batches(self, topic: str, groups: Iterable[Group]) -> list[Batch]:
+        """Return a batch for each group, given now."""
+        return [
+            Batch(
+                (topic, group.partition),
+                deadline_s=self.deadline_s(),
+                records=group.records,
+                whole=self._make_future(),
+                size_bytes=group.size_bytes,
+            )
+            for group in groups
+        ]
+
+    def single(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> Batch:
+        """Return a batch of one message."""
+        batch = Batch(where, deadline_s=self.deadline_s(), records=[record])
+        batch.futures.append(future)
+        batch.size_bytes = size_bytes_of(record)
+        return batch
+
+    def deadline_s(self) -> float:
+        """Return when a message that is given now counts as not delivered."""
+        return self.clock.monotonic() + self.config.delivery_timeout_ms / 1000
+
+    def producer_id(self, topic: str) -> int:
+        """Return the producer id for a topic that messages were taken for."""
+        return self.require_registered(topic).client_id
+
+    # On the way
+
+    def deliver(self, batch: Batch) -> Flow[bool]:
+        """Send a batch that was stamped, until it is durable, given up or to be stamped anew.
+
+        Its futures are told, its lane goes on.
+
+        Returns:
+            True when another batch of its partition may go out.
+        """
+        lane = self.buffer.lane(batch)
+        if batch.attempts is None:
+            batch.attempts = Attempts(self.config, deadline_s=batch.deadline_s)
+        try:
+            base_offset = yield from self._send(lane, batch, batch.attempts)
+        except QueueError as error:
+            return self._came_back(lane, batch, batch.attempts, error)
+        except BaseException as error:
+            # Interrupted in the middle, or a bug: the batch may have been sent.
+            told = error if isinstance(error, Exception) else _interrupted(error)
+            self._give_up(lane, batch, told, stamp_spent=True)
+            raise
+        with self.lock:
+            lane.acknowledged(batch)
+            more = self.buffer.settled(batch)
+        batch.acknowledge(base_offset)
+        return more
+
+    def _send(self, lane: Lane, batch: Batch, attempts: Attempts) -> Flow[int]:
+        """Return the base offset of a batch once it is durable."""
+        if self.clock.monotonic() >= batch.deadline_s:
+            raise DeliveryTimeout("not sent in time: earlier messages of its partition were stuck")
+        topic, partition = batch.where
+        if batch.call is None:
+            batch.call = produce_call(
+                Target(topic, partition, batch.stamp),
+                batch.records,
+                timeout_ms=self.config.request_timeout_ms,
+                codec=self._codec,
+            )
+        while True:
+            with self.lock:
+                waits = lane.has_open_before(batch)
+            try:
+                body = yield from self.at_leader(batch.call, attempts, read_body)
+            except (OutOfOrderSequence, UnknownProducer) as error:
+                if not waits:
+                    raise
+                # An earlier batch was not there yet; it may be by now.
+                decision = attempts.wait(
+                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                )
+                if decision.step is Step.STOP:
+                    raise
+                yield Pause(decision.delay_s)
+            else:
+                return int(body["base_offset"] if "base_offset" in body else body["offset"])
+
+    def _came_back(self, lane: Lane, batch: Batch, attempts: Attempts, error: QueueError) -> bool:
+        """Settle a batch that was refused, or whose time is over."""
+        stamp_refused = isinstance(error, _STAMP_ERRORS)
+        clean = not attempts.outcome_unknown
+        again = clean and stamp_refused and not isinstance(error, ProducerFenced)
+        if again and not attempts.expired and batch.restamps < RESTAMPS_MAX:
+            with self.lock:
+                lane.refused(batch)
+                return self.buffer.look_at(batch)
+        verdict = attempts.delivery_verdict(error)
+        verdict.__cause__ = error if verdict is not error else None
+        return self._give_up(lane, batch, verdict, stamp_spent=stamp_refused or not clean)
+
+    def _give_up(
+        self, lane: Lane, batch: Batch, error: BaseException, *, stamp_spent: bool
+    ) -> bool:
+        with self.lock:
+            lane.failed(batch, stamp_spent=stamp_spent)
+            more = self.buffer.settled(batch)
+            is_told = batch.is_told
+            if not is_told:
+                self._untold.add(batch, error)
+        batch.fail(error)
+        if not is_told and batch.whole is None:
+            self.complaints.warn(
+                type(error).__name__,
+                "%d messages for %s/%d were not delivered: %s",
+                *(len(batch.records), *batch.where, cause_of(error)),
+            )
+        return more
+
+    def give_up(self) -> None:
+        """Give up what waits, because the producer is closed.
+
+        Raises:
+            UndeliveredMessages: there was something, or messages failed before and nobody was told;
+                `values` has the messages.
+        """
+        with self.lock:
+            waiting, out = self.buffer.give_up()
+            lost, dropped = self._untold.take()
+        unsent = UndeliveredMessages("the producer was closed before this was sent")
+        for batch in waiting:
+            lost += _all_of(batch, unsent)
+            batch.settled = True
+            batch.fail(unsent)
+            batch.take_untold_records()
+        for batch in out:
+            lost += _all_of(batch, _OUT)
+        if lost or dropped:
+            raise undelivered(lost, dropped)
+
+    def take_lost(self) -> tuple[list[Lost], Counter[str]]:
+        """Return what is not delivered, at the end of a program that closed nothing.
+
+        Returns:
+            Messages that wait, are out, or failed without anybody being told; and the number by
+            topic of those that failed and were too many to be kept.
+        """
+        with self.lock:
+            lost, dropped = self._untold.take()
+            for batch in self.buffer.held():
+                tries = batch.attempts
+                error: QueueError = _OUT if tries else _UNSENT
+                if tries is not None and tries.last_error is not None:
+                    error = tries.verdict(tries.last_error)
+                lost += _all_of(batch, error)
+        return lost, dropped
+
+
+def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[DeliveredBatch]:
+    """Return where the batches of one call are, in the order of partitions.
+
+    Raises:
+        QueueError: of the first that failed; `details["delivered"]` has the others.
+    """
+    delivered = [one for one in results if isinstance(one, DeliveredBatch)]
+    for failure in results:
+        if isinstance(failure, BaseException):
+            if delivered and isinstance(failure, QueueError):
+                failure.details["delivered"] = delivered
+            raise failure
+    return sorted(delivered, key=lambda batch: batch.partition)
+
+
+def _require_zstd() -> None:
+    """Say at once, not with the first message, that the package is missing."""
+    if find_spec("zstandard") is None:
+        raise InvalidRequest(
+            "compression zstd needs the package zstandard: pip install zstandard",
+            field="compression",
+        )
+
+
+def _interrupted(error: BaseException) -> ClientClosed:
+    return ClientClosed(
+        f"{type(error).__name__} while the message was sent; it may have arrived",
+        outcome=OUTCOME_UNKNOWN,
+    )
+
+
+def _all_of(batch: Batch, error: QueueError) -> list[Lost]:
+    cause = cause_of(error)
+    return [
+        Lost(batch.where[0], record.value, cause, error.outcome_known) for record in batch.records
+    ]

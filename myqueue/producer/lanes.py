@@ -1,0 +1,282 @@
+"""One partition's messages on their way: waiting, stamped and out, or to be stamped anew. Pure.
+
+At most `BATCHES_OUT_MAX` batches are out, counted from the oldest whose fate is open: a partition
+remembers that many of a producer's batches, so that a repetition of any of them is recognised.
+
+When a batch fails, those behind it can no longer be taken under their stamps, because a sequence
+has no gaps. The lane then restarts: nothing more is stamped until the fate of all that is out is
+known; those that certainly did not happen (each try was refused, none was lost) come again first,
+in their order, in a higher epoch. A batch that may have happened is never stamped anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from myqueue.producer.sequences import PartitionSequence, Stamp
+from myqueue.results import Delivered, DeliveredBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myqueue.contract.records import Record
+    from myqueue.transport.retry import Attempts
+    from myqueue.transport.session import LeaderCall
+
+TopicPartition = tuple[str, int]
+T = TypeVar("T", contravariant=True)
+
+
+class Told(Protocol[T]):
+    """Something that is told the fate of a message or a batch, once."""
+
+    @property
+    def is_told(self) -> bool:
+        """True when the program took the failure, or is certain to hear of it."""
+        ...
+
+    def count_as_told(self) -> None:
+        """Note that the program hears of the failure in another way."""
+        ...
+
+    def settle(self, result: T) -> None:
+        """Take the result."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """Take the failure."""
+        ...
+
+
+BATCHES_OUT_MAX = 5
+RESTAMPS_MAX = 3
+"""How often a batch that was refused for its stamp gets another one."""
+
+
+class Batch:
+    """Messages that go out together, and the futures that are told their fate.
+
+    Attributes:
+        where: topic and partition.
+        records: the messages.
+        futures: one per message; empty when `whole` is there.
+        whole: the future of the batch as a whole.
+        size_bytes: what it counts for in the buffer.
+        deadline_s: monotonic time at which it is given up.
+        stamp: its deduplication key, once it was taken.
+        attempts: its tries, all of them: those before it was stamped anew too.
+        call: the request under its stamp, encoded once.
+        settled: whether its futures were told.
+    """
+
+    __slots__ = (
+        "attempts",
+        "call",
+        "deadline_s",
+        "futures",
+        "position",
+        "records",
+        "restamps",
+        "settled",
+        "size_bytes",
+        "stamp",
+        "where",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        where: TopicPartition,
+        *,
+        deadline_s: float,
+        records: list[Record] | None = None,
+        whole: Told[DeliveredBatch] | None = None,
+        size_bytes: int = 0,
+    ) -> None:
+        self.where = where
+        self.records: list[Record] = [] if records is None else records
+        self.futures: list[Told[Delivered]] = []
+        self.whole = whole
+        self.size_bytes = size_bytes
+        self.deadline_s = deadline_s
+        self.position = 0
+        self.restamps = 0
+        self.settled = False
+        self.stamp = Stamp(0, 0, 0)
+        self.attempts: Attempts | None = None
+        self.call: LeaderCall | None = None
+
+    def acknowledge(self, base_offset: int) -> None:
+        """Tell the futures where the messages are."""
+        partition = self.where[1]
+        if self.whole is not None:
+            self.whole.settle(DeliveredBatch(partition, base_offset, len(self.records)))
+        for offset, future in enumerate(self.futures, base_offset):
+            future.settle(Delivered(partition, offset))
+
+    @property
+    def is_told(self) -> bool:
+        """True when the program took the failure of each of its messages."""
+        if self.whole is not None:
+            return self.whole.is_told
+        return all(future.is_told for future in self.futures)
+
+    def take_untold_records(self) -> list[Record]:
+        """Return the messages whose failure nobody has taken, and count them as told."""
+        if self.whole is not None:
+            untold = [] if self.whole.is_told else list(self.records)
+            self.whole.count_as_told()
+            return untold
+        untold = []
+        for record, future in zip(self.records, self.futures, strict=True):
+            if not future.is_told:
+                untold.append(record)
+                future.count_as_told()
+        return untold
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the futures why the messages are not there, or may not be."""
+        if self.whole is not None:
+            self.whole.fail(error)
+        for future in self.futures:
+            future.fail(error)
+
+
+class Lane:
+    """The order of one partition. Not thread-safe: its owner holds a lock.
+
+    Args:
+        where: topic and partition.
+        batch_messages: most messages of a batch that the lane joins.
+        batch_bytes: most bytes of such a batch when it has more than one message.
+        deadline_s: says when a message that comes now is given up, in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        where: TopicPartition,
+        *,
+        batch_messages: int,
+        batch_bytes: int,
+        deadline_s: Callable[[], float],
+    ) -> None:
+        self.where = where
+        self._batch_messages = batch_messages
+        self._batch_bytes = batch_bytes
+        self._deadline_s = deadline_s
+        self._sequence = PartitionSequence()
+        self._waiting: deque[Batch] = deque()
+        self._out: list[Batch] = []
+        """Stamped and not settled, oldest first."""
+        self._again: list[Batch] = []
+        """To be stamped anew, oldest first."""
+        self._restarting = False
+        self._position = 0
+
+    # Coming in
+
+    def put(self, record: Record, future: Told[Delivered], size_bytes: int) -> None:
+        """Add a message behind the others, to the last batch if there is room in it."""
+        waiting = self._waiting
+        last = waiting[-1] if waiting else None
+        if (
+            last is None
+            or last.whole is not None
+            or len(last.records) >= self._batch_messages
+            or last.size_bytes + size_bytes > self._batch_bytes
+        ):
+            last = Batch(self.where, deadline_s=self._deadline_s())
+            waiting.append(last)
+        last.records.append(record)
+        last.futures.append(future)
+        last.size_bytes += size_bytes
+
+    def put_whole(self, batch: Batch) -> None:
+        """Add a batch that goes out as it is."""
+        self._waiting.append(batch)
+
+    # Going out
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing waits and nothing is out."""
+        return not (self._waiting or self._out or self._again)
+
+    @property
+    def may_send(self) -> bool:
+        """True when `take` gives a batch.
+
+        While something is out, a batch goes only when it is full: what arrives meanwhile forms the
+        next batch, so that many small messages share few requests.
+        """
+        if not self._out:
+            return bool(self._waiting or self._again)
+        if self._restarting:
+            return False
+        if self._position - self._out[0].position >= BATCHES_OUT_MAX:
+            return False
+        return bool(self._again) or (bool(self._waiting) and self._is_full(self._waiting[0]))
+
+    def take(self, producer_id: int) -> Batch:
+        """Stamp the next batch, which is out from now on; `may_send` is True."""
+        assert self.may_send, "nothing may go out"
+        if self._restarting:
+            self._restarting = False
+            self._sequence.restart()
+        batch = self._again.pop(0) if self._again else self._waiting.popleft()
+        batch.stamp = self._sequence.take(producer_id, len(batch.records))
+        batch.call = None
+        batch.position = self._position
+        self._position += 1
+        self._out.append(batch)
+        return batch
+
+    def has_open_before(self, batch: Batch) -> bool:
+        """Return True while the fate of a batch before this one is open."""
+        return self._out[0] is not batch
+
+    # Coming back
+
+    def acknowledged(self, batch: Batch) -> None:
+        """Note that a batch is durable."""
+        self._out.remove(batch)
+
+    def failed(self, batch: Batch, *, stamp_spent: bool) -> None:
+        """Note that a batch is given up.
+
+        Args:
+            batch: one that is out.
+            stamp_spent: its stamp may be taken, or can never be: it must not be used again.
+        """
+        self._out.remove(batch)
+        if stamp_spent or not self._sequence.give_back(batch.stamp, len(batch.records)):
+            self._restarting = True
+
+    def refused(self, batch: Batch) -> None:
+        """Have a batch that certainly did not happen stamped anew: its stamp cannot be taken."""
+        self._out.remove(batch)
+        batch.restamps += 1
+        self._again.append(batch)
+        self._again.sort(key=lambda one: one.position)
+        self._restarting = True
+
+    def give_up(self) -> list[Batch]:
+        """Remove and return what waits."""
+        left = [*self._again, *self._waiting]
+        self._again.clear()
+        self._waiting.clear()
+        return left
+
+    @property
+    def held(self) -> list[Batch]:
+        """All that is not settled: what is out, then what waits, in the order of going out."""
+        return [*self._out, *self._again, *self._waiting]
+
+    def _is_full(self, batch: Batch) -> bool:
+        return (
+            batch.whole is not None
+            or len(self._waiting) > 1
+            or len(batch.records) >= self._batch_messages
+            or batch.size_bytes >= self._batch_bytes
+        )

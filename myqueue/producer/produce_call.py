@@ -1,0 +1,140 @@
+"""The produce call: a batch encoded once, for a broker as it is, for a manager as a list.
+
+A list that is too long for a manager goes there as a batch, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from myqueue.contract.inputs import BATCH, MAX_JSON_BODY_BYTES, MSGPACK
+from myqueue.contract.records import (
+    CODEC_NONE,
+    MAX_MESSAGE_BYTES,
+    Record,
+    encode_batch,
+    make_record,
+)
+from myqueue.producer.sequences import Stamp
+from myqueue.transport.blocking import msgpack_request
+from myqueue.transport.http1 import Request
+from myqueue.transport.session import LeaderCall
+
+if TYPE_CHECKING:
+    from myqueue.results import Registration
+
+
+PRODUCE_PATH = "/producer/produce"
+SHORT_CHARACTERS = MAX_MESSAGE_BYTES // 4
+COMPRESSED_BYTES_MIN = 512
+"""Below this, compression costs more than it saves."""
+
+
+class Target(NamedTuple):
+    """Where a batch goes and under which stamp."""
+
+    topic: str
+    partition: int
+    stamp: Stamp
+
+
+def records_of_items(items: Sequence[str | bytes | Record], *, now_ms: int) -> list[Record]:
+    """Return messages, checked against the limits.
+
+    Args:
+        items: texts, bytes, or records with key and headers.
+        now_ms: timestamp of those that have none, milliseconds since 1970.
+
+    Raises:
+        InvalidRequest: one of them is of another type.
+        MessageTooLarge: one of them is over a limit.
+    """
+    if _are_short_texts(items):
+        # Nothing is left to check one by one; this is several times faster.
+        values = cast("Sequence[str | bytes]", items)
+        return [Record(value, None, None, now_ms) for value in values]
+    return [
+        make_record(item.value, item.key, item.headers, timestamp=item.timestamp or now_ms)
+        if isinstance(item, Record)
+        else make_record(item, None, None, timestamp=now_ms)
+        for item in items
+    ]
+
+
+def _are_short_texts(items: Sequence[str | bytes | Record]) -> bool:
+    """Return True when all are ASCII texts or bytes well within the limits."""
+    kinds = set(map(type, items))
+    if kinds not in ({str}, {bytes}) or max(map(len, items)) > SHORT_CHARACTERS:
+        return False
+    return kinds == {bytes} or all(map(str.isascii, cast("Sequence[str]", items)))
+
+
+def produce_call(
+    target: Target, records: list[Record], *, timeout_ms: int, codec: int = CODEC_NONE
+) -> LeaderCall:
+    """Return the call that appends a batch; it is encoded once, every try sends the same bytes.
+
+    Args:
+        target: where to and under which stamp.
+        records: the messages.
+        timeout_ms: how long a server may wait for a quorum.
+        codec: `CODEC_NONE` or `CODEC_ZSTD`; short batches are not compressed.
+
+    Raises:
+        MessageTooLarge: too many messages or bytes.
+    """
+    stamp = target.stamp
+    batch = _encode(stamp, records, codec)
+
+    common: dict[str, str | int] = {
+        "topic": target.topic,
+        "partition": target.partition,
+        "producer_id": stamp.producer_id,
+        "timeout_ms": timeout_ms,
+    }
+
+    def direct(registration: Registration) -> Request:
+        return Request(
+            "POST",
+            PRODUCE_PATH,
+            query=common,
+            body=batch,
+            content_type=BATCH,
+            accept=MSGPACK,
+            token=registration.token,
+        )
+
+    def through_manager(registration: Registration) -> Request:
+        fields: dict[str, Any] = {
+            **common,
+            "token": registration.token or None,
+            "messages": [_item(record) for record in records],
+            "timestamp": records[0].timestamp,
+            "producer_epoch": stamp.epoch,
+            "base_sequence": stamp.base_sequence,
+        }
+        request = msgpack_request("POST", PRODUCE_PATH, fields, token=registration.token)
+        return request if len(request.body) <= MAX_JSON_BODY_BYTES else direct(registration)
+
+    return LeaderCall(target.topic, target.partition, direct, through_manager)
+
+
+def _encode(stamp: Stamp, records: list[Record], codec: int) -> bytes:
+    if codec != CODEC_NONE and sum(len(one.value) for one in records) < COMPRESSED_BYTES_MIN:
+        codec = CODEC_NONE
+    return encode_batch(
+        records,
+        producer_id=stamp.producer_id,
+        producer_epoch=stamp.epoch,
+        base_sequence=stamp.base_sequence,
+        codec=codec,
+    )
+
+
+def _item(record: Record) -> Any:
+    """Return a message as an item of `messages`."""
+    if record.key is None and record.headers is None:
+        return record.value
+    fields = {"message": record.value, "key": record.key, "headers": record.headers}
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,353 @@
+"""The producer: messages to the leaders of their partitions, each exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Unpack, overload
+
+from myqueue.contract.errors import QueueError, UndeliveredMessages
+from myqueue.contract.inputs import make_record
+from myqueue.producer.delivery import Deliveries, Key, first_failure
+from myqueue.producer.futures import DeliveryFuture, Handover
+from myqueue.producer.sender import Sender
+from myqueue.producer.splitting import Given, Splitting, portions
+from myqueue.results import Delivered, DeliveredBatch
+from myqueue.transport.client_base import Front, make_thread_lock
+from myqueue.transport.registration import Several, topic_names
+from myqueue.transport.settings import (
+    ADDRESS_NAMES,
+    Address,
+    AddressNames,
+    Settings,
+    one_address,
+    refuse_unknown,
+)
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from myqueue.config import ClientConfig
+    from myqueue.contract.records import Record
+    from myqueue.producer.lanes import Batch, TopicPartition
+    from myqueue.transport.blocking import Transport
+    from myqueue.transport.clock import Clock
+
+
+class Producer(Front[Deliveries]):
+    """Sends messages; each is acknowledged when it is durable on a quorum of disks.
+
+    Every message is delivered exactly once, also when answers are lost and leaders change: batches
+    carry producer id, epoch and sequence, and a batch that was sent is only repeated under them.
+    When that cannot be settled within `delivery_timeout_ms`, DeliveryTimeout says with its
+    `outcome` whether the message may have arrived.
+
+    Messages of one partition are stored in the order in which they were given. What arrives while
+    a request is out forms the next batch, so many threads share few requests; a lone `enqueue`
+    sends at once, in the calling thread.
+
+    Args:
+        topics: one name or several; a topic that does not exist is created.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
+        config: settings; the defaults suit most programs.
+        transport: how requests travel; HTTP when left out.
+        clock: time and chance; the system's when left out.
+        names: `manager` or `broker`, older names of `address`; only one of the three is given.
+
+    Raises:
+        InvalidRequest: the address is missing, given twice or none.
+        ManagerNotFound: no manager answered.
+    """
+
+    def __init__(
+        self,
+        topics: str | Sequence[str],
+        address: Address | None = None,
+        *,
+        config: ClientConfig | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        **names: Unpack[AddressNames],
+    ) -> None:
+        refuse_unknown("Producer", names, ADDRESS_NAMES)
+        settings = Settings(one_address(address, names), config, transport, clock)
+        core = Deliveries(
+            settings.addresses,
+            config=settings.config,
+            clock=settings.clock,
+            make_lock=make_thread_lock,
+        )
+        self._sender = Sender(core, settings.transport, settings.clock)
+        super().__init__(core, settings, topics)
+
+    @overload
+    def enqueue(
+        self,
+        topics: str,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> Delivered: ...
+
+    @overload
+    def enqueue(
+        self,
+        topics: Several,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> list[Delivered]: ...
+
+    def enqueue(
+        self,
+        topics: str | Several,
+        message: str | bytes,
+        partition_key: Key | None = None,
+        *,
+        partition: int | None = None,
+        key: str | bytes | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> Delivered | list[Delivered]:
+        """Send one message and wait until it is durable.
+
+        Args:
+            topics: a topic, or several that each get the message.
+            message: text or bytes, at most 1 MiB.
+            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            partition: the partition itself instead.
+            key: stored with the message; picks the partition when nothing else does.
+            headers: at most 64, stored with the message.
+
+        Returns:
+            Partition and offset; a list of them for a list of topics.
+
+        Raises:
+            UnauthorizedException: not registered for the topic.
+            PartitionNotFound: there is no such partition.
+            MessageTooLarge: a limit is passed.
+            BufferFull: the buffer stayed full.
+            DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
+            RuntimeError: a thread was needed and the system starts none; it was not taken.
+        """
+        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        results = []
+        for topic in topic_names(topics):
+            where = (topic, self._choose(topic, partition_key, partition, record.key))
+            waiting: Handover[Delivered] = Handover()
+            if not self._send_alone(where, record, waiting):
+                self._sender.put(where, record, waiting)
+            results.append(waiting.wait())
+        return results[0] if isinstance(topics, str) else results
+
+    def produce_many(
+        self,
+        topic: str,
+        messages: Iterable[str | bytes | Record],
+        *,
+        partition: int | None = None,
+        partition_key: Key | None = None,
+    ) -> list[DeliveredBatch]:
+        """Send many messages in as few batches as take them, each batch all or nothing.
+
+        A batch has at most 10,000 messages and 8 MiB. Fewer than that go as one batch per
+        partition. Batches are sent while the messages of the next ones are taken from an iterable
+        of any length, and at most `buffer_bytes` are out at once; when one batch failed, no
+        further message is taken. What an iterable yielded before it raised may be on its way.
+
+        Args:
+            topic: the topic.
+            messages: texts, bytes, or `Record`s with key and headers, in a list or any other
+                iterable; their order is kept in each partition.
+            partition: where all go.
+            partition_key: picks that partition. Without both, a record's key picks its partition
+                and those without a key are dealt out in turn.
+
+        Returns:
+            One acknowledgement per batch, in the order of partitions, and of offsets in each;
+            empty when there were no messages.
+
+        Raises:
+            InvalidRequest: `messages` is a single message, or one of them is of a wrong type.
+            QueueError: as `enqueue`; batches that were acknowledged all the same are in
+                `details["delivered"]`.
+        """
+        self._check_open()
+        core = self._core
+        parts = Splitting(held_bytes_max=core.config.buffer_bytes)
+        given = Given(core.config.buffer_bytes)
+        refusal: QueueError | None = None
+        try:
+            for items in portions(messages):
+                self._run(
+                    core.group(
+                        topic, items, parts, partition=partition, partition_key=partition_key
+                    )
+                )
+                if not self._hand_over(core.whole_batches(topic, parts.full()), given):
+                    break
+            else:
+                self._hand_over(core.whole_batches(topic, parts.rest()), given, last=True)
+        except QueueError as error:
+            # What was given before is on its way; what became of it is told with the error.
+            refusal = error
+        results = [future.exception() or future.result() for future in given.futures]
+        return first_failure(results if refusal is None else [*results, refusal])
+
+    def send(
+        self,
+        topic: str,
+        message: str | bytes,
+        key: str | bytes | None = None,
+        *,
+        partition: int | None = None,
+        partition_key: Key | None = None,
+        headers: dict[str, str | bytes] | None = None,
+    ) -> Future[Delivered]:
+        """Queue one message; a background thread joins what waits into batches.
+
+        A message that fails is told by its future, and else by `close`; the log has a warning for
+        the first of each cause in a minute. At the end of a program that does not close, what was
+        queued is delivered within `exit_timeout_ms`, or its number is written to stderr.
+
+        Args:
+            topic: the topic.
+            message: text or bytes, at most 1 MiB.
+            key: stored with the message; picks the partition when nothing else does.
+            partition: the partition itself instead.
+            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            headers: at most 64, stored with the message.
+
+        Returns:
+            A future with partition and offset. It cannot be cancelled: what was queued goes out.
+
+        Raises:
+            BufferFull: the buffer stayed full.
+            QueueError: as `enqueue`, for what can be said before sending.
+            RuntimeError: as `enqueue`.
+        """
+        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        index = self._choose(topic, partition_key, partition, record.key)
+        future: DeliveryFuture[Delivered] = DeliveryFuture()
+        self._sender.put((topic, index), record, future)
+        return future
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything that was given before is delivered or failed.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Returns:
+            False when the time was over before.
+        """
+        return self._sender.flush(timeout)
+
+    def close(self) -> None:
+        """Deliver what waits, then stop.
+
+        Raises:
+            UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`, and what
+                failed before without the program's taking the failure by `result` or `exception`
+                of its future; `details["values"]` has the messages, those with an unknown outcome
+                first. When more than `buffer_bytes` had failed, it has the last ones, and the text
+                counts all.
+        """
+        if self._core.closed:
+            return
+        try:
+            self._stop_sender()
+        finally:
+            super().close()
+
+    def forget(self) -> None:
+        """Deliver what waits, have the cluster forget this producer and its sequences, and close.
+
+        When one of these fails, the producer takes no more messages, but `forget` can be called
+        again.
+
+        Raises:
+            UndeliveredMessages: as `close`; the cluster was not told to forget it.
+            ManagerNotFound: no manager answered in time.
+        """
+        self._check_open()
+        # Its messages need the registration until the last of them is acknowledged.
+        self._stop_sender()
+        super().forget()
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: what waits is the parent's, and the child gets a new id."""
+        super().restart_after_fork()
+        self._core.forget_ids()
+        self._sender.forget_thread()
+        self._sender = Sender(self._core, self._transport, self._clock)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; an error that is under way is not replaced by UndeliveredMessages."""
+        try:
+            self.close()
+        except UndeliveredMessages as undelivered:
+            if error is None:
+                raise
+            error.add_note(str(undelivered))
+
+    def _stop_sender(self) -> None:
+        self._sender.stop(self._core.config.delivery_timeout_ms / 1000)
+
+    def _choose(
+        self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
+    ) -> int:
+        core = self._core
+        if self._forked or core.closing or core.closed:
+            self._check_open()
+        chosen = core.choose_at_once(topic, partition_key, partition, key)
+        if chosen is None:
+            chosen = self._drive(core.choose(topic, partition_key, partition, key))
+        return chosen
+
+    def _send_alone(
+        self, where: TopicPartition, record: Record, waiting: Handover[Delivered]
+    ) -> bool:
+        """Send a message in this thread; False when something of its partition is under way."""
+        if not self._sender.is_idle(where):
+            return False
+        batch = self._core.single(where, record, waiting)
+        if not self._sender.put_alone(batch):
+            return False
+        self._deliver(batch)
+        return True
+
+    def _hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
+        """Send batches of a call behind its others; False when one of these failed before."""
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        while (future := given.to_wait_for(size_bytes)) is not None:
+            future.exception()
+        if given.has_failed or not batches:
+            return not given.has_failed
+        alone = last and not given.futures and len(batches) == 1
+        if alone and self._sender.put_alone(batches[0]):
+            given.add(batches)
+            self._deliver(batches[0])
+        else:
+            self._sender.put_all(batches)
+            given.add(batches)
+        return True
+
+    def _deliver(self, batch: Batch) -> None:
+        """Deliver a stamped batch in this thread."""
+        more = True
+        try:
+            more = self._drive(self._core.deliver(batch))
+        finally:
+            self._sender.go_on(more)

@@ -1,0 +1,233 @@
+"""The thread behind a producer: sends what waits, several requests at once, in order."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from myqueue.contract.errors import BufferFull, ClientClosed
+from myqueue.producer import exits
+from myqueue.producer.accumulator import size_bytes_of
+from myqueue.producer.undelivered import lines
+from myqueue.transport.pump import Pump
+from myqueue.transport.selfpipe import Waker
+
+if TYPE_CHECKING:
+    from myqueue.contract.records import Record
+    from myqueue.producer.delivery import Deliveries
+    from myqueue.producer.lanes import Batch, Told, TopicPartition
+    from myqueue.results import Delivered
+    from myqueue.transport.blocking import Transport
+    from myqueue.transport.clock import Clock
+    from myqueue.transport.effects import Flow
+
+
+class Sender:
+    """Takes messages from any thread; one daemon thread delivers them.
+
+    Args:
+        core: of the producer.
+        transport: how requests travel.
+        clock: time.
+    """
+
+    def __init__(self, core: Deliveries, transport: Transport, clock: Clock) -> None:
+        self._core = core
+        self._transport = transport
+        self._clock = clock
+        self._changed = threading.Condition(core.lock)
+        self._waiters = 0
+        self._waker: Waker | None = None
+        """The thread's; None while there is no thread."""
+        self._stopping = False
+        self.pid = os.getpid()
+        exits.remember(self)
+
+    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> None:
+        """Queue a message, whose fate the future is told.
+
+        Raises:
+            BufferFull: there was no room for `max_block_ms`.
+            ClientClosed: the producer was closed.
+            RuntimeError: the system starts no further thread; the message was not taken.
+        """
+        buffer = self._core.buffer
+        with self._core.lock:
+            if self._waker is None and not self._stopping:
+                self._start()
+            more = None if self._stopping else buffer.put(where, record, future)
+            while more is None:
+                self._wait_for_room(size_bytes_of(record))
+                more = buffer.put(where, record, future)
+            if more:
+                self._wake()
+
+    def put_all(self, batches: list[Batch]) -> None:
+        """Queue batches that go out as they are.
+
+        Raises:
+            BufferFull: there was no room for `max_block_ms`; none was taken.
+            ClientClosed: the producer was closed.
+            RuntimeError: the system starts no further thread; none was taken.
+        """
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        with self._changed:
+            self._wait_for_room(size_bytes)
+            self._wake()
+            for batch in batches:
+                self._core.buffer.put_whole(batch)
+
+    def is_idle(self, where: TopicPartition) -> bool:
+        """Return True when `put_alone` would probably take a batch of this partition."""
+        return self._core.buffer.is_idle(where)
+
+    def put_alone(self, batch: Batch) -> bool:
+        """Stamp a batch for the calling thread to deliver, when nothing is queued before it.
+
+        Returns:
+            False when something is; the batch was not taken then.
+        """
+        topic = batch.where[0]
+        with self._changed:
+            if self._stopping:
+                raise ClientClosed("this producer was closed")
+            if not self._core.buffer.has_room(batch.size_bytes):
+                return False
+            return self._core.buffer.put_alone(batch, self._core.producer_id(topic))
+
+    def go_on(self, more: bool) -> None:
+        """Tell after a delivery that there is room, and perhaps `more` to send."""
+        if more or self._waiters or self._stopping:
+            with self._changed:
+                self._changed.notify_all()
+                # While it stops, too: there may be more to send, or nothing left to run for.
+                if more or (self._stopping and self._waker is not None):
+                    self._wake()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything that is held now is settled; False when time was over before."""
+        with self._changed:
+            held = self._core.buffer.held()
+            return self._wait_for(held, timeout_s)
+
+    def stop(self, timeout_s: float) -> None:
+        """Take nothing more, deliver what is held, end the thread.
+
+        Raises:
+            UndeliveredMessages: what was not delivered in time; `values` has the messages.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            self._wait_for(self._core.buffer.held(), timeout_s)
+        try:
+            self._core.give_up()
+        finally:
+            with self._changed:
+                if self._waker is not None:
+                    self._waker.wake()
+
+    def finish(self, started_s: float) -> list[str]:
+        """Deliver what is held at the end of a program that did not close.
+
+        Args:
+            started_s: monotonic time at which the end began; `exit_timeout_ms` count from there.
+
+        Returns:
+            A line for each topic of which something is not delivered, and nobody was told.
+        """
+        until_s = started_s + self._core.config.exit_timeout_ms / 1000
+        with self._changed:
+            if self._stopping:
+                return []  # `close` delivers, and tells by itself
+            held = self._core.buffer.held()
+            # Somebody who interrupts the program at its end wants it to end.
+            with suppress(KeyboardInterrupt):
+                self._wait_for(held, max(0.0, until_s - time.monotonic()))
+        return lines(*self._core.take_lost())
+
+    def forget_thread(self) -> None:
+        """Close what belongs to a thread that the fork left in the parent."""
+        if self._waker is not None:
+            self._waker.close()
+
+    def _wait_for(self, held: list[Batch], timeout_s: float | None) -> bool:
+        """Wait under the lock until batches are settled."""
+
+        def settled() -> bool:
+            while held and held[-1].settled:
+                held.pop()
+            return not held
+
+        self._waiters += 1
+        try:
+            return self._changed.wait_for(settled, timeout_s)
+        finally:
+            self._waiters -= 1
+
+    def _wait_for_room(self, size_bytes: int) -> None:
+        """Wait under the lock until so many bytes fit."""
+        config, buffer = self._core.config, self._core.buffer
+        self._waiters += 1
+        try:
+            self._changed.wait_for(
+                lambda: self._stopping or buffer.has_room(size_bytes), config.max_block_ms / 1000
+            )
+        finally:
+            self._waiters -= 1
+        if self._stopping:
+            raise ClientClosed("this producer was closed")
+        if not buffer.has_room(size_bytes):
+            raise BufferFull(
+                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
+                f"{size_bytes} within {config.max_block_ms} ms"
+            )
+
+    def _wake(self) -> None:
+        """Have the thread look; the caller holds the lock."""
+        (self._waker or self._start()).wake()
+
+    def _start(self) -> Waker:
+        """Start the thread and return its waker; the caller holds the lock.
+
+        A thread that finds nothing held when the producer stops ends at once.
+
+        Raises:
+            RuntimeError: the system starts no further thread; the next call tries again.
+        """
+        waker = Waker()
+        thread = threading.Thread(
+            target=self._run, args=(waker,), name="myqueue-sender", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            waker.close()
+            raise
+        self._waker = waker
+        return waker
+
+    def _run(self, waker: Waker) -> None:
+        pump = Pump(self._transport, self._clock, waker)
+        while True:
+            waker.clear()
+            with self._changed:
+                batches = self._core.buffer.take(self._core.producer_id)
+                if self._stopping and not batches and not self._core.buffer.held():
+                    self._waker = None
+                    waker.close()
+                    return
+            for batch in batches:
+                pump.start(self._delivery(batch))
+            pump.turn()
+
+    def _delivery(self, batch: Batch) -> Flow[None]:
+        """Deliver a batch, then tell who waits for room or for the end."""
+        more = True
+        try:
+            more = yield from self._core.deliver(batch)
+        finally:
+            self.go_on(more)

@@ -1,0 +1,149 @@
+"""Many messages of one call on their way into batches, as many as they need. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES, MAX_RECORDS, Record
+from myqueue.producer.accumulator import size_bytes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from myqueue.producer.lanes import Batch
+
+ARRAY_HEAD_BYTES = 5
+"""What precedes the messages in a payload, at most."""
+WHOLE_BYTES_MAX = MAX_BATCH_BYTES - HEADER_BYTES - ARRAY_HEAD_BYTES
+"""Most bytes that the messages of a batch count for; each counts for at least what it takes."""
+NOT_SEVERAL = (str, bytes, bytearray, memoryview, Record, Mapping)
+"""Single messages, and what is none, that can be iterated over all the same."""
+
+
+_PLAIN = frozenset((str, bytes))
+
+
+def portions(messages: Iterable[str | bytes | Record]) -> Iterator[list[str | bytes | Record]]:
+    """Yield messages in their order, about as many at a time as a batch takes.
+
+    Raises:
+        InvalidRequest: these are not several messages.
+    """
+    if isinstance(messages, NOT_SEVERAL) or not isinstance(messages, Iterable):
+        raise InvalidRequest(
+            f"messages must be a list of messages, or another iterable, not one"
+            f" {type(messages).__name__}; enqueue and send take a single one",
+            field="messages",
+        )
+    portion: list[str | bytes | Record] = []
+    size_bytes = 0
+    for item in messages:
+        portion.append(item)
+        # Most are texts or bytes; a call for each would cost as much as all the rest of this.
+        size_bytes += len(item) if type(item) in _PLAIN else _about_bytes(item)
+        if len(portion) == MAX_RECORDS or size_bytes >= MAX_BATCH_BYTES:
+            yield portion
+            portion, size_bytes = [], 0
+    if portion:
+        yield portion
+
+
+def _about_bytes(item: Any) -> int:
+    value = item.value if isinstance(item, Record) else item
+    return len(value) if isinstance(value, str | bytes | bytearray | memoryview) else 0
+
+
+class Group:
+    """Messages of one partition that go out as one batch."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.records: list[Record] = []
+        self.size_bytes = 0
+        """What they count for in the producer's buffer."""
+
+    def has_room(self, count: int, size_bytes: int) -> bool:
+        """Return True when so many messages, that count for so many bytes, fit too."""
+        fits = self.size_bytes + size_bytes <= WHOLE_BYTES_MAX
+        return fits and len(self.records) + count <= MAX_RECORDS
+
+    def add(self, records: list[Record], size_bytes: int) -> None:
+        """Put messages behind the others."""
+        self.records += records
+        self.size_bytes += size_bytes
+
+
+class Splitting:
+    """Groups messages by partition and closes a group when it is as large as a batch may be.
+
+    Args:
+        held_bytes_max: most bytes that wait for more of their partitions.
+    """
+
+    def __init__(self, *, held_bytes_max: int) -> None:
+        self._held_bytes_max = held_bytes_max
+        self._open: dict[int, Group] = {}
+        self._full: list[Group] = []
+
+    def add(self, partition: int, records: list[Record]) -> None:
+        """Take messages of a partition, behind those that were taken before."""
+        group = self._open.setdefault(partition, Group(partition))
+        sizes = list(map(size_bytes_of, records))
+        if group.has_room(len(records), sum(sizes)):
+            group.add(records, sum(sizes))
+            return
+        for record, size_bytes in zip(records, sizes, strict=True):
+            if group.records and not group.has_room(1, size_bytes):
+                self._full.append(group)
+                self._open[partition] = group = Group(partition)
+            group.add([record], size_bytes)
+
+    def full(self) -> list[Group]:
+        """Return the groups that take no more, and all when too much waits."""
+        if sum(group.size_bytes for group in self._open.values()) > self._held_bytes_max:
+            return self.rest()
+        full, self._full = self._full, []
+        return full
+
+    def rest(self) -> list[Group]:
+        """Return all groups that were not returned yet, those of a partition in order."""
+        rest = [*self._full, *(self._open[partition] for partition in sorted(self._open))]
+        self._full, self._open = [], {}
+        return rest
+
+
+class Given:
+    """The batches of one call: what they came to, and how much of it is not settled.
+
+    Args:
+        buffer_bytes: most bytes of them that are out at once.
+    """
+
+    def __init__(self, buffer_bytes: int) -> None:
+        self._buffer_bytes = buffer_bytes
+        self._out: deque[Batch] = deque()
+        self._out_bytes = 0
+        self.futures: list[Any] = []
+        """Each tells where its batch is, or why it is nowhere; in the order of the batches."""
+        self.has_failed = False
+        """True once one of them is known to have failed."""
+
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Take note of batches that go out."""
+        for batch in batches:
+            self._out.append(batch)
+            self._out_bytes += batch.size_bytes
+            self.futures.append(batch.whole)
+
+    def to_wait_for(self, size_bytes: int) -> Any:
+        """Return the future to wait for before so many bytes more go out; None when they may."""
+        while self._out:
+            future: Any = self._out[0].whole
+            if not future.done():
+                return future if self._out_bytes + size_bytes > self._buffer_bytes else None
+            self._out_bytes -= self._out.popleft().size_bytes
+            self.has_failed = self.has_failed or future.exception() is not None
+        return None

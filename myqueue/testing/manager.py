@@ -1,0 +1,176 @@
+"""The manager of a queue in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from myqueue.contract import inputs as protocol
+from myqueue.contract.errors import (
+    BrokerAlreadyPresent,
+    ClientExpired,
+    ClientNotFound,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    TopicAlreadyExists,
+    TopicDoesNotExist,
+    UnauthorizedException,
+)
+from myqueue.contract.inputs import read_input
+from myqueue.testing.state import MemoryState, decoded
+
+if TYPE_CHECKING:
+    from myqueue.testing.partition import MemoryPartition
+    from myqueue.transport.http1 import Request
+
+PARTITIONS_BY_DEFAULT = 3
+
+
+class MemoryManager(MemoryState):
+    """Topics, brokers and clients as a manager serves them."""
+
+    def at_manager(self, request: Request) -> Any:
+        """Answer what only a manager answers.
+
+        Raises:
+            NotFound: it does not answer this.
+            QueueError: the answer is a failure.
+        """
+        fixed: dict[tuple[str, str], Callable[[Request], Any]] = {
+            ("POST", "/topics"): self._create_topic,
+            ("GET", "/topics"): lambda _: {"topics": list(self.topics)},
+            ("GET", "/brokers"): self._list_brokers,
+            ("POST", "/brokers"): self._add_broker,
+            ("POST", "/producer/register"): self._register,
+            ("POST", "/consumer/register"): self._register,
+            ("GET", "/health"): self._health,
+            ("GET", "/producers"): lambda asked: self._list_clients("producer", asked),
+            ("GET", "/consumers"): lambda asked: self._list_clients("consumer", asked),
+        }
+        handler = fixed.get((request.method, request.path))
+        if handler is not None:
+            return handler(request)
+        kind = request.path.split("/")[1]
+        if kind == "topics":
+            return self._topic(request)
+        if request.method == "DELETE" and kind in ("producers", "consumers"):
+            return self._forget(request)
+        raise NotFound(f"{request.path} is not here")
+
+    def _create_topic(self, request: Request) -> dict[str, Any]:
+        call = read_input(protocol.TopicCreate, decoded(request))
+        protocol.check_topic_name(call.topic)
+        if call.topic in self.topics:
+            raise TopicAlreadyExists(f"topic {call.topic!r} exists")
+        protocol.check_range(
+            "number_of_partitions", call.number_of_partitions, 1, protocol.MAX_PARTITIONS
+        )
+        self.create(call.topic, call.number_of_partitions)
+        message = f"Topic '{call.topic}' created successfully"
+        return {"message": message, "topic": call.topic, "partitions": call.number_of_partitions}
+
+    def _topic(self, request: Request) -> dict[str, Any]:
+        topic = unquote(request.path.removeprefix("/topics/"))
+        partitions = self.partitions_of(topic)
+        if request.method == "DELETE":
+            del self.topics[topic]
+            return {}
+        if request.method == "PATCH":
+            call = read_input(protocol.TopicUpdate, decoded(request))
+            if isinstance(call.number_of_partitions, int):
+                self._grow(partitions, call.number_of_partitions)
+        elif request.method != "GET":
+            raise MethodNotAllowed(f"{request.path} does not take {request.method}")
+        replicas = [{"broker_id": n, "address": a} for n, a in enumerate(self.brokers, 1)]
+        rows = []
+        for index, partition in enumerate(partitions):
+            leader = self.leader_for_clients(topic, index)
+            known = [one for one in replicas if one["address"] == leader]
+            rows.append(
+                {
+                    "partition": index,
+                    "leader": known[0] if known else None,
+                    "term": 1,
+                    "replicas": replicas,
+                    "log_start_offset": 0,
+                    "high_watermark": len(partition.records),
+                }
+            )
+        return {"topic": topic, "partitions": rows}
+
+    def _grow(self, partitions: list[MemoryPartition], count: int) -> None:
+        if count < len(partitions):
+            raise InvalidRequest(
+                "number_of_partitions only goes upward", field="number_of_partitions"
+            )
+        partitions += [self.new_partition(index) for index in range(len(partitions), count)]
+
+    def leader_for_clients(self, topic: str, partition: int) -> str:
+        """Return what the manager says about a partition's leader."""
+        return str(self.topics[topic][partition].leader)
+
+    def _list_brokers(self, request: Request) -> dict[str, Any]:
+        if (request.query or {}).get("detail"):
+            return {"brokers": [{"address": a, "state": "alive"} for a in self.brokers]}
+        return {"brokers": self.brokers}
+
+    def _add_broker(self, request: Request) -> dict[str, Any]:
+        call = read_input(protocol.BrokerCreate, decoded(request))
+        if call.broker_address in self.brokers:
+            raise BrokerAlreadyPresent(f"{call.broker_address} is known")
+        self.brokers.append(call.broker_address)
+        return {}
+
+    def _register(self, request: Request) -> dict[str, Any]:
+        kind = request.path.split("/")[1]
+        cls = protocol.ProducerRegister if kind == "producer" else protocol.ConsumerRegister
+        call: Any = read_input(cls, decoded(request))
+        if call.topic not in self.topics:
+            if kind == "consumer":
+                raise TopicDoesNotExist(f"topic {call.topic!r} does not exist")
+            self.create(call.topic, PARTITIONS_BY_DEFAULT)
+        given = getattr(call, f"{kind}_id")
+        if given is not None:
+            if self.clients.get(given) != (kind, call.topic) or call.token != f"token-{given}":
+                raise UnauthorizedException(f"{kind} {given} is not known")
+            self.expired.discard(given)
+        else:
+            given, self.next_id = self.next_id, self.next_id + 1
+            self.clients[given] = (kind, call.topic)
+            if kind == "consumer" and call.start == "latest":
+                for partition in self.topics[call.topic]:
+                    partition.cursors[given] = len(partition.records)
+        message = f"{kind} {given} is registered for topic {call.topic!r}"
+        return {"message": message, f"{kind}_id": given, "token": f"token-{given}"}
+
+    def _health(self, request: Request) -> dict[str, Any]:
+        call = read_input(protocol.Health, None, request.query)  # type: ignore[arg-type]
+        kinds = {protocol.HEALTH_CONSUMER: "consumer", protocol.HEALTH_PRODUCER: "producer"}
+        if self.clients.get(int(call.key), ("",))[0] != kinds.get(call.type):
+            raise ClientNotFound(f"no such client: {call.key}")
+        if call.key in self.expired:
+            raise ClientExpired(f"client {call.key} expired")
+        return {}
+
+    def _list_clients(self, kind: str, request: Request) -> dict[str, Any]:
+        topic = (request.query or {}).get("topic")
+        rows = [
+            {f"{kind}_id": client_id, "topic": of, "state": self._state_of(client_id)}
+            for client_id, (known, of) in self.clients.items()
+            if known == kind and topic in (None, of)
+        ]
+        return {f"{kind}s": rows}
+
+    def _state_of(self, client_id: int) -> str:
+        return "expired" if client_id in self.expired else "alive"
+
+    def _forget(self, request: Request) -> dict[str, Any]:
+        _, kind, given = request.path.split("/")
+        _, topic = self.clients.pop(int(given), ("", ""))
+        if not topic:
+            raise ClientNotFound(f"no such {kind}: {given}")
+        for partition in self.topics.get(topic, ()):
+            partition.forget(int(given))
+        return {}

@@ -1,0 +1,174 @@
+"""One partition in memory: what a leader decides, without replication."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+from myqueue.contract.errors import (
+    CursorMoved,
+    OffsetOutOfRange,
+    OutOfOrderSequence,
+    ProducerFenced,
+    UnknownProducer,
+)
+from myqueue.contract.records import Record, decode_records, encode_batch, read_header
+
+if TYPE_CHECKING:
+    from myqueue.testing.work import MemoryWork
+
+BATCHES_REMEMBERED = 5
+REQUESTS_REMEMBERED = 16
+
+
+class MemoryPartition:
+    """Batches, cursors, and what recognises repetitions.
+
+    Args:
+        leader: address of the broker that leads it.
+    """
+
+    def __init__(self, leader: str) -> None:
+        self.leader = leader
+        self.batches: list[tuple[int, bytes]] = []
+        """(base offset, batch), oldest first."""
+        self.records: list[Record] = []
+        self.append_times: list[int] = []
+        """When each was appended, milliseconds since 1970; never goes back."""
+        self.cursors: dict[int, int] = {}
+        self.works: dict[str, MemoryWork] = {}
+        """What queue workers do, by group."""
+        self.group_offsets: dict[str, tuple[int, int]] = {}
+        """Group -> generation, and the offset below which everything is read."""
+        self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
+        self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
+
+    @property
+    def values(self) -> list[str | bytes]:
+        """The messages' values in the order of offsets."""
+        return [record.value for record in self.records]
+
+    def append(self, batch: bytes, now_ms: int = 0) -> int:
+        """Append a batch, or find it again.
+
+        Returns:
+            Its base offset.
+
+        Raises:
+            UnknownProducer | ProducerFenced | OutOfOrderSequence: the sequence does not fit.
+            CorruptBatch: it is malformed.
+        """
+        header = read_header(batch)
+        if header.sequenced:
+            known = self._find(header.producer_id, header.producer_epoch, header.base_sequence)
+            if known is not None:
+                return known
+        base_offset = len(self.records)
+        records = decode_records(batch)
+        self.batches.append((base_offset, bytes(batch)))
+        self.records += records
+        last_ms = self.append_times[-1] if self.append_times else 0
+        self.append_times += [max(now_ms, last_ms)] * len(records)
+        if header.sequenced:
+            entry = self._producers.get(header.producer_id)
+            last: deque[tuple[int, int]] = deque(maxlen=BATCHES_REMEMBERED)
+            if entry is not None and entry[0] == header.producer_epoch:
+                last = entry[2]
+            last.append((header.base_sequence, base_offset))
+            following = header.base_sequence + header.record_count
+            self._producers[header.producer_id] = (header.producer_epoch, following, last)
+        return base_offset
+
+    def put(self, *values: str | bytes) -> None:
+        """Append messages of nobody."""
+        self.append(encode_batch([Record(value) for value in values]))
+
+    def forget_producers(self) -> None:
+        """Forget every producer, as a partition does with those that were silent for long."""
+        self._producers.clear()
+
+    def forget(self, client_id: int) -> None:
+        """Forget a producer or a consumer."""
+        for table in (self._producers, self._pops, self.cursors):
+            table.pop(client_id, None)
+
+    def pop(self, consumer_id: int, max_messages: int, request_id: str | None) -> range:
+        """Move the cursor, or find an earlier pop again; return the offsets passed over."""
+        remembered = self._pops.setdefault(consumer_id, OrderedDict())
+        if request_id is not None and request_id in remembered:
+            return range(*remembered[request_id])
+        start = self.cursors.setdefault(consumer_id, 0)
+        end = min(len(self.records), start + max_messages)
+        if end > start:
+            self.cursors[consumer_id] = end
+            if request_id is not None:
+                remembered[request_id] = (start, end)
+                if len(remembered) > REQUESTS_REMEMBERED:
+                    remembered.popitem(last=False)
+        return range(start, end)
+
+    def remembers(self, consumer_id: int, request_id: str | None) -> bool:
+        """Tell whether a pop with this request id was done here."""
+        return request_id is not None and request_id in self._pops.get(consumer_id, ())
+
+    def reset(self, consumer_id: int, offset: int, expected: int | None) -> None:
+        """Move a cursor.
+
+        Raises:
+            OffsetOutOfRange: there is no such offset.
+            CursorMoved: it is not where it was expected.
+        """
+        self.check_offset(offset)
+        stands = self.cursors.setdefault(consumer_id, 0)
+        if expected not in (None, stands):
+            raise CursorMoved(f"the cursor is at {stands}, not at {expected}", offset=stands)
+        self.cursors[consumer_id] = offset
+
+    def check_offset(self, offset: int) -> None:
+        """Raise OffsetOutOfRange when there is no such offset."""
+        end = len(self.records)
+        if not 0 <= offset <= end:
+            raise OffsetOutOfRange(
+                f"offset {offset} is outside 0 to {end}", log_start_offset=0, high_watermark=end
+            )
+
+    def offset_by_time(self, timestamp: int) -> int:
+        """Return the first offset that was appended at or after a time."""
+        return bisect_left(self.append_times, timestamp)
+
+    def size(self, consumer_id: int) -> int:
+        """Return how many messages are left for a consumer."""
+        return len(self.records) - self.cursors.setdefault(consumer_id, 0)
+
+    def read(self, offset: int, max_bytes: int) -> list[tuple[int, bytes]]:
+        """Return batches from the one that has the offset, at least one if there is one."""
+        wanted: list[tuple[int, bytes]] = []
+        size = 0
+        for index, (base_offset, batch) in enumerate(self.batches):
+            last = index + 1 == len(self.batches)
+            following = len(self.records) if last else self.batches[index + 1][0]
+            if following <= offset:
+                continue
+            if wanted and size + len(batch) > max_bytes:
+                break
+            wanted.append((base_offset, batch))
+            size += len(batch)
+        return wanted
+
+    def _find(self, producer_id: int, epoch: int, base_sequence: int) -> int | None:
+        """Return the base offset of a batch that is here already."""
+        entry = self._producers.get(producer_id)
+        if entry is None or epoch > entry[0]:
+            if base_sequence:
+                error = UnknownProducer if entry is None else OutOfOrderSequence
+                raise error(f"sequence {base_sequence} of producer {producer_id} comes too early")
+            return None
+        if epoch < entry[0]:
+            raise ProducerFenced(f"epoch {epoch} is below {entry[0]}")
+        for known_sequence, base_offset in entry[2]:
+            if known_sequence == base_sequence:
+                return base_offset
+        if base_sequence != entry[1]:
+            raise OutOfOrderSequence(f"sequence {base_sequence} instead of {entry[1]}")
+        return None

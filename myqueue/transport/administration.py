@@ -1,0 +1,258 @@
+"""What an administrator does through a manager: topics, brokers, clients and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from urllib.parse import quote
+
+from myqueue.contract.errors import QueueError
+from myqueue.contract.inputs import MSGPACK
+from myqueue.transport import forks
+from myqueue.transport.blocking import encode_body
+from myqueue.transport.driving import drive
+from myqueue.transport.group_calls import group_path
+from myqueue.transport.http1 import Request
+from myqueue.transport.managers import Managers
+from myqueue.transport.registration import Several
+from myqueue.transport.settings import Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+T = TypeVar("T")
+
+CREATION_S = 10.0
+"""A manager answers a creation when every partition has a leader, at most 5 s later."""
+
+
+class Administration:
+    """Creates, lists, describes and deletes topics; lists and adds brokers.
+
+    A call whose answer is lost is repeated. When the repetition is then refused because it was done
+    already (TopicAlreadyExists, TopicDoesNotExist), the error's `outcome_known` is False: this very
+    call may have done it.
+
+    Args:
+        settings: where the manager is, and how calls travel.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._transport, self._clock = settings.transport, settings.clock
+        self._managers = Managers(settings.addresses, config=settings.config, clock=settings.clock)
+        forks.remember(self)
+
+    @overload
+    def create_topic(
+        self,
+        topic: str,
+        number_of_partitions: int = 3,
+        replication_factor: int = 3,
+        *,
+        retention_ms: int | None = None,
+        retention_bytes: int | None = None,
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def create_topic(
+        self,
+        topic: Several,
+        number_of_partitions: int = 3,
+        replication_factor: int = 3,
+        *,
+        retention_ms: int | None = None,
+        retention_bytes: int | None = None,
+    ) -> list[dict[str, Any]]: ...
+
+    def create_topic(
+        self,
+        topic: str | Several,
+        number_of_partitions: int = 3,
+        replication_factor: int = 3,
+        *,
+        retention_ms: int | None = None,
+        retention_bytes: int | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """Create a topic, or several one after the other; each can be used when this returns.
+
+        Args:
+            topic: 1 to 249 of A-Z a-z 0-9 . _ -, or a list of such names. When one of a list
+                fails, those before it exist; `details["done"]` of the error has them.
+            number_of_partitions: at least 1.
+            replication_factor: copies of each partition.
+            retention_ms: age after which messages may be deleted; None keeps them.
+            retention_bytes: size of a partition above which its oldest may be deleted.
+
+        Returns:
+            The manager's answer: `message`, `topic`, `partitions`; a list of them for a list.
+
+        Raises:
+            TopicAlreadyExists: there is one of this name.
+            InvalidTopicName: the name has other characters.
+            NotEnoughBrokers: fewer brokers are alive and have room than copies are asked for.
+            ManagerNotFound: no manager answered.
+        """
+        fields = {
+            "number_of_partitions": number_of_partitions,
+            "replication_factor": replication_factor,
+            "retention_ms": retention_ms,
+            "retention_bytes": retention_bytes,
+        }
+
+        def create(name: str) -> dict[str, Any]:
+            return self._call("POST", "/topics", {"topic": name, **fields}, timeout_s=CREATION_S)
+
+        return _for_each(topic, create)
+
+    def list_topics(self) -> list[str]:
+        """Return the names of all topics, oldest first."""
+        return list(self._call("GET", "/topics")["topics"])
+
+    def describe_topic(self, topic: str) -> dict[str, Any]:
+        """Return a topic's partitions with leaders, replicas and offsets, and its settings.
+
+        Raises:
+            TopicDoesNotExist: there is none.
+        """
+        return self._call("GET", _topic_path(topic))
+
+    def update_topic(self, /, topic: str, **settings: int | None) -> dict[str, Any]:
+        """Change `number_of_partitions` (only upward), `retention_ms` or `retention_bytes`.
+
+        None for a retention means without limit.
+        """
+        return self._call("PATCH", _topic_path(topic), dict(settings), keep_none=True)
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic with its messages.
+
+        Raises:
+            TopicDoesNotExist: there is none.
+        """
+        self._call("DELETE", _topic_path(topic), timeout_s=CREATION_S)
+
+    def list_brokers(self) -> list[str]:
+        """Return the addresses of all brokers."""
+        return list(self._call("GET", "/brokers")["brokers"])
+
+    def describe_brokers(self) -> list[dict[str, Any]]:
+        """Return the brokers with state, last heartbeat and counts."""
+        return list(self._call("GET", "/brokers?detail=1")["brokers"])
+
+    @overload
+    def add_broker(self, broker_address: str) -> dict[str, Any]: ...
+
+    @overload
+    def add_broker(self, broker_address: Several) -> list[dict[str, Any]]: ...
+
+    def add_broker(self, broker_address: str | Several) -> dict[str, Any] | list[dict[str, Any]]:
+        """Announce a broker, or several; one that starts does it by itself.
+
+        Raises:
+            BrokerAlreadyPresent: it is known; `details["done"]` has those of a list before it.
+        """
+        return _for_each(
+            broker_address, lambda one: self._call("POST", "/brokers", {"broker_address": one})
+        )
+
+    def list_clients(self, kind: str, topic: str | None = None) -> list[dict[str, Any]]:
+        """Return the registered clients.
+
+        Args:
+            kind: producers or consumers.
+            topic: only those of one topic.
+        """
+        suffix = "" if topic is None else f"?topic={quote(topic, safe='')}"
+        return list(self._call("GET", f"/{kind}{suffix}")[kind])
+
+    def consumer_sizes(self, topic: str, consumer_id: int) -> dict[int, int]:
+        """Return how many messages each partition of a topic has left for a consumer.
+
+        Raises:
+            TopicDoesNotExist: there is no such topic.
+            UnauthorizedException: it has no such consumer.
+        """
+        path = f"/size?topic={quote(topic, safe='')}&consumer_id={consumer_id}"
+        sizes = self._call("GET", path)["sizes"]
+        return {int(partition): int(size) for partition, size in sizes.items()}
+
+    def list_groups(self) -> list[str]:
+        """Return the names of the consumer groups."""
+        return list(self._call("GET", "/groups")["groups"])
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """Return a group's generation, members, and where it is in each partition.
+
+        Returns:
+            `group`, `generation`, `members` (each with `member_id`, `topics`, `assignment`,
+            `last_heartbeat`, `session_timeout_ms`) and `partitions` (each with `topic`,
+            `partition`, `member_id`, `offset`, `high_watermark`, `lag`, `unsettled`, `dead`; None
+            where nobody has it or the partition does not answer).
+
+        Raises:
+            GroupNotFound: there is none.
+        """
+        return self._call("GET", group_path(group))
+
+    def delete_group(self, group: str) -> None:
+        """Have the cluster forget a group that has no members, and its offsets.
+
+        Raises:
+            InvalidRequest: it has members.
+        """
+        self._call("DELETE", group_path(group), timeout_s=CREATION_S)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def restart_after_fork(self) -> None:
+        """Use own connections in the child."""
+        self._transport.restart()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        fields: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        keep_none: bool = False,
+    ) -> dict[str, Any]:
+        body = b"" if fields is None else encode_body(fields, keep_none=keep_none)
+        request = Request(method, path, body=body, content_type=MSGPACK, accept=MSGPACK)
+        flow = self._managers.call_patiently(request, timeout_s=timeout_s)
+        return drive(flow, self._transport, self._clock)
+
+
+def _for_each(names: str | Several, call: Callable[[str], T]) -> T | list[T]:
+    """Make a call for a name, or for each of a list in turn.
+
+    Raises:
+        QueueError: the first failure of a list; `details["done"]` names those before it.
+    """
+    if not isinstance(names, list | tuple):
+        return call(names)
+    answers: list[T] = []
+    for name in names:
+        try:
+            answers.append(call(name))
+        except QueueError as error:
+            error.details["done"] = list(names[: len(answers)])
+            raise
+    return answers
+
+
+def _topic_path(topic: str) -> str:
+    return f"/topics/{quote(topic, safe='')}"

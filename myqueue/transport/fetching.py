@@ -1,0 +1,209 @@
+"""Reading stored batches: the request, its answer decoded once, and who asks for it. Pure."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from myqueue.contract.errors import (
+    CorruptBatch,
+    InvalidRequest,
+    OffsetOutOfRange,
+    PartitionNotFound,
+)
+from myqueue.contract.inputs import BATCH, MAX_FETCH_BYTES
+from myqueue.contract.records import MAX_BATCH_BYTES, decode_rows, read_header, unframe_batches
+from myqueue.results import Fetched, Message
+from myqueue.transport.blocking import read_body
+from myqueue.transport.effects import Ask, Flow
+from myqueue.transport.http1 import Answer, Request
+from myqueue.transport.registration import warn
+from myqueue.transport.session import LeaderCall, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from myqueue.results import Registration
+    from myqueue.transport.rotation import TopicPartition
+
+BEYOND = (1 << 62) - 1
+"""An offset that no partition reaches."""
+DECODED_BYTES_MAX = 4 * MAX_BATCH_BYTES
+"""About how much of an answer is decoded; what is behind it is fetched again."""
+
+
+def fetch_call(
+    topic: str, partition: int, offset: int, *, max_bytes: int, wait_ms: int
+) -> LeaderCall:
+    """Return the call that reads batches from an offset; any replica may answer it."""
+
+    def request(registration: Registration) -> Request:
+        return Request(
+            "GET",
+            "/fetch",
+            query={
+                "topic": topic,
+                "partition": partition,
+                "offset": offset,
+                "max_bytes": max_bytes,
+                "wait_ms": wait_ms,
+            },
+            accept=BATCH,
+            token=registration.token,
+        )
+
+    return LeaderCall(topic, partition, request, request, wait_ms)
+
+
+def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> Fetched:
+    """Decode a fetch answer.
+
+    A batch whose checksum is right and that cannot be decoded is stepped over and counted: it was
+    stored like that, so nobody will ever read it.
+
+    Args:
+        answer: batches, or a failure.
+        topic: for the messages.
+        partition: for the messages.
+        offset: the first one wanted; a batch may begin before it.
+
+    Raises:
+        CorruptBatch: a batch is damaged: its checksum is wrong.
+        InvalidRequest: the package of its codec is missing here.
+        QueueError: the failure.
+    """
+    if answer.headers.get("content-type", "").partition(";")[0].strip() != BATCH:
+        read_body(answer)
+    messages: list[Message] = []
+    next_offset, corrupt, decoded_bytes = offset, 0, 0
+    for base_offset, batch in unframe_batches(answer.body):
+        header = read_header(batch)
+        decoded_bytes += header.decoded_bytes
+        if next_offset > offset and decoded_bytes > DECODED_BYTES_MAX:
+            break
+        start, end = max(base_offset, offset), base_offset + header.record_count
+        next_offset = max(next_offset, end)
+        try:
+            rows = decode_rows(batch, header)
+        except CorruptBatch:
+            corrupt += max(0, end - start)
+            continue
+        first = header.first_timestamp
+        messages += [
+            Message(topic, partition, position, value, key, headers, first + delta)
+            for position, (delta, key, value, headers) in enumerate(
+                rows[start - base_offset :], start
+            )
+        ]
+    return Fetched(
+        messages,
+        next_offset,
+        int(answer.headers.get("x-high-watermark", -1)),
+        int(answer.headers.get("x-log-start-offset", -1)),
+        corrupt,
+    )
+
+
+def gaps(offsets: Iterable[int], start: int, end: int) -> list[range]:
+    """Return the offsets from `start` to below `end` that are not among ascending `offsets`."""
+    found: list[range] = []
+    for offset in (*offsets, end):
+        if offset > start:
+            found.append(range(start, offset))
+        start = offset + 1
+    return found
+
+
+def timestamp_ms(timestamp: int | datetime) -> int:
+    """Return a time as milliseconds since 1970.
+
+    Raises:
+        InvalidRequest: it has no time zone.
+    """
+    if not isinstance(timestamp, datetime):
+        return timestamp
+    if timestamp.tzinfo is None:
+        raise InvalidRequest("a time needs a time zone", field="timestamp")
+    return int(timestamp.timestamp() * 1000)
+
+
+class Fetching(Session):
+    """Base of the cores of consumers: reads from an offset, and knows which partitions there are.
+
+    Args: those of `Session`.
+    """
+
+    def make_locks(self) -> None:
+        """Make new locks: at the beginning, and in the child of a fork."""
+        super().make_locks()
+        self._corrupt_lock = threading.Lock()
+        """Guards the next one."""
+        self._corrupt: dict[TopicPartition, int] = {}
+
+    def corrupt(self) -> dict[TopicPartition, int]:
+        """Return how many messages were stepped over because nobody can decode them."""
+        with self._corrupt_lock:
+            return dict(self._corrupt)
+
+    def _note_corrupt(self, where: TopicPartition, count: int, place: str = "") -> None:
+        if count <= 0:
+            return
+        with self._corrupt_lock:
+            self._corrupt[where] = self._corrupt.get(where, 0) + count
+        warn(
+            "%d messages of %s/%d cannot be decoded by anybody and were stepped over%s",
+            *(count, *where, place),
+        )
+
+    def fetch(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        *,
+        max_bytes: int,
+        wait_ms: int,
+        replica: str | None,
+    ) -> Flow[Fetched]:
+        """Read from an offset without moving any cursor."""
+        call = fetch_call(
+            topic, partition, offset, max_bytes=min(max_bytes, MAX_FETCH_BYTES), wait_ms=wait_ms
+        )
+
+        def read(answer: Answer) -> Fetched:
+            return read_fetched(answer, topic=topic, partition=partition, offset=offset)
+
+        if replica is not None:
+            registration = yield from self.registration(topic)
+            timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+            return read((yield Ask(replica, call.direct(registration), timeout_s)))
+        return (yield from self.at_leader(call, self.attempts(), read))
+
+    def _partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
+        found: list[TopicPartition] = []
+        for topic in topics:
+            if not self.require_registered(topic).client_id:
+                yield from self.registration(topic)
+            count = self.known_partition_count(topic)
+            if not count:
+                count = yield from self.partition_count(topic)
+            if partition is None:
+                found += [(topic, index) for index in range(count)]
+            elif 0 <= partition < count:
+                found.append((topic, partition))
+            else:
+                raise PartitionNotFound(
+                    f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
+                )
+        if not found:
+            raise InvalidRequest("this consumer is registered for no topic", field="topics")
+        return found
+
+    def _high_watermark(self, where: TopicPartition) -> Flow[int]:
+        """Return the offset after the last message, confirmed by a quorum."""
+        try:
+            fetched = yield from self.fetch(*where, BEYOND, max_bytes=1, wait_ms=0, replica=None)
+        except OffsetOutOfRange as error:
+            return int(error.details["high_watermark"])
+        return fetched.high_watermark

@@ -1,0 +1,113 @@
+"""The calls of a consumer group: of its members at a manager, of its offsets at a partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from myqueue.contract.errors import Internal
+from myqueue.contract.inputs import MSGPACK
+from myqueue.transport.blocking import msgpack_request
+from myqueue.transport.http1 import Request
+from myqueue.transport.session import LeaderCall, posting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from myqueue.results import Registration
+    from myqueue.transport.rotation import TopicPartition
+
+
+def group_path(group: str, action: str = "") -> str:
+    """Return the path of a group, or of what is done to it."""
+    return f"/groups/{quote(group, safe='')}{action and '/'}{action}"
+
+
+def group_request(group: str, action: str, fields: dict[str, Any]) -> Request:
+    """Return the request of a member to a manager: join, heartbeat or leave."""
+    return msgpack_request("POST", group_path(group, action), fields)
+
+
+def commit_call(
+    where: TopicPartition,
+    group: str,
+    generation: int,
+    *,
+    offset: int | None = None,
+    start: str = "earliest",
+    timeout_ms: int,
+) -> LeaderCall:
+    """Return the call that moves a group's offset.
+
+    Args:
+        where: topic and partition.
+        group: name of the group.
+        generation: that under which the member holds the partition.
+        offset: everything below is read. Without it, older generations are fenced off and the
+            answer says where to begin.
+        start: earliest or latest, for a group that is new in the partition.
+        timeout_ms: how long a broker may wait for a quorum.
+    """
+    fields = {
+        "group": group,
+        "generation": generation,
+        "offset": offset,
+        "start": start,
+        "timeout_ms": timeout_ms,
+    }
+    request = posting("/offsets/commit", where, fields)
+    return LeaderCall(*where, request, request)
+
+
+def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
+    """Return the call that finds the first offset appended at or after a time."""
+    topic, partition = where
+
+    def request(registration: Registration) -> Request:
+        return Request(
+            "GET",
+            "/offsets/by-time",
+            query={"topic": topic, "partition": partition, "timestamp": timestamp},
+            accept=MSGPACK,
+            token=registration.token,
+        )
+
+    return LeaderCall(topic, partition, request, request)
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """What a manager says to a member when it joins, and at each heartbeat."""
+
+    assignment: dict[str, list[int]]
+    """What it may read: topic -> partitions."""
+    generation: int
+    member_id: str = ""
+    """Empty when the answer does not repeat it."""
+    heartbeat_interval_ms: int | None = None
+
+    @property
+    def partitions(self) -> set[TopicPartition]:
+        """What it may read."""
+        return {(topic, index) for topic, indexes in self.assignment.items() for index in indexes}
+
+
+def read_seat(body: dict[str, Any]) -> Seat:
+    """Return what a manager told a member.
+
+    Raises:
+        Internal: it is of another version, or not of a manager.
+    """
+    try:
+        return msgspec.convert(body, Seat)
+    except msgspec.ValidationError as error:
+        raise Internal(f"an answer of a manager cannot be read: {error}") from error
+
+
+def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
+    """Return partitions in the shape of the calls: topic -> indexes."""
+    found: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        found.setdefault(topic, []).append(index)
+    return found

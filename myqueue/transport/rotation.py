@@ -1,0 +1,196 @@
+"""Whose turn it is among partitions: after the one served last; those that fail come later. Pure.
+
+A partition without a leader must not keep a reader from the others, so it gets one short try and
+is asked again only after a pause that doubles, while the others go on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from myqueue.contract.errors import BrokerUnreachable, PartitionNotFound
+from myqueue.transport.clock import FOREVER_S
+
+if TYPE_CHECKING:
+    from myqueue.contract.errors import QueueError
+
+TopicPartition = tuple[str, int]
+"""A topic's name and the number of one of its partitions."""
+
+
+class Rotation:
+    """The order in which partitions are asked: after the one that gave messages last. Pure."""
+
+    def __init__(self) -> None:
+        self._last: TopicPartition | None = None
+
+    def order(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return the partitions, beginning after the one that was served last."""
+        if self._last not in partitions:
+            return partitions
+        start = partitions.index(self._last) + 1
+        return partitions[start:] + partitions[:start]
+
+    def served(self, where: TopicPartition) -> None:
+        """Remember which partition gave messages."""
+        self._last = where
+
+
+ANSWER_GRACE_S = 0.5
+"""How much longer than its timeout a call may take that waits: for answers that are on the way."""
+WARN_AFTER_S = 2.0
+"""Silence of a partition or of the managers that is warned of; an election takes less."""
+ONE_TRY_S = 0.25
+"""How long a partition may keep the others waiting: time for redirects, not for an election."""
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+RETRY_AT_LEAST_S = 0.001
+NO_PARTITION = -1
+"""Stands for those of a topic that are not known: no manager says how many there are."""
+
+
+def no_answer(where: TopicPartition) -> BrokerUnreachable:
+    """Return the error of a partition, or of the managers, of which no answer came in time."""
+    topic, partition = where
+    whom = "no manager" if partition == NO_PARTITION else f"no leader of partition {partition}"
+    return BrokerUnreachable(f"{whom} of topic {topic!r} answered in time")
+
+
+def may_pass(error: QueueError) -> bool:
+    """Tell whether a partition may answer later: also one that is being made, or moved."""
+    return error.retriable or isinstance(error, PartitionNotFound)
+
+
+class Silence(NamedTuple):
+    """A partition that did not answer."""
+
+    error: QueueError
+    pause_s: float
+    retry_s: float
+    """Monotonic time from which it is asked again."""
+    since_s: float
+    """Monotonic time of its first failure in a row."""
+    last_s: float
+    """Monotonic time of its last failure."""
+
+
+class Wait:
+    """A call of the program that waits for messages.
+
+    A wait with a timeout ends in time, with nothing if need be. A question (timeout 0) waits for no
+    message, but until everybody who was asked has answered: its nothing is certain.
+
+    Args:
+        timeout: seconds; None for ever, 0 or less for a question.
+        now_s: monotonic seconds.
+        patience_s: how long somebody may be silent before that is raised.
+
+    Attributes:
+        asking: the partition whose answer is waited for.
+    """
+
+    def __init__(self, timeout: float | None, *, now_s: float, patience_s: float) -> None:
+        self.started_s = now_s
+        self.deadline_s = now_s + (FOREVER_S if timeout is None else timeout)
+        self.patience_s = patience_s
+        self.is_bounded = timeout is not None and timeout > 0
+        self.asking: TopicPartition | None = None
+
+    @property
+    def limit_s(self) -> float:
+        """When it ends, whatever it waits for."""
+        return self.deadline_s + ANSWER_GRACE_S
+
+    def raises(self, since_s: float, now_s: float) -> bool:
+        """Tell whether a silence has lasted so long that it is raised, at the right moment."""
+        if now_s - since_s < self.patience_s:
+            return False
+        late = self.is_bounded and now_s >= self.deadline_s
+        return late or now_s >= self.started_s + self.patience_s
+
+
+def wait_s(
+    silent: dict[TopicPartition, Silence], now_s: float, *, deadline_s: float, longest_s: float
+) -> float:
+    """Return how long to wait for the partitions that answer, in seconds; not above 0: not at all.
+
+    That is until one that did not answer may be asked again, also when the time is over: what it
+    has is not known before it was asked.
+    """
+    remaining_s = min(deadline_s - now_s, longest_s)
+    if not silent:
+        return remaining_s
+    retry_s = max(RETRY_AT_LEAST_S, min(one.retry_s for one in silent.values()) - now_s)
+    return retry_s if deadline_s <= now_s else min(remaining_s, retry_s)
+
+
+def is_over(silent: dict[TopicPartition, Silence], wait: Wait, now_s: float) -> bool:
+    """Tell whether a wait that found nothing is over.
+
+    Args:
+        silent: the partitions that did not answer the last time.
+        wait: of the program.
+        now_s: monotonic seconds.
+
+    Raises:
+        QueueError: the last failure of a partition that has been silent for too long.
+    """
+    for silence in silent.values():
+        if wait.raises(silence.since_s, now_s):
+            raise silence.error
+    return now_s >= wait.deadline_s and (wait.is_bounded or not silent)
+
+
+class Turns:
+    """The order in which partitions are asked. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._rotation = Rotation()
+        self._silent: dict[TopicPartition, Silence] = {}
+
+    def order(self, partitions: list[TopicPartition], now_s: float) -> list[TopicPartition]:
+        """Return the partitions to ask now, beginning after the one that was served last."""
+        return [
+            where
+            for where in self._rotation.order(partitions)
+            if where not in self._silent or self._silent[where].retry_s <= now_s
+        ]
+
+    def answered(self, where: TopicPartition, *, served: bool) -> None:
+        """Note an answer, and whether it had something."""
+        self._silent.pop(where, None)
+        if served:
+            self._rotation.served(where)
+
+    def failed(
+        self,
+        where: TopicPartition,
+        error: QueueError,
+        now_s: float,
+        *,
+        stale_s: float = float("inf"),
+    ) -> None:
+        """Let a partition rest that did not answer.
+
+        Args:
+            where: topic and partition.
+            error: what came instead.
+            now_s: monotonic seconds.
+            stale_s: a failure longer ago than this does not count: nobody asked in between.
+        """
+        known = self._silent.get(where)
+        pause_s = FIRST_PAUSE_S if known is None else min(LONGEST_PAUSE_S, known.pause_s * 2)
+        since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
+        self._silent[where] = Silence(error, pause_s, now_s + pause_s, since_s, now_s)
+
+    def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
+        """Return those of the partitions that did not answer last time."""
+        return {where: self._silent[where] for where in partitions if where in self._silent}
+
+    def is_over(self, partitions: list[TopicPartition], wait: Wait, now_s: float) -> bool:
+        """Tell whether a wait that found nothing is over.
+
+        Raises:
+            QueueError: the last failure of a partition that has been silent for too long.
+        """
+        return is_over(self.silent(partitions), wait, now_s)

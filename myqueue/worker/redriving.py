@@ -1,0 +1,205 @@
+"""Sending dead letters back to where they came from: each once, however often it is begun.
+
+A dead letter is received by a group of workers on the dead-letter topic, sent to its origin, and
+acknowledged. Whatever comes for the first time was never sent. Whatever comes again may have been
+sent by a run that was cut off in between: its origin is searched for it first, from the original
+message on. So a crash costs time and doubles nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from myqueue.contract.errors import OffsetOutOfRange
+from myqueue.contract.group_inputs import DEAD_LETTER_SUFFIX, MAX_DELIVERY_LIMIT
+from myqueue.contract.inputs import MAX_FETCH_BYTES
+from myqueue.contract.partitioner import partition_for_key
+from myqueue.contract.records import Record
+from myqueue.producer.producer import Producer
+from myqueue.results import Fetched
+from myqueue.transport.fetching import fetch_call, read_fetched
+from myqueue.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Unpack
+
+    from myqueue.results import Delivery
+    from myqueue.transport.effects import Flow
+    from myqueue.transport.http1 import Answer
+    from myqueue.transport.rotation import TopicPartition
+    from myqueue.worker.worker import Means
+
+BATCH_MESSAGES = 100
+"""Dead letters that are out at once."""
+VISIBILITY_MS = 60_000
+"""After this another run may take over what one had received when it was cut off."""
+BEYOND = (1 << 62) - 1
+"""An offset that no partition reaches."""
+DEAD_LETTER_HEADERS = frozenset(
+    f"dead-letter-{name}" for name in ("topic", "partition", "offset", "group", "deliveries")
+)
+REDRIVEN_FROM = "redriven-from"
+"""Header of a message that came back: the dead letter's topic, partition and offset."""
+
+
+class Redriven(NamedTuple):
+    """How far a redrive is."""
+
+    done: int
+    """Dead letters that are back."""
+    total: int
+    """Of about so many: the number is right once every partition has been begun."""
+
+
+class DeadLetters(Worker):
+    """A worker that empties a dead-letter topic.
+
+    Args:
+        topic: the topic whose messages died; one that does not say where it is from goes there.
+        address: a manager's address, or several.
+        group: runs of the same group share the work.
+        dead_letter_topic: where they are; the topic's name with `.dead` when left out.
+        means: `config`, `transport` and `clock`, as every client takes them.
+
+    Raises:
+        TopicDoesNotExist: there is no dead-letter topic.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        address: str | Sequence[str],
+        *,
+        group: str,
+        dead_letter_topic: str | None = None,
+        **means: Unpack[Means],
+    ) -> None:
+        self._origin = topic
+        self._letters = dead_letter_topic or topic + DEAD_LETTER_SUFFIX
+        super().__init__(
+            self._letters,
+            address,
+            group,
+            visibility_ms=VISIBILITY_MS,
+            delivery_limit=MAX_DELIVERY_LIMIT,
+            **means,
+        )
+
+    def redrive(self, producer: Producer, max_messages: int | None) -> Iterator[Redriven]:
+        """Send back what is there now, and say after each batch how far it is.
+
+        Args:
+            producer: registered for no topic in particular.
+            max_messages: when to stop; None for all.
+        """
+        count = self.partition_count(self._letters)
+        ends = [self._high_watermark((self._letters, index)) for index in range(count)]
+        done, total = 0, sum(ends)
+        for partition, end in enumerate(ends):
+            begun = False
+            while max_messages is None or done < max_messages:
+                wanted = BATCH_MESSAGES if max_messages is None else max_messages - done
+                letters = self._receive_from(partition, min(wanted, BATCH_MESSAGES))
+                # What died after the beginning is left alone, or a message that dies again and
+                # again would keep this here for ever.
+                mine = [letter for letter in letters if letter.offset < end]
+                late = letters[len(mine) :]
+                if late:
+                    self.nack(*late)
+                total -= 0 if begun else (mine[0].offset if mine else end)
+                begun = True
+                if mine:
+                    self._send_back(producer, mine)
+                    self.ack(*mine)
+                    done += len(mine)
+                    yield Redriven(done, total)
+                if late or not mine:
+                    break
+
+    def _receive_from(self, partition: int, max_messages: int) -> list[Delivery]:
+        flow = self._core.receive(max_messages, 0.0, partitions=[(self._letters, partition)])
+        return sorted(self._run(flow), key=lambda letter: letter.offset)
+
+    def _send_back(self, producer: Producer, letters: list[Delivery]) -> None:
+        by_target: dict[TopicPartition, list[Delivery]] = {}
+        for letter in letters:
+            by_target.setdefault(self._target(producer, letter), []).append(letter)
+        for target, mine in by_target.items():
+            back = self._sent_before(target, [one for one in mine if one.delivery_count > 1])
+            records = [_record(letter) for letter in mine if _mark(letter) not in back]
+            if records:
+                producer.produce_many(target[0], records, partition=target[1])
+
+    def _target(self, producer: Producer, letter: Delivery) -> TopicPartition:
+        """Return where a dead letter goes: its own partition, if it is known."""
+        headers = letter.headers or {}
+        topic = str(headers.get("dead-letter-topic") or self._origin)
+        if topic not in self.topics:
+            self.register(topic)
+        if topic not in producer.topics:
+            producer.register(topic)
+        count = self.partition_count(topic)
+        partition = str(headers.get("dead-letter-partition", ""))
+        if partition.isdecimal() and int(partition) < count:
+            return topic, int(partition)
+        return topic, partition_for_key(letter.offset if letter.key is None else letter.key, count)
+
+    def _sent_before(self, target: TopicPartition, letters: list[Delivery]) -> set[str]:
+        """Return the marks of those dead letters that are in their partition already."""
+        wanted = {_mark(letter) for letter in letters}
+        found: set[str] = set()
+        if not wanted:
+            return found
+        offset = min(_origin_offset(letter) for letter in letters) + 1
+        while found != wanted:
+            try:
+                fetched = self._run(self._fetch(target, offset))
+            except OffsetOutOfRange as error:
+                start = int(error.details.get("log_start_offset", 0))
+                if start <= offset:
+                    break
+                offset = start
+                continue
+            if fetched.next_offset <= offset:
+                break
+            marks = {str((one.headers or {}).get(REDRIVEN_FROM)) for one in fetched.messages}
+            found |= wanted & marks
+            offset = fetched.next_offset
+        return found
+
+    def _high_watermark(self, where: TopicPartition) -> int:
+        try:
+            return self._run(self._fetch(where, BEYOND)).high_watermark
+        except OffsetOutOfRange as error:
+            return int(error.details["high_watermark"])
+
+    def _fetch(self, where: TopicPartition, offset: int) -> Flow[Fetched]:
+        topic, partition = where
+        call = fetch_call(topic, partition, offset, max_bytes=MAX_FETCH_BYTES, wait_ms=0)
+
+        def read(answer: Answer) -> Fetched:
+            return read_fetched(answer, topic=topic, partition=partition, offset=offset)
+
+        return (yield from self._core.at_leader(call, self._core.attempts(), read))
+
+
+def _mark(letter: Delivery) -> str:
+    return f"{letter.topic}/{letter.partition}/{letter.offset}"
+
+
+def _origin_offset(letter: Delivery) -> int:
+    text = str((letter.headers or {}).get("dead-letter-offset", ""))
+    return int(text) if text.isdecimal() else -1
+
+
+def _record(letter: Delivery) -> Record:
+    """Return the message as it was, and where it comes back from."""
+    headers = {
+        name: value
+        for name, value in (letter.headers or {}).items()
+        if name not in DEAD_LETTER_HEADERS
+    }
+    return Record(
+        letter.value, letter.key, {**headers, REDRIVEN_FROM: _mark(letter)}, letter.timestamp
+    )

@@ -1,0 +1,401 @@
+"""The core of queue workers: receive in turns, settle in batches, wait at all partitions. Pure.
+
+Waiting takes nothing: the calls that are held at the partitions deliver no message, they only say
+that one could be received. So a wait that is given up (a closed worker, an interrupt, a cancelled
+task) leaves no message in nobody's hands.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from myqueue.contract.errors import ClientClosed, QueueError
+from myqueue.contract.group_inputs import MAX_RECEIPTS
+from myqueue.contract.inputs import check_range
+from myqueue.transport.blocking import read_body
+from myqueue.transport.effects import Acquire, Await, Flow, Lock, Pause, Pending, TimeIsOver, within
+from myqueue.transport.empty_partitions import Watches
+from myqueue.transport.retry import Attempts
+from myqueue.transport.rotation import (
+    NO_PARTITION,
+    ONE_TRY_S,
+    Turns,
+    Wait,
+    may_pass,
+    no_answer,
+    wait_s,
+)
+from myqueue.transport.session import LeaderCall, Session
+from myqueue.worker.ack_batches import Settling
+from myqueue.worker.work_requests import (
+    NACK,
+    WorkOptions,
+    milliseconds,
+    receive_call,
+    received_delivery,
+    settle_call,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from myqueue.config import ClientConfig
+    from myqueue.results import Delivery, Registration, Settlement
+    from myqueue.transport.clock import Clock
+    from myqueue.transport.rotation import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+LEAVE_S = 2.0
+"""How long a manager may take to forget a worker that closes."""
+VAIN_ROUNDS = 2
+"""Wake-ups in a row that gave nothing before the next wait is put off."""
+VAIN_PAUSE_S, VAIN_PAUSE_MAX_S = 0.005, 0.2
+QUIET_S = 1.0
+"""A wait as long as this was not in vain."""
+
+
+class Working(Session):
+    """The core of `Worker` and `AsyncWorker`.
+
+    Args:
+        address: those of the managers.
+        options: how the worker takes part in its group.
+        config: settings.
+        clock: time and chance.
+        make_lock: makes a lock of the driver's kind.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        options: WorkOptions,
+        config: ClientConfig,
+        clock: Clock,
+        make_lock: Callable[[], Lock],
+    ) -> None:
+        self.options = options
+        self.missed = 0
+        """Messages that were deleted before the group had dealt with them, as far as told here."""
+        self.corrupt = 0
+        """Messages that were stepped over because nobody can decode them, as far as told here."""
+        self._first_counts: dict[str, int] = {}
+        super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
+
+    def make_locks(self) -> None:
+        """Make new locks; in the child of a fork, open requests are the parent's."""
+        super().make_locks()
+        self._turns_lock = threading.Lock()
+        """Guards the turns; never held while a flow waits."""
+        self._turns = Turns()
+        self._watch_lock = self._make_lock()
+        """One flow at a time waits at the partitions."""
+        self._watches = Watches(self._watch)
+
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Register for the topics; a group that starts at the latest starts here."""
+        names = list(topics)
+        yield from super().open(names, attach)
+        for topic in names:
+            yield from self._note_start(topic)
+
+    def register(self, topic: str) -> Flow[Registration]:
+        """Register for a further topic; raises what `RegisteredClient.register` raises."""
+        registration = yield from super().register(topic)
+        if not self.closing:
+            yield from self._note_start(topic)
+        return registration
+
+    def _note_start(self, topic: str) -> Flow[None]:
+        if topic in self._first_counts:
+            return
+        count = yield from self.partition_count(topic)
+        self._first_counts[topic] = count
+        if self.options.start == "latest":
+            for partition in range(count):
+                call = self._receive_call((topic, partition), 0)
+                yield from self.at_leader(call, self.attempts(), read_body)
+
+    # Receiving
+
+    def receive(
+        self,
+        max_messages: int,
+        timeout: float | None,
+        *,
+        partitions: list[TopicPartition] | None = None,
+    ) -> Flow[list[Delivery]]:
+        """Return up to `max_messages` of one partition.
+
+        Args:
+            max_messages: 1 to `MAX_RECEIPTS`.
+            timeout: seconds to wait for the first; None waits until one comes; 0 asks.
+            partitions: those to ask; all of the topics when left out.
+
+        Returns:
+            Nothing when none came in time. With a timeout of 0 each partition said so.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
+                nothing; or it refused.
+        """
+        check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
+        wait = self.begin_wait(timeout)
+        flow = self._receive(max_messages, partitions, wait)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.clock, wait.limit_s))
+        except TimeIsOver:
+            where = wait.asking or (next(iter(self.registrations)), NO_PARTITION)
+            self._failed(where, no_answer(where))
+            self._is_over([where], wait)
+            return []
+
+    def _receive(
+        self, max_messages: int, partitions: list[TopicPartition] | None, wait: Wait
+    ) -> Flow[list[Delivery]]:
+        quiet: set[TopicPartition] = set()
+        vain = 0
+        while True:
+            self.check_usable()
+            wait.asking = None
+            asked = partitions or (yield from self._partitions())
+            with self._turns_lock:
+                for topic in self.registrations:
+                    self._turns.answered((topic, NO_PARTITION), served=False)
+            found = yield from self._receive_first(asked, max_messages, quiet, wait)
+            if found:
+                return found
+            now_s = self.clock.monotonic()
+            if self._is_over(asked, wait):
+                return []
+            if vain > VAIN_ROUNDS:
+                pause_s = min(VAIN_PAUSE_MAX_S, VAIN_PAUSE_S * 2.0 ** min(vain, 10))
+                yield Pause(pause_s * self.clock.jitter())
+            quiet = yield from self._wait(asked, wait.deadline_s)
+            waited_s = self.clock.monotonic() - now_s
+            vain = 0 if waited_s >= QUIET_S else vain + 1
+
+    def _failed(self, where: TopicPartition, error: QueueError) -> None:
+        with self._turns_lock:
+            self._turns.failed(
+                where,
+                error,
+                self.clock.monotonic(),
+                stale_s=self.config.delivery_timeout_ms / 1000,
+            )
+
+    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
+        """Return whether a wait is over that found nothing; warn of partitions that are silent.
+
+        Raises:
+            QueueError: that of a partition that has not answered for too long.
+        """
+        now_s = self.clock.monotonic()
+        with self._turns_lock:
+            silent = self._turns.silent(partitions)
+            is_over = self._turns.is_over(partitions, wait, now_s)
+        self.tell_silent(silent, is_over=is_over)
+        return is_over
+
+    def _partitions(self) -> Flow[list[TopicPartition]]:
+        found: list[TopicPartition] = []
+        for topic in self.registrations:
+            yield from self.registration(topic)
+            count = yield from self.partition_count(topic)
+            found += [(topic, index) for index in range(count)]
+        return found
+
+    def _receive_first(
+        self,
+        partitions: list[TopicPartition],
+        max_messages: int,
+        quiet: set[TopicPartition],
+        wait: Wait,
+    ) -> Flow[list[Delivery]]:
+        """Receive from the first partition that has something; those in `quiet` have not."""
+        with self._turns_lock:
+            order = self._turns.order(partitions, self.clock.monotonic())
+        for where in order:
+            if where in quiet:
+                continue
+            wait.asking = where
+            try:
+                found = yield from self._receive_from(where, max_messages)
+            except QueueError as error:
+                if not may_pass(error):
+                    raise
+                self._failed(where, error)
+                continue
+            wait.asking = None
+            with self._turns_lock:
+                self._turns.answered(where, served=bool(found))
+            if found and self.closing:
+                yield from self._hand_back(where, found)
+                raise ClientClosed("this worker was closed")
+            if found:
+                return found
+        return []
+
+    def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
+        call = self._receive_call(where, max_messages)
+        body = yield from self.at_leader(call, self._one_try(), read_body)
+        missed = int(body.get("missed") or 0)
+        if missed:
+            self.missed += missed
+            logger.warning(
+                "%d messages of %s/%d were deleted before group %s had dealt with them",
+                missed,
+                *where,
+                self.options.group,
+            )
+        corrupt = int(body.get("corrupt") or 0)
+        if corrupt:
+            self.corrupt += corrupt
+            logger.warning(
+                "%d messages of %s/%d cannot be decoded by anybody and were stepped over",
+                corrupt,
+                *where,
+            )
+        return [received_delivery(item, where) for item in body["messages"]]
+
+    def _receive_call(
+        self, where: TopicPartition, max_messages: int, wait_ms: int = 0
+    ) -> LeaderCall:
+        # What a partition that was added later holds is new to the group, whatever its start.
+        added = where[1] >= self._first_counts.get(where[0], 0)
+        return receive_call(
+            where,
+            self.options,
+            max_messages=max_messages,
+            start="earliest" if added else self.options.start,
+            wait_ms=wait_ms,
+            timeout_ms=self.config.request_timeout_ms,
+        )
+
+    def _one_try(self) -> Attempts:
+        return Attempts(self.config, deadline_s=self.clock.monotonic() + ONE_TRY_S)
+
+    def _hand_back(self, where: TopicPartition, found: list[Delivery]) -> Flow[None]:
+        """Let others have what arrived while the worker was closed; else it comes back later."""
+        receipts = [delivery.receipt for delivery in found]
+        call = settle_call(
+            NACK,
+            where,
+            self.options.group,
+            receipts,
+            timeout_ms=self.config.request_timeout_ms,
+        )
+        with suppress(QueueError):
+            pending = yield from self.begin_at_leader(call, LEAVE_S)
+            yield Await(pending)
+
+    # Waiting
+
+    def _wait(
+        self, partitions: list[TopicPartition], deadline_s: float
+    ) -> Flow[set[TopicPartition]]:
+        """Wait until a partition may have something; return those that certainly have not."""
+        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
+        with self._turns_lock:
+            silent = self._turns.silent(partitions)
+        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
+        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
+            return set()
+        try:
+            answering = [where for where in partitions if where not in silent]
+            yield from self._watches.wait(answering, slice_s)
+            return (yield from self._watches.quiet(answering))
+        finally:
+            if self.closing:
+                self._watches.close()
+            self._watch_lock.release()
+
+    def _watch(self, where: TopicPartition) -> Flow[Pending]:
+        """Send the call that is answered when the partition has something to receive."""
+        wait_ms = self.config.long_poll_ms
+        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+        call = self._receive_call(where, 0, wait_ms)
+        return (yield from self.begin_at_leader(call, timeout_s))
+
+    def close_watches(self) -> None:
+        """Give up the calls that wait at partitions; a flow that waits does it at its end."""
+        if not self._watch_lock.locked():
+            self._watches.close()
+
+    # Settling
+
+    def settle(
+        self, path: str, deliveries: Sequence[Delivery], **fields: int | None
+    ) -> Flow[list[Settlement]]:
+        """Say what became of deliveries: one call per partition, repeated until it is answered.
+
+        Args:
+            path: `ACK`, `NACK` or `EXTEND`.
+            deliveries: of any partitions.
+            fields: `delay_ms` of a nack, `visibility_ms` of an extend.
+
+        Returns:
+            What became of each, in their order.
+
+        Raises:
+            UnsettledDeliveries: a partition could not be asked within `delivery_timeout_ms`, or
+                refused; `results` has the same list.
+        """
+        settling = Settling(deliveries)
+        patience = self.attempts()
+        while batches := settling.open_batches():
+            error: QueueError | None = None
+            for batch in batches:
+                call = settle_call(
+                    path,
+                    batch.where,
+                    self.options.group,
+                    [deliveries[index].receipt for index in batch.indexes],
+                    timeout_ms=self.config.request_timeout_ms,
+                    **fields,
+                )
+                try:
+                    body = yield from self.at_leader(call, self._one_try(), read_body)
+                except QueueError as failure:
+                    settling.failed(batch, failure)
+                    error = failure if may_pass(failure) else error
+                else:
+                    settling.answered(batch, body["results"])
+            if error is not None:
+                decision = patience.wait(
+                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                )
+                if patience.expired:
+                    break
+                yield Pause(decision.delay_s)
+        return settling.results()
+
+    def visibility_ms(self, seconds: float | None) -> int:
+        """Return how long an extend is for, in milliseconds; the worker's own time for None."""
+        if seconds is None:
+            return self.options.visibility_ms
+        return max(1, milliseconds("visibility", seconds))
+
+    # Life
+
+    def leave(self) -> Flow[None]:
+        """Have a manager forget the registrations, which are of use to this worker alone."""
+        for registration in self.registrations.values():
+            if not registration.client_id:
+                continue
+            request = self.forget_request(registration)
+            try:
+                yield from self.managers.call(request, timeout_s=LEAVE_S)
+            except QueueError as error:
+                # It expires by itself.
+                logger.debug("a manager did not forget a worker: %s", error)
+                return

@@ -1,0 +1,138 @@
+"""The calls of a queue worker at a partition: receive, wait, acknowledge, give back, extend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.group_inputs import (
+    DEFAULT_DELIVERY_LIMIT,
+    DEFAULT_VISIBILITY_MS,
+    MAX_DELIVERY_LIMIT,
+    MAX_VISIBILITY_MS,
+    check_group_name,
+)
+from myqueue.contract.inputs import check_range, check_start, check_topic_name
+from myqueue.results import Delivery
+from myqueue.transport.session import LeaderCall, posting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from myqueue.transport.rotation import TopicPartition
+
+ACK, NACK, EXTEND = "/messages/ack", "/messages/nack", "/messages/extend"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """How a worker takes part in its group.
+
+    Raises:
+        InvalidRequest: a value is impossible; the field is named.
+    """
+
+    group: str
+    visibility_ms: int = DEFAULT_VISIBILITY_MS
+    """How long a message that was delivered stays out of others' hands."""
+    delivery_limit: int = DEFAULT_DELIVERY_LIMIT
+    """Deliveries after which a message that was not acknowledged is dead."""
+    dead_letter_topic: str | None = None
+    """Where it goes then; the topic's name with `.dead` when left out."""
+    start: str = "earliest"
+    """Where a group begins that is new in a partition: earliest or latest."""
+
+    def __post_init__(self) -> None:
+        check_group_name(self.group)
+        check_range("visibility_ms", self.visibility_ms, 1, MAX_VISIBILITY_MS)
+        check_range("delivery_limit", self.delivery_limit, 1, MAX_DELIVERY_LIMIT)
+        if self.dead_letter_topic is not None:
+            check_topic_name(self.dead_letter_topic)
+        check_start(self.start)
+
+
+def milliseconds(field: str, seconds: float) -> int:
+    """Return a time of a nack or an extend in the unit of the call.
+
+    Raises:
+        InvalidRequest: it is negative, or longer than 12 hours.
+    """
+    if not 0 <= seconds <= MAX_VISIBILITY_MS / 1000:
+        raise InvalidRequest(
+            f"{field} must be 0 to {MAX_VISIBILITY_MS // 1000} seconds, not {seconds}", field=field
+        )
+    return round(seconds * 1000)
+
+
+def receive_call(
+    where: TopicPartition,
+    options: WorkOptions,
+    *,
+    max_messages: int,
+    start: str,
+    wait_ms: int = 0,
+    timeout_ms: int,
+) -> LeaderCall:
+    """Return the call that takes messages for work.
+
+    Args:
+        where: topic and partition.
+        options: of the worker.
+        max_messages: how many at most; with 0 nothing is delivered, and the call is held until
+            something could be.
+        start: where the group begins when it is new here.
+        wait_ms: how long it may be held.
+        timeout_ms: how long a broker may wait for a quorum.
+    """
+    fields = {
+        "group": options.group,
+        "max_messages": max_messages,
+        "visibility_ms": options.visibility_ms,
+        "delivery_limit": options.delivery_limit,
+        "dead_letter_topic": options.dead_letter_topic,
+        "start": start,
+        "wait_ms": wait_ms,
+        "timeout_ms": timeout_ms,
+    }
+    request = posting("/messages/receive", where, fields)
+    return LeaderCall(*where, request, request, wait_ms)
+
+
+def settle_call(
+    path: str,
+    where: TopicPartition,
+    group: str,
+    receipts: Sequence[str],
+    *,
+    timeout_ms: int,
+    **fields: int | None,
+) -> LeaderCall:
+    """Return the call that says what became of deliveries of one partition.
+
+    Args:
+        path: `ACK`, `NACK` or `EXTEND`.
+        where: topic and partition.
+        group: of the worker.
+        receipts: of the deliveries.
+        timeout_ms: how long a broker may wait for a quorum.
+        fields: `delay_ms` of a nack, `visibility_ms` of an extend.
+    """
+    common = {"group": group, "receipts": list(receipts), "timeout_ms": timeout_ms}
+    request = posting(path, where, {**common, **fields})
+    return LeaderCall(*where, request, request)
+
+
+def received_delivery(item: dict[str, Any], where: TopicPartition) -> Delivery:
+    """Return a message of a receive answer."""
+    return Delivery(
+        where[0],
+        where[1],
+        item["offset"],
+        item["message"],
+        item.get("key"),
+        item.get("headers"),
+        item.get("timestamp") or 0,
+        item["receipt"],
+        item["delivery_count"],
+    )

@@ -1,0 +1,219 @@
+"""The queue worker: takes messages with others of its group, each until its work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from myqueue.contract.errors import ClientClosed
+from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
+from myqueue.transport.client_base import Front, make_thread_lock
+from myqueue.transport.settings import Settings
+from myqueue.worker.work_loop import Working
+from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
+
+if TYPE_CHECKING:
+    from myqueue.config import ClientConfig
+    from myqueue.results import Delivery, Settlement
+    from myqueue.transport.blocking import Transport
+    from myqueue.transport.clock import Clock
+
+
+class Means(TypedDict, total=False):
+    """What every client takes besides."""
+
+    config: ClientConfig | None
+    """Settings; the defaults suit most programs."""
+    transport: Transport | None
+    """How requests travel; HTTP when left out."""
+    clock: Clock | None
+    """Time and chance; the system's when left out."""
+
+
+class Worker(Front[Working]):
+    """Receives messages for work; any number of workers of a group share every partition.
+
+        with Worker("jobs", "http://127.0.0.1:8000", group="mailers") as worker:
+            for delivery in worker:
+                send_mail(delivery.text)
+                worker.ack(delivery)
+
+    A message that was received is out of the others' hands for `visibility_ms`. Acknowledge it with
+    `ack` when the work is done. Nothing is acknowledged by itself: when the program raises, is
+    killed or is cut off before `ack`, the message comes again, to any worker of the group, once its
+    time is over; `nack` lets it come sooner. So each message is handled at least once, and more
+    than once after a crash, after work that took longer than `visibility_ms` without `extend`, and
+    after an answer that was lost. Order is that of the offsets as long as nothing comes again.
+
+    A message that was delivered `delivery_limit` times and never acknowledged goes to the
+    dead-letter topic, an ordinary topic; `Client.redrive` sends it back from there.
+
+    Args:
+        topics: one name or several; they must exist.
+        address: a manager's address, or several as a list or separated by commas.
+        group: workers of one group share the messages; each group gets all of them. Members of
+            consumer groups (`Consumer(..., group=...)`) need another name.
+        visibility_ms: how long a message stays out of others' hands; longer than the work takes.
+        delivery_limit: deliveries after which a message is dead, at least 1.
+        dead_letter_topic: where it goes; the topic's name with `.dead` when left out.
+        start: where a new group begins: earliest with what is stored, latest with what comes after.
+        means: `config`, `transport` and `clock`, as every client takes them.
+
+    Raises:
+        InvalidRequest: a name or a number is impossible.
+        TopicDoesNotExist: a topic is unknown.
+        ManagerNotFound: no manager answered.
+    """
+
+    def __init__(
+        self,
+        topics: str | Sequence[str],
+        address: str | Sequence[str],
+        group: str,
+        *,
+        visibility_ms: int = DEFAULT_VISIBILITY_MS,
+        delivery_limit: int = DEFAULT_DELIVERY_LIMIT,
+        dead_letter_topic: str | None = None,
+        start: str = "earliest",
+        **means: Unpack[Means],
+    ) -> None:
+        options = WorkOptions(
+            group=group,
+            visibility_ms=visibility_ms,
+            delivery_limit=delivery_limit,
+            dead_letter_topic=dead_letter_topic,
+            start=start,
+        )
+        settings = Settings(
+            address, means.get("config"), means.get("transport"), means.get("clock")
+        )
+        core = Working(
+            settings.addresses,
+            options=options,
+            config=settings.config,
+            clock=settings.clock,
+            make_lock=make_thread_lock,
+        )
+        super().__init__(core, settings, topics)
+
+    @property
+    def group(self) -> str:
+        """The name of the group."""
+        return self._core.options.group
+
+    @property
+    def missed(self) -> int:
+        """How many messages retention deleted before the group had dealt with them, as told here.
+
+        Each is told to one worker of the group.
+        """
+        return self._core.missed
+
+    @property
+    def corrupt(self) -> int:
+        """How many messages were stepped over because nobody can decode them, as told here.
+
+        Each is told to one worker of the group.
+        """
+        return self._core.corrupt
+
+    def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
+        """Return up to `max_messages` of one partition; the partitions take turns.
+
+        No more is taken than what is returned, and while this waits nothing is taken at all. With a
+        timeout it ends in time, with nothing and a warning in the log when somebody did not answer;
+        with a timeout of 0 nothing means that every partition said so: as `Consumer.poll`.
+
+        Args:
+            max_messages: 1 to 1,000.
+            timeout: seconds to wait for the first; None waits until one comes.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms` and the others had
+                nothing, or the group is used by consumers (InvalidRequest).
+        """
+        return self._run(self._core.receive(max_messages, timeout))
+
+    def __iter__(self) -> Iterator[Delivery]:
+        """Yield one message after the other, for ever; ends when the worker is closed.
+
+        Each must be acknowledged by the program, as after `receive`.
+        """
+        while not self._core.closing:
+            try:
+                found = self._run(self._core.receive(1, None))
+            except ClientClosed:
+                return
+            yield from found
+
+    def ack(self, *deliveries: Delivery) -> list[Settlement]:
+        """Say that the work is done: none of these comes again. One call per partition.
+
+        An ack that comes late still counts while nobody else received the message; a repeated one
+        changes nothing.
+
+        Returns:
+            What became of each, in order. `done` is False where another worker has the message by
+            now (`superseded`), or where it is `dead`: the work may be done twice.
+
+        Raises:
+            UnsettledDeliveries: some did not reach their partition within `delivery_timeout_ms`;
+                `details["results"]` is the list that would have been returned.
+        """
+        return self._run(self._core.settle(ACK, deliveries))
+
+    def nack(self, *deliveries: Delivery, delay: float = 0.0) -> list[Settlement]:
+        """Give messages back; each comes again after a delay.
+
+        Where that was the last delivery that `delivery_limit` allows, the message is dead instead
+        (`reason` says `dead`).
+
+        Args:
+            deliveries: what was received.
+            delay: seconds, at most 12 hours.
+
+        Returns:
+            What became of each, in order.
+
+        Raises:
+            UnsettledDeliveries: as `ack`.
+        """
+        delay_ms = milliseconds("delay", delay)
+        return self._run(self._core.settle(NACK, deliveries, delay_ms=delay_ms))
+
+    def extend(self, *deliveries: Delivery, visibility: float | None = None) -> list[Settlement]:
+        """Keep messages for longer, from now on.
+
+        Args:
+            deliveries: what was received.
+            visibility: seconds, at most 12 hours; `visibility_ms` of the worker when left out.
+
+        Returns:
+            What became of each, in order; where `done` is False, the message is not this worker's
+            any more.
+
+        Raises:
+            UnsettledDeliveries: as `ack`.
+        """
+        visibility_ms = self._core.visibility_ms(visibility)
+        return self._run(self._core.settle(EXTEND, deliveries, visibility_ms=visibility_ms))
+
+    def close(self) -> None:
+        """Stop. What was received and not settled comes again after its time."""
+        with self._closing:
+            if self._core.closing or self._core.closed:
+                return
+            self._core.closing = True
+        try:
+            self._drive(self._core.leave())
+        finally:
+            super().close()
+            self._core.close_watches()
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child, under a registration of its own.
+
+        What the parent received may be settled by either of them.
+        """
+        super().restart_after_fork()
+        self._core.forget_ids()

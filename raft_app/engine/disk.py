@@ -1,0 +1,315 @@
+"""What a broker does about its disk and its clock: full, slow, silent, or rotting unnoticed.
+
+`Watchdog` sees that ticks come and that there is room; `FullDisk` and `SlowDisk` hand leaderships
+over; `Scrubber` verifies what nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from http_base.tasks import observe
+from raft_app.core.types import TimeoutNow
+from raft_app.engine.snapshots import Throttle
+from raft_app.storage.protocol import CorruptEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+    from raft_app.core.types import Rpc
+    from raft_app.engine.context import EngineContext
+    from raft_app.engine.failover import Failover
+    from raft_app.engine.replica import Group
+    from raft_app.storage.stream import StorageStream
+
+logger = logging.getLogger(__name__)
+
+DISK_CHECK_INTERVALS = 20
+"""Tick intervals between two looks at the free space."""
+
+
+class Watchdog:
+    """Counts its own firings since the last tick; lives in the engine's loop.
+
+    Counting instead of reading a clock tells a scheduler that stands still from a process that
+    was paused: in the latter nothing is counted either.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        interval_ms: int,
+        missed_max: int,
+        on_silence: Callable[[BaseException], None],
+    ) -> None:
+        """Make a watchdog; `start` lets it run.
+
+        Args:
+            loop: where it lives.
+            interval_ms: between two ticks.
+            missed_max: intervals without a tick that are tolerated.
+            on_silence: told once when there were more.
+        """
+        self._loop = loop
+        self._interval = interval_ms / 1000
+        self._missed_max = missed_max
+        self._on_silence = on_silence
+        self._firings = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._disk_check: Callable[[], object] | None = None
+        self.intervals_without_tick = 0
+
+    def start(self) -> None:
+        """Begin to watch; the disk is looked at straight away."""
+        if self._disk_check is not None:
+            self._disk_check()
+        self._timer = self._loop.call_later(self._interval, self._fire)
+
+    def stop(self) -> None:
+        """End watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def ticked(self) -> None:
+        """Note a tick."""
+        self.intervals_without_tick = 0
+
+    def watch_disk(
+        self, executor: Executor, free_bytes: Callable[[], int], reserve_bytes: int
+    ) -> DiskSpace:
+        """Look at the free space now and then, in a thread of `executor`."""
+        disk = DiskSpace(free_bytes, reserve_bytes)
+        self._disk_check = lambda: observe("looking at the disk", executor.submit(disk.look))
+        return disk
+
+    def _fire(self) -> None:
+        self.intervals_without_tick += 1
+        if self.intervals_without_tick > self._missed_max:
+            self._on_silence(RuntimeError(f"no tick for {self._missed_max} intervals"))
+            return
+        self._firings += 1
+        if self._disk_check is not None and self._firings % DISK_CHECK_INTERVALS == 0:
+            self._disk_check()
+        self._timer = self._loop.call_later(self._interval, self._fire)
+
+
+class DiskSpace:
+    """Whether the disk has more free space than its reserve."""
+
+    def __init__(self, free_bytes: Callable[[], int], reserve_bytes: int) -> None:
+        self._free_bytes = free_bytes
+        self._reserve_bytes = reserve_bytes
+        self.free_bytes = reserve_bytes
+        """As last seen."""
+        self.full = False
+        self._unknown = False
+
+    def look(self) -> None:
+        """Measure; may block.
+
+        A measure that fails changes nothing: it says that this call failed, not that there is no
+        room, and a disk that takes no writes any more makes itself known by them.
+        """
+        try:
+            self.free_bytes = self._free_bytes()
+        except OSError:
+            if not self._unknown:
+                logger.exception(
+                    "the free space cannot be measured; it counts as %d bytes, as last seen",
+                    self.free_bytes,
+                )
+            self._unknown = True
+            return
+        if self._unknown:
+            logger.info("the free space can be measured again: %d bytes", self.free_bytes)
+        self._unknown = False
+        full = self.free_bytes < self._reserve_bytes
+        if full != self.full:
+            logger.warning("disk %s", "is full: writes are refused" if full else "has space again")
+        self.full = full
+
+
+RETRY_MS = 5_000
+"""Between two attempts; several election timeouts, in which the group works."""
+
+
+class FullDisk:
+    """Hands leaderships over while the disk is full; lives in the engine's loop."""
+
+    def __init__(self, disk: DiskSpace, failover: Failover, *, tick_ms: int) -> None:
+        """Watch a disk.
+
+        Args:
+            disk: tells whether it is full.
+            failover: hands leaderships over.
+            tick_ms: between two calls of `tick`.
+        """
+        self._disk = disk
+        self._failover = failover
+        self._retry_ticks = max(1, RETRY_MS // tick_ms)
+        self._ticks_left = 0
+        self._attempts = 0
+
+    def declines(self, rpc: Rpc) -> bool:
+        """Tell whether an RPC would make a replica here a leader that refuses every proposal."""
+        return self._disk.full and isinstance(rpc, TimeoutNow)
+
+    def tick(self) -> None:
+        """Let one tick pass."""
+        self._ticks_left = max(0, self._ticks_left - 1)
+        if not self._disk.full:
+            self._ticks_left = self._attempts = 0
+            return
+        if not self._ticks_left and self._failover.hand_over_soon(
+            "the disk is full", attempt=self._attempts
+        ):
+            self._ticks_left = self._retry_ticks
+            self._attempts += 1
+
+
+SLOW_MS = 200
+"""A transaction that takes longer than this may be waited for."""
+PATIENCE_MS = 3_000
+"""How long a leader is the last one, without a break, before it hands over."""
+FORGIVEN = 2
+"""So much time in which it is not makes up for one part in which it is: a leader that is the last
+one for less than a third of the time leads on."""
+REST_MS = 30_000
+"""After handing over, before the next time; and without a slow transaction, before the disk counts
+as quick again."""
+SLOW_TRANSACTION_MS = 1_000
+"""A transaction that takes longer than this tells by itself that the disk is slow now."""
+
+
+class SlowDisk:
+    """Hands leaderships over while the disk is slow; lives in the engine's loop."""
+
+    def __init__(
+        self,
+        stream: StorageStream,
+        groups: Mapping[int, Group],
+        failover: Failover,
+        *,
+        tick_ms: int,
+    ) -> None:
+        """Watch a disk.
+
+        Args:
+            stream: the transactions of this broker.
+            groups: the engine's, by group id.
+            failover: hands leaderships over.
+            tick_ms: between two calls of `tick`.
+        """
+        self._stream = stream
+        self._groups = groups
+        self._failover = failover
+        self._tick_seconds = tick_ms / 1000
+        self._slow_ticks = max(1, SLOW_MS // tick_ms)
+        self._patience = FORGIVEN * max(1, PATIENCE_MS // tick_ms)
+        self._rest_ticks = max(1, REST_MS // tick_ms)
+        self._transactions = 0
+        self._ticks_under_way = 0
+        """Since the transaction under way was first seen."""
+        self._score = 0
+        self._ticks_left = 0
+        """Before it may hand over again."""
+        self._ticks_until_quick = 0
+        self._attempts = 0
+
+    @property
+    def seconds_so_far(self) -> float:
+        """How long the transaction under way has taken; 0 when there is none."""
+        return self._ticks_under_way * self._tick_seconds
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether leaderships had better stay away: they would be handed over again.
+
+        So it is from a hand-over until no transaction was slow for `REST_MS`, and while a
+        transaction takes longer than `SLOW_TRANSACTION_MS`.
+        """
+        return self._ticks_until_quick > 0 or self.seconds_so_far >= SLOW_TRANSACTION_MS / 1000
+
+    def tick(self) -> None:
+        """Let one tick pass."""
+        self._look_at_transaction()
+        if self._ticks_until_quick:
+            is_slow_now = self._ticks_under_way >= self._slow_ticks
+            self._ticks_until_quick = (
+                self._rest_ticks if is_slow_now else self._ticks_until_quick - 1
+            )
+        if self._ticks_left:
+            self._ticks_left -= 1
+            return
+        if not self._is_waited_for():
+            self._score = max(0, self._score - 1)
+            return
+        self._score += FORGIVEN
+        if self._score >= self._patience:
+            self._score, self._ticks_left = 0, self._rest_ticks
+            self._ticks_until_quick = self._rest_ticks
+            self._failover.hand_over_soon(
+                "the disk is slower than those of a quorum", attempt=self._attempts
+            )
+            self._attempts += 1
+
+    def _look_at_transaction(self) -> None:
+        transactions = self._stream.transactions
+        is_same = self._stream.is_writing and transactions == self._transactions
+        self._ticks_under_way = self._ticks_under_way + 1 if is_same else 0
+        self._transactions = transactions
+
+    def _is_waited_for(self) -> bool:
+        """Tell whether a quorum has stored what is being written here for long."""
+        return self._ticks_under_way >= self._slow_ticks and any(
+            group.is_leader and group.applied_index < group.commit_index
+            for group in self._groups.values()
+        )
+
+
+class Scrubber:
+    """One pass after the other over all rows of all groups; lives in the engine's loop."""
+
+    def __init__(self, context: EngineContext) -> None:
+        """Verify the groups of `context`."""
+        self._context = context
+        self._throttle = Throttle(context.config.scrub_bytes_per_second)
+        self._task: asyncio.Task[None] | None = None
+        self.rows = 0
+        """Verified since the start."""
+        self.passes = 0
+        """Complete passes over all groups."""
+
+    def start(self) -> None:
+        """Begin a pass, unless one is under way."""
+        if self._task is None or self._task.done():
+            self._task = self._context.spawn("scrubbing", self._pass())
+
+    async def stop(self) -> None:
+        """Give up the pass under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _pass(self) -> None:
+        for group in list(self._context.groups.values()):
+            await self._scrub(group)
+        self.passes += 1
+
+    async def _scrub(self, group: Group) -> None:
+        storage, size = self._context.storage, self._context.config.scrub_part_bytes
+        after_index, is_complete = 0, False
+        while not is_complete and self._context.is_present(group):
+            await self._throttle.take(size)
+            try:
+                step = await self._context.read(storage.scrub, group.group_id, after_index, size)
+            except CorruptEntry as error:
+                if self._context.is_present(group):
+                    self._context.turns.make_faulty(group, str(error))
+                return
+            self.rows += step.rows
+            after_index, is_complete = step.last_index, step.complete

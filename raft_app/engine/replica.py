@@ -1,0 +1,711 @@
+"""One local replica at work: its Raft node, its state machine and the requests that wait for it.
+
+A replica is driven by the engine, in its loop. It decides nothing: about Raft the core does, about
+commands the state machine. It moves what the core's `Ready` hands out to where it belongs, into
+the effects of a turn (`Turn`), which the loop carries out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
+from raft_app.core.errors import NotLeader as NodeNotLeader
+from raft_app.core.errors import NotReady, ProposalDropped
+from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
+from raft_app.size_marks import SizeMarks
+from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
+from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from raft_app.core.rawnode import RawNode
+    from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
+    from raft_app.statemachine import StateMachine
+    from raft_app.storage.protocol import GroupSpec, Operation
+
+
+@dataclass(slots=True)
+class Turn:
+    """The effects of one turn, in memory; the engine carries them out when the turn ends."""
+
+    rpcs: dict[int, list[tuple[int, Rpc]]] = field(default_factory=dict)
+    """By broker id: (group id, RPC)."""
+    writes: list[tuple[Group, Operation, Write | None]] = field(default_factory=list)
+    wanted: list[tuple[Group, EntriesWanted]] = field(default_factory=list)
+    snapshots: list[tuple[Group, int]] = field(default_factory=list)
+    """Replica ids of peers that need a snapshot."""
+    batches: list[tuple[Group, StoredBatch]] = field(default_factory=list)
+    """Newly applied batches."""
+    applied_groups: dict[int, Group] = field(default_factory=dict)
+    leadership_groups: dict[int, Group] = field(default_factory=dict)
+
+    def send(self, group: Group, rpcs: Sequence[Rpc]) -> None:
+        """Send RPCs to the brokers of their receivers; a receiver that is no member gets none."""
+        for rpc in rpcs:
+            broker_id = group.broker_of(rpc.to)
+            if broker_id:
+                self.rpcs.setdefault(broker_id, []).append((group.group_id, rpc))
+
+    def store(self, group: Group, operation: Operation, write: Write | None) -> None:
+        """Store an operation; `write` is reported back to the group once it is durable."""
+        self.writes.append((group, operation, write))
+
+    def read(self, group: Group, wanted: EntriesWanted) -> None:
+        """Read older entries for a group's node."""
+        self.wanted.append((group, wanted))
+
+    def want_snapshot(self, group: Group, peer: int) -> None:
+        """Send a snapshot to a peer."""
+        self.snapshots.append((group, peer))
+
+    def append_tail(self, group: Group, batch: StoredBatch) -> None:
+        """Keep an applied batch in memory for readers that keep up."""
+        self.batches.append((group, batch))
+
+    def applied(self, group: Group) -> None:
+        """Tell the listeners that a group applied entries."""
+        self.applied_groups[group.group_id] = group
+
+    def changed_leadership(self, group: Group) -> None:
+        """Tell the listeners that role, leader or term of a group changed."""
+        self.leadership_groups[group.group_id] = group
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What a snapshot on its way needs: the messages that it contains, and the log behind it."""
+
+    first_index: int
+    """The log is kept from here on."""
+    log_start_offset: int
+    """Messages are kept from here on."""
+    until: float
+    """Loop time at which the pin holds no longer, in seconds."""
+
+
+@dataclass(slots=True)
+class Retained:
+    """The pins of one replica and the beginnings that storage was told."""
+
+    pins: dict[int, Pin] = field(default_factory=dict)
+    """By the replica id of the peer that gets a snapshot."""
+    told_log_start: int = -1
+    """Log start offset of the last compaction; -1 before the first, which finishes old ones."""
+    cut_log_start: int = 0
+    """No row of a message below it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMark:
+    """What a checkpoint holds, as far as it matters for what may be deleted."""
+
+    index: int
+    """Its applied index."""
+    log_start_offset: int
+    """Messages below it are gone in its state."""
+
+
+class Applied:
+    """The applied prefix of one replica's log."""
+
+    def __init__(self, checkpoint: Checkpoint, log_start_offset: int, replica_id: int) -> None:
+        """Begin at a stored checkpoint.
+
+        Args:
+            checkpoint: as stored.
+            log_start_offset: of its state.
+            replica_id: whose log it is.
+        """
+        self._replica_id = replica_id
+        self.is_removed = False
+        """A membership without this replica was applied after one that names it."""
+        self._begin(checkpoint, log_start_offset)
+
+    def _begin(self, checkpoint: Checkpoint, log_start_offset: int) -> None:
+        self.index = checkpoint.applied_index
+        self.term = checkpoint.applied_term
+        self.membership = checkpoint.membership
+        self.membership_index = checkpoint.membership_index
+        self.handed_over = CheckpointMark(self.index, log_start_offset)
+        """The newest checkpoint that storage was given."""
+        self.durable = self.handed_over
+        """The newest one that is durable."""
+        self.sizes = SizeMarks(self.index)
+        """Bytes of the entries behind some indexes."""
+        self._checkpoint_bytes = len(checkpoint.state)
+        self._bytes_since_checkpoint = 0
+
+    def advance(self, entry: Entry) -> None:
+        """Note that the next entry was applied."""
+        self.index = entry.index
+        self.term = entry.term
+        self._bytes_since_checkpoint += entry.size_bytes
+        self.sizes.add(entry.index, entry.size_bytes)
+
+    def change_membership(self, entry: Entry) -> None:
+        """Apply a MEMBERSHIP entry."""
+        membership = Membership.decode(entry.data)
+        if self._names_me(self.membership) and not self._names_me(membership):
+            self.is_removed = True
+        self.membership = membership
+        self.membership_index = entry.index
+
+    def checkpoint_due(self, log_start_offset: int, *, entries: int, min_bytes: int) -> bool:
+        """Tell whether a new checkpoint is worth it: much was applied, or messages may go."""
+        applied = self.index - self.handed_over.index
+        if applied <= 0:
+            return False
+        return (
+            applied >= entries
+            or self._bytes_since_checkpoint >= max(min_bytes, 4 * self._checkpoint_bytes)
+            or log_start_offset > self.handed_over.log_start_offset
+        )
+
+    def checkpoint(self, state: bytes, log_start_offset: int) -> Checkpoint:
+        """Return the checkpoint of now, which the caller hands to storage.
+
+        Args:
+            state: encoded, at `index`.
+            log_start_offset: of that state.
+        """
+        self.handed_over = CheckpointMark(self.index, log_start_offset)
+        self._checkpoint_bytes = len(state)
+        self._bytes_since_checkpoint = 0
+        return Checkpoint(
+            applied_index=self.index,
+            applied_term=self.term,
+            membership=self.membership,
+            membership_index=self.membership_index,
+            state=state,
+        )
+
+    def stored(self, mark: CheckpointMark) -> None:
+        """Note that a checkpoint is durable."""
+        if mark.index >= self.durable.index:
+            self.durable = mark
+
+    def restore(self, checkpoint: Checkpoint, log_start_offset: int) -> None:
+        """Begin again at the checkpoint of a snapshot that is durable."""
+        named = self._names_me(self.membership)
+        self._begin(checkpoint, log_start_offset)
+        self.is_removed = self.is_removed or (named and not self._names_me(self.membership))
+
+    def _names_me(self, membership: Membership) -> bool:
+        return any(member.replica_id == self._replica_id for member in membership.members)
+
+
+class Waiters:
+    """Futures by the (index, term) that they wait for."""
+
+    def __init__(self) -> None:
+        """Make an empty table."""
+        self._waiters: dict[int, list[tuple[int, asyncio.Future[Any]]]] = {}
+        """By index: (term, future)."""
+
+    def wait_for(self, index: int, term: int) -> asyncio.Future[Any]:
+        """Return the future of what applying the entry at (index, term) gives."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(index, []).append((term, future))
+        return future
+
+    def answer(self, entry: Entry, result: Any, refusal: Callable[[], Exception]) -> None:
+        """Resolve who waits for an index: their entry was applied, or another one in its place."""
+        waiting = self._waiters.pop(entry.index, None)
+        if waiting is None:
+            return
+        for term, future in waiting:
+            if future.done():
+                continue
+            if term == entry.term:
+                future.set_result(result)
+            else:
+                future.set_exception(refusal())
+
+    def fail(self, why: str) -> None:
+        """End all waiting; whether their entries are ever applied is unknown."""
+        for waiters in self._waiters.values():
+            for _, future in waiters:
+                if not future.done():
+                    future.set_exception(CommitTimeout(why))
+        self._waiters.clear()
+
+
+class ReadRounds:
+    """Readers on their way: asked, sent with a round, confirmed but not applied yet."""
+
+    def __init__(self, refusal: Callable[[], Exception]) -> None:
+        """Make an empty set.
+
+        Args:
+            refusal: makes the error for readers that cannot be served here.
+        """
+        self._refusal = refusal
+        self._asked: list[asyncio.Future[None]] = []
+        self._sent: dict[int, list[asyncio.Future[None]]] = {}
+        self._confirmed: list[tuple[int, list[asyncio.Future[None]]]] = []
+        self._context = 0
+
+    def ask(self) -> asyncio.Future[None]:
+        """Return a future that is done when the applied state is at least as new as this call."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(future)
+        return future
+
+    def start(self, node: RawNode) -> None:
+        """Start one round for all readers that asked since the last one."""
+        if not self._asked:
+            return
+        futures, self._asked = self._asked, []
+        self._context += 1
+        try:
+            node.read_index(self._context)
+        except (NodeNotLeader, NotReady):
+            self._refuse(futures)
+            return
+        self._sent[self._context] = futures
+
+    def settle(self, ready: Ready, applied_index: int) -> None:
+        """Take in what a `Ready` says of the rounds under way."""
+        for confirmed in ready.reads_confirmed:
+            futures = self._sent.pop(confirmed.context, None)
+            if futures:
+                self._confirmed.append((confirmed.index, futures))
+        for context in ready.reads_failed:
+            self._refuse(self._sent.pop(context, ()))
+        self.release(applied_index)
+
+    def release(self, applied_index: int) -> None:
+        """Answer the confirmed readers whose index is applied."""
+        if not self._confirmed:
+            return
+        waiting = []
+        for index, futures in self._confirmed:
+            if index > applied_index:
+                waiting.append((index, futures))
+                continue
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+        self._confirmed = waiting
+
+    def refuse_all(self) -> None:
+        """End every read that is under way."""
+        self._refuse(self._asked)
+        for futures in self._sent.values():
+            self._refuse(futures)
+        for _, futures in self._confirmed:
+            self._refuse(futures)
+        self._asked = []
+        self._sent.clear()
+        self._confirmed.clear()
+
+    def _refuse(self, futures: Iterable[asyncio.Future[None]]) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_exception(self._refusal())
+
+
+REFUSALS_MIN = 3
+"""In a row, before a follower is suspected."""
+
+
+class Suspicion:
+    """What one leader thinks of its followers, during its term."""
+
+    def __init__(self) -> None:
+        """Suspect nobody."""
+        self._refusals: dict[int, int] = {}
+        self.suspects: dict[int, str] = {}
+        """By replica id: why. Never taken back while this replica leads."""
+
+    def refused(self, reply: AppendEntriesReply, match: int) -> None:
+        """Take in a refusal of this leader's term; `match` is what its sender had acknowledged."""
+        if reply.wants_snapshot or reply.last_index >= match:
+            return
+        count = self._refusals[reply.sender] = self._refusals.get(reply.sender, 0) + 1
+        if count >= REFUSALS_MIN and reply.sender not in self.suspects:
+            self.suspects[reply.sender] = (
+                f"its log ends at {reply.last_index}, it had acknowledged {match}"
+            )
+
+    def acknowledged(self, replica_id: int) -> None:
+        """Take in an acknowledgement."""
+        if self._refusals:
+            self._refusals.pop(replica_id, None)
+
+    def clear(self) -> None:
+        """Forget everything: leadership has changed."""
+        self._refusals.clear()
+        self.suspects.clear()
+
+
+logger = logging.getLogger(__name__)
+
+DRAIN_ROUNDS_MAX = 8
+"""Most `Ready` values that one group may hand out in one turn of the loop."""
+STRANGERS_MAX = 16
+"""Most senders outside the membership that a group remembers; the oldest one is forgotten."""
+RETRY_AFTER_MS = 50
+"""What a request refused for a passing reason is told to wait."""
+
+
+class Group:
+    """One local replica and everything in memory that belongs to it."""
+
+    def __init__(
+        self, spec: GroupSpec, node: RawNode, state_machine: StateMachine, checkpoint: Checkpoint
+    ) -> None:
+        self.spec = spec
+        self.node = node
+        self.state_machine = state_machine
+        self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
+        self.faulty = ""
+        """Why this replica can no longer be trusted; empty while it can."""
+        self.serving_seen = False
+        """What `serves` was when the engine last told its listeners."""
+        self.retained = Retained()
+        self.install_offset: int | None = None
+        """Where a snapshot that is partly in place goes on; None when none is."""
+        self._waiters = Waiters()
+        self._held: deque[tuple[int, tuple[Rpc, ...]]] = deque()
+        """RPCs that may leave once the numbered write is durable."""
+        self._durable_write_id = 0
+        self._reads = ReadRounds(self.not_leader)
+        self._suspicion = Suspicion()
+        self._brokers: dict[int, int] = {}
+        self._brokers_of: Membership | None = None
+        self._strangers: dict[int, int] = {}
+        """Broker by replica id, of senders that are not in the membership known here."""
+
+    # --- what others may know ---------------------------------------------------------------
+
+    @property
+    def group_id(self) -> int:
+        """Number of the group in the cluster."""
+        return self.spec.group_id
+
+    @property
+    def role(self) -> Role:
+        """The node's role; one that led when it became faulty leads no more."""
+        leads_no_more = self.faulty and self.node.is_leader
+        return Role.FOLLOWER if leads_no_more else self.node.role
+
+    @property
+    def term(self) -> int:
+        """The node's term."""
+        return self.node.term
+
+    @property
+    def is_leader(self) -> bool:
+        """True for a leader, also before it serves."""
+        return not self.faulty and self.node.is_leader
+
+    @property
+    def serves(self) -> bool:
+        """True when writes and confirmed reads are taken."""
+        return not self.faulty and self.node.serves
+
+    @property
+    def hears_leader(self) -> bool:
+        """True when a leader was heard in time or this is one, and no snapshot is put in place."""
+        return not (self.faulty or self.node.is_installing) and self.node.hears_leader
+
+    @property
+    def is_installing(self) -> bool:
+        """True while a snapshot is put in place."""
+        return self.node.is_installing
+
+    @property
+    def is_removed(self) -> bool:
+        """True when a membership without this replica was applied after one with it."""
+        return self.applied.is_removed
+
+    @property
+    def suspects(self) -> dict[int, str]:
+        """On a leader: replicas that seem to have lost what they acknowledged, and why."""
+        return self._suspicion.suspects if self.node.is_leader else {}
+
+    @property
+    def commit_index(self) -> int:
+        """Highest index known on a quorum."""
+        return self.node.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """Highest index given to the state machine."""
+        return self.applied.index
+
+    @property
+    def last_index(self) -> int:
+        """Highest index in the log."""
+        return self.node.last_index
+
+    @property
+    def membership(self) -> Membership:
+        """The membership in force."""
+        return self.node.membership
+
+    @property
+    def leader_broker_id(self) -> int:
+        """Broker of the current leader, 0 when unknown."""
+        leader = self.node.leader
+        is_gone = leader == NO_REPLICA or (leader == self.spec.replica_id and bool(self.faulty))
+        return 0 if is_gone else self.broker_of(leader)
+
+    def broker_of(self, replica_id: int) -> int:
+        """Return the broker of a member, or of a stranger that was heard; 0 when unknown."""
+        if (membership := self.node.membership) is not self._brokers_of:
+            self._brokers = {member.replica_id: member.broker_id for member in membership.members}
+            self._brokers_of = membership
+        return self._brokers.get(replica_id) or self._strangers.get(replica_id, 0)
+
+    def replica_on(self, broker_id: int) -> int:
+        """Return the member on a broker, `NO_REPLICA` when there is none."""
+        for member in self.node.membership.members:
+            if member.broker_id == broker_id:
+                return member.replica_id
+        return NO_REPLICA
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return, on a leader, how far each follower is: replica, broker, match, state, lag."""
+        if not self.node.is_leader:
+            return []
+        return [
+            {
+                "replica_id": replica_id,
+                "broker_id": self.broker_of(replica_id),
+                "match_index": peer.match,
+                "state": str(peer.state),
+                "lag_entries": self.last_index - peer.match,
+            }
+            for replica_id, peer in self.node.status().progress.items()
+        ]
+
+    def admits(self, broker_id: int, to: int, sender: int) -> bool:
+        """Tell whether what came from a broker is for this replica.
+
+        A replica that does not know the membership yet must answer senders that it does not know;
+        a sender that is known to live on another broker is refused.
+        """
+        if to != self.spec.replica_id:
+            return False
+        known = self.broker_of(sender)
+        if not known:
+            if len(self._strangers) >= STRANGERS_MAX:
+                del self._strangers[next(iter(self._strangers))]
+            self._strangers[sender] = broker_id
+            return True
+        return known == broker_id
+
+    def step(self, broker_id: int, rpc: Rpc) -> bool:
+        """Give the node an RPC that came from a broker; return False when it is not for it."""
+        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):
+            return False
+        if type(rpc) is AppendEntriesReply and self.node.is_leader and rpc.term == self.node.term:
+            self._judge(rpc)
+        self.node.step(rpc)
+        return True
+
+    def _judge(self, reply: AppendEntriesReply) -> None:
+        """See whether a follower has lost what it had acknowledged."""
+        if reply.success:
+            self._suspicion.acknowledged(reply.sender)
+            return
+        peer = self.node.status().progress.get(reply.sender)
+        if peer is not None:
+            self._suspicion.refused(reply, peer.match)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def propose(self, request: Any, *, now_ms: int, clock_ms: int) -> asyncio.Future[Any] | Answer:
+        """Admit a request: return its answer, or the future of the entry that it waits for.
+
+        Raises:
+            NotLeader | NoLeader | Overloaded: refused before it was proposed.
+            QueueError: what the state machine refuses with.
+        """
+        self._require_serving()
+        decision = self.state_machine.prepare(request, now_ms=now_ms, clock_ms=clock_ms)
+        match decision:
+            case Answer():
+                return decision
+            case Join(index=index, term=term):
+                return self._waiters.wait_for(index, term)
+            case Propose(proposal=proposal, token=token):
+                try:
+                    [(index, term)] = self.node.propose([proposal])
+                except NodeNotLeader as error:
+                    raise self.not_leader() from error
+                except ProposalDropped as error:
+                    raise Overloaded(
+                        f"{self.label}: {error.reason}; try again",
+                        retry_after_ms=RETRY_AFTER_MS,
+                    ) from error
+                self.state_machine.proposed(token, index, term)
+                return self._waiters.wait_for(index, term)
+
+    def ask_read(self) -> asyncio.Future[None]:
+        """Return a future that is done when the applied state is at least as new as this call.
+
+        Raises:
+            NotLeader | NoLeader: this replica cannot confirm reads.
+        """
+        self._require_serving()
+        return self._reads.ask()
+
+    def not_leader(self) -> QueueError:
+        """Return the error for a request that needs the leader: who it is, or that none is."""
+        broker_id = self.leader_broker_id
+        if self.faulty or not broker_id or self.node.is_leader:
+            return NoLeader(
+                f"{self.label} has no leader that serves at the moment; try again",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        return NotLeader(
+            f"{self.label} is led by broker {broker_id}", leader={"broker_id": broker_id}
+        )
+
+    @property
+    def label(self) -> str:
+        """How messages to people call this group."""
+        return f"partition {self.spec.partition} of topic '{self.spec.topic}'"
+
+    def _require_serving(self) -> None:
+        if not self.serves:
+            raise self.not_leader()
+
+    # --- the turn ---------------------------------------------------------------------------
+
+    def drain(self, turn: Turn) -> bool:
+        """Move out what the node has ready; return True when more is left for the next turn."""
+        if self.faulty:
+            return False
+        self._reads.start(self.node)
+        for _ in range(DRAIN_ROUNDS_MAX):
+            if not self.node.has_ready():
+                return False
+            self._handle(self.node.ready(), turn)
+            if self.faulty:
+                return False
+        return self.node.has_ready()
+
+    def persisted(self, write: Write, turn: Turn) -> None:
+        """Note that a write is durable; what waited for it leaves."""
+        self._durable_write_id = write.write_id
+        while self._held and self._held[0][0] <= write.write_id:
+            turn.send(self, self._still_true(self._held.popleft()[1]))
+        if not self.faulty:
+            self.node.persisted(write.write_id)
+
+    def _still_true(self, rpcs: tuple[Rpc, ...]) -> tuple[Rpc, ...]:
+        """Withdraw acknowledgements of a log that a snapshot is replacing."""
+        if self.install_offset is None:
+            return rpcs
+        return tuple(x for x in rpcs if not (isinstance(x, AppendEntriesReply) and x.success))
+
+    def _handle(self, ready: Ready, turn: Turn) -> None:
+        """Do what a `Ready` asks, in the order that it demands."""
+        if ready.write is not None:
+            operation = GroupWrite(self.group_id, ready.write.hard_state, ready.write.entries)
+            turn.store(self, operation, ready.write)
+        turn.send(self, ready.send_now)
+        if ready.send_after_durable:
+            if self._durable_write_id >= ready.after_write_id:
+                turn.send(self, self._still_true(ready.send_after_durable))
+            else:
+                self._held.append((ready.after_write_id, ready.send_after_durable))
+        if ready.soft_state is not None:
+            self.state_machine.abandon_speculation()
+            self._suspicion.clear()
+            turn.changed_leadership(self)
+        if ready.committed:
+            self._apply(ready.committed, turn)
+        self._reads.settle(ready, self.applied.index)
+        for wanted in ready.entries_wanted:
+            turn.read(self, wanted)
+        for snapshot in ready.snapshots_wanted:
+            turn.want_snapshot(self, snapshot.peer)
+
+    # --- applying ---------------------------------------------------------------------------
+
+    def _apply(self, entries: Sequence[Entry], turn: Turn) -> None:
+        """Apply committed entries and answer whoever waited for them."""
+        for entry in entries:
+            try:
+                result = self._apply_entry(entry, turn)
+            except InconsistentEntry as error:
+                self.become_faulty(f"entry {entry.index}: {error}", turn)
+                return
+            self.applied.advance(entry)
+            self._waiters.answer(entry, result, self.not_leader)
+        self.node.applied(self.applied.index)
+        self._reads.release(self.applied.index)
+        turn.applied(self)
+
+    def _apply_entry(self, entry: Entry, turn: Turn) -> Any:
+        match entry.kind:
+            case EntryKind.DATA:
+                result = self.state_machine.apply(entry)
+                turn.append_tail(
+                    self,
+                    StoredBatch(
+                        entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
+                    ),
+                )
+                return result
+            case EntryKind.COMMAND:
+                return self.state_machine.apply(entry)
+            case EntryKind.MEMBERSHIP:
+                self.applied.change_membership(entry)
+                return None
+            case EntryKind.NOOP:
+                return None
+
+    def become_faulty(self, reason: str, turn: Turn) -> None:
+        """Take no part any more: this replica lost or doubts something it once stored."""
+        logger.critical("%s, replica %d is faulty: %s", self.label, self.spec.replica_id, reason)
+        self.faulty = reason
+        self._held.clear()
+        turn.store(self, SetFaulty(self.group_id, reason), None)
+        self.fail_waiters(f"{self.label}: this replica became faulty")
+        turn.changed_leadership(self)
+
+    def fail_waiters(self, why: str) -> None:
+        """End everything that waits: writes with an unknown outcome, reads as refused."""
+        self._waiters.fail(why)
+        self._reads.refuse_all()
+
+    # --- checkpoints, snapshots and older entries -------------------------------------------
+
+    def checkpoint_due(self, *, entries: int, min_bytes: int) -> bool:
+        """Tell whether a new checkpoint is worth it now."""
+        if self.faulty or self.is_installing:
+            return False
+        return self.applied.checkpoint_due(
+            self.state_machine.log_start_offset, entries=entries, min_bytes=min_bytes
+        )
+
+    def checkpoint(self) -> SaveCheckpoint:
+        """Return the operation that stores the state as applied now."""
+        machine = self.state_machine
+        checkpoint = self.applied.checkpoint(machine.snapshot(), machine.log_start_offset)
+        return SaveCheckpoint(self.group_id, checkpoint)
+
+    def snapshot_installed(self, checkpoint: Checkpoint, meta: SnapshotMeta) -> None:
+        """Go on from a snapshot that is durable and in place."""
+        self.state_machine.restore(checkpoint.state)
+        self.applied.restore(checkpoint, self.state_machine.log_start_offset)
+        self.install_offset = None
+        self.fail_waiters(f"{self.label}: a snapshot took the place of the log")
+        self.node.finish_install(meta)
+
+    def entries_read(self, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
+        """Hand older entries to the node."""
+        if not self.faulty:
+            self.node.entries_read(wanted, entries)

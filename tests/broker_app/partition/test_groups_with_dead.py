@@ -1,0 +1,20 @@
+"""Which partitions have something to bury."""
+
+from __future__ import annotations
+
+from broker_app.partition.groups_with_dead import DeadIndex
+
+
+async def test_it_holds_what_has_something_to_bury_and_tells_of_news() -> None:
+    index = DeadIndex()
+    index.note(7, needs_burial=False)
+    assert not index.news.is_set()
+    for group_id in (9, 7, 9):
+        index.note(group_id, needs_burial=True)
+    assert index.group_ids() == [9, 7]
+    assert index.news.is_set()
+    index.news.clear()
+    index.note(9, needs_burial=False)
+    index.note(9, needs_burial=False)
+    assert index.group_ids() == [7]
+    assert not index.news.is_set()

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from manager_app.brokers import client as broker_client
+from manager_app.brokers.client import BrokerCall, BrokerClient, NotSent, OutcomeUnknown
+from myqueue.contract.errors import Internal, NotLeader, OutOfOrderSequence, Overloaded
+
+SECRET = "a secret of the tests"
+
+
+@pytest.fixture
+async def server():
+    """A broker that echoes its input, or does what the path says."""
+    held = []
+
+    async def echo(request):
+        body = await request.read()
+        fields = {
+            "status": "success",
+            "query": dict(request.query),
+            "body": msgspec.msgpack.decode(body) if body else None,
+            "authorization": request.headers["Authorization"],
+        }
+        return web.Response(body=msgspec.msgpack.encode(fields))
+
+    async def abort(request):
+        request.transport.abort()
+        return web.Response()
+
+    async def never(request):
+        held.append(request.path)
+        await asyncio.Event().wait()
+
+    async def refuse(request):
+        error = NotLeader("not here", leader={"broker_id": 2, "address": "http://h:2"})
+        return web.Response(body=msgspec.msgpack.encode(error.to_body()), status=421)
+
+    async def odd(request):
+        return web.Response(text="<html>", status=502)
+
+    async def redirect(request):
+        raise web.HTTPFound("http://elsewhere:1/")
+
+    app = web.Application()
+    for handler in (echo, abort, never, refuse, odd, redirect):
+        app.router.add_route("*", f"/{handler.__name__}", handler)
+    server = TestServer(app, host="127.0.0.1")
+    server.held = held
+    await server.start_server(access_log=None, shutdown_timeout=0.1)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def client():
+    client = BrokerClient(SECRET)
+    await client.open()
+    yield client
+    await client.close()
+
+
+def address(server):
+    return f"http://127.0.0.1:{server.port}"
+
+
+async def test_fields_travel_both_ways_and_none_is_left_out(client, server):
+    call = BrokerCall("POST", "/echo", {"a": 1, "b": None}, {"raw": b"\xff", "nothing": None})
+    answer = await client.call(address(server), call, timeout_s=5)
+    assert answer["query"] == {"a": "1"}
+    assert answer["body"] == {"raw": b"\xff"}
+    assert answer["authorization"].startswith("Bearer ")
+    assert SECRET not in answer["authorization"]
+
+
+async def test_the_error_of_a_broker_is_raised_as_itself(client, server):
+    with pytest.raises(NotLeader) as raised:
+        await client.call(address(server), BrokerCall("GET", "/refuse"), timeout_s=5)
+    assert raised.value.details["leader"]["broker_id"] == 2
+    assert not isinstance(raised.value, OutOfOrderSequence)
+
+
+async def test_a_connection_that_cannot_be_made_was_not_sent(client, server):
+    where = address(server)
+    await server.close()
+    with pytest.raises(NotSent):
+        await client.call(where, BrokerCall("POST", "/echo"), timeout_s=5)
+    for nonsense in ("http://", "nonsense", "http://h:99999"):
+        with pytest.raises(NotSent):
+            await client.call(nonsense, BrokerCall("POST", "/echo"), timeout_s=5)
+
+
+async def test_a_connection_that_breaks_leaves_the_outcome_unknown(client, server):
+    with pytest.raises(OutcomeUnknown, match="broke"):
+        await client.call(address(server), BrokerCall("POST", "/abort"), timeout_s=5)
+
+
+async def test_a_broker_that_does_not_answer_in_time_leaves_it_unknown(client, server):
+    with pytest.raises(OutcomeUnknown, match="in time"):
+        await client.call(address(server), BrokerCall("POST", "/never"), timeout_s=0.01)
+
+
+WAITING = BrokerCall("GET", "/never", wait_ms=60_000)
+
+
+async def stop(tasks):
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def held(server, count):
+    """Wait until so many calls came to be held by the broker."""
+    async with asyncio.timeout(10):
+        while len(server.held) < count:
+            await asyncio.sleep(0)
+
+
+async def waiting_calls(client, server, count):
+    """Return calls that wait at the broker."""
+    before = len(server.held)
+    tasks = [
+        asyncio.ensure_future(client.call(address(server), WAITING, timeout_s=5))
+        for _ in range(count)
+    ]
+    await held(server, before + count)
+    return tasks
+
+
+async def test_calls_that_wait_keep_no_other_from_its_broker(server, client, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 20)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await client.close()
+    await client.open()
+    waiting = await waiting_calls(client, server, 20)
+    async with asyncio.timeout(5):
+        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=60)
+    with pytest.raises(Overloaded) as raised:
+        await client.call(address(server), WAITING, timeout_s=5)
+    assert raised.value.retry_after_ms
+    assert raised.value.outcome_known
+    await stop(waiting[:1])
+    waiting[:1] = await waiting_calls(client, server, 1)
+    await stop(waiting)
+
+
+async def test_a_call_without_a_connection_to_take_was_not_sent(server, client, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 0)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await client.close()
+    await client.open()
+    taken = asyncio.ensure_future(
+        client.call(address(server), BrokerCall("GET", "/never"), timeout_s=60)
+    )
+    await held(server, 1)
+    monkeypatch.setattr(broker_client, "CONNECT_TIMEOUT_S", 0.01)
+    with pytest.raises(NotSent):
+        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=5)
+    await stop([taken])
+
+
+async def test_waiting_for_a_connection_ends_before_a_short_call_does(server, client, monkeypatch):
+    monkeypatch.setattr(broker_client, "WAITING_CALLS_PER_BROKER", 0)
+    monkeypatch.setattr(broker_client, "CONNECTIONS_PER_BROKER", 1)
+    await client.close()
+    await client.open()
+    never = BrokerCall("GET", "/never")
+    taken = asyncio.ensure_future(client.call(address(server), never, timeout_s=60))
+    await held(server, 1)
+    with pytest.raises(NotSent):
+        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=0.1)
+    await stop([taken])
+
+
+@pytest.mark.parametrize("path", ["/odd", "/redirect", "/missing"])
+async def test_an_answer_of_another_shape_is_an_internal_error(client, server, path):
+    with pytest.raises(Internal) as raised:
+        await client.call(address(server), BrokerCall("POST", path), timeout_s=5)
+    assert not raised.value.outcome_known

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manager_app.placement.rules import (
+    BrokerLoad,
+    LedPartition,
+    Transfer,
+    choose_transfer,
+    place_partitions,
+)
+
+
+@st.composite
+def clusters(draw):
+    brokers = draw(st.integers(1, 9))
+    factor = draw(st.integers(1, min(5, brokers)))
+    ids = draw(st.lists(st.integers(1, 50), min_size=brokers, max_size=brokers, unique=True))
+    return ids, factor
+
+
+@given(clusters(), st.integers(0, 60))
+def test_replicas_are_on_distinct_brokers_and_everything_is_spread(cluster, count):
+    ids, factor = cluster
+    placed = place_partitions(count, factor, [BrokerLoad(broker) for broker in ids])
+    assert len(placed) == count
+    assert all(len(set(brokers)) == factor == len(brokers) for brokers in placed)
+    replicas = Counter(dict.fromkeys(ids, 0))
+    replicas.update(broker for brokers in placed for broker in brokers)
+    leaders = Counter(dict.fromkeys(ids, 0))
+    leaders.update(brokers[0] for brokers in placed)
+    assert max(replicas.values()) - min(replicas.values()) <= 1
+    assert max(leaders.values()) - min(leaders.values()) <= 1
+
+
+@given(clusters(), st.integers(1, 30), st.randoms(use_true_random=False))
+def test_the_order_in_which_brokers_are_given_does_not_matter(cluster, count, random):
+    ids, factor = cluster
+    loads = [BrokerLoad(broker, broker % 3, broker % 2) for broker in ids]
+    shuffled = loads[:]
+    random.shuffle(shuffled)
+    assert place_partitions(count, factor, loads) == place_partitions(count, factor, shuffled)
+
+
+def test_an_empty_broker_gets_replicas_until_it_has_as_many_as_the_others():
+    loads = [BrokerLoad(1, 10, 5), BrokerLoad(2, 10, 5), BrokerLoad(3, 10, 5), BrokerLoad(4)]
+    placed = place_partitions(5, 2, loads)
+    assert all(brokers[0] == 4 for brokers in placed)
+
+
+def test_three_brokers_lead_one_of_three_partitions_each():
+    placed = place_partitions(3, 3, [BrokerLoad(1), BrokerLoad(2), BrokerLoad(3)])
+    assert [brokers[0] for brokers in placed] == [1, 2, 3]
+
+
+def test_a_leadership_moves_to_the_broker_that_leads_fewest():
+    partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11, 12)]
+    assert choose_transfer(partitions, {1, 2, 3}) == Transfer(10, 1, 2)
+
+
+def test_nothing_moves_when_leaders_are_spread():
+    partitions = [LedPartition(group, leader, (1, 2)) for group, leader in ((1, 1), (2, 2), (3, 1))]
+    assert choose_transfer(partitions, {1, 2}) is None
+
+
+def test_a_broker_that_is_not_alive_gets_no_leadership():
+    partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11, 12)]
+    assert choose_transfer(partitions, {1, 3}) == Transfer(10, 1, 3)
+    assert choose_transfer(partitions, {1}) is None
+
+
+def test_a_move_that_is_ruled_out_gives_way_to_another():
+    partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11)]
+    ruled_out = []
+    for expected in ((10, 2), (10, 3), (11, 2), (11, 3)):
+        transfer = choose_transfer(partitions, {1, 2, 3}, without=ruled_out)
+        assert transfer == Transfer(expected[0], 1, expected[1])
+        ruled_out.append(expected)
+    assert choose_transfer(partitions, {1, 2, 3}, without=ruled_out) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.permutations(range(5))), max_size=20))
+def test_repeated_transfers_end_and_never_widen_the_spread(drawn):
+    partitions = [
+        LedPartition(group, brokers[0], tuple(brokers[: 1 + size]))
+        for group, (size, brokers) in enumerate(drawn)
+    ]
+
+    def spread(leaders):
+        led = Counter(dict.fromkeys(range(5), 0))
+        led.update(leaders)
+        return sum(count * count for count in led.values())
+
+    for _ in range(200):
+        transfer = choose_transfer(partitions, set(range(5)))
+        if transfer is None:
+            return
+        before = spread(p.leader for p in partitions)
+        partitions = [
+            LedPartition(p.group_id, transfer.target, p.replicas)
+            if p.group_id == transfer.group_id
+            else p
+            for p in partitions
+        ]
+        assert spread(p.leader for p in partitions) < before
+    raise AssertionError("transfers do not end")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from myqueue import __version__
+from myqueue.cli import main as cli
+from myqueue.cli.main import build_parser, main
+from tests.myqueue.http_twin import HttpCluster
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_topics_come_and_go(
+    http_cluster: HttpCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYQUEUE_ADDRESS", http_cluster.address)
+    assert run(capsys, "create", "logs", "--partitions", "2") == (0, "", "")
+    assert run(capsys, "topics") == (0, "logs\n", "")
+    status, out, _ = run(capsys, "describe", "logs")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[0][0] == "PARTITION"
+    assert [row[1] for row in rows[1:]] == http_cluster.twin.brokers[:2]
+    status, out, _ = run(capsys, "describe", "logs", "--json")
+    assert len(json.loads(out)["partitions"]) == 2
+    status, out, _ = run(capsys, "brokers")
+    assert out.splitlines()[0] == f"{http_cluster.twin.brokers[0]}\talive"
+    assert run(capsys, "delete", "logs") == (0, "", "")
+    assert run(capsys, "topics") == (0, "", "")
+    status, out, err = run(capsys, "delete", "logs")
+    assert (status, out) == (1, "")
+    assert err == "myqueue: TOPIC_NOT_FOUND: topic 'logs' does not exist\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["create"],
+        ["create", "logs", "--partitions", "0"],
+        ["create", "logs", "--partitions", "x"],
+        ["produce", "logs", "--key-regex", "("],
+        ["produce", "logs", "--key", "a", "--key-regex", "b"],
+        ["perf", "produce", "logs", "--mess", "5"],
+        ["consume", "logs", "--from-begin"],
+        ["lag"],
+        ["groups", "--delete"],
+        ["topics", "--address", "8000"],
+    ],
+)
+def test_wrong_arguments_are_status_two(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: myqueue" in capsys.readouterr().err
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "myqueue consume logs --from-beginning --json" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"myqueue {__version__}\n"
+
+
+def commands() -> list[str]:
+    (actions,) = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    return list(actions.choices)
+
+
+def examples_of(text: str) -> list[list[str]]:
+    """Return the arguments of each call of the command in a help text."""
+    lines = text.split("examples:\n", 1)[1].splitlines()
+    calls = [line.rpartition("myqueue ")[2] for line in lines if line.startswith("  ")]
+    return [shlex.split(call) for call in calls]
+
+
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_every_help_has_examples_that_can_be_typed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"] if command else ["--help"])
+    examples = examples_of(capsys.readouterr().out)
+    assert examples
+    for arguments in examples:
+        options = build_parser().parse_args(arguments)
+        assert callable(options.run)
+        assert not command or arguments[0] == command
+
+
+def test_an_address_without_a_manager_is_refused_before_anything_is_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYQUEUE_ADDRESS", "8000")
+    with pytest.raises(SystemExit):
+        main(["topics"])
+    assert "'8000' is no address like http://127.0.0.1:8000" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_topics", interrupted)
+    assert main(["topics"]) == 130
+
+
+def test_a_file_that_is_missing_is_status_one(
+    http_cluster: HttpCluster, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "missing")
+    status, _, err = run(capsys, "produce", "logs", missing, "--address", http_cluster.address)
+    assert status == 1
+    assert "missing" in err
+
+
+def test_a_reader_that_goes_away_is_no_traceback(http_cluster: HttpCluster) -> None:
+    for number in range(2_000):
+        http_cluster.twin.create(f"topic-{number}-{'x' * 100}", 1)
+    command = [sys.executable, "-m", "myqueue.cli", "topics", "--address", http_cluster.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from myqueue import AsyncProducer, ClientConfig
+from myqueue.contract.errors import AlreadyRegistered, ClientClosed, ManagerNotFound
+from myqueue.testing.queue import InMemoryQueue
+
+
+async def test_registrations_come_and_go() -> None:
+    with InMemoryQueue() as queue:
+        producer = await AsyncProducer(["a"], queue.address).start()
+        await producer.register("b")
+        assert producer.topics == ("a", "b")
+        with pytest.raises(AlreadyRegistered):
+            await producer.register("a")
+        assert (await producer.reattach("a")) == producer.registrations["a"]
+        assert len((await producer.topic_view("a")).partitions) == 3
+        await producer.forget()
+        assert queue._api.clients == {}
+        with pytest.raises(ClientClosed):
+            await producer.topic_view("a")
+
+
+async def test_without_a_manager_there_is_no_client() -> None:
+    config = ClientConfig(manager_timeout_ms=20)
+    with InMemoryQueue() as queue:
+        producer = AsyncProducer("a", queue.address, config=config)
+        queue.close()
+        with pytest.raises(ManagerNotFound):
+            async with producer:
+                pytest.fail("it has not started")
