@@ -1,4 +1,4 @@
-"""The lock that keeps a second process out of a broker's data directory."""
+"""A broker's data directory: its names, and the lock that keeps a second process out of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from raft_app.storage.protocol import StorageRefusal
 
 LOCK_NAME = ".lock"
+MANIFEST_NAME = "manifest"
+"""What `inventory` keeps; named here, where no tables are needed."""
 HOLDER_BYTES = 20
 """Length of the lock file: the holder's process id on a line."""
 

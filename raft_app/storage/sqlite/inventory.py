@@ -29,7 +29,7 @@ from raft_app.storage.protocol import (
     StorageError,
     StorageRefusal,
 )
-from raft_app.storage.sqlite.directory import sync_directory
+from raft_app.storage.sqlite.directory import MANIFEST_NAME, sync_directory
 from raft_app.storage.sqlite.group_table import is_intact, read_groups, seal, spec_of
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from raft_app.storage.rules import Plan
     from raft_app.storage.sqlite.database import BrokerDatabase
-
-MANIFEST_NAME = "manifest"
 
 
 class DamagedManifest(StorageError):
