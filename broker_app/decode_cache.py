@@ -23,7 +23,7 @@ class DecodedBatch(NamedTuple):
         return self.base_offset + len(self.records)
 
 
-class DecodedBatches:
+class DecodeCache:
     """The most recently used ones, bounded in number and bytes."""
 
     def __init__(self, *, batches_max: int, bytes_max: int) -> None:

@@ -91,7 +91,7 @@ async def messages_read(
             found += enumerate(fitting, position)
             position += len(fitting)
             if position < batch.end:
-                runtime.decoded.keep(group.spec.group_id, batch)
+                runtime.decode_cache.keep(group.spec.group_id, batch)
                 break
             if position >= end or len(found) >= max_messages or room <= 0:
                 break
@@ -162,7 +162,7 @@ def size_of(record: Record) -> int:
 async def _batches_from(
     runtime: BrokerRuntime, group: Group, start: int, *, end: int, one: bool
 ) -> Sequence[DecodedBatch | StoredBatch]:
-    kept = runtime.decoded.find(group.spec.group_id, start)
+    kept = runtime.decode_cache.find(group.spec.group_id, start)
     if kept is not None:
         return [kept]
     max_bytes = 1 if one else READ_BYTES

@@ -72,8 +72,12 @@ class BrokerCollector:
             ),
             ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
             ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
-            ("parked_bytes", "Bytes of batches before their turn", broker.parking.parked_bytes),
-            ("decoded_bytes", "Bytes of batches kept decoded", broker.decoded.size_bytes),
+            (
+                "parked_bytes",
+                "Bytes of batches before their turn",
+                broker.out_of_order.parked_bytes,
+            ),
+            ("decoded_bytes", "Bytes of batches kept decoded", broker.decode_cache.size_bytes),
             (
                 "intervals_without_tick",
                 "Tick intervals since the last tick",

@@ -8,15 +8,15 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from broker_app.decode_cache import DecodedBatches
+from broker_app.decode_cache import DecodeCache
 from broker_app.decoding import Decoding
 from broker_app.partition.commands import ForgetIdle
-from broker_app.partition.groups_with_dead import DeadIndex
-from broker_app.partition.retention_clock import FirstSights
+from broker_app.partition.groups_with_dead import GroupsWithDead
+from broker_app.partition.retention_clock import RetentionClock
 from broker_app.partition.statemachine import PartitionState
 from broker_app.waiting.longpoll import LongPolls
-from broker_app.waiting.out_of_order import SequenceParking
-from broker_app.waiting.pop_lock import Turns
+from broker_app.waiting.out_of_order import OutOfOrderBatches
+from broker_app.waiting.pop_lock import PopLock
 from broker_app.waiting.work_waits import WorkWaits
 from http_base.tasks import cancel, spawn
 from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
@@ -79,14 +79,14 @@ class BrokerRuntime:
         self.limits = options.limits
         limits = options.limits
         self.long_polls = LongPolls(limits.long_polls_max)
-        self.parking = SequenceParking(bytes_max=limits.parked_bytes_max)
-        self.turns = Turns(limits.turns_waiting_max)
+        self.out_of_order = OutOfOrderBatches(bytes_max=limits.parked_bytes_max)
+        self.pop_lock = PopLock(limits.pops_waiting_max)
         self.pops_under_way: Counter[PopKey] = Counter()
         """Pops with a request id that came here and were not answered yet."""
-        self.work_turns = Turns(limits.receives_waiting_max)
+        self.receive_lock = PopLock(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
-        self.dead_index = DeadIndex()
-        self.decoded = DecodedBatches(
+        self.groups_with_dead = GroupsWithDead()
+        self.decode_cache = DecodeCache(
             batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
         )
         self.decoding = Decoding()
@@ -102,7 +102,7 @@ class BrokerRuntime:
         """The round of retention that runs or was the last one."""
         self.burying: asyncio.Task[None] | None = None
         """What copies dead messages."""
-        self.first_sights: dict[int, FirstSights] = {}
+        self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
@@ -230,13 +230,13 @@ class BrokerRuntime:
         group_id, state = group.spec.group_id, state_of(group)
         self.long_polls.applied(group_id, state.next_offset)
         self.work_waits.applied(group_id)
-        self.dead_index.note(group_id, needs_burial=state.works.needs_burial)
+        self.groups_with_dead.note(group_id, needs_burial=state.works.needs_burial)
 
     def _leadership_changed(self, group: Group) -> None:
         group_id = group.spec.group_id
         self.long_polls.disturb(group_id)
         self.work_waits.disturb(group_id)
-        self.dead_index.note(group_id, needs_burial=state_of(group).works.needs_burial)
+        self.groups_with_dead.note(group_id, needs_burial=state_of(group).works.needs_burial)
 
     def _work_due_in(self, key: WaitKey) -> float | None:
         """Return in how many seconds a message is there for a group of workers."""

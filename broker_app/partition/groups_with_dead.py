@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class DeadIndex:
+class GroupsWithDead:
     """Partitions with dead messages, or with messages out for the last time."""
 
     def __init__(self) -> None:

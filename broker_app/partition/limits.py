@@ -43,7 +43,7 @@ class BrokerLimits:
     """How long a batch waits for its predecessor."""
     parked_bytes_max: int = 64 << 20
     """Bytes of all batches that wait for their predecessor."""
-    turns_waiting_max: int = 32
+    pops_waiting_max: int = 32
     """Pops of one consumer that queue behind the one in flight."""
     receives_waiting_max: int = 1_000
     """Receives of one group that queue behind the one in flight."""

@@ -12,7 +12,7 @@ SIGHTS_MAX = 256
 """More than that are thinned out; messages then count as younger than they are."""
 
 
-class FirstSights:
+class RetentionClock:
     """Offsets with the time at which everything below them had been seen."""
 
     def __init__(self) -> None:

@@ -93,7 +93,7 @@ async def _pop_in_turn(runtime: BrokerRuntime, group: Group, call: PopCall) -> P
     corrupt = 0
     while True:
         key = (group_id, call.consumer_id)
-        async with runtime.turns.turn(key, timeout_ms=call.timeout_ms):
+        async with runtime.pop_lock.hold(key, timeout_ms=call.timeout_ms):
             popped = await _pop_now(runtime, group, call)
         corrupt += popped.corrupt
         popped = replace(popped, corrupt=corrupt)

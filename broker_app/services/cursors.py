@@ -57,7 +57,7 @@ async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorRes
         offset = await offset_by_time(runtime=runtime, group=group, timestamp=reset.timestamp)
     request = ResetCursor(reset.consumer_id, offset, reset.expected)
     key = (group_id, reset.consumer_id)
-    async with runtime.turns.turn(key, timeout_ms=reset.timeout_ms):
+    async with runtime.pop_lock.hold(key, timeout_ms=reset.timeout_ms):
         place: CursorPlace = await runtime.engine.propose(
             group_id, request, timeout_ms=reset.timeout_ms
         )

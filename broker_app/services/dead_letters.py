@@ -71,7 +71,7 @@ class DeadLetters:
 
     async def run(self) -> None:
         """Copy what is dead whenever there is something, until this is cancelled."""
-        index, loop = self._runtime.dead_index, asyncio.get_running_loop()
+        index, loop = self._runtime.groups_with_dead, asyncio.get_running_loop()
         while True:
             index.news.clear()
             try:
@@ -92,7 +92,7 @@ class DeadLetters:
         Returns:
             Loop time at which there will be more, None when only news can tell.
         """
-        engine, index = self._runtime.engine, self._runtime.dead_index
+        engine, index = self._runtime.engine, self._runtime.groups_with_dead
         times: list[float] = []
         for group_id in index.group_ids():
             group = engine.groups.get(group_id)

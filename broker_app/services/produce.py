@@ -98,7 +98,7 @@ async def _append(
         except CommitTimeout:
             raise
         except QueueError:
-            runtime.parking.predecessor_refused(group_id, header)
+            runtime.out_of_order.predecessor_refused(group_id, header)
             raise
     assert isinstance(appended, Appended), appended
     MESSAGES_PRODUCED.inc(appended.record_count)
@@ -121,7 +121,7 @@ async def _append_in_sequence(
         except (OutOfOrderSequence, UnknownProducer):
             if is_confirmed:
                 raise
-            if await runtime.parking.wait(state, header, len(request.batch), deadline):
+            if await runtime.out_of_order.wait(state, header, len(request.batch), deadline):
                 continue
         else:
             return appended

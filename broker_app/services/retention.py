@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from broker_app.log_reading import batches_read
 from broker_app.metrics import RETENTION_FAILURES
 from broker_app.partition.commands import SetRetention, Truncate, Truncated
-from broker_app.partition.retention_clock import FirstSights
+from broker_app.partition.retention_clock import RetentionClock
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
 from http_base.tasks import spawn
@@ -85,10 +85,10 @@ def retention_start(runtime: BrokerRuntime) -> None:
 async def _round(runtime: BrokerRuntime) -> None:
     """Truncate one partition after the other; what fails is tried again in the next round."""
     groups = runtime.engine.groups
-    for group_id in set(runtime.first_sights) - {
+    for group_id in set(runtime.retention_clocks) - {
         group_id for group_id, group in groups.items() if group.serves
     }:
-        del runtime.first_sights[group_id]
+        del runtime.retention_clocks[group_id]
     for group in list(groups.values()):
         if not group.serves or state_of(group).retention == SetRetention():
             continue
@@ -106,9 +106,9 @@ async def _round(runtime: BrokerRuntime) -> None:
 async def _expired_until(runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int) -> int:
     """Return the offset below which every batch was appended or first seen at a time or before."""
     state = state_of(group)
-    sights = runtime.first_sights.setdefault(group.spec.group_id, FirstSights())
-    sights.note(state.next_offset, now_ms)
-    begin, end = max(state.log_start_offset, sights.seen_until(cutoff_ms)), state.next_offset
+    clock = runtime.retention_clocks.setdefault(group.spec.group_id, RetentionClock())
+    clock.note(state.next_offset, now_ms)
+    begin, end = max(state.log_start_offset, clock.seen_until(cutoff_ms)), state.next_offset
     if begin >= end:
         return begin
     [oldest, *_] = await batches_read(

@@ -106,7 +106,7 @@ async def messages_receive(
                         is_woken = False
                         _serve_later(runtime, key)
                     return ReceivedMessages([], missed, corrupt)
-                async with runtime.work_turns.turn(key, timeout_ms=call.timeout_ms):
+                async with runtime.receive_lock.hold(key, timeout_ms=call.timeout_ms):
                     received = await _receive_now(runtime, group, call)
                 missed, corrupt = missed + received.missed, corrupt + received.corrupt
                 if received.deliveries:

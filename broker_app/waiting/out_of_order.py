@@ -24,7 +24,7 @@ class _Parked:
     woken: asyncio.Future[bool]
 
 
-class SequenceParking:
+class OutOfOrderBatches:
     """Parked batches by group and producer."""
 
     def __init__(self, *, bytes_max: int) -> None:

@@ -1,4 +1,4 @@
-"""Turns: one call per consumer, or group, and partition at a time, in the order of arrival."""
+"""A lock of pops: one per consumer, or group, and partition at a time, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from myqueue.contract.errors import Overloaded
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-TurnKey = tuple[int, int | str]
+PopLockKey = tuple[int, int | str]
 """(group id, id of a consumer or name of a consumer group)."""
 
 
-class Turns:
-    """First come, first served, per key."""
+class PopLock:
+    """A lock per key: first come, first served."""
 
     def __init__(self, waiting_max: int) -> None:
         """Make an empty registry.
@@ -27,11 +27,11 @@ class Turns:
             waiting_max: most that wait behind one key's holder.
         """
         self._waiting_max = waiting_max
-        self._queues: dict[TurnKey, deque[asyncio.Future[None]]] = {}
+        self._queues: dict[PopLockKey, deque[asyncio.Future[None]]] = {}
         """By key that is taken: those that wait for it."""
 
     @asynccontextmanager
-    async def turn(self, key: TurnKey, *, timeout_ms: int) -> AsyncIterator[None]:
+    async def hold(self, key: PopLockKey, *, timeout_ms: int) -> AsyncIterator[None]:
         """Hold the key, after everyone who came before.
 
         Args:
@@ -52,7 +52,7 @@ class Turns:
             self._pass_on(key)
 
     async def _queue_up(
-        self, key: TurnKey, queue: deque[asyncio.Future[None]], timeout_ms: int
+        self, key: PopLockKey, queue: deque[asyncio.Future[None]], timeout_ms: int
     ) -> None:
         if len(queue) >= self._waiting_max:
             raise _overloaded(key, f"{len(queue)} calls wait already")
@@ -72,7 +72,7 @@ class Turns:
         finally:
             timer.cancel()
 
-    def _pass_on(self, key: TurnKey) -> None:
+    def _pass_on(self, key: PopLockKey) -> None:
         queue = self._queues[key]
         while queue:
             future = queue.popleft()
@@ -82,13 +82,15 @@ class Turns:
         del self._queues[key]
 
 
-def _expire(key: TurnKey, queue: deque[asyncio.Future[None]], future: asyncio.Future[None]) -> None:
+def _expire(
+    key: PopLockKey, queue: deque[asyncio.Future[None]], future: asyncio.Future[None]
+) -> None:
     if not future.done():
         queue.remove(future)
         future.set_exception(_overloaded(key, "an earlier call is still under way"))
 
 
-def _overloaded(key: TurnKey, why: str) -> Overloaded:
+def _overloaded(key: PopLockKey, why: str) -> Overloaded:
     whose = f"group '{key[1]}'" if isinstance(key[1], str) else f"consumer {key[1]}"
     return Overloaded(
         f"{whose} takes turns at this partition: {why}", retry_after_ms=RETRY_AFTER_MS

@@ -103,7 +103,7 @@ async def test_batch_in_the_middle_is_kept_and_one_that_is_finished_is_not(reade
     assert await reader.read(1, max_messages=2) == "bc"
     assert await reader.read(3, max_messages=1) == "d"
     assert reader.asked == [(0, 6, 1), (3, 6, 1)]
-    assert reader.runtime.decoded.find(7, 3) is None
+    assert reader.runtime.decode_cache.find(7, 3) is None
 
 
 async def test_kept_batch_of_another_group_is_not_taken(reader: Reader, engine: EngineTwin) -> None:

@@ -57,8 +57,8 @@ def test_replicas_are_counted_by_role_and_faulty_ones_apart(
 def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: EngineTwin) -> None:
     assert figures() == {(name, ""): 0 for name in NAMES}
     runtime.long_polls.waiting = 3
-    runtime.parking.parked_bytes = 70
-    runtime.decoded.keep(7, DecodedBatch(0, [], 11))
+    runtime.out_of_order.parked_bytes = 70
+    runtime.decode_cache.keep(7, DecodedBatch(0, [], 11))
     engine.watchdog.intervals_without_tick = 2
     runtime.work_waits.waiting = 1
     engine.slow_disk.seconds_so_far = 1.5

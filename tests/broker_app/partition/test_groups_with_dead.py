@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker_app.partition.groups_with_dead import DeadIndex
+from broker_app.partition.groups_with_dead import GroupsWithDead
 
 
 async def test_it_holds_what_has_something_to_bury_and_tells_of_news() -> None:
-    index = DeadIndex()
+    index = GroupsWithDead()
     index.note(7, needs_burial=False)
     assert not index.news.is_set()
     for group_id in (9, 7, 9):

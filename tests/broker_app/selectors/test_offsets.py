@@ -130,7 +130,7 @@ async def test_a_pop_that_still_waits_for_its_turn_is_remembered(asker: Asker) -
         timeout_ms=60_000,
         request_digest=b"one",
     )
-    async with asker.runtime.turns.turn((7, 5), timeout_ms=1_000):
+    async with asker.runtime.pop_lock.hold((7, 5), timeout_ms=1_000):
         pop = asyncio.get_running_loop().create_task(
             messages_pop(runtime=asker.runtime, group=asker.group, call=call)
         )

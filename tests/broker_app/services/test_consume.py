@@ -74,7 +74,7 @@ async def test_single_pops_decode_a_batch_once(consumer: Consumer) -> None:
     await consumer.append(*"abcde")
     values = [await consumer.values(max_messages=1) for _ in range(5)]
     assert values == [["a"], ["b"], ["c"], ["d"], ["e"]]
-    assert consumer.runtime.decoded.find(7, 3) is not None
+    assert consumer.runtime.decode_cache.find(7, 3) is not None
 
 
 async def test_max_bytes_bounds_an_answer_but_never_to_nothing(consumer: Consumer) -> None:
@@ -148,7 +148,7 @@ async def test_turns_behind_one_consumer_are_bounded(
 ) -> None:
     await consumer.append("a")
     engine.holding = True
-    tasks = [consumer.start() for _ in range(consumer.runtime.limits.turns_waiting_max + 1)]
+    tasks = [consumer.start() for _ in range(consumer.runtime.limits.pops_waiting_max + 1)]
     await turns()
     with pytest.raises(Overloaded):
         await consumer.values()

@@ -143,7 +143,7 @@ async def test_expected_place_counts_after_everything_in_flight(mover: Mover) ->
 
 
 async def test_reset_takes_its_turn_behind_the_pop_of_its_consumer(mover: Mover) -> None:
-    async with mover.runtime.turns.turn((7, 5), timeout_ms=1_000):
+    async with mover.runtime.pop_lock.hold((7, 5), timeout_ms=1_000):
         waiting = asyncio.get_running_loop().create_task(mover.reset(offset=1))
         await turns(20)
         assert not waiting.done()

@@ -158,7 +158,7 @@ async def test_a_dead_message_goes_to_the_dead_letter_topic_as_it_was(yard: Grav
     assert header.producer_id == DEAD_LETTER_PRODUCERS + 7
     assert yard.dead == 0
     assert await yard.letters.round() is None
-    assert yard.runtime.dead_index.group_ids() == []
+    assert yard.runtime.groups_with_dead.group_ids() == []
 
 
 async def test_a_dead_message_that_nobody_can_decode_is_dropped_and_told(
@@ -359,4 +359,4 @@ async def test_a_partition_that_is_gone_leaves_the_index(yard: Graveyard) -> Non
     await yard.kill("a")
     yard.engine.remove(7)
     assert await yard.letters.round() is None
-    assert yard.runtime.dead_index.group_ids() == []
+    assert yard.runtime.groups_with_dead.group_ids() == []

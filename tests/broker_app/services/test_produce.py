@@ -60,7 +60,7 @@ async def test_batches_that_overtake_each_other_land_in_sequence(
     tasks.append(sender.send("m0", sequence=0))
     appended = await asyncio.gather(*tasks)
     assert [one.base_offset for one in appended] == [3, 1, 2, 4, 0]
-    assert not sender.runtime.parking.parked_bytes
+    assert not sender.runtime.out_of_order.parked_bytes
 
 
 async def test_parked_batches_follow_as_soon_as_the_predecessor_is_in_the_log(
@@ -80,7 +80,7 @@ async def test_predecessor_that_does_not_come_ends_in_out_of_order(sender: Sende
     await sender.send("a", sequence=0)
     with pytest.raises(OutOfOrderSequence):
         await sender.send("c", sequence=2)
-    assert not sender.runtime.parking.parked_bytes
+    assert not sender.runtime.out_of_order.parked_bytes
 
 
 async def test_unknown_producer_with_a_later_sequence_is_told_so(
@@ -107,7 +107,7 @@ async def test_refusal_of_a_predecessor_refuses_those_behind_it(
     assert not other.done()
     other.cancel()
     await turns()
-    assert not sender.runtime.parking.parked_bytes
+    assert not sender.runtime.out_of_order.parked_bytes
 
 
 async def test_more_batches_ahead_than_four_are_refused_at_once(sender: Sender) -> None:
@@ -160,7 +160,7 @@ async def test_leader_that_was_deposed_meanwhile_judges_a_sequence_anew(
         await barrier(group_id, timeout_ms=timeout_ms)
 
     monkeypatch.setattr(engine, "read_barrier", read_barrier)
-    monkeypatch.setattr(sender.runtime.parking, "wait", _never)
+    monkeypatch.setattr(sender.runtime.out_of_order, "wait", _never)
     assert await sender.send("b", sequence=1) == Appended(1, 1)
 
 
@@ -223,7 +223,7 @@ async def test_messages_with_a_request_id_are_appended_once(
 
 
 async def test_parked_bytes_are_bounded(sender: Sender) -> None:
-    sender.runtime.parking._bytes_max = 100
+    sender.runtime.out_of_order._bytes_max = 100
     await sender.send("a", sequence=0)
     late = sender.send("x" * 100, sequence=2)
     await turns(20)

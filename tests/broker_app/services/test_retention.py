@@ -144,7 +144,7 @@ async def test_round_goes_over_the_partitions_led_here(
     await runtime.retaining
     starts = [state_of(one).log_start_offset for one in (group, other, third)]
     assert starts == [1, 0, 0]
-    assert set(runtime.first_sights) == {7}
+    assert set(runtime.retention_clocks) == {7}
 
 
 async def test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go(

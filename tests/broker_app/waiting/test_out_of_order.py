@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from broker_app.waiting.out_of_order import BATCHES_AHEAD_MAX, SequenceParking
+from broker_app.waiting.out_of_order import BATCHES_AHEAD_MAX, OutOfOrderBatches
 from myqueue.contract.records import MAX_RECORDS
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import Leader, batch_of
@@ -19,7 +19,7 @@ class Yard:
     """A place for 100 bytes before a partition whose producer 1 is due at sequence 1."""
 
     def __init__(self) -> None:
-        self.parking = SequenceParking(bytes_max=BYTES_MAX)
+        self.out_of_order = OutOfOrderBatches(bytes_max=BYTES_MAX)
         self.leader = Leader()
         self.leader.run(batch_of("a", sequence=0))
         self.finished: list[tuple[int, bool]] = []
@@ -31,7 +31,7 @@ class Yard:
         header = batch_of("x", sequence=sequence, **stamp).header
 
         async def wait() -> bool:
-            again = await self.parking.wait(self.leader.state, header, size, deadline)
+            again = await self.out_of_order.wait(self.leader.state, header, size, deadline)
             self.finished.append((sequence, again))
             return again
 
@@ -39,15 +39,15 @@ class Yard:
 
     def refuse(self, sequence: int, *, group_id: int = 7, **stamp: Any) -> None:
         header = batch_of("x", sequence=sequence, **stamp).header
-        self.parking.predecessor_refused(group_id, header)
+        self.out_of_order.predecessor_refused(group_id, header)
 
 
 @pytest.fixture
 async def yard() -> Any:
     yard = Yard()
     yield yard
-    assert yard.parking.parked_bytes == 0
-    assert not yard.parking._parked
+    assert yard.out_of_order.parked_bytes == 0
+    assert not yard.out_of_order._parked
 
 
 async def test_batch_that_is_due_tries_again_at_once(yard: Yard) -> None:
@@ -63,7 +63,7 @@ async def test_batch_further_ahead_than_four_of_the_longest_never_waits(yard: Ya
     last = yard.start(1 + BATCHES_AHEAD_MAX * MAX_RECORDS)
     await turns()
     assert not last.done()
-    yard.parking.sequence_entered(7, 1)
+    yard.out_of_order.sequence_entered(7, 1)
     assert await last
 
 
@@ -78,11 +78,11 @@ async def test_fifth_batch_ahead_is_refused_and_other_producers_are_not(yard: Ya
     other = yard.start(1, producer_id=2)
     await turns()
     assert not other.done()
-    assert yard.parking.parked_bytes == 50
-    yard.parking.sequence_entered(7, 1)
+    assert yard.out_of_order.parked_bytes == 50
+    yard.out_of_order.sequence_entered(7, 1)
     await asyncio.gather(*parked)
     assert not other.done()
-    yard.parking.sequence_entered(7, 2)
+    yard.out_of_order.sequence_entered(7, 2)
     assert await other
 
 
@@ -94,12 +94,12 @@ async def test_bytes_of_all_producers_are_bounded_and_given_back(yard: Yard) -> 
     assert not await yard.start(1, size=1, producer_id=3)
     first.cancel()
     await turns()
-    assert yard.parking.parked_bytes == 40
+    assert yard.out_of_order.parked_bytes == 40
     third = yard.start(3, size=60)
     await turns()
     assert not third.done()
-    yard.parking.sequence_entered(7, 1)
-    yard.parking.sequence_entered(7, 2)
+    yard.out_of_order.sequence_entered(7, 1)
+    yard.out_of_order.sequence_entered(7, 2)
     assert await asyncio.gather(second, third) == [True, True]
 
 
@@ -116,7 +116,7 @@ async def test_batches_of_others_and_without_sequence_wake_nobody(yard: Yard) ->
     await turns()
     yard.leader.decide(batch_of("b", producer_id=2, sequence=0))
     yard.leader.decide(batch_of("b", request_id="r"))
-    yard.parking.sequence_entered(8, 1)
+    yard.out_of_order.sequence_entered(8, 1)
     await turns()
     assert not task.done()
     yard.leader.decide(batch_of("b", sequence=1))
@@ -140,7 +140,7 @@ async def test_refused_predecessor_refuses_only_those_behind_it_in_its_epoch(yar
     yard.refuse(1)
     assert [await before, await behind[0]] == [False, False]
     assert not later_epoch.done()
-    yard.parking.sequence_entered(7, 1)
+    yard.out_of_order.sequence_entered(7, 1)
     assert await later_epoch
 
 
@@ -152,7 +152,7 @@ async def test_predecessor_that_does_not_come_in_time_ends_the_wait(yard: Yard) 
 async def test_first_word_counts_when_a_batch_is_woken_twice(yard: Yard) -> None:
     task = yard.start(2)
     await turns()
-    yard.parking.sequence_entered(7, 1)
+    yard.out_of_order.sequence_entered(7, 1)
     yard.refuse(1)
     assert await task
 

@@ -1,4 +1,4 @@
-"""Turns are taken in the order of arrival."""
+"""The lock is taken in the order of arrival."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker_app.waiting.pop_lock import Turns, _expire
+from broker_app.waiting.pop_lock import PopLock, _expire
 from myqueue.contract.errors import Overloaded
 from tests.broker_app.engine_twin import turns as loop_turns
 
@@ -17,12 +17,12 @@ class Line:
     """Takes turns and notes who had one."""
 
     def __init__(self, waiting_max: int = 10) -> None:
-        self.turns = Turns(waiting_max)
+        self.pop_lock = PopLock(waiting_max)
         self.done: list[int] = []
         self.gates = [asyncio.Event() for _ in range(6)]
 
     async def _take(self, number: int, timeout_ms: int) -> None:
-        async with self.turns.turn(KEY, timeout_ms=timeout_ms):
+        async with self.pop_lock.hold(KEY, timeout_ms=timeout_ms):
             await self.gates[number].wait()
             self.done.append(number)
 
@@ -40,7 +40,7 @@ async def test_first_come_first_served_also_when_some_leave() -> None:
     tasks[3].cancel()
     await asyncio.wait(tasks)
     assert line.done == [0, 2, 4]
-    assert line.turns._queues == {}
+    assert line.pop_lock._queues == {}
 
 
 async def test_holder_that_leaves_passes_the_turn_on() -> None:
@@ -66,14 +66,14 @@ async def test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on() -> None:
     tasks[1].cancel()
     await asyncio.wait(tasks)
     assert line.done[-1] == 2
-    assert line.turns._queues == {}
+    assert line.pop_lock._queues == {}
 
 
 async def test_one_that_leaves_as_its_time_is_over_passes_on_nothing() -> None:
     line = Line()
     first, second = line.start(0), line.start(1)
     await loop_turns()
-    queue = line.turns._queues[KEY]
+    queue = line.pop_lock._queues[KEY]
     _expire(KEY, queue, queue[0])
     second.cancel()
     await asyncio.wait((second,))
@@ -87,7 +87,7 @@ async def test_one_that_leaves_as_its_time_is_over_passes_on_nothing() -> None:
     await first
     await third
     assert line.done == [0, 3]
-    assert line.turns._queues == {}
+    assert line.pop_lock._queues == {}
 
 
 async def test_waiting_is_bounded_in_number_and_time() -> None:
@@ -105,6 +105,6 @@ async def test_waiting_is_bounded_in_number_and_time() -> None:
 
 
 async def test_keys_do_not_wait_for_each_other() -> None:
-    turns = Turns(1)
-    async with turns.turn((1, 1), timeout_ms=1), turns.turn((1, 2), timeout_ms=1):
-        assert len(turns._queues) == 2
+    lock = PopLock(1)
+    async with lock.hold((1, 1), timeout_ms=1), lock.hold((1, 2), timeout_ms=1):
+        assert len(lock._queues) == 2
