@@ -15,7 +15,8 @@ from broker_app.secret_proof import PROOF_NAME
 from queuesite.cluster_directory import OWN_NAMES as CLUSTER_NAMES
 from queuesite.conf import DATA_ROOT, SECRET_FILE
 from raft_app.storage.sqlite.database import FILE_NAME
-from raft_app.storage.sqlite.directory import LOCK_NAME, MANIFEST_NAME
+from raft_app.storage.sqlite.directory import LOCK_NAME
+from raft_app.storage.sqlite.manifest import MANIFEST_NAME
 from raft_app.storage.wal.disk_errors import PROBE_NAME
 from raft_app.storage.wal.fault_marker import MARKER_NAME
 from raft_app.storage.wal.receipt import RECEIPT_NAME

@@ -9,8 +9,6 @@ from pathlib import Path
 from raft_app.storage.protocol import StorageRefusal
 
 LOCK_NAME = ".lock"
-MANIFEST_NAME = "manifest"
-"""What `inventory` keeps; named here, where no tables are needed."""
 HOLDER_BYTES = 20
 """Length of the lock file: the holder's process id on a line."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import Entry
     from raft_app.storage.protocol import StoredGroup
-    from raft_app.storage.sqlite.inventory import Manifest
+    from raft_app.storage.sqlite.manifest import Manifest
 
 _CHECKPOINT = (
     "SELECT own.group_id AS group_id, applied_index, applied_term, membership, membership_index,"

@@ -11,7 +11,7 @@ from raft_app.storage.wal.scan import WalState, WalVerdict, scan_wal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from raft_app.storage.sqlite.inventory import Manifest
+    from raft_app.storage.sqlite.manifest import Manifest
     from raft_app.storage.wal.receipt import Receipt
 
 

@@ -12,7 +12,7 @@ import pytest
 from myqueue.producer import exits
 from tests.myqueue.http_twin import HttpCluster
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONGEST_S = 40.0
 HEAD = """
 import asyncio, logging, multiprocessing, os, sys, threading

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from raft_app.storage.protocol import SaveIdentity
-from raft_app.storage.sqlite.inventory import ManifestFile
+from raft_app.storage.sqlite.manifest import ManifestFile
 from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.wal.fault_marker import FaultMarker
 from tests.raft_app.storage.snapshot_child import verify

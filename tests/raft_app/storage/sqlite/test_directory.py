@@ -45,7 +45,7 @@ def test_second_holder_is_refused_until_the_first_releases(tmp_path: Path) -> No
 
 
 def test_lock_of_another_process_ends_with_it(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         stdin=subprocess.PIPE,

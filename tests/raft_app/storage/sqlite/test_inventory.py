@@ -18,8 +18,8 @@ from raft_app.storage.protocol import (
     StorageRefusal,
 )
 from raft_app.storage.sqlite.database import BrokerDatabase
-from raft_app.storage.sqlite.directory import MANIFEST_NAME
-from raft_app.storage.sqlite.inventory import Inventory, ManifestFile
+from raft_app.storage.sqlite.inventory import Inventory
+from raft_app.storage.sqlite.manifest import MANIFEST_NAME, ManifestFile
 from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.storage.storage_harness import (
     SqliteDisk,

@@ -96,7 +96,7 @@ def test_transactions_take_the_write_lock_at_once(storage: SqliteStorage) -> Non
 
 
 def test_acknowledged_entries_survive_sigkill(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.raft_app.storage.storage_child", str(tmp_path)],
         stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from tests.raft_app.storage.snapshot_writes import WRITES_PER_CYCLE, models, tol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WAIT_SECONDS = 120
 ROUNDS = 6
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 MIB = 1 << 20
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 WAIT_SECONDS = 120
 FULL_DISK = """
 mount -t tmpfs -o size=1536k tmpfs "$1" || exit 77

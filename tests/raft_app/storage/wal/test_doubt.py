@@ -10,7 +10,7 @@ import pytest
 
 from raft_app.storage.protocol import DeleteGroup, StorageRefusal
 from raft_app.storage.sqlite.database import FILE_NAME
-from raft_app.storage.sqlite.inventory import ManifestFile
+from raft_app.storage.sqlite.manifest import ManifestFile
 from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.wal.doubt import doubt_about
 from raft_app.storage.wal.receipt import WalReceipts

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec
-from raft_app.storage.sqlite.directory import MANIFEST_NAME
-from raft_app.storage.sqlite.inventory import DamagedManifest, Manifest, ManifestFile
+from raft_app.storage.sqlite.manifest import MANIFEST_NAME, DamagedManifest, Manifest, ManifestFile
 
 if TYPE_CHECKING:
     from pathlib import Path
