@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import InvalidRequest
 
 COMPRESSIONS = ("none", "zstd")
 MAY_BE_ZERO = ("max_block_ms",)
+RETRY_JITTER = 0.5
+"""Share of the pause between two tries that chance decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +85,8 @@ class ClientConfig:
             raise InvalidRequest(
                 "retry_backoff_ms must not be above retry_backoff_max_ms", field="retry_backoff_ms"
             )
+
+    @cached_property
+    def retry_backoff(self) -> Backoff:
+        """The pauses between two tries."""
+        return Backoff(self.retry_backoff_ms / 1000, self.retry_backoff_max_ms / 1000, RETRY_JITTER)

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from myqueue.contract.backoff import Backoff
 from queuesite.ready_pipe import READY_DESCRIPTOR_VARIABLE, name_pipe
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class Child:
         """Set when the child's configuration keeps it from starting."""
         self._say = say
         self._changed = changed
-        self._first_delay_s = restart_delay_s
+        self._restarts = (
+            None
+            if restart_delay_s is None
+            else Backoff(restart_delay_s, max(restart_delay_s, RESTART_DELAY_MAX_S))
+        )
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -79,7 +84,7 @@ class Child:
 
         What the operating system refuses, such as to open the log on a full disk, is a death, too.
         """
-        delay_s = self._first_delay_s
+        deaths = 0
         while not self._stopping.is_set():
             self._was_ready = False
             status: int | None = None
@@ -94,14 +99,15 @@ class Child:
                 self._say(f"{self.spec.name} cannot start: {last_line(self.spec.log_path)}")
                 self.refused.set()
                 return
-            if delay_s is None or self._first_delay_s is None:
+            if self._restarts is None:
                 self._say(f"{self.spec.name} died ({how}) and stays down")
                 return
             if self._was_ready:
-                delay_s = self._first_delay_s
+                deaths = 0
+            delay_s = self._restarts.pause_s(deaths)
+            deaths += 1
             self._say(f"{self.spec.name} died ({how}); it starts again in {delay_s:g} s")
             await self._pause(delay_s)
-            delay_s = min(delay_s * 2, RESTART_DELAY_MAX_S)
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -17,6 +17,7 @@ from broker_app.partition.commands import DeadCopied, ExpireWork
 from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
 from broker_app.runtime import state_of
 from http_base.tasks import spawn
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     MessageTooLarge,
     NoLeader,
@@ -43,15 +44,18 @@ TIMEOUT_MS = 2_000
 """For one copy and for one command."""
 GATHER_SECONDS = 0.05
 """Pause between rounds: what dies meanwhile is handled in one."""
-PAUSE_MIN_SECONDS, PAUSE_MAX_SECONDS = 0.2, 10.0
-"""Before a dead-letter topic that refused is tried again: doubled each time."""
+REFUSAL_PAUSE = Backoff(first_s=0.2, longest_s=10.0)
+"""Before a dead-letter topic that refused is tried again."""
 
 
-class _BackOff(NamedTuple):
+class _Refusals(NamedTuple):
     until: float
-    """Loop time."""
-    pause: float
-    """How long this one is, in seconds."""
+    """Loop time at which the topic is tried again."""
+    failures: int
+    """In a row."""
+
+
+_NONE = _Refusals(0.0, 0)
 
 
 class DeadLetters:
@@ -66,7 +70,7 @@ class DeadLetters:
         self._runtime = runtime
         self._leaders: dict[str, list[str | None]] = {}
         """Dead-letter topic -> address of each partition's leader, as it was last told."""
-        self._back_offs: dict[str, _BackOff] = {}
+        self._refusals: dict[str, _Refusals] = {}
         """By dead-letter topic."""
 
     async def run(self) -> None:
@@ -78,7 +82,7 @@ class DeadLetters:
                 again_at = await self.round()
             except Exception:
                 logger.exception("Copying dead messages broke off; it is tried again")
-                again_at = loop.time() + PAUSE_MAX_SECONDS
+                again_at = loop.time() + REFUSAL_PAUSE.longest_s
             try:
                 async with asyncio.timeout_at(again_at):
                     await index.news.wait()
@@ -120,7 +124,7 @@ class DeadLetters:
             await engine.propose(group.spec.group_id, ExpireWork(name), timeout_ms=TIMEOUT_MS)
         except QueueError as error:
             logger.info("%s: messages of group '%s' expire later: %s", group.label, name, error)
-            return now + PAUSE_MIN_SECONDS
+            return now + REFUSAL_PAUSE.first_s
         return now
 
     async def _bury(self, group: Group, name: str) -> float:
@@ -129,9 +133,9 @@ class DeadLetters:
         if work is None:
             return loop.time()
         topic = work.dead_letter_topic or group.spec.topic + DEAD_LETTER_SUFFIX
-        back_off = self._back_offs.get(topic)
-        if back_off is not None and loop.time() < back_off.until:
-            return back_off.until
+        refusals = self._refusals.get(topic, _NONE)
+        if loop.time() < refusals.until:
+            return refusals.until
         copied: list[int] = []
         try:
             try:
@@ -143,15 +147,15 @@ class DeadLetters:
                         group.spec.group_id, command, timeout_ms=TIMEOUT_MS
                     )
         except QueueError as error:
-            pause = PAUSE_MIN_SECONDS if back_off is None else 2 * back_off.pause
-            pause = min(pause, PAUSE_MAX_SECONDS)
-            back_off = self._back_offs[topic] = _BackOff(loop.time() + pause, pause)
+            pause = REFUSAL_PAUSE.pause_s(refusals.failures)
+            until = loop.time() + pause
+            self._refusals[topic] = _Refusals(until, refusals.failures + 1)
             logger.warning(
                 "%s: dead messages of group '%s' cannot go to topic '%s' yet, again in %.1f s: %s",
                 *(group.label, name, topic, pause, error),
             )
-            return back_off.until
-        self._back_offs.pop(topic, None)
+            return until
+        self._refusals.pop(topic, None)
         return loop.time()
 
     async def _copy(self, group: Group, name: str, topic: str, copied: list[int]) -> None:

@@ -20,6 +20,7 @@ from manager_app.brokers.client import (
     OutcomeUnknown,
 )
 from manager_app.metrics import CALL_RETRIES
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     BrokerNotFound,
     CommitTimeout,
@@ -39,9 +40,8 @@ if TYPE_CHECKING:
     from manager_app.brokers.client import BrokerClient
     from manager_app.metadata import MetadataCopy, PartitionView
 
-PAUSE_FIRST_S = 0.03
-"""Before asking again who leads; doubles up to `PAUSE_MAX_S`, ends early when a leader is noted."""
-PAUSE_MAX_S = 0.2
+ELECTION_PAUSE = Backoff(first_s=0.03, longest_s=0.2)
+"""Before asking again who leads; ends early when a leader is noted."""
 PAUSE_MIN_S = 0.001
 """By which the loop's timers may be late."""
 LAST_TRY_S = 0.05
@@ -93,7 +93,7 @@ class _Search:
     """Broker id to ask next; 0: ask the replicas in turn."""
     position: int = 0
     hints: int = 0
-    pause_s: float = PAUSE_FIRST_S
+    pauses: int = 0
     unreachable: set[int] = field(default_factory=set)
     outcome_unknown: bool = False
     """True once a try that changes something may have taken effect without an answer."""
@@ -278,8 +278,8 @@ class PartitionCalls:
         if left_s <= PAUSE_MIN_S:
             raise failure
         before = self._metadata.leader_of(partition.group_id)
-        pause_s = min(search.pause_s, left_s - PAUSE_MIN_S)
-        search.pause_s = min(search.pause_s * 2, PAUSE_MAX_S)
+        pause_s = min(ELECTION_PAUSE.pause_s(search.pauses), left_s - PAUSE_MIN_S)
+        search.pauses += 1
         search.hints = 0
         noted = await self._metadata.wait_until(
             lambda: self._metadata.leader_of(partition.group_id) != before, pause_s

@@ -100,7 +100,7 @@ class Holding:
         is_new = known is None or now_s - known.last_s > stale_s
         since_s = now_s if known is None or is_new else known.since_s
         self.failures = max(1, self.failures)
-        self.silence = Silence(error, 0.0, self.retry_s, since_s, now_s)
+        self.silence = Silence(error, self.retry_s, since_s, now_s)
 
     def answered(self) -> None:
         """Note that it answered."""

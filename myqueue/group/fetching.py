@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     IllegalGeneration,
     OffsetOutOfRange,
@@ -40,7 +41,7 @@ AHEAD_MAX = 64
 CROWDED_WAIT_MS = 200
 GLANCE_S = 0.2
 """How often a wait looks at what the heartbeats have brought."""
-RETRY_S, RETRY_MAX_S = 0.1, 5.0
+REST = Backoff(first_s=0.1, longest_s=5.0)
 """Pause after a failure of a partition: the first, and the longest."""
 
 
@@ -125,7 +126,7 @@ class GroupFetching(Member):
         unheard = self._unheard
         if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
             return {}
-        silence = Silence(unheard.error, 0.0, 0.0, unheard.since_s, unheard.last_s)
+        silence = Silence(unheard.error, 0.0, unheard.since_s, unheard.last_s)
         return {(f"group {self.settings.group}", NO_PARTITION): silence}
 
     def _has_ready(self, wanted: Collection[TopicPartition] | None) -> bool:
@@ -323,9 +324,8 @@ class GroupFetching(Member):
         Raises:
             QueueError: the error, when waiting does not help.
         """
-        pause_s = min(RETRY_MAX_S, RETRY_S * 2.0 ** min(holding.failures, 10))
+        holding.retry_s = self.clock.monotonic() + REST.pause_s(holding.failures)
         holding.failures += 1
-        holding.retry_s = self.clock.monotonic() + pause_s
         holding.failed(error, self.clock.monotonic(), stale_s=self._patience_s)
         if raises and not error.retriable and not isinstance(error, UnauthorizedException):
             raise error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     BrokerUnreachable,
     Internal,
@@ -22,7 +23,8 @@ from myqueue.transport.retry import leader_address
 
 MANAGER = ""
 """The address that stands for "through the manager"."""
-AVOID_DOUBLINGS_MAX = 5
+AVOID_GROWTH_MAX = 32
+"""How many times its first pause a broker is avoided that is out of reach again and again."""
 
 
 class PartitionView(NamedTuple):
@@ -93,7 +95,7 @@ class Metadata:
 
     def __init__(self, *, max_age_s: float, avoid_s: float) -> None:
         self._max_age_s = max_age_s
-        self._avoid_s = avoid_s
+        self._avoidance = Backoff(avoid_s, avoid_s * AVOID_GROWTH_MAX)
         self._views: dict[str, TopicView] = {}
         self._fresh_until_s: dict[str, float] = {}
         self._avoided_until_s: dict[str, float] = {}
@@ -151,8 +153,7 @@ class Metadata:
         """Avoid a broker that could not be reached, longer with every failure in a row."""
         failures = self._failures.get(address, 0)
         self._failures[address] = failures + 1
-        pause_s = self._avoid_s * 2 ** min(failures, AVOID_DOUBLINGS_MAX)
-        self._avoided_until_s[address] = now_s + pause_s
+        self._avoided_until_s[address] = now_s + self._avoidance.pause_s(failures)
 
     def broker_answered(self, address: str) -> None:
         """Forget that a broker was out of reach."""

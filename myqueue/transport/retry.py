@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 REDIRECTS_IN_A_ROW_MAX = 4
 REATTACHES_MAX = 3
-EXPONENT_MAX = 16
 
 
 class Step(Enum):
@@ -61,8 +60,7 @@ class Attempts:
     """
 
     def __init__(self, config: ClientConfig, *, deadline_s: float) -> None:
-        self._first_s = config.retry_backoff_ms / 1000
-        self._longest_s = config.retry_backoff_max_ms / 1000
+        self._backoff = config.retry_backoff
         self._deadline_s = deadline_s
         self._waits = 0
         self._redirects = 0
@@ -125,10 +123,9 @@ class Attempts:
             self._redirects += 1
             return 0.0
         self._redirects = 0
-        delay_s = min(self._longest_s, self._first_s * 2.0 ** min(self._waits, EXPONENT_MAX))
+        delay_s = self._backoff.pause_s(self._waits, jitter)
         self._waits += 1
-        asked_s = (error.retry_after_ms or 0) / 1000
-        return max(asked_s, delay_s * (0.5 + jitter / 2))
+        return max((error.retry_after_ms or 0) / 1000, delay_s)
 
 
 def leader_address(error: QueueError) -> str:

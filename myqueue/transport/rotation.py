@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import BrokerUnreachable, PartitionNotFound
 from myqueue.transport.clock import FOREVER_S
 
@@ -42,8 +43,8 @@ WARN_AFTER_S = 2.0
 """Silence of a partition or of the managers that is warned of; an election takes less."""
 ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
+REST = Backoff(first_s=0.05, longest_s=1.0)
+"""How long a partition rests that did not answer."""
 RETRY_AT_LEAST_S = 0.001
 NO_PARTITION = -1
 """Stands for those of a topic that are not known: no manager says how many there are."""
@@ -65,13 +66,14 @@ class Silence(NamedTuple):
     """A partition that did not answer."""
 
     error: QueueError
-    pause_s: float
     retry_s: float
     """Monotonic time from which it is asked again."""
     since_s: float
     """Monotonic time of its first failure in a row."""
     last_s: float
     """Monotonic time of its last failure."""
+    failures: int = 1
+    """In a row."""
 
 
 class Wait:
@@ -179,9 +181,11 @@ class Turns:
             stale_s: a failure longer ago than this does not count: nobody asked in between.
         """
         known = self._silent.get(where)
-        pause_s = FIRST_PAUSE_S if known is None else min(LONGEST_PAUSE_S, known.pause_s * 2)
+        before = 0 if known is None else known.failures
         since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
-        self._silent[where] = Silence(error, pause_s, now_s + pause_s, since_s, now_s)
+        self._silent[where] = Silence(
+            error, now_s + REST.pause_s(before), since_s, now_s, failures=before + 1
+        )
 
     def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
         """Return those of the partitions that did not answer last time."""

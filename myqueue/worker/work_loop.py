@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import ClientClosed, QueueError
 from myqueue.contract.group_inputs import MAX_RECEIPTS
 from myqueue.contract.inputs import check_range
@@ -54,7 +55,7 @@ LEAVE_S = 2.0
 """How long a manager may take to forget a worker that closes."""
 VAIN_ROUNDS = 2
 """Wake-ups in a row that gave nothing before the next wait is put off."""
-VAIN_PAUSE_S, VAIN_PAUSE_MAX_S = 0.005, 0.2
+VAIN_PAUSE = Backoff(first_s=0.005, longest_s=0.2, jitter=1.0)
 QUIET_S = 1.0
 """A wait as long as this was not in vain."""
 
@@ -178,8 +179,7 @@ class Working(Session):
             if self._is_over(asked, wait):
                 return []
             if vain > VAIN_ROUNDS:
-                pause_s = min(VAIN_PAUSE_MAX_S, VAIN_PAUSE_S * 2.0 ** min(vain, 10))
-                yield Pause(pause_s * self.clock.jitter())
+                yield Pause(VAIN_PAUSE.pause_s(vain, self.clock.jitter()))
             quiet = yield from self._wait(asked, wait.deadline_s)
             waited_s = self.clock.monotonic() - now_s
             vain = 0 if waited_s >= QUIET_S else vain + 1

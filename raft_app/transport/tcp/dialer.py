@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from http_base.tasks import spawn
+from myqueue.contract.backoff import Backoff
 from raft_app.core.types import AppendEntries, Heartbeat, HeartbeatReply
 from raft_app.transport.codec import encode_rpcs
 from raft_app.transport.handshake import CHALLENGE_BYTES, DialerHandshake
@@ -41,8 +42,9 @@ def backoff_seconds(
         limits: shortest and longest pause.
         randomizer: gives a number between two.
     """
-    ceiling_ms = min(limits.reconnect_max_ms, limits.reconnect_min_ms << min(failures + 1, 16))
-    return randomizer(limits.reconnect_min_ms, ceiling_ms) / 1000
+    shortest_s = limits.reconnect_min_ms / 1000
+    backoff = Backoff(shortest_s, limits.reconnect_max_ms / 1000)
+    return randomizer(shortest_s, backoff.pause_s(failures + 1))
 
 
 class Dialer:

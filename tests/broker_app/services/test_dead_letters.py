@@ -19,6 +19,7 @@ from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services import dead_letters
 from broker_app.services.dead_letters import DEAD_LETTER_PRODUCERS, DeadLetters, dead_letters_start
 from broker_app.services.produce import batch_produce
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import BrokerUnreachable, ManagerNotFound, NotLeader, TopicDoesNotExist
 from myqueue.contract.records import (
     MAX_BATCH_BYTES,
@@ -131,7 +132,7 @@ class Graveyard:
 
 @pytest.fixture
 def yard(monkeypatch: pytest.MonkeyPatch) -> Graveyard:
-    monkeypatch.setattr(dead_letters, "PAUSE_MIN_SECONDS", 0.0)
+    monkeypatch.setattr(dead_letters, "REFUSAL_PAUSE", Backoff(0.0, 10.0))
     monkeypatch.setattr(dead_letters, "GATHER_SECONDS", 0.0)
     return Graveyard()
 
@@ -279,8 +280,7 @@ async def test_nothing_is_lost_while_the_dead_letter_topic_is_out_of_reach(
         yard.managers.topics["logs.dead"] = [None]
     else:
         yard.brokers.before = [BrokerUnreachable("down")]
-    monkeypatch.setattr(dead_letters, "PAUSE_MIN_SECONDS", 1_000.0)
-    monkeypatch.setattr(dead_letters, "PAUSE_MAX_SECONDS", 2_000.0)
+    monkeypatch.setattr(dead_letters, "REFUSAL_PAUSE", Backoff(1_000.0, 2_000.0))
     started = asyncio.get_running_loop().time()
     again_at = await yard.letters.round()
     assert again_at is not None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, NoLeader, PartitionNotFound
-from myqueue.transport.rotation import LONGEST_PAUSE_S, Turns, Wait, may_pass
+from myqueue.transport.rotation import REST, Turns, Wait, may_pass
 
 ALL = [("logs", 0), ("logs", 1), ("logs", 2)]
 
@@ -26,7 +26,7 @@ def test_a_partition_that_fails_rests_longer_each_time_and_not_for_ever() -> Non
         now_s = retry_s
         assert ALL[1] in turns.order(ALL, now_s)
     assert pauses == sorted(pauses)
-    assert round(pauses[-1], 6) == LONGEST_PAUSE_S
+    assert round(pauses[-1], 6) == REST.longest_s
     assert isinstance(turns.silent(ALL)[ALL[1]].error, NoLeader)
     assert turns.silent(ALL[:1]) == {}
     turns.answered(ALL[1], served=False)

@@ -16,6 +16,7 @@ from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.produce import batch_produce
 from broker_app.services.work import Delivery, ReceiveCall, messages_receive, messages_settle
+from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import BrokerUnreachable
 from myqueue.contract.records import decode_records
 from myqueue.contract.rules.work import SettleKind
@@ -95,7 +96,7 @@ class WorkPartition(Partition):
 async def partition(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkPartition]:
     factory = partial(PartitionState, limits=StateLimits())
     monkeypatch.setattr("tests.raft_app.engine.engine_harness.ListMachine", factory)
-    monkeypatch.setattr("broker_app.services.dead_letters.PAUSE_MAX_SECONDS", 0.2)
+    monkeypatch.setattr("broker_app.services.dead_letters.REFUSAL_PAUSE", Backoff(0.2, 0.2))
     cluster = EngineCluster()
     await cluster.start_all()
     for group_id in (SOURCE, TARGET):
