@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from http_base.tasks import spawn
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ FAILED_STATUS = 1
 class Part(Protocol):
     """What a role adds to HTTP and Celery."""
 
-    async def start(self) -> None:
+    async def start(self) -> object:
         """Open everything; raise when that is impossible."""
 
     def failure(self) -> asyncio.Future[None] | None:
@@ -84,17 +85,19 @@ class ServerProcess:
         signalled = self._catch_signals()
         if self._celery is not None:
             await asyncio.to_thread(self._celery.start)
-        starting = asyncio.ensure_future(self._part.start())
-        await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        starting = spawn("starting", self._part.start(), expected=(Exception,))
+        ends: set[asyncio.Future[Any]] = {starting, signalled}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             return await self._give_up(starting)
         await self._finish_start(starting, app)
         announce(self._part.describe())
         failure = self._part.failure()
-        ends = {signalled} if failure is None else {signalled, failure}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if failure is not None and failure.done():
-            return self._fail(failure)
+        failures = [self._http.ended, *([] if failure is None else [failure])]
+        await asyncio.wait({signalled, *failures}, return_when=asyncio.FIRST_COMPLETED)
+        for failed in failures:
+            if failed.done():
+                return self._fail(failed)
         return await self._stop()
 
     def _catch_signals(self) -> asyncio.Future[None]:
@@ -111,7 +114,7 @@ class ServerProcess:
             loop.add_signal_handler(number, arrived)
         return signalled
 
-    async def _finish_start(self, starting: asyncio.Future[None], app: HotPaths) -> None:
+    async def _finish_start(self, starting: asyncio.Future[object], app: HotPaths) -> None:
         try:
             starting.result()
         except BaseException:
@@ -122,7 +125,7 @@ class ServerProcess:
         gc.collect()
         gc.freeze()
 
-    async def _give_up(self, starting: asyncio.Future[None]) -> int:
+    async def _give_up(self, starting: asyncio.Future[object]) -> int:
         """End a start that a signal interrupts."""
         starting.cancel()
         with suppress(asyncio.CancelledError):

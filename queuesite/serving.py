@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from http_base.negotiation import JSON_RENDERER
+from http_base.tasks import spawn
 from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ class HttpServer:
         """The port that is listened on."""
         return self._port
 
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when the server is; before `stop`, it broke, and its process must end."""
+        assert self._serving is not None, "start comes first"
+        return self._serving
+
     def bind(self) -> None:
         """Listen; connections wait until `start`.
 
@@ -126,7 +133,7 @@ class HttpServer:
             backlog=BACKLOG,
         )
         self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        self._serving = spawn("the HTTP server", self._server.serve(sockets=[self._socket]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(_POLL_S)
         if self._serving.done():

@@ -6,11 +6,12 @@ import signal
 from dataclasses import replace
 
 import pytest
+import uvicorn
 
 from queuesite import processes
 from queuesite.conf import QueueConfig
 from queuesite.processes import ServerProcess
-from queuesite.serving import ListenError
+from queuesite.serving import HttpServer, ListenError
 
 
 class Recorder:
@@ -57,6 +58,7 @@ class Http:
 
     async def start(self, app):
         self._steps.append(f"serves {app}")
+        self.ended = asyncio.get_running_loop().create_future()
 
     async def stop(self):
         self._steps.append("http stops")
@@ -140,6 +142,22 @@ async def test_failure_of_the_part_ends_the_process_at_once(caplog):
     assert exited.value.args == (1,)
     assert "the disk is gone" in caplog.text
     assert "stop announced" not in recorder.steps
+
+
+async def test_http_server_that_breaks_ends_the_process_with_its_traceback(monkeypatch, caplog):
+    async def break_down(self, counter):
+        raise ZeroDivisionError("a bug in the server's own task")
+
+    recorder = Recorder()
+    process = process_of(recorder)
+    process._http = HttpServer(host="127.0.0.1", port=0)
+    with pytest.raises(Exited) as exited:
+        await asyncio.wait_for(
+            process.run(lambda line: monkeypatch.setattr(uvicorn.Server, "on_tick", break_down)), 10
+        )
+    assert exited.value.args == (1,)
+    assert "ZeroDivisionError: a bug in the server's own task" in caplog.text
+    await process._http._server.shutdown([process._http._socket])
 
 
 async def test_stop_that_hangs_is_cut_short(monkeypatch, caplog):
