@@ -17,6 +17,7 @@ from django.core.handlers.asgi import ASGIRequest
 
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
+from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
 from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
@@ -119,51 +120,42 @@ class _TooLarge:
 
 
 class _DisconnectWatch:
-    """Cancels the current task when the client goes away before `stop`."""
+    """Ends a scope of `asyncio.timeout` when the client goes away before `stop`."""
 
-    def __init__(self, receive: Receive) -> None:
-        self.disconnected = False
-        self._receive = receive
-        self._task = asyncio.current_task()
+    def __init__(self, receive: Receive, scope: asyncio.Timeout) -> None:
         self._watcher: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(DISCONNECT_WATCH_S, self._start, loop)
+        self._timer = loop.call_later(DISCONNECT_WATCH_S, self._start, receive, scope)
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._watcher = loop.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.disconnected = True
-        assert self._task is not None
-        self._task.cancel()
+    def _start(self, receive: Receive, scope: asyncio.Timeout) -> None:
+        self._watcher = spawn("watching for a client that leaves", _end_when_gone(receive, scope))
 
     def stop(self) -> None:
         """Watch no longer."""
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-        self._task = None if not self.disconnected else self._task
 
-    def forgive(self) -> None:
-        """Take the cancellation back: nobody waits for an answer."""
-        if self._task is not None:
-            self._task.uncancel()
+
+async def _end_when_gone(receive: Receive, scope: asyncio.Timeout) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.reschedule(asyncio.get_running_loop().time())
 
 
 async def _call(view: View, request: ASGIRequest, receive: Receive, send: Send) -> None:
     """Await the view and send its answer; a client that leaves meanwhile ends it."""
-    watch = _DisconnectWatch(receive)
     try:
-        response = await view(request)
-    except asyncio.CancelledError:
-        if not watch.disconnected:
-            raise
-        watch.forgive()
-        return
-    finally:
-        watch.stop()
+        async with asyncio.timeout(None) as scope:
+            watch = _DisconnectWatch(receive, scope)
+            try:
+                response = await view(request)
+            finally:
+                watch.stop()
+    except TimeoutError:
+        if scope.expired():  # nobody waits for an answer
+            return
+        raise
     await _send_response(response, send)
 
 

@@ -8,7 +8,7 @@ from http_base import hotpaths
 from http_base.hotpaths import HotPaths
 from http_base.tokens import cluster_token
 from tests.http_base import views_for_tests
-from tests.http_base.asgi_client import call
+from tests.http_base.asgi_client import call, scope_of
 
 
 async def forbidden_app(scope, receive, send):
@@ -81,6 +81,27 @@ async def test_client_that_leaves_during_a_long_poll_cancels_the_handler(app):
     gone.set()
     assert await asyncio.wait_for(request, 5) is None
     assert views_for_tests.CANCELLED == ["/waiting"]
+
+
+async def test_watch_over_a_client_that_breaks_is_logged_with_its_traceback(hot_app, caplog):
+    views_for_tests.STARTED = asyncio.Event()
+    body = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        if body:
+            return body.pop()
+        raise ZeroDivisionError("a bug in the server")
+
+    async def send(event):
+        raise AssertionError(event)
+
+    request = asyncio.ensure_future(hot_app(scope_of("GET", "/waiting", {}), receive, send))
+    async with asyncio.timeout(5):
+        while "ZeroDivisionError: a bug in the server" not in caplog.text:
+            await asyncio.sleep(0.01)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 async def test_cancelling_the_request_itself_is_passed_on(hot_app):
