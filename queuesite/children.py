@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from http_base.tasks import spawn
 from myqueue.contract.backoff import Backoff
 from queuesite.ready_pipe import READY_DESCRIPTOR_VARIABLE, name_pipe
 
@@ -130,7 +131,9 @@ class Child:
         finally:
             os.close(writing)
         self.pid = process.pid
-        waiting = asyncio.ensure_future(self._wait_ready(reading))
+        waiting = spawn(
+            f"waiting for {self.spec.name}", self._wait_ready(reading), expected=(OSError,)
+        )
         try:
             self._changed()
             status = await process.wait()

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from http_base.tasks import cancel, spawn
 from queuesite.children import USAGE_STATUS, Child, ChildSpec
 from queuesite.cluster_directory import LOGS, broker_directory
 from queuesite.conf import (
@@ -96,8 +97,14 @@ class Supervisor:
         """
         signalled = self._catch_signals()
         self._say_processes()
-        running = [asyncio.ensure_future(child.run()) for child in self.children]
-        refused = [asyncio.ensure_future(child.refused.wait()) for child in self.children]
+        running = [
+            spawn(f"watching {child.spec.name}", child.run(), expected=(Exception,))
+            for child in self.children
+        ]
+        refused = [
+            spawn(f"hearing {child.spec.name} refuse", child.refused.wait())
+            for child in self.children
+        ]
         ends: list[asyncio.Future[Any]] = [signalled, *refused, first_failure(running)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         status = os.EX_OK if signalled.done() else USAGE_STATUS
@@ -110,9 +117,7 @@ class Supervisor:
             for child in self.children:
                 child.stop(signal.SIGKILL)
             await asyncio.wait(late)
-        for waiting in refused:
-            waiting.cancel()
-        await asyncio.gather(*refused, return_exceptions=True)
+        await cancel(refused)
         self._say("stopped")
         await asyncio.gather(*running)
         return status
