@@ -94,10 +94,14 @@ class BrokerProcess:
         self._link.heartbeat()
         dead_letters_start(self.runtime)
 
-    @property
-    def failed(self) -> asyncio.Future[None]:
-        """Done with an exception when the process must end at once."""
+    def failure(self) -> asyncio.Future[None]:
+        """Return what is done with an exception when the process must end at once."""
         return self.engine.failure
+
+    def describe(self) -> str:
+        """Return the line that says ready."""
+        options = self.options
+        return f"broker {self.broker_id} ready on {options.address} (Raft {options.raft_address})"
 
     @property
     def broker_id(self) -> int:

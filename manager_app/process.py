@@ -192,6 +192,18 @@ class ManagerProcess:
             read_only=self._options.read_only,
         )
 
+    def failure(self) -> asyncio.Future[None] | None:
+        """Return None: a manager survives what fails in it."""
+        return None
+
+    def describe(self) -> str:
+        """Return the line that says ready."""
+        kind = "read-only manager" if self._options.read_only else "manager"
+        return f"{kind} ready on {self._options.address}"
+
+    async def announce_stop(self) -> None:
+        """Do nothing: nobody has to be prepared for the end of a manager."""
+
     async def stop(self) -> None:
         """Take the runtime away and close what `start` opened."""
         runtime.install(None)

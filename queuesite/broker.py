@@ -1,4 +1,4 @@
-"""A broker's part of its process, made of the configuration."""
+"""A broker's options, made of the configuration."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from broker_app.options import BrokerOptions
 from broker_app.partition.limits import BrokerLimits, StateLimits
-from broker_app.process import BrokerProcess
 from raft_app.core.config import RaftConfig
 from raft_app.engine.config import EngineConfig
 from raft_app.transport.protocol import TransportLimits
 
 if TYPE_CHECKING:
-    import asyncio
-
     from queuesite.conf import QueueConfig
 
 _CONTROL_QUEUE_SHARE = 8
@@ -61,35 +58,3 @@ def options_of(config: QueueConfig) -> BrokerOptions:
             request_ids_max=config.request_ids_max,
         ),
     )
-
-
-class BrokerPart:
-    """A broker as `ServerProcess` wants it."""
-
-    def __init__(self, config: QueueConfig) -> None:
-        """Make the broker; nothing is opened before `start`."""
-        self._config = config
-        self._process = BrokerProcess(options_of(config))
-
-    async def start(self) -> None:
-        """Open the data directory, join the cluster, start the engine."""
-        await self._process.start()
-
-    def failure(self) -> asyncio.Future[None]:
-        """Return what is done when the engine failed."""
-        return self._process.failed
-
-    async def announce_stop(self) -> None:
-        """Hand the leaderships over and end the long polls."""
-        await self._process.announce_stop()
-
-    async def stop(self) -> None:
-        """Close Raft and storage."""
-        await self._process.stop()
-
-    def describe(self) -> str:
-        """Return the line that says ready."""
-        return (
-            f"broker {self._process.broker_id} ready on {self._config.address}"
-            f" (Raft {self._config.raft_address})"
-        )

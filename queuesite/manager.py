@@ -1,4 +1,4 @@
-"""A manager's part of its process: its database, its superuser, its runtime."""
+"""What comes before a manager's start: its database, the secret, its superuser."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from manager_app import selectors
-from manager_app.options import ManagerOptions
-from manager_app.process import ManagerProcess
 from manager_app.services import cluster as cluster_service
 from queuesite.conf import SECRET_FILE
 from queuesite.private_files import close_to_others
 from raft_app.storage.protocol import StorageRefusal
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterator, Mapping
 
     from queuesite.conf import QueueConfig
@@ -140,32 +137,3 @@ def ensure_superuser(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     password = given or secrets.token_urlsafe(12)
     users.create_superuser(username, "", password)
     return {} if given else {"username": username, "password": password}
-
-
-class ManagerPart:
-    """A manager as `ServerProcess` wants it."""
-
-    def __init__(self, config: QueueConfig) -> None:
-        """Make the manager; nothing is opened before `start`."""
-        self._config = config
-        self._process = ManagerProcess(ManagerOptions.of(config))
-
-    async def start(self) -> None:
-        """Load the metadata and open the client for brokers."""
-        await self._process.start()
-
-    def failure(self) -> asyncio.Future[None] | None:
-        """A manager survives what fails in it."""
-        return None
-
-    async def announce_stop(self) -> None:
-        """Nobody has to be prepared."""
-
-    async def stop(self) -> None:
-        """Close what `start` opened."""
-        await self._process.stop()
-
-    def describe(self) -> str:
-        """Return the line that says ready."""
-        kind = "read-only manager" if self._config.read_only else "manager"
-        return f"{kind} ready on {self._config.address}"

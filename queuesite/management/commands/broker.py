@@ -31,13 +31,13 @@ class Command(BaseCommand):
         config = settings.QUEUE
         if config.role != BROKER:
             raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {BROKER}", returncode=2)
-        from broker_app.process import JoinRefused
+        from broker_app.process import BrokerProcess, JoinRefused
         from queuesite.asgi import make_application
-        from queuesite.broker import BrokerPart
+        from queuesite.broker import options_of
 
         keep_all_private(config.data_dir, BROKER_NAMES)
         process = ServerProcess(
-            BrokerPart(config),
+            BrokerProcess(options_of(config)),
             config=config,
             make_app=make_application,
             celery=EmbeddedCelery(BROKER, config=config),

@@ -58,8 +58,10 @@ class Command(BaseCommand):
         sys.exit(status)
 
     def _run(self, config: QueueConfig, stack: ExitStack) -> int:
+        from manager_app.options import ManagerOptions
+        from manager_app.process import ManagerProcess
         from queuesite.asgi import make_application
-        from queuesite.manager import ManagerPart, prepare_database, require_secret, sole_writer
+        from queuesite.manager import prepare_database, require_secret, sole_writer
 
         self._facts: dict[str, str] = {}
         keep_all_private(config.data_dir, MANAGER_NAMES)
@@ -74,7 +76,7 @@ class Command(BaseCommand):
             self._facts = prepare_database(config)
         embedded = not config.celery_broker_url and not config.read_only
         process = ServerProcess(
-            ManagerPart(config),
+            ManagerProcess(ManagerOptions.of(config)),
             config=config,
             make_app=make_application,
             celery=EmbeddedCelery(MANAGER, config=config) if embedded else None,
