@@ -207,9 +207,9 @@ async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, mon
     "broken",
     [
         "metadata.MetadataCopy.poll",
-        "coordinator.GroupCoordinator.sweep",
-        "upkeep.observe_brokers",
-        "upkeep.record_heartbeats",
+        "groups.coordinator.GroupCoordinator.sweep",
+        "periodic.observe_brokers",
+        "periodic.record_heartbeats",
         "lease.Lease.keep",
     ],
 )

@@ -148,8 +148,11 @@ async def test_http_server_that_breaks_ends_the_process_with_its_traceback(monke
     async def break_down(self, counter):
         raise ZeroDivisionError("a bug in the server's own task")
 
-    recorder = Recorder()
-    process = process_of(recorder)
+    async def app(scope, receive, send):
+        raise AssertionError("nobody asks")
+
+    process = process_of(Recorder())
+    process._make_app = lambda: app
     process._http = HttpServer(host="127.0.0.1", port=0)
     with pytest.raises(Exited) as exited:
         await asyncio.wait_for(
