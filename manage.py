@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -47,6 +48,8 @@ def prepare_environment(arguments: list[str]) -> None:
 def main() -> None:
     """Run a subcommand."""
     adopt_ready_pipe(os.environ)
+    if sys.argv[1:2] in ([MANAGER], [BROKER]):
+        gc.disable()  # what is imported stays; `ServerProcess` enables it
     if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
         os.umask(PRIVATE)
         for line in near_misses(os.environ):

@@ -1,16 +1,60 @@
-"""The URLs that every server has for people: its root, and the documentation from local files."""
+"""The URLs that every server has for people: its root, and the documentation from local files.
+
+What makes the documentation is imported when it is first asked for: it takes a server longer to
+import than everything that its calls need.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from django.views.decorators.csrf import csrf_exempt
 
 from http_base.home import HomeView, favicon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+
+@cache
+def _schema_view() -> Callable[[HttpRequest], HttpResponseBase]:
+    from drf_spectacular.views import SpectacularAPIView
+
+    view: Callable[[HttpRequest], HttpResponseBase] = SpectacularAPIView.as_view()
+    return view
+
+
+@cache
+def _docs_view() -> Callable[[HttpRequest], HttpResponseBase]:
+    from drf_spectacular.views import SpectacularSwaggerView
+
+    view: Callable[[HttpRequest], HttpResponseBase] = SpectacularSwaggerView.as_view(
+        url_name="schema"
+    )
+    return view
+
+
+@csrf_exempt  # as DRF's own views are
+def schema(request: HttpRequest) -> HttpResponseBase:
+    """Return the description of this server as OpenAPI."""
+    return _schema_view()(request)
+
+
+@csrf_exempt
+def docs(request: HttpRequest) -> HttpResponseBase:
+    """Return the page that shows the description and tries calls out."""
+    return _docs_view()(request)
+
 
 docs_urls = [
     path("", HomeView.as_view()),
     path("favicon.ico", favicon),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("schema", schema, name="schema"),
+    path("docs", docs, name="docs"),
 ]
 """URL patterns for each role's URLconf."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.http import HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from http_base.apidoc import describe
 from http_base.negotiation import JSON_RENDERER
-from http_base.schema import describe
 from http_base.views import AsyncAPIView
 
 if TYPE_CHECKING:

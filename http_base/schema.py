@@ -1,6 +1,6 @@
 """The API's own description: OpenAPI made of the `msgspec` types that the views read.
 
-A handler is described by the decorator `describe`; `http_base.docs` serves the result.
+A handler is described by `http_base.apidoc.describe`; `http_base.docs` serves the result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
 from http_base.answers import Answer, Failure, with_status
-from http_base.apidoc import ApiDoc, describe, doc_of, sample_of
+from http_base.apidoc import ApiDoc, doc_of, sample_of
 from myqueue.contract.group_inputs import GroupName
 from myqueue.contract.inputs import (
     BATCH,
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from drf_spectacular.plumbing import ComponentRegistry
-
-__all__ = ["StructSchema", "describe"]
 
 _REF = "#/components/schemas/{name}"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

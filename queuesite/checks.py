@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from queuesite.conf import QueueConfig
 
 
+CHECK_TAG = "queuesite"
+"""Of the checks that a server runs at its start: the others are of the code, not of its values."""
+
+
 def register_checks() -> None:
     """Make `manage.py check` and every command that checks first run them."""
-    register(check_queue)
+    register(check_queue, CHECK_TAG)
 
 
 def check_queue(**_: object) -> list[CheckMessage]:

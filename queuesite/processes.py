@@ -82,6 +82,8 @@ class ServerProcess:
         """
         self._http.bind()
         app = self._make_app()
+        gc.freeze()  # what is imported stays
+        gc.enable()  # `manage.py` keeps it from looking through every import
         signalled = self._catch_signals()
         if self._celery is not None:
             await asyncio.to_thread(self._celery.start)

@@ -7,12 +7,12 @@ import asyncio
 from django.urls import path
 from msgspec import UNSET
 
+from http_base.apidoc import describe
 from http_base.docs import docs_urls
 from http_base.exceptions import handler404 as handler404
 from http_base.exceptions import handler500 as handler500
 from http_base.messages import message_fields
 from http_base.metrics import MetricsView
-from http_base.schema import describe
 from http_base.views import (
     ApiView,
     AsyncAPIView,

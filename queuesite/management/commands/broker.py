@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from queuesite.celery import EmbeddedCelery
+from queuesite.checks import CHECK_TAG
 from queuesite.conf import BROKER
 from queuesite.private_files import BROKER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         "Run a broker. It is configured by the environment: PORT, MANAGER_ADDRESS,"
         " CURRENT_ADDRESS, DATA_DIR, RAFT_PORT, CLUSTER_SECRET."
     )
+    requires_system_checks = (CHECK_TAG,)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 
 from queuesite.celery import EmbeddedCelery
+from queuesite.checks import CHECK_TAG
 from queuesite.conf import MANAGER
 from queuesite.private_files import MANAGER_NAMES, keep_all_private
 from queuesite.processes import ServerProcess
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         "Run a manager. It is configured by the environment: PORT, CURRENT_ADDRESS, READ_ONLY,"
         " DATABASE_URL, CELERY_BROKER_URL, DATA_DIR, CLUSTER_SECRET."
     )
+    requires_system_checks = (CHECK_TAG,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
