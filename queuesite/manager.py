@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from manager_app import selectors
 from manager_app.services import cluster as cluster_service
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 PREPARATION_LOCK = 0x51554555
 """PostgreSQL's advisory lock that lets one manager at a time prepare the database."""
 DEFAULT_USERNAME = "admin"
+PASSWORD_BYTES = 12
+"""Randomness of a password that is made here."""
+
+
+class _RandomPasswordHasher(PBKDF2PasswordHasher):
+    """Hashes what nobody can guess: rounds, which slow guesses down, would only slow the start.
+
+    At the first login Django hashes the password anew, with as many rounds as any other.
+    """
+
+    iterations = 1_000
 
 
 class WrongSecret(Exception):
@@ -134,6 +146,12 @@ def ensure_superuser(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         return {}
     if not given and users.filter(is_superuser=True).exists():
         return {}
-    password = given or secrets.token_urlsafe(12)
-    users.create_superuser(username, "", password)
-    return {} if given else {"username": username, "password": password}
+    if given:
+        users.create_superuser(username, "", given)
+        return {}
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    with transaction.atomic():  # there is no superuser without a password
+        user = users.create_superuser(username, "", None)
+        user.password = make_password(password, hasher=_RandomPasswordHasher())
+        user.save(update_fields=["password"])
+    return {"username": username, "password": password}

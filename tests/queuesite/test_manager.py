@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.db import connection
 
@@ -22,6 +23,17 @@ def test_first_start_makes_a_superuser_with_a_random_password():
     assert user is not None
     assert user.is_superuser
     assert made["password"] not in user.password
+
+
+def test_random_password_is_hashed_with_as_many_rounds_as_others_at_the_first_login():
+    made = ensure_superuser({})
+    at_first = User.objects.get().password
+    assert authenticate(username=made["username"], password="wrong") is None
+    assert User.objects.get().password == at_first
+    assert authenticate(username=made["username"], password=made["password"])
+    rounds = int(User.objects.get().password.split("$")[1])
+    assert rounds == PBKDF2PasswordHasher.iterations
+    assert authenticate(username=made["username"], password=made["password"])
 
 
 def test_later_starts_make_nobody():
