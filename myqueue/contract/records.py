@@ -430,9 +430,12 @@ _raw_decoder = msgspec.msgpack.Decoder(
             Annotated[int, Meta(ge=-_NEAR, le=_NEAR)],
             msgspec.Raw,
             msgspec.Raw,
-            Annotated[dict[str, msgspec.Raw], Meta(max_length=MAX_STORED_HEADERS)] | None,
+            msgspec.Raw,
         ]
     ]
+)
+_raw_headers_decoder = msgspec.msgpack.Decoder(
+    Annotated[dict[str, msgspec.Raw], Meta(max_length=MAX_STORED_HEADERS)] | None
 )
 _any_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any, Any, Any]])
 
@@ -443,12 +446,22 @@ def _decode_mixed(payload: bytes | memoryview) -> list[Row] | None:
         raw = _raw_decoder.decode(payload)
         keys = {memoryview(key)[0] for _, key, _, _ in raw}
         texts = {memoryview(value)[0] for _, _, value, _ in raw}
-        for _, _, _, headers in raw:
+        for _, _, _, encoded in raw:
+            headers = _raw_headers_decoder.decode(encoded)
             if headers:
                 texts.update(memoryview(content)[0] for content in headers.values())
+                if len(headers) != _map_length(memoryview(encoded)):
+                    return None  # A name that comes twice hides what its first value is.
         return _any_decoder.decode(payload) if _all_texts(keys - {_NIL[0]} | texts) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _map_length(encoded: memoryview) -> int:
+    """Return how many pairs an encoded map says that it has."""
+    if encoded[0] >= 0xDE:
+        return int.from_bytes(encoded[1 : 3 if encoded[0] == 0xDE else 5], "big")
+    return encoded[0] & 0x0F
 
 
 def _all_texts(kinds: set[int]) -> bool:

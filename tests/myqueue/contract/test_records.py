@@ -271,6 +271,18 @@ def test_an_element_that_is_no_message_at_all_is_named_too() -> None:
     assert refused.value.details == {"record": 1}
 
 
+def test_a_header_that_comes_twice_hides_nothing() -> None:
+    twice = row(headers=b"\x82\xa1k" + b"\x91" * 400 + b"\xc0" + b"\xa1k\xa1v")
+    batch = crafted(rows(row(value=b"\xc4\x01\xff"), twice), record_count=2)
+    with pytest.raises(CorruptBatch) as refused:
+        decode_rows(batch, read_header(batch))
+    assert refused.value.details == {"record": 1, "field": "headers"}
+
+    plain = row(headers=b"\x82\xa1k\xa1u\xa1k\xa1v")
+    batch = crafted(rows(row(value=b"\xc4\x01\xff"), plain), record_count=2)
+    assert decode_rows(batch, read_header(batch))[1][3] == {"k": "v"}
+
+
 def test_quick_decoding_and_walking_step_by_step_agree() -> None:
     """On batches of every kind; `FUZZ_SEED` repeats a run."""
     random, outcomes = Random(SEED), {True: 0, False: 0}
