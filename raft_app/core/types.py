@@ -1,6 +1,11 @@
 """The values that go in and out of the core: entries, memberships, RPCs, and what `Ready` carries.
 
-The RPCs are a closed union, dispatched with `match`.
+Everything here is immutable, depends on the standard library alone and has no behaviour beyond
+refusing to exist when it is wrong.
+
+The RPCs between nodes of one group are named after the paper and form a closed union, dispatched
+with `match`. `to` and `sender` are replica ids. An RPC names the term of its sender, except a
+PreVote, which names the term that the sender would campaign in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,19 @@
-"""What a broker does about its disk and its clock: full, slow, silent, or rotting unnoticed.
+"""What a broker does about its disk and its clock: silent, full, slow, or rotting unnoticed.
 
-`Watchdog` sees that ticks come and that there is room; `FullDisk` and `SlowDisk` hand leaderships
-over; `Scrubber` verifies what nobody reads.
+The watchdog sees that ticks come and that the disk has room. The scrubber verifies stored rows in
+the background, slowly: what nobody reads would rot unnoticed.
+
+*A full disk*: proposals are refused anyway, so the broker hands every leadership to a peer that may
+have room. Nobody knows which peers are full too: such a peer lets the request to campaign pass by,
+this replica goes on leading after an election timeout, and the next peer is asked some seconds
+later. So where all disks are full one replica leads on, and what makes room, a Truncate, finds a
+leader.
+
+*A slow disk*: heartbeats need no disk, so a leader whose disk takes seconds for a sync, or hangs,
+is deposed by nobody; but it applies only what its own disk has, too, and everybody waits for it.
+That a quorum has stored what is still being written here shows that others are quicker. A leader
+that finds itself in that place most of the time, for some seconds, hands over. Where all disks are
+slow the leader is the last one only now and then, and leads on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
 """The engine: one event loop that owns all Raft nodes of a broker.
 
-The only caller of any node. What others want of the replicas here goes through `Engine`: requests
-that wait for a commit, confirmed reads, stored messages, changes of replicas and of leadership.
-`Incoming` is what the transport brings; `Requests` waits for what replicas answer.
+State lives in memory and belongs to the loop, the only caller of any node: there are no locks.
+Each turn drains what came in, steps the nodes that changed, sends what may leave and hands
+everything to be stored to the storage thread as one job. Nothing here blocks.
+
+What others want of the replicas here goes through `Engine`; `Incoming` is what the transport
+brings; `Requests` waits for what replicas answer.
+
+Sources: docs/explanation/consensus.md; Ongaro's thesis, sections 3 and 6.4.
 """
 
 from __future__ import annotations

@@ -1,7 +1,13 @@
 """Leads a partition from the replicas that it has to those that it should have, step by step.
 
-`next_step` is pure; `ReplicaChanges` carries the steps out on the leader: add a learner, wait until
-it has caught up, promote it, remove the old replica (thesis, section 4.1).
+`next_step` is pure: every step follows from the membership in force and the one that is wanted, so
+whoever leads can take the change up at any point. New replicas come before old ones go, one voter
+at a time (thesis, section 4.1). A broker holds one replica of a group, so there the old one goes
+first. A leader never removes itself: it hands over.
+
+A change lives in the leader's memory alone. Each tick it derives the next step from the membership
+in force, so that a change that was interrupted anywhere goes on when it is asked for again, here or
+at another leader.
 """
 
 from __future__ import annotations

@@ -316,7 +316,12 @@ REFUSALS_MIN = 3
 
 
 class Suspicion:
-    """What one leader thinks of its followers, during its term."""
+    """Which followers of one leader, in its term, seem to have lost what they once acknowledged.
+
+    A refusal that names an end of the log below what its sender had acknowledged to this leader
+    cannot come from a healthy replica, unless it is an old one that was overtaken on the way. So it
+    takes several in a row, without an acknowledgement in between.
+    """
 
     def __init__(self) -> None:
         """Suspect nobody."""

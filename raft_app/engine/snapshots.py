@@ -1,7 +1,14 @@
 """Snapshots between brokers: sent by a leader, received and put in place by a follower.
 
-A snapshot is the state as applied, the membership, and the messages that the receiver lacks. It
-travels on a connection of its own, throttled; it may be resumed at the next offset.
+A snapshot is the state as applied and the messages that the receiver lacks. It is a checkpoint that
+was made durable just before, so all rows below its end are durable here too. While it is on its
+way, and until the receiver has caught up with what came meanwhile, a pin keeps them and the log
+behind them for a limited time.
+
+The receiver answers an offer, puts the rows in place, and goes on from the state. Nothing
+half-received counts: rows in place are messages that the group has committed, whoever sent them,
+and the rest is replaced in one transaction at the end. What breaks off goes on with the next offer
+where the rows in place end.
 """
 
 from __future__ import annotations
