@@ -1,9 +1,9 @@
 """Work in the background of an event loop, and that none of it ends unseen.
 
-`spawn` runs a coroutine once, `every` calls one again and again. A task whose exception nobody
-expected is logged with its traceback; what is repeated goes on after it, and what must not be
-missing tells its owner, who ends the process. Standard library alone: every package above may
-import it.
+`spawn` runs a coroutine once, `every` calls one again and again, `bounded` runs many for whoever
+waits for them. A task whose exception nobody expected is logged with its traceback; what is
+repeated goes on after it, and what must not be missing tells its owner, who ends the process.
+Standard library alone: every package above may import it.
 """
 
 from __future__ import annotations
@@ -120,3 +120,28 @@ async def cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
         task.cancel()
     if running:
         await asyncio.wait(running)
+
+
+async def bounded(coroutines: Iterable[Coroutine[Any, Any, T]], at_once: int) -> list[T]:
+    """Run coroutines, at most `at_once` at a time; the first error ends the others.
+
+    Returns:
+        Their results, in their order.
+
+    Raises:
+        Exception: of the first that failed, when all have ended.
+    """
+    gate = asyncio.Semaphore(at_once)
+    coroutines = list(coroutines)
+
+    async def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        async with gate:
+            return await coroutine
+
+    running = [spawn("one of many", run(one), expected=(Exception,)) for one in coroutines]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        await cancel(running)
+        for coroutine in coroutines:  # whose turn never came
+            coroutine.close()

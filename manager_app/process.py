@@ -16,7 +16,7 @@ from django.utils import timezone
 from http_base.tasks import cancel, every
 from manager_app import periodic as upkeep
 from manager_app import runtime, selectors
-from manager_app.brokers.client import BrokerClient
+from manager_app.brokers.client import BrokerClient, BrokerContact
 from manager_app.brokers.membership_orders import ReplicaCalls
 from manager_app.brokers.orders import Delivery
 from manager_app.clients.registry import ClientRegistry
@@ -153,6 +153,7 @@ class ManagerProcess:
 
     def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
+        brokers = BrokerContact(self.metadata, self._broker_client)
         group_offsets = GroupOffsets(self.metadata, calls)
         return ManagerRuntime(
             secret=self._options.cluster_secret,
@@ -161,8 +162,8 @@ class ManagerProcess:
             database=self._database,
             metadata=self.metadata,
             calls=calls,
-            delivery=Delivery(self.metadata, self._broker_client, calls),
-            replica_calls=ReplicaCalls(self.metadata, self._broker_client),
+            delivery=Delivery(self.metadata, brokers, calls),
+            replica_calls=ReplicaCalls(brokers),
             clients=self._client_registry(),
             groups=GroupCoordinator(
                 lease=self._lease,

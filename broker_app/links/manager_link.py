@@ -13,13 +13,13 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import aiohttp
 import msgspec
 
 from http_base.cluster import BrokerOrders, BrokerReport
+from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable
 from http_base.tasks import cancel, spawn
-from http_base.tokens import cluster_token
-from myqueue.contract.errors import ManagerNotFound, QueueError, TopicAlreadyExists, from_body
+from myqueue.contract.errors import ManagerNotFound, QueueError, TopicAlreadyExists
+from myqueue.contract.inputs import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,8 +33,6 @@ RETRY_SECONDS = 0.5
 GATHER_SECONDS = 0.01
 """Leadership changes within this time go out in one report."""
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding raises; a proxy may answer anything."""
 _Answer = TypeVar("_Answer")
 
 
@@ -90,11 +88,7 @@ class ManagerLink:
             secret: the cluster's; proves that a broker is one of it.
         """
         self._addresses = list(addresses)
-        self._headers = {
-            "Authorization": f"Bearer {cluster_token(secret)}",
-            "Content-Type": "application/json",
-        }
-        self._session: aiohttp.ClientSession | None = None
+        self._http = ClusterHttp(secret)
         self._wake = asyncio.Event()
         self._full_wanted = False
         self._changed_groups: set[int] = set()
@@ -112,8 +106,8 @@ class ManagerLink:
             ManagerNotFound: no manager gave an answer that can be read.
             QueueError: the last manager asked refused it, with this error.
         """
-        body = msgspec.json.encode(report)
-        orders = await self._ask("POST", "/brokers/heartbeat", BrokerOrders, body=body)
+        call = ClusterCall("POST", "/brokers/heartbeat", body=report, accept=JSON)
+        orders = await self._ask(call, BrokerOrders)
         self.last_contact = asyncio.get_running_loop().time()
         return orders
 
@@ -125,7 +119,7 @@ class ManagerLink:
             ManagerNotFound: no manager answered.
             QueueError: the last manager asked refused.
         """
-        described = await self._ask("GET", f"/topics/{topic}", _Topic)
+        described = await self._ask(ClusterCall("GET", f"/topics/{topic}", accept=JSON), _Topic)
         partitions = sorted(described.partitions, key=lambda one: one.partition)
         return [one.leader.address if one.leader is not None else None for one in partitions]
 
@@ -142,12 +136,10 @@ class ManagerLink:
             "replication_factor": replication_factor,
         }
         with suppress(TopicAlreadyExists):
-            body = msgspec.json.encode(wanted)
-            await self._ask("POST", "/topics", dict[str, object], body=body)
+            call = ClusterCall("POST", "/topics", body=wanted, accept=JSON)
+            await self._ask(call, dict[str, object])
 
-    async def _ask(
-        self, method: str, path: str, answer_type: type[_Answer], *, body: bytes | None = None
-    ) -> _Answer:
+    async def _ask(self, call: ClusterCall, answer_type: type[_Answer]) -> _Answer:
         """Call managers in turn and return the answer of the first that takes it.
 
         Raises:
@@ -157,13 +149,14 @@ class ManagerLink:
         refusal: QueueError | None = None
         for address in list(self._addresses):
             try:
-                answer = _read(await self._call(method, f"{address}{path}", body), answer_type)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                logger.debug("manager %s did not answer %s %s: %s", address, method, path, error)
-            except _UNREADABLE as error:
+                answered = await self._http.call(address, call, timeout_s=REPORT_TIMEOUT_SECONDS)
+                answer = answered.read(answer_type)
+            except Unreadable as error:
                 refusal = ManagerNotFound(
-                    f"the answer of the manager at {address} cannot be read: {error}"
+                    f"the answer of the manager at {address} cannot be read: {error.__cause__}"
                 )
+            except CallFailed as error:
+                logger.debug("no manager answers %s %s: %s", call.method, call.path, error)
             except QueueError as error:
                 refusal = error
             else:
@@ -226,8 +219,7 @@ class ManagerLink:
     async def stop(self) -> None:
         """End the link; a report and orders under way are given up."""
         await cancel(self._tasks)
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()
 
     async def _run(self, make_report: Callable[[bool, frozenset[int]], BrokerReport]) -> None:
         """Send what is asked for, one report at a time, until it is cancelled."""
@@ -278,28 +270,7 @@ class ManagerLink:
                 except QueueError as error:
                     logger.warning("an order was refused: %s", error)
 
-    async def _call(self, method: str, url: str, body: bytes | None) -> bytes:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
-        async with self._session.request(method, url, data=body) as response:
-            answer = await response.read()
-            if response.status not in (200, 201):
-                raise from_body(response.status, _failure(answer))
-            return answer
-
     def _prefer(self, address: str) -> None:
         """Ask this manager first from now on."""
         self._addresses.remove(address)
         self._addresses.insert(0, address)
-
-
-def _read(answer: bytes, answer_type: type[_Answer]) -> _Answer:
-    return msgspec.json.decode(answer, type=answer_type)
-
-
-def _failure(answer: bytes) -> object:
-    try:
-        return _read(answer, object)
-    except _UNREADABLE:
-        return None

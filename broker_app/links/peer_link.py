@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
-import msgspec
-
 from http_base.cluster import MembersAnswer
-from http_base.tokens import cluster_token
-from myqueue.contract.errors import BrokerUnreachable, from_body
-from myqueue.contract.inputs import BATCH
+from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp
+from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.inputs import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,11 +47,7 @@ class PeerLink:
             secret: the cluster's.
         """
         self._peers = peers
-        self._headers = {
-            "Authorization": f"Bearer {cluster_token(secret)}",
-            "Accept": "application/json",
-        }
-        self._session: aiohttp.ClientSession | None = None
+        self._http = ClusterHttp(secret)
 
     async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
         """Return who belongs to a group that another broker leads.
@@ -66,16 +59,12 @@ class PeerLink:
         peer = self._peers.get(broker_id)
         if peer is None:
             raise BrokerUnreachable(f"it is not known where broker {broker_id} is")
-        url = f"{peer.http_address}/partitions/{group_id}/replicas"
+        call = ClusterCall("GET", f"/partitions/{group_id}/replicas", accept=JSON)
         try:
-            async with self._connections().get(url) as response:
-                body = await response.read()
-                if response.status != 200:
-                    raise from_body(response.status, msgspec.json.decode(body))
-                return msgspec.json.decode(body, type=MembersAnswer)
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-            why = str(error) or "timeout"
-            raise BrokerUnreachable(f"broker {broker_id} at {url}: {why}") from error
+            answer = await self._http.call(peer.http_address, call, timeout_s=CALL_TIMEOUT_SECONDS)
+            return answer.read(MembersAnswer)
+        except CallFailed as error:
+            raise BrokerUnreachable(f"broker {broker_id}: {error}") from error
 
     async def produce(self, address: str, batch: bytes, query: Mapping[str, str]) -> None:
         """Append a batch at a broker that may lead the partition.
@@ -89,26 +78,12 @@ class PeerLink:
             BrokerUnreachable: it does not answer; the batch may be appended all the same.
             QueueError: what it refuses with.
         """
-        url = f"{address}/producer/produce"
-        headers = {"Content-Type": BATCH}
+        call = ClusterCall("POST", "/producer/produce", query=query, batch=batch, accept=JSON)
         try:
-            async with self._connections().post(
-                url, data=batch, params=query, headers=headers
-            ) as response:
-                body = await response.read()
-                if response.status != 200:
-                    raise from_body(response.status, msgspec.json.decode(body))
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-            why = str(error) or "timeout"
-            raise BrokerUnreachable(f"the broker at {url}: {why}") from error
-
-    def _connections(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
-        return self._session
+            await self._http.call(address, call, timeout_s=CALL_TIMEOUT_SECONDS)
+        except CallFailed as error:
+            raise BrokerUnreachable(f"a broker is out of reach: {error}") from error
 
     async def stop(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._http.close()

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manager_app.brokers.client import BrokerCall, BrokerConnectionError, is_silent
+from http_base.tasks import bounded, cancel, spawn
+from manager_app.brokers.client import BrokerCall
 from manager_app.models import BrokerState
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from http_base.cluster import DeletedPartition, ReplicaOrder
-    from manager_app.brokers.client import BrokerClient
+    from manager_app.brokers.client import BrokerContact
     from manager_app.metadata import MetadataCopy, TopicView
     from manager_app.placement.rules import Transfer
     from manager_app.proxy.partition_calls import PartitionCalls
@@ -53,11 +54,11 @@ class Delivery:
     """Carries orders to brokers; its coroutines belong to the manager's loop."""
 
     def __init__(
-        self, metadata: MetadataCopy, broker_client: BrokerClient, calls: PartitionCalls
+        self, metadata: MetadataCopy, brokers: BrokerContact, calls: PartitionCalls
     ) -> None:
         """Take what it needs."""
         self._metadata = metadata
-        self._broker_client = broker_client
+        self._brokers = brokers
         self._calls = calls
 
     async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
@@ -66,13 +67,13 @@ class Delivery:
         The first replica of a partition campaigns at once, so it is ordered after the others:
         voters that are not there yet would cost it an election timeout.
         """
-        others = asyncio.ensure_future(self._send_all(_order_calls(orders, first=False)))
+        others = spawn("ordering replicas", self._send_all(_order_calls(orders, first=False)))
         try:
             await asyncio.wait((others,), timeout=OTHERS_FIRST_S)
             not_taken = await self._send_all(_order_calls(orders, first=True))
             return not_taken + await others
         finally:
-            others.cancel()
+            await cancel([others])
 
     async def drop_groups(
         self, drops: Mapping[int, Sequence[DeletedPartition]], *, epoch: int
@@ -98,7 +99,7 @@ class Delivery:
             f"/partitions/{transfer.group_id}/leader",
             body={"broker_id": transfer.target, "epoch": epoch},
         )
-        return await self._send(transfer.source, call, set())
+        return await self._send(transfer.source, call)
 
     async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
         """Wait until all partitions of a topic have a leader; return those that have none."""
@@ -240,18 +241,7 @@ class Delivery:
 
     async def _ask(self, broker_id: int, call: BrokerCall) -> dict[str, Any]:
         """Ask one broker something while somebody waits; {} when it does not answer in time."""
-        address = self._metadata.address_of(broker_id)
-        if address is None:
-            return {}
-        try:
-            async with asyncio.timeout(REPORT_TIMEOUT_S):
-                return await self._broker_client.call(address, call, timeout_s=REPORT_TIMEOUT_S)
-        except (QueueError, BrokerConnectionError, TimeoutError) as error:
-            logger.info(
-                "broker %d does not answer %s: %s",
-                *(broker_id, call.path, str(error) or type(error).__name__),
-            )
-            return {}
+        return await self._brokers.ask(broker_id, call, timeout_s=REPORT_TIMEOUT_S) or {}
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
         """Send all calls, those of different brokers at once; return how many failed."""
@@ -269,27 +259,12 @@ class Delivery:
         sending = (self._send(broker_id, call, silent) for call in calls)
         return (await bounded(sending, CALLS_PER_BROKER)).count(False)
 
-    async def _send(self, broker_id: int, call: BrokerCall, silent: set[int]) -> bool:
-        """Send one call, unless the broker is silent; return whether it was taken.
-
-        Args:
-            broker_id: where to.
-            call: what to say.
-            silent: brokers that did not answer; the broker is added when it does not.
-        """
-        address = self._metadata.address_of(broker_id)
-        if address is None or broker_id in silent:
-            return False
-        try:
-            await self._broker_client.call(address, call, timeout_s=ORDER_TIMEOUT_S)
-        except (QueueError, BrokerConnectionError) as error:
-            if is_silent(error):
-                silent.add(broker_id)
-            logger.warning(
-                "broker %d did not take %s %s: %s", broker_id, call.method, call.path, error
-            )
-            return False
-        return True
+    async def _send(self, broker_id: int, call: BrokerCall, silent: set[int] | None = None) -> bool:
+        """Send one call, unless the broker is among the silent; return whether it was taken."""
+        answer = await self._brokers.ask(
+            broker_id, call, timeout_s=ORDER_TIMEOUT_S, silent=silent, log_level=logging.WARNING
+        )
+        return answer is not None
 
 
 def _order_calls(
@@ -304,23 +279,3 @@ def _order_calls(
         ]
         for broker_id, of_one in orders.items()
     }
-
-
-async def bounded(coroutines: Iterable[Coroutine[Any, Any, Any]], at_once: int) -> list[Any]:
-    """Run coroutines, at most `at_once` at a time; the first error ends the others."""
-    gate = asyncio.Semaphore(at_once)
-    coroutines = list(coroutines)
-
-    async def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        async with gate:
-            return await coroutine
-
-    tasks = [asyncio.ensure_future(run(coroutine)) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for coroutine in coroutines:  # whose turn never came
-            coroutine.close()

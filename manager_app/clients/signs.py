@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from manager_app.brokers.client import BrokerCall, BrokerConnectionError
+from http_base.cluster_http import CallFailed
+from manager_app.brokers.client import BrokerCall
 from manager_app.models import ID_MAX
 from manager_app.selectors import ClientKey
 from myqueue.contract.errors import QueueError
@@ -85,7 +86,7 @@ class SignPassing:
                 batch = signs[taken : taken + SIGNS_PER_CALL]
                 await self._send(batch)
                 taken += len(batch)
-        except (QueueError, BrokerConnectionError) as error:
+        except (QueueError, CallFailed) as error:
             if not self._failing:
                 logger.warning("the primary takes no signs of life of clients: %s", error)
             self._failing = True
@@ -98,7 +99,7 @@ class SignPassing:
     async def _send(self, signs: list[tuple[ClientKey, float]]) -> None:
         primary = self._metadata.current.primary_address
         if not primary:
-            raise BrokerConnectionError("no manager is the primary")
+            raise CallFailed("no manager is the primary")
         now_s = self._monotonic_s()
         fields = [
             {

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from manager_app.brokers.orders import bounded
+from http_base.tasks import bounded
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.errors import GroupNotFound, QueueError
 

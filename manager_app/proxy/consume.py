@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from http_base.tasks import bounded, cancel, spawn
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
 from manager_app.proxy.produce import check_one_choice, check_text, check_token
 from manager_app.runtime import RETRY_AFTER_MS
@@ -23,11 +24,13 @@ from myqueue.contract.partitioner import RoundRobin, partition_for_key
 from myqueue.contract.records import MAX_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from manager_app.metadata import PartitionView, TopicView
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.inputs import Consume, CursorReset, Size
+
+T = TypeVar("T")
 
 PREFERENCE_S = 0.05
 """How long a partition whose turn it is may keep one waiting that is known to have something."""
@@ -115,7 +118,7 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
     if call.wait_ms:
         await sizer.find(chosen, call.wait_ms)
-    found = await _all([sizer.size(partition) for partition in chosen])
+    found = await bounded((sizer.size(partition) for partition in chosen), len(chosen))
     return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
 
 
@@ -300,11 +303,11 @@ class _Sizer:
         """
         # The call that it is done for is counted already.
         with self._runtime.passing(len(order) - 1, waits=True):
-            tasks = [asyncio.ensure_future(self.size(one, wait_ms)) for one in order]
+            tasks = [_asking(self.size(one, wait_ms)) for one in order]
             try:
                 position = await _first_positive(tasks)
             finally:
-                await _cancel(tasks)
+                await cancel(tasks)
         return None if position is None else order[position]
 
     async def choose(self, order: Sequence[PartitionView], request_id: str) -> PartitionView | None:
@@ -315,11 +318,11 @@ class _Sizer:
             QueueError: none is known to remember it, and one could not be asked.
         """
         with self._runtime.passing(len(order) - 1, waits=True):
-            tasks = [asyncio.ensure_future(self._asked(one, request_id)) for one in order]
+            tasks = [_asking(self._asked(one, request_id)) for one in order]
             try:
                 position = await _remembering(tasks)
             finally:
-                await _cancel(tasks)
+                await cancel(tasks)
         return None if position is None else order[position]
 
     async def _asked(self, partition: PartitionView, request_id: str) -> _Asked:
@@ -349,6 +352,10 @@ class _Sizer:
                 repeatable=True,
             )
         )
+
+
+def _asking(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    return spawn("asking a partition", call, expected=(QueueError,))
 
 
 async def _remembering(tasks: Sequence[asyncio.Future[_Asked]]) -> int | None:
@@ -400,21 +407,6 @@ async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
 
 def _has_something(task: asyncio.Future[int]) -> bool:
     return task.done() and not task.cancelled() and not task.exception() and task.result() > 0
-
-
-async def _all(coroutines: Sequence[Any]) -> list[int]:
-    """Return all results; the first error ends the others."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        await _cancel(tasks)
-
-
-async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _check_consume(call: Consume) -> None:

@@ -13,12 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from manager_app.brokers.client import (
-    BrokerCall,
-    BrokerConnectionError,
-    NotSent,
-    OutcomeUnknown,
-)
+from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
+from manager_app.brokers.client import BrokerCall
 from manager_app.metrics import CALL_RETRIES
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
@@ -166,7 +162,7 @@ class PartitionCalls:
                 raise NoLeader(f"no time is left to ask who leads {_named(call.partition)}")
             try:
                 return await self._try(call, broker_id, left_s)
-            except (BrokerConnectionError, QueueError) as error:
+            except (CallFailed, QueueError) as error:
                 search.outcome_unknown |= call.method != "GET" and _may_have_happened(error)
                 failure, follow = self._judge(error, call, broker_id, search)
             if follow:
@@ -206,7 +202,7 @@ class PartitionCalls:
 
     def _judge(
         self,
-        error: BrokerConnectionError | QueueError,
+        error: CallFailed | QueueError,
         call: PartitionCall,
         broker_id: int,
         search: _Search,
@@ -294,7 +290,7 @@ def _last_try_s(call: PartitionCall) -> float:
     return min(LAST_TRY_S, call.timeout_ms / 1000 / LAST_TRY_SHARE)
 
 
-def _may_have_happened(error: BrokerConnectionError | QueueError) -> bool:
+def _may_have_happened(error: CallFailed | QueueError) -> bool:
     return isinstance(error, OutcomeUnknown) or (
         isinstance(error, QueueError) and not error.outcome_known
     )

@@ -120,3 +120,34 @@ def test_what_fails_in_a_thread_is_logged(caplog):
     [record] = caplog.records
     assert record.getMessage() == "counting ended in an unexpected way"
     assert record.exc_info[0] is IndexError
+
+
+async def test_no_more_than_the_limit_run_at_once_and_results_keep_their_order():
+    running = peak = 0
+
+    async def work(number):
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return number
+
+    assert await tasks.bounded((work(number) for number in range(20)), 3) == list(range(20))
+    assert peak == 3
+
+
+async def test_the_first_error_ends_the_others():
+    ended = []
+
+    async def work(number):
+        if number == 1:
+            raise ValueError("no")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+
+    with pytest.raises(ValueError, match="no"):
+        await tasks.bounded((work(number) for number in range(3)), 3)
+    assert sorted(ended) == [0, 2]

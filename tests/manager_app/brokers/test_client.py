@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from http_base.cluster_http import NotSent, OutcomeUnknown
 from manager_app.brokers import client as broker_client
-from manager_app.brokers.client import BrokerCall, BrokerClient, NotSent, OutcomeUnknown
+from manager_app.brokers.client import BrokerCall, BrokerClient
 from myqueue.contract.errors import Internal, NotLeader, OutOfOrderSequence, Overloaded
 
 SECRET = "a secret of the tests"

@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from http_base.cluster import DeletedPartition, Place, ReplicaOrder
 from manager_app.brokers import orders as delivery
-from manager_app.brokers.orders import bounded
 from manager_app.placement.rules import Transfer
 from myqueue.contract.errors import Overloaded
 
@@ -70,37 +67,6 @@ async def test_brokers_that_do_not_answer_are_left_out_of_the_live_reports(site)
     site.twins.brokers[2].refuses["/partitions"] = Overloaded()
     reports = await site.runtime.delivery.ask_replicas(site.runtime.metadata.topic("logs"))
     assert list(reports) == [(1, 1)]
-
-
-async def test_no_more_than_the_limit_run_at_once_and_results_keep_their_order():
-    running = peak = 0
-
-    async def work(number):
-        nonlocal running, peak
-        running += 1
-        peak = max(peak, running)
-        await asyncio.sleep(0)
-        running -= 1
-        return number
-
-    assert await bounded((work(number) for number in range(20)), 3) == list(range(20))
-    assert peak == 3
-
-
-async def test_the_first_error_ends_the_others():
-    ended = []
-
-    async def work(number):
-        if number == 1:
-            raise Overloaded
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append(number)
-
-    with pytest.raises(Overloaded):
-        await bounded((work(number) for number in range(3)), 3)
-    assert sorted(ended) == [0, 2]
 
 
 async def test_a_broker_that_hangs_holds_orders_up_once(site, monkeypatch):

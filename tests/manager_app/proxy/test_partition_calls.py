@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from manager_app.brokers.client import BrokerConnectionError, NotSent, OutcomeUnknown
+from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
 from manager_app.models import Broker, Partition, Replica, Topic
 from manager_app.proxy.partition_calls import PartitionCall, PartitionCalls
 from myqueue.contract.errors import (
@@ -105,7 +105,7 @@ class ScriptedClient:
 
     async def call(self, address, call, *, timeout_s):
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if isinstance(step, BrokerConnectionError | QueueError):
+        if isinstance(step, CallFailed | QueueError):
             raise step
         return step
 
