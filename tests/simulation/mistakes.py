@@ -174,6 +174,6 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(62, 96),
+        seeds=(197,),
     ),
 )
