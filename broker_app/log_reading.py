@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.records import Record
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import StoredBatch
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class MessagesRead(NamedTuple):
 async def messages_read(
     *,
     runtime: BrokerRuntime,
-    group: Group,
+    replica: Replica,
     start: int,
     end: int,
     max_messages: int,
@@ -54,7 +54,7 @@ async def messages_read(
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         start: offset of the first message; below `end`.
         end: an offset that is not above the high watermark; not reached when a limit comes first.
         max_messages: most messages.
@@ -70,9 +70,9 @@ async def messages_read(
     position, room, corrupt, skipped = start, max_bytes, 0, 0
     while position < end and len(found) < max_messages and room > 0:
         one = max_messages == 1
-        for stored in await _batches_from(runtime, group, position, end=end, one=one):
+        for stored in await _batches_from(runtime, replica, position, end=end, one=one):
             try:
-                batch = await _decoded(runtime, group, stored)
+                batch = await _decoded(runtime, replica, stored)
             except InvalidRequest:
                 if position == start:
                     raise
@@ -91,7 +91,7 @@ async def messages_read(
             found += enumerate(fitting, position)
             position += len(fitting)
             if position < batch.end:
-                runtime.decode_cache.keep(group.spec.group_id, batch)
+                runtime.decode_cache.keep(replica.spec.group_id, batch)
                 break
             if position >= end or len(found) >= max_messages or room <= 0:
                 break
@@ -99,14 +99,14 @@ async def messages_read(
 
 
 async def batches_read(
-    *, runtime: BrokerRuntime, group: Group, offset: int, end: int, max_bytes: int
+    *, runtime: BrokerRuntime, replica: Replica, offset: int, end: int, max_bytes: int
 ) -> list[StoredBatch]:
     """Return the batches from the one that contains `offset`, at least one, below `end`.
 
     Raises:
         Overloaded: they cannot be read at the moment.
     """
-    batches = await runtime.engine.read_batches(group.spec.group_id, offset, end, max_bytes)
+    batches = await runtime.engine.read_batches(replica.spec.group_id, offset, end, max_bytes)
     if not batches:
         raise Overloaded(
             f"offset {offset} cannot be read at the moment; try again",
@@ -116,7 +116,7 @@ async def batches_read(
 
 
 async def decode(
-    *, runtime: BrokerRuntime, group: Group, batch: StoredBatch
+    *, runtime: BrokerRuntime, replica: Replica, batch: StoredBatch
 ) -> DecodedBatch | None:
     """Return a stored batch with its messages; None when it must be stepped over.
 
@@ -138,11 +138,11 @@ async def decode(
         ) from error
     if contents.records is None:
         MESSAGES_CORRUPT.inc(batch.record_count)
-        if runtime.is_new_corruption(group.spec.group_id, batch.base_offset):
+        if runtime.is_new_corruption(replica.spec.group_id, batch.base_offset):
             logger.error(
                 "%s: the messages at offsets %d to %d cannot be decoded by anybody and are stepped"
                 " over: %s",
-                *(group.label, batch.base_offset, batch.end - 1, contents.why),
+                *(replica.label, batch.base_offset, batch.end - 1, contents.why),
             )
         return None
     return DecodedBatch(batch.base_offset, contents.records, contents.header.decoded_bytes)
@@ -160,23 +160,23 @@ def size_of(record: Record) -> int:
 
 
 async def _batches_from(
-    runtime: BrokerRuntime, group: Group, start: int, *, end: int, one: bool
+    runtime: BrokerRuntime, replica: Replica, start: int, *, end: int, one: bool
 ) -> Sequence[DecodedBatch | StoredBatch]:
-    kept = runtime.decode_cache.find(group.spec.group_id, start)
+    kept = runtime.decode_cache.find(replica.spec.group_id, start)
     if kept is not None:
         return [kept]
     max_bytes = 1 if one else READ_BYTES
     return await batches_read(
-        runtime=runtime, group=group, offset=start, end=end, max_bytes=max_bytes
+        runtime=runtime, replica=replica, offset=start, end=end, max_bytes=max_bytes
     )
 
 
 async def _decoded(
-    runtime: BrokerRuntime, group: Group, batch: DecodedBatch | StoredBatch
+    runtime: BrokerRuntime, replica: Replica, batch: DecodedBatch | StoredBatch
 ) -> DecodedBatch | None:
     if isinstance(batch, DecodedBatch):
         return batch
-    return await decode(runtime=runtime, group=group, batch=batch)
+    return await decode(runtime=runtime, replica=replica, batch=batch)
 
 
 def _fitting(records: list[Record], room: int, *, at_least: int) -> tuple[list[Record], int]:

@@ -55,11 +55,11 @@ class BrokerCollector:
         )
         roles: dict[str, int] = {}
         unsettled = dead = 0
-        for group in broker.engine.groups.values():
-            role = "faulty" if group.faulty else str(group.role)
+        for replica in broker.engine.replicas.values():
+            role = "faulty" if replica.faulty else str(replica.role)
             roles[role] = roles.get(role, 0) + 1
-            if group.serves:
-                out, buried = runtime.state_of(group).works.counts()
+            if replica.serves:
+                out, buried = runtime.state_of(replica).works.counts()
                 unsettled, dead = unsettled + out, dead + buried
         for role, count in sorted(roles.items()):
             replicas.add_metric([role], count)

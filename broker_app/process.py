@@ -85,7 +85,7 @@ class BrokerProcess:
             self.engine, self._link, self.options, peers=self._peers, identity=self._identity
         )
         self.engine.on_leadership.append(
-            lambda group: self._link.leadership_changed(group.group_id)
+            lambda replica: self._link.leadership_changed(replica.group_id)
         )
         await self.engine.start()
         registry.install(self.engine)
@@ -221,8 +221,10 @@ class BrokerProcess:
     # --- reports and orders -----------------------------------------------------------------
 
     def _report(self, full: bool, changed: frozenset[int]) -> BrokerReport:
-        groups = self.engine.groups
-        chosen = groups.values() if full else [groups[one] for one in changed if one in groups]
+        replicas = self.engine.replicas
+        chosen = (
+            replicas.values() if full else [replicas[one] for one in changed if one in replicas]
+        )
         return make_report(
             chosen,
             self._identity,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from raft_app.engine.engine import Engine
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class BrokerRuntime:
         """Put it together and listen to the engine.
 
         Args:
-            engine: owns the groups.
+            engine: owns the replicas.
             link: to the managers.
             options: the limits.
             peers: asks other brokers.
@@ -94,7 +94,7 @@ class BrokerRuntime:
         self._identity = identity
         self._epoch_lock = asyncio.Lock()
         self._revoked: dict[str, frozenset[int]] = {}
-        self._index: dict[tuple[str, int], Group] = {}
+        self._index: dict[tuple[str, int], Replica] = {}
         self._indexed_at = -1
         """The engine's count of changes when the index was made."""
         self._tidying: set[asyncio.Task[None]] = set()
@@ -109,28 +109,30 @@ class BrokerRuntime:
 
     # --- partitions -----------------------------------------------------------------------
 
-    def partition(self, topic: str, partition: int) -> Group:
+    def partition(self, topic: str, partition: int) -> Replica:
         """Return the local replica of a partition.
 
         Raises:
             PartitionNotFound: this broker has none.
         """
-        if self._indexed_at != self.engine.replicas.changes:
+        if self._indexed_at != self.engine.replica_table.changes:
             self._make_index()
-        group = self._index.get((topic, partition))
-        if group is None:
+        replica = self._index.get((topic, partition))
+        if replica is None:
             raise PartitionNotFound(
                 f"this broker has no replica of partition {partition} of topic {topic[:260]!r};"
                 " ask a manager where it is"
             )
-        return group
+        return replica
 
     def _make_index(self) -> None:
-        """Look at all groups, which happens once after each change of what groups there are."""
-        self._indexed_at = self.engine.replicas.changes
+        """Look at all replicas, which happens once after each one that came or went."""
+        self._indexed_at = self.engine.replica_table.changes
         # Of two topics of one name, one of them about to be deleted, the newer one counts.
-        by_age = sorted(self.engine.groups.items())
-        self._index = {(group.spec.topic, group.spec.partition): group for _, group in by_age}
+        by_age = sorted(self.engine.replicas.items())
+        self._index = {
+            (replica.spec.topic, replica.spec.partition): replica for _, replica in by_age
+        }
 
     @property
     def epoch(self) -> int:
@@ -212,8 +214,8 @@ class BrokerRuntime:
 
     def _heartbeat(self) -> None:
         self.link.heartbeat()
-        for group_id, group in self.engine.groups.items():
-            if group.serves and state_of(group).is_filling():
+        for group_id, replica in self.engine.replicas.items():
+            if replica.serves and state_of(replica).is_filling():
                 task = spawn("forgetting idle entries", self._forget_idle(group_id))
                 self._tidying.add(task)
                 task.add_done_callback(self._tidying.discard)
@@ -226,32 +228,32 @@ class BrokerRuntime:
 
     # --- the engine's news ----------------------------------------------------------------
 
-    def _applied(self, group: Group) -> None:
-        group_id, state = group.spec.group_id, state_of(group)
+    def _applied(self, replica: Replica) -> None:
+        group_id, state = replica.spec.group_id, state_of(replica)
         self.long_polls.applied(group_id, state.next_offset)
         self.work_waits.applied(group_id)
         self.groups_with_dead.note(group_id, needs_burial=state.works.needs_burial)
 
-    def _leadership_changed(self, group: Group) -> None:
-        group_id = group.spec.group_id
+    def _leadership_changed(self, replica: Replica) -> None:
+        group_id = replica.spec.group_id
         self.long_polls.disturb(group_id)
         self.work_waits.disturb(group_id)
-        self.groups_with_dead.note(group_id, needs_burial=state_of(group).works.needs_burial)
+        self.groups_with_dead.note(group_id, needs_burial=state_of(replica).works.needs_burial)
 
     def _work_due_in(self, key: WaitKey) -> float | None:
         """Return in how many seconds a message is there for a group of workers."""
-        group = self.engine.groups.get(key[0])
-        if group is None or not group.serves:
+        replica = self.engine.replicas.get(key[0])
+        if replica is None or not replica.serves:
             return 0
-        state = state_of(group)
+        state = state_of(replica)
         clock_ms = state.partition_clock(self.engine.clock_ms())
         due_ms = state.work_due(key[1], clock_ms)
         return None if due_ms is None else max(0, due_ms - clock_ms) / 1000
 
 
-def state_of(group: Group) -> PartitionState:
+def state_of(replica: Replica) -> PartitionState:
     """Return the state machine of a group, which a broker makes."""
-    state = group.state_machine
+    state = replica.state_machine
     assert isinstance(state, PartitionState), state
     return state
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.services.consume import PoppedMessages
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 _MESSAGE = {
     "topic": "logs",
@@ -87,11 +87,11 @@ class ConsumeApi(AsyncAPIView):
     async def _consume(self, request: Request) -> Response:
         consume = self.read(request, Consume)
         call = _call_of(consume)
-        group = _admit(request, consume)
-        popped = await messages_pop(runtime=current(), group=group, call=call)
-        messages = _messages(group, popped, binary=wants_msgpack(request))
+        replica = _admit(request, consume)
+        popped = await messages_pop(runtime=current(), replica=replica, call=call)
+        messages = _messages(replica, popped, binary=wants_msgpack(request))
         if consume.max_messages is not None:
-            spec = group.spec
+            spec = replica.spec
             return self.respond(
                 {
                     "topic": spec.topic,
@@ -104,7 +104,7 @@ class ConsumeApi(AsyncAPIView):
         if not messages:
             raise QueueEmpty(
                 f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
-                f" {group.spec.partition} of topic '{group.spec.topic}'",
+                f" {replica.spec.partition} of topic '{replica.spec.topic}'",
                 corrupt=popped.corrupt or None,
             )
         messages[0] |= {"missed": popped.missed, "corrupt": popped.corrupt}
@@ -134,18 +134,18 @@ class SizeApi(AsyncAPIView):
         request_id = check_request_id(size.request_id)
         check_range("wait_ms", size.wait_ms, 0, MAX_WAIT_MS)
         check_range("timeout_ms", size.timeout_ms, 1, MAX_TIMEOUT_MS)
-        group = _admit(request, size)
+        replica = _admit(request, size)
         left = await size_get(
             runtime=current(),
-            group=group,
+            replica=replica,
             consumer_id=size.consumer_id,
             wait_ms=size.wait_ms,
             timeout_ms=size.timeout_ms,
             request_digest=request_digest(request_id) if request_id else b"",
         )
         answer = {
-            "topic": group.spec.topic,
-            "partition": group.spec.partition,
+            "topic": replica.spec.topic,
+            "partition": replica.spec.partition,
             "size": left.size,
         }
         if request_id:
@@ -176,7 +176,7 @@ def _call_of(consume: Consume) -> PopCall:
     )
 
 
-def _admit(request: Request, call: Consume | Size) -> Group:
+def _admit(request: Request, call: Consume | Size) -> Replica:
     """Check the consumer, then find the partition.
 
     Raises:
@@ -198,8 +198,8 @@ def _admit(request: Request, call: Consume | Size) -> Group:
     return runtime.partition(call.topic, call.partition)
 
 
-def _messages(group: Group, popped: PoppedMessages, *, binary: bool) -> list[dict[str, Any]]:
-    spec = group.spec
+def _messages(replica: Replica, popped: PoppedMessages, *, binary: bool) -> list[dict[str, Any]]:
+    spec = replica.spec
     return [
         message_fields(
             record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary

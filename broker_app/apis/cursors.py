@@ -46,12 +46,12 @@ class CursorResetApi(AsyncAPIView):
             topic=reset.topic,
             token=reset.token,
         )
-        group = runtime.partition(reset.topic, reset.partition)
-        place = await cursor_reset(runtime=runtime, group=group, reset=reset)
+        replica = runtime.partition(reset.topic, reset.partition)
+        place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "offset": place.offset,
             }
         )
@@ -74,18 +74,18 @@ class CursorOpenApi(AsyncAPIView):
         runtime = current()
         check_range("timeout_ms", opening.timeout_ms, 1, MAX_TIMEOUT_MS)
         _require_positive("consumer_id", opening.consumer_id)
-        group = runtime.partition(opening.topic, opening.partition)
+        replica = runtime.partition(opening.topic, opening.partition)
         place = await cursor_open(
             runtime=runtime,
-            group=group,
+            replica=replica,
             consumer_id=opening.consumer_id,
             start=opening.start,
             timeout_ms=opening.timeout_ms,
         )
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "offset": place.offset,
                 "opened": place.moved,
             }
@@ -109,15 +109,15 @@ class ClientForgetApi(AsyncAPIView):
         client = self.read(request, ClientForgetHere)
         runtime = current()
         check_range("timeout_ms", client.timeout_ms, 1, MAX_TIMEOUT_MS)
-        group = runtime.partition(client.topic, client.partition)
+        replica = runtime.partition(client.topic, client.partition)
         await client_forget(
             runtime=runtime,
-            group=group,
+            replica=replica,
             producer_id=client.producer_id,
             consumer_id=client.consumer_id,
             timeout_ms=client.timeout_ms,
         )
-        return self.respond({"topic": group.spec.topic, "partition": group.spec.partition})
+        return self.respond({"topic": replica.spec.topic, "partition": replica.spec.partition})
 
 
 def _require_positive(field: str, value: int) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from broker_app.selectors.fetch import Fetched as FetchedBatches
     from myqueue.contract.records import Record
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 class FetchApi(AsyncAPIView):
@@ -70,10 +70,10 @@ class FetchApi(AsyncAPIView):
         check_range("max_bytes", fetch.max_bytes, 1, MAX_FETCH_BYTES)
         check_range("wait_ms", fetch.wait_ms, 0, MAX_WAIT_MS)
         require_topic_client(request, runtime, topic=fetch.topic, token=fetch.token)
-        group = runtime.partition(fetch.topic, fetch.partition)
+        replica = runtime.partition(fetch.topic, fetch.partition)
         fetched = await batches_fetch(
             runtime=runtime,
-            group=group,
+            replica=replica,
             offset=fetch.offset,
             max_bytes=fetch.max_bytes,
             wait_ms=fetch.wait_ms,
@@ -81,13 +81,13 @@ class FetchApi(AsyncAPIView):
         if wants_batches(request):
             body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
             return self.respond_batches(body, _headers(fetched))
-        readable = await _readable(runtime, group, fetched, fetch)
+        readable = await _readable(runtime, replica, fetched, fetch)
         binary = wants_msgpack(request)
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
-                "messages": [_fields(group, one, binary=binary) for one in readable.messages],
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
+                "messages": [_fields(replica, one, binary=binary) for one in readable.messages],
                 "corrupt": readable.corrupt,
                 "next_offset": readable.end,
                 "high_watermark": fetched.high_watermark,
@@ -113,16 +113,16 @@ class OffsetByTimeApi(AsyncAPIView):
         wanted = self.read(request, OffsetByTime)
         runtime = current()
         require_topic_client(request, runtime, topic=wanted.topic, token=wanted.token)
-        group = runtime.partition(wanted.topic, wanted.partition)
-        await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
-        offset = await offset_by_time(runtime=runtime, group=group, timestamp=wanted.timestamp)
+        replica = runtime.partition(wanted.topic, wanted.partition)
+        await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
+        offset = await offset_by_time(runtime=runtime, replica=replica, timestamp=wanted.timestamp)
         return self.respond(
-            {"topic": group.spec.topic, "partition": group.spec.partition, "offset": offset}
+            {"topic": replica.spec.topic, "partition": replica.spec.partition, "offset": offset}
         )
 
 
 async def _readable(
-    runtime: BrokerRuntime, group: Group, fetched: FetchedBatches, fetch: Fetch
+    runtime: BrokerRuntime, replica: Replica, fetched: FetchedBatches, fetch: Fetch
 ) -> MessagesRead:
     """Return the messages from the offset on; fewer than fetched when they were well compressed.
 
@@ -135,7 +135,7 @@ async def _readable(
     position, corrupt, size_bytes = fetch.offset, 0, 0
     for stored in fetched.batches:
         try:
-            batch = await decode(runtime=runtime, group=group, batch=stored)
+            batch = await decode(runtime=runtime, replica=replica, batch=stored)
         except InvalidRequest:
             if position == fetch.offset:
                 raise
@@ -155,9 +155,9 @@ async def _readable(
     return MessagesRead(messages, position, corrupt)
 
 
-def _fields(group: Group, message: tuple[int, Record], *, binary: bool) -> dict[str, Any]:
+def _fields(replica: Replica, message: tuple[int, Record], *, binary: bool) -> dict[str, Any]:
     offset, record = message
-    spec = group.spec
+    spec = replica.spec
     return message_fields(
         record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
     )

@@ -47,14 +47,14 @@ class OffsetsCommitApi(AsyncAPIView):
         client_id = require_topic_client(
             request, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
         )
-        group = runtime.partition(commit.topic, commit.partition)
+        replica = runtime.partition(commit.topic, commit.partition)
         place = await offsets_commit(
-            runtime=runtime, group=group, commit=commit, client_id=client_id
+            runtime=runtime, replica=replica, commit=commit, client_id=client_id
         )
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "group": commit.group,
                 "generation": place.generation,
                 "offset": place.offset,
@@ -91,14 +91,14 @@ class OffsetsApi(AsyncAPIView):
         check_range("timeout_ms", asked.timeout_ms, 1, MAX_TIMEOUT_MS)
         name = check_group_name(asked.group)
         require_topic_client(request, runtime, topic=asked.topic, token=asked.token)
-        group = runtime.partition(asked.topic, asked.partition)
+        replica = runtime.partition(asked.topic, asked.partition)
         offsets = await group_offsets_get(
-            runtime=runtime, group=group, name=name, timeout_ms=asked.timeout_ms
+            runtime=runtime, replica=replica, name=name, timeout_ms=asked.timeout_ms
         )
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "group": name,
                 "generation": offsets.generation,
                 "offset": offsets.offset,
@@ -142,14 +142,14 @@ class GroupForgetApi(AsyncAPIView):
         call = self.read(request, GroupForgetHere)
         runtime = current()
         check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
-        group = runtime.partition(call.topic, call.partition)
+        replica = runtime.partition(call.topic, call.partition)
         forgotten = await group_forget(
-            runtime=runtime, group=group, name=call.group, timeout_ms=call.timeout_ms
+            runtime=runtime, replica=replica, name=call.group, timeout_ms=call.timeout_ms
         )
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "group": call.group,
                 "forgotten": forgotten,
             }

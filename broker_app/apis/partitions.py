@@ -98,8 +98,8 @@ class PartitionsApi(AsyncAPIView):
         """Make one; one that is there already is left as it is."""
         require_cluster(request)
         order = self.read(request, ReplicaOrder)
-        group = await partition_create(runtime=current(), order=order)
-        partition = partition_get(runtime=current(), group=group)
+        replica = await partition_create(runtime=current(), order=order)
+        partition = partition_get(runtime=current(), replica=replica)
         return self.respond({"partition": partition}, status=201)
 
 

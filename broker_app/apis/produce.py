@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.partition.commands import Appended as AppendedBatch
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 class ProduceApi(AsyncAPIView):
@@ -51,37 +51,37 @@ class ProduceApi(AsyncAPIView):
                 "a broker needs the partition; managers take partition_key, or neither",
                 field="partition",
             )
-        group = _admit(request, produce, produce.partition)
+        replica = _admit(request, produce, produce.partition)
         appended = await messages_produce(
-            runtime=current(), group=group, produce=produce, now_ms=time.time_ns() // 1_000_000
+            runtime=current(), replica=replica, produce=produce, now_ms=time.time_ns() // 1_000_000
         )
-        return self._answer(group, appended)
+        return self._answer(replica, appended)
 
     async def _post_batch(self, request: Request, batch: bytes) -> Response:
         produce = self.read(request, ProduceBatch)
         check_range("timeout_ms", produce.timeout_ms, 1, MAX_TIMEOUT_MS)
-        group = _admit(request, produce, produce.partition)
+        replica = _admit(request, produce, produce.partition)
         appended = await batch_produce(
             runtime=current(),
-            group=group,
+            replica=replica,
             producer_id=produce.producer_id,
             batch=batch,
             timeout_ms=produce.timeout_ms,
         )
-        return self._answer(group, appended)
+        return self._answer(replica, appended)
 
-    def _answer(self, group: Group, appended: AppendedBatch) -> Response:
+    def _answer(self, replica: Replica, appended: AppendedBatch) -> Response:
         return self.respond(
             {
-                "partition": group.spec.partition,
+                "partition": replica.spec.partition,
                 "base_offset": appended.base_offset,
                 "count": appended.record_count,
-                "term": group.term,
+                "term": replica.term,
             }
         )
 
 
-def _admit(request: Request, produce: Produce | ProduceBatch, partition: int) -> Group:
+def _admit(request: Request, produce: Produce | ProduceBatch, partition: int) -> Replica:
     """Check the producer, then find the partition.
 
     Raises:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.services.work import Delivery
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 _GROUP_SAMPLE = {"group": "mailers"}
 _GROUP = {"topic": "logs", "partition": 0, **_GROUP_SAMPLE}
@@ -79,16 +79,16 @@ class ReceiveApi(AsyncAPIView):
         """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
         receive = self.read(request, Receive)
         call = _call_of(receive)
-        group, client_id = _admit(request, receive)
+        replica, client_id = _admit(request, receive)
         call = replace(call, client_id=client_id)
-        received = await messages_receive(runtime=current(), group=group, call=call)
+        received = await messages_receive(runtime=current(), replica=replica, call=call)
         binary = wants_msgpack(request)
         return self.respond(
             {
-                "topic": group.spec.topic,
-                "partition": group.spec.partition,
+                "topic": replica.spec.topic,
+                "partition": replica.spec.partition,
                 "group": call.group,
-                "messages": [_message(group, one, binary=binary) for one in received.deliveries],
+                "messages": [_message(replica, one, binary=binary) for one in received.deliveries],
                 "missed": received.missed,
                 "corrupt": received.corrupt,
             }
@@ -103,9 +103,9 @@ class _SettleApi(AsyncAPIView):
     async def _settle(self, request: Request) -> Response:
         settle = self.read(request, Settle)
         command = _command_of(settle, self.kind)
-        group, _ = _admit(request, settle)
+        replica, _ = _admit(request, settle)
         outcomes = await messages_settle(
-            runtime=current(), group=group, command=command, timeout_ms=settle.timeout_ms
+            runtime=current(), replica=replica, command=command, timeout_ms=settle.timeout_ms
         )
         results = [
             {"receipt": receipt, "done": outcome.done}
@@ -254,7 +254,7 @@ def _or_default(visibility_ms: int | None) -> int:
     return DEFAULT_VISIBILITY_MS if visibility_ms is None else visibility_ms
 
 
-def _admit(request: Request, call: Receive | Settle) -> tuple[Group, int]:
+def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
     """Let registered consumers of the topic pass, then find the partition.
 
     Returns:
@@ -270,8 +270,8 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Group, int]:
     return runtime.partition(call.topic, call.partition), client_id
 
 
-def _message(group: Group, delivery: Delivery, *, binary: bool) -> dict[str, Any]:
-    receipt, spec = delivery.receipt, group.spec
+def _message(replica: Replica, delivery: Delivery, *, binary: bool) -> dict[str, Any]:
+    receipt, spec = delivery.receipt, replica.spec
     fields = message_fields(
         delivery.record,
         topic=spec.topic,

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker_app.options import BrokerOptions
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import BrokerIdentity
 
 
 def make_report(
-    groups: Iterable[Group],
+    replicas: Iterable[Replica],
     identity: BrokerIdentity,
     options: BrokerOptions,
     *,
@@ -29,12 +29,12 @@ def make_report(
     """Return a broker's report.
 
     Args:
-        groups: the replicas that it names.
+        replicas: the replicas that it names.
         identity: who the broker is; without a broker id before it joined.
         options: where it lies.
         epoch: highest lease epoch seen.
         stopping: True when it is about to end.
-        full: True when `groups` are all replicas.
+        full: True when `replicas` are all replicas.
         disk_free_bytes: as last seen.
         disk_slow: True when it had better be given no leadership.
     """
@@ -47,36 +47,36 @@ def make_report(
         epoch=epoch,
         stopping=stopping,
         full=full,
-        replicas=[report_replica(group) for group in groups],
+        replicas=[report_replica(replica) for replica in replicas],
         disk_free_bytes=disk_free_bytes,
         disk_slow=disk_slow,
     )
 
 
-def report_replica(group: Group) -> ReplicaReport:
+def report_replica(replica: Replica) -> ReplicaReport:
     """Return what there is to say about one replica."""
-    membership = group.membership
-    state = state_of(group)
+    membership = replica.membership
+    state = state_of(replica)
     return ReplicaReport(
-        group_id=group.group_id,
-        replica_id=group.spec.replica_id,
-        topic=group.spec.topic,
-        partition=group.spec.partition,
-        role=str(group.role),
-        term=group.term,
-        leader_broker_id=group.leader_broker_id,
-        serves=group.serves,
+        group_id=replica.group_id,
+        replica_id=replica.spec.replica_id,
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        role=str(replica.role),
+        term=replica.term,
+        leader_broker_id=replica.leader_broker_id,
+        serves=replica.serves,
         log_start_offset=state.log_start_offset,
         high_watermark=state.next_offset,
-        commit_index=group.commit_index,
-        applied_index=group.applied_index,
-        last_index=group.last_index,
+        commit_index=replica.commit_index,
+        applied_index=replica.applied_index,
+        last_index=replica.last_index,
         placement_version=membership.version,
         replicas=[Place(member.replica_id, member.broker_id) for member in membership.voters],
-        faulty=group.faulty,
+        faulty=replica.faulty,
         learners=[Place(member.replica_id, member.broker_id) for member in membership.learners],
-        installing=group.is_installing,
-        removed=group.is_removed,
-        suspects=sorted(group.suspects),
+        installing=replica.is_installing,
+        removed=replica.is_removed,
+        suspects=sorted(replica.suspects),
         size_bytes=state.size_bytes,
     )

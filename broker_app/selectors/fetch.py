@@ -16,7 +16,7 @@ from myqueue.contract.inputs import DEFAULT_TIMEOUT_MS
 if TYPE_CHECKING:
     from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import StoredBatch
 
 
@@ -33,7 +33,7 @@ class Fetched:
 
 
 async def batches_fetch(
-    *, runtime: BrokerRuntime, group: Group, offset: int, max_bytes: int, wait_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, offset: int, max_bytes: int, wait_ms: int
 ) -> Fetched:
     """Return committed batches from an offset; wait for some when there are none yet.
 
@@ -45,44 +45,44 @@ async def batches_fetch(
         Overloaded: too many long polls.
     """
     deadline = asyncio.get_running_loop().time() + wait_ms / 1000
-    state = state_of(group)
+    state = state_of(replica)
     while True:
-        _require_leader_heard(group)
+        _require_leader_heard(replica)
         end = state.next_offset
         if offset < state.log_start_offset:
             raise _out_of_range(offset, state)
         if offset < end:
             batches = await batches_read(
-                runtime=runtime, group=group, offset=offset, end=end, max_bytes=max_bytes
+                runtime=runtime, replica=replica, offset=offset, end=end, max_bytes=max_bytes
             )
             BATCHES_FETCHED.inc(len(batches))
             last = batches[-1]
             return _fetched(state, end, last.base_offset + last.record_count, batches)
-        if offset > end and group.serves:
-            if not await _high_watermark_confirmed(runtime, group):
+        if offset > end and replica.serves:
+            if not await _high_watermark_confirmed(runtime, replica):
                 continue
             if offset > state.next_offset:
                 raise _out_of_range(offset, state)
             if offset < state.next_offset:
                 continue
-        if not await runtime.long_polls.wait(group.spec.group_id, offset, deadline):
+        if not await runtime.long_polls.wait(replica.spec.group_id, offset, deadline):
             return _fetched(state, state.next_offset, offset, [])
 
 
-def _require_leader_heard(group: Group) -> None:
-    if group.faulty or not group.hears_leader:
-        why = f"is faulty: {group.faulty}" if group.faulty else "hears no leader"
+def _require_leader_heard(replica: Replica) -> None:
+    if replica.faulty or not replica.hears_leader:
+        why = f"is faulty: {replica.faulty}" if replica.faulty else "hears no leader"
         raise NoLeader(
-            f"the replica of partition {group.spec.partition} of topic '{group.spec.topic}' here"
-            f" {why}; ask another broker or try again",
+            f"the replica of partition {replica.spec.partition} of topic"
+            f" '{replica.spec.topic}' here {why}; ask another broker or try again",
             retry_after_ms=RETRY_AFTER_MS,
         )
 
 
-async def _high_watermark_confirmed(runtime: BrokerRuntime, group: Group) -> bool:
+async def _high_watermark_confirmed(runtime: BrokerRuntime, replica: Replica) -> bool:
     """Ask a quorum; False when this replica is not the leader any more, which proves nothing."""
     try:
-        await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
+        await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
     except (NotLeader, NoLeader):
         return False
     return True

@@ -12,7 +12,7 @@ from myqueue.contract.errors import GroupNotFound
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 class Left(NamedTuple):
@@ -50,7 +50,7 @@ class GroupOffsets:
 async def size_get(
     *,
     runtime: BrokerRuntime,
-    group: Group,
+    replica: Replica,
     consumer_id: int,
     wait_ms: int,
     timeout_ms: int,
@@ -60,7 +60,7 @@ async def size_get(
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         consumer_id: whose.
         wait_ms: how long to wait for a message.
         timeout_ms: for a quorum.
@@ -71,13 +71,13 @@ async def size_get(
         Overloaded: too many long polls.
     """
     deadline = asyncio.get_running_loop().time() + wait_ms / 1000
-    state, group_id = state_of(group), group.spec.group_id
+    state, group_id = state_of(replica), replica.spec.group_id
     while True:
         await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
         cursor = state.applied_cursor(consumer_id)
         left = Left(
             max(0, state.next_offset - cursor),
-            bool(request_digest) and _remembers(runtime, group, consumer_id, request_digest),
+            bool(request_digest) and _remembers(runtime, replica, consumer_id, request_digest),
         )
         if left.size or left.remembers:
             return left
@@ -86,25 +86,25 @@ async def size_get(
 
 
 def _remembers(
-    runtime: BrokerRuntime, group: Group, consumer_id: int, request_digest: bytes
+    runtime: BrokerRuntime, replica: Replica, consumer_id: int, request_digest: bytes
 ) -> bool:
     """Tell whether a pop was done here, is in the log, or came here and may still be proposed."""
-    state = state_of(group)
+    state = state_of(replica)
     return (
         state.popped(consumer_id, request_digest) is not None
         or state.is_popping(consumer_id, request_digest)
-        or (group.spec.group_id, consumer_id, request_digest) in runtime.pops_under_way
+        or (replica.spec.group_id, consumer_id, request_digest) in runtime.pops_under_way
     )
 
 
 async def group_offsets_get(
-    *, runtime: BrokerRuntime, group: Group, name: str, timeout_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, name: str, timeout_ms: int
 ) -> GroupOffsets:
     """Return where a consumer group is.
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         name: of the consumer group.
         timeout_ms: for a quorum.
 
@@ -112,8 +112,8 @@ async def group_offsets_get(
         GroupNotFound: the partition does not know it.
         NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
     """
-    state = state_of(group)
-    await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=timeout_ms)
+    state = state_of(replica)
+    await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=timeout_ms)
     work = state.works.get(name)
     if work is not None:
         return GroupOffsets(
@@ -127,7 +127,7 @@ async def group_offsets_get(
         )
     known = state.consumer_group(name)
     if known is None:
-        raise GroupNotFound(f"{group.label} knows no consumer group '{name}'")
+        raise GroupNotFound(f"{replica.label} knows no consumer group '{name}'")
     return GroupOffsets(
         generation=known.generation,
         offset=max(known.offset, state.log_start_offset),
@@ -139,14 +139,14 @@ async def group_offsets_get(
 def work_groups_list(*, runtime: BrokerRuntime) -> dict[str, list[str]]:
     """Return the groups of queue workers in the partitions led here, each with its topics."""
     found: dict[str, set[str]] = {}
-    for group in runtime.engine.groups.values():
-        if group.serves:
-            for name in state_of(group).works:
-                found.setdefault(name, set()).add(group.spec.topic)
+    for replica in runtime.engine.replicas.values():
+        if replica.serves:
+            for name in state_of(replica).works:
+                found.setdefault(name, set()).add(replica.spec.topic)
     return {name: sorted(topics) for name, topics in sorted(found.items())}
 
 
-async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int) -> int:
+async def offset_by_time(*, runtime: BrokerRuntime, replica: Replica, timestamp: int) -> int:
     """Return the first offset that was appended at or after a time.
 
     The caller has confirmed that this replica is up to date. Append timestamps never go back, so
@@ -154,7 +154,7 @@ async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         timestamp: milliseconds since 1970.
 
     Returns:
@@ -163,12 +163,12 @@ async def offset_by_time(*, runtime: BrokerRuntime, group: Group, timestamp: int
     Raises:
         Overloaded: the batches cannot be read at the moment.
     """
-    state = state_of(group)
+    state = state_of(replica)
     low, end = state.log_start_offset, state.next_offset
     high = end
     while low < high:
         [batch, *_] = await batches_read(
-            runtime=runtime, group=group, offset=(low + high) // 2, end=end, max_bytes=1
+            runtime=runtime, replica=replica, offset=(low + high) // 2, end=end, max_bytes=1
         )
         if batch.append_timestamp >= timestamp:
             high = max(low, batch.base_offset)

@@ -11,7 +11,7 @@ from broker_app.runtime import state_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 INTERVALS_WITHOUT_TICK_MAX = 20
 """Tick intervals without a tick after which the broker is not ready."""
@@ -22,27 +22,27 @@ WRITING_SECONDS_MAX = 5.0
 def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[dict[str, Any]]:
     """Return every local replica, or those of one topic: report, table sizes, followers' lag."""
     chosen = [
-        group
-        for group in runtime.engine.groups.values()
-        if topic is None or group.spec.topic == topic
+        replica
+        for replica in runtime.engine.replicas.values()
+        if topic is None or replica.spec.topic == topic
     ]
-    chosen.sort(key=lambda group: (group.spec.topic, group.spec.partition))
-    return [partition_get(runtime=runtime, group=group) for group in chosen]
+    chosen.sort(key=lambda replica: (replica.spec.topic, replica.spec.partition))
+    return [partition_get(runtime=runtime, replica=replica) for replica in chosen]
 
 
-def partition_get(*, runtime: BrokerRuntime, group: Group) -> dict[str, Any]:
+def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> dict[str, Any]:
     """Return what there is to say about one local replica."""
-    report = asdict(report_replica(group))
+    report = asdict(report_replica(replica))
     for name in ("replicas", "learners"):
         report[name] = [asdict(place) for place in report[name]]
-    retention = state_of(group).retention
-    change = runtime.engine.find_change(group.spec.group_id)
+    retention = state_of(replica).retention
+    change = runtime.engine.find_change(replica.spec.group_id)
     return {
         **report,
-        **state_of(group).counts(),
+        **state_of(replica).counts(),
         "retention_ms": retention.retention_ms,
         "retention_bytes": retention.retention_bytes,
-        "followers": group.progress(),
+        "followers": replica.progress(),
         "change": change.describe() if change else None,
     }
 
@@ -65,9 +65,9 @@ def problems_list(*, runtime: BrokerRuntime) -> list[str]:
     if engine.disk.full:
         problems.append("the disk has less than its reserve of free space")
     problems += [
-        f"replica of partition {group.spec.partition} of topic '{group.spec.topic}' is faulty:"
-        f" {group.faulty}"
-        for group in engine.groups.values()
-        if group.faulty
+        f"replica of partition {replica.spec.partition} of topic '{replica.spec.topic}' is faulty:"
+        f" {replica.faulty}"
+        for replica in engine.replicas.values()
+        if replica.faulty
     ]
     return problems

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.records import Record
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 ATTEMPTS_MAX = 4
 """How often a range is chosen anew when the cursor moved meanwhile."""
@@ -53,7 +53,9 @@ class PoppedMessages:
     """Messages that were stepped over because nobody can decode them."""
 
 
-async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+async def messages_pop(
+    *, runtime: BrokerRuntime, replica: Replica, call: PopCall
+) -> PoppedMessages:
     """Move a consumer's cursor over the next messages and return them.
 
     A retry with the same request id gets the same messages and moves nothing. An empty answer was
@@ -65,17 +67,17 @@ async def messages_pop(*, runtime: BrokerRuntime, group: Group, call: PopCall) -
         CommitTimeout: no quorum in time; the cursor may have moved. Retry with the request id.
         CorruptBatch: the next batch is damaged on this replica.
     """
-    with _under_way(runtime, group, call):
-        return await _pop_in_turn(runtime, group, call)
+    with _under_way(runtime, replica, call):
+        return await _pop_in_turn(runtime, replica, call)
 
 
 @contextmanager
-def _under_way(runtime: BrokerRuntime, group: Group, call: PopCall) -> Iterator[None]:
+def _under_way(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> Iterator[None]:
     """Let whoever asks whether a pop with this request id is known here hear that it may be."""
     if not call.request_digest:
         yield
         return
-    key = (group.spec.group_id, call.consumer_id, call.request_digest)
+    key = (replica.spec.group_id, call.consumer_id, call.request_digest)
     runtime.pops_under_way[key] += 1
     try:
         yield
@@ -85,47 +87,47 @@ def _under_way(runtime: BrokerRuntime, group: Group, call: PopCall) -> Iterator[
             del runtime.pops_under_way[key]
 
 
-async def _pop_in_turn(runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+async def _pop_in_turn(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
     """Wait for this consumer's turn, and for messages; see `messages_pop`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + call.wait_ms / 1000
-    group_id = group.spec.group_id
+    group_id = replica.spec.group_id
     corrupt = 0
     while True:
         key = (group_id, call.consumer_id)
         async with runtime.pop_lock.hold(key, timeout_ms=call.timeout_ms):
-            popped = await _pop_now(runtime, group, call)
+            popped = await _pop_now(runtime, replica, call)
         corrupt += popped.corrupt
         popped = replace(popped, corrupt=corrupt)
         if popped.messages:
             MESSAGES_POPPED.inc(len(popped.messages))
             return popped
-        start = state_of(group).cursor(call.consumer_id)
-        if start >= state_of(group).next_offset and not await runtime.long_polls.wait(
+        start = state_of(replica).cursor(call.consumer_id)
+        if start >= state_of(replica).next_offset and not await runtime.long_polls.wait(
             group_id, start, deadline
         ):
             return popped
 
 
-async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> PoppedMessages:
+async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
     """Pop what is there; empty after a quorum confirmed that nothing is."""
-    state, engine, group_id = state_of(group), runtime.engine, group.spec.group_id
+    state, engine, group_id = state_of(replica), runtime.engine, replica.spec.group_id
     attempts = missed = corrupt = 0
     while attempts < ATTEMPTS_MAX:
         if call.request_digest:
             earlier = state.popped(call.consumer_id, call.request_digest)
             if earlier is not None:
-                return _and(await _read_again(runtime, group, earlier), missed, corrupt)
+                return _and(await _read_again(runtime, replica, earlier), missed, corrupt)
         start, end = state.cursor(call.consumer_id), state.next_offset
-        if start >= end or not group.serves:
-            answer = await _confirm_empty(runtime, group, call)
+        if start >= end or not replica.serves:
+            answer = await _confirm_empty(runtime, replica, call)
             if answer is not None:
                 return _and(answer, missed, corrupt)
             attempts += 1
             continue
         read = await messages_read(
             runtime=runtime,
-            group=group,
+            replica=replica,
             start=start,
             end=end,
             max_messages=call.max_messages,
@@ -141,7 +143,7 @@ async def _pop_now(runtime: BrokerRuntime, group: Group, call: PopCall) -> Poppe
             continue
         if (popped.from_offset, popped.to_offset) != (start, read.end):
             if popped.moved:
-                return _and(await _read_again(runtime, group, popped), missed, corrupt)
+                return _and(await _read_again(runtime, replica, popped), missed, corrupt)
             attempts += 1
             continue
         missed, corrupt = missed + popped.missed, corrupt + read.corrupt
@@ -159,7 +161,7 @@ def _and(popped: PoppedMessages, missed: int, corrupt: int) -> PoppedMessages:
 
 
 async def _confirm_empty(
-    runtime: BrokerRuntime, group: Group, call: PopCall
+    runtime: BrokerRuntime, replica: Replica, call: PopCall
 ) -> PoppedMessages | None:
     """Ask a quorum whether nothing is left; None when there is something after all.
 
@@ -168,8 +170,8 @@ async def _confirm_empty(
     Raises:
         Overloaded: it is another one; whether anything is left depends on it.
     """
-    state, engine, consumer_id = state_of(group), runtime.engine, call.consumer_id
-    await engine.read_barrier(group.spec.group_id, timeout_ms=call.timeout_ms)
+    state, engine, consumer_id = state_of(replica), runtime.engine, call.consumer_id
+    await engine.read_barrier(replica.spec.group_id, timeout_ms=call.timeout_ms)
     if call.request_digest and state.popped(consumer_id, call.request_digest):
         return None
     if state.cursor(consumer_id) < state.next_offset:
@@ -183,13 +185,13 @@ async def _confirm_empty(
             retry_after_ms=RETRY_AFTER_MS,
         )
     again = Pop(consumer_id, cursor, state.next_offset, call.request_digest)
-    popped: Popped = await engine.propose(group.spec.group_id, again, timeout_ms=call.timeout_ms)
-    return await _read_again(runtime, group, popped) if popped.moved else None
+    popped: Popped = await engine.propose(replica.spec.group_id, again, timeout_ms=call.timeout_ms)
+    return await _read_again(runtime, replica, popped) if popped.moved else None
 
 
-async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> PoppedMessages:
+async def _read_again(runtime: BrokerRuntime, replica: Replica, popped: Popped) -> PoppedMessages:
     """Return the messages of a range that was popped before, all of them."""
-    state = state_of(group)
+    state = state_of(replica)
     if popped.from_offset < state.log_start_offset:
         raise OffsetOutOfRange(
             f"the messages from offset {popped.from_offset} are no longer stored",
@@ -198,7 +200,7 @@ async def _read_again(runtime: BrokerRuntime, group: Group, popped: Popped) -> P
         )
     read = await messages_read(
         runtime=runtime,
-        group=group,
+        replica=replica,
         start=popped.from_offset,
         end=popped.to_offset,
         max_messages=popped.to_offset - popped.from_offset,

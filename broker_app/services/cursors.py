@@ -12,17 +12,17 @@ from myqueue.contract.inputs import check_start
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import CursorReset
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 async def cursor_open(
-    *, runtime: BrokerRuntime, group: Group, consumer_id: int, start: str, timeout_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, consumer_id: int, start: str, timeout_ms: int
 ) -> CursorPlace:
     """Make a consumer's cursor; one that is there stays where it is.
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         consumer_id: whose.
         start: `earliest` or `latest`.
         timeout_ms: for a quorum.
@@ -33,12 +33,14 @@ async def cursor_open(
     """
     request = OpenCursor(consumer_id, Start(check_start(start)))
     place: CursorPlace = await runtime.engine.propose(
-        group.spec.group_id, request, timeout_ms=timeout_ms
+        replica.spec.group_id, request, timeout_ms=timeout_ms
     )
     return place
 
 
-async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorReset) -> CursorPlace:
+async def cursor_reset(
+    *, runtime: BrokerRuntime, replica: Replica, reset: CursorReset
+) -> CursorPlace:
     """Move a consumer's cursor to an offset, or to the first message at or after a time.
 
     Raises:
@@ -49,12 +51,12 @@ async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorRes
     """
     if (reset.offset is None) == (reset.timestamp is None):
         raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
-    group_id = group.spec.group_id
+    group_id = replica.spec.group_id
     await runtime.engine.read_barrier(group_id, timeout_ms=reset.timeout_ms)
     offset = reset.offset
     if offset is None:
         assert reset.timestamp is not None
-        offset = await offset_by_time(runtime=runtime, group=group, timestamp=reset.timestamp)
+        offset = await offset_by_time(runtime=runtime, replica=replica, timestamp=reset.timestamp)
     request = ResetCursor(reset.consumer_id, offset, reset.expected)
     key = (group_id, reset.consumer_id)
     async with runtime.pop_lock.hold(key, timeout_ms=reset.timeout_ms):
@@ -70,7 +72,7 @@ async def cursor_reset(*, runtime: BrokerRuntime, group: Group, reset: CursorRes
 
 
 async def client_forget(
-    *, runtime: BrokerRuntime, group: Group, producer_id: int, consumer_id: int, timeout_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, producer_id: int, consumer_id: int, timeout_ms: int
 ) -> None:
     """Drop what a partition remembers of a producer or a consumer; 0 for neither.
 
@@ -81,5 +83,5 @@ async def client_forget(
     if bool(producer_id) == bool(consumer_id):
         raise InvalidRequest("give exactly one of producer_id and consumer_id")
     await runtime.engine.propose(
-        group.spec.group_id, ForgetClient(producer_id, consumer_id), timeout_ms=timeout_ms
+        replica.spec.group_id, ForgetClient(producer_id, consumer_id), timeout_ms=timeout_ms
     )

@@ -31,7 +31,7 @@ from myqueue.contract.records import MAX_STORED_HEADERS, Record, encode_batch, r
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -99,19 +99,19 @@ class DeadLetters:
         engine, index = self._runtime.engine, self._runtime.groups_with_dead
         times: list[float] = []
         for group_id in index.group_ids():
-            group = engine.groups.get(group_id)
-            if group is None:
+            replica = engine.replicas.get(group_id)
+            if replica is None:
                 index.note(group_id, needs_burial=False)
                 continue
-            if group.serves:
-                works = state_of(group).works
-                times += [await self._expire(group, name) for name in works.with_last_chances]
-                times += [await self._bury(group, name) for name in works.with_dead]
+            if replica.serves:
+                works = state_of(replica).works
+                times += [await self._expire(replica, name) for name in works.with_last_chances]
+                times += [await self._bury(replica, name) for name in works.with_dead]
         return min(times, default=None)
 
-    async def _expire(self, group: Group, name: str) -> float:
+    async def _expire(self, replica: Replica, name: str) -> float:
         """Let messages be dead whose last time is over; return when to look again."""
-        engine, state = self._runtime.engine, state_of(group)
+        engine, state = self._runtime.engine, state_of(replica)
         now = asyncio.get_running_loop().time()
         work = state.works.get(name)
         clock_ms = state.partition_clock(engine.clock_ms())
@@ -121,30 +121,30 @@ class DeadLetters:
         if dies_at > clock_ms:
             return now + (dies_at - clock_ms) / 1000
         try:
-            await engine.propose(group.spec.group_id, ExpireWork(name), timeout_ms=TIMEOUT_MS)
+            await engine.propose(replica.spec.group_id, ExpireWork(name), timeout_ms=TIMEOUT_MS)
         except QueueError as error:
-            logger.info("%s: messages of group '%s' expire later: %s", group.label, name, error)
+            logger.info("%s: messages of group '%s' expire later: %s", replica.label, name, error)
             return now + REFUSAL_PAUSE.first_s
         return now
 
-    async def _bury(self, group: Group, name: str) -> float:
+    async def _bury(self, replica: Replica, name: str) -> float:
         """Copy some of a group's dead messages; return when to look again."""
-        work, loop = state_of(group).works.get(name), asyncio.get_running_loop()
+        work, loop = state_of(replica).works.get(name), asyncio.get_running_loop()
         if work is None:
             return loop.time()
-        topic = work.dead_letter_topic or group.spec.topic + DEAD_LETTER_SUFFIX
+        topic = work.dead_letter_topic or replica.spec.topic + DEAD_LETTER_SUFFIX
         refusals = self._refusals.get(topic, _NONE)
         if loop.time() < refusals.until:
             return refusals.until
         copied: list[int] = []
         try:
             try:
-                await self._copy(group, name, topic, copied)
+                await self._copy(replica, name, topic, copied)
             finally:
-                if copied and group.serves:
+                if copied and replica.serves:
                     command = DeadCopied(name, work.origin, copied)
                     await self._runtime.engine.propose(
-                        group.spec.group_id, command, timeout_ms=TIMEOUT_MS
+                        replica.spec.group_id, command, timeout_ms=TIMEOUT_MS
                     )
         except QueueError as error:
             pause = REFUSAL_PAUSE.pause_s(refusals.failures)
@@ -152,30 +152,30 @@ class DeadLetters:
             self._refusals[topic] = _Refusals(until, refusals.failures + 1)
             logger.warning(
                 "%s: dead messages of group '%s' cannot go to topic '%s' yet, again in %.1f s: %s",
-                *(group.label, name, topic, pause, error),
+                *(replica.label, name, topic, pause, error),
             )
             return until
         self._refusals.pop(topic, None)
         return loop.time()
 
-    async def _copy(self, group: Group, name: str, topic: str, copied: list[int]) -> None:
+    async def _copy(self, replica: Replica, name: str, topic: str, copied: list[int]) -> None:
         """Copy dead messages and append their offsets to `copied`.
 
         Raises:
             QueueError: the next one cannot be copied at the moment.
         """
-        work = state_of(group).works.get(name)
+        work = state_of(replica).works.get(name)
         for offset in sorted(work.dead if work is not None else ())[:COPIES_MAX]:
             deliveries = work.dead.get(offset) if work is not None else None
-            if deliveries is None or not group.serves:
+            if deliveries is None or not replica.serves:
                 return
-            letter = await self._letter(group, name, offset=offset, deliveries=deliveries)
+            letter = await self._letter(replica, name, offset=offset, deliveries=deliveries)
             if letter:
-                await self._post(group, topic, letter)
+                await self._post(replica, topic, letter)
                 DEAD_LETTERS.inc()
             copied.append(offset)
 
-    async def _letter(self, group: Group, name: str, *, offset: int, deliveries: int) -> bytes:
+    async def _letter(self, replica: Replica, name: str, *, offset: int, deliveries: int) -> bytes:
         """Return the copy of a dead message; empty when there can be none, which the log is told.
 
         Raises:
@@ -183,33 +183,33 @@ class DeadLetters:
         """
         read = await messages_read(
             runtime=self._runtime,
-            group=group,
+            replica=replica,
             start=offset,
             end=offset + 1,
             max_messages=1,
             max_bytes=MAX_FETCH_BYTES,
         )
         if not read.messages:
-            logger.error("%s: dead message %d is lost: it is corrupt", group.label, offset)
+            logger.error("%s: dead message %d is lost: it is corrupt", replica.label, offset)
             return b""
         [(_, record)] = read.messages
         try:
-            return make_letter(record, group, name, offset=offset, deliveries=deliveries)
+            return make_letter(record, replica, name, offset=offset, deliveries=deliveries)
         except MessageTooLarge as error:
-            logger.error("%s: dead message %d gets no copy: %s", group.label, offset, error)
+            logger.error("%s: dead message %d gets no copy: %s", replica.label, offset, error)
             return b""
 
-    async def _post(self, group: Group, topic: str, letter: bytes) -> None:
+    async def _post(self, replica: Replica, topic: str, letter: bytes) -> None:
         """Append a copy at the leader of its partition."""
         leaders = self._leaders.get(topic)
         if leaders is None:
-            leaders = self._leaders[topic] = await self._find(group, topic)
-        partition = group.spec.partition % len(leaders)
+            leaders = self._leaders[topic] = await self._find(replica, topic)
+        partition = replica.spec.partition % len(leaders)
         address = leaders[partition]
         query = {
             "topic": topic,
             "partition": str(partition),
-            "producer_id": str(DEAD_LETTER_PRODUCERS + group.spec.group_id),
+            "producer_id": str(DEAD_LETTER_PRODUCERS + replica.spec.group_id),
             "timeout_ms": str(TIMEOUT_MS),
         }
         try:
@@ -227,7 +227,7 @@ class DeadLetters:
                 del self._leaders[topic]
             raise
 
-    async def _find(self, group: Group, topic: str) -> list[str | None]:
+    async def _find(self, replica: Replica, topic: str) -> list[str | None]:
         """Ask a manager who leads a dead-letter topic; make the topic if it is not there.
 
         It gets as many partitions as the topic of the messages, with as many replicas as this one.
@@ -236,8 +236,8 @@ class DeadLetters:
         try:
             leaders = await link.topic_leaders(topic)
         except TopicDoesNotExist:
-            partitions = len(await link.topic_leaders(group.spec.topic))
-            replicas = len(group.membership.voters)
+            partitions = len(await link.topic_leaders(replica.spec.topic))
+            replicas = len(replica.membership.voters)
             await link.topic_create(topic, partitions, replicas)
             leaders = await link.topic_leaders(topic)
         if not leaders:
@@ -245,12 +245,14 @@ class DeadLetters:
         return leaders
 
 
-def make_letter(record: Record, group: Group, name: str, *, offset: int, deliveries: int) -> bytes:
+def make_letter(
+    record: Record, replica: Replica, name: str, *, offset: int, deliveries: int
+) -> bytes:
     """Encode the copy of a dead message.
 
     Args:
         record: the message.
-        group: its partition.
+        replica: its partition.
         name: of the consumer group whose workers did not settle it.
         offset: of the message.
         deliveries: how often it was delivered.
@@ -263,8 +265,8 @@ def make_letter(record: Record, group: Group, name: str, *, offset: int, deliver
     """
     headers: dict[str, str | bytes] = {
         **(record.headers or {}),
-        "dead-letter-topic": group.spec.topic,
-        "dead-letter-partition": str(group.spec.partition),
+        "dead-letter-topic": replica.spec.topic,
+        "dead-letter-partition": str(replica.spec.partition),
         "dead-letter-offset": str(offset),
         "dead-letter-group": name,
         "dead-letter-deliveries": str(deliveries),
@@ -273,7 +275,7 @@ def make_letter(record: Record, group: Group, name: str, *, offset: int, deliver
         raise MessageTooLarge(f"a dead letter has at most {MAX_STORED_HEADERS} headers")
     return encode_batch(
         [record._replace(headers=headers)],
-        producer_id=DEAD_LETTER_PRODUCERS + group.spec.group_id,
+        producer_id=DEAD_LETTER_PRODUCERS + replica.spec.group_id,
         request_digest=request_digest(f"dead:{name}:{offset}"),
     )
 

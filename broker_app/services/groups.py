@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from broker_app.partition.commands import GroupPlace
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.group_inputs import OffsetsCommit
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 async def offsets_commit(
-    *, runtime: BrokerRuntime, group: Group, commit: OffsetsCommit, client_id: int = 0
+    *, runtime: BrokerRuntime, replica: Replica, commit: OffsetsCommit, client_id: int = 0
 ) -> GroupPlace:
     """Move a consumer group's offset, or fence older generations and say where to start.
 
@@ -29,7 +29,7 @@ async def offsets_commit(
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         commit: the call.
         client_id: the consumer that makes it; 0 for the cluster.
 
@@ -45,7 +45,7 @@ async def offsets_commit(
     check_group_name(commit.group)
     start = Start(check_start(commit.start))
     request = CommitOffsets(commit.group, commit.generation, commit.offset, start, client_id)
-    group_id, timeout_ms = group.spec.group_id, commit.timeout_ms
+    group_id, timeout_ms = replica.spec.group_id, commit.timeout_ms
     place: GroupPlace
     try:
         place = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
@@ -54,7 +54,7 @@ async def offsets_commit(
         await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
         place = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
     if place.refused is not None:
-        state = state_of(group)
+        state = state_of(replica)
         raise commit_error(
             request,
             place.refused,
@@ -66,12 +66,14 @@ async def offsets_commit(
     return place
 
 
-async def group_forget(*, runtime: BrokerRuntime, group: Group, name: str, timeout_ms: int) -> bool:
+async def group_forget(
+    *, runtime: BrokerRuntime, replica: Replica, name: str, timeout_ms: int
+) -> bool:
     """Drop what a partition remembers of a consumer group.
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         name: of the consumer group.
         timeout_ms: for a quorum.
 
@@ -84,6 +86,6 @@ async def group_forget(*, runtime: BrokerRuntime, group: Group, name: str, timeo
     """
     request = ForgetGroup(check_group_name(name))
     forgotten: bool = await runtime.engine.propose(
-        group.spec.group_id, request, timeout_ms=timeout_ms
+        replica.spec.group_id, request, timeout_ms=timeout_ms
     )
     return forgotten

@@ -14,10 +14,10 @@ from raft_app.storage.protocol import GroupSpec
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import DeletedPartition, ReplicaOrder
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
-async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Group:
+async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Replica:
     """Make the replica that an order describes; one that is there already is left as it is.
 
     At a topic's creation the list of replicas becomes the first entry of the log, and the first
@@ -34,16 +34,16 @@ async def partition_create(*, runtime: BrokerRuntime, order: ReplicaOrder) -> Gr
     """
     await runtime.obey_epoch(order.epoch)
     spec = _spec_of(order)
-    present = runtime.engine.groups.get(order.group_id)
+    present = runtime.engine.replicas.get(order.group_id)
     if present is None or not _is_same(present, spec):
         await _make(runtime, order, spec)
-    group = runtime.engine.group(order.group_id)
+    replica = runtime.engine.replica(order.group_id)
     keeps = SetRetention(max(0, order.retention_ms), max(0, order.retention_bytes))
-    await retention_set(runtime=runtime, group=group, wanted=keeps)
-    return group
+    await retention_set(runtime=runtime, replica=replica, wanted=keeps)
+    return replica
 
 
-def _is_same(present: Group, spec: GroupSpec) -> bool:
+def _is_same(present: Replica, spec: GroupSpec) -> bool:
     """Tell whether the replica here is the one that is wanted, not an earlier one of the group.
 
     Raises:
@@ -53,7 +53,7 @@ def _is_same(present: Group, spec: GroupSpec) -> bool:
     return present.spec.replica_id == spec.replica_id
 
 
-def _check_partition(present: Group, topic: str, partition: int) -> None:
+def _check_partition(present: Replica, topic: str, partition: int) -> None:
     """Make sure that the replica here is one of a certain partition.
 
     Raises:
@@ -67,7 +67,7 @@ def _check_partition(present: Group, topic: str, partition: int) -> None:
 
 
 async def _make(runtime: BrokerRuntime, order: ReplicaOrder, spec: GroupSpec) -> None:
-    present = runtime.engine.groups.get(order.group_id)
+    present = runtime.engine.replicas.get(order.group_id)
     if present is not None and order.bootstrap:
         raise StalePlacement(f"group {order.group_id} is here as {present.spec}")
     members = _members_of(runtime, order)
@@ -79,13 +79,13 @@ async def _make(runtime: BrokerRuntime, order: ReplicaOrder, spec: GroupSpec) ->
             ask=[member.broker_id for member in members],
         )
     if order.bootstrap:
-        await runtime.engine.create_group(
+        await runtime.engine.create_replica(
             spec,
             Membership(voters=members, version=order.version),
             campaign=members[0].replica_id == order.replica_id,
         )
     else:
-        await runtime.engine.join_group(spec)
+        await runtime.engine.join_replica(spec)
     ask_for_addresses(runtime, members)
 
 
@@ -119,10 +119,10 @@ async def partition_delete(*, runtime: BrokerRuntime, deleted: DeletedPartition)
         StalePlacement: the replica here is one of another partition; it stays.
     """
     group_id = deleted.group_id
-    present = runtime.engine.groups.get(group_id)
+    present = runtime.engine.replicas.get(group_id)
     if present is not None:
         _check_partition(present, deleted.topic, deleted.partition)
-    await runtime.engine.delete_group(group_id)
+    await runtime.engine.delete_replica(group_id)
     runtime.long_polls.disturb(group_id)
     runtime.work_waits.disturb(group_id)
     return present is not None
@@ -139,11 +139,11 @@ async def leader_transfer(
         StalePlacement: there is no voter on that broker.
         CommitTimeout: it did not happen in time; this replica may lead on.
     """
-    group = runtime.engine.group(group_id)
-    if group.leader_broker_id == broker_id:
+    replica = runtime.engine.replica(group_id)
+    if replica.leader_broker_id == broker_id:
         return
-    if group.faulty:
-        raise NoLeader(f"the replica here is faulty: {group.faulty}")
+    if replica.faulty:
+        raise NoLeader(f"the replica here is faulty: {replica.faulty}")
     await runtime.engine.transfer_leadership(group_id, broker_id, timeout_ms=timeout_ms)
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import Produce
     from myqueue.contract.records import BatchHeader
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 MAX_SEQUENCE = (1 << 63) - 1 - MAX_RECORDS
 
 
 async def messages_produce(
-    *, runtime: BrokerRuntime, group: Group, produce: Produce, now_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, produce: Produce, now_ms: int
 ) -> Appended:
     """Append the messages of a call as one batch: all of them, contiguous, or none.
 
@@ -37,7 +37,7 @@ async def messages_produce(
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         produce: the call, its producer checked.
         now_ms: timestamp for messages without one, milliseconds since 1970.
 
@@ -55,11 +55,13 @@ async def messages_produce(
         request_digest=request_digest(request_id) if request_id and sequence < 0 else b"",
     )
     # Its messages were checked one by one, and nobody else encoded it.
-    return await _append(runtime, group, AppendBatch(batch, read_header(batch)), produce.timeout_ms)
+    return await _append(
+        runtime, replica, AppendBatch(batch, read_header(batch)), produce.timeout_ms
+    )
 
 
 async def batch_produce(
-    *, runtime: BrokerRuntime, group: Group, producer_id: int, batch: bytes, timeout_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, producer_id: int, batch: bytes, timeout_ms: int
 ) -> Appended:
     """Append a batch as it is.
 
@@ -68,7 +70,7 @@ async def batch_produce(
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         producer_id: whose call this is.
         batch: encoded; verified here down to the last message, so that every reader can read it.
         timeout_ms: for a quorum to store it.
@@ -82,19 +84,19 @@ async def batch_produce(
     """
     header = await runtime.decoding.check(batch)
     _check_producer(header, producer_id)
-    return await _append(runtime, group, AppendBatch(batch, header), timeout_ms)
+    return await _append(runtime, replica, AppendBatch(batch, header), timeout_ms)
 
 
 async def _append(
-    runtime: BrokerRuntime, group: Group, request: AppendBatch, timeout_ms: int
+    runtime: BrokerRuntime, replica: Replica, request: AppendBatch, timeout_ms: int
 ) -> Appended:
     header = request.header
-    group_id = group.spec.group_id
+    group_id = replica.spec.group_id
     if not header.sequenced:
         appended = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
     else:
         try:
-            appended = await _append_in_sequence(runtime, group, request, timeout_ms)
+            appended = await _append_in_sequence(runtime, replica, request, timeout_ms)
         except CommitTimeout:
             raise
         except QueueError:
@@ -106,11 +108,11 @@ async def _append(
 
 
 async def _append_in_sequence(
-    runtime: BrokerRuntime, group: Group, request: AppendBatch, timeout_ms: int
+    runtime: BrokerRuntime, replica: Replica, request: AppendBatch, timeout_ms: int
 ) -> Appended:
-    engine, group_id = runtime.engine, group.spec.group_id
+    engine, group_id = runtime.engine, replica.spec.group_id
     deadline = asyncio.get_running_loop().time() + runtime.limits.sequence_park_ms / 1000
-    state, header = state_of(group), request.header
+    state, header = state_of(replica), request.header
     is_confirmed = False
     while True:
         try:

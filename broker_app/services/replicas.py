@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import ReplicaTarget
     from raft_app.engine.membership import ReplicaChange
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,9 @@ async def members_get(*, runtime: BrokerRuntime, group_id: int) -> MembersAnswer
         PartitionNotFound: this broker has no replica of it.
         NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
     """
-    group = runtime.engine.group(group_id)
+    replica = runtime.engine.replica(group_id)
     await runtime.engine.read_barrier(group_id, timeout_ms=CONFIRM_TIMEOUT_MS)
-    applied, in_force = group.applied.membership, group.membership
+    applied, in_force = replica.applied.membership, replica.membership
     # A change that is not committed yet may come or be taken back: both are members.
     return MembersAnswer(
         group_id=group_id,
@@ -82,34 +82,34 @@ async def replica_discard(
     Raises:
         StalePlacement: nobody confirms it.
     """
-    group = runtime.engine.groups.get(group_id)
-    if group is None or group.spec.replica_id != replica_id:
+    replica = runtime.engine.replicas.get(group_id)
+    if replica is None or replica.spec.replica_id != replica_id:
         return False
-    if not group.is_removed and not await _is_confirmed(runtime, group, ask):
+    if not replica.is_removed and not await _is_confirmed(runtime, replica, ask):
         raise StalePlacement(
             f"replica {replica_id} of group {group_id} stays: no leader confirms that it is removed"
         )
-    if runtime.engine.groups.get(group_id) is not group:
+    if runtime.engine.replicas.get(group_id) is not replica:
         return False
-    logger.info("%s: replica %d was removed and goes", group.label, replica_id)
-    await runtime.engine.delete_group(group_id)
+    logger.info("%s: replica %d was removed and goes", replica.label, replica_id)
+    await runtime.engine.delete_replica(group_id)
     runtime.long_polls.disturb(group_id)
     runtime.work_waits.disturb(group_id)
     return True
 
 
-async def _is_confirmed(runtime: BrokerRuntime, group: Group, ask: Iterable[int]) -> bool:
-    known = [member.broker_id for member in group.membership.members]
+async def _is_confirmed(runtime: BrokerRuntime, replica: Replica, ask: Iterable[int]) -> bool:
+    known = [member.broker_id for member in replica.membership.members]
     own = runtime.engine.broker_id
-    for broker_id in dict.fromkeys((*ask, group.leader_broker_id, *known)):
+    for broker_id in dict.fromkeys((*ask, replica.leader_broker_id, *known)):
         if broker_id in (0, own):
             continue
         try:
-            members = await runtime.peers.members(broker_id, group.spec.group_id)
+            members = await runtime.peers.members(broker_id, replica.spec.group_id)
         except QueueError as error:
             logger.debug("broker %d confirms nothing: %s", broker_id, error)
             continue
-        return not members.names(group.spec.replica_id)
+        return not members.names(replica.spec.replica_id)
     return False
 
 

@@ -17,7 +17,7 @@ from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ COMMIT_TIMEOUT_MS = 5_000
 """For one command of retention."""
 
 
-async def retention_set(*, runtime: BrokerRuntime, group: Group, wanted: SetRetention) -> bool:
+async def retention_set(*, runtime: BrokerRuntime, replica: Replica, wanted: SetRetention) -> bool:
     """Replicate what a partition led here keeps, when that changes.
 
     Returns:
@@ -34,13 +34,13 @@ async def retention_set(*, runtime: BrokerRuntime, group: Group, wanted: SetRete
     Raises:
         QueueError: what `Engine.propose` raises.
     """
-    if not group.serves or state_of(group).retention == wanted:
+    if not replica.serves or state_of(replica).retention == wanted:
         return False
-    await runtime.engine.propose(group.spec.group_id, wanted, timeout_ms=COMMIT_TIMEOUT_MS)
+    await runtime.engine.propose(replica.spec.group_id, wanted, timeout_ms=COMMIT_TIMEOUT_MS)
     return True
 
 
-async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int) -> int:
+async def messages_truncate(*, runtime: BrokerRuntime, replica: Replica, now_ms: int) -> int:
     """Let go of the messages of a partition led here that are too old or too many.
 
     A batch is as old as its append timestamp says, or as long as this leader has seen it if that is
@@ -48,7 +48,7 @@ async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int
 
     Args:
         runtime: of this broker.
-        group: the partition.
+        replica: the partition.
         now_ms: wall clock, milliseconds since 1970.
 
     Returns:
@@ -57,18 +57,18 @@ async def messages_truncate(*, runtime: BrokerRuntime, group: Group, now_ms: int
     Raises:
         QueueError: what `Engine.propose` raises, or the batches cannot be read at the moment.
     """
-    state = state_of(group)
+    state = state_of(replica)
     wanted = state.retention
     begin = state.log_start_offset
     if wanted.retention_bytes:
         begin = max(begin, state.offset_leaving(wanted.retention_bytes))
     if wanted.retention_ms:
-        expired = await _expired_until(runtime, group, now_ms - wanted.retention_ms, now_ms)
+        expired = await _expired_until(runtime, replica, now_ms - wanted.retention_ms, now_ms)
         begin = max(begin, expired)
-    if begin <= state.log_start_offset or not group.serves:
+    if begin <= state.log_start_offset or not replica.serves:
         return state.log_start_offset
     truncated: Truncated = await runtime.engine.propose(
-        group.spec.group_id,
+        replica.spec.group_id,
         Truncate(begin),
         timeout_ms=COMMIT_TIMEOUT_MS,
         may_use_reserve=True,
@@ -84,36 +84,40 @@ def retention_start(runtime: BrokerRuntime) -> None:
 
 async def _round(runtime: BrokerRuntime) -> None:
     """Truncate one partition after the other; what fails is tried again in the next round."""
-    groups = runtime.engine.groups
+    replicas = runtime.engine.replicas
     for group_id in set(runtime.retention_clocks) - {
-        group_id for group_id, group in groups.items() if group.serves
+        group_id for group_id, replica in replicas.items() if replica.serves
     }:
         del runtime.retention_clocks[group_id]
-    for group in list(groups.values()):
-        if not group.serves or state_of(group).retention == SetRetention():
+    for replica in list(replicas.values()):
+        if not replica.serves or state_of(replica).retention == SetRetention():
             continue
         try:
             await messages_truncate(
-                runtime=runtime, group=group, now_ms=time.time_ns() // 1_000_000
+                runtime=runtime, replica=replica, now_ms=time.time_ns() // 1_000_000
             )
         except QueueError as error:
-            logger.info("Group %d keeps its messages for now: %s", group.spec.group_id, error)
+            logger.info("Group %d keeps its messages for now: %s", replica.spec.group_id, error)
         except Exception:  # the edge of a partition: those behind it must not keep everything
             RETENTION_FAILURES.inc()
-            logger.exception("%s keeps its messages until the next round", group.label)
+            logger.exception("%s keeps its messages until the next round", replica.label)
 
 
-async def _expired_until(runtime: BrokerRuntime, group: Group, cutoff_ms: int, now_ms: int) -> int:
+async def _expired_until(
+    runtime: BrokerRuntime, replica: Replica, cutoff_ms: int, now_ms: int
+) -> int:
     """Return the offset below which every batch was appended or first seen at a time or before."""
-    state = state_of(group)
-    clock = runtime.retention_clocks.setdefault(group.spec.group_id, RetentionClock())
+    state = state_of(replica)
+    clock = runtime.retention_clocks.setdefault(replica.spec.group_id, RetentionClock())
     clock.note(state.next_offset, now_ms)
     begin, end = max(state.log_start_offset, clock.seen_until(cutoff_ms)), state.next_offset
     if begin >= end:
         return begin
     [oldest, *_] = await batches_read(
-        runtime=runtime, group=group, offset=begin, end=end, max_bytes=1
+        runtime=runtime, replica=replica, offset=begin, end=end, max_bytes=1
     )
     if oldest.append_timestamp > cutoff_ms:
         return begin
-    return max(begin, await offset_by_time(runtime=runtime, group=group, timestamp=cutoff_ms + 1))
+    return max(
+        begin, await offset_by_time(runtime=runtime, replica=replica, timestamp=cutoff_ms + 1)
+    )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from broker_app.waiting.work_waits import WaitKey
     from myqueue.contract.records import Record
     from myqueue.contract.rules.work import Choice, Outcome
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 LOOK_GRACE_S = 0.05
 """How long a worker that was told of a message may take to ask for it."""
@@ -81,7 +81,7 @@ class _Readable(NamedTuple):
 
 
 async def messages_receive(
-    *, runtime: BrokerRuntime, group: Group, call: ReceiveCall
+    *, runtime: BrokerRuntime, replica: Replica, call: ReceiveCall
 ) -> ReceivedMessages:
     """Deliver messages that no other worker of the group has at the moment.
 
@@ -95,19 +95,19 @@ async def messages_receive(
         NotLeader | NoLeader | Overloaded | DiskFull: refused, nothing was delivered.
         CommitTimeout: no quorum in time; messages may be out until their time is over.
     """
-    key = (group.spec.group_id, call.group)
+    key = (replica.spec.group_id, call.group)
     deadline = asyncio.get_running_loop().time() + call.wait_ms / 1000
     missed, corrupt, is_woken = 0, 0, False
     while True:
         try:
-            if await _is_worth_a_turn(runtime, group, call):
-                if _only_looks(group, call):
+            if await _is_worth_a_turn(runtime, replica, call):
+                if _only_looks(replica, call):
                     if is_woken:
                         is_woken = False
                         _serve_later(runtime, key)
                     return ReceivedMessages([], missed, corrupt)
                 async with runtime.receive_lock.hold(key, timeout_ms=call.timeout_ms):
-                    received = await _receive_now(runtime, group, call)
+                    received = await _receive_now(runtime, replica, call)
                 missed, corrupt = missed + received.missed, corrupt + received.corrupt
                 if received.deliveries:
                     _count(received)
@@ -124,7 +124,7 @@ async def messages_receive(
 async def messages_settle(
     *,
     runtime: BrokerRuntime,
-    group: Group,
+    replica: Replica,
     command: SettleMessages,
     timeout_ms: int,
 ) -> list[Outcome]:
@@ -136,14 +136,14 @@ async def messages_settle(
         NotLeader | NoLeader | Overloaded | DiskFull: refused, nothing changed.
         CommitTimeout: no quorum in time; it may have happened, and may be repeated.
     """
-    decided = _judge(state_of(group), command)
+    decided = _judge(state_of(replica), command)
     if decided is not None:
-        await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=timeout_ms)
-        decided = _judge(state_of(group), command)
+        await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=timeout_ms)
+        decided = _judge(state_of(replica), command)
         if decided is not None:
             return decided
     outcomes: list[Outcome] = await runtime.engine.propose(
-        group.spec.group_id, command, timeout_ms=timeout_ms
+        replica.spec.group_id, command, timeout_ms=timeout_ms
     )
     return outcomes
 
@@ -158,9 +158,9 @@ def _judge(state: PartitionState, command: SettleMessages) -> list[Outcome] | No
     return outcomes if len(outcomes) == len(judged) else None
 
 
-def _only_looks(group: Group, call: ReceiveCall) -> bool:
+def _only_looks(replica: Replica, call: ReceiveCall) -> bool:
     """Tell whether a call changes nothing, not even that the group begins."""
-    begins = call.start is Start.LATEST and call.group not in state_of(group).works
+    begins = call.start is Start.LATEST and call.group not in state_of(replica).works
     return not call.max_messages and not begins
 
 
@@ -175,21 +175,21 @@ def _count(received: ReceivedMessages) -> None:
     MESSAGES_REDELIVERED.inc(sum(delivery.receipt.attempt > 1 for delivery in received.deliveries))
 
 
-async def _is_worth_a_turn(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> bool:
+async def _is_worth_a_turn(runtime: BrokerRuntime, replica: Replica, call: ReceiveCall) -> bool:
     """Tell whether there is something to propose; a quorum confirmed it when there is not.
 
     Raises:
         InvalidRequest: members of a generation share the group.
         NotLeader | NoLeader | CommitTimeout: this replica cannot confirm it.
     """
-    if group.serves and _proposal_wanted(runtime, group, call):
+    if replica.serves and _proposal_wanted(runtime, replica, call):
         return True
-    await runtime.engine.read_barrier(group.spec.group_id, timeout_ms=call.timeout_ms)
-    return _proposal_wanted(runtime, group, call)
+    await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=call.timeout_ms)
+    return _proposal_wanted(runtime, replica, call)
 
 
-def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> bool:
-    state = state_of(group)
+def _proposal_wanted(runtime: BrokerRuntime, replica: Replica, call: ReceiveCall) -> bool:
+    state = state_of(replica)
     members = state.consumer_group(call.group)
     if members is not None and members.generation:
         raise _shared_by_members(call.group)
@@ -200,22 +200,24 @@ def _proposal_wanted(runtime: BrokerRuntime, group: Group, call: ReceiveCall) ->
     return not state.choose_work(call.group, clock_ms, 1).is_empty
 
 
-async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) -> ReceivedMessages:
+async def _receive_now(
+    runtime: BrokerRuntime, replica: Replica, call: ReceiveCall
+) -> ReceivedMessages:
     """Deliver what is there, in this group's turn."""
-    state, missed, corrupt, attempts = state_of(group), 0, 0, 0
+    state, missed, corrupt, attempts = state_of(replica), 0, 0, 0
     while attempts < ATTEMPTS_MAX:
-        if not _proposal_wanted(runtime, group, call):
+        if not _proposal_wanted(runtime, replica, call):
             return ReceivedMessages([], missed, corrupt)
         clock_ms = state.partition_clock(runtime.engine.clock_ms())
         choice = state.choose_work(call.group, clock_ms, call.max_messages)
         if call.start is Start.LATEST and call.group not in state.works:
             choice = choice._replace(new_to=choice.new_from)
-        readable = await _read(runtime, group, choice)
+        readable = await _read(runtime, replica, choice)
         if readable.lost:
-            settled = await _settle_lost(runtime, group, call, readable.lost)
+            settled = await _settle_lost(runtime, replica, call, readable.lost)
             corrupt, attempts = corrupt + settled, attempts + (not settled)
             continue
-        received = await _propose(runtime, group, call, choice=choice, readable=readable)
+        received = await _propose(runtime, replica, call, choice=choice, readable=readable)
         if received.refused:
             raise _shared_by_members(call.group)
         missed, corrupt = missed + received.missed, corrupt + received.corrupt
@@ -236,7 +238,12 @@ async def _receive_now(runtime: BrokerRuntime, group: Group, call: ReceiveCall) 
 
 
 async def _propose(
-    runtime: BrokerRuntime, group: Group, call: ReceiveCall, *, choice: Choice, readable: _Readable
+    runtime: BrokerRuntime,
+    replica: Replica,
+    call: ReceiveCall,
+    *,
+    choice: Choice,
+    readable: _Readable,
 ) -> Received:
     again = tuple(offset for offset in choice.again if offset in readable.records)
     command = ReceiveMessages(
@@ -252,16 +259,16 @@ async def _propose(
         client_id=call.client_id,
     )
     received: Received = await runtime.engine.propose(
-        group.spec.group_id, command, timeout_ms=call.timeout_ms
+        replica.spec.group_id, command, timeout_ms=call.timeout_ms
     )
     return received
 
 
 async def _settle_lost(
-    runtime: BrokerRuntime, group: Group, call: ReceiveCall, offsets: tuple[int, ...]
+    runtime: BrokerRuntime, replica: Replica, call: ReceiveCall, offsets: tuple[int, ...]
 ) -> int:
     """Be done with messages that are out and cannot be decoded; return how many they are."""
-    work = state_of(group).works.get(call.group)
+    work = state_of(replica).works.get(call.group)
     if work is None:
         return 0
     receipts = [
@@ -271,12 +278,12 @@ async def _settle_lost(
     ]
     command = SettleMessages(call.group, SettleKind.ACK, receipts)
     outcomes: list[Outcome] = await runtime.engine.propose(
-        group.spec.group_id, command, timeout_ms=call.timeout_ms
+        replica.spec.group_id, command, timeout_ms=call.timeout_ms
     )
     return sum(outcome.done and not outcome.reason for outcome in outcomes)
 
 
-async def _read(runtime: BrokerRuntime, group: Group, choice: Choice) -> _Readable:
+async def _read(runtime: BrokerRuntime, replica: Replica, choice: Choice) -> _Readable:
     """Read the chosen messages, as far as they fit into one answer."""
     records: dict[int, Record] = {}
     lost: list[int] = []
@@ -288,10 +295,10 @@ async def _read(runtime: BrokerRuntime, group: Group, choice: Choice) -> _Readab
         try:
             read = await messages_read(
                 runtime=runtime,
-                group=group,
+                replica=replica,
                 start=start,
                 # What nobody can read is stepped over by whole batches.
-                end=state_of(group).next_offset if is_new else end,
+                end=state_of(replica).next_offset if is_new else end,
                 max_messages=end - start,
                 max_bytes=room,
             )

@@ -17,16 +17,16 @@ from raft_app.storage.stream import BROKER_STREAM
 if TYPE_CHECKING:
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.context import EngineContext
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 class Upkeep:
-    """Compacts the groups of one engine and gives space back; lives in its loop."""
+    """Compacts the replicas of one engine and gives space back; lives in its loop."""
 
     def __init__(self, context: EngineContext) -> None:
-        """Take care of the groups of `context`."""
+        """Take care of the replicas of `context`."""
         self._context = context
-        self._due: dict[int, Group] = {}
+        self._due: dict[int, Replica] = {}
         self._is_compacting = False
         self._is_releasing = False
         self._is_stopped = False
@@ -37,11 +37,11 @@ class Upkeep:
         self._due.clear()
 
     def run(self) -> None:
-        """Look for groups with something to delete; the steps follow each other by themselves."""
+        """Look for replicas with something to delete; the steps follow each other by themselves."""
         now = self._context.loop.time()
-        for group_id, group in self._context.groups.items():
-            if plan_compact(group, self._context.config, now) is not None:
-                self._due[group_id] = group
+        for group_id, replica in self._context.replicas.items():
+            if plan_compact(replica, self._context.config, now) is not None:
+                self._due[group_id] = replica
         self._compact_next()
 
     def release(self) -> None:
@@ -58,34 +58,34 @@ class Upkeep:
 
     def _compact_next(self) -> None:
         while self._due and not self._is_compacting:
-            group = self._due.pop(next(iter(self._due)))
-            if not self._context.is_present(group):
+            replica = self._due.pop(next(iter(self._due)))
+            if not self._context.is_present(replica):
                 continue
-            plan = plan_compact(group, self._context.config, self._context.loop.time())
+            plan = plan_compact(replica, self._context.config, self._context.loop.time())
             if plan is None:
                 continue
             operation = plan.operation
-            group.retained.told_log_start = operation.log_start_offset
+            replica.retained.told_log_start = operation.log_start_offset
             # The node hears of it first, so that it asks for nothing that is being deleted.
-            group.node.compacted(operation.first_index, operation.previous_term)
-            self._submit(group, plan)
+            replica.node.compacted(operation.first_index, operation.previous_term)
+            self._submit(replica, plan)
 
-    def _submit(self, group: Group, plan: CompactPlan) -> None:
+    def _submit(self, replica: Replica, plan: CompactPlan) -> None:
         self._is_compacting = True
-        on_durable = partial(self._compacted, group, plan)
-        self._context.stream.submit(group.group_id, plan.operation, on_durable)
+        on_durable = partial(self._compacted, replica, plan)
+        self._context.stream.submit(replica.group_id, plan.operation, on_durable)
         self._context.stream.flush()
 
-    def _compacted(self, group: Group, plan: CompactPlan) -> None:
-        """Go on with the same group while something is left, then with the next one."""
+    def _compacted(self, replica: Replica, plan: CompactPlan) -> None:
+        """Go on with the same replica while something is left, then with the next one."""
         self._is_compacting = False
-        if self._context.is_present(group) and not group.is_installing:
-            if self._context.storage.compact_left(group.group_id):
+        if self._context.is_present(replica) and not replica.is_installing:
+            if self._context.storage.compact_left(replica.group_id):
                 if not self._is_stopped:
-                    self._submit(group, plan)
+                    self._submit(replica, plan)
                 return
             if plan.cuts_all:
-                group.retained.cut_log_start = plan.operation.log_start_offset
+                replica.retained.cut_log_start = plan.operation.log_start_offset
         self.release()
         self._compact_next()
 
@@ -99,24 +99,24 @@ class CompactPlan:
     """No row below its log start offset remains."""
 
 
-def plan_compact(group: Group, config: EngineConfig, now: float) -> CompactPlan | None:
-    """Return the compaction that a group needs; None when it is not worth one.
+def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactPlan | None:
+    """Return the compaction that a replica needs; None when it is not worth one.
 
     A log keeps a tail behind its checkpoint, unless rows of messages that nobody wants any more
     lie in that tail. Its leader keeps what followers miss that it hears, up to a limit.
     """
-    if group.faulty or group.is_installing or (group.is_leader and not group.serves):
+    if replica.faulty or replica.is_installing or (replica.is_leader and not replica.serves):
         return None
-    durable, retained, node = group.applied.durable, group.retained, group.node
+    durable, retained, node = replica.applied.durable, replica.retained, replica.node
     log_start_offset = durable.log_start_offset
     first_index = durable.index + 1
     if log_start_offset <= retained.cut_log_start:
         first_index -= config.log_tail_entries
     if first_index <= node.first_index and log_start_offset <= retained.told_log_start:
         return None
-    for index in _needed_indexes(group, config):
+    for index in _needed_indexes(replica, config):
         first_index = min(first_index, index)
-    _release_pins(group, config, now)
+    _release_pins(replica, config, now)
     for pin in retained.pins.values():
         first_index = min(first_index, pin.first_index)
         log_start_offset = min(log_start_offset, pin.log_start_offset)
@@ -129,38 +129,38 @@ def plan_compact(group: Group, config: EngineConfig, now: float) -> CompactPlan 
     if not is_due or previous_term is None:
         return None
     return CompactPlan(
-        Compact(group.group_id, first_index, previous_term, log_start_offset),
+        Compact(replica.group_id, first_index, previous_term, log_start_offset),
         cuts_all=first_index == durable.index + 1,
     )
 
 
-def _release_pins(group: Group, config: EngineConfig, now: float) -> None:
+def _release_pins(replica: Replica, config: EngineConfig, now: float) -> None:
     """Forget the pins whose time is over, and those of receivers that have caught up."""
-    pins = group.retained.pins
+    pins = replica.retained.pins
     if not pins:
         return
-    progress = group.node.status().progress if group.node.is_leader else {}
+    progress = replica.node.status().progress if replica.node.is_leader else {}
     for peer, pin in list(pins.items()):
         state = progress.get(peer)
         has_caught_up = (
             state is not None
             and state.state is ProgressState.REPLICATE
-            and state.match + config.log_tail_entries >= group.last_index
+            and state.match + config.log_tail_entries >= replica.last_index
         )
         if pin.until <= now or state is None or has_caught_up:
             del pins[peer]
 
 
-def _needed_indexes(group: Group, config: EngineConfig) -> list[int]:
+def _needed_indexes(replica: Replica, config: EngineConfig) -> list[int]:
     """Return, on a leader, the next index of each follower that is heard and not too far behind."""
-    if not group.node.is_leader:
+    if not replica.node.is_leader:
         return []
-    sizes = group.applied.sizes
+    sizes = replica.applied.sizes
     lowest = 0
     if sizes.size_bytes >= config.log_keep_bytes:
         lowest = sizes.last_leaving(config.log_keep_bytes) + 1
     return [
         max(peer.match + 1, lowest)
-        for peer in group.node.status().progress.values()
+        for peer in replica.node.status().progress.values()
         if peer.is_heard and peer.state is not ProgressState.SNAPSHOT
     ]

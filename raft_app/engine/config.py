@@ -21,11 +21,11 @@ class EngineConfig:
     job_bytes_max: int = 16 << 20
     """Most bytes of one storage transaction."""
     checkpoint_entries: int = 10_000
-    """Applied entries after which a group's state is stored."""
+    """Applied entries after which a replica's state is stored."""
     checkpoint_min_bytes: int = 16 << 20
     """Applied bytes after which it is stored, when that is above four times its size."""
     checkpoints_per_request: int = 16
-    """Most groups that are stored at one request: checkpoints are staggered."""
+    """Most replicas that are stored at one request: checkpoints are staggered."""
     disk_reserve_bytes: int = 256 << 20
     """Free space under which proposals are refused."""
     reader_threads: int = 2

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from raft_app.engine.cache import TailCache
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.loop import TurnRunner
-    from raft_app.engine.replica import Group
-    from raft_app.engine.replicas import Replicas
+    from raft_app.engine.replica import Replica
+    from raft_app.engine.replica_table import ReplicaTable
     from raft_app.statemachine import StateMachineFactory
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
@@ -29,7 +29,7 @@ class EngineContext:
 
     loop: asyncio.AbstractEventLoop
     config: EngineConfig
-    groups: Mapping[int, Group]
+    replicas: Mapping[int, Replica]
     """By group id."""
     storage: Storage
     """Read in `readers`; written through `stream`."""
@@ -37,15 +37,15 @@ class EngineContext:
     transport: Transport
     readers: Executor
     turns: TurnRunner
-    replicas: Replicas
+    replica_table: ReplicaTable
     tails: TailCache
     factory: StateMachineFactory
     fail: Callable[[BaseException], None]
     """Stops the broker for a reason that it cannot live with."""
 
-    def is_present(self, group: Group) -> bool:
-        """Tell whether a group is still the one that this broker has under its id, and sound."""
-        return self.groups.get(group.group_id) is group and not group.faulty
+    def is_present(self, replica: Replica) -> bool:
+        """Tell whether a replica is still the one that this broker has under its id, and sound."""
+        return self.replicas.get(replica.group_id) is replica and not replica.faulty
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a reading method of storage in a reader thread."""

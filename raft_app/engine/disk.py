@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from raft_app.core.types import Rpc
     from raft_app.engine.context import EngineContext
     from raft_app.engine.failover import Failover
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.stream import StorageStream
 
 logger = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class SlowDisk:
     def __init__(
         self,
         stream: StorageStream,
-        groups: Mapping[int, Group],
+        replicas: Mapping[int, Replica],
         failover: Failover,
         *,
         tick_ms: int,
@@ -212,12 +212,12 @@ class SlowDisk:
 
         Args:
             stream: the transactions of this broker.
-            groups: the engine's, by group id.
+            replicas: the engine's, by group id.
             failover: hands leaderships over.
             tick_ms: between two calls of `tick`.
         """
         self._stream = stream
-        self._groups = groups
+        self._replicas = replicas
         self._failover = failover
         self._tick_seconds = tick_ms / 1000
         self._slow_ticks = max(1, SLOW_MS // tick_ms)
@@ -278,23 +278,23 @@ class SlowDisk:
     def _is_waited_for(self) -> bool:
         """Tell whether a quorum has stored what is being written here for long."""
         return self._ticks_under_way >= self._slow_ticks and any(
-            group.is_leader and group.applied_index < group.commit_index
-            for group in self._groups.values()
+            replica.is_leader and replica.applied_index < replica.commit_index
+            for replica in self._replicas.values()
         )
 
 
 class Scrubber:
-    """One pass after the other over all rows of all groups; lives in the engine's loop."""
+    """One pass after the other over all rows of all replicas; lives in the engine's loop."""
 
     def __init__(self, context: EngineContext) -> None:
-        """Verify the groups of `context`."""
+        """Verify the replicas of `context`."""
         self._context = context
         self._throttle = Throttle(context.config.scrub_bytes_per_second)
         self._task: asyncio.Task[None] | None = None
         self.rows = 0
         """Verified since the start."""
         self.passes = 0
-        """Complete passes over all groups."""
+        """Complete passes over all replicas."""
 
     def start(self) -> None:
         """Begin a pass, unless one is under way."""
@@ -308,20 +308,20 @@ class Scrubber:
             await asyncio.wait((self._task,))
 
     async def _pass(self) -> None:
-        for group in list(self._context.groups.values()):
-            await self._scrub(group)
+        for replica in list(self._context.replicas.values()):
+            await self._scrub(replica)
         self.passes += 1
 
-    async def _scrub(self, group: Group) -> None:
+    async def _scrub(self, replica: Replica) -> None:
         storage, size = self._context.storage, self._context.config.scrub_part_bytes
         after_index, is_complete = 0, False
-        while not is_complete and self._context.is_present(group):
+        while not is_complete and self._context.is_present(replica):
             await self._throttle.take(size)
             try:
-                step = await self._context.read(storage.scrub, group.group_id, after_index, size)
+                step = await self._context.read(storage.scrub, replica.group_id, after_index, size)
             except CorruptEntry as error:
-                if self._context.is_present(group):
-                    self._context.turns.make_faulty(group, str(error))
+                if self._context.is_present(replica):
+                    self._context.turns.make_faulty(replica, str(error))
                 return
             self.rows += step.rows
             after_index, is_complete = step.last_index, step.complete

@@ -26,7 +26,7 @@ from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
 from raft_app.engine.loop import TurnRunner
 from raft_app.engine.membership import ReplicaChanges
-from raft_app.engine.replicas import Replicas
+from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
 from raft_app.statemachine import Answer
 from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from raft_app.core.types import Member, Rpc
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.membership import ReplicaChange
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.statemachine import StateMachineFactory
     from raft_app.storage.protocol import (
         BrokerIdentity,
@@ -92,7 +92,7 @@ def _is_valid(peer: PeerAddress) -> bool:
 
 
 class Incoming:
-    """Implements `raft_app.transport.protocol.TransportHandler` for the groups of one engine."""
+    """Implements `raft_app.transport.protocol.TransportHandler` for the replicas of one engine."""
 
     def __init__(
         self,
@@ -119,33 +119,33 @@ class Incoming:
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
-        groups, mark = self._context.groups, self._context.turns.mark
+        replicas, mark = self._context.replicas, self._context.turns.mark
         for group_id, rpc in rpcs:
             if self._declines(rpc):
                 continue
-            group = groups.get(group_id)
-            if group is None or not group.step(broker_id, rpc):
+            replica = replicas.get(group_id)
+            if replica is None or not replica.step(broker_id, rpc):
                 self.unknown_groups += 1
                 continue
-            mark(group)
+            mark(replica)
 
     def peer_connected(self, broker_id: int) -> None:
         """Note a connection from a peer."""
         logger.info("broker %d connected", broker_id)
 
     def peer_lost(self, broker_id: int) -> None:
-        """Start the failover of the groups that the lost broker leads."""
+        """Start the failover of the replicas that the lost broker leads."""
         logger.info("connection from broker %d lost", broker_id)
         self._failover.connection_lost(broker_id)
 
     def peer_unreachable(self, broker_id: int) -> None:
         """Let the leaders here probe their followers on that broker again."""
-        for group in self._context.groups.values():
-            replica_id = group.replica_on(broker_id)
-            if replica_id and not group.faulty:
-                group.node.report_unreachable(replica_id)
-                if group.node.has_ready():
-                    self._context.turns.mark(group)
+        for replica in self._context.replicas.values():
+            replica_id = replica.replica_on(broker_id)
+            if replica_id and not replica.faulty:
+                replica.node.report_unreachable(replica_id)
+                if replica.node.has_ready():
+                    self._context.turns.mark(replica)
 
     def snapshot_opened(self, stream: SnapshotStream) -> None:
         """Take in a snapshot that a leader sends."""
@@ -158,7 +158,7 @@ def wall_clock_ms() -> int:
 
 
 class Requests:
-    """Waits for what groups answer; lives in the engine's loop."""
+    """Waits for what replicas answer; lives in the engine's loop."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Requests:
         peers: Mapping[int, PeerAddress],
         wall_ms: Callable[[], int],
     ) -> None:
-        """Serve the groups of `context`.
+        """Serve the replicas of `context`.
 
         Args:
             context: of the engine.
@@ -181,31 +181,31 @@ class Requests:
         """Return the monotonic clock that proposals carry, in milliseconds."""
         return int(self._context.loop.time() * 1000)
 
-    async def propose(self, group: Group, request: Any, *, timeout_ms: int) -> Any:
+    async def propose(self, replica: Replica, request: Any, *, timeout_ms: int) -> Any:
         """Replicate a request; see `raft_app.engine.engine.Engine.propose`."""
         try:
-            admitted = group.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
+            admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
             if isinstance(admitted, Answer):
                 return admitted.result
-            self._context.turns.mark(group)
-            return await self._within(admitted, timeout_ms, group)
+            self._context.turns.mark(replica)
+            return await self._within(admitted, timeout_ms, replica)
         except NotLeader as error:
             raise self.with_address(error) from error
 
-    async def read_barrier(self, group: Group, *, timeout_ms: int) -> None:
+    async def read_barrier(self, replica: Replica, *, timeout_ms: int) -> None:
         """Confirm that the applied state is new; see `Engine.read_barrier`."""
         try:
-            future = group.ask_read()
-            self._context.turns.mark(group)
-            await self._within(future, timeout_ms, group)
+            future = replica.ask_read()
+            self._context.turns.mark(replica)
+            await self._within(future, timeout_ms, replica)
         except NotLeader as error:
             raise self.with_address(error) from error
 
     async def read_batches(
-        self, group: Group, offset: int, high_watermark: int, max_bytes: int
+        self, replica: Replica, offset: int, high_watermark: int, max_bytes: int
     ) -> list[StoredBatch]:
         """Read from memory or disk; see `raft_app.engine.engine.Engine.read_batches`."""
-        group_id = group.group_id
+        group_id = replica.group_id
         found = self._context.tails.read(group_id, offset, high_watermark, max_bytes)
         if found is not None:
             return found
@@ -214,13 +214,15 @@ class Requests:
                 self._context.storage.read_batches, group_id, offset, high_watermark, max_bytes
             )
         except CorruptEntry as error:
-            if self._context.is_present(group):
-                self._context.turns.make_faulty(group, str(error))
-            raise group.not_leader() from error
+            if self._context.is_present(replica):
+                self._context.turns.make_faulty(replica, str(error))
+            raise replica.not_leader() from error
         return batches
 
-    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, group: Group) -> Any:
-        timer = self._context.loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, group)
+    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> Any:
+        timer = self._context.loop.call_later(
+            timeout_ms / 1000, _expire, future, timeout_ms, replica
+        )
         try:
             return await future
         finally:
@@ -236,15 +238,15 @@ class Requests:
         return NotLeader(error.message, leader=place)
 
 
-def _expire(future: asyncio.Future[Any], timeout_ms: int, group: Group) -> None:
+def _expire(future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> None:
     if not future.done():
         future.set_exception(
-            CommitTimeout(f"{group.label}: no quorum confirmed it within {timeout_ms} ms")
+            CommitTimeout(f"{replica.label}: no quorum confirmed it within {timeout_ms} ms")
         )
 
 
 class Engine:
-    """All Raft groups of one broker."""
+    """All replicas of one broker."""
 
     def __init__(
         self,
@@ -264,7 +266,7 @@ class Engine:
             broker_id: this broker.
             storage: opened by the caller; `stop` closes it.
             transport: started and stopped by the engine.
-            factory: makes the state machine of each group.
+            factory: makes the state machine of each replica.
             config: limits.
             randomizer: returns an integer in [low, high).
             workers: carry out what may block; threads by default.
@@ -272,12 +274,12 @@ class Engine:
         """
         self.broker_id = broker_id
         self.config = config
-        self.groups: dict[int, Group] = {}
+        self.replicas: dict[int, Replica] = {}
         self.peers: dict[int, PeerAddress] = {}
-        self.on_applied: list[Callable[[Group], None]] = []
-        """Called in the loop after a group applied entries."""
-        self.on_leadership: list[Callable[[Group], None]] = []
-        """Called in the loop when role, leader, term or readiness of a group changed."""
+        self.on_applied: list[Callable[[Replica], None]] = []
+        """Called in the loop after a replica applied entries."""
+        self.on_leadership: list[Callable[[Replica], None]] = []
+        """Called in the loop when role, leader, term or readiness of a replica changed."""
         self._storage = storage
         self._transport = transport
         self._factory = factory
@@ -292,7 +294,7 @@ class Engine:
     # --- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load the groups and take part.
+        """Load the replicas and take part.
 
         Raises:
             OSError: the transport cannot listen.
@@ -309,7 +311,7 @@ class Engine:
         self._make_threads()
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
-            self.turns.mark(self.replicas.open(stored))
+            self.turns.mark(self.replica_table.open(stored))
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
         await self._context.read(self.disk.look)  # the first report says how much room there is
@@ -329,7 +331,7 @@ class Engine:
     def _make_parts(self) -> None:
         """Put together what works in the loop."""
         self.turns = TurnRunner(
-            groups=self.groups,
+            replicas=self.replicas,
             transport=self._transport,
             storage=self._storage,
             stream=self.stream,
@@ -339,10 +341,10 @@ class Engine:
         )
         self.turns.on_applied = self.on_applied
         self.turns.on_leadership = self.on_leadership
-        self.failover = Failover(self.groups, mark=self.turns.mark, randomizer=self._randomizer)
+        self.failover = Failover(self.replicas, mark=self.turns.mark, randomizer=self._randomizer)
         self.on_leadership.insert(0, self.failover.leadership_changed)
-        self.replicas = Replicas(
-            groups=self.groups,
+        self.replica_table = ReplicaTable(
+            replicas=self.replicas,
             stream=self.stream,
             factory=self._factory,
             config=self.config,
@@ -352,19 +354,19 @@ class Engine:
         self._context = context = EngineContext(
             loop=self._loop,
             config=self.config,
-            groups=self.groups,
+            replicas=self.replicas,
             storage=self._storage,
             stream=self.stream,
             transport=self._transport,
             readers=self._workers.readers,
             turns=self.turns,
-            replicas=self.replicas,
+            replica_table=self.replica_table,
             tails=self._tails,
             factory=self._factory,
             fail=self.fail,
         )
         self._requests = Requests(context, self.peers, self._wall_ms)
-        self.changes = ReplicaChanges(self.groups, self.turns.mark)
+        self.changes = ReplicaChanges(self.replicas, self.turns.mark)
         self.upkeep = Upkeep(context)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context)
@@ -372,7 +374,7 @@ class Engine:
         self.turns.on_snapshot_wanted = self.snapshots_sent.send
         self.full_disk = FullDisk(self.disk, self.failover, tick_ms=self.config.tick_ms)
         self.slow_disk = SlowDisk(
-            self.stream, self.groups, self.failover, tick_ms=self.config.tick_ms
+            self.stream, self.replicas, self.failover, tick_ms=self.config.tick_ms
         )
         self.incoming = Incoming(
             context, self.failover, self.snapshots_received, declines=self.full_disk.declines
@@ -390,17 +392,17 @@ class Engine:
             await self._drain_storage()
             self.failure.cancel()
         self.turns.stop()
-        for group in self.groups.values():
-            group.fail_waiters("the broker stops")
+        for replica in self.replicas.values():
+            replica.fail_waiters("the broker stops")
         self.stream.close()
         await self._workers.stop()
 
     async def _drain_storage(self) -> None:
-        """Store the last writes and a checkpoint of every group."""
+        """Store the last writes and a checkpoint of every replica."""
         self.turns.run()
-        self.replicas.store_all_checkpoints()
+        self.replica_table.store_all_checkpoints()
         while not self.stream.idle and not self.failure.done():
-            await self.replicas.store(BROKER_STREAM, SavePeers(()))
+            await self.replica_table.store(BROKER_STREAM, SavePeers(()))
 
     def fail(self, error: BaseException) -> None:
         """Stop answering and sending at once; whoever runs the engine ends the process."""
@@ -426,11 +428,11 @@ class Engine:
     def _tick(self) -> None:
         self._tick_waits = False
         self.watchdog.ticked()
-        for group in self.groups.values():
-            if not group.faulty:
-                group.node.tick()
-                if group.node.has_ready():
-                    self.turns.mark(group)
+        for replica in self.replicas.values():
+            if not replica.faulty:
+                replica.node.tick()
+                if replica.node.has_ready():
+                    self.turns.mark(replica)
         self.changes.tick()
         self.full_disk.tick()
         self.slow_disk.tick()
@@ -441,16 +443,16 @@ class Engine:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def group(self, group_id: int) -> Group:
-        """Return a local group.
+    def replica(self, group_id: int) -> Replica:
+        """Return a local replica.
 
         Raises:
             PartitionNotFound: it is not here.
         """
-        group = self.groups.get(group_id)
-        if group is None:
+        replica = self.replicas.get(group_id)
+        if replica is None:
             raise PartitionNotFound(f"this broker has no replica of group {group_id}")
-        return group
+        return replica
 
     async def propose(
         self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
@@ -468,10 +470,10 @@ class Engine:
             CommitTimeout: no quorum in time; the outcome is unknown.
             QueueError: what the state machine refuses with.
         """
-        group = self.group(group_id)
-        if self.disk.full and not may_use_reserve and group.serves:
+        replica = self.replica(group_id)
+        if self.disk.full and not may_use_reserve and replica.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
-        return await self._requests.propose(group, request, timeout_ms=timeout_ms)
+        return await self._requests.propose(replica, request, timeout_ms=timeout_ms)
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         """Return when the applied state is at least as new as this call (ReadIndex).
@@ -480,7 +482,7 @@ class Engine:
             NotLeader | NoLeader: this replica cannot confirm reads.
             CommitTimeout: no quorum in time.
         """
-        await self._requests.read_barrier(self.group(group_id), timeout_ms=timeout_ms)
+        await self._requests.read_barrier(self.replica(group_id), timeout_ms=timeout_ms)
 
     async def read_batches(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
@@ -488,12 +490,12 @@ class Engine:
         """Return stored batches from the one that contains `offset`, from memory or disk."""
         if offset >= high_watermark:
             return []
-        group = self.group(group_id)
-        return await self._requests.read_batches(group, offset, high_watermark, max_bytes)
+        replica = self.replica(group_id)
+        return await self._requests.read_batches(replica, offset, high_watermark, max_bytes)
 
-    # --- groups -----------------------------------------------------------------------------
+    # --- replicas ---------------------------------------------------------------------------
 
-    async def create_group(
+    async def create_replica(
         self, spec: GroupSpec, membership: Membership, *, campaign: bool
     ) -> None:
         """Make a replica of a new group, durable when this returns; again is no error.
@@ -507,23 +509,23 @@ class Engine:
             StalePlacement: this directory had that replica before, or has another of the group.
         """
         used = await self._context.read(self._storage.used_replica_ids, spec.group_id)
-        group = await self.replicas.create(spec, membership, campaign=campaign, used=used)
-        self.turns.mark(group)
+        replica = await self.replica_table.create(spec, membership, campaign=campaign, used=used)
+        self.turns.mark(replica)
 
-    async def join_group(self, spec: GroupSpec) -> None:
+    async def join_replica(self, spec: GroupSpec) -> None:
         """Make a replica that joins a group: it learns everything from the leader.
 
         Raises:
             StalePlacement: this directory had that replica before, or has another of the group.
         """
-        await self.create_group(spec, Membership(), campaign=False)
+        await self.create_replica(spec, Membership(), campaign=False)
 
-    async def delete_group(self, group_id: int) -> None:
+    async def delete_replica(self, group_id: int) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        group = await self.replicas.find(group_id)
-        if group is not None:
+        replica = await self.replica_table.find(group_id)
+        if replica is not None:
             self._tails.forget(group_id)
-            await self.replicas.delete(group)
+            await self.replica_table.delete(replica)
             self.upkeep.release()
 
     def change_replicas(
@@ -541,7 +543,7 @@ class Engine:
             InvalidRequest | StalePlacement: the target cannot be, or a later one is in force.
         """
         try:
-            return self.changes.start(self.group(group_id), target, version)
+            return self.changes.start(self.replica(group_id), target, version)
         except NotLeader as error:
             raise self._requests.with_address(error) from error
 
@@ -551,14 +553,14 @@ class Engine:
 
     async def save_identity(self, identity: BrokerIdentity) -> None:
         """Store who this broker is; durable when this returns."""
-        await self.replicas.store(BROKER_STREAM, SaveIdentity(identity))
+        await self.replica_table.store(BROKER_STREAM, SaveIdentity(identity))
 
     async def save_peers(self, peers: Iterable[PeerAddress]) -> None:
         """Store and use the addresses of other brokers."""
         changed = take_peers(self.peers, peers)
         if changed:
             self._dial_peers()
-            await self.replicas.store(BROKER_STREAM, SavePeers(changed))
+            await self.replica_table.store(BROKER_STREAM, SavePeers(changed))
 
     async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
         """Hand leadership to the replica on another broker; returns when that one leads.
@@ -568,16 +570,16 @@ class Engine:
             StalePlacement: the group has no voter there.
             CommitTimeout: it did not happen in time; this replica may lead on.
         """
-        group = self.group(group_id)
-        await self.failover.transfer(group, broker_id, timeout_ms=timeout_ms)
+        replica = self.replica(group_id)
+        await self.failover.transfer(replica, broker_id, timeout_ms=timeout_ms)
 
     async def hand_over_all(self, *, timeout_ms: int) -> int:
         """Hand every leadership to a peer and return how many are still here."""
         return await self.failover.hand_over_all(timeout_ms=timeout_ms)
 
     def request_checkpoints(self) -> None:
-        """Store the state of groups that applied much, and delete what is no longer needed."""
-        self.replicas.store_checkpoints()
+        """Store the state of replicas that applied much, and delete what is no longer needed."""
+        self.replica_table.store_checkpoints()
         self.upkeep.run()
 
     def request_scrub(self) -> None:

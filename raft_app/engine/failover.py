@@ -19,7 +19,7 @@ from raft_app.core.types import NO_REPLICA
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +39,19 @@ class Failover:
 
     def __init__(
         self,
-        groups: Mapping[int, Group],
+        replicas: Mapping[int, Replica],
         *,
-        mark: Callable[[Group], None],
+        mark: Callable[[Replica], None],
         randomizer: Callable[[int, int], int],
     ) -> None:
-        """Watch over `groups`.
+        """Watch over `replicas`.
 
         Args:
-            groups: the engine's, by group id.
-            mark: has a group drained in the next turn.
+            replicas: the engine's, by group id.
+            mark: has a replica drained in the next turn.
             randomizer: returns an integer in [low, high).
         """
-        self._groups = groups
+        self._replicas = replicas
         self._mark = mark
         self._randomizer = randomizer
         self._hints: dict[int, asyncio.TimerHandle] = {}
@@ -61,28 +61,28 @@ class Failover:
 
     def connection_lost(self, broker_id: int) -> None:
         """Tell the nodes that a broker's connection broke; campaign where it led."""
-        for group in self._groups.values():
-            replica_id = group.replica_on(broker_id)
-            if replica_id == NO_REPLICA or group.faulty:
+        for replica in self._replicas.values():
+            replica_id = replica.replica_on(broker_id)
+            if replica_id == NO_REPLICA or replica.faulty:
                 continue
-            leads = group.node.leader == replica_id
-            group.node.report_connection_lost(replica_id)
+            leads = replica.node.leader == replica_id
+            replica.node.report_connection_lost(replica_id)
             if leads:
-                rank = hint_rank(group, lost=replica_id)
-                self._schedule(group, rank * RANK_MS + self._randomizer(0, JITTER_MS), attempt=1)
+                rank = hint_rank(replica, lost=replica_id)
+                self._schedule(replica, rank * RANK_MS + self._randomizer(0, JITTER_MS), attempt=1)
 
-    def leadership_changed(self, group: Group) -> None:
-        """End the hints and transfers of a group that has another leader now."""
-        if group.leader_broker_id:
-            hint = self._hints.pop(group.group_id, None)
+    def leadership_changed(self, replica: Replica) -> None:
+        """End the hints and transfers of a replica that has another leader now."""
+        if replica.leader_broker_id:
+            hint = self._hints.pop(replica.group_id, None)
             if hint is not None:
                 hint.cancel()
-        if not group.is_leader and group.leader_broker_id:
-            for future in self._transfers.pop(group.group_id, ()):
+        if not replica.is_leader and replica.leader_broker_id:
+            for future in self._transfers.pop(replica.group_id, ()):
                 if not future.done():
                     future.set_result(None)
 
-    async def transfer(self, group: Group, broker_id: int, *, timeout_ms: int) -> None:
+    async def transfer(self, replica: Replica, broker_id: int, *, timeout_ms: int) -> None:
         """Hand leadership to a broker; returns when another replica leads.
 
         Raises:
@@ -90,70 +90,74 @@ class Failover:
             StalePlacement: the group has no voter on that broker.
             CommitTimeout: it did not happen in time.
         """
-        replica_id = group.replica_on(broker_id)
-        if replica_id not in group.membership.voter_ids:
-            raise StalePlacement(f"{group.label} has no voter on broker {broker_id}")
-        if replica_id == group.spec.replica_id and group.is_leader:
+        replica_id = replica.replica_on(broker_id)
+        if replica_id not in replica.membership.voter_ids:
+            raise StalePlacement(f"{replica.label} has no voter on broker {broker_id}")
+        if replica_id == replica.spec.replica_id and replica.is_leader:
             return
         try:
-            group.node.transfer_leadership(replica_id)
+            replica.node.transfer_leadership(replica_id)
         except NodeNotLeader as error:
-            raise group.not_leader() from error
+            raise replica.not_leader() from error
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._transfers.setdefault(group.group_id, []).append(future)
-        self._mark(group)
+        self._transfers.setdefault(replica.group_id, []).append(future)
+        self._mark(replica)
         try:
             await asyncio.wait_for(future, timeout_ms / 1000)
         except TimeoutError as error:
             raise CommitTimeout(
-                f"{group.label} was not handed to broker {broker_id} within {timeout_ms} ms"
+                f"{replica.label} was not handed to broker {broker_id} within {timeout_ms} ms"
             ) from error
         finally:
-            waiting = self._transfers.get(group.group_id, [])
+            waiting = self._transfers.get(replica.group_id, [])
             if future in waiting:
                 waiting.remove(future)
             if not waiting:
-                self._transfers.pop(group.group_id, None)
+                self._transfers.pop(replica.group_id, None)
 
     async def hand_over_all(self, *, timeout_ms: int) -> int:
         """Hand every leadership to the peer that lags least; return how many remained."""
-        led = [group for group in self._groups.values() if group.is_leader and not group.faulty]
+        led = [
+            replica
+            for replica in self._replicas.values()
+            if replica.is_leader and not replica.faulty
+        ]
         transfers = [
-            self.transfer(group, best, timeout_ms=timeout_ms)
-            for group in led
-            if (best := best_successor(group))
+            self.transfer(replica, best, timeout_ms=timeout_ms)
+            for replica in led
+            if (best := best_successor(replica))
         ]
         for result in await asyncio.gather(*transfers, return_exceptions=True):
             if isinstance(result, QueueError):
                 logger.warning("leadership not handed over: %s", result)
             elif isinstance(result, BaseException):
                 raise result
-        return sum(group.is_leader for group in led)
+        return sum(replica.is_leader for replica in led)
 
     def hand_over_soon(self, why: str, *, attempt: int) -> int:
-        """Ask peers in the background to take over what is led here; return how many groups.
+        """Ask peers in the background to take over what is led here; return how many replicas.
 
         Args:
             why: what the log says about it.
             attempt: 0 asks the peer with the longest log, 1 the next one, and so on.
         """
-        led = [group for group in self._groups.values() if group.is_leader]
-        for group in led:
-            brokers = successors(group)
+        led = [replica for replica in self._replicas.values() if replica.is_leader]
+        for replica in led:
+            brokers = successors(replica)
             if brokers:
-                handing = self._hand_over(group, brokers[attempt % len(brokers)], why)
-                task = tasks.spawn(f"handing {group.label} over", handing)
+                handing = self._hand_over(replica, brokers[attempt % len(brokers)], why)
+                task = tasks.spawn(f"handing {replica.label} over", handing)
                 self._handing_over.add(task)
                 task.add_done_callback(self._handing_over.discard)
         return len(led)
 
-    async def _hand_over(self, group: Group, broker_id: int, why: str) -> None:
+    async def _hand_over(self, replica: Replica, broker_id: int, why: str) -> None:
         try:
-            await self.transfer(group, broker_id, timeout_ms=HAND_OVER_TIMEOUT_MS)
+            await self.transfer(replica, broker_id, timeout_ms=HAND_OVER_TIMEOUT_MS)
         except QueueError as error:
-            logger.warning("%s: %s, and: %s", group.label, why, error)
+            logger.warning("%s: %s, and: %s", replica.label, why, error)
         else:
-            logger.warning("%s: %s, broker %d leads", group.label, why, broker_id)
+            logger.warning("%s: %s, broker %d leads", replica.label, why, broker_id)
 
     async def stop(self) -> None:
         """Cancel all timers and waiting transfers."""
@@ -166,45 +170,47 @@ class Failover:
         self._hints.clear()
         self._transfers.clear()
 
-    def _schedule(self, group: Group, delay_ms: int, *, attempt: int) -> None:
-        earlier = self._hints.pop(group.group_id, None)
+    def _schedule(self, replica: Replica, delay_ms: int, *, attempt: int) -> None:
+        earlier = self._hints.pop(replica.group_id, None)
         if earlier is not None:
             earlier.cancel()
         loop = asyncio.get_running_loop()
-        self._hints[group.group_id] = loop.call_later(delay_ms / 1000, self._hint, group, attempt)
+        self._hints[replica.group_id] = loop.call_later(
+            delay_ms / 1000, self._hint, replica, attempt
+        )
 
-    def _hint(self, group: Group, attempt: int) -> None:
+    def _hint(self, replica: Replica, attempt: int) -> None:
         """Ask for pre-votes, and be ready to ask again."""
-        self._hints.pop(group.group_id, None)
-        present = self._groups.get(group.group_id) is group
-        if not present or group.faulty or group.is_leader or group.hears_leader:
+        self._hints.pop(replica.group_id, None)
+        present = self._replicas.get(replica.group_id) is replica
+        if not present or replica.faulty or replica.is_leader or replica.hears_leader:
             return
-        if group.node.campaign_hint():
+        if replica.node.campaign_hint():
             self.hints_started += 1
-        self._mark(group)
+        self._mark(replica)
         if attempt < ATTEMPTS_MAX:
-            self._schedule(group, self._randomizer(*RETRY_MS), attempt=attempt + 1)
+            self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)
 
 
-def hint_rank(group: Group, *, lost: int) -> int:
+def hint_rank(replica: Replica, *, lost: int) -> int:
     """Return the turn of this replica among the voters without the lost leader, from 0.
 
     The order is shifted by the group id, so that many groups share the work of campaigning.
     """
-    others = sorted(group.membership.voter_ids - {lost})
-    if group.spec.replica_id not in others:
+    others = sorted(replica.membership.voter_ids - {lost})
+    if replica.spec.replica_id not in others:
         return len(others)
-    return (others.index(group.spec.replica_id) + group.group_id) % len(others)
+    return (others.index(replica.spec.replica_id) + replica.group_id) % len(others)
 
 
-def best_successor(group: Group) -> int:
+def best_successor(replica: Replica) -> int:
     """Return the broker of the voter whose log is the longest, 0 when there is none."""
-    return next(iter(successors(group)), 0)
+    return next(iter(successors(replica)), 0)
 
 
-def successors(group: Group) -> list[int]:
+def successors(replica: Replica) -> list[int]:
     """Return the brokers of the other voters, the longest log first."""
-    voters = group.membership.voter_ids
-    peers = [peer for peer in group.progress() if peer["replica_id"] in voters]
+    voters = replica.membership.voter_ids
+    peers = [peer for peer in replica.progress() if peer["replica_id"] in voters]
     peers.sort(key=lambda peer: (-peer["match_index"], peer["replica_id"]))
     return [int(peer["broker_id"]) for peer in peers]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import EntriesWanted, Entry, Write
     from raft_app.engine.cache import TailCache
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
     from raft_app.transport.protocol import Transport
 
 
 class TurnRunner:
-    """Collects the groups that changed and drains them all in one turn.
+    """Collects the replicas that changed and drains them all in one turn.
 
     Whatever happens in one iteration of the loop - requests, RPCs, ticks, finished writes - ends up
     in one turn: one send per peer and one storage job.
@@ -33,7 +33,7 @@ class TurnRunner:
     def __init__(
         self,
         *,
-        groups: Mapping[int, Group],
+        replicas: Mapping[int, Replica],
         transport: Transport,
         storage: Storage,
         stream: StorageStream,
@@ -44,7 +44,7 @@ class TurnRunner:
         """Make a runner in the running loop.
 
         Args:
-            groups: the engine's, by group id.
+            replicas: the engine's, by group id.
             transport: RPCs go there.
             storage: older entries are read from it, in `readers`.
             stream: writes go there.
@@ -53,29 +53,29 @@ class TurnRunner:
             on_failure: told when a turn breaks off, or when reading fails for a reason other than
                 a bad row.
         """
-        self.on_applied: list[Callable[[Group], None]] = []
-        self.on_leadership: list[Callable[[Group], None]] = []
-        self.on_snapshot_wanted: Callable[[Group, int], None] = _ignore
-        """Told the group and the replica id of a peer that needs a snapshot."""
+        self.on_applied: list[Callable[[Replica], None]] = []
+        self.on_leadership: list[Callable[[Replica], None]] = []
+        self.on_snapshot_wanted: Callable[[Replica, int], None] = _ignore
+        """Told the replica and the replica id of a peer that needs a snapshot."""
         self.seconds_max = 0.0
         """Longest turn since the start."""
         self.turns = 0
         self._loop = asyncio.get_running_loop()
-        self._groups = groups
+        self._replicas = replicas
         self._transport = transport
         self._storage = storage
         self._stream = stream
         self._tails = tails
         self._readers = readers
         self._on_failure = on_failure
-        self._dirty: dict[int, Group] = {}
+        self._dirty: dict[int, Replica] = {}
         self._turn = Turn()
         self._scheduled = False
         self._stopped = False
 
-    def mark(self, group: Group) -> None:
-        """Have a group drained in the next turn."""
-        self._dirty[group.group_id] = group
+    def mark(self, replica: Replica) -> None:
+        """Have a replica drained in the next turn."""
+        self._dirty[replica.group_id] = replica
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
@@ -85,16 +85,16 @@ class TurnRunner:
         self._stopped = True
         self._dirty.clear()
 
-    def make_faulty(self, group: Group, reason: str) -> None:
-        """Take a group out of service: what it stored is in doubt. One that is gone stays gone."""
-        if not group.faulty and self._groups.get(group.group_id) is group:
-            group.become_faulty(reason, self._turn)
-            self.mark(group)
+    def make_faulty(self, replica: Replica, reason: str) -> None:
+        """Take a replica out of service: what it stored is in doubt. One that is gone stays so."""
+        if not replica.faulty and self._replicas.get(replica.group_id) is replica:
+            replica.become_faulty(reason, self._turn)
+            self.mark(replica)
 
-    def note_applied(self, group: Group) -> None:
-        """Tell the listeners in the next turn that a group has a newer state."""
-        self._turn.applied(group)
-        self.mark(group)
+    def note_applied(self, replica: Replica) -> None:
+        """Tell the listeners in the next turn that a replica has a newer state."""
+        self._turn.applied(replica)
+        self.mark(replica)
 
     def run(self) -> None:
         """Run one turn."""
@@ -114,76 +114,80 @@ class TurnRunner:
     def _run_turn(self) -> None:
         turn, self._turn = self._turn, Turn()
         dirty, self._dirty = self._dirty, {}
-        for group_id, group in dirty.items():
-            if self._groups.get(group_id) is group and group.drain(turn):
-                self.mark(group)
+        for group_id, replica in dirty.items():
+            if self._replicas.get(group_id) is replica and replica.drain(turn):
+                self.mark(replica)
         self._carry_out(turn)
 
     def _carry_out(self, turn: Turn) -> None:
         reach("engine.sending")
         for broker_id, rpcs in turn.rpcs.items():
             self._transport.send(broker_id, rpcs)
-        for group, operation, write in turn.writes:
-            if self._groups.get(group.group_id) is not group:
+        for replica, operation, write in turn.writes:
+            if self._replicas.get(replica.group_id) is not replica:
                 continue  # Dropped since it became faulty.
-            on_durable = partial(self._persisted, group, write) if write else None
-            self._stream.submit(group.group_id, operation, on_durable)
+            on_durable = partial(self._persisted, replica, write) if write else None
+            self._stream.submit(replica.group_id, operation, on_durable)
         self._stream.flush()
-        for group, batch in turn.batches:
-            self._tails.append(group.group_id, batch)
-        for group_id, group in turn.applied_groups.items():
-            self._tails.cut(group_id, group.state_machine.log_start_offset)
-        for group, wanted in turn.wanted:
-            self._read_entries(group, wanted)
-        for group, peer in turn.snapshots:
-            self.on_snapshot_wanted(group, peer)
+        for replica, batch in turn.batches:
+            self._tails.append(replica.group_id, batch)
+        for group_id, replica in turn.applied_replicas.items():
+            self._tails.cut(group_id, replica.state_machine.log_start_offset)
+        for replica, wanted in turn.wanted:
+            self._read_entries(replica, wanted)
+        for replica, peer in turn.snapshots:
+            self.on_snapshot_wanted(replica, peer)
         self._tell(turn)
 
     def _tell(self, turn: Turn) -> None:
         """Tell the listeners what happened."""
-        for group in turn.applied_groups.values():
-            if group.serves != group.serving_seen:
-                turn.changed_leadership(group)
+        for replica in turn.applied_replicas.values():
+            if replica.serves != replica.serving_seen:
+                turn.changed_leadership(replica)
             for listener in self.on_applied:
-                listener(group)
-        for group in turn.leadership_groups.values():
-            group.serving_seen = group.serves
+                listener(replica)
+        for replica in turn.leadership_replicas.values():
+            replica.serving_seen = replica.serves
             for listener in self.on_leadership:
-                listener(group)
+                listener(replica)
 
-    def _persisted(self, group: Group, write: Write) -> None:
+    def _persisted(self, replica: Replica, write: Write) -> None:
         """Note that a write is durable."""
-        if self._groups.get(group.group_id) is group:
+        if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
-            group.persisted(write, self._turn)
-            self.mark(group)
+            replica.persisted(write, self._turn)
+            self.mark(replica)
 
-    def _read_entries(self, group: Group, wanted: EntriesWanted) -> None:
+    def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:
         """Read older entries for a node that needs them."""
         reading = self._loop.run_in_executor(
             self._readers,
             self._storage.read_entries,
-            group.group_id,
+            replica.group_id,
             wanted.first_index,
             wanted.last_index,
             wanted.max_bytes,
         )
-        reading.add_done_callback(partial(self._entries_read, group, wanted))
+        reading.add_done_callback(partial(self._entries_read, replica, wanted))
 
     def _entries_read(
-        self, group: Group, wanted: EntriesWanted, reading: asyncio.Future[list[Entry]]
+        self, replica: Replica, wanted: EntriesWanted, reading: asyncio.Future[list[Entry]]
     ) -> None:
-        if self._stopped or reading.cancelled() or self._groups.get(group.group_id) is not group:
+        if (
+            self._stopped
+            or reading.cancelled()
+            or self._replicas.get(replica.group_id) is not replica
+        ):
             return
         error = reading.exception()
         if isinstance(error, CorruptEntry):
-            self.make_faulty(group, str(error))
+            self.make_faulty(replica, str(error))
         elif error is not None:
             self._on_failure(error)
         else:
-            group.entries_read(wanted, reading.result())
-            self.mark(group)
+            replica.entries_read(wanted, reading.result())
+            self.mark(replica)
 
 
-def _ignore(_group: Group, _peer: int) -> None:
+def _ignore(_replica: Replica, _peer: int) -> None:
     """Do nothing."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from raft_app.core.types import Member, Membership, MembershipChange
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +136,22 @@ class ReplicaChange:
 class ReplicaChanges:
     """The changes of all groups that one engine leads; lives in its loop."""
 
-    def __init__(self, groups: Mapping[int, Group], mark: Callable[[Group], None]) -> None:
+    def __init__(self, replicas: Mapping[int, Replica], mark: Callable[[Replica], None]) -> None:
         """Change the members of `groups`.
 
         Args:
-            groups: the engine's, by group id.
-            mark: has a group drained in the next turn.
+            replicas: the engine's, by group id.
+            mark: has a replica drained in the next turn.
         """
-        self._groups = groups
+        self._replicas = replicas
         self._mark = mark
         self._changes: dict[int, ReplicaChange] = {}
 
-    def start(self, group: Group, target: tuple[Member, ...], version: int) -> ReplicaChange:
+    def start(self, replica: Replica, target: tuple[Member, ...], version: int) -> ReplicaChange:
         """Begin a change, or go on with it; the steps follow with the ticks.
 
         Args:
-            group: led here.
+            replica: led here.
             target: its voters when the change is done.
             version: placement version of the target; the steps carry it.
 
@@ -160,23 +160,23 @@ class ReplicaChanges:
             InvalidRequest: the target cannot be.
             StalePlacement: a later placement is in force, or another one of this version.
         """
-        if not group.serves:
-            raise group.not_leader()
-        _check_target(group, target)
-        if version < group.membership.version:
+        if not replica.serves:
+            raise replica.not_leader()
+        _check_target(replica, target)
+        if version < replica.membership.version:
             raise StalePlacement(
-                f"{group.label}: placement version {version} is below"
-                f" {group.membership.version}, which is in force"
+                f"{replica.label}: placement version {version} is below"
+                f" {replica.membership.version}, which is in force"
             )
-        known = self._changes.get(group.group_id)
+        known = self._changes.get(replica.group_id)
         if known is not None and known.version > version:
-            raise StalePlacement(f"{group.label}: version {known.version} is under way")
+            raise StalePlacement(f"{replica.label}: version {known.version} is under way")
         if known is not None and known.version == version and known.target != target:
-            raise StalePlacement(f"{group.label}: version {version} has another target")
+            raise StalePlacement(f"{replica.label}: version {version} has another target")
         if known is None or known.version < version:
-            known = self._changes[group.group_id] = ReplicaChange(target, version)
-            logger.info("%s: replicas are to be %s", group.label, target)
-        self._advance(group, known)
+            known = self._changes[replica.group_id] = ReplicaChange(target, version)
+            logger.info("%s: replicas are to be %s", replica.label, target)
+        self._advance(replica, known)
         return known
 
     def find(self, group_id: int) -> ReplicaChange | None:
@@ -188,14 +188,14 @@ class ReplicaChanges:
         if not self._changes:
             return
         for group_id, change in list(self._changes.items()):
-            group = self._groups.get(group_id)
-            if group is None or group.faulty or not group.is_leader:
+            replica = self._replicas.get(group_id)
+            if replica is None or replica.faulty or not replica.is_leader:
                 del self._changes[group_id]
             elif not change.is_done:
-                self._advance(group, change)
+                self._advance(replica, change)
 
-    def _advance(self, group: Group, change: ReplicaChange) -> None:
-        node = group.node
+    def _advance(self, replica: Replica, change: ReplicaChange) -> None:
+        node = replica.node
         if node.commit_index < node.membership_index:
             change.waiting_for = str(ChangeReason.UNCOMMITTED)
             return
@@ -205,45 +205,45 @@ class ReplicaChanges:
             return
         heard = {peer for peer, progress in status.progress.items() if progress.is_heard}
         steps = next_steps(
-            node.membership, change.target, leader=group.spec.replica_id, heard=heard
+            node.membership, change.target, leader=replica.spec.replica_id, heard=heard
         )
         if not steps:
             change.is_done, change.waiting_for = True, ""
-            logger.info("%s: replicas are %s", group.label, change.target)
+            logger.info("%s: replicas are %s", replica.label, change.target)
         for step in steps:
-            if self._take(group, change, step):
+            if self._take(replica, change, step):
                 break
 
-    def _take(self, group: Group, change: ReplicaChange, step: Step) -> bool:
+    def _take(self, replica: Replica, change: ReplicaChange, step: Step) -> bool:
         """Do one step; return whether no other one is to be tried now."""
         try:
             if isinstance(step, HandOver):
-                heir = _heir(group, step)
+                heir = _heir(replica, step)
                 if heir == NO_REPLICA:
                     change.waiting_for = "no replica that stays can lead yet"
                     return True
-                group.node.transfer_leadership(heir)
+                replica.node.transfer_leadership(heir)
             else:
-                group.node.propose_membership(step, version=change.version)
+                replica.node.propose_membership(step, version=change.version)
         except NodeNotLeader:
             return True
         except ChangeRefused as error:
             change.waiting_for = f"{step}: {error.reason}"
             return error.reason in _NOT_NOW
         change.step, change.waiting_for = str(step), ""
-        logger.info("%s: %s", group.label, step)
-        self._mark(group)
+        logger.info("%s: %s", replica.label, step)
+        self._mark(replica)
         return True
 
 
-def _heir(group: Group, step: HandOver) -> int:
+def _heir(replica: Replica, step: HandOver) -> int:
     """Return the voter that stays and whose log is the longest; only one that is heard."""
-    progress = group.node.status().progress
+    progress = replica.node.status().progress
     heard = [peer for peer in step.to if peer in progress and progress[peer].is_heard]
     return max(heard, key=lambda peer: (progress[peer].match, -peer), default=NO_REPLICA)
 
 
-def _check_target(group: Group, target: tuple[Member, ...]) -> None:
+def _check_target(replica: Replica, target: tuple[Member, ...]) -> None:
     replica_ids = {member.replica_id for member in target}
     broker_ids = {member.broker_id for member in target}
     if not target or len(replica_ids) < len(target) or len(broker_ids) < len(target):
@@ -252,7 +252,7 @@ def _check_target(group: Group, target: tuple[Member, ...]) -> None:
             field="replicas",
         )
     for member in target:
-        known = group.broker_of(member.replica_id)
+        known = replica.broker_of(member.replica_id)
         if known not in (0, member.broker_id):
             raise InvalidRequest(
                 f"replica {member.replica_id} is on broker {known}, not on {member.broker_id}",

@@ -36,45 +36,45 @@ class Turn:
 
     rpcs: dict[int, list[tuple[int, Rpc]]] = field(default_factory=dict)
     """By broker id: (group id, RPC)."""
-    writes: list[tuple[Group, Operation, Write | None]] = field(default_factory=list)
-    wanted: list[tuple[Group, EntriesWanted]] = field(default_factory=list)
-    snapshots: list[tuple[Group, int]] = field(default_factory=list)
+    writes: list[tuple[Replica, Operation, Write | None]] = field(default_factory=list)
+    wanted: list[tuple[Replica, EntriesWanted]] = field(default_factory=list)
+    snapshots: list[tuple[Replica, int]] = field(default_factory=list)
     """Replica ids of peers that need a snapshot."""
-    batches: list[tuple[Group, StoredBatch]] = field(default_factory=list)
+    batches: list[tuple[Replica, StoredBatch]] = field(default_factory=list)
     """Newly applied batches."""
-    applied_groups: dict[int, Group] = field(default_factory=dict)
-    leadership_groups: dict[int, Group] = field(default_factory=dict)
+    applied_replicas: dict[int, Replica] = field(default_factory=dict)
+    leadership_replicas: dict[int, Replica] = field(default_factory=dict)
 
-    def send(self, group: Group, rpcs: Sequence[Rpc]) -> None:
+    def send(self, replica: Replica, rpcs: Sequence[Rpc]) -> None:
         """Send RPCs to the brokers of their receivers; a receiver that is no member gets none."""
         for rpc in rpcs:
-            broker_id = group.broker_of(rpc.to)
+            broker_id = replica.broker_of(rpc.to)
             if broker_id:
-                self.rpcs.setdefault(broker_id, []).append((group.group_id, rpc))
+                self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
 
-    def store(self, group: Group, operation: Operation, write: Write | None) -> None:
-        """Store an operation; `write` is reported back to the group once it is durable."""
-        self.writes.append((group, operation, write))
+    def store(self, replica: Replica, operation: Operation, write: Write | None) -> None:
+        """Store an operation; `write` is reported back to it once it is durable."""
+        self.writes.append((replica, operation, write))
 
-    def read(self, group: Group, wanted: EntriesWanted) -> None:
-        """Read older entries for a group's node."""
-        self.wanted.append((group, wanted))
+    def read(self, replica: Replica, wanted: EntriesWanted) -> None:
+        """Read older entries for a replica's node."""
+        self.wanted.append((replica, wanted))
 
-    def want_snapshot(self, group: Group, peer: int) -> None:
+    def want_snapshot(self, replica: Replica, peer: int) -> None:
         """Send a snapshot to a peer."""
-        self.snapshots.append((group, peer))
+        self.snapshots.append((replica, peer))
 
-    def append_tail(self, group: Group, batch: StoredBatch) -> None:
+    def append_tail(self, replica: Replica, batch: StoredBatch) -> None:
         """Keep an applied batch in memory for readers that keep up."""
-        self.batches.append((group, batch))
+        self.batches.append((replica, batch))
 
-    def applied(self, group: Group) -> None:
-        """Tell the listeners that a group applied entries."""
-        self.applied_groups[group.group_id] = group
+    def applied(self, replica: Replica) -> None:
+        """Tell the listeners that a replica applied entries."""
+        self.applied_replicas[replica.group_id] = replica
 
-    def changed_leadership(self, group: Group) -> None:
-        """Tell the listeners that role, leader or term of a group changed."""
-        self.leadership_groups[group.group_id] = group
+    def changed_leadership(self, replica: Replica) -> None:
+        """Tell the listeners that role, leader or term of a replica changed."""
+        self.leadership_replicas[replica.group_id] = replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,14 +353,14 @@ class Suspicion:
 logger = logging.getLogger(__name__)
 
 DRAIN_ROUNDS_MAX = 8
-"""Most `Ready` values that one group may hand out in one turn of the loop."""
+"""Most `Ready` values that one replica may hand out in one turn of the loop."""
 STRANGERS_MAX = 16
-"""Most senders outside the membership that a group remembers; the oldest one is forgotten."""
+"""Most senders outside the membership that a replica remembers; the oldest one is forgotten."""
 RETRY_AFTER_MS = 50
 """What a request refused for a passing reason is told to wait."""
 
 
-class Group:
+class Replica:
     """One local replica and everything in memory that belongs to it."""
 
     def __init__(

@@ -36,7 +36,7 @@ from raft_app.transport.snapshot_stream import (
 if TYPE_CHECKING:
     from raft_app.core.types import Entry
     from raft_app.engine.context import EngineContext
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.transport.snapshot_stream import SnapshotPart, SnapshotStream
 
 
@@ -72,16 +72,16 @@ STATE_BYTES_MAX = 256 << 20
 class SnapshotInstall:
     """Rows and state of one offer; each row goes to storage before the next ones are taken."""
 
-    def __init__(self, context: EngineContext, group: Group, offer: SnapshotOffer) -> None:
+    def __init__(self, context: EngineContext, replica: Replica, offer: SnapshotOffer) -> None:
         """Begin where the messages of the replica end, or of an install that broke off."""
         self._context = context
-        self._group = group
+        self._replica = replica
         self._offer = offer
         self._state = bytearray()
         self._is_done = False
-        has = group.install_offset
+        has = replica.install_offset
         self.next_offset = max(
-            group.state_machine.next_offset if has is None else has, offer.log_start_offset
+            replica.state_machine.next_offset if has is None else has, offer.log_start_offset
         )
         """Of the next message that is to come."""
         self._last_index = 0
@@ -91,7 +91,7 @@ class SnapshotInstall:
         """True when the snapshot reaches as far as what is in place already."""
         return (
             self.next_offset <= self._offer.next_offset
-            and self._offer.meta.last_index > self._group.applied.index
+            and self._offer.meta.last_index > self._replica.applied.index
             and self._offer.state_bytes <= STATE_BYTES_MAX
         )
 
@@ -103,11 +103,11 @@ class SnapshotInstall:
         """
         self._check_rows(entries)
         self._require_present()
-        group_id = self._group.group_id
+        group_id = self._replica.group_id
         self._submit_checkpoint()
-        self._group.install_offset = self.next_offset
+        self._replica.install_offset = self.next_offset
         operation = InstallRows(group_id, entries, self._offer.log_start_offset)
-        await self._context.replicas.store(group_id, operation)
+        await self._context.replica_table.store(group_id, operation)
         reach("snapshot.rows-stored")
 
     def put_state(self, piece: bytes) -> None:
@@ -126,7 +126,7 @@ class SnapshotInstall:
         Raises:
             SnapshotLost: something is missing, or the replica is gone.
         """
-        group, offer = self._group, self._offer
+        replica, offer = self._replica, self._offer
         state = bytes(self._state)
         self._check_whole(state)
         self._require_present()
@@ -139,42 +139,42 @@ class SnapshotInstall:
             state=state,
         )
         self._submit_checkpoint()
-        group.install_offset = self.next_offset
-        status = group.node.status()
+        replica.install_offset = self.next_offset
+        status = replica.node.status()
         operation = FinishInstall(
-            group.group_id,
+            replica.group_id,
             checkpoint,
             offer.log_start_offset,
             offer.next_offset,
             # The term of the offer may not be stored yet; the snapshot must not be ahead of it.
             HardState(status.term, status.vote, meta.last_index),
         )
-        await self._context.replicas.store(group.group_id, operation)
+        await self._context.replica_table.store(replica.group_id, operation)
         reach("snapshot.stored")
         self._require_present()
         self._is_done = True
-        self._context.tails.forget(group.group_id)
-        group.snapshot_installed(checkpoint, meta)
-        self._context.turns.note_applied(group)
-        logger.info("%s: took a snapshot up to index %d", group.label, meta.last_index)
+        self._context.tails.forget(replica.group_id)
+        replica.snapshot_installed(checkpoint, meta)
+        self._context.turns.note_applied(replica)
+        logger.info("%s: took a snapshot up to index %d", replica.label, meta.last_index)
 
     def leave(self) -> None:
         """End it: with nothing in place yet, the replica goes on with the log that it has."""
-        group = self._group
-        if not self._is_done and group.install_offset is None and group.is_installing:
-            group.node.abort_install()
+        replica = self._replica
+        if not self._is_done and replica.install_offset is None and replica.is_installing:
+            replica.node.abort_install()
 
     def _submit_checkpoint(self) -> None:
         """Before the first row, store what is applied: the log above it is given up."""
-        if self._group.install_offset is None:
-            self._context.replicas.submit_checkpoint(self._group)
+        if self._replica.install_offset is None:
+            self._context.replica_table.submit_checkpoint(self._replica)
 
     def _require_present(self) -> None:
-        if not self._context.is_present(self._group):
+        if not self._context.is_present(self._replica):
             raise SnapshotLost("the replica is gone or faulty")
 
     def _check_rows(self, entries: tuple[Entry, ...]) -> None:
-        index = max(self._last_index, self._group.applied.index)
+        index = max(self._last_index, self._replica.applied.index)
         for entry in entries:
             is_next = entry.base_offset == self.next_offset and entry.record_count > 0
             if not is_next or not index < entry.index <= self._offer.meta.last_index:
@@ -191,7 +191,7 @@ class SnapshotInstall:
         if self.next_offset != offer.next_offset or len(state) != offer.state_bytes:
             raise SnapshotLost("rows or state are missing")
         try:
-            machine = self._context.factory(self._group.spec, state)
+            machine = self._context.factory(self._replica.spec, state)
         except InconsistentEntry as error:
             raise SnapshotLost(f"the state cannot be read: {error}") from error
         if (machine.log_start_offset, machine.next_offset) != (
@@ -205,10 +205,10 @@ class SnapshotReceiver:
     """The snapshots that the replicas of one engine get; lives in its loop."""
 
     def __init__(self, context: EngineContext) -> None:
-        """Receive for the groups of `context`."""
+        """Receive for the replicas of `context`."""
         self._context = context
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._groups: set[int] = set()
+        self._replicas: set[int] = set()
         """Ids of the groups that get one."""
         self.received = 0
         """Snapshots installed since the start."""
@@ -238,25 +238,25 @@ class SnapshotReceiver:
             stream.close()
 
     async def _answer(self, stream: SnapshotStream, offer: SnapshotOffer) -> None:
-        group = self._receiver_of(stream, offer)
-        if group is None:
+        replica = self._receiver_of(stream, offer)
+        if replica is None:
             await self._send(stream, SnapshotAnswer(accepted=False))
             return
-        is_wanted = group.node.offer_snapshot(offer.sender, offer.term, offer.meta)
-        self._context.turns.mark(group)
-        install = SnapshotInstall(self._context, group, offer)
+        is_wanted = replica.node.offer_snapshot(offer.sender, offer.term, offer.meta)
+        self._context.turns.mark(replica)
+        install = SnapshotInstall(self._context, replica, offer)
         if not is_wanted or not install.fits:
-            has_it = not is_wanted and not group.is_installing
+            has_it = not is_wanted and not replica.is_installing
             await self._send(stream, SnapshotAnswer(accepted=False, has_it=has_it))
             return
-        self._groups.add(group.group_id)
-        group.node.begin_install()
+        self._replicas.add(replica.group_id)
+        replica.node.begin_install()
         try:
             await self._install(stream, install)
         finally:
-            self._groups.discard(group.group_id)
+            self._replicas.discard(replica.group_id)
             install.leave()
-            self._context.turns.mark(group)
+            self._context.turns.mark(replica)
 
     async def _install(self, stream: SnapshotStream, install: SnapshotInstall) -> None:
         await self._send(stream, SnapshotAnswer(accepted=True, from_offset=install.next_offset))
@@ -275,17 +275,17 @@ class SnapshotReceiver:
                 case _:
                     raise SnapshotLost(f"{type(part).__name__} in the middle of a snapshot")
 
-    def _receiver_of(self, stream: SnapshotStream, offer: SnapshotOffer) -> Group | None:
-        """Return the group that may take the offer now."""
-        group = self._context.groups.get(offer.group_id)
-        if group is None or group.faulty or group.is_leader:
+    def _receiver_of(self, stream: SnapshotStream, offer: SnapshotOffer) -> Replica | None:
+        """Return the replica that may take the offer now."""
+        replica = self._context.replicas.get(offer.group_id)
+        if replica is None or replica.faulty or replica.is_leader:
             return None
-        if not group.admits(stream.broker_id, offer.to, offer.sender):
+        if not replica.admits(stream.broker_id, offer.to, offer.sender):
             return None
-        is_busy = offer.group_id in self._groups
-        if is_busy or len(self._groups) >= self._context.config.snapshots_receiving_max:
+        is_busy = offer.group_id in self._replicas
+        if is_busy or len(self._replicas) >= self._context.config.snapshots_receiving_max:
             return None
-        return group
+        return replica
 
     async def _send(self, stream: SnapshotStream, part: SnapshotPart) -> None:
         async with asyncio.timeout(self._context.config.snapshot_timeout_ms / 1000):
@@ -300,7 +300,7 @@ class SnapshotSender:
     """The snapshots that the leaders of one engine send; lives in its loop."""
 
     def __init__(self, context: EngineContext) -> None:
-        """Send for the groups of `context`."""
+        """Send for the replicas of `context`."""
         config = context.config
         self._context = context
         # The receiver gives up when nothing comes for a timeout: a low rate means small parts, and
@@ -310,16 +310,16 @@ class SnapshotSender:
         part_bytes = max(1, int(config.snapshot_bytes_per_second * patience))
         self._part_bytes = min(config.snapshot_part_bytes, part_bytes)
         self._slots = asyncio.Semaphore(config.snapshots_sending_max)
-        self._tasks: dict[tuple[Group, int], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[Replica, int], asyncio.Task[None]] = {}
         """By replica here and replica id of the receiver, until their end is reported."""
         self.sent = 0
         """Snapshots that were installed since the start."""
 
-    def send(self, group: Group, peer: int) -> None:
+    def send(self, replica: Replica, peer: int) -> None:
         """Begin to send a snapshot to a peer, unless one is on its way."""
-        key = (group, peer)
+        key = (replica, peer)
         if key not in self._tasks:
-            self._tasks[key] = self._context.spawn("sending a snapshot", self._run(group, peer))
+            self._tasks[key] = self._context.spawn("sending a snapshot", self._run(replica, peer))
 
     async def stop(self) -> None:
         """Give up everything that is on its way."""
@@ -328,27 +328,27 @@ class SnapshotSender:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, group: Group, peer: int) -> None:
+    async def _run(self, replica: Replica, peer: int) -> None:
         is_installed = False
         try:
             async with self._slots:
-                is_installed = await self._transfer(group, peer)
+                is_installed = await self._transfer(replica, peer)
         except (SnapshotLost, TimeoutError) as error:
             logger.info(
-                "%s: no snapshot for replica %d: %s", group.label, peer, str(error) or "timeout"
+                "%s: no snapshot for replica %d: %s", replica.label, peer, str(error) or "timeout"
             )
         except CorruptEntry as error:
-            self._context.turns.make_faulty(group, str(error))
+            self._context.turns.make_faulty(replica, str(error))
         finally:
             if not is_installed:
-                group.retained.pins.pop(peer, None)
+                replica.retained.pins.pop(peer, None)
             # Before the report: the node may want the next snapshot at once.
-            self._tasks.pop((group, peer), None)
-        if self._context.is_present(group):
-            group.node.report_snapshot(peer, ok=is_installed)
-            self._context.turns.mark(group)
+            self._tasks.pop((replica, peer), None)
+        if self._context.is_present(replica):
+            replica.node.report_snapshot(peer, ok=is_installed)
+            self._context.turns.mark(replica)
 
-    async def _transfer(self, group: Group, peer: int) -> bool:
+    async def _transfer(self, replica: Replica, peer: int) -> bool:
         """Send one snapshot; return whether the receiver needs no further one.
 
         Raises:
@@ -356,19 +356,19 @@ class SnapshotSender:
             TimeoutError: the receiver does not answer.
             CorruptEntry: a row that it needs is damaged.
         """
-        broker_id = group.broker_of(peer)
-        if not broker_id or not self._may_send(group):
+        broker_id = replica.broker_of(peer)
+        if not broker_id or not self._may_send(replica):
             raise SnapshotLost("this replica does not lead, or does not know where it is")
         stream = await self._context.transport.open_snapshot(broker_id)
         try:
-            offer, checkpoint = await self._make(group, peer)
+            offer, checkpoint = await self._make(replica, peer)
             await self._send(stream, offer)
             answer = await self._receive(stream)
             if not isinstance(answer, SnapshotAnswer):
                 raise SnapshotLost(f"{type(answer).__name__} instead of an answer")
             if not answer.accepted:
                 return answer.has_it
-            await self._send_rows(stream, group, answer.from_offset, offer.next_offset)
+            await self._send_rows(stream, replica, answer.from_offset, offer.next_offset)
             await self._send_state(stream, checkpoint.state)
             await self._send(stream, SnapshotEnd())
             done = await self._receive(stream)
@@ -377,19 +377,19 @@ class SnapshotSender:
         finally:
             stream.close()
         self.sent += 1
-        logger.info("%s: replica %d has a snapshot up to %s", group.label, peer, offer.meta)
+        logger.info("%s: replica %d has a snapshot up to %s", replica.label, peer, offer.meta)
         return True
 
-    def _may_send(self, group: Group) -> bool:
+    def _may_send(self, replica: Replica) -> bool:
         """Tell whether this replica leads; it may need the receiver before it can serve."""
-        return self._context.is_present(group) and group.is_leader and group.applied_index > 0
+        return self._context.is_present(replica) and replica.is_leader and replica.applied_index > 0
 
-    async def _make(self, group: Group, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
+    async def _make(self, replica: Replica, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
         """Make a durable checkpoint of now, pin what it needs, and describe it."""
-        if not self._may_send(group):
+        if not self._may_send(replica):
             raise SnapshotLost("this replica no longer leads")
-        config, machine = self._context.config, group.state_machine
-        checkpoint, durable = self._context.replicas.submit_checkpoint(group)
+        config, machine = self._context.config, replica.state_machine
+        checkpoint, durable = self._context.replica_table.submit_checkpoint(replica)
         meta = SnapshotMeta(
             checkpoint.applied_index,
             checkpoint.applied_term,
@@ -397,32 +397,32 @@ class SnapshotSender:
             checkpoint.membership_index,
         )
         offer = SnapshotOffer(
-            group_id=group.group_id,
+            group_id=replica.group_id,
             to=peer,
-            sender=group.spec.replica_id,
-            term=group.term,
+            sender=replica.spec.replica_id,
+            term=replica.term,
             meta=meta,
             log_start_offset=machine.log_start_offset,
             next_offset=machine.next_offset,
             state_bytes=len(checkpoint.state),
         )
-        group.retained.pins[peer] = Pin(
+        replica.retained.pins[peer] = Pin(
             first_index=meta.last_index + 1,
             log_start_offset=offer.log_start_offset,
             until=self._context.loop.time() + config.snapshot_pin_ms / 1000,
         )
-        await self._context.replicas.wait(durable)
+        await self._context.replica_table.wait(durable)
         return offer, checkpoint
 
     async def _send_rows(
-        self, stream: SnapshotStream, group: Group, offset: int, next_offset: int
+        self, stream: SnapshotStream, replica: Replica, offset: int, next_offset: int
     ) -> None:
         storage = self._context.storage
         while offset < next_offset:
-            if not self._may_send(group):
+            if not self._may_send(replica):
                 raise SnapshotLost("this replica no longer leads")
             rows = await self._context.read(
-                storage.read_rows, group.group_id, offset, next_offset, self._part_bytes
+                storage.read_rows, replica.group_id, offset, next_offset, self._part_bytes
             )
             if not rows or rows[0].base_offset != offset:
                 raise SnapshotLost(f"the messages from offset {offset} are gone")

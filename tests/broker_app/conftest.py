@@ -9,9 +9,9 @@ import pytest
 from broker_app import runtime as runtimes
 from tests.broker_app.engine_twin import (
     EngineTwin,
-    GroupTwin,
     LinkTwin,
     PeersTwin,
+    ReplicaTwin,
     runtime_over,
 )
 
@@ -27,7 +27,7 @@ def engine() -> EngineTwin:
 
 
 @pytest.fixture
-def group(engine: EngineTwin) -> GroupTwin:
+def replica(engine: EngineTwin) -> ReplicaTwin:
     """Partition 0 of topic logs, led here."""
     return engine.add()
 

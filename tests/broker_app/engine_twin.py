@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from myqueue.contract.errors import QueueError
 
 
-class GroupTwin:
+class ReplicaTwin:
     """One local replica."""
 
     def __init__(self, spec: GroupSpec, membership: Membership, limits: StateLimits) -> None:
@@ -92,8 +92,8 @@ class EngineTwin:
     def __init__(self, limits: StateLimits | None = None) -> None:
         self.broker_id = 1
         self.limits = limits or StateLimits()
-        self.groups: dict[int, GroupTwin] = {}
-        self.replicas = SimpleNamespace(changes=0)
+        self.replicas: dict[int, ReplicaTwin] = {}
+        self.replica_table = SimpleNamespace(changes=0)
         self.peers: dict[int, Any] = {2: None}
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
@@ -118,7 +118,7 @@ class EngineTwin:
 
     # --- what tests do ----------------------------------------------------------------------
 
-    def add(self, topic: str = "logs", partition: int = 0, group_id: int = 7) -> GroupTwin:
+    def add(self, topic: str = "logs", partition: int = 0, group_id: int = 7) -> ReplicaTwin:
         """Make a group that this broker leads."""
         spec = GroupSpec(group_id, group_id * 10, topic, partition)
         membership = Membership(voters=(Member(group_id * 10, 1),), version=1)
@@ -126,66 +126,68 @@ class EngineTwin:
 
     def remove(self, group_id: int) -> None:
         """Drop a group."""
-        if self.groups.pop(group_id, None) is not None:
-            self.replicas.changes += 1
+        if self.replicas.pop(group_id, None) is not None:
+            self.replica_table.changes += 1
 
     def release(self) -> None:
         """Commit what was held back, and hold back no more."""
         self.holding = False
-        for group in self.groups.values():
-            self.apply(group)
+        for replica in self.replicas.values():
+            self.apply(replica)
 
-    def lose(self, group: GroupTwin, *, kept: int | None = None, leader: int = 2) -> None:
+    def lose(self, replica: ReplicaTwin, *, kept: int | None = None, leader: int = 2) -> None:
         """Let another broker lead; entries above `kept` are overwritten and never happen."""
-        kept = len(group.log) if kept is None else kept
-        lost = {position for position in group.waiters if position[0] > kept}
-        del group.log[kept:]
-        group.is_leader, group.leader_broker_id = False, leader
-        group.term += 1
-        group.state_machine.abandon_speculation()
+        kept = len(replica.log) if kept is None else kept
+        lost = {position for position in replica.waiters if position[0] > kept}
+        del replica.log[kept:]
+        replica.is_leader, replica.leader_broker_id = False, leader
+        replica.term += 1
+        replica.state_machine.abandon_speculation()
         for position in lost:
-            for future in group.waiters.pop(position):
+            for future in replica.waiters.pop(position):
                 if not future.done():
                     future.set_exception(NotLeader("overwritten", leader={"broker_id": leader}))
         for listener in self.on_leadership:
-            listener(group)
+            listener(replica)
 
-    def win(self, group: GroupTwin) -> None:
+    def win(self, replica: ReplicaTwin) -> None:
         """Let this broker lead again, everything in its log being committed."""
-        group.term += 1
-        group.log.append(Entry(index=len(group.log) + 1, term=group.term, kind=EntryKind.NOOP))
-        group.state_machine.abandon_speculation()
-        self.apply(group)
-        group.is_leader, group.leader_broker_id = True, 1
+        replica.term += 1
+        replica.log.append(
+            Entry(index=len(replica.log) + 1, term=replica.term, kind=EntryKind.NOOP)
+        )
+        replica.state_machine.abandon_speculation()
+        self.apply(replica)
+        replica.is_leader, replica.leader_broker_id = True, 1
         for listener in self.on_leadership:
-            listener(group)
+            listener(replica)
 
-    def apply(self, group: GroupTwin) -> None:
+    def apply(self, replica: ReplicaTwin) -> None:
         """Apply everything in the log."""
-        while group.applied_index < len(group.log):
-            entry = group.log[group.applied_index]
+        while replica.applied_index < len(replica.log):
+            entry = replica.log[replica.applied_index]
             result = None
             if entry.kind is not EntryKind.NOOP:
-                result = group.state_machine.apply(entry)
+                result = replica.state_machine.apply(entry)
             if entry.kind is EntryKind.DATA:
-                group.batches.append(
+                replica.batches.append(
                     StoredBatch(
                         entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
                     )
                 )
-            group.applied_index = entry.index
-            for future in group.waiters.pop((entry.index, entry.term), []):
+            replica.applied_index = entry.index
+            for future in replica.waiters.pop((entry.index, entry.term), []):
                 if not future.done():
                     future.set_result(result)
         for listener in self.on_applied:
-            listener(group)
+            listener(replica)
 
     # --- what services use ------------------------------------------------------------------
 
-    def group(self, group_id: int) -> GroupTwin:
-        if group_id not in self.groups:
+    def replica(self, group_id: int) -> ReplicaTwin:
+        if group_id not in self.replicas:
             raise PartitionNotFound(f"no group {group_id}")
-        return self.groups[group_id]
+        return self.replicas[group_id]
 
     def clock_ms(self) -> int:
         return self.clock
@@ -196,11 +198,11 @@ class EngineTwin:
     async def propose(
         self, group_id: int, request: Any, *, timeout_ms: int, may_use_reserve: bool = False
     ) -> Any:
-        group = self.group(group_id)
-        group.require_serving()
+        replica = self.replica(group_id)
+        replica.require_serving()
         if self.refusals:
             raise self.refusals.pop()
-        state = group.state_machine
+        state = replica.state_machine
         decision = state.prepare(request, now_ms=self.now_ms, clock_ms=self.clock)
         match decision:
             case Answer(result=result):
@@ -209,8 +211,8 @@ class EngineTwin:
                 position = (index, term)
             case Propose(proposal=proposal, token=token):
                 self.proposals.append(request)
-                position = (len(group.log) + 1, group.term)
-                group.log.append(
+                position = (len(replica.log) + 1, replica.term)
+                replica.log.append(
                     Entry(
                         index=position[0],
                         term=position[1],
@@ -223,9 +225,9 @@ class EngineTwin:
                 )
                 state.proposed(token, *position)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        group.waiters.setdefault(position, []).append(future)
+        replica.waiters.setdefault(position, []).append(future)
         if not self.holding:
-            asyncio.get_running_loop().call_soon(self._commit, group)
+            asyncio.get_running_loop().call_soon(self._commit, replica)
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 return await future
@@ -234,17 +236,17 @@ class EngineTwin:
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         self.barriers += 1
-        group = self.group(group_id)
-        group.require_serving()
+        replica = self.replica(group_id)
+        replica.require_serving()
         await asyncio.get_running_loop().create_task(_nothing())
-        group.require_serving()
+        replica.require_serving()
 
     async def read_batches(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
     ) -> list[StoredBatch]:
         await asyncio.get_running_loop().create_task(_nothing())
         found: list[StoredBatch] = []
-        for batch in self.groups[group_id].batches:
+        for batch in self.replicas[group_id].batches:
             end = batch.base_offset + batch.record_count
             if end <= offset or batch.base_offset >= high_watermark or self.unreadable:
                 continue
@@ -253,22 +255,22 @@ class EngineTwin:
             found.append(batch)
         return found
 
-    async def create_group(
+    async def create_replica(
         self, spec: GroupSpec, membership: Membership, *, campaign: bool
     ) -> None:
         self._add(spec, membership)
         if campaign:
             self.campaigned.append(spec.group_id)
 
-    async def join_group(self, spec: GroupSpec) -> None:
+    async def join_replica(self, spec: GroupSpec) -> None:
         self.joined.append(spec)
-        await self.create_group(spec, Membership(), campaign=False)
-        self.groups[spec.group_id].is_leader = False
+        await self.create_replica(spec, Membership(), campaign=False)
+        self.replicas[spec.group_id].is_leader = False
 
     def change_replicas(
         self, group_id: int, target: tuple[Member, ...], version: int
     ) -> ReplicaChange:
-        self.group(group_id).require_serving()
+        self.replica(group_id).require_serving()
         return self.changes.setdefault(group_id, ReplicaChange(target, version))
 
     def find_change(self, group_id: int) -> ReplicaChange | None:
@@ -277,21 +279,21 @@ class EngineTwin:
     async def save_identity(self, identity: BrokerIdentity) -> None:
         self.identities.append(identity)
 
-    async def delete_group(self, group_id: int) -> None:
+    async def delete_replica(self, group_id: int) -> None:
         self.remove(group_id)
 
     async def transfer_leadership(self, group_id: int, broker_id: int, *, timeout_ms: int) -> None:
-        self.group(group_id).require_serving()
+        self.replica(group_id).require_serving()
         self.transfers.append((group_id, broker_id))
 
-    def _add(self, spec: GroupSpec, membership: Membership) -> GroupTwin:
-        made = self.groups[spec.group_id] = GroupTwin(spec, membership, self.limits)
-        self.replicas.changes += 1
+    def _add(self, spec: GroupSpec, membership: Membership) -> ReplicaTwin:
+        made = self.replicas[spec.group_id] = ReplicaTwin(spec, membership, self.limits)
+        self.replica_table.changes += 1
         return made
 
-    def _commit(self, group: GroupTwin) -> None:
+    def _commit(self, replica: ReplicaTwin) -> None:
         if not self.holding:
-            self.apply(group)
+            self.apply(replica)
 
 
 @dataclass

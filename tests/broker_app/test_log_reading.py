@@ -30,7 +30,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 ONE = RECORD_OVERHEAD_BYTES + 1
 """What a message of one character counts."""
@@ -39,8 +39,8 @@ ONE = RECORD_OVERHEAD_BYTES + 1
 class Reader:
     """Reads a partition with the batches abc, d, ef."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
-        self.runtime, self.engine, self.group = runtime, engine, group
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
+        self.runtime, self.engine, self.replica = runtime, engine, replica
         self.asked: list[tuple[int, int, int]] = []
         self.corrupt = 0
         """What the last reading stepped over."""
@@ -54,19 +54,19 @@ class Reader:
 
     async def read(self, start: int, end: int = 6, **limits: int) -> str:
         chosen: Any = {"max_messages": 100, "max_bytes": 1 << 20, **limits}
-        group: Any = self.group
+        replica: Any = self.replica
         read = await messages_read(
-            runtime=self.runtime, group=group, start=start, end=end, **chosen
+            runtime=self.runtime, replica=replica, start=start, end=end, **chosen
         )
         self.corrupt = read.corrupt
         return "".join(str(record.value) for _, record in read.messages)
 
 
 @pytest.fixture
-async def reader(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Reader:
+async def reader(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Reader:
     for values in ("abc", "d", "ef"):
         await engine.propose(7, batch_of(*values), timeout_ms=1_000)
-    return Reader(runtime, engine, group)
+    return Reader(runtime, engine, replica)
 
 
 async def test_every_range_is_read_exactly(reader: Reader) -> None:
@@ -110,7 +110,7 @@ async def test_kept_batch_of_another_group_is_not_taken(reader: Reader, engine: 
     await reader.read(0, max_messages=1)
     other = engine.add("other", 0, group_id=8)
     await engine.propose(8, batch_of("x", "y"), timeout_ms=1_000)
-    reader.group = other
+    reader.replica = other
     assert await reader.read(1, end=2, max_messages=1) == "y"
 
 
@@ -121,9 +121,9 @@ async def test_engine_that_has_nothing_at_the_moment_is_no_end(
     with pytest.raises(Overloaded) as refused:
         await reader.read(0)
     assert refused.value.retry_after_ms
-    group: Any = reader.group
+    replica: Any = reader.replica
     with pytest.raises(Overloaded, match="offset 4"):
-        await batches_read(runtime=reader.runtime, group=group, offset=4, end=6, max_bytes=1)
+        await batches_read(runtime=reader.runtime, replica=replica, offset=4, end=6, max_bytes=1)
 
 
 def test_size_counts_bytes_of_everything_a_message_carries() -> None:
@@ -139,13 +139,13 @@ def stored(*records: Record, base_offset: int = 40) -> StoredBatch:
 
 
 async def decoded(runtime: BrokerRuntime, batch: StoredBatch) -> list[Record] | None:
-    group: Any = runtime.engine.groups[7]
-    found = await decode(runtime=runtime, group=group, batch=batch)
+    replica: Any = runtime.engine.replicas[7]
+    found = await decode(runtime=runtime, replica=replica, batch=batch)
     return None if found is None else found.records
 
 
 async def test_decoded_records_are_those_that_were_sent(
-    runtime: BrokerRuntime, group: GroupTwin
+    runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
     record = Record("v", key="k", headers={"h": "1"}, timestamp=7)
     assert await decoded(runtime, stored(record)) == [record]
@@ -155,7 +155,9 @@ async def test_decoded_records_are_those_that_were_sent(
     assert await decoded(runtime, stored(large)) == [large]
 
 
-async def test_damaged_batch_says_where_to_go_on(runtime: BrokerRuntime, group: GroupTwin) -> None:
+async def test_damaged_batch_says_where_to_go_on(
+    runtime: BrokerRuntime, replica: ReplicaTwin
+) -> None:
     good = stored(Record("a"), Record("b"))
     bad = StoredBatch(40, 2, 1, good.data[:-1] + bytes([good.data[-1] ^ 1]))
     with pytest.raises(CorruptBatch, match="go on at offset 42") as refused:
@@ -164,10 +166,10 @@ async def test_damaged_batch_says_where_to_go_on(runtime: BrokerRuntime, group: 
 
 
 async def test_damaged_batch_keeps_nobody_from_the_messages_before_it(
-    reader: Reader, group: GroupTwin
+    reader: Reader, replica: ReplicaTwin
 ) -> None:
-    batch = group.batches[1]
-    group.batches[1] = StoredBatch(3, 1, 1, batch.data[:-1] + b"\xc1")
+    batch = replica.batches[1]
+    replica.batches[1] = StoredBatch(3, 1, 1, batch.data[:-1] + b"\xc1")
     assert await reader.read(0) == "abc", "going on behind it would lose them"
     assert await reader.read(0, max_messages=2) == "ab"
     with pytest.raises(CorruptBatch) as refused:
@@ -178,10 +180,10 @@ async def test_damaged_batch_keeps_nobody_from_the_messages_before_it(
 
 @pytest.mark.parametrize("kind", undecodable())
 async def test_what_nobody_can_decode_is_stepped_over_counted_and_told_once(
-    reader: Reader, group: GroupTwin, kind: str, caplog: pytest.LogCaptureFixture
+    reader: Reader, replica: ReplicaTwin, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = undecodable()[kind]
-    group.batches[1] = StoredBatch(3, 1, 1, data)
+    replica.batches[1] = StoredBatch(3, 1, 1, data)
     before = MESSAGES_CORRUPT._value.get()
     for start, expected in ((0, "abcef"), (3, "ef")):
         assert (await reader.read(start), reader.corrupt) == (expected, 1)
@@ -193,38 +195,40 @@ async def test_what_nobody_can_decode_is_stepped_over_counted_and_told_once(
     assert "offsets 3 to 3" in told[0].getMessage()
 
 
-async def test_part_of_a_batch_is_stepped_over_as_well(reader: Reader, group: GroupTwin) -> None:
-    group.batches[0] = StoredBatch(0, 3, 1, crafted(rows(*[b"\x07"] * 3), record_count=3))
+async def test_part_of_a_batch_is_stepped_over_as_well(
+    reader: Reader, replica: ReplicaTwin
+) -> None:
+    replica.batches[0] = StoredBatch(0, 3, 1, crafted(rows(*[b"\x07"] * 3), record_count=3))
     assert (await reader.read(1), reader.corrupt) == ("def", 2)
     assert (await reader.read(1, end=2), reader.corrupt) == ("", 1)
     assert (await reader.read(0, max_messages=1), reader.corrupt) == ("d", 3)
 
 
 async def test_one_reading_steps_over_a_bounded_number_of_batches(
-    reader: Reader, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, replica: ReplicaTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "STEPPED_OVER_MAX", 2)
     bad = undecodable()["no value"]
-    group.batches[:] = [StoredBatch(offset, 1, 1, bad) for offset in range(6)]
+    replica.batches[:] = [StoredBatch(offset, 1, 1, bad) for offset in range(6)]
     assert (await reader.read(0), reader.corrupt) == ("", 2)
 
 
 async def test_damaged_batch_behind_one_that_nobody_can_decode_stays_a_fault(
-    reader: Reader, group: GroupTwin
+    reader: Reader, replica: ReplicaTwin
 ) -> None:
-    group.batches[1] = StoredBatch(3, 1, 1, undecodable()["no value"])
-    data = group.batches[2].data
-    group.batches[2] = StoredBatch(4, 2, 1, data[:-1] + b"\xc1")
+    replica.batches[1] = StoredBatch(3, 1, 1, undecodable()["no value"])
+    data = replica.batches[2].data
+    replica.batches[2] = StoredBatch(4, 2, 1, data[:-1] + b"\xc1")
     assert (await reader.read(3), reader.corrupt) == ("", 1)
     with pytest.raises(CorruptBatch):
         await reader.read(4)
 
 
 async def test_batch_that_only_this_broker_cannot_inflate_is_not_stepped_over(
-    reader: Reader, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, replica: ReplicaTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed = encode_batch([Record("x")], codec=CODEC_ZSTD)
-    group.batches[1] = StoredBatch(3, 1, 1, packed)
+    replica.batches[1] = StoredBatch(3, 1, 1, packed)
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "zstandard", None)
         assert await reader.read(0) == "abc"

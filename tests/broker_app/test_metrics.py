@@ -15,7 +15,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 def figures() -> dict[tuple[str, str], float]:
@@ -77,7 +77,7 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
 
 
 async def test_messages_of_workers_are_counted_where_the_partition_is_led(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await engine.propose(7, batch_of("a", "b", "c"), timeout_ms=1_000)
     receive = ReceiveMessages("g", (), 0, 3, visibility_ms=1_000, delivery_limit=1)
@@ -86,7 +86,7 @@ async def test_messages_of_workers_are_counted_where_the_partition_is_led(
     await engine.propose(7, nack, timeout_ms=1_000)
     shown = figures()
     assert (shown["unsettled_messages", ""], shown["dead_messages", ""]) == (2, 1)
-    group.is_leader = False
+    replica.is_leader = False
     assert figures()["unsettled_messages", ""] == 0
 
 

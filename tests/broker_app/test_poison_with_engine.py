@@ -16,7 +16,7 @@ from tests.broker_app.test_with_engine import disturb, partition
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from tests.broker_app.test_with_engine import Partition
 
 __all__ = ["partition"]
@@ -24,10 +24,10 @@ GOOD = 40
 CONSUMER = 5
 
 
-async def store(*, runtime: BrokerRuntime, group: Group, batch: bytes) -> None:
+async def store(*, runtime: BrokerRuntime, replica: Replica, batch: bytes) -> None:
     """Append past the check at the door."""
     request = AppendBatch(batch, read_header(batch))
-    await runtime.engine.propose(group.spec.group_id, request, timeout_ms=5_000)
+    await runtime.engine.propose(replica.spec.group_id, request, timeout_ms=5_000)
 
 
 async def fill(partition: Partition) -> int:
@@ -100,8 +100,8 @@ async def test_every_replica_moves_alike_through_lost_leaders(partition: Partiti
     )
     assert last.messages == []
     cluster = partition.cluster
-    groups = [engine.groups[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({group.applied_index for group in groups}) == 1)
-    states = [state_of(group) for group in groups]
+    groups = [engine.replicas[1] for engine in cluster.engines.values()]
+    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    states = [state_of(replica) for replica in groups]
     assert [state.applied_cursor(CONSUMER) for state in states] == [GOOD + bad] * 3
     assert len({state.snapshot() for state in states}) == 1

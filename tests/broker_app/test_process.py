@@ -124,7 +124,7 @@ async def test_assigned_replica_is_made_led_and_reported(tmp_path, manager):
     manager.assignment = [order()]
     process = make(tmp_path, manager)
     await process.start()
-    await until(lambda: process.engine.groups and process.engine.groups[1].serves, process)
+    await until(lambda: process.engine.replicas and process.engine.replicas[1].serves, process)
     await until(lambda: any(one.replicas for one in manager.reports), process)
     last = next(one for one in reversed(manager.reports) if one.replicas)
     assert (last.replicas[0].group_id, last.replicas[0].replica_id) == (1, 11)
@@ -233,10 +233,10 @@ async def test_deleted_group_is_dropped(tmp_path, manager):
     manager.assignment = [order()]
     process = make(tmp_path, manager)
     await process.start()
-    await until(lambda: 1 in process.engine.groups, process)
+    await until(lambda: 1 in process.engine.replicas, process)
     manager.assignment, manager.deleted_groups = [], [deleted(1)]
     process.runtime.post_heartbeat()
-    await until(lambda: 1 not in process.engine.groups, process)
+    await until(lambda: 1 not in process.engine.replicas, process)
     await process.stop()
 
 
@@ -244,13 +244,13 @@ async def test_deletion_of_another_topic_with_that_group_id_is_refused_alone(tmp
     manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
     process = make(tmp_path, manager)
     await process.start()
-    await until(lambda: process.engine.groups.keys() == {1, 2}, process)
+    await until(lambda: process.engine.replicas.keys() == {1, 2}, process)
     manager.assignment = [order(group_id=3, replica_id=13, replicas=[Place(13, 1)])]
     manager.deleted_groups = [deleted(1, topic="other"), deleted(2)]
     orders = await process._link.send(process._report(True, frozenset()))
     with pytest.raises(StalePlacement, match="group 1 is here"):
         await process.take_orders(orders)
-    assert process.engine.groups.keys() == {1, 3}
+    assert process.engine.replicas.keys() == {1, 3}
     await process.stop()
 
 
@@ -258,12 +258,12 @@ async def test_replica_survives_a_restart_with_its_data(tmp_path, manager):
     manager.assignment = [order()]
     process = make(tmp_path, manager)
     await process.start()
-    await until(lambda: process.engine.groups and process.engine.groups[1].serves, process)
-    index = process.engine.groups[1].last_index
+    await until(lambda: process.engine.replicas and process.engine.replicas[1].serves, process)
+    index = process.engine.replicas[1].last_index
     await process.stop()
     again = make(tmp_path, manager)
     await again.start()
-    assert again.engine.groups[1].last_index >= index
+    assert again.engine.replicas[1].last_index >= index
     await again.stop()
 
 
@@ -291,12 +291,12 @@ async def test_refused_order_does_not_keep_the_others_from_being_carried_out(tmp
     process = make(tmp_path, manager)
     await process.start()
     await partition_create(runtime=process.runtime, order=order())
-    await process.engine.delete_group(1)
+    await process.engine.delete_replica(1)
     manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
     orders = await process._link.send(process._report(True, frozenset()))
     with pytest.raises(StalePlacement):
         await process.take_orders(orders)
-    assert set(process.engine.groups) == {2}
+    assert set(process.engine.replicas) == {2}
     await process.stop()
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from http_base.cluster import MembersAnswer
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 GROUP = 1
 ENGINE = EngineConfig(
@@ -80,14 +80,14 @@ class Cluster:
                 process.engine.request_checkpoints()
             await asyncio.sleep(0.005)
 
-    def group(self, broker_id: int) -> Group:
-        return self.processes[broker_id].engine.groups[GROUP]
+    def replica(self, broker_id: int) -> Replica:
+        return self.processes[broker_id].engine.replicas[GROUP]
 
-    def leader(self) -> tuple[BrokerRuntime, Group] | None:
+    def leader(self) -> tuple[BrokerRuntime, Replica] | None:
         for process in self.processes.values():
-            group = process.engine.groups.get(GROUP)
-            if group is not None and group.serves:
-                return process.runtime, group
+            replica = process.engine.replicas.get(GROUP)
+            if replica is not None and replica.serves:
+                return process.runtime, replica
         return None
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -102,7 +102,7 @@ class Cluster:
                 place = self.leader()
                 if place is not None:
                     try:
-                        return await service(runtime=place[0], group=place[1], **fields)
+                        return await service(runtime=place[0], replica=place[1], **fields)
                     except QueueError as error:
                         if not error.retriable:
                             raise
@@ -211,9 +211,9 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     stopped = True
     await producing
     assert cluster.processes[4].engine.snapshots_received.received == 1
-    await cluster.until(lambda: state_of(cluster.group(4)).next_offset == len(sent))
+    await cluster.until(lambda: state_of(cluster.replica(4)).next_offset == len(sent))
 
-    group = cluster.group(4)
+    replica = cluster.replica(4)
     await cluster.processes[1].engine.hand_over_all(timeout_ms=2_000)
     await cluster.processes[2].engine.hand_over_all(timeout_ms=2_000)
     assert await popped_values(cluster, len(sent)) == sent
@@ -224,8 +224,8 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     assert begin > 0
     for broker_id in (1, 2, 4):
         await cluster.until(
-            lambda one=broker_id: cluster.group(one).retained.cut_log_start == begin
+            lambda one=broker_id: cluster.replica(one).retained.cut_log_start == begin
         )
     rows = await cluster.processes[4].engine.read_batches(GROUP, begin, len(sent), 1 << 20)
     assert rows[0].base_offset == begin
-    assert group.membership.version == 2
+    assert replica.membership.version == 2

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from raft_app.storage.protocol import BrokerIdentity
-    from tests.broker_app.engine_twin import GroupTwin, LinkTwin
+    from tests.broker_app.engine_twin import LinkTwin, ReplicaTwin
 
 
-class WalkedGroups(dict[int, "GroupTwin"]):
-    """Groups that count who looks at all of them."""
+class WalkedReplicas(dict[int, "ReplicaTwin"]):
+    """Replicas that count who looks at all of them."""
 
     walks = 0
 
@@ -73,8 +73,8 @@ def test_newer_group_of_a_name_counts_though_another_went_meanwhile(
 def test_flood_of_unknown_partitions_walks_over_the_groups_once_per_change(
     runtime: BrokerRuntime, engine: EngineTwin
 ) -> None:
-    watched = WalkedGroups()
-    engine.groups = watched
+    watched = WalkedReplicas()
+    engine.replicas = watched
     for partition in range(10):
         engine.add("logs", partition, group_id=partition + 1)
     for changes in (1, 2):
@@ -151,7 +151,7 @@ async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
 ) -> None:
     engine = EngineTwin(StateLimits(producers_max=2))
     runtimes.install(runtime_over(engine, link))
-    group = engine.add()
+    replica = engine.add()
 
     async def heartbeat() -> None:
         tasks.broker_heartbeat()
@@ -166,13 +166,13 @@ async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
         await engine.propose(7, third, timeout_ms=100)
     engine.clock += FORGET_AFTER_MS + 1
     await heartbeat()
-    assert group.state_machine.counts()["producers"] == 0
+    assert replica.state_machine.counts()["producers"] == 0
     await engine.propose(7, third, timeout_ms=100)
     assert link.heartbeats == 2
     proposals = len(engine.proposals)
     await heartbeat()
     assert len(engine.proposals) == proposals, "half-empty tables are left alone"
-    engine.lose(group)
+    engine.lose(replica)
     await heartbeat()
     runtimes.install(None)
     assert len(asyncio.all_tasks()) == 1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from raft_app.engine.engine import Engine
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 BATCHES = 40
 PRODUCERS = (1, 2)
@@ -47,9 +47,9 @@ class Partition:
             self.runtimes[engine.broker_id] = known
         return known
 
-    def place(self) -> tuple[BrokerRuntime, Group] | None:
+    def place(self) -> tuple[BrokerRuntime, Replica] | None:
         leader = self.cluster.leader()
-        return None if leader is None else (self.runtime(leader), leader.groups[1])
+        return None if leader is None else (self.runtime(leader), leader.replicas[1])
 
     async def call(self, service: Any, **fields: Any) -> Any:
         """Call at whoever leads until it works, as a client does."""
@@ -57,7 +57,7 @@ class Partition:
             place = self.place()
             if place is not None:
                 try:
-                    return await service(runtime=place[0], group=place[1], **fields)
+                    return await service(runtime=place[0], replica=place[1], **fields)
                 except QueueError as error:
                     if not error.retriable:
                         raise
@@ -133,7 +133,7 @@ async def disturb(partition: Partition) -> list[int]:
         await asyncio.sleep(PACE_SECONDS * 20)
         leader = cluster.leader()
         assert leader is not None
-        reached.append(state_of(leader.groups[1]).next_offset)
+        reached.append(state_of(leader.replicas[1]).next_offset)
         broker_id = leader.broker_id
         await cluster.stop(broker_id)
         await asyncio.sleep(PACE_SECONDS * 30)
@@ -159,16 +159,20 @@ async def test_every_message_once_and_in_order_through_lost_leaders(partition: P
     assert len(first) == total
 
     cluster = partition.cluster
-    groups = [engine.groups[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({group.applied_index for group in groups}) == 1)
-    states = [state_of(group) for group in groups]
+    groups = [engine.replicas[1] for engine in cluster.engines.values()]
+    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    states = [state_of(replica) for replica in groups]
     assert len({state.snapshot() for state in states}) == 1
     stored = []
     for engine in cluster.engines.values():
-        group = engine.groups[1]
-        await cluster.until(lambda group=group: group.hears_leader)
+        replica = engine.replicas[1]
+        await cluster.until(lambda replica=replica: replica.hears_leader)
         fetched = await batches_fetch(
-            runtime=partition.runtime(engine), group=group, offset=0, max_bytes=1 << 20, wait_ms=0
+            runtime=partition.runtime(engine),
+            replica=replica,
+            offset=0,
+            max_bytes=1 << 20,
+            wait_ms=0,
         )
         assert fetched.next_offset == fetched.high_watermark == total
         stored.append([batch.data for batch in fetched.batches])
@@ -208,9 +212,9 @@ async def test_generations_fence_through_lost_leaders(partition: Partition) -> N
     await disturbing
     assert generation > 3
     cluster = partition.cluster
-    groups = [engine.groups[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({group.applied_index for group in groups}) == 1)
-    states = [state_of(group) for group in groups]
+    groups = [engine.replicas[1] for engine in cluster.engines.values()]
+    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    states = [state_of(replica) for replica in groups]
     assert len({state.snapshot() for state in states}) == 1
     known = states[0].consumer_group("billing")
     assert known is not None

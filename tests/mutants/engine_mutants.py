@@ -13,7 +13,7 @@ ENGINE_MUTANTS = (
         path="raft_app/engine/replica.py",
         old="            if self._durable_write_id >= ready.after_write_id:\n",
         new="            if self._durable_write_id >= 0:\n",
-        test=f"{_TESTS}/engine/test_replica_group.py::test_vote_leaves_only_once_it_is_durable",
+        test=f"{_TESTS}/engine/test_replica.py::test_vote_leaves_only_once_it_is_durable",
     ),
     Mutant(
         name="success-for-another-entry",
@@ -21,7 +21,7 @@ ENGINE_MUTANTS = (
         path="raft_app/engine/replica.py",
         old="            if term == entry.term:\n",
         new="            if term <= entry.term:\n",
-        test=f"{_TESTS}/engine/test_replica_group.py::test_replaced_entry_answers_its_waiter_with_not_leader",
+        test=f"{_TESTS}/engine/test_replica.py::test_replaced_entry_answers_its_waiter_with_not_leader",
     ),
     Mutant(
         name="faulty-replica-answers",
@@ -29,7 +29,7 @@ ENGINE_MUTANTS = (
         path="raft_app/engine/replica.py",
         old="        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):\n",
         new="        if not self.admits(broker_id, rpc.to, rpc.sender):\n",
-        test=f"{_TESTS}/engine/test_replica_group.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
+        test=f"{_TESTS}/engine/test_replica.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
     ),
     Mutant(
         name="storage-error-ignored",

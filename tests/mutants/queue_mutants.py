@@ -70,7 +70,7 @@ QUEUE_MUTANTS = (
         name="empty-not-confirmed",
         fault="A leader says that nothing is left without asking a quorum",
         path="broker_app/services/consume.py",
-        old="    await engine.read_barrier(group.spec.group_id, timeout_ms=call.timeout_ms)\n",
+        old="    await engine.read_barrier(replica.spec.group_id, timeout_ms=call.timeout_ms)\n",
         new="",
         test=f"{_TESTS}/services/test_consume.py::test_empty_answer_writes_nothing_and_is_confirmed",
     ),

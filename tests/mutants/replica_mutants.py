@@ -79,8 +79,8 @@ REPLICA_MUTANTS = (
         name="truncation-without-checkpoint",
         fault="Messages are deleted before the checkpoint that allows it is durable",
         path="raft_app/engine/compactor.py",
-        old="    durable, retained, node = group.applied.durable, group.retained, group.node\n",
-        new="    durable, retained, node = group.applied.handed_over, group.retained, group.node\n",
+        old="    durable, retained, node = replica.applied.durable,",
+        new="    durable, retained, node = replica.applied.handed_over,",
         test=f"{_ENGINE}/test_compactor.py::test_a_checkpoint_that_is_not_durable_lets_nothing_go",
     ),
     Mutant(
@@ -103,7 +103,7 @@ REPLICA_MUTANTS = (
         name="wanted-snapshot-not-sent",
         fault="A snapshot that is wanted at the very end of a failed one is never sent",
         path="raft_app/engine/snapshots.py",
-        old="            self._tasks.pop((group, peer), None)\n",
+        old="            self._tasks.pop((replica, peer), None)\n",
         new="            pass\n",
         test="tests/raft_app/engine/test_snapshots_snapshot_sender.py"
         "::test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from raft_app.core.types import Entry
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import GroupSpec
     from tests.simulation.simulation import Simulation
 
@@ -123,9 +123,9 @@ class Broker:
         return self.process is not None and self.process.alive
 
     @property
-    def groups(self) -> dict[int, Group]:
-        """The groups of the process; none when there is no process that is ready."""
-        return self.engine.groups if self.alive and self.is_ready else {}
+    def replicas(self) -> dict[int, Replica]:
+        """The replicas of the process; none when there is no process that is ready."""
+        return self.engine.replicas if self.alive and self.is_ready else {}
 
     # --- life -------------------------------------------------------------------------------
 
@@ -251,11 +251,11 @@ class Broker:
 
     async def _let_go(self) -> None:
         """Let old messages go where this broker leads."""
-        for group in list(self.engine.groups.values()):
-            if group.serves:
+        for replica in list(self.engine.replicas.values()):
+            if replica.serves:
                 try:
                     await messages_truncate(
-                        runtime=self.runtime, group=group, now_ms=self.wall_ms()
+                        runtime=self.runtime, replica=replica, now_ms=self.wall_ms()
                     )
                 except QueueError as error:
                     self._simulation.note("keeps", self.broker_id, type(error).__name__)

@@ -46,9 +46,9 @@ class Clients(Asking):
             return
 
         async def serve(broker: Broker) -> bool:
-            group = broker.engine.group(self.group_id)
-            if not group.serves:
-                raise group.not_leader()
-            return await retention_set(runtime=broker.runtime, group=group, wanted=wanted)
+            replica = broker.engine.replica(self.group_id)
+            if not replica.serves:
+                raise replica.not_leader()
+            return await retention_set(runtime=broker.runtime, replica=replica, wanted=wanted)
 
         await self.until_known("retention", serve)

@@ -42,7 +42,7 @@ class Consumer:
     async def _open(self, broker: Broker) -> Any:
         return await cursor_open(
             runtime=broker.runtime,
-            group=broker.engine.group(self._clients.group_id),
+            replica=broker.engine.replica(self._clients.group_id),
             consumer_id=self._consumer_id,
             start="earliest",
             timeout_ms=TIMEOUT_MS,
@@ -61,8 +61,8 @@ class Consumer:
         )
 
         async def serve(broker: Broker) -> Any:
-            group = broker.engine.group(clients.group_id)
-            return await messages_pop(runtime=broker.runtime, group=group, call=call)
+            replica = broker.engine.replica(clients.group_id)
+            return await messages_pop(runtime=broker.runtime, replica=replica, call=call)
 
         floor = history.seen
         answer = await clients.until_known("pops", serve)
@@ -106,7 +106,7 @@ class Consumer:
         async def serve(broker: Broker) -> int:
             left = await size_get(
                 runtime=broker.runtime,
-                group=broker.engine.group(clients.group_id),
+                replica=broker.engine.replica(clients.group_id),
                 consumer_id=self._consumer_id,
                 wait_ms=0,
                 timeout_ms=TIMEOUT_MS,
@@ -135,11 +135,11 @@ class Reader:
             offset = clients.random.randrange(len(history.messages) + 2)
 
             async def serve(broker: Broker, offset: int = offset) -> Any:
-                group = broker.engine.group(clients.group_id)
-                fault = group.faulty
+                replica = broker.engine.replica(clients.group_id)
+                fault = replica.faulty
                 found = await batches_fetch(
                     runtime=broker.runtime,
-                    group=group,
+                    replica=replica,
                     offset=offset,
                     max_bytes=1_000,
                     wait_ms=100,

@@ -124,7 +124,7 @@ class Faults:
         return [
             broker
             for broker in self._brokers.values()
-            if any(group.is_leader for group in broker.groups.values())
+            if any(replica.is_leader for replica in broker.replicas.values())
         ]
 
     # --- processes --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from raft_app.core.types import NO_REPLICA
 from raft_app.engine.engine import Engine
 from raft_app.engine.membership import ReplicaChanges, next_steps
 from raft_app.engine.replica import Applied
-from raft_app.engine.replicas import Replicas
+from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotSender
 from tests.doubles import storage_replica as memory_replica
 from tests.doubles.storage import MemoryStorage
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from raft_app.core.types import RequestVote
     from raft_app.engine.membership import ReplicaChange
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Checkpoint, StoredGroup
 
 
@@ -112,10 +112,10 @@ def saves_another_membership(monkeypatch: pytest.MonkeyPatch) -> None:
 def changes_twice_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the engine nor the core waits until the change before is committed."""
 
-    def advance(changes: ReplicaChanges, group: Group, change: ReplicaChange) -> None:
-        steps = next_steps(group.membership, change.target, leader=group.spec.replica_id)
+    def advance(changes: ReplicaChanges, replica: Replica, change: ReplicaChange) -> None:
+        steps = next_steps(replica.membership, change.target, leader=replica.spec.replica_id)
         for step in steps:
-            if changes._take(group, change, step):
+            if changes._take(replica, change, step):
                 break
 
     broken_changes.changes_twice_at_a_time(monkeypatch)
@@ -145,19 +145,19 @@ def takes_writes_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trusts_what_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica that is stored as faulty starts like any other."""
-    open_replica = Replicas.open
+    open_replica = ReplicaTable.open
 
-    def open_as_sound(replicas: Replicas, stored: StoredGroup) -> Any:
-        return open_replica(replicas, replace(stored, faulty=""))
+    def open_as_sound(table: ReplicaTable, stored: StoredGroup) -> Any:
+        return open_replica(table, replace(stored, faulty=""))
 
-    monkeypatch.setattr(Replicas, "open", open_as_sound)
+    monkeypatch.setattr(ReplicaTable, "open", open_as_sound)
 
 
 def forgets_used_replica_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A late order makes a replica again that was removed."""
     monkeypatch.setattr(MemoryStorage, "used_replica_ids", lambda *_: frozenset())
     forgotten = property(lambda _: set(), lambda *_: None)
-    monkeypatch.setattr(Replicas, "_made", forgotten, raising=False)
+    monkeypatch.setattr(ReplicaTable, "_made", forgotten, raising=False)
     facts_of = MemoryStorage._facts_of
     monkeypatch.setattr(
         MemoryStorage,

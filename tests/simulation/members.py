@@ -58,8 +58,8 @@ class Members:
         )
 
         async def serve(broker: Broker) -> Any:
-            group = broker.engine.group(clients.group_id)
-            return await offsets_commit(runtime=broker.runtime, group=group, commit=commit)
+            replica = broker.engine.replica(clients.group_id)
+            return await offsets_commit(runtime=broker.runtime, replica=replica, commit=commit)
 
         floor = fences.floor(NAME)
         answer = await clients.until_known("commits", serve)
@@ -79,7 +79,7 @@ class Members:
         async def serve(broker: Broker) -> Any:
             return await batches_fetch(
                 runtime=broker.runtime,
-                group=broker.engine.group(clients.group_id),
+                replica=broker.engine.replica(clients.group_id),
                 offset=offset,
                 max_bytes=500,
                 wait_ms=100,

@@ -14,7 +14,7 @@ from broker_app.partition.state import PartitionData
 from broker_app.partition.statemachine import PartitionState
 from raft_app.engine.engine import Requests
 from raft_app.engine.loop import TurnRunner
-from raft_app.engine.replica import Applied, Group, Waiters
+from raft_app.engine.replica import Applied, Replica, Waiters
 from raft_app.engine.snapshots import SnapshotInstall
 from raft_app.statemachine import Answer
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
@@ -49,27 +49,27 @@ def takes_writes_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def carry_out_early(runner: TurnRunner, turn: Turn) -> None:
         carry_out(runner, turn)
-        for group, _, write in turn.writes:
+        for replica, _, write in turn.writes:
             if write is not None:
-                runner._persisted(group, write)
+                runner._persisted(replica, write)
 
     monkeypatch.setattr(TurnRunner, "_carry_out", carry_out_early)
 
 
 def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer is answered as soon as its batch is in the leader's log."""
-    propose = Group.propose
+    propose = Replica.propose
 
-    def propose_and_answer(group: Group, request: Any, **names: int) -> Any:
-        admitted = propose(group, request, **names)
+    def propose_and_answer(replica: Replica, request: Any, **names: int) -> Any:
+        admitted = propose(replica, request, **names)
         if isinstance(request, AppendBatch) and not isinstance(admitted, Answer):
-            state = group.state_machine
+            state = replica.state_machine
             assert isinstance(state, PartitionState)
             count = request.header.record_count
             return Answer(Appended(state._next_free_offset() - count, count))
         return admitted
 
-    monkeypatch.setattr(Group, "propose", propose_and_answer)
+    monkeypatch.setattr(Replica, "propose", propose_and_answer)
 
 
 def takes_another_entry_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +104,8 @@ def _without_digest(pop: Any) -> Any:
 def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader answers reads without a round to a quorum."""
 
-    async def read_barrier(_requests: Requests, group: Group, **_names: int) -> None:
-        group._require_serving()
+    async def read_barrier(_requests: Requests, replica: Replica, **_names: int) -> None:
+        replica._require_serving()
 
     monkeypatch.setattr(Requests, "read_barrier", read_barrier)
 
@@ -132,11 +132,11 @@ def acknowledges_snapshots_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _finish_early(install: SnapshotInstall) -> None:
-    group, offer = install._group, install._offer
-    checkpoint = group.checkpoint().checkpoint
+    replica, offer = install._replica, install._offer
+    checkpoint = replica.checkpoint().checkpoint
     checkpoint = replace(checkpoint, applied_index=offer.meta.last_index, state=install._state)
     install._is_done = True
-    group.snapshot_installed(replace(checkpoint, state=bytes(install._state)), offer.meta)
+    replica.snapshot_installed(replace(checkpoint, state=bytes(install._state)), offer.meta)
 
 
 def trusts_the_old_view(monkeypatch: pytest.MonkeyPatch) -> None:

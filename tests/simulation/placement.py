@@ -9,7 +9,7 @@ from raft_app.core.types import Member, Membership
 from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from tests.simulation.broker import Broker
     from tests.simulation.simulation import Simulation
 
@@ -50,7 +50,7 @@ class Placement:
         membership = Membership(voters=members, version=self._version)
         for member in reversed(members):
             broker = self._simulation.brokers[member.broker_id]
-            await broker.engine.create_group(
+            await broker.engine.create_replica(
                 self._spec(member.replica_id), membership, campaign=member == members[0]
             )
 
@@ -98,22 +98,22 @@ class Placement:
 
     def may_lose(self, broker_id: int) -> bool:
         """Tell whether all replicas that are wanted are sound voters, the one there among them."""
-        groups = [
-            self._simulation.brokers[broker_id].groups.get(self._group_id)
+        replicas = [
+            self._simulation.brokers[broker_id].replicas.get(self._group_id)
             for broker_id in self.target
         ]
         return (
             broker_id in self.target
-            and len(groups) >= 3
+            and len(replicas) >= 3
             and not self._misses_one
             and self._given < REPLICAS_MAX
             and all(
-                group is not None
-                and not group.faulty
-                and not group.is_installing
-                and group.membership.voter_ids == set(self.target.values())
-                and group.hears_leader
-                for group in groups
+                replica is not None
+                and not replica.faulty
+                and not replica.is_installing
+                and replica.membership.voter_ids == set(self.target.values())
+                and replica.hears_leader
+                for replica in replicas
             )
         )
 
@@ -151,23 +151,23 @@ class Placement:
             leader.serve(self._change_replicas, lambda _: None)
 
     def _look_at(self, broker: Broker, leader: Broker | None) -> None:
-        group = broker.groups.get(self._group_id)
+        replica = broker.replicas.get(self._group_id)
         wanted = self.target.get(broker.broker_id)
         if self._orders and self._random.random() < LATE_ORDERS:
             broker.serve(self._join_as_told_before, lambda _: None)
             return
-        if group is None:
+        if replica is None:
             if wanted is not None:
                 broker.serve(self._join, lambda _: None)
             return
-        if group.faulty and group.spec.replica_id == wanted:
+        if replica.faulty and replica.spec.replica_id == wanted:
             self.replace_faulty(broker.broker_id)
-        if leader is not None and self._is_superfluous(group, leader.groups[self._group_id]):
+        if leader is not None and self._is_superfluous(replica, leader.replicas[self._group_id]):
             broker.serve(self._drop, lambda _: None)
 
-    def _is_superfluous(self, group: Group, leader: Group) -> bool:
+    def _is_superfluous(self, replica: Replica, leader: Replica) -> bool:
         """Tell whether a leader has a committed membership without a replica that nobody wants."""
-        replica_id = group.spec.replica_id
+        replica_id = replica.spec.replica_id
         members = {member.replica_id for member in leader.applied.membership.members}
         in_force = {member.replica_id for member in leader.membership.members}
         return replica_id not in {*self.target.values(), *members, *in_force}
@@ -176,29 +176,29 @@ class Placement:
         leaders = [
             broker
             for broker in self._simulation.brokers.values()
-            if self._group_id in broker.groups and broker.groups[self._group_id].serves
+            if self._group_id in broker.replicas and broker.replicas[self._group_id].serves
         ]
         if not leaders or self._random.random() < 0.1:
             return None
-        return max(leaders, key=lambda broker: broker.groups[self._group_id].term)
+        return max(leaders, key=lambda broker: broker.replicas[self._group_id].term)
 
     async def _join(self, broker: Broker) -> None:
         replica_id = self.target.get(broker.broker_id)
         if replica_id is not None:
             self._orders.append((broker.broker_id, self._spec(replica_id)))
-            await broker.engine.join_group(self._spec(replica_id))
+            await broker.engine.join_replica(self._spec(replica_id))
 
     async def _join_as_told_before(self, broker: Broker) -> None:
         """An order for a replica comes late, or once more: perhaps that one is long gone."""
         orders = [spec for broker_id, spec in self._orders if broker_id == broker.broker_id]
         if orders:
-            await broker.engine.join_group(self._random.choice(orders))
+            await broker.engine.join_replica(self._random.choice(orders))
 
     async def _drop(self, broker: Broker) -> None:
-        group = broker.engine.group(self._group_id)
-        if group.spec.replica_id not in self.target.values():
-            self._simulation.note("drops", broker.broker_id, group.spec)
-            await broker.engine.delete_group(self._group_id)
+        replica = broker.engine.replica(self._group_id)
+        if replica.spec.replica_id not in self.target.values():
+            self._simulation.note("drops", broker.broker_id, replica.spec)
+            await broker.engine.delete_replica(self._group_id)
 
     async def _change_replicas(self, broker: Broker) -> None:
         if self.changes:

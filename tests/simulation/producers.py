@@ -21,7 +21,7 @@ async def produce(clients: Clients, broker: Broker, producer_id: int, batch: byt
     full, room_made = broker.engine.disk.full, broker.disk.room_made
     appended = await batch_produce(
         runtime=broker.runtime,
-        group=broker.engine.group(clients.group_id),
+        replica=broker.engine.replica(clients.group_id),
         producer_id=producer_id,
         batch=batch,
         timeout_ms=TIMEOUT_MS,

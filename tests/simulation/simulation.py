@@ -23,7 +23,7 @@ from tests.simulation.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
 
 SECONDS = 15.0
 """Of virtual time until everything is healed, unless told otherwise."""
@@ -235,23 +235,23 @@ class Simulation:
         )
 
     def _group_has_settled(self, group_id: int, placement: Placement) -> bool:
-        groups = self._groups(group_id)
-        leader = next((group for group in groups.values() if group.serves), None)
+        replicas = self._replicas(group_id)
+        leader = next((replica for replica in replicas.values() if replica.serves), None)
         if leader is None or not placement.is_reached(leader.applied.membership):
             return False
-        there = {broker_id: group.spec.replica_id for broker_id, group in groups.items()}
+        there = {broker_id: replica.spec.replica_id for broker_id, replica in replicas.items()}
         return there == placement.target and all(
-            group.applied_index == leader.last_index
-            and group.term == leader.term
-            and not group.is_installing
-            for group in groups.values()
+            replica.applied_index == leader.last_index
+            and replica.term == leader.term
+            and not replica.is_installing
+            for replica in replicas.values()
         )
 
-    def _groups(self, group_id: int) -> dict[int, Group]:
+    def _replicas(self, group_id: int) -> dict[int, Replica]:
         return {
-            broker_id: broker.groups[group_id]
+            broker_id: broker.replicas[group_id]
             for broker_id, broker in self.brokers.items()
-            if group_id in broker.groups
+            if group_id in broker.replicas
         }
 
     # --- the end ----------------------------------------------------------------------------
@@ -259,8 +259,8 @@ class Simulation:
     def _check_end(self, group_id: int) -> None:
         messages = self.watch.groups[group_id].history.messages
         states = set()
-        for broker_id, group in self._groups(group_id).items():
-            machine = group.state_machine
+        for broker_id, replica in self._replicas(group_id).items():
+            machine = replica.state_machine
             self._complete.require(
                 machine.next_offset == len(messages),
                 "broker %s has %s of %s messages",

@@ -45,22 +45,22 @@ class Scene:
 
         def choose() -> None:
             self.victim = self.leader()
-            self.replica_id = self.victim.groups[1].spec.replica_id
+            self.replica_id = self.victim.replicas[1].spec.replica_id
             action(self.victim)
 
         self.at(BEGIN_SECONDS, choose)
 
     def leader(self) -> Broker:
         brokers = self.simulation.brokers.values()
-        [leader] = [one for one in brokers if 1 in one.groups and one.groups[1].serves]
+        [leader] = [one for one in brokers if 1 in one.replicas and one.replicas[1].serves]
         return leader
 
     @property
     def term(self) -> int:
         return max(
-            broker.groups[1].term
+            broker.replicas[1].term
             for broker in self.simulation.brokers.values()
-            if 1 in broker.groups
+            if 1 in broker.replicas
         )
 
     @property
@@ -105,7 +105,7 @@ def test_broker_whose_disk_fails_comes_back_with_faulty_replicas_and_is_healed(
     [(lives, replica)] = seen
     assert (outcome.disk_errors, lives) == (1, 2)
     assert replica is None or replica.faulty or replica.spec.replica_id != scene.replica_id
-    assert scene.victim.groups[1].spec.replica_id != scene.replica_id
+    assert scene.victim.replicas[1].spec.replica_id != scene.replica_id
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -119,8 +119,8 @@ def test_broker_without_any_room_goes_on_where_it_was_once_there_is_some(seed: i
     scene.at(8.0, lambda: scene.victim.disk.make_room())
     outcome = scene.simulation.run()
     assert outcome.disk_errors >= 1
-    assert scene.victim.groups[1].spec.replica_id == scene.replica_id
-    assert not scene.victim.groups[1].faulty
+    assert scene.victim.replicas[1].spec.replica_id == scene.replica_id
+    assert not scene.victim.replicas[1].faulty
 
 
 @pytest.mark.parametrize("seconds", [0.2, 2.0])

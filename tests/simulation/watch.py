@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from raft_app.core.types import Rpc
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Operation
     from tests.doubles.storage_replica import MemoryReplica
     from tests.simulation.broker import Broker
@@ -170,14 +170,14 @@ class Watch:
             for group_id, rpc in rpcs:
                 self._is_sound(broker, group_id, rpc)
                 self._leaves(broker.disk, group_id, rpc)
-                group = broker.groups.get(group_id)
-                if group is not None and group.is_leader:
-                    self._goes_by(broker, group)
+                replica = broker.replicas.get(group_id)
+                if replica is not None and replica.is_leader:
+                    self._goes_by(broker, replica)
 
     def _is_sound(self, broker: Broker, group_id: int, rpc: Rpc) -> None:
-        replica, group = broker.disk.replica(group_id), broker.groups.get(group_id)
+        stored, replica = broker.disk.replica(group_id), broker.replicas.get(group_id)
         reasons = ["the broker has failed"] if broker.has_failed else []
-        reasons += [found.faulty for found in (replica, group) if found is not None]
+        reasons += [found.faulty for found in (stored, replica) if found is not None]
         self.groups[group_id].silence.speaks(rpc, next(filter(None, reasons), ""))
 
     def _leaves(self, disk: Disk, group_id: int, rpc: Rpc) -> None:
@@ -212,7 +212,7 @@ class Watch:
             durable_write_id=rpc.index if own_term is not None else replica.last_index(),
         )
         for broker in self._simulation.brokers.values():
-            leader = broker.groups.get(group_id)
+            leader = broker.replicas.get(group_id)
             if leader is None or leader.spec.replica_id != rpc.to:
                 continue
             leader_term = leader.node.term_at(rpc.index)
@@ -231,8 +231,8 @@ class Watch:
         )
         if broker_id in self._cut_off:
             self._cut_off.discard(broker_id)
-            for group in self.groups.values():
-                group.cut_off.ends(broker_id)
+            for checkers in self.groups.values():
+                checkers.cut_off.ends(broker_id)
 
     # --- time -------------------------------------------------------------------------------
 
@@ -240,33 +240,33 @@ class Watch:
         """A broker's clock ticked: one that is cut off keeps its term and stops to lead."""
         broker_id = broker.broker_id
         is_cut_off = self._simulation.network.links.is_cut_off(broker_id)
-        if not is_cut_off or not broker.groups:
+        if not is_cut_off or not broker.replicas:
             self._cut_off.discard(broker_id)
-            for group in self.groups.values():
-                group.cut_off.ends(broker_id)
+            for checkers in self.groups.values():
+                checkers.cut_off.ends(broker_id)
             return
         begins = broker_id not in self._cut_off
         self._cut_off.add(broker_id)
         with self.guard():
-            for group_id, group in broker.groups.items():
+            for group_id, replica in broker.replicas.items():
                 checker = self.groups[group_id].cut_off
-                if begins or group.membership.voter_ids == {group.spec.replica_id}:
-                    checker.begins(broker_id, group.term)
-                checker.ticked(broker_id, group.term, leads=group.is_leader)
+                if begins or replica.membership.voter_ids == {replica.spec.replica_id}:
+                    checker.begins(broker_id, replica.term)
+                checker.ticked(broker_id, replica.term, leads=replica.is_leader)
 
     # --- groups -----------------------------------------------------------------------------
 
-    def advanced(self, broker: Broker, group: Group) -> None:
+    def advanced(self, broker: Broker, replica: Replica) -> None:
         """A group applied entries."""
         with self.guard():
-            self._commits(broker, group)
-            if group.is_leader:
-                self._goes_by(broker, group)
+            self._commits(broker, replica)
+            if replica.is_leader:
+                self._goes_by(broker, replica)
 
-    def _commits(self, broker: Broker, group: Group) -> None:
+    def _commits(self, broker: Broker, replica: Replica) -> None:
         """Whatever a node takes for committed must never change."""
-        checkers, node = self.groups[group.group_id], group.node
-        replica_id = group.spec.replica_id
+        checkers, node = self.groups[replica.group_id], replica.node
+        replica_id = replica.spec.replica_id
         key = (broker.broker_id, broker.lives, replica_id)
         start = max(self._advanced.get(key, 0) + 1, node.first_index)
         self._advanced[key] = node.commit_index
@@ -278,21 +278,21 @@ class Watch:
             if entry is not None:
                 checkers.committed.committed(replica_id, entry)
 
-    def _goes_by(self, broker: Broker, group: Group) -> None:
+    def _goes_by(self, broker: Broker, replica: Replica) -> None:
         """A leader acts: note its membership, and look at how it changed."""
-        checkers, node = self.groups[group.group_id], group.node
-        known = checkers.in_force[group.term]
+        checkers, node = self.groups[replica.group_id], replica.node
+        known = checkers.in_force[replica.term]
         found = (node.membership_index, node.membership)
         if known and known[-1] == found:
             return
-        self._commits(broker, group)
+        self._commits(broker, replica)
         if known:
             for index in range(known[-1][0] + 1, found[0]):
-                passed = checkers.stored.get((index, group.term))
+                passed = checkers.stored.get((index, replica.term))
                 if passed is not None and passed.kind is EntryKind.MEMBERSHIP:
                     self._changes(checkers, passed)
             self._changes(
-                checkers, Entry(found[0], group.term, EntryKind.MEMBERSHIP, found[1].encode())
+                checkers, Entry(found[0], replica.term, EntryKind.MEMBERSHIP, found[1].encode())
             )
         else:
             known.append(found)
@@ -309,29 +309,29 @@ class Watch:
         for member in after.members:
             checkers.replica_ids.named(member)
 
-    def leadership(self, broker: Broker, group: Group) -> None:
+    def leadership(self, broker: Broker, replica: Replica) -> None:
         """Role, leader or term of a group changed."""
         self._simulation.note(
-            "role", broker.broker_id, f"{group.group_id} {group.role} {group.term}"
+            "role", broker.broker_id, f"{replica.group_id} {replica.role} {replica.term}"
         )
-        replica_id = group.spec.replica_id
-        if not group.is_leader or self._led.get(replica_id) == (group.group_id, group.term):
+        replica_id = replica.spec.replica_id
+        if not replica.is_leader or self._led.get(replica_id) == (replica.group_id, replica.term):
             return
-        self._led[replica_id] = (group.group_id, group.term)
+        self._led[replica_id] = (replica.group_id, replica.term)
         self.elections += 1
-        checkers = self.groups[group.group_id]
+        checkers = self.groups[replica.group_id]
         with self.guard():
-            checkers.one_leader.leads(replica_id, group.term)
-            self._goes_by(broker, group)
+            checkers.one_leader.leads(replica_id, replica.term)
+            self._goes_by(broker, replica)
             checkers.leader_completeness.leads(
-                replica_id, group.term, lambda index: self._term_in_log(group, index)
+                replica_id, replica.term, lambda index: self._term_in_log(replica, index)
             )
 
-    def _term_in_log(self, group: Group, index: int) -> int | None:
-        known = self.groups[group.group_id].applied.entry(index)
-        if index < group.node.first_index:
+    def _term_in_log(self, replica: Replica, index: int) -> int | None:
+        known = self.groups[replica.group_id].applied.entry(index)
+        if index < replica.node.first_index:
             return None if known is None else known.term
-        return group.node.term_at(index)
+        return replica.node.term_at(index)
 
     def applied(self, broker: Broker, state: WatchedState, entry: Entry) -> bool:
         """A replica is about to apply an entry; return whether it is the first one to do so."""
@@ -342,11 +342,11 @@ class Watch:
             is_first = checkers.applied.applied(spec.replica_id, entry, after=state.last_index)
             if not is_first:
                 return False
-            group = broker.groups.get(spec.group_id) or broker.engine.groups[spec.group_id]
+            replica = broker.replicas.get(spec.group_id) or broker.engine.replicas[spec.group_id]
             checkers.history.committed(entry)
-            checkers.leader_completeness.committed(entry, group.term)
-            memberships = [group.membership, group.applied.membership]
-            memberships += [membership for _, membership in checkers.in_force[group.term]]
+            checkers.leader_completeness.committed(entry, replica.term)
+            memberships = [replica.membership, replica.applied.membership]
+            memberships += [membership for _, membership in checkers.in_force[replica.term]]
             held = [self._held_by(spec.group_id, entry, one) for one in memberships]
             holders, quorum = max(held, key=lambda one: one[0] - one[1])
             checkers.commit_quorum.committed(entry, holders=holders, quorum=quorum)

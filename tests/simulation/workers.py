@@ -52,8 +52,8 @@ class Worker:
         )
 
         async def serve(broker: Broker) -> Any:
-            group = broker.engine.group(clients.group_id)
-            return await messages_receive(runtime=broker.runtime, group=group, call=call)
+            replica = broker.engine.replica(clients.group_id)
+            return await messages_receive(runtime=broker.runtime, replica=replica, call=call)
 
         answer = await clients.until_known("receives", serve)
         clients.check(not isinstance(answer, QueueError), "receive: %r", answer)
@@ -84,7 +84,7 @@ class Worker:
         async def serve(broker: Broker) -> Any:
             return await messages_settle(
                 runtime=broker.runtime,
-                group=broker.engine.group(clients.group_id),
+                replica=broker.engine.replica(clients.group_id),
                 command=command,
                 timeout_ms=TIMEOUT_MS,
             )
@@ -96,9 +96,9 @@ class Worker:
         clients = self._clients
 
         async def serve(broker: Broker) -> Any:
-            group = broker.engine.group(clients.group_id)
+            replica = broker.engine.replica(clients.group_id)
             return await group_offsets_get(
-                runtime=broker.runtime, group=group, name=NAME, timeout_ms=TIMEOUT_MS
+                runtime=broker.runtime, replica=replica, name=NAME, timeout_ms=TIMEOUT_MS
             )
 
         answer = await clients.until_known("looks", serve)

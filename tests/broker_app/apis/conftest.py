@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import GroupTwin
+    from tests.broker_app.engine_twin import ReplicaTwin
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ class Api:
 
 
 @pytest.fixture(params=["hot paths", "django alone"])
-def api(request: Any, runtime: BrokerRuntime, group: GroupTwin) -> Api:
+def api(request: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Api:
     """The API of a broker that leads partition 0 of topic logs."""
     app = ASGIHandler()
     return Api(HotPaths(app, HOT_PATHS) if request.param == "hot paths" else app)

@@ -15,7 +15,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/consumer/consume"
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0, "consumer_id": 5}
@@ -129,7 +129,7 @@ async def test_revoked_consumers_are_refused(
 
 
 async def test_size_counts_what_is_left(
-    api: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    api: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
     await produce(engine, "a", "b", "c")
     await api.post(PATH, **CALL)
@@ -142,7 +142,7 @@ async def test_size_counts_what_is_left(
     answer = await api.get("/size", **CALL, request_id="two")
     assert (answer.json["size"], answer.json["remembers"]) == (1, False)
     assert failure(await api.get("/size", **CALL, request_id="")) == (400, "INVALID_REQUEST")
-    engine.lose(group)
+    engine.lose(replica)
     assert failure(await api.get("/size", **CALL)) == (421, "NOT_LEADER")
 
 

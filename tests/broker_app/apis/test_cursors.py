@@ -10,7 +10,7 @@ from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0, "consumer_id": 5}
 
@@ -22,12 +22,12 @@ async def filled(api: Api, engine: EngineTwin) -> Api:
     return api
 
 
-async def test_cursor_is_reset_to_an_offset_or_a_time(filled: Api, group: GroupTwin) -> None:
+async def test_cursor_is_reset_to_an_offset_or_a_time(filled: Api, replica: ReplicaTwin) -> None:
     answer = await filled.post("/cursors/reset", token_of("consumer", 5), **CALL, offset=3)
     assert answer.json["offset"] == 3
     answer = await filled.post("/cursors/reset", **CALL, timestamp=1_500, expected=3)
     assert answer.json["offset"] == 2
-    assert group.state_machine.applied_cursor(5) == 2
+    assert replica.state_machine.applied_cursor(5) == 2
 
 
 async def test_reset_is_refused_where_it_makes_no_sense(filled: Api, failure: Any) -> None:
@@ -42,7 +42,7 @@ async def test_reset_is_refused_where_it_makes_no_sense(filled: Api, failure: An
     assert await reset(offset=1, consumer_id=-1) == (400, "INVALID_REQUEST")
 
 
-async def test_cursor_is_opened_once(filled: Api, group: GroupTwin, failure: Any) -> None:
+async def test_cursor_is_opened_once(filled: Api, replica: ReplicaTwin, failure: Any) -> None:
     answer = await filled.post("/cursors/open", **CALL, start="latest")
     assert (answer.json["offset"], answer.json["opened"]) == (4, True)
     answer = await filled.post("/cursors/open", **CALL, start="earliest")
@@ -51,9 +51,9 @@ async def test_cursor_is_opened_once(filled: Api, group: GroupTwin, failure: Any
     assert failure(answer) == (400, "INVALID_REQUEST")
 
 
-async def test_client_is_forgotten(filled: Api, group: GroupTwin, failure: Any) -> None:
+async def test_client_is_forgotten(filled: Api, replica: ReplicaTwin, failure: Any) -> None:
     await filled.post("/consumer/consume", **CALL, max_messages=2, request_id="r")
-    assert group.state_machine.counts() == {
+    assert replica.state_machine.counts() == {
         "consumer_groups": 0,
         "cursors": 1,
         "producers": 0,
@@ -61,7 +61,7 @@ async def test_client_is_forgotten(filled: Api, group: GroupTwin, failure: Any) 
     }
     answer = await filled.post("/clients/forget", **CALL)
     assert answer.status == 200
-    assert group.state_machine.counts() == {
+    assert replica.state_machine.counts() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 0,

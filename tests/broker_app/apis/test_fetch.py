@@ -16,7 +16,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/fetch"
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0}
@@ -43,10 +43,10 @@ async def test_json_begins_exactly_at_the_offset(filled: Api) -> None:
 
 
 async def test_json_ends_before_a_batch_that_cannot_be_decoded(
-    filled: Api, group: GroupTwin, failure: Any
+    filled: Api, replica: ReplicaTwin, failure: Any
 ) -> None:
-    batch = group.batches[1]
-    group.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    batch = replica.batches[1]
+    replica.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
     answer = await filled.get(PATH, **CALL, offset=1)
     assert [message["message"] for message in answer.json["messages"]] == ["b"]
     assert answer.json["next_offset"] == 2
@@ -56,12 +56,12 @@ async def test_json_ends_before_a_batch_that_cannot_be_decoded(
     assert (await filled.get(PATH, **CALL, offset=3)).json["next_offset"] == 6
 
 
-async def test_batches_come_as_stored(filled: Api, group: GroupTwin) -> None:
+async def test_batches_come_as_stored(filled: Api, replica: ReplicaTwin) -> None:
     answer = await filled.send("GET", PATH, query={**CALL, "offset": 1}, accept=BATCH)
     assert answer.headers["content-type"] == BATCH
     frames = list(unframe_batches(answer.body))
     assert [(base, bytes(data)) for base, data in frames] == [
-        (batch.base_offset, batch.data) for batch in group.batches
+        (batch.base_offset, batch.data) for batch in replica.batches
     ]
     assert answer.headers["x-high-watermark"] == "6"
     assert answer.headers["x-log-start-offset"] == "0"
@@ -101,9 +101,9 @@ async def test_leader_refuses_offsets_that_do_not_exist(
 
 
 async def test_follower_serves_what_it_has_and_waits_for_the_rest(
-    filled: Api, engine: EngineTwin, group: GroupTwin
+    filled: Api, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
-    engine.lose(group)
+    engine.lose(replica)
     assert (await filled.get(PATH, **CALL, offset=5)).json["next_offset"] == 6
     answer = await filled.get(PATH, **CALL, offset=9, wait_ms=5)
     assert (answer.status, answer.json["messages"], answer.json["next_offset"]) == (200, [], 9)
@@ -111,11 +111,11 @@ async def test_follower_serves_what_it_has_and_waits_for_the_rest(
 
 
 async def test_replica_without_a_leader_or_with_a_fault_serves_nothing(
-    filled: Api, group: GroupTwin, failure: Any
+    filled: Api, replica: ReplicaTwin, failure: Any
 ) -> None:
-    group.hears_leader = False
+    replica.hears_leader = False
     assert failure(await filled.get(PATH, **CALL, offset=0)) == (503, "NO_LEADER")
-    group.hears_leader, group.faulty = True, "a bad row"
+    replica.hears_leader, replica.faulty = True, "a bad row"
     assert failure(await filled.get(PATH, **CALL, offset=0)) == (503, "NO_LEADER")
 
 
@@ -129,14 +129,14 @@ async def test_any_client_of_the_topic_may_fetch(filled: Api, failure: Any) -> N
 
 
 async def test_offsets_are_found_by_append_time(
-    filled: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    filled: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
     found = [
         (await filled.get("/offsets/by-time", **CALL, timestamp=timestamp)).json["offset"]
         for timestamp in (0, 1_000, 1_001, 2_000, 2_500, 3_000, 3_001)
     ]
     assert found == [0, 0, 2, 2, 3, 3, 6]
-    engine.lose(group)
+    engine.lose(replica)
     answer = await filled.get("/offsets/by-time", **CALL, timestamp=0)
     assert failure(answer) == (421, "NOT_LEADER")
 

@@ -9,7 +9,7 @@ from broker_app import runtime as runtimes
 from tests.broker_app.apis.conftest import Api
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 async def test_ready_broker_has_no_reasons(api: Api) -> None:
@@ -18,11 +18,11 @@ async def test_ready_broker_has_no_reasons(api: Api) -> None:
     assert (await api.get("/health", None)).json == {"status": "success", "reasons": []}
 
 
-async def test_reasons_are_named(api: Api, engine: EngineTwin, group: GroupTwin) -> None:
+async def test_reasons_are_named(api: Api, engine: EngineTwin, replica: ReplicaTwin) -> None:
     engine.watchdog.intervals_without_tick = 20
     engine.failure = SimpleNamespace(done=lambda: True)
     engine.disk.full = True
-    group.faulty = "a bad row"
+    replica.faulty = "a bad row"
     answer = await api.get("/readyz", None)
     assert (answer.status, answer.json["status"]) == (503, "failure")
     assert len(answer.json["reasons"]) == 4

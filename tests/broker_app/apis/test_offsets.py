@@ -11,7 +11,7 @@ from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0, "group": "billing"}
 
@@ -63,7 +63,7 @@ async def test_what_retention_took_is_in_the_answer(filled: Api, engine: EngineT
 
 
 async def test_commit_is_refused_where_it_makes_no_sense(
-    filled: Api, group: GroupTwin, failure: Any
+    filled: Api, replica: ReplicaTwin, failure: Any
 ) -> None:
     async def commit(**fields: Any) -> tuple[int, str]:
         call = {**CALL, "generation": 1, **fields}
@@ -86,7 +86,7 @@ async def test_commit_is_refused_where_it_makes_no_sense(
     ):
         assert await commit(**wrong) == (400, "INVALID_REQUEST"), wrong
     assert await commit(partition=9) == (404, "PARTITION_NOT_FOUND")
-    assert group.state_machine.counts()["consumer_groups"] == 0
+    assert replica.state_machine.counts()["consumer_groups"] == 0
 
 
 async def test_largest_generation_is_taken(filled: Api) -> None:
@@ -103,9 +103,9 @@ async def test_offsets_of_an_unknown_group_are_not_found(filled: Api, failure: A
 
 
 async def test_replica_that_does_not_lead_names_the_leader(
-    filled: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    filled: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
-    engine.lose(group)
+    engine.lose(replica)
     answer = await filled.post("/offsets/commit", **CALL, generation=1)
     assert failure(answer) == (421, "NOT_LEADER")
     assert answer.json["leader"] == {"broker_id": 2}
@@ -131,7 +131,7 @@ async def test_commit_is_for_consumers_of_the_topic_and_offsets_for_all_its_clie
 
 
 async def test_group_is_forgotten_for_the_cluster_alone(
-    filled: Api, group: GroupTwin, failure: Any
+    filled: Api, replica: ReplicaTwin, failure: Any
 ) -> None:
     await filled.post("/offsets/commit", **CALL, generation=4, offset=3)
     answer = await filled.post("/groups/forget", token_of("consumer", 5), **CALL)
@@ -140,6 +140,6 @@ async def test_group_is_forgotten_for_the_cluster_alone(
     assert answer.json == {"status": "success", **CALL, "forgotten": True}
     answer = await filled.post("/groups/forget", **CALL)
     assert answer.json["forgotten"] is False
-    assert group.state_machine.counts()["consumer_groups"] == 0
+    assert replica.state_machine.counts()["consumer_groups"] == 0
     answer = await filled.post("/groups/forget", **{**CALL, "group": "?"})
     assert failure(answer) == (400, "INVALID_REQUEST")

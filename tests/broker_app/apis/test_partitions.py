@@ -40,7 +40,7 @@ async def test_replica_is_made_once_and_the_first_campaigns(api: Api, engine: En
         answer = await api.post("/partitions", **ORDER)
         assert (answer.status, answer.json["partition"]["group_id"]) == (201, 8)
     assert engine.campaigned == [8]
-    assert engine.groups[8].membership.voter_ids == {81, 82}
+    assert engine.replicas[8].membership.voter_ids == {81, 82}
     second = {**ORDER, "group_id": 10, "partition": 2, "replicas": ORDER["replicas"][::-1]}
     await api.post("/partitions", **second)
     assert engine.campaigned == [8]
@@ -75,7 +75,7 @@ async def test_orders_that_cannot_be_are_refused(
     assert await order(partition=-1) == (400, "INVALID_REQUEST")
     assert await order(group_id=7) == (409, "STALE_PLACEMENT")
     assert await order(epoch=2) == (409, "STALE_PLACEMENT")
-    assert list(engine.groups) == [7]
+    assert list(engine.replicas) == [7]
 
 
 async def test_replica_that_joins_learns_its_members_from_the_leader(
@@ -109,7 +109,7 @@ async def test_new_replica_takes_the_place_of_one_that_its_group_has_removed(
     assert failure(await api.post("/partitions", **joins)) == (409, "STALE_PLACEMENT")
     peers.answers[2] = MembersAnswer(group_id=7, version=4, replicas=[Place(72, 2)])
     assert (await api.post("/partitions", **joins)).status == 201
-    assert engine.groups[7].spec.replica_id == 75
+    assert engine.replicas[7].spec.replica_id == 75
 
 
 async def test_what_a_partition_keeps_comes_with_the_order(api: Api, engine: EngineTwin) -> None:
@@ -137,7 +137,7 @@ async def test_partition_is_led_to_other_replicas(
     assert failure(await api.post("/partitions/7/replicas", **stale)) == (409, "STALE_PLACEMENT")
     wrong = {**target, "replicas": [{"replica_id": 0, "broker_id": 9}]}
     assert failure(await api.post("/partitions/7/replicas", **wrong)) == (400, "INVALID_REQUEST")
-    engine.lose(engine.groups[7])
+    engine.lose(engine.replicas[7])
     assert failure(await api.post("/partitions/7/replicas", **target)) == (421, "NOT_LEADER")
 
 
@@ -147,7 +147,7 @@ async def test_members_are_confirmed_by_a_quorum(
     answer = await api.get("/partitions/7/replicas")
     assert answer.json["replicas"] == [{"replica_id": 70, "broker_id": 1}]
     assert engine.barriers == 1
-    engine.lose(engine.groups[7])
+    engine.lose(engine.replicas[7])
     assert failure(await api.get("/partitions/7/replicas")) == (421, "NOT_LEADER")
 
 
@@ -159,16 +159,16 @@ async def test_removed_replica_is_dropped_once_that_is_certain(
 
     assert (await drop(71)).json["deleted"] is False
     assert failure(await drop(70)) == (409, "STALE_PLACEMENT")
-    engine.groups[7].is_removed = True
+    engine.replicas[7].is_removed = True
     assert (await drop(70)).json["deleted"] is True
-    assert not engine.groups
+    assert not engine.replicas
 
 
 async def test_replica_is_dropped(api: Api, engine: EngineTwin, failure: Any) -> None:
     named = {"topic": "logs", "partition": 0, "epoch": 3}
     answer = await api.send("DELETE", "/partitions/7", query=named)
     assert answer.json == {"status": "success", "group_id": 7, "deleted": True}
-    assert not engine.groups
+    assert not engine.replicas
     assert (await api.send("DELETE", "/partitions/7", query=named)).json["deleted"] is False
     call = {"topic": "logs", "partition": 0, "producer_id": 1, "message": "a"}
     assert failure(await api.post("/producer/produce", **call)) == (404, "PARTITION_NOT_FOUND")
@@ -184,7 +184,7 @@ async def test_replica_of_another_partition_stays(
         answer = await api.send("DELETE", "/partitions/7", query=missing)
         assert failure(answer) == (400, "INVALID_REQUEST")
         assert answer.json["field"] not in missing
-    assert list(engine.groups) == [7]
+    assert list(engine.replicas) == [7]
 
 
 async def test_leadership_is_handed_over(api: Api, engine: EngineTwin, failure: Any) -> None:
@@ -200,7 +200,7 @@ async def test_orders_of_a_manager_that_was_superseded_are_refused(
     api: Api, engine: EngineTwin, failure: Any
 ) -> None:
     assert (await api.post("/partitions", **ORDER)).status == 201
-    before = dict(engine.groups)
+    before = dict(engine.replicas)
     target = {"replicas": [{"replica_id": 70, "broker_id": 1}], "version": 9}
     names = {"topic": "logs", "partition": 0}
     for answer in (
@@ -210,7 +210,7 @@ async def test_orders_of_a_manager_that_was_superseded_are_refused(
         await api.send("DELETE", "/partitions/7", query={**names, "epoch": 2}),
     ):
         assert failure(answer) == (409, "STALE_PLACEMENT")
-    assert engine.groups == before
+    assert engine.replicas == before
     assert not engine.transfers
     deleted = await api.send("DELETE", "/partitions/7", query={**names, "epoch": 4})
     assert deleted.json["deleted"] is True

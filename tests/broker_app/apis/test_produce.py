@@ -12,7 +12,7 @@ from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/producer/produce"
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0, "producer_id": 1, "message": "a"}
@@ -30,20 +30,20 @@ async def test_message_is_appended_and_its_place_answered(api: Api) -> None:
     assert (answer.json["base_offset"], answer.json["count"]) == (1, 2)
 
 
-async def test_batch_is_stored_byte_for_byte(api: Api, group: GroupTwin) -> None:
+async def test_batch_is_stored_byte_for_byte(api: Api, replica: ReplicaTwin) -> None:
     batch = batch_of("a", "b", sequence=0).batch
     query = {"topic": "logs", "partition": 0, "producer_id": 1}
     for _ in range(2):
         answer = await api.send("POST", PATH, query=query, raw=batch, content_type=BATCH)
         assert (answer.json["base_offset"], answer.json["count"]) == (0, 2)
-    assert [stored.data for stored in group.batches] == [batch]
+    assert [stored.data for stored in replica.batches] == [batch]
 
 
-async def test_messages_come_as_msgpack_too(api: Api, group: GroupTwin) -> None:
+async def test_messages_come_as_msgpack_too(api: Api, replica: ReplicaTwin) -> None:
     body = msgspec.msgpack.encode({**CALL, "message": b"\xff\x00"})
     answer = await api.send("POST", PATH, raw=body, content_type=MSGPACK, accept=MSGPACK)
     assert msgspec.msgpack.decode(answer.body)["base_offset"] == 0
-    assert group.state_machine.next_offset == 1
+    assert replica.state_machine.next_offset == 1
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ async def test_producers_need_their_own_token(api: Api, failure: Any) -> None:
 
 
 async def test_follower_names_the_leader(
-    api: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    api: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
-    engine.lose(group, leader=3)
+    engine.lose(replica, leader=3)
     answer = await api.post(PATH, **CALL)
     assert failure(answer) == (421, "NOT_LEADER")
     assert answer.json["leader"]["broker_id"] == 3

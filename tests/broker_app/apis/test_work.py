@@ -13,7 +13,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 RECEIVE = "/messages/receive"
 CALL: dict[str, Any] = {"topic": "logs", "partition": 0, "group": "workers"}
@@ -58,14 +58,14 @@ async def test_a_delivery_has_all_the_fields_of_a_message_and_a_receipt(filled: 
 
 
 async def test_groups_of_workers_are_named_to_the_cluster_where_they_are_led(
-    filled: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    filled: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
     await filled.post("/offsets/commit", topic="logs", partition=0, group="readers", generation=1)
     assert (await filled.get("/groups")).json["groups"] == {}
     await filled.post(RECEIVE, **CALL)
     assert (await filled.get("/groups")).json["groups"] == {"workers": ["logs"]}
     assert failure(await filled.get("/groups", token_of("consumer", 5)))[0] == 401
-    engine.lose(group)
+    engine.lose(replica)
     assert (await filled.get("/groups")).json["groups"] == {}
 
 
@@ -198,10 +198,10 @@ async def test_workers_need_the_token_of_a_consumer_of_the_topic(api: Api, failu
 
 
 async def test_only_the_leader_serves_workers(
-    filled: Api, engine: EngineTwin, group: GroupTwin, failure: Any
+    filled: Api, engine: EngineTwin, replica: ReplicaTwin, failure: Any
 ) -> None:
     [receipt] = await receipts(filled)
-    engine.lose(group)
+    engine.lose(replica)
     assert failure(await filled.post(RECEIVE, **CALL)) == (421, "NOT_LEADER")
     for kind in KINDS:
         answer = await filled.post(f"/messages/{kind}", **CALL, receipts=[receipt])
@@ -209,7 +209,7 @@ async def test_only_the_leader_serves_workers(
 
 
 async def test_one_token_does_not_fill_the_table_of_groups(
-    filled: Api, group: GroupTwin, failure: Any
+    filled: Api, replica: ReplicaTwin, failure: Any
 ) -> None:
     mallory, alice = token_of("consumer", 66), token_of("consumer", 5)
     call = {**CALL, "visibility_ms": 60_000}
@@ -223,10 +223,10 @@ async def test_one_token_does_not_fill_the_table_of_groups(
     commit = {**CALL, "group": "z", "generation": 1}
     assert failure(await filled.post("/offsets/commit", mallory, **commit))[0] == 429
     assert (await filled.post("/offsets/commit", alice, **commit)).status == 200
-    counts = group.state_machine.counts()
+    counts = replica.state_machine.counts()
     assert counts["consumer_groups"] == 52
     await filled.post("/clients/forget", topic="logs", partition=0, consumer_id=66)
-    assert group.state_machine.counts()["consumer_groups"] == 2
+    assert replica.state_machine.counts()["consumer_groups"] == 2
 
 
 async def test_the_cluster_speaks_for_a_client_by_its_token_alone(

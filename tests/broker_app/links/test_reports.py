@@ -14,22 +14,22 @@ from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import Member, Membership
-from raft_app.engine.replica import Group
+from raft_app.engine.replica import Replica
 from raft_app.storage.protocol import BrokerIdentity, Checkpoint, GroupSpec
 
 OPTIONS = SimpleNamespace(address="http://b:1", raft_address="b:2")
 
 
-def group() -> Group:
+def replica() -> Replica:
     spec = GroupSpec(7, 1, "logs", 3)
     membership = Membership(voters=(Member(1, 10), Member(2, 20)), version=4)
     node = RawNode(RaftConfig(), bootstrap_state(1, membership), randomizer=lambda low, high: low)
     state = PartitionState(spec, limits=StateLimits())
-    return Group(spec, node, state, Checkpoint(0, 0, membership, 0, b""))
+    return Replica(spec, node, state, Checkpoint(0, 0, membership, 0, b""))
 
 
 def test_replica_is_reported_with_its_place_and_its_offsets():
-    report = report_replica(group())
+    report = report_replica(replica())
     assert (report.group_id, report.replica_id, report.partition) == (7, 1, 3)
     assert (report.role, report.term, report.leader_broker_id) == ("follower", 1, 0)
     assert (report.log_start_offset, report.high_watermark) == (0, 0)
@@ -41,7 +41,7 @@ def test_replica_is_reported_with_its_place_and_its_offsets():
 def test_report_survives_its_way_through_json():
     identity = BrokerIdentity(incarnation="i" * 32, broker_id=3, cluster_id="c")
     report = make_report(
-        [group()],
+        [replica()],
         identity,
         OPTIONS,
         epoch=2,

@@ -17,19 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Fetcher:
     """Fetches from a partition with the batches abc, d, ef: the high watermark is 6."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
-        self.runtime, self.engine, self.group = runtime, engine, group
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
+        self.runtime, self.engine, self.replica = runtime, engine, replica
 
     async def fetch(self, offset: int, *, wait_ms: int = 0, max_bytes: int = 1 << 20) -> Fetched:
-        group: Any = self.group
+        replica: Any = self.replica
         return await batches_fetch(
-            runtime=self.runtime, group=group, offset=offset, max_bytes=max_bytes, wait_ms=wait_ms
+            runtime=self.runtime,
+            replica=replica,
+            offset=offset,
+            max_bytes=max_bytes,
+            wait_ms=wait_ms,
         )
 
     async def start(self, offset: int) -> asyncio.Task[Fetched]:
@@ -39,7 +43,7 @@ class Fetcher:
         return task
 
     def start_log_at(self, offset: int) -> None:
-        self.group.state_machine._data.log_start_offset = offset
+        self.replica.state_machine._data.log_start_offset = offset
 
     def at_barrier(self, happens: Callable[[], None], error: Exception | None = None) -> None:
         """Let something happen while the next read is confirmed."""
@@ -56,10 +60,10 @@ class Fetcher:
 
 
 @pytest.fixture
-async def fetcher(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Fetcher:
+async def fetcher(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Fetcher:
     for values in ("abc", "d", "ef"):
         await engine.propose(7, batch_of(*values), timeout_ms=1_000)
-    return Fetcher(runtime, engine, group)
+    return Fetcher(runtime, engine, replica)
 
 
 def offsets_of(fetched: Fetched) -> list[int]:
@@ -71,7 +75,7 @@ async def test_batches_begin_with_the_one_that_contains_the_offset(
     fetcher: Fetcher, leads: bool
 ) -> None:
     if not leads:
-        fetcher.engine.lose(fetcher.group)
+        fetcher.engine.lose(fetcher.replica)
     for offset, expected in ((0, [0, 3, 4]), (2, [0, 3, 4]), (3, [3, 4]), (5, [4])):
         fetched = await fetcher.fetch(offset)
         assert offsets_of(fetched) == expected
@@ -103,7 +107,7 @@ async def test_offset_below_the_log_start_is_out_of_range_everywhere(
 ) -> None:
     fetcher.start_log_at(4)
     if not leads:
-        fetcher.engine.lose(fetcher.group)
+        fetcher.engine.lose(fetcher.replica)
     for offset in (-1, 0, 3):
         with pytest.raises(OffsetOutOfRange) as refused:
             await fetcher.fetch(offset, wait_ms=60_000)
@@ -128,10 +132,10 @@ async def test_high_watermark_itself_is_no_error_and_needs_no_quorum(fetcher: Fe
 
 async def test_offset_that_confirmation_brings_is_served(fetcher: Fetcher) -> None:
     def commit() -> None:
-        state = fetcher.group.state_machine
+        state = fetcher.replica.state_machine
         decision: Any = state.prepare(batch_of("g", "h"), now_ms=1, clock_ms=1)
         proposal = decision.proposal
-        fetcher.group.log.append(
+        fetcher.replica.log.append(
             Entry(
                 index=4,
                 term=1,
@@ -142,7 +146,7 @@ async def test_offset_that_confirmation_brings_is_served(fetcher: Fetcher) -> No
                 append_timestamp=1,
             )
         )
-        fetcher.engine.apply(fetcher.group)
+        fetcher.engine.apply(fetcher.replica)
 
     fetcher.at_barrier(commit)
     fetched = await fetcher.fetch(7)
@@ -150,17 +154,17 @@ async def test_offset_that_confirmation_brings_is_served(fetcher: Fetcher) -> No
 
 
 async def test_follower_lets_an_offset_wait_that_it_does_not_know(fetcher: Fetcher) -> None:
-    fetcher.engine.lose(fetcher.group)
+    fetcher.engine.lose(fetcher.replica)
     fetched = await fetcher.fetch(1_000)
     assert (fetched.batches, fetched.next_offset, fetched.high_watermark) == ([], 1_000, 6)
     assert fetcher.engine.barriers == 0
 
 
 async def test_leader_deposed_while_it_asks_lets_the_offset_wait(fetcher: Fetcher) -> None:
-    fetcher.at_barrier(lambda: fetcher.engine.lose(fetcher.group), NoLeader("deposed"))
+    fetcher.at_barrier(lambda: fetcher.engine.lose(fetcher.replica), NoLeader("deposed"))
     waiting = await fetcher.start(7)
     assert not waiting.done()
-    fetcher.engine.win(fetcher.group)
+    fetcher.engine.win(fetcher.replica)
     with pytest.raises(OffsetOutOfRange):
         await waiting
 
@@ -169,8 +173,8 @@ async def test_refused_confirmation_concludes_nothing_though_the_replica_leads_a
     fetcher: Fetcher,
 ) -> None:
     def lose_and_win() -> None:
-        fetcher.engine.lose(fetcher.group)
-        fetcher.engine.win(fetcher.group)
+        fetcher.engine.lose(fetcher.replica)
+        fetcher.engine.win(fetcher.replica)
 
     fetcher.at_barrier(lose_and_win, NoLeader("deposed"))
     with pytest.raises(OffsetOutOfRange):
@@ -188,11 +192,11 @@ async def test_leader_without_a_quorum_says_nothing_of_the_range(fetcher: Fetche
 async def test_replica_that_hears_no_leader_or_is_faulty_answers_nothing(
     fetcher: Fetcher, offset: int
 ) -> None:
-    fetcher.engine.lose(fetcher.group, leader=0)
-    fetcher.group.hears_leader = False
+    fetcher.engine.lose(fetcher.replica, leader=0)
+    fetcher.replica.hears_leader = False
     with pytest.raises(NoLeader, match="hears no leader"):
         await fetcher.fetch(offset, wait_ms=60_000)
-    fetcher.group.hears_leader, fetcher.group.faulty = True, "a bad row"
+    fetcher.replica.hears_leader, fetcher.replica.faulty = True, "a bad row"
     with pytest.raises(NoLeader, match="faulty: a bad row") as refused:
         await fetcher.fetch(offset, wait_ms=60_000)
     assert refused.value.retry_after_ms
@@ -200,8 +204,8 @@ async def test_replica_that_hears_no_leader_or_is_faulty_answers_nothing(
 
 async def test_long_poll_learns_that_the_leader_is_gone(fetcher: Fetcher) -> None:
     waiting = await fetcher.start(6)
-    fetcher.group.hears_leader = False
-    fetcher.engine.lose(fetcher.group, leader=0)
+    fetcher.replica.hears_leader = False
+    fetcher.engine.lose(fetcher.replica, leader=0)
     with pytest.raises(NoLeader):
         await waiting
 
@@ -209,10 +213,10 @@ async def test_long_poll_learns_that_the_leader_is_gone(fetcher: Fetcher) -> Non
 async def test_long_poll_on_a_follower_ends_with_the_message_it_waits_for(
     fetcher: Fetcher,
 ) -> None:
-    fetcher.engine.lose(fetcher.group)
+    fetcher.engine.lose(fetcher.replica)
     waiting = await fetcher.start(7)
-    fetcher.engine.win(fetcher.group)
-    fetcher.engine.lose(fetcher.group)
+    fetcher.engine.win(fetcher.replica)
+    fetcher.engine.lose(fetcher.replica)
     fetcher.runtime.long_polls.applied(7, 7)
     await turns(20)
     assert not waiting.done(), "only 6 messages are there"

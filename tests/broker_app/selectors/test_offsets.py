@@ -22,15 +22,15 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Asker:
     """Asks of one partition; consumer 5."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
         self.runtime, self.engine = runtime, engine
-        self.group: Any = group
+        self.replica: Any = replica
 
     async def append(self, values: str, at_ms: int = 1_000) -> None:
         self.engine.now_ms = at_ms
@@ -39,7 +39,7 @@ class Asker:
     async def left(self, request_digest: bytes = b"", wait_ms: int = 0) -> Left:
         return await size_get(
             runtime=self.runtime,
-            group=self.group,
+            replica=self.replica,
             consumer_id=5,
             wait_ms=wait_ms,
             timeout_ms=1_000,
@@ -58,7 +58,7 @@ class Asker:
 
     async def group_at(self, name: str = "g") -> GroupOffsets:
         return await group_offsets_get(
-            runtime=self.runtime, group=self.group, name=name, timeout_ms=1_000
+            runtime=self.runtime, replica=self.replica, name=name, timeout_ms=1_000
         )
 
     async def commit(self, generation: int, offset: int | None = None) -> None:
@@ -66,12 +66,12 @@ class Asker:
         await self.engine.propose(7, request, timeout_ms=1_000)
 
     async def by_time(self, timestamp: int) -> int:
-        return await offset_by_time(runtime=self.runtime, group=self.group, timestamp=timestamp)
+        return await offset_by_time(runtime=self.runtime, replica=self.replica, timestamp=timestamp)
 
 
 @pytest.fixture
-def asker(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Asker:
-    return Asker(runtime, engine, group)
+def asker(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Asker:
+    return Asker(runtime, engine, replica)
 
 
 # --- size --------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ async def test_a_pop_that_still_waits_for_its_turn_is_remembered(asker: Asker) -
     )
     async with asker.runtime.pop_lock.hold((7, 5), timeout_ms=1_000):
         pop = asyncio.get_running_loop().create_task(
-            messages_pop(runtime=asker.runtime, group=asker.group, call=call)
+            messages_pop(runtime=asker.runtime, replica=asker.replica, call=call)
         )
         await turns()
         assert await asker.left(b"one") == Left(2, remembers=True)
@@ -143,7 +143,7 @@ async def test_a_pop_that_still_waits_for_its_turn_is_remembered(asker: Asker) -
 
 async def test_messages_below_the_log_start_do_not_count(asker: Asker) -> None:
     await asker.append("abcd")
-    asker.group.state_machine._data.log_start_offset = 3
+    asker.replica.state_machine._data.log_start_offset = 3
     assert await asker.size() == 1
 
 
@@ -165,7 +165,7 @@ async def test_size_is_zero_when_the_time_is_over(asker: Asker) -> None:
 
 async def test_replica_that_does_not_lead_tells_no_size(asker: Asker) -> None:
     waiting = await asker.start()
-    asker.engine.lose(asker.group)
+    asker.engine.lose(asker.replica)
     with pytest.raises(NotLeader):
         await waiting
     with pytest.raises(NotLeader):
@@ -206,9 +206,9 @@ async def test_times_before_the_log_start_are_at_the_log_start(asker: Asker) -> 
     await asker.append("abc", 100)
     await asker.append("def", 200)
     for log_start, timestamp, expected in ((2, 0, 2), (2, 100, 2), (2, 150, 3), (4, 0, 4)):
-        asker.group.state_machine._data.log_start_offset = log_start
+        asker.replica.state_machine._data.log_start_offset = log_start
         assert await asker.by_time(timestamp) == expected
-    asker.group.state_machine._data.log_start_offset = 6
+    asker.replica.state_machine._data.log_start_offset = 6
     assert await asker.by_time(0) == 6
 
 
@@ -292,6 +292,6 @@ async def test_unknown_group_is_not_found_and_confirmed_first(asker: Asker) -> N
 async def test_replica_that_does_not_lead_says_nothing_of_a_group(asker: Asker) -> None:
     await asker.append("ab")
     await asker.commit(1)
-    asker.engine.lose(asker.group)
+    asker.engine.lose(asker.replica)
     with pytest.raises(NotLeader):
         await asker.group_at()

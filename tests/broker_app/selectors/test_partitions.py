@@ -17,7 +17,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin, LinkTwin
+    from tests.broker_app.engine_twin import EngineTwin, LinkTwin, ReplicaTwin
 
 
 def test_replicas_are_listed_by_topic_and_number_of_the_partition(
@@ -44,12 +44,12 @@ def test_replicas_are_listed_by_topic_and_number_of_the_partition(
 
 
 async def test_replica_tells_offsets_tables_and_places(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await engine.propose(7, batch_of("a", "b", sequence=0), timeout_ms=100)
     await engine.propose(7, Pop(5, 0, 1, b"d"), timeout_ms=100)
     [told] = partitions_list(runtime=runtime)
-    assert told == partition_get(runtime=runtime, group=group)  # type: ignore[arg-type]
+    assert told == partition_get(runtime=runtime, replica=replica)  # type: ignore[arg-type]
     expected = {
         "group_id": 7,
         "replica_id": 70,
@@ -67,7 +67,7 @@ async def test_replica_tells_offsets_tables_and_places(
         "faulty": "",
     }
     assert {name: told[name] for name in expected} == expected
-    engine.lose(group)
+    engine.lose(replica)
     [told] = partitions_list(runtime=runtime)
     assert (told["role"], told["serves"], told["leader_broker_id"]) == ("follower", False, 2)
 

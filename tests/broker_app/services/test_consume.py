@@ -19,17 +19,17 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Consumer:
     """Pops as consumer 5."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
-        self.runtime, self.engine, self.group = runtime, engine, group
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
+        self.runtime, self.engine, self.replica = runtime, engine, replica
 
     async def append(self, *values: str) -> None:
-        await self.engine.propose(self.group.group_id, batch_of(*values), timeout_ms=1_000)
+        await self.engine.propose(self.replica.group_id, batch_of(*values), timeout_ms=1_000)
 
     async def pop(self, request_id: str = "", **fields: Any) -> PoppedMessages:
         wanted: dict[str, Any] = {
@@ -43,7 +43,7 @@ class Consumer:
         }
         return await messages_pop(
             runtime=self.runtime,
-            group=self.group,
+            replica=self.replica,
             call=PopCall(**wanted),  # type: ignore[arg-type]
         )
 
@@ -56,8 +56,8 @@ class Consumer:
 
 
 @pytest.fixture
-def consumer(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Consumer:
-    return Consumer(runtime, engine, group)
+def consumer(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Consumer:
+    return Consumer(runtime, engine, replica)
 
 
 async def test_ranges_begin_and_end_in_the_middle_of_batches(consumer: Consumer) -> None:
@@ -168,10 +168,10 @@ async def test_empty_answer_writes_nothing_and_is_confirmed(
 
 
 async def test_deposed_leader_never_says_empty(
-    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+    consumer: Consumer, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await consumer.append("a")
-    engine.lose(group)
+    engine.lose(replica)
     with pytest.raises(NotLeader):
         await consumer.values()
 
@@ -206,26 +206,26 @@ async def test_long_poll_ends_empty_after_its_time_and_when_the_broker_stops(
 
 
 async def test_long_poll_learns_of_a_lost_leadership(
-    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+    consumer: Consumer, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     waiting = consumer.start(wait_ms=30_000)
     await turns(20)
-    engine.lose(group)
+    engine.lose(replica)
     with pytest.raises(NotLeader):
         await waiting
 
 
 async def test_pop_lost_with_the_leadership_moves_nothing(
-    consumer: Consumer, engine: EngineTwin, group: GroupTwin
+    consumer: Consumer, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await consumer.append("a", "b")
     engine.holding = True
     waiting = consumer.start("r1", max_messages=1)
     await turns(20)
-    engine.lose(group, kept=1)
+    engine.lose(replica, kept=1)
     with pytest.raises(NotLeader):
         await waiting
-    engine.win(group)
+    engine.win(replica)
     engine.holding = False
     assert await consumer.values("r1", max_messages=2) == ["a", "b"]
 
@@ -264,7 +264,7 @@ async def test_messages_around_what_nobody_can_decode_come_in_one_pop(
     popped = await consumer.pop("r1")
     assert [(offset, one.value) for offset, one in popped.messages] == [(0, "a"), (3, "b")]
     assert (popped.first_offset, popped.corrupt) == (0, 5)
-    assert consumer.group.state_machine.applied_cursor(5) == 7
+    assert consumer.replica.state_machine.applied_cursor(5) == 7
     assert await consumer.pop("r1") == popped, "a retry is told the same"
     await consumer.append("c")
     popped = await consumer.pop("r2")
@@ -277,7 +277,7 @@ async def test_pop_with_nothing_readable_left_says_so_and_the_same_request_gets_
     await poison(engine, count=2)
     popped = await consumer.pop("r1", max_messages=1)
     assert (popped.messages, popped.corrupt) == ([], 2)
-    assert consumer.group.state_machine.applied_cursor(5) == 2
+    assert consumer.replica.state_machine.applied_cursor(5) == 2
     await consumer.append("a")
     popped = await consumer.pop("r1")
     assert ([one.value for _, one in popped.messages], popped.corrupt) == (["a"], 0)
@@ -308,14 +308,14 @@ async def test_more_than_one_reading_steps_over_is_stepped_over_in_one_pop(
 
 
 async def test_damaged_batch_is_refused_and_never_stepped_over(
-    consumer: Consumer, group: GroupTwin
+    consumer: Consumer, replica: ReplicaTwin
 ) -> None:
     await consumer.append("a", "b")
     await consumer.append("c")
-    batch = group.batches[0]
-    group.batches[0] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    batch = replica.batches[0]
+    replica.batches[0] = replace(batch, data=batch.data[:-1] + b"\xc1")
     for _ in range(2):
         with pytest.raises(CorruptBatch) as refused:
             await consumer.values()
         assert refused.value.details == {"offset": 0, "next_offset": 2}
-    assert group.state_machine.applied_cursor(5) == 0
+    assert replica.state_machine.applied_cursor(5) == 0

@@ -23,20 +23,20 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Mover:
     """Moves cursor 5 over abcd; ab were appended at 1,000 and cd at 2,000."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
         self.runtime, self.engine = runtime, engine
-        self.group: Any = group
+        self.replica: Any = replica
 
     async def open(self, start: str, consumer_id: int = 5) -> CursorPlace:
         return await cursor_open(
             runtime=self.runtime,
-            group=self.group,
+            replica=self.replica,
             consumer_id=consumer_id,
             start=start,
             timeout_ms=1_000,
@@ -45,12 +45,12 @@ class Mover:
     async def reset(self, **fields: Any) -> CursorPlace:
         call = {"topic": "logs", "partition": 0, "consumer_id": 5, **fields}
         reset = read_input(CursorReset, call)
-        return await cursor_reset(runtime=self.runtime, group=self.group, reset=reset)
+        return await cursor_reset(runtime=self.runtime, replica=self.replica, reset=reset)
 
     async def forget(self, producer_id: int = 0, consumer_id: int = 0) -> None:
         await client_forget(
             runtime=self.runtime,
-            group=self.group,
+            replica=self.replica,
             producer_id=producer_id,
             consumer_id=consumer_id,
             timeout_ms=1_000,
@@ -61,15 +61,15 @@ class Mover:
 
     @property
     def cursor(self) -> int:
-        cursor: int = self.group.state_machine.applied_cursor(5)
+        cursor: int = self.replica.state_machine.applied_cursor(5)
         return cursor
 
 
 @pytest.fixture
-async def mover(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Mover:
+async def mover(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Mover:
     for engine.now_ms, values in ((1_000, "ab"), (2_000, "cd")):
         await engine.propose(7, batch_of(*values), timeout_ms=1_000)
-    return Mover(runtime, engine, group)
+    return Mover(runtime, engine, replica)
 
 
 async def test_cursor_is_opened_once_whoever_asks_again(mover: Mover) -> None:
@@ -112,7 +112,7 @@ async def test_reset_needs_exactly_one_of_offset_and_time(mover: Mover) -> None:
 
 async def test_offset_that_is_not_stored_moves_nothing(mover: Mover) -> None:
     await mover.reset(offset=3)
-    mover.group.state_machine._data.log_start_offset = 2
+    mover.replica.state_machine._data.log_start_offset = 2
     for offset in (-1, 1, 5):
         with pytest.raises(OffsetOutOfRange) as refused:
             await mover.reset(offset=offset)
@@ -157,7 +157,7 @@ async def test_cursor_that_is_moved_back_wakes_those_who_wait_for_messages(mover
     waiting = asyncio.get_running_loop().create_task(
         size_get(
             runtime=mover.runtime,
-            group=mover.group,
+            replica=mover.replica,
             consumer_id=5,
             wait_ms=60_000,
             timeout_ms=1_000,
@@ -169,7 +169,7 @@ async def test_cursor_that_is_moved_back_wakes_those_who_wait_for_messages(mover
 
 
 async def test_replica_that_does_not_lead_moves_nothing(mover: Mover) -> None:
-    mover.engine.lose(mover.group)
+    mover.engine.lose(mover.replica)
     for call in (mover.reset(offset=1), mover.open("latest"), mover.forget(consumer_id=5)):
         with pytest.raises(NotLeader):
             await call
@@ -180,7 +180,7 @@ async def test_client_is_forgotten_and_again_is_no_error(mover: Mover) -> None:
     await mover.engine.propose(7, batch_of("e", sequence=0), timeout_ms=1_000)
     await mover.pop(0, 2)
     await mover.forget(producer_id=1)
-    assert mover.group.state_machine.counts() == {
+    assert mover.replica.state_machine.counts() == {
         "consumer_groups": 0,
         "cursors": 1,
         "producers": 0,
@@ -188,7 +188,7 @@ async def test_client_is_forgotten_and_again_is_no_error(mover: Mover) -> None:
     }
     for _ in range(2):
         await mover.forget(consumer_id=5)
-        assert mover.group.state_machine.counts()["cursors"] == 0
+        assert mover.replica.state_machine.counts()["cursors"] == 0
     for both in ({}, {"producer_id": 1, "consumer_id": 5}):
         with pytest.raises(InvalidRequest):
             await mover.forget(**both)

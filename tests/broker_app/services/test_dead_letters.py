@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from myqueue.contract.errors import QueueError
-    from tests.broker_app.engine_twin import GroupTwin
+    from tests.broker_app.engine_twin import ReplicaTwin
 
 HERE = "http://here:1"
 
@@ -82,10 +82,10 @@ class BrokersTwin(PeersTwin):
         if self.before:
             raise self.before.pop()
         assert self.runtime is not None
-        group = self.runtime.partition(query["topic"], int(query["partition"]))
+        replica = self.runtime.partition(query["topic"], int(query["partition"]))
         await batch_produce(
             runtime=self.runtime,
-            group=group,
+            replica=replica,
             producer_id=int(query["producer_id"]),
             batch=batch,
             timeout_ms=int(query["timeout_ms"]),
@@ -122,8 +122,8 @@ class Graveyard:
     def dead(self) -> int:
         return state_of(self.source).works.counts()[1]
 
-    def buried(self, group: GroupTwin | None = None) -> list[Record]:
-        batches = (group or self.target).batches
+    def buried(self, replica: ReplicaTwin | None = None) -> list[Record]:
+        batches = (replica or self.target).batches
         return [record for batch in batches for record in decode_records(batch.data)]
 
     def count(self, kind: type) -> int:
@@ -266,7 +266,7 @@ async def test_the_dead_letter_topic_is_made_like_the_topic_of_the_messages(
     await yard.kill("a", dead_letter_topic="other")
     await yard.letters.round()
     assert yard.managers.created == [("other", 3, 1)]
-    assert [record.value for record in yard.buried(yard.engine.groups[9])] == ["a"]
+    assert [record.value for record in yard.buried(yard.engine.replicas[9])] == ["a"]
 
 
 @pytest.mark.parametrize("how", ["no manager", "no leader", "no broker"])

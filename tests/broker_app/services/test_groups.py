@@ -25,32 +25,32 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Member:
     """Commits in group billing over abcd."""
 
-    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> None:
+    def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
         self.runtime, self.engine = runtime, engine
-        self.group: Any = group
+        self.replica: Any = replica
 
     async def commit(self, generation: int, offset: int | None = None, **fields: Any) -> GroupPlace:
         call = {"topic": "logs", "partition": 0, "group": "billing", "generation": generation}
         commit = read_input(OffsetsCommit, {**call, "offset": offset, **fields})
-        return await offsets_commit(runtime=self.runtime, group=self.group, commit=commit)
+        return await offsets_commit(runtime=self.runtime, replica=self.replica, commit=commit)
 
     def start(self, generation: int, offset: int | None = None) -> asyncio.Task[GroupPlace]:
         return asyncio.get_running_loop().create_task(self.commit(generation, offset))
 
     async def forget(self, name: str = "billing") -> bool:
         return await group_forget(
-            runtime=self.runtime, group=self.group, name=name, timeout_ms=1_000
+            runtime=self.runtime, replica=self.replica, name=name, timeout_ms=1_000
         )
 
     @property
     def known(self) -> ConsumerGroup | None:
-        known: ConsumerGroup | None = self.group.state_machine.consumer_group("billing")
+        known: ConsumerGroup | None = self.replica.state_machine.consumer_group("billing")
         return known
 
 
@@ -59,9 +59,9 @@ def commits_counted() -> float:
 
 
 @pytest.fixture
-async def member(runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin) -> Member:
+async def member(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> Member:
     await engine.propose(7, batch_of(*"abcd"), timeout_ms=1_000)
-    return Member(runtime, engine, group)
+    return Member(runtime, engine, replica)
 
 
 async def test_member_fences_and_goes_on_where_the_one_before_committed(member: Member) -> None:
@@ -155,16 +155,16 @@ async def test_what_retention_took_is_told_once(member: Member) -> None:
 
 async def test_member_of_a_lost_leader_fences_at_the_next(member: Member) -> None:
     await member.commit(1, 1)
-    kept = len(member.group.log)
+    kept = len(member.replica.log)
     member.engine.holding = True
     fence = member.start(2)
     await turns()
-    member.engine.lose(member.group, kept=kept)
+    member.engine.lose(member.replica, kept=kept)
     with pytest.raises(NotLeader):
         await fence
     with pytest.raises(NotLeader):
         await member.commit(1, 2)
-    member.engine.win(member.group)
+    member.engine.win(member.replica)
     member.engine.release()
     assert await member.commit(1, 2) == GroupPlace(1, 2), "the fence never happened"
     assert await member.commit(2) == GroupPlace(2, 2)
@@ -189,7 +189,7 @@ async def test_forgotten_group_begins_anew(member: Member) -> None:
 
 async def test_replica_that_does_not_lead_forgets_nothing(member: Member) -> None:
     await member.commit(1, 3)
-    member.engine.lose(member.group)
+    member.engine.lose(member.replica)
     with pytest.raises(NotLeader):
         await member.forget()
     assert member.known is not None

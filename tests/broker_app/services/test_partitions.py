@@ -20,7 +20,7 @@ from tests.broker_app.engine_twin import turns
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin, LinkTwin
+    from tests.broker_app.engine_twin import EngineTwin, LinkTwin, ReplicaTwin
 
 HERE, THERE = Place(81, 1), Place(82, 2)
 
@@ -94,7 +94,7 @@ async def test_order_of_an_earlier_manager_makes_nothing(
     await runtime.obey_epoch(4)
     with pytest.raises(StalePlacement):
         await partition_create(runtime=runtime, order=order())
-    assert not engine.groups
+    assert not engine.replicas
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ async def test_order_that_contradicts_itself_or_names_others_makes_nothing(
     with pytest.raises(InvalidRequest) as refused:
         await partition_create(runtime=runtime, order=order(**change))
     assert refused.value.details["field"] == field
-    assert not engine.groups
+    assert not engine.replicas
 
 
 async def test_dropped_replica_wakes_its_long_polls_and_is_found_no_more(
-    runtime: BrokerRuntime, group: GroupTwin
+    runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
     loop = asyncio.get_running_loop()
     waiting = loop.create_task(runtime.long_polls.wait(7, 0, loop.time() + 60))
@@ -135,12 +135,12 @@ async def test_dropped_replica_wakes_its_long_polls_and_is_found_no_more(
 
 @pytest.mark.parametrize(("topic", "partition"), [("other", 0), ("logs", 1)])
 async def test_deletion_of_another_partition_of_that_group_id_drops_nothing(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin, topic: str, partition: int
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin, topic: str, partition: int
 ) -> None:
     deleted = DeletedPartition(group_id=7, topic=topic, partition=partition)
     with pytest.raises(StalePlacement, match="group 7 is here"):
         await partition_delete(runtime=runtime, deleted=deleted)
-    assert engine.groups == {7: group}
+    assert engine.replicas == {7: replica}
 
 
 async def transfer(runtime: BrokerRuntime, broker_id: int, group_id: int = 7) -> None:
@@ -148,31 +148,31 @@ async def transfer(runtime: BrokerRuntime, broker_id: int, group_id: int = 7) ->
 
 
 async def test_leadership_goes_to_the_broker_that_is_named(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await transfer(runtime, 2)
     assert engine.transfers == [(7, 2)]
 
 
 async def test_leadership_that_is_there_already_is_not_moved(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await transfer(runtime, 1)
-    engine.lose(group, leader=3)
+    engine.lose(replica, leader=3)
     await transfer(runtime, 3)
     assert engine.transfers == []
 
 
 async def test_leadership_that_is_elsewhere_faulty_or_unknown_is_not_handed_over(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     with pytest.raises(PartitionNotFound):
         await transfer(runtime, 2, group_id=99)
-    group.faulty = "a bad row"
+    replica.faulty = "a bad row"
     with pytest.raises(NoLeader, match="a bad row"):
         await transfer(runtime, 2)
-    group.faulty = ""
-    engine.lose(group, leader=3)
+    replica.faulty = ""
+    engine.lose(replica, leader=3)
     with pytest.raises(NotLeader):
         await transfer(runtime, 2)
     assert engine.transfers == []

@@ -26,19 +26,19 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 class Sender:
     """Sends batches of producer 1 as tasks."""
 
-    def __init__(self, runtime: BrokerRuntime, group: GroupTwin) -> None:
-        self.runtime, self.group = runtime, group
+    def __init__(self, runtime: BrokerRuntime, replica: ReplicaTwin) -> None:
+        self.runtime, self.replica = runtime, replica
 
     def send(self, *values: str, timeout_ms: int = 2_000, **stamp: Any) -> asyncio.Task[Appended]:
         coroutine = batch_produce(
             runtime=self.runtime,
-            group=self.group,  # type: ignore[arg-type]
+            replica=self.replica,  # type: ignore[arg-type]
             producer_id=stamp.get("producer_id", 1),
             batch=batch_of(*values, **stamp).batch,
             timeout_ms=timeout_ms,
@@ -47,8 +47,8 @@ class Sender:
 
 
 @pytest.fixture
-def sender(runtime: BrokerRuntime, group: GroupTwin) -> Sender:
-    return Sender(runtime, group)
+def sender(runtime: BrokerRuntime, replica: ReplicaTwin) -> Sender:
+    return Sender(runtime, replica)
 
 
 async def test_batches_that_overtake_each_other_land_in_sequence(
@@ -135,28 +135,28 @@ async def test_retry_of_a_batch_in_flight_waits_for_the_first_try(
 
 
 async def test_sequence_errors_are_said_by_a_confirmed_leader_only(
-    sender: Sender, engine: EngineTwin, group: GroupTwin
+    sender: Sender, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await sender.send("a", sequence=0, epoch=1)
     with pytest.raises(ProducerFenced):
         await sender.send("b", sequence=1, epoch=0)
     parked = sender.send("c", sequence=3, epoch=1)
     await turns()
-    engine.lose(group)
+    engine.lose(replica)
     with pytest.raises(NotLeader):
         await parked
 
 
 async def test_leader_that_was_deposed_meanwhile_judges_a_sequence_anew(
-    sender: Sender, engine: EngineTwin, group: GroupTwin, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, engine: EngineTwin, replica: ReplicaTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     barrier = engine.read_barrier
 
     async def read_barrier(group_id: int, *, timeout_ms: int) -> None:
-        group.log.append(
+        replica.log.append(
             Entry(1, 1, EntryKind.DATA, batch_of("a", sequence=0).batch, 0, 1, engine.now_ms)
         )
-        engine.win(group)
+        engine.win(replica)
         await barrier(group_id, timeout_ms=timeout_ms)
 
     monkeypatch.setattr(engine, "read_barrier", read_barrier)
@@ -169,12 +169,12 @@ async def _never(*_: object) -> bool:
 
 
 async def test_batch_of_another_producer_or_damaged_is_refused(
-    runtime: BrokerRuntime, group: GroupTwin, engine: EngineTwin
+    runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin
 ) -> None:
     async def send(batch: bytes, producer_id: int) -> Appended:
         return await batch_produce(
             runtime=runtime,
-            group=group,  # type: ignore[arg-type]
+            replica=replica,  # type: ignore[arg-type]
             producer_id=producer_id,
             batch=batch,
             timeout_ms=100,
@@ -193,13 +193,13 @@ async def test_batch_of_another_producer_or_damaged_is_refused(
 
 
 async def test_messages_with_a_request_id_are_appended_once(
-    runtime: BrokerRuntime, group: GroupTwin
+    runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
     async def produce(**fields: Any) -> Appended:
         call = read_input(Produce, {"topic": "logs", "producer_id": 3, **fields})
         return await messages_produce(
             runtime=runtime,
-            group=group,
+            replica=replica,
             produce=call,
             now_ms=5,  # type: ignore[arg-type]
         )
@@ -231,7 +231,7 @@ async def test_parked_bytes_are_bounded(sender: Sender) -> None:
 
 
 async def test_full_tables_say_overloaded(sender: Sender, engine: EngineTwin) -> None:
-    sender.group.state_machine._admission._limits = type(engine.limits)(producers_max=1)
+    sender.replica.state_machine._admission._limits = type(engine.limits)(producers_max=1)
     await sender.send("a", sequence=0)
     with pytest.raises(Overloaded):
         await sender.send("a", sequence=0, producer_id=2)

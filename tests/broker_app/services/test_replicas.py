@@ -15,7 +15,7 @@ from tests.broker_app.engine_twin import turns
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin, LinkTwin, PeersTwin
+    from tests.broker_app.engine_twin import EngineTwin, LinkTwin, PeersTwin, ReplicaTwin
 
 
 def target(**changes: Any) -> ReplicaTarget:
@@ -29,7 +29,7 @@ def answer(*replicas: Place, learners: tuple[Place, ...] = ()) -> MembersAnswer:
 
 
 async def test_change_begins_and_asks_for_unknown_brokers(
-    runtime: BrokerRuntime, group: GroupTwin, link: LinkTwin
+    runtime: BrokerRuntime, replica: ReplicaTwin, link: LinkTwin
 ) -> None:
     change = await replicas_change(runtime=runtime, group_id=7, target=target())
     assert change.target == (Member(70, 1), Member(72, 2))
@@ -41,7 +41,7 @@ async def test_change_begins_and_asks_for_unknown_brokers(
 
 
 async def test_change_that_cannot_be_begins_nothing(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     with pytest.raises(InvalidRequest):
         await replicas_change(runtime=runtime, group_id=7, target=target(replicas=[Place(0, 1)]))
@@ -49,14 +49,16 @@ async def test_change_that_cannot_be_begins_nothing(
         await replicas_change(runtime=runtime, group_id=9, target=target())
     with pytest.raises(StalePlacement):
         await replicas_change(runtime=runtime, group_id=7, target=target(epoch=2))
-    engine.lose(group)
+    engine.lose(replica)
     with pytest.raises(NotLeader):
         await replicas_change(runtime=runtime, group_id=7, target=target())
     assert engine.changes == {}
 
 
-async def test_members_under_way_count_as_members(runtime: BrokerRuntime, group: GroupTwin) -> None:
-    group.membership = Membership(voters=(Member(70, 1),), learners=(Member(72, 2),), version=2)
+async def test_members_under_way_count_as_members(
+    runtime: BrokerRuntime, replica: ReplicaTwin
+) -> None:
+    replica.membership = Membership(voters=(Member(70, 1),), learners=(Member(72, 2),), version=2)
     members = await members_get(runtime=runtime, group_id=7)
     assert members.version == 1, "of what is applied"
     assert members.names(70)
@@ -65,23 +67,23 @@ async def test_members_under_way_count_as_members(runtime: BrokerRuntime, group:
 
 
 async def test_replica_goes_when_it_has_applied_that_it_is_removed(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin, peers: PeersTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin, peers: PeersTwin
 ) -> None:
-    group.is_removed = True
+    replica.is_removed = True
     loop = asyncio.get_running_loop()
     waiting = loop.create_task(runtime.long_polls.wait(7, 0, loop.time() + 60))
     await turns()
     assert await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=())
-    assert not engine.groups
+    assert not engine.replicas
     assert peers.asked == []
     assert await waiting, "to look again, and find nothing"
 
 
 async def test_leader_is_asked_where_the_replica_does_not_know(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin, peers: PeersTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin, peers: PeersTwin
 ) -> None:
-    group.leader_broker_id = 3
-    group.membership = Membership(voters=(Member(70, 1), Member(74, 4)), version=1)
+    replica.leader_broker_id = 3
+    replica.membership = Membership(voters=(Member(70, 1), Member(74, 4)), version=1)
     with pytest.raises(StalePlacement):
         await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2, 0, 1])
     assert peers.asked == [2, 3, 4], "each but this broker, once"
@@ -89,16 +91,16 @@ async def test_leader_is_asked_where_the_replica_does_not_know(
         peers.answers[4] = still
         with pytest.raises(StalePlacement):
             await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2])
-    assert engine.groups
+    assert engine.replicas
     peers.answers[4] = answer(Place(74, 4))
     assert await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2])
-    assert not engine.groups
+    assert not engine.replicas
 
 
 async def test_another_replica_of_the_group_is_left_alone(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
-    group.is_removed = True
+    replica.is_removed = True
     assert not await replica_discard(runtime=runtime, group_id=7, replica_id=71, ask=())
     assert not await replica_discard(runtime=runtime, group_id=9, replica_id=70, ask=())
-    assert engine.groups
+    assert engine.replicas

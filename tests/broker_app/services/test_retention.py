@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from broker_app.runtime import BrokerRuntime
     from broker_app.services.consume import PoppedMessages
-    from tests.broker_app.engine_twin import EngineTwin, GroupTwin
+    from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 
 async def produce(engine: EngineTwin, *values: str, at: int) -> None:
@@ -32,11 +32,11 @@ async def produce(engine: EngineTwin, *values: str, at: int) -> None:
     await engine.propose(7, batch_of(*values), timeout_ms=1_000)
 
 
-async def keep(runtime: BrokerRuntime, group: Any, **limits: int) -> None:
-    assert await retention_set(runtime=runtime, group=group, wanted=SetRetention(**limits))
+async def keep(runtime: BrokerRuntime, replica: Any, **limits: int) -> None:
+    assert await retention_set(runtime=runtime, replica=replica, wanted=SetRetention(**limits))
 
 
-async def pop(runtime: BrokerRuntime, group: Any, request: str = "r1") -> PoppedMessages:
+async def pop(runtime: BrokerRuntime, replica: Any, request: str = "r1") -> PoppedMessages:
     call = PopCall(
         consumer_id=5,
         max_messages=1,
@@ -45,80 +45,82 @@ async def pop(runtime: BrokerRuntime, group: Any, request: str = "r1") -> Popped
         timeout_ms=1_000,
         request_digest=request_digest(request),
     )
-    return await messages_pop(runtime=runtime, group=group, call=call)
+    return await messages_pop(runtime=runtime, replica=replica, call=call)
 
 
 async def test_what_a_partition_keeps_is_replicated_once(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     wanted = SetRetention(retention_ms=1_000, retention_bytes=2_000)
-    assert await retention_set(runtime=runtime, group=group, wanted=wanted)
-    assert not await retention_set(runtime=runtime, group=group, wanted=wanted)
-    assert state_of(group).retention == wanted
-    engine.lose(group)
-    assert not await retention_set(runtime=runtime, group=group, wanted=SetRetention())
+    assert await retention_set(runtime=runtime, replica=replica, wanted=wanted)
+    assert not await retention_set(runtime=runtime, replica=replica, wanted=wanted)
+    assert state_of(replica).retention == wanted
+    engine.lose(replica)
+    assert not await retention_set(runtime=runtime, replica=replica, wanted=SetRetention())
 
 
 async def test_batches_older_than_the_limit_go_whole(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     for at in (1_000, 2_000, 3_000):
         await produce(engine, "a", "b", at=at)
-    await keep(runtime, group, retention_ms=2_500)
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=3_499) == 0
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=3_500) == 2
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=5_400) == 4
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=9_000) == 6
+    await keep(runtime, replica, retention_ms=2_500)
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=3_499) == 0
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=3_500) == 2
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=5_400) == 4
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=9_000) == 6
     await produce(engine, "c", at=9_000)
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=9_100) == 6
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=9_100) == 6
 
 
 async def test_timestamp_ahead_of_the_clock_counts_from_the_first_sight(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await produce(engine, "a", at=1_000_000)  # a former leader's clock
-    await keep(runtime, group, retention_ms=500)
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=2_000) == 0
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=2_499) == 0
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=2_500) == 1
+    await keep(runtime, replica, retention_ms=500)
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=2_000) == 0
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=2_499) == 0
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=2_500) == 1
 
 
 async def test_oldest_batches_go_while_the_limit_remains(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     for number in range(10):
         await produce(engine, f"{number}" * 5_000, at=1_000)
-    await keep(runtime, group, retention_bytes=12_000)
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=1_000) == 7
-    assert 12_000 <= state_of(group).size_bytes < 17_000
-    assert await messages_truncate(runtime=runtime, group=group, now_ms=1_000) == 7
+    await keep(runtime, replica, retention_bytes=12_000)
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=1_000) == 7
+    assert 12_000 <= state_of(replica).size_bytes < 17_000
+    assert await messages_truncate(runtime=runtime, replica=replica, now_ms=1_000) == 7
 
 
 async def test_cursor_below_the_log_start_moves_up_and_its_consumer_hears_what_it_missed(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await engine.propose(7, OpenCursor(5, Start.EARLIEST), timeout_ms=1_000)
     for number in range(6):
         await produce(engine, f"{number}", at=1_000)
-    assert (await pop(runtime, group)).missed == 0
+    assert (await pop(runtime, replica)).missed == 0
     await engine.propose(7, Truncate(4), timeout_ms=1_000)
-    left = await size_get(runtime=runtime, group=group, consumer_id=5, wait_ms=0, timeout_ms=1_000)
+    left = await size_get(
+        runtime=runtime, replica=replica, consumer_id=5, wait_ms=0, timeout_ms=1_000
+    )
     assert left.size == 2
-    popped = await pop(runtime, group, "r2")
+    popped = await pop(runtime, replica, "r2")
     assert (popped.first_offset, popped.missed) == (4, 3)
-    again = await pop(runtime, group, "r2")
+    again = await pop(runtime, replica, "r2")
     assert (again.first_offset, again.missed) == (4, 3)
-    assert (await pop(runtime, group, "r3")).missed == 0
+    assert (await pop(runtime, replica, "r3")).missed == 0
 
 
 async def test_pop_that_crosses_a_truncate_is_made_anew(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     for number in range(4):
         await produce(engine, f"{number}", at=1_000)
     engine.holding = True
     truncating = engine.propose(7, Truncate(2), timeout_ms=1_000)
-    popping = pop(runtime, group)
+    popping = pop(runtime, replica)
     calls = [asyncio.ensure_future(one) for one in (truncating, popping)]
     await turns(20)
     engine.release()
@@ -127,10 +129,10 @@ async def test_pop_that_crosses_a_truncate_is_made_anew(
 
 
 async def test_round_goes_over_the_partitions_led_here(
-    runtime: BrokerRuntime, engine: EngineTwin, group: GroupTwin
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     other = engine.add("other", 1, group_id=9)
-    for one in (group, other):
+    for one in (replica, other):
         await engine.propose(one.group_id, batch_of("a"), timeout_ms=1_000)
         await keep(runtime, one, retention_ms=500)
     third = engine.add("kept", 2, group_id=11)
@@ -142,7 +144,7 @@ async def test_round_goes_over_the_partitions_led_here(
         await turns(30)
     assert runtime.retaining is not None
     await runtime.retaining
-    starts = [state_of(one).log_start_offset for one in (group, other, third)]
+    starts = [state_of(one).log_start_offset for one in (replica, other, third)]
     assert starts == [1, 0, 0]
     assert set(runtime.retention_clocks) == {7}
 
@@ -150,18 +152,18 @@ async def test_round_goes_over_the_partitions_led_here(
 async def test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go(
     runtime: BrokerRuntime,
     engine: EngineTwin,
-    group: GroupTwin,
+    replica: ReplicaTwin,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     others = [engine.add("other", index, group_id=9 + index) for index in range(2)]
-    for one in (group, *others):
+    for one in (replica, *others):
         await engine.propose(one.group_id, batch_of("a"), timeout_ms=1_000)
         await keep(runtime, one, retention_ms=500)
     read, failures = engine.read_batches, RETENTION_FAILURES._value.get()
 
     async def read_batches(group_id: int, *asked: Any) -> Any:
-        if group_id == group.group_id:
+        if group_id == replica.group_id:
             raise DatabaseError("disk I/O error")
         return await read(group_id, *asked)
 
@@ -170,12 +172,12 @@ async def test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go(
         await turns(5)
         assert runtime.retaining is not None
         await asyncio.wait((runtime.retaining,), timeout=10)
-        return [state_of(one).log_start_offset for one in (group, *others)]
+        return [state_of(one).log_start_offset for one in (replica, *others)]
 
     monkeypatch.setattr(engine, "read_batches", read_batches)
     assert await whole_round() == [0, 1, 1]
     [failed] = [record for record in caplog.records if record.exc_info]
-    assert failed.getMessage() == f"{group.label} keeps its messages until the next round"
+    assert failed.getMessage() == f"{replica.label} keeps its messages until the next round"
     assert RETENTION_FAILURES._value.get() == failures + 1
     monkeypatch.undo()
     assert await whole_round() == [1, 1, 1]

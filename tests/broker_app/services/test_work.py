@@ -41,7 +41,7 @@ from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import GroupTwin
+    from tests.broker_app.engine_twin import ReplicaTwin
 
 ACK, NACK, EXTEND = SettleKind
 
@@ -49,8 +49,8 @@ ACK, NACK, EXTEND = SettleKind
 class Worker:
     """Workers of one group at partition 0 of topic logs."""
 
-    def __init__(self, runtime: BrokerRuntime, group: GroupTwin, engine: EngineTwin) -> None:
-        self.runtime, self.group, self.engine = runtime, group, engine
+    def __init__(self, runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin) -> None:
+        self.runtime, self.replica, self.engine = runtime, replica, engine
 
     async def produce(self, *values: str) -> None:
         await self.engine.propose(7, batch_of(*values), timeout_ms=1_000)
@@ -67,7 +67,7 @@ class Worker:
             "timeout_ms": 1_000,
         }
         call = ReceiveCall(**{**fields, **changes})
-        return await messages_receive(runtime=self.runtime, group=self.group, call=call)
+        return await messages_receive(runtime=self.runtime, replica=self.replica, call=call)
 
     async def got(self, **changes: Any) -> list[tuple[str, int]]:
         return seen(await self.receive(**changes))
@@ -80,7 +80,7 @@ class Worker:
     ) -> list[Outcome]:
         command = SettleMessages(name, kind, list(receipts), delay_ms)
         return await messages_settle(
-            runtime=self.runtime, group=self.group, command=command, timeout_ms=1_000
+            runtime=self.runtime, replica=self.replica, command=command, timeout_ms=1_000
         )
 
     def proposed(self, kind: type) -> int:
@@ -93,8 +93,8 @@ def seen(received: ReceivedMessages) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def worker(runtime: BrokerRuntime, group: GroupTwin, engine: EngineTwin) -> Worker:
-    return Worker(runtime, group, engine)
+def worker(runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin) -> Worker:
+    return Worker(runtime, replica, engine)
 
 
 async def test_workers_share_the_messages_and_settle_them_one_by_one(worker: Worker) -> None:
@@ -105,7 +105,7 @@ async def test_workers_share_the_messages_and_settle_them_one_by_one(worker: Wor
     receipts = [one.receipt for one in (*first.deliveries, *second.deliveries)]
     assert await worker.settle(ACK, *receipts[1:]) == [DONE, DONE]
     assert await worker.settle(ACK, *receipts) == [DONE, *[Outcome(True, "settled")] * 2]
-    assert state_of(worker.group).works.counts() == (0, 0)
+    assert state_of(worker.replica).works.counts() == (0, 0)
 
 
 async def test_nothing_is_proposed_when_nothing_is_there_or_nothing_changes(
@@ -145,7 +145,7 @@ async def test_given_back_messages_come_back_after_the_delay_and_die_at_the_limi
         assert await worker.got() == []
         worker.engine.clock += 50
     assert await worker.got() == []
-    assert state_of(worker.group).works.with_dead == ["workers"]
+    assert state_of(worker.replica).works.with_dead == ["workers"]
     assert await worker.settle(ACK, delivery.receipt) == [Outcome(False, "dead")]
 
 
@@ -236,13 +236,13 @@ async def test_lost_leadership_ends_the_waiting_and_what_is_out_stays_out(worker
     await worker.settle(ACK, (await worker.receive()).deliveries[0].receipt)
     waiting = worker.start(wait_ms=20_000)
     await turns()
-    worker.engine.lose(worker.group)
+    worker.engine.lose(worker.replica)
     with pytest.raises(NotLeader):
         await waiting
     for call in (worker.receive(), worker.settle(ACK, delivery.receipt)):
         with pytest.raises(NotLeader):
             await call
-    worker.engine.win(worker.group)
+    worker.engine.win(worker.replica)
     assert await worker.got() == []
     assert await worker.settle(EXTEND, delivery.receipt, delay_ms=10) == [DONE]
     worker.engine.clock += 10
@@ -255,10 +255,10 @@ async def test_a_receive_that_was_overwritten_has_delivered_nothing(worker: Work
     task = worker.start()
     await turns(20)
     assert worker.proposed(ReceiveMessages) == 1
-    worker.engine.lose(worker.group, kept=1)
+    worker.engine.lose(worker.replica, kept=1)
     with pytest.raises(NotLeader):
         await task
-    worker.engine.win(worker.group)
+    worker.engine.win(worker.replica)
     worker.engine.release()
     assert await worker.got() == [("a", 1)]
 
@@ -288,8 +288,8 @@ async def test_workers_go_on_where_a_commit_without_generation_was(worker: Worke
 
 async def test_only_what_comes_back_is_delivered_when_too_much_is_out() -> None:
     engine = EngineTwin(StateLimits(unsettled_max=2, groups_max=1))
-    group = engine.add()
-    worker = Worker(runtime_over(engine), group, engine)
+    replica = engine.add()
+    worker = Worker(runtime_over(engine), replica, engine)
     await worker.produce("a", "b", "c")
     first = await worker.receive(max_messages=3)
     assert seen(first) == [("a", 1), ("b", 1)]
@@ -341,11 +341,11 @@ async def test_what_is_out_and_cannot_be_read_any_more_is_settled_and_told(worke
     await worker.produce("d")
     assert len(await worker.got(max_messages=9, visibility_ms=100)) == 4
     bad = crafted(rows(b"\x07", b"\x07"), record_count=2)
-    worker.group.batches[1] = replace(worker.group.batches[1], data=bad)
+    worker.replica.batches[1] = replace(worker.replica.batches[1], data=bad)
     worker.engine.clock += 100
     received = await worker.receive(max_messages=9)
     assert (seen(received), received.missed, received.corrupt) == ([("a", 2), ("d", 2)], 0, 2)
-    assert state_of(worker.group).works.counts() == (2, 0)
+    assert state_of(worker.replica).works.counts() == (2, 0)
 
 
 async def test_a_damaged_batch_is_this_replicas_fault_and_never_passed_over(
@@ -354,13 +354,13 @@ async def test_a_damaged_batch_is_this_replicas_fault_and_never_passed_over(
     await worker.produce("a")
     await worker.produce("b")
     await worker.produce("c")
-    batch = worker.group.batches[1]
-    worker.group.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
+    batch = worker.replica.batches[1]
+    worker.replica.batches[1] = replace(batch, data=batch.data[:-1] + b"\xc1")
     assert await worker.got(max_messages=9) == [("a", 1)]
     for _ in range(2):
         with pytest.raises(CorruptBatch):
             await worker.receive(max_messages=9)
-    worker.group.batches[1] = batch
+    worker.replica.batches[1] = batch
     assert await worker.got(max_messages=9) == [("b", 1), ("c", 1)]
 
 

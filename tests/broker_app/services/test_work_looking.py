@@ -14,12 +14,12 @@ from tests.broker_app.services.test_work import Worker, seen
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from tests.broker_app.engine_twin import GroupTwin
+    from tests.broker_app.engine_twin import ReplicaTwin
 
 
 @pytest.fixture
-def worker(runtime: BrokerRuntime, group: GroupTwin, engine: EngineTwin) -> Worker:
-    return Worker(runtime, group, engine)
+def worker(runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin) -> Worker:
+    return Worker(runtime, replica, engine)
 
 
 async def test_looking_delivers_nothing(worker: Worker) -> None:

@@ -21,7 +21,7 @@ from tests.doubles.transport import MemoryHub, MemoryTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
 
 TICKS_MAX = 3_000
@@ -151,16 +151,16 @@ class EngineCluster:
         members = tuple(Member(10 * group_id + broker_id, broker_id) for broker_id in brokers)
         for broker_id in reversed(brokers):  # the first campaigns once all others are there
             spec = GroupSpec(group_id, 10 * group_id + broker_id, "logs", group_id - 1)
-            await self.engines[broker_id].create_group(
+            await self.engines[broker_id].create_replica(
                 spec, Membership(voters=members, version=1), campaign=broker_id == first
             )
         await self.until(lambda: self.leader(group_id) is not None)
 
-    async def join(self, broker_id: int, replica_id: int, group_id: int = 1) -> Group:
+    async def join(self, broker_id: int, replica_id: int, group_id: int = 1) -> Replica:
         """Make a replica that joins a group."""
         spec = GroupSpec(group_id, replica_id, "logs", group_id - 1)
-        await self.engines[broker_id].join_group(spec)
-        return self.engines[broker_id].groups[group_id]
+        await self.engines[broker_id].join_replica(spec)
+        return self.engines[broker_id].replicas[group_id]
 
     async def change_replicas(
         self, target: Sequence[tuple[int, int]], *, version: int = 2, group_id: int = 1
@@ -180,7 +180,7 @@ class EngineCluster:
                 return False
             with suppress(NotLeader, NoLeader):
                 leader.change_replicas(group_id, members, version)
-            membership = leader.groups[group_id].membership
+            membership = leader.replicas[group_id].membership
             return set(membership.members) == set(membership.voters) == set(members)
 
         await self.until(is_done)
@@ -190,9 +190,9 @@ class EngineCluster:
         leaders = [
             engine
             for engine in self.engines.values()
-            if group_id in engine.groups and engine.groups[group_id].serves
+            if group_id in engine.replicas and engine.replicas[group_id].serves
         ]
-        return max(leaders, key=lambda engine: engine.groups[group_id].term, default=None)
+        return max(leaders, key=lambda engine: engine.replicas[group_id].term, default=None)
 
     def the_leader(self, group_id: int = 1) -> Engine:
         leader = self.leader(group_id)
@@ -200,7 +200,7 @@ class EngineCluster:
         return leader
 
     def values(self, broker_id: int, group_id: int = 1) -> list[str]:
-        machine = self.engines[broker_id].groups[group_id].state_machine
+        machine = self.engines[broker_id].replicas[group_id].state_machine
         assert isinstance(machine, ListMachine)
         return machine.values
 

@@ -9,7 +9,7 @@ from raft_app.engine.config import EngineConfig
 
 if TYPE_CHECKING:
     from raft_app.engine.engine import Engine
-    from raft_app.engine.replica import Group
+    from raft_app.engine.replica import Replica
     from tests.raft_app.engine.engine_harness import EngineCluster
 
 CONFIG = EngineConfig(
@@ -35,8 +35,8 @@ async def compacted(cluster: EngineCluster, *broker_ids: int) -> None:
     def is_done() -> bool:
         for engine in cluster.engines.values():
             engine.request_checkpoints()
-        groups = [cluster.engines[one].groups[1] for one in broker_ids]
-        return all(group.node.first_index > 10 for group in groups)
+        replicas = [cluster.engines[one].replicas[1] for one in broker_ids]
+        return all(replica.node.first_index > 10 for replica in replicas)
 
     await cluster.until(is_done)
 
@@ -55,23 +55,23 @@ def sent_rows(engine: Engine) -> list[int]:
     return offsets
 
 
-async def add_replica(cluster: EngineCluster, replica_id: int, broker_id: int) -> Group:
+async def add_replica(cluster: EngineCluster, replica_id: int, broker_id: int) -> Replica:
     """Make a replica that joins, and ask for it once; return it."""
-    group = await cluster.join(broker_id, replica_id)
+    replica = await cluster.join(broker_id, replica_id)
     leader = cluster.the_leader()
-    voters = leader.groups[1].membership.voters
+    voters = leader.replicas[1].membership.voters
     leader.change_replicas(1, (*voters, Member(replica_id, broker_id)), 2)
-    return group
+    return replica
 
 
-async def stop_in_the_middle(cluster: EngineCluster) -> tuple[Group, list[int]]:
+async def stop_in_the_middle(cluster: EngineCluster) -> tuple[Replica, list[int]]:
     """Let a new replica get part of a snapshot, then cut it off; return it and what was sent."""
     await fill(cluster, 60)
     await compacted(cluster, 1, 2, 3)
     leader = cluster.the_leader()
     offsets = sent_rows(leader)
-    group = await add_replica(cluster, 14, 4)
-    await cluster.until(lambda: (group.install_offset or 0) > 10)
+    replica = await add_replica(cluster, 14, 4)
+    await cluster.until(lambda: (replica.install_offset or 0) > 10)
     cluster.hub.isolate(4)
-    await cluster.until(lambda: not cluster.engines[4].snapshots_received._groups)
-    return group, offsets
+    await cluster.until(lambda: not cluster.engines[4].snapshots_received._replicas)
+    return replica, offsets

@@ -20,7 +20,7 @@ from tests.raft_app.engine.snapshot_harness import compacted, fill
 CONFIG = EngineConfig(log_tail_entries=10, log_keep_bytes=10_000)
 
 
-def replica(*, index: int = 100, log_start: int = 0, first_index: int = 1, **facts):
+def replica_with(*, index: int = 100, log_start: int = 0, first_index: int = 1, **facts):
     """Return a follower whose newest durable checkpoint is at `index`."""
     sizes = SizeMarks(0)
     for end in range(1, index + 1):
@@ -53,49 +53,49 @@ def peer(match: int, *, is_heard: bool = True, state=ProgressState.REPLICATE):
     return SimpleNamespace(match=match, is_heard=is_heard, state=state)
 
 
-def first_index_of(group) -> int | None:
-    plan = plan_compact(group, CONFIG, now=0.0)
+def first_index_of(replica) -> int | None:
+    plan = plan_compact(replica, CONFIG, now=0.0)
     return plan.operation.first_index if plan else None
 
 
 def test_a_log_keeps_a_tail_behind_its_checkpoint():
-    plan = plan_compact(replica(), CONFIG, now=0.0)
+    plan = plan_compact(replica_with(), CONFIG, now=0.0)
     assert plan.operation == Compact(7, 91, 3, 0)
     assert not plan.cuts_all
 
 
 def test_few_entries_are_not_worth_it():
-    assert first_index_of(replica(first_index=82)) is None
-    assert first_index_of(replica(first_index=81)) == 91
+    assert first_index_of(replica_with(first_index=82)) is None
+    assert first_index_of(replica_with(first_index=81)) == 91
 
 
 def test_messages_that_may_go_leave_no_tail():
-    group = replica(log_start=40)
-    plan = plan_compact(group, CONFIG, now=0.0)
+    replica = replica_with(log_start=40)
+    plan = plan_compact(replica, CONFIG, now=0.0)
     assert plan.operation == Compact(7, 101, 3, 40)
     assert plan.cuts_all
-    group.retained.told_log_start = group.retained.cut_log_start = 40
-    assert first_index_of(group) == 91
+    replica.retained.told_log_start = replica.retained.cut_log_start = 40
+    assert first_index_of(replica) == 91
 
 
 def test_a_checkpoint_that_is_not_durable_lets_nothing_go():
     applied = SimpleNamespace(
         durable=CheckpointMark(0, 0), handed_over=CheckpointMark(100, 40), sizes=SizeMarks(0)
     )
-    assert plan_compact(replica(applied=applied), CONFIG, now=0.0) is None
+    assert plan_compact(replica_with(applied=applied), CONFIG, now=0.0) is None
     applied.durable = applied.handed_over
-    plan = plan_compact(replica(applied=applied), CONFIG, now=0.0)
+    plan = plan_compact(replica_with(applied=applied), CONFIG, now=0.0)
     assert (plan.operation.first_index, plan.operation.log_start_offset) == (101, 40)
 
 
 def test_a_leader_keeps_what_followers_miss_that_it_hears_up_to_a_limit():
     def leader(**peers):
-        return replica(is_leader=True, peers=peers)
+        return replica_with(is_leader=True, peers=peers)
 
-    heard = replica(is_leader=True, peers={2: peer(95)}, log_start=1)
+    heard = replica_with(is_leader=True, peers={2: peer(95)}, log_start=1)
     assert first_index_of(heard) == 96
     assert first_index_of(leader(a=peer(95), b=peer(93, is_heard=False))) == 91
-    far = first_index_of(replica(is_leader=True, peers={2: peer(3)}, log_start=1))
+    far = first_index_of(replica_with(is_leader=True, peers={2: peer(3)}, log_start=1))
     assert far is not None
     assert 86 <= far <= 91, "about 10,000 bytes"
     snapshot = peer(3, state=ProgressState.SNAPSHOT)
@@ -103,27 +103,29 @@ def test_a_leader_keeps_what_followers_miss_that_it_hears_up_to_a_limit():
 
 
 def test_a_pin_keeps_rows_until_its_time_is_over():
-    group = replica(log_start=40, is_leader=True, peers={5: peer(20, state=ProgressState.SNAPSHOT)})
-    group.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
-    plan = plan_compact(group, CONFIG, now=1.0)
+    replica = replica_with(
+        log_start=40, is_leader=True, peers={5: peer(20, state=ProgressState.SNAPSHOT)}
+    )
+    replica.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
+    plan = plan_compact(replica, CONFIG, now=1.0)
     assert plan.operation == Compact(7, 30, 3, 20)
     assert not plan.cuts_all
-    assert plan_compact(group, CONFIG, now=9.0).operation == Compact(7, 101, 3, 40)
-    assert group.retained.pins == {}
+    assert plan_compact(replica, CONFIG, now=9.0).operation == Compact(7, 101, 3, 40)
+    assert replica.retained.pins == {}
 
 
 def test_a_pin_holds_until_the_receiver_has_caught_up_or_is_no_member():
     def pinned(**peers):
-        group = replica(log_start=40, is_leader=True, peers=peers)
-        group.retained.pins["a"] = Pin(first_index=30, log_start_offset=20, until=9.0)
-        plan_compact(group, CONFIG, now=1.0)
-        return bool(group.retained.pins)
+        replica = replica_with(log_start=40, is_leader=True, peers=peers)
+        replica.retained.pins["a"] = Pin(first_index=30, log_start_offset=20, until=9.0)
+        plan_compact(replica, CONFIG, now=1.0)
+        return bool(replica.retained.pins)
 
     assert pinned(a=peer(29, state=ProgressState.PROBE))
     assert pinned(a=peer(89))
     assert not pinned(a=peer(90))
     assert not pinned(b=peer(10))
-    follower = replica(log_start=40)
+    follower = replica_with(log_start=40)
     follower.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
     assert plan_compact(follower, CONFIG, now=1.0).operation.first_index == 101
 
@@ -132,14 +134,14 @@ def test_a_pin_holds_until_the_receiver_has_caught_up_or_is_no_member():
     "facts", [{"faulty": "damaged"}, {"is_installing": True}, {"is_leader": True, "serves": False}]
 )
 def test_who_is_not_sound_or_not_ready_deletes_nothing(facts):
-    assert first_index_of(replica(**facts)) is None
+    assert first_index_of(replica_with(**facts)) is None
 
 
 def test_the_first_compaction_after_a_start_finishes_an_interrupted_one():
-    group = replica(first_index=91)
-    assert first_index_of(group) is None
-    group.retained = Retained()
-    assert first_index_of(group) == 91
+    replica = replica_with(first_index=91)
+    assert first_index_of(replica) is None
+    replica.retained = Retained()
+    assert first_index_of(replica) == 91
 
 
 @pytest.mark.asyncio
@@ -152,7 +154,7 @@ async def test_messages_let_go_are_deleted_on_every_replica(short_logs):
     def is_deleted(broker_id: int) -> bool:
         engine = cluster.engines[broker_id]
         engine.request_checkpoints()
-        return engine.groups[1].retained.cut_log_start == 30
+        return engine.replicas[1].retained.cut_log_start == 30
 
     await cluster.until(lambda: all(is_deleted(one) for one in (1, 2, 3)))
     for broker_id in (1, 2, 3):

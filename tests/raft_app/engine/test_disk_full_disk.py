@@ -56,12 +56,12 @@ async def test_leadership_goes_to_the_peer_that_has_room(cluster):
 async def test_where_all_disks_are_full_one_replica_leads_on_in_its_term(cluster):
     await cluster.create_group()
     await cluster.append("a")
-    term = cluster.the_leader().groups[1].term
+    term = cluster.the_leader().replicas[1].term
     for broker_id in cluster.engines:
         set_room(cluster, broker_id, 0)
     await cluster.ticks(3 * RETRY_MS // cluster.config.tick_ms)
-    await cluster.until(lambda: cluster.engines[1].groups[1].serves)
-    assert cluster.the_leader().groups[1].term == term
+    await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
+    assert cluster.the_leader().replicas[1].term == term
     with pytest.raises(DiskFull):
         await cluster.append("b")
 
@@ -71,7 +71,7 @@ async def test_replica_that_makes_room_is_heard_on_a_full_disk(cluster):
     await cluster.append("a")
     for broker_id in cluster.engines:
         set_room(cluster, broker_id, 0)
-    await cluster.until(lambda: cluster.engines[1].groups[1].serves)
+    await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
     request = ("add", "cut 1")
     leader = cluster.the_leader()
     assert await leader.propose(1, request, timeout_ms=5_000, may_use_reserve=True) == 1

@@ -18,9 +18,9 @@ async def test_scrub_finds_a_damaged_row_that_nobody_reads(short_log_twins):
     engine.request_scrub()
     await cluster.until(lambda: engine.scrubber.passes == 1)
     assert engine.scrubber.rows >= 60
-    assert not engine.groups[1].faulty
+    assert not engine.replicas[1].faulty
     cluster.storages[2].damage_entry(1, 20)
     engine.request_scrub()
-    await cluster.until(lambda: bool(engine.groups[1].faulty))
-    assert "checksum" in engine.groups[1].faulty
+    await cluster.until(lambda: bool(engine.replicas[1].faulty))
+    assert "checksum" in engine.replicas[1].faulty
     assert await cluster.append("a") == 60

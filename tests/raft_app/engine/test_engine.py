@@ -55,7 +55,7 @@ async def test_proposals_of_one_turn_share_one_transaction(cluster):
 
 async def test_follower_refuses_a_proposal_and_names_the_leader(cluster):
     await cluster.create_group()
-    await cluster.until(lambda: cluster.engines[2].groups[1].leader_broker_id == 1)
+    await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
     with pytest.raises(NotLeader) as caught:
         await cluster.engines[2].propose(1, ("append", "a"), timeout_ms=100)
     assert caught.value.details["leader"] == {"broker_id": 1, "address": "http://broker-1:80"}
@@ -96,8 +96,8 @@ async def test_old_leader_answers_not_leader_when_its_entry_was_replaced(cluster
         cluster.engines[1].propose(1, ("append", "lost"), timeout_ms=60_000)
     )
     others = (2, 3)
-    await cluster.until(lambda: any(cluster.engines[one].groups[1].serves for one in others))
-    successor = next(one for one in others if cluster.engines[one].groups[1].serves)
+    await cluster.until(lambda: any(cluster.engines[one].replicas[1].serves for one in others))
+    successor = next(one for one in others if cluster.engines[one].replicas[1].serves)
     await cluster.engines[successor].propose(1, ("append", "kept"), timeout_ms=5_000)
     cluster.hub.heal()
     await cluster.until(lost.done)
@@ -114,7 +114,7 @@ async def test_old_leader_answers_success_when_its_entry_was_kept(cluster):
     kept = asyncio.ensure_future(
         cluster.engines[1].propose(1, ("append", "kept"), timeout_ms=60_000)
     )
-    await cluster.until(lambda: not cluster.engines[1].groups[1].is_leader)
+    await cluster.until(lambda: not cluster.engines[1].replicas[1].is_leader)
     cluster.hub.heal()
     await cluster.until(kept.done)
     assert kept.result() == 0
@@ -127,7 +127,7 @@ async def test_broken_connection_replaces_the_leader_long_before_the_timeout(clu
     loop = asyncio.get_running_loop()
     started = loop.time()
     # Few ticks pass: one every 50 ms, as in a real broker.
-    while not any(cluster.engines[one].groups[1].serves for one in (2, 3)):
+    while not any(cluster.engines[one].replicas[1].serves for one in (2, 3)):
         assert loop.time() - started < 1.0, "no new leader within the shortest election timeout"
         for engine in cluster.engines.values():
             engine.post_tick()
@@ -136,14 +136,14 @@ async def test_broken_connection_replaces_the_leader_long_before_the_timeout(clu
 
 async def test_one_broken_connection_disturbs_nobody(cluster):
     await cluster.create_group()
-    term = cluster.the_leader().groups[1].term
+    term = cluster.the_leader().replicas[1].term
     cluster.hub.cut(1, 2)
     for _ in range(100):
         for engine in cluster.engines.values():
             engine.post_tick()
         await asyncio.sleep(0.005)
     assert cluster.the_leader().broker_id == 1
-    assert cluster.the_leader().groups[1].term == term
+    assert cluster.the_leader().replicas[1].term == term
 
 
 async def test_read_barrier_sees_what_was_acknowledged_before(cluster):
@@ -156,7 +156,7 @@ async def test_read_barrier_sees_what_was_acknowledged_before(cluster):
 
 async def test_read_barrier_fails_on_a_follower(cluster):
     await cluster.create_group()
-    await cluster.until(lambda: cluster.engines[3].groups[1].leader_broker_id == 1)
+    await cluster.until(lambda: cluster.engines[3].replicas[1].leader_broker_id == 1)
     with pytest.raises(NotLeader):
         await cluster.engines[3].read_barrier(1, timeout_ms=100)
 
@@ -216,7 +216,7 @@ async def test_checkpoint_shortens_what_a_restart_applies():
     await cluster.append("after", kind="add")
     await cluster.stop_all()
     [stored] = _stored_groups(cluster, 1)
-    assert stored.checkpoint.applied_index == engine.groups[1].applied_index
+    assert stored.checkpoint.applied_index == engine.replicas[1].applied_index
     await cluster.start_all()
     await cluster.until(lambda: cluster.leader() is not None)
     assert len(cluster.values(1)) == 21
@@ -226,9 +226,9 @@ async def test_checkpoint_shortens_what_a_restart_applies():
 def _stored_groups(cluster, broker_id):
     storage = cluster.storages[broker_id]
     storage.open()
-    groups = storage.load_groups()
+    replicas = storage.load_groups()
     storage.close()
-    return groups
+    return replicas
 
 
 async def test_follower_that_missed_much_catches_up_from_storage():
@@ -266,24 +266,24 @@ async def test_stopping_broker_hands_over_all_its_leaderships(cluster):
     for group_id in (1, 2, 3):
         await cluster.create_group(group_id, first=1)
     assert await cluster.engines[1].hand_over_all(timeout_ms=2_000) == 0
-    assert not any(group.is_leader for group in cluster.engines[1].groups.values())
+    assert not any(replica.is_leader for replica in cluster.engines[1].replicas.values())
 
 
 async def test_group_is_created_once_and_a_removed_replica_never_returns(cluster):
     await cluster.create_group()
     engine = cluster.engines[1]
-    members = engine.groups[1].membership
-    await engine.create_group(GroupSpec(1, 11, "logs", 0), members, campaign=False)
-    await engine.delete_group(1)
-    assert 1 not in engine.groups
+    members = engine.replicas[1].membership
+    await engine.create_replica(GroupSpec(1, 11, "logs", 0), members, campaign=False)
+    await engine.delete_replica(1)
+    assert 1 not in engine.replicas
     with pytest.raises(StalePlacement):
-        await engine.create_group(GroupSpec(1, 11, "logs", 0), members, campaign=False)
+        await engine.create_replica(GroupSpec(1, 11, "logs", 0), members, campaign=False)
     assert cluster.storages[1].load_groups() == []
 
 
 async def test_rpc_for_a_group_that_is_not_here_is_dropped_and_counted(cluster):
     await cluster.create_group()
-    await cluster.engines[2].delete_group(1)
+    await cluster.engines[2].delete_replica(1)
     await cluster.until(lambda: cluster.engines[2].incoming.unknown_groups > 0)
     assert await cluster.append("a") == 0
 
@@ -316,20 +316,20 @@ async def test_silence_of_the_scheduler_stops_the_broker():
 async def test_full_disk_refuses_writes_before_they_are_proposed(cluster):
     await cluster.create_group()
     leader = cluster.the_leader()
-    last_index = leader.groups[1].last_index
+    last_index = leader.replicas[1].last_index
     leader.disk.full = True
     with pytest.raises(DiskFull):
         await cluster.append("a")
-    assert leader.groups[1].last_index == last_index
+    assert leader.replicas[1].last_index == last_index
     leader.disk.full = False
     assert await cluster.append("a") == 0
 
 
 async def test_listeners_hear_of_leadership_and_of_applied_entries(cluster):
     applied, leaderships = [], []
-    cluster.engines[1].on_applied.append(lambda group: applied.append(group.group_id))
+    cluster.engines[1].on_applied.append(lambda replica: applied.append(replica.group_id))
     cluster.engines[1].on_leadership.append(
-        lambda group: leaderships.append((group.is_leader, group.serves))
+        lambda replica: leaderships.append((replica.is_leader, replica.serves))
     )
     await cluster.create_group()
     await cluster.append("a")
@@ -341,16 +341,16 @@ async def test_inconsistent_entry_makes_this_replica_faulty_and_no_other(cluster
     from raft_app.statemachine import InconsistentEntry
 
     await cluster.create_group()
-    group = cluster.engines[2].groups[1]
+    replica = cluster.engines[2].replicas[1]
 
     def refuse(entry):
         raise InconsistentEntry("it does not fit")
 
-    group.state_machine.apply = refuse
+    replica.state_machine.apply = refuse
     await cluster.append("a")
-    await cluster.until(lambda: bool(group.faulty))
+    await cluster.until(lambda: bool(replica.faulty))
     assert await cluster.append("b") == 1
-    assert not group.hears_leader
+    assert not replica.hears_leader
     await cluster.stop(2)
     [stored] = _stored_groups(cluster, 2)
     assert "does not fit" in stored.faulty
@@ -360,12 +360,14 @@ async def test_a_hundred_idle_groups_cost_one_send_per_peer_and_tick(cluster):
     members = tuple(Member(one, one) for one in (1, 2, 3))
     for group_id in range(1, 101):
         for broker_id, engine in reversed(cluster.engines.items()):
-            await engine.create_group(
+            await engine.create_replica(
                 GroupSpec(group_id, broker_id, "logs", group_id - 1),
                 Membership(voters=members, version=1),
                 campaign=broker_id == 1,
             )
-    await cluster.until(lambda: all(group.serves for group in cluster.engines[1].groups.values()))
+    await cluster.until(
+        lambda: all(replica.serves for replica in cluster.engines[1].replicas.values())
+    )
     # What is left of the elections may still be sent; the heartbeats are what a tick costs.
     sends = []
     transport = cluster.engines[1]._transport

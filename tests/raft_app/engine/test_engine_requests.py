@@ -20,19 +20,19 @@ async def cluster():
 
 
 async def test_refusals_name_the_leader_with_its_address_if_it_is_known(cluster):
-    await cluster.until(lambda: cluster.engines[2].groups[1].leader_broker_id == 1)
-    group = cluster.engines[2].groups[1]
+    await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
+    replica = cluster.engines[2].replicas[1]
     requests = cluster.engines[2]._requests
     for call in (
-        requests.propose(group, ("append", "a"), timeout_ms=100),
-        requests.read_barrier(group, timeout_ms=100),
+        requests.propose(replica, ("append", "a"), timeout_ms=100),
+        requests.read_barrier(replica, timeout_ms=100),
     ):
         with pytest.raises(NotLeader) as caught:
             await call
         assert caught.value.details["leader"]["address"] == "http://broker-1:80"
     del cluster.engines[2].peers[1]
     with pytest.raises(NotLeader) as caught:
-        await requests.read_barrier(group, timeout_ms=100)
+        await requests.read_barrier(replica, timeout_ms=100)
     assert caught.value.details["leader"] == {"broker_id": 1}
 
 
@@ -40,25 +40,25 @@ async def test_write_without_a_quorum_ends_in_time_and_unknown(cluster):
     cluster.hub.isolate(1, silently=True)
     leader = cluster.engines[1]
     with pytest.raises(CommitTimeout) as caught:
-        await leader._requests.propose(leader.groups[1], ("append", "a"), timeout_ms=20)
+        await leader._requests.propose(leader.replicas[1], ("append", "a"), timeout_ms=20)
     assert not caught.value.outcome_known
 
 
 async def test_answer_that_is_known_needs_no_entry(cluster):
     await cluster.append("a")
     leader = cluster.the_leader()
-    last_index = leader.groups[1].last_index
-    place = await leader._requests.propose(leader.groups[1], ("append", "a"), timeout_ms=1_000)
-    assert (place, leader.groups[1].last_index) == (0, last_index)
+    last_index = leader.replicas[1].last_index
+    place = await leader._requests.propose(leader.replicas[1], ("append", "a"), timeout_ms=1_000)
+    assert (place, leader.replicas[1].last_index) == (0, last_index)
 
 
 async def test_damaged_batch_makes_the_replica_faulty_and_is_read_nowhere_here(cluster):
     await cluster.append("a")
     leader = cluster.the_leader()
-    group = leader.groups[1]
+    replica = leader.replicas[1]
     leader._tails.forget(1)
-    index = group.last_index
+    index = replica.last_index
     cluster.storages[leader.broker_id].damage_entry(1, index)
     with pytest.raises((NoLeader, NotLeader)):
-        await leader._requests.read_batches(group, 0, 1, 1 << 20)
-    assert "checksum" in group.faulty
+        await leader._requests.read_batches(replica, 0, 1, 1 << 20)
+    assert "checksum" in replica.faulty

@@ -10,20 +10,20 @@ from myqueue.contract.errors import CommitTimeout
 from raft_app.engine.failover import Failover, best_successor, hint_rank
 
 
-def group(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()):
+def replica(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()):
     return SimpleNamespace(
         group_id=group_id,
         spec=SimpleNamespace(replica_id=replica_id),
         membership=SimpleNamespace(voter_ids=frozenset(voters)),
         progress=lambda: [
-            {"replica_id": replica, "broker_id": 10 * replica, "match_index": match}
-            for replica, match in progress
+            {"replica_id": peer, "broker_id": 10 * peer, "match_index": match}
+            for peer, match in progress
         ],
     )
 
 
 def test_survivors_have_different_ranks_from_zero():
-    ranks = {hint_rank(group(one), lost=2) for one in (1, 3)}
+    ranks = {hint_rank(replica(one), lost=2) for one in (1, 3)}
     assert ranks == {0, 1}
 
 
@@ -32,32 +32,32 @@ def test_groups_share_the_work_of_campaigning():
         one
         for group_id in (0, 1)
         for one in (1, 3)
-        if hint_rank(group(one, group_id=group_id), lost=2) == 0
+        if hint_rank(replica(one, group_id=group_id), lost=2) == 0
     ]
     assert sorted(first) == [1, 3]
 
 
 def test_replica_that_is_no_voter_comes_last():
-    assert hint_rank(group(9), lost=1) == 2
+    assert hint_rank(replica(9), lost=1) == 2
 
 
 def test_successor_is_the_voter_with_the_longest_log():
-    assert best_successor(group(1, progress=[(2, 5), (3, 9)])) == 30
+    assert best_successor(replica(1, progress=[(2, 5), (3, 9)])) == 30
 
 
 def test_learner_is_no_successor():
-    assert best_successor(group(1, progress=[(2, 5), (9, 100)])) == 20
+    assert best_successor(replica(1, progress=[(2, 5), (9, 100)])) == 20
 
 
 def test_alone_there_is_no_successor():
-    assert best_successor(group(1, voters=(1,))) == 0
+    assert best_successor(replica(1, voters=(1,))) == 0
 
 
 async def test_a_transfer_that_timed_out_leaves_nothing_behind():
     def transfer_leadership(_: int) -> None:
         pass
 
-    led = group(1)
+    led = replica(1)
     led.replica_on = lambda _: 2
     led.is_leader, led.label = True, "partition 0"
     led.node = SimpleNamespace(transfer_leadership=transfer_leadership)

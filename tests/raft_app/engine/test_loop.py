@@ -8,7 +8,7 @@ from raft_app.engine.loop import TurnRunner
 from raft_app.storage.protocol import SetFaulty
 
 
-class Group:
+class Replica:
     """Drains as the test says."""
 
     def __init__(self, group_id: int, drained: list[int]) -> None:
@@ -32,9 +32,9 @@ class Silent:
         pass
 
 
-def make(groups, failures):
+def make(replicas, failures):
     return TurnRunner(
-        groups=groups,
+        replicas=replicas,
         transport=None,
         storage=None,
         stream=Silent(),
@@ -46,20 +46,20 @@ def make(groups, failures):
 
 async def test_group_marked_twice_is_drained_once():
     drained: list[int] = []
-    group = Group(1, drained)
-    runner = make({1: group}, [])
-    runner.mark(group)
-    runner.mark(group)
+    replica = Replica(1, drained)
+    runner = make({1: replica}, [])
+    runner.mark(replica)
+    runner.mark(replica)
     runner.run()
     assert drained == [1]
 
 
 async def test_group_with_more_to_do_comes_again_in_the_next_turn():
     drained: list[int] = []
-    group = Group(1, drained)
-    group.more = True
-    runner = make({1: group}, [])
-    runner.mark(group)
+    replica = Replica(1, drained)
+    replica.more = True
+    runner = make({1: replica}, [])
+    runner.mark(replica)
     runner.run()
     runner.run()
     assert drained == [1, 1]
@@ -69,34 +69,34 @@ async def test_group_with_more_to_do_comes_again_in_the_next_turn():
 async def test_group_that_is_gone_is_passed_over():
     drained: list[int] = []
     runner = make({}, [])
-    runner.mark(Group(1, drained))
+    runner.mark(Replica(1, drained))
     runner.run()
     assert drained == []
 
 
 async def test_broken_turn_fails_the_broker():
     failures: list[BaseException] = []
-    group = Group(1, [])
-    group.error = AssertionError("our own bug")
-    runner = make({1: group}, failures)
-    runner.mark(group)
+    replica = Replica(1, [])
+    replica.error = AssertionError("our own bug")
+    runner = make({1: replica}, failures)
+    runner.mark(replica)
     with pytest.raises(AssertionError):
         runner.run()
-    assert failures == [group.error]
+    assert failures == [replica.error]
 
 
 async def test_stopped_runner_runs_no_turn():
     drained: list[int] = []
-    group = Group(1, drained)
-    runner = make({1: group}, [])
-    runner.mark(group)
+    replica = Replica(1, drained)
+    runner = make({1: replica}, [])
+    runner.mark(replica)
     runner.stop()
     runner.run()
     assert drained == []
 
 
 async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
-    class Replica(Group):
+    class SoundReplica(Replica):
         faulty = ""
 
         def become_faulty(self, reason, turn) -> None:
@@ -110,12 +110,12 @@ async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
         def submit(self, group_id, operation, on_durable) -> None:
             self.operations.append(operation)
 
-    gone, successor = Replica(1, []), Replica(1, [])
-    groups = {1: gone}
-    runner = make(groups, [])
+    gone, successor = SoundReplica(1, []), SoundReplica(1, [])
+    replicas = {1: gone}
+    runner = make(replicas, [])
     runner._stream = stored = Stored()
     runner.make_faulty(gone, "a bad row")
-    groups[1] = successor
+    replicas[1] = successor
     runner.make_faulty(gone, "another bad row")
     runner.run()
     assert stored.operations == []

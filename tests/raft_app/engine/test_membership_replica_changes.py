@@ -53,7 +53,7 @@ class Writer:
 
 
 def members(cluster: EngineCluster) -> set[tuple[int, int]]:
-    voters = cluster.the_leader().groups[1].membership.voters
+    voters = cluster.the_leader().replicas[1].membership.voters
     return {(member.replica_id, member.broker_id) for member in voters}
 
 
@@ -68,7 +68,7 @@ async def test_replica_is_added_promoted_and_another_one_removed_under_load(clus
     texts = await writing
     await cluster.until(lambda: all(cluster.values(one) == texts for one in (1, 2, 4)))
     assert members(cluster) == {(11, 1), (12, 2), (14, 4)}
-    assert cluster.engines[4].groups[1].role == "follower"
+    assert cluster.engines[4].replicas[1].role == "follower"
 
 
 async def test_all_replicas_move_and_the_leader_hands_over_before_it_goes(cluster):
@@ -80,7 +80,7 @@ async def test_all_replicas_move_and_the_leader_hands_over_before_it_goes(cluste
     await cluster.change_replicas([(14, 4), (15, 5)])
     assert cluster.the_leader().broker_id in (4, 5)
     for broker_id in (1, 2, 3):
-        await cluster.engines[broker_id].delete_group(1)
+        await cluster.engines[broker_id].delete_replica(1)
     count = len(writer.texts)
     await cluster.until(lambda: len(writer.texts) > count + 20)
     writer.stopped = True
@@ -107,7 +107,7 @@ async def test_new_replica_that_is_not_there_yet_holds_nobody_up(cluster):
 
 async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster):
     cluster.the_leader().change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
-    await cluster.until(lambda: bool(cluster.the_leader().groups[1].membership.learners))
+    await cluster.until(lambda: bool(cluster.the_leader().replicas[1].membership.learners))
     await cluster.stop(1)
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().changes.find(1) is None
@@ -119,14 +119,14 @@ async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster
 async def test_learner_of_an_earlier_plan_is_removed(cluster):
     leader = cluster.the_leader()
     leader.change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
-    await cluster.until(lambda: bool(leader.groups[1].membership.learners))
+    await cluster.until(lambda: bool(leader.replicas[1].membership.learners))
     await cluster.change_replicas([(11, 1), (12, 2), (13, 3)], version=3)
-    assert not cluster.the_leader().groups[1].membership.learners
+    assert not cluster.the_leader().replicas[1].membership.learners
 
 
 async def test_older_placement_and_impossible_targets_are_refused(cluster):
     leader = cluster.the_leader()
-    group = leader.groups[1]
+    replica = leader.replicas[1]
     own = (Member(11, 1), Member(12, 2), Member(13, 3))
     leader.change_replicas(1, own, 3)
     with pytest.raises(StalePlacement):
@@ -138,26 +138,26 @@ async def test_older_placement_and_impossible_targets_are_refused(cluster):
     for target in ((), (Member(11, 1), Member(14, 1)), (Member(11, 2),)):
         with pytest.raises(InvalidRequest):
             leader.change_replicas(1, target, 4)
-    await cluster.until(lambda: cluster.engines[2].groups[1].leader_broker_id == 1)
+    await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
     with pytest.raises(NotLeader) as caught:
         cluster.engines[2].change_replicas(1, own, 4)
     assert caught.value.details["leader"]["address"] == "http://broker-1:80"
-    assert group.membership.version == 1
+    assert replica.membership.version == 1
 
 
 async def test_removed_replica_neither_leads_nor_disturbs(cluster):
     await cluster.change_replicas([(11, 1), (12, 2)])
-    term = cluster.the_leader().groups[1].term
+    term = cluster.the_leader().replicas[1].term
     await cluster.append("after")
     cluster.hub.isolate(1, silently=True)
     cluster.hub.isolate(2, silently=True)
     await cluster.ticks(120)
-    assert not cluster.engines[3].groups[1].is_leader
+    assert not cluster.engines[3].replicas[1].is_leader
     cluster.hub.heal()
     await cluster.until(lambda: cluster.leader() is not None)
     await cluster.ticks(60)
     assert cluster.the_leader().broker_id in (1, 2)
-    assert cluster.the_leader().groups[1].term <= term + 4
+    assert cluster.the_leader().replicas[1].term <= term + 4
     assert await cluster.append("again") == 1
 
 
@@ -169,8 +169,8 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
     cluster.hub.isolate(3)
     await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
     await cluster.ticks(60)
-    term, leader = cluster.the_leader().groups[1].term, cluster.the_leader().broker_id
-    removed = cluster.engines[3].groups[1]
+    term, leader = cluster.the_leader().replicas[1].term, cluster.the_leader().broker_id
+    removed = cluster.engines[3].replicas[1]
     asked: list[object] = []
     transport = cluster.engines[3].turns._transport
     send = transport.send
@@ -180,12 +180,12 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
         await cluster.append(f"text {number}")
         await cluster.ticks(10)
     assert {type(rpc) for _, rpc in asked} == {PreVote}
-    assert (cluster.the_leader().groups[1].term, cluster.the_leader().broker_id) == (term, leader)
+    assert (cluster.the_leader().replicas[1].term, cluster.the_leader().broker_id) == (term, leader)
     assert removed.membership.voter_ids == {11, 12, 13}
     await cluster.stop(leader)
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().broker_id != 3
-    assert cluster.the_leader().groups[1].term <= term + 2
+    assert cluster.the_leader().replicas[1].term <= term + 2
     assert removed.term <= term + 2
     assert await cluster.append("after") == 21
 
@@ -193,13 +193,13 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
 async def test_faulty_replica_is_replaced_on_the_same_broker(cluster):
     for number in range(50):
         await cluster.append(f"text {number}")
-    cluster.engines[3].turns.make_faulty(cluster.engines[3].groups[1], "a row is damaged")
+    cluster.engines[3].turns.make_faulty(cluster.engines[3].replicas[1], "a row is damaged")
     await cluster.append("more")
     target = [(11, 1), (12, 2), (14, 3)]
     members_wanted = tuple(Member(*one) for one in target)
     cluster.the_leader().change_replicas(1, members_wanted, 2)
     await cluster.until(lambda: members(cluster) == {(11, 1), (12, 2)})
-    await cluster.engines[3].delete_group(1)
+    await cluster.engines[3].delete_replica(1)
     await cluster.join(3, 14)
     await cluster.change_replicas(target)
     await cluster.until(lambda: cluster.values(3) == cluster.values(1))
@@ -214,7 +214,7 @@ async def test_leader_on_the_broker_of_the_new_replica_hands_over_first(cluster)
         await cluster.ticks(40)
         await cluster.until(lambda: cluster.leader() is not None)
     assert members(cluster) == {(12, 2), (13, 3)}
-    await cluster.engines[1].delete_group(1)
+    await cluster.engines[1].delete_replica(1)
     await cluster.join(1, 14)
     await cluster.change_replicas(target)
     await cluster.until(lambda: cluster.values(1) == ["a"])
@@ -225,17 +225,17 @@ async def test_follower_that_lost_what_it_had_acknowledged_is_suspected(cluster)
         await cluster.append(f"text {number}")
     await cluster.until(lambda: len(cluster.values(3)) == 5)
     leader = cluster.the_leader()
-    last_index = leader.groups[1].last_index
+    last_index = leader.replicas[1].last_index
     await cluster.stop(3)
     storage = cluster.storages[3]
-    storage._replicas[1].hard_state = HardState(leader.groups[1].term, 0, 0)
+    storage._replicas[1].hard_state = HardState(leader.replicas[1].term, 0, 0)
     storage._replicas[1].checkpoint = EMPTY
     for index in (last_index, last_index - 1):
         storage.lose_entry(1, index)
-    assert leader.groups[1].suspects == {}
+    assert leader.replicas[1].suspects == {}
     await cluster.start(3)
-    await cluster.until(lambda: bool(leader.groups[1].suspects))
-    assert "had acknowledged" in leader.groups[1].suspects[13]
+    await cluster.until(lambda: bool(leader.replicas[1].suspects))
+    assert "had acknowledged" in leader.replicas[1].suspects[13]
     await cluster.join(4, 14)
     await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
     await cluster.until(lambda: len(cluster.values(4)) == 5)

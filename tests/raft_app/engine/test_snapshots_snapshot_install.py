@@ -12,38 +12,38 @@ pytestmark = pytest.mark.asyncio
 
 async def test_cut_in_the_middle_accepts_no_partial_state_and_goes_on_later(short_logs):
     cluster = short_logs
-    group, offsets = await stop_in_the_middle(cluster)
-    reached = group.install_offset
-    assert group.is_installing
-    assert not group.hears_leader
+    replica, offsets = await stop_in_the_middle(cluster)
+    reached = replica.install_offset
+    assert replica.is_installing
+    assert not replica.hears_leader
     assert cluster.values(4) == []
-    assert group.applied_index == 0
+    assert replica.applied_index == 0
     sent = len(offsets)
     cluster.hub.heal()
     await cluster.until(lambda: cluster.values(4) == cluster.values(1))
     assert min(offsets[sent:]) == reached
-    assert not group.is_installing
-    assert group.hears_leader
+    assert not replica.is_installing
+    assert replica.hears_leader
 
 
 async def test_restart_in_the_middle_goes_on_where_it_was(short_logs):
     cluster = short_logs
-    group, offsets = await stop_in_the_middle(cluster)
-    reached, sent = group.install_offset, len(offsets)
+    replica, offsets = await stop_in_the_middle(cluster)
+    reached, sent = replica.install_offset, len(offsets)
     await cluster.stop(4)
     cluster.hub.heal()
     await cluster.start(4)
-    group = cluster.engines[4].groups[1]
-    assert group.is_installing
-    assert group.install_offset == reached
+    replica = cluster.engines[4].replicas[1]
+    assert replica.is_installing
+    assert replica.install_offset == reached
     await cluster.until(lambda: cluster.values(4) == cluster.values(1))
     assert min(offsets[sent:]) == reached
 
 
 async def test_new_leader_goes_on_with_the_snapshot_of_the_old_one(short_log_twins):
     cluster = short_log_twins
-    group, _ = await stop_in_the_middle(cluster)
-    reached = group.install_offset
+    replica, _ = await stop_in_the_middle(cluster)
+    reached = replica.install_offset
     old = cluster.the_leader().broker_id
     await cluster.stop(old)
     offsets = [sent_rows(engine) for engine in cluster.engines.values()]
@@ -62,7 +62,7 @@ async def test_follower_cut_off_before_the_first_row_goes_on_with_its_log(short_
     await cluster.stop(3)
     await fill(cluster, 40, start=30)
     await compacted(cluster, 1, 2)
-    await cluster.until(lambda: cluster.the_leader().groups[1].node.first_index > 40)
+    await cluster.until(lambda: cluster.the_leader().replicas[1].node.first_index > 40)
     leader = cluster.the_leader()
 
     async def refuse(*_):
@@ -70,10 +70,10 @@ async def test_follower_cut_off_before_the_first_row_goes_on_with_its_log(short_
 
     send_rows, leader.snapshots_sent._send_rows = leader.snapshots_sent._send_rows, refuse
     await cluster.start(3)
-    group = cluster.engines[3].groups[1]
+    replica = cluster.engines[3].replicas[1]
     await cluster.ticks(40)
-    assert group.install_offset is None
-    assert not group.is_installing
+    assert replica.install_offset is None
+    assert not replica.is_installing
     leader.snapshots_sent._send_rows = send_rows
     await cluster.until(lambda: cluster.values(3) == cluster.values(1))
 
@@ -85,17 +85,17 @@ async def test_voter_restarted_in_the_middle_votes_for_whoever_has_all_it_acknow
     await cluster.stop(3)
     await fill(cluster, 60, start=30)
     await compacted(cluster, 1, 2)
-    await cluster.until(lambda: cluster.the_leader().groups[1].node.first_index > 40)
+    await cluster.until(lambda: cluster.the_leader().replicas[1].node.first_index > 40)
     leader = cluster.the_leader()
     await cluster.start(3)
-    await cluster.until(lambda: (cluster.engines[3].groups[1].install_offset or 0) > 40)
+    await cluster.until(lambda: (cluster.engines[3].replicas[1].install_offset or 0) > 40)
     cluster.hub.isolate(3)
-    await cluster.until(lambda: not cluster.engines[3].snapshots_received._groups)
+    await cluster.until(lambda: not cluster.engines[3].snapshots_received._replicas)
     await cluster.stop(3)
     await cluster.stop(leader.broker_id)
     cluster.hub.heal()
     await cluster.start(3)
-    assert cluster.engines[3].groups[1].is_installing
+    assert cluster.engines[3].replicas[1].is_installing
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().broker_id == 3 - leader.broker_id
     await cluster.append("after")

@@ -36,7 +36,7 @@ async def test_new_replica_gets_a_snapshot_while_writing_goes_on(short_logs):
     assert len(cluster.values(4)) >= 60
     batches = await cluster.engines[4].read_batches(1, 0, 60, 1 << 20)
     assert [batch.base_offset for batch in batches] == list(range(60))
-    assert cluster.engines[4].groups[1].node.first_index > 50
+    assert cluster.engines[4].replicas[1].node.first_index > 50
 
 
 async def test_snapshot_survives_a_restart_of_the_receiver(short_logs):
@@ -70,7 +70,7 @@ async def test_wiped_replica_comes_back_under_a_new_id(short_log_twins):
 
 def offer(cluster, **changes) -> SnapshotOffer:
     """Return an offer of the leader to replica 13 that covers more than it has."""
-    leader = cluster.the_leader().groups[1]
+    leader = cluster.the_leader().replicas[1]
     meta = SnapshotMeta(10_000, leader.term, leader.membership, 1)
     fields = {
         "group_id": 1,
@@ -104,9 +104,9 @@ async def test_offers_for_nobody_here_or_from_somewhere_else_are_refused(short_l
     assert await offered(cluster, offer(cluster, group_id=9)) == REFUSED
     assert await offered(cluster, offer(cluster, to=99)) == REFUSED
     assert await offered(cluster, offer(cluster, sender=12)) == REFUSED
-    cluster.engines[3].groups[1].faulty = "damaged"
+    cluster.engines[3].replicas[1].faulty = "damaged"
     assert await offered(cluster, offer(cluster)) == REFUSED
-    cluster.engines[3].groups[1].faulty = ""
+    cluster.engines[3].replicas[1].faulty = ""
     with pytest.raises(SnapshotLost):
         await offered(cluster, SnapshotEnd())
 
@@ -115,11 +115,11 @@ async def test_a_replica_that_has_it_already_says_so(short_log_twins):
     cluster = short_log_twins
     await fill(cluster, 5)
     await cluster.until(lambda: len(cluster.values(3)) == 5)
-    group = cluster.the_leader().groups[1]
-    meta = SnapshotMeta(3, group.term, group.membership, 1)
+    replica = cluster.the_leader().replicas[1]
+    meta = SnapshotMeta(3, replica.term, replica.membership, 1)
     answer = await offered(cluster, offer(cluster, meta=meta))
     assert answer == SnapshotAnswer(accepted=False, has_it=True)
-    assert not cluster.engines[3].groups[1].is_installing
+    assert not cluster.engines[3].replicas[1].is_installing
 
 
 async def test_one_snapshot_at_a_time_for_a_group(short_log_twins):
@@ -129,10 +129,10 @@ async def test_one_snapshot_at_a_time_for_a_group(short_log_twins):
     first = await transport.open_snapshot(3)
     await first.send(offer(cluster))
     assert await first.receive() == SnapshotAnswer(accepted=True, from_offset=500)
-    assert cluster.engines[3].groups[1].is_installing
+    assert cluster.engines[3].replicas[1].is_installing
     assert await offered(cluster, offer(cluster)) == REFUSED
     first.close()
-    await cluster.until(lambda: not cluster.engines[3].groups[1].is_installing)
+    await cluster.until(lambda: not cluster.engines[3].replicas[1].is_installing)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,10 @@ async def test_a_replica_that_is_dropped_meanwhile_takes_no_snapshot(short_log_t
     stream = await cluster.the_leader()._transport.open_snapshot(3)
     membership = Membership(voters=(Member(11, 1),), version=1)
     state = b"[[], 500, 500]"
-    meta = SnapshotMeta(10_000, cluster.the_leader().groups[1].term, membership, 1)
+    meta = SnapshotMeta(10_000, cluster.the_leader().replicas[1].term, membership, 1)
     await stream.send(offer(cluster, meta=meta, state_bytes=len(state)))
     await stream.receive()
-    await cluster.engines[3].delete_group(1)
+    await cluster.engines[3].delete_replica(1)
     for part in (SnapshotState(state), SnapshotEnd()):
         await stream.send(part)
     with pytest.raises(SnapshotLost):

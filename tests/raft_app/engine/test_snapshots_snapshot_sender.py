@@ -16,7 +16,7 @@ async def test_follower_that_was_away_gets_only_what_it_lacks(short_logs):
     await cluster.stop(3)
     texts = await fill(cluster, 40, start=30)
     await compacted(cluster, 1, 2)
-    await cluster.until(lambda: cluster.the_leader().groups[1].node.first_index > 40)
+    await cluster.until(lambda: cluster.the_leader().replicas[1].node.first_index > 40)
     offsets = sent_rows(cluster.the_leader())
     await cluster.start(3)
     await cluster.until(lambda: cluster.values(3)[-1:] == texts[-1:])
@@ -46,7 +46,7 @@ async def test_damaged_row_makes_its_sender_faulty_and_another_one_sends(short_l
     leader = cluster.the_leader()
     cluster.storages[leader.broker_id].damage_entry(1, 20)
     await add_replica(cluster, 14, 4)
-    await cluster.until(lambda: bool(leader.groups[1].faulty))
+    await cluster.until(lambda: bool(leader.replicas[1].faulty))
     await cluster.until(lambda: cluster.leader() not in (None, leader))
     other = cluster.the_leader().broker_id
     await cluster.until(lambda: cluster.values(4) == cluster.values(other))
@@ -57,15 +57,15 @@ async def test_snapshot_wanted_at_the_very_end_of_a_failed_one_is_sent(
 ):
     cluster = short_log_twins
     leader = cluster.the_leader()
-    group, sender, unknown = leader.groups[1], leader.snapshots_sent, 99
+    replica, sender, unknown = leader.replicas[1], leader.snapshots_sent, 99
     reports: list[bool] = []
 
     def report_snapshot(peer: int, *, ok: bool) -> None:
         reports.append(ok)
         if len(reports) == 1:
-            sender.send(group, peer)
+            sender.send(replica, peer)
 
-    monkeypatch.setattr(group.node, "report_snapshot", report_snapshot)
-    sender.send(group, unknown)
+    monkeypatch.setattr(replica.node, "report_snapshot", report_snapshot)
+    sender.send(replica, unknown)
     await cluster.until(lambda: len(reports) == 2)
     assert reports == [False, False]

@@ -87,7 +87,7 @@ class Group:
         def is_done() -> bool:
             for engine in cluster.engines.values():
                 engine.request_checkpoints()
-            return cluster.the_leader().groups[1].node.first_index > 10
+            return cluster.the_leader().replicas[1].node.first_index > 10
 
         await cluster.until(is_done)
 
@@ -96,8 +96,10 @@ class Group:
         cluster = await self._started(place)
         await cluster.append("last")
         expected = cluster.values(cluster.the_leader().broker_id)
-        holders = [one for one, engine in cluster.engines.items() if 1 in engine.groups]
-        joined = {member.broker_id for member in cluster.the_leader().groups[1].membership.members}
+        holders = [one for one, engine in cluster.engines.items() if 1 in engine.replicas]
+        joined = {
+            member.broker_id for member in cluster.the_leader().replicas[1].membership.members
+        }
         for one in joined.intersection(holders):
             await cluster.until(lambda one=one: cluster.values(one) == expected)
         found = expected[: expected.index("last")]

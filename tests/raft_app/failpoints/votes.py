@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raft_app.core.types import Write
-    from raft_app.engine.replica import Group as EngineGroup
+    from raft_app.engine.replica import Replica
 
 ROUNDS = 3
 """Each goes on from what the one before left."""
@@ -51,18 +51,18 @@ def _live(life: Group, place: Path, done: int, tell: Callable[[str], None]) -> N
     """Live until a vote is durable; tell broker, term and candidate before being killed."""
     persisted = TurnRunner._persisted
 
-    def watched(runner: TurnRunner, group: EngineGroup, write: Write) -> None:
+    def watched(runner: TurnRunner, replica: Replica, write: Write) -> None:
         votes = [
             rpc
-            for number, rpcs in group._held
+            for number, rpcs in replica._held
             for rpc in rpcs
             if number <= write.write_id and isinstance(rpc, RequestVoteReply) and rpc.granted
         ]
         if votes:
-            broker_id = group.broker_of(group.spec.replica_id)
+            broker_id = replica.broker_of(replica.spec.replica_id)
             tell(f"vote {broker_id} {votes[0].term} {votes[0].to}")
             ACTIONS["engine.replying"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
-        persisted(runner, group, write)
+        persisted(runner, replica, write)
 
     TurnRunner._persisted = watched  # In a process that ends with it.
     life.live(place, done, tell)
@@ -72,10 +72,10 @@ def _remembers(directory: Path, term: int, candidate: int) -> None:
     """After a restart the vote is given again to that candidate, in that term to nobody else."""
     storage = SqliteStorage(directory)
     storage.open()
-    [group] = storage.load_groups()
-    for other in group.initial.membership.voter_ids - {group.spec.replica_id}:
-        node = RawNode(RaftConfig(), group.initial, randomizer=lambda low, _: low)
-        node.step(RequestVote(group.spec.replica_id, other, term, 1 << 30, term, transfer=True))
+    [replica] = storage.load_groups()
+    for other in replica.initial.membership.voter_ids - {replica.spec.replica_id}:
+        node = RawNode(RaftConfig(), replica.initial, randomizer=lambda low, _: low)
+        node.step(RequestVote(replica.spec.replica_id, other, term, 1 << 30, term, transfer=True))
         ready = node.ready()
         [reply] = ready.send_after_durable
         assert isinstance(reply, RequestVoteReply)

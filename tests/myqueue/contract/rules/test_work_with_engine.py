@@ -58,7 +58,7 @@ class Brokers(PeersTwin):
             raise BrokerUnreachable("nobody leads")
         await batch_produce(
             runtime=self.partition.runtime(leader),
-            group=leader.groups[TARGET],
+            replica=leader.replicas[TARGET],
             producer_id=int(query["producer_id"]),
             batch=batch,
             timeout_ms=100,
@@ -173,12 +173,14 @@ async def test_every_message_is_settled_or_a_dead_letter_through_lost_leaders(
     assert max(workers.attempts.values()) == 1
     assert max(number for _, number in workers.attempts) <= LIMIT
     for group_id in (SOURCE, TARGET):
-        groups = [engine.groups[group_id] for engine in cluster.engines.values()]
-        await cluster.until(lambda groups=groups: len({one.applied_index for one in groups}) == 1)
-        states = [state_of(group) for group in groups]
+        replicas = [engine.replicas[group_id] for engine in cluster.engines.values()]
+        await cluster.until(
+            lambda replicas=replicas: len({one.applied_index for one in replicas}) == 1
+        )
+        states = [state_of(replica) for replica in replicas]
         assert len({state.snapshot() for state in states}) == 1
     leader = cluster.the_leader(SOURCE)
-    work = state_of(leader.groups[SOURCE]).works.get("workers")
+    work = state_of(leader.replicas[SOURCE]).works.get("workers")
     assert work is not None
     assert (work.offset, work.unsettled, work.dead) == (MESSAGES, {}, {})
 
@@ -214,7 +216,7 @@ async def disturb(partition: WorkPartition, workers: Workers) -> list[int]:
 async def stored(partition: WorkPartition) -> list[Any]:
     """Return the values of all dead letters."""
     leader = partition.cluster.the_leader(TARGET)
-    end = state_of(leader.groups[TARGET]).next_offset
+    end = state_of(leader.replicas[TARGET]).next_offset
     values: list[Any] = []
     while len(values) < end:
         batches = await leader.read_batches(TARGET, len(values), end, 1 << 20)

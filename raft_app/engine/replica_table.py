@@ -12,7 +12,7 @@ from http_base import tasks
 from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
-from raft_app.engine.replica import Group
+from raft_app.engine.replica import Replica
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
@@ -29,43 +29,43 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Replicas:
-    """Makes and drops the groups of an engine."""
+class ReplicaTable:
+    """Makes and drops the replicas of an engine."""
 
     def __init__(
         self,
         *,
-        groups: dict[int, Group],
+        replicas: dict[int, Replica],
         stream: StorageStream,
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
         failure: asyncio.Future[None],
     ) -> None:
-        """Manage `groups`, which the engine reads.
+        """Manage `replicas`, which the engine reads.
 
         Args:
-            groups: by group id; changed here alone.
+            replicas: by group id; changed here alone.
             stream: everything is stored through it.
-            factory: makes the state machine of each group.
+            factory: makes the state machine of each replica.
             config: limits.
             randomizer: given to the nodes.
             failure: done when the broker failed; ends what waits for storage.
         """
-        self._groups = groups
+        self._replicas = replicas
         self._stream = stream
         self._factory = factory
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
-        self._making: dict[int, tuple[GroupSpec, asyncio.Task[Group]]] = {}
+        self._making: dict[int, tuple[GroupSpec, asyncio.Task[Replica]]] = {}
         """By group id: new replicas whose first transaction is under way."""
         self._made: set[tuple[int, int]] = set()
         """(Group id, replica id) of all that were made since the start."""
         self.changes = 0
-        """How often a group came or went."""
+        """How often a replica came or went."""
 
-    def open(self, stored: StoredGroup) -> Group:
+    def open(self, stored: StoredGroup) -> Replica:
         """Start a replica from what was stored; one that is in doubt starts as faulty."""
         faulty = stored.faulty
         try:
@@ -74,18 +74,18 @@ class Replicas:
             faulty = faulty or f"checkpoint: {error}"
             state_machine = self._factory(stored.spec, b"")
         node = self._node(replace(stored.initial, installing=stored.installing))
-        group = Group(stored.spec, node, state_machine, stored.checkpoint)
-        group.install_offset = stored.install_offset if stored.installing else None
-        group.faulty = faulty
+        replica = Replica(stored.spec, node, state_machine, stored.checkpoint)
+        replica.install_offset = stored.install_offset if stored.installing else None
+        replica.faulty = faulty
         if faulty:
-            logger.critical("%s is faulty: %s", group.label, faulty)
-            self._stream.submit(group.group_id, SetFaulty(group.group_id, faulty))
-        self._add(group)
-        return group
+            logger.critical("%s is faulty: %s", replica.label, faulty)
+            self._stream.submit(replica.group_id, SetFaulty(replica.group_id, faulty))
+        self._add(replica)
+        return replica
 
     async def create(
         self, spec: GroupSpec, membership: Membership, *, campaign: bool, used: frozenset[int]
-    ) -> Group:
+    ) -> Replica:
         """Make a replica, durable when this returns; again is no error.
 
         It is made to its end also when the caller is cancelled: what is stored takes part.
@@ -113,7 +113,7 @@ class Replicas:
             self._making[spec.group_id] = (spec, task)
         return await asyncio.shield(self._making[spec.group_id][1])
 
-    async def _make(self, spec: GroupSpec, membership: Membership, *, campaign: bool) -> Group:
+    async def _make(self, spec: GroupSpec, membership: Membership, *, campaign: bool) -> Replica:
         try:
             if membership.members:
                 initial = bootstrap_state(spec.replica_id, membership)
@@ -127,19 +127,19 @@ class Replicas:
         finally:
             del self._making[spec.group_id]
         node = self._node(initial)
-        group = Group(spec, node, self._factory(spec, b""), checkpoint)
-        self._add(group)
+        replica = Replica(spec, node, self._factory(spec, b""), checkpoint)
+        self._add(replica)
         if campaign:
             node.campaign()
-        return group
+        return replica
 
-    def _present(self, spec: GroupSpec) -> Group | None:
+    def _present(self, spec: GroupSpec) -> Replica | None:
         """Return the replica that is here already; one that is being stored counts for refusals.
 
         Raises:
             StalePlacement: the group is here, or is being stored, with another replica id.
         """
-        present = self._groups.get(spec.group_id)
+        present = self._replicas.get(spec.group_id)
         here, _ = self._making.get(spec.group_id, (spec, None))
         if present is not None:
             here = present.spec
@@ -147,50 +147,50 @@ class Replicas:
             raise StalePlacement(f"group {spec.group_id} is here as {here}")
         return present
 
-    async def find(self, group_id: int) -> Group | None:
+    async def find(self, group_id: int) -> Replica | None:
         """Return the replica of a group, once it is made; None when there is none."""
         if group_id in self._making:
             await asyncio.wait((self._making[group_id][1],))
-        return self._groups.get(group_id)
+        return self._replicas.get(group_id)
 
-    async def delete(self, group: Group) -> None:
+    async def delete(self, replica: Replica) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        if self._groups.pop(group.group_id, None) is None:
+        if self._replicas.pop(replica.group_id, None) is None:
             return
         self.changes += 1
-        group.fail_waiters(f"{group.label} is deleted")
-        await self.store(group.group_id, DeleteGroup(group.group_id))
+        replica.fail_waiters(f"{replica.label} is deleted")
+        await self.store(replica.group_id, DeleteGroup(replica.group_id))
 
     def store_checkpoints(self) -> None:
-        """Store the state of the groups that applied much since their last checkpoint."""
+        """Store the state of the replicas that applied much since their last checkpoint."""
         config = self._config
         due = [
-            group
-            for group in self._groups.values()
-            if group.checkpoint_due(
+            replica
+            for replica in self._replicas.values()
+            if replica.checkpoint_due(
                 entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
             )
         ]
-        for group in due[: config.checkpoints_per_request]:
-            self.submit_checkpoint(group)
+        for replica in due[: config.checkpoints_per_request]:
+            self.submit_checkpoint(replica)
         self._stream.flush()
 
     def store_all_checkpoints(self) -> None:
-        """Store the state of every group that applied anything since its last checkpoint."""
-        for group in self._groups.values():
-            if group.checkpoint_due(entries=1, min_bytes=1):
-                self.submit_checkpoint(group)
+        """Store the state of every replica that applied anything since its last checkpoint."""
+        for replica in self._replicas.values():
+            if replica.checkpoint_due(entries=1, min_bytes=1):
+                self.submit_checkpoint(replica)
 
-    def submit_checkpoint(self, group: Group) -> tuple[Checkpoint, asyncio.Future[None]]:
-        """Queue a checkpoint of a group as applied now; not while a snapshot is put in place.
+    def submit_checkpoint(self, replica: Replica) -> tuple[Checkpoint, asyncio.Future[None]]:
+        """Queue a checkpoint of a replica as applied now; not while a snapshot is put in place.
 
         Returns:
             The checkpoint, and a future that is done when it is durable.
         """
-        operation = group.checkpoint()
+        operation = replica.checkpoint()
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stored = partial(_stored, group, group.applied.handed_over, durable)
-        self._stream.submit(group.group_id, operation, stored)
+        stored = partial(_stored, replica, replica.applied.handed_over, durable)
+        self._stream.submit(replica.group_id, operation, stored)
         return operation.checkpoint, durable
 
     async def store(self, group_id: int, operation: Operation) -> None:
@@ -215,16 +215,16 @@ class Replicas:
             durable.cancel()
             self._failure.result()
 
-    def _add(self, group: Group) -> None:
-        self._groups[group.group_id] = group
+    def _add(self, replica: Replica) -> None:
+        self._replicas[replica.group_id] = replica
         self.changes += 1
 
     def _node(self, initial: InitialState) -> RawNode:
         return RawNode(self._config.raft, initial, randomizer=self._randomizer)
 
 
-def _stored(group: Group, mark: CheckpointMark, durable: asyncio.Future[None]) -> None:
-    group.applied.stored(mark)
+def _stored(replica: Replica, mark: CheckpointMark, durable: asyncio.Future[None]) -> None:
+    replica.applied.stored(mark)
     _resolve(durable)
 
 
