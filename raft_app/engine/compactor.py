@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-class Upkeep:
+class Compactor:
     """Compacts the replicas of one engine and gives space back; lives in its loop."""
 
     def __init__(self, context: EngineContext) -> None:
@@ -65,7 +65,7 @@ class Upkeep:
             if plan is None:
                 continue
             operation = plan.operation
-            replica.retained.told_log_start = operation.log_start_offset
+            replica.log_start.told = operation.log_start_offset
             # The node hears of it first, so that it asks for nothing that is being deleted.
             replica.node.compacted(operation.first_index, operation.previous_term)
             self._submit(replica, plan)
@@ -85,7 +85,7 @@ class Upkeep:
                     self._submit(replica, plan)
                 return
             if plan.cuts_all:
-                replica.retained.cut_log_start = plan.operation.log_start_offset
+                replica.log_start.cut = plan.operation.log_start_offset
         self.release()
         self._compact_next()
 
@@ -107,22 +107,22 @@ def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactP
     """
     if replica.faulty or replica.is_installing or (replica.is_leader and not replica.serves):
         return None
-    durable, retained, node = replica.applied.durable, replica.retained, replica.node
+    durable, log_start, node = replica.applied.durable, replica.log_start, replica.node
     log_start_offset = durable.log_start_offset
     first_index = durable.index + 1
-    if log_start_offset <= retained.cut_log_start:
+    if log_start_offset <= log_start.cut:
         first_index -= config.log_tail_entries
-    if first_index <= node.first_index and log_start_offset <= retained.told_log_start:
+    if first_index <= node.first_index and log_start_offset <= log_start.told:
         return None
     for index in _needed_indexes(replica, config):
         first_index = min(first_index, index)
     _release_pins(replica, config, now)
-    for pin in retained.pins.values():
+    for pin in replica.pins.values():
         first_index = min(first_index, pin.first_index)
         log_start_offset = min(log_start_offset, pin.log_start_offset)
     first_index = max(first_index, node.first_index)
-    lets_go = log_start_offset > retained.cut_log_start
-    is_due = log_start_offset > retained.told_log_start or first_index - node.first_index >= (
+    lets_go = log_start_offset > log_start.cut
+    is_due = log_start_offset > log_start.told or first_index - node.first_index >= (
         1 if lets_go else max(1, config.log_tail_entries)
     )
     previous_term = node.term_at(first_index - 1)
@@ -136,7 +136,7 @@ def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactP
 
 def _release_pins(replica: Replica, config: EngineConfig, now: float) -> None:
     """Forget the pins whose time is over, and those of receivers that have caught up."""
-    pins = replica.retained.pins
+    pins = replica.pins
     if not pins:
         return
     progress = replica.node.status().progress if replica.node.is_leader else {}

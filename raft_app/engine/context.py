@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from raft_app.engine.cache import TailCache
     from raft_app.engine.config import EngineConfig
-    from raft_app.engine.loop import TurnRunner
+    from raft_app.engine.loop import EngineLoop
     from raft_app.engine.replica import Replica
     from raft_app.engine.replica_table import ReplicaTable
     from raft_app.statemachine import StateMachineFactory
@@ -36,7 +36,7 @@ class EngineContext:
     stream: StorageStream
     transport: Transport
     readers: Executor
-    turns: TurnRunner
+    engine_loop: EngineLoop
     replica_table: ReplicaTable
     tails: TailCache
     factory: StateMachineFactory

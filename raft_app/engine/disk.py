@@ -321,7 +321,7 @@ class Scrubber:
                 step = await self._context.read(storage.scrub, replica.group_id, after_index, size)
             except CorruptEntry as error:
                 if self._context.is_present(replica):
-                    self._context.turns.make_faulty(replica, str(error))
+                    self._context.engine_loop.make_faulty(replica, str(error))
                 return
             self.rows += step.rows
             after_index, is_complete = step.last_index, step.complete

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.errors import CommitTimeout, DiskFull, NotLeader, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.cache import TailCache
-from raft_app.engine.compactor import Upkeep
+from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
 from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
-from raft_app.engine.loop import TurnRunner
+from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
@@ -119,7 +119,7 @@ class Incoming:
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
-        replicas, mark = self._context.replicas, self._context.turns.mark
+        replicas, mark = self._context.replicas, self._context.engine_loop.mark
         for group_id, rpc in rpcs:
             if self._declines(rpc):
                 continue
@@ -145,7 +145,7 @@ class Incoming:
             if replica_id and not replica.faulty:
                 replica.node.report_unreachable(replica_id)
                 if replica.node.has_ready():
-                    self._context.turns.mark(replica)
+                    self._context.engine_loop.mark(replica)
 
     def snapshot_opened(self, stream: SnapshotStream) -> None:
         """Take in a snapshot that a leader sends."""
@@ -187,7 +187,7 @@ class Requests:
             admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
             if isinstance(admitted, Answer):
                 return admitted.result
-            self._context.turns.mark(replica)
+            self._context.engine_loop.mark(replica)
             return await self._within(admitted, timeout_ms, replica)
         except NotLeader as error:
             raise self.with_address(error) from error
@@ -196,7 +196,7 @@ class Requests:
         """Confirm that the applied state is new; see `Engine.read_barrier`."""
         try:
             future = replica.ask_read()
-            self._context.turns.mark(replica)
+            self._context.engine_loop.mark(replica)
             await self._within(future, timeout_ms, replica)
         except NotLeader as error:
             raise self.with_address(error) from error
@@ -215,7 +215,7 @@ class Requests:
             )
         except CorruptEntry as error:
             if self._context.is_present(replica):
-                self._context.turns.make_faulty(replica, str(error))
+                self._context.engine_loop.make_faulty(replica, str(error))
             raise replica.not_leader() from error
         return batches
 
@@ -309,9 +309,10 @@ class Engine:
             on_silence=self.fail,
         )
         self._make_threads()
+        self._make_loop()
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
-            self.turns.mark(self.replica_table.open(stored))
+            self.engine_loop.mark(self.replica_table.open(stored))
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
         await self._context.read(self.disk.look)  # the first report says how much room there is
@@ -328,9 +329,9 @@ class Engine:
         )
         self.stream.start()
 
-    def _make_parts(self) -> None:
-        """Put together what works in the loop."""
-        self.turns = TurnRunner(
+    def _make_loop(self) -> None:
+        """Make what drains the replicas and carries out their effects."""
+        self.engine_loop = EngineLoop(
             replicas=self.replicas,
             transport=self._transport,
             storage=self._storage,
@@ -339,9 +340,14 @@ class Engine:
             readers=self._workers.readers,
             on_failure=self.fail,
         )
-        self.turns.on_applied = self.on_applied
-        self.turns.on_leadership = self.on_leadership
-        self.failover = Failover(self.replicas, mark=self.turns.mark, randomizer=self._randomizer)
+        self.engine_loop.on_applied = self.on_applied
+        self.engine_loop.on_leadership = self.on_leadership
+
+    def _make_parts(self) -> None:
+        """Put together what works in the loop."""
+        self.failover = Failover(
+            self.replicas, mark=self.engine_loop.mark, randomizer=self._randomizer
+        )
         self.on_leadership.insert(0, self.failover.leadership_changed)
         self.replica_table = ReplicaTable(
             replicas=self.replicas,
@@ -359,19 +365,19 @@ class Engine:
             stream=self.stream,
             transport=self._transport,
             readers=self._workers.readers,
-            turns=self.turns,
+            engine_loop=self.engine_loop,
             replica_table=self.replica_table,
             tails=self._tails,
             factory=self._factory,
             fail=self.fail,
         )
         self._requests = Requests(context, self.peers, self._wall_ms)
-        self.changes = ReplicaChanges(self.replicas, self.turns.mark)
-        self.upkeep = Upkeep(context)
+        self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
+        self.compactor = Compactor(context)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
-        self.turns.on_snapshot_wanted = self.snapshots_sent.send
+        self.engine_loop.on_snapshot_wanted = self.snapshots_sent.send
         self.full_disk = FullDisk(self.disk, self.failover, tick_ms=self.config.tick_ms)
         self.slow_disk = SlowDisk(
             self.stream, self.replicas, self.failover, tick_ms=self.config.tick_ms
@@ -383,7 +389,7 @@ class Engine:
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
-        self.upkeep.stop()
+        self.compactor.stop()
         parts = (self.failover, self.snapshots_sent, self.snapshots_received, self.scrubber)
         for part in parts:
             await part.stop()
@@ -391,7 +397,7 @@ class Engine:
         if not self.failure.done():
             await self._drain_storage()
             self.failure.cancel()
-        self.turns.stop()
+        self.engine_loop.stop()
         for replica in self.replicas.values():
             replica.fail_waiters("the broker stops")
         self.stream.close()
@@ -399,7 +405,7 @@ class Engine:
 
     async def _drain_storage(self) -> None:
         """Store the last writes and a checkpoint of every replica."""
-        self.turns.run()
+        self.engine_loop.run()
         self.replica_table.store_all_checkpoints()
         while not self.stream.idle and not self.failure.done():
             await self.replica_table.store(BROKER_STREAM, SavePeers(()))
@@ -408,7 +414,7 @@ class Engine:
         """Stop answering and sending at once; whoever runs the engine ends the process."""
         if not self.failure.done():
             self.failure.set_exception(error)
-            self.turns.stop()
+            self.engine_loop.stop()
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the loop; may be called from any thread."""
@@ -432,7 +438,7 @@ class Engine:
             if not replica.faulty:
                 replica.node.tick()
                 if replica.node.has_ready():
-                    self.turns.mark(replica)
+                    self.engine_loop.mark(replica)
         self.changes.tick()
         self.full_disk.tick()
         self.slow_disk.tick()
@@ -510,7 +516,7 @@ class Engine:
         """
         used = await self._context.read(self._storage.used_replica_ids, spec.group_id)
         replica = await self.replica_table.create(spec, membership, campaign=campaign, used=used)
-        self.turns.mark(replica)
+        self.engine_loop.mark(replica)
 
     async def join_replica(self, spec: GroupSpec) -> None:
         """Make a replica that joins a group: it learns everything from the leader.
@@ -526,7 +532,7 @@ class Engine:
         if replica is not None:
             self._tails.forget(group_id)
             await self.replica_table.delete(replica)
-            self.upkeep.release()
+            self.compactor.release()
 
     def change_replicas(
         self, group_id: int, target: tuple[Member, ...], version: int
@@ -580,7 +586,7 @@ class Engine:
     def request_checkpoints(self) -> None:
         """Store the state of replicas that applied much, and delete what is no longer needed."""
         self.replica_table.store_checkpoints()
-        self.upkeep.run()
+        self.compactor.run()
 
     def request_scrub(self) -> None:
         """Verify everything stored, slowly; again is no error."""

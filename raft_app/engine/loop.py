@@ -1,4 +1,4 @@
-"""Runs the turns of the loop: drains the replicas that changed, carries out what they want."""
+"""Drives an engine: drains the replicas that changed and carries out what they want, in turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from raft_app.engine.replica import Turn
+from raft_app.engine.replica import Effects
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import CorruptEntry
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from raft_app.transport.protocol import Transport
 
 
-class TurnRunner:
+class EngineLoop:
     """Collects the replicas that changed and drains them all in one turn.
 
     Whatever happens in one iteration of the loop - requests, RPCs, ticks, finished writes - ends up
@@ -69,7 +69,7 @@ class TurnRunner:
         self._readers = readers
         self._on_failure = on_failure
         self._dirty: dict[int, Replica] = {}
-        self._turn = Turn()
+        self._effects = Effects()
         self._scheduled = False
         self._stopped = False
 
@@ -88,12 +88,12 @@ class TurnRunner:
     def make_faulty(self, replica: Replica, reason: str) -> None:
         """Take a replica out of service: what it stored is in doubt. One that is gone stays so."""
         if not replica.faulty and self._replicas.get(replica.group_id) is replica:
-            replica.become_faulty(reason, self._turn)
+            replica.become_faulty(reason, self._effects)
             self.mark(replica)
 
     def note_applied(self, replica: Replica) -> None:
         """Tell the listeners in the next turn that a replica has a newer state."""
-        self._turn.applied(replica)
+        self._effects.applied[replica.group_id] = replica
         self.mark(replica)
 
     def run(self) -> None:
@@ -112,41 +112,41 @@ class TurnRunner:
         self.seconds_max = max(self.seconds_max, time.perf_counter() - started)
 
     def _run_turn(self) -> None:
-        turn, self._turn = self._turn, Turn()
+        effects, self._effects = self._effects, Effects()
         dirty, self._dirty = self._dirty, {}
         for group_id, replica in dirty.items():
-            if self._replicas.get(group_id) is replica and replica.drain(turn):
+            if self._replicas.get(group_id) is replica and replica.drain(effects):
                 self.mark(replica)
-        self._carry_out(turn)
+        self._carry_out(effects)
 
-    def _carry_out(self, turn: Turn) -> None:
+    def _carry_out(self, effects: Effects) -> None:
         reach("engine.sending")
-        for broker_id, rpcs in turn.rpcs.items():
+        for broker_id, rpcs in effects.rpcs.items():
             self._transport.send(broker_id, rpcs)
-        for replica, operation, write in turn.writes:
+        for replica, operation, write in effects.writes:
             if self._replicas.get(replica.group_id) is not replica:
                 continue  # Dropped since it became faulty.
             on_durable = partial(self._persisted, replica, write) if write else None
             self._stream.submit(replica.group_id, operation, on_durable)
         self._stream.flush()
-        for replica, batch in turn.batches:
+        for replica, batch in effects.batches:
             self._tails.append(replica.group_id, batch)
-        for group_id, replica in turn.applied_replicas.items():
+        for group_id, replica in effects.applied.items():
             self._tails.cut(group_id, replica.state_machine.log_start_offset)
-        for replica, wanted in turn.wanted:
+        for replica, wanted in effects.wanted:
             self._read_entries(replica, wanted)
-        for replica, peer in turn.snapshots:
+        for replica, peer in effects.snapshots:
             self.on_snapshot_wanted(replica, peer)
-        self._tell(turn)
+        self._tell(effects)
 
-    def _tell(self, turn: Turn) -> None:
+    def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
-        for replica in turn.applied_replicas.values():
+        for replica in effects.applied.values():
             if replica.serves != replica.serving_seen:
-                turn.changed_leadership(replica)
+                effects.leadership[replica.group_id] = replica
             for listener in self.on_applied:
                 listener(replica)
-        for replica in turn.leadership_replicas.values():
+        for replica in effects.leadership.values():
             replica.serving_seen = replica.serves
             for listener in self.on_leadership:
                 listener(replica)
@@ -155,7 +155,7 @@ class TurnRunner:
         """Note that a write is durable."""
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
-            replica.persisted(write, self._turn)
+            replica.persisted(write, self._effects)
             self.mark(replica)
 
     def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:

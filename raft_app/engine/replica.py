@@ -2,7 +2,7 @@
 
 A replica is driven by the engine, in its loop. It decides nothing: about Raft the core does, about
 commands the state machine. It moves what the core's `Ready` hands out to where it belongs, into
-the effects of a turn (`Turn`), which the loop carries out.
+the effects of a turn (`Effects`), which the loop carries out.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Turn:
+class Effects:
     """The effects of one turn, in memory; the engine carries them out when the turn ends."""
 
     rpcs: dict[int, list[tuple[int, Rpc]]] = field(default_factory=dict)
     """By broker id: (group id, RPC)."""
     writes: list[tuple[Replica, Operation, Write | None]] = field(default_factory=list)
+    """To be stored; the write is reported back to the replica once it is durable."""
     wanted: list[tuple[Replica, EntriesWanted]] = field(default_factory=list)
+    """Older entries that a node needs from storage."""
     snapshots: list[tuple[Replica, int]] = field(default_factory=list)
     """Replica ids of peers that need a snapshot."""
     batches: list[tuple[Replica, StoredBatch]] = field(default_factory=list)
-    """Newly applied batches."""
-    applied_replicas: dict[int, Replica] = field(default_factory=dict)
-    leadership_replicas: dict[int, Replica] = field(default_factory=dict)
+    """Newly applied batches, kept in memory for readers that keep up."""
+    applied: dict[int, Replica] = field(default_factory=dict)
+    """By group id: replicas that applied entries."""
+    leadership: dict[int, Replica] = field(default_factory=dict)
+    """By group id: replicas whose role, leader, term or readiness changed."""
 
     def send(self, replica: Replica, rpcs: Sequence[Rpc]) -> None:
         """Send RPCs to the brokers of their receivers; a receiver that is no member gets none."""
@@ -51,30 +55,6 @@ class Turn:
             broker_id = replica.broker_of(rpc.to)
             if broker_id:
                 self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
-
-    def store(self, replica: Replica, operation: Operation, write: Write | None) -> None:
-        """Store an operation; `write` is reported back to it once it is durable."""
-        self.writes.append((replica, operation, write))
-
-    def read(self, replica: Replica, wanted: EntriesWanted) -> None:
-        """Read older entries for a replica's node."""
-        self.wanted.append((replica, wanted))
-
-    def want_snapshot(self, replica: Replica, peer: int) -> None:
-        """Send a snapshot to a peer."""
-        self.snapshots.append((replica, peer))
-
-    def append_tail(self, replica: Replica, batch: StoredBatch) -> None:
-        """Keep an applied batch in memory for readers that keep up."""
-        self.batches.append((replica, batch))
-
-    def applied(self, replica: Replica) -> None:
-        """Tell the listeners that a replica applied entries."""
-        self.applied_replicas[replica.group_id] = replica
-
-    def changed_leadership(self, replica: Replica) -> None:
-        """Tell the listeners that role, leader or term of a replica changed."""
-        self.leadership_replicas[replica.group_id] = replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +70,12 @@ class Pin:
 
 
 @dataclass(slots=True)
-class Retained:
-    """The pins of one replica and the beginnings that storage was told."""
+class LogStart:
+    """How far storage has followed the log start offset of one replica's state."""
 
-    pins: dict[int, Pin] = field(default_factory=dict)
-    """By the replica id of the peer that gets a snapshot."""
-    told_log_start: int = -1
+    told: int = -1
     """Log start offset of the last compaction; -1 before the first, which finishes old ones."""
-    cut_log_start: int = 0
+    cut: int = 0
     """No row of a message below it is left."""
 
 
@@ -315,7 +293,7 @@ REFUSALS_MIN = 3
 """In a row, before a follower is suspected."""
 
 
-class Suspicion:
+class ForgetfulFollowers:
     """Which followers of one leader, in its term, seem to have lost what they once acknowledged.
 
     A refusal that names an end of the log below what its sender had acknowledged to this leader
@@ -374,7 +352,9 @@ class Replica:
         """Why this replica can no longer be trusted; empty while it can."""
         self.serving_seen = False
         """What `serves` was when the engine last told its listeners."""
-        self.retained = Retained()
+        self.pins: dict[int, Pin] = {}
+        """By the replica id of the peer that gets a snapshot."""
+        self.log_start = LogStart()
         self.install_offset: int | None = None
         """Where a snapshot that is partly in place goes on; None when none is."""
         self._waiters = Waiters()
@@ -382,7 +362,7 @@ class Replica:
         """RPCs that may leave once the numbered write is durable."""
         self._durable_write_id = 0
         self._reads = ReadRounds(self.not_leader)
-        self._suspicion = Suspicion()
+        self._forgetful = ForgetfulFollowers()
         self._brokers: dict[int, int] = {}
         self._brokers_of: Membership | None = None
         self._strangers: dict[int, int] = {}
@@ -434,7 +414,7 @@ class Replica:
     @property
     def suspects(self) -> dict[int, str]:
         """On a leader: replicas that seem to have lost what they acknowledged, and why."""
-        return self._suspicion.suspects if self.node.is_leader else {}
+        return self._forgetful.suspects if self.node.is_leader else {}
 
     @property
     def commit_index(self) -> int:
@@ -520,11 +500,11 @@ class Replica:
     def _judge(self, reply: AppendEntriesReply) -> None:
         """See whether a follower has lost what it had acknowledged."""
         if reply.success:
-            self._suspicion.acknowledged(reply.sender)
+            self._forgetful.acknowledged(reply.sender)
             return
         peer = self.node.status().progress.get(reply.sender)
         if peer is not None:
-            self._suspicion.refused(reply, peer.match)
+            self._forgetful.refused(reply, peer.match)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -587,7 +567,7 @@ class Replica:
 
     # --- the turn ---------------------------------------------------------------------------
 
-    def drain(self, turn: Turn) -> bool:
+    def drain(self, effects: Effects) -> bool:
         """Move out what the node has ready; return True when more is left for the next turn."""
         if self.faulty:
             return False
@@ -595,16 +575,16 @@ class Replica:
         for _ in range(DRAIN_ROUNDS_MAX):
             if not self.node.has_ready():
                 return False
-            self._handle(self.node.ready(), turn)
+            self._handle(self.node.ready(), effects)
             if self.faulty:
                 return False
         return self.node.has_ready()
 
-    def persisted(self, write: Write, turn: Turn) -> None:
+    def persisted(self, write: Write, effects: Effects) -> None:
         """Note that a write is durable; what waited for it leaves."""
         self._durable_write_id = write.write_id
         while self._held and self._held[0][0] <= write.write_id:
-            turn.send(self, self._still_true(self._held.popleft()[1]))
+            effects.send(self, self._still_true(self._held.popleft()[1]))
         if not self.faulty:
             self.node.persisted(write.write_id)
 
@@ -614,55 +594,51 @@ class Replica:
             return rpcs
         return tuple(x for x in rpcs if not (isinstance(x, AppendEntriesReply) and x.success))
 
-    def _handle(self, ready: Ready, turn: Turn) -> None:
+    def _handle(self, ready: Ready, effects: Effects) -> None:
         """Do what a `Ready` asks, in the order that it demands."""
         if ready.write is not None:
             operation = GroupWrite(self.group_id, ready.write.hard_state, ready.write.entries)
-            turn.store(self, operation, ready.write)
-        turn.send(self, ready.send_now)
+            effects.writes.append((self, operation, ready.write))
+        effects.send(self, ready.send_now)
         if ready.send_after_durable:
             if self._durable_write_id >= ready.after_write_id:
-                turn.send(self, self._still_true(ready.send_after_durable))
+                effects.send(self, self._still_true(ready.send_after_durable))
             else:
                 self._held.append((ready.after_write_id, ready.send_after_durable))
         if ready.soft_state is not None:
             self.state_machine.abandon_speculation()
-            self._suspicion.clear()
-            turn.changed_leadership(self)
+            self._forgetful.clear()
+            effects.leadership[self.group_id] = self
         if ready.committed:
-            self._apply(ready.committed, turn)
+            self._apply(ready.committed, effects)
         self._reads.settle(ready, self.applied.index)
-        for wanted in ready.entries_wanted:
-            turn.read(self, wanted)
-        for snapshot in ready.snapshots_wanted:
-            turn.want_snapshot(self, snapshot.peer)
+        effects.wanted.extend((self, wanted) for wanted in ready.entries_wanted)
+        effects.snapshots.extend((self, wanted.peer) for wanted in ready.snapshots_wanted)
 
     # --- applying ---------------------------------------------------------------------------
 
-    def _apply(self, entries: Sequence[Entry], turn: Turn) -> None:
+    def _apply(self, entries: Sequence[Entry], effects: Effects) -> None:
         """Apply committed entries and answer whoever waited for them."""
         for entry in entries:
             try:
-                result = self._apply_entry(entry, turn)
+                result = self._apply_entry(entry, effects)
             except InconsistentEntry as error:
-                self.become_faulty(f"entry {entry.index}: {error}", turn)
+                self.become_faulty(f"entry {entry.index}: {error}", effects)
                 return
             self.applied.advance(entry)
             self._waiters.answer(entry, result, self.not_leader)
         self.node.applied(self.applied.index)
         self._reads.release(self.applied.index)
-        turn.applied(self)
+        effects.applied[self.group_id] = self
 
-    def _apply_entry(self, entry: Entry, turn: Turn) -> Any:
+    def _apply_entry(self, entry: Entry, effects: Effects) -> Any:
         match entry.kind:
             case EntryKind.DATA:
                 result = self.state_machine.apply(entry)
-                turn.append_tail(
-                    self,
-                    StoredBatch(
-                        entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
-                    ),
+                batch = StoredBatch(
+                    entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
                 )
+                effects.batches.append((self, batch))
                 return result
             case EntryKind.COMMAND:
                 return self.state_machine.apply(entry)
@@ -672,14 +648,14 @@ class Replica:
             case EntryKind.NOOP:
                 return None
 
-    def become_faulty(self, reason: str, turn: Turn) -> None:
+    def become_faulty(self, reason: str, effects: Effects) -> None:
         """Take no part any more: this replica lost or doubts something it once stored."""
         logger.critical("%s, replica %d is faulty: %s", self.label, self.spec.replica_id, reason)
         self.faulty = reason
         self._held.clear()
-        turn.store(self, SetFaulty(self.group_id, reason), None)
+        effects.writes.append((self, SetFaulty(self.group_id, reason), None))
         self.fail_waiters(f"{self.label}: this replica became faulty")
-        turn.changed_leadership(self)
+        effects.leadership[self.group_id] = self
 
     def fail_waiters(self, why: str) -> None:
         """End everything that waits: writes with an unknown outcome, reads as refused."""

@@ -155,7 +155,7 @@ class SnapshotInstall:
         self._is_done = True
         self._context.tails.forget(replica.group_id)
         replica.snapshot_installed(checkpoint, meta)
-        self._context.turns.note_applied(replica)
+        self._context.engine_loop.note_applied(replica)
         logger.info("%s: took a snapshot up to index %d", replica.label, meta.last_index)
 
     def leave(self) -> None:
@@ -243,7 +243,7 @@ class SnapshotReceiver:
             await self._send(stream, SnapshotAnswer(accepted=False))
             return
         is_wanted = replica.node.offer_snapshot(offer.sender, offer.term, offer.meta)
-        self._context.turns.mark(replica)
+        self._context.engine_loop.mark(replica)
         install = SnapshotInstall(self._context, replica, offer)
         if not is_wanted or not install.fits:
             has_it = not is_wanted and not replica.is_installing
@@ -256,7 +256,7 @@ class SnapshotReceiver:
         finally:
             self._replicas.discard(replica.group_id)
             install.leave()
-            self._context.turns.mark(replica)
+            self._context.engine_loop.mark(replica)
 
     async def _install(self, stream: SnapshotStream, install: SnapshotInstall) -> None:
         await self._send(stream, SnapshotAnswer(accepted=True, from_offset=install.next_offset))
@@ -338,15 +338,15 @@ class SnapshotSender:
                 "%s: no snapshot for replica %d: %s", replica.label, peer, str(error) or "timeout"
             )
         except CorruptEntry as error:
-            self._context.turns.make_faulty(replica, str(error))
+            self._context.engine_loop.make_faulty(replica, str(error))
         finally:
             if not is_installed:
-                replica.retained.pins.pop(peer, None)
+                replica.pins.pop(peer, None)
             # Before the report: the node may want the next snapshot at once.
             self._tasks.pop((replica, peer), None)
         if self._context.is_present(replica):
             replica.node.report_snapshot(peer, ok=is_installed)
-            self._context.turns.mark(replica)
+            self._context.engine_loop.mark(replica)
 
     async def _transfer(self, replica: Replica, peer: int) -> bool:
         """Send one snapshot; return whether the receiver needs no further one.
@@ -406,7 +406,7 @@ class SnapshotSender:
             next_offset=machine.next_offset,
             state_bytes=len(checkpoint.state),
         )
-        replica.retained.pins[peer] = Pin(
+        replica.pins[peer] = Pin(
             first_index=meta.last_index + 1,
             log_start_offset=offer.log_start_offset,
             until=self._context.loop.time() + config.snapshot_pin_ms / 1000,

@@ -1,6 +1,6 @@
 """Seeded simulation of whole brokers: many of them in one process, in virtual time.
 
-Each broker is real from the engine upwards: storage stream, groups, snapshots, upkeep, the state
+Each broker is real from the engine upwards: storage stream, replicas, snapshots, compactor, state
 machine of partitions and the services that views call. The clock, the network, the disk and the
 threads are simulated. One `random.Random(seed)` decides everything, also the order of what happens
 at the same time, so that a seed and the commit reproduce a run.

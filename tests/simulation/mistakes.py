@@ -13,7 +13,7 @@ from broker_app.partition.commands import AppendBatch, Appended
 from broker_app.partition.state import PartitionData
 from broker_app.partition.statemachine import PartitionState
 from raft_app.engine.engine import Requests
-from raft_app.engine.loop import TurnRunner
+from raft_app.engine.loop import EngineLoop
 from raft_app.engine.replica import Applied, Replica, Waiters
 from raft_app.engine.snapshots import SnapshotInstall
 from raft_app.statemachine import Answer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from raft_app.core.types import Entry
-    from raft_app.engine.replica import Turn
+    from raft_app.engine.replica import Effects
     from raft_app.storage.protocol import Checkpoint
 
 
@@ -45,15 +45,15 @@ class Mistake:
 
 def takes_writes_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write counts as durable as soon as it is handed to storage."""
-    carry_out = TurnRunner._carry_out
+    carry_out = EngineLoop._carry_out
 
-    def carry_out_early(runner: TurnRunner, turn: Turn) -> None:
-        carry_out(runner, turn)
-        for replica, _, write in turn.writes:
+    def carry_out_early(engine_loop: EngineLoop, effects: Effects) -> None:
+        carry_out(engine_loop, effects)
+        for replica, _, write in effects.writes:
             if write is not None:
-                runner._persisted(replica, write)
+                engine_loop._persisted(replica, write)
 
-    monkeypatch.setattr(TurnRunner, "_carry_out", carry_out_early)
+    monkeypatch.setattr(EngineLoop, "_carry_out", carry_out_early)
 
 
 def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:

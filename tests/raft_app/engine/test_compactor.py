@@ -10,7 +10,7 @@ import pytest
 from raft_app.core.progress import ProgressState
 from raft_app.engine.compactor import plan_compact
 from raft_app.engine.config import EngineConfig
-from raft_app.engine.replica import CheckpointMark, Pin, Retained
+from raft_app.engine.replica import CheckpointMark, LogStart, Pin
 from raft_app.size_marks import SizeMarks
 from raft_app.storage.protocol import Compact
 from tests.doubles.storage import MemoryStorage
@@ -42,7 +42,8 @@ def replica_with(*, index: int = 100, log_start: int = 0, first_index: int = 1, 
             "serves": leads,
             "node": node,
             "applied": SimpleNamespace(durable=CheckpointMark(index, log_start), sizes=sizes),
-            "retained": Retained(told_log_start=0),
+            "log_start": LogStart(told=0),
+            "pins": {},
             "last_index": index,
             **facts,
         }
@@ -74,7 +75,7 @@ def test_messages_that_may_go_leave_no_tail():
     plan = plan_compact(replica, CONFIG, now=0.0)
     assert plan.operation == Compact(7, 101, 3, 40)
     assert plan.cuts_all
-    replica.retained.told_log_start = replica.retained.cut_log_start = 40
+    replica.log_start.told = replica.log_start.cut = 40
     assert first_index_of(replica) == 91
 
 
@@ -106,27 +107,27 @@ def test_a_pin_keeps_rows_until_its_time_is_over():
     replica = replica_with(
         log_start=40, is_leader=True, peers={5: peer(20, state=ProgressState.SNAPSHOT)}
     )
-    replica.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
+    replica.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
     plan = plan_compact(replica, CONFIG, now=1.0)
     assert plan.operation == Compact(7, 30, 3, 20)
     assert not plan.cuts_all
     assert plan_compact(replica, CONFIG, now=9.0).operation == Compact(7, 101, 3, 40)
-    assert replica.retained.pins == {}
+    assert replica.pins == {}
 
 
 def test_a_pin_holds_until_the_receiver_has_caught_up_or_is_no_member():
     def pinned(**peers):
         replica = replica_with(log_start=40, is_leader=True, peers=peers)
-        replica.retained.pins["a"] = Pin(first_index=30, log_start_offset=20, until=9.0)
+        replica.pins["a"] = Pin(first_index=30, log_start_offset=20, until=9.0)
         plan_compact(replica, CONFIG, now=1.0)
-        return bool(replica.retained.pins)
+        return bool(replica.pins)
 
     assert pinned(a=peer(29, state=ProgressState.PROBE))
     assert pinned(a=peer(89))
     assert not pinned(a=peer(90))
     assert not pinned(b=peer(10))
     follower = replica_with(log_start=40)
-    follower.retained.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
+    follower.pins[5] = Pin(first_index=30, log_start_offset=20, until=9.0)
     assert plan_compact(follower, CONFIG, now=1.0).operation.first_index == 101
 
 
@@ -140,7 +141,7 @@ def test_who_is_not_sound_or_not_ready_deletes_nothing(facts):
 def test_the_first_compaction_after_a_start_finishes_an_interrupted_one():
     replica = replica_with(first_index=91)
     assert first_index_of(replica) is None
-    replica.retained = Retained()
+    replica.log_start = LogStart()
     assert first_index_of(replica) == 91
 
 
@@ -154,7 +155,7 @@ async def test_messages_let_go_are_deleted_on_every_replica(short_logs):
     def is_deleted(broker_id: int) -> bool:
         engine = cluster.engines[broker_id]
         engine.request_checkpoints()
-        return engine.replicas[1].retained.cut_log_start == 30
+        return engine.replicas[1].log_start.cut == 30
 
     await cluster.until(lambda: all(is_deleted(one) for one in (1, 2, 3)))
     for broker_id in (1, 2, 3):
@@ -189,7 +190,7 @@ async def test_an_orderly_stop_does_not_wait_for_space_to_be_given_back():
 
     cluster = EngineCluster(1, make_storage=lambda _: Endless())
     engine = await cluster.start(1)
-    engine.upkeep.release()
+    engine.compactor.release()
     await cluster.until(lambda: engine.stream.transactions > 2)
     async with asyncio.timeout(20):
         await cluster.stop(1)

@@ -1,10 +1,10 @@
-"""The turn runner: what it does when a turn breaks off. The rest is tested through the engine."""
+"""The loop of an engine: what it does when a turn breaks off; `Engine` is tested for the rest."""
 
 from __future__ import annotations
 
 import pytest
 
-from raft_app.engine.loop import TurnRunner
+from raft_app.engine.loop import EngineLoop
 from raft_app.storage.protocol import SetFaulty
 
 
@@ -17,7 +17,7 @@ class Replica:
         self.error: Exception | None = None
         self.more = False
 
-    def drain(self, turn) -> bool:
+    def drain(self, effects) -> bool:
         if self.error is not None:
             raise self.error
         self.drained.append(self.group_id)
@@ -33,7 +33,7 @@ class Silent:
 
 
 def make(replicas, failures):
-    return TurnRunner(
+    return EngineLoop(
         replicas=replicas,
         transport=None,
         storage=None,
@@ -47,10 +47,10 @@ def make(replicas, failures):
 async def test_group_marked_twice_is_drained_once():
     drained: list[int] = []
     replica = Replica(1, drained)
-    runner = make({1: replica}, [])
-    runner.mark(replica)
-    runner.mark(replica)
-    runner.run()
+    engine_loop = make({1: replica}, [])
+    engine_loop.mark(replica)
+    engine_loop.mark(replica)
+    engine_loop.run()
     assert drained == [1]
 
 
@@ -58,19 +58,19 @@ async def test_group_with_more_to_do_comes_again_in_the_next_turn():
     drained: list[int] = []
     replica = Replica(1, drained)
     replica.more = True
-    runner = make({1: replica}, [])
-    runner.mark(replica)
-    runner.run()
-    runner.run()
+    engine_loop = make({1: replica}, [])
+    engine_loop.mark(replica)
+    engine_loop.run()
+    engine_loop.run()
     assert drained == [1, 1]
-    assert runner.turns == 2
+    assert engine_loop.turns == 2
 
 
 async def test_group_that_is_gone_is_passed_over():
     drained: list[int] = []
-    runner = make({}, [])
-    runner.mark(Replica(1, drained))
-    runner.run()
+    engine_loop = make({}, [])
+    engine_loop.mark(Replica(1, drained))
+    engine_loop.run()
     assert drained == []
 
 
@@ -78,20 +78,20 @@ async def test_broken_turn_fails_the_broker():
     failures: list[BaseException] = []
     replica = Replica(1, [])
     replica.error = AssertionError("our own bug")
-    runner = make({1: replica}, failures)
-    runner.mark(replica)
+    engine_loop = make({1: replica}, failures)
+    engine_loop.mark(replica)
     with pytest.raises(AssertionError):
-        runner.run()
+        engine_loop.run()
     assert failures == [replica.error]
 
 
 async def test_stopped_runner_runs_no_turn():
     drained: list[int] = []
     replica = Replica(1, drained)
-    runner = make({1: replica}, [])
-    runner.mark(replica)
-    runner.stop()
-    runner.run()
+    engine_loop = make({1: replica}, [])
+    engine_loop.mark(replica)
+    engine_loop.stop()
+    engine_loop.run()
     assert drained == []
 
 
@@ -99,9 +99,9 @@ async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
     class SoundReplica(Replica):
         faulty = ""
 
-        def become_faulty(self, reason, turn) -> None:
+        def become_faulty(self, reason, effects) -> None:
             self.faulty = reason
-            turn.store(self, SetFaulty(self.group_id, reason), None)
+            effects.writes.append((self, SetFaulty(self.group_id, reason), None))
 
     class Stored(Silent):
         def __init__(self) -> None:
@@ -112,13 +112,13 @@ async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
 
     gone, successor = SoundReplica(1, []), SoundReplica(1, [])
     replicas = {1: gone}
-    runner = make(replicas, [])
-    runner._stream = stored = Stored()
-    runner.make_faulty(gone, "a bad row")
+    engine_loop = make(replicas, [])
+    engine_loop._stream = stored = Stored()
+    engine_loop.make_faulty(gone, "a bad row")
     replicas[1] = successor
-    runner.make_faulty(gone, "another bad row")
-    runner.run()
+    engine_loop.make_faulty(gone, "another bad row")
+    engine_loop.run()
     assert stored.operations == []
-    runner.make_faulty(successor, "a bad row")
-    runner.run()
+    engine_loop.make_faulty(successor, "a bad row")
+    engine_loop.run()
     assert stored.operations == [SetFaulty(1, "a bad row")]

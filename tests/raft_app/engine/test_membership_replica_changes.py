@@ -172,7 +172,7 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
     term, leader = cluster.the_leader().replicas[1].term, cluster.the_leader().broker_id
     removed = cluster.engines[3].replicas[1]
     asked: list[object] = []
-    transport = cluster.engines[3].turns._transport
+    transport = cluster.engines[3].engine_loop._transport
     send = transport.send
     transport.send = lambda to, rpcs: (asked.extend(rpcs), send(to, rpcs))
     cluster.hub.heal()
@@ -193,7 +193,7 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
 async def test_faulty_replica_is_replaced_on_the_same_broker(cluster):
     for number in range(50):
         await cluster.append(f"text {number}")
-    cluster.engines[3].turns.make_faulty(cluster.engines[3].replicas[1], "a row is damaged")
+    cluster.engines[3].engine_loop.make_faulty(cluster.engines[3].replicas[1], "a row is damaged")
     await cluster.append("more")
     target = [(11, 1), (12, 2), (14, 3)]
     members_wanted = tuple(Member(*one) for one in target)

@@ -22,7 +22,7 @@ from raft_app.core.types import (
     RequestVoteReply,
     Role,
 )
-from raft_app.engine.replica import STRANGERS_MAX, Replica, Turn
+from raft_app.engine.replica import STRANGERS_MAX, Effects, Replica
 from raft_app.statemachine import Answer, InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
 from tests.raft_app.engine.engine_harness import ListMachine
@@ -38,24 +38,24 @@ def make(membership: Membership = ALONE, **limits) -> Replica:
     return Replica(spec, node, ListMachine(spec, b""), Checkpoint(0, 0, membership, 0, b""))
 
 
-def turn_of(replica: Replica, *, durable: bool = True) -> Turn:
+def turn_of(replica: Replica, *, durable: bool = True) -> Effects:
     """Drain the group; make its writes durable at once when asked to."""
-    turn = Turn()
+    effects = Effects()
     for _ in range(10):
-        replica.drain(turn)
-        pending = [write for _, _, write in turn.writes if write is not None]
-        turn.writes = [one for one in turn.writes if one[2] is None]
+        replica.drain(effects)
+        pending = [write for _, _, write in effects.writes if write is not None]
+        effects.writes = [one for one in effects.writes if one[2] is None]
         if not pending:
             break
         if not durable:
-            turn.writes.extend((replica, None, write) for write in pending)
+            effects.writes.extend((replica, None, write) for write in pending)
             break
         for write in pending:
-            replica.persisted(write, turn)
-    return turn
+            replica.persisted(write, effects)
+    return effects
 
 
-def lead(replica: Replica) -> Turn:
+def lead(replica: Replica) -> Effects:
     replica.node.campaign()
     return turn_of(replica)
 
@@ -67,10 +67,10 @@ def propose(replica: Replica, text: str, kind: str = "append"):
 async def test_single_voter_leads_and_serves_once_its_vote_and_no_op_are_durable():
     replica = make()
     replica.node.campaign()
-    turn = turn_of(replica, durable=False)
+    effects = turn_of(replica, durable=False)
     assert not replica.serves
-    for _, _, write in turn.writes:
-        replica.persisted(write, turn)
+    for _, _, write in effects.writes:
+        replica.persisted(write, effects)
     turn_of(replica)
     assert replica.serves
     assert replica.leader_broker_id == 10
@@ -108,11 +108,11 @@ async def test_vote_leaves_only_once_it_is_durable():
     replica = make(THREE)
     request = RequestVote(to=1, sender=2, term=5, last_index=9, last_term=4)
     assert replica.step(20, request)
-    turn = turn_of(replica, durable=False)
-    assert turn.rpcs == {}
-    [(_, _, write)] = turn.writes
-    replica.persisted(write, turn)
-    [(_, reply)] = turn.rpcs[20]
+    effects = turn_of(replica, durable=False)
+    assert effects.rpcs == {}
+    [(_, _, write)] = effects.writes
+    replica.persisted(write, effects)
+    [(_, reply)] = effects.rpcs[20]
     assert reply == RequestVoteReply(to=2, sender=1, term=5, granted=True)
 
 
@@ -126,8 +126,8 @@ async def test_rpc_for_another_replica_or_from_another_broker_is_refused():
 async def test_stranger_is_answered_on_the_connection_that_it_came_from():
     replica = make(THREE)
     assert replica.step(90, PreVote(to=1, sender=9, term=2, last_index=0, last_term=0))
-    turn = turn_of(replica)
-    [(_, reply)] = turn.rpcs[90]
+    effects = turn_of(replica)
+    [(_, reply)] = effects.rpcs[90]
     assert isinstance(reply, PreVoteReply)
 
 
@@ -196,8 +196,8 @@ async def test_inconsistent_entry_ends_the_group_and_its_waiters():
         raise InconsistentEntry("it does not fit")
 
     replica.state_machine.apply = refuse
-    turn = turn_of(replica)
-    assert [operation for _, operation, _ in turn.writes] == [
+    effects = turn_of(replica)
+    assert [operation for _, operation, _ in effects.writes] == [
         SetFaulty(7, "entry 3: it does not fit")
     ]
     with pytest.raises(CommitTimeout):
@@ -224,11 +224,11 @@ async def test_acknowledgement_does_not_leave_once_a_snapshot_replaces_the_log()
     replica = make(THREE)
     entry = Entry(2, 2, EntryKind.NOOP, b"", 0, 0, 0)
     replica.step(20, AppendEntries(1, 2, 2, 1, 1, (entry,), 1))
-    turn = turn_of(replica, durable=False)
-    [(_, _, write)] = turn.writes
+    effects = turn_of(replica, durable=False)
+    [(_, _, write)] = effects.writes
     replica.install_offset = 0
-    replica.persisted(write, turn)
-    assert turn.rpcs.get(20, []) == []
+    replica.persisted(write, effects)
+    assert effects.rpcs.get(20, []) == []
 
     replica = make(THREE)
     replica.step(20, AppendEntries(1, 2, 2, 1, 1, (entry,), 1))

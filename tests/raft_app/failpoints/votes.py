@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import RequestVote, RequestVoteReply
-from raft_app.engine.loop import TurnRunner
+from raft_app.engine.loop import EngineLoop
 from raft_app.failpoints import ACTIONS
 from raft_app.storage.sqlite.storage import SqliteStorage
 from tests.raft_app.failpoints.engine_lives import Group
@@ -49,9 +49,9 @@ def killed_before_votes_leave(directory: Path) -> dict[str, int]:
 
 def _live(life: Group, place: Path, done: int, tell: Callable[[str], None]) -> None:
     """Live until a vote is durable; tell broker, term and candidate before being killed."""
-    persisted = TurnRunner._persisted
+    persisted = EngineLoop._persisted
 
-    def watched(runner: TurnRunner, replica: Replica, write: Write) -> None:
+    def watched(engine_loop: EngineLoop, replica: Replica, write: Write) -> None:
         votes = [
             rpc
             for number, rpcs in replica._held
@@ -62,9 +62,9 @@ def _live(life: Group, place: Path, done: int, tell: Callable[[str], None]) -> N
             broker_id = replica.broker_of(replica.spec.replica_id)
             tell(f"vote {broker_id} {votes[0].term} {votes[0].to}")
             ACTIONS["engine.replying"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
-        persisted(runner, replica, write)
+        persisted(engine_loop, replica, write)
 
-    TurnRunner._persisted = watched  # In a process that ends with it.
+    EngineLoop._persisted = watched  # In a process that ends with it.
     life.live(place, done, tell)
 
 
