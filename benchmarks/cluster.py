@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,12 +33,23 @@ class Cluster:
     Args:
         directory: an empty directory.
         brokers: how many.
+        poll_s: how often it is looked whether it is ready.
+        look: called each time before.
     """
 
-    def __init__(self, directory: Path, *, brokers: int = 3) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        brokers: int = 3,
+        poll_s: float = POLL_S,
+        look: Callable[[], None] | None = None,
+    ) -> None:
         self.data_dir = directory / "data"
         self.output = directory / "cluster.out"
         self._brokers = brokers
+        self._poll_s = poll_s
+        self._look = look or (lambda: None)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,6 +61,13 @@ class Cluster:
     def manager(self) -> str:
         """Address of the manager."""
         return str(self._state()["manager"]["address"])
+
+    def places(self) -> list[dict[str, Any]]:
+        """Return what the cluster says of its manager and brokers; nothing before its start."""
+        if not self.state_path.exists():
+            return []
+        state = self._state()
+        return [state["manager"], *state["brokers"]]
 
     def __enter__(self) -> Self:
         """Start it and wait until it says that it is ready.
@@ -100,12 +119,13 @@ class Cluster:
         assert self._process is not None, "started"
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
+            self._look()
             text = self.output.read_text(errors="replace")
             if any(line.startswith("ready") for line in text.splitlines()):
                 return
             if self._process.poll() is not None:
                 break
-            time.sleep(POLL_S)
+            time.sleep(self._poll_s)
         raise ClusterFailed(self.output.read_text(errors="replace"))
 
     def _state(self) -> dict[str, Any]:
@@ -113,10 +133,7 @@ class Cluster:
         return state
 
     def _pids(self) -> list[int]:
-        if not self.state_path.exists():
-            return []
-        state = self._state()
-        return [int(place["pid"]) for place in (state["manager"], *state["brokers"])]
+        return [int(place["pid"]) for place in self.places()]
 
 
 def _is_ours(pid: int) -> bool:

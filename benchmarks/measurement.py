@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
 
 class Figure(StrEnum):
-    """A number that a run gives; the value is the attribute's name in `Measurement`."""
+    """A number that a run gives; the value is the attribute's name in `Measurement`.
+
+    Those of starts are in its `of_starts`.
+    """
 
     PER_SECOND = "per_second"
     P50_MS = "p50_ms"
     P99_MS = "p99_ms"
     LONGEST_MS = "longest_ms"
+    FIRST_READY_S = "first_ready_s"
+    FIRST_MANAGER_S = "first_manager_s"
+    FIRST_BROKER_S = "first_broker_s"
+    AGAIN_READY_S = "again_ready_s"
+    AGAIN_MANAGER_S = "again_manager_s"
+    AGAIN_BROKER_S = "again_broker_s"
 
     @property
     def label(self) -> str:
@@ -31,6 +40,12 @@ _LABELS = {
     Figure.P50_MS: "p50 ms",
     Figure.P99_MS: "p99 ms",
     Figure.LONGEST_MS: "longest ms",
+    Figure.FIRST_READY_S: "first start: s until all are ready",
+    Figure.FIRST_MANAGER_S: "first start: processor s of the manager",
+    Figure.FIRST_BROKER_S: "first start: processor s of a broker",
+    Figure.AGAIN_READY_S: "next start: s until all are ready",
+    Figure.AGAIN_MANAGER_S: "next start: processor s of the manager",
+    Figure.AGAIN_BROKER_S: "next start: processor s of a broker",
 }
 
 
@@ -45,6 +60,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Of the single operations; 0 when there was none."""
     p99_ms: float
     longest_ms: float
+    of_starts: dict[Figure, float] = {}
+    """What starts took, where they were measured."""
 
     @property
     def per_second(self) -> float:
@@ -53,6 +70,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     def value(self, figure: Figure) -> float:
         """Return one figure."""
+        if figure in self.of_starts:
+            return self.of_starts[figure]
         found: float = getattr(self, figure.value)
         return found
 

@@ -41,4 +41,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             p50_ms=median(one.p50_ms for one in measurements),
             p99_ms=median(one.p99_ms for one in measurements),
             longest_ms=median(one.longest_ms for one in measurements),
+            of_starts={
+                figure: median(one.of_starts[figure] for one in measurements)
+                for figure in measurements[0].of_starts
+            },
         )

@@ -12,6 +12,7 @@ from benchmarks.workloads.failover import Failover
 from benchmarks.workloads.http_produce import HttpProduce
 from benchmarks.workloads.pop_manager import PopManager
 from benchmarks.workloads.produce_batch import ProduceBatch
+from benchmarks.workloads.start import Start
 from benchmarks.workloads.sync import Sync
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ STANDARD = (
     "end_to_end_pop",
     "failover",
     "failover_stop",
+    "start",
 )
 """What is measured when nothing is named."""
 
@@ -43,6 +45,7 @@ _FIXED: dict[str, Callable[[], Workload]] = {
     "end_to_end_pop": lambda: EndToEnd(pops=True),
     "failover": lambda: Failover(stops=False),
     "failover_stop": lambda: Failover(stops=True),
+    "start": Start,
 }
 _SIZED: dict[str, Callable[[int], Workload]] = {
     "sync": Sync,

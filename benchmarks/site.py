@@ -53,6 +53,11 @@ class Site:
         self._client = Client(manager, transport=transport)
         self._numbers = itertools.count(1)
 
+    @property
+    def directory(self) -> Path:
+        """Where the cluster has its data."""
+        return self._state_path.parent
+
     def new_topic(self, workload: str) -> str:
         """Create a topic of one partition on all brokers and return its name."""
         topic = f"{workload}-{os.getpid()}-{next(self._numbers)}"

@@ -11,7 +11,15 @@ from tests.cluster.rounds import MANY
 pytestmark = pytest.mark.cluster
 
 
-WORKLOADS = ["sync_2", "failover", "http_4", "produce_batch_10", "pop_manager", "end_to_end_pop"]
+WORKLOADS = [
+    "sync_2",
+    "failover",
+    "http_4",
+    "produce_batch_10",
+    "pop_manager",
+    "end_to_end_pop",
+    "start",
+]
 
 
 @pytest.mark.parametrize("name", WORKLOADS if MANY else WORKLOADS[:1])
