@@ -17,6 +17,7 @@ from queuesite.conf import (
     from_environment,
     near_misses,
 )
+from queuesite.optional_packages import import_drf_alone
 from queuesite.ready_pipe import adopt_ready_pipe
 
 USAGE_STATUS = 2
@@ -59,6 +60,8 @@ def main() -> None:
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USAGE_STATUS)
+    if sys.argv[1:2] in ([MANAGER], [BROKER]):
+        import_drf_alone()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.conf import settings
-
-from queuesite.conf import TEST
-from queuesite.optional_packages import import_drf_alone
 
 
 class QueuesiteConfig(AppConfig):
-    """Registers the checks of the configuration, and keeps from servers what they do not use."""
+    """Registers the checks of the configuration."""
 
     name = "queuesite"
 
     def ready(self) -> None:
-        """Register the system checks; import DRF before anybody else does."""
+        """Register the system checks."""
         from queuesite import checks
 
         checks.register_checks()
-        if settings.QUEUE.role != TEST:
-            import_drf_alone()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 CHECK_TAG = "queuesite"
-"""Of the checks that a server runs at its start: the others are of the code, not of its values."""
+"""Of the checks that servers run at their start: the others are of the code, not of its values."""
 
 
 def register_checks() -> None:

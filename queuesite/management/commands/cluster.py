@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from queuesite.checks import CHECK_TAG
 from queuesite.cluster_directory import OWN_NAMES, ClusterDirectory
 from queuesite.conf import ConfigError
 from queuesite.ports import BROKERS_MAX, choose_base
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         " Raft ports 1,000 above those. What dies is started again. Ctrl-C stops all; the data"
         " stays."
     )
+    requires_system_checks = (CHECK_TAG,)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes; the values are checked in `handle`."""
