@@ -17,7 +17,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from myqueue.contract.errors import CommitTimeout, DiskFull, NotLeader, PartitionNotFound
+from myqueue.contract.errors import CommitTimeout, DiskFull, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
@@ -35,7 +35,7 @@ from raft_app.storage.workers import WorkerThreads
 from raft_app.transport.protocol import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from raft_app.core.types import Member, Rpc
     from raft_app.engine.config import EngineConfig
@@ -160,22 +160,15 @@ def wall_clock_ms() -> int:
 class Requests:
     """Waits for what replicas answer; lives in the engine's loop."""
 
-    def __init__(
-        self,
-        context: EngineContext,
-        peers: Mapping[int, PeerAddress],
-        wall_ms: Callable[[], int],
-    ) -> None:
+    def __init__(self, context: EngineContext, wall_ms: Callable[[], int]) -> None:
         """Serve the replicas of `context`.
 
         Args:
             context: of the engine.
-            peers: where other brokers are, by broker id; named in refusals.
             wall_ms: returns the time of day, milliseconds since 1970.
         """
         self._context = context
         self._wall_ms = wall_ms
-        self._peers = peers
 
     def clock_ms(self) -> int:
         """Return the monotonic clock that proposals carry, in milliseconds."""
@@ -183,23 +176,17 @@ class Requests:
 
     async def propose(self, replica: Replica, request: Any, *, timeout_ms: int) -> Any:
         """Replicate a request; see `raft_app.engine.engine.Engine.propose`."""
-        try:
-            admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
-            if isinstance(admitted, Answer):
-                return admitted.result
-            self._context.engine_loop.mark(replica)
-            return await self._within(admitted, timeout_ms, replica)
-        except NotLeader as error:
-            raise self.with_address(error) from error
+        admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
+        if isinstance(admitted, Answer):
+            return admitted.result
+        self._context.engine_loop.mark(replica)
+        return await self._within(admitted, timeout_ms, replica)
 
     async def read_barrier(self, replica: Replica, *, timeout_ms: int) -> None:
         """Confirm that the applied state is new; see `Engine.read_barrier`."""
-        try:
-            future = replica.ask_read()
-            self._context.engine_loop.mark(replica)
-            await self._within(future, timeout_ms, replica)
-        except NotLeader as error:
-            raise self.with_address(error) from error
+        future = replica.ask_read()
+        self._context.engine_loop.mark(replica)
+        await self._within(future, timeout_ms, replica)
 
     async def read_batches(
         self, replica: Replica, offset: int, high_watermark: int, max_bytes: int
@@ -227,15 +214,6 @@ class Requests:
             return await future
         finally:
             timer.cancel()
-
-    def with_address(self, error: NotLeader) -> NotLeader:
-        """Return the error with the leader's address, where this broker knows it."""
-        leader = error.details.get("leader") or {}
-        peer = self._peers.get(leader.get("broker_id", 0))
-        if peer is None:
-            return error
-        place = {"broker_id": peer.broker_id, "address": peer.http_address}
-        return NotLeader(error.message, leader=place)
 
 
 def _expire(future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> None:
@@ -349,14 +327,7 @@ class Engine:
             self.replicas, mark=self.engine_loop.mark, randomizer=self._randomizer
         )
         self.on_leadership.insert(0, self.failover.leadership_changed)
-        self.replica_table = ReplicaTable(
-            replicas=self.replicas,
-            stream=self.stream,
-            factory=self._factory,
-            config=self.config,
-            randomizer=self._randomizer,
-            failure=self.failure,
-        )
+        self.replica_table = self._make_table()
         self._context = context = EngineContext(
             loop=self._loop,
             config=self.config,
@@ -371,9 +342,9 @@ class Engine:
             factory=self._factory,
             fail=self.fail,
         )
-        self._requests = Requests(context, self.peers, self._wall_ms)
+        self._requests = Requests(context, self._wall_ms)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
-        self.compactor = Compactor(context)
+        self.upkeep = Upkeep(context)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
@@ -384,6 +355,17 @@ class Engine:
         )
         self.incoming = Incoming(
             context, self.failover, self.snapshots_received, declines=self.full_disk.declines
+        )
+
+    def _make_table(self) -> ReplicaTable:
+        return ReplicaTable(
+            replicas=self.replicas,
+            stream=self.stream,
+            factory=self._factory,
+            config=self.config,
+            randomizer=self._randomizer,
+            failure=self.failure,
+            peers=self.peers,
         )
 
     async def stop(self) -> None:
@@ -548,10 +530,7 @@ class Engine:
             NotLeader | NoLeader: this replica does not lead.
             InvalidRequest | StalePlacement: the target cannot be, or a later one is in force.
         """
-        try:
-            return self.changes.start(self.replica(group_id), target, version)
-        except NotLeader as error:
-            raise self._requests.with_address(error) from error
+        return self.changes.start(self.replica(group_id), target, version)
 
     def find_change(self, group_id: int) -> ReplicaChange | None:
         """Return the change of a group led here, under way or done; None when there was none."""

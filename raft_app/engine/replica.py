@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
@@ -22,12 +23,12 @@ from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from raft_app.core.rawnode import RawNode
     from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
     from raft_app.statemachine import StateMachine
-    from raft_app.storage.protocol import GroupSpec, Operation
+    from raft_app.storage.protocol import GroupSpec, Operation, PeerAddress
 
 
 @dataclass(slots=True)
@@ -342,9 +343,17 @@ class Replica:
     """One local replica and everything in memory that belongs to it."""
 
     def __init__(
-        self, spec: GroupSpec, node: RawNode, state_machine: StateMachine, checkpoint: Checkpoint
+        self,
+        spec: GroupSpec,
+        node: RawNode,
+        state_machine: StateMachine,
+        checkpoint: Checkpoint,
+        *,
+        peers: Mapping[int, PeerAddress] = MappingProxyType({}),
     ) -> None:
         self.spec = spec
+        self._peers = peers
+        """Where other brokers are, by broker id; named in refusals."""
         self.node = node
         self.state_machine = state_machine
         self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
@@ -552,9 +561,10 @@ class Replica:
                 f"{self.label} has no leader that serves at the moment; try again",
                 retry_after_ms=RETRY_AFTER_MS,
             )
-        return NotLeader(
-            f"{self.label} is led by broker {broker_id}", leader={"broker_id": broker_id}
-        )
+        leader: dict[str, Any] = {"broker_id": broker_id}
+        if broker_id in self._peers:
+            leader["address"] = self._peers[broker_id].http_address
+        return NotLeader(f"{self.label} is led by broker {broker_id}", leader=leader)
 
     @property
     def label(self) -> str:

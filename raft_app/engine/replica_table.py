@@ -17,13 +17,13 @@ from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from raft_app.core.types import InitialState, Membership
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.replica import CheckpointMark
     from raft_app.statemachine import StateMachineFactory
-    from raft_app.storage.protocol import GroupSpec, Operation, StoredGroup
+    from raft_app.storage.protocol import GroupSpec, Operation, PeerAddress, StoredGroup
     from raft_app.storage.stream import StorageStream
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class ReplicaTable:
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
         failure: asyncio.Future[None],
+        peers: Mapping[int, PeerAddress],
     ) -> None:
         """Manage `replicas`, which the engine reads.
 
@@ -51,6 +52,7 @@ class ReplicaTable:
             config: limits.
             randomizer: given to the nodes.
             failure: done when the broker failed; ends what waits for storage.
+            peers: where other brokers are, by broker id.
         """
         self._replicas = replicas
         self._stream = stream
@@ -58,6 +60,7 @@ class ReplicaTable:
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
+        self._peers = peers
         self._making: dict[int, tuple[GroupSpec, asyncio.Task[Replica]]] = {}
         """By group id: new replicas whose first transaction is under way."""
         self._made: set[tuple[int, int]] = set()
@@ -74,7 +77,7 @@ class ReplicaTable:
             faulty = faulty or f"checkpoint: {error}"
             state_machine = self._factory(stored.spec, b"")
         node = self._node(replace(stored.initial, installing=stored.installing))
-        replica = Replica(stored.spec, node, state_machine, stored.checkpoint)
+        replica = Replica(stored.spec, node, state_machine, stored.checkpoint, peers=self._peers)
         replica.install_offset = stored.install_offset if stored.installing else None
         replica.faulty = faulty
         if faulty:
@@ -127,7 +130,7 @@ class ReplicaTable:
         finally:
             del self._making[spec.group_id]
         node = self._node(initial)
-        replica = Replica(spec, node, self._factory(spec, b""), checkpoint)
+        replica = Replica(spec, node, self._factory(spec, b""), checkpoint, peers=self._peers)
         self._add(replica)
         if campaign:
             node.campaign()

@@ -26,6 +26,7 @@ async def test_refusals_name_the_leader_with_its_address_if_it_is_known(cluster)
     for call in (
         requests.propose(replica, ("append", "a"), timeout_ms=100),
         requests.read_barrier(replica, timeout_ms=100),
+        cluster.engines[2].transfer_leadership(1, 3, timeout_ms=100),
     ):
         with pytest.raises(NotLeader) as caught:
             await call

@@ -71,6 +71,7 @@ async def table(stream):
         config=EngineConfig(checkpoints_per_request=1, checkpoint_entries=1),
         randomizer=lambda low, high: low,
         failure=asyncio.get_running_loop().create_future(),
+        peers={},
     )
 
 
