@@ -214,8 +214,9 @@ class BrokerRuntime:
 
     def _heartbeat(self) -> None:
         self.link.heartbeat()
+        clock_ms = self.engine.clock_ms()
         for group_id, replica in self.engine.replicas.items():
-            if replica.serves and state_of(replica).is_filling():
+            if replica.serves and state_of(replica).wants_tidying(clock_ms):
                 task = spawn("forgetting idle entries", self._forget_idle(group_id))
                 self._tidying.add(task)
                 task.add_done_callback(self._tidying.discard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class AgedTable(Generic[K, V]):
                 break
             idle.append(key)
         return idle
+
+    def would_change(self, before_ms: int) -> bool:
+        """Tell whether to read the clock stamps an entry, or a key was last used before a time."""
+        return bool(self._fresh) or any(
+            self._used[oldest] < before_ms for oldest in islice(self._values, 1)
+        )
 
     def rows(self) -> Iterator[tuple[K, int, V]]:
         """Yield (key, stamp or `FRESH`, value) in the order of the last use."""

@@ -172,6 +172,18 @@ class PartitionState:
         work = self._data.works.get(name)
         return None if work is None else work.comes_back_at(clock_ms)
 
+    def wants_tidying(self, clock_ms: int) -> bool:
+        """Tell whether `ForgetIdle` helps: a table is filling, and an entry is idle or ageless.
+
+        Args:
+            clock_ms: monotonic clock of the leader, milliseconds.
+        """
+        if not self.is_filling():
+            return False
+        tables = (self._data.producers, self._data.produce_requests, self._data.pop_requests)
+        before_ms = self.partition_clock(clock_ms) - FORGET_AFTER_MS
+        return any(table.would_change(before_ms) for table in tables)
+
     def is_filling(self) -> bool:
         """Tell whether a table is more than half full, so that forgetting idle entries helps."""
         data, limits = self._data, self._limits

@@ -164,11 +164,17 @@ async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
     third = batch_of("a", producer_id=3, sequence=0)
     with pytest.raises(Overloaded):
         await engine.propose(7, third, timeout_ms=100)
-    engine.clock += FORGET_AFTER_MS + 1
+    proposals = len(engine.proposals)
+    engine.clock += FORGET_AFTER_MS
+    for _ in range(3):
+        await heartbeat()
+    assert len(engine.proposals) == proposals, "of a known age, and none is idle yet"
+    engine.clock += 1
     await heartbeat()
+    assert len(engine.proposals) == proposals + 1
     assert replica.state_machine.counts()["producers"] == 0
     await engine.propose(7, third, timeout_ms=100)
-    assert link.heartbeats == 2
+    assert link.heartbeats == 5
     proposals = len(engine.proposals)
     await heartbeat()
     assert len(engine.proposals) == proposals, "half-empty tables are left alone"

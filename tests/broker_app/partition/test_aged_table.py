@@ -26,6 +26,18 @@ def test_only_entries_used_before_a_time_are_idle() -> None:
     assert table.idle_since(10**9) == ["a", "b", "c"]
 
 
+def test_it_is_known_without_looking_through_whether_forgetting_changes_anything() -> None:
+    table: AgedTable[str, int] = AgedTable()
+    assert not table.would_change(10**9)
+    table.put("a", 1)
+    assert table.would_change(0), "its age is not known"
+    table.read_clock(10)
+    table.put("b", 1)
+    table.read_clock(20)
+    for before_ms in (10, 11, 20, 21):
+        assert table.would_change(before_ms) == bool(table.idle_since(before_ms))
+
+
 def test_rows_rebuild_the_table() -> None:
     table: AgedTable[str, int] = AgedTable()
     table.put("a", 1)
