@@ -17,7 +17,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from myqueue.contract.errors import CommitTimeout, DiskFull, PartitionNotFound
+from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     from raft_app.transport.snapshot_stream import SnapshotStream
 
 logger = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 5.0
+"""For storage to give the batches of one call, the wait for a reader thread included."""
+READ_RETRY_AFTER_MS = 1_000
+"""What a call that got none by then is told to wait."""
 
 
 def take_peers(
@@ -191,15 +196,21 @@ class Requests:
     async def read_batches(
         self, replica: Replica, offset: int, high_watermark: int, max_bytes: int
     ) -> list[StoredBatch]:
-        """Read from memory or disk; see `raft_app.engine.engine.Engine.read_batches`."""
+        """Read from memory or disk; see `Engine.read_batches`."""
         group_id = replica.group_id
         found = self._context.tails.read(group_id, offset, high_watermark, max_bytes)
         if found is not None:
             return found
         try:
-            batches: list[StoredBatch] = await self._context.read(
-                self._context.storage.read_batches, group_id, offset, high_watermark, max_bytes
-            )
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                batches: list[StoredBatch] = await self._context.read(
+                    self._context.storage.read_batches, group_id, offset, high_watermark, max_bytes
+                )
+        except TimeoutError as error:
+            raise Overloaded(
+                f"{replica.label}: the disk gave no answer within {READ_TIMEOUT_S:g} s; try again",
+                retry_after_ms=READ_RETRY_AFTER_MS,
+            ) from error
         except CorruptEntry as error:
             if self._context.is_present(replica):
                 self._context.engine_loop.make_faulty(replica, str(error))
@@ -344,7 +355,7 @@ class Engine:
         )
         self._requests = Requests(context, self._wall_ms)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
-        self.upkeep = Upkeep(context)
+        self.compactor = Compactor(context)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context)
         self.snapshots_received = SnapshotReceiver(context)
@@ -475,7 +486,12 @@ class Engine:
     async def read_batches(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
     ) -> list[StoredBatch]:
-        """Return stored batches from the one that contains `offset`, from memory or disk."""
+        """Return stored batches from the one that contains `offset`, from memory or disk.
+
+        Raises:
+            NotLeader | NoLeader: what is stored here is damaged.
+            Overloaded: the disk hangs; nothing was read within `READ_TIMEOUT_S`.
+        """
         if offset >= high_watermark:
             return []
         replica = self.replica(group_id)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
-from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader
+from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded
+from raft_app.engine import engine
 from tests.raft_app.engine.engine_harness import EngineCluster
 
 pytestmark = pytest.mark.asyncio
@@ -63,3 +67,28 @@ async def test_damaged_batch_makes_the_replica_faulty_and_is_read_nowhere_here(c
     with pytest.raises((NoLeader, NotLeader)):
         await leader._requests.read_batches(replica, 0, 1, 1 << 20)
     assert "checksum" in replica.faulty
+
+
+async def test_a_disk_that_hangs_holds_no_reader_for_longer_than_the_limit(cluster, monkeypatch):
+    await cluster.append("a")
+    leader = cluster.the_leader()
+    storage, answers = cluster.storages[leader.broker_id], threading.Event()
+    read = storage.read_batches
+
+    def hang(*args):
+        assert answers.wait(30)
+        return read(*args)
+
+    monkeypatch.setattr(storage, "read_batches", hang)
+    monkeypatch.setattr(engine, "READ_TIMEOUT_S", 0.05)
+    leader._tails.forget(1)
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(2 * leader.config.reader_threads):
+                with pytest.raises(Overloaded) as refused:
+                    await leader.read_batches(1, 0, 1, 1 << 20)
+                assert refused.value.retry_after_ms
+    finally:
+        answers.set()
+    monkeypatch.setattr(engine, "READ_TIMEOUT_S", 30)
+    assert len(await leader.read_batches(1, 0, 1, 1 << 20)) == 1
