@@ -76,7 +76,7 @@ class ProduceApi(AsyncAPIView):
                 "partition": replica.spec.partition,
                 "base_offset": appended.base_offset,
                 "count": appended.record_count,
-                "term": replica.term,
+                "term": replica.node.term,
             }
         )
 

@@ -55,7 +55,7 @@ def make_report(
 
 def report_replica(replica: Replica) -> ReplicaReport:
     """Return what there is to say about one replica."""
-    membership = replica.membership
+    membership = replica.node.membership
     state = state_of(replica)
     return ReplicaReport(
         group_id=replica.group_id,
@@ -63,20 +63,20 @@ def report_replica(replica: Replica) -> ReplicaReport:
         topic=replica.spec.topic,
         partition=replica.spec.partition,
         role=str(replica.role),
-        term=replica.term,
+        term=replica.node.term,
         leader_broker_id=replica.leader_broker_id,
         serves=replica.serves,
         log_start_offset=state.log_start_offset,
         high_watermark=state.next_offset,
-        commit_index=replica.commit_index,
-        applied_index=replica.applied_index,
-        last_index=replica.last_index,
+        commit_index=replica.node.commit_index,
+        applied_index=replica.applied.index,
+        last_index=replica.node.last_index,
         placement_version=membership.version,
         replicas=[Place(member.replica_id, member.broker_id) for member in membership.voters],
         faulty=replica.faulty,
         learners=[Place(member.replica_id, member.broker_id) for member in membership.learners],
-        installing=replica.is_installing,
-        removed=replica.is_removed,
+        installing=replica.node.is_installing,
+        removed=replica.applied.is_removed,
         suspects=sorted(replica.suspects),
         size_bytes=state.size_bytes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
@@ -42,7 +43,7 @@ def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> dict[str, Any]
         **state_of(replica).counts(),
         "retention_ms": retention.retention_ms,
         "retention_bytes": retention.retention_bytes,
-        "followers": replica.progress(),
+        "followers": [dataclasses.asdict(follower) for follower in replica.progress()],
         "change": change.describe() if change else None,
     }
 

@@ -237,7 +237,7 @@ class DeadLetters:
             leaders = await link.topic_leaders(topic)
         except TopicDoesNotExist:
             partitions = len(await link.topic_leaders(replica.spec.topic))
-            replicas = len(replica.membership.voters)
+            replicas = len(replica.node.membership.voters)
             await link.topic_create(topic, partitions, replicas)
             leaders = await link.topic_leaders(topic)
         if not leaders:

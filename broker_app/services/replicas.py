@@ -53,7 +53,7 @@ async def members_get(*, runtime: BrokerRuntime, group_id: int) -> MembersAnswer
     """
     replica = runtime.engine.replica(group_id)
     await runtime.engine.read_barrier(group_id, timeout_ms=CONFIRM_TIMEOUT_MS)
-    applied, in_force = replica.applied.membership, replica.membership
+    applied, in_force = replica.applied.membership, replica.node.membership
     # A change that is not committed yet may come or be taken back: both are members.
     return MembersAnswer(
         group_id=group_id,
@@ -85,7 +85,7 @@ async def replica_discard(
     replica = runtime.engine.replicas.get(group_id)
     if replica is None or replica.spec.replica_id != replica_id:
         return False
-    if not replica.is_removed and not await _is_confirmed(runtime, replica, ask):
+    if not replica.applied.is_removed and not await _is_confirmed(runtime, replica, ask):
         raise StalePlacement(
             f"replica {replica_id} of group {group_id} stays: no leader confirms that it is removed"
         )
@@ -99,7 +99,7 @@ async def replica_discard(
 
 
 async def _is_confirmed(runtime: BrokerRuntime, replica: Replica, ask: Iterable[int]) -> bool:
-    known = [member.broker_id for member in replica.membership.members]
+    known = [member.broker_id for member in replica.node.membership.members]
     own = runtime.engine.broker_id
     for broker_id in dict.fromkeys((*ask, replica.leader_broker_id, *known)):
         if broker_id in (0, own):

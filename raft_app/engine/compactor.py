@@ -79,7 +79,7 @@ class Compactor:
     def _compacted(self, replica: Replica, plan: CompactPlan) -> None:
         """Go on with the same replica while something is left, then with the next one."""
         self._is_compacting = False
-        if self._context.is_present(replica) and not replica.is_installing:
+        if self._context.is_present(replica) and not replica.node.is_installing:
             if self._context.storage.compact_left(replica.group_id):
                 if not self._is_stopped:
                     self._submit(replica, plan)
@@ -105,7 +105,7 @@ def plan_compact(replica: Replica, config: EngineConfig, now: float) -> CompactP
     A log keeps a tail behind its checkpoint, unless rows of messages that nobody wants any more
     lie in that tail. Its leader keeps what followers miss that it hears, up to a limit.
     """
-    if replica.faulty or replica.is_installing or (replica.is_leader and not replica.serves):
+    if replica.faulty or replica.node.is_installing or (replica.is_leader and not replica.serves):
         return None
     durable, log_start, node = replica.applied.durable, replica.log_start, replica.node
     log_start_offset = durable.log_start_offset
@@ -145,7 +145,7 @@ def _release_pins(replica: Replica, config: EngineConfig, now: float) -> None:
         has_caught_up = (
             state is not None
             and state.state is ProgressState.REPLICATE
-            and state.match + config.log_tail_entries >= replica.last_index
+            and state.match + config.log_tail_entries >= replica.node.last_index
         )
         if pin.until <= now or state is None or has_caught_up:
             del pins[peer]

@@ -278,7 +278,7 @@ class SlowDisk:
     def _is_waited_for(self) -> bool:
         """Tell whether a quorum has stored what is being written here for long."""
         return self._ticks_under_way >= self._slow_ticks and any(
-            replica.is_leader and replica.applied_index < replica.commit_index
+            replica.is_leader and replica.applied.index < replica.node.commit_index
             for replica in self._replicas.values()
         )
 

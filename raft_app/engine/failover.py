@@ -91,7 +91,7 @@ class Failover:
             CommitTimeout: it did not happen in time.
         """
         replica_id = replica.replica_on(broker_id)
-        if replica_id not in replica.membership.voter_ids:
+        if replica_id not in replica.node.membership.voter_ids:
             raise StalePlacement(f"{replica.label} has no voter on broker {broker_id}")
         if replica_id == replica.spec.replica_id and replica.is_leader:
             return
@@ -197,7 +197,7 @@ def hint_rank(replica: Replica, *, lost: int) -> int:
 
     The order is shifted by the group id, so that many groups share the work of campaigning.
     """
-    others = sorted(replica.membership.voter_ids - {lost})
+    others = sorted(replica.node.membership.voter_ids - {lost})
     if replica.spec.replica_id not in others:
         return len(others)
     return (others.index(replica.spec.replica_id) + replica.group_id) % len(others)
@@ -210,7 +210,7 @@ def best_successor(replica: Replica) -> int:
 
 def successors(replica: Replica) -> list[int]:
     """Return the brokers of the other voters, the longest log first."""
-    voters = replica.membership.voter_ids
-    peers = [peer for peer in replica.progress() if peer["replica_id"] in voters]
-    peers.sort(key=lambda peer: (-peer["match_index"], peer["replica_id"]))
-    return [int(peer["broker_id"]) for peer in peers]
+    voters = replica.node.membership.voter_ids
+    peers = [peer for peer in replica.progress() if peer.replica_id in voters]
+    peers.sort(key=lambda peer: (-peer.match_index, peer.replica_id))
+    return [peer.broker_id for peer in peers]

@@ -163,10 +163,10 @@ class ReplicaChanges:
         if not replica.serves:
             raise replica.not_leader()
         _check_target(replica, target)
-        if version < replica.membership.version:
+        if version < replica.node.membership.version:
             raise StalePlacement(
                 f"{replica.label}: placement version {version} is below"
-                f" {replica.membership.version}, which is in force"
+                f" {replica.node.membership.version}, which is in force"
             )
         known = self._changes.get(replica.group_id)
         if known is not None and known.version > version:

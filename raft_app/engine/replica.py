@@ -58,6 +58,21 @@ class Effects:
                 self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowerProgress:
+    """How far one follower is, as its leader knows."""
+
+    replica_id: int
+    broker_id: int
+    """0 when unknown."""
+    match_index: int
+    """Highest index that it has acknowledged."""
+    state: str
+    """How its leader sends to it: a `ProgressState`."""
+    lag_entries: int
+    """Entries of the leader's log that it has not acknowledged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """What a snapshot on its way needs: the messages that it contains, and the log behind it."""
@@ -391,11 +406,6 @@ class Replica:
         return Role.FOLLOWER if leads_no_more else self.node.role
 
     @property
-    def term(self) -> int:
-        """The node's term."""
-        return self.node.term
-
-    @property
     def is_leader(self) -> bool:
         """True for a leader, also before it serves."""
         return not self.faulty and self.node.is_leader
@@ -411,39 +421,9 @@ class Replica:
         return not (self.faulty or self.node.is_installing) and self.node.hears_leader
 
     @property
-    def is_installing(self) -> bool:
-        """True while a snapshot is put in place."""
-        return self.node.is_installing
-
-    @property
-    def is_removed(self) -> bool:
-        """True when a membership without this replica was applied after one with it."""
-        return self.applied.is_removed
-
-    @property
     def suspects(self) -> dict[int, str]:
         """On a leader: replicas that seem to have lost what they acknowledged, and why."""
         return self._forgetful.suspects if self.node.is_leader else {}
-
-    @property
-    def commit_index(self) -> int:
-        """Highest index known on a quorum."""
-        return self.node.commit_index
-
-    @property
-    def applied_index(self) -> int:
-        """Highest index given to the state machine."""
-        return self.applied.index
-
-    @property
-    def last_index(self) -> int:
-        """Highest index in the log."""
-        return self.node.last_index
-
-    @property
-    def membership(self) -> Membership:
-        """The membership in force."""
-        return self.node.membership
 
     @property
     def leader_broker_id(self) -> int:
@@ -466,18 +446,18 @@ class Replica:
                 return member.replica_id
         return NO_REPLICA
 
-    def progress(self) -> list[dict[str, Any]]:
-        """Return, on a leader, how far each follower is: replica, broker, match, state, lag."""
+    def progress(self) -> list[FollowerProgress]:
+        """Return, on a leader, how far each follower is."""
         if not self.node.is_leader:
             return []
         return [
-            {
-                "replica_id": replica_id,
-                "broker_id": self.broker_of(replica_id),
-                "match_index": peer.match,
-                "state": str(peer.state),
-                "lag_entries": self.last_index - peer.match,
-            }
+            FollowerProgress(
+                replica_id=replica_id,
+                broker_id=self.broker_of(replica_id),
+                match_index=peer.match,
+                state=str(peer.state),
+                lag_entries=self.node.last_index - peer.match,
+            )
             for replica_id, peer in self.node.status().progress.items()
         ]
 
@@ -676,7 +656,7 @@ class Replica:
 
     def checkpoint_due(self, *, entries: int, min_bytes: int) -> bool:
         """Tell whether a new checkpoint is worth it now."""
-        if self.faulty or self.is_installing:
+        if self.faulty or self.node.is_installing:
             return False
         return self.applied.checkpoint_due(
             self.state_machine.log_start_offset, entries=entries, min_bytes=min_bytes

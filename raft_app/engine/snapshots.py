@@ -161,7 +161,7 @@ class SnapshotInstall:
     def leave(self) -> None:
         """End it: with nothing in place yet, the replica goes on with the log that it has."""
         replica = self._replica
-        if not self._is_done and replica.install_offset is None and replica.is_installing:
+        if not self._is_done and replica.install_offset is None and replica.node.is_installing:
             replica.node.abort_install()
 
     def _submit_checkpoint(self) -> None:
@@ -246,7 +246,7 @@ class SnapshotReceiver:
         self._context.engine_loop.mark(replica)
         install = SnapshotInstall(self._context, replica, offer)
         if not is_wanted or not install.fits:
-            has_it = not is_wanted and not replica.is_installing
+            has_it = not is_wanted and not replica.node.is_installing
             await self._send(stream, SnapshotAnswer(accepted=False, has_it=has_it))
             return
         self._replicas.add(replica.group_id)
@@ -382,7 +382,7 @@ class SnapshotSender:
 
     def _may_send(self, replica: Replica) -> bool:
         """Tell whether this replica leads; it may need the receiver before it can serve."""
-        return self._context.is_present(replica) and replica.is_leader and replica.applied_index > 0
+        return self._context.is_present(replica) and replica.is_leader and replica.applied.index > 0
 
     async def _make(self, replica: Replica, peer: int) -> tuple[SnapshotOffer, Checkpoint]:
         """Make a durable checkpoint of now, pin what it needs, and describe it."""
@@ -400,7 +400,7 @@ class SnapshotSender:
             group_id=replica.group_id,
             to=peer,
             sender=replica.spec.replica_id,
-            term=replica.term,
+            term=replica.node.term,
             meta=meta,
             log_start_offset=machine.log_start_offset,
             next_offset=machine.next_offset,

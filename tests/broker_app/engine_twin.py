@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from broker_app.partition.commands import Request
     from http_base.cluster import MembersAnswer
     from myqueue.contract.errors import QueueError
+    from raft_app.engine.replica import FollowerProgress
 
 
 class ReplicaTwin:
@@ -45,16 +46,19 @@ class ReplicaTwin:
         self.log: list[Entry] = []
         self.batches: list[StoredBatch] = []
         self.waiters: dict[tuple[int, int], list[asyncio.Future[Any]]] = {}
-        self.applied_index = 0
         self.term = 1
         self.is_leader = True
         self.hears_leader = True
         self.is_installing = False
-        self.is_removed = False
         self.suspects: dict[int, str] = {}
-        self.applied = SimpleNamespace(membership=membership)
+        self.applied = SimpleNamespace(membership=membership, index=0, is_removed=False)
         self.leader_broker_id = 1
         self.faulty = ""
+
+    @property
+    def node(self) -> ReplicaTwin:
+        """Its Raft node: the twin itself."""
+        return self
 
     @property
     def serves(self) -> bool:
@@ -70,13 +74,14 @@ class ReplicaTwin:
 
     @property
     def commit_index(self) -> int:
-        return self.applied_index
+        index: int = self.applied.index
+        return index
 
     @property
     def last_index(self) -> int:
         return len(self.log)
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self) -> list[FollowerProgress]:
         return []
 
     def require_serving(self) -> None:
@@ -164,8 +169,8 @@ class EngineTwin:
 
     def apply(self, replica: ReplicaTwin) -> None:
         """Apply everything in the log."""
-        while replica.applied_index < len(replica.log):
-            entry = replica.log[replica.applied_index]
+        while replica.applied.index < len(replica.log):
+            entry = replica.log[replica.applied.index]
             result = None
             if entry.kind is not EntryKind.NOOP:
                 result = replica.state_machine.apply(entry)
@@ -175,7 +180,7 @@ class EngineTwin:
                         entry.base_offset, entry.record_count, entry.append_timestamp, entry.data
                     )
                 )
-            replica.applied_index = entry.index
+            replica.applied.index = entry.index
             for future in replica.waiters.pop((entry.index, entry.term), []):
                 if not future.done():
                     future.set_result(result)

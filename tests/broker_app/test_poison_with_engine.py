@@ -101,7 +101,7 @@ async def test_every_replica_moves_alike_through_lost_leaders(partition: Partiti
     assert last.messages == []
     cluster = partition.cluster
     groups = [engine.replicas[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    await cluster.until(lambda: len({replica.applied.index for replica in groups}) == 1)
     states = [state_of(replica) for replica in groups]
     assert [state.applied_cursor(CONSUMER) for state in states] == [GOOD + bad] * 3
     assert len({state.snapshot() for state in states}) == 1

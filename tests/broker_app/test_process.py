@@ -259,11 +259,11 @@ async def test_replica_survives_a_restart_with_its_data(tmp_path, manager):
     process = make(tmp_path, manager)
     await process.start()
     await until(lambda: process.engine.replicas and process.engine.replicas[1].serves, process)
-    index = process.engine.replicas[1].last_index
+    index = process.engine.replicas[1].node.last_index
     await process.stop()
     again = make(tmp_path, manager)
     await again.start()
-    assert again.engine.replicas[1].last_index >= index
+    assert again.engine.replicas[1].node.last_index >= index
     await again.stop()
 
 

@@ -226,4 +226,4 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
         await cluster.until(lambda one=broker_id: cluster.replica(one).log_start.cut == begin)
     rows = await cluster.processes[4].engine.read_batches(GROUP, begin, len(sent), 1 << 20)
     assert rows[0].base_offset == begin
-    assert replica.membership.version == 2
+    assert replica.node.membership.version == 2

@@ -160,7 +160,7 @@ async def test_every_message_once_and_in_order_through_lost_leaders(partition: P
 
     cluster = partition.cluster
     groups = [engine.replicas[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    await cluster.until(lambda: len({replica.applied.index for replica in groups}) == 1)
     states = [state_of(replica) for replica in groups]
     assert len({state.snapshot() for state in states}) == 1
     stored = []
@@ -213,7 +213,7 @@ async def test_generations_fence_through_lost_leaders(partition: Partition) -> N
     assert generation > 3
     cluster = partition.cluster
     groups = [engine.replicas[1] for engine in cluster.engines.values()]
-    await cluster.until(lambda: len({replica.applied_index for replica in groups}) == 1)
+    await cluster.until(lambda: len({replica.applied.index for replica in groups}) == 1)
     states = [state_of(replica) for replica in groups]
     assert len({state.snapshot() for state in states}) == 1
     known = states[0].consumer_group("billing")

@@ -113,7 +113,7 @@ def changes_twice_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the engine nor the core waits until the change before is committed."""
 
     def advance(changes: ReplicaChanges, replica: Replica, change: ReplicaChange) -> None:
-        steps = next_steps(replica.membership, change.target, leader=replica.spec.replica_id)
+        steps = next_steps(replica.node.membership, change.target, leader=replica.spec.replica_id)
         for step in steps:
             if changes._take(replica, change, step):
                 break

@@ -110,8 +110,8 @@ class Placement:
             and all(
                 replica is not None
                 and not replica.faulty
-                and not replica.is_installing
-                and replica.membership.voter_ids == set(self.target.values())
+                and not replica.node.is_installing
+                and replica.node.membership.voter_ids == set(self.target.values())
                 and replica.hears_leader
                 for replica in replicas
             )
@@ -169,7 +169,7 @@ class Placement:
         """Tell whether a leader has a committed membership without a replica that nobody wants."""
         replica_id = replica.spec.replica_id
         members = {member.replica_id for member in leader.applied.membership.members}
-        in_force = {member.replica_id for member in leader.membership.members}
+        in_force = {member.replica_id for member in leader.node.membership.members}
         return replica_id not in {*self.target.values(), *members, *in_force}
 
     def _leader(self) -> Broker | None:
@@ -180,7 +180,7 @@ class Placement:
         ]
         if not leaders or self._random.random() < 0.1:
             return None
-        return max(leaders, key=lambda broker: broker.replicas[self._group_id].term)
+        return max(leaders, key=lambda broker: broker.replicas[self._group_id].node.term)
 
     async def _join(self, broker: Broker) -> None:
         replica_id = self.target.get(broker.broker_id)

@@ -241,9 +241,9 @@ class Simulation:
             return False
         there = {broker_id: replica.spec.replica_id for broker_id, replica in replicas.items()}
         return there == placement.target and all(
-            replica.applied_index == leader.last_index
-            and replica.term == leader.term
-            and not replica.is_installing
+            replica.applied.index == leader.node.last_index
+            and replica.node.term == leader.node.term
+            and not replica.node.is_installing
             for replica in replicas.values()
         )
 

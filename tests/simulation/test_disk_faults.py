@@ -58,7 +58,7 @@ class Scene:
     @property
     def term(self) -> int:
         return max(
-            broker.replicas[1].term
+            broker.replicas[1].node.term
             for broker in self.simulation.brokers.values()
             if 1 in broker.replicas
         )

@@ -216,7 +216,7 @@ class Watch:
             if leader is None or leader.spec.replica_id != rpc.to:
                 continue
             leader_term = leader.node.term_at(rpc.index)
-            if leader.is_leader and leader.term == rpc.term and leader_term is not None:
+            if leader.is_leader and leader.node.term == rpc.term and leader_term is not None:
                 if own_term is ANY_TERM:
                     return
                 checkers.acknowledgements.acknowledged(
@@ -250,9 +250,9 @@ class Watch:
         with self.guard():
             for group_id, replica in broker.replicas.items():
                 checker = self.groups[group_id].cut_off
-                if begins or replica.membership.voter_ids == {replica.spec.replica_id}:
-                    checker.begins(broker_id, replica.term)
-                checker.ticked(broker_id, replica.term, leads=replica.is_leader)
+                if begins or replica.node.membership.voter_ids == {replica.spec.replica_id}:
+                    checker.begins(broker_id, replica.node.term)
+                checker.ticked(broker_id, replica.node.term, leads=replica.is_leader)
 
     # --- groups -----------------------------------------------------------------------------
 
@@ -281,18 +281,19 @@ class Watch:
     def _goes_by(self, broker: Broker, replica: Replica) -> None:
         """A leader acts: note its membership, and look at how it changed."""
         checkers, node = self.groups[replica.group_id], replica.node
-        known = checkers.in_force[replica.term]
+        known = checkers.in_force[replica.node.term]
         found = (node.membership_index, node.membership)
         if known and known[-1] == found:
             return
         self._commits(broker, replica)
         if known:
             for index in range(known[-1][0] + 1, found[0]):
-                passed = checkers.stored.get((index, replica.term))
+                passed = checkers.stored.get((index, replica.node.term))
                 if passed is not None and passed.kind is EntryKind.MEMBERSHIP:
                     self._changes(checkers, passed)
             self._changes(
-                checkers, Entry(found[0], replica.term, EntryKind.MEMBERSHIP, found[1].encode())
+                checkers,
+                Entry(found[0], replica.node.term, EntryKind.MEMBERSHIP, found[1].encode()),
             )
         else:
             known.append(found)
@@ -312,19 +313,22 @@ class Watch:
     def leadership(self, broker: Broker, replica: Replica) -> None:
         """Role, leader or term of a group changed."""
         self._simulation.note(
-            "role", broker.broker_id, f"{replica.group_id} {replica.role} {replica.term}"
+            "role", broker.broker_id, f"{replica.group_id} {replica.role} {replica.node.term}"
         )
         replica_id = replica.spec.replica_id
-        if not replica.is_leader or self._led.get(replica_id) == (replica.group_id, replica.term):
+        if not replica.is_leader or self._led.get(replica_id) == (
+            replica.group_id,
+            replica.node.term,
+        ):
             return
-        self._led[replica_id] = (replica.group_id, replica.term)
+        self._led[replica_id] = (replica.group_id, replica.node.term)
         self.elections += 1
         checkers = self.groups[replica.group_id]
         with self.guard():
-            checkers.one_leader.leads(replica_id, replica.term)
+            checkers.one_leader.leads(replica_id, replica.node.term)
             self._goes_by(broker, replica)
             checkers.leader_completeness.leads(
-                replica_id, replica.term, lambda index: self._term_in_log(replica, index)
+                replica_id, replica.node.term, lambda index: self._term_in_log(replica, index)
             )
 
     def _term_in_log(self, replica: Replica, index: int) -> int | None:
@@ -344,9 +348,9 @@ class Watch:
                 return False
             replica = broker.replicas.get(spec.group_id) or broker.engine.replicas[spec.group_id]
             checkers.history.committed(entry)
-            checkers.leader_completeness.committed(entry, replica.term)
-            memberships = [replica.membership, replica.applied.membership]
-            memberships += [membership for _, membership in checkers.in_force[replica.term]]
+            checkers.leader_completeness.committed(entry, replica.node.term)
+            memberships = [replica.node.membership, replica.applied.membership]
+            memberships += [membership for _, membership in checkers.in_force[replica.node.term]]
             held = [self._held_by(spec.group_id, entry, one) for one in memberships]
             holders, quorum = max(held, key=lambda one: one[0] - one[1])
             checkers.commit_quorum.committed(entry, holders=holders, quorum=quorum)

@@ -159,7 +159,7 @@ async def test_removed_replica_is_dropped_once_that_is_certain(
 
     assert (await drop(71)).json["deleted"] is False
     assert failure(await drop(70)) == (409, "STALE_PLACEMENT")
-    engine.replicas[7].is_removed = True
+    engine.replicas[7].applied.is_removed = True
     assert (await drop(70)).json["deleted"] is True
     assert not engine.replicas
 

@@ -69,7 +69,7 @@ async def test_members_under_way_count_as_members(
 async def test_replica_goes_when_it_has_applied_that_it_is_removed(
     runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin, peers: PeersTwin
 ) -> None:
-    replica.is_removed = True
+    replica.applied.is_removed = True
     loop = asyncio.get_running_loop()
     waiting = loop.create_task(runtime.long_polls.wait(7, 0, loop.time() + 60))
     await turns()
@@ -100,7 +100,7 @@ async def test_leader_is_asked_where_the_replica_does_not_know(
 async def test_another_replica_of_the_group_is_left_alone(
     runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
-    replica.is_removed = True
+    replica.applied.is_removed = True
     assert not await replica_discard(runtime=runtime, group_id=7, replica_id=71, ask=())
     assert not await replica_discard(runtime=runtime, group_id=9, replica_id=70, ask=())
     assert engine.replicas

@@ -180,7 +180,7 @@ class EngineCluster:
                 return False
             with suppress(NotLeader, NoLeader):
                 leader.change_replicas(group_id, members, version)
-            membership = leader.replicas[group_id].membership
+            membership = leader.replicas[group_id].node.membership
             return set(membership.members) == set(membership.voters) == set(members)
 
         await self.until(is_done)
@@ -192,7 +192,7 @@ class EngineCluster:
             for engine in self.engines.values()
             if group_id in engine.replicas and engine.replicas[group_id].serves
         ]
-        return max(leaders, key=lambda engine: engine.replicas[group_id].term, default=None)
+        return max(leaders, key=lambda engine: engine.replicas[group_id].node.term, default=None)
 
     def the_leader(self, group_id: int = 1) -> Engine:
         leader = self.leader(group_id)

@@ -59,7 +59,7 @@ async def add_replica(cluster: EngineCluster, replica_id: int, broker_id: int) -
     """Make a replica that joins, and ask for it once; return it."""
     replica = await cluster.join(broker_id, replica_id)
     leader = cluster.the_leader()
-    voters = leader.replicas[1].membership.voters
+    voters = leader.replicas[1].node.membership.voters
     leader.change_replicas(1, (*voters, Member(replica_id, broker_id)), 2)
     return replica
 

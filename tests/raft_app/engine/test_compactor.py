@@ -29,6 +29,8 @@ def replica_with(*, index: int = 100, log_start: int = 0, first_index: int = 1, 
     leads = facts.get("is_leader", False)
     node = SimpleNamespace(
         first_index=first_index,
+        last_index=index,
+        is_installing=facts.pop("is_installing", False),
         is_leader=leads,
         term_at=lambda index: 3,
         status=lambda: SimpleNamespace(progress=peers),
@@ -37,14 +39,12 @@ def replica_with(*, index: int = 100, log_start: int = 0, first_index: int = 1, 
         **{
             "group_id": 7,
             "faulty": "",
-            "is_installing": False,
             "is_leader": leads,
             "serves": leads,
             "node": node,
             "applied": SimpleNamespace(durable=CheckpointMark(index, log_start), sizes=sizes),
             "log_start": LogStart(told=0),
             "pins": {},
-            "last_index": index,
             **facts,
         }
     )

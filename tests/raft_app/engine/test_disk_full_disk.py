@@ -56,12 +56,12 @@ async def test_leadership_goes_to_the_peer_that_has_room(cluster):
 async def test_where_all_disks_are_full_one_replica_leads_on_in_its_term(cluster):
     await cluster.create_group()
     await cluster.append("a")
-    term = cluster.the_leader().replicas[1].term
+    term = cluster.the_leader().replicas[1].node.term
     for broker_id in cluster.engines:
         set_room(cluster, broker_id, 0)
     await cluster.ticks(3 * RETRY_MS // cluster.config.tick_ms)
     await cluster.until(lambda: cluster.engines[1].replicas[1].serves)
-    assert cluster.the_leader().replicas[1].term == term
+    assert cluster.the_leader().replicas[1].node.term == term
     with pytest.raises(DiskFull):
         await cluster.append("b")
 

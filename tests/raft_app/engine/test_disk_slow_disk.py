@@ -123,7 +123,7 @@ async def test_leader_leads_on_while_the_others_are_no_quicker(cluster):
 
 
 async def test_a_disk_that_is_slow_now_and_then_is_forgiven(cluster):
-    term = cluster.the_leader().replicas[1].term
+    term = cluster.the_leader().replicas[1].node.term
     part = ticks_of(cluster, PATIENCE_MS) // 2
     for number in range(4):
         gate(cluster, 1).clear()
@@ -133,7 +133,7 @@ async def test_a_disk_that_is_slow_now_and_then_is_forgiven(cluster):
         await hanging
         await cluster.ticks(3 * part)
     assert leader_id(cluster) == 1
-    assert cluster.the_leader().replicas[1].term == term
+    assert cluster.the_leader().replicas[1].node.term == term
 
 
 async def test_after_handing_over_it_does_not_do_so_again_for_a_while(cluster):

@@ -136,14 +136,14 @@ async def test_broken_connection_replaces_the_leader_long_before_the_timeout(clu
 
 async def test_one_broken_connection_disturbs_nobody(cluster):
     await cluster.create_group()
-    term = cluster.the_leader().replicas[1].term
+    term = cluster.the_leader().replicas[1].node.term
     cluster.hub.cut(1, 2)
     for _ in range(100):
         for engine in cluster.engines.values():
             engine.post_tick()
         await asyncio.sleep(0.005)
     assert cluster.the_leader().broker_id == 1
-    assert cluster.the_leader().replicas[1].term == term
+    assert cluster.the_leader().replicas[1].node.term == term
 
 
 async def test_read_barrier_sees_what_was_acknowledged_before(cluster):
@@ -216,7 +216,7 @@ async def test_checkpoint_shortens_what_a_restart_applies():
     await cluster.append("after", kind="add")
     await cluster.stop_all()
     [stored] = _stored_groups(cluster, 1)
-    assert stored.checkpoint.applied_index == engine.replicas[1].applied_index
+    assert stored.checkpoint.applied_index == engine.replicas[1].applied.index
     await cluster.start_all()
     await cluster.until(lambda: cluster.leader() is not None)
     assert len(cluster.values(1)) == 21
@@ -272,7 +272,7 @@ async def test_stopping_broker_hands_over_all_its_leaderships(cluster):
 async def test_group_is_created_once_and_a_removed_replica_never_returns(cluster):
     await cluster.create_group()
     engine = cluster.engines[1]
-    members = engine.replicas[1].membership
+    members = engine.replicas[1].node.membership
     await engine.create_replica(GroupSpec(1, 11, "logs", 0), members, campaign=False)
     await engine.delete_replica(1)
     assert 1 not in engine.replicas
@@ -316,11 +316,11 @@ async def test_silence_of_the_scheduler_stops_the_broker():
 async def test_full_disk_refuses_writes_before_they_are_proposed(cluster):
     await cluster.create_group()
     leader = cluster.the_leader()
-    last_index = leader.replicas[1].last_index
+    last_index = leader.replicas[1].node.last_index
     leader.disk.full = True
     with pytest.raises(DiskFull):
         await cluster.append("a")
-    assert leader.replicas[1].last_index == last_index
+    assert leader.replicas[1].node.last_index == last_index
     leader.disk.full = False
     assert await cluster.append("a") == 0
 

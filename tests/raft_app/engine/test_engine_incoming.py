@@ -21,7 +21,7 @@ async def cluster():
 
 async def test_rpcs_for_nobody_here_or_from_somewhere_else_are_counted(cluster):
     incoming = cluster.engines[2].incoming
-    term = cluster.the_leader().replicas[1].term
+    term = cluster.the_leader().replicas[1].node.term
     for broker_id, group_id, rpc in (
         (1, 9, Heartbeat(12, 11, term, 0)),
         (1, 1, Heartbeat(99, 11, term, 0)),

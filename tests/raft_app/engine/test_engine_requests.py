@@ -52,9 +52,9 @@ async def test_write_without_a_quorum_ends_in_time_and_unknown(cluster):
 async def test_answer_that_is_known_needs_no_entry(cluster):
     await cluster.append("a")
     leader = cluster.the_leader()
-    last_index = leader.replicas[1].last_index
+    last_index = leader.replicas[1].node.last_index
     place = await leader._requests.propose(leader.replicas[1], ("append", "a"), timeout_ms=1_000)
-    assert (place, leader.replicas[1].last_index) == (0, last_index)
+    assert (place, leader.replicas[1].node.last_index) == (0, last_index)
 
 
 async def test_damaged_batch_makes_the_replica_faulty_and_is_read_nowhere_here(cluster):
@@ -62,7 +62,7 @@ async def test_damaged_batch_makes_the_replica_faulty_and_is_read_nowhere_here(c
     leader = cluster.the_leader()
     replica = leader.replicas[1]
     leader._tails.forget(1)
-    index = replica.last_index
+    index = replica.node.last_index
     cluster.storages[leader.broker_id].damage_entry(1, index)
     with pytest.raises((NoLeader, NotLeader)):
         await leader._requests.read_batches(replica, 0, 1, 1 << 20)

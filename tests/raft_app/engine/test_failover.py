@@ -14,9 +14,9 @@ def replica(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()
     return SimpleNamespace(
         group_id=group_id,
         spec=SimpleNamespace(replica_id=replica_id),
-        membership=SimpleNamespace(voter_ids=frozenset(voters)),
+        node=SimpleNamespace(membership=SimpleNamespace(voter_ids=frozenset(voters))),
         progress=lambda: [
-            {"replica_id": peer, "broker_id": 10 * peer, "match_index": match}
+            SimpleNamespace(replica_id=peer, broker_id=10 * peer, match_index=match)
             for peer, match in progress
         ],
     )
@@ -60,7 +60,7 @@ async def test_a_transfer_that_timed_out_leaves_nothing_behind():
     led = replica(1)
     led.replica_on = lambda _: 2
     led.is_leader, led.label = True, "partition 0"
-    led.node = SimpleNamespace(transfer_leadership=transfer_leadership)
+    led.node.transfer_leadership = transfer_leadership
     failover = Failover({0: led}, mark=lambda _: None, randomizer=lambda low, _: low)
     for _ in range(3):
         with pytest.raises(CommitTimeout):

@@ -53,7 +53,7 @@ class Writer:
 
 
 def members(cluster: EngineCluster) -> set[tuple[int, int]]:
-    voters = cluster.the_leader().replicas[1].membership.voters
+    voters = cluster.the_leader().replicas[1].node.membership.voters
     return {(member.replica_id, member.broker_id) for member in voters}
 
 
@@ -107,7 +107,7 @@ async def test_new_replica_that_is_not_there_yet_holds_nobody_up(cluster):
 
 async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster):
     cluster.the_leader().change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
-    await cluster.until(lambda: bool(cluster.the_leader().replicas[1].membership.learners))
+    await cluster.until(lambda: bool(cluster.the_leader().replicas[1].node.membership.learners))
     await cluster.stop(1)
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().changes.find(1) is None
@@ -119,9 +119,9 @@ async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster
 async def test_learner_of_an_earlier_plan_is_removed(cluster):
     leader = cluster.the_leader()
     leader.change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
-    await cluster.until(lambda: bool(leader.replicas[1].membership.learners))
+    await cluster.until(lambda: bool(leader.replicas[1].node.membership.learners))
     await cluster.change_replicas([(11, 1), (12, 2), (13, 3)], version=3)
-    assert not cluster.the_leader().replicas[1].membership.learners
+    assert not cluster.the_leader().replicas[1].node.membership.learners
 
 
 async def test_older_placement_and_impossible_targets_are_refused(cluster):
@@ -142,12 +142,12 @@ async def test_older_placement_and_impossible_targets_are_refused(cluster):
     with pytest.raises(NotLeader) as caught:
         cluster.engines[2].change_replicas(1, own, 4)
     assert caught.value.details["leader"]["address"] == "http://broker-1:80"
-    assert replica.membership.version == 1
+    assert replica.node.membership.version == 1
 
 
 async def test_removed_replica_neither_leads_nor_disturbs(cluster):
     await cluster.change_replicas([(11, 1), (12, 2)])
-    term = cluster.the_leader().replicas[1].term
+    term = cluster.the_leader().replicas[1].node.term
     await cluster.append("after")
     cluster.hub.isolate(1, silently=True)
     cluster.hub.isolate(2, silently=True)
@@ -157,7 +157,7 @@ async def test_removed_replica_neither_leads_nor_disturbs(cluster):
     await cluster.until(lambda: cluster.leader() is not None)
     await cluster.ticks(60)
     assert cluster.the_leader().broker_id in (1, 2)
-    assert cluster.the_leader().replicas[1].term <= term + 4
+    assert cluster.the_leader().replicas[1].node.term <= term + 4
     assert await cluster.append("again") == 1
 
 
@@ -169,7 +169,7 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
     cluster.hub.isolate(3)
     await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
     await cluster.ticks(60)
-    term, leader = cluster.the_leader().replicas[1].term, cluster.the_leader().broker_id
+    term, leader = cluster.the_leader().replicas[1].node.term, cluster.the_leader().broker_id
     removed = cluster.engines[3].replicas[1]
     asked: list[object] = []
     transport = cluster.engines[3].engine_loop._transport
@@ -180,13 +180,16 @@ async def test_replica_that_never_heard_of_its_removal_disturbs_nobody(cluster):
         await cluster.append(f"text {number}")
         await cluster.ticks(10)
     assert {type(rpc) for _, rpc in asked} == {PreVote}
-    assert (cluster.the_leader().replicas[1].term, cluster.the_leader().broker_id) == (term, leader)
-    assert removed.membership.voter_ids == {11, 12, 13}
+    assert (cluster.the_leader().replicas[1].node.term, cluster.the_leader().broker_id) == (
+        term,
+        leader,
+    )
+    assert removed.node.membership.voter_ids == {11, 12, 13}
     await cluster.stop(leader)
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().broker_id != 3
-    assert cluster.the_leader().replicas[1].term <= term + 2
-    assert removed.term <= term + 2
+    assert cluster.the_leader().replicas[1].node.term <= term + 2
+    assert removed.node.term <= term + 2
     assert await cluster.append("after") == 21
 
 
@@ -225,10 +228,10 @@ async def test_follower_that_lost_what_it_had_acknowledged_is_suspected(cluster)
         await cluster.append(f"text {number}")
     await cluster.until(lambda: len(cluster.values(3)) == 5)
     leader = cluster.the_leader()
-    last_index = leader.replicas[1].last_index
+    last_index = leader.replicas[1].node.last_index
     await cluster.stop(3)
     storage = cluster.storages[3]
-    storage._replicas[1].hard_state = HardState(leader.replicas[1].term, 0, 0)
+    storage._replicas[1].hard_state = HardState(leader.replicas[1].node.term, 0, 0)
     storage._replicas[1].checkpoint = EMPTY
     for index in (last_index, last_index - 1):
         storage.lose_entry(1, index)

@@ -120,7 +120,7 @@ async def test_rpc_for_another_replica_or_from_another_broker_is_refused():
     replica = make(THREE)
     assert not replica.step(20, Heartbeat(to=9, sender=2, term=5, commit=0))
     assert not replica.step(30, Heartbeat(to=1, sender=2, term=5, commit=0))
-    assert replica.term == 1
+    assert replica.node.term == 1
 
 
 async def test_stranger_is_answered_on_the_connection_that_it_came_from():
@@ -136,10 +136,10 @@ async def test_too_much_uncommitted_is_overloaded_and_appends_nothing():
     lead(replica)
     propose(replica, "a")
     propose(replica, "b")
-    last_index = replica.last_index
+    last_index = replica.node.last_index
     with pytest.raises(Overloaded):
         propose(replica, "c")
-    assert replica.last_index == last_index
+    assert replica.node.last_index == last_index
 
 
 async def test_replaced_entry_answers_its_waiter_with_not_leader():
@@ -179,7 +179,7 @@ async def test_checkpoint_is_due_after_entries_or_bytes():
     assert replica.checkpoint_due(entries=2, min_bytes=1 << 30)
     operation = replica.checkpoint()
     assert isinstance(operation, SaveCheckpoint)
-    assert operation.checkpoint.applied_index == replica.applied_index
+    assert operation.checkpoint.applied_index == replica.applied.index
     assert operation.checkpoint.membership == ALONE
     assert not replica.checkpoint_due(entries=1, min_bytes=1)
     propose(replica, "x" * 500)
@@ -216,7 +216,7 @@ async def test_leader_reports_the_progress_of_its_followers():
     turn_of(replica)
     replica.step(20, RequestVoteReply(to=1, sender=2, term=2, granted=True))
     turn_of(replica)
-    followers = {one["broker_id"]: one["lag_entries"] for one in replica.progress()}
+    followers = {one.broker_id: one.lag_entries for one in replica.progress()}
     assert followers.keys() == {20, 30}
 
 

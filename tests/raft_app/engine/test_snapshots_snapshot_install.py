@@ -14,15 +14,15 @@ async def test_cut_in_the_middle_accepts_no_partial_state_and_goes_on_later(shor
     cluster = short_logs
     replica, offsets = await stop_in_the_middle(cluster)
     reached = replica.install_offset
-    assert replica.is_installing
+    assert replica.node.is_installing
     assert not replica.hears_leader
     assert cluster.values(4) == []
-    assert replica.applied_index == 0
+    assert replica.applied.index == 0
     sent = len(offsets)
     cluster.hub.heal()
     await cluster.until(lambda: cluster.values(4) == cluster.values(1))
     assert min(offsets[sent:]) == reached
-    assert not replica.is_installing
+    assert not replica.node.is_installing
     assert replica.hears_leader
 
 
@@ -34,7 +34,7 @@ async def test_restart_in_the_middle_goes_on_where_it_was(short_logs):
     cluster.hub.heal()
     await cluster.start(4)
     replica = cluster.engines[4].replicas[1]
-    assert replica.is_installing
+    assert replica.node.is_installing
     assert replica.install_offset == reached
     await cluster.until(lambda: cluster.values(4) == cluster.values(1))
     assert min(offsets[sent:]) == reached
@@ -73,7 +73,7 @@ async def test_follower_cut_off_before_the_first_row_goes_on_with_its_log(short_
     replica = cluster.engines[3].replicas[1]
     await cluster.ticks(40)
     assert replica.install_offset is None
-    assert not replica.is_installing
+    assert not replica.node.is_installing
     leader.snapshots_sent._send_rows = send_rows
     await cluster.until(lambda: cluster.values(3) == cluster.values(1))
 
@@ -95,7 +95,7 @@ async def test_voter_restarted_in_the_middle_votes_for_whoever_has_all_it_acknow
     await cluster.stop(leader.broker_id)
     cluster.hub.heal()
     await cluster.start(3)
-    assert cluster.engines[3].replicas[1].is_installing
+    assert cluster.engines[3].replicas[1].node.is_installing
     await cluster.until(lambda: cluster.leader() is not None)
     assert cluster.the_leader().broker_id == 3 - leader.broker_id
     await cluster.append("after")

@@ -71,12 +71,12 @@ async def test_wiped_replica_comes_back_under_a_new_id(short_log_twins):
 def offer(cluster, **changes) -> SnapshotOffer:
     """Return an offer of the leader to replica 13 that covers more than it has."""
     leader = cluster.the_leader().replicas[1]
-    meta = SnapshotMeta(10_000, leader.term, leader.membership, 1)
+    meta = SnapshotMeta(10_000, leader.node.term, leader.node.membership, 1)
     fields = {
         "group_id": 1,
         "to": 13,
         "sender": leader.spec.replica_id,
-        "term": leader.term,
+        "term": leader.node.term,
         "meta": meta,
         "log_start_offset": 500,
         "next_offset": 500,
@@ -116,10 +116,10 @@ async def test_a_replica_that_has_it_already_says_so(short_log_twins):
     await fill(cluster, 5)
     await cluster.until(lambda: len(cluster.values(3)) == 5)
     replica = cluster.the_leader().replicas[1]
-    meta = SnapshotMeta(3, replica.term, replica.membership, 1)
+    meta = SnapshotMeta(3, replica.node.term, replica.node.membership, 1)
     answer = await offered(cluster, offer(cluster, meta=meta))
     assert answer == SnapshotAnswer(accepted=False, has_it=True)
-    assert not cluster.engines[3].replicas[1].is_installing
+    assert not cluster.engines[3].replicas[1].node.is_installing
 
 
 async def test_one_snapshot_at_a_time_for_a_group(short_log_twins):
@@ -129,10 +129,10 @@ async def test_one_snapshot_at_a_time_for_a_group(short_log_twins):
     first = await transport.open_snapshot(3)
     await first.send(offer(cluster))
     assert await first.receive() == SnapshotAnswer(accepted=True, from_offset=500)
-    assert cluster.engines[3].replicas[1].is_installing
+    assert cluster.engines[3].replicas[1].node.is_installing
     assert await offered(cluster, offer(cluster)) == REFUSED
     first.close()
-    await cluster.until(lambda: not cluster.engines[3].replicas[1].is_installing)
+    await cluster.until(lambda: not cluster.engines[3].replicas[1].node.is_installing)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_replica_that_is_dropped_meanwhile_takes_no_snapshot(short_log_t
     stream = await cluster.the_leader()._transport.open_snapshot(3)
     membership = Membership(voters=(Member(11, 1),), version=1)
     state = b"[[], 500, 500]"
-    meta = SnapshotMeta(10_000, cluster.the_leader().replicas[1].term, membership, 1)
+    meta = SnapshotMeta(10_000, cluster.the_leader().replicas[1].node.term, membership, 1)
     await stream.send(offer(cluster, meta=meta, state_bytes=len(state)))
     await stream.receive()
     await cluster.engines[3].delete_replica(1)

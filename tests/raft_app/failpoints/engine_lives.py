@@ -98,7 +98,7 @@ class Group:
         expected = cluster.values(cluster.the_leader().broker_id)
         holders = [one for one, engine in cluster.engines.items() if 1 in engine.replicas]
         joined = {
-            member.broker_id for member in cluster.the_leader().replicas[1].membership.members
+            member.broker_id for member in cluster.the_leader().replicas[1].node.membership.members
         }
         for one in joined.intersection(holders):
             await cluster.until(lambda one=one: cluster.values(one) == expected)

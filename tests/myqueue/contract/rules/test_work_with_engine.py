@@ -175,7 +175,7 @@ async def test_every_message_is_settled_or_a_dead_letter_through_lost_leaders(
     for group_id in (SOURCE, TARGET):
         replicas = [engine.replicas[group_id] for engine in cluster.engines.values()]
         await cluster.until(
-            lambda replicas=replicas: len({one.applied_index for one in replicas}) == 1
+            lambda replicas=replicas: len({one.applied.index for one in replicas}) == 1
         )
         states = [state_of(replica) for replica in replicas]
         assert len({state.snapshot() for state in states}) == 1
