@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from raft_app.core.types import AppendEntriesReply
 
 if TYPE_CHECKING:
     from raft_app.core.types import EntriesWanted, Rpc, SnapshotWanted
+
+Item = TypeVar("Item")
+
+
+def drain(items: list[Item]) -> tuple[Item, ...]:
+    """Return what a list holds and leave it empty."""
+    drained = tuple(items)
+    items.clear()
+    return drained
 
 
 class Outbox:
@@ -56,27 +65,3 @@ class Outbox:
             for rpc in self.after_durable
             if not (isinstance(rpc, AppendEntriesReply) and rpc.success)
         ]
-
-    def take_now(self) -> tuple[Rpc, ...]:
-        """Return `now`, each RPC once."""
-        taken = tuple(self.now)
-        self.now.clear()
-        return taken
-
-    def take_after_durable(self) -> tuple[Rpc, ...]:
-        """Return `after_durable`, each RPC once."""
-        taken = tuple(self.after_durable)
-        self.after_durable.clear()
-        return taken
-
-    def take_wanted(self) -> tuple[EntriesWanted, ...]:
-        """Return `wanted`, each once."""
-        taken = tuple(self.wanted)
-        self.wanted.clear()
-        return taken
-
-    def take_snapshots_wanted(self) -> tuple[SnapshotWanted, ...]:
-        """Return `snapshots_wanted`, each once."""
-        taken = tuple(self.snapshots_wanted)
-        self.snapshots_wanted.clear()
-        return taken

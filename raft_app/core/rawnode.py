@@ -45,6 +45,7 @@ from raft_app.core import (
     snapshots,
     transfer,
 )
+from raft_app.core.outbox import drain
 from raft_app.core.raft import Raft
 from raft_app.core.status import Status, status_of
 from raft_app.core.types import (
@@ -353,14 +354,14 @@ class RawNode(Raft):
         write = self._take_write()
         return Ready(
             write=write,
-            send_now=self.outbox.take_now(),
-            send_after_durable=self.outbox.take_after_durable(),
+            send_now=drain(self.outbox.now),
+            send_after_durable=drain(self.outbox.after_durable),
             after_write_id=self.log.last_write_id,
             committed=self.log.take_committed(),
-            reads_confirmed=self.reads.take_confirmed(),
-            reads_failed=self.reads.take_failed(),
-            entries_wanted=self.outbox.take_wanted(),
-            snapshots_wanted=self.outbox.take_snapshots_wanted(),
+            reads_confirmed=drain(self.reads.confirmed),
+            reads_failed=drain(self.reads.failed),
+            entries_wanted=drain(self.outbox.wanted),
+            snapshots_wanted=drain(self.outbox.snapshots_wanted),
             soft_state=self._take_soft_state(),
         )
 

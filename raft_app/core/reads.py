@@ -63,15 +63,3 @@ class PendingReads:
         self.failed.extend(read.context for read in self._next_round)
         self._waiting.clear()
         self._next_round = []
-
-    def take_confirmed(self) -> tuple[ReadConfirmed, ...]:
-        """Return the confirmed reads, each once."""
-        taken = tuple(self.confirmed)
-        self.confirmed.clear()
-        return taken
-
-    def take_failed(self) -> tuple[int, ...]:
-        """Return the failed contexts, each once."""
-        taken = tuple(self.failed)
-        self.failed.clear()
-        return taken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raft_app.core.outbox import Outbox
+from raft_app.core.outbox import Outbox, drain
 from raft_app.core.types import (
     AppendEntriesReply,
     EntriesWanted,
@@ -28,11 +28,11 @@ def test_everything_is_taken_once():
     snapshot = SnapshotWanted(3)
     outbox.snapshots_wanted.append(snapshot)
 
-    taken = (outbox.take_now(), outbox.take_after_durable(), outbox.take_wanted())
+    taken = (drain(outbox.now), drain(outbox.after_durable), drain(outbox.wanted))
     assert not outbox.is_empty
 
     assert taken == ((heartbeat,), (vote,), (wanted,))
-    assert outbox.take_snapshots_wanted() == (snapshot,)
+    assert drain(outbox.snapshots_wanted) == (snapshot,)
     assert outbox.is_empty
 
 
@@ -41,7 +41,7 @@ def test_an_acknowledgement_replaces_a_lesser_one_right_before_it():
     for index in (3, 5, 5, 9):
         outbox.acknowledge(success(index))
 
-    assert outbox.take_after_durable() == (success(9),)
+    assert drain(outbox.after_durable) == (success(9),)
 
 
 def test_it_replaces_nothing_else():
@@ -53,7 +53,7 @@ def test_it_replaces_nothing_else():
     outbox.after_durable.append(refusal)
     outbox.acknowledge(success(8))
 
-    assert outbox.take_after_durable() == (*given, refusal, success(8))
+    assert drain(outbox.after_durable) == (*given, refusal, success(8))
 
 
 def test_only_acknowledgements_are_taken_back():
@@ -64,4 +64,4 @@ def test_only_acknowledgements_are_taken_back():
 
     outbox.drop_acknowledgements()
 
-    assert outbox.take_after_durable() == (vote, refusal)
+    assert drain(outbox.after_durable) == (vote, refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raft_app.core.outbox import drain
 from raft_app.core.reads import PendingReads
 from raft_app.core.types import ReadConfirmed
 
@@ -16,8 +17,8 @@ def test_reads_registered_before_a_round_share_it():
     assert not reads.needs_round
     reads.confirm(1)
 
-    assert reads.take_confirmed() == (ReadConfirmed(1, 10), ReadConfirmed(2, 11))
-    assert reads.take_confirmed() == ()
+    assert drain(reads.confirmed) == (ReadConfirmed(1, 10), ReadConfirmed(2, 11))
+    assert drain(reads.confirmed) == ()
     assert not reads.is_waiting
 
 
@@ -29,7 +30,7 @@ def test_a_round_does_not_confirm_reads_that_came_after_it():
 
     reads.confirm(1)
 
-    assert reads.take_confirmed() == (ReadConfirmed(1, 10),)
+    assert drain(reads.confirmed) == (ReadConfirmed(1, 10),)
     assert reads.needs_round
 
 
@@ -41,7 +42,7 @@ def test_a_later_round_confirms_earlier_ones():
 
     reads.confirm(2)
 
-    assert [read.context for read in reads.take_confirmed()] == [1, 2]
+    assert [read.context for read in drain(reads.confirmed)] == [1, 2]
     assert reads.is_waiting
 
 
@@ -56,9 +57,9 @@ def test_losing_leadership_fails_all_that_wait_and_none_that_are_confirmed():
 
     reads.fail_all()
 
-    assert reads.take_failed() == (2, 3)
-    assert reads.take_failed() == ()
-    assert [read.context for read in reads.take_confirmed()] == [1]
+    assert drain(reads.failed) == (2, 3)
+    assert drain(reads.failed) == ()
+    assert [read.context for read in drain(reads.confirmed)] == [1]
 
 
 def test_round_numbers_go_on_after_leadership_was_lost():
