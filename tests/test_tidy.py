@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -218,6 +220,13 @@ PUBLIC_MODULES = {"myqueue.testing.queue", "myqueue.logging", "myqueue.aio", "my
 """What users of the library import, and nothing of ours."""
 TWIN = ("_memory", ".memory")
 """End the name of an interface's twin for tests."""
+
+
+def test_no_import_circle():
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    # Imports for type checking count: `graphlib` names the circle in its error.
+    graphlib.TopologicalSorter(imported).prepare()
 
 
 def test_nothing_is_left_to_do():

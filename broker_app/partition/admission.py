@@ -30,9 +30,9 @@ from myqueue.contract.errors import (
     OutOfOrderSequence,
     Overloaded,
     ProducerFenced,
-    TooManyGroups,
     UnknownProducer,
 )
+from myqueue.contract.rules.group_makers import GroupRoom
 from raft_app.statemachine import Answer, Join
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ _CURSORS_ADVICE = (
     "DELETE /consumers/{id} those that are no longer used, or wait until the manager forgets"
     " consumers that are silent for FORGET_AFTER_S"
 )
-
-
-_GROUPS_ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 
 class Admission:
@@ -246,22 +243,12 @@ class Admission:
         if data.knows_group(name) or name in in_flight:
             return
         new = [one for other, one in in_flight.items() if not data.knows_group(other)]
-        if len(data.groups) + len(data.works) + len(new) >= limits.groups_max:
-            raise TooManyGroups(
-                f"the partition knows {limits.groups_max} consumer groups, the limit for all"
-                f" clients: no room for '{name}' of {_client_name(client_id)}; {_GROUPS_ADVICE}",
-                limit=limits.groups_max,
-            )
-        if not client_id:
-            return
-        own = data.makers.count(client_id) + sum(one.maker_id == client_id for one in new)
-        if own >= limits.groups_per_client_max:
-            raise TooManyGroups(
-                f"{_client_name(client_id)} made {own} consumer groups of the partition, the limit"
-                f" for one client: no room for '{name}'; {_GROUPS_ADVICE}",
-                limit=limits.groups_per_client_max,
-                consumer_id=client_id,
-            )
+        GroupRoom(limits.groups_max, limits.groups_per_client_max).check(
+            name,
+            client_id,
+            known=len(data.groups) + len(data.works) + len(new),
+            own=data.makers.count(client_id) + sum(one.maker_id == client_id for one in new),
+        )
 
     def _check_request_room(self, table: RequestTable, client_id: int) -> None:
         data, speculation = self._data, self._speculation
@@ -283,10 +270,6 @@ def check_offset(data: PartitionData, offset: int) -> None:
             log_start_offset=data.log_start_offset,
             high_watermark=data.next_offset,
         )
-
-
-def _client_name(client_id: int) -> str:
-    return f"consumer {client_id}" if client_id else "the cluster"
 
 
 def _overloaded(what: str, limit: int, *, advice: str = "try again later") -> Overloaded:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from myqueue.contract.rules.group_makers import GROUPS_MAX, GROUPS_PER_CLIENT_MAX
+from myqueue.contract.rules.work import UNSETTLED_MAX
+
 FORGET_AFTER_MS = 10 * 60 * 1000
 """Producers and request ids used within this time of the partition clock are never forgotten."""
 PRODUCE_REQUESTS_REMEMBERED = 100
@@ -25,11 +28,11 @@ class StateLimits:
     cursors_max: int = 10_000
     request_ids_max: int = 10_000
     """Of producers and consumers together."""
-    groups_max: int = 1_000
+    groups_max: int = GROUPS_MAX
     """Consumer groups, those that workers use included."""
-    groups_per_client_max: int = 50
+    groups_per_client_max: int = GROUPS_PER_CLIENT_MAX
     """Of them, those that one consumer made and that are still there."""
-    unsettled_max: int = 10_000
+    unsettled_max: int = UNSETTLED_MAX
     """Messages of one group that are out or dead; beyond it only those come that come back."""
 
 

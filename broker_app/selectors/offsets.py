@@ -123,7 +123,7 @@ async def group_offsets_get(
             log_start_offset=state.log_start_offset,
             unsettled=len(work.unsettled),
             dead=len(work.dead),
-            settled_above=work.next_offset - work.offset - len(work.unsettled) - len(work.dead),
+            settled_above=work.settled_above,
         )
     known = state.consumer_group(name)
     if known is None:

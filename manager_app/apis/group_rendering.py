@@ -13,24 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from manager_app.groups.coordinator import Seat
     from manager_app.groups.offsets import Place
     from manager_app.models import ConsumerGroup
     from myqueue.contract.rules.groups import GroupState
 
 _FROM_PARTITION = ("offset", "high_watermark", "lag", "unsettled", "dead")
-
-
-def seat_fields(seat: Seat) -> dict[str, Any]:
-    """Return what a member is told."""
-    return {
-        "group": seat.group,
-        "member_id": seat.member_id,
-        "generation": seat.generation,
-        "assignment": by_topic(seat.member.assignment),
-        "heartbeat_interval_ms": seat.heartbeat_interval_ms,
-        "session_timeout_ms": seat.member.session_timeout_ms,
-    }
 
 
 def group_summary(row: ConsumerGroup) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.apis.group_rendering import (
     group_detail,
     group_summary,
-    seat_fields,
     workers_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
@@ -97,7 +96,7 @@ class GroupJoinApi(HotManagerView):
         check_group_name(group)
         subscription = await _subscription(runtime, call)
         seat = await runtime.groups.join(group, subscription, member_id=call.member_id)
-        return self.respond(seat_fields(seat))
+        return self.respond(seat.fields())
 
 
 class GroupHeartbeatApi(HotManagerView):
@@ -120,7 +119,7 @@ class GroupHeartbeatApi(HotManagerView):
         seat = await runtime.groups.heartbeat(
             group, call.member_id, generation=call.generation, owned=owned
         )
-        return self.respond(seat_fields(seat))
+        return self.respond(seat.fields())
 
 
 class GroupLeaveApi(HotManagerView):

@@ -19,9 +19,8 @@ from manager_app import selectors
 from manager_app.selectors import StoredGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMember
-from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.contract.rules import groups as rules
-from myqueue.contract.rules.groups import GroupState, Subscription, TopicShape
+from myqueue.contract.rules.groups import GroupState, Seat, Subscription, TopicShape, seat_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -31,43 +30,13 @@ if TYPE_CHECKING:
     from manager_app.lease import Lease
     from manager_app.metadata import Metadata, MetadataCopy
     from myqueue.contract.rules.assignors import TopicPartition
-    from myqueue.contract.rules.groups import Member
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-SILENCE_OF_SESSION = 0.75
-"""After this share of its session timeout without a heartbeat a member is dead: in what is left the
-others hear of it, so that its partitions are with them when the session is over."""
-HEARTBEAT_INTERVAL_MAX_MS = 3_000
-HEARTBEAT_INTERVAL_MOVING_MS = 500
-"""While partitions change hands in the group."""
 HELD_UP_S = 3.0
 """Two sweeps further apart: this process did not run, and could not hear anybody."""
-
-
-def silence_s(member: Member) -> float:
-    """Return after how many seconds of silence a member is dead."""
-    return SILENCE_OF_SESSION * member.session_timeout_ms / 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """A member as the coordinator answers it."""
-
-    group: str
-    member_id: str
-    generation: int
-    member: Member
-    settled: bool
-    """No partition of the group is about to change hands."""
-
-    @property
-    def heartbeat_interval_ms(self) -> int:
-        """How long the member should wait until its next heartbeat."""
-        often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
-        return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
 
 
 @dataclass(slots=True)
@@ -173,7 +142,7 @@ class GroupCoordinator:
             floor = await self._floor(held, topics)
             await self._store(held, change, creates=True, topics=topics)
         self._hear(held, joining)
-        return _seat(held, joining)
+        return seat_of(name, held.stored.state, joining)
 
     async def heartbeat(
         self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
@@ -195,7 +164,7 @@ class GroupCoordinator:
         if change(held.stored.state) is not held.stored.state:
             async with held.change():
                 await self._store(held, change)
-        return _seat(held, member_id)
+        return seat_of(name, held.stored.state, member_id)
 
     async def leave(self, name: str, member_id: str) -> None:
         """Let a member go; one that is not there is gone already.
@@ -282,7 +251,7 @@ class GroupCoordinator:
         """Return the members whose sessions ended; note when to look again."""
         now_s = self._monotonic_s()
         ends_s = {
-            name: held.alive[name].at_s + silence_s(member)
+            name: held.alive[name].at_s + member.silence_ms / 1000
             for name, member in held.stored.state.members.items()
             if name in held.alive
         }
@@ -362,7 +331,7 @@ class GroupCoordinator:
         now_s, member = self._monotonic_s(), held.stored.state.members.get(member_id)
         held.alive[member_id] = _Alive(now_s, self._now())
         if member is not None:
-            held.look_at_s = min(held.look_at_s, now_s + silence_s(member))
+            held.look_at_s = min(held.look_at_s, now_s + member.silence_ms / 1000)
 
     def _shapes(self, names: Iterable[str], state: GroupState) -> dict[str, TopicShape]:
         """Return the topics of these names and those that a group wants, as they are now."""
@@ -384,8 +353,3 @@ def _known(held: _Held | None, member_id: str) -> _Held:
         raise UnknownMember("there is no such group: join it without a member_id", field="group")
     held.stored.state.member(member_id)
     return held
-
-
-def _seat(held: _Held, member_id: str) -> Seat:
-    state = held.stored.state
-    return Seat(held.name, member_id, state.generation, state.member(member_id), state.settled)

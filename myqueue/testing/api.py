@@ -23,29 +23,53 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import BATCH, MSGPACK, read_input
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
 from myqueue.contract.records import encode_batch, frame_batches
+from myqueue.testing.groups import MemoryGroups
+from myqueue.testing.manager import MemoryManager
 from myqueue.testing.state import decoded, failure, parsed, required
-from myqueue.testing.work import MemoryWorkApi
+from myqueue.testing.work import MemoryWorkers
 from myqueue.transport.http1 import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from myqueue.testing.state import MemoryState
+
 HELD = ("/size", "/consumer/consume", "/fetch", "/messages/receive")
 """The calls that may wait for messages."""
 
 
-class MemoryApi(MemoryWorkApi):
+class MemoryApi:
     """The whole cluster. Not thread-safe: its owner holds a lock.
 
     Args:
-        manager: address of the manager.
-        brokers: addresses of the brokers, which lead partitions in turn.
+        state: what it consists of.
     """
+
+    def __init__(self, state: MemoryState) -> None:
+        self.state = state
+        self.groups = MemoryGroups(state)
+        self._workers = MemoryWorkers(state)
+        self._manager = MemoryManager(state)
+        self._anywhere: dict[tuple[str, str], Callable[[str, Request], Any]] = {
+            ("POST", "/producer/produce"): self._produce,
+            ("POST", "/consumer/consume"): self._consume,
+            ("GET", "/size"): self._size,
+            ("GET", "/fetch"): self._fetch,
+            ("POST", "/cursors/reset"): self._reset,
+            ("POST", "/messages/receive"): self._workers.receive,
+            ("POST", "/messages/ack"): self._workers.settle,
+            ("POST", "/messages/nack"): self._workers.settle,
+            ("POST", "/messages/extend"): self._workers.settle,
+            ("POST", "/offsets/commit"): self.groups.commit_offset,
+            ("GET", "/offsets"): self.groups.tell_offset,
+            ("GET", "/offsets/by-time"): self._find_time,
+        }
+        """What brokers answer, and managers by asking them."""
 
     def handle(self, address: str, request: Request) -> Answer:
         """Answer a request at once; whoever holds one that waits asks `is_held` first."""
         request = parsed(request)
-        self.bury()
+        self._workers.bury()
         try:
             result = self._dispatch(address, request)
         except QueueError as error:
@@ -60,15 +84,15 @@ class MemoryApi(MemoryWorkApi):
         request = parsed(request)
         if request.path not in HELD:
             return 0
-        self.bury()
+        self._workers.bury()
         fields = {**(request.query or {}), **(decoded(request) or {})}
         wait_ms = int(fields.get("wait_ms") or 0)
         topic, index = str(fields.get("topic")), int(fields.get("partition") or 0)
         try:
             if request.path == "/messages/receive":
-                return self.work_held_ms(address, request)
+                return self._workers.held_ms(address, request)
             if request.path == "/fetch":
-                there = len(self.partitions_of(topic)[index].records) > int(
+                there = len(self.state.partitions_of(topic)[index].records) > int(
                     fields.get("offset") or 0
                 )
             else:
@@ -80,71 +104,55 @@ class MemoryApi(MemoryWorkApi):
     def _has_something(self, address: str, fields: dict[str, Any]) -> bool:
         """Tell whether there is an answer for a consumer in the partitions that a call is about."""
         topic, consumer_id = str(fields.get("topic")), int(fields.get("consumer_id") or 0)
-        count = len(self.partitions_of(topic))
+        count = len(self.state.partitions_of(topic))
         indexes = list(range(count))
         if fields.get("partition") is not None:
             indexes = [int(fields["partition"])]
         elif fields.get("partition_key") is not None:
             indexes = [partition_for_key(fields["partition_key"], count)]
-        asked = [self.partition_at(address, topic, index) for index in indexes]
+        asked = [self.state.partition_at(address, topic, index) for index in indexes]
         request_id = fields.get("request_id")
         return any(one.size(consumer_id) or one.remembers(consumer_id, request_id) for one in asked)
 
     def _dispatch(self, address: str, request: Request) -> Any:
-        everywhere: dict[tuple[str, str], Callable[[str, Request], Any]] = {
-            ("POST", "/producer/produce"): self._produce,
-            ("POST", "/consumer/consume"): self._consume,
-            ("GET", "/size"): self._size,
-            ("GET", "/fetch"): self._fetch,
-            ("POST", "/cursors/reset"): self._reset,
-            ("POST", "/messages/receive"): self.receive,
-            ("POST", "/messages/ack"): self.settle,
-            ("POST", "/messages/nack"): self.settle,
-            ("POST", "/messages/extend"): self.settle,
-            ("POST", "/offsets/commit"): self.commit_offset,
-            ("GET", "/offsets"): self.tell_offset,
-            ("GET", "/offsets/by-time"): self.find_time,
-        }
-        at_brokers: dict[tuple[str, str], Callable[[str, Request], Any]] = {
-            ("GET", "/partitions"): self._replicas,
-        }
-        asked = (request.method, request.path)
-        if asked in everywhere:
-            return everywhere[asked](address, request)
-        if address == self.manager:
-            return self.at_manager(request)
-        if asked in at_brokers:
-            return at_brokers[asked](address, request)
+        answer = self._anywhere.get((request.method, request.path))
+        if answer is not None:
+            return answer(address, request)
+        if address == self.state.manager:
+            of_groups = request.path.split("/")[1] == "groups"
+            return self.groups.answer(request) if of_groups else self._manager.answer(request)
+        if (request.method, request.path) == ("GET", "/partitions"):
+            return self._replicas(address, request)
         raise NotFound(f"{request.path} is not here")
 
     def _produce(self, address: str, request: Request) -> dict[str, Any]:
         if request.content_type == BATCH:
             head = read_input(protocol.ProduceBatch, None, request.query)  # type: ignore[arg-type]
-            self.authorize(request, "producer", head.producer_id, head.topic)
-            partition = self.partition_at(address, head.topic, head.partition)
-            base_offset = partition.append(request.body, self.now_ms())
+            self.state.authorize(request, "producer", head.producer_id, head.topic)
+            partition = self.state.partition_at(address, head.topic, head.partition)
+            base_offset = partition.append(request.body, self.state.now_ms())
             return {"partition": head.partition, "base_offset": base_offset}
         call = read_input(protocol.Produce, decoded(request))
-        self.authorize(request, "producer", call.producer_id, call.topic)
+        self.state.authorize(request, "producer", call.producer_id, call.topic)
         index = required("partition", call.partition)
-        partition = self.partition_at(address, call.topic, index)
+        partition = self.state.partition_at(address, call.topic, index)
         batch = encode_batch(
-            protocol.records_of(call, self.now_ms()),
+            protocol.records_of(call, self.state.now_ms()),
             producer_id=call.producer_id,
             producer_epoch=call.producer_epoch or 0,
             base_sequence=-1 if call.base_sequence is None else call.base_sequence,
         )
-        return {"partition": index, "offset": partition.append(batch, self.now_ms())}
+        return {"partition": index, "offset": partition.append(batch, self.state.now_ms())}
 
     def _consume(self, address: str, request: Request) -> dict[str, Any]:
         call = read_input(protocol.Consume, decoded(request))
-        self.authorize(request, "consumer", call.consumer_id, call.topic)
+        self.state.authorize(request, "consumer", call.consumer_id, call.topic)
         protocol.check_request_id(call.request_id)
         index = call.partition
-        if index is None and address == self.manager:
+        if index is None and address == self.state.manager:
             index = self._choose(call)
         index = required("partition", index)
-        partition = self.partition_at(address, call.topic, index)
+        partition = self.state.partition_at(address, call.topic, index)
         offsets = partition.pop(call.consumer_id, call.max_messages or 1, call.request_id)
         records = partition.records
         messages = [
@@ -171,7 +179,7 @@ class MemoryApi(MemoryWorkApi):
         Raises:
             NoLeader: one that may remember the request id, or have something, cannot be asked.
         """
-        partitions = self.partitions_of(call.topic)
+        partitions = self.state.partitions_of(call.topic)
         count = len(partitions)
         if call.partition_key is not None:
             return partition_for_key(call.partition_key, count)
@@ -180,11 +188,13 @@ class MemoryApi(MemoryWorkApi):
                 return index
         if call.request_id is not None:
             for index in range(count):
-                self.partition_at(self.manager, call.topic, index)  # it may remember the id
+                self.state.partition_at(
+                    self.state.manager, call.topic, index
+                )  # it may remember the id
             return self._with_something(call, partition_for_key(call.request_id, count))
-        rotation = self.rotations.setdefault(call.consumer_id, RoundRobin(call.consumer_id))
+        rotation = self.state.rotations.setdefault(call.consumer_id, RoundRobin(call.consumer_id))
         found = self._with_something(call, rotation.next(count))
-        self.rotations[call.consumer_id] = RoundRobin(found + 1)
+        self.state.rotations[call.consumer_id] = RoundRobin(found + 1)
         return found
 
     def _with_something(self, call: protocol.Consume, first: int) -> int:
@@ -193,12 +203,14 @@ class MemoryApi(MemoryWorkApi):
         Raises:
             NoLeader: none is known to have something, and one cannot be asked.
         """
-        partitions = self.partitions_of(call.topic)
+        partitions = self.state.partitions_of(call.topic)
         unseen: NoLeader | None = None
         for number in range(first, first + len(partitions)):
             index = number % len(partitions)
             try:
-                if self.partition_at(self.manager, call.topic, index).size(call.consumer_id):
+                if self.state.partition_at(self.state.manager, call.topic, index).size(
+                    call.consumer_id
+                ):
                     return index
             except NoLeader as error:
                 unseen = error
@@ -207,18 +219,20 @@ class MemoryApi(MemoryWorkApi):
         return first
 
     def _size(self, address: str, request: Request) -> dict[str, Any]:
-        kind = protocol.Size if address == self.manager else protocol.SizeHere
+        kind = protocol.Size if address == self.state.manager else protocol.SizeHere
         call = read_input(kind, None, request.query)  # type: ignore[arg-type]
-        if address == self.manager and call.partition is None:
-            if self.clients.get(call.consumer_id) != ("consumer", call.topic):
+        if address == self.state.manager and call.partition is None:
+            if self.state.clients.get(call.consumer_id) != ("consumer", call.topic):
                 raise UnauthorizedException(f"{call.topic!r} has no consumer {call.consumer_id}")
-            if call.consumer_id in self.expired:
+            if call.consumer_id in self.state.expired:
                 raise ClientExpired(f"consumer {call.consumer_id} expired")
-            partitions = self.partitions_of(call.topic)
+            partitions = self.state.partitions_of(call.topic)
             sizes = {str(n): one.size(call.consumer_id) for n, one in enumerate(partitions)}
             return {"size": sum(sizes.values()), "sizes": sizes}
-        self.authorize(request, "consumer", call.consumer_id, call.topic)
-        partition = self.partition_at(address, call.topic, required("partition", call.partition))
+        self.state.authorize(request, "consumer", call.consumer_id, call.topic)
+        partition = self.state.partition_at(
+            address, call.topic, required("partition", call.partition)
+        )
         remembers: dict[str, bool] = {}
         if isinstance(call, protocol.SizeHere) and call.request_id is not None:
             remembers["remembers"] = partition.remembers(call.consumer_id, call.request_id)
@@ -228,7 +242,7 @@ class MemoryApi(MemoryWorkApi):
 
     def _fetch(self, address: str, request: Request) -> Answer:
         call = read_input(protocol.Fetch, None, request.query)  # type: ignore[arg-type]
-        partitions = self.partitions_of(call.topic)
+        partitions = self.state.partitions_of(call.topic)
         if not 0 <= call.partition < len(partitions):
             raise PartitionNotFound(f"topic {call.topic!r} has no partition {call.partition}")
         partition = partitions[call.partition]
@@ -242,8 +256,8 @@ class MemoryApi(MemoryWorkApi):
 
     def _reset(self, address: str, request: Request) -> dict[str, Any]:
         call = read_input(protocol.CursorReset, decoded(request))
-        self.authorize(request, "consumer", call.consumer_id, call.topic)
-        partition = self.partition_at(address, call.topic, call.partition)
+        self.state.authorize(request, "consumer", call.consumer_id, call.topic)
+        partition = self.state.partition_at(address, call.topic, call.partition)
         if (call.offset is None) == (call.timestamp is None):
             raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
         offset = call.offset
@@ -252,6 +266,13 @@ class MemoryApi(MemoryWorkApi):
             offset = partition.offset_by_time(call.timestamp)
         partition.reset(call.consumer_id, offset, call.expected)
         return {"partition": call.partition, "offset": offset}
+
+    def _find_time(self, address: str, request: Request) -> dict[str, Any]:
+        call = read_input(protocol.OffsetByTime, None, request.query)  # type: ignore[arg-type]
+        self.state.authorize_reader(request, call.topic)
+        partition = self.state.partition_at(address, call.topic, call.partition)
+        offset = partition.offset_by_time(call.timestamp)
+        return {"topic": call.topic, "partition": call.partition, "offset": offset}
 
     def _replicas(self, address: str, request: Request) -> dict[str, Any]:
         topic = (request.query or {}).get("topic")
@@ -263,7 +284,7 @@ class MemoryApi(MemoryWorkApi):
                     "serves": partition.leader == address,
                     "high_watermark": len(partition.records),
                 }
-                for name, partitions in self.topics.items()
+                for name, partitions in self.state.topics.items()
                 if topic in (None, name)
                 for index, partition in enumerate(partitions)
             ]

@@ -19,19 +19,27 @@ from myqueue.contract.errors import (
     UnauthorizedException,
 )
 from myqueue.contract.inputs import read_input
-from myqueue.testing.state import MemoryState, decoded
+from myqueue.testing.state import decoded
 
 if TYPE_CHECKING:
     from myqueue.testing.partition import MemoryPartition
+    from myqueue.testing.state import MemoryState
     from myqueue.transport.http1 import Request
 
 PARTITIONS_BY_DEFAULT = 3
 
 
-class MemoryManager(MemoryState):
-    """Topics, brokers and clients as a manager serves them."""
+class MemoryManager:
+    """Topics, brokers and clients as a manager serves them.
 
-    def at_manager(self, request: Request) -> Any:
+    Args:
+        state: that the manager and the brokers share.
+    """
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    def answer(self, request: Request) -> Any:
         """Answer what only a manager answers.
 
         Raises:
@@ -40,7 +48,7 @@ class MemoryManager(MemoryState):
         """
         fixed: dict[tuple[str, str], Callable[[Request], Any]] = {
             ("POST", "/topics"): self._create_topic,
-            ("GET", "/topics"): lambda _: {"topics": list(self.topics)},
+            ("GET", "/topics"): lambda _: {"topics": list(self._state.topics)},
             ("GET", "/brokers"): self._list_brokers,
             ("POST", "/brokers"): self._add_broker,
             ("POST", "/producer/register"): self._register,
@@ -62,20 +70,20 @@ class MemoryManager(MemoryState):
     def _create_topic(self, request: Request) -> dict[str, Any]:
         call = read_input(protocol.TopicCreate, decoded(request))
         protocol.check_topic_name(call.topic)
-        if call.topic in self.topics:
+        if call.topic in self._state.topics:
             raise TopicAlreadyExists(f"topic {call.topic!r} exists")
         protocol.check_range(
             "number_of_partitions", call.number_of_partitions, 1, protocol.MAX_PARTITIONS
         )
-        self.create(call.topic, call.number_of_partitions)
+        self._state.create(call.topic, call.number_of_partitions)
         message = f"Topic '{call.topic}' created successfully"
         return {"message": message, "topic": call.topic, "partitions": call.number_of_partitions}
 
     def _topic(self, request: Request) -> dict[str, Any]:
         topic = unquote(request.path.removeprefix("/topics/"))
-        partitions = self.partitions_of(topic)
+        partitions = self._state.partitions_of(topic)
         if request.method == "DELETE":
-            del self.topics[topic]
+            del self._state.topics[topic]
             return {}
         if request.method == "PATCH":
             call = read_input(protocol.TopicUpdate, decoded(request))
@@ -83,10 +91,10 @@ class MemoryManager(MemoryState):
                 self._grow(partitions, call.number_of_partitions)
         elif request.method != "GET":
             raise MethodNotAllowed(f"{request.path} does not take {request.method}")
-        replicas = [{"broker_id": n, "address": a} for n, a in enumerate(self.brokers, 1)]
+        replicas = [{"broker_id": n, "address": a} for n, a in enumerate(self._state.brokers, 1)]
         rows = []
         for index, partition in enumerate(partitions):
-            leader = self.leader_for_clients(topic, index)
+            leader = self._state.leader_for_clients(topic, index)
             known = [one for one in replicas if one["address"] == leader]
             rows.append(
                 {
@@ -105,42 +113,41 @@ class MemoryManager(MemoryState):
             raise InvalidRequest(
                 "number_of_partitions only goes upward", field="number_of_partitions"
             )
-        partitions += [self.new_partition(index) for index in range(len(partitions), count)]
-
-    def leader_for_clients(self, topic: str, partition: int) -> str:
-        """Return what the manager says about a partition's leader."""
-        return str(self.topics[topic][partition].leader)
+        partitions += [self._state.new_partition(index) for index in range(len(partitions), count)]
 
     def _list_brokers(self, request: Request) -> dict[str, Any]:
         if (request.query or {}).get("detail"):
-            return {"brokers": [{"address": a, "state": "alive"} for a in self.brokers]}
-        return {"brokers": self.brokers}
+            return {"brokers": [{"address": a, "state": "alive"} for a in self._state.brokers]}
+        return {"brokers": self._state.brokers}
 
     def _add_broker(self, request: Request) -> dict[str, Any]:
         call = read_input(protocol.BrokerCreate, decoded(request))
-        if call.broker_address in self.brokers:
+        if call.broker_address in self._state.brokers:
             raise BrokerAlreadyPresent(f"{call.broker_address} is known")
-        self.brokers.append(call.broker_address)
+        self._state.brokers.append(call.broker_address)
         return {}
 
     def _register(self, request: Request) -> dict[str, Any]:
         kind = request.path.split("/")[1]
         cls = protocol.ProducerRegister if kind == "producer" else protocol.ConsumerRegister
         call: Any = read_input(cls, decoded(request))
-        if call.topic not in self.topics:
+        if call.topic not in self._state.topics:
             if kind == "consumer":
                 raise TopicDoesNotExist(f"topic {call.topic!r} does not exist")
-            self.create(call.topic, PARTITIONS_BY_DEFAULT)
+            self._state.create(call.topic, PARTITIONS_BY_DEFAULT)
         given = getattr(call, f"{kind}_id")
         if given is not None:
-            if self.clients.get(given) != (kind, call.topic) or call.token != f"token-{given}":
+            if (
+                self._state.clients.get(given) != (kind, call.topic)
+                or call.token != f"token-{given}"
+            ):
                 raise UnauthorizedException(f"{kind} {given} is not known")
-            self.expired.discard(given)
+            self._state.expired.discard(given)
         else:
-            given, self.next_id = self.next_id, self.next_id + 1
-            self.clients[given] = (kind, call.topic)
+            given, self._state.next_id = self._state.next_id, self._state.next_id + 1
+            self._state.clients[given] = (kind, call.topic)
             if kind == "consumer" and call.start == "latest":
-                for partition in self.topics[call.topic]:
+                for partition in self._state.topics[call.topic]:
                     partition.cursors[given] = len(partition.records)
         message = f"{kind} {given} is registered for topic {call.topic!r}"
         return {"message": message, f"{kind}_id": given, "token": f"token-{given}"}
@@ -148,9 +155,9 @@ class MemoryManager(MemoryState):
     def _health(self, request: Request) -> dict[str, Any]:
         call = read_input(protocol.Health, None, request.query)  # type: ignore[arg-type]
         kinds = {protocol.HEALTH_CONSUMER: "consumer", protocol.HEALTH_PRODUCER: "producer"}
-        if self.clients.get(int(call.key), ("",))[0] != kinds.get(call.type):
+        if self._state.clients.get(int(call.key), ("",))[0] != kinds.get(call.type):
             raise ClientNotFound(f"no such client: {call.key}")
-        if call.key in self.expired:
+        if call.key in self._state.expired:
             raise ClientExpired(f"client {call.key} expired")
         return {}
 
@@ -158,19 +165,19 @@ class MemoryManager(MemoryState):
         topic = (request.query or {}).get("topic")
         rows = [
             {f"{kind}_id": client_id, "topic": of, "state": self._state_of(client_id)}
-            for client_id, (known, of) in self.clients.items()
+            for client_id, (known, of) in self._state.clients.items()
             if known == kind and topic in (None, of)
         ]
         return {f"{kind}s": rows}
 
     def _state_of(self, client_id: int) -> str:
-        return "expired" if client_id in self.expired else "alive"
+        return "expired" if client_id in self._state.expired else "alive"
 
     def _forget(self, request: Request) -> dict[str, Any]:
         _, kind, given = request.path.split("/")
-        _, topic = self.clients.pop(int(given), ("", ""))
+        _, topic = self._state.clients.pop(int(given), ("", ""))
         if not topic:
             raise ClientNotFound(f"no such {kind}: {given}")
-        for partition in self.topics.get(topic, ()):
+        for partition in self._state.topics.get(topic, ()):
             partition.forget(int(given))
         return {}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import (
     CursorMoved,
+    IllegalGeneration,
+    InvalidRequest,
     OffsetOutOfRange,
     OutOfOrderSequence,
     ProducerFenced,
     UnknownProducer,
 )
 from myqueue.contract.records import Record, decode_records, encode_batch, read_header
+from myqueue.contract.rules.group_makers import GroupMakers, GroupRoom
+from myqueue.contract.rules.work import Work
 
 if TYPE_CHECKING:
-    from myqueue.testing.work import MemoryWork
+    from myqueue.contract.group_inputs import OffsetsCommit
 
 BATCHES_REMEMBERED = 5
 REQUESTS_REMEMBERED = 16
@@ -27,20 +32,24 @@ class MemoryPartition:
 
     Args:
         leader: address of the broker that leads it.
+        group_id: tells it from one of an earlier topic of the same name.
     """
 
-    def __init__(self, leader: str) -> None:
+    def __init__(self, leader: str, group_id: int = 0) -> None:
         self.leader = leader
+        self.group_id = group_id
         self.batches: list[tuple[int, bytes]] = []
         """(base offset, batch), oldest first."""
         self.records: list[Record] = []
         self.append_times: list[int] = []
         """When each was appended, milliseconds since 1970; never goes back."""
         self.cursors: dict[int, int] = {}
-        self.works: dict[str, MemoryWork] = {}
+        self.works: dict[str, Work] = {}
         """What queue workers do, by group."""
         self.group_offsets: dict[str, tuple[int, int]] = {}
         """Group -> generation, and the offset below which everything is read."""
+        self._makers = GroupMakers()
+        self._origins = itertools.count(1)
         self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
         self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
 
@@ -140,6 +149,93 @@ class MemoryPartition:
     def size(self, consumer_id: int) -> int:
         """Return how many messages are left for a consumer."""
         return len(self.records) - self.cursors.setdefault(consumer_id, 0)
+
+    # Consumer groups
+
+    def knows_group(self, name: str) -> bool:
+        """Tell whether there is a consumer group of a name, used by workers or not."""
+        return name in self.group_offsets or name in self.works
+
+    def group_place(self, name: str) -> dict[str, Any]:
+        """Return where a group is, None where it never was."""
+        end, work = len(self.records), self.works.get(name)
+        offset, settled_above, counts = None, 0, {"unsettled": 0, "dead": 0}
+        if work is not None:
+            offset, settled_above = work.offset, work.settled_above
+            counts = {"unsettled": len(work.unsettled), "dead": len(work.dead)}
+        elif name in self.group_offsets:
+            offset = self.group_offsets[name][1]
+        lag = None if offset is None else end - offset - settled_above
+        return {"offset": offset, "high_watermark": end, "lag": lag, **counts}
+
+    def commit(self, commit: OffsetsCommit, client_id: int) -> int:
+        """Make a generation of a group known and move its offset, or tell it; return it.
+
+        Raises:
+            IllegalGeneration | OffsetOutOfRange: the generation is over; there is no such offset.
+            InvalidRequest: workers of the group have messages out.
+            TooManyGroups: there is no room for another group.
+        """
+        name, is_new = commit.group, not self.knows_group(commit.group)
+        generation, offset = self.group_offsets.get(name, (0, None))
+        if (work := self.works.get(name)) is not None:
+            offset = work.offset
+            if work.is_busy:
+                raise InvalidRequest(f"workers of group {name!r} have messages out", field="group")
+        if commit.generation < generation:
+            raise IllegalGeneration(
+                f"generation {commit.generation} of group {name!r} is over", generation=generation
+            )
+        if commit.offset is not None:
+            self.check_offset(commit.offset)
+            offset = commit.offset
+        self._check_group_room(name, client_id)
+        if offset is None:
+            offset = len(self.records) if commit.start == "latest" else 0
+        self.works.pop(name, None)
+        self.group_offsets[name] = (commit.generation, offset)
+        self._makers.used(name, client_id, makes=is_new, lasts=True)
+        return offset
+
+    def work_of(self, name: str, *, start: str) -> Work:
+        """Return the work of a group; `begin_work` makes a new one last.
+
+        Raises:
+            InvalidRequest: members share the group.
+        """
+        generation, offset = self.group_offsets.get(name, (0, None))
+        if generation:
+            raise InvalidRequest(f"group {name!r} is used by consumers", field="group")
+        if name in self.works:
+            return self.works[name]
+        begin = len(self.records) if start == "latest" else 0
+        return Work(next(self._origins), begin if offset is None else offset)
+
+    def begin_work(self, name: str, *, start: str, client_id: int) -> Work:
+        """Return the work of a group, which is there from now on.
+
+        Raises:
+            InvalidRequest: members share the group.
+            TooManyGroups: there is no room for another group.
+        """
+        work, is_new = self.work_of(name, start=start), not self.knows_group(name)
+        self._check_group_room(name, client_id)
+        self.group_offsets.pop(name, None)
+        self.works[name] = work
+        self._makers.used(name, client_id, makes=is_new, lasts=True)
+        return work
+
+    def forget_group(self, name: str) -> None:
+        """Drop a group; one that is not known is no error."""
+        self._makers.forget(name)
+        self.group_offsets.pop(name, None)
+        self.works.pop(name, None)
+
+    def _check_group_room(self, name: str, client_id: int) -> None:
+        if not self.knows_group(name):
+            known = len(self.group_offsets) + len(self.works)
+            own = self._makers.count(client_id)
+            GroupRoom().check(name, client_id, known=known, own=own)
 
     def read(self, offset: int, max_bytes: int) -> list[tuple[int, bytes]]:
         """Return batches from the one that has the offset, at least one if there is one."""

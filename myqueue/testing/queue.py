@@ -23,6 +23,7 @@ from myqueue.contract.errors import BrokerUnreachable
 from myqueue.results import Message
 from myqueue.testing.aio_transport import AsyncMemoryTransport
 from myqueue.testing.api import MemoryApi
+from myqueue.testing.state import MemoryState
 from myqueue.testing.transport import GLANCE_S, MemoryTransport
 from myqueue.transport.aio import ASYNC_TRANSPORTS
 from myqueue.transport.blocking import TRANSPORTS
@@ -48,7 +49,7 @@ class InMemoryQueue:
         self.address = f"memory://queue-{next(_numbers)}:80"
         """What to give as the manager's address."""
         self._broker = self.address.replace("queue", "broker")
-        self._api = MemoryApi(self.address, [self._broker])
+        self._api = MemoryApi(MemoryState(self.address, [self._broker]))
         self._changed = threading.Condition(threading.RLock())
         self._listeners: set[Callable[[], None]] = set()
         counts = topics if isinstance(topics, dict) else dict.fromkeys(topics, 1)
@@ -59,7 +60,7 @@ class InMemoryQueue:
     def create_topic(self, topic: str, number_of_partitions: int = 1) -> None:
         """Make a topic."""
         with self._changed:
-            self._api.create(topic, number_of_partitions)
+            self._api.state.create(topic, number_of_partitions)
 
     def messages(self, topic: str) -> list[Message]:
         """Return what is stored in a topic, partition by partition, read or not.
@@ -70,7 +71,7 @@ class InMemoryQueue:
         with self._changed:
             return [
                 Message(topic, index, offset, *record)
-                for index, partition in enumerate(self._api.topics[topic])
+                for index, partition in enumerate(self._api.state.topics[topic])
                 for offset, record in enumerate(partition.records)
             ]
 
@@ -81,7 +82,7 @@ class InMemoryQueue:
     def clear(self) -> None:
         """Remove all topics and forget all clients."""
         with self._changed:
-            self._api = MemoryApi(self.address, [self._broker])
+            self._api = MemoryApi(MemoryState(self.address, [self._broker]))
             self._notify()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -42,6 +43,7 @@ class MemoryState:
         self.rotations: dict[int, RoundRobin] = {}
         """By consumer, for pops without a partition."""
         self.next_id = 1
+        self._group_ids = itertools.count(1)
 
     def create(self, topic: str, partitions: int = 1) -> list[MemoryPartition]:
         """Make a topic and return its partitions."""
@@ -50,7 +52,7 @@ class MemoryState:
 
     def new_partition(self, index: int) -> MemoryPartition:
         """Return an empty partition that the broker whose turn it is leads."""
-        return MemoryPartition(self.brokers[index % len(self.brokers)])
+        return MemoryPartition(self.brokers[index % len(self.brokers)], next(self._group_ids))
 
     def now_ms(self) -> int:
         """Return milliseconds since 1970."""
@@ -65,6 +67,10 @@ class MemoryState:
         if topic not in self.topics:
             raise TopicDoesNotExist(f"topic {topic!r} does not exist")
         return self.topics[topic]
+
+    def leader_for_clients(self, topic: str, partition: int) -> str:
+        """Return what the manager says about a partition's leader."""
+        return self.topics[topic][partition].leader
 
     def is_down(self, address: str) -> bool:
         """Return True when a broker cannot be reached."""
@@ -99,6 +105,18 @@ class MemoryState:
             raise UnauthorizedException(f"{kind} {client_id} is not registered for {topic!r}")
         if client_id in self.expired:
             raise ClientExpired(f"{kind} {client_id} expired")
+
+    def authorize_reader(self, request: Request, topic: str) -> int:
+        """Let any registered consumer of a topic pass; return its id.
+
+        Raises:
+            UnauthorizedException | ClientExpired: it may not do this.
+        """
+        kind, _, client_id = (request.token or "").rpartition("-")
+        if kind != "token" or not client_id.isdigit():
+            raise UnauthorizedException("this call needs the token of a registered consumer")
+        self.authorize(request, "consumer", int(client_id), topic)
+        return int(client_id)
 
 
 def parsed(request: Request) -> Request:

@@ -1,4 +1,4 @@
-"""The client's seam to a queue in memory, for threads; `aio_memory.py` has the other one."""
+"""The client's seam to a queue in memory, for threads; `aio_transport` has the other one."""
 
 from __future__ import annotations
 

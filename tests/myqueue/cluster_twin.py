@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+
+import msgspec
 
 from myqueue.contract.errors import (
     BrokerUnreachable,
@@ -18,9 +20,11 @@ from myqueue.contract.errors import (
     QueueError,
 )
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES
+from myqueue.contract.rules import groups as rules
+from myqueue.contract.rules.groups import Member
 from myqueue.testing import transport as memory_transport
 from myqueue.testing.api import MemoryApi
-from myqueue.testing.state import decoded, failure, parsed
+from myqueue.testing.state import MemoryState, decoded, failure, parsed
 from myqueue.testing.transport import DroppedError, MemoryExchange
 from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.fake_clock import FakeClock
@@ -41,14 +45,34 @@ class Fault:
     times: int = 1
 
 
+class TwinState(MemoryState):
+    """A cluster whose brokers may be away, and whose manager may be wrong about leaders."""
+
+    def __init__(self, manager: str, brokers: list[str]) -> None:
+        super().__init__(manager, brokers)
+        self.down: set[str] = set()
+        self.stale_leaders: dict[tuple[str, int], str] = {}
+        """What the manager still says about a partition's leader."""
+
+    def is_down(self, address: str) -> bool:
+        return address in self.down
+
+    def leader_for_clients(self, topic: str, partition: int) -> str:
+        known = super().leader_for_clients(topic, partition)
+        return self.stale_leaders.get((topic, partition), known)
+
+
 class ClusterTwin(MemoryApi):
-    """The whole cluster's state."""
+    """The whole cluster."""
 
     def __init__(
         self, manager: str = "http://manager:80", brokers: list[str] | None = None
     ) -> None:
-        super().__init__(manager, brokers or [f"http://broker-{n}:80" for n in "123"])
-        self.down: set[str] = set()
+        state = TwinState(manager, brokers or [f"http://broker-{n}:80" for n in "123"])
+        super().__init__(state)
+        self.manager, self.brokers, self.create = state.manager, state.brokers, state.create
+        self.topics, self.clients, self.expired = state.topics, state.clients, state.expired
+        self._twin_state, self.stale_leaders = state, state.stale_leaders
         self.stopped: set[str] = set()
         """Brokers that take requests and do not answer."""
         self.emptied: set[str] = set()
@@ -56,9 +80,9 @@ class ClusterTwin(MemoryApi):
         self.faults: list[Fault] = []
         self.odd: dict[str, str] = {}
         """Path -> JSON that is answered there with status 200, whatever is asked."""
+        self.amended: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+        """Path -> what becomes of an answer there."""
         self.chaos: Random | None = None
-        self.stale_leaders: dict[tuple[str, int], str] = {}
-        """What the manager still says about a partition's leader."""
         self.requests: list[tuple[str, str, str]] = []
         self.bodies: list[Request] = []
         self.beats: list[tuple[int, int]] = []
@@ -91,17 +115,27 @@ class ClusterTwin(MemoryApi):
     def messages(self, topic: str) -> list[str | bytes]:
         return [value for partition in self.topics[topic] for value in partition.values]
 
-    # Answering
+    @property
+    def down(self) -> set[str]:
+        """Servers that cannot be reached."""
+        return self._twin_state.down
 
-    def is_down(self, address: str) -> bool:
-        return address in self.down
+    @down.setter
+    def down(self, addresses: set[str]) -> None:
+        self._twin_state.down = addresses
+
+    def members_of(self, group: str) -> Mapping[str, Member]:
+        return self.groups.by_name[group].state.members
+
+    def lose_members(self, name: str, *member_ids: str) -> None:
+        """Let members of a group go as if they had been silent."""
+        group = self.groups.by_name[name]
+        group.state = rules.leave(group.state, member_ids)
+
+    # Answering
 
     def is_held(self, address: str, request: Request) -> int:
         return 0 if address in self.emptied else super().is_held(address, request)
-
-    def leader_for_clients(self, topic: str, partition: int) -> str:
-        known = super().leader_for_clients(topic, partition)
-        return self.stale_leaders.get((topic, partition), known)
 
     def handle(self, address: str, request: Request) -> Answer:
         """Answer a request.
@@ -118,14 +152,25 @@ class ClusterTwin(MemoryApi):
         fault = self._fault(address, request.path)
         if fault is None:
             refusal = self._refusal(address, request)
-            return super().handle(address, request) if refusal is None else failure(refusal)
+            return self._carry_out(address, request) if refusal is None else failure(refusal)
         if fault.applied:
-            answer = super().handle(address, request)
+            answer = self._carry_out(address, request)
             if answer.status >= 400:
                 return answer
         if fault.error is None:
             raise DroppedError
         return failure(fault.error)
+
+    def _carry_out(self, address: str, request: Request) -> Answer:
+        if address == self.manager and request.path == "/health":
+            query = request.query or {}
+            self.beats.append((int(query["type"]), int(query["key"])))
+        answer = super().handle(address, request)
+        amend = self.amended.get(request.path)
+        if amend is None or answer.status != 200:
+            return answer
+        body = amend(msgspec.msgpack.decode(answer.body))
+        return answer._replace(body=msgspec.msgpack.encode(body))
 
     def _check_library(self, address: str, request: Request) -> None:
         """Check what the library promises and the API does not demand."""
@@ -163,11 +208,6 @@ class ClusterTwin(MemoryApi):
                     partition.leader = chance.choice(self.brokers)
         applied = chance.random() < 0.5
         return Fault(lambda *_: True, chance.choice([None, CommitTimeout()]), applied=applied)
-
-    def _health(self, request: Request) -> dict[str, Any]:
-        query = request.query or {}
-        self.beats.append((int(query["type"]), int(query["key"])))
-        return super()._health(request)
 
 
 class VirtualHost:

@@ -75,7 +75,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     beats = BeatRecorder()
     monkeypatch.setattr(front, "HEARTBEATS", beats)
     twin, clock = ClusterTwin(), FakeClock()
-    monkeypatch.setattr(twin, "now_ms", clock.wall_ms)
+    monkeypatch.setattr(twin.state, "now_ms", clock.wall_ms)
     return World(twin, clock, MemoryTransport(twin, clock), beats)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
+from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.contract.rules.assignors import TopicPartition, assign
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 MEMBERS_MAX = 1_000
 """Members of one group."""
 RETRY_AFTER_MS = 1_000
+SILENCE_OF_SESSION = 0.75
+"""After this share of its session timeout without a heartbeat a member is dead: in what is left the
+others hear of it, so that its partitions are with them when the session is over."""
+HEARTBEAT_INTERVAL_MAX_MS = 3_000
+HEARTBEAT_INTERVAL_MOVING_MS = 500
+"""While partitions change hands in the group."""
 
 Partitions = frozenset[TopicPartition]
 NOTHING: Partitions = frozenset()
@@ -51,6 +58,11 @@ class Member:
     def assignment(self) -> Partitions:
         """What it may read now."""
         return self.granted & self.target
+
+    @property
+    def silence_ms(self) -> float:
+        """After how many milliseconds without a heartbeat it is dead."""
+        return SILENCE_OF_SESSION * self.session_timeout_ms
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,45 @@ class GroupState:
         """Tell whether a partition is there."""
         shape = self.topics.get(one.topic)
         return shape is not None and 0 <= one.partition < shape.partitions
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member as it is told."""
+
+    group: str
+    member_id: str
+    generation: int
+    member: Member
+    settled: bool
+    """No partition of the group is about to change hands."""
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """How long the member should wait until its next heartbeat."""
+        often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
+        return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the answer to a join or a heartbeat."""
+        return {
+            "group": self.group,
+            "member_id": self.member_id,
+            "generation": self.generation,
+            "assignment": by_topic(self.member.assignment),
+            "heartbeat_interval_ms": self.heartbeat_interval_ms,
+            "session_timeout_ms": self.member.session_timeout_ms,
+        }
+
+
+def seat_of(group: str, state: GroupState, member_id: str) -> Seat:
+    """Return what a member of a group is told.
+
+    Raises:
+        UnknownMember: there is none of this id.
+    """
+    member = state.member(member_id)
+    return Seat(group, member_id, state.generation, member, state.settled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from myqueue.contract.rules.redelivery_times import DueOffsets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+UNSETTLED_MAX = 10_000
+"""Messages of one group that are out or dead; beyond it only those come that come back."""
+
 
 class SettleKind(StrEnum):
     """What a worker says of a message that it received."""
@@ -109,6 +112,11 @@ class Work:
     def offset(self) -> int:
         """Everything below it is settled."""
         return min(chain((self.next_offset,), self.unsettled, self.dead))
+
+    @property
+    def settled_above(self) -> int:
+        """Settled messages at or above `offset`."""
+        return self.next_offset - self.offset - len(self.unsettled) - len(self.dead)
 
     @property
     def is_busy(self) -> bool:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from manager_app.apis.group_rendering import group_detail, seat_fields
-from manager_app.groups.coordinator import Seat
+from manager_app.apis.group_rendering import group_detail
 from manager_app.selectors import StoredGroup
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import GroupState, Member, TopicShape
+from myqueue.contract.rules.groups import GroupState, Member, Seat, TopicShape
 
 HELD = frozenset(TopicPartition("logs", index) for index in range(2))
 MEMBER = Member(frozenset({"logs"}), 900, granted=HELD, target=HELD)
@@ -33,5 +32,5 @@ def test_a_group_that_the_partitions_alone_know_has_their_generation():
 
 def test_a_member_is_asked_for_ten_heartbeats_in_its_session():
     calm = Seat("billing", "k", 5, MEMBER, settled=True)
-    assert seat_fields(calm)["heartbeat_interval_ms"] == 90
-    assert seat_fields(calm)["assignment"] == {"logs": [0, 1]}
+    assert calm.fields()["heartbeat_interval_ms"] == 90
+    assert calm.fields()["assignment"] == {"logs": [0, 1]}

@@ -34,7 +34,7 @@ def test_each_consumer_and_partition_has_a_line(capsys: pytest.CaptureFixture[st
             assert main(["lag", "logs", "--json", "--address", queue.address]) == 0
             last = json.loads(capsys.readouterr().out.splitlines()[-1])
             assert (last["consumer"], last["partition"], last["messages"]) == (ids[1], 1, 1)
-            assert len(queue._api.clients) == 3
+            assert len(queue._api.state.clients) == 3
 
 
 def test_a_topic_without_consumers_has_a_head_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,8 +50,8 @@ def test_a_consumer_that_expired_has_a_line_without_figures(
     with InMemoryQueue({"logs": 1}) as queue, Producer("logs", queue.address) as producer:
         producer.enqueue("logs", "a")
         with Consumer("logs", queue.address), Consumer("logs", queue.address):
-            *_, silent, living = queue._api.clients
-            queue._api.expired.add(silent)
+            *_, silent, living = queue._api.state.clients
+            queue._api.state.expired.add(silent)
             assert main(["lag", "logs", "--address", queue.address]) == 0
             rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
             assert rows[0] == [str(silent), "expired", "-", "-", "-"]

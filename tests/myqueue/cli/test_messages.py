@@ -159,7 +159,7 @@ def test_since_begins_with_what_was_stored_then(
     http_cluster: HttpCluster, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     partition = http_cluster.twin.create("logs", 1)[0]
-    now_ms = http_cluster.twin.now_ms()
+    now_ms = http_cluster.twin.state.now_ms()
     for minutes in (90, 20, 5):
         batch = encode_batch([Record(f"{minutes} minutes ago")])
         partition.append(batch, now_ms - minutes * 60_000)

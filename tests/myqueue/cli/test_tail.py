@@ -36,9 +36,9 @@ def test_the_last_messages_of_all_partitions_are_in_order(
 
 
 def test_nothing_stays_registered(queue: InMemoryQueue, capfd: pytest.CaptureFixture[str]) -> None:
-    before = dict(queue._api.clients)
+    before = dict(queue._api.state.clients)
     tail(queue, capfd)
-    assert queue._api.clients == before
+    assert queue._api.state.clients == before
 
 
 def test_following_goes_on_with_new_messages(

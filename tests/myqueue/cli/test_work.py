@@ -30,7 +30,7 @@ def run(queue: InMemoryQueue, *arguments: str) -> int:
 def test_a_command_handles_each_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen = tmp_path / "seen"
     with InMemoryQueue({"jobs": 1}) as queue:
-        queue._api.topics["jobs"][0].put("good", "bad", b"more")
+        queue._api.state.topics["jobs"][0].put("good", "bad", b"more")
         work = ["work", "jobs", "--group", "g", "--until-empty", "--delivery-limit", "2"]
         command = ["--", sys.executable, "-c", SCRIPT, str(seen)]
         assert run(queue, *work, *command) == 0
@@ -48,7 +48,7 @@ def test_a_command_handles_each_message(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_message_is_kept_while_its_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_work, "EXTENSIONS_PER_VISIBILITY", 10)
     with InMemoryQueue({"jobs": 1}) as queue:
-        queue._api.topics["jobs"][0].put("x")
+        queue._api.state.topics["jobs"][0].put("x")
         paths = []
         handle = queue.handle
         monkeypatch.setattr(
@@ -65,7 +65,7 @@ def test_a_command_that_cannot_be_started_gives_the_message_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with InMemoryQueue({"jobs": 1}) as queue:
-        queue._api.topics["jobs"][0].put("x")
+        queue._api.state.topics["jobs"][0].put("x")
         assert run(queue, "work", "jobs", "--group", "g", "--", "/no/such/command") == 1
         assert "/no/such/command" in capsys.readouterr().err
         with Worker("jobs", queue.address, "g") as worker:
@@ -94,7 +94,7 @@ def test_a_long_message_waits_for_a_command_that_reads_late(
         "sys.exit(sys.stdin.buffer.read() != b'x' * 200_000)"
     )
     with InMemoryQueue({"jobs": 1}) as queue:
-        queue._api.topics["jobs"][0].put(b"x" * 200_000)
+        queue._api.state.topics["jobs"][0].put(b"x" * 200_000)
         work = ["work", "jobs", "--group", "g", "--visibility", "1", "--max-messages", "1", "--"]
         assert run(queue, *work, sys.executable, "-c", late) == 0
         with Worker("jobs", queue.address, "g") as worker:
@@ -111,7 +111,7 @@ def test_a_command_is_ended_when_its_message_cannot_be_kept(
     monkeypatch.setattr(Worker, "extend", lost)
     late = "import pathlib, sys, time; time.sleep(2); pathlib.Path(sys.argv[1]).touch()"
     with InMemoryQueue({"jobs": 1}) as queue:
-        queue._api.topics["jobs"][0].put("x")
+        queue._api.state.topics["jobs"][0].put("x")
         work = ["work", "jobs", "--group", "g", "--visibility", "1", "--"]
         assert run(queue, *work, sys.executable, "-c", late, str(tmp_path / "end")) == 1
     assert not (tmp_path / "end").exists()

@@ -66,8 +66,8 @@ async def test_heartbeats_are_sent() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
         config = ClientConfig(heartbeat_interval_ms=5)
         async with AsyncConsumer("logs", queue.address, config=config) as consumer:
-            queue._api.expired.add(1)
-            while queue._api.expired:
+            queue._api.state.expired.add(1)
+            while queue._api.state.expired:
                 await asyncio.sleep(0.005)
             assert (await consumer.registration("logs")).client_id == 1
 
@@ -124,7 +124,7 @@ async def test_what_cannot_be_given_back_is_told_or_noted() -> None:
     config = ClientConfig(prefetch_messages=2, close_timeout_ms=50, delivery_timeout_ms=50)
     for inside in (False, True):
         queue = InMemoryQueue({"logs": 1})
-        queue._api.topics["logs"][0].put("0", "1", "2", "3", "4")
+        queue._api.state.topics["logs"][0].put("0", "1", "2", "3", "4")
 
         async def read(queue: InMemoryQueue = queue, inside: bool = inside) -> None:
             async with AsyncConsumer("logs", queue.address, config=config) as consumer:

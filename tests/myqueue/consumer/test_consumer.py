@@ -352,12 +352,12 @@ def test_what_the_broker_stepped_over_is_counted_and_told(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     fill(world, 1, 0)
-    consume, answers = world.twin._consume, iter([3, 0, 4])
+    answers = iter([3, 0, 4])
 
-    def consume_some(*call: Any) -> dict[str, Any]:
-        return {**consume(*call), "corrupt": next(answers, 0)}
+    def consume_some(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "corrupt": next(answers, 0)}
 
-    world.twin._consume = consume_some  # type: ignore[method-assign]
+    world.twin.amended["/consumer/consume"] = consume_some
     consumer = world.consumer()
     assert [message.text for message in consumer.poll(5)] == ["0:0"]
     while consumer.poll(5):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from myqueue.config import ClientConfig
@@ -32,7 +34,8 @@ def test_a_commit_of_somebody_else_takes_the_partition(world: World) -> None:
     # The managers say that it is this member's: it waits until its generation is the latest.
     beat(world, consumer)
     assert consumer.poll() == []
-    world.twin.groups["g"].generation = 9
+    group = world.twin.groups.by_name["g"]
+    group.state = replace(group.state, generation=9)
     beat(world, consumer, seconds=1)
     beat(world, consumer, seconds=1)
     assert [message.offset for message in consumer.poll()] == [4]

@@ -201,10 +201,12 @@ def test_without_auto_commit_what_is_asked_for_goes_when_the_program_wants_more(
     for _ in range(3):
         world.clock.sleep(3)
         one.beat()
-    assert len(world.twin.groups["g"].members) == 2
+        other.beat()
+    assert len(world.twin.members_of("g")) == 2
     assert [len(one.assignment()["logs"]), other.assignment()] == [1, {}]
     assert one.poll() == []
     one.beat()
+    world.clock.sleep(1)
     other.beat()
     assert len(other.assignment()["logs"]) == 1
     assert len(other.poll()) == 2

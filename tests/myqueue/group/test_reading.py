@@ -181,7 +181,7 @@ def _act(
         if chance.random() < 0.5:
             gone.close()
         else:
-            world.twin.groups["g"].members.pop(gone._core._member_id, None)  # type: ignore[union-attr]
+            world.twin.lose_members("g", gone._core._member_id)  # type: ignore[union-attr, arg-type]
     one = chance.choice(members)
     try:
         for message in one.poll(chance.randrange(1, 8), timeout=chance.random()):

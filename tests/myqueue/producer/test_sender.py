@@ -43,9 +43,9 @@ class Gate(InMemoryQueue):
 
     def batches(self, partition: int = 0) -> list[int]:
         """Return how many messages each batch has."""
-        rows = self._api.topics["logs"][partition].batches
+        rows = self._api.state.topics["logs"][partition].batches
         starts = [base for base, _ in rows]
-        ends = [*starts[1:], len(self._api.topics["logs"][partition].records)]
+        ends = [*starts[1:], len(self._api.state.topics["logs"][partition].records)]
         return [end - start for start, end in zip(starts, ends, strict=True)]
 
 
@@ -295,4 +295,4 @@ def test_a_producer_is_forgotten_after_its_messages_are_delivered(gate: Gate) ->
     assert [future.result(10).offset for future in futures] == [0, 1, 2, 3]
     forgetting.join(10)
     assert not forgetting.is_alive()
-    assert gate._api.clients == {}
+    assert gate._api.state.clients == {}

@@ -8,7 +8,7 @@ from myqueue.transport.http1 import Request
 
 
 def held(queue: InMemoryQueue, wait_ms: int) -> Request:
-    queue._api.clients[7] = ("consumer", "logs")
+    queue._api.state.clients[7] = ("consumer", "logs")
     query: dict[str, str | int] = {
         "topic": "logs",
         "partition": 0,
@@ -24,7 +24,7 @@ async def test_a_held_request_is_answered_after_a_change() -> None:
         exchange = await transport.begin(queue._broker, held(queue, 60_000), timeout_s=60)
         assert await exchange.answer(0) is None
         assert await transport.wait([exchange], timeout_s=0.01) == []
-        queue._api.topics["logs"][0].put("x")
+        queue._api.state.topics["logs"][0].put("x")
         with queue._changed:
             queue._notify()
         assert await transport.wait([exchange], timeout_s=60) == [exchange]

@@ -7,6 +7,7 @@ import pytest
 
 from myqueue.contract.inputs import JSON
 from myqueue.testing.api import MemoryApi
+from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.http1 import Request
 
@@ -15,9 +16,9 @@ MANAGER, BROKER, OTHER = "memory://m:80", "memory://b:80", "memory://c:80"
 
 @pytest.fixture
 def api() -> MemoryApi:
-    api = MemoryApi(MANAGER, [BROKER, OTHER])
-    api.create("logs", 2)
-    api.clients.update({1: ("producer", "logs"), 2: ("consumer", "logs")})
+    api = MemoryApi(MemoryState(MANAGER, [BROKER, OTHER]))
+    api.state.create("logs", 2)
+    api.state.clients.update({1: ("producer", "logs"), 2: ("consumer", "logs")})
     return api
 
 
@@ -61,13 +62,13 @@ def test_a_request_is_held_while_there_is_nothing(api: MemoryApi) -> None:
     asked = (size, fetch, consume)
     assert [api.is_held(BROKER, one) for one in asked] == [500, 700, 900]
     assert [api.is_held(OTHER, one) for one in asked] == [0, 700, 0]
-    api.topics["logs"][0].put("x")
+    api.state.topics["logs"][0].put("x")
     assert [api.is_held(BROKER, one) for one in asked] == [0, 0, 0]
     assert api.is_held(BROKER, Request("GET", "/topics?wait_ms=5")) == 0
 
 
 def test_a_manager_counts_all_partitions(api: MemoryApi) -> None:
-    api.topics["logs"][1].put("x", "y")
+    api.state.topics["logs"][1].put("x", "y")
     found = get(api, MANAGER, "/size?topic=logs&consumer_id=2")
     assert (found["size"], found["sizes"]) == (2, {"0": 0, "1": 2})
     assert get(api, MANAGER, "/size?topic=logs&consumer_id=1")["code"] == "UNAUTHORIZED"
@@ -87,7 +88,7 @@ def test_brokers_say_what_they_lead(api: MemoryApi) -> None:
 
 
 def test_a_cursor_goes_to_one_place(api: MemoryApi) -> None:
-    api.topics["logs"][0].put("x", "y")
+    api.state.topics["logs"][0].put("x", "y")
     fields: dict[str, Any] = {"topic": "logs", "partition": 0, "consumer_id": 2}
     assert post(api, BROKER, "/cursors/reset", "token-2", **fields)["code"] == "INVALID_REQUEST"
     assert post(api, BROKER, "/cursors/reset", "token-2", offset=1, **fields)["offset"] == 1

@@ -7,6 +7,7 @@ import pytest
 
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.manager import PARTITIONS_BY_DEFAULT
+from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.http1 import Request
 
@@ -15,7 +16,7 @@ MANAGER = "memory://m:80"
 
 @pytest.fixture
 def api() -> MemoryApi:
-    return MemoryApi(MANAGER, ["memory://b:80"])
+    return MemoryApi(MemoryState(MANAGER, ["memory://b:80"]))
 
 
 def ask(api: MemoryApi, method: str, path: str, **fields: Any) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def test_clients_register_and_are_forgotten(api: MemoryApi) -> None:
     assert ask(api, "POST", "/consumer/register", topic="a")["code"] == "TOPIC_NOT_FOUND"
     producer = ask(api, "POST", "/producer/register", topic="a")
     assert producer["message"] == "producer 1 is registered for topic 'a'"
-    assert len(api.topics["a"]) == PARTITIONS_BY_DEFAULT
+    assert len(api.state.topics["a"]) == PARTITIONS_BY_DEFAULT
     consumer = ask(api, "POST", "/consumer/register", topic="a", start="latest")
     assert consumer["consumer_id"] == producer["producer_id"] + 1
     again = {"topic": "a", "consumer_id": str(consumer["consumer_id"])}
@@ -63,5 +64,5 @@ def test_heartbeats_name_type_and_id(api: MemoryApi) -> None:
     ask(api, "POST", "/producer/register", topic="a")
     assert ask(api, "GET", "/health?type=1&key=1")["status"] == "success"
     assert ask(api, "GET", "/health?type=0&key=1")["code"] == "CLIENT_NOT_FOUND"
-    api.expired.add(1)
+    api.state.expired.add(1)
     assert ask(api, "GET", "/health?type=1&key=1")["code"] == "CLIENT_EXPIRED"

@@ -10,7 +10,7 @@ from myqueue.transport.selfpipe import Waker
 
 
 def held(queue: InMemoryQueue, wait_ms: int) -> Request:
-    queue._api.clients[7] = ("consumer", "logs")
+    queue._api.state.clients[7] = ("consumer", "logs")
     query: dict[str, str | int] = {
         "topic": "logs",
         "partition": 0,
@@ -37,7 +37,7 @@ def test_a_held_request_is_answered_after_a_change_or_in_time() -> None:
         assert exchange.answer(0) is None
         assert transport.wait([exchange, short], timeout_s=30) == [short]
         assert read_body(short.answer())["size"] == 0
-        queue._api.topics["logs"][0].put("x")
+        queue._api.state.topics["logs"][0].put("x")
         assert read_body(exchange.answer())["size"] == 1
         exchange.cancel()
 

@@ -17,7 +17,7 @@ async def test_registrations_come_and_go() -> None:
         assert (await producer.reattach("a")) == producer.registrations["a"]
         assert len((await producer.topic_view("a")).partitions) == 3
         await producer.forget()
-        assert queue._api.clients == {}
+        assert queue._api.state.clients == {}
         with pytest.raises(ClientClosed):
             await producer.topic_view("a")
 

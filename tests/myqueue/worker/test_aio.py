@@ -11,17 +11,17 @@ from myqueue.testing.queue import InMemoryQueue
 
 async def test_a_worker_registers_at_its_first_call_and_leaves_nothing() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
-        queue._api.topics["logs"][0].put("x")
+        queue._api.state.topics["logs"][0].put("x")
         worker = AsyncWorker("logs", queue.address, "workers")
-        assert queue._api.clients == {}
+        assert queue._api.state.clients == {}
         (found,) = await worker.receive()
         assert worker.group == "workers"
         assert worker.missed == 0
-        assert len(queue._api.clients) == 1
+        assert len(queue._api.state.clients) == 1
         await worker.ack(found)
         await worker.close()
         await worker.close()
-        assert queue._api.clients == {}
+        assert queue._api.state.clients == {}
         with pytest.raises(ClientClosed):
             await worker.receive()
 
@@ -36,7 +36,7 @@ async def test_an_iteration_ends_when_another_task_closes_the_worker() -> None:
         reading = asyncio.create_task(read())
         await asyncio.sleep(0.05)
         await worker.close()
-        queue._api.topics["logs"][0].put("x")
+        queue._api.state.topics["logs"][0].put("x")
         with queue._changed:
             queue._notify()
         async with asyncio.timeout(20):
@@ -55,7 +55,7 @@ async def test_cancelled_calls_take_nothing_that_others_wait_for() -> None:
             for number in range(60):
                 task = asyncio.create_task(worker.receive(1))
                 await asyncio.sleep(chance.random() * 0.003)
-                queue._api.topics["logs"][number % 2].put(str(number))
+                queue._api.state.topics["logs"][number % 2].put(str(number))
                 task.cancel()
                 try:
                     found = await task

@@ -155,7 +155,7 @@ def test_a_new_partition_is_read_from_its_beginning_whatever_the_start(world: Wo
     old.put("old")
     config = ClientConfig(metadata_max_age_ms=1_000)
     with world.worker(start="latest", config=config) as worker:
-        partitions.append(world.twin.new_partition(1))
+        partitions.append(world.twin.state.new_partition(1))
         partitions[1].put("new")
         world.clock.sleep(2)
         assert [one.text for one in worker.receive()] == ["new"]
@@ -165,8 +165,7 @@ def test_messages_that_retention_took_are_counted(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.twin.create("logs", 1)[0].put("x")
-    receive = world.twin.receive
-    world.twin.receive = lambda *call: {**receive(*call), "missed": 3}  # type: ignore[method-assign]
+    world.twin.amended["/messages/receive"] = lambda answer: {**answer, "missed": 3}
     with world.worker() as worker:
         worker.receive()
         assert worker.missed == 3
@@ -177,8 +176,7 @@ def test_messages_that_nobody_can_decode_are_counted_apart(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.twin.create("logs", 1)[0].put("x")
-    receive = world.twin.receive
-    world.twin.receive = lambda *call: {**receive(*call), "corrupt": 3}  # type: ignore[method-assign]
+    world.twin.amended["/messages/receive"] = lambda answer: {**answer, "corrupt": 3}
     with world.worker() as worker:
         worker.receive()
         assert (worker.corrupt, worker.missed) == (3, 0)

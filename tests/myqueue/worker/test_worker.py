@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Any
 
 import pytest
 
@@ -39,24 +40,22 @@ def test_a_worker_closes_without_a_manager(world: World) -> None:
 def test_what_arrives_while_it_closes_is_given_back(world: World) -> None:
     (partition,) = world.twin.create("logs", 1)
     worker = world.worker()
-    receive = world.twin.receive
 
-    def closing(*call: object) -> object:
-        answer = receive(*call)  # type: ignore[arg-type]
+    def closing(answer: dict[str, Any]) -> dict[str, Any]:
         if answer["messages"]:
             worker._core.closing = True
         return answer
 
-    world.twin.receive = closing  # type: ignore[assignment, method-assign]
+    world.twin.amended["/messages/receive"] = closing
     partition.put("x")
     with pytest.raises(ClientClosed):
         worker.receive()
-    assert partition.works["workers"].unsettled[0].visible_at_ms <= world.twin.now_ms()
+    assert partition.works["workers"].unsettled[0].visible_at_ms <= world.twin.state.now_ms()
 
 
 def test_the_child_of_a_fork_works_under_its_own_registration() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
-        queue._api.topics["logs"][0].put("x", "y")
+        queue._api.state.topics["logs"][0].put("x", "y")
         worker = Worker("logs", queue.address, "workers")
         (mine,) = worker.receive(1)
         pid = os.fork()
@@ -66,7 +65,7 @@ def test_the_child_of_a_fork_works_under_its_own_registration() -> None:
                 (other,) = worker.receive(1)
                 done = [one.done for one in worker.ack(mine, other)]
                 worker.close()
-                status = 0 if done == [True, True] and len(queue._api.clients) == 1 else 2
+                status = 0 if done == [True, True] and len(queue._api.state.clients) == 1 else 2
             finally:
                 os._exit(status)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,4 +1,4 @@
-"""Which client made each consumer group of a partition, and which groups may go with it.
+"""Which client made each consumer group of a partition, which go with it, and how many may be.
 
 It depends on the entries of the log alone, like all applied state.
 """
@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from myqueue.contract.errors import TooManyGroups
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+GROUPS_MAX = 1_000
+"""Consumer groups of a partition, those that workers use included."""
+GROUPS_PER_CLIENT_MAX = 50
+"""Of them, those that one consumer made and that are still there."""
+_ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 MakerRow = tuple[str, int, bool]
 """(name of the group, its maker's consumer id, whether it is disposable)."""
@@ -80,3 +88,37 @@ class GroupMakers:
         """Take over what `rows` returned."""
         self._makers = {name: Maker(client_id, disposable) for name, client_id, disposable in rows}
         self._counts = Counter(maker.client_id for maker in self._makers.values())
+
+
+class GroupRoom(NamedTuple):
+    """How many consumer groups a partition may know."""
+
+    groups_max: int = GROUPS_MAX
+    groups_per_client_max: int = GROUPS_PER_CLIENT_MAX
+
+    def check(self, name: str, client_id: int, *, known: int, own: int) -> None:
+        """Refuse one more group when there is no room for it.
+
+        Args:
+            name: of the group.
+            client_id: the consumer that makes it; 0 for the cluster, which has no limit of its own.
+            known: how many the partition knows.
+            own: how many of them the client made.
+
+        Raises:
+            TooManyGroups: there is no room, at all or of this client.
+        """
+        client = f"consumer {client_id}" if client_id else "the cluster"
+        if known >= self.groups_max:
+            raise TooManyGroups(
+                f"the partition knows {self.groups_max} consumer groups, the limit for all"
+                f" clients: no room for '{name}' of {client}; {_ADVICE}",
+                limit=self.groups_max,
+            )
+        if client_id and own >= self.groups_per_client_max:
+            raise TooManyGroups(
+                f"{client} made {own} consumer groups of the partition, the limit"
+                f" for one client: no room for '{name}'; {_ADVICE}",
+                limit=self.groups_per_client_max,
+                consumer_id=client_id,
+            )
