@@ -115,7 +115,7 @@ class BrokerRuntime:
         Raises:
             PartitionNotFound: this broker has none.
         """
-        if self._indexed_at != self.engine.replica_table.changes:
+        if self._indexed_at != self.engine.replica_table.change_count:
             self._make_index()
         replica = self._index.get((topic, partition))
         if replica is None:
@@ -127,7 +127,7 @@ class BrokerRuntime:
 
     def _make_index(self) -> None:
         """Look at all replicas, which happens once after each one that came or went."""
-        self._indexed_at = self.engine.replica_table.changes
+        self._indexed_at = self.engine.replica_table.change_count
         # Of two topics of one name, one of them about to be deleted, the newer one counts.
         by_age = sorted(self.engine.replicas.items())
         self._index = {
@@ -253,7 +253,7 @@ class BrokerRuntime:
 
 
 def state_of(replica: Replica) -> PartitionState:
-    """Return the state machine of a group, which a broker makes."""
+    """Return the state machine of a replica, which a broker makes."""
     state = replica.state_machine
     assert isinstance(state, PartitionState), state
     return state

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.services.work import Delivery
+    from broker_app.services.work import DeliveredMessage
     from raft_app.engine.replica import Replica
 
 _GROUP_SAMPLE = {"group": "mailers"}
@@ -270,7 +270,7 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
     return runtime.partition(call.topic, call.partition), client_id
 
 
-def _message(replica: Replica, delivery: Delivery, *, binary: bool) -> dict[str, Any]:
+def _message(replica: Replica, delivery: DeliveredMessage, *, binary: bool) -> dict[str, Any]:
     receipt, spec = delivery.receipt, replica.spec
     fields = message_fields(
         delivery.record,

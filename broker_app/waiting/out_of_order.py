@@ -93,9 +93,9 @@ class OutOfOrderBatches:
                 _resolve(parked, False)
 
     def _leave(self, key: tuple[int, int], parked: _Parked) -> None:
-        group = self._parked[key]
-        group.remove(parked)
-        if not group:
+        behind = self._parked[key]
+        behind.remove(parked)
+        if not behind:
             del self._parked[key]
 
 

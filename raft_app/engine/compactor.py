@@ -1,7 +1,7 @@
-"""Keeps what is stored short: logs begin not far below their checkpoints, old messages go.
+"""Compacts logs: entries far below a checkpoint go, and messages below the log start offset.
 
-One bounded step at a time for the whole broker, between the transactions of its logs. What may be
-deleted a durable checkpoint covers: the rows, and the decision to let messages go.
+One bounded step at a time for the whole broker, between the transactions of its logs. Only what
+a durable checkpoint covers is deleted: the rows, and the decision to let messages go.
 """
 
 from __future__ import annotations

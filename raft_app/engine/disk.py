@@ -1,7 +1,7 @@
 """What a broker does about its disk and its clock: silent, full, slow, or rotting unnoticed.
 
 The watchdog sees that ticks come and that the disk has room. The scrubber verifies stored rows in
-the background, slowly: what nobody reads would rot unnoticed.
+the background, slowly: rows that no follower or consumer reads would rot unnoticed.
 
 *A full disk*: proposals are refused anyway, so the broker hands every leadership to a peer that may
 have room. Nobody knows which peers are full too: such a peer lets the request to campaign pass by,
@@ -10,10 +10,10 @@ later. So where all disks are full one replica leads on, and what makes room, a 
 leader.
 
 *A slow disk*: heartbeats need no disk, so a leader whose disk takes seconds for a sync, or hangs,
-is deposed by nobody; but it applies only what its own disk has, too, and everybody waits for it.
-That a quorum has stored what is still being written here shows that others are quicker. A leader
-that finds itself in that place most of the time, for some seconds, hands over. Where all disks are
-slow the leader is the last one only now and then, and leads on.
+is deposed by no follower; but it applies only what its own disk has, too, so that all requests wait
+for it. A commit index above its applied index shows that a quorum is quicker. A leader that finds
+itself behind most of the time, for some seconds, hands over. Where all disks are slow the leader is
+the last one only now and then, and leads on.
 """
 
 from __future__ import annotations

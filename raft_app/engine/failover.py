@@ -2,7 +2,7 @@
 
 The hint (consensus.md section 1): when the connection from the leader's broker breaks, the other
 voters ask for pre-votes in the order of a rank, a fraction of the election timeout apart. A peer
-that still hears the leader refuses, so one broken connection disturbs nobody.
+that still hears the leader refuses, so one broken connection deposes no leader.
 """
 
 from __future__ import annotations

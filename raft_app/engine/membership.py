@@ -52,7 +52,7 @@ def next_steps(
         membership: the one in force.
         target: the voters that are wanted; replica ids and brokers are distinct.
         leader: replica id of who leads.
-        heard: replica ids of the members that answer; the others go first.
+        heard: replica ids of the members that answer; those that do not are removed first.
     """
     wanted = {member.replica_id for member in target}
     leaving = sorted(

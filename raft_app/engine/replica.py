@@ -209,7 +209,7 @@ class Waiters:
         return future
 
     def answer(self, entry: Entry, result: Any, refusal: Callable[[], Exception]) -> None:
-        """Resolve who waits for an index: their entry was applied, or another one in its place."""
+        """Resolve the requests at an index: their entry was applied, or another in its place."""
         waiting = self._waiters.pop(entry.index, None)
         if waiting is None:
             return
@@ -222,7 +222,7 @@ class Waiters:
                 future.set_exception(refusal())
 
     def fail(self, why: str) -> None:
-        """End all waiting; whether their entries are ever applied is unknown."""
+        """Fail all requests; whether their entries are ever committed is unknown."""
         for waiters in self._waiters.values():
             for _, future in waiters:
                 if not future.done():
@@ -318,7 +318,7 @@ class ForgetfulFollowers:
     """
 
     def __init__(self) -> None:
-        """Suspect nobody."""
+        """Suspect no follower."""
         self._refusals: dict[int, int] = {}
         self.suspects: dict[int, str] = {}
         """By replica id: why. Never taken back while this replica leads."""
@@ -608,7 +608,7 @@ class Replica:
     # --- applying ---------------------------------------------------------------------------
 
     def _apply(self, entries: Sequence[Entry], effects: Effects) -> None:
-        """Apply committed entries and answer whoever waited for them."""
+        """Apply committed entries and answer the requests that waited for them."""
         for entry in entries:
             try:
                 result = self._apply_entry(entry, effects)

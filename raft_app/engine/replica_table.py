@@ -65,7 +65,7 @@ class ReplicaTable:
         """By group id: new replicas whose first transaction is under way."""
         self._made: set[tuple[int, int]] = set()
         """(Group id, replica id) of all that were made since the start."""
-        self.changes = 0
+        self.change_count = 0
         """How often a replica came or went."""
 
     def open(self, stored: StoredGroup) -> Replica:
@@ -160,7 +160,7 @@ class ReplicaTable:
         """Drop a replica with everything it stored; durable when this returns."""
         if self._replicas.pop(replica.group_id, None) is None:
             return
-        self.changes += 1
+        self.change_count += 1
         replica.fail_waiters(f"{replica.label} is deleted")
         await self.store(replica.group_id, DeleteGroup(replica.group_id))
 
@@ -220,7 +220,7 @@ class ReplicaTable:
 
     def _add(self, replica: Replica) -> None:
         self._replicas[replica.group_id] = replica
-        self.changes += 1
+        self.change_count += 1
 
     def _node(self, initial: InitialState) -> RawNode:
         return RawNode(self._config.raft, initial, randomizer=self._randomizer)

@@ -98,7 +98,7 @@ class EngineTwin:
         self.broker_id = 1
         self.limits = limits or StateLimits()
         self.replicas: dict[int, ReplicaTwin] = {}
-        self.replica_table = SimpleNamespace(changes=0)
+        self.replica_table = SimpleNamespace(change_count=0)
         self.peers: dict[int, Any] = {2: None}
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
@@ -132,7 +132,7 @@ class EngineTwin:
     def remove(self, group_id: int) -> None:
         """Drop a group."""
         if self.replicas.pop(group_id, None) is not None:
-            self.replica_table.changes += 1
+            self.replica_table.change_count += 1
 
     def release(self) -> None:
         """Commit what was held back, and hold back no more."""
@@ -293,7 +293,7 @@ class EngineTwin:
 
     def _add(self, spec: GroupSpec, membership: Membership) -> ReplicaTwin:
         made = self.replicas[spec.group_id] = ReplicaTwin(spec, membership, self.limits)
-        self.replica_table.changes += 1
+        self.replica_table.change_count += 1
         return made
 
     def _commit(self, replica: ReplicaTwin) -> None:

@@ -176,15 +176,15 @@ async def test_deleted_replica_is_gone_from_memory_and_storage(table, stream):
 
 async def test_changes_are_counted_when_a_group_comes_or_goes_and_else_not(table):
     replica = await table.create(SPEC, ALONE, campaign=False, used=frozenset())
-    assert table.changes == 1
+    assert table.change_count == 1
     await table.create(SPEC, ALONE, campaign=False, used=frozenset())
-    assert table.changes == 1
+    assert table.change_count == 1
     await table.delete(replica)
     await table.delete(replica)
-    assert table.changes == 2
+    assert table.change_count == 2
     checkpoint = Checkpoint(1, 1, ALONE, 0, b'[["a"], 1, 0]')
     table.open(StoredGroup(SPEC, bootstrap_state(1, ALONE), checkpoint))
-    assert table.changes == 3
+    assert table.change_count == 3
 
 
 async def test_failure_of_the_broker_ends_what_waits_for_storage(table, stream):

@@ -15,7 +15,12 @@ from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.produce import batch_produce
-from broker_app.services.work import Delivery, ReceiveCall, messages_receive, messages_settle
+from broker_app.services.work import (
+    DeliveredMessage,
+    ReceiveCall,
+    messages_receive,
+    messages_settle,
+)
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import BrokerUnreachable
 from myqueue.contract.records import decode_records
@@ -146,7 +151,7 @@ class Workers:
                 work = state_of(place[1]).works.get("workers")
                 self.settled = work.offset if work is not None else 0
 
-    async def settle(self, delivery: Delivery) -> None:
+    async def settle(self, delivery: DeliveredMessage) -> None:
         receipt = delivery.receipt
         kind = SettleKind.NACK if receipt.offset % 5 == 0 else SettleKind.ACK
         command = SettleMessages("workers", kind, [receipt])
