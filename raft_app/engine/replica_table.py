@@ -165,7 +165,10 @@ class ReplicaTable:
         await self.store(replica.group_id, DeleteGroup(replica.group_id))
 
     def store_checkpoints(self) -> None:
-        """Store the state of the replicas that applied much since their last checkpoint."""
+        """Store the state of the replicas that applied most since their last checkpoint.
+
+        As many as the limits of one request allow; the others have their turn at the next one.
+        """
         config = self._config
         due = [
             replica
@@ -174,8 +177,13 @@ class ReplicaTable:
                 entries=config.checkpoint_entries, min_bytes=config.checkpoint_min_bytes
             )
         ]
+        due.sort(key=lambda one: one.applied.handed_over.index - one.applied.index)
+        room_bytes = config.checkpoint_bytes_per_request
         for replica in due[: config.checkpoints_per_request]:
-            self.submit_checkpoint(replica)
+            checkpoint, _ = self.submit_checkpoint(replica)
+            room_bytes -= len(checkpoint.state)
+            if room_bytes <= 0:
+                break
         self._stream.flush()
 
     def store_all_checkpoints(self) -> None:

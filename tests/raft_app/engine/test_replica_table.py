@@ -227,3 +227,18 @@ async def test_checkpoints_are_staggered(table, stream):
     table.store_checkpoints()
     table.store_checkpoints()
     assert [operation.group_id for operation in stream.operations] == [7, 8]
+
+
+async def test_one_request_encodes_a_bounded_number_of_bytes_and_begins_where_most_was_applied(
+    table, stream
+):
+    table._config = EngineConfig(checkpoint_entries=1, checkpoint_bytes_per_request=250)
+    for group_id in range(1, 7):
+        spec = GroupSpec(group_id, 1, "logs", 0)
+        replica = table.open(StoredGroup(spec, bootstrap_state(1, ALONE), NOTHING))
+        replica.state_machine.values = ["x" * 90]  # and 10 more bytes when it is encoded
+        replica.applied.index = 100 + group_id % 4
+    expected = [3, 2, 6, 1, 5, 4]
+    for stored in (3, 6, 6):
+        table.store_checkpoints()
+        assert [operation.group_id for operation in stream.operations] == expected[:stored]
