@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from http_base.tasks import cancel, every
@@ -49,6 +48,8 @@ RECORD_INTERVAL_S = 5.0
 """Between two times that the heartbeats of clients are stored, or passed on to the primary."""
 OBSERVE_INTERVAL_S = 2.0
 """Between two looks at the signs of life of brokers that others recorded, and at their states."""
+UNUSED_INTERVAL_S = 60.0
+"""Between two looks for clients in memory that do nothing."""
 START_TIMEOUT_S = 30.0
 """For a worker process to load the metadata."""
 
@@ -131,6 +132,7 @@ class ManagerProcess:
             "looking for silent brokers",
             lambda: run(upkeep.observe_brokers, made),
         )
+        self._every(UNUSED_INTERVAL_S, "forgetting unused clients", made.clients.forget_unused)
         if self._options.read_only:
             signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
             self._every(RECORD_INTERVAL_S, "passing signs of life on", signs.pass_on)
@@ -149,7 +151,7 @@ class ManagerProcess:
 
     def _every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Do something every now and then from now on, whatever comes of it."""
-        self._repeated.append(every(interval_s, name, work, expected=(DatabaseError, QueueError)))
+        self._repeated.append(every(interval_s, name, work, expected=(Error, QueueError)))
 
     def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)

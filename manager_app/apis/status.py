@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error as DatabaseError
+from django.db import Error
 
 from http_base.apidoc import describe
 from http_base.views import bearer_token, require_cluster
@@ -153,7 +153,7 @@ def _reasons(runtime: ManagerRuntime | None) -> list[str]:
     try:
         if not selectors.metadata_version():
             reasons.append("no primary has set up the database")
-    except DatabaseError as error:
+    except Error as error:
         reasons.append(f"the database does not answer: {str(error).splitlines()[0]}")
     age_ms = runtime.metadata.age_ms
     if age_ms is None or age_ms > METADATA_AGE_MAX_MS:

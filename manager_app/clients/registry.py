@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REMEMBERED_S_READ_ONLY = 2.0
 """How long a read-only manager, which sees no registrations, trusts what it looked up."""
+UNUSED_S_MAX = 3_600.0
+"""How long a client that does nothing is kept in memory; then its next call looks it up again."""
 
 
 @dataclass
@@ -37,6 +39,8 @@ class Session:
     rotation: RoundRobin
     """Over the partitions, for calls without one."""
     looked_up_s: float
+    used_s: float
+    """When it last called, or registered."""
 
 
 class ClientRegistry:
@@ -68,6 +72,10 @@ class ClientRegistry:
         self._sessions: dict[ClientKey, Session] = {}
         self._unrecorded: dict[ClientKey, datetime] = {}
         self.heartbeats: Heartbeats[ClientKey] = Heartbeats(dead_after_s)
+
+    def __len__(self) -> int:
+        """How many clients are kept in memory."""
+        return len(self._sessions)
 
     async def admit(
         self, kind: ClientKind, client_id: int, topic: str, *, is_sign: bool = True
@@ -117,13 +125,19 @@ class ClientRegistry:
         now_s = self._monotonic_s()
         rotation = known.rotation if known else RoundRobin(key.client_id)
         self.heartbeats.beat(key, now_s)
-        self._sessions[key] = Session(key, topic, rotation, now_s)
+        self._sessions[key] = Session(key, topic, rotation, now_s, now_s)
 
     def forget(self, key: ClientKey) -> None:
         """Drop what is known of a client; the database decides about its next call."""
         self._sessions.pop(key, None)
         self._unrecorded.pop(key, None)
         self.heartbeats.forget(key)
+
+    async def forget_unused(self) -> None:
+        """Drop the sessions that nobody used for `UNUSED_S_MAX`; called in the loop."""
+        before_s = self._monotonic_s() - UNUSED_S_MAX
+        for key in [one.key for one in self._sessions.copy().values() if one.used_s < before_s]:
+            self._sessions.pop(key, None)
 
     def forget_topic(self, topic: str) -> None:
         """Drop the clients of a deleted topic."""
@@ -173,8 +187,10 @@ class ClientRegistry:
     async def _find(self, key: ClientKey) -> Session | None:
         session = self._sessions.get(key)
         now_s = self._monotonic_s()
-        if session is not None and not self._is_stale(session, now_s):
-            return session
+        if session is not None:
+            session.used_s = now_s
+            if not self._is_stale(session, now_s):
+                return session
         if not 0 < key.client_id <= ID_MAX:
             return None
         try:
@@ -191,7 +207,7 @@ class ClientRegistry:
         if present is not None and present is not session:
             return present
         rotation = session.rotation if session else RoundRobin(key.client_id)
-        session = self._sessions[key] = Session(key, row.topic, rotation, now_s)
+        session = self._sessions[key] = Session(key, row.topic, rotation, now_s, now_s)
         return session
 
     def _is_stale(self, session: Session, now_s: float) -> bool:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
 from myqueue.contract.errors import BrokerUnreachable
-from myqueue.transport.blocking import IDLE_CONNECTIONS_MAX, lost_answer
+from myqueue.transport.blocking import IDLE_CONNECTIONS_MAX, IDLE_S_MAX, lost_answer, take_aged
 from myqueue.transport.http1 import (
     Answer,
     AnswerReader,
@@ -73,6 +73,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self.answered: asyncio.Future[Answer] | None = None
         self.closed = False
+        self.idle_since_s = 0.0
 
     @property
     def reusable(self) -> bool:
@@ -214,6 +215,9 @@ class HttpAsyncTransport:
 
     def give_back(self, address: str, connection: _Connection) -> None:
         """Keep a connection for the next request, when it can be used again."""
+        connection.idle_since_s = now_s = asyncio.get_running_loop().time()
+        for aged in take_aged(self._idle, now_s - IDLE_S_MAX):
+            aged.close()
         idle = self._idle.setdefault(address, deque())
         if connection.reusable and not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
             idle.append(connection)

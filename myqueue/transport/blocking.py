@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 IDLE_CONNECTIONS_MAX = 32
 """Idle connections kept per address."""
+IDLE_S_MAX = 60.0
+"""How long one is kept, in seconds; servers keep it for longer."""
 
 
 class Exchange(Protocol):
@@ -195,11 +197,17 @@ class HttpTransport:
     def give_back(self, address: str, connection: HttpConnection) -> None:
         """Keep a connection for the next request, when it can be used again."""
         if connection.reusable:
+            connection.idle_since_s = now_s = time.monotonic()
             with self._lock:
+                aged = take_aged(self._idle, now_s - IDLE_S_MAX)
                 idle = self._idle.setdefault(address, deque())
-                if not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
+                is_kept = not self._closed and len(idle) < IDLE_CONNECTIONS_MAX
+                if is_kept:
                     idle.append(connection)
-                    return
+            for one in aged:
+                one.close()
+            if is_kept:
+                return
         connection.close()
 
     def _connection(self, address: str) -> HttpConnection:
@@ -217,6 +225,27 @@ class HttpTransport:
             return HttpConnection(address, connect_timeout_s=self._connect_timeout_s)
         except NotConnected as error:
             raise failed_exchange(address, error) from error
+
+
+class Idle(Protocol):
+    """A connection that waits for its next request."""
+
+    idle_since_s: float
+    """When it was given back, by a monotonic clock."""
+
+
+Kept = TypeVar("Kept", bound=Idle)
+
+
+def take_aged(idle: dict[str, deque[Kept]], before_s: float) -> list[Kept]:
+    """Take out what is idle since before a time, wherever: nobody may ask at its address again."""
+    aged: list[Kept] = []
+    for address, waiting in list(idle.items()):
+        while waiting and waiting[0].idle_since_s < before_s:
+            aged.append(waiting.popleft())
+        if not waiting:
+            del idle[address]
+    return aged
 
 
 TRANSPORTS: dict[str, Callable[[str], Transport]] = {}

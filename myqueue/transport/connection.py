@@ -206,6 +206,8 @@ class HttpConnection:
         self._unsent = memoryview(b"")
         self._reader = AnswerReader()
         self._deadline_s = 0.0
+        self.idle_since_s = 0.0
+        """When it was given back, by a monotonic clock."""
 
     @property
     def reusable(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 
 from manager_app import process, runtime
+from manager_app.clients.registry import UNUSED_S_MAX
 from manager_app.models import Cluster, Producer
 from manager_app.services.cluster import secret_record
 from myqueue.contract.errors import UnauthorizedException
@@ -152,7 +153,7 @@ async def test_neither_a_read_only_manager_nor_a_worker_ever_looks_at_the_lease(
     )
     made = await other.start(announce=announce)
     assert made.lease.epoch is None
-    assert len(intervals) == 4
+    assert len(intervals) == 5
     assert 7.5 not in intervals
     await other.stop()
     assert (await site.in_database(Cluster.objects.get)).primary_address == site.config.address
@@ -267,3 +268,25 @@ async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypat
     else:
         raise AssertionError(f"{seat['member_id']} is still a member")
     assert broken
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_clients_that_do_nothing_leave_the_memory_of_every_manager(
+    site, monkeypatch, read_only
+):
+    monkeypatch.setattr(process, "UNUSED_INTERVAL_S", 0.01)
+    await site.create_topic("logs", partitions=1)
+    consumers = [await site.consumer() for _ in range(3)]
+    await site.restart_manager(read_only=read_only)
+    for consumer in consumers:
+        await site.get(f"/size?topic=logs&consumer_id={consumer}")
+    clients = site.runtime.clients
+    assert len(clients) == 3
+    site.clock.seconds += UNUSED_S_MAX / 2
+    await site.get(f"/size?topic=logs&consumer_id={consumers[0]}")
+    site.clock.seconds += UNUSED_S_MAX / 2 + 1
+    async with asyncio.timeout(5):
+        while len(clients) > 1:
+            await asyncio.sleep(0.01)
+    await site.get(f"/size?topic=logs&consumer_id={consumers[1]}")
+    assert len(clients) == 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error as DatabaseError
+from django.db import Error
 
 from queuesite.celery import EmbeddedCelery
 from queuesite.checks import CHECK_TAG
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 status = self._run(config, stack)
         except (ListenError, StorageRefusal, WrongSecret) as error:
             raise CommandError(str(error), returncode=2) from error
-        except DatabaseError as error:
+        except Error as error:
             reason = str(error).strip().partition("\n")[0]
             raise CommandError(f"the database cannot be used: {reason}", returncode=2) from error
         sys.exit(status)

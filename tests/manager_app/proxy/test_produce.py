@@ -18,7 +18,7 @@ TOPIC = TopicView("logs", 3, tuple(PartitionView(n + 1, n, "logs", (1,)) for n i
 
 @pytest.fixture
 def session():
-    return Session(ClientKey("producer", 7), "logs", RoundRobin(7), 0.0)
+    return Session(ClientKey("producer", 7), "logs", RoundRobin(7), 0.0, 0.0)
 
 
 def choose(session, **fields):

@@ -8,6 +8,7 @@ import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
 from myqueue.contract.inputs import MSGPACK
+from myqueue.transport import aio
 from myqueue.transport.aio import HttpAsyncTransport
 from myqueue.transport.blocking import read_body
 from myqueue.transport.http1 import Request
@@ -60,6 +61,22 @@ async def test_connections_are_kept_and_closed(
     assert [len(idle) for idle in transport._idle.values()] == [1]
     transport.close()
     assert transport._idle == {}
+
+
+async def test_a_connection_to_an_address_that_nobody_asks_any_more_is_closed(
+    http_cluster: HttpCluster, transport: HttpAsyncTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = http_cluster.address.replace("127.0.0.1", "localhost")
+    await (await transport.begin(other, TOPICS, timeout_s=5)).answer()
+    [[gone]] = transport._idle.values()
+    assert not gone.closed
+    await (await transport.begin(http_cluster.address, TOPICS, timeout_s=5)).answer()
+    assert set(transport._idle) == {http_cluster.address, other}
+    monkeypatch.setattr(aio, "IDLE_S_MAX", 0.0)
+    await (await transport.begin(http_cluster.address, TOPICS, timeout_s=5)).answer()
+    assert set(transport._idle) == {http_cluster.address}
+    assert gone.closed
+    transport.close()
 
 
 async def test_a_connection_that_the_peer_closed_is_replaced(

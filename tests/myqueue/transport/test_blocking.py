@@ -14,7 +14,7 @@ import pytest
 
 from myqueue.contract.errors import BrokerUnreachable, Internal, NoLeader, TopicDoesNotExist
 from myqueue.contract.inputs import JSON, MSGPACK
-from myqueue.transport import connection, resolving
+from myqueue.transport import blocking, connection, resolving
 from myqueue.transport.blocking import HttpTransport, encode_body, read_body
 from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.dead_ends import dead_end
@@ -41,6 +41,22 @@ def test_connections_are_kept_and_closed(
     assert [len(idle) for idle in transport._idle.values()] == [1]
     transport.close()
     assert transport._idle == {}
+
+
+def test_a_connection_to_an_address_that_nobody_asks_any_more_is_closed(
+    http_cluster: HttpCluster, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = http_cluster.address.replace("127.0.0.1", "localhost")
+    transport.request(other, TOPICS, timeout_s=5)
+    [[gone]] = transport._idle.values()
+    transport.request(http_cluster.address, TOPICS, timeout_s=5)
+    assert set(transport._idle) == {http_cluster.address, other}
+    monkeypatch.setattr(blocking, "IDLE_S_MAX", 0.0)
+    transport.request(http_cluster.address, TOPICS, timeout_s=5)
+    assert set(transport._idle) == {http_cluster.address}
+    assert gone._socket is not None
+    assert gone._socket.fileno() == -1
+    transport.close()
 
 
 def test_a_connection_that_the_peer_closed_is_replaced(
