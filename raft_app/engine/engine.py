@@ -338,7 +338,15 @@ class Engine:
             self.replicas, mark=self.engine_loop.mark, randomizer=self._randomizer
         )
         self.on_leadership.insert(0, self.failover.leadership_changed)
-        self.replica_table = self._make_table()
+        self.replica_table = ReplicaTable(
+            replicas=self.replicas,
+            stream=self.stream,
+            factory=self._factory,
+            config=self.config,
+            randomizer=self._randomizer,
+            failure=self.failure,
+            peers=self.peers,
+        )
         self._context = context = EngineContext(
             loop=self._loop,
             config=self.config,
@@ -366,17 +374,6 @@ class Engine:
         )
         self.incoming = Incoming(
             context, self.failover, self.snapshots_received, declines=self.full_disk.declines
-        )
-
-    def _make_table(self) -> ReplicaTable:
-        return ReplicaTable(
-            replicas=self.replicas,
-            stream=self.stream,
-            factory=self._factory,
-            config=self.config,
-            randomizer=self._randomizer,
-            failure=self.failure,
-            peers=self.peers,
         )
 
     async def stop(self) -> None:
