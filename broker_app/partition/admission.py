@@ -27,20 +27,18 @@ from broker_app.partition.speculation import is_deduplicated
 from myqueue.contract.errors import (
     CursorMoved,
     OffsetOutOfRange,
-    OutOfOrderSequence,
     Overloaded,
-    ProducerFenced,
-    UnknownProducer,
 )
 from myqueue.contract.rules.group_makers import GroupRoom
+from myqueue.contract.rules.producers import follows, out_of_order
 from raft_app.statemachine import Answer, Join
 
 if TYPE_CHECKING:
     from broker_app.partition.limits import StateLimits
-    from broker_app.partition.request_table import RequestTable
     from broker_app.partition.speculation import Speculation
     from broker_app.partition.state import PartitionData
     from myqueue.contract.records import BatchHeader
+    from myqueue.contract.rules.request_table import RequestTable
 
 _CURSORS_ADVICE = (
     "DELETE /consumers/{id} those that are no longer used, or wait until the manager forgets"
@@ -172,41 +170,23 @@ class Admission:
         return known.next_sequence if known is not None and known.epoch == epoch else 0
 
     def _sequenced_batch(self, header: BatchHeader) -> Join | Answer | None:
-        producer_id, epoch = header.producer_id, header.producer_epoch
-        sequence, count = header.base_sequence, header.record_count
-        in_flight = self._speculation.producers.get(producer_id)
-        applied = self._data.producers.get(producer_id)
+        in_flight = self._speculation.producers.get(header.producer_id)
+        applied = self._data.producers.get(header.producer_id)
         known = in_flight or applied
-        if known is None:
-            if sequence:
-                raise UnknownProducer(
-                    f"the partition does not know producer {producer_id}: begin at sequence 0,"
-                    f" with a higher epoch than {epoch} if it was used before, not at {sequence}",
-                    expected_sequence=0,
-                )
-            self._check_producer_room()
+        if follows(header, known):
+            if known is None:
+                self._check_producer_room()
             return None
-        if epoch < known.epoch:
-            raise ProducerFenced(
-                f"producer {producer_id} was used with epoch {known.epoch}, not {epoch}",
-                producer_epoch=known.epoch,
-            )
-        expected = known.next_sequence if epoch == known.epoch else 0
-        if sequence == expected:
-            return None
-        if epoch == known.epoch and sequence < expected:
+        assert known is not None, "the first batch of a producer follows"
+        sequence, count = header.base_sequence, header.record_count
+        if header.producer_epoch == known.epoch and sequence < known.next_sequence:
             position = in_flight.find(sequence, count) if in_flight else None
             if position is not None:
                 return Join(*position)
-            if applied is not None and applied.epoch == epoch:
-                answer = applied.answer_to(sequence, count)
-                if answer is not None:
-                    return Answer(answer)
-        raise OutOfOrderSequence(
-            f"producer {producer_id} must go on at sequence {expected} in epoch {epoch},"
-            f" not with {count} messages from {sequence}",
-            expected_sequence=expected,
-        )
+            base_offset = applied.find(header) if applied is not None else None
+            if base_offset is not None:
+                return Answer(Appended(base_offset, count))
+        raise out_of_order(header, known)
 
     def _identified_batch(self, header: BatchHeader) -> Join | Answer | None:
         key = (header.producer_id, header.request_digest)

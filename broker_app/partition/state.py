@@ -35,13 +35,13 @@ from broker_app.partition.commands import (
     Truncated,
 )
 from broker_app.partition.groups import ConsumerGroup, ConsumerGroups, refusal
-from broker_app.partition.limits import POP_REQUESTS_REMEMBERED, PRODUCE_REQUESTS_REMEMBERED
-from broker_app.partition.producers import BatchRow, ProducerState, ProducerTable
-from broker_app.partition.request_table import RequestTable
+from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED
 from broker_app.partition.speculation import is_deduplicated
 from broker_app.partition.work import WorkTable
 from myqueue.contract.records import HEADER_BYTES
 from myqueue.contract.rules.group_makers import GroupMakers, MakerRow
+from myqueue.contract.rules.producers import BatchRow, ProducerState, ProducerTable
+from myqueue.contract.rules.request_table import POP_REQUESTS_REMEMBERED, RequestTable
 from myqueue.contract.rules.work import WorkRow
 from raft_app.size_marks import Mark, SizeMarks
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import (
@@ -12,19 +11,15 @@ from myqueue.contract.errors import (
     IllegalGeneration,
     InvalidRequest,
     OffsetOutOfRange,
-    OutOfOrderSequence,
-    ProducerFenced,
-    UnknownProducer,
 )
 from myqueue.contract.records import Record, decode_records, encode_batch, read_header
 from myqueue.contract.rules.group_makers import GroupMakers, GroupRoom
+from myqueue.contract.rules.producers import ProducerTable, follows, out_of_order
+from myqueue.contract.rules.request_table import POP_REQUESTS_REMEMBERED, RequestTable
 from myqueue.contract.rules.work import Work
 
 if TYPE_CHECKING:
     from myqueue.contract.group_inputs import OffsetsCommit
-
-BATCHES_REMEMBERED = 5
-REQUESTS_REMEMBERED = 16
 
 
 class MemoryPartition:
@@ -50,8 +45,8 @@ class MemoryPartition:
         """Group -> generation, and the offset below which everything is read."""
         self._makers = GroupMakers()
         self._origins = itertools.count(1)
-        self._producers: dict[int, tuple[int, int, deque[tuple[int, int]]]] = {}
-        self._pops: dict[int, OrderedDict[str, tuple[int, int]]] = {}
+        self._producers = ProducerTable()
+        self._pops = RequestTable(POP_REQUESTS_REMEMBERED)
 
     @property
     def values(self) -> list[str | bytes]:
@@ -69,10 +64,14 @@ class MemoryPartition:
             CorruptBatch: it is malformed.
         """
         header = read_header(batch)
-        if header.sequenced:
-            known = self._find(header.producer_id, header.producer_epoch, header.base_sequence)
-            if known is not None:
-                return known
+        producer_id, epoch = header.producer_id, header.producer_epoch
+        known = self._producers.get(producer_id)
+        if header.sequenced and not follows(header, known):
+            assert known is not None, "the first batch of a producer follows"
+            found = known.find(header)
+            if found is None:
+                raise out_of_order(header, known)
+            return found
         base_offset = len(self.records)
         records = decode_records(batch)
         self.batches.append((base_offset, bytes(batch)))
@@ -80,13 +79,8 @@ class MemoryPartition:
         last_ms = self.append_times[-1] if self.append_times else 0
         self.append_times += [max(now_ms, last_ms)] * len(records)
         if header.sequenced:
-            entry = self._producers.get(header.producer_id)
-            last: deque[tuple[int, int]] = deque(maxlen=BATCHES_REMEMBERED)
-            if entry is not None and entry[0] == header.producer_epoch:
-                last = entry[2]
-            last.append((header.base_sequence, base_offset))
-            following = header.base_sequence + header.record_count
-            self._producers[header.producer_id] = (header.producer_epoch, following, last)
+            row = (header.base_sequence, header.record_count, base_offset)
+            self._producers.append(producer_id, epoch, row)
         return base_offset
 
     def put(self, *values: str | bytes) -> None:
@@ -95,31 +89,31 @@ class MemoryPartition:
 
     def forget_producers(self) -> None:
         """Forget every producer, as a partition does with those that were silent for long."""
-        self._producers.clear()
+        self._producers = ProducerTable()
 
     def forget(self, client_id: int) -> None:
         """Forget a producer or a consumer."""
-        for table in (self._producers, self._pops, self.cursors):
-            table.pop(client_id, None)
+        self._producers.remove(client_id)
+        self._pops.forget_client(client_id)
+        self.cursors.pop(client_id, None)
 
     def pop(self, consumer_id: int, max_messages: int, request_id: str | None) -> range:
         """Move the cursor, or find an earlier pop again; return the offsets passed over."""
-        remembered = self._pops.setdefault(consumer_id, OrderedDict())
-        if request_id is not None and request_id in remembered:
-            return range(*remembered[request_id])
+        digest = (request_id or "").encode()
+        remembered = self._pops.get((consumer_id, digest))
+        if remembered is not None:
+            return range(*remembered[:2])
         start = self.cursors.setdefault(consumer_id, 0)
         end = min(len(self.records), start + max_messages)
         if end > start:
             self.cursors[consumer_id] = end
-            if request_id is not None:
-                remembered[request_id] = (start, end)
-                if len(remembered) > REQUESTS_REMEMBERED:
-                    remembered.popitem(last=False)
+            if digest:
+                self._pops.remember(consumer_id, digest, (start, end, 0))
         return range(start, end)
 
     def remembers(self, consumer_id: int, request_id: str | None) -> bool:
         """Tell whether a pop with this request id was done here."""
-        return request_id is not None and request_id in self._pops.get(consumer_id, ())
+        return (consumer_id, (request_id or "").encode()) in self._pops
 
     def reset(self, consumer_id: int, offset: int, expected: int | None) -> None:
         """Move a cursor.
@@ -251,20 +245,3 @@ class MemoryPartition:
             wanted.append((base_offset, batch))
             size += len(batch)
         return wanted
-
-    def _find(self, producer_id: int, epoch: int, base_sequence: int) -> int | None:
-        """Return the base offset of a batch that is here already."""
-        entry = self._producers.get(producer_id)
-        if entry is None or epoch > entry[0]:
-            if base_sequence:
-                error = UnknownProducer if entry is None else OutOfOrderSequence
-                raise error(f"sequence {base_sequence} of producer {producer_id} comes too early")
-            return None
-        if epoch < entry[0]:
-            raise ProducerFenced(f"epoch {epoch} is below {entry[0]}")
-        for known_sequence, base_offset in entry[2]:
-            if known_sequence == base_sequence:
-                return base_offset
-        if base_sequence != entry[1]:
-            raise OutOfOrderSequence(f"sequence {base_sequence} instead of {entry[1]}")
-        return None

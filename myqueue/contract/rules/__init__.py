@@ -1,5 +1,5 @@
 """Pure rules that a server and the queue in memory both follow.
 
 `work` for queue workers, `groups` and `assignors` for consumer groups, `group_makers` for how many
-of them a partition knows.
+of them a partition knows, `producers` and `request_table` for what recognises repetitions.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker_app.partition.aged_table import FRESH, AgedTable
+from myqueue.contract.rules.aged_table import FRESH, AgedTable
 
 
 def test_entries_get_the_first_time_after_their_use() -> None:

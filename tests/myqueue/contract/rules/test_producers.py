@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from broker_app.partition.commands import Appended
-from broker_app.partition.producers import SEQUENCES_REMEMBERED, ProducerState, ProducerTable
+from myqueue.contract.records import BatchHeader, Record, encode_batch, read_header
+from myqueue.contract.rules.producers import SEQUENCES_REMEMBERED, ProducerState, ProducerTable
+
+
+def header_of(sequence: int, count: int, epoch: int = 0) -> BatchHeader:
+    records = [Record("x")] * count
+    return read_header(
+        encode_batch(records, producer_id=9, producer_epoch=epoch, base_sequence=sequence)
+    )
 
 
 def table_of(*rows: tuple[int, int, int], epoch: int = 0) -> ProducerTable:
@@ -26,10 +33,10 @@ def test_sequences_count_messages() -> None:
 
 def test_answer_needs_the_same_sequence_and_length() -> None:
     state = state_of(table_of((0, 3, 10), (3, 1, 20)))
-    assert state.answer_to(0, 3) == Appended(10, 3)
-    assert state.answer_to(3, 1) == Appended(20, 1)
+    assert state.find(header_of(0, 3)) == 10
+    assert state.find(header_of(3, 1)) == 20
     for sequence, count in ((0, 2), (0, 4), (1, 2), (3, 2), (4, 1)):
-        assert state.answer_to(sequence, count) is None
+        assert state.find(header_of(sequence, count)) is None
 
 
 def test_last_five_batches_are_remembered_oldest_first() -> None:
@@ -43,7 +50,7 @@ def test_new_epoch_forgets_the_batches_of_the_one_before() -> None:
     table = table_of((0, 3, 10))
     table.append(9, 2, (0, 1, 13))
     assert state_of(table) == ProducerState(2, 1, ((0, 1, 13),))
-    assert state_of(table).answer_to(0, 3) is None
+    assert state_of(table).find(header_of(0, 3)) is None
 
 
 def test_use_makes_a_producer_the_last_to_be_forgotten() -> None:

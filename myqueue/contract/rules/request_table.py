@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker_app.partition.aged_table import AgedTable
+from myqueue.contract.rules.aged_table import AgedTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+POP_REQUESTS_REMEMBERED = 16
+"""Request ids of one consumer that a partition remembers."""
 
 RequestKey = tuple[int, bytes]
 """(id of the client, digest of the request id)."""

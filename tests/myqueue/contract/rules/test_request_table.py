@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker_app.partition.request_table import RequestTable
+from myqueue.contract.rules.request_table import RequestTable
 
 
 def test_oldest_request_of_a_client_makes_room_for_its_next() -> None:
