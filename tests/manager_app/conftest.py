@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
+from django.db.models.signals import post_migrate
 
 from tests.manager_app.site import Site
 
@@ -28,6 +29,18 @@ def _keep_sqlite_in_a_file() -> None:
 
 
 _keep_sqlite_in_a_file()
+
+
+def _make_no_permissions() -> None:
+    """Spare the permissions of all models, which are made anew each time a test left data behind.
+
+    That takes longer than most tests, and the only people here are superusers.
+    """
+    uid = "django.contrib.auth.management.create_permissions"
+    assert post_migrate.disconnect(dispatch_uid=uid)
+
+
+_make_no_permissions()
 
 
 @pytest.fixture(autouse=True)
