@@ -51,11 +51,8 @@ def call(address: str, path: str, **fields: object) -> dict[str, object]:
 def test_processes_started_at_once_share_a_secret_and_a_folder_each(terminals: Terminals) -> None:
     data = terminals.folder / "data"
     ports = range(terminals.base + 1, terminals.base + 1 + BROKERS)
-    assert sorted(path.name for path in data.iterdir()) == [
-        *sorted(f"broker-{port}" for port in ports),
-        "cluster.secret",
-        "manager",
-    ]
+    expected = {"cluster.secret", "manager", *(f"broker-{port}" for port in ports)}
+    assert expected <= {path.name for path in data.iterdir()}
     assert len(list(data.rglob("*.secret*"))) == 1
 
 
