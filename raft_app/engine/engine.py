@@ -5,7 +5,7 @@ Each turn drains what came in, steps the nodes that changed, sends what may leav
 everything to be stored to the storage thread as one job. Nothing here blocks.
 
 What others want of the replicas here goes through `Engine`; `Incoming` is what the transport
-brings; `Requests` waits for what replicas answer.
+brings.
 
 Sources: docs/explanation/consensus.md; Ongaro's thesis, sections 3 and 6.4.
 """
@@ -162,71 +162,6 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Requests:
-    """Waits for what replicas answer; lives in the engine's loop."""
-
-    def __init__(self, context: EngineContext, wall_ms: Callable[[], int]) -> None:
-        """Serve the replicas of `context`.
-
-        Args:
-            context: of the engine.
-            wall_ms: returns the time of day, milliseconds since 1970.
-        """
-        self._context = context
-        self._wall_ms = wall_ms
-
-    def clock_ms(self) -> int:
-        """Return the monotonic clock that proposals carry, in milliseconds."""
-        return int(self._context.loop.time() * 1000)
-
-    async def propose(self, replica: Replica, request: Any, *, timeout_ms: int) -> Any:
-        """Replicate a request; see `raft_app.engine.engine.Engine.propose`."""
-        admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
-        if isinstance(admitted, Answer):
-            return admitted.result
-        self._context.engine_loop.mark(replica)
-        return await self._within(admitted, timeout_ms, replica)
-
-    async def read_barrier(self, replica: Replica, *, timeout_ms: int) -> None:
-        """Confirm that the applied state is new; see `Engine.read_barrier`."""
-        future = replica.ask_read()
-        self._context.engine_loop.mark(replica)
-        await self._within(future, timeout_ms, replica)
-
-    async def read_batches(
-        self, replica: Replica, offset: int, high_watermark: int, max_bytes: int
-    ) -> list[StoredBatch]:
-        """Read from memory or disk; see `Engine.read_batches`."""
-        group_id = replica.group_id
-        found = self._context.tails.read(group_id, offset, high_watermark, max_bytes)
-        if found is not None:
-            return found
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                batches: list[StoredBatch] = await self._context.read(
-                    self._context.storage.read_batches, group_id, offset, high_watermark, max_bytes
-                )
-        except TimeoutError as error:
-            raise Overloaded(
-                f"{replica.label}: the disk gave no answer within {READ_TIMEOUT_S:g} s; try again",
-                retry_after_ms=READ_RETRY_AFTER_MS,
-            ) from error
-        except CorruptEntry as error:
-            if self._context.is_present(replica):
-                self._context.engine_loop.make_faulty(replica, str(error))
-            raise replica.not_leader() from error
-        return batches
-
-    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> Any:
-        timer = self._context.loop.call_later(
-            timeout_ms / 1000, _expire, future, timeout_ms, replica
-        )
-        try:
-            return await future
-        finally:
-            timer.cancel()
-
-
 def _expire(future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> None:
     if not future.done():
         future.set_exception(
@@ -361,7 +296,6 @@ class Engine:
             factory=self._factory,
             fail=self.fail,
         )
-        self._requests = Requests(context, self._wall_ms)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
         self.compactor = Compactor(context)
         self.scrubber = Scrubber(context)
@@ -435,7 +369,7 @@ class Engine:
 
     def clock_ms(self) -> int:
         """Return the monotonic clock that proposals carry, in milliseconds."""
-        return self._requests.clock_ms()
+        return int(self._loop.time() * 1000)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -469,7 +403,11 @@ class Engine:
         replica = self.replica(group_id)
         if self.disk.full and not may_use_reserve and replica.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
-        return await self._requests.propose(replica, request, timeout_ms=timeout_ms)
+        admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
+        if isinstance(admitted, Answer):
+            return admitted.result
+        self.engine_loop.mark(replica)
+        return await self._within(admitted, timeout_ms, replica)
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         """Return when the applied state is at least as new as this call (ReadIndex).
@@ -478,7 +416,17 @@ class Engine:
             NotLeader | NoLeader: this replica cannot confirm reads.
             CommitTimeout: no quorum in time.
         """
-        await self._requests.read_barrier(self.replica(group_id), timeout_ms=timeout_ms)
+        replica = self.replica(group_id)
+        future = replica.ask_read()
+        self.engine_loop.mark(replica)
+        await self._within(future, timeout_ms, replica)
+
+    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> Any:
+        timer = self._loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, replica)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
     async def read_batches(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
@@ -492,7 +440,24 @@ class Engine:
         if offset >= high_watermark:
             return []
         replica = self.replica(group_id)
-        return await self._requests.read_batches(replica, offset, high_watermark, max_bytes)
+        found = self._tails.read(group_id, offset, high_watermark, max_bytes)
+        if found is not None:
+            return found
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                batches: list[StoredBatch] = await self._context.read(
+                    self._storage.read_batches, group_id, offset, high_watermark, max_bytes
+                )
+        except TimeoutError as error:
+            raise Overloaded(
+                f"{replica.label}: the disk gave no answer within {READ_TIMEOUT_S:g} s; try again",
+                retry_after_ms=READ_RETRY_AFTER_MS,
+            ) from error
+        except CorruptEntry as error:
+            if self._context.is_present(replica):
+                self.engine_loop.make_faulty(replica, str(error))
+            raise replica.not_leader() from error
+        return batches
 
     # --- replicas ---------------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ class Failover:
         self._hints: dict[int, asyncio.TimerHandle] = {}
         self._transfers: dict[int, list[asyncio.Future[None]]] = {}
         self._handing_over: set[asyncio.Task[None]] = set()
-        self.hints_started = 0
 
     def connection_lost(self, broker_id: int) -> None:
         """Tell the nodes that a broker's connection broke; campaign where it led."""
@@ -185,8 +184,7 @@ class Failover:
         present = self._replicas.get(replica.group_id) is replica
         if not present or replica.faulty or replica.is_leader or replica.hears_leader:
             return
-        if replica.node.campaign_hint():
-            self.hints_started += 1
+        replica.node.campaign_hint()
         self._mark(replica)
         if attempt < ATTEMPTS_MAX:
             self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)

@@ -12,7 +12,7 @@ from broker_app.partition.admission import Admission
 from broker_app.partition.commands import AppendBatch, Appended
 from broker_app.partition.state import PartitionData
 from broker_app.partition.statemachine import PartitionState
-from raft_app.engine.engine import Requests
+from raft_app.engine.engine import Engine
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.replica import Applied, Replica, Waiters
 from raft_app.engine.snapshots import SnapshotInstall
@@ -104,10 +104,10 @@ def _without_digest(pop: Any) -> Any:
 def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader answers reads without a round to a quorum."""
 
-    async def read_barrier(_requests: Requests, replica: Replica, **_names: int) -> None:
-        replica._require_serving()
+    async def read_barrier(engine: Engine, group_id: int, **_names: int) -> None:
+        engine.replica(group_id)._require_serving()
 
-    monkeypatch.setattr(Requests, "read_barrier", read_barrier)
+    monkeypatch.setattr(Engine, "read_barrier", read_barrier)
 
 
 def saves_another_state(monkeypatch: pytest.MonkeyPatch) -> None:

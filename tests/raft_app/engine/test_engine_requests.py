@@ -1,4 +1,4 @@
-"""Requests as an engine hands them to its groups."""
+"""Requests as an engine hands them to its replicas."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ async def cluster():
 
 async def test_refusals_name_the_leader_with_its_address_if_it_is_known(cluster):
     await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
-    replica = cluster.engines[2].replicas[1]
-    requests = cluster.engines[2]._requests
+    follower = cluster.engines[2]
     for call in (
-        requests.propose(replica, ("append", "a"), timeout_ms=100),
-        requests.read_barrier(replica, timeout_ms=100),
-        cluster.engines[2].transfer_leadership(1, 3, timeout_ms=100),
+        follower.propose(1, ("append", "a"), timeout_ms=100),
+        follower.read_barrier(1, timeout_ms=100),
+        follower.transfer_leadership(1, 3, timeout_ms=100),
     ):
         with pytest.raises(NotLeader) as caught:
             await call
         assert caught.value.details["leader"]["address"] == "http://broker-1:80"
-    del cluster.engines[2].peers[1]
+    del follower.peers[1]
     with pytest.raises(NotLeader) as caught:
-        await requests.read_barrier(replica, timeout_ms=100)
+        await follower.read_barrier(1, timeout_ms=100)
     assert caught.value.details["leader"] == {"broker_id": 1}
 
 
@@ -45,7 +44,7 @@ async def test_write_without_a_quorum_ends_in_time_and_unknown(cluster):
     cluster.hub.isolate(1, silently=True)
     leader = cluster.engines[1]
     with pytest.raises(CommitTimeout) as caught:
-        await leader._requests.propose(leader.replicas[1], ("append", "a"), timeout_ms=20)
+        await leader.propose(1, ("append", "a"), timeout_ms=20)
     assert not caught.value.outcome_known
 
 
@@ -53,7 +52,7 @@ async def test_answer_that_is_known_needs_no_entry(cluster):
     await cluster.append("a")
     leader = cluster.the_leader()
     last_index = leader.replicas[1].node.last_index
-    place = await leader._requests.propose(leader.replicas[1], ("append", "a"), timeout_ms=1_000)
+    place = await leader.propose(1, ("append", "a"), timeout_ms=1_000)
     assert (place, leader.replicas[1].node.last_index) == (0, last_index)
 
 
@@ -65,7 +64,7 @@ async def test_damaged_batch_makes_the_replica_faulty_and_is_read_nowhere_here(c
     index = replica.node.last_index
     cluster.storages[leader.broker_id].damage_entry(1, index)
     with pytest.raises((NoLeader, NotLeader)):
-        await leader._requests.read_batches(replica, 0, 1, 1 << 20)
+        await leader.read_batches(1, 0, 1, 1 << 20)
     assert "checksum" in replica.faulty
 
 
