@@ -280,7 +280,7 @@ LONE_MISTAKES = (
     LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "is there twice"),
     LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "comes after"),
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
-    LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(11,)),
+    LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10,)),
     LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
     LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(24,)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),

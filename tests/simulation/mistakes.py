@@ -174,6 +174,6 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(197,),
+        seeds=(72,),
     ),
 )
