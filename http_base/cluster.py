@@ -7,7 +7,15 @@ managers are not upgraded at the same moment.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from msgspec import Struct
+
+from myqueue.contract.inputs import bounded
+
+Number = Annotated[int, bounded(0)]
+NumericId = Annotated[int, bounded(0, (1 << 31) - 1)]
+"""Of a group, a replica or a broker; 0 for none."""
 
 
 class Place(Struct, frozen=True):
@@ -20,22 +28,22 @@ class Place(Struct, frozen=True):
 class ReplicaReport(Struct, frozen=True, kw_only=True):
     """What a broker says about one of its replicas."""
 
-    group_id: int
-    replica_id: int
+    group_id: NumericId
+    replica_id: NumericId
     topic: str
     partition: int
     role: str
     """follower, pre-candidate, candidate, leader or learner."""
-    term: int
-    leader_broker_id: int
+    term: Number
+    leader_broker_id: NumericId
     """0 when unknown."""
     serves: bool
     """True for a leader that takes writes."""
-    log_start_offset: int
-    high_watermark: int
+    log_start_offset: Number
+    high_watermark: Number
     commit_index: int
     applied_index: int
-    last_index: int
+    last_index: Number
     placement_version: int
     """Version of the membership in force."""
     replicas: list[Place]
@@ -71,7 +79,7 @@ class BrokerReport(Struct, frozen=True, kw_only=True):
     full: bool = True
     """False: `replicas` holds only those that changed, and the answer carries no assignment."""
     replicas: list[ReplicaReport] = []
-    disk_free_bytes: int = 0
+    disk_free_bytes: Number = 0
     disk_slow: bool = False
     """True while its disk is slower than those of others: it had better be given no leadership."""
 

@@ -28,7 +28,7 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
-from myqueue.contract.inputs import TopicCreate, check_start
+from myqueue.contract.inputs import TopicCreate
 
 if TYPE_CHECKING:
     from http_base.cluster import BrokerOrders, BrokerReport
@@ -164,10 +164,8 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
     Raises:
         UnauthorizedException: it re-attaches without being who it says.
         TopicDoesNotExist: there is no such topic.
-        InvalidRequest: `start` is unknown.
         QueueError: a cursor could not be opened; no consumer is left behind.
     """
-    check_start(call.start)
     if call.consumer_id is not None:
         return _reattach(
             runtime, ClientKey("consumer", call.consumer_id), topic=call.topic, token=call.token

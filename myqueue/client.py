@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import TopicDoesNotExist
-from myqueue.contract.inputs import check_range
+from myqueue.contract.inputs import bounded, checked
 from myqueue.transport.administration import Administration
 from myqueue.transport.blocking import Transport
 from myqueue.transport.clock import Clock
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from myqueue.worker.redriving import Redriven
     from myqueue.worker.worker import Means
 
-MAX_REDRIVEN = (1 << 63) - 1
+MessagesRedriven = Annotated[int, bounded(1)]
 
 
 class Client(Administration):
@@ -110,7 +110,7 @@ class Client(Administration):
         from myqueue.worker.redriving import DeadLetters
 
         if max_messages is not None:
-            check_range("max_messages", max_messages, 1, MAX_REDRIVEN)
+            checked("max_messages", max_messages, MessagesRedriven)
         addresses = self._managers.addresses
         try:
             letters = DeadLetters(

@@ -15,16 +15,11 @@ from http_base.messages import message_fields
 from http_base.views import AsyncAPIView, wants_msgpack
 from myqueue.contract.errors import InvalidRequest, QueueEmpty
 from myqueue.contract.inputs import (
-    MAX_FETCH_BYTES,
-    MAX_TIMEOUT_MS,
-    MAX_WAIT_MS,
     Consume,
     Size,
     SizeHere,
-    check_range,
-    check_request_id,
 )
-from myqueue.contract.records import MAX_RECORDS, request_digest
+from myqueue.contract.records import request_digest
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -131,9 +126,7 @@ class SizeApi(AsyncAPIView):
     async def get(self, request: Request) -> Response:
         """Count; with `wait_ms`, once there is one."""
         size = self.read(request, SizeHere)
-        request_id = check_request_id(size.request_id)
-        check_range("wait_ms", size.wait_ms, 0, MAX_WAIT_MS)
-        check_range("timeout_ms", size.timeout_ms, 1, MAX_TIMEOUT_MS)
+        request_id = size.request_id
         replica = _admit(request, size)
         left = await size_get(
             runtime=current(),
@@ -154,24 +147,23 @@ class SizeApi(AsyncAPIView):
 
 
 def _call_of(consume: Consume) -> PopCall:
-    """Return the checked call.
+    """Return what a consume call asks of its partition.
 
     Raises:
-        InvalidRequest: a field is out of its range.
+        InvalidRequest: it leaves the choice of a partition to this broker.
     """
     if consume.partition_key is not None:
         raise InvalidRequest(
             "a broker needs the partition; managers take partition_key, or neither",
             field="partition_key",
         )
-    wanted = 1 if consume.max_messages is None else consume.max_messages
-    request_id = check_request_id(consume.request_id)
+    request_id = consume.request_id
     return PopCall(
         consumer_id=consume.consumer_id,
-        max_messages=check_range("max_messages", wanted, 1, MAX_RECORDS),
-        max_bytes=check_range("max_bytes", consume.max_bytes, 1, MAX_FETCH_BYTES),
-        wait_ms=check_range("wait_ms", consume.wait_ms, 0, MAX_WAIT_MS),
-        timeout_ms=check_range("timeout_ms", consume.timeout_ms, 1, MAX_TIMEOUT_MS),
+        max_messages=1 if consume.max_messages is None else consume.max_messages,
+        max_bytes=consume.max_bytes,
+        wait_ms=consume.wait_ms,
+        timeout_ms=consume.timeout_ms,
         request_digest=request_digest(request_id) if request_id else b"",
     )
 

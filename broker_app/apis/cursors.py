@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from broker_app.access import CONSUMER, require_client
 from broker_app.apis.answers import CursorOpened, PartitionName
 from broker_app.inputs import ClientForgetHere, CursorOpen
+from broker_app.partition.commands import Start
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.answers import CursorPlace
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.contract.errors import InvalidRequest
-from myqueue.contract.inputs import MAX_TIMEOUT_MS, CursorReset, check_range
+from myqueue.contract.inputs import CursorReset
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -36,7 +37,6 @@ class CursorResetApi(AsyncAPIView):
         """Move it."""
         reset = self.read(request, CursorReset)
         runtime = current()
-        check_range("timeout_ms", reset.timeout_ms, 1, MAX_TIMEOUT_MS)
         _require_positive("consumer_id", reset.consumer_id)
         require_client(
             request,
@@ -72,14 +72,13 @@ class CursorOpenApi(AsyncAPIView):
         require_cluster(request)
         opening = self.read(request, CursorOpen)
         runtime = current()
-        check_range("timeout_ms", opening.timeout_ms, 1, MAX_TIMEOUT_MS)
         _require_positive("consumer_id", opening.consumer_id)
         replica = runtime.partition(opening.topic, opening.partition)
         place = await cursor_open(
             runtime=runtime,
             replica=replica,
             consumer_id=opening.consumer_id,
-            start=opening.start,
+            start=Start(opening.start),
             timeout_ms=opening.timeout_ms,
         )
         return self.respond(
@@ -108,7 +107,6 @@ class ClientForgetApi(AsyncAPIView):
         require_cluster(request)
         client = self.read(request, ClientForgetHere)
         runtime = current()
-        check_range("timeout_ms", client.timeout_ms, 1, MAX_TIMEOUT_MS)
         replica = runtime.partition(client.topic, client.partition)
         await client_forget(
             runtime=runtime,

@@ -18,10 +18,8 @@ from myqueue.contract.inputs import (
     BATCH_HEADERS,
     DEFAULT_TIMEOUT_MS,
     MAX_FETCH_BYTES,
-    MAX_WAIT_MS,
     Fetch,
     OffsetByTime,
-    check_range,
 )
 from myqueue.contract.records import frame_batches
 
@@ -67,8 +65,6 @@ class FetchApi(AsyncAPIView):
         """Read."""
         fetch = self.read(request, Fetch)
         runtime = current()
-        check_range("max_bytes", fetch.max_bytes, 1, MAX_FETCH_BYTES)
-        check_range("wait_ms", fetch.wait_ms, 0, MAX_WAIT_MS)
         require_topic_client(request, runtime, topic=fetch.topic, token=fetch.token)
         replica = runtime.partition(fetch.topic, fetch.partition)
         fetched = await batches_fetch(

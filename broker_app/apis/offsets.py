@@ -14,7 +14,6 @@ from http_base.answers import GroupCommitted, GroupOffset
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_name
-from myqueue.contract.inputs import MAX_TIMEOUT_MS, check_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -43,7 +42,6 @@ class OffsetsCommitApi(AsyncAPIView):
         """Commit it."""
         commit = self.read(request, OffsetsCommit)
         runtime = current()
-        check_range("timeout_ms", commit.timeout_ms, 1, MAX_TIMEOUT_MS)
         client_id = require_topic_client(
             request, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
         )
@@ -88,7 +86,6 @@ class OffsetsApi(AsyncAPIView):
         """Look it up."""
         asked = self.read(request, Offsets)
         runtime = current()
-        check_range("timeout_ms", asked.timeout_ms, 1, MAX_TIMEOUT_MS)
         name = check_group_name(asked.group)
         require_topic_client(request, runtime, topic=asked.topic, token=asked.token)
         replica = runtime.partition(asked.topic, asked.partition)
@@ -141,7 +138,6 @@ class GroupForgetApi(AsyncAPIView):
         require_cluster(request)
         call = self.read(request, GroupForgetHere)
         runtime = current()
-        check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
         replica = runtime.partition(call.topic, call.partition)
         forgotten = await group_forget(
             runtime=runtime, replica=replica, name=call.group, timeout_ms=call.timeout_ms

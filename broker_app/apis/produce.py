@@ -12,7 +12,7 @@ from http_base.answers import Appended
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView
 from myqueue.contract.errors import InvalidRequest
-from myqueue.contract.inputs import MAX_TIMEOUT_MS, Produce, ProduceBatch, check_range
+from myqueue.contract.inputs import Produce, ProduceBatch
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -45,7 +45,6 @@ class ProduceApi(AsyncAPIView):
         if isinstance(request.data, bytes):
             return await self._post_batch(request, request.data)
         produce = self.read(request, Produce)
-        check_range("timeout_ms", produce.timeout_ms, 1, MAX_TIMEOUT_MS)
         if produce.partition is None or produce.partition_key is not None:
             raise InvalidRequest(
                 "a broker needs the partition; managers take partition_key, or neither",
@@ -59,7 +58,6 @@ class ProduceApi(AsyncAPIView):
 
     async def _post_batch(self, request: Request, batch: bytes) -> Response:
         produce = self.read(request, ProduceBatch)
-        check_range("timeout_ms", produce.timeout_ms, 1, MAX_TIMEOUT_MS)
         replica = _admit(request, produce, produce.partition)
         appended = await batch_produce(
             runtime=current(),

@@ -17,18 +17,11 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
     DEFAULT_VISIBILITY_MS,
-    MAX_DELIVERY_LIMIT,
-    MAX_RECEIPTS,
-    MAX_VISIBILITY_MS,
     Receive,
     Settle,
     check_group_name,
 )
 from myqueue.contract.inputs import (
-    MAX_TIMEOUT_MS,
-    MAX_WAIT_MS,
-    check_range,
-    check_start,
     check_topic_name,
 )
 from myqueue.contract.rules.work import SettleKind, format_receipt, parse_receipts
@@ -187,13 +180,13 @@ def _call_of(receive: Receive) -> ReceiveCall:
     """
     return ReceiveCall(
         group=check_group_name(receive.group),
-        max_messages=check_range("max_messages", receive.max_messages, 0, MAX_RECEIPTS),
-        visibility_ms=check_range("visibility_ms", receive.visibility_ms, 1, MAX_VISIBILITY_MS),
-        delivery_limit=check_range("delivery_limit", receive.delivery_limit, 1, MAX_DELIVERY_LIMIT),
+        max_messages=receive.max_messages,
+        visibility_ms=receive.visibility_ms,
+        delivery_limit=receive.delivery_limit,
         dead_letter_topic=_dead_letter_topic(receive),
-        start=Start(check_start(receive.start)),
-        wait_ms=check_range("wait_ms", receive.wait_ms, 0, MAX_WAIT_MS),
-        timeout_ms=check_range("timeout_ms", receive.timeout_ms, 1, MAX_TIMEOUT_MS),
+        start=Start(receive.start),
+        wait_ms=receive.wait_ms,
+        timeout_ms=receive.timeout_ms,
     )
 
 
@@ -225,8 +218,6 @@ def _command_of(settle: Settle, kind: SettleKind) -> SettleMessages:
         InvalidRequest: a field is wrong, or of another of the three calls.
     """
     group = check_group_name(settle.group)
-    check_range("timeout_ms", settle.timeout_ms, 1, MAX_TIMEOUT_MS)
-    check_range("receipts", len(settle.receipts), 1, MAX_RECEIPTS)
     delays = {
         SettleKind.ACK: 0,
         SettleKind.NACK: settle.delay_ms or 0,
@@ -236,11 +227,8 @@ def _command_of(settle: Settle, kind: SettleKind) -> SettleMessages:
         ("delay_ms", settle.delay_ms, SettleKind.NACK),
         ("visibility_ms", settle.visibility_ms, SettleKind.EXTEND),
     ):
-        if value is None:
-            continue
-        if kind is not of:
+        if value is not None and kind is not of:
             raise InvalidRequest(f"{name} belongs to {of}, not to {kind}", field=name)
-        check_range(name, value, 0, MAX_VISIBILITY_MS)
     try:
         receipts = parse_receipts(settle.receipts)
     except ValueError as error:

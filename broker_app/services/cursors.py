@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.partition.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor, Start
+from broker_app.partition.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor
 from broker_app.selectors.offsets import offset_by_time
 from myqueue.contract.errors import CursorMoved, InvalidRequest
-from myqueue.contract.inputs import check_start
 
 if TYPE_CHECKING:
+    from broker_app.partition.commands import Start
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import CursorReset
     from raft_app.engine.replica import Replica
 
 
 async def cursor_open(
-    *, runtime: BrokerRuntime, replica: Replica, consumer_id: int, start: str, timeout_ms: int
+    *, runtime: BrokerRuntime, replica: Replica, consumer_id: int, start: Start, timeout_ms: int
 ) -> CursorPlace:
     """Make a consumer's cursor; one that is there stays where it is.
 
@@ -24,14 +24,13 @@ async def cursor_open(
         runtime: of this broker.
         replica: the partition.
         consumer_id: whose.
-        start: `earliest` or `latest`.
+        start: where it begins.
         timeout_ms: for a quorum.
 
     Raises:
-        InvalidRequest: `start` is neither.
         QueueError: what `Engine.propose` raises.
     """
-    request = OpenCursor(consumer_id, Start(check_start(start)))
+    request = OpenCursor(consumer_id, start)
     place: CursorPlace = await runtime.engine.propose(
         replica.spec.group_id, request, timeout_ms=timeout_ms
     )
@@ -44,13 +43,10 @@ async def cursor_reset(
     """Move a consumer's cursor to an offset, or to the first message at or after a time.
 
     Raises:
-        InvalidRequest: not exactly one of offset and timestamp is given.
         OffsetOutOfRange: there is no such offset.
         CursorMoved: the cursor is not where `expected` says; `offset` says where it is.
         QueueError: what `Engine.propose` raises.
     """
-    if (reset.offset is None) == (reset.timestamp is None):
-        raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
     group_id = replica.spec.group_id
     await runtime.engine.read_barrier(group_id, timeout_ms=reset.timeout_ms)
     offset = reset.offset

@@ -10,7 +10,6 @@ from broker_app.partition.groups import commit_error
 from broker_app.runtime import state_of
 from myqueue.contract.errors import InvalidRequest, OffsetOutOfRange
 from myqueue.contract.group_inputs import check_group_name
-from myqueue.contract.inputs import check_start
 
 if TYPE_CHECKING:
     from broker_app.partition.commands import GroupPlace
@@ -37,13 +36,13 @@ async def offsets_commit(
         Where the consumer group is now.
 
     Raises:
-        InvalidRequest: the group's name cannot be, or `start` is neither earliest nor latest.
+        InvalidRequest: the group's name cannot be.
         IllegalGeneration: a later generation has the group; `generation` is the known one.
         OffsetOutOfRange: the offset is below 0 or above the high watermark.
         QueueError: what `Engine.propose` raises.
     """
     check_group_name(commit.group)
-    start = Start(check_start(commit.start))
+    start = Start(commit.start)
     request = CommitOffsets(commit.group, commit.generation, commit.offset, start, client_id)
     group_id, timeout_ms = replica.spec.group_id, commit.timeout_ms
     place: GroupPlace

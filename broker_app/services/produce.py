@@ -16,7 +16,7 @@ from myqueue.contract.errors import (
     QueueError,
     UnknownProducer,
 )
-from myqueue.contract.inputs import check_range, check_request_id, records_of
+from myqueue.contract.inputs import records_of
 from myqueue.contract.records import MAX_RECORDS, encode_batch, read_header, request_digest
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def messages_produce(
         QueueError: what `batch_produce` raises.
     """
     epoch, sequence = _sequence_of(produce)
-    request_id = check_request_id(produce.request_id)
+    request_id = produce.request_id
     batch = encode_batch(
         records_of(produce, now_ms),
         producer_id=produce.producer_id,
@@ -135,16 +135,7 @@ async def _append_in_sequence(
 def _sequence_of(produce: Produce) -> tuple[int, int]:
     """Return (epoch, base sequence), (0, -1) for none."""
     epoch, sequence = produce.producer_epoch, produce.base_sequence
-    if epoch is None and sequence is None:
-        return 0, -1
-    if epoch is None or sequence is None:
-        missing = "producer_epoch" if epoch is None else "base_sequence"
-        raise InvalidRequest(
-            f"producer_epoch and base_sequence belong together; {missing} is missing",
-            field=missing,
-        )
-    check_range("base_sequence", sequence, 0, MAX_SEQUENCE)
-    return epoch, sequence
+    return (0, -1) if epoch is None or sequence is None else (epoch, sequence)
 
 
 def _check_producer(header: BatchHeader, producer_id: int) -> None:

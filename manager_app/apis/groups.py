@@ -14,17 +14,13 @@ from manager_app.apis.group_rendering import (
     workers_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
-from myqueue.contract.errors import GroupNotFound, InvalidRequest, TopicDoesNotExist
+from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
 from myqueue.contract.group_inputs import (
-    MAX_SESSION_TIMEOUT_MS,
-    MAX_TOPICS,
-    MIN_SESSION_TIMEOUT_MS,
     GroupHeartbeat,
     GroupJoin,
     GroupLeave,
     check_group_name,
 )
-from myqueue.contract.inputs import check_range
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.groups import Subscription
 
@@ -235,23 +231,12 @@ def describe_group(runtime: ManagerRuntime, name: str) -> dict[str, Any]:
 
 
 async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:
-    """Check what a member says of itself.
+    """Return what a member reads, when there is all of it.
 
     Raises:
-        InvalidRequest: the topics or the session timeout are out of range.
         TopicDoesNotExist: one of the topics.
     """
-    check_range(
-        "session_timeout_ms",
-        call.session_timeout_ms,
-        MIN_SESSION_TIMEOUT_MS,
-        MAX_SESSION_TIMEOUT_MS,
-    )
     topics = frozenset(call.topics)
-    if not 1 <= len(topics) <= MAX_TOPICS:
-        raise InvalidRequest(
-            f"topics names 1 to {MAX_TOPICS} topics, not {len(topics)}", field="topics"
-        )
     for name in sorted(topics):
         try:
             await runtime.find_topic(name)

@@ -8,14 +8,13 @@ client.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from http_base.cluster_http import CallFailed
 from manager_app.brokers.client import BrokerCall
-from manager_app.models import ID_MAX
 from manager_app.selectors import ClientKey
 from myqueue.contract.errors import QueueError
-from myqueue.contract.inputs import HEALTH_CONSUMER, HEALTH_PRODUCER, Input, Int64, check_range
+from myqueue.contract.inputs import HEALTH_CONSUMER, HEALTH_PRODUCER, Input, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +38,11 @@ _TYPES = {kind: number for number, kind in KINDS.items()}
 class ClientSign(Input, frozen=True):
     """When a client was seen."""
 
-    type: Int64
+    type: Annotated[int, bounded(HEALTH_CONSUMER, HEALTH_PRODUCER)]
     """0 consumer, 1 producer."""
-    key: Int64
+    key: Annotated[int, bounded(1)]
     """Its id."""
-    age_ms: Int64
+    age_ms: Annotated[int, bounded(0, AGE_MS_MAX)]
     """How long ago, in milliseconds."""
 
 
@@ -114,14 +113,6 @@ class SignPassing:
 
 
 def take_signs(clients: ClientRegistry, signs: list[ClientSign]) -> None:
-    """Note signs of life that another manager saw.
-
-    Raises:
-        InvalidRequest: one is of an unknown type, or from the future.
-    """
-    for sign in signs:
-        check_range("type", sign.type, HEALTH_CONSUMER, HEALTH_PRODUCER)
-        check_range("key", sign.key, 1, ID_MAX)
-        check_range("age_ms", sign.age_ms, 0, AGE_MS_MAX)
+    """Note signs of life that another manager saw."""
     for sign in signs:
         clients.note(ClientKey(KINDS[sign.type], sign.key), age_s=sign.age_ms / 1000)

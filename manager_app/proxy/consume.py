@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from http_base.tasks import bounded, cancel, spawn
+from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
-from manager_app.proxy.produce import check_one_choice, check_text, check_token
 from manager_app.runtime import RETRY_AFTER_MS
 from myqueue.contract.errors import Overloaded, QueueEmpty, QueueError
-from myqueue.contract.inputs import (
-    MAX_FETCH_BYTES,
-    MAX_TIMEOUT_MS,
-    MAX_WAIT_MS,
-    check_range,
-    check_request_id,
-)
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
-from myqueue.contract.records import MAX_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -68,7 +60,6 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
             has no leader.
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
-    _check_consume(call)
     deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
@@ -105,8 +96,6 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     Raises:
         QueueError: the input is wrong, the client is unknown, or what a leader answered.
     """
-    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
-    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
     deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
@@ -131,7 +120,6 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
         CursorMoved: it is not where `expected` says.
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
-    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
     deadline_s = deadline_of(call.timeout_ms)
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
@@ -407,15 +395,3 @@ async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
 
 def _has_something(task: asyncio.Future[int]) -> bool:
     return task.done() and not task.cancelled() and not task.exception() and task.result() > 0
-
-
-def _check_consume(call: Consume) -> None:
-    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
-    check_range("wait_ms", call.wait_ms, 0, MAX_WAIT_MS)
-    check_range("max_bytes", call.max_bytes, 1, MAX_FETCH_BYTES)
-    if call.max_messages is not None:
-        check_range("max_messages", call.max_messages, 1, MAX_RECORDS)
-    check_one_choice(call.partition, call.partition_key)
-    check_request_id(call.request_id)
-    if call.request_id is not None:
-        check_text("request_id", call.request_id)

@@ -8,15 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from http_base.tokens import verify_client
+from manager_app.proxy.admission import admit_by_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
-from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
-    MAX_TIMEOUT_MS,
-    MAX_WAIT_MS,
     MSGPACK,
-    check_range,
 )
 
 if TYPE_CHECKING:
@@ -63,12 +59,9 @@ class Passed:
 
 
 def wait_ms_of(call: OfPartition) -> int:
-    """Return how long a call may be held.
-
-    Raises:
-        InvalidRequest: longer than there is.
-    """
-    return check_range("wait_ms", getattr(call, "wait_ms", 0), 0, MAX_WAIT_MS)
+    """Return how long a call may be held, in milliseconds."""
+    wait_ms: int = getattr(call, "wait_ms", 0)
+    return wait_ms
 
 
 async def pass_on(
@@ -95,14 +88,12 @@ async def pass_on(
     """
     wait_ms = wait_ms_of(call)
     timeout_ms = getattr(call, "timeout_ms", None)
-    if timeout_ms is not None:
-        check_range("timeout_ms", timeout_ms, 1, MAX_TIMEOUT_MS)
     limit_ms = DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms
     deadline_s = deadline_of(limit_ms, wait_ms)
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
         if token is not None:
-            await _admit(runtime, passed, call.topic, token)
+            await admit_by_token(runtime, passed.kind, call.topic, token)
     return await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
@@ -117,23 +108,6 @@ async def pass_on(
             accept=accept,
         )
     )
-
-
-async def _admit(runtime: ManagerRuntime, passed: Passed, topic: str, token: str) -> None:
-    """Let a registered client of a topic pass; this is a sign of life of it.
-
-    Raises:
-        UnauthorizedException: the token is of another topic or kind, or the client is gone.
-    """
-    said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
-    if said.topic != topic or passed.kind not in (None, said.kind):
-        raise UnauthorizedException(
-            f"the token is that of {said.kind} {said.client_id} of topic {said.topic!r}; this call"
-            f" is for a {passed.kind or 'client'} of {topic[:260]!r}",
-            field="token",
-        )
-    kind: ClientKind = "producer" if said.kind == "producer" else "consumer"
-    await runtime.clients.admit(kind, said.client_id, topic)
 
 
 def _fields(call: OfPartition) -> Mapping[str, Any]:

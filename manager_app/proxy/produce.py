@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from http_base.tokens import verify_client
-from manager_app.models import ID_MAX
+from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
-from myqueue.contract.errors import InvalidRequest, UnauthorizedException
-from myqueue.contract.inputs import MAX_TIMEOUT_MS, check_range, check_request_id, records_of
+from myqueue.contract.inputs import records_of
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import read_header
 
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
     from manager_app.clients.registry import Session
     from manager_app.metadata import PartitionView, TopicView
     from manager_app.runtime import ManagerRuntime
-    from manager_app.selectors import ClientKind
     from myqueue.contract.inputs import Produce, ProduceBatch
 
-EPOCH_MAX = (1 << 31) - 1
 _PASSED_ON = (
     "key",
     "headers",
@@ -39,7 +35,6 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
     Raises:
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
-    _check_produce(call)
     count = len(records_of(call, runtime.now_ms))
     deadline_s = deadline_of(call.timeout_ms)
     async with found_by(deadline_s):
@@ -78,7 +73,6 @@ async def produce_batch(
         CorruptBatch: its header is wrong.
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
-    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
     header = read_header(batch)
     deadline_s = deadline_of(call.timeout_ms)
     async with found_by(deadline_s):
@@ -119,67 +113,6 @@ def choose_partition(topic: TopicView, session: Session, call: Produce) -> Parti
     if call.request_id is not None:
         return topic.partition(partition_for_key(call.request_id, topic.partitions_at_creation))
     return topic.partition(session.rotation.next(count))
-
-
-def check_token(
-    runtime: ManagerRuntime, kind: ClientKind, client_id: int, *, topic: str, token: str | None
-) -> None:
-    """Check a token where one was given; on a manager the id alone is enough.
-
-    Raises:
-        UnauthorizedException: the token is not this client's.
-    """
-    if token is None:
-        return
-    said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
-    if (said.kind, said.client_id, said.topic) != (kind, client_id, topic):
-        raise UnauthorizedException(
-            f"the token is not that of {kind} {client_id} of topic {topic[:260]!r}", field="token"
-        )
-
-
-def check_one_choice(partition: int | None, partition_key: int | str | None) -> None:
-    """Refuse a partition and a key at once, and what cannot be a key.
-
-    Raises:
-        InvalidRequest: both are given, or the key is a text that is no valid Unicode.
-    """
-    if partition is not None and partition_key is not None:
-        raise InvalidRequest(
-            f"give partition ({partition}) or partition_key ({partition_key!r}), not both",
-            field="partition_key",
-        )
-    if isinstance(partition_key, str):
-        check_text("partition_key", partition_key)
-
-
-def check_text(field: str, text: str) -> None:
-    """Refuse a text with a lone surrogate, which has no UTF-8.
-
-    Raises:
-        InvalidRequest: it has one.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{field} is no valid text: {error.reason}", field=field) from error
-
-
-def _check_produce(call: Produce) -> None:
-    check_range("timeout_ms", call.timeout_ms, 1, MAX_TIMEOUT_MS)
-    check_one_choice(call.partition, call.partition_key)
-    check_request_id(call.request_id)
-    if call.request_id is not None:
-        check_text("request_id", call.request_id)
-    if call.timestamp is not None:
-        check_range("timestamp", call.timestamp, 0, ID_MAX)
-    if (call.producer_epoch is None) != (call.base_sequence is None):
-        raise InvalidRequest(
-            "producer_epoch and base_sequence come together or not at all", field="base_sequence"
-        )
-    if call.producer_epoch is not None and call.base_sequence is not None:
-        check_range("producer_epoch", call.producer_epoch, 0, EPOCH_MAX)
-        check_range("base_sequence", call.base_sequence, 0, ID_MAX)
 
 
 def _produced(

@@ -18,8 +18,6 @@ from http_base.cluster import BrokerOrders
 from manager_app import selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
-    ID_MAX,
-    INTEGER_ID_MAX,
     Broker,
     BrokerState,
     Partition,
@@ -31,7 +29,6 @@ from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, metadata_bump
 from manager_app.services.membership import ToldMembership, memberships_take
 from myqueue.contract.errors import Forbidden, InvalidRequest
-from myqueue.contract.inputs import check_range
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -140,12 +137,6 @@ def _check(report: BrokerReport) -> None:
             f"raft_address must be host:port, not {report.raft_address[:300]!r}",
             field="raft_address",
         )
-    check_range("disk_free_bytes", report.disk_free_bytes, 0, ID_MAX)
-    for replica in report.replicas:
-        for name in ("group_id", "replica_id", "leader_broker_id"):
-            check_range(name, getattr(replica, name), 0, INTEGER_ID_MAX)
-        for name in ("term", "log_start_offset", "high_watermark", "last_index"):
-            check_range(name, getattr(replica, name), 0, ID_MAX)
 
 
 def _identify(report: BrokerReport, now: datetime) -> tuple[Broker, bool]:

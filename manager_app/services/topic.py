@@ -11,7 +11,6 @@ from django.utils import timezone
 from http_base.cluster import DeletedPartition
 from manager_app import selectors
 from manager_app.models import (
-    ID_MAX,
     ClientState,
     Consumer,
     DeletedGroup,
@@ -31,10 +30,11 @@ from myqueue.contract.errors import (
     TopicAlreadyExists,
 )
 from myqueue.contract.inputs import (
-    MAX_PARTITIONS,
-    MAX_REPLICATION_FACTOR,
-    check_range,
+    PartitionCount,
+    ReplicationFactor,
+    Retention,
     check_topic_name,
+    checked,
 )
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def topic_create(
         Overloaded: the cluster has no group ids left.
     """
     check_topic_name(name)
-    check_range("number_of_partitions", number_of_partitions, 1, MAX_PARTITIONS)
-    check_range("replication_factor", replication_factor, 1, MAX_REPLICATION_FACTOR)
+    checked("number_of_partitions", number_of_partitions, PartitionCount)
+    checked("replication_factor", replication_factor, ReplicationFactor)
     _check_retention(retention_ms=retention_ms, retention_bytes=retention_bytes)
     try:
         with transaction.atomic():
@@ -156,7 +156,7 @@ def topic_delete(name: str) -> dict[int, list[DeletedPartition]]:
 
 
 def _grow(topic: Topic, number_of_partitions: int) -> None:
-    check_range("number_of_partitions", number_of_partitions, 1, MAX_PARTITIONS)
+    checked("number_of_partitions", number_of_partitions, PartitionCount)
     highest = topic.partitions.aggregate(highest=Max("index"))["highest"]
     present = 0 if highest is None else highest + 1
     if number_of_partitions < present:
@@ -207,7 +207,7 @@ def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...
 def _check_retention(**retention: int | None) -> None:
     for field, value in retention.items():
         if value is not None:
-            check_range(field, value, 1, ID_MAX)
+            checked(field, value, Retention)
 
 
 def _explain(error: IntegrityError, name: str) -> Exception:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from myqueue.config import ClientConfig
+    from myqueue.contract.inputs import Start
     from myqueue.transport.clock import Clock
     from myqueue.transport.effects import Lock
 
@@ -66,7 +67,6 @@ def make_core(
     """
     refuse_unknown("a consumer", options, (*GroupOptions.__annotations__, *ADDRESS_NAMES))
     of_group = {name: value for name, value in options.items() if name not in ADDRESS_NAMES}
-    settings = GroupSettings(group=group or "", start=start, **cast("GroupOptions", of_group))
     if group is None:
         for name in of_group:
             raise InvalidRequest(f"{name} belongs to consumers with a group", field=name)
@@ -77,6 +77,9 @@ def make_core(
         raise InvalidRequest(
             "a member of a group goes on at the group's offsets: leave attach out", field="attach"
         )
+    settings = GroupSettings(
+        group=group, start=cast("Start", start), **cast("GroupOptions", of_group)
+    )
     return GroupReading(
         made.addresses, settings, config=made.config, clock=made.clock, make_lock=make_lock
     )

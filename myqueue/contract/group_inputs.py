@@ -21,7 +21,7 @@ from myqueue.contract.inputs import (
     TimeoutMs,
     TopicName,
     WaitMs,
-    int64,
+    bounded,
     stated,
 )
 
@@ -43,15 +43,15 @@ DEAD_LETTER_SUFFIX = ".dead"
 
 GROUP_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 GroupName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
-Topics = Annotated[list[TopicName], stated(minItems=1, maxItems=MAX_TOPICS)]
-SessionTimeoutMs = Annotated[int, int64(MIN_SESSION_TIMEOUT_MS, MAX_SESSION_TIMEOUT_MS)]
-ReceiptCount = Annotated[int, int64(0, MAX_RECEIPTS)]
-VisibilityMs = Annotated[int, int64(1, MAX_VISIBILITY_MS)]
-DelayMs = Annotated[int, int64(0, MAX_VISIBILITY_MS)]
-DeliveryLimit = Annotated[int, int64(1, MAX_DELIVERY_LIMIT)]
+Topics = Annotated[list[TopicName], Meta(min_length=1, max_length=MAX_TOPICS)]
+SessionTimeoutMs = Annotated[int, bounded(MIN_SESSION_TIMEOUT_MS, MAX_SESSION_TIMEOUT_MS)]
+ReceiptCount = Annotated[int, bounded(0, MAX_RECEIPTS)]
+VisibilityMs = Annotated[int, bounded(1, MAX_VISIBILITY_MS)]
+DelayMs = Annotated[int, bounded(0, MAX_VISIBILITY_MS)]
+DeliveryLimit = Annotated[int, bounded(1, MAX_DELIVERY_LIMIT)]
 Receipt = Annotated[str, stated(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
-Receipts = Annotated[list[Receipt], stated(minItems=1, maxItems=MAX_RECEIPTS)]
-Generation = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Receipts = Annotated[list[Receipt], Meta(min_length=1, max_length=MAX_RECEIPTS)]
+Generation = Annotated[int, bounded(0)]
 
 
 class GroupJoin(Input, frozen=True):

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, inspect
 
 from myqueue.contract.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
 from myqueue.contract.records import MAX_HEADERS, MAX_RECORDS, MAX_TIMESTAMP, Record
@@ -45,15 +54,18 @@ INT64_MAX = (1 << 63) - 1
 
 
 def int64(low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> Meta:
-    """Return the annotation of an integer of 64 bits.
+    """Return the annotation of a number that something is looked up by.
 
-    Args:
-        low: smallest value that the call takes. The call itself checks it, to say so in words;
-            here it is stated for the API's own description.
-        high: largest value.
+    One that nothing can have is not malformed but unknown: the call says so in its own way, and
+    these bounds are stated for the API's description alone.
     """
     stated = {STATED_MINIMUM: low, STATED_MAXIMUM: high, "format": "int64"}
     return Meta(ge=-INT64_MAX - 1, le=INT64_MAX, extra_json_schema=stated)
+
+
+def bounded(low: int, high: int = INT64_MAX) -> Meta:
+    """Return the annotation of an integer; whatever lies outside of these bounds is refused."""
+    return Meta(ge=low, le=high, extra_json_schema={"format": "int64"})
 
 
 def stated(**schema: Any) -> Meta:
@@ -68,17 +80,17 @@ Int64 = Annotated[int, int64()]
 """What databases and headers can hold; larger numbers are malformed, not unknown."""
 Id = Annotated[int, int64(1)]
 PartitionIndex = Annotated[int, int64(0)]
-PartitionCount = Annotated[int, int64(1, MAX_PARTITIONS)]
-ReplicationFactor = Annotated[int, int64(1, MAX_REPLICATION_FACTOR)]
-Retention = Annotated[int, int64(1)]
+PartitionCount = Annotated[int, bounded(1, MAX_PARTITIONS)]
+ReplicationFactor = Annotated[int, bounded(1, MAX_REPLICATION_FACTOR)]
+Retention = Annotated[int, bounded(1)]
 Offset = Annotated[int, int64(0)]
-TimeoutMs = Annotated[int, int64(1, MAX_TIMEOUT_MS)]
-WaitMs = Annotated[int, int64(0, MAX_WAIT_MS)]
-MessageCount = Annotated[int, int64(1, MAX_RECORDS)]
-FetchBytes = Annotated[int, int64(1, MAX_FETCH_BYTES)]
+TimeoutMs = Annotated[int, bounded(1, MAX_TIMEOUT_MS)]
+WaitMs = Annotated[int, bounded(0, MAX_WAIT_MS)]
+MessageCount = Annotated[int, bounded(1, MAX_RECORDS)]
+FetchBytes = Annotated[int, bounded(1, MAX_FETCH_BYTES)]
 TopicName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
-Start = Annotated[str, stated(enum=["earliest", "latest"])]
-RequestId = Annotated[str, stated(minLength=1, maxLength=MAX_REQUEST_ID_LENGTH)]
+Start = Annotated[Literal["earliest", "latest"], stated(type="string")]
+RequestId = Annotated[str, Meta(min_length=1, max_length=MAX_REQUEST_ID_LENGTH)]
 Address = Annotated[str, stated(pattern=r"^https?://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$")]
 Text = Annotated[Any, stated(type="string")]
 """A text; in MessagePack bytes as well."""
@@ -104,9 +116,10 @@ Messages = Annotated[
     stated(minItems=1, maxItems=MAX_RECORDS),
 ]
 HealthType = Annotated[int, stated(enum=[0, 1, 2])]
-Epoch = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
-Sequence = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Timestamp = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP)]
+Epoch = Annotated[int, bounded(0, (1 << 31) - 1)]
+Sequence = Annotated[int, bounded(0, INT64_MAX - MAX_RECORDS)]
+"""With room for those of a whole batch."""
+Timestamp = Annotated[int, bounded(0, MAX_TIMESTAMP)]
 
 HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
 """Values of `type` in `GET /health`."""
@@ -129,6 +142,8 @@ _INTEGER_OR_TEXT = ("partition_key", "key")
 _IDS = ("producer_id", "consumer_id")
 """Fields whose integer may come as a text of digits in a body too."""
 _NOTHING: Any = object()
+_PATH = re.compile(r"\.([A-Za-z_]+)|\[([0-9]+|\.\.\.)\]")
+"""Parts of the path that a validation error names: fields, and positions in lists."""
 
 
 class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -206,6 +221,16 @@ class Produce(Input, frozen=True):
     base_sequence: Sequence | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
+    def __post_init__(self) -> None:
+        _check_one_choice(self.partition, self.partition_key)
+        _check_text("request_id", self.request_id)
+        if (self.producer_epoch is None) != (self.base_sequence is None):
+            missing = "producer_epoch" if self.producer_epoch is None else "base_sequence"
+            raise InvalidRequest(
+                f"producer_epoch and base_sequence belong together; {missing} is missing",
+                field=missing,
+            )
+
 
 class ProduceBatch(Input, frozen=True):
     """POST /producer/produce with a `BATCH` body: the query."""
@@ -230,6 +255,10 @@ class Consume(Input, frozen=True):
     wait_ms: WaitMs = 0
     request_id: RequestId | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+    def __post_init__(self) -> None:
+        _check_one_choice(self.partition, self.partition_key)
+        _check_text("request_id", self.request_id)
 
 
 class Fetch(Input, frozen=True):
@@ -258,6 +287,9 @@ class SizeHere(Size, frozen=True):
     """GET /size on a broker; with `request_id` also whether the partition remembers that pop."""
 
     request_id: RequestId | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("request_id", self.request_id)
 
 
 class Health(Input, frozen=True):
@@ -288,6 +320,10 @@ class CursorReset(Input, frozen=True):
     expected: Offset | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
+    def __post_init__(self) -> None:
+        if (self.offset is None) == (self.timestamp is None):
+            raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
+
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -315,7 +351,7 @@ def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) 
     try:
         return msgspec.convert(fields, cls)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise _invalid(cls, fields, error) from error
 
 
 def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str, Any]:
@@ -392,16 +428,44 @@ def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
     try:
         return msgspec.convert(text, expected, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{name}: {error}, not {text!r}", field=name) from error
+        value = int(text) if _INTEGER.fullmatch(text) else text
+        raise _refused(name, value, expected, error) from error
 
 
-def _invalid(error: msgspec.ValidationError) -> InvalidRequest:
-    """Name the field that a validation error is about."""
+def _invalid(
+    cls: type[msgspec.Struct], fields: dict[str, Any], error: msgspec.ValidationError
+) -> InvalidRequest:
+    """Name the field that a validation error is about, and the bounds that it is outside of."""
     text = str(error)
-    named = re.search(r"`\$\.([A-Za-z_]+)|field `([A-Za-z_]+)`", text)
-    field = next((name for name in named.groups() if name), None) if named else None
-    prefix = f"{field}: " if field and f"`{field}`" not in text else ""
-    return InvalidRequest(f"{prefix}{text}", field=field)
+    if text.startswith("Object"):  # a field of it is missing or unknown
+        named = re.search(r"field `([A-Za-z_]+)`", text)
+        return InvalidRequest(text, field=named[1] if named else None)
+    _, _, path = text.rpartition(" - at `$")
+    names = [name for name, _ in _PATH.findall(path) if name]
+    if not names:
+        return InvalidRequest(text, field=None)
+    field = names[-1]
+    rule = _broken_rule(*_located(cls, fields, path))
+    return InvalidRequest(f"{field} {rule}" if rule else f"{field}: {text}", field=field)
+
+
+def _located(
+    cls: type[msgspec.Struct], fields: dict[str, Any], path: str
+) -> tuple[Any, list[inspect.Type]]:
+    """Return the value at a path into an input, and its types; without types inside a mapping."""
+    value: Any = fields
+    kinds = [inspect.type_info(cls)]
+    for name, number in _PATH.findall(path):
+        if name:
+            structs = [kind for kind in kinds if isinstance(kind, inspect.StructType)]
+            inner = [one.type for kind in structs for one in kind.fields if one.name == name]
+        else:
+            inner = [kind.item_type for kind in kinds if isinstance(kind, inspect.ListType)]
+        kinds = [one for kind in inner for one in _alternatives(kind)]
+        if not kinds:
+            break
+        value = value[name or int(number)]
+    return value, kinds
 
 
 def check_topic_name(topic: str) -> str:
@@ -418,47 +482,87 @@ def check_topic_name(topic: str) -> str:
     return topic
 
 
-def check_start(start: str) -> str:
-    """Return where a cursor or a group begins when it is `earliest` or `latest`.
+def checked(field: str, value: Any, kind: Any) -> Any:
+    """Return an argument of a Python call that fits the type of an input's field.
+
+    Args:
+        field: what the argument is called.
+        value: what was given.
+        kind: such as `TimeoutMs`; its bounds count.
 
     Raises:
-        InvalidRequest: it is neither.
+        InvalidRequest: it does not fit; the field is named, with what it may be and what it was.
     """
-    if start not in ("earliest", "latest"):
-        raise InvalidRequest(f"start must be earliest or latest, not {start[:60]!r}", field="start")
-    return start
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _refused(field, value, kind, error) from error
 
 
-def check_range(field: str, value: int, low: int, high: int) -> int:
-    """Return `value` when it lies in [low, high].
+def check_fields(settings: object) -> None:
+    """Check each field of a dataclass against its own type.
 
     Raises:
-        InvalidRequest: it does not; the field is named.
+        InvalidRequest: as `checked`.
     """
-    if not low <= value <= high:
-        raise InvalidRequest(f"{field} must be {low} to {high}, not {value}", field=field)
-    return value
+    for name, kind in get_type_hints(type(settings), include_extras=True).items():
+        checked(name, getattr(settings, name), kind)
 
 
-def check_request_id(request_id: str | None) -> str | None:
-    """Return the request id when it is absent or has 1 to 64 characters.
+def _refused(field: str, value: Any, kind: Any, error: msgspec.ValidationError) -> InvalidRequest:
+    rule = _broken_rule(value, _alternatives(inspect.type_info(kind)))
+    text = f"{field} {rule}" if rule else f"{field}: {error}, not {value!r:.300}"
+    return InvalidRequest(text, field=field)
 
-    Raises:
-        InvalidRequest: it has not.
-    """
-    if request_id is not None and not 1 <= len(request_id) <= MAX_REQUEST_ID_LENGTH:
+
+def _broken_rule(value: Any, kinds: list[inspect.Type]) -> str | None:
+    """Say in words which bounds of its type a value is outside of; None when it is of another."""
+    for one in kinds:
+        match one, value:
+            case inspect.IntType(ge=low, le=high), int() if type(value) is int:
+                number, rule, unit = value, "must be", ""
+            case inspect.StrType(min_length=low, max_length=high), str():
+                number, rule, unit = len(value), "has", " characters"
+            case inspect.ListType(min_length=low, max_length=high), list():
+                number, rule, unit = len(value), "has", " items"
+            case inspect.LiteralType(values=known), str():
+                return f"must be {' or '.join(map(str, known))}, not {value[:60]!r}"
+            case _:
+                continue
+        if low is not None and not low <= number <= (number if high is None else high):
+            span = f"at least {low}" if high is None else f"{low} to {high}"
+            return f"{rule} {span}{unit}, not {number}"
+    return None
+
+
+def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
+    """Return the types that a field takes, without what is said about them."""
+    if isinstance(kind, inspect.Metadata):
+        return _alternatives(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return [one for part in kind.types for one in _alternatives(part)]
+    return [kind]
+
+
+def _check_one_choice(partition: int | None, partition_key: int | str | None) -> None:
+    """Refuse a partition and a key at once, and what cannot be a key."""
+    if partition is not None and partition_key is not None:
         raise InvalidRequest(
-            f"request_id has 1 to {MAX_REQUEST_ID_LENGTH} characters, not {len(request_id)}",
-            field="request_id",
+            f"give partition ({partition}) or partition_key ({partition_key!r}), not both",
+            field="partition_key",
         )
-    if request_id is not None and not request_id.isascii():
+    _check_text("partition_key", partition_key)
+
+
+def _check_text(field: str, text: object) -> None:
+    """Refuse a text with a lone surrogate, which has no UTF-8."""
+    if isinstance(text, str) and not text.isascii():
         try:
-            request_id.encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest(
-                f"request_id has a lone surrogate at character {error.start}", field="request_id"
+                f"{field} has a lone surrogate at character {error.start}", field=field
             ) from error
-    return request_id
 
 
 def records_of(produce: Produce, now_ms: int) -> list[Record]:

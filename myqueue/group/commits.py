@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import IllegalGeneration, QueueError
 from myqueue.contract.group_inputs import (
     DEFAULT_SESSION_TIMEOUT_MS,
-    MAX_SESSION_TIMEOUT_MS,
-    MIN_SESSION_TIMEOUT_MS,
+    SessionTimeoutMs,
     check_group_name,
 )
-from myqueue.contract.inputs import check_range, check_start
+from myqueue.contract.inputs import Start, check_fields
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Acquire, Flow
 from myqueue.transport.fetching import Fetching
@@ -39,29 +39,22 @@ QUIET_SHARE = 6
 """Part of a session after which a round of commits in the background leaves the rest for later."""
 
 
-class GroupSettings(NamedTuple):
+@dataclass(frozen=True)
+class GroupSettings:
     """What a program says about its group.
 
     Raises:
-        InvalidRequest: by `checked`; the field is named.
+        InvalidRequest: a value is impossible; the field is named.
     """
 
     group: str
     auto_commit: bool = True
-    session_timeout_ms: int = DEFAULT_SESSION_TIMEOUT_MS
-    start: str = "earliest"
+    session_timeout_ms: SessionTimeoutMs = DEFAULT_SESSION_TIMEOUT_MS
+    start: Start = "earliest"
 
-    def checked(self) -> GroupSettings:
-        """Return the settings if they are possible."""
+    def __post_init__(self) -> None:
+        check_fields(self)
         check_group_name(self.group)
-        check_range(
-            "session_timeout_ms",
-            self.session_timeout_ms,
-            MIN_SESSION_TIMEOUT_MS,
-            MAX_SESSION_TIMEOUT_MS,
-        )
-        check_start(self.start)
-        return self
 
 
 class Committing(Fetching):
@@ -84,7 +77,7 @@ class Committing(Fetching):
         clock: Clock,
         make_lock: Callable[[], Lock],
     ) -> None:
-        self.settings = settings.checked()
+        self.settings = settings
         super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
 
     def make_locks(self) -> None:

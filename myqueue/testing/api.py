@@ -12,7 +12,6 @@ import msgspec
 from myqueue.contract import inputs as protocol
 from myqueue.contract.errors import (
     ClientExpired,
-    InvalidRequest,
     NoLeader,
     NotFound,
     PartitionNotFound,
@@ -147,7 +146,6 @@ class MemoryApi:
     def _consume(self, address: str, request: Request) -> dict[str, Any]:
         call = read_input(protocol.Consume, decoded(request))
         self.state.authorize(request, "consumer", call.consumer_id, call.topic)
-        protocol.check_request_id(call.request_id)
         index = call.partition
         if index is None and address == self.state.manager:
             index = self._choose(call)
@@ -258,8 +256,6 @@ class MemoryApi:
         call = read_input(protocol.CursorReset, decoded(request))
         self.state.authorize(request, "consumer", call.consumer_id, call.topic)
         partition = self.state.partition_at(address, call.topic, call.partition)
-        if (call.offset is None) == (call.timestamp is None):
-            raise InvalidRequest("give exactly one of offset and timestamp", field="offset")
         offset = call.offset
         if offset is None:
             assert call.timestamp is not None, "one of the two is there"

@@ -12,8 +12,6 @@ from uuid import uuid4
 
 from myqueue.contract.errors import GroupNotFound, InvalidRequest, MethodNotAllowed, UnknownMember
 from myqueue.contract.group_inputs import (
-    MAX_SESSION_TIMEOUT_MS,
-    MIN_SESSION_TIMEOUT_MS,
     GroupHeartbeat,
     GroupJoin,
     GroupLeave,
@@ -21,7 +19,7 @@ from myqueue.contract.group_inputs import (
     OffsetsCommit,
     check_group_name,
 )
-from myqueue.contract.inputs import check_range, read_input
+from myqueue.contract.inputs import read_input
 from myqueue.contract.rules import groups as rules
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.groups import GroupState, Subscription, TopicShape
@@ -88,12 +86,6 @@ class MemoryGroups:
 
     def _join(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupJoin, decoded(request))
-        check_range(
-            "session_timeout_ms",
-            call.session_timeout_ms,
-            MIN_SESSION_TIMEOUT_MS,
-            MAX_SESSION_TIMEOUT_MS,
-        )
         for topic in call.topics:
             self._state.partitions_of(topic)
         group = self.by_name.get(name) or MemoryGroup()

@@ -72,9 +72,6 @@ class MemoryManager:
         protocol.check_topic_name(call.topic)
         if call.topic in self._state.topics:
             raise TopicAlreadyExists(f"topic {call.topic!r} exists")
-        protocol.check_range(
-            "number_of_partitions", call.number_of_partitions, 1, protocol.MAX_PARTITIONS
-        )
         self._state.create(call.topic, call.number_of_partitions)
         message = f"Topic '{call.topic}' created successfully"
         return {"message": message, "topic": call.topic, "partitions": call.number_of_partitions}

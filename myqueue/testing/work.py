@@ -11,14 +11,11 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
     DEFAULT_VISIBILITY_MS,
-    MAX_DELIVERY_LIMIT,
-    MAX_RECEIPTS,
-    MAX_VISIBILITY_MS,
     Receive,
     Settle,
     check_group_name,
 )
-from myqueue.contract.inputs import check_range, read_input
+from myqueue.contract.inputs import read_input
 from myqueue.contract.records import Record, encode_batch
 from myqueue.contract.rules.work import (
     UNKNOWN,
@@ -100,7 +97,6 @@ class MemoryWorkers:
         """Answer `POST /messages/ack`, `/messages/nack` and `/messages/extend`."""
         call = read_input(Settle, decoded(request))
         self._state.authorize_reader(request, call.topic)
-        check_range("receipts", len(call.receipts), 1, MAX_RECEIPTS)
         check_group_name(call.group)
         try:
             receipts = parse_receipts(call.receipts)
@@ -161,9 +157,6 @@ class MemoryWorkers:
         """Return a checked call, the partition that it is about, and the consumer's id."""
         call = read_input(Receive, decoded(request))
         client_id = self._state.authorize_reader(request, call.topic)
-        check_range("max_messages", call.max_messages, 0, MAX_RECEIPTS)
-        check_range("visibility_ms", call.visibility_ms, 1, MAX_VISIBILITY_MS)
-        check_range("delivery_limit", call.delivery_limit, 1, MAX_DELIVERY_LIMIT)
         check_group_name(call.group)
         return call, self._state.partition_at(address, call.topic, call.partition), client_id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
@@ -14,6 +14,7 @@ from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, millise
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
+    from myqueue.contract.inputs import Start
     from myqueue.results import Delivery, Settlement
     from myqueue.transport.aio import AsyncTransport
     from myqueue.transport.clock import Clock
@@ -61,7 +62,7 @@ class AsyncWorker(AsyncFront[Working]):
             visibility_ms=visibility_ms,
             delivery_limit=delivery_limit,
             dead_letter_topic=dead_letter_topic,
-            start=start,
+            start=cast("Start", start),
         )
         settings = AsyncSettings(
             address, means.get("config"), means.get("transport"), means.get("clock")

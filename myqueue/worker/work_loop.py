@@ -11,12 +11,12 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import ClientClosed, QueueError
 from myqueue.contract.group_inputs import MAX_RECEIPTS
-from myqueue.contract.inputs import check_range
+from myqueue.contract.inputs import bounded, checked
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Acquire, Await, Flow, Lock, Pause, Pending, TimeIsOver, within
 from myqueue.transport.empty_partitions import Watches
@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 LEAVE_S = 2.0
 """How long a manager may take to forget a worker that closes."""
+MessagesAtOnce = Annotated[int, bounded(1, MAX_RECEIPTS)]
+"""What one receive asks for at most; a program wants at least one."""
 VAIN_ROUNDS = 2
 """Wake-ups in a row that gave nothing before the next wait is put off."""
 VAIN_PAUSE = Backoff(first_s=0.005, longest_s=0.2, jitter=1.0)
@@ -147,7 +149,7 @@ class Working(Session):
             QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
                 nothing; or it refused.
         """
-        check_range("max_messages", max_messages, 1, MAX_RECEIPTS)
+        checked("max_messages", max_messages, MessagesAtOnce)
         wait = self.begin_wait(timeout)
         flow = self._receive(max_messages, partitions, wait)
         if not wait.is_bounded:

@@ -9,11 +9,12 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
     DEFAULT_DELIVERY_LIMIT,
     DEFAULT_VISIBILITY_MS,
-    MAX_DELIVERY_LIMIT,
     MAX_VISIBILITY_MS,
+    DeliveryLimit,
+    VisibilityMs,
     check_group_name,
 )
-from myqueue.contract.inputs import check_range, check_start, check_topic_name
+from myqueue.contract.inputs import Start, check_fields, check_topic_name
 from myqueue.results import Delivery
 from myqueue.transport.session import LeaderCall, posting
 
@@ -34,22 +35,20 @@ class WorkOptions:
     """
 
     group: str
-    visibility_ms: int = DEFAULT_VISIBILITY_MS
+    visibility_ms: VisibilityMs = DEFAULT_VISIBILITY_MS
     """How long a message that was delivered stays out of others' hands."""
-    delivery_limit: int = DEFAULT_DELIVERY_LIMIT
+    delivery_limit: DeliveryLimit = DEFAULT_DELIVERY_LIMIT
     """Deliveries after which a message that was not acknowledged is dead."""
     dead_letter_topic: str | None = None
     """Where it goes then; the topic's name with `.dead` when left out."""
-    start: str = "earliest"
+    start: Start = "earliest"
     """Where a group begins that is new in a partition: earliest or latest."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_group_name(self.group)
-        check_range("visibility_ms", self.visibility_ms, 1, MAX_VISIBILITY_MS)
-        check_range("delivery_limit", self.delivery_limit, 1, MAX_DELIVERY_LIMIT)
         if self.dead_letter_topic is not None:
             check_topic_name(self.dead_letter_topic)
-        check_start(self.start)
 
 
 def milliseconds(field: str, seconds: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from broker_app.partition.commands import Start
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
@@ -44,7 +45,7 @@ class Consumer:
             runtime=broker.runtime,
             replica=broker.engine.replica(self._clients.group_id),
             consumer_id=self._consumer_id,
-            start="earliest",
+            start=Start.EARLIEST,
             timeout_ms=TIMEOUT_MS,
         )
 

@@ -47,8 +47,14 @@ async def test_cursor_is_opened_once(filled: Api, replica: ReplicaTwin, failure:
     assert (answer.json["offset"], answer.json["opened"]) == (4, True)
     answer = await filled.post("/cursors/open", **CALL, start="earliest")
     assert (answer.json["offset"], answer.json["opened"]) == (4, False)
-    answer = await filled.post("/cursors/open", **CALL, start="middle")
+
+
+@pytest.mark.parametrize("start", ["", "Latest", "0", "EARLIEST", "middle"])
+async def test_unknown_start_is_refused(filled: Api, failure: Any, start: str) -> None:
+    answer = await filled.post("/cursors/open", **CALL, start=start)
     assert failure(answer) == (400, "INVALID_REQUEST")
+    assert answer.json["field"] == "start"
+    assert answer.json["message"] == f"start must be earliest or latest, not {start!r}"
 
 
 async def test_client_is_forgotten(filled: Api, replica: ReplicaTwin, failure: Any) -> None:

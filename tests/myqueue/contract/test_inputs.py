@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from myqueue.contract import inputs as protocol
 from myqueue.contract.errors import InvalidRequest, InvalidTopicName, MessageTooLarge, QueueError
+from myqueue.contract.group_inputs import Settle
 from myqueue.contract.inputs import (
     Consume,
     ConsumerRegister,
+    CursorReset,
     Fetch,
     Health,
     Produce,
@@ -19,8 +22,6 @@ from myqueue.contract.inputs import (
     Size,
     TopicCreate,
     TopicUpdate,
-    check_range,
-    check_request_id,
     check_topic_name,
     read_input,
     records_of,
@@ -209,15 +210,82 @@ def test_other_topic_names_are_refused(name: str) -> None:
         check_topic_name(name)
 
 
-def test_ranges_and_request_ids() -> None:
-    assert check_range("wait_ms", 5, 0, 5) == 5
-    with pytest.raises(InvalidRequest, match="wait_ms"):
-        check_range("wait_ms", 6, 0, 5)
-    assert check_request_id(None) is None
-    assert check_request_id("é" * 64) == "é" * 64
-    for wrong in ("", "x" * 65, "\ud800"):
-        with pytest.raises(InvalidRequest):
-            check_request_id(wrong)
+@pytest.mark.parametrize(
+    ("cls", "changes", "message"),
+    [
+        (Consume, {"wait_ms": 30_001}, "wait_ms must be 0 to 30000, not 30001"),
+        (Consume, {"wait_ms": 1 << 70}, f"wait_ms must be 0 to 30000, not {1 << 70}"),
+        (Consume, {"timeout_ms": 0}, "timeout_ms must be 1 to 60000, not 0"),
+        (Consume, {"max_messages": 10_001}, "max_messages must be 1 to 10000, not 10001"),
+        (Consume, {"max_bytes": 0}, "max_bytes must be 1 to 8388608, not 0"),
+        (Consume, {"request_id": ""}, "request_id has 1 to 64 characters, not 0"),
+        (Consume, {"request_id": "x" * 65}, "request_id has 1 to 64 characters, not 65"),
+        (Consume, {"request_id": "a\ud800"}, "request_id has a lone surrogate at character 1"),
+        (ConsumerRegister, {"start": "end"}, "start must be earliest or latest, not 'end'"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named_with_its_bounds(
+    cls: type[msgspec.Struct], changes: dict[str, object], message: str
+) -> None:
+    [field] = changes
+    base = {"topic": "a"} if cls is ConsumerRegister else {"topic": "a", "consumer_id": 1}
+    with pytest.raises(InvalidRequest) as caught:
+        read_input(cls, base | changes)
+    assert (caught.value.message, caught.value.details["field"]) == (message, field)
+
+
+def test_a_query_is_held_to_the_same_bounds() -> None:
+    with pytest.raises(InvalidRequest, match=r"^wait_ms must be 0 to 30000, not -1$"):
+        read_input(Consume, {"topic": "a", "consumer_id": 1}, {"wait_ms": "-1"})
+    with pytest.raises(InvalidRequest, match=r"^start must be earliest or latest, not 'end'$"):
+        read_input(ConsumerRegister, {"topic": "a"}, {"start": "end"})
+
+
+def test_a_list_is_held_to_its_length() -> None:
+    fields = {"topic": "logs", "partition": 0, "group": "g", "receipts": ["1.1.1"] * 1_001}
+    with pytest.raises(InvalidRequest, match=r"^receipts has 1 to 1000 items, not 1001$"):
+        read_input(Settle, fields)
+
+
+def test_a_request_id_counts_characters() -> None:
+    call = {"topic": "a", "consumer_id": 1, "request_id": "é" * 64}
+    assert read_input(Consume, call).request_id == "é" * 64
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "wait must be 1 to 60000, not 0"),
+        (60_001, "wait must be 1 to 60000, not 60001"),
+        (True, "wait: Expected `int`, got `bool`, not True"),
+        ("5", "wait: Expected `int`, got `str`, not '5'"),
+    ],
+)
+def test_arguments_of_programs_are_held_to_the_same_types(value: object, message: str) -> None:
+    assert protocol.checked("wait", 5, protocol.TimeoutMs) == 5
+    with pytest.raises(InvalidRequest) as caught:
+        protocol.checked("wait", value, protocol.TimeoutMs)
+    assert (caught.value.message, caught.value.details["field"]) == (message, "wait")
+
+
+@pytest.mark.parametrize(
+    ("cls", "fields"),
+    [
+        (Produce, {"producer_id": 1, "message": "x", "partition": 1, "partition_key": 2}),
+        (Produce, {"producer_id": 1, "message": "x", "base_sequence": 0}),
+        (Produce, {"producer_id": 1, "message": "x", "producer_epoch": 0}),
+        (Consume, {"consumer_id": 1, "partition": 1, "partition_key": "k"}),
+        (Consume, {"consumer_id": 1, "partition_key": "\ud800"}),
+        (CursorReset, {"consumer_id": 1, "partition": 0}),
+        (CursorReset, {"consumer_id": 1, "partition": 0, "offset": 1, "timestamp": 1}),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    cls: type[msgspec.Struct], fields: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_input(cls, {"topic": "a", **fields})
+    assert "field" in caught.value.details
 
 
 def test_messages_of_a_produce_call() -> None:
@@ -259,3 +327,11 @@ def test_messages_that_do_not_fit_are_refused(fields: dict[str, object]) -> None
         records_of(produce, 0)
     assert "field" in caught.value.details
     assert issubclass(MessageTooLarge, QueueError)
+
+
+@pytest.mark.parametrize("name", ["$0", " - at `$.topic`", "field `x`", "$.topic"])
+def test_an_unknown_field_of_any_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read_input(Consume, {name: 1})
+    with pytest.raises(InvalidRequest, match="start must be earliest or latest"):
+        read_input(ConsumerRegister, {"topic": "a", "start": name})

@@ -12,14 +12,15 @@ from tests.myqueue.group.test_membership import beat, committed, fill, member
 
 
 def test_settings_are_checked() -> None:
-    assert GroupSettings("billing").checked().session_timeout_ms == 30_000
+    assert GroupSettings("billing").session_timeout_ms == 30_000
     for wrong in (
-        GroupSettings(""),
-        GroupSettings("g", session_timeout_ms=999),
-        GroupSettings("g", start="middle"),
+        {"group": ""},
+        {"group": "g", "session_timeout_ms": 999},
+        {"group": "g", "start": "middle"},
     ):
-        with pytest.raises(InvalidRequest):
-            wrong.checked()
+        with pytest.raises(InvalidRequest) as refused:
+            GroupSettings(**wrong)
+        assert refused.value.details["field"] == list(wrong)[-1]
 
 
 def test_a_commit_of_somebody_else_takes_the_partition(world: World) -> None:

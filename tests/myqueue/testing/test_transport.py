@@ -32,7 +32,7 @@ def test_what_waits_for_nothing_is_answered_at_once() -> None:
 def test_a_held_request_is_answered_after_a_change_or_in_time() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
         transport = MemoryTransport(queue)
-        exchange = transport.begin(queue._broker, held(queue, 60_000), timeout_s=60)
+        exchange = transport.begin(queue._broker, held(queue, 30_000), timeout_s=60)
         short = transport.begin(queue._broker, held(queue, 20), timeout_s=60)
         assert exchange.answer(0) is None
         assert transport.wait([exchange, short], timeout_s=30) == [short]
@@ -45,7 +45,7 @@ def test_a_held_request_is_answered_after_a_change_or_in_time() -> None:
 def test_a_waker_ends_the_wait() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
         transport, waker = MemoryTransport(queue), Waker()
-        exchange = transport.begin(queue._broker, held(queue, 60_000), timeout_s=60)
+        exchange = transport.begin(queue._broker, held(queue, 30_000), timeout_s=60)
         for exchanges in ([exchange], []):
             timer = threading.Timer(0.01, waker.wake)
             timer.start()
