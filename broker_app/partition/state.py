@@ -269,12 +269,15 @@ class PartitionData:
                 table.remove(key)
 
     def _is_untouched(self, name: str) -> bool:
-        """Tell whether a group's messages are all undelivered, or out for the first time."""
+        """Tell whether nothing of a group was delivered yet.
+
+        What was delivered stays known, also when its worker is gone: how often decides when a
+        message is dead.
+        """
         work = self.works.get(name)
         if work is None:
             return True
-        first_new = work.next_offset - len(work.unsettled)
-        return not work.dead and first_new <= self.log_start_offset
+        return not work.unsettled and not work.dead and work.next_offset <= self.log_start_offset
 
     def _forget_group(self, name: str) -> bool:
         self.makers.forget(name)

@@ -28,8 +28,8 @@ class Maker(NamedTuple):
 
     client_id: int
     is_disposable: bool
-    """Nobody else used it, it began at the log start, and nothing of it was committed or settled: a
-    group made anew under its name would be the same."""
+    """Nobody else used it, it began at the log start, and nothing of it was committed or settled.
+    It goes with its maker unless something was delivered: a group made anew would be the same."""
 
 
 class GroupMakers:

@@ -223,10 +223,27 @@ async def test_one_token_does_not_fill_the_table_of_groups(
     commit = {**CALL, "group": "z", "generation": 1}
     assert failure(await filled.post("/offsets/commit", mallory, **commit))[0] == 429
     assert (await filled.post("/offsets/commit", alice, **commit)).status == 200
-    counts = replica.state_machine.counts()
-    assert counts["consumer_groups"] == 52
+    assert replica.state_machine.counts()["consumer_groups"] == 52
+
+
+async def test_groups_in_which_nothing_was_delivered_go_with_their_consumer(
+    filled: Api, replica: ReplicaTwin
+) -> None:
+    mallory = token_of("consumer", 66)
+    for number in range(20):
+        commit = {**CALL, "group": f"c{number}", "generation": 1}
+        assert (await filled.post("/offsets/commit", mallory, **commit)).status == 200
+    first = await filled.post(RECEIVE, mallory, **{**CALL, "group": "w", "visibility_ms": 1_000})
+    assert replica.state_machine.counts()["consumer_groups"] == 21
     await filled.post("/clients/forget", topic="logs", partition=0, consumer_id=66)
-    assert replica.state_machine.counts()["consumer_groups"] == 2
+    assert replica.state_machine.counts()["consumer_groups"] == 1
+    receipts = [message["receipt"] for message in first.json["messages"]]
+    alice = token_of("consumer", 5)
+    call = {"topic": "logs", "partition": 0, "group": "w", "receipts": receipts}
+    given_back = await filled.post("/messages/nack", alice, **call)
+    assert given_back.json["results"][0]["done"], given_back.json
+    again = await filled.post(RECEIVE, alice, **{**CALL, "group": "w"})
+    assert [message["delivery_count"] for message in again.json["messages"]] == [2]
 
 
 async def test_the_cluster_speaks_for_a_client_by_its_token_alone(

@@ -114,9 +114,9 @@ def test_the_cluster_itself_has_no_limit_of_its_own(leader: Leader) -> None:
 
 
 def test_a_deleted_client_takes_the_groups_along_that_it_alone_began(leader: Leader) -> None:
-    leader.run(receive("received", MALLORY, count=3))
+    leader.run(receive("received", MALLORY, count=0))
     leader.run(commit("fenced", MALLORY))
-    leader.run(receive("others", ALICE))
+    leader.run(commit("others", ALICE))
     leader.run(ForgetClient(consumer_id=MALLORY))
     assert groups(leader) == 1
     leader.run(ForgetClient(producer_id=ALICE))
@@ -124,6 +124,15 @@ def test_a_deleted_client_takes_the_groups_along_that_it_alone_began(leader: Lea
     leader.run(ForgetClient(consumer_id=ALICE))
     assert groups(leader) == 0
     assert leader.state._data.makers.rows() == []
+
+
+def test_what_was_delivered_stays_counted_when_its_worker_is_gone(leader: Leader) -> None:
+    leader.run(receive("g", MALLORY, limit=2))
+    leader.run(ForgetClient(consumer_id=MALLORY))
+    assert groups(leader) == 1
+    leader.clock_ms += 1_000
+    leader.run(ExpireWork("g"))
+    assert leader.run(receive("g", ALICE, limit=2)).deliveries == [(0, 2)]
 
 
 def test_a_group_that_somebody_else_used_outlasts_its_maker(leader: Leader) -> None:
@@ -146,7 +155,7 @@ def test_a_group_of_which_something_was_settled_outlasts_its_maker(
 
 
 def test_a_settlement_that_did_nothing_keeps_no_group(leader: Leader) -> None:
-    leader.run(receive("g", MALLORY))
+    leader.run(receive("g", MALLORY, count=0))
     leader.run(SettleMessages("g", SettleKind.ACK, [Receipt(999, 0, 1)]))
     leader.run(ForgetClient(consumer_id=MALLORY))
     assert groups(leader) == 0
@@ -177,7 +186,7 @@ def test_what_retention_took_is_no_progress(leader: Leader) -> None:
 
 
 def test_followers_and_restored_snapshots_know_the_makers(leader: Leader) -> None:
-    leader.run(receive("received", MALLORY))
+    leader.run(receive("received", MALLORY, count=0))
     leader.run(commit("kept", MALLORY, 3))
     half, count = leader.state.snapshot(), len(leader.log)
     leader.run(commit("fenced", MALLORY))
