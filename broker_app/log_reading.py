@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.decode_cache import DecodedBatch
 from broker_app.metrics import MESSAGES_CORRUPT
-from broker_app.partition.limits import RETRY_AFTER_MS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import CorruptBatch, InvalidRequest, Overloaded
 from myqueue.contract.records import RECORD_OVERHEAD_BYTES
 
@@ -110,7 +110,7 @@ async def batches_read(
     if not batches:
         raise Overloaded(
             f"offset {offset} cannot be read at the moment; try again",
-            retry_after_ms=RETRY_AFTER_MS,
+            retry_after_ms=retry_after.PARTITION_MS,
         )
     return batches
 

@@ -19,6 +19,7 @@ from broker_app.waiting.out_of_order import OutOfOrderBatches
 from broker_app.waiting.pop_lock import PopLock
 from broker_app.waiting.work_waits import WorkWaits
 from http_base.tasks import cancel, spawn
+from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
 
 if TYPE_CHECKING:
@@ -279,5 +280,7 @@ def current() -> BrokerRuntime:
         NoLeader: it is starting or stopping.
     """
     if not _installed:
-        raise NoLeader("the broker is starting or stopping; try again", retry_after_ms=500)
+        raise NoLeader(
+            "the broker is starting or stopping; try again", retry_after_ms=retry_after.STARTING_MS
+        )
     return _installed[0]

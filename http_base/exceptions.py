@@ -24,6 +24,7 @@ from rest_framework.response import Response
 
 from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
 from http_base.writes import DATABASE_FAILURES, NothingWritten
+from myqueue.contract import retry_after
 from myqueue.contract.errors import (
     OUTCOME_UNKNOWN,
     DatabaseUnavailable,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DATABASE_RETRY_AFTER_MS = 1_000
-"""What a call is told to wait when the database does not answer."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BY_STATUS: dict[int, type[QueueError]] = {
     HTTPStatus.BAD_REQUEST: InvalidRequest,
@@ -96,7 +95,7 @@ def database_unavailable(error: BaseException, *, method: str) -> DatabaseUnavai
     stored_nothing = method in _SAFE_METHODS or isinstance(error, NothingWritten)
     return DatabaseUnavailable(
         "the server's database cannot be used at the moment; try again",
-        retry_after_ms=DATABASE_RETRY_AFTER_MS,
+        retry_after_ms=retry_after.DATABASE_MS,
         outcome=None if stored_nothing else OUTCOME_UNKNOWN,
     )
 

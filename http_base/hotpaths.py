@@ -19,6 +19,7 @@ from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
+from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
@@ -38,7 +39,6 @@ DRAINED_BYTES_MAX = 64 << 20
 """How much of a body over its cap is read and dropped, so that its sender sees the answer."""
 REQUESTS_MAX = 20_000
 """Requests under way in one process, long polls included; more are refused with OVERLOADED."""
-RETRY_AFTER_MS = 1_000
 DISCONNECT_WATCH_S = 0.1
 """A request that takes longer than this is cancelled when its client goes away."""
 
@@ -68,7 +68,7 @@ class HotPaths:
             return
         if self._under_way >= REQUESTS_MAX:
             error = Overloaded(
-                f"{REQUESTS_MAX} requests are under way", retry_after_ms=RETRY_AFTER_MS
+                f"{REQUESTS_MAX} requests are under way", retry_after_ms=retry_after.LIMIT_MS
             )
             await _send_response(failure_response(error), send)
             return

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db import close_old_connections
 
-from http_base.exceptions import DATABASE_RETRY_AFTER_MS
 from http_base.writes import DATABASE_FAILURES, write_watch
+from myqueue.contract import retry_after
 from myqueue.contract.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DatabaseThreads:
                 raise
             raise DatabaseUnavailable(
                 f"the manager's database did not answer within {self._limit_s:g} s; try again",
-                retry_after_ms=DATABASE_RETRY_AFTER_MS,
+                retry_after_ms=retry_after.DATABASE_MS,
                 outcome=OUTCOME_UNKNOWN,
             ) from error
 

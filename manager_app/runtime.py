@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from manager_app.metrics import OPEN_CALLS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from manager_app.proxy.partition_calls import PartitionCalls
 
 T = TypeVar("T")
-
-RETRY_AFTER_MS = 200
 
 
 @dataclass
@@ -144,7 +143,7 @@ class ManagerRuntime:
             raise Overloaded(
                 f"{taken} {'waiting ' if waits else ''}calls are being passed on; this manager"
                 f" takes {self.open_calls_max}, not {calls} more",
-                retry_after_ms=RETRY_AFTER_MS,
+                retry_after_ms=retry_after.PASSED_CALLS_MS,
             )
         self._count(calls, waits=waits)
         try:

@@ -22,8 +22,8 @@ from broker_app.partition.commands import (
     Truncated,
 )
 from broker_app.partition.groups import commit_error, refusal
-from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.partition.speculation import is_deduplicated
+from myqueue.contract import retry_after
 from myqueue.contract.errors import (
     CursorMoved,
     OffsetOutOfRange,
@@ -255,5 +255,5 @@ def check_offset(data: PartitionData, offset: int) -> None:
 def _overloaded(what: str, limit: int, *, advice: str = "try again later") -> Overloaded:
     return Overloaded(
         f"the partition remembers {limit} {what} already; {advice}",
-        retry_after_ms=RETRY_AFTER_MS,
+        retry_after_ms=retry_after.PARTITION_MS,
     )

@@ -11,8 +11,6 @@ FORGET_AFTER_MS = 10 * 60 * 1000
 """Producers and request ids used within this time of the partition clock are never forgotten."""
 PRODUCE_REQUESTS_REMEMBERED = 100
 """Request ids of one producer that a partition remembers."""
-RETRY_AFTER_MS = 100
-"""What a request refused for a passing reason is told to wait."""
 
 
 @dataclass(frozen=True, slots=True)

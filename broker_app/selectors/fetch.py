@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from broker_app.log_reading import batches_read
 from broker_app.metrics import BATCHES_FETCHED
-from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
+from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, NotLeader, OffsetOutOfRange
 from myqueue.contract.inputs import DEFAULT_TIMEOUT_MS
 
@@ -75,7 +75,7 @@ def _require_leader_heard(replica: Replica) -> None:
         raise NoLeader(
             f"the replica of partition {replica.spec.partition} of topic"
             f" '{replica.spec.topic}' here {why}; ask another broker or try again",
-            retry_after_ms=RETRY_AFTER_MS,
+            retry_after_ms=retry_after.PARTITION_MS,
         )
 
 

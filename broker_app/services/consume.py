@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from broker_app.log_reading import messages_read
 from broker_app.metrics import MESSAGES_POPPED
 from broker_app.partition.commands import Pop, Popped
-from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
+from myqueue.contract import retry_after
 from myqueue.contract.errors import CursorMoved, OffsetOutOfRange, Overloaded
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 
@@ -151,7 +151,7 @@ async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> P
             return PoppedMessages(start, read.messages, missed, corrupt)
     raise Overloaded(
         f"the cursor of consumer {call.consumer_id} keeps moving; try again",
-        retry_after_ms=RETRY_AFTER_MS,
+        retry_after_ms=retry_after.PARTITION_MS,
     )
 
 
@@ -182,7 +182,7 @@ async def _confirm_empty(
     if not state.is_popping(consumer_id, call.request_digest):
         raise Overloaded(
             f"an earlier pop of consumer {consumer_id} is under way; try again",
-            retry_after_ms=RETRY_AFTER_MS,
+            retry_after_ms=retry_after.PARTITION_MS,
         )
     again = Pop(consumer_id, cursor, state.next_offset, call.request_digest)
     popped: Popped = await engine.propose(replica.spec.group_id, again, timeout_ms=call.timeout_ms)

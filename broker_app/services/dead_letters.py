@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from broker_app.log_reading import messages_read
 from broker_app.metrics import DEAD_LETTERS
 from broker_app.partition.commands import DeadCopied, ExpireWork
-from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED, RETRY_AFTER_MS
+from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED
 from broker_app.runtime import state_of
 from http_base.tasks import spawn
+from myqueue.contract import retry_after
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     MessageTooLarge,
@@ -216,7 +217,7 @@ class DeadLetters:
             if address is None:
                 raise NoLeader(
                     f"partition {partition} of topic '{topic}' has no leader",
-                    retry_after_ms=RETRY_AFTER_MS,
+                    retry_after_ms=retry_after.PARTITION_MS,
                 )
             await self._runtime.peers.produce(address, letter, query)
         except QueueError as error:
@@ -241,7 +242,9 @@ class DeadLetters:
             await link.topic_create(topic, partitions, replicas)
             leaders = await link.topic_leaders(topic)
         if not leaders:
-            raise NoLeader(f"topic '{topic}' has no partitions", retry_after_ms=RETRY_AFTER_MS)
+            raise NoLeader(
+                f"topic '{topic}' has no partitions", retry_after_ms=retry_after.PARTITION_MS
+            )
         return leaders
 
 

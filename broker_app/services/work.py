@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from broker_app.log_reading import messages_read, size_of
 from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
 from broker_app.partition.commands import Received, ReceiveMessages, SettleMessages, Start
-from broker_app.partition.limits import RETRY_AFTER_MS
 from broker_app.runtime import state_of
+from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 from myqueue.contract.rules.work import UNKNOWN, Receipt, SettleKind
@@ -233,7 +233,7 @@ async def _receive_now(
             return ReceivedMessages(deliveries, missed, corrupt)
     raise Overloaded(
         f"the messages of group '{call.group}' keep going to others; try again",
-        retry_after_ms=RETRY_AFTER_MS,
+        retry_after_ms=retry_after.PARTITION_MS,
     )
 
 

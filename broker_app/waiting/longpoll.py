@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from broker_app.partition.limits import RETRY_AFTER_MS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LongPolls:
         if self.waiting >= self._waiting_max:
             raise Overloaded(
                 f"{self._waiting_max} long polls are open already; try again, or with wait_ms=0",
-                retry_after_ms=RETRY_AFTER_MS,
+                retry_after_ms=retry_after.PARTITION_MS,
             )
         future: asyncio.Future[bool] = loop.create_future()
         waiters = self._groups.setdefault(group_id, {}).setdefault(offset, {})

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from broker_app.partition.limits import RETRY_AFTER_MS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -93,5 +93,5 @@ def _expire(
 def _overloaded(key: PopLockKey, why: str) -> Overloaded:
     whose = f"group '{key[1]}'" if isinstance(key[1], str) else f"consumer {key[1]}"
     return Overloaded(
-        f"{whose} takes turns at this partition: {why}", retry_after_ms=RETRY_AFTER_MS
+        f"{whose} takes turns at this partition: {why}", retry_after_ms=retry_after.PARTITION_MS
     )

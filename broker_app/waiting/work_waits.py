@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from broker_app.partition.limits import RETRY_AFTER_MS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class WorkWaits:
         if self.waiting >= self._waiting_max:
             raise Overloaded(
                 f"{self._waiting_max} workers wait already; try again, or with wait_ms=0",
-                retry_after_ms=RETRY_AFTER_MS,
+                retry_after_ms=retry_after.PARTITION_MS,
             )
         queue = self._partitions.setdefault(key[0], {}).setdefault(key[1], _Queue())
         future: asyncio.Future[bool] = loop.create_future()

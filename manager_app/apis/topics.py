@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from http_base.apidoc import describe
-from http_base.exceptions import DATABASE_RETRY_AFTER_MS
 from manager_app import operations, selectors
 from manager_app.apis import remembered
 from manager_app.apis.answers import TopicCreated, TopicDeleted, TopicDetail, TopicList
@@ -16,6 +15,7 @@ from manager_app.apis.rendering import (
     topic_settings,
 )
 from manager_app.inputs import ListQuery, Nothing
+from myqueue.contract import retry_after
 from myqueue.contract.errors import DatabaseUnavailable
 from myqueue.contract.inputs import TopicCreate, TopicUpdate
 
@@ -206,7 +206,7 @@ class TopicApi(ManagerView):
         if view is None:
             raise DatabaseUnavailable(
                 f"topic {name[:260]!r} is not known here, and the database does not answer",
-                retry_after_ms=DATABASE_RETRY_AFTER_MS,
+                retry_after_ms=retry_after.DATABASE_MS,
             )
         reports = runtime.run(runtime.delivery.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
         return {

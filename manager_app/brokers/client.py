@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable, is_silent
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, QueueError, from_body
 from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 
@@ -37,8 +38,6 @@ CONNECTIONS_PER_BROKER = 1_000
 """For calls that do not wait; beyond it a call is kept until one is free, or was not sent."""
 WAITING_CALLS_PER_BROKER = 2_000
 """Long polls, with a connection each beside those; beyond it OVERLOADED."""
-RETRY_AFTER_MS = 200
-"""What a call beyond it is told to wait."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class BrokerClient:
             raise Overloaded(
                 f"{self._waiting[address]} calls of this manager wait at one broker already; try"
                 " again, or with wait_ms=0",
-                retry_after_ms=RETRY_AFTER_MS,
+                retry_after_ms=retry_after.PASSED_CALLS_MS,
             )
         self._waiting[address] += 1
         try:

@@ -11,7 +11,7 @@ import msgspec
 from http_base.tasks import bounded, cancel, spawn
 from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
-from manager_app.runtime import RETRY_AFTER_MS
+from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, QueueEmpty, QueueError
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
 
@@ -258,7 +258,7 @@ async def _alone(runtime: ManagerRuntime, call: Consume, deadline_s: float) -> A
         raise Overloaded(
             f"an earlier call of consumer {call.consumer_id} with request_id {call.request_id!r} is"
             " still under way; repeat it",
-            retry_after_ms=RETRY_AFTER_MS,
+            retry_after_ms=retry_after.PASSED_CALLS_MS,
         ) from error
     try:
         yield

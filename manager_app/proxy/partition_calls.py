@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
 from manager_app.brokers.client import BrokerCall
 from manager_app.metrics import CALL_RETRIES
+from myqueue.contract import retry_after
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     BrokerNotFound,
@@ -48,8 +49,6 @@ ANSWER_MS_MAX = 200
 ANSWER_SHARE = 10
 """A leader is given a tenth less time than there is, at most 200 ms less: what it answers at the
 end still arrives in time."""
-RETRY_AFTER_MS = 1_000
-"""What a call is told to wait whose look-ups took too long."""
 HINTS_MAX = 3
 """Leaders followed from answer to answer without a pause."""
 
@@ -112,7 +111,7 @@ async def found_by(deadline_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise DatabaseUnavailable(
-            "the manager's database did not answer in time", retry_after_ms=RETRY_AFTER_MS
+            "the manager's database did not answer in time", retry_after_ms=retry_after.DATABASE_MS
         ) from error
 
 

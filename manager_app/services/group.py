@@ -11,6 +11,7 @@ from django.db.models import F
 from manager_app import selectors
 from manager_app.models import Cluster, ConsumerGroup, GroupMember
 from manager_app.selectors import StoredGroup
+from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
 from myqueue.contract.rules.groups import by_topic
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 GROUPS_MAX = 10_000
 """Consumer groups of a cluster."""
 ROWS_PER_STATEMENT = 500
-RETRY_AFTER_MS = 1_000
 _COLUMNS = (
     *("topics", "session_timeout_ms", "granted", "target", "revoked_generation"),
     "last_heartbeat",
@@ -100,7 +100,8 @@ def _lock(name: str, *, creates: bool = False) -> ConsumerGroup:
     if not rows.update(revision=F("revision") + 1) and creates:
         if ConsumerGroup.objects.count() >= GROUPS_MAX:
             raise Overloaded(
-                f"there are {GROUPS_MAX} consumer groups, the limit", retry_after_ms=RETRY_AFTER_MS
+                f"there are {GROUPS_MAX} consumer groups, the limit",
+                retry_after_ms=retry_after.LIMIT_MS,
             )
         ConsumerGroup.objects.get_or_create(name=name)
         rows.update(revision=F("revision") + 1)

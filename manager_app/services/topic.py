@@ -23,6 +23,7 @@ from manager_app.models import (
 from manager_app.placement import eligible_brokers as candidates
 from manager_app.placement.rules import place_partitions
 from manager_app.services.cluster import metadata_bump
+from myqueue.contract import retry_after
 from myqueue.contract.errors import (
     InvalidRequest,
     NotEnoughBrokers,
@@ -178,7 +179,7 @@ def _place(count: int, replication_factor: int) -> list[tuple[int, ...]]:
         raise NotEnoughBrokers(
             f"replication_factor {replication_factor} needs as many live brokers, there are"
             f" {len(loads)}{others}: start more, or ask for a smaller replication_factor",
-            retry_after_ms=1_000,
+            retry_after_ms=retry_after.LIMIT_MS,
         )
     return place_partitions(count, replication_factor, loads)
 

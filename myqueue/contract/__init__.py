@@ -2,6 +2,7 @@
 
 `errors` is the one tree of errors, `inputs` and `group_inputs` the inputs of every call, `records`
 the record batch, `partitioner` the choice of a partition, `backoff` how long to wait after
-failures, `rules/` what a server and the queue in memory both decide by. Servers import this package
-and nothing else of the client; it imports nothing of ours.
+failures, `retry_after` what a refusal says of that, `rules/` what a server and the queue in memory
+both decide by. Servers import this package and nothing else of the client; it imports nothing of
+ours.
 """

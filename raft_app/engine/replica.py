@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NotLeader as NodeNotLeader
 from raft_app.core.errors import NotReady, ProposalDropped
@@ -350,8 +351,6 @@ DRAIN_ROUNDS_MAX = 8
 """Most `Ready` values that one replica may hand out in one turn of the loop."""
 STRANGERS_MAX = 16
 """Most senders outside the membership that a replica remembers; the oldest one is forgotten."""
-RETRY_AFTER_MS = 50
-"""What a request refused for a passing reason is told to wait."""
 
 
 class Replica:
@@ -519,7 +518,7 @@ class Replica:
                 except ProposalDropped as error:
                     raise Overloaded(
                         f"{self.label}: {error.reason}; try again",
-                        retry_after_ms=RETRY_AFTER_MS,
+                        retry_after_ms=retry_after.COMMIT_MS,
                     ) from error
                 self.state_machine.proposed(token, index, term)
                 return self._waiters.wait_for(index, term)
@@ -539,7 +538,7 @@ class Replica:
         if self.faulty or not broker_id or self.node.is_leader:
             return NoLeader(
                 f"{self.label} has no leader that serves at the moment; try again",
-                retry_after_ms=RETRY_AFTER_MS,
+                retry_after_ms=retry_after.COMMIT_MS,
             )
         leader: dict[str, Any] = {"broker_id": broker_id}
         if broker_id in self._peers:

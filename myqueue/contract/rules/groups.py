@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from myqueue.contract import retry_after
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.contract.rules.assignors import TopicPartition, assign
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MEMBERS_MAX = 1_000
 """Members of one group."""
-RETRY_AFTER_MS = 1_000
 SILENCE_OF_SESSION = 0.75
 """After this share of its session timeout without a heartbeat a member is dead: in what is left the
 others hear of it, so that its partitions are with them when the session is over."""
@@ -185,7 +185,7 @@ def join(
     known = state.members.get(member_id)
     if known is None and len(state.members) >= MEMBERS_MAX:
         raise Overloaded(
-            f"the group has {MEMBERS_MAX} members, the limit", retry_after_ms=RETRY_AFTER_MS
+            f"the group has {MEMBERS_MAX} members, the limit", retry_after_ms=retry_after.LIMIT_MS
         )
     before = known or Member(subscription.topics, subscription.session_timeout_ms)
     member = replace(
