@@ -31,9 +31,10 @@ def make(name="logs", partitions=2):
 
 
 def said(group_id, topic, partition):
-    names = [field.name for field in fields(ReplicaReport) if field.type is int and field.required]
-    values = dict.fromkeys(names, 0) | {"group_id": group_id, "partition": partition}
-    return ReplicaReport(topic=topic, role="follower", serves=False, replicas=[], **values)
+    named = {"topic": topic, "role": "follower", "serves": False, "replicas": []}
+    required = [field.name for field in fields(ReplicaReport) if field.required]
+    values = dict.fromkeys(required, 0) | named | {"group_id": group_id, "partition": partition}
+    return ReplicaReport(**values)
 
 
 def test_before_the_first_manager_there_is_nothing():
