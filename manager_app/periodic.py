@@ -10,8 +10,7 @@ from http_base.writes import DATABASE_FAILURES
 from manager_app import operations, selectors
 from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
-from manager_app.placement import eligible_brokers as candidates
-from manager_app.placement import repair_round as repair
+from manager_app.placement import eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfer
 from manager_app.services import broker as broker_service
@@ -160,7 +159,7 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     except TimeoutError:
         # The other partitions have brokers that answer; these are ordered again next time.
         logger.warning("not all missing replicas could be ordered in time")
-    repair.repair_partitions(runtime)
+    repair_round.repair_partitions(runtime)
     return not_taken
 
 
@@ -176,7 +175,7 @@ def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     for move, failed_s in list(failed.items()):
         if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
             del failed[move]
-    may_lead = set(candidates.brokers_for_leaderships().values_list("broker_id", flat=True))
+    may_lead = set(eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True))
     transfer = choose_transfer(selectors.led_partitions(), may_lead, without=failed)
     if transfer is None:
         return None

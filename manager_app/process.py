@@ -13,8 +13,7 @@ from django.db import Error, connection
 from django.utils import timezone
 
 from http_base.tasks import cancel, every
-from manager_app import periodic as upkeep
-from manager_app import runtime, selectors
+from manager_app import periodic, runtime, selectors
 from manager_app.brokers.client import BrokerClient, BrokerContact
 from manager_app.brokers.membership_orders import ReplicaCalls
 from manager_app.brokers.orders import Delivery
@@ -130,7 +129,7 @@ class ManagerProcess:
         self._every(
             OBSERVE_INTERVAL_S,
             "looking for silent brokers",
-            lambda: run(upkeep.observe_brokers, made),
+            lambda: run(periodic.observe_brokers, made),
         )
         self._every(UNUSED_INTERVAL_S, "forgetting unused clients", made.clients.forget_unused)
         if self._options.read_only:
@@ -140,7 +139,7 @@ class ManagerProcess:
             self._every(
                 RECORD_INTERVAL_S,
                 "storing heartbeats",
-                lambda: run(upkeep.record_heartbeats, made),
+                lambda: run(periodic.record_heartbeats, made),
             )
         if coordinates:
             self._every(

@@ -39,7 +39,7 @@ from manager_app.models import (
     ReplicaState,
     Topic,
 )
-from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement import eligible_brokers
 from manager_app.placement.rules import BrokerLoad, LedPartition
 from myqueue.contract.errors import (
     BrokerNotFound,
@@ -257,7 +257,7 @@ def brokers_with_counts() -> QuerySet[Broker]:
 
 def broker_loads() -> list[BrokerLoad]:
     """Return the brokers that may be given replicas, with what they hold."""
-    brokers = candidates.brokers_for_replicas().annotate(
+    brokers = eligible_brokers.brokers_for_replicas().annotate(
         replica_count=Count("replicas"),
         first_count=Count("replicas", filter=Q(replicas__position=0)),
     )

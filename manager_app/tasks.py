@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from celery import shared_task
 
-from manager_app import periodic as upkeep
+from manager_app import periodic
 from manager_app.process import worker_runtime
 
 if TYPE_CHECKING:
@@ -37,22 +37,22 @@ def _alone(work: Callable[[ManagerRuntime], object]) -> None:
 @shared_task(ignore_result=True)
 def check_brokers() -> None:
     """Find brokers that are silent for too long."""
-    _alone(upkeep.check_brokers)
+    _alone(periodic.check_brokers)
 
 
 @shared_task(ignore_result=True)
 def check_clients() -> None:
     """Record heartbeats of clients and let silent ones expire."""
-    _alone(upkeep.check_clients)
+    _alone(periodic.check_clients)
 
 
 @shared_task(ignore_result=True)
 def reconcile_placement() -> None:
     """Order replicas again that are missing."""
-    _alone(upkeep.reconcile_placement)
+    _alone(periodic.reconcile_placement)
 
 
 @shared_task(ignore_result=True)
 def balance_leaders() -> None:
     """Move at most one leadership to where there are fewer."""
-    _alone(upkeep.balance_leaders)
+    _alone(periodic.balance_leaders)

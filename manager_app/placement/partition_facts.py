@@ -9,7 +9,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 
 from http_base.cluster import Place, RemovedReplica, ReplicaTarget
 from manager_app.models import BrokerState, Membership, Partition, Replica, ReplicaState
-from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import Flaw, PartitionFacts, ReplicaFacts, Role
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[
 def replicas_without_refuge(broker: Broker) -> int:
     """Count the replicas of a broker that no other live broker can take."""
     others = set(
-        candidates.brokers_for_replicas()
+        eligible_brokers.brokers_for_replicas()
         .exclude(pk=broker.broker_id)
         .values_list("broker_id", flat=True)
     )

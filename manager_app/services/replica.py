@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from manager_app.models import Membership, Partition, Replica
-from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement import eligible_brokers
 from manager_app.services.cluster import metadata_bump
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def replicas_forget(replica_ids: Collection[int]) -> int:
 def _may_hold(broker_id: int, group_id: int) -> bool:
     """Tell whether a broker can be given a replica of a partition."""
     return (
-        candidates.brokers_for_replicas().filter(pk=broker_id).exists()
+        eligible_brokers.brokers_for_replicas().filter(pk=broker_id).exists()
         and not Replica.objects.filter(partition_id=group_id, broker_id=broker_id).exists()
     )

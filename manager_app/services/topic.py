@@ -20,7 +20,7 @@ from manager_app.models import (
     Replica,
     Topic,
 )
-from manager_app.placement import eligible_brokers as candidates
+from manager_app.placement import eligible_brokers
 from manager_app.placement.rules import place_partitions
 from manager_app.services.cluster import metadata_bump
 from myqueue.contract import retry_after
@@ -174,7 +174,7 @@ def _grow(topic: Topic, number_of_partitions: int) -> None:
 def _place(count: int, replication_factor: int) -> list[tuple[int, ...]]:
     loads = selectors.broker_loads()
     if len(loads) < replication_factor:
-        full = candidates.brokers_that_stay().count() - len(loads)
+        full = eligible_brokers.brokers_that_stay().count() - len(loads)
         others = f", and {full} more whose disks are full" if full else ""
         raise NotEnoughBrokers(
             f"replication_factor {replication_factor} needs as many live brokers, there are"

@@ -14,3 +14,5 @@ DATABASE_MS = 1_000
 """A pause of a manager's database."""
 LIMIT_MS = 1_000
 """A limit of a whole process or of the cluster: others have to leave, or brokers to come."""
+DISK_MS = 1_000
+"""A read that a disk did not answer in its time."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from myqueue.contract import inputs as protocol
+from myqueue.contract import inputs
 from myqueue.contract.errors import (
     ClientExpired,
     NoLeader,
@@ -126,17 +126,17 @@ class MemoryApi:
 
     def _produce(self, address: str, request: Request) -> dict[str, Any]:
         if request.content_type == BATCH:
-            head = read_input(protocol.ProduceBatch, None, request.query)  # type: ignore[arg-type]
+            head = read_input(inputs.ProduceBatch, None, request.query)  # type: ignore[arg-type]
             self.state.authorize(request, "producer", head.producer_id, head.topic)
             partition = self.state.partition_at(address, head.topic, head.partition)
             base_offset = partition.append(request.body, self.state.now_ms())
             return {"partition": head.partition, "base_offset": base_offset}
-        call = read_input(protocol.Produce, decoded(request))
+        call = read_input(inputs.Produce, decoded(request))
         self.state.authorize(request, "producer", call.producer_id, call.topic)
         index = required("partition", call.partition)
         partition = self.state.partition_at(address, call.topic, index)
         batch = encode_batch(
-            protocol.records_of(call, self.state.now_ms()),
+            inputs.records_of(call, self.state.now_ms()),
             producer_id=call.producer_id,
             producer_epoch=call.producer_epoch or 0,
             base_sequence=-1 if call.base_sequence is None else call.base_sequence,
@@ -144,7 +144,7 @@ class MemoryApi:
         return {"partition": index, "offset": partition.append(batch, self.state.now_ms())}
 
     def _consume(self, address: str, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.Consume, decoded(request))
+        call = read_input(inputs.Consume, decoded(request))
         self.state.authorize(request, "consumer", call.consumer_id, call.topic)
         index = call.partition
         if index is None and address == self.state.manager:
@@ -171,7 +171,7 @@ class MemoryApi:
             raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id}")
         return {**messages[0], "missed": 0, "corrupt": 0}
 
-    def _choose(self, call: protocol.Consume) -> int:
+    def _choose(self, call: inputs.Consume) -> int:
         """Return the partition that a manager takes for a pop that names none.
 
         Raises:
@@ -195,7 +195,7 @@ class MemoryApi:
         self.state.rotations[call.consumer_id] = RoundRobin(found + 1)
         return found
 
-    def _with_something(self, call: protocol.Consume, first: int) -> int:
+    def _with_something(self, call: inputs.Consume, first: int) -> int:
         """Return the partition from `first` on that has something for a consumer, else the first.
 
         Raises:
@@ -217,7 +217,7 @@ class MemoryApi:
         return first
 
     def _size(self, address: str, request: Request) -> dict[str, Any]:
-        kind = protocol.Size if address == self.state.manager else protocol.SizeHere
+        kind = inputs.Size if address == self.state.manager else inputs.SizeHere
         call = read_input(kind, None, request.query)  # type: ignore[arg-type]
         if address == self.state.manager and call.partition is None:
             if self.state.clients.get(call.consumer_id) != ("consumer", call.topic):
@@ -232,14 +232,14 @@ class MemoryApi:
             address, call.topic, required("partition", call.partition)
         )
         remembers: dict[str, bool] = {}
-        if isinstance(call, protocol.SizeHere) and call.request_id is not None:
+        if isinstance(call, inputs.SizeHere) and call.request_id is not None:
             remembers["remembers"] = partition.remembers(call.consumer_id, call.request_id)
         return {"size": partition.size(call.consumer_id), **remembers}
 
     # Brokers
 
     def _fetch(self, address: str, request: Request) -> Answer:
-        call = read_input(protocol.Fetch, None, request.query)  # type: ignore[arg-type]
+        call = read_input(inputs.Fetch, None, request.query)  # type: ignore[arg-type]
         partitions = self.state.partitions_of(call.topic)
         if not 0 <= call.partition < len(partitions):
             raise PartitionNotFound(f"topic {call.topic!r} has no partition {call.partition}")
@@ -253,7 +253,7 @@ class MemoryApi:
         return Answer(200, headers, frame_batches(partition.read(call.offset, call.max_bytes)))
 
     def _reset(self, address: str, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.CursorReset, decoded(request))
+        call = read_input(inputs.CursorReset, decoded(request))
         self.state.authorize(request, "consumer", call.consumer_id, call.topic)
         partition = self.state.partition_at(address, call.topic, call.partition)
         offset = call.offset
@@ -264,7 +264,7 @@ class MemoryApi:
         return {"partition": call.partition, "offset": offset}
 
     def _find_time(self, address: str, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.OffsetByTime, None, request.query)  # type: ignore[arg-type]
+        call = read_input(inputs.OffsetByTime, None, request.query)  # type: ignore[arg-type]
         self.state.authorize_reader(request, call.topic)
         partition = self.state.partition_at(address, call.topic, call.partition)
         offset = partition.offset_by_time(call.timestamp)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from myqueue.contract import inputs as protocol
+from myqueue.contract import inputs
 from myqueue.contract.errors import (
     BrokerAlreadyPresent,
     ClientExpired,
@@ -68,8 +68,8 @@ class MemoryManager:
         raise NotFound(f"{request.path} is not here")
 
     def _create_topic(self, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.TopicCreate, decoded(request))
-        protocol.check_topic_name(call.topic)
+        call = read_input(inputs.TopicCreate, decoded(request))
+        inputs.check_topic_name(call.topic)
         if call.topic in self._state.topics:
             raise TopicAlreadyExists(f"topic {call.topic!r} exists")
         self._state.create(call.topic, call.number_of_partitions)
@@ -83,7 +83,7 @@ class MemoryManager:
             del self._state.topics[topic]
             return {}
         if request.method == "PATCH":
-            call = read_input(protocol.TopicUpdate, decoded(request))
+            call = read_input(inputs.TopicUpdate, decoded(request))
             if isinstance(call.number_of_partitions, int):
                 self._grow(partitions, call.number_of_partitions)
         elif request.method != "GET":
@@ -118,7 +118,7 @@ class MemoryManager:
         return {"brokers": self._state.brokers}
 
     def _add_broker(self, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.BrokerCreate, decoded(request))
+        call = read_input(inputs.BrokerCreate, decoded(request))
         if call.broker_address in self._state.brokers:
             raise BrokerAlreadyPresent(f"{call.broker_address} is known")
         self._state.brokers.append(call.broker_address)
@@ -126,7 +126,7 @@ class MemoryManager:
 
     def _register(self, request: Request) -> dict[str, Any]:
         kind = request.path.split("/")[1]
-        cls = protocol.ProducerRegister if kind == "producer" else protocol.ConsumerRegister
+        cls = inputs.ProducerRegister if kind == "producer" else inputs.ConsumerRegister
         call: Any = read_input(cls, decoded(request))
         if call.topic not in self._state.topics:
             if kind == "consumer":
@@ -150,8 +150,8 @@ class MemoryManager:
         return {"message": message, f"{kind}_id": given, "token": f"token-{given}"}
 
     def _health(self, request: Request) -> dict[str, Any]:
-        call = read_input(protocol.Health, None, request.query)  # type: ignore[arg-type]
-        kinds = {protocol.HEALTH_CONSUMER: "consumer", protocol.HEALTH_PRODUCER: "producer"}
+        call = read_input(inputs.Health, None, request.query)  # type: ignore[arg-type]
+        kinds = {inputs.HEALTH_CONSUMER: "consumer", inputs.HEALTH_PRODUCER: "producer"}
         if self._state.clients.get(int(call.key), ("",))[0] != kinds.get(call.type):
             raise ClientNotFound(f"no such client: {call.key}")
         if call.key in self._state.expired:

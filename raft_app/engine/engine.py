@@ -17,6 +17,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
 from raft_app.core.types import Membership
 from raft_app.engine.cache import TailCache
@@ -57,8 +58,6 @@ logger = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 5.0
 """For storage to give the batches of one call, the wait for a reader thread included."""
-READ_RETRY_AFTER_MS = 1_000
-"""What a call that got none by then is told to wait."""
 
 
 def take_peers(
@@ -451,7 +450,7 @@ class Engine:
         except TimeoutError as error:
             raise Overloaded(
                 f"{replica.label}: the disk gave no answer within {READ_TIMEOUT_S:g} s; try again",
-                retry_after_ms=READ_RETRY_AFTER_MS,
+                retry_after_ms=retry_after.DISK_MS,
             ) from error
         except CorruptEntry as error:
             if self._context.is_present(replica):

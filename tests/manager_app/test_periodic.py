@@ -351,6 +351,6 @@ async def test_orders_that_take_too_long_keep_no_partition_from_its_repair(site,
         raise TimeoutError
 
     monkeypatch.setattr(upkeep.operations, "place_missing", too_long)
-    monkeypatch.setattr(upkeep.repair, "repair_partitions", repaired.append)
+    monkeypatch.setattr(upkeep.repair_round, "repair_partitions", repaired.append)
     assert await run(site, upkeep.reconcile_placement) == 0
     assert repaired == [site.runtime]
