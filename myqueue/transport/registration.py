@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from myqueue.contract.errors import (
     AlreadyRegistered,
@@ -97,6 +97,11 @@ class RegisteredClient:
         """Make new locks: at the beginning, and in the child of a fork."""
         self._register_lock = self._make_lock()
         """One registration at a time."""
+
+    @property
+    def session(self) -> Self:
+        """Itself: what cores have from the session is asked of `core.session`."""
+        return self
 
     # Registrations
 
