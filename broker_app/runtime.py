@@ -260,17 +260,18 @@ def state_of(replica: Replica) -> PartitionState:
     return state
 
 
-_installed: list[BrokerRuntime] = []
+_installed: BrokerRuntime | None = None
 
 
 def install(runtime: BrokerRuntime | None) -> None:
     """Make a runtime the process's broker; None takes it away."""
-    _installed[:] = [] if runtime is None else [runtime]
+    global _installed
+    _installed = runtime
 
 
 def installed() -> BrokerRuntime | None:
     """Return the process's broker, None before it started and after it stopped."""
-    return _installed[0] if _installed else None
+    return _installed
 
 
 def current() -> BrokerRuntime:
@@ -279,8 +280,8 @@ def current() -> BrokerRuntime:
     Raises:
         NoLeader: it is starting or stopping.
     """
-    if not _installed:
+    if _installed is None:
         raise NoLeader(
             "the broker is starting or stopping; try again", retry_after_ms=retry_after.STARTING_MS
         )
-    return _installed[0]
+    return _installed

@@ -25,6 +25,7 @@ from http_base.negotiation import (
     BATCH_RENDERER,
     JSON_RENDERER,
     MSGPACK_RENDERER,
+    MsgpackRenderer,
     body_limit,
     decode_body,
 )
@@ -253,6 +254,4 @@ def wants_batches(request: Request) -> bool:
 
 def wants_msgpack(request: Request) -> bool:
     """Tell whether the answer is MessagePack, which takes texts and bytes as they are."""
-    return getattr(request, "accepted_renderer", None) is MSGPACK_RENDERER or isinstance(
-        getattr(request, "accepted_renderer", None), type(MSGPACK_RENDERER)
-    )
+    return isinstance(getattr(request, "accepted_renderer", None), MsgpackRenderer)

@@ -159,17 +159,18 @@ class ManagerRuntime:
         OPEN_CALLS.inc(calls)
 
 
-_installed: list[ManagerRuntime] = []
+_installed: ManagerRuntime | None = None
 
 
 def install(runtime: ManagerRuntime | None) -> None:
     """Make `runtime` the one of this process; None takes it away."""
-    _installed[:] = [] if runtime is None else [runtime]
+    global _installed
+    _installed = runtime
 
 
 def installed() -> ManagerRuntime | None:
     """Return the runtime of this process, if it has one."""
-    return _installed[0] if _installed else None
+    return _installed
 
 
 def require_writable() -> None:
@@ -195,6 +196,6 @@ def current() -> ManagerRuntime:
     Raises:
         RuntimeError: the process has none; `manage.py manager` makes one.
     """
-    if not _installed:
+    if _installed is None:
         raise RuntimeError("this process runs no manager; start one with: manage.py manager")
-    return _installed[0]
+    return _installed

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from raft_app.engine.engine import Engine
 
-_engines: list[Engine] = []
+_installed: Engine | None = None
 
 
 def install(engine: Engine | None) -> None:
     """Make an engine the one of this process; None takes it away."""
-    _engines[:] = [] if engine is None else [engine]
+    global _installed
+    _installed = engine
 
 
 def current() -> Engine | None:
     """Return the engine of this process, None before it started and after it stopped."""
-    return _engines[0] if _engines else None
+    return _installed

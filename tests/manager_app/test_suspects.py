@@ -95,7 +95,7 @@ async def test_a_read_only_manager_sees_it_by_what_is_stored(site, monkeypatch):
     await site.in_database(upkeep.observe_brokers, site.runtime)
     site.clock.seconds += 13
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(runtime, "_installed", [])
+        elsewhere.setattr(runtime, "_installed", None)
         await site.in_database(_touch, (1, 3), site.clock.now())
     await site.in_database(upkeep.observe_brokers, site.runtime)
     assert await states(site) == {1: "alive", 2: "suspect", 3: "alive"}
