@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +12,22 @@ import myqueue
 
 def test_exported_members() -> None:
     assert myqueue.__all__ == sorted(myqueue.__all__, key=lambda name: (name[0] == "_", name))
-    lazy = {name for names in myqueue._MODULES.values() for name in names}
-    assert set(myqueue.__all__) == lazy | {"__version__"}
+    assert "__version__" in myqueue.__all__
     for name in myqueue.__all__:
         assert getattr(myqueue, name) is not None
         assert name in dir(myqueue)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(myqueue.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname: statement.module
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert seen == myqueue._MODULE_OF
 
 
 @pytest.mark.parametrize(
