@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import UnauthorizedException
-from myqueue.producer.lanes import Batch, Lane, Told, TopicPartition
+from myqueue.producer.lanes import Batch, DeliverySink, Lane, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,9 @@ class Accumulator:
         """Return True when so many bytes may be added."""
         return not self.held_bytes or self.held_bytes + size_bytes <= self._buffer_bytes
 
-    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> bool | None:
+    def put(
+        self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
+    ) -> bool | None:
         """Add a message behind the others of its partition.
 
         Returns:

@@ -14,7 +14,7 @@ from myqueue.contract.errors import BufferFull, ClientClosed, QueueError, Undeli
 from myqueue.contract.inputs import make_record
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
-from myqueue.producer.delivery import Deliveries, Key, first_failure
+from myqueue.producer.delivery import Key, ProducerCore, first_failure
 from myqueue.producer.splitting import Given, Splitting, portions
 from myqueue.producer.undelivered import lines
 from myqueue.results import Delivered, DeliveredBatch
@@ -69,7 +69,7 @@ class LoopFuture(asyncio.Future[T]):
             self.set_exception(error)
 
 
-class AsyncProducer(AsyncFront[Deliveries]):
+class AsyncProducer(AsyncFront[ProducerCore]):
     """`Producer` for asyncio: same names, same guarantees, one event loop.
 
     A call that is cancelled leaves its message on the way: it was given, so it is delivered.
@@ -99,7 +99,7 @@ class AsyncProducer(AsyncFront[Deliveries]):
     ) -> None:
         refuse_unknown("AsyncProducer", names, ADDRESS_NAMES)
         settings = AsyncSettings(one_address(address, names), config, transport, clock)
-        core = Deliveries(
+        core = ProducerCore(
             settings.addresses,
             config=settings.config,
             clock=settings.clock,
@@ -365,7 +365,7 @@ class AsyncProducer(AsyncFront[Deliveries]):
         return True
 
 
-def _name_lost(core: Deliveries, pid: int) -> None:
+def _name_lost(core: ProducerCore, pid: int) -> None:
     """Name on stderr what a producer held that was dropped, or not closed at the program's end."""
     if pid == os.getpid() and not core.closed:
         exits.say(lines(*core.take_lost()))

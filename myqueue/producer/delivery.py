@@ -23,7 +23,7 @@ from myqueue.contract.partitioner import RoundRobin, partition_for_key
 from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record
 from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
-from myqueue.producer.lanes import RESTAMPS_MAX, Batch, Lane, Told, TopicPartition
+from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane, TopicPartition
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
 from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
@@ -46,7 +46,7 @@ _UNSENT = UndeliveredMessages("the program ended before this was sent")
 _OUT = UndeliveredMessages("no answer came in time", outcome=OUTCOME_UNKNOWN)
 
 
-class Deliveries(Session):
+class ProducerCore(Session):
     """The core of `Producer` and `AsyncProducer`.
 
     Attributes:
@@ -177,7 +177,9 @@ class Deliveries(Session):
             for group in groups
         ]
 
-    def single(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> Batch:
+    def single(
+        self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
+    ) -> Batch:
         """Return a batch of one message."""
         batch = Batch(where, deadline_s=self.deadline_s(), records=[record])
         batch.futures.append(future)

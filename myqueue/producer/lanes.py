@@ -28,7 +28,7 @@ TopicPartition = tuple[str, int]
 T = TypeVar("T", contravariant=True)
 
 
-class Told(Protocol[T]):
+class DeliverySink(Protocol[T]):
     """Something that is told the fate of a message or a batch, once."""
 
     @property
@@ -50,8 +50,14 @@ class Told(Protocol[T]):
 
 
 BATCHES_OUT_MAX = 5
+"""As many as a partition remembers of a producer; see the top."""
 RESTAMPS_MAX = 3
-"""How often a batch that was refused for its stamp gets another one."""
+"""How often a batch that was refused for its stamp gets another one.
+
+One new stamp is enough after any single cause: a batch before it failed, or the partition forgot
+the producer. The others are for causes that meet, as a change of leader right behind; what is
+still refused then has a cause that a further stamp does not mend, and its error says more.
+"""
 
 
 class Batch:
@@ -91,12 +97,12 @@ class Batch:
         *,
         deadline_s: float,
         records: list[Record] | None = None,
-        whole: Told[DeliveredBatch] | None = None,
+        whole: DeliverySink[DeliveredBatch] | None = None,
         size_bytes: int = 0,
     ) -> None:
         self.where = where
         self.records: list[Record] = [] if records is None else records
-        self.futures: list[Told[Delivered]] = []
+        self.futures: list[DeliverySink[Delivered]] = []
         self.whole = whole
         self.size_bytes = size_bytes
         self.deadline_s = deadline_s
@@ -176,7 +182,7 @@ class Lane:
 
     # Coming in
 
-    def put(self, record: Record, future: Told[Delivered], size_bytes: int) -> None:
+    def put(self, record: Record, future: DeliverySink[Delivered], size_bytes: int) -> None:
         """Add a message behind the others, to the last batch if there is room in it."""
         waiting = self._waiting
         last = waiting[-1] if waiting else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError, UndeliveredMessages
 from myqueue.contract.inputs import make_record
-from myqueue.producer.delivery import Deliveries, Key, first_failure
+from myqueue.producer.delivery import Key, ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture, Handover
 from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import Given, Splitting, portions
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class Producer(Front[Deliveries]):
+class Producer(Front[ProducerCore]):
     """Sends messages; each is acknowledged when it is durable on a quorum of disks.
 
     Every message is delivered exactly once, also when answers are lost and leaders change: batches
@@ -72,7 +72,7 @@ class Producer(Front[Deliveries]):
     ) -> None:
         refuse_unknown("Producer", names, ADDRESS_NAMES)
         settings = Settings(one_address(address, names), config, transport, clock)
-        core = Deliveries(
+        core = ProducerCore(
             settings.addresses,
             config=settings.config,
             clock=settings.clock,

@@ -13,12 +13,12 @@ from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
 from myqueue.producer.undelivered import lines
 from myqueue.transport.pump import Pump
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 
 if TYPE_CHECKING:
     from myqueue.contract.records import Record
-    from myqueue.producer.delivery import Deliveries
-    from myqueue.producer.lanes import Batch, Told, TopicPartition
+    from myqueue.producer.delivery import ProducerCore
+    from myqueue.producer.lanes import Batch, DeliverySink, TopicPartition
     from myqueue.results import Delivered
     from myqueue.transport.blocking import Transport
     from myqueue.transport.clock import Clock
@@ -34,19 +34,19 @@ class Sender:
         clock: time.
     """
 
-    def __init__(self, core: Deliveries, transport: Transport, clock: Clock) -> None:
+    def __init__(self, core: ProducerCore, transport: Transport, clock: Clock) -> None:
         self._core = core
         self._transport = transport
         self._clock = clock
         self._changed = threading.Condition(core.lock)
         self._waiters = 0
-        self._waker: Waker | None = None
+        self._waker: SelfPipe | None = None
         """The thread's; None while there is no thread."""
         self._stopping = False
         self.pid = os.getpid()
         exits.remember(self)
 
-    def put(self, where: TopicPartition, record: Record, future: Told[Delivered]) -> None:
+    def put(self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]) -> None:
         """Queue a message, whose fate the future is told.
 
         Raises:
@@ -190,7 +190,7 @@ class Sender:
         """Have the thread look; the caller holds the lock."""
         (self._waker or self._start()).wake()
 
-    def _start(self) -> Waker:
+    def _start(self) -> SelfPipe:
         """Start the thread and return its waker; the caller holds the lock.
 
         A thread that finds nothing held when the producer stops ends at once.
@@ -198,7 +198,7 @@ class Sender:
         Raises:
             RuntimeError: the system starts no further thread; the next call tries again.
         """
-        waker = Waker()
+        waker = SelfPipe()
         thread = threading.Thread(
             target=self._run, args=(waker,), name="myqueue-sender", daemon=True
         )
@@ -210,7 +210,7 @@ class Sender:
         self._waker = waker
         return waker
 
-    def _run(self, waker: Waker) -> None:
+    def _run(self, waker: SelfPipe) -> None:
         pump = Pump(self._transport, self._clock, waker)
         while True:
             waker.clear()

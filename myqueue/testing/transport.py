@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from myqueue.transport.blocking import Exchange
     from myqueue.transport.http1 import Answer, Request
-    from myqueue.transport.selfpipe import Waker
+    from myqueue.transport.selfpipe import SelfPipe
 
 GLANCE_S = 0.01
 """How often a wait looks for a waker."""
@@ -141,7 +141,7 @@ class MemoryTransport:
         exchanges: Sequence[Exchange],
         *,
         timeout_s: float | None,
-        waker: Waker | None = None,
+        waker: SelfPipe | None = None,
     ) -> list[Exchange]:
         """Return those of the exchanges that are answered, at the latest after the time."""
         if not exchanges and timeout_s is None and waker is not None:

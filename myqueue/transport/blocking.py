@@ -21,7 +21,7 @@ from myqueue.transport.http1 import Answer, Request, require_http, split_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from myqueue.transport.selfpipe import Waker
+    from myqueue.transport.selfpipe import SelfPipe
 
 IDLE_CONNECTIONS_MAX = 32
 """Idle connections kept per address."""
@@ -74,7 +74,7 @@ class Transport(Protocol):
         exchanges: Sequence[Exchange],
         *,
         timeout_s: float | None,
-        waker: Waker | None = None,
+        waker: SelfPipe | None = None,
     ) -> list[Exchange]:
         """Return those of the exchanges whose answer may be there.
 
@@ -165,7 +165,7 @@ class HttpTransport:
         exchanges: Sequence[Exchange],
         *,
         timeout_s: float | None,
-        waker: Waker | None = None,
+        waker: SelfPipe | None = None,
     ) -> list[Exchange]:
         """Return those of the exchanges whose answer may be there, or whose time is over."""
         by_connection = {}

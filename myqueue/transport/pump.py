@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from myqueue.transport.blocking import Exchange, Transport
     from myqueue.transport.clock import Clock
     from myqueue.transport.effects import Effect, Flow
-    from myqueue.transport.selfpipe import Waker
+    from myqueue.transport.selfpipe import SelfPipe
 
 logger = logging.getLogger(__name__)
 
 LOCK_POLL_S = 0.01
-"""How often a lock is tried that another thread holds."""
+"""How often a lock is tried that another thread holds.
+
+A thread that waits for sockets is not woken by a lock. The only lock that a delivery waits for is
+that of registering anew, which is rare and held for a manager's answer: 10 ms are little beside
+that, and the thread polls during that time alone.
+"""
 
 
 class _Running:
@@ -40,7 +45,7 @@ class Pump:
         waker: ends the wait of `turn` from another thread.
     """
 
-    def __init__(self, transport: Transport, clock: Clock, waker: Waker) -> None:
+    def __init__(self, transport: Transport, clock: Clock, waker: SelfPipe) -> None:
         self._transport = transport
         self._clock = clock
         self._waker = waker

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 
 REMEMBERED_S = 30.0
 """How long an answer of the resolver is used again."""
@@ -60,7 +60,7 @@ class Resolving:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._waker = Waker()
+        self._waker = SelfPipe()
         self._closing = threading.Lock()
         self._closed = False
         self._found: list[Place] | OSError | None = None

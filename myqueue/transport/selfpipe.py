@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 
-class Waker:
+class SelfPipe:
     """A pair of sockets: what one thread writes ends another's wait.
 
     A wake-up before the wait is not lost; several are one.

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """Their places among the deliveries given."""
 
 
-class Settling:
+class AckBatches:
     """The deliveries of one call of the program.
 
     Args:

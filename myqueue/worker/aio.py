@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.aio_client_base import AsyncFront, AsyncSettings
-from myqueue.worker.work_loop import Working
+from myqueue.worker.work_loop import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AsyncMeans(TypedDict, total=False):
     """Time and chance; the system's when left out."""
 
 
-class AsyncWorker(AsyncFront[Working]):
+class AsyncWorker(AsyncFront[WorkerCore]):
     """`Worker` for asyncio: same names, same guarantees, one event loop.
 
     A `receive` that is cancelled while it waits takes nothing; what it is just being handed comes
@@ -67,7 +67,7 @@ class AsyncWorker(AsyncFront[Working]):
         settings = AsyncSettings(
             address, means.get("config"), means.get("transport"), means.get("clock")
         )
-        core = Working(
+        core = WorkerCore(
             settings.addresses,
             options=options,
             config=settings.config,

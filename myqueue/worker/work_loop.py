@@ -31,7 +31,7 @@ from myqueue.transport.rotation import (
     wait_s,
 )
 from myqueue.transport.session import LeaderCall, Session
-from myqueue.worker.ack_batches import Settling
+from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
     NACK,
     WorkOptions,
@@ -62,7 +62,7 @@ QUIET_S = 1.0
 """A wait as long as this was not in vain."""
 
 
-class Working(Session):
+class WorkerCore(Session):
     """The core of `Worker` and `AsyncWorker`.
 
     Args:
@@ -352,9 +352,9 @@ class Working(Session):
             UnsettledDeliveries: a partition could not be asked within `delivery_timeout_ms`, or
                 refused; `results` has the same list.
         """
-        settling = Settling(deliveries)
+        ack_batches = AckBatches(deliveries)
         patience = self.attempts()
-        while batches := settling.open_batches():
+        while batches := ack_batches.open_batches():
             error: QueueError | None = None
             for batch in batches:
                 call = settle_call(
@@ -368,10 +368,10 @@ class Working(Session):
                 try:
                     body = yield from self.at_leader(call, self._one_try(), read_body)
                 except QueueError as failure:
-                    settling.failed(batch, failure)
+                    ack_batches.failed(batch, failure)
                     error = failure if may_pass(failure) else error
                 else:
-                    settling.answered(batch, body["results"])
+                    ack_batches.answered(batch, body["results"])
             if error is not None:
                 decision = patience.wait(
                     error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
@@ -379,7 +379,7 @@ class Working(Session):
                 if patience.expired:
                     break
                 yield Pause(decision.delay_s)
-        return settling.results()
+        return ack_batches.results()
 
     def visibility_ms(self, seconds: float | None) -> int:
         """Return how long an extend is for, in milliseconds; the worker's own time for None."""

@@ -9,7 +9,7 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.client_base import Front, make_thread_lock
 from myqueue.transport.settings import Settings
-from myqueue.worker.work_loop import Working
+from myqueue.worker.work_loop import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Means(TypedDict, total=False):
     """Time and chance; the system's when left out."""
 
 
-class Worker(Front[Working]):
+class Worker(Front[WorkerCore]):
     """Receives messages for work; any number of workers of a group share every partition.
 
         with Worker("jobs", "http://127.0.0.1:8000", group="mailers") as worker:
@@ -88,7 +88,7 @@ class Worker(Front[Working]):
         settings = Settings(
             address, means.get("config"), means.get("transport"), means.get("clock")
         )
-        core = Working(
+        core = WorkerCore(
             settings.addresses,
             options=options,
             config=settings.config,

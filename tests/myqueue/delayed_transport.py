@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from myqueue.transport.http1 import Answer, Request
-    from myqueue.transport.selfpipe import Waker
+    from myqueue.transport.selfpipe import SelfPipe
     from tests.myqueue.cluster_twin import ClusterTwin
     from tests.myqueue.fake_clock import FakeClock
 
@@ -115,7 +115,7 @@ class DelayedTransport:
         exchanges: Sequence[DelayedExchange],
         *,
         timeout_s: float | None,
-        waker: Waker | None = None,
+        waker: SelfPipe | None = None,
     ) -> list[DelayedExchange]:
         dues = [exchange.deadline_s - self.clock.now_s for exchange in exchanges]
         wait_s = min([*dues, *([] if timeout_s is None else [timeout_s])], default=0.0)

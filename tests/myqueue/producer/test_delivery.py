@@ -10,13 +10,13 @@ from myqueue.contract.errors import InvalidRequest, QueueError
 from myqueue.contract.records import Record
 from myqueue.producer import delivery
 from myqueue.producer.accumulator import size_bytes_of
-from myqueue.producer.delivery import Deliveries
+from myqueue.producer.delivery import ProducerCore
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.splitting import Splitting
 from myqueue.results import Delivered
 from myqueue.transport.driving import drive
 from myqueue.transport.pump import Pump
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 from tests.myqueue.cluster_twin import ClusterTwin
 from tests.myqueue.delayed_transport import DelayedTransport
 from tests.myqueue.fake_clock import FakeClock
@@ -37,14 +37,14 @@ class Scene:
         self.twin = ClusterTwin()
         self.twin.create("logs", PARTITIONS)
         quiet = DelayedTransport(self.twin, self.clock, self.chance, loss=0.0, stalls=0.0)
-        self.core = Deliveries(
+        self.core = ProducerCore(
             self.twin.manager, config=config, clock=self.clock, make_lock=threading.Lock
         )
         drive(self.core.open(["logs"]), quiet, self.clock)
         self.transport = DelayedTransport(
             self.twin, self.clock, self.chance, loss=loss, stalls=stalls
         )
-        self.waker = Waker()
+        self.waker = SelfPipe()
         self.pump = Pump(self.transport, self.clock, self.waker)
         self.sent: list[list[tuple[str, DeliveryFuture[Delivered]]]] = [
             [] for _ in range(PARTITIONS)
@@ -120,7 +120,7 @@ def test_compression_without_its_package_is_refused_at_once(
 ) -> None:
     monkeypatch.setattr(delivery, "find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install zstandard$"):
-        Deliveries(
+        ProducerCore(
             "http://a:1",
             config=ClientConfig(compression="zstd"),
             clock=FakeClock(),

@@ -13,7 +13,7 @@ from myqueue.contract.errors import (
     UndeliveredMessages,
 )
 from myqueue.contract.records import Record
-from myqueue.producer.delivery import Deliveries
+from myqueue.producer.delivery import ProducerCore
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.producer import Producer
 from myqueue.producer.sender import Sender
@@ -57,7 +57,7 @@ def gate() -> Iterator[Gate]:
 
 def make_sender(gate: Gate, **settings: int) -> Sender:
     config, clock = ClientConfig(**settings), SystemClock()
-    core = Deliveries(gate.address, config=config, clock=clock, make_lock=threading.Lock)
+    core = ProducerCore(gate.address, config=config, clock=clock, make_lock=threading.Lock)
     transport = MemoryTransport(gate)
     drive(core.open(["logs"]), transport, clock)
     return Sender(core, transport, clock)

@@ -6,7 +6,7 @@ from myqueue.testing.queue import InMemoryQueue
 from myqueue.testing.transport import MemoryTransport
 from myqueue.transport.blocking import read_body
 from myqueue.transport.http1 import Request
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 
 
 def held(queue: InMemoryQueue, wait_ms: int) -> Request:
@@ -44,7 +44,7 @@ def test_a_held_request_is_answered_after_a_change_or_in_time() -> None:
 
 def test_a_waker_ends_the_wait() -> None:
     with InMemoryQueue({"logs": 1}) as queue:
-        transport, waker = MemoryTransport(queue), Waker()
+        transport, waker = MemoryTransport(queue), SelfPipe()
         exchange = transport.begin(queue._broker, held(queue, 30_000), timeout_s=60)
         for exchanges in ([exchange], []):
             timer = threading.Timer(0.01, waker.wake)

@@ -10,7 +10,7 @@ from myqueue.contract.errors import BrokerUnreachable
 from myqueue.transport.effects import Acquire, Ask, Await, AwaitAny, Begin, Flow, Pause
 from myqueue.transport.http1 import Request
 from myqueue.transport.pump import Pump
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 from tests.myqueue.conftest import World
 
 TOPICS = Request("GET", "/topics")
@@ -18,7 +18,7 @@ TOPICS = Request("GET", "/topics")
 
 @pytest.fixture
 def pump(world: World) -> Iterator[Pump]:
-    waker = Waker()
+    waker = SelfPipe()
     yield Pump(world.transport, world.clock, waker)
     waker.close()
 
@@ -112,7 +112,7 @@ def test_a_bug_in_one_flow_ends_it_alone(
 
 
 def test_the_waker_ends_a_wait(world: World) -> None:
-    waker = Waker()
+    waker = SelfPipe()
     pump = Pump(world.transport, world.clock, waker)
     waker.wake()
     waker.wake()

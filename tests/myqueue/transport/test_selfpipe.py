@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from myqueue.transport.connection import wait_ready
-from myqueue.transport.selfpipe import Waker
+from myqueue.transport.selfpipe import SelfPipe
 
 
-def woken(waker: Waker) -> bool:
+def woken(waker: SelfPipe) -> bool:
     """Tell whether the descriptor is readable, without waiting."""
     import select
 
@@ -12,7 +12,7 @@ def woken(waker: Waker) -> bool:
 
 
 def test_a_wake_up_before_the_wait_is_not_lost() -> None:
-    waker = Waker()
+    waker = SelfPipe()
     waker.wake()
     waker.wake()
     assert waker.woken
