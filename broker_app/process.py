@@ -20,6 +20,7 @@ from broker_app.secret_proof import SecretProof
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
@@ -48,9 +49,15 @@ class JoinRefused(Exception):
 class BrokerProcess:
     """Everything of a broker but HTTP and ticks; started and stopped in the loop that owns it."""
 
-    def __init__(self, options: BrokerOptions) -> None:
-        """Make a broker; nothing is touched before `start`."""
+    def __init__(self, options: BrokerOptions, *, memory: MemoryBudget | None = None) -> None:
+        """Make a broker; nothing is touched before `start`.
+
+        Args:
+            options: where it lies, whom it asks, its limits.
+            memory: what it may hold in memory; the one of the default size when None.
+        """
         self.options = options
+        self._memory = memory or MemoryBudget()
         self._storage = SqliteStorage(options.data_dir)
         self._link = ManagerLink(options.manager_addresses, options.cluster_secret)
         self._proof = SecretProof(options.data_dir)

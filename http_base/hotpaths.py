@@ -1,7 +1,8 @@
 """The ASGI application in front of Django: it calls hot views without Django's handler.
 
 Every request passes here: its body is read under the cap of its Content-Type, chunked or not; only
-managers and brokers of the cluster may send more, where a table says so. A request on a hot path is
+managers and brokers of the cluster may send more, where a table says so. Before a byte of a body is
+read it has its place in the budget of all bodies, or is refused. A request on a hot path is
 answered by its view at once; everything else, and whatever a browser asks for, goes through
 Django's `ASGIHandler`.
 """
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from http_base.exceptions import failure_response
+from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import body_limit, body_too_large
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from django.http import HttpResponse
+
+    from http_base.memory_budget import MemoryShare
 
     Scope = dict[str, Any]
     Event = Mapping[str, Any]
@@ -47,7 +51,12 @@ class HotPaths:
     """Calls the views of a table by exact path, and the wrapped application for the rest."""
 
     def __init__(
-        self, app: App, table: Mapping[str, View], json_bytes_max: Mapping[str, int] | None = None
+        self,
+        app: App,
+        table: Mapping[str, View],
+        json_bytes_max: Mapping[str, int] | None = None,
+        *,
+        bodies: MemoryShare | None = None,
     ) -> None:
         """Wrap an application.
 
@@ -55,10 +64,13 @@ class HotPaths:
             app: Django.
             table: exact path -> what `View.as_view()` returned.
             json_bytes_max: exact path -> cap of JSON bodies there for who has the cluster's token.
+            bodies: what the bodies of all requests under way may take; that of the default budget
+                when None.
         """
         self._app = app
         self._table = table
         self._json_bytes_max = json_bytes_max or {}
+        self._bodies = bodies or MemoryBudget().bodies
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,17 +85,37 @@ class HotPaths:
             await _send_response(failure_response(error), send)
             return
         self._under_way += 1
-        try:
-            await self._answer(scope, receive, send)
-        finally:
-            self._under_way -= 1
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
         content_type = headers.get(b"content-type", b"").decode("latin1")
+        json_cap = self._json_cap(scope["path"], headers)
+        body = _Body(
+            self._bodies,
+            limit=body_limit(content_type, json_cap),
+            is_urgent=json_cap > MAX_JSON_BODY_BYTES,
+        )
+        try:
+            await self._answer(scope, receive, send, headers=headers, reading=body)
+        finally:
+            body.give_back()
+            self._under_way -= 1
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[bytes, bytes],
+        reading: _Body,
+    ) -> None:
+        content_type = headers.get(b"content-type", b"").decode("latin1")
         accept = headers.get(b"accept", b"")
-        limit = body_limit(content_type, self._json_cap(scope["path"], headers))
-        body = await _read_body(receive, limit=limit)
+        limit = reading.limit
+        try:
+            body = await reading.read(receive, _length_of(headers))
+        except Overloaded as refused:
+            await _send_response(failure_response(refused, accept.decode("latin1")), send)
+            return
         if body is None:
             return
         if isinstance(body, _TooLarge):
@@ -109,7 +141,7 @@ class HotPaths:
         return cap if known else MAX_JSON_BODY_BYTES
 
 
-_HEADERS_READ = frozenset({b"content-type", b"accept", b"authorization"})
+_HEADERS_READ = frozenset({b"content-type", b"content-length", b"accept", b"authorization"})
 
 
 class _TooLarge:
@@ -117,6 +149,80 @@ class _TooLarge:
 
     def __init__(self, *, drained: bool) -> None:
         self.drained = drained
+
+
+class _Body:
+    """The body of one request, and its place in the budget of all bodies."""
+
+    def __init__(self, share: MemoryShare, *, limit: int, is_urgent: bool) -> None:
+        """Prepare.
+
+        Args:
+            share: of all bodies.
+            limit: most bytes.
+            is_urgent: it is taken whatever the budget: the cluster itself is at work.
+        """
+        self.limit = limit
+        self._share = share
+        self._is_urgent = is_urgent
+        self._held = 0
+        """Bytes of the share that are kept for it."""
+
+    async def read(self, receive: Receive, length: int) -> bytes | _TooLarge | None:
+        """Return the body, `_TooLarge`, or None when the client went away while sending it.
+
+        Args:
+            receive: of ASGI.
+            length: as the client says, 0 when it does not.
+
+        Raises:
+            Overloaded: the bodies under way leave no room for it; the rest of it was not read.
+        """
+        if 0 < length <= self.limit:
+            self._hold(length)
+        parts: list[bytes] = []
+        length = 0
+        more = True
+        while more and length <= max(self.limit, DRAINED_BYTES_MAX):
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return None
+            part = event.get("body", b"")
+            more = event.get("more_body", False)
+            length += len(part)
+            if length > self.limit:
+                parts.clear()
+                self.give_back()
+                continue
+            if length > self._held:
+                self._hold(length - self._held)
+            parts.append(part)
+        if length > self.limit:
+            return _TooLarge(drained=not more)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def give_back(self) -> None:
+        """Let its place go."""
+        if self._held:
+            self._share.move(-self._held)
+            self._held = 0
+
+    def _hold(self, size_bytes: int) -> None:
+        share = self._share
+        if not (self._is_urgent or share.admits(size_bytes, held_bytes=self._held)):
+            raise Overloaded(
+                f"the bodies of the requests under way take {share.used_bytes} of"
+                f" {share.limit_bytes} bytes (MEMORY_BUDGET_BYTES); try again",
+                retry_after_ms=retry_after.LIMIT_MS,
+            )
+        share.move(size_bytes)
+        self._held += size_bytes
+
+
+def _length_of(headers: Mapping[bytes, bytes]) -> int:
+    """Return the Content-Length, 0 when there is none."""
+    text = headers.get(b"content-length", b"")
+    return int(text) if text.isdigit() else 0
 
 
 class _DisconnectWatch:
@@ -169,27 +275,6 @@ async def _send_response(response: HttpResponse, send: Send) -> None:
     headers.append((b"content-length", b"%d" % len(content)))
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": content})
-
-
-async def _read_body(receive: Receive, *, limit: int) -> bytes | _TooLarge | None:
-    """Return the body, `_TooLarge`, or None when the client went away while sending it."""
-    parts: list[bytes] = []
-    length = 0
-    more = True
-    while more and length <= max(limit, DRAINED_BYTES_MAX):
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            return None
-        part = event.get("body", b"")
-        more = event.get("more_body", False)
-        length += len(part)
-        if length <= limit:
-            parts.append(part)
-        else:
-            parts.clear()
-    if length > limit:
-        return _TooLarge(drained=not more)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
@@ -12,12 +13,20 @@ from django.urls import get_resolver
 from http_base.hotpaths import HotPaths
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
 
+if TYPE_CHECKING:
+    from http_base.memory_budget import MemoryBudget
 
-def make_application() -> HotPaths:
-    """Return the application for the role of this process."""
+
+def make_application(*, memory: MemoryBudget | None = None) -> HotPaths:
+    """Return the application for the role of this process.
+
+    Args:
+        memory: of the process; the one of the default size when None.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
     role = os.environ.setdefault(ROLE_VARIABLE, MANAGER)
     django_app = ASGIStaticFilesHandler(get_asgi_application())
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
-    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX)
+    bodies = None if memory is None else memory.bodies
+    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=bodies)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
+from http_base.memory_budget import BUDGET_BYTES, BUDGET_BYTES_MIN
 from raft_app.storage.sqlite.directory import make_durable_directory, sync_directory
 
 if TYPE_CHECKING:
@@ -155,10 +156,18 @@ class QueueConfig:
     """Cursors of a partition."""
     request_ids_max: int = 10_000
     """Request ids that a partition remembers."""
+    memory_budget_bytes: int = BUDGET_BYTES
+    """What a process holds in memory of what others send; at least 256 MiB. A quarter is for the
+    newest batches, an eighth each for bodies of requests under way, entries not applied yet,
+    entries kept for followers that lag, what waits for the disk, frames for peers, and decoded
+    batches; of a manager the bodies alone. An owner leaves as much free as it holds: beyond it its
+    requests get OVERLOADED, and the others go on. More takes larger bursts; the process itself
+    needs some 150 MiB beside it."""
     tail_bytes_per_group: int = 16 * _MIB
     """Newest batches of a partition kept in memory."""
     tail_bytes: int = 256 * _MIB
-    """Newest batches of all partitions kept in memory."""
+    """Newest batches of all partitions kept in memory; never more than a quarter of
+    `memory_budget_bytes`."""
     max_uncommitted_bytes: int = 64 * _MIB
     """Proposals of a partition in flight, in bytes; beyond it OVERLOADED."""
     max_uncommitted_entries: int = 1_000
@@ -193,7 +202,12 @@ class QueueConfig:
 
 def problems(config: QueueConfig) -> list[str]:
     """Return one line per wrong value or impossible combination; empty when all is well."""
-    rules = (*_values(config), *_database_limits(config), *_combinations(config))
+    rules = (
+        *_values(config),
+        *_database_limits(config),
+        *_combinations(config),
+        *_memory(config),
+    )
     return [message for holds, message in rules if not holds]
 
 
@@ -294,6 +308,16 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
                 ("REPLACE_AFTER_S", config.replace_after_s),
                 ("FORGET_AFTER_S", config.forget_after_s),
             )
+        ),
+    ]
+
+
+def _memory(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of the limits of memory."""
+    return [
+        (
+            config.memory_budget_bytes >= BUDGET_BYTES_MIN,
+            f"MEMORY_BUDGET_BYTES must be at least {BUDGET_BYTES_MIN}",
         ),
         (
             config.tail_bytes >= config.tail_bytes_per_group,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from http_base.memory_budget import MemoryBudget
 from queuesite.celery import EmbeddedCelery
 from queuesite.checks import CHECK_TAG
 from queuesite.conf import BROKER
@@ -38,10 +40,11 @@ class Command(BaseCommand):
         from queuesite.broker import options_of
 
         keep_all_private(config.data_dir, BROKER_NAMES)
+        memory = MemoryBudget(config.memory_budget_bytes)
         process = ServerProcess(
-            BrokerProcess(options_of(config)),
+            BrokerProcess(options_of(config), memory=memory),
             config=config,
-            make_app=make_application,
+            make_app=partial(make_application, memory=memory),
             celery=EmbeddedCelery(BROKER, config=config),
         )
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -11,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from http_base.memory_budget import MemoryBudget
 from queuesite.celery import EmbeddedCelery
 from queuesite.checks import CHECK_TAG
 from queuesite.conf import MANAGER
@@ -77,10 +79,11 @@ class Command(BaseCommand):
             stack.enter_context(sole_writer())
             self._facts = prepare_database(config)
         embedded = not config.celery_broker_url and not config.read_only
+        memory = MemoryBudget(config.memory_budget_bytes)
         process = ServerProcess(
             ManagerProcess(ManagerOptions.of(config)),
             config=config,
-            make_app=make_application,
+            make_app=partial(make_application, memory=memory),
             celery=EmbeddedCelery(MANAGER, config=config) if embedded else None,
         )
         return uvloop.run(process.run(self._announce))
