@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from myqueue.consumer.pop_calls import reset_call, size_call
@@ -9,20 +10,11 @@ from myqueue.consumer.prefetch import Prefetch
 from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.results import Lag, Message
 from myqueue.transport.blocking import read_body
-from myqueue.transport.effects import Acquire, Flow, Pause, Pending, TimeIsOver, within
-from myqueue.transport.empty_partitions import Watches
+from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import timestamp_ms
+from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.registration import topic_names
-from myqueue.transport.rotation import (
-    NO_PARTITION,
-    ONE_TRY_S,
-    TopicPartition,
-    Turns,
-    Wait,
-    may_pass,
-    no_answer,
-    wait_s,
-)
+from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, TopicPartition, Wait, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +34,8 @@ class Reading(Prefetch):
     def make_locks(self) -> None:
         """Make new locks; in the child of a fork, open requests are the parent's."""
         super().make_locks()
-        self._turns = Turns()
-        """Guarded by the lock of the pops."""
-        self._watch_lock = self._make_lock()
-        """One flow at a time waits at several partitions."""
-        self._watches = Watches(self._watch)
+        held_call = partial(size_call, wait_ms=self.config.long_poll_ms)
+        self._waiting = PartitionWaiting(self, held_call)
 
     # Messages
 
@@ -99,7 +88,7 @@ class Reading(Prefetch):
         try:
             return (yield from within(flow, self.clock, wait.limit_s))
         except TimeIsOver:
-            self._out_of_time(names, wait)
+            self._waiting.out_of_time(names[0], wait)
             return []
 
     def _poll(
@@ -121,18 +110,19 @@ class Reading(Prefetch):
             wait.asking = (names[0], NO_PARTITION) if names else None
             partitions = yield from self._partitions(names, partition)
             wait.asking = None
-            with self._pops_lock:
-                for name in names:
-                    self._turns.answered((name, NO_PARTITION), served=False)
+            for name in names:
+                self._waiting.rotation.answered((name, NO_PARTITION), served=False)
             if len(partitions) == 1:
                 found = yield from self._pop_only(partitions[0], max_messages, wait, more=more)
             else:
-                found = yield from self._pop_first(partitions, max_messages, quiet, wait, more=more)
-            if found or self._is_over(partitions, wait):
+                pop = partial(self.pop, max_messages=max_messages, patience_s=ONE_TRY_S, more=more)
+                found = yield from self._waiting.ask_in_turn(partitions, pop, quiet, wait)
+            if found or self._waiting.is_over(partitions, wait):
                 return found
             if len(partitions) > 1:
-                quiet = yield from self._wait(partitions, wait.deadline_s)
-            elif self._turns.silent(partitions):
+                quiet = yield from self._waiting.wait(partitions, wait.deadline_s)
+                quiet = {where for where in quiet if not self.is_pending(where)}
+            elif self._waiting.rotation.silent(partitions):
                 yield Pause(min(ONE_TRY_S, max(0.0, wait.deadline_s - self.clock.monotonic())))
 
     def _pop_only(
@@ -150,32 +140,12 @@ class Reading(Prefetch):
         except QueueError as error:
             if not wait.is_bounded or not may_pass(error):
                 raise
-            self._failed(where, error)
+            self._waiting.failed(where, error)
             found = []
         else:
-            with self._pops_lock:
-                self._turns.answered(where, served=bool(found))
+            self._waiting.rotation.answered(where, served=bool(found))
         wait.asking = None
         return found
-
-    def _failed(self, where: TopicPartition, error: QueueError) -> None:
-        with self._pops_lock:
-            self._turns.failed(
-                where,
-                error,
-                self.clock.monotonic(),
-                stale_s=self.config.delivery_timeout_ms / 1000,
-            )
-
-    def _out_of_time(self, names: list[str], wait: Wait) -> None:
-        """Note who was asked when the time was over.
-
-        Raises:
-            QueueError: it has been silent for too long.
-        """
-        where = wait.asking or (names[0], NO_PARTITION)
-        self._failed(where, no_answer(where))
-        self._is_over([where], wait)
 
     def fill(self) -> Flow[list[Message]]:
         """Pop for an iteration, however long it takes, so that `hand_out` has something.
@@ -278,78 +248,6 @@ class Reading(Prefetch):
         body = yield from self.at_leader(call, self.attempts(), read_body)
         return int(body["size"])
 
-    # Which partition
-
-    def _pop_first(
-        self,
-        partitions: list[TopicPartition],
-        max_messages: int,
-        quiet: set[TopicPartition],
-        wait: Wait,
-        *,
-        more: bool,
-    ) -> Flow[list[Message]]:
-        """Pop from the first partition that has something; those in `quiet` have not."""
-        with self._pops_lock:
-            order = self._turns.order(partitions, self.clock.monotonic())
-        for where in order:
-            if where in quiet and not self.is_pending(where):
-                continue
-            wait.asking = where
-            try:
-                found = yield from self.pop(where, max_messages, patience_s=ONE_TRY_S, more=more)
-            except QueueError as error:
-                if not may_pass(error):
-                    raise
-                self._failed(where, error)
-                continue
-            wait.asking = None
-            with self._pops_lock:
-                self._turns.answered(where, served=bool(found))
-            if found:
-                return found
-        return []
-
-    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
-        """Return whether a wait is over that found nothing; warn of partitions that are silent.
-
-        Raises:
-            QueueError: that of a partition that has not answered for too long.
-        """
-        now_s = self.clock.monotonic()
-        with self._pops_lock:
-            silent = self._turns.silent(partitions)
-            is_over = self._turns.is_over(partitions, wait, now_s)
-        self.tell_silent(silent, is_over=is_over)
-        return is_over
-
-    def _wait(
-        self, partitions: list[TopicPartition], deadline_s: float
-    ) -> Flow[set[TopicPartition]]:
-        """Wait until a partition may have something; return those that certainly have not."""
-        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
-        with self._pops_lock:
-            silent = self._turns.silent(partitions)
-        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
-        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
-            return set()
-        try:
-            answering = [where for where in partitions if where not in silent]
-            yield from self._watches.wait(answering, slice_s)
-            return (yield from self._watches.quiet(answering))
-        finally:
-            if self.closing:
-                self._watches.close()
-            self._watch_lock.release()
-
-    def _watch(self, where: TopicPartition) -> Flow[Pending]:
-        """Send the size request that answers when the partition has something."""
-        wait_ms = self.config.long_poll_ms
-        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
-        call = size_call(where, wait_ms=wait_ms)
-        return (yield from self.begin_at_leader(call, timeout_s))
-
     def close_watches(self) -> None:
         """Give up the requests that wait at partitions; a flow that waits does it at its end."""
-        if not self._watch_lock.locked():
-            self._watches.close()
+        self._waiting.close()

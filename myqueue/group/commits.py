@@ -89,7 +89,7 @@ class Committing(Fetching):
         self._lost: set[TopicPartition] = set()
         """Partitions that were lost while the program had messages of them in hand."""
         self._missed: dict[TopicPartition, int] = {}
-        self._commit_lock = self._make_lock()
+        self._commit_lock = self.make_lock()
         """One commit at a time, so that an older one never comes after a newer one."""
         self._group_beat_s = float("inf")
         """Monotonic time of the next heartbeat to the group."""

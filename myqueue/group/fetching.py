@@ -54,7 +54,7 @@ class GroupFetching(Member):
     def make_locks(self) -> None:
         """Make new locks; in the child of a fork, what was fetched is the parent's."""
         super().make_locks()
-        self._reading_lock = self._make_lock()
+        self._reading_lock = self.make_lock()
         """One flow at a time fetches."""
         self._out: set[Holding] = set()
         """Those of which a fetch is out."""

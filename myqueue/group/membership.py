@@ -77,7 +77,7 @@ class Member(Committing):
     def make_locks(self) -> None:
         """Make new locks; the child of a fork is another member, which joins at its first call."""
         super().make_locks()
-        self._member_lock = self._make_lock()
+        self._member_lock = self.make_lock()
         """One call about the membership at a time."""
         self._member_id: str | None = None
         self._generation = 0

@@ -25,7 +25,7 @@ from myqueue.transport.fetching import timestamp_ms
 from myqueue.transport.group_calls import by_time_call, commit_call
 from myqueue.transport.registration import topic_names, warn
 from myqueue.transport.retry import Attempts
-from myqueue.transport.rotation import Rotation, TopicPartition
+from myqueue.transport.rotation import PartitionRotation, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ class GroupReading(GroupFetching):
     def make_locks(self) -> None:
         """Make new locks; in the child of a fork, what was fetched is the parent's."""
         super().make_locks()
-        self._rotation = Rotation()
+        self._rotation = PartitionRotation()
         self._in_hand: set[Holding] = set()
         """Partitions of which messages were handed out since the program came back last."""
         self._current: Holding | None = None
@@ -187,10 +187,10 @@ class GroupReading(GroupFetching):
 
     def _choose(self, wanted: Collection[TopicPartition] | None) -> Holding | None:
         """Return the partition whose turn it is, with the lock held."""
-        for where in self._rotation.order(sorted(self._held)):
+        for where in self._rotation.after_last(sorted(self._held)):
             holding = self._held[where]
             if holding.ready and not holding.is_revoked and (wanted is None or where in wanted):
-                self._rotation.served(where)
+                self._rotation.answered(where, served=True)
                 self._current = holding
                 return holding
         return None

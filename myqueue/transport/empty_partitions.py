@@ -23,7 +23,7 @@ PAUSE_S = 0.2
 """How long to wait before partitions are asked that cannot be watched."""
 
 
-class Watches:
+class EmptyPartitions:
     """The open size requests of a consumer. Only one flow at a time uses it.
 
     Args:

@@ -76,7 +76,8 @@ class RegisteredClient:
         self.config = config
         self.clock = clock
         self.managers = Managers(address, config=config, clock=clock)
-        self._make_lock = make_lock
+        self.make_lock = make_lock
+        """Makes a lock of the driver's kind."""
         self._register_fields = register_fields or {}
         self._registrations: dict[str, Registration] = {}
         self._registered_s: dict[str, float] = {}
@@ -95,7 +96,7 @@ class RegisteredClient:
 
     def make_locks(self) -> None:
         """Make new locks: at the beginning, and in the child of a fork."""
-        self._register_lock = self._make_lock()
+        self._register_lock = self.make_lock()
         """One registration at a time."""
 
     @property

@@ -6,6 +6,7 @@ is asked again only after a pause that doubles, while the others go on.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from myqueue.contract.backoff import Backoff
@@ -17,24 +18,6 @@ if TYPE_CHECKING:
 
 TopicPartition = tuple[str, int]
 """A topic's name and the number of one of its partitions."""
-
-
-class Rotation:
-    """The order in which partitions are asked: after the one that gave messages last. Pure."""
-
-    def __init__(self) -> None:
-        self._last: TopicPartition | None = None
-
-    def order(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Return the partitions, beginning after the one that was served last."""
-        if self._last not in partitions:
-            return partitions
-        start = partitions.index(self._last) + 1
-        return partitions[start:] + partitions[:start]
-
-    def served(self, where: TopicPartition) -> None:
-        """Remember which partition gave messages."""
-        self._last = where
 
 
 ANSWER_GRACE_S = 0.5
@@ -143,26 +126,37 @@ def is_over(silent: dict[TopicPartition, Silence], wait: Wait, now_s: float) -> 
     return now_s >= wait.deadline_s and (wait.is_bounded or not silent)
 
 
-class Turns:
-    """The order in which partitions are asked. Not thread-safe: its owner holds a lock."""
+class PartitionRotation:
+    """The order in which partitions are asked: after the one served last. Safe from threads."""
 
     def __init__(self) -> None:
-        self._rotation = Rotation()
+        self._lock = threading.Lock()
+        self._last: TopicPartition | None = None
+        """The one that gave messages last."""
         self._silent: dict[TopicPartition, Silence] = {}
+
+    def after_last(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return the partitions, beginning after the one that was served last."""
+        if self._last not in partitions:
+            return partitions
+        start = partitions.index(self._last) + 1
+        return partitions[start:] + partitions[:start]
 
     def order(self, partitions: list[TopicPartition], now_s: float) -> list[TopicPartition]:
         """Return the partitions to ask now, beginning after the one that was served last."""
-        return [
-            where
-            for where in self._rotation.order(partitions)
-            if where not in self._silent or self._silent[where].retry_s <= now_s
-        ]
+        with self._lock:
+            return [
+                where
+                for where in self.after_last(partitions)
+                if where not in self._silent or self._silent[where].retry_s <= now_s
+            ]
 
     def answered(self, where: TopicPartition, *, served: bool) -> None:
         """Note an answer, and whether it had something."""
-        self._silent.pop(where, None)
-        if served:
-            self._rotation.served(where)
+        with self._lock:
+            self._silent.pop(where, None)
+            if served:
+                self._last = where
 
     def failed(
         self,
@@ -180,21 +174,15 @@ class Turns:
             now_s: monotonic seconds.
             stale_s: a failure longer ago than this does not count: nobody asked in between.
         """
-        known = self._silent.get(where)
-        before = 0 if known is None else known.failures
-        since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
-        self._silent[where] = Silence(
-            error, now_s + REST.pause_s(before), since_s, now_s, failures=before + 1
-        )
+        with self._lock:
+            known = self._silent.get(where)
+            before = 0 if known is None else known.failures
+            since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
+            self._silent[where] = Silence(
+                error, now_s + REST.pause_s(before), since_s, now_s, failures=before + 1
+            )
 
     def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
         """Return those of the partitions that did not answer last time."""
-        return {where: self._silent[where] for where in partitions if where in self._silent}
-
-    def is_over(self, partitions: list[TopicPartition], wait: Wait, now_s: float) -> bool:
-        """Tell whether a wait that found nothing is over.
-
-        Raises:
-            QueueError: the last failure of a partition that has been silent for too long.
-        """
-        return is_over(self.silent(partitions), wait, now_s)
+        with self._lock:
+            return {where: self._silent[where] for where in partitions if where in self._silent}

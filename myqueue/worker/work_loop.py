@@ -8,9 +8,9 @@ task) leaves no message in nobody's hands.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from myqueue.contract.backoff import Backoff
@@ -18,18 +18,10 @@ from myqueue.contract.errors import ClientClosed, QueueError
 from myqueue.contract.group_inputs import MAX_RECEIPTS
 from myqueue.contract.inputs import bounded, checked
 from myqueue.transport.blocking import read_body
-from myqueue.transport.effects import Acquire, Await, Flow, Lock, Pause, Pending, TimeIsOver, within
-from myqueue.transport.empty_partitions import Watches
+from myqueue.transport.effects import Await, Flow, Lock, Pause, TimeIsOver, within
+from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.retry import Attempts
-from myqueue.transport.rotation import (
-    NO_PARTITION,
-    ONE_TRY_S,
-    Turns,
-    Wait,
-    may_pass,
-    no_answer,
-    wait_s,
-)
+from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, Wait, may_pass
 from myqueue.transport.session import LeaderCall, Session
 from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
@@ -93,12 +85,8 @@ class WorkerCore(Session):
     def make_locks(self) -> None:
         """Make new locks; in the child of a fork, open requests are the parent's."""
         super().make_locks()
-        self._turns_lock = threading.Lock()
-        """Guards the turns; never held while a flow waits."""
-        self._turns = Turns()
-        self._watch_lock = self._make_lock()
-        """One flow at a time waits at the partitions."""
-        self._watches = Watches(self._watch)
+        held_call = partial(self._receive_call, max_messages=0, wait_ms=self.config.long_poll_ms)
+        self._waiting = PartitionWaiting(self, held_call)
 
     def open(
         self, topics: Iterable[str], attach: dict[str, Registration] | None = None
@@ -157,56 +145,36 @@ class WorkerCore(Session):
         try:
             return (yield from within(flow, self.clock, wait.limit_s))
         except TimeIsOver:
-            where = wait.asking or (next(iter(self.registrations)), NO_PARTITION)
-            self._failed(where, no_answer(where))
-            self._is_over([where], wait)
+            self._waiting.out_of_time(next(iter(self.registrations)), wait)
             return []
 
     def _receive(
         self, max_messages: int, partitions: list[TopicPartition] | None, wait: Wait
     ) -> Flow[list[Delivery]]:
+        waiting = self._waiting
+        receive = partial(self._receive_from, max_messages=max_messages)
         quiet: set[TopicPartition] = set()
         vain = 0
         while True:
             self.check_usable()
             wait.asking = None
             asked = partitions or (yield from self._partitions())
-            with self._turns_lock:
-                for topic in self.registrations:
-                    self._turns.answered((topic, NO_PARTITION), served=False)
-            found = yield from self._receive_first(asked, max_messages, quiet, wait)
+            for topic in self.registrations:
+                waiting.rotation.answered((topic, NO_PARTITION), served=False)
+            found = yield from waiting.ask_in_turn(asked, receive, quiet, wait)
+            if found and self.closing:
+                yield from self._hand_back(found)
+                raise ClientClosed("this worker was closed")
             if found:
                 return found
             now_s = self.clock.monotonic()
-            if self._is_over(asked, wait):
+            if waiting.is_over(asked, wait):
                 return []
             if vain > VAIN_ROUNDS:
                 yield Pause(VAIN_PAUSE.pause_s(vain, self.clock.jitter()))
-            quiet = yield from self._wait(asked, wait.deadline_s)
+            quiet = yield from waiting.wait(asked, wait.deadline_s)
             waited_s = self.clock.monotonic() - now_s
             vain = 0 if waited_s >= QUIET_S else vain + 1
-
-    def _failed(self, where: TopicPartition, error: QueueError) -> None:
-        with self._turns_lock:
-            self._turns.failed(
-                where,
-                error,
-                self.clock.monotonic(),
-                stale_s=self.config.delivery_timeout_ms / 1000,
-            )
-
-    def _is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
-        """Return whether a wait is over that found nothing; warn of partitions that are silent.
-
-        Raises:
-            QueueError: that of a partition that has not answered for too long.
-        """
-        now_s = self.clock.monotonic()
-        with self._turns_lock:
-            silent = self._turns.silent(partitions)
-            is_over = self._turns.is_over(partitions, wait, now_s)
-        self.tell_silent(silent, is_over=is_over)
-        return is_over
 
     def _partitions(self) -> Flow[list[TopicPartition]]:
         found: list[TopicPartition] = []
@@ -215,37 +183,6 @@ class WorkerCore(Session):
             count = yield from self.partition_count(topic)
             found += [(topic, index) for index in range(count)]
         return found
-
-    def _receive_first(
-        self,
-        partitions: list[TopicPartition],
-        max_messages: int,
-        quiet: set[TopicPartition],
-        wait: Wait,
-    ) -> Flow[list[Delivery]]:
-        """Receive from the first partition that has something; those in `quiet` have not."""
-        with self._turns_lock:
-            order = self._turns.order(partitions, self.clock.monotonic())
-        for where in order:
-            if where in quiet:
-                continue
-            wait.asking = where
-            try:
-                found = yield from self._receive_from(where, max_messages)
-            except QueueError as error:
-                if not may_pass(error):
-                    raise
-                self._failed(where, error)
-                continue
-            wait.asking = None
-            with self._turns_lock:
-                self._turns.answered(where, served=bool(found))
-            if found and self.closing:
-                yield from self._hand_back(where, found)
-                raise ClientClosed("this worker was closed")
-            if found:
-                return found
-        return []
 
     def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
         call = self._receive_call(where, max_messages)
@@ -286,8 +223,9 @@ class WorkerCore(Session):
     def _one_try(self) -> Attempts:
         return Attempts(self.config, deadline_s=self.clock.monotonic() + ONE_TRY_S)
 
-    def _hand_back(self, where: TopicPartition, found: list[Delivery]) -> Flow[None]:
+    def _hand_back(self, found: list[Delivery]) -> Flow[None]:
         """Let others have what arrived while the worker was closed; else it comes back later."""
+        where = (found[0].topic, found[0].partition)
         receipts = [delivery.receipt for delivery in found]
         call = settle_call(
             NACK,
@@ -300,38 +238,9 @@ class WorkerCore(Session):
             pending = yield from self.begin_at_leader(call, LEAVE_S)
             yield Await(pending)
 
-    # Waiting
-
-    def _wait(
-        self, partitions: list[TopicPartition], deadline_s: float
-    ) -> Flow[set[TopicPartition]]:
-        """Wait until a partition may have something; return those that certainly have not."""
-        now_s, longest_s = self.clock.monotonic(), self.config.long_poll_ms / 1000
-        with self._turns_lock:
-            silent = self._turns.silent(partitions)
-        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
-        if slice_s <= 0 or not (yield Acquire(self._watch_lock, slice_s)):
-            return set()
-        try:
-            answering = [where for where in partitions if where not in silent]
-            yield from self._watches.wait(answering, slice_s)
-            return (yield from self._watches.quiet(answering))
-        finally:
-            if self.closing:
-                self._watches.close()
-            self._watch_lock.release()
-
-    def _watch(self, where: TopicPartition) -> Flow[Pending]:
-        """Send the call that is answered when the partition has something to receive."""
-        wait_ms = self.config.long_poll_ms
-        timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
-        call = self._receive_call(where, 0, wait_ms)
-        return (yield from self.begin_at_leader(call, timeout_s))
-
     def close_watches(self) -> None:
         """Give up the calls that wait at partitions; a flow that waits does it at its end."""
-        if not self._watch_lock.locked():
-            self._watches.close()
+        self._waiting.close()
 
     # Settling
 

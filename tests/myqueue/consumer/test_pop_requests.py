@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from myqueue.consumer.pop_requests import Pop, Pops, returnable
 from myqueue.results import Message
-from myqueue.transport.rotation import Rotation
 
 WHERE = ("logs", 0)
 
@@ -65,12 +64,3 @@ def test_a_cursor_moves_back_only_over_messages_without_a_gap() -> None:
     assert [one.offset for one in others] == [2, 3]
     assert [one.offset for one in run] == [5, 6, 7]
     assert returnable([message(4)]) == ([], [message(4)])
-
-
-def test_the_partition_after_the_last_served_is_asked_first() -> None:
-    rotation = Rotation()
-    partitions = [("logs", index) for index in range(3)]
-    assert rotation.order(partitions) == partitions
-    rotation.served(("logs", 1))
-    assert rotation.order(partitions) == [("logs", 2), ("logs", 0), ("logs", 1)]
-    assert rotation.order([("other", 0)]) == [("other", 0)]

@@ -136,11 +136,3 @@ def test_a_list_that_fails_at_a_later_topic_loses_nothing(
         consumer.dequeue(["a", "b"])
     monkeypatch.undo()
     assert [consumer.dequeue("a") for _ in range(2)] == ["1", "2"]
-
-
-def test_nobody_waits_longer_for_another_thread_than_asked(world: World) -> None:
-    fill(world, 0, 0)
-    consumer = world.consumer()
-    assert consumer._core._watch_lock.acquire(blocking=False)  # type: ignore[attr-defined]
-    consumer._core._watch_lock.release()
-    assert consumer.poll(timeout=0.5) == []

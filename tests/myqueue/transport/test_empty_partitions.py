@@ -3,28 +3,28 @@ from __future__ import annotations
 from myqueue.contract.errors import BrokerUnreachable
 from myqueue.transport.driving import drive
 from myqueue.transport.effects import Begin, Flow, Pending
-from myqueue.transport.empty_partitions import PAUSE_S, WATCHED_MAX, Watches
+from myqueue.transport.empty_partitions import PAUSE_S, WATCHED_MAX, EmptyPartitions
 from myqueue.transport.http1 import Request
 from tests.myqueue.conftest import World
 
 
 class Driven:
-    """Watches, and their flows driven."""
+    """Empty partitions, and their flows driven."""
 
-    def __init__(self, world: World, watches: Watches) -> None:
+    def __init__(self, world: World, empty: EmptyPartitions) -> None:
         self.world = world
-        self.watches = watches
+        self.empty = empty
 
     def wait(self, partitions: list[tuple[str, int]], timeout_s: float) -> None:
-        flow = self.watches.wait(partitions, timeout_s)
+        flow = self.empty.wait(partitions, timeout_s)
         drive(flow, self.world.transport, self.world.clock)
 
     def quiet(self, partitions: list[tuple[str, int]]) -> set[tuple[str, int]]:
-        flow = self.watches.quiet(partitions)
+        flow = self.empty.quiet(partitions)
         return drive(flow, self.world.transport, self.world.clock)
 
 
-def watches(world: World, partitions: int) -> tuple[Driven, list[tuple[str, int]]]:
+def driven(world: World, partitions: int) -> tuple[Driven, list[tuple[str, int]]]:
     world.twin.create("a", partitions)
     world.twin.clients[1] = ("consumer", "a")
 
@@ -40,11 +40,11 @@ def watches(world: World, partitions: int) -> tuple[Driven, list[tuple[str, int]
         pending: Pending = yield Begin(leader, request, 15)
         return pending
 
-    return Driven(world, Watches(begin)), [("a", index) for index in range(partitions)]
+    return Driven(world, EmptyPartitions(begin)), [("a", index) for index in range(partitions)]
 
 
 def test_waiting_ends_when_a_partition_has_something(world: World) -> None:
-    made, partitions = watches(world, 3)
+    made, partitions = driven(world, 3)
     world.clock.after(2, lambda: world.twin.topics["a"][1].put("x"))
     made.wait(partitions, 10)
     assert world.clock.now_s == 1_002
@@ -52,18 +52,18 @@ def test_waiting_ends_when_a_partition_has_something(world: World) -> None:
 
 
 def test_open_requests_are_not_sent_again(world: World) -> None:
-    made, partitions = watches(world, 3)
+    made, partitions = driven(world, 3)
     made.wait(partitions, 1)
     made.wait(partitions, 1)
     assert len(world.transport.begun) == 3
     made.wait(partitions[:1], 1)
     assert [exchange.cancelled for exchange in world.transport.begun] == [False, True, True]
-    made.watches.close()
+    made.empty.close()
     assert world.transport.begun[0].cancelled
 
 
 def test_what_cannot_be_watched_is_asked_again_soon(world: World) -> None:
-    made, partitions = watches(world, 2)
+    made, partitions = driven(world, 2)
     world.twin.down = {world.twin.brokers[0]}
     made.wait(partitions, 10)
     assert world.clock.now_s == 1_000 + PAUSE_S
@@ -76,10 +76,10 @@ def test_what_cannot_be_watched_is_asked_again_soon(world: World) -> None:
 
 
 def test_watched_partitions_are_bounded(world: World) -> None:
-    made, partitions = watches(world, WATCHED_MAX + 5)
+    made, partitions = driven(world, WATCHED_MAX + 5)
     made.wait(partitions, 10)
     assert len(world.transport.begun) == WATCHED_MAX
     assert world.clock.now_s == 1_000 + PAUSE_S
-    made.watches.forget()
+    made.empty.forget()
     assert made.quiet(partitions) == set()
     assert not world.transport.begun[0].cancelled

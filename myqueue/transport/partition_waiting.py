@@ -1,0 +1,142 @@
+"""Waiting for messages of several partitions: whom to ask, who is silent, when it is over. Pure.
+
+Consumers that pop and workers that receive wait alike: they ask one partition after the other, let
+those rest that do not answer, and then hold one request at each partition that had nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from myqueue.contract.errors import QueueError
+from myqueue.transport.effects import Acquire, Flow, Pending
+from myqueue.transport.empty_partitions import EmptyPartitions
+from myqueue.transport.rotation import (
+    NO_PARTITION,
+    PartitionRotation,
+    TopicPartition,
+    Wait,
+    is_over,
+    may_pass,
+    no_answer,
+    wait_s,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from myqueue.transport.session import LeaderCall, Session
+
+T = TypeVar("T")
+
+
+class PartitionWaiting:
+    """Who is asked, and who is waited for.
+
+    Args:
+        session: of the client.
+        held_call: makes the call that a partition's leader holds while there is nothing, for at
+            most `long_poll_ms`.
+
+    Attributes:
+        rotation: whose turn it is.
+    """
+
+    def __init__(self, session: Session, held_call: Callable[[TopicPartition], LeaderCall]) -> None:
+        self.rotation = PartitionRotation()
+        self._session = session
+        self._held_call = held_call
+        self._wait_lock = session.make_lock()
+        """One flow at a time waits at several partitions."""
+        self._empty = EmptyPartitions(self._begin)
+
+    def ask_in_turn(
+        self,
+        partitions: list[TopicPartition],
+        ask: Callable[[TopicPartition], Flow[list[T]]],
+        quiet: set[TopicPartition],
+        wait: Wait,
+    ) -> Flow[list[T]]:
+        """Return what the first partition gives that has something; nothing when none has.
+
+        Args:
+            partitions: those to ask.
+            ask: a flow that asks one, for a short time.
+            quiet: those that certainly have nothing.
+            wait: the call of the program that this belongs to.
+
+        Raises:
+            QueueError: a partition refused, in a way that does not pass.
+        """
+        rotation = self.rotation
+        for where in rotation.order(partitions, self._session.clock.monotonic()):
+            if where in quiet:
+                continue
+            wait.asking = where
+            try:
+                found = yield from ask(where)
+            except QueueError as error:
+                if not may_pass(error):
+                    raise
+                self.failed(where, error)
+                continue
+            wait.asking = None
+            rotation.answered(where, served=bool(found))
+            if found:
+                return found
+        return []
+
+    def failed(self, where: TopicPartition, error: QueueError) -> None:
+        """Note that a partition did not answer."""
+        stale_s = self._session.config.delivery_timeout_ms / 1000
+        self.rotation.failed(where, error, self._session.clock.monotonic(), stale_s=stale_s)
+
+    def out_of_time(self, topic: str, wait: Wait) -> None:
+        """Note who was asked when the time was over: a partition, or a manager about a topic.
+
+        Raises:
+            QueueError: it has been silent for too long.
+        """
+        where = wait.asking or (topic, NO_PARTITION)
+        self.failed(where, no_answer(where))
+        self.is_over([where], wait)
+
+    def is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
+        """Return whether a wait is over that found nothing; warn of partitions that are silent.
+
+        Raises:
+            QueueError: that of a partition that has not answered for too long.
+        """
+        silent = self.rotation.silent(partitions)
+        over = is_over(silent, wait, self._session.clock.monotonic())
+        self._session.tell_silent(silent, is_over=over)
+        return over
+
+    def wait(
+        self, partitions: list[TopicPartition], deadline_s: float
+    ) -> Flow[set[TopicPartition]]:
+        """Wait until a partition may have something; return those that certainly have not."""
+        now_s, longest_s = self._session.clock.monotonic(), self._session.config.long_poll_ms / 1000
+        silent = self.rotation.silent(partitions)
+        slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
+        if slice_s <= 0 or not (yield Acquire(self._wait_lock, slice_s)):
+            return set()
+        try:
+            answering = [where for where in partitions if where not in silent]
+            yield from self._empty.wait(answering, slice_s)
+            return (yield from self._empty.quiet(answering))
+        finally:
+            if self._session.closing:
+                self._empty.close()
+            self._wait_lock.release()
+
+    def close(self) -> None:
+        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        if not self._wait_lock.locked():
+            self._empty.close()
+
+    def _begin(self, where: TopicPartition) -> Flow[Pending]:
+        """Send the request that is answered when the partition has something."""
+        config = self._session.config
+        timeout_s = (config.request_timeout_ms + config.long_poll_ms) / 1000
+        return self._session.begin_at_leader(self._held_call(where), timeout_s)
