@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.inputs import MSGPACK
 from myqueue.results import Message
 from myqueue.transport.http1 import Request
-from myqueue.transport.session import LeaderCall, posting
+from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:
     from myqueue.consumer.pop_requests import Pop

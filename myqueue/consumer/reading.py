@@ -108,7 +108,7 @@ class Reading(Prefetch):
             if ready:
                 return ready
             wait.asking = (names[0], NO_PARTITION) if names else None
-            partitions = yield from self._partitions(names, partition)
+            partitions = yield from self.partitions(names, partition)
             wait.asking = None
             for name in names:
                 self._waiting.rotation.answered((name, NO_PARTITION), served=False)
@@ -178,7 +178,7 @@ class Reading(Prefetch):
         if timestamp is not None:
             timestamp = timestamp_ms(timestamp)
         moved: dict[int, int] = {}
-        for where in (yield from self._partitions([topic], partition)):
+        for where in (yield from self.partitions([topic], partition)):
             # A pop that is open could move the cursor after this.
             yield from self.settle(where)
             with self._pops_lock:
@@ -201,7 +201,7 @@ class Reading(Prefetch):
     def size(self, topic: str) -> Flow[int]:
         """Return what is left in all partitions, and what was popped and not handed out."""
         total = 0
-        for where in (yield from self._partitions([topic], None)):
+        for where in (yield from self.partitions([topic], None)):
             yield from self.settle(where)
             total += yield from self._partition_size(where)
         with self._pops_lock:
@@ -211,7 +211,7 @@ class Reading(Prefetch):
         """Return how far the consumer is behind in each partition."""
         names = list(self._registrations) if topics is None else topic_names(topics)
         lags: list[Lag] = []
-        for where in (yield from self._partitions(names, None)):
+        for where in (yield from self.partitions(names, None)):
             yield from self.settle(where)
             size = yield from self._partition_size(where)
             with self._pops_lock:

@@ -133,7 +133,7 @@ class Committing(Fetching):
 
     def hurry_beat(self) -> None:
         """Have the next heartbeat at once: there is something to tell or to learn."""
-        self._group_beat_s = self.next_beat_s = self.clock.monotonic()
+        self._group_beat_s = self.core_due_s = self.clock.monotonic()
         self.wake_beats()
 
     # Committing

@@ -123,7 +123,7 @@ class GroupFetching(Member):
 
     def _silent_managers(self) -> dict[TopicPartition, Silence]:
         """Return what stands for managers of which none has told for long what to read."""
-        unheard = self._unheard
+        unheard = self.beat_record.unheard
         if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
             return {}
         silence = Silence(unheard.error, 0.0, unheard.since_s, unheard.last_s)

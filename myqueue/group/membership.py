@@ -33,7 +33,8 @@ from myqueue.transport.group_calls import (
     group_request,
     read_seat,
 )
-from myqueue.transport.registration import HEARTBEAT_TIMEOUT_S, warn
+from myqueue.transport.registration import warn
+from myqueue.transport.session import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +72,6 @@ class Member(Committing):
         make_lock: Callable[[], Lock],
     ) -> None:
         self._interval_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
-        self._clients_beat_s = 0.0
         super().__init__(address, settings, config=config, clock=clock, make_lock=make_lock)
 
     def make_locks(self) -> None:
@@ -171,12 +171,8 @@ class Member(Committing):
 
     # Heartbeats
 
-    def _schedule_beat(self) -> None:
-        self._clients_beat_s = self.clock.monotonic() + self.config.heartbeat_interval_ms / 1000
-        self._set_next_beat()
-
     def _set_next_beat(self) -> None:
-        self.next_beat_s = min(self._clients_beat_s, self._group_beat_s, self._commit_s)
+        self.core_due_s = min(self._group_beat_s, self._commit_s)
 
     def _plan_group_beat(self) -> None:
         interval_s = self._interval_s
@@ -191,7 +187,7 @@ class Member(Committing):
         now_s = self.clock.monotonic()
         yield from self._beat_group(now_s)
         # Last, for the group's are more often due, and somebody waits for what they give up.
-        if now_s >= self._clients_beat_s:
+        if now_s >= self.beat_due_s:
             yield from super().beat()
 
     def _beat_group(self, now_s: float) -> Flow[None]:
@@ -220,7 +216,7 @@ class Member(Committing):
         try:
             if not self._joined:
                 yield from self._join()
-                self._beat_answered()
+                self.beat_record.answered()
                 return
             with self._state_lock:
                 owned = by_topic(self._held)
@@ -233,12 +229,12 @@ class Member(Committing):
             asked_s = self.clock.monotonic()
             body = yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
             self._take_seat(read_seat(body), asked_s)
-            self._beat_answered()
+            self.beat_record.answered()
         except (UnknownMember, IllegalGeneration) as error:
             warn("group %s: %s; joining again", self.settings.group, error)
             yield from self._join_again()
         except Internal as error:
-            self._beat_failed(error, began_s)
+            self.beat_record.failed(error, began_s)
             warn("a heartbeat to group %s failed: %s", self.settings.group, error)
             session_s = self.settings.session_timeout_ms / 1000
             if self._joined and self.clock.monotonic() - self._seated_s >= session_s:
@@ -246,7 +242,7 @@ class Member(Committing):
                 yield from self._join_again()
         except QueueError as error:
             # The next one comes; until then the member goes on with what it has.
-            self._beat_failed(error, began_s)
+            self.beat_record.failed(error, began_s)
 
     def _join_again(self) -> Flow[None]:
         """Let go of everything and begin anew; what is done is committed where that is allowed."""
@@ -261,7 +257,7 @@ class Member(Committing):
             yield from self._join()
         except QueueError as error:
             self._group_beat_s = self.clock.monotonic() + min(self._interval_s, EAGER_BEAT_S)
-            self._beat_failed(error, began_s)
+            self.beat_record.failed(error, began_s)
 
     def _take_seat(self, seat: Seat, asked_s: float) -> None:
         """Note what a manager says that this member may read, as it was asked for at a time."""

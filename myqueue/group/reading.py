@@ -116,7 +116,7 @@ class GroupReading(GroupFetching):
         wanted: set[TopicPartition] | None = None
         if topics is not None or partition is not None:
             names = list(self.registrations) if topics is None else topics
-            wanted = set((yield from self._partitions(names, partition)))
+            wanted = set((yield from self.partitions(names, partition)))
         while True:
             remaining_s = max(0.0, wait.deadline_s - self.clock.monotonic())
             found = yield from self.gather(wanted, remaining_s, wait)
@@ -262,7 +262,7 @@ class GroupReading(GroupFetching):
         self.require_registered(topic)
         if timestamp is not None:
             timestamp = timestamp_ms(timestamp)
-        wanted = yield from self._partitions([topic], partition)
+        wanted = yield from self.partitions([topic], partition)
         moved: dict[int, int] = {}
         yield Acquire(self._reading_lock)
         try:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from myqueue.contract.records import Record
+    from myqueue.transport.leader_call import LeaderCall
     from myqueue.transport.retry import Attempts
-    from myqueue.transport.session import LeaderCall
 
 TopicPartition = tuple[str, int]
 T = TypeVar("T", contravariant=True)

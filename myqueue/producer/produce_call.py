@@ -19,7 +19,7 @@ from myqueue.contract.records import (
 from myqueue.producer.sequences import Stamp
 from myqueue.transport.blocking import msgpack_request
 from myqueue.transport.http1 import Request
-from myqueue.transport.session import LeaderCall
+from myqueue.transport.leader_call import LeaderCall
 
 if TYPE_CHECKING:
     from myqueue.results import Registration

@@ -10,7 +10,6 @@ from myqueue.contract.errors import (
     CorruptBatch,
     InvalidRequest,
     OffsetOutOfRange,
-    PartitionNotFound,
 )
 from myqueue.contract.inputs import BATCH, MAX_FETCH_BYTES
 from myqueue.contract.records import MAX_BATCH_BYTES, decode_rows, read_header, unframe_batches
@@ -18,8 +17,9 @@ from myqueue.results import Fetched, Message
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Ask, Flow
 from myqueue.transport.http1 import Answer, Request
+from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.registration import warn
-from myqueue.transport.session import LeaderCall, Session
+from myqueue.transport.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,26 +179,6 @@ class Fetching(Session):
             timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
             return read((yield Ask(replica, call.direct(registration), timeout_s)))
         return (yield from self.at_leader(call, self.attempts(), read))
-
-    def _partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
-        found: list[TopicPartition] = []
-        for topic in topics:
-            if not self.require_registered(topic).client_id:
-                yield from self.registration(topic)
-            count = self.known_partition_count(topic)
-            if not count:
-                count = yield from self.partition_count(topic)
-            if partition is None:
-                found += [(topic, index) for index in range(count)]
-            elif 0 <= partition < count:
-                found.append((topic, partition))
-            else:
-                raise PartitionNotFound(
-                    f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
-                )
-        if not found:
-            raise InvalidRequest("this consumer is registered for no topic", field="topics")
-        return found
 
     def _high_watermark(self, where: TopicPartition) -> Flow[int]:
         """Return the offset after the last message, confirmed by a quorum."""

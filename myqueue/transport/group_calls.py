@@ -11,7 +11,7 @@ from myqueue.contract.errors import Internal
 from myqueue.contract.inputs import MSGPACK
 from myqueue.transport.blocking import msgpack_request
 from myqueue.transport.http1 import Request
-from myqueue.transport.session import LeaderCall, posting
+from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,7 +25,8 @@ from myqueue.transport.rotation import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myqueue.transport.session import LeaderCall, Session
+    from myqueue.transport.leader_call import LeaderCall
+from myqueue.transport.session import Session
 
 T = TypeVar("T")
 

@@ -1,15 +1,25 @@
-"""Calls to a partition's leader: retried, redirected, re-attached until they are settled. Pure."""
+"""One client's dealings with the cluster: registered, kept alive, calls brought to leaders. Pure.
+
+A call to a partition's leader is retried, redirected and re-attached until it is settled.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from myqueue.contract.errors import (
     OUTCOME_UNKNOWN,
+    AlreadyRegistered,
     BrokerUnreachable,
+    ClientClosed,
+    ClientExpired,
+    ClientNotFound,
+    Internal,
     InvalidRequest,
     ManagerNotFound,
     NoLeader,
@@ -17,12 +27,17 @@ from myqueue.contract.errors import (
     PartitionNotFound,
     QueueError,
     TopicDoesNotExist,
+    UnauthorizedException,
 )
-from myqueue.contract.inputs import BATCH, MSGPACK
+from myqueue.contract.inputs import BATCH, HEALTH_CONSUMER, HEALTH_PRODUCER, MSGPACK
 from myqueue.contract.partitioner import partition_for_key
+from myqueue.results import Registration
 from myqueue.transport.blocking import msgpack_request, read_body
-from myqueue.transport.effects import Ask, Await, Begin, Flow, Lock, Pause, Pending
+from myqueue.transport.complaints import Complaints
+from myqueue.transport.effects import Acquire, Ask, Await, Begin, Flow, Lock, Pause, Pending
+from myqueue.transport.heartbeat_record import HeartbeatRecord
 from myqueue.transport.http1 import Answer, Request
+from myqueue.transport.managers import Managers
 from myqueue.transport.metadata import (
     MANAGER,
     Metadata,
@@ -31,16 +46,19 @@ from myqueue.transport.metadata import (
     serving_replica,
     topic_view,
 )
-from myqueue.transport.registration import RegisteredClient
 from myqueue.transport.retry import Attempts, Step
 from myqueue.transport.rotation import WARN_AFTER_S, Wait
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
-    from myqueue.results import Registration
     from myqueue.transport.clock import Clock
+    from myqueue.transport.leader_call import LeaderCall
     from myqueue.transport.rotation import Silence, TopicPartition
 
+logger = logging.getLogger(__name__)
+HEARTBEAT_TIMEOUT_S = 3.0
+"""For one manager to answer one heartbeat; the next one comes soon."""
+HEALTH_TYPES = {"producer": HEALTH_PRODUCER, "consumer": HEALTH_CONSUMER}
 T = TypeVar("T")
 RETRY_METADATA_S = 1.0
 """How long the old view serves when no manager answers."""
@@ -52,45 +70,6 @@ LOOKUPS_PER_PATIENCE = 10
 """After the first look for another leader, how often again in the time before the first."""
 
 
-class LeaderCall(NamedTuple):
-    """A call that belongs to a partition's leader, harmless when repeated.
-
-    The requests are made anew for each try, with the registration as it then is; what makes the
-    repetition recognisable (sequence, request id) is the same in each.
-    """
-
-    topic: str
-    partition: int
-    direct: Callable[[Registration], Request]
-    """The request to a broker."""
-    through_manager: Callable[[Registration], Request]
-    """The same for a manager to pass on."""
-    wait_ms: int = 0
-    """How long the server may hold the request on top of its own time."""
-
-
-def posting(
-    path: str, where: TopicPartition, fields: dict[str, Any], *, names_consumer: bool = False
-) -> Callable[[Registration], Request]:
-    """Return what makes a request to a partition, under a registration as it then is.
-
-    Args:
-        path: of the call.
-        where: topic and partition.
-        fields: of the body, besides those and the token.
-        names_consumer: True when the call is about the consumer of the registration.
-    """
-    topic, partition = where
-
-    def request(registration: Registration) -> Request:
-        own = {"consumer_id": registration.client_id} if names_consumer else {}
-        body = {"topic": topic, "partition": partition, **own, **fields}
-        body["token"] = registration.token or None
-        return msgpack_request("POST", path, body, token=registration.token)
-
-    return request
-
-
 def _is_unknown_there(error: QueueError, request: Request) -> bool:
     """Tell whether a manager does not know a call, or does not take record batches."""
     return type(error) is NotFound or (
@@ -98,10 +77,25 @@ def _is_unknown_there(error: QueueError, request: Request) -> bool:
     )
 
 
-class Session(RegisteredClient):
-    """Base of the cores of producer and consumer: knows where leaders are and how to reach them.
+class Session:
+    """What a client is to the cluster: registered, kept alive, and informed of who leads.
 
-    Args: those of `RegisteredClient`.
+    Its flows register, re-attach, send heartbeats, and bring calls to managers and leaders.
+
+    Args:
+        kind: producer or consumer.
+        address: a manager's address, or several as a list or separated by commas.
+        config: settings.
+        clock: time and chance.
+        make_lock: makes a lock of the driver's kind.
+        register_fields: further fields of each registration.
+
+    Attributes:
+        beat_due_s: monotonic time of the next heartbeat of the registrations.
+        core_due_s: monotonic time at which the core has something to tell before; infinite without.
+        wake_beats: has whoever drives heartbeats look at `next_beat_s` again.
+        closing: True once no new call is taken.
+        closed: True once nothing works any more.
     """
 
     def __init__(
@@ -114,23 +108,239 @@ class Session(RegisteredClient):
         make_lock: Callable[[], Lock],
         register_fields: dict[str, Any] | None = None,
     ) -> None:
+        self.kind = kind
+        self.config = config
+        self.clock = clock
+        self.make_lock = make_lock
+        self.managers = Managers(address, config=config, clock=clock)
+        self.complaints = Complaints(logger, clock)
+        self.beat_record = HeartbeatRecord(kind, clock, self.complaints)
+        self.wake_beats: Callable[[], None] = _nothing
+        self.closing = False
+        self.closed = False
+        self._register_fields = register_fields or {}
+        self._registrations: dict[str, Registration] = {}
+        self._registered_s: dict[str, float] = {}
         self._metadata = Metadata(
             max_age_s=config.metadata_max_age_ms / 1000, avoid_s=config.avoid_ms / 1000
         )
-        super().__init__(
-            kind,
-            address,
-            config=config,
-            clock=clock,
-            make_lock=make_lock,
-            register_fields=register_fields,
-        )
+        self.make_locks()
+        self._schedule_beat()
 
     def make_locks(self) -> None:
         """Make new locks: at the beginning, and in the child of a fork."""
-        super().make_locks()
+        self._register_lock = self.make_lock()
+        """One registration at a time."""
         self._lock = threading.Lock()
         """Guards the metadata; never held while a flow waits."""
+        self.core_due_s = float("inf")
+
+    @property
+    def session(self) -> Self:
+        """Itself: what cores have from the session is asked of `core.session`."""
+        return self
+
+    # Registrations
+
+    @property
+    def registrations(self) -> dict[str, Registration]:
+        """Id and token per topic, as they are now."""
+        return dict(self._registrations)
+
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Go on under earlier registrations, and register for the other topics."""
+        for topic, registration in (attach or {}).items():
+            self._registrations[topic] = registration
+            yield from self.reattach(topic)
+        for topic in dict.fromkeys(topics):
+            if topic not in self._registrations:
+                yield from self.register(topic)
+
+    def register(self, topic: str) -> Flow[Registration]:
+        """Register for a further topic.
+
+        Raises:
+            AlreadyRegistered: the client is registered for it.
+            TopicDoesNotExist: a consumer asked for an unknown topic.
+            ManagerNotFound: no manager answered.
+        """
+        yield Acquire(self._register_lock)
+        try:
+            self.check_open()
+            if topic in self._registrations:
+                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+        finally:
+            self._register_lock.release()
+
+    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+        """Register for further topics, for all or, where one is registered already, for none.
+
+        Raises: what `register` raises.
+        """
+        for topic in topics:
+            if topic in self._registrations:
+                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+        made: dict[str, Registration] = {}
+        for topic in topics:
+            if topic not in made:
+                made[topic] = yield from self.register(topic)
+        return [made[topic] for topic in topics]
+
+    def reattach(self, topic: str) -> Flow[Registration]:
+        """Register again under the same id: the token is renewed, cursors and sequences stay.
+
+        Raises:
+            UnauthorizedException: the manager does not know the id any more.
+            ManagerNotFound: no manager answered.
+        """
+        old = yield from self.registration(topic)
+        yield Acquire(self._register_lock)
+        try:
+            known = self._registrations.get(topic, old)
+            if known.token != old.token:
+                return known  # renewed by another call meanwhile
+            fields = {"topic": topic, f"{self.kind}_id": old.client_id, "token": old.token}
+            return (yield from self._register(topic, {**self._register_fields, **fields}))
+        finally:
+            self._register_lock.release()
+
+    def registration(self, topic: str) -> Flow[Registration]:
+        """Return id and token for a topic; in the child of a fork, registers first.
+
+        Raises:
+            UnauthorizedException: the client is not registered for it.
+        """
+        found = self.require_registered(topic)
+        if found.client_id:
+            return found
+        yield Acquire(self._register_lock)
+        try:
+            found = self._registrations[topic]
+            if found.client_id:
+                return found
+            return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
+        finally:
+            self._register_lock.release()
+
+    def require_registered(self, topic: str) -> Registration:
+        """Return what is known of the registration for a topic; id 0 in the child of a fork.
+
+        Raises:
+            UnauthorizedException: the client is not registered for it.
+        """
+        found = self._registrations.get(topic)
+        if found is None:
+            raise UnauthorizedException(
+                f"this {self.kind} is not registered for {topic!r}; call register({topic!r})"
+            )
+        return found
+
+    def forget(self) -> Flow[None]:
+        """Have the cluster forget this client, its cursors and sequences."""
+        for topic, registration in self.registrations.items():
+            request = self.forget_request(registration)
+            # Not found: a repetition of a try that was not answered.
+            with suppress(ClientNotFound):
+                yield from self.managers.call_patiently(request)
+            self._registrations.pop(topic, None)
+
+    def forget_request(self, registration: Registration) -> Request:
+        """Return the request that has the cluster forget one registration."""
+        return msgpack_request(
+            "DELETE",
+            f"/{self.kind}s/{registration.client_id}",
+            {"token": registration.token},
+            token=registration.token,
+        )
+
+    def forget_ids(self) -> None:
+        """Register under new ids before the next call: the known ones belong to another process."""
+        self._registrations = {topic: Registration(0, "") for topic in self._registrations}
+
+    def _register(self, topic: str, fields: dict[str, Any]) -> Flow[Registration]:
+        request = msgpack_request("POST", f"/{self.kind}/register", fields)
+        body = yield from self.managers.call_patiently(request)
+        try:
+            registration = Registration(int(body[f"{self.kind}_id"]), str(body.get("token", "")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Internal(f"a registration that cannot be read: {error!r}") from error
+        self._registrations[topic] = registration
+        self._registered_s[topic] = self.clock.monotonic()
+        return registration
+
+    # Heartbeats
+
+    @property
+    def next_beat_s(self) -> float:
+        """Monotonic time at which the core's `beat` is to be driven next."""
+        return min(self.beat_due_s, self.core_due_s)
+
+    def beat(self) -> Flow[None]:
+        """Send a heartbeat per topic; a client that expired or is unknown re-attaches.
+
+        Where no manager answers for one topic, the others are left to the next heartbeat.
+        """
+        self._schedule_beat()
+        for topic, registration in self.registrations.items():
+            if registration.client_id and not self.closed:
+                began_s = self.clock.monotonic()
+                try:
+                    yield from self._beat_topic(topic, registration)
+                except ManagerNotFound as error:
+                    self.beat_record.failed(error, began_s)
+                    return
+
+    def _beat_topic(self, topic: str, registration: Registration) -> Flow[None]:
+        """Send one heartbeat.
+
+        Raises:
+            ManagerNotFound: no manager answered.
+        """
+        query: dict[str, str | int] = {
+            "type": HEALTH_TYPES[self.kind],
+            "key": registration.client_id,
+        }
+        request = Request("GET", "/health", query=query, accept=MSGPACK, token=registration.token)
+        began_s = self.clock.monotonic()
+        age_s = began_s - self._registered_s.get(topic, 0.0)
+        try:
+            if age_s * 1000 >= self.config.token_max_age_ms:
+                yield from self.reattach(topic)
+            yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
+        except (ClientNotFound, ClientExpired):
+            yield from self._revive(topic)
+        except ManagerNotFound:
+            raise
+        except QueueError as error:
+            # Not lost for good: the next beat comes, and a call finds out by itself.
+            self.beat_record.failed(error, began_s)
+        else:
+            self.beat_record.answered()
+
+    def _revive(self, topic: str) -> Flow[None]:
+        began_s = self.clock.monotonic()
+        try:
+            yield from self.reattach(topic)
+        except ManagerNotFound:
+            raise
+        except QueueError as error:
+            self.beat_record.failed(error, began_s)
+
+    def _schedule_beat(self) -> None:
+        self.beat_due_s = self.clock.monotonic() + self.config.heartbeat_interval_ms / 1000
+
+    def check_open(self) -> None:
+        """Raise ClientClosed when nothing works any more."""
+        if self.closed:
+            raise ClientClosed(f"this {self.kind} was closed")
+
+    def check_usable(self) -> None:
+        """Raise ClientClosed when no new call is taken."""
+        if self.closed or self.closing:
+            raise ClientClosed(f"this {self.kind} was closed")
 
     # Waiting for messages
 
@@ -229,6 +439,33 @@ class Session(RegisteredClient):
         yield from self.registration(topic)
         count = yield from self.partition_count(topic)
         return partition_for_key(key, count)
+
+    def partitions(self, topics: list[str], partition: int | None) -> Flow[list[TopicPartition]]:
+        """Return one partition of each topic, or all of them.
+
+        Raises:
+            PartitionNotFound: a topic has fewer.
+            InvalidRequest: there is no topic.
+            QueueError: a topic is not registered, or no manager said how many there are in time.
+        """
+        found: list[TopicPartition] = []
+        for topic in topics:
+            if not self.require_registered(topic).client_id:
+                yield from self.registration(topic)
+            count = self.known_partition_count(topic)
+            if not count:
+                count = yield from self.partition_count(topic)
+            if partition is None:
+                found += [(topic, index) for index in range(count)]
+            elif 0 <= partition < count:
+                found.append((topic, partition))
+            else:
+                raise PartitionNotFound(
+                    f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
+                )
+        if not found:
+            raise InvalidRequest("this consumer is registered for no topic", field="topics")
+        return found
 
     def mark_stale(self, topic: str) -> None:
         """Have a manager asked for the topic before its next use."""
@@ -386,3 +623,7 @@ class Session(RegisteredClient):
             reattach = reattach or decision.step is Step.REATTACH
             if decision.delay_s:
                 yield Pause(decision.delay_s)
+
+
+def _nothing() -> None:
+    """Nobody drives heartbeats yet."""

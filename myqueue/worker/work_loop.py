@@ -19,10 +19,11 @@ from myqueue.contract.group_inputs import MAX_RECEIPTS
 from myqueue.contract.inputs import bounded, checked
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Await, Flow, Lock, Pause, TimeIsOver, within
+from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.retry import Attempts
 from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, Wait, may_pass
-from myqueue.transport.session import LeaderCall, Session
+from myqueue.transport.session import Session
 from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
     NACK,

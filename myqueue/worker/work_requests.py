@@ -16,7 +16,7 @@ from myqueue.contract.group_inputs import (
 )
 from myqueue.contract.inputs import Start, check_fields, check_topic_name
 from myqueue.results import Delivery
-from myqueue.transport.session import LeaderCall, posting
+from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

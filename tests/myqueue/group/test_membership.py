@@ -13,7 +13,7 @@ from myqueue.contract.errors import (
     UnknownMember,
 )
 from myqueue.testing.state import decoded
-from myqueue.transport.registration import HEARTBEAT_TIMEOUT_S
+from myqueue.transport.session import HEARTBEAT_TIMEOUT_S
 from tests.myqueue.conftest import World
 
 
