@@ -21,7 +21,7 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
-from manager_app.placement.repair_rules import condition, replica_state
+from manager_app.placement.repair_rules import partition_condition, replica_condition
 from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class PartitionAdmin(ReadOnlyAdmin):
     @admin.display(description="condition")
     def condition(self, partition: Partition) -> str:
         """Return how it is."""
-        return condition(partition_facts(partition, suspects=runtime.suspects()))
+        return partition_condition(partition_facts(partition, suspects=runtime.suspects()))
 
 
 @admin.register(Replica)
@@ -151,7 +151,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
     @admin.display(description="progress")
     def progress(self, replica: Replica) -> str:
         """Return where it is between joining and leaving."""
-        return replica_state(replica_facts(replica))
+        return replica_condition(replica_facts(replica))
 
     @admin.display(description="topic", ordering="partition__topic__name")
     def topic_name(self, replica: Replica) -> str:
@@ -232,7 +232,7 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
         manager = runtime.installed()
         names: list[str] = []
         if manager is not None:
-            asking = manager.delivery.ask_work_groups()
+            asking = manager.orders.ask_work_groups()
             names = sorted(manager.run(asking, timeout_s=LAG_LIMIT_S))
         subtitle = f"Groups of queue workers: {', '.join(names) or 'none'}"
         return super().changelist_view(request, {"subtitle": subtitle, **(extra_context or {})})

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from manager_app import selectors
-from manager_app.health import Heartbeats
-from manager_app.services import cluster as cluster_service
+from manager_app.last_seen import LastSeen
+from manager_app.services.cluster import lease_renew, lease_take, primary_announce
 from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PRIMARY = "primary"
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _HeldLease:
     epoch: int
     asked_s: float
     """When the last renewal that succeeded was asked for, monotonic."""
@@ -56,8 +56,8 @@ class Lease:
         self._metadata = metadata
         self._monotonic_s = monotonic_s
         self._keeping = threading.Lock()
-        self._held: _Held | None = None
-        self._renewals: Heartbeats[str] = Heartbeats(TAKE_OVER_AFTER_S)
+        self._held: _HeldLease | None = None
+        self._renewals: LastSeen[str] = LastSeen(TAKE_OVER_AFTER_S)
 
     @property
     def epoch(self) -> int | None:
@@ -87,7 +87,7 @@ class Lease:
         """Become the primary, whoever is; the copy of the metadata is not loaded. Blocks."""
         with self._keeping:
             asked_s = self._monotonic_s()
-            self._held = _Held(cluster_service.primary_announce(self._address), asked_s)
+            self._held = _HeldLease(primary_announce(self._address), asked_s)
 
     def keep(self) -> None:
         """Renew the lease; who does not hold it takes it over from a silent primary. Blocks."""
@@ -99,8 +99,8 @@ class Lease:
 
     def _renew(self, epoch: int) -> None:
         asked_s = self._monotonic_s()
-        if cluster_service.lease_renew(self._address, epoch=epoch):
-            self._held = _Held(epoch, asked_s)
+        if lease_renew(self._address, epoch=epoch):
+            self._held = _HeldLease(epoch, asked_s)
             return
         self._held = None
         logger.warning("another manager has become the primary")
@@ -115,8 +115,8 @@ class Lease:
         self._renewals.observe(_PRIMARY, marker, self._monotonic_s())
         if not self._renewals.is_dead(_PRIMARY, asked_s):
             return
-        epoch = cluster_service.lease_take(self._address, seen=seen)
+        epoch = lease_take(self._address, seen=seen)
         if epoch is not None:
-            self._held = _Held(epoch, asked_s)
+            self._held = _HeldLease(epoch, asked_s)
             logger.warning("the primary %s was silent: its lease is taken", seen.primary_address)
             self._metadata.poll()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class PartitionView:
+class PartitionMetadata:
     """A partition of the copy."""
 
     group_id: int
@@ -40,16 +40,16 @@ class TopicSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicView:
+class TopicMetadata:
     """A topic of the copy."""
 
     name: str
     partitions_at_creation: int
-    partitions: tuple[PartitionView, ...]
+    partitions: tuple[PartitionMetadata, ...]
     """In the order of their indexes, without a gap."""
     settings: TopicSettings | None = None
 
-    def partition(self, index: int) -> PartitionView:
+    def partition(self, index: int) -> PartitionMetadata:
         """Return the partition with this index.
 
         Raises:
@@ -64,7 +64,7 @@ class TopicView:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerView:
+class BrokerMetadata:
     """A broker of the copy."""
 
     broker_id: int
@@ -84,14 +84,14 @@ class Leadership:
 
 
 @dataclass(frozen=True)
-class Metadata:
+class ClusterMetadata:
     """Everything that was loaded at once."""
 
     version: int = 0
     """0: never loaded."""
     primary_address: str = ""
-    topics: Mapping[str, TopicView] = field(default_factory=dict)
-    brokers: Mapping[int, BrokerView] = field(default_factory=dict)
+    topics: Mapping[str, TopicMetadata] = field(default_factory=dict)
+    brokers: Mapping[int, BrokerMetadata] = field(default_factory=dict)
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
     """By group id; noted leaderships may be ahead of it."""
 
@@ -106,7 +106,7 @@ class MetadataCopy:
     def __init__(
         self,
         *,
-        load: Callable[[], Metadata],
+        load: Callable[[], ClusterMetadata],
         load_version: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
@@ -121,14 +121,14 @@ class MetadataCopy:
         self._load_version = load_version
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
-        self._current = Metadata()
+        self._current = ClusterMetadata()
         self._leaders: dict[int, Leadership] = {}
         self._checked_s: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
-    def current(self) -> Metadata:
+    def current(self) -> ClusterMetadata:
         """What was loaded last; it never changes in place."""
         return self._current
 
@@ -176,7 +176,7 @@ class MetadataCopy:
         """Return who leads a group."""
         return self._leaders.get(group_id, Leadership(0, 0))
 
-    def topic(self, name: str) -> TopicView:
+    def topic(self, name: str) -> TopicMetadata:
         """Return a topic.
 
         Raises:

@@ -11,6 +11,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from manager_app.placement.repair_rules import MemberRole
+
 GROUP_ID_MAX = (1 << 23) - 1
 """A broker keeps an entry under `group_id << 40 | index` in 63 bits."""
 ID_MAX = (1 << 63) - 1
@@ -18,6 +20,7 @@ ID_MAX = (1 << 63) - 1
 INTEGER_ID_MAX = (1 << 31) - 1
 """Largest id of brokers and replicas."""
 PARTITION_INDEX_MAX = 1_023
+_MEMBER_ROLES = [(role.value, role.value.capitalize()) for role in MemberRole]
 
 
 class Cluster(models.Model):
@@ -197,14 +200,6 @@ class ReplicaState(models.TextChoices):
     """Its broker reported it once and no longer does."""
 
 
-class Membership(models.TextChoices):
-    """What a replica is in its group, as the leader reports it."""
-
-    NONE = "none"
-    LEARNER = "learner"
-    VOTER = "voter"
-
-
 class Replica(models.Model):
     """One broker's copy of a partition."""
 
@@ -227,7 +222,7 @@ class Replica(models.Model):
     fault = models.CharField(max_length=255, blank=True, default="")
     """Why it is faulty."""
     membership = models.CharField(
-        max_length=8, choices=Membership.choices, default=Membership.NONE, db_index=True
+        max_length=8, choices=_MEMBER_ROLES, default=MemberRole.NONE, db_index=True
     )
     suspicion = models.CharField(max_length=255, blank=True, default="")
     """Why a leader says that it lost what it had acknowledged; stays."""

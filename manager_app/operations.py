@@ -15,11 +15,18 @@ from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
 from manager_app import selectors
 from manager_app.models import Replica, ReplicaState
 from manager_app.selectors import ClientKey
-from manager_app.services import broker as broker_service
-from manager_app.services import client as client_service
-from manager_app.services import report as report_service
-from manager_app.services import topic as topic_service
+from manager_app.services.broker import broker_beat
+from manager_app.services.client import (
+    client_reattach,
+    client_revoke,
+    consumer_create,
+    producer_create,
+    revoked_forgotten,
+    revoked_take,
+)
 from manager_app.services.cluster import cluster_ensure
+from manager_app.services.report import broker_report
+from manager_app.services.topic import topic_create, topic_delete, topic_update
 from myqueue.contract.errors import (
     ClientNotFound,
     InvalidRequest,
@@ -41,7 +48,7 @@ LEADERS_WAIT_S = 5.0
 """How long a new topic's answer waits for its leaders."""
 FORGET_AT_ONCE = 50
 """Revoked clients of a kind that one round has partitions forget."""
-DELIVERY_LIMIT_S = 120.0
+ORDERS_LIMIT_S = 120.0
 """After which a thread gives up on the loop; each order has a shorter limit of its own."""
 
 
@@ -51,7 +58,7 @@ def create_topic(runtime: ManagerRuntime, call: TopicCreate) -> list[int]:
     Raises:
         QueueError: as `topic_create` says.
     """
-    topic_service.topic_create(
+    topic_create(
         name=call.topic,
         number_of_partitions=call.number_of_partitions,
         replication_factor=call.replication_factor,
@@ -74,7 +81,7 @@ def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[
         retention["retention_bytes"] = call.retention_bytes
     wanted = call.number_of_partitions
     number_of_partitions = wanted if isinstance(wanted, int) else None
-    topic_service.topic_update(name, number_of_partitions=number_of_partitions, retention=retention)
+    topic_update(name, number_of_partitions=number_of_partitions, retention=retention)
     if retention:
         _push_to_leaders(runtime, name)
     if number_of_partitions is None:
@@ -89,11 +96,11 @@ def delete_topic(runtime: ManagerRuntime, name: str) -> int:
     Raises:
         TopicDoesNotExist: there is none of this name.
     """
-    drops = topic_service.topic_delete(name)
+    drops = topic_delete(name)
     runtime.clients.forget_topic(name)
     runtime.metadata.refresh()
-    dropping = runtime.delivery.drop_groups(drops, epoch=cluster_ensure().epoch)
-    return runtime.run(dropping, timeout_s=DELIVERY_LIMIT_S)
+    dropping = runtime.orders.drop_groups(drops, epoch=cluster_ensure().epoch)
+    return runtime.run(dropping, timeout_s=ORDERS_LIMIT_S)
 
 
 def place_missing(runtime: ManagerRuntime) -> int:
@@ -104,7 +111,7 @@ def place_missing(runtime: ManagerRuntime) -> int:
     if not missing.exists():
         return 0
     orders = selectors.replica_orders(missing, cluster_ensure().epoch)
-    return runtime.run(runtime.delivery.place_replicas(orders), timeout_s=DELIVERY_LIMIT_S)
+    return runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)
 
 
 def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
@@ -115,7 +122,7 @@ def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
     """
     if report.broker_id:
         runtime.broker_heartbeats.beat(report.broker_id, runtime.monotonic_s())
-    taken = report_service.broker_report(report)
+    taken = broker_report(report)
     runtime.broker_heartbeats.beat(taken.broker_id, runtime.monotonic_s(), marker=taken.recorded_at)
     if taken.metadata_changed:
         runtime.metadata.refresh()
@@ -130,7 +137,7 @@ def beat_broker(runtime: ManagerRuntime, key: int | str) -> bool:
     if broker is None:
         return False
     runtime.broker_heartbeats.beat(broker.broker_id, runtime.monotonic_s())
-    if broker_service.broker_beat(broker):
+    if broker_beat(broker):
         runtime.metadata.refresh()
     return True
 
@@ -152,7 +159,7 @@ def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[
     except TopicDoesNotExist:
         with suppress(TopicAlreadyExists):  # another producer was faster
             create_topic(runtime, TopicCreate(topic=call.topic))
-    key = client_service.producer_create(call.topic)
+    key = producer_create(call.topic)
     return _registered(runtime, key, call.topic)
 
 
@@ -171,14 +178,14 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
             runtime, ClientKey("consumer", call.consumer_id), topic=call.topic, token=call.token
         )
     _refuse_token(call.token, "consumer_id")
-    key = client_service.consumer_create(call.topic, call.start)
+    key = consumer_create(call.topic, call.start)
     if call.start == "latest":
         try:
-            topic = runtime.run(runtime.find_topic(call.topic), timeout_s=DELIVERY_LIMIT_S)
-            opening = runtime.delivery.open_cursors(topic, key.client_id, call.start)
-            runtime.run(opening, timeout_s=DELIVERY_LIMIT_S)
+            topic = runtime.run(runtime.find_topic(call.topic), timeout_s=ORDERS_LIMIT_S)
+            opening = runtime.orders.open_cursors(topic, key.client_id, call.start)
+            runtime.run(opening, timeout_s=ORDERS_LIMIT_S)
         except QueueError:
-            client_service.client_revoke(key)
+            client_revoke(key)
             raise
     return _registered(runtime, key, call.topic)
 
@@ -191,7 +198,7 @@ def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
     Raises:
         ClientNotFound: there is no such client, or no partition knows it any more.
     """
-    name = client_service.client_revoke(key)
+    name = client_revoke(key)
     if name is None:
         raise ClientNotFound(f"there is no {key.kind} {str(key.client_id)[:20]}")
     runtime.clients.forget(key)
@@ -199,10 +206,10 @@ def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
         topic = runtime.metadata.topic(name)
     except TopicDoesNotExist:
         return []
-    forgetting = runtime.delivery.forget_client(topic, key)
-    pending = runtime.run(forgetting, timeout_s=DELIVERY_LIMIT_S)
+    forgetting = runtime.orders.forget_client(topic, key)
+    pending = runtime.run(forgetting, timeout_s=ORDERS_LIMIT_S)
     if not pending:
-        client_service.revoked_forgotten([key])
+        revoked_forgotten([key])
     return pending
 
 
@@ -211,14 +218,14 @@ def forget_revoked(runtime: ManagerRuntime) -> list[ClientKey]:
 
     At most `FORGET_AT_ONCE` of a kind, for a limited time; the others come with later calls.
     """
-    taken = client_service.revoked_take(runtime.now(), count_max=FORGET_AT_ONCE)
+    taken = revoked_take(runtime.now(), count_max=FORGET_AT_ONCE)
     topics = runtime.metadata.current.topics
     clients = [(topics[name], key) for key, name in taken if name in topics]
     if not clients:
         return []
-    forgetting = runtime.delivery.forget_clients(clients)
-    forgotten = runtime.run(forgetting, timeout_s=DELIVERY_LIMIT_S)
-    client_service.revoked_forgotten(forgotten)
+    forgetting = runtime.orders.forget_clients(clients)
+    forgotten = runtime.run(forgetting, timeout_s=ORDERS_LIMIT_S)
+    revoked_forgotten(forgotten)
     if len(forgotten) < len(taken):
         logger.info("partitions still know %d revoked clients", len(taken) - len(forgotten))
     return forgotten
@@ -250,12 +257,12 @@ def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
     orders = selectors.replica_orders(missing, cluster_ensure().epoch)
 
     async def place_and_wait() -> list[int]:
-        not_taken = await runtime.delivery.place_replicas(orders)
+        not_taken = await runtime.orders.place_replicas(orders)
         if not_taken:
             logger.warning("%d replicas of topic %s wait for their broker", not_taken, topic)
-        return await runtime.delivery.wait_for_leaders(topic, LEADERS_WAIT_S)
+        return await runtime.orders.wait_for_leaders(topic, LEADERS_WAIT_S)
 
-    return runtime.run(place_and_wait(), timeout_s=DELIVERY_LIMIT_S)
+    return runtime.run(place_and_wait(), timeout_s=ORDERS_LIMIT_S)
 
 
 def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
@@ -264,7 +271,7 @@ def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
         partition__topic__name=topic, broker=F("partition__leader"), broker__state="alive"
     )
     orders = selectors.replica_orders(leaders, cluster_ensure().epoch)
-    runtime.run(runtime.delivery.place_replicas(orders), timeout_s=DELIVERY_LIMIT_S)
+    runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)
 
 
 def _reattach(
@@ -275,7 +282,7 @@ def _reattach(
         raise UnauthorizedException(
             f"{key.kind} {key.client_id} is not registered for topic {topic[:260]!r}"
         )
-    client_service.client_reattach(key, topic)
+    client_reattach(key, topic)
     return _registered(runtime, key, topic)
 
 

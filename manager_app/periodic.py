@@ -13,8 +13,13 @@ from manager_app.models import Broker, BrokerState
 from manager_app.placement import eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfer
-from manager_app.services import broker as broker_service
-from manager_app.services import client as client_service
+from manager_app.services.broker import brokers_bury
+from manager_app.services.client import (
+    clients_expire,
+    consumers_retire,
+    heartbeats_record,
+    revoked_purge,
+)
 from manager_app.services.cluster import cluster_ensure
 
 if TYPE_CHECKING:
@@ -48,7 +53,7 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
     ]
     heartbeats = runtime.broker_heartbeats
     silent = sorted(broker_id for broker_id in living if heartbeats.is_dead(broker_id, now_s))
-    if silent and broker_service.brokers_bury(silent):
+    if silent and brokers_bury(silent):
         logger.warning("no heartbeat for too long from brokers %s", silent)
         runtime.metadata.refresh()
     return silent
@@ -94,7 +99,7 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
         return 0
     heard = runtime.clients.take_unrecorded()
     try:
-        client_service.heartbeats_record(heard)
+        heartbeats_record(heard)
     except DATABASE_FAILURES:
         runtime.clients.keep_unrecorded(heard)
         raise
@@ -119,7 +124,7 @@ def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
         clients.heartbeats.observe(key, recorded, now_s)
     silent = [key for key in clients.heartbeats.dead(now_s) if key in present]
     if silent:
-        client_service.clients_expire(silent)
+        clients_expire(silent)
         logger.info("%d clients expired", len(silent))
     clients.expire(clients.heartbeats.dead(now_s))
     CLIENTS_KNOWN.set(len(clients.heartbeats))
@@ -135,14 +140,14 @@ def _forget_clients(runtime: ManagerRuntime) -> None:
     """
     operations.forget_revoked(runtime)
     if runtime.monotonic_s() - runtime.started_s > RETURN_LIMIT_S:
-        retired = client_service.consumers_retire(
+        retired = consumers_retire(
             runtime.now(),
             forget_after_s=runtime.forget_after_s,
             count_max=operations.FORGET_AT_ONCE,
         )
         if retired:
             logger.info("%d consumers were silent for too long and are forgotten", retired)
-    client_service.revoked_purge(runtime.now())
+    revoked_purge(runtime.now())
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:
@@ -180,7 +185,7 @@ def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     if transfer is None:
         return None
     failed[transfer.group_id, transfer.target] = now_s
-    handing_over = runtime.delivery.hand_over(transfer, epoch=cluster_ensure().epoch)
+    handing_over = runtime.orders.hand_over(transfer, epoch=cluster_ensure().epoch)
     if not runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S):
         return None
     del failed[transfer.group_id, transfer.target]

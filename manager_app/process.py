@@ -15,20 +15,20 @@ from django.utils import timezone
 from http_base.tasks import cancel, every
 from manager_app import periodic, runtime, selectors
 from manager_app.brokers.client import BrokerClient, BrokerContact
-from manager_app.brokers.membership_orders import ReplicaCalls
-from manager_app.brokers.orders import Delivery
+from manager_app.brokers.membership_orders import MembershipOrders
+from manager_app.brokers.orders import OrderSender
 from manager_app.clients.registry import ClientRegistry
 from manager_app.clients.signs import SignPassing
 from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.groups.coordinator import GroupCoordinator
-from manager_app.groups.offsets import GroupOffsets
-from manager_app.health import Heartbeats
+from manager_app.groups.offsets import GroupOffsetCalls
+from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
 from manager_app.options import ManagerOptions
 from manager_app.proxy.partition_calls import PartitionCalls
 from manager_app.runtime import ManagerRuntime
-from manager_app.services import cluster as cluster_service
+from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import QueueError, UnauthorizedException
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ManagerProcess:
             )
         coordinates = announce and not self._options.read_only
         if not self._options.read_only:
-            await self._database.run(cluster_service.cluster_ensure)
+            await self._database.run(cluster_ensure)
         if coordinates:
             await self._lease_database.run(self._lease.announce)
         self.metadata.attach(loop)
@@ -155,7 +155,7 @@ class ManagerProcess:
     def _make_runtime(self) -> ManagerRuntime:
         calls = PartitionCalls(self.metadata, self._broker_client)
         brokers = BrokerContact(self.metadata, self._broker_client)
-        group_offsets = GroupOffsets(self.metadata, calls)
+        group_offsets = GroupOffsetCalls(self.metadata, calls)
         return ManagerRuntime(
             secret=self._options.cluster_secret,
             read_only=self._options.read_only,
@@ -163,8 +163,8 @@ class ManagerProcess:
             database=self._database,
             metadata=self.metadata,
             calls=calls,
-            delivery=Delivery(self.metadata, brokers, calls),
-            replica_calls=ReplicaCalls(brokers),
+            orders=OrderSender(self.metadata, brokers, calls),
+            membership_orders=MembershipOrders(brokers),
             clients=self._client_registry(),
             groups=GroupCoordinator(
                 lease=self._lease,
@@ -176,7 +176,7 @@ class ManagerProcess:
             ),
             lease=self._lease,
             group_offsets=group_offsets,
-            broker_heartbeats=Heartbeats(self._options.dead_after_s),
+            broker_heartbeats=LastSeen(self._options.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,
             suspect_after_s=self._options.suspect_after_s,

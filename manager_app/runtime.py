@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from manager_app.brokers.membership_orders import ReplicaCalls
-    from manager_app.brokers.orders import Delivery
+    from manager_app.brokers.membership_orders import MembershipOrders
+    from manager_app.brokers.orders import OrderSender
     from manager_app.clients.registry import ClientRegistry
     from manager_app.database import DatabaseThreads
     from manager_app.groups.coordinator import GroupCoordinator
-    from manager_app.groups.offsets import GroupOffsets
-    from manager_app.health import Heartbeats
+    from manager_app.groups.offsets import GroupOffsetCalls
+    from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
-    from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.metadata import MetadataCopy, TopicMetadata
     from manager_app.proxy.partition_calls import PartitionCalls
 
 T = TypeVar("T")
@@ -41,13 +41,13 @@ class ManagerRuntime:
     database: DatabaseThreads
     metadata: MetadataCopy
     calls: PartitionCalls
-    delivery: Delivery
-    replica_calls: ReplicaCalls
+    orders: OrderSender
+    membership_orders: MembershipOrders
     clients: ClientRegistry
     groups: GroupCoordinator
     lease: Lease
-    group_offsets: GroupOffsets
-    broker_heartbeats: Heartbeats[int]
+    group_offsets: GroupOffsetCalls
+    broker_heartbeats: LastSeen[int]
     monotonic_s: Callable[[], float]
     now: Callable[[], datetime]
     suspect_after_s: float
@@ -115,7 +115,7 @@ class ManagerRuntime:
         """
         return self.broker_heartbeats.silent(self.monotonic_s(), self.suspect_after_s)
 
-    async def find_topic(self, name: str) -> TopicView:
+    async def find_topic(self, name: str) -> TopicMetadata:
         """Return a topic; one that the copy lacks is looked up in the database first.
 
         Raises:

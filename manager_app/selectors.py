@@ -14,12 +14,12 @@ from django.db.models.functions import Coalesce
 from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
 from http_base.tokens import secret_fingerprint
 from manager_app.metadata import (
-    BrokerView,
+    BrokerMetadata,
+    ClusterMetadata,
     Leadership,
-    Metadata,
-    PartitionView,
+    PartitionMetadata,
+    TopicMetadata,
     TopicSettings,
-    TopicView,
 )
 from manager_app.models import (
     ID_MAX,
@@ -32,7 +32,6 @@ from manager_app.models import (
     ConsumerGroup,
     DeletedGroup,
     GroupMember,
-    Membership,
     Partition,
     Producer,
     Replica,
@@ -40,6 +39,7 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement import eligible_brokers
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import BrokerLoad, LedPartition
 from myqueue.contract.errors import (
     BrokerNotFound,
@@ -48,7 +48,7 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
 )
 from myqueue.contract.inputs import check_topic_name
-from myqueue.contract.rules.groups import GroupState, Member, TopicShape, flattened
+from myqueue.contract.rules.group_membership import GroupState, Member, TopicShape, flattened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,14 +118,14 @@ def metadata_version() -> int:
     return Cluster.objects.filter(pk=1).values_list("metadata_version", flat=True).first() or 0
 
 
-def metadata_load() -> Metadata:
+def metadata_load() -> ClusterMetadata:
     """Read everything that the copy in memory holds.
 
     The version is read first: what changes meanwhile makes the next poll load again.
     """
     cluster = cluster_find()
     replicas: dict[int, list[int]] = defaultdict(list)
-    partitions: dict[int, list[PartitionView]] = defaultdict(list)
+    partitions: dict[int, list[PartitionMetadata]] = defaultdict(list)
     leaders: dict[int, Leadership] = {}
     topics = list(Topic.objects.order_by("id"))
     names = {topic.pk: topic.name for topic in topics}
@@ -135,14 +135,14 @@ def metadata_load() -> Metadata:
     for group_id, topic_id, index, leader_id, term in rows:
         if topic_id in names:
             partitions[topic_id].append(
-                PartitionView(group_id, index, names[topic_id], tuple(replicas[group_id]))
+                PartitionMetadata(group_id, index, names[topic_id], tuple(replicas[group_id]))
             )
             leaders[group_id] = Leadership(leader_id or 0, term)
-    return Metadata(
+    return ClusterMetadata(
         version=cluster.metadata_version if cluster else 0,
         primary_address=cluster.primary_address if cluster else "",
         topics={
-            topic.name: TopicView(
+            topic.name: TopicMetadata(
                 topic.name,
                 topic.partitions_at_creation,
                 tuple(partitions[topic.pk]),
@@ -157,7 +157,7 @@ def metadata_load() -> Metadata:
             if partitions[topic.pk]
         },
         brokers={
-            broker.broker_id: BrokerView(
+            broker.broker_id: BrokerMetadata(
                 broker.broker_id,
                 broker.address,
                 broker.state,
@@ -339,7 +339,7 @@ def led_partitions() -> list[LedPartition]:
     replicas: dict[int, list[int]] = defaultdict(list)
     may_lead = Replica.objects.filter(
         state=ReplicaState.RUNNING,
-        membership=Membership.VOTER,
+        membership=MemberRole.VOTER,
         leaving=False,
         suspicion="",
         broker__draining=False,

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 
 from manager_app import selectors
-from manager_app.services import cluster as cluster_service
+from manager_app.services.cluster import secret_record
 from queuesite.conf import SECRET_FILE
 from queuesite.private_files import close_to_others
 from raft_app.storage.protocol import StorageRefusal
@@ -57,7 +57,7 @@ def prepare_database(config: QueueConfig) -> dict[str, str]:
     """
     with _preparation_lock():
         call_command("migrate", interactive=False, verbosity=0)
-        cluster_service.secret_record(config.cluster_secret, change=config.change_secret)
+        secret_record(config.cluster_secret, change=config.change_secret)
         require_secret(config)
         return ensure_superuser()
 

@@ -15,7 +15,7 @@ from manager_app.apis.answers import BrokerAdded, BrokerLeaving, BrokerList, Bro
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
-from manager_app.services import broker as broker_service
+from manager_app.services.broker import broker_create, broker_delete, broker_keep
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BrokerCreate
 
@@ -70,7 +70,7 @@ class BrokersApi(ManagerView):
         """Announce one by hand; brokers also register by themselves when they start."""
         self.runtime.require_primary()
         call = self.read(request, BrokerCreate)
-        broker = broker_service.broker_create(call.broker_address)
+        broker = broker_create(call.broker_address)
         self.runtime.metadata.refresh()
         return self.respond(
             {
@@ -96,7 +96,7 @@ class BrokerApi(ManagerView):
         """Remove it when it is empty; 409 when others cannot take its replicas."""
         self.runtime.require_primary()
         self.read(request, Nothing)
-        replicas = broker_service.broker_delete(broker_id)
+        replicas = broker_delete(broker_id)
         if not replicas:
             self.runtime.broker_heartbeats.forget(broker_id)
         self.runtime.metadata.refresh()
@@ -125,7 +125,7 @@ class BrokerApi(ManagerView):
                 f"draining can only be set to false: DELETE /brokers/{broker_id} empties it",
                 field="draining",
             )
-        broker = broker_service.broker_keep(broker_id)
+        broker = broker_keep(broker_id)
         self.runtime.metadata.refresh()
         return self.respond(
             {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manager_app.apis.rendering import milliseconds
 from manager_app.selectors import StoredGroup
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import by_topic
+from myqueue.contract.rules.group_membership import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from manager_app.groups.offsets import Place
     from manager_app.models import ConsumerGroup
-    from myqueue.contract.rules.groups import GroupState
+    from myqueue.contract.rules.group_membership import GroupState
 
 _FROM_PARTITION = ("offset", "high_watermark", "lag", "unsettled", "dead")
 

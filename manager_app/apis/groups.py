@@ -22,7 +22,7 @@ from myqueue.contract.group_inputs import (
     check_group_name,
 )
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import Subscription
+from myqueue.contract.rules.group_membership import Subscription
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -154,7 +154,7 @@ class GroupsApi(ManagerView):
         detail = self.read(request, ListQuery).detail
         runtime = self.runtime
         rows = {row.name: group_summary(row) for row in selectors.groups_with_counts()}
-        asking = runtime.delivery.ask_work_groups()
+        asking = runtime.orders.ask_work_groups()
         of_workers = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
         found = {name: workers_summary(name, topics) for name, topics in of_workers.items()} | rows
         names = sorted(found)

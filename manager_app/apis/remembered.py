@@ -15,7 +15,7 @@ from manager_app.models import BrokerState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from manager_app.metadata import MetadataCopy, PartitionView, TopicView
+    from manager_app.metadata import MetadataCopy, PartitionMetadata, TopicMetadata
 
 
 def broker_addresses(metadata: MetadataCopy) -> list[str]:
@@ -53,7 +53,7 @@ def broker_details(metadata: MetadataCopy) -> list[dict[str, Any]]:
     ]
 
 
-def topic_summary(topic: TopicView) -> dict[str, Any]:
+def topic_summary(topic: TopicMetadata) -> dict[str, Any]:
     """Return a topic in a list."""
     return {
         "topic": topic.name,
@@ -62,7 +62,7 @@ def topic_summary(topic: TopicView) -> dict[str, Any]:
     }
 
 
-def topic_settings(topic: TopicView) -> dict[str, Any]:
+def topic_settings(topic: TopicMetadata) -> dict[str, Any]:
     """Return the settings of a topic."""
     settings = topic.settings
     return {
@@ -74,7 +74,7 @@ def topic_settings(topic: TopicView) -> dict[str, Any]:
 
 
 def partition_detail(
-    partition: PartitionView,
+    partition: PartitionMetadata,
     reports: Mapping[tuple[int, int], dict[str, Any]],
     metadata: MetadataCopy,
 ) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
-from manager_app.placement.repair_rules import condition, replica_state
+from manager_app.placement.repair_rules import partition_condition, replica_condition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -85,7 +85,7 @@ def partition_detail(
     return {
         "partition": partition.index,
         "group_id": partition.group_id,
-        "condition": condition(partition_facts(partition, suspects=suspects)),
+        "condition": partition_condition(partition_facts(partition, suspects=suspects)),
         "placement_version": partition.placement_version,
         "leader": place(leader_id, addresses[leader_id]) if leader_id in addresses else None,
         "term": term,
@@ -111,7 +111,7 @@ def _replica(
         **place(replica.broker_id, broker.address),
         "broker_state": shown_state(broker.broker_id, broker.state, suspects=suspects),
         "role": said.get("role", replica.role),
-        "state": replica_state(replica_facts(replica)),
+        "state": replica_condition(replica_facts(replica)),
         "fault": replica.fault or replica.suspicion,
         "installing": said.get("installing", False),
         "log_start_offset": said.get("log_start_offset", replica.log_start_offset),

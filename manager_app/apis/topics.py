@@ -183,7 +183,7 @@ class TopicApi(ManagerView):
         topic = selectors.topic_get(name)
         partitions = selectors.topic_partitions(topic)
         view = runtime.run(runtime.find_topic(name), timeout_s=DETAIL_LIMIT_S)
-        reports = runtime.run(runtime.delivery.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
+        reports = runtime.run(runtime.orders.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
         return {
             "topic": topic.name,
             "number_of_partitions": len(partitions),
@@ -208,7 +208,7 @@ class TopicApi(ManagerView):
                 f"topic {name[:260]!r} is not known here, and the database does not answer",
                 retry_after_ms=retry_after.DATABASE_MS,
             )
-        reports = runtime.run(runtime.delivery.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
+        reports = runtime.run(runtime.orders.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
         return {
             "topic": view.name,
             "number_of_partitions": len(view.partitions),

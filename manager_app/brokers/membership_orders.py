@@ -29,7 +29,7 @@ CALL_TIMEOUT_S = 6.0
 
 
 @dataclass(frozen=True)
-class LeaderCall:
+class MembershipOrder:
     """A target for the leader of a partition."""
 
     group_id: int
@@ -41,7 +41,7 @@ class LeaderCall:
 
 
 @dataclass(frozen=True)
-class DiscardCall:
+class DiscardOrder:
     """A replica that left, for its broker to drop."""
 
     group_id: int
@@ -49,14 +49,14 @@ class DiscardCall:
     broker_id: int
 
 
-class ReplicaCalls:
+class MembershipOrders:
     """Carries changes of replicas to brokers; its coroutines belong to the manager's loop."""
 
     def __init__(self, brokers: BrokerContact) -> None:
         """Take what it needs."""
         self._brokers = brokers
 
-    async def ask_leaders(self, calls: Iterable[LeaderCall]) -> dict[int, MembersAnswer]:
+    async def ask_leaders(self, calls: Iterable[MembershipOrder]) -> dict[int, MembersAnswer]:
         """Give leaders their targets, then ask who belongs to their groups.
 
         Returns:
@@ -67,7 +67,7 @@ class ReplicaCalls:
         answers = await bounded(asking, CALLS_AT_ONCE)
         return {answer.group_id: answer for answer in answers if answer is not None}
 
-    async def discard(self, calls: Iterable[DiscardCall], *, epoch: int) -> list[int]:
+    async def discard(self, calls: Iterable[DiscardOrder], *, epoch: int) -> list[int]:
         """Let brokers drop replicas; return the ids of those that are not there any more."""
         calls = list(calls)
         silent: set[int] = set()
@@ -75,7 +75,7 @@ class ReplicaCalls:
         gone = await bounded(discarding, CALLS_AT_ONCE)
         return [call.replica_id for call, is_gone in zip(calls, gone, strict=True) if is_gone]
 
-    async def _ask_leader(self, call: LeaderCall, silent: set[int]) -> MembersAnswer | None:
+    async def _ask_leader(self, call: MembershipOrder, silent: set[int]) -> MembersAnswer | None:
         path = f"/partitions/{call.group_id}/replicas"
         body = msgspec.to_builtins(call.target)
         taken = await self._call(call.leader, BrokerCall("POST", path, body=body), silent)
@@ -83,7 +83,7 @@ class ReplicaCalls:
             return None
         return _members(await self._call(call.leader, BrokerCall("GET", path), silent))
 
-    async def _discard(self, call: DiscardCall, epoch: int, silent: set[int]) -> bool:
+    async def _discard(self, call: DiscardOrder, epoch: int, silent: set[int]) -> bool:
         order = BrokerCall(
             "DELETE",
             f"/partitions/{call.group_id}",

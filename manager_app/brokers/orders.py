@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from http_base.cluster import DeletedPartition, ReplicaOrder
     from manager_app.brokers.client import BrokerContact
-    from manager_app.metadata import MetadataCopy, TopicView
+    from manager_app.metadata import MetadataCopy, TopicMetadata
     from manager_app.placement.rules import Transfer
     from manager_app.proxy.partition_calls import PartitionCalls
     from manager_app.selectors import ClientKey
@@ -50,7 +50,7 @@ FORGET_ROUND_S = 2.0
 """For such a round; the manager's other tasks wait for it."""
 
 
-class Delivery:
+class OrderSender:
     """Carries orders to brokers; its coroutines belong to the manager's loop."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Delivery:
         await self._metadata.wait_until(lambda: not without_leader(), timeout_s)
         return without_leader()
 
-    async def open_cursors(self, topic: TopicView, consumer_id: int, start: str) -> None:
+    async def open_cursors(self, topic: TopicMetadata, consumer_id: int, start: str) -> None:
         """Open a consumer's cursor in every partition.
 
         Raises:
@@ -140,7 +140,7 @@ class Delivery:
         await bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
 
     async def forget_clients(
-        self, clients: Sequence[tuple[TopicView, ClientKey]]
+        self, clients: Sequence[tuple[TopicMetadata, ClientKey]]
     ) -> list[ClientKey]:
         """Let partitions forget clients; return those that none of them knows any more.
 
@@ -149,7 +149,7 @@ class Delivery:
         deadline = asyncio.get_running_loop().time() + FORGET_ROUND_S
         forgotten: list[ClientKey] = []
 
-        async def forget(topic: TopicView, key: ClientKey) -> None:
+        async def forget(topic: TopicMetadata, key: ClientKey) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     if not await self.forget_client(topic, key, patient=False):
@@ -159,7 +159,7 @@ class Delivery:
         return forgotten
 
     async def forget_client(
-        self, topic: TopicView, key: ClientKey, *, patient: bool = True
+        self, topic: TopicMetadata, key: ClientKey, *, patient: bool = True
     ) -> list[int]:
         """Let every partition forget a client; return the indexes where that failed.
 
@@ -196,7 +196,7 @@ class Delivery:
         await bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
-    async def ask_replicas(self, topic: TopicView) -> dict[tuple[int, int], dict[str, Any]]:
+    async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], dict[str, Any]]:
         """Ask the brokers of a topic how its replicas are doing.
 
         Returns:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from http_base.writes import DATABASE_FAILURES
-from manager_app.health import Heartbeats
+from manager_app.last_seen import LastSeen
 from manager_app.models import ID_MAX, ClientState
 from manager_app.selectors import ClientKey, ClientKind
 from myqueue.contract.errors import ClientNotFound, UnauthorizedException
@@ -31,7 +31,7 @@ UNUSED_S_MAX = 3_600.0
 
 
 @dataclass
-class Session:
+class KnownClient:
     """A client that this process knows."""
 
     key: ClientKey
@@ -55,7 +55,7 @@ class ClientRegistry:
         now: Callable[[], datetime],
         read_only: bool = False,
     ) -> None:
-        """Start without sessions.
+        """Start without clients.
 
         Args:
             look_up: finds a client in the database.
@@ -69,18 +69,18 @@ class ClientRegistry:
         self._monotonic_s = monotonic_s
         self._now = now
         self._read_only = read_only
-        self._sessions: dict[ClientKey, Session] = {}
+        self._clients: dict[ClientKey, KnownClient] = {}
         self._unrecorded: dict[ClientKey, datetime] = {}
-        self.heartbeats: Heartbeats[ClientKey] = Heartbeats(dead_after_s)
+        self.heartbeats: LastSeen[ClientKey] = LastSeen(dead_after_s)
 
     def __len__(self) -> int:
         """How many clients are kept in memory."""
-        return len(self._sessions)
+        return len(self._clients)
 
     async def admit(
         self, kind: ClientKind, client_id: int, topic: str, *, is_sign: bool = True
-    ) -> Session:
-        """Return the session of a client that may act on a topic.
+    ) -> KnownClient:
+        """Return the client of a client that may act on a topic.
 
         Args:
             kind: of the client.
@@ -91,16 +91,16 @@ class ClientRegistry:
         Raises:
             UnauthorizedException: it is not registered for this topic.
         """
-        session = await self._find(ClientKey(kind, client_id))
-        if session is None or session.topic != topic:
+        client = await self._find(ClientKey(kind, client_id))
+        if client is None or client.topic != topic:
             raise UnauthorizedException(
                 f"{kind} {str(client_id)[:20]} is not registered for topic {topic[:260]!r}:"
                 f" POST /{kind}/register first",
                 field=f"{kind}_id",
             )
         if is_sign:
-            self.note(session.key)
-        return session
+            self.note(client.key)
+        return client
 
     async def beat(self, kind: ClientKind, client_id: int) -> None:
         """Note a heartbeat; it ends a silence, however long that was.
@@ -108,10 +108,10 @@ class ClientRegistry:
         Raises:
             ClientNotFound: there is no such client.
         """
-        session = await self._find(ClientKey(kind, client_id))
-        if session is None:
+        client = await self._find(ClientKey(kind, client_id))
+        if client is None:
             raise ClientNotFound(f"there is no {kind} {str(client_id)[:20]}", field="key")
-        self.note(session.key)
+        self.note(client.key)
 
     def note(self, key: ClientKey, *, age_s: float = 0.0) -> None:
         """Note a sign of life of a client that exists, seen so many seconds ago."""
@@ -121,29 +121,29 @@ class ClientRegistry:
 
     def register(self, key: ClientKey, topic: str) -> None:
         """Note a client that was just stored as alive."""
-        known = self._sessions.get(key)
+        known = self._clients.get(key)
         now_s = self._monotonic_s()
         rotation = known.rotation if known else RoundRobin(key.client_id)
         self.heartbeats.beat(key, now_s)
-        self._sessions[key] = Session(key, topic, rotation, now_s, now_s)
+        self._clients[key] = KnownClient(key, topic, rotation, now_s, now_s)
 
     def forget(self, key: ClientKey) -> None:
         """Drop what is known of a client; the database decides about its next call."""
-        self._sessions.pop(key, None)
+        self._clients.pop(key, None)
         self._unrecorded.pop(key, None)
         self.heartbeats.forget(key)
 
     async def forget_unused(self) -> None:
-        """Drop the sessions that nobody used for `UNUSED_S_MAX`; called in the loop."""
+        """Drop the clients that nobody used for `UNUSED_S_MAX`; called in the loop."""
         before_s = self._monotonic_s() - UNUSED_S_MAX
-        for key in [one.key for one in self._sessions.copy().values() if one.used_s < before_s]:
-            self._sessions.pop(key, None)
+        for key in [one.key for one in self._clients.copy().values() if one.used_s < before_s]:
+            self._clients.pop(key, None)
 
     def forget_topic(self, topic: str) -> None:
         """Drop the clients of a deleted topic."""
-        for session in list(self._sessions.values()):
-            if session.topic == topic:
-                self.forget(session.key)
+        for client in list(self._clients.values()):
+            if client.topic == topic:
+                self.forget(client.key)
 
     def expire(self, keys: Iterable[ClientKey]) -> None:
         """Drop clients that were stored as expired."""
@@ -184,31 +184,31 @@ class ClientRegistry:
             return state == ClientState.EXPIRED
         return self.heartbeats.is_dead(key, self._monotonic_s())
 
-    async def _find(self, key: ClientKey) -> Session | None:
-        session = self._sessions.get(key)
+    async def _find(self, key: ClientKey) -> KnownClient | None:
+        client = self._clients.get(key)
         now_s = self._monotonic_s()
-        if session is not None:
-            session.used_s = now_s
-            if not self._is_stale(session, now_s):
-                return session
+        if client is not None:
+            client.used_s = now_s
+            if not self._is_stale(client, now_s):
+                return client
         if not 0 < key.client_id <= ID_MAX:
             return None
         try:
             row = await self._look_up(key)
         except DATABASE_FAILURES:
-            if session is None:
+            if client is None:
                 raise
-            return session  # as it was known last
+            return client  # as it was known last
         if row is None:
-            self._sessions.pop(key, None)
+            self._clients.pop(key, None)
             return None
         # While the database was asked, the client may have registered again.
-        present = self._sessions.get(key)
-        if present is not None and present is not session:
+        present = self._clients.get(key)
+        if present is not None and present is not client:
             return present
-        rotation = session.rotation if session else RoundRobin(key.client_id)
-        session = self._sessions[key] = Session(key, row.topic, rotation, now_s, now_s)
-        return session
+        rotation = client.rotation if client else RoundRobin(key.client_id)
+        client = self._clients[key] = KnownClient(key, row.topic, rotation, now_s, now_s)
+        return client
 
-    def _is_stale(self, session: Session, now_s: float) -> bool:
-        return self._read_only and now_s - session.looked_up_s > REMEMBERED_S_READ_ONLY
+    def _is_stale(self, client: KnownClient, now_s: float) -> bool:
+        return self._read_only and now_s - client.looked_up_s > REMEMBERED_S_READ_ONLY

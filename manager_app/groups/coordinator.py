@@ -19,8 +19,14 @@ from manager_app import selectors
 from manager_app.selectors import StoredGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMember
-from myqueue.contract.rules import groups as rules
-from myqueue.contract.rules.groups import GroupState, Seat, Subscription, TopicShape, seat_of
+from myqueue.contract.rules import group_membership
+from myqueue.contract.rules.group_membership import (
+    GroupState,
+    Seat,
+    Subscription,
+    TopicShape,
+    seat_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
     from manager_app.database import DatabaseThreads
     from manager_app.lease import Lease
-    from manager_app.metadata import Metadata, MetadataCopy
+    from manager_app.metadata import ClusterMetadata, MetadataCopy
     from myqueue.contract.rules.assignors import TopicPartition
 
 T = TypeVar("T")
@@ -40,18 +46,18 @@ HELD_UP_S = 3.0
 
 
 @dataclass(slots=True)
-class _Alive:
+class _LastHeartbeat:
     at_s: float
     at: datetime
 
 
 @dataclass
-class _Held:
+class _LoadedGroup:
     """A group in memory."""
 
     name: str
     stored: StoredGroup = field(default_factory=StoredGroup)
-    alive: dict[str, _Alive] = field(default_factory=dict)
+    alive: dict[str, _LastHeartbeat] = field(default_factory=dict)
     """By member id."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     look_at_s: float = 0.0
@@ -105,12 +111,12 @@ class GroupCoordinator:
         self._generation_floor = generation_floor
         self._monotonic_s = monotonic_s
         self._now = now
-        self._groups: dict[str, _Held] | None = None
+        self._groups: dict[str, _LoadedGroup] | None = None
         self._epoch = 0
         """Of the lease under which the groups were loaded."""
         self._loading = asyncio.Lock()
         self._swept_s: float | None = None
-        self._swept_metadata: Metadata | None = None
+        self._swept_metadata: ClusterMetadata | None = None
 
     async def join(
         self, name: str, subscription: Subscription, *, member_id: str | None = None
@@ -123,12 +129,12 @@ class GroupCoordinator:
             ReadOnlyManager: this manager does not coordinate.
         """
         groups = await self._require_groups()
-        held = groups.get(name)
+        group = groups.get(name)
         if member_id is not None:
-            held = _known(held, member_id)
-            self._hear(held, member_id)
-        elif held is None:
-            held = groups[name] = _Held(name)
+            group = _known(group, member_id)
+            self._hear(group, member_id)
+        elif group is None:
+            group = groups[name] = _LoadedGroup(name)
         joining = uuid4().hex if member_id is None else member_id
         topics = subscription.topics
 
@@ -136,13 +142,13 @@ class GroupCoordinator:
             if member_id is not None:
                 state.member(member_id)
             raised = replace(state, generation=max(state.generation, floor))
-            return rules.join(raised, joining, subscription, self._shapes(topics, state))
+            return group_membership.join(raised, joining, subscription, self._shapes(topics, state))
 
-        async with held.change():
-            floor = await self._floor(held, topics)
-            await self._store(held, change, creates=True, topics=topics)
-        self._hear(held, joining)
-        return seat_of(name, held.stored.state, joining)
+        async with group.change():
+            floor = await self._floor(group, topics)
+            await self._store(group, change, creates=True, topics=topics)
+        self._hear(group, joining)
+        return seat_of(name, group.stored.state, joining)
 
     async def heartbeat(
         self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
@@ -154,17 +160,19 @@ class GroupCoordinator:
             IllegalGeneration: it owns what it was not granted.
             ReadOnlyManager: this manager does not coordinate.
         """
-        held = _known((await self._require_groups()).get(name), member_id)
-        self._hear(held, member_id)
+        group = _known((await self._require_groups()).get(name), member_id)
+        self._hear(group, member_id)
 
         def change(state: GroupState) -> GroupState:
-            followed = rules.follow(state, self._shapes((), state))
-            return rules.heartbeat(followed, member_id, generation=generation, owned=owned)
+            followed = group_membership.follow(state, self._shapes((), state))
+            return group_membership.heartbeat(
+                followed, member_id, generation=generation, owned=owned
+            )
 
-        if change(held.stored.state) is not held.stored.state:
-            async with held.change():
-                await self._store(held, change)
-        return seat_of(name, held.stored.state, member_id)
+        if change(group.stored.state) is not group.stored.state:
+            async with group.change():
+                await self._store(group, change)
+        return seat_of(name, group.stored.state, member_id)
 
     async def leave(self, name: str, member_id: str) -> None:
         """Let a member go; one that is not there is gone already.
@@ -172,11 +180,13 @@ class GroupCoordinator:
         Raises:
             ReadOnlyManager: this manager does not coordinate.
         """
-        held = (await self._require_groups()).get(name)
-        if held is not None and member_id in held.stored.state.members:
+        group = (await self._require_groups()).get(name)
+        if group is not None and member_id in group.stored.state.members:
             with suppress(UnknownMember):
-                async with held.change():
-                    await self._store(held, lambda state: rules.leave(state, [member_id]))
+                async with group.change():
+                    await self._store(
+                        group, lambda state: group_membership.leave(state, [member_id])
+                    )
 
     async def delete(self, name: str) -> None:
         """Delete a group without members.
@@ -187,10 +197,10 @@ class GroupCoordinator:
             ReadOnlyManager: this manager does not coordinate.
         """
         groups = await self._require_groups()
-        held = groups.setdefault(name, _Held(name))
-        async with held.change():
+        group = groups.setdefault(name, _LoadedGroup(name))
+        async with group.change():
             await self._in_database(lambda: group_delete(name, epoch=self._epoch))
-            held.forget()
+            group.forget()
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Let members go that were silent for too long, and follow the topics.
@@ -206,96 +216,101 @@ class GroupCoordinator:
             groups = await self._require_groups()
             if before_s is not None and now_s - before_s > HELD_UP_S:
                 logger.warning("held up for %.1f s: all sessions begin anew", now_s - before_s)
-                for held in groups.values():
-                    self._begin_sessions(held)
+                for group in groups.values():
+                    self._begin_sessions(group)
             return await self._sweep_all(groups, now_s)
         finally:
             self._swept_s = self._monotonic_s()
 
     def last_heartbeats(self, name: str) -> dict[str, datetime]:
         """Return the last heartbeat of each member of a group that was heard here; any thread."""
-        held = (self._groups or {}).get(name)
-        return {member: alive.at for member, alive in list(held.alive.items())} if held else {}
+        group = (self._groups or {}).get(name)
+        return {member: alive.at for member, alive in list(group.alive.items())} if group else {}
 
-    async def _sweep_all(self, groups: dict[str, _Held], now_s: float) -> list[tuple[str, str]]:
+    async def _sweep_all(
+        self, groups: dict[str, _LoadedGroup], now_s: float
+    ) -> list[tuple[str, str]]:
         metadata = self._metadata.current
         has_changed = metadata is not self._swept_metadata
         unused = [one.name for one in groups.values() if not one.stored.revision and not one.users]
         for name in unused:
             del groups[name]
-        due = [held for held in groups.values() if has_changed or held.look_at_s <= now_s]
+        due = [group for group in groups.values() if has_changed or group.look_at_s <= now_s]
         # One that is held up, as by a join that asks silent brokers, holds up no other.
-        gone = await asyncio.gather(*(self._sweep_one(held) for held in due))
+        gone = await asyncio.gather(*(self._sweep_one(group) for group in due))
         self._swept_metadata = metadata
-        return [(held.name, one) for held, silent in zip(due, gone, strict=True) for one in silent]
+        return [
+            (group.name, one) for group, silent in zip(due, gone, strict=True) for one in silent
+        ]
 
-    async def _sweep_one(self, held: _Held) -> list[str]:
-        silent = self._silent(held)
+    async def _sweep_one(self, group: _LoadedGroup) -> list[str]:
+        silent = self._silent(group)
 
         def change(state: GroupState) -> GroupState:
-            return rules.leave(rules.follow(state, self._shapes((), state)), silent)
+            followed = group_membership.follow(state, self._shapes((), state))
+            return group_membership.leave(followed, silent)
 
-        if change(held.stored.state) is held.stored.state:
+        if change(group.stored.state) is group.stored.state:
             return []
         with suppress(UnknownMember, ReadOnlyManager):
-            async with held.change():
+            async with group.change():
                 # Somebody may have been heard while another change was under way.
-                silent = self._silent(held)
-                await self._store(held, change)
+                silent = self._silent(group)
+                await self._store(group, change)
             if silent:
-                logger.info("group %s lost %d silent members", held.name, len(silent))
+                logger.info("group %s lost %d silent members", group.name, len(silent))
             return silent
         return []
 
-    def _silent(self, held: _Held) -> list[str]:
+    def _silent(self, group: _LoadedGroup) -> list[str]:
         """Return the members whose sessions ended; note when to look again."""
         now_s = self._monotonic_s()
         ends_s = {
-            name: held.alive[name].at_s + member.silence_ms / 1000
-            for name, member in held.stored.state.members.items()
-            if name in held.alive
+            name: group.alive[name].at_s + member.silence_ms / 1000
+            for name, member in group.stored.state.members.items()
+            if name in group.alive
         }
         silent = sorted(name for name, end_s in ends_s.items() if end_s < now_s)
-        held.look_at_s = min(ends_s.values(), default=float("inf"))
+        group.look_at_s = min(ends_s.values(), default=float("inf"))
         return silent
 
-    async def _floor(self, held: _Held, topics: frozenset[str]) -> int:
+    async def _floor(self, group: _LoadedGroup, topics: frozenset[str]) -> int:
         """Return the highest generation that partitions know which the group never had before.
 
         They may remember an earlier group of this name.
         """
-        new = topics - held.stored.topics_used
-        return await self._generation_floor(held.name, new) if new else 0
+        new = topics - group.stored.topics_used
+        return await self._generation_floor(group.name, new) if new else 0
 
     async def _store(
         self,
-        held: _Held,
+        group: _LoadedGroup,
         change: Callable[[GroupState], GroupState],
         *,
         creates: bool = False,
         topics: frozenset[str] = frozenset(),
     ) -> None:
-        """Store a change, then take it over; belongs into `held.change()`."""
+        """Store a change, then take it over; belongs into `group.change()`."""
         asked = GroupChange(
-            name=held.name,
+            name=group.name,
             apply=change,
             epoch=self._epoch,
             now=self._now(),
-            heartbeats={name: alive.at for name, alive in held.alive.items()},
-            known=held.stored,
+            heartbeats={name: alive.at for name, alive in group.alive.items()},
+            known=group.stored,
             creates=creates,
             topics=topics,
         )
         try:
-            held.stored = await self._in_database(lambda: group_change(asked))
+            group.stored = await self._in_database(lambda: group_change(asked))
         except GroupNotFound as error:
-            held.forget()
+            group.forget()
             raise UnknownMember(f"{error.message}: join it", field="group") from error
-        members = held.stored.state.members
-        for name in held.alive.keys() - members.keys():
-            del held.alive[name]
-        for name in members.keys() - held.alive.keys():
-            self._hear(held, name)
+        members = group.stored.state.members
+        for name in group.alive.keys() - members.keys():
+            del group.alive[name]
+        for name in members.keys() - group.alive.keys():
+            self._hear(group, name)
 
     async def _in_database(self, work: Callable[[], T]) -> T:
         try:
@@ -305,7 +320,7 @@ class GroupCoordinator:
             self._groups = None
             raise
 
-    async def _require_groups(self) -> dict[str, _Held]:
+    async def _require_groups(self) -> dict[str, _LoadedGroup]:
         """Return the groups, loaded when they are not yet, or in an earlier lease.
 
         Raises:
@@ -317,21 +332,21 @@ class GroupCoordinator:
                 if self._groups is None or self._epoch != epoch:
                     stored = await self._database.run(selectors.groups_stored)
                     self._epoch = epoch
-                    self._groups = {name: _Held(name, one) for name, one in stored.items()}
-                    for held in self._groups.values():
-                        self._begin_sessions(held)
+                    self._groups = {name: _LoadedGroup(name, one) for name, one in stored.items()}
+                    for group in self._groups.values():
+                        self._begin_sessions(group)
         return self._groups
 
-    def _begin_sessions(self, held: _Held) -> None:
-        for name in held.stored.state.members:
-            self._hear(held, name)
+    def _begin_sessions(self, group: _LoadedGroup) -> None:
+        for name in group.stored.state.members:
+            self._hear(group, name)
 
-    def _hear(self, held: _Held, member_id: str) -> None:
+    def _hear(self, group: _LoadedGroup, member_id: str) -> None:
         """Note a sign of life."""
-        now_s, member = self._monotonic_s(), held.stored.state.members.get(member_id)
-        held.alive[member_id] = _Alive(now_s, self._now())
+        now_s, member = self._monotonic_s(), group.stored.state.members.get(member_id)
+        group.alive[member_id] = _LastHeartbeat(now_s, self._now())
         if member is not None:
-            held.look_at_s = min(held.look_at_s, now_s + member.silence_ms / 1000)
+            group.look_at_s = min(group.look_at_s, now_s + member.silence_ms / 1000)
 
     def _shapes(self, names: Iterable[str], state: GroupState) -> dict[str, TopicShape]:
         """Return the topics of these names and those that a group wants, as they are now."""
@@ -343,13 +358,13 @@ class GroupCoordinator:
         }
 
 
-def _known(held: _Held | None, member_id: str) -> _Held:
+def _known(group: _LoadedGroup | None, member_id: str) -> _LoadedGroup:
     """Return a group that has this member.
 
     Raises:
         UnknownMember: it has not, or does not exist.
     """
-    if held is None:
+    if group is None:
         raise UnknownMember("there is no such group: join it without a member_id", field="group")
-    held.stored.state.member(member_id)
-    return held
+    group.stored.state.member(member_id)
+    return group

@@ -13,7 +13,7 @@ from myqueue.contract.errors import GroupNotFound, QueueError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from manager_app.metadata import MetadataCopy, PartitionView
+    from manager_app.metadata import MetadataCopy, PartitionMetadata
     from manager_app.proxy.partition_calls import PartitionCalls
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-class GroupOffsets:
+class GroupOffsetCalls:
     """Asks brokers about groups; its coroutines belong to the manager's loop."""
 
     def __init__(self, metadata: MetadataCopy, calls: PartitionCalls) -> None:
@@ -55,7 +55,7 @@ class GroupOffsets:
             (one.topic, one.index): None for one in partitions
         }
 
-        async def ask(one: PartitionView) -> None:
+        async def ask(one: PartitionMetadata) -> None:
             try:
                 found[one.topic, one.index] = await self._calls.call(_offsets_call(one, group))
             except GroupNotFound:
@@ -83,7 +83,7 @@ class GroupOffsets:
         """Let every partition forget a group; return those where that failed."""
         failed: list[Place] = []
 
-        async def forget(one: PartitionView) -> None:
+        async def forget(one: PartitionMetadata) -> None:
             try:
                 await self._calls.call(_forget_call(one, group))
             except QueueError as error:
@@ -93,13 +93,13 @@ class GroupOffsets:
         await bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
-    def _partitions(self, topics: Iterable[str] | None) -> list[PartitionView]:
+    def _partitions(self, topics: Iterable[str] | None) -> list[PartitionMetadata]:
         present = self._metadata.current.topics
         names = present if topics is None else sorted(topics)
         return [one for name in names if name in present for one in present[name].partitions]
 
 
-def _offsets_call(partition: PartitionView, group: str) -> PartitionCall:
+def _offsets_call(partition: PartitionMetadata, group: str) -> PartitionCall:
     return PartitionCall(
         partition,
         "GET",
@@ -110,7 +110,7 @@ def _offsets_call(partition: PartitionView, group: str) -> PartitionCall:
     )
 
 
-def _forget_call(partition: PartitionView, group: str) -> PartitionCall:
+def _forget_call(partition: PartitionMetadata, group: str) -> PartitionCall:
     return PartitionCall(
         partition,
         "POST",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from http_base.cluster import Place, RemovedReplica, ReplicaTarget
-from manager_app.models import BrokerState, Membership, Partition, Replica, ReplicaState
+from manager_app.models import BrokerState, Partition, Replica, ReplicaState
 from manager_app.placement import eligible_brokers
-from manager_app.placement.repair_rules import Flaw, PartitionFacts, ReplicaFacts, Role
+from manager_app.placement.repair_rules import Flaw, MemberRole, PartitionFacts, ReplicaFacts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -54,7 +54,7 @@ def replica_facts(
         replica_id=replica.replica_id,
         broker_id=broker.broker_id,
         flaw=_flaw(replica, broker, abandoned),
-        role=Role(replica.membership),
+        role=MemberRole(replica.membership),
         leaving=replica.leaving,
         gone=(
             replica.state == ReplicaState.MISSING
@@ -99,7 +99,7 @@ def partitions_to_heal() -> QuerySet[Partition]:
     """Return the partitions that are not as they should be, loaded for `partition_facts`."""
     flawed = Replica.objects.filter(
         Q(leaving=True)
-        | ~Q(membership=Membership.VOTER)
+        | ~Q(membership=MemberRole.VOTER)
         | Q(state__in=(ReplicaState.FAULTY, ReplicaState.MISSING))
         | ~Q(suspicion="")
         | Q(broker__draining=True)
@@ -138,7 +138,7 @@ def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[
     that itself. A group without a row is left alone: it may belong to a database that was lost.
     """
     kept = set(
-        broker.replicas.filter(Q(leaving=False) | ~Q(membership=Membership.NONE)).values_list(
+        broker.replicas.filter(Q(leaving=False) | ~Q(membership=MemberRole.NONE)).values_list(
             "replica_id", flat=True
         )
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from manager_app import operations, selectors
-from manager_app.brokers.membership_orders import DiscardCall, LeaderCall
+from manager_app.brokers.membership_orders import DiscardOrder, MembershipOrder
 from manager_app.metrics import PARTITIONS_TO_HEAL
 from manager_app.models import Broker, BrokerState
 from manager_app.placement.partition_facts import (
@@ -47,8 +47,8 @@ class _Round:
 
     retargets: list[tuple[int, int, Retarget]] = field(default_factory=list)
     """Group id, placement version, change."""
-    asks: list[LeaderCall] = field(default_factory=list)
-    discards: list[DiscardCall] = field(default_factory=list)
+    asks: list[MembershipOrder] = field(default_factory=list)
+    discards: list[DiscardOrder] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ def _decide(partitions: list[Partition], abandoned: frozenset[int], epoch: int) 
                     assert partition.leader_id is not None, "a led partition has a leader"
                     target = replica_target(partition, epoch)
                     plan.asks.append(
-                        LeaderCall(facts.group_id, partition.leader_id, partition.term, target)
+                        MembershipOrder(facts.group_id, partition.leader_id, partition.term, target)
                     )
                 case Retarget():
                     plan.retargets.append((facts.group_id, facts.version, step))
@@ -114,7 +114,7 @@ def _decide(partitions: list[Partition], abandoned: frozenset[int], epoch: int) 
                         loads[step.add] += 1
                 case Discard():
                     plan.discards.append(
-                        DiscardCall(facts.group_id, step.replica_id, step.broker_id)
+                        DiscardOrder(facts.group_id, step.replica_id, step.broker_id)
                     )
                 case Forget():
                     plan.forgotten.append(step.replica_id)
@@ -133,17 +133,17 @@ def _store(runtime: ManagerRuntime, plan: _Round) -> None:
         runtime.metadata.refresh()
 
 
-def _ask(runtime: ManagerRuntime, asks: list[LeaderCall]) -> None:
+def _ask(runtime: ManagerRuntime, asks: list[MembershipOrder]) -> None:
     if not asks:
         return
-    asking = runtime.replica_calls.ask_leaders(asks)
+    asking = runtime.membership_orders.ask_leaders(asks)
     answers = runtime.run(asking, timeout_s=ROUND_LIMIT_S)
     told = [_told(answers[call.group_id], call) for call in asks if call.group_id in answers]
     with transaction.atomic():
         memberships_take(told)
 
 
-def _told(answer: MembersAnswer, call: LeaderCall) -> ToldMembership:
+def _told(answer: MembersAnswer, call: MembershipOrder) -> ToldMembership:
     return ToldMembership(
         group_id=answer.group_id,
         leader=call.leader,
@@ -153,10 +153,10 @@ def _told(answer: MembersAnswer, call: LeaderCall) -> ToldMembership:
     )
 
 
-def _discard(runtime: ManagerRuntime, discards: list[DiscardCall], epoch: int) -> None:
+def _discard(runtime: ManagerRuntime, discards: list[DiscardOrder], epoch: int) -> None:
     if not discards:
         return
-    discarding = runtime.replica_calls.discard(discards, epoch=epoch)
+    discarding = runtime.membership_orders.discard(discards, epoch=epoch)
     if gone := runtime.run(discarding, timeout_s=ROUND_LIMIT_S):
         replicas_forget(gone)
         runtime.metadata.refresh()

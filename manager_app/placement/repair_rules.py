@@ -31,7 +31,7 @@ class Flaw(IntEnum):
     """It lost or doubts something that it once stored, or is not there any more."""
 
 
-class Role(StrEnum):
+class MemberRole(StrEnum):
     """What a replica is in its group, as the leader reports it."""
 
     NONE = "none"
@@ -39,7 +39,7 @@ class Role(StrEnum):
     VOTER = "voter"
 
 
-class Condition(StrEnum):
+class PartitionCondition(StrEnum):
     """How a partition is, in words for people."""
 
     HEALTHY = "healthy"
@@ -53,7 +53,7 @@ class Condition(StrEnum):
     """Nothing of it is deleted; it comes back with the brokers that hold it."""
 
 
-class ReplicaState(StrEnum):
+class ReplicaCondition(StrEnum):
     """What a replica is, in a word for people."""
 
     JOINING = "joining"
@@ -71,7 +71,7 @@ class ReplicaFacts:
     replica_id: int
     broker_id: int
     flaw: Flaw = Flaw.NONE
-    role: Role = Role.VOTER
+    role: MemberRole = MemberRole.VOTER
     leaving: bool = False
     gone: bool = False
     """True when its broker holds it no longer."""
@@ -111,7 +111,7 @@ class PartitionFacts:
     def is_settled(self) -> bool:
         """Whether the target is in force."""
         return not self.strangers and all(
-            replica.role == (Role.NONE if replica.leaving else Role.VOTER)
+            replica.role == (MemberRole.NONE if replica.leaving else MemberRole.VOTER)
             for replica in self.replicas
         )
 
@@ -164,7 +164,9 @@ def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step
         return []
     spare = _spare(partition, loads)
     left = [
-        replica for replica in partition.replicas if replica.leaving and replica.role == Role.NONE
+        replica
+        for replica in partition.replicas
+        if replica.leaving and replica.role == MemberRole.NONE
     ]
     forgotten = [Forget(replica.replica_id) for replica in left if replica.gone]
     discarded = [
@@ -180,29 +182,32 @@ def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step
     return [*forgotten, *discarded, *([change] if change else [])]
 
 
-def condition(partition: PartitionFacts) -> Condition:
+def partition_condition(partition: PartitionFacts) -> PartitionCondition:
     """Return how a partition is."""
     if not any(replica.is_sound for replica in partition.replicas):
-        return Condition.NO_HEALTHY_REPLICA
+        return PartitionCondition.NO_HEALTHY_REPLICA
     if not partition.led:
-        return Condition.NO_LEADER
+        return PartitionCondition.NO_LEADER
     if not partition.is_settled:
-        return Condition.CHANGING
+        return PartitionCondition.CHANGING
     if len(partition.wanted) < partition.replication_factor:
-        return Condition.UNDER_REPLICATED
+        return PartitionCondition.UNDER_REPLICATED
     if any(not replica.is_sound or replica.suspect for replica in partition.wanted):
-        return Condition.DEGRADED
-    return Condition.HEALTHY
+        return PartitionCondition.DEGRADED
+    return PartitionCondition.HEALTHY
 
 
-def replica_state(replica: ReplicaFacts) -> ReplicaState:
+def replica_condition(replica: ReplicaFacts) -> ReplicaCondition:
     """Return what a replica is to people."""
     if replica.leaving:
-        return ReplicaState.LEAVING
+        return ReplicaCondition.LEAVING
     if replica.flaw == Flaw.LOST:
-        return ReplicaState.MISSING if replica.gone else ReplicaState.FAULTY
-    by_role = {Role.VOTER: ReplicaState.VOTER, Role.LEARNER: ReplicaState.LEARNER}
-    return by_role.get(replica.role, ReplicaState.JOINING)
+        return ReplicaCondition.MISSING if replica.gone else ReplicaCondition.FAULTY
+    by_role = {
+        MemberRole.VOTER: ReplicaCondition.VOTER,
+        MemberRole.LEARNER: ReplicaCondition.LEARNER,
+    }
+    return by_role.get(replica.role, ReplicaCondition.JOINING)
 
 
 def _spare(partition: PartitionFacts, loads: Mapping[int, int]) -> int | None:
@@ -221,11 +226,11 @@ def _amend(partition: PartitionFacts, spare: int | None) -> Retarget | None:
     leavers = (
         replica.replica_id
         for replica in partition.replicas
-        if replica.leaving and replica.role == Role.VOTER and replica.is_sound
+        if replica.leaving and replica.role == MemberRole.VOTER and replica.is_sound
     )
     keep = next(leavers, None)
     for replica in _by_flaw(partition):
-        if replica.role == Role.VOTER:
+        if replica.role == MemberRole.VOTER:
             if not replica.is_sound and keep is not None:
                 return Retarget(replica.replica_id, None, keep=keep)
         elif spare is not None:
@@ -263,5 +268,5 @@ def _by_flaw(partition: PartitionFacts) -> list[ReplicaFacts]:
 def _others_suffice(partition: PartitionFacts, leaver: ReplicaFacts) -> bool:
     """Tell whether a majority of the voters that stay is sound."""
     stay = [replica for replica in partition.wanted if replica is not leaver]
-    sound = [replica for replica in stay if replica.is_sound and replica.role == Role.VOTER]
+    sound = [replica for replica in stay if replica.is_sound and replica.role == MemberRole.VOTER]
     return 2 * len(sound) > len(stay)

@@ -18,7 +18,7 @@ from myqueue.contract.partitioner import RoundRobin, partition_for_key
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
 
-    from manager_app.metadata import PartitionView, TopicView
+    from manager_app.metadata import PartitionMetadata, TopicMetadata
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.inputs import Consume, CursorReset, Size
 
@@ -28,7 +28,7 @@ PREFERENCE_S = 0.05
 """How long a partition whose turn it is may keep one waiting that is known to have something."""
 
 
-class Popped(NamedTuple):
+class PopResult(NamedTuple):
     """Messages of one partition, as its leader gave them."""
 
     messages: list[dict[str, Any]]
@@ -47,7 +47,7 @@ class _Asked(NamedTuple):
     """It knows a pop with the request id that it was asked for."""
 
 
-async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
+async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
     """Pop messages of one partition.
 
     Without a partition: of the next in the consumer's rotation that has something; with a request
@@ -64,7 +64,7 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
         check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
-        session = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
+        client = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
     count = len(topic.partitions)
     pop = _Pop(runtime, call, deadline_s)
     if call.partition is not None:
@@ -75,11 +75,11 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> Popped:
     elif call.request_id is not None and count > 1:
         popped = await pop.identified(topic)
     else:
-        first = session.rotation.next(count)
+        first = client.rotation.next(count)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
         popped, index = await pop.any(order)
         if index is not None:
-            session.rotation = RoundRobin(index + 1)
+            client.rotation = RoundRobin(index + 1)
     if not popped.messages and call.max_messages is None:
         raise QueueEmpty(
             f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}",
@@ -154,7 +154,7 @@ class _Pop:
         self._deadline_s = deadline_s
         self._sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
 
-    async def any(self, order: Sequence[PartitionView]) -> tuple[Popped, int | None]:
+    async def any(self, order: Sequence[PartitionMetadata]) -> tuple[PopResult, int | None]:
         """Pop from the first partition in `order` that has something; return its index too."""
         loop = asyncio.get_running_loop()
         wait_ms = self._call.wait_ms
@@ -167,7 +167,7 @@ class _Pop:
             except QueueError as error:
                 if lone or not error.retriable or not error.outcome_known:
                     raise
-                popped = Popped([])
+                popped = PopResult([])
             if popped.messages or lone:
                 return popped, order[0].index if popped.messages else None
             corrupt += popped.corrupt
@@ -175,13 +175,13 @@ class _Pop:
             left_ms = max(0, int((wait_until - loop.time()) * 1000))
             partition = await self._sizer.find(order, left_ms)
             if partition is None:
-                return Popped([], corrupt=corrupt), None
+                return PopResult([], corrupt=corrupt), None
             popped = await self.one(partition, 0)
             corrupt += popped.corrupt
             if popped.messages:
                 return popped._replace(corrupt=corrupt), partition.index
 
-    async def identified(self, topic: TopicView) -> Popped:
+    async def identified(self, topic: TopicMetadata) -> PopResult:
         """Repeat what an earlier call with this request id got, else pop from what has something.
 
         Only the partitions know whether there was one: through another manager, or before this one
@@ -211,9 +211,11 @@ class _Pop:
                     continue
                 left_ms = int((wait_until - loop.time()) * 1000)
                 if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
-                    return Popped([], corrupt=corrupt)
+                    return PopResult([], corrupt=corrupt)
 
-    async def one(self, partition: PartitionView, wait_ms: int, *, patient: bool = True) -> Popped:
+    async def one(
+        self, partition: PartitionMetadata, wait_ms: int, *, patient: bool = True
+    ) -> PopResult:
         """Pop from one partition; a caller with other partitions is not patient with elections."""
         call = self._call
         answer = await self._runtime.calls.call(
@@ -238,7 +240,7 @@ class _Pop:
         )
         messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
         missed = msgspec.convert(answer.get("missed", 0), int)
-        return Popped(messages, missed, msgspec.convert(answer.get("corrupt", 0), int))
+        return PopResult(messages, missed, msgspec.convert(answer.get("corrupt", 0), int))
 
 
 @asynccontextmanager
@@ -277,12 +279,14 @@ class _Sizer:
         self._timeout_ms = timeout_ms
         self._deadline_s = deadline_s
 
-    async def size(self, partition: PartitionView, wait_ms: int = 0) -> int:
+    async def size(self, partition: PartitionMetadata, wait_ms: int = 0) -> int:
         """Return how many messages are left in a partition."""
         answer = await self._ask(partition, wait_ms)
         return msgspec.convert(answer.get("size"), int)
 
-    async def find(self, order: Sequence[PartitionView], wait_ms: int) -> PartitionView | None:
+    async def find(
+        self, order: Sequence[PartitionMetadata], wait_ms: int
+    ) -> PartitionMetadata | None:
         """Return the first partition in the order that has something, or None.
 
         Raises:
@@ -298,7 +302,9 @@ class _Sizer:
                 await cancel(tasks)
         return None if position is None else order[position]
 
-    async def choose(self, order: Sequence[PartitionView], request_id: str) -> PartitionView | None:
+    async def choose(
+        self, order: Sequence[PartitionMetadata], request_id: str
+    ) -> PartitionMetadata | None:
         """Return the partition that remembers a pop, else the first that has something, or None.
 
         Raises:
@@ -313,7 +319,7 @@ class _Sizer:
                 await cancel(tasks)
         return None if position is None else order[position]
 
-    async def _asked(self, partition: PartitionView, request_id: str) -> _Asked:
+    async def _asked(self, partition: PartitionMetadata, request_id: str) -> _Asked:
         answer = await self._ask(partition, 0, request_id)
         return _Asked(
             msgspec.convert(answer.get("size"), int),
@@ -321,7 +327,7 @@ class _Sizer:
         )
 
     async def _ask(
-        self, partition: PartitionView, wait_ms: int, request_id: str | None = None
+        self, partition: PartitionMetadata, wait_ms: int, request_id: str | None = None
     ) -> dict[str, Any]:
         return await self._runtime.calls.call(
             PartitionCall(

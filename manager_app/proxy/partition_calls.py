@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from manager_app.brokers.client import BrokerClient
-    from manager_app.metadata import MetadataCopy, PartitionView
+    from manager_app.metadata import MetadataCopy, PartitionMetadata
 
 ELECTION_PAUSE = Backoff(first_s=0.03, longest_s=0.2)
 """Before asking again who leads; ends early when a leader is noted."""
@@ -57,7 +57,7 @@ HINTS_MAX = 3
 class PartitionCall:
     """A call for the leader of one partition."""
 
-    partition: PartitionView
+    partition: PartitionMetadata
     method: str
     path: str
     fields: Mapping[str, Any]
@@ -236,7 +236,7 @@ class PartitionCalls:
                 return error, False
         raise error
 
-    def _next_broker(self, partition: PartitionView, search: _Search) -> int:
+    def _next_broker(self, partition: PartitionMetadata, search: _Search) -> int:
         """Return the broker to ask: the presumed leader, else the replicas in turn."""
         if search.target and search.target not in search.unreachable:
             return search.target
@@ -262,7 +262,7 @@ class PartitionCalls:
         return search.hints <= HINTS_MAX
 
     async def _pause(
-        self, partition: PartitionView, search: _Search, deadline: float, failure: QueueError
+        self, partition: PartitionMetadata, search: _Search, deadline: float, failure: QueueError
     ) -> None:
         """Wait until a leader is noted or a little time passed.
 
@@ -295,5 +295,5 @@ def _may_have_happened(error: CallFailed | QueueError) -> bool:
     )
 
 
-def _named(partition: PartitionView) -> str:
+def _named(partition: PartitionMetadata) -> str:
     return f"partition {partition.index} of topic {partition.topic!r}"

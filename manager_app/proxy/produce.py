@@ -14,8 +14,8 @@ from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import read_header
 
 if TYPE_CHECKING:
-    from manager_app.clients.registry import Session
-    from manager_app.metadata import PartitionView, TopicView
+    from manager_app.clients.registry import KnownClient
+    from manager_app.metadata import PartitionMetadata, TopicMetadata
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.inputs import Produce, ProduceBatch
 
@@ -40,8 +40,8 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
         check_token(runtime, "producer", call.producer_id, topic=call.topic, token=call.token)
-        session = await runtime.clients.admit("producer", call.producer_id, call.topic)
-    partition = choose_partition(topic, session, call)
+        client = await runtime.clients.admit("producer", call.producer_id, call.topic)
+    partition = choose_partition(topic, client, call)
     fields = {name: getattr(call, name) for name in _PASSED_ON}
     name = "message" if call.messages is UNSET else "messages"
     answer = await runtime.calls.call(
@@ -93,7 +93,7 @@ async def produce_batch(
     )
 
 
-def choose_partition(topic: TopicView, session: Session, call: Produce) -> PartitionView:
+def choose_partition(topic: TopicMetadata, client: KnownClient, call: Produce) -> PartitionMetadata:
     """Return the partition that a produce call goes to.
 
     In this order: `partition`; `partition_key`; the message's `key`; the request id, over the
@@ -112,7 +112,7 @@ def choose_partition(topic: TopicView, session: Session, call: Produce) -> Parti
         return topic.partition(partition_for_key(key, count))
     if call.request_id is not None:
         return topic.partition(partition_for_key(call.request_id, topic.partitions_at_creation))
-    return topic.partition(session.rotation.next(count))
+    return topic.partition(client.rotation.next(count))
 
 
 def _produced(

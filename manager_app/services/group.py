@@ -13,13 +13,13 @@ from manager_app.models import Cluster, ConsumerGroup, GroupMember
 from manager_app.selectors import StoredGroup
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
-from myqueue.contract.rules.groups import by_topic
+from myqueue.contract.rules.group_membership import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from myqueue.contract.rules.groups import GroupState, Member
+    from myqueue.contract.rules.group_membership import GroupState, Member
 
 GROUPS_MAX = 10_000
 """Consumer groups of a cluster."""

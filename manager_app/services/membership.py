@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manager_app.models import Membership, Partition, Replica
+from manager_app.models import Partition, Replica
+from manager_app.placement.repair_rules import MemberRole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,11 +28,11 @@ class ToldMembership:
     suspects: frozenset[int] = frozenset()
     """Those that seem to have lost what they had acknowledged."""
 
-    def of(self, replica_id: int) -> Membership:
+    def of(self, replica_id: int) -> MemberRole:
         """Return what a replica is in the group."""
         if replica_id in self.voters:
-            return Membership.VOTER
-        return Membership.LEARNER if replica_id in self.learners else Membership.NONE
+            return MemberRole.VOTER
+        return MemberRole.LEARNER if replica_id in self.learners else MemberRole.NONE
 
 
 def memberships_take(told: Iterable[ToldMembership]) -> int:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from manager_app.models import Membership, Partition, Replica
+from manager_app.models import Partition, Replica
 from manager_app.placement import eligible_brokers
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import metadata_bump
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def replicas_forget(replica_ids: Collection[int]) -> int:
     with transaction.atomic():
         metadata_bump()
         left = Replica.objects.filter(
-            pk__in=list(replica_ids), leaving=True, membership=Membership.NONE
+            pk__in=list(replica_ids), leaving=True, membership=MemberRole.NONE
         )
         return left.delete()[0]
 

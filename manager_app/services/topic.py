@@ -14,13 +14,13 @@ from manager_app.models import (
     ClientState,
     Consumer,
     DeletedGroup,
-    Membership,
     Partition,
     Producer,
     Replica,
     Topic,
 )
 from manager_app.placement import eligible_brokers
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import place_partitions
 from manager_app.services.cluster import metadata_bump
 from myqueue.contract import retry_after
@@ -196,7 +196,7 @@ def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...
                 broker_id=broker_id,
                 position=position,
                 bootstrap=True,
-                membership=Membership.VOTER,
+                membership=MemberRole.VOTER,
             )
             for partition, brokers in zip(partitions, placed, strict=True)
             for position, broker_id in enumerate(brokers)

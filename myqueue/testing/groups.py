@@ -1,6 +1,7 @@
 """Consumer groups of a queue in memory: members at its manager, offsets at its brokers.
 
-Who is dead, who gets what and when is decided by `myqueue.contract.rules.groups`, as in a manager.
+Which member is dead, and who is assigned which partitions in which generation, is decided by
+`myqueue.contract.rules.group_membership`, as in a manager.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from myqueue.contract.group_inputs import (
     check_group_name,
 )
 from myqueue.contract.inputs import read_input
-from myqueue.contract.rules import groups as rules
+from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import GroupState, Subscription, TopicShape
+from myqueue.contract.rules.group_membership import GroupState, Subscription, TopicShape
 from myqueue.testing.state import decoded
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class MemoryGroup:
             for name, member in self.state.members.items()
             if now_ms - self.beaten_ms[name] > member.silence_ms
         ]
-        self.state = rules.leave(self.state, silent)
+        self.state = group_membership.leave(self.state, silent)
 
 
 class MemoryGroups:
@@ -81,7 +82,7 @@ class MemoryGroups:
             raise MethodNotAllowed(f"{request.path} does not take {request.method}")
         for group in self.by_name.values():
             group.expire(self._state.now_ms())
-            group.state = rules.follow(group.state, self._shapes())
+            group.state = group_membership.follow(group.state, self._shapes())
         return call(name, request)
 
     def _join(self, name: str, request: Request) -> dict[str, Any]:
@@ -95,10 +96,10 @@ class MemoryGroups:
         floor = max(one.group_offsets.get(name, (0, 0))[0] for _, _, one in self._partitions())
         raised = replace(group.state, generation=max(group.state.generation, floor))
         subscription = Subscription(frozenset(call.topics), call.session_timeout_ms)
-        group.state = rules.join(raised, member_id, subscription, self._shapes())
+        group.state = group_membership.join(raised, member_id, subscription, self._shapes())
         group.beaten_ms[member_id] = self._state.now_ms()
         self.by_name[name] = group
-        return rules.seat_of(name, group.state, member_id).fields()
+        return group_membership.seat_of(name, group.state, member_id).fields()
 
     def _heartbeat(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupHeartbeat, decoded(request))
@@ -107,19 +108,19 @@ class MemoryGroups:
             raise UnknownMember(f"there is no group {name!r}: join it without a member_id")
         group.state.member(call.member_id)
         group.beaten_ms[call.member_id] = self._state.now_ms()
-        group.state = rules.heartbeat(
+        group.state = group_membership.heartbeat(
             group.state,
             call.member_id,
             generation=call.generation,
-            owned=rules.flattened(call.owned),
+            owned=group_membership.flattened(call.owned),
         )
-        return rules.seat_of(name, group.state, call.member_id).fields()
+        return group_membership.seat_of(name, group.state, call.member_id).fields()
 
     def _leave(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupLeave, decoded(request))
         group = self.by_name.get(name)
         if group is not None:
-            group.state = rules.leave(group.state, [call.member_id])
+            group.state = group_membership.leave(group.state, [call.member_id])
         return {}
 
     def _list(self, request: Request) -> dict[str, Any]:
@@ -150,7 +151,7 @@ class MemoryGroups:
                 {
                     "member_id": member_id,
                     "topics": sorted(member.topics),
-                    "assignment": rules.by_topic(member.assignment),
+                    "assignment": group_membership.by_topic(member.assignment),
                     "last_heartbeat": group.beaten_ms[member_id],
                     "session_timeout_ms": member.session_timeout_ms,
                 }

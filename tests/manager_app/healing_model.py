@@ -14,10 +14,10 @@ from manager_app.placement.repair_rules import (
     Discard,
     Flaw,
     Forget,
+    MemberRole,
     PartitionFacts,
     ReplicaFacts,
     Retarget,
-    Role,
     next_steps,
 )
 
@@ -35,7 +35,7 @@ class Row:
 
     replica_id: int
     broker_id: int
-    role: Role
+    role: MemberRole
     leaving: bool = False
     reported: bool = False
     bad: bool = False
@@ -58,7 +58,7 @@ class Model:
         self.rows: list[Row] = []
         self.last_id = 0
         for broker_id in range(1, factor + 1):
-            row = self._new_row(broker_id, Role.VOTER)
+            row = self._new_row(broker_id, MemberRole.VOTER)
             self.held[broker_id] = (row.replica_id, FULL)
             self.voters[row.replica_id] = broker_id
         self.target = dict(self.voters)
@@ -144,7 +144,7 @@ class Model:
         assert {row.replica_id for row in self.rows} == set(self.voters)
         assert {replica_id for replica_id, _ in self.held.values()} == set(self.voters)
 
-    def _new_row(self, broker_id: int, role: Role) -> Row:
+    def _new_row(self, broker_id: int, role: MemberRole) -> Row:
         assert all(row.broker_id != broker_id for row in self.rows)
         self.last_id += 1
         row = Row(self.last_id, broker_id, role)
@@ -170,10 +170,10 @@ class Model:
             elif row.reported or row.leaving:
                 row.gone = True
 
-    def _role(self, replica_id: int) -> Role:
+    def _role(self, replica_id: int) -> MemberRole:
         if replica_id in self.voters:
-            return Role.VOTER
-        return Role.LEARNER if replica_id in self.learners else Role.NONE
+            return MemberRole.VOTER
+        return MemberRole.LEARNER if replica_id in self.learners else MemberRole.NONE
 
     def _facts_of(self, row: Row) -> ReplicaFacts:
         up, drained = self.up[row.broker_id], row.broker_id in self.draining
@@ -221,12 +221,12 @@ class Model:
         for row in self.rows:
             if row.replica_id == step.drop:
                 row.leaving = True
-                if row.role == Role.VOTER and self.answers(row.replica_id, row.broker_id):
+                if row.role == MemberRole.VOTER and self.answers(row.replica_id, row.broker_id):
                     assert (step.add, step.keep) != (None, None), "it has a successor"
             if row.replica_id == step.keep:
                 row.leaving = False
         if step.add is not None:
-            self._new_row(step.add, Role.NONE)
+            self._new_row(step.add, MemberRole.NONE)
 
     def _advance(self) -> None:
         """Let the leader do one step."""

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from manager_app.models import (
-    Broker,
-    BrokerState,
-    Membership,
-    Partition,
-    Replica,
-    ReplicaState,
-    Topic,
-)
+from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
 
 BROKERS = 6
@@ -51,7 +44,7 @@ def make_cluster(topics: int) -> None:
                 position=position,
                 bootstrap=True,
                 state=ReplicaState.RUNNING,
-                membership=Membership.VOTER,
+                membership=MemberRole.VOTER,
             )
             for number, partition in enumerate(Partition.objects.bulk_create(partitions, ROWS))
             for position in range(REPLICAS)

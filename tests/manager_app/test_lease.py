@@ -10,7 +10,7 @@ from manager_app import selectors
 from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
 from manager_app.models import Cluster
-from manager_app.services import cluster as cluster_service
+from manager_app.services.cluster import lease_take
 from myqueue.contract.errors import ReadOnlyManager
 
 pytestmark = pytest.mark.django_db
@@ -136,7 +136,7 @@ def test_two_managers_never_hold_the_lease_at_once(pair, monkeypatch, looks_ever
         raise OperationalError("no route to the database")
 
     def keep(at_s):
-        monkeypatch.setattr(cluster_service, "lease_renew", unreachable)
+        monkeypatch.setattr("manager_app.lease.lease_renew", unreachable)
         with pytest.raises(OperationalError):
             primary.lease.keep()
         monkeypatch.undo()
@@ -174,7 +174,7 @@ def test_a_renewal_counts_from_when_it_was_asked_for(pair, monkeypatch):
         primary.seconds += 11
         return True
 
-    monkeypatch.setattr(cluster_service, "lease_renew", slow)
+    monkeypatch.setattr("manager_app.lease.lease_renew", slow)
     primary.lease.keep()
     assert primary.lease.epoch is None
 
@@ -217,13 +217,13 @@ def test_a_manager_that_restarts_supersedes_its_earlier_process(pair):
 def test_a_takeover_whose_answer_was_lost_is_made_once_more(pair, monkeypatch):
     standby, primary = pair
     pass_time(15, standby, primary, keep=[standby])
-    take = cluster_service.lease_take
+    take = lease_take
 
     def take_and_lose_the_answer(address, *, seen):
         assert take(address, seen=seen) == 4
         raise OperationalError("the connection is gone")
 
-    monkeypatch.setattr(cluster_service, "lease_take", take_and_lose_the_answer)
+    monkeypatch.setattr("manager_app.lease.lease_take", take_and_lose_the_answer)
     with pytest.raises(OperationalError):
         pass_time(1, standby, keep=[standby])
     monkeypatch.undo()

@@ -6,22 +6,24 @@ from dataclasses import replace
 import pytest
 
 from manager_app.metadata import (
-    BrokerView,
+    BrokerMetadata,
+    ClusterMetadata,
     Leadership,
-    Metadata,
     MetadataCopy,
-    PartitionView,
-    TopicView,
+    PartitionMetadata,
+    TopicMetadata,
 )
 from myqueue.contract.errors import PartitionNotFound, TopicDoesNotExist
 
-TOPIC = TopicView(
-    "logs", 2, (PartitionView(1, 0, "logs", (1, 2, 3)), PartitionView(2, 1, "logs", (2, 3, 1)))
+TOPIC = TopicMetadata(
+    "logs",
+    2,
+    (PartitionMetadata(1, 0, "logs", (1, 2, 3)), PartitionMetadata(2, 1, "logs", (2, 3, 1))),
 )
-STORED = Metadata(
+STORED = ClusterMetadata(
     version=5,
     topics={"logs": TOPIC},
-    brokers={1: BrokerView(1, "http://h:1", "alive")},
+    brokers={1: BrokerMetadata(1, "http://h:1", "alive")},
     leaders={1: Leadership(1, 3), 2: Leadership(0, 0)},
 )
 

@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from manager_app import periodic as upkeep
 from manager_app import tasks
-from manager_app.brokers import orders as delivery
+from manager_app.brokers import orders
 from manager_app.clients.registry import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
 from manager_app.placement.rules import Transfer
@@ -227,7 +227,7 @@ async def test_partitions_that_cannot_forget_are_asked_again_and_keep_no_other_w
 async def test_what_a_deleted_client_left_on_a_broker_that_was_down_is_forgotten_later(
     site, monkeypatch
 ):
-    monkeypatch.setattr(delivery, "CURSOR_TIMEOUT_MS", 50)
+    monkeypatch.setattr(orders, "CURSOR_TIMEOUT_MS", 50)
     await site.create_topic(partitions=2)
     registered = await site.post("/consumer/register", {"topic": "logs", "start": "latest"})
     down = site.twins.by_id(site.twins.group("logs", 0).leader)

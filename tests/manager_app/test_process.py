@@ -12,7 +12,7 @@ from manager_app.clients.registry import UNUSED_S_MAX
 from manager_app.models import Cluster, Producer
 from manager_app.services.cluster import secret_record
 from myqueue.contract.errors import UnauthorizedException
-from myqueue.contract.rules import groups as rules
+from myqueue.contract.rules import group_membership
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypat
     monkeypatch.setattr(process, "SWEEP_INTERVAL_S", 0.01)
     await site.restart_manager()
     seat = await site.post("/groups/g/join", {"topics": ["logs"], "session_timeout_ms": 6_000})
-    follow, broken = rules.follow, []
+    follow, broken = group_membership.follow, []
 
     def breaks_once(*args):
         if not broken:
@@ -258,7 +258,7 @@ async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypat
             raise KeyError("a bug")
         return follow(*args)
 
-    monkeypatch.setattr(rules, "follow", breaks_once)
+    monkeypatch.setattr(group_membership, "follow", breaks_once)
     site.clock.seconds += 2.0  # a step of more is one in which nobody could be heard
     for _ in range(500):
         site.clock.seconds += 0.1

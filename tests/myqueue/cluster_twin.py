@@ -20,8 +20,8 @@ from myqueue.contract.errors import (
     QueueError,
 )
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES
-from myqueue.contract.rules import groups as rules
-from myqueue.contract.rules.groups import Member
+from myqueue.contract.rules import group_membership
+from myqueue.contract.rules.group_membership import Member
 from myqueue.testing import transport as memory_transport
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.state import MemoryState, decoded, failure, parsed
@@ -130,7 +130,7 @@ class ClusterTwin(MemoryApi):
     def lose_members(self, name: str, *member_ids: str) -> None:
         """Let members of a group go as if they had been silent."""
         group = self.groups.by_name[name]
-        group.state = rules.leave(group.state, member_ids)
+        group.state = group_membership.leave(group.state, member_ids)
 
     # Answering
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.brokers import orders as delivery
+from manager_app.brokers import orders
 from manager_app.models import Consumer
 from myqueue.contract.errors import NoLeader
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(delivery, "CURSOR_TIMEOUT_MS", 100)
+    monkeypatch.setattr(orders, "CURSOR_TIMEOUT_MS", 100)
 
 
 async def register(site, kind, status=200, **fields):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from manager_app.apis.group_rendering import group_detail
 from manager_app.selectors import StoredGroup
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import GroupState, Member, Seat, TopicShape
+from myqueue.contract.rules.group_membership import GroupState, Member, Seat, TopicShape
 
 HELD = frozenset(TopicPartition("logs", index) for index in range(2))
 MEMBER = Member(frozenset({"logs"}), 900, granted=HELD, target=HELD)

@@ -331,7 +331,7 @@ async def test_limits_are_told(quiet, monkeypatch):
     monkeypatch.setattr(group_service, "GROUPS_MAX", 1)
     await Reader(quiet, group="a").join()
     assert (await Reader(quiet, group="b").join(status=503))["code"] == "OVERLOADED"
-    monkeypatch.setattr("myqueue.contract.rules.groups.MEMBERS_MAX", 1)
+    monkeypatch.setattr("myqueue.contract.rules.group_membership.MEMBERS_MAX", 1)
     assert (await Reader(quiet, group="a").join(status=503))["code"] == "OVERLOADED"
     assert await quiet.in_database(ConsumerGroup.objects.count) == 1
 

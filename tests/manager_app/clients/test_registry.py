@@ -106,8 +106,8 @@ async def test_heartbeats_that_could_not_be_recorded_wait_unless_there_are_later
 
 async def test_the_rotation_survives_a_new_registration():
     world = World()
-    session = await world.registry.admit("producer", 7, "logs")
-    first = session.rotation.next(4)
+    client = await world.registry.admit("producer", 7, "logs")
+    first = client.rotation.next(4)
     world.registry.register(KEY, "logs")
     again = await world.registry.admit("producer", 7, "logs")
     assert again.rotation.next(4) == (first + 1) % 4

@@ -8,11 +8,11 @@ import pytest
 
 from manager_app.groups import coordinator
 from manager_app.groups.coordinator import GroupCoordinator
-from manager_app.metadata import Metadata, PartitionView, TopicView
+from manager_app.metadata import ClusterMetadata, PartitionMetadata, TopicMetadata
 from manager_app.selectors import StoredGroup
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import Subscription
+from myqueue.contract.rules.group_membership import Subscription
 
 PRIMARY = "http://m:1"
 SUBSCRIPTION = Subscription(frozenset({"logs"}), 1_000)
@@ -39,7 +39,7 @@ class World:
     changes: list = field(default_factory=list)
     slow: asyncio.Event | None = None
     """What writes wait for."""
-    current: Metadata = field(default_factory=Metadata)
+    current: ClusterMetadata = field(default_factory=ClusterMetadata)
     failure: Exception | None = None
 
     def coordinator(self, lease=None):
@@ -75,8 +75,8 @@ class World:
         return self.stored[change.name]
 
     def topic(self, count):
-        parts = tuple(PartitionView(1 + index, index, "logs", (1,)) for index in range(count))
-        self.current = Metadata(topics={"logs": TopicView("logs", count, parts)})
+        parts = tuple(PartitionMetadata(1 + index, index, "logs", (1,)) for index in range(count))
+        self.current = ClusterMetadata(topics={"logs": TopicMetadata("logs", count, parts)})
 
 
 @pytest.fixture

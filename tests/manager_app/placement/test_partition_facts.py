@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, BrokerState, Membership, Partition, Replica, ReplicaState
+from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState
 from manager_app.placement.partition_facts import (
     partition_facts,
     partitions_to_heal,
@@ -10,7 +10,7 @@ from manager_app.placement.partition_facts import (
     replica_target,
     replicas_without_refuge,
 )
-from manager_app.placement.repair_rules import Flaw
+from manager_app.placement.repair_rules import Flaw, MemberRole
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.topic import topic_create
 
@@ -84,7 +84,7 @@ def test_only_a_live_leader_that_told_its_members_counts(partition, of_partition
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: Replica.objects.update(membership=Membership.LEARNER),
+        lambda: Replica.objects.update(membership=MemberRole.LEARNER),
         lambda: Replica.objects.filter(position=1).update(leaving=True),
         lambda: Replica.objects.filter(position=1).delete(),
         lambda: Partition.objects.update(strangers=1),

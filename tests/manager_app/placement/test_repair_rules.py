@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from manager_app.placement.repair_rules import (
     AskLeader,
-    Condition,
     Discard,
     Flaw,
     Forget,
+    MemberRole,
+    PartitionCondition,
     PartitionFacts,
+    ReplicaCondition,
     ReplicaFacts,
-    ReplicaState,
     Retarget,
-    Role,
-    condition,
     next_steps,
-    replica_state,
+    partition_condition,
+    replica_condition,
 )
 from tests.manager_app.healing_model import Model
 
@@ -33,7 +33,7 @@ def lost(number, **fields):
 
 
 def left(number, **fields):
-    return replica(number, **({"leaving": True, "role": Role.NONE} | fields))
+    return replica(number, **({"leaving": True, "role": MemberRole.NONE} | fields))
 
 
 def partition(*replicas, **fields):
@@ -95,27 +95,29 @@ FIVE = {**FOUR, 5: 8}
             id="the target is not in force",
         ),
         pytest.param(
-            [replica(1), replica(2), replica(4, role=Role.LEARNER)], FOUR, [AskLeader()],
+            [replica(1), replica(2), replica(4, role=MemberRole.LEARNER)], FOUR, [AskLeader()],
             id="a learner catches up",
         ),
         pytest.param(
-            [replica(1), replica(2), lost(4, role=Role.LEARNER), lost(3, leaving=True)], FIVE,
+            [replica(1), replica(2), lost(4, role=MemberRole.LEARNER), lost(3, leaving=True)], FIVE,
             [Retarget(4, 5)], id="the new one went bad too",
         ),
         pytest.param(
-            [replica(1), replica(2), lost(3, role=Role.NONE)], THREE, [Retarget(3, None)],
+            [replica(1), replica(2), lost(3, role=MemberRole.NONE)], THREE, [Retarget(3, None)],
             id="the new one went bad and no spare",
         ),
         pytest.param(
-            [lost(2, role=Role.NONE), replica(1, leaving=True)], {}, [Retarget(2, None, keep=1)],
+            [lost(2, role=MemberRole.NONE), replica(1, leaving=True)],
+            {},
+            [Retarget(2, None, keep=1)],
             id="the new one went bad, and the old one is well",
         ),
         pytest.param(
-            [lost(2, role=Role.NONE), lost(1, leaving=True)], {}, [AskLeader()],
+            [lost(2, role=MemberRole.NONE), lost(1, leaving=True)], {}, [AskLeader()],
             id="a target is never empty",
         ),
         pytest.param(
-            [replica(1), replica(2), replica(4, role=Role.LEARNER), left(3, gone=True)], FOUR,
+            [replica(1), replica(2), replica(4, role=MemberRole.LEARNER), left(3, gone=True)], FOUR,
             [Forget(3), AskLeader()], id="what left earlier does not wait",
         ),
         pytest.param(
@@ -161,37 +163,41 @@ def test_one_replica_moves_only_with_a_majority_of_the_others_sound():
 @pytest.mark.parametrize(
     ("replicas", "fields", "said"),
     [
-        ([replica(1), replica(2), replica(3)], {}, Condition.HEALTHY),
-        ([replica(1), replica(2), lost(3)], {}, Condition.DEGRADED),
-        ([replica(1), replica(2), replica(3, flaw=Flaw.SILENT)], {}, Condition.DEGRADED),
-        ([replica(1), replica(2)], {}, Condition.UNDER_REPLICATED),
-        ([replica(1), replica(2), replica(3, role=Role.LEARNER)], {}, Condition.CHANGING),
-        ([replica(1), replica(2), replica(3)], {"led": False}, Condition.NO_LEADER),
-        ([lost(1), lost(2), lost(3)], {"led": False}, Condition.NO_HEALTHY_REPLICA),
+        ([replica(1), replica(2), replica(3)], {}, PartitionCondition.HEALTHY),
+        ([replica(1), replica(2), lost(3)], {}, PartitionCondition.DEGRADED),
+        ([replica(1), replica(2), replica(3, flaw=Flaw.SILENT)], {}, PartitionCondition.DEGRADED),
+        ([replica(1), replica(2)], {}, PartitionCondition.UNDER_REPLICATED),
+        (
+            [replica(1), replica(2), replica(3, role=MemberRole.LEARNER)],
+            {},
+            PartitionCondition.CHANGING,
+        ),
+        ([replica(1), replica(2), replica(3)], {"led": False}, PartitionCondition.NO_LEADER),
+        ([lost(1), lost(2), lost(3)], {"led": False}, PartitionCondition.NO_HEALTHY_REPLICA),
         (
             [lost(1), replica(2, flaw=Flaw.ABANDONED)],
             {"led": False},
-            Condition.NO_HEALTHY_REPLICA,
+            PartitionCondition.NO_HEALTHY_REPLICA,
         ),
     ],
 )
 def test_the_condition_of_a_partition(replicas, fields, said):
-    assert condition(partition(*replicas, **fields)) == said
+    assert partition_condition(partition(*replicas, **fields)) == said
 
 
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (replica(1, role=Role.NONE), ReplicaState.JOINING),
-        (replica(1, role=Role.LEARNER), ReplicaState.LEARNER),
-        (replica(1), ReplicaState.VOTER),
-        (lost(1, leaving=True), ReplicaState.LEAVING),
-        (lost(1), ReplicaState.FAULTY),
-        (lost(1, gone=True), ReplicaState.MISSING),
+        (replica(1, role=MemberRole.NONE), ReplicaCondition.JOINING),
+        (replica(1, role=MemberRole.LEARNER), ReplicaCondition.LEARNER),
+        (replica(1), ReplicaCondition.VOTER),
+        (lost(1, leaving=True), ReplicaCondition.LEAVING),
+        (lost(1), ReplicaCondition.FAULTY),
+        (lost(1, gone=True), ReplicaCondition.MISSING),
     ],
 )
 def test_the_state_of_a_replica(one, said):
-    assert replica_state(one) == said
+    assert replica_condition(one) == said
 
 
 @settings(max_examples=200, deadline=None)

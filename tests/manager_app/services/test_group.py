@@ -12,8 +12,8 @@ from manager_app.selectors import StoredGroup
 from manager_app.services.cluster import primary_announce
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, UnknownMember
-from myqueue.contract.rules import groups as group
-from myqueue.contract.rules.groups import Subscription, TopicShape
+from myqueue.contract.rules import group_membership
+from myqueue.contract.rules.group_membership import Subscription, TopicShape
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,7 @@ def announced():
 
 def joins(member, *topics):
     subscription = Subscription(frozenset(topics or ("logs",)), 30_000)
-    return lambda state: group.join(state, member, subscription, SHAPES)
+    return lambda state: group_membership.join(state, member, subscription, SHAPES)
 
 
 def changed(apply, **fields):
@@ -55,7 +55,7 @@ def test_what_is_stored_is_what_is_read_back():
     assert made.state.generation == 3
     assert selectors.groups_stored().keys() == {"billing"}
     assert selectors.groups_stored()["billing"].state == made.state
-    made = changed(lambda state: group.leave(state, ["a"]))
+    made = changed(lambda state: group_membership.leave(state, ["a"]))
     assert stored().state == made.state
     assert made.state.members.keys() == {"b", "c"}
     assert made.topics_used == {"logs"}
@@ -80,7 +80,7 @@ def test_a_change_with_up_to_date_memory_reads_no_members():
 def test_a_refused_change_stores_nothing():
     before = joined("a")
     with pytest.raises(UnknownMember):
-        changed(lambda state: group.heartbeat(state, "x", generation=1, owned=()))
+        changed(lambda state: group_membership.heartbeat(state, "x", generation=1, owned=()))
     assert stored().revision == before.revision
 
 
@@ -115,7 +115,7 @@ def test_a_group_with_members_is_not_deleted():
     joined("a")
     with pytest.raises(InvalidRequest):
         group_delete("billing", epoch=EPOCH)
-    changed(lambda state: group.leave(state, ["a"]))
+    changed(lambda state: group_membership.leave(state, ["a"]))
     group_delete("billing", epoch=EPOCH)
     with pytest.raises(GroupNotFound):
         group_delete("billing", epoch=EPOCH)
@@ -125,10 +125,12 @@ def test_a_group_with_members_is_not_deleted():
 def test_a_thousand_members_are_stored_in_portions():
     def fill(state):
         for number in range(600):
-            state = group.join(state, f"{number:032x}", Subscription(frozenset("x"), 1_000), {})
+            state = group_membership.join(
+                state, f"{number:032x}", Subscription(frozenset("x"), 1_000), {}
+            )
         return joins("z")(state)
 
     made = changed(fill, creates=True)
     assert stored().state == made.state
-    made = changed(lambda state: group.leave(state, sorted(state.members)[:-1]))
+    made = changed(lambda state: group_membership.leave(state, sorted(state.members)[:-1]))
     assert GroupMember.objects.get().member_id == "z"

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, BrokerState, Membership, Partition, Replica
+from manager_app.models import Broker, BrokerState, Partition, Replica
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.membership import ToldMembership, memberships_take
 from manager_app.services.topic import topic_create
@@ -47,10 +48,10 @@ def test_what_the_leader_tells_is_stored_and_a_repetition_changes_nothing(group)
     one, two, three = ids()
     said = told(group, [one, two], learners=frozenset([three]))
     assert memberships_take([said]) == 1
-    assert memberships() == [Membership.VOTER, Membership.VOTER, Membership.LEARNER]
+    assert memberships() == [MemberRole.VOTER, MemberRole.VOTER, MemberRole.LEARNER]
     assert memberships_take([said]) == 0
     assert memberships_take([told(group, [one, two])]) == 1
-    assert memberships()[2] == Membership.NONE
+    assert memberships()[2] == MemberRole.NONE
     group.refresh_from_db()
     assert (group.membership_term, group.strangers) == (4, 0)
 
@@ -58,7 +59,7 @@ def test_what_the_leader_tells_is_stored_and_a_repetition_changes_nothing(group)
 @pytest.mark.parametrize("fields", [{"term": 3}, {"term": 5}, {"leader": 9_999}])
 def test_only_the_known_leader_in_the_known_term_is_heard(group, fields):
     assert memberships_take([told(group, [], **fields)]) == 0
-    assert memberships() == [Membership.VOTER] * 3
+    assert memberships() == [MemberRole.VOTER] * 3
     group.refresh_from_db()
     assert group.membership_term == 0
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app.models import Broker, BrokerState, Membership, Partition, Replica
-from manager_app.placement.repair_rules import Retarget
+from manager_app.models import Broker, BrokerState, Partition, Replica
+from manager_app.placement.repair_rules import MemberRole, Retarget
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.replica import replicas_forget, replicas_retarget
 from manager_app.services.topic import topic_create
@@ -38,7 +38,7 @@ def test_a_new_replica_takes_the_place_of_the_old_one_under_a_new_id(replicas):
     assert retarget(drop=old.replica_id, add=broker.broker_id)
     new = Replica.objects.get(broker=broker)
     assert new.replica_id > max(one.replica_id for one in replicas)
-    assert (new.position, new.bootstrap, new.membership) == (0, False, Membership.NONE)
+    assert (new.position, new.bootstrap, new.membership) == (0, False, MemberRole.NONE)
     old.refresh_from_db()
     assert old.leaving
     assert Partition.objects.get().placement_version == 2
@@ -80,6 +80,6 @@ def test_only_what_left_and_is_no_member_is_forgotten(replicas):
     assert replicas_forget(ids) == 0
     retarget(drop=ids[2])
     assert replicas_forget(ids) == 0
-    Replica.objects.filter(pk=ids[2]).update(membership=Membership.NONE)
+    Replica.objects.filter(pk=ids[2]).update(membership=MemberRole.NONE)
     assert replicas_forget(ids) == 1
     assert Replica.objects.count() == 2

@@ -7,15 +7,8 @@ from msgspec.structs import replace
 
 from http_base.cluster import BrokerReport, Place, ReplicaReport
 from manager_app.metadata import Leadership
-from manager_app.models import (
-    Broker,
-    BrokerState,
-    Membership,
-    Partition,
-    Replica,
-    ReplicaState,
-    Topic,
-)
+from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
+from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.report import broker_report
 from manager_app.services.topic import topic_create, topic_delete
@@ -170,7 +163,7 @@ def test_a_group_that_is_another_partition_in_the_database_is_left_alone(placed,
         assert (taken.leaders, taken.orders.removed_replicas) == ([], [])
         assert f"group {placed.group_id}: there it is {said.topic}" in caplog.text
     row = Replica.objects.get(pk=placed.replicas[0])
-    assert (row.state, row.membership) == (ReplicaState.ORDERED, Membership.VOTER)
+    assert (row.state, row.membership) == (ReplicaState.ORDERED, MemberRole.VOTER)
     assert Partition.objects.get().membership_term == 0
     topic_delete("other")
     assert broker_report(report(1, replicas=[lost])).orders.deleted_groups == []

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
-from myqueue.contract.rules import groups as group
+from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.groups import (
+from myqueue.contract.rules.group_membership import (
     GroupState,
     Member,
     Subscription,
@@ -29,7 +29,7 @@ def subscription(*topics, session_timeout_ms=30_000):
 def joined(*members, shapes=SHAPES):
     state = GroupState()
     for member in members:
-        state = group.join(state, member, subscription(), shapes)
+        state = group_membership.join(state, member, subscription(), shapes)
     return state
 
 
@@ -42,7 +42,7 @@ def beat(state, member, *, generation=None, owned=None):
     if owned is None:
         owned = state.members[member].assignment
     believed = state.generation if generation is None else generation
-    return group.heartbeat(state, member, generation=believed, owned=owned)
+    return group_membership.heartbeat(state, member, generation=believed, owned=owned)
 
 
 def a(*partitions):
@@ -89,7 +89,7 @@ def test_a_late_heartbeat_from_before_the_rebalance_gives_nothing_up():
 
 def test_giving_up_counts_also_when_the_generation_went_on_meanwhile():
     state = joined("k", "l")
-    state = group.join(state, "m", subscription("b"), SHAPES)
+    state = group_membership.join(state, "m", subscription("b"), SHAPES)
     assert state.generation == 3
     state = beat(state, "k", generation=2)
     assert by_topic(state.members["k"].granted)["a"] == [0, 1]
@@ -97,12 +97,12 @@ def test_giving_up_counts_also_when_the_generation_went_on_meanwhile():
 
 def test_a_member_that_leaves_frees_what_it_held_at_once():
     state = beat(beat(joined("k", "l"), "k"), "l")
-    state = group.leave(state, ["k"])
+    state = group_membership.leave(state, ["k"])
     assert state.generation == 3
     state = beat(state, "l")
     assert indexes(state, "l") == [0, 1, 2, 3]
-    assert group.leave(state, ["k", "nobody"]) is state
-    state = group.leave(state, ["l"])
+    assert group_membership.leave(state, ["k", "nobody"]) is state
+    state = group_membership.leave(state, ["l"])
     assert (state.members, state.topics, state.generation) == ({}, {}, 4)
 
 
@@ -123,8 +123,8 @@ def test_an_unknown_member_is_told_to_join():
 
 def test_joining_again_keeps_what_it_holds_and_begins_no_generation():
     state = joined("k", "l")
-    assert group.join(state, "k", subscription(), SHAPES) is state
-    quicker = group.join(state, "k", subscription(session_timeout_ms=5_000), SHAPES)
+    assert group_membership.join(state, "k", subscription(), SHAPES) is state
+    quicker = group_membership.join(state, "k", subscription(session_timeout_ms=5_000), SHAPES)
     assert quicker.generation == 2
     assert quicker.members["k"].session_timeout_ms == 5_000
     assert quicker.members["k"].granted == state.members["k"].granted
@@ -133,7 +133,7 @@ def test_joining_again_keeps_what_it_holds_and_begins_no_generation():
 def test_a_new_subscription_keeps_the_old_partitions_until_they_are_given_up():
     state = beat(beat(joined("k", "l"), "k"), "l")
     held = state.members["k"].granted
-    state = group.join(state, "k", subscription("b"), SHAPES)
+    state = group_membership.join(state, "k", subscription("b"), SHAPES)
     assert state.generation == 3
     assert by_topic(state.members["k"].assignment) == {"b": [0, 1]}
     assert held < state.members["k"].granted
@@ -141,27 +141,27 @@ def test_a_new_subscription_keeps_the_old_partitions_until_they_are_given_up():
     assert indexes(state, "l") == [2, 3]
     state = beat(beat(state, "k"), "l")
     assert indexes(state, "l") == [0, 1, 2, 3]
-    assert group.follow(state, SHAPES) is state
+    assert group_membership.follow(state, SHAPES) is state
 
 
 def test_added_partitions_are_shared_out():
     state = beat(beat(joined("k", "l"), "k"), "l")
-    grown = group.follow(state, {**SHAPES, "a": TopicShape(6, 1)})
+    grown = group_membership.follow(state, {**SHAPES, "a": TopicShape(6, 1)})
     assert grown.generation == 3
     grown = beat(beat(grown, "k"), "l")
     assert (indexes(grown, "k"), indexes(grown, "l")) == ([0, 1, 4], [2, 3, 5])
-    assert group.follow(state, {**SHAPES, "b": TopicShape(9, 5)}) is state
+    assert group_membership.follow(state, {**SHAPES, "b": TopicShape(9, 5)}) is state
 
 
 def test_a_deleted_topic_takes_its_grants_along_and_its_return_is_a_new_topic():
     state = joined("k")
-    without = group.follow(state, {})
+    without = group_membership.follow(state, {})
     assert without.generation == 2
     assert without.members["k"].granted == frozenset()
     assert beat(without, "k", generation=1, owned=a(0, 1, 2, 3)) is without
-    again = beat(group.follow(without, SHAPES), "k", owned=())
+    again = beat(group_membership.follow(without, SHAPES), "k", owned=())
     assert (again.generation, indexes(again, "k")) == (3, [0, 1, 2, 3])
-    replaced = group.follow(again, {"a": TopicShape(2, 50)})
+    replaced = group_membership.follow(again, {"a": TopicShape(2, 50)})
     assert (replaced.generation, indexes(replaced, "k")) == (4, [])
     assert indexes(beat(replaced, "k"), "k") == [0, 1]
 
@@ -170,8 +170,8 @@ def test_a_full_group_takes_no_more_members_but_the_old_ones_back():
     members = dict.fromkeys(map(str, range(1_000)), Member(frozenset("b"), 30_000))
     full = GroupState(1, SHAPES, members)
     with pytest.raises(Overloaded):
-        group.join(full, "k", subscription(), SHAPES)
-    assert group.join(full, "7", subscription("a"), SHAPES).generation == 2
+        group_membership.join(full, "k", subscription(), SHAPES)
+    assert group_membership.join(full, "7", subscription("a"), SHAPES).generation == 2
 
 
 @dataclass
@@ -207,7 +207,7 @@ class Schedules(RuleBasedStateMachine):
         self.made += 1
         name = f"m{self.made}"
         before = self.state.generation
-        self.state = group.join(self.state, name, subscription(*topics), self.shapes)
+        self.state = group_membership.join(self.state, name, subscription(*topics), self.shapes)
         assert self.state.generation == before + 1
         self.readers[name] = Reader()
         self.readers[name].hear(self.state, name)
@@ -216,7 +216,7 @@ class Schedules(RuleBasedStateMachine):
     @rule(data=st.data(), topics=st.sets(st.sampled_from("ab"), min_size=1))
     def subscribe(self, data, topics):
         name = data.draw(st.sampled_from(sorted(self.readers)))
-        self.state = group.join(self.state, name, subscription(*topics), self.shapes)
+        self.state = group_membership.join(self.state, name, subscription(*topics), self.shapes)
         self.readers[name].hear(self.state, name)
 
     @precondition(lambda self: self.readers)
@@ -245,18 +245,20 @@ class Schedules(RuleBasedStateMachine):
     @rule(data=st.data())
     def go(self, data):
         name = data.draw(st.sampled_from(sorted(self.readers)))
-        self.state = group.leave(self.state, [name])
+        self.state = group_membership.leave(self.state, [name])
         del self.readers[name]
 
     @rule(name=st.sampled_from("ab"))
     def grow(self, name):
         shape = self.shapes[name]
         self.shapes[name] = shape._replace(partitions=shape.partitions + 1)
-        self.state = group.follow(self.state, self.shapes)
+        self.state = group_membership.follow(self.state, self.shapes)
 
     def _arrive(self, name, generation, owned):
         before = self.state
-        self.state = group.heartbeat(self.state, name, generation=generation, owned=owned)
+        self.state = group_membership.heartbeat(
+            self.state, name, generation=generation, owned=owned
+        )
         assert self.state.generation == before.generation
 
     @invariant()

@@ -22,7 +22,7 @@ class _Seen:
     marker: object
 
 
-class Heartbeats(Generic[Key]):
+class LastSeen(Generic[Key]):
     """The last sign of life of each of a set of brokers or clients.
 
     A key carries everything that tells two of them apart: a producer and a consumer with the same
