@@ -17,7 +17,7 @@ import msgspec
 
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import from_body
-from myqueue.contract.inputs import BATCH, JSON, MSGPACK
+from myqueue.contract.inputs import BATCH, JSON, MSGPACK, prepare_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,7 @@ class ClusterAnswer:
         Raises:
             Unreadable: it is not of this type.
         """
+        prepare_type(answer_type)
         try:
             if self.content_type == JSON or (self.accept == JSON and self.content_type != MSGPACK):
                 return msgspec.json.decode(self.body, type=answer_type)

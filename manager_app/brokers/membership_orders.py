@@ -14,6 +14,7 @@ import msgspec
 from http_base.cluster import MembersAnswer
 from http_base.tasks import bounded
 from manager_app.brokers.client import BrokerCall
+from myqueue.contract.inputs import prepare_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +101,7 @@ class MembershipOrders:
 def _members(fields: dict[str, Any] | None) -> MembersAnswer | None:
     if fields is None:
         return None
+    prepare_type(MembersAnswer)
     try:
         return msgspec.convert(fields, MembersAnswer)
     except msgspec.ValidationError as error:

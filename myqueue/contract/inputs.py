@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from threading import Lock
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -337,6 +338,7 @@ def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) 
     Raises:
         InvalidRequest: a field is missing, unknown, malformed or contradicts another; it is named.
     """
+    prepare_type(cls)
     if body is None:
         body = {}
     if not isinstance(body, dict):
@@ -352,6 +354,21 @@ def read_input(cls: type[T], body: Any, query: Mapping[str, str] | None = None) 
         return msgspec.convert(fields, cls)
     except msgspec.ValidationError as error:
         raise _invalid(cls, fields, error) from error
+
+
+_preparing = Lock()
+_prepared: set[Any] = set()
+
+
+def prepare_type(kind: Any) -> None:
+    """Let msgspec look into a type before it reads one from a body, which threads may do at once.
+
+    It looks when a type is used for the first time, and the process crashes when two threads do so.
+    """
+    if kind not in _prepared:
+        with _preparing:
+            msgspec.json.Decoder(kind)
+        _prepared.add(kind)
 
 
 def canonical_fields(cls: type[msgspec.Struct], raw: dict[Any, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from myqueue.contract.errors import Internal
-from myqueue.contract.inputs import MSGPACK
+from myqueue.contract.inputs import MSGPACK, prepare_type
 from myqueue.transport.blocking import msgpack_request
 from myqueue.transport.http1 import Request
 from myqueue.transport.leader_call import LeaderCall, posting
@@ -99,6 +99,7 @@ def read_seat(body: dict[str, Any]) -> Seat:
     Raises:
         Internal: it is of another version, or not of a manager.
     """
+    prepare_type(Seat)
     try:
         return msgspec.convert(body, Seat)
     except msgspec.ValidationError as error:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -335,3 +338,15 @@ def test_an_unknown_field_of_any_name_is_refused(name: str) -> None:
         read_input(Consume, {name: 1})
     with pytest.raises(InvalidRequest, match="start must be earliest or latest"):
         read_input(ConsumerRegister, {"topic": "a", "start": name})
+
+
+def test_threads_may_read_a_type_for_the_first_time_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.myqueue.contract.first_reads"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "read\n"), done.stderr
