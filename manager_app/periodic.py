@@ -7,12 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from http_base.writes import DATABASE_FAILURES
-from manager_app import operations, selectors
+from manager_app import selectors
+from manager_app.clients.registration import FORGET_AT_ONCE, forget_revoked
 from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfer
+from manager_app.placement.topic_changes import place_missing
 from manager_app.services.broker import brokers_bury
 from manager_app.services.client import (
     clients_expire,
@@ -138,12 +140,12 @@ def _forget_clients(runtime: ManagerRuntime) -> None:
     In this order, so that a round lies between the two: brokers hear of a revocation with their
     next report, and until then a pop would open the cursor again, at the beginning.
     """
-    operations.forget_revoked(runtime)
+    forget_revoked(runtime)
     if runtime.monotonic_s() - runtime.started_s > RETURN_LIMIT_S:
         retired = consumers_retire(
             runtime.now(),
             forget_after_s=runtime.forget_after_s,
-            count_max=operations.FORGET_AT_ONCE,
+            count_max=FORGET_AT_ONCE,
         )
         if retired:
             logger.info("%d consumers were silent for too long and are forgotten", retired)
@@ -160,7 +162,7 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
         return 0
     not_taken = 0
     try:
-        not_taken = operations.place_missing(runtime)
+        not_taken = place_missing(runtime)
     except TimeoutError:
         # The other partitions have brokers that answer; these are ordered again next time.
         logger.warning("not all missing replicas could be ordered in time")

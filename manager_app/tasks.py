@@ -1,4 +1,4 @@
-"""Celery tasks of a manager: the clock calls, `upkeep` does.
+"""Celery tasks of a manager: the clock calls, `periodic` does.
 
 They run beside each other, so that one which waits for a broker that hangs holds up no other; each
 runs once at a time, and is left out while the one before is under way.

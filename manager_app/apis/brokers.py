@@ -9,11 +9,12 @@ import msgspec
 from http_base.apidoc import describe
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.views import require_cluster
-from manager_app import operations, selectors
+from manager_app import selectors
 from manager_app.apis import remembered
 from manager_app.apis.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_detail
+from manager_app.brokers.reports import take_report
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
 from manager_app.services.broker import broker_create, broker_delete, broker_keep
 from myqueue.contract.errors import InvalidRequest
@@ -156,5 +157,5 @@ class BrokerHeartbeatApi(ManagerView):
         """Record it and answer with orders."""
         require_cluster(request)
         self.runtime.require_primary()
-        orders = operations.take_report(self.runtime, self.read(request, BrokerReport))
+        orders = take_report(self.runtime, self.read(request, BrokerReport))
         return self.respond(msgspec.to_builtins(orders))

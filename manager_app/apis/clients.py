@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import bearer_token, is_cluster
-from manager_app import operations, selectors
+from manager_app import selectors
 from manager_app.apis.answers import (
     ClientForgotten,
     ConsumerList,
@@ -16,6 +16,12 @@ from manager_app.apis.answers import (
 )
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import milliseconds, partitions_in_memory
+from manager_app.clients.registration import (
+    check_owner,
+    forget_client,
+    register_consumer,
+    register_producer,
+)
 from manager_app.inputs import ClientsQuery
 from manager_app.models import ClientState
 from manager_app.selectors import ClientKey, ClientKind
@@ -61,7 +67,7 @@ class ProducerRegisterApi(ManagerView):
         """Register a new one, or with `producer_id` and `token` re-attach a known one."""
         self.runtime.require_primary()
         call = self.read(request, ProducerRegister)
-        key, token = operations.register_producer(self.runtime, call)
+        key, token = register_producer(self.runtime, call)
         return self.respond(_registration(self.runtime, key, token, call.topic))
 
 
@@ -86,7 +92,7 @@ class ConsumerRegisterApi(ManagerView):
         """Register a new one, or with `consumer_id` and `token` re-attach a known one."""
         self.runtime.require_primary()
         call = self.read(request, ConsumerRegister)
-        key, token = operations.register_consumer(self.runtime, call)
+        key, token = register_consumer(self.runtime, call)
         return self.respond(_registration(self.runtime, key, token, call.topic))
 
 
@@ -109,8 +115,8 @@ class _ClientApi(ManagerView):
         key = ClientKey(self.kind, client_id)
         token = self.read(request, ClientForget).token
         if not is_cluster(request):
-            operations.check_owner(self.runtime, key, token or bearer_token(request))
-        pending = operations.forget_client(self.runtime, key)
+            check_owner(self.runtime, key, token or bearer_token(request))
+        pending = forget_client(self.runtime, key)
         return self.respond(
             {"message": f"{self.kind} {client_id} forgotten", "partitions_pending": pending}
         )

@@ -9,9 +9,11 @@ from django.db import Error
 
 from http_base.apidoc import describe
 from http_base.views import bearer_token, require_cluster
-from manager_app import operations, selectors
+from manager_app import selectors
 from manager_app.apis.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
 from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.brokers.reports import beat_broker
+from manager_app.clients.registration import renew_token
 from manager_app.clients.signs import KINDS, ClientSigns, take_signs
 from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
@@ -67,14 +69,14 @@ class HealthApi(HotManagerView):
         token = bearer_token(request)
         if token is not None and (kind := KINDS.get(call.type)) is not None:
             key = ClientKey(kind, _client_id(kind, call.key))
-            fields["token"] = operations.renew_token(self.runtime, key, token)
+            fields["token"] = renew_token(self.runtime, key, token)
         return self.respond(fields)
 
     async def _beat(self, kind_number: int, key: int | str) -> None:
         runtime = self.runtime
         if kind_number == HEALTH_BROKER:
             runtime.require_primary()
-            if not await runtime.database.run(operations.beat_broker, runtime, key):
+            if not await runtime.database.run(beat_broker, runtime, key):
                 raise ClientNotFound(f"there is no broker {str(key)[:260]!r}", field="key")
         elif (kind := KINDS.get(kind_number)) is not None:
             await runtime.clients.beat(kind, _client_id(kind, key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from http_base.apidoc import describe
-from manager_app import operations, selectors
+from manager_app import selectors
 from manager_app.apis import remembered
 from manager_app.apis.answers import TopicCreated, TopicDeleted, TopicDetail, TopicList
 from manager_app.apis.base import ManagerView
@@ -15,6 +15,7 @@ from manager_app.apis.rendering import (
     topic_settings,
 )
 from manager_app.inputs import ListQuery, Nothing
+from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
 from myqueue.contract import retry_after
 from myqueue.contract.errors import DatabaseUnavailable
 from myqueue.contract.inputs import TopicCreate, TopicUpdate
@@ -121,7 +122,7 @@ class TopicsApi(ManagerView):
         """Answer when every partition has a leader, at most 5 s later."""
         self.runtime.require_primary()
         call = self.read(request, TopicCreate)
-        pending = operations.create_topic(self.runtime, call)
+        pending = create_topic(self.runtime, call)
         partitions = partitions_in_memory(self.runtime.metadata, call.topic)
         return self.respond(
             {
@@ -159,7 +160,7 @@ class TopicApi(ManagerView):
         """Change retention; add partitions."""
         self.runtime.require_primary()
         call = self.read(request, TopicUpdate)
-        pending = operations.update_topic(self.runtime, topic, call)
+        pending = update_topic(self.runtime, topic, call)
         return self.respond({**self._detail(topic), "leaders_pending": pending})
 
     @describe(
@@ -172,7 +173,7 @@ class TopicApi(ManagerView):
         """Delete it for good; a broker that is not there drops its replicas when it is back."""
         self.runtime.require_primary()
         self.read(request, Nothing)
-        pending = operations.delete_topic(self.runtime, topic)
+        pending = delete_topic(self.runtime, topic)
         return self.respond(
             {"message": f"Topic '{topic}' deleted", "topic": topic, "replicas_pending": pending}
         )

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 CALLS_PER_BROKER = 16
 """Orders on their way to one broker at once."""
+ORDERS_LIMIT_S = 120.0
+"""After which a thread that had orders sent gives up on the loop; each has a shorter limit of its
+own."""
 ORDER_TIMEOUT_S = 6.0
 """For one order, such as to make a replica; a broker gives itself less."""
 OTHERS_FIRST_S = 1.0

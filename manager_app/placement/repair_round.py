@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from manager_app import operations, selectors
+from manager_app import selectors
 from manager_app.brokers.membership_orders import DiscardOrder, MembershipOrder
 from manager_app.metrics import PARTITIONS_TO_HEAL
 from manager_app.models import Broker, BrokerState
@@ -22,6 +22,7 @@ from manager_app.placement.partition_facts import (
     replica_target,
 )
 from manager_app.placement.repair_rules import AskLeader, Discard, Forget, Retarget, next_steps
+from manager_app.placement.topic_changes import place_missing
 from manager_app.services.broker import brokers_remove_drained
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.membership import ToldMembership, memberships_take
@@ -66,7 +67,7 @@ def repair_partitions(runtime: ManagerRuntime) -> int:
         plan = _decide(partitions, abandoned, epoch)
         _store(runtime, plan)
         if plan.retargets:
-            operations.place_missing(runtime)
+            place_missing(runtime)
             plan.asks = _decide(list(partitions_to_heal()), abandoned, epoch).asks
         _ask(runtime, plan.asks)
         _discard(runtime, plan.discards, epoch)

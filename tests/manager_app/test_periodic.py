@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError
 
-from manager_app import periodic as upkeep
-from manager_app import tasks
+from manager_app import periodic, tasks
 from manager_app.brokers import orders
 from manager_app.clients.registry import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
@@ -29,11 +28,11 @@ async def test_a_broker_is_dead_after_a_minute_of_silence_and_nothing_of_it_is_r
     await site.create_topic(partitions=3)
     before = await site.in_database(lambda: list(Replica.objects.values("broker_id", "role")))
     site.clock.seconds += 60
-    assert await run(site, upkeep.check_brokers) == []
+    assert await run(site, periodic.check_brokers) == []
     for twin in site.twins.brokers[1:]:
         await twin.report(full=False)
     site.clock.seconds += 0.5
-    assert await run(site, upkeep.check_brokers) == [1]
+    assert await run(site, periodic.check_brokers) == [1]
     assert await site.in_database(states, Broker) == ["dead", "alive", "alive"]
     after = await site.in_database(lambda: list(Replica.objects.values("broker_id", "role")))
     assert after == before
@@ -51,19 +50,19 @@ async def test_a_manager_that_starts_lets_nobody_die_for_its_own_absence(site):
     await site.stop_manager()
     site.clock.seconds += 3_600
     await site.start_manager()
-    assert await run(site, upkeep.check_brokers) == []
-    assert await run(site, upkeep.check_clients) == []
+    assert await run(site, periodic.check_brokers) == []
+    assert await run(site, periodic.check_clients) == []
     await site.produce(producer, "still welcome")
     site.clock.seconds += 61
-    assert await run(site, upkeep.check_brokers) == [1, 2, 3]
-    assert len(await run(site, upkeep.check_clients)) == 1
+    assert await run(site, periodic.check_brokers) == [1, 2, 3]
+    assert len(await run(site, periodic.check_clients)) == 1
 
 
 async def test_the_recorded_heartbeat_of_another_manager_counts(site):
     await site.create_topic()
     await site.producer()
-    await run(site, upkeep.check_clients)
-    await run(site, upkeep.check_brokers)
+    await run(site, periodic.check_clients)
+    await run(site, periodic.check_brokers)
     site.clock.seconds += 45
 
     def beat_elsewhere():
@@ -71,11 +70,11 @@ async def test_the_recorded_heartbeat_of_another_manager_counts(site):
             model.objects.update(last_heartbeat=site.clock.now())
 
     await site.in_database(beat_elsewhere)
-    await run(site, upkeep.check_clients)
-    await run(site, upkeep.check_brokers)
+    await run(site, periodic.check_clients)
+    await run(site, periodic.check_brokers)
     site.clock.seconds += 45
-    assert await run(site, upkeep.check_clients) == []
-    assert await run(site, upkeep.check_brokers) == []
+    assert await run(site, periodic.check_clients) == []
+    assert await run(site, periodic.check_brokers) == []
 
 
 async def test_tasks_outside_the_manager_see_who_is_alive_by_what_it_recorded(site):
@@ -89,13 +88,13 @@ async def test_tasks_outside_the_manager_see_who_is_alive_by_what_it_recorded(si
     )
     outside = replace(site.runtime, clients=clients)
     for _ in range(4):
-        assert await site.in_database(upkeep.check_clients, outside) == []
+        assert await site.in_database(periodic.check_clients, outside) == []
         site.clock.seconds += 15
         await site.get(f"/health?type=1&key={heard}")
-        assert await site.in_database(upkeep.record_heartbeats, site.runtime) >= 1
+        assert await site.in_database(periodic.record_heartbeats, site.runtime) >= 1
     site.clock.seconds += 0.1
-    assert await site.in_database(upkeep.check_clients, outside) == [("producer", silent)]
-    assert await site.in_database(upkeep.record_heartbeats, outside) == 0
+    assert await site.in_database(periodic.check_clients, outside) == [("producer", silent)]
+    assert await site.in_database(periodic.record_heartbeats, outside) == 0
 
 
 async def test_recording_a_heartbeat_does_not_prolong_a_life(site):
@@ -105,9 +104,9 @@ async def test_recording_a_heartbeat_does_not_prolong_a_life(site):
     await site.get(f"/health?type=1&key={producer}")
     for _ in range(4):
         site.clock.seconds += 15
-        assert await run(site, upkeep.check_clients) == []
+        assert await run(site, periodic.check_clients) == []
     site.clock.seconds += 0.1
-    assert await run(site, upkeep.check_clients) == [("producer", producer)]
+    assert await run(site, periodic.check_clients) == [("producer", producer)]
     assert await site.in_database(states, Producer) == ["expired"]
 
 
@@ -115,13 +114,13 @@ async def test_expiry_survives_a_restart_and_ends_with_the_next_call(site):
     await site.create_topic()
     await site.post("/consumer/register", {"topic": "logs"})
     site.clock.seconds += 61
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     await site.restart_manager()
     assert (await site.get("/consumers"))["consumers"][0]["state"] == "expired"
     call = {"topic": "logs", "consumer_id": 1, "max_messages": 1}
     await site.post("/consumer/consume", call)
     assert (await site.get("/consumers"))["consumers"][0]["state"] == "alive"
-    assert await site.in_database(upkeep.record_heartbeats, site.runtime) == 1
+    assert await site.in_database(periodic.record_heartbeats, site.runtime) == 1
     assert await site.in_database(states, Consumer) == ["alive"]
 
 
@@ -131,18 +130,18 @@ async def test_heartbeats_that_cannot_be_stored_are_stored_later(site, monkeypat
     site.clock.seconds += 30
     await site.get(f"/health?type=1&key={producer}")
     with no_database(monkeypatch), pytest.raises(OperationalError):
-        await site.in_database(upkeep.record_heartbeats, site.runtime)
-    assert await site.in_database(upkeep.record_heartbeats, site.runtime) == 1
+        await site.in_database(periodic.record_heartbeats, site.runtime)
+    assert await site.in_database(periodic.record_heartbeats, site.runtime) == 1
 
 
 async def test_revoked_ids_are_forgotten_when_their_tokens_are_past_their_time(site):
     await site.create_topic()
     token = (await site.post("/producer/register", {"topic": "logs"}))["token"]
     await site.ask("DELETE", "/producers/1", {"token": token})
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     assert await site.in_database(Producer.objects.count) == 1
     site.clock.seconds += (TOKEN_LIFE + timedelta(hours=1)).total_seconds()
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     assert await site.in_database(Producer.objects.count) == 0
     await site.twins.brokers[0].report()
 
@@ -153,9 +152,9 @@ def cursors(site, partitions=2):
 
 async def pass_time(site, seconds):
     """Let time pass between two rounds."""
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     site.clock.seconds += seconds
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
 
 
 async def test_a_consumer_that_is_silent_for_days_is_forgotten_with_its_cursors(site):
@@ -179,7 +178,7 @@ async def test_a_consumer_that_is_silent_for_days_is_forgotten_with_its_cursors(
     assert cursors(site) == [[kept], [kept]]
     assert [row["consumer_id"] for row in (await site.get("/consumers"))["consumers"]] == [kept]
     site.clock.seconds += (TOKEN_LIFE + timedelta(hours=1)).total_seconds()
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     assert not await site.in_database(Consumer.objects.filter(pk=1).exists)
 
 
@@ -211,7 +210,7 @@ async def test_partitions_that_cannot_forget_are_asked_again_and_keep_no_other_w
     await down.stop()
     await pass_time(site, site.config.forget_after_s + 61)
     for _ in range(3):
-        await run(site, upkeep.check_clients)
+        await run(site, periodic.check_clients)
     assert sorted(group.cursors) == [1]
     assert other.cursors == {}
     pending = Consumer.objects.filter(topic__isnull=False)
@@ -219,7 +218,7 @@ async def test_partitions_that_cannot_forget_are_asked_again_and_keep_no_other_w
         (1, "revoked")
     ]
     await down.start()
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     assert cursors(site) == [[], []]
     assert not await site.in_database(pending.exists)
 
@@ -236,7 +235,7 @@ async def test_what_a_deleted_client_left_on_a_broker_that_was_down_is_forgotten
     assert answer["partitions_pending"] == [0]
     await down.start()
     monkeypatch.undo()
-    await run(site, upkeep.check_clients)
+    await run(site, periodic.check_clients)
     assert cursors(site) == [[], []]
 
 
@@ -244,13 +243,13 @@ async def test_missing_replicas_are_ordered_again(site):
     down = site.twins.brokers[2]
     await down.stop()
     await site.create_topic(partitions=2)
-    assert await run(site, upkeep.reconcile_placement) == 2
+    assert await run(site, periodic.reconcile_placement) == 2
     await down.start()
-    assert await run(site, upkeep.reconcile_placement) == 0
+    assert await run(site, periodic.reconcile_placement) == 0
     assert sorted(down.replicas) == [1, 2]
     orders = len(down.called("/partitions"))
     await down.report()
-    await run(site, upkeep.reconcile_placement)
+    await run(site, periodic.reconcile_placement)
     assert len(down.called("/partitions")) == orders
 
 
@@ -260,13 +259,13 @@ async def test_one_leadership_moves_per_run_until_they_are_spread(site):
         site.twins.elect(group, 1)
     for twin in site.twins.brokers:
         await twin.report()
-    await run(site, upkeep.check_brokers)
-    moved = await run(site, upkeep.balance_leaders)
+    await run(site, periodic.check_brokers)
+    moved = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 2)
     await site.twins.reported()
-    assert (await run(site, upkeep.balance_leaders)).target == 3
+    assert (await run(site, periodic.balance_leaders)).target == 3
     await site.twins.reported()
-    assert await run(site, upkeep.balance_leaders) is None
+    assert await run(site, periodic.balance_leaders) is None
     assert sorted(group.leader for group in site.twins.groups.values()) == [1, 2, 3]
 
 
@@ -279,7 +278,7 @@ async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
     await site.in_database(
         lambda: Broker.objects.filter(broker_id=2).update(disk_free_bytes=1 << 20)
     )
-    moved = await run(site, upkeep.balance_leaders)
+    moved = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
 
 
@@ -289,12 +288,12 @@ async def test_no_leadership_moves_to_a_broker_that_says_its_disk_is_slow(site):
         site.twins.elect(group, 1)
     for twin in site.twins.brokers:
         await twin.report(disk_slow=twin.broker_id == 2)
-    moved = await run(site, upkeep.balance_leaders)
+    moved = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
     await site.twins.reported()
-    assert await run(site, upkeep.balance_leaders) is None
+    assert await run(site, periodic.balance_leaders) is None
     await site.twins.by_id(2).report()
-    assert (await run(site, upkeep.balance_leaders)).target == 2
+    assert (await run(site, periodic.balance_leaders)).target == 2
     await site.twins.reported()
 
 
@@ -308,7 +307,7 @@ async def test_a_leadership_that_could_not_be_moved_is_offered_to_another_for_a_
     site.twins.by_id(1).refuses[f"/partitions/{first}/leader"] = unknown_outcome()
 
     async def balance():
-        moved = await run(site, upkeep.balance_leaders)
+        moved = await run(site, periodic.balance_leaders)
         await site.twins.reported()
         return moved
 
@@ -319,7 +318,7 @@ async def test_a_leadership_that_could_not_be_moved_is_offered_to_another_for_a_
     assert await balance() == Transfer(second, 1, 2)
     site.twins.elect(site.twins.groups[second], 1)
     await site.twins.by_id(1).report()
-    site.clock.seconds += upkeep.FAILED_TRANSFER_PAUSE_S + 1
+    site.clock.seconds += periodic.FAILED_TRANSFER_PAUSE_S + 1
     site.twins.by_id(1).refuses.clear()
     assert await balance() == Transfer(first, 1, 2)
     assert site.runtime.failed_transfers == {}
@@ -330,10 +329,10 @@ async def test_a_read_only_manager_does_nothing_by_the_clock(site):
     await site.producer()
     await site.restart_manager(read_only=True)
     site.clock.seconds += 3_600
-    assert await run(site, upkeep.check_brokers) == []
-    assert await run(site, upkeep.check_clients) == []
-    assert await run(site, upkeep.reconcile_placement) == 0
-    assert await run(site, upkeep.balance_leaders) is None
+    assert await run(site, periodic.check_brokers) == []
+    assert await run(site, periodic.check_clients) == []
+    assert await run(site, periodic.reconcile_placement) == 0
+    assert await run(site, periodic.balance_leaders) is None
     assert await site.in_database(states, Broker) == ["alive"] * 3
 
 
@@ -350,7 +349,7 @@ async def test_orders_that_take_too_long_keep_no_partition_from_its_repair(site,
     def too_long(runtime):
         raise TimeoutError
 
-    monkeypatch.setattr(upkeep.operations, "place_missing", too_long)
-    monkeypatch.setattr(upkeep.repair_round, "repair_partitions", repaired.append)
-    assert await run(site, upkeep.reconcile_placement) == 0
+    monkeypatch.setattr(periodic, "place_missing", too_long)
+    monkeypatch.setattr(periodic.repair_round, "repair_partitions", repaired.append)
+    assert await run(site, periodic.reconcile_placement) == 0
     assert repaired == [site.runtime]

@@ -6,8 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client as Browser
 
-from manager_app import periodic as upkeep
-from manager_app import runtime
+from manager_app import periodic, runtime
 from myqueue.contract.errors import DatabaseUnavailable
 from tests.manager_app.apis.test_remembered import no_database
 
@@ -24,8 +23,8 @@ async def pass_time(site, seconds, *, silent=()):
         for twin in site.twins.brokers:
             if twin.broker_id not in silent:
                 await twin.report(full=False)
-    await site.in_database(upkeep.check_brokers, site.runtime)
-    await site.in_database(upkeep.observe_brokers, site.runtime)
+    await site.in_database(periodic.check_brokers, site.runtime)
+    await site.in_database(periodic.observe_brokers, site.runtime)
 
 
 async def figures(site):
@@ -84,7 +83,7 @@ async def test_the_admin_shows_it_too(site):
 async def test_nothing_moves_because_of_a_suspicion(site):
     await site.create_topic(partitions=2)
     await pass_time(site, 30, silent={2})
-    await site.in_database(upkeep.reconcile_placement, site.runtime)
+    await site.in_database(periodic.reconcile_placement, site.runtime)
     replicas = (await site.get("/topics/logs"))["partitions"][0]["replicas"]
     assert [row["state"] for row in replicas] == ["voter"] * 3
 
@@ -92,18 +91,18 @@ async def test_nothing_moves_because_of_a_suspicion(site):
 async def test_a_read_only_manager_sees_it_by_what_is_stored(site, monkeypatch):
     await site.create_topic(partitions=1)
     await site.restart_manager(read_only=True)
-    await site.in_database(upkeep.observe_brokers, site.runtime)
+    await site.in_database(periodic.observe_brokers, site.runtime)
     site.clock.seconds += 13
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(runtime, "_installed", None)
         await site.in_database(_touch, (1, 3), site.clock.now())
-    await site.in_database(upkeep.observe_brokers, site.runtime)
+    await site.in_database(periodic.observe_brokers, site.runtime)
     assert await states(site) == {1: "alive", 2: "suspect", 3: "alive"}
-    assert await site.in_database(upkeep.check_brokers, site.runtime) == []
+    assert await site.in_database(periodic.check_brokers, site.runtime) == []
 
 
 def _touch(broker_ids, now):
-    upkeep.Broker.objects.filter(pk__in=broker_ids).update(last_heartbeat=now)
+    periodic.Broker.objects.filter(pk__in=broker_ids).update(last_heartbeat=now)
 
 
 async def test_reports_that_the_database_cannot_take_are_signs_of_life_all_the_same(
@@ -115,5 +114,5 @@ async def test_reports_that_the_database_cannot_take_are_signs_of_life_all_the_s
         for twin in site.twins.brokers:
             with pytest.raises(DatabaseUnavailable):
                 await twin.report(full=False)
-    assert await site.in_database(upkeep.check_brokers, site.runtime) == []
+    assert await site.in_database(periodic.check_brokers, site.runtime) == []
     assert set((await states(site)).values()) == {"alive"}

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from manager_app import periodic as upkeep
-from manager_app import tasks
+from manager_app import periodic, tasks
 from queuesite.celery import EmbeddedCelery
 from queuesite.conf import MANAGER, QueueConfig
 
@@ -22,8 +21,8 @@ def test_a_task_that_hangs_holds_up_no_other_and_runs_once_at_a_time(monkeypatch
 
     # The names by which the tasks know that they are under way.
     hang.__name__, check.__name__ = "reconcile_placement", "check_brokers"
-    monkeypatch.setattr(upkeep, "reconcile_placement", hang)
-    monkeypatch.setattr(upkeep, "check_brokers", check)
+    monkeypatch.setattr(periodic, "reconcile_placement", hang)
+    monkeypatch.setattr(periodic, "check_brokers", check)
     monkeypatch.setattr(tasks, "worker_runtime", lambda: None)
     often = {"schedule": 0.05, "options": {"expires": 5.0}}
     names = [f"manager_app.tasks.{one}" for one in ("reconcile_placement", "check_brokers")]

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from http_base.cluster import BrokerOrders
-from manager_app import periodic as upkeep
+from manager_app import periodic
 from manager_app.models import Broker, Partition, Replica
 from myqueue.contract.errors import Forbidden, InvalidRequest
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
@@ -254,7 +254,7 @@ async def test_a_broker_that_is_being_emptied_may_be_kept(site):
     kept = await site.ask("PATCH", "/brokers/1", {"draining": False})
     assert (kept["broker_id"], kept["draining"]) == (1, False)
     before = await site.in_database(Replica.objects.filter(broker_id=1).count)
-    await site.in_database(upkeep.reconcile_placement, site.runtime)
+    await site.in_database(periodic.reconcile_placement, site.runtime)
     assert await site.in_database(Replica.objects.filter(broker_id=1).count) == before
     assert not (await site.get("/brokers?detail=1"))["brokers"][0]["draining"]
     assert (await site.ask("PATCH", "/brokers/1", {"draining": False}))["broker_id"] == 1

@@ -6,7 +6,7 @@ import base64
 import msgspec
 import pytest
 
-from manager_app import periodic as upkeep
+from manager_app import periodic
 from manager_app.models import Consumer
 from myqueue.contract.partitioner import partition_for_key
 from tests.manager_app.broker_twin import counts
@@ -333,7 +333,7 @@ async def test_an_hour_may_lie_between_two_calls(any_site):
 
     async def hour():
         site.clock.seconds += 3_600
-        await site.in_database(upkeep.check_clients, site.runtime)
+        await site.in_database(periodic.check_clients, site.runtime)
         rows = (await site.get("/producers"))["producers"] + (await site.get("/consumers"))[
             "consumers"
         ]
@@ -347,7 +347,7 @@ async def test_an_hour_may_lie_between_two_calls(any_site):
     assert (await site.get("/consumers"))["consumers"][0]["state"] == "expired", "others may count"
     found = await site.get(f"/consumer/consume?topic=logs&consumer_id={consumer}")
     assert found["message"] == "x"
-    await site.in_database(upkeep.check_clients, site.runtime)
+    await site.in_database(periodic.check_clients, site.runtime)
     stored = await site.in_database(lambda: Consumer.objects.get().state)
     assert stored == "alive"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from manager_app import periodic as upkeep
+from manager_app import periodic
 from manager_app.models import Broker, Producer
 
 CONSUMER, PRODUCER, BROKER = 0, 1, 2
@@ -20,7 +20,7 @@ async def test_producer_and_consumer_of_one_number_never_disturb_each_other(any_
     for _ in range(12):  # three minutes
         site.clock.seconds += 15
         await site.get(f"/health?type={CONSUMER}&key={consumer}")
-        await site.in_database(upkeep.check_clients, site.runtime)
+        await site.in_database(periodic.check_clients, site.runtime)
     found = (await site.get("/consumers"))["consumers"]
     assert [(row["consumer_id"], row["state"]) for row in found] == [
         (consumer, "alive"),
@@ -39,7 +39,7 @@ async def test_both_live_for_three_minutes_when_both_send_heartbeats(site):
         site.clock.seconds += 15
         await site.get(f"/health?type={CONSUMER}&key={consumer}")
         await site.get(f"/health?type={PRODUCER}&key={producer}")
-        await site.in_database(upkeep.check_clients, site.runtime)
+        await site.in_database(periodic.check_clients, site.runtime)
     await site.produce(producer, "x")
     await site.post("/consumer/consume", {"topic": "logs", "consumer_id": consumer})
 
@@ -97,7 +97,7 @@ async def test_a_heartbeat_of_a_broker_takes_its_id_or_its_address(site):
     twin = site.twins.brokers[0]
     await site.get(f"/health?type={BROKER}&key=2")
     await site.get(f"/health?type={BROKER}&key={twin.address}")
-    await site.in_database(upkeep.check_brokers, site.runtime)
+    await site.in_database(periodic.check_brokers, site.runtime)
     states = await site.in_database(
         lambda: list(Broker.objects.order_by("pk").values_list("state", flat=True))
     )
@@ -120,7 +120,7 @@ async def test_heartbeats_are_recorded(site):
     site.clock.seconds += 30
     await site.get(f"/health?type={PRODUCER}&key={producer}")
     (row,) = (await site.get("/producers"))["producers"]
-    await site.in_database(upkeep.check_clients, site.runtime)
+    await site.in_database(periodic.check_clients, site.runtime)
     stored = (await site.in_database(Producer.objects.get)).last_heartbeat
     assert stored == site.clock.now()
     assert row["last_heartbeat"] == int(stored.timestamp() * 1000)

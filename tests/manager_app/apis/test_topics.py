@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from manager_app import operations
 from manager_app.models import DeletedGroup, Partition, Replica, Topic
+from manager_app.placement import topic_changes
 
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    monkeypatch.setattr(operations, "LEADERS_WAIT_S", 0.05)
+    monkeypatch.setattr(topic_changes, "LEADERS_WAIT_S", 0.05)
 
 
 async def test_a_created_topic_is_ready_for_the_next_call(site):

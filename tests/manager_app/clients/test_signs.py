@@ -7,8 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from manager_app import periodic as upkeep
-from manager_app import runtime
+from manager_app import periodic, runtime
 from manager_app.clients import signs
 from manager_app.clients.signs import SignPassing
 from manager_app.process import ManagerProcess
@@ -87,7 +86,7 @@ class TwoManagers:
         """Let the primary look for silent clients."""
         runtime.install(self.primary_runtime)
         try:
-            await self.primary_runtime.database.run(upkeep.check_clients, self.primary_runtime)
+            await self.primary_runtime.database.run(periodic.check_clients, self.primary_runtime)
         finally:
             runtime.install(self.site.runtime)
 

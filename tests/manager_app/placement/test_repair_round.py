@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from django.conf import settings
 
-from manager_app import periodic as upkeep
+from manager_app import periodic
 from manager_app.models import Broker, DeletedGroup, Partition, Replica
 from manager_app.placement import repair_round as repair
 from manager_app.placement.eligible_brokers import ROOM_RESERVES
@@ -15,7 +15,7 @@ from tests.manager_app.broker_twin import BrokerTwin
 ROOM_BYTES = ROOM_RESERVES * settings.QUEUE.disk_reserve_bytes
 
 
-async def run(site, task=upkeep.reconcile_placement):
+async def run(site, task=periodic.reconcile_placement):
     return await site.in_database(task, site.runtime)
 
 
@@ -220,7 +220,7 @@ async def test_a_dead_broker_is_replaced_after_the_limit_and_only_by_a_spare_one
     async def silence(seconds):
         placed.clock.seconds += seconds
         await report_all(placed)
-        await run(placed, upkeep.check_brokers)
+        await run(placed, periodic.check_brokers)
         await run(placed)
 
     await silence(61)
@@ -247,7 +247,7 @@ async def test_a_dead_broker_has_time_to_come_back(placed):
     await placed.twins.by_id(3).stop()
     placed.clock.seconds += 599
     await report_all(placed)
-    await run(placed, upkeep.check_brokers)
+    await run(placed, periodic.check_brokers)
     await run(placed)
     assert placed.twins.group("logs", 0).history == []
     await placed.restart_manager()

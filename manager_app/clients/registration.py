@@ -1,4 +1,4 @@
-"""Changes of metadata carried through: stored first, then told to the brokers, then answered.
+"""Producers and consumers registered and forgotten, and the tokens that show who they are.
 
 These functions block and belong into the threads of the ordinary views.
 """
@@ -9,13 +9,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from django.db.models import F
-
 from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
 from manager_app import selectors
-from manager_app.models import Replica, ReplicaState
+from manager_app.brokers.orders import ORDERS_LIMIT_S
+from manager_app.placement.topic_changes import create_topic
 from manager_app.selectors import ClientKey
-from manager_app.services.broker import broker_beat
 from manager_app.services.client import (
     client_reattach,
     client_revoke,
@@ -24,9 +22,6 @@ from manager_app.services.client import (
     revoked_forgotten,
     revoked_take,
 )
-from manager_app.services.cluster import cluster_ensure
-from manager_app.services.report import broker_report
-from manager_app.services.topic import topic_create, topic_delete, topic_update
 from myqueue.contract.errors import (
     ClientNotFound,
     InvalidRequest,
@@ -38,108 +33,13 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import TopicCreate
 
 if TYPE_CHECKING:
-    from http_base.cluster import BrokerOrders, BrokerReport
     from manager_app.runtime import ManagerRuntime
-    from myqueue.contract.inputs import ConsumerRegister, ProducerRegister, TopicUpdate
+    from myqueue.contract.inputs import ConsumerRegister, ProducerRegister
 
 logger = logging.getLogger(__name__)
 
-LEADERS_WAIT_S = 5.0
-"""How long a new topic's answer waits for its leaders."""
 FORGET_AT_ONCE = 50
 """Revoked clients of a kind that one round has partitions forget."""
-ORDERS_LIMIT_S = 120.0
-"""After which a thread gives up on the loop; each order has a shorter limit of its own."""
-
-
-def create_topic(runtime: ManagerRuntime, call: TopicCreate) -> list[int]:
-    """Create a topic; return the partitions that have no leader yet, after at most 5 s.
-
-    Raises:
-        QueueError: as `topic_create` says.
-    """
-    topic_create(
-        name=call.topic,
-        number_of_partitions=call.number_of_partitions,
-        replication_factor=call.replication_factor,
-        retention_ms=call.retention_ms,
-        retention_bytes=call.retention_bytes,
-    )
-    return _place(runtime, call.topic)
-
-
-def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[int]:
-    """Change a topic; return the partitions that have no leader yet, after at most 5 s.
-
-    Raises:
-        QueueError: as `topic_update` says.
-    """
-    retention: dict[str, int | None] = {}
-    if call.retention_ms is None or isinstance(call.retention_ms, int):
-        retention["retention_ms"] = call.retention_ms
-    if call.retention_bytes is None or isinstance(call.retention_bytes, int):
-        retention["retention_bytes"] = call.retention_bytes
-    wanted = call.number_of_partitions
-    number_of_partitions = wanted if isinstance(wanted, int) else None
-    topic_update(name, number_of_partitions=number_of_partitions, retention=retention)
-    if retention:
-        _push_to_leaders(runtime, name)
-    if number_of_partitions is None:
-        runtime.metadata.refresh()
-        return []
-    return _place(runtime, name)
-
-
-def delete_topic(runtime: ManagerRuntime, name: str) -> int:
-    """Delete a topic; return how many replicas will only hear of it with a heartbeat.
-
-    Raises:
-        TopicDoesNotExist: there is none of this name.
-    """
-    drops = topic_delete(name)
-    runtime.clients.forget_topic(name)
-    runtime.metadata.refresh()
-    dropping = runtime.orders.drop_groups(drops, epoch=cluster_ensure().epoch)
-    return runtime.run(dropping, timeout_s=ORDERS_LIMIT_S)
-
-
-def place_missing(runtime: ManagerRuntime) -> int:
-    """Order once more the replicas that no report named yet; return how many were not taken."""
-    missing = Replica.objects.filter(
-        state=ReplicaState.ORDERED, leaving=False, broker__state="alive"
-    )
-    if not missing.exists():
-        return 0
-    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
-    return runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)
-
-
-def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
-    """Take a broker's report; return its orders. It shows that the broker is there in any case.
-
-    Raises:
-        QueueError: as `broker_report` says.
-    """
-    if report.broker_id:
-        runtime.broker_heartbeats.beat(report.broker_id, runtime.monotonic_s())
-    taken = broker_report(report)
-    runtime.broker_heartbeats.beat(taken.broker_id, runtime.monotonic_s(), marker=taken.recorded_at)
-    if taken.metadata_changed:
-        runtime.metadata.refresh()
-    if taken.leaders:
-        runtime.metadata.note_leaders(taken.leaders)
-    return taken.orders
-
-
-def beat_broker(runtime: ManagerRuntime, key: int | str) -> bool:
-    """Record a broker's sign of life; return False when there is no such broker."""
-    broker = selectors.broker_find(key)
-    if broker is None:
-        return False
-    runtime.broker_heartbeats.beat(broker.broker_id, runtime.monotonic_s())
-    if broker_beat(broker):
-        runtime.metadata.refresh()
-    return True
 
 
 def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[ClientKey, str]:
@@ -248,30 +148,6 @@ def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> N
         UnauthorizedException: the token is missing or another's.
     """
     _check_own_token(runtime, key, token)
-
-
-def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
-    """Load the topic, order its missing replicas, wait for its leaders."""
-    runtime.metadata.refresh()
-    missing = Replica.objects.filter(partition__topic__name=topic, state=ReplicaState.ORDERED)
-    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
-
-    async def place_and_wait() -> list[int]:
-        not_taken = await runtime.orders.place_replicas(orders)
-        if not_taken:
-            logger.warning("%d replicas of topic %s wait for their broker", not_taken, topic)
-        return await runtime.orders.wait_for_leaders(topic, LEADERS_WAIT_S)
-
-    return runtime.run(place_and_wait(), timeout_s=ORDERS_LIMIT_S)
-
-
-def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
-    """Tell leaders now what their partitions keep; whoever is missed hears with its heartbeat."""
-    leaders = Replica.objects.filter(
-        partition__topic__name=topic, broker=F("partition__leader"), broker__state="alive"
-    )
-    orders = selectors.replica_orders(leaders, cluster_ensure().epoch)
-    runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)
 
 
 def _reattach(
