@@ -17,7 +17,7 @@ ROUNDS ?= 20
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test style lint types core sim cluster mutants bench docs check clean
+.PHONY: help setup run test fronts style lint types core sim cluster mutants bench docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ else
 	$(PYTEST) -n $(JOBS) --dist loadfile -m cluster tests/myqueue
 	$(PYTEST) -m cluster tests/cluster
 endif
+
+fronts: $(STAMP) ## Write the client's blocking classes from the asyncio ones
+	$(BIN)/python -m tools.blocking_fronts
 
 style: $(STAMP) ## Format the code
 	$(BIN)/ruff format .

@@ -14,6 +14,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from tools import blocking_fronts
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("queuesite", "manager_app", "broker_app", "raft_app", "http_base", "myqueue")
 SERVERS = ("manager_app", "broker_app", "raft_app", "http_base", "queuesite")
@@ -317,6 +319,15 @@ def test_servers_import_the_contract_of_the_client_alone():
         if name.startswith("myqueue.") and not f"{name}.".startswith(f"{CONTRACT}.")
     }
     assert not foreign
+
+
+def test_blocking_classes_are_what_the_asyncio_ones_give():
+    stale = [
+        front["target"]
+        for front in blocking_fronts.RULES.fronts
+        if (ROOT / front["target"]).read_text() != blocking_fronts.expected(front)
+    ]
+    assert not stale, "make fronts"
 
 
 def test_every_folder_of_tests_is_a_package():

@@ -1,8 +1,7 @@
-"""The consumer for event loops."""
+"""The consumer: every message of its topics once, popped from the partitions' leaders."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -10,7 +9,8 @@ from myqueue.consumer.core import ConsumerCore, ConsumerOptions, make_core
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
 from myqueue.group.reading import grouped
-from myqueue.transport.aio_client_base import AsyncFront, AsyncSettings
+from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import Address, one_address
 
@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class AsyncConsumer(AsyncFront[ConsumerCore]):
-    """`Consumer` for asyncio: same names, same guarantees, one event loop.
-
-    A call that is cancelled loses nothing: what it may have popped comes with the next one.
+class AsyncConsumer(AsyncClient[ConsumerCore]):
+    """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
 
         async with AsyncConsumer("logs", "http://127.0.0.1:8000") as consumer:
             async for message in consumer:
                 print(message.text)
 
-    A member of a group sends its heartbeats from the event loop: a handler that blocks the loop for
-    longer than `session_timeout_ms` loses its partitions, one that awaits does not.
+    The same as `Consumer`, for one event loop. A call that is cancelled loses nothing: what it may
+    have popped comes with the next one. A member of a group sends its heartbeats from the event
+    loop: a handler that blocks the loop for longer than `session_timeout_ms` loses its partitions,
+    one that awaits does not.
+
+    A message counts as read when it was popped, before the program has it: a crash of the program
+    loses what it popped and did not deal with, at most two times `prefetch_messages` of each
+    partition. A lost answer loses nothing, and `close` gives back what was popped in advance, so
+    that the next consumer under the same registration gets exactly the messages that this one's
+    program was not handed.
 
     Args:
         topics: one name or several; they must exist.
@@ -49,6 +55,9 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         options: with a group alone: `auto_commit` (True), and `session_timeout_ms` (30,000) after
             which a silent member's partitions go to others. `manager` or `broker`, older names of
             `address`; only one of the three is given.
+
+    Raises:
+        InvalidRequest: the address is missing, given twice or none.
     """
 
     def __init__(
@@ -67,13 +76,15 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         settings = AsyncSettings(one_address(address, options), config, transport, clock)
         core = make_core(
             settings,
-            asyncio.Lock,
+            settings.make_lock,
             group=group,
             start=start,
             options=options,
             attaches=bool(attach),
         )
         super().__init__(core, settings, topics, attach)
+
+    # The original library's methods
 
     @overload
     async def dequeue(self, topics: str, partition_key: Key | None = None) -> str | bytes: ...
@@ -86,7 +97,20 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
     async def dequeue(
         self, topics: str | Several, partition_key: Key | None = None
     ) -> str | bytes | list[str | bytes]:
-        """Do what `Consumer.dequeue` does."""
+        """Return the next message's value; for a list of topics, one of each as a list.
+
+        When a later topic of a list fails, what was taken from earlier ones is kept for the next
+        call.
+
+        Args:
+            topics: a topic, or several.
+            partition_key: reads the partition of this key alone; otherwise the partitions that
+                have something take turns.
+
+        Raises:
+            QueueEmpty: nothing is left.
+            UnauthorizedException: not registered for the topic.
+        """
         taken = await self._run(self._core.dequeue(topic_names(topics), partition_key))
         return taken[0].value if isinstance(topics, str) else [one.value for one in taken]
 
@@ -112,6 +136,8 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         answers = [await self._run(self._core.size(topic)) > 0 for topic in topic_names(topics)]
         return answers[0] if isinstance(topics, str) else answers
 
+    # Beyond
+
     async def poll(
         self,
         max_messages: int = 500,
@@ -120,7 +146,28 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         topics: str | Sequence[str] | None = None,
         partition: int | None = None,
     ) -> list[Message]:
-        """Do what `Consumer.poll` does."""
+        """Return up to `max_messages` of one partition; empty when none came in time.
+
+        With one partition the broker holds the request until something arrives; with several, one
+        size request per partition is held. A partition without a leader does not keep the others
+        waiting.
+
+        A wait with a timeout ends in time, at most half a second late, also when nobody answers:
+        then the list is empty, and the log has a warning, once a minute, that messages may not have
+        been seen. With a timeout of 0 the call waits for no message, but until all have answered,
+        so an empty list is certain. Whoever stays silent for `delivery_timeout_ms`, over one call
+        or several, is raised.
+
+        Args:
+            max_messages: at least 1.
+            timeout: seconds to wait for the first; None waits until one comes.
+            topics: those to read; all registered ones when left out.
+            partition: the only partition to read in each of them.
+
+        Raises:
+            QueueError: a partition, or with a group the managers while they have given none, did
+                not answer for `delivery_timeout_ms`, and the others had nothing; or one refused.
+        """
         return await self._run(
             self._core.poll(max_messages, timeout, topics=topics, partition=partition)
         )
@@ -131,8 +178,8 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         Messages are taken `prefetch_messages` at a time, one request ahead; those left when the
         loop is broken off come with the next call, and `close` gives them back.
         """
-        core = self._core
-        while not core.closing:
+        core, session = self._core, self._core.session
+        while not session.closing:
             message = core.hand_out()
             if message is not None:
                 yield message
@@ -154,7 +201,21 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         wait_ms: int = 0,
         replica: str | None = None,
     ) -> Fetched:
-        """Do what `Consumer.fetch` does."""
+        """Read from an offset without moving any cursor.
+
+        Args:
+            topic: a topic that this consumer is registered for.
+            partition: its partition.
+            offset: where to begin.
+            max_bytes: about how much; at least one batch is returned when there is one.
+            wait_ms: how long the broker waits for something to arrive, at most 30,000.
+            replica: address of the broker to read from, alone; the leader, else another
+                replica when left out.
+
+        Raises:
+            OffsetOutOfRange: below the log start or above the high watermark.
+            CorruptBatch: a batch is damaged on that replica: its checksum is wrong.
+        """
         return await self._run(
             self._core.fetch(
                 topic, partition, offset, max_bytes=max_bytes, wait_ms=wait_ms, replica=replica
@@ -162,33 +223,95 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
         )
 
     async def seek(self, topic: str, partition: int, offset: int) -> int:
-        """Do what `Consumer.seek` does."""
-        return (await self._run(self._core.seek(topic, partition, offset=offset)))[partition]
+        """Move the cursor of a partition; the next message read there is the one at `offset`.
+
+        What was taken in advance of the partition is dropped. A member of a group moves the group.
+
+        Returns:
+            The offset.
+
+        Raises:
+            Rebalancing: the partition is not assigned to this member of the group.
+            OffsetOutOfRange: there is no such offset.
+            PartitionNotFound: there is no such partition.
+        """
+        offsets = await self._run(self._core.seek(topic, partition, offset=offset))
+        return offsets[partition]
 
     async def seek_to_time(
         self, topic: str, timestamp: int | datetime, *, partition: int | None = None
     ) -> dict[int, int]:
-        """Do what `Consumer.seek_to_time` does."""
+        """Move cursors to the first message that was appended at or after a time.
+
+        Args:
+            topic: a topic that this consumer is registered for.
+            timestamp: milliseconds since 1970, or a time with its zone. The time is the leader's
+                at the moment of the append, not the timestamp that the producer gave.
+            partition: the only one to move; all of the topic when left out, of those that a
+                member of a group is assigned.
+
+        Returns:
+            The new offsets by partition; the high watermark where everything is older.
+        """
         return await self._run(self._core.seek(topic, partition, timestamp=timestamp))
 
     async def lag(self, topics: str | Sequence[str] | None = None) -> list[Lag]:
-        """Do what `Consumer.lag` does."""
+        """Return how far this consumer is behind in each partition, in messages and seconds.
+
+        A member of a group tells about the partitions that it is assigned.
+
+        Args:
+            topics: one name or several; all registered ones when left out.
+        """
         return await self._run(self._core.lag(topics))
 
     async def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
-        """Do what `Consumer.commit` does."""
+        """Have the group remember what was handed out, so that it is not read again.
+
+        Without `offsets`: everything that this consumer was handed counts as done. Returns when it
+        is durable.
+
+        Args:
+            offsets: (topic, partition) -> offset below which everything is done; for programs that
+                finish messages in another order than they get them, with `auto_commit=False`.
+
+        Raises:
+            InvalidRequest: the consumer has no group, or an offset was not handed out yet.
+            IllegalGeneration: a partition went to another member, which reads again what was not
+                committed before; the other partitions are committed, and reading goes on.
+        """
         await self._run(grouped(self._core, "commit").commit(offsets))
 
     def assignment(self) -> dict[str, list[int]]:
-        """Do what `Consumer.assignment` does."""
+        """Return the partitions that this member of the group reads now, by topic.
+
+        Raises:
+            InvalidRequest: the consumer has no group.
+        """
         return grouped(self._core, "assignment").assignment()
 
     def missed(self) -> dict[tuple[str, int], int]:
-        """Do what `Consumer.missed` does."""
+        """Return how many messages retention deleted before this member of the group read them.
+
+        Each time is told to the program's log as a warning too.
+
+        Returns:
+            (topic, partition) -> messages; without the partitions of which none was missed.
+
+        Raises:
+            InvalidRequest: the consumer has no group.
+        """
         return grouped(self._core, "missed").missed()
 
     def corrupt(self) -> dict[tuple[str, int], int]:
-        """Do what `Consumer.corrupt` does."""
+        """Return how many messages were stepped over because nobody can decode them.
+
+        Each time is told to the program's log as a warning too. What `fetch` steps over is in its
+        answer instead.
+
+        Returns:
+            (topic, partition) -> messages; without the partitions that have none.
+        """
         return self._core.corrupt()
 
     async def close(self) -> None:
@@ -196,13 +319,16 @@ class AsyncConsumer(AsyncFront[ConsumerCore]):
 
         It can be attached again for five days, the default of a cluster; `forget` ends it at once.
 
+        A member of a group commits what is done and leaves it; what is in hand is read again.
+
         Raises:
             UnreadMessages: something could not be given back within `close_timeout_ms`;
                 `details["messages"]` has it.
         """
-        if self._core.closing or self._core.closed:
-            return
-        self._core.refuse_calls()
+        async with self._closing:
+            if self._core.session.closing or self._core.session.closed:
+                return
+            self._core.refuse_calls()
         try:
             await self._drive(self._core.give_back())
         finally:

@@ -1,3 +1,4 @@
+# Written by `make fronts` from myqueue/consumer/aio.py; change it there.
 """The consumer: every message of its topics once, popped from the partitions' leaders."""
 
 from __future__ import annotations
@@ -6,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.consumer.core import ConsumerCore, ConsumerOptions, make_core
-from myqueue.contract.errors import ClientClosed, UnreadMessages
+from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
 from myqueue.group.reading import grouped
-from myqueue.transport.client_base import Front, make_thread_lock
+from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import Address, Settings, one_address
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from types import TracebackType
 
     from myqueue.config import ClientConfig
     from myqueue.results import Fetched, Lag, Message, Registration
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class Consumer(Front[ConsumerCore]):
+class Consumer(BlockingClient[ConsumerCore]):
     """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
+
+        with Consumer("logs", "http://127.0.0.1:8000") as consumer:
+            for message in consumer:
+                print(message.text)
 
     A message counts as read when it was popped, before the program has it: a crash of the program
     loses what it popped and did not deal with, at most two times `prefetch_messages` of each
@@ -69,7 +73,7 @@ class Consumer(Front[ConsumerCore]):
         settings = Settings(one_address(address, options), config, transport, clock)
         core = make_core(
             settings,
-            make_thread_lock,
+            settings.make_lock,
             group=group,
             start=start,
             options=options,
@@ -167,8 +171,8 @@ class Consumer(Front[ConsumerCore]):
         Messages are taken `prefetch_messages` at a time, one request ahead; those left when the
         loop is broken off come with the next call, and `close` gives them back.
         """
-        core = self._core
-        while not core.closing:
+        core, session = self._core, self._core.session
+        while not session.closing:
             message = core.hand_out()
             if message is not None:
                 yield message
@@ -177,7 +181,8 @@ class Consumer(Front[ConsumerCore]):
                 late = self._run(core.fill())
             except ClientClosed:
                 return
-            yield from late
+            for message in late:
+                yield message
 
     def fetch(
         self,
@@ -223,7 +228,8 @@ class Consumer(Front[ConsumerCore]):
             OffsetOutOfRange: there is no such offset.
             PartitionNotFound: there is no such partition.
         """
-        return self._run(self._core.seek(topic, partition, offset=offset))[partition]
+        offsets = self._run(self._core.seek(topic, partition, offset=offset))
+        return offsets[partition]
 
     def seek_to_time(
         self, topic: str, timestamp: int | datetime, *, partition: int | None = None
@@ -313,7 +319,7 @@ class Consumer(Front[ConsumerCore]):
                 overtaken by another thread; `details["messages"]` has it.
         """
         with self._closing:
-            if self._core.closing or self._core.closed:
+            if self._core.session.closing or self._core.session.closed:
                 return
             self._core.refuse_calls()
         try:
@@ -332,17 +338,3 @@ class Consumer(Front[ConsumerCore]):
         # There is no cursor left to give anything back to.
         self._core.drop_popped()
         self.close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close; an error that is under way is not replaced by UnreadMessages."""
-        try:
-            self.close()
-        except UnreadMessages as unread:
-            if error is None:
-                raise
-            error.add_note(str(unread))

@@ -1,24 +1,19 @@
-"""The producer for event loops."""
+"""The producer: messages to the leaders of their partitions, each exactly once."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import weakref
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.contract.errors import BufferFull, ClientClosed, QueueError, UndeliveredMessages
+from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import make_record
-from myqueue.producer import exits
-from myqueue.producer.accumulator import size_bytes_of
+from myqueue.producer.aio_futures import LoopFuture
+from myqueue.producer.aio_sender import AsyncSender
 from myqueue.producer.delivery import Key, ProducerCore, first_failure
 from myqueue.producer.splitting import Given, Splitting, portions
-from myqueue.producer.undelivered import lines
 from myqueue.results import Delivered, DeliveredBatch
-from myqueue.transport.aio_client_base import AsyncFront, AsyncSettings
+from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import (
     ADDRESS_NAMES,
@@ -29,53 +24,30 @@ from myqueue.transport.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
 
     from myqueue.config import ClientConfig
     from myqueue.contract.records import Record
-    from myqueue.producer.lanes import Batch
     from myqueue.transport.aio import AsyncTransport
     from myqueue.transport.clock import Clock
 
-logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+class AsyncProducer(AsyncClient[ProducerCore]):
+    """Sends messages; each is acknowledged when it is durable on a quorum of disks.
 
+    Every message is delivered exactly once, also when answers are lost and leaders change: batches
+    carry producer id, epoch and sequence, and a batch that was sent is only repeated under them.
+    When that cannot be settled within `delivery_timeout_ms`, DeliveryTimeout says with its
+    `outcome` whether the message may have arrived.
 
-class LoopFuture(asyncio.Future[T]):
-    """What a batch tells its fate to; whoever awaits it may have gone."""
-
-    @property
-    def is_told(self) -> bool:
-        """True when the program took the failure: as for the warning that asyncio gives.
-
-        Whoever cancelled the wait for a message was not told of it.
-        """
-        return self.done() and not self.cancelled() and not self._log_traceback
-
-    def count_as_told(self) -> None:
-        """Note that the program hears of the failure in another way."""
-        if self.done() and not self.cancelled():
-            self.exception()
-
-    def settle(self, result: T) -> None:
-        """Tell the result."""
-        if not self.done():
-            self.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the failure."""
-        if not self.done():
-            self.set_exception(error)
-
-
-class AsyncProducer(AsyncFront[ProducerCore]):
-    """`Producer` for asyncio: same names, same guarantees, one event loop.
-
-    A call that is cancelled leaves its message on the way: it was given, so it is delivered.
+    Messages of one partition are stored in the order in which they were given. What arrives while
+    a request is out forms the next batch, so many tasks share few requests.
 
         async with AsyncProducer("logs", "http://127.0.0.1:8000") as producer:
             await producer.enqueue("logs", "user 17 logged in")
+
+    The same as `Producer`, for one event loop. A call that is cancelled leaves its message on the
+    way: it was given, so it is delivered.
 
     Args:
         topics: one name or several; a topic that does not exist is created.
@@ -85,6 +57,9 @@ class AsyncProducer(AsyncFront[ProducerCore]):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         names: `manager` or `broker`, older names of `address`; only one of the three is given.
+
+    Raises:
+        InvalidRequest: the address is missing, given twice or none.
     """
 
     def __init__(
@@ -103,14 +78,11 @@ class AsyncProducer(AsyncFront[ProducerCore]):
             settings.addresses,
             config=settings.config,
             clock=settings.clock,
-            make_lock=asyncio.Lock,
+            make_lock=settings.make_lock,
             make_future=LoopFuture,
         )
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self._settled = asyncio.Condition()
+        self._sender = AsyncSender(core, settings)
         super().__init__(core, settings, topics)
-        # Its loop may have ended by then: what it holds can only be named.
-        self._name_lost = weakref.finalize(self, _name_lost, core, os.getpid())
 
     @overload
     async def enqueue(
@@ -146,20 +118,88 @@ class AsyncProducer(AsyncFront[ProducerCore]):
         key: str | bytes | None = None,
         headers: dict[str, str | bytes] | None = None,
     ) -> Delivered | list[Delivered]:
-        """Do what `Producer.enqueue` does; messages for several topics are sent at once."""
-        futures = [
-            await self.send(
-                topic,
-                message,
-                key,
-                partition=partition,
-                partition_key=partition_key,
-                headers=headers,
-            )
-            for topic in topic_names(topics)
-        ]
-        results = await asyncio.gather(*futures)
+        """Send one message and wait until it is durable.
+
+        Args:
+            topics: a topic, or several that each get the message, at once.
+            message: text or bytes, at most 1 MiB.
+            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            partition: the partition itself instead.
+            key: stored with the message; picks the partition when nothing else does.
+            headers: at most 64, stored with the message.
+
+        Returns:
+            Partition and offset; a list of them for a list of topics.
+
+        Raises:
+            UnauthorizedException: not registered for the topic.
+            PartitionNotFound: there is no such partition.
+            MessageTooLarge: a limit is passed.
+            BufferFull: the buffer stayed full.
+            DeliveryTimeout: not acknowledged in time; `outcome_known` says what that means.
+        """
+        record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
+        sent = []
+        for topic in topic_names(topics):
+            index = await self._choose(topic, partition_key, partition, record.key)
+            sent.append(await self._sender.deliver((topic, index), record))
+        results = await self._sender.results(sent)
         return results[0] if isinstance(topics, str) else results
+
+    async def produce_many(
+        self,
+        topic: str,
+        messages: Iterable[str | bytes | Record],
+        *,
+        partition: int | None = None,
+        partition_key: Key | None = None,
+    ) -> list[DeliveredBatch]:
+        """Send many messages in as few batches as take them, each batch all or nothing.
+
+        A batch has at most 10,000 messages and 8 MiB. Fewer than that go as one batch per
+        partition. Batches are sent while the messages of the next ones are taken from an iterable
+        of any length, and at most `buffer_bytes` are out at once; when one batch failed, no
+        further message is taken. What an iterable yielded before it raised may be on its way. One
+        that waits holds up the event loop.
+
+        Args:
+            topic: the topic.
+            messages: texts, bytes, or `Record`s with key and headers, in a list or any other
+                iterable; their order is kept in each partition.
+            partition: where all go.
+            partition_key: picks that partition. Without both, a record's key picks its partition
+                and those without a key are dealt out in turn.
+
+        Returns:
+            One acknowledgement per batch, in the order of partitions, and of offsets in each;
+            empty when there were no messages.
+
+        Raises:
+            InvalidRequest: `messages` is a single message, or one of them is of a wrong type.
+            QueueError: as `enqueue`; batches that were acknowledged all the same are in
+                `details["delivered"]`.
+        """
+        await self._ready()
+        core, sender = self._core, self._sender
+        parts = Splitting(held_bytes_max=core.config.buffer_bytes)
+        given = Given(core.config.buffer_bytes)
+        refusal: QueueError | None = None
+        try:
+            for items in portions(messages):
+                await self._run(
+                    core.group(
+                        topic, items, parts, partition=partition, partition_key=partition_key
+                    )
+                )
+                if not await sender.hand_over(core.whole_batches(topic, parts.full()), given):
+                    break
+            else:
+                await sender.hand_over(core.whole_batches(topic, parts.rest()), given, last=True)
+        except QueueError as error:
+            # What was given before is on its way; what became of it is told with the error.
+            refusal = error
+        results = await sender.outcomes(given.futures)
+        return first_failure(results if refusal is None else [*results, refusal])
 
     async def send(
         self,
@@ -171,54 +211,33 @@ class AsyncProducer(AsyncFront[ProducerCore]):
         partition_key: Key | None = None,
         headers: dict[str, str | bytes] | None = None,
     ) -> asyncio.Future[Delivered]:
-        """Do what `Producer.send` does; waits for room in the buffer alone.
+        """Queue one message, once the buffer has room; what waits is joined into batches.
 
-        What a producer holds that was not closed when its loop ended is lost, and its number is
-        written to stderr: without the loop nothing can be sent.
+        A message that fails is told by its future, and else by `close`; the log has a warning for
+        the first of each cause in a minute. What a producer holds that was not closed when its loop
+        ended is lost, and its number is written to stderr: without the loop nothing can be sent.
+
+        Args:
+            topic: the topic.
+            message: text or bytes, at most 1 MiB.
+            key: stored with the message; picks the partition when nothing else does.
+            partition: the partition itself instead.
+            partition_key: an integer is taken modulo the number of partitions, a text is hashed.
+            headers: at most 64, stored with the message.
 
         Returns:
-            A future with partition and offset.
+            A future with partition and offset. When it is cancelled, what was queued still goes
+            out.
+
+        Raises:
+            BufferFull: the buffer stayed full.
+            QueueError: as `enqueue`, for what can be said before sending.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
         index = await self._choose(topic, partition_key, partition, record.key)
         future: LoopFuture[Delivered] = LoopFuture()
-        while (more := self._core.buffer.put((topic, index), record, future)) is None:
-            await self._wait_for_room(size_bytes_of(record))
-        if more:
-            self._deliver_ready()
+        await self._sender.put((topic, index), record, future)
         return future
-
-    async def produce_many(
-        self,
-        topic: str,
-        messages: Iterable[str | bytes | Record],
-        *,
-        partition: int | None = None,
-        partition_key: Key | None = None,
-    ) -> list[DeliveredBatch]:
-        """Do what `Producer.produce_many` does; an iterable that waits holds up the event loop."""
-        self._core.check_usable()
-        await self.start()
-        core = self._core
-        parts = Splitting(held_bytes_max=core.config.buffer_bytes)
-        given = Given(core.config.buffer_bytes)
-        refusal: QueueError | None = None
-        try:
-            for items in portions(messages):
-                await self._run(
-                    core.group(
-                        topic, items, parts, partition=partition, partition_key=partition_key
-                    )
-                )
-                if not await self._hand_over(core.whole_batches(topic, parts.full()), given):
-                    break
-            else:
-                await self._hand_over(core.whole_batches(topic, parts.rest()), given)
-        except QueueError as error:
-            # What was given before is on its way; what became of it is told with the error.
-            refusal = error
-        results = await asyncio.gather(*given.futures, return_exceptions=True)
-        return first_failure(results if refusal is None else [*results, refusal])
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything that was given before is delivered or failed.
@@ -229,25 +248,24 @@ class AsyncProducer(AsyncFront[ProducerCore]):
         Returns:
             False when the time was over before.
         """
-        held = self._core.buffer.held()
-        return await self._wait_until(lambda: all(batch.settled for batch in held), timeout)
+        return await self._sender.flush(timeout)
 
     async def close(self) -> None:
         """Deliver what waits, then stop.
 
         Raises:
             UndeliveredMessages: what could not be delivered within `delivery_timeout_ms`, and what
-                failed before without anybody's awaiting it; as `Producer.close`.
+                failed before without anybody's awaiting its future; `details["values"]` has the
+                messages, those with an unknown outcome first. When more than `buffer_bytes` had
+                failed, it has the last ones, and the text counts all.
         """
-        if self._core.closing or self._core.closed:
+        session = self._core.session
+        if session.closing or session.closed:
             return
-        self._core.closing = True
         try:
-            await self._deliver_held()
+            await self._sender.stop(session.config.delivery_timeout_ms / 1000)
         finally:
-            await self._abandon()
             await super().close()
-            self._name_lost.detach()
 
     async def forget(self) -> None:
         """Deliver what waits, have the cluster forget this producer and its sequences, and close.
@@ -258,114 +276,20 @@ class AsyncProducer(AsyncFront[ProducerCore]):
             UndeliveredMessages: as `close`; the cluster was not told to forget it.
             ManagerNotFound: no manager answered in time.
         """
-        await self.start()
-        self._core.check_usable()
-        self._core.closing = True
-        try:
-            # Its messages need the registration until the last of them is acknowledged.
-            await self._deliver_held()
+        await self._ready()
+        # Its messages need the registration until the last of them is acknowledged.
+        async with self._sender.drained(self._core.config.delivery_timeout_ms / 1000):
+            self._core.session.check_open()
             await self._drive(self._core.forget())
-        finally:
-            self._core.closing = False
         await self.close()
-
-    async def _deliver_held(self) -> None:
-        """Deliver what is held; what cannot be in time is given up.
-
-        Raises:
-            UndeliveredMessages: there was something; `values` has the messages.
-        """
-        await self.flush(self._core.config.delivery_timeout_ms / 1000)
-        self._core.give_up()
-
-    async def _abandon(self) -> None:
-        """Cancel what is out, and tell everybody who waits that no more is sent."""
-        with suppress(UndeliveredMessages):
-            # Something is left only when closing was cancelled.
-            self._core.give_up()
-        for task in list(self._deliveries):
-            task.cancel()
-        if self._deliveries:
-            await asyncio.wait(self._deliveries)
-        for batch in self._core.buffer.held():
-            # Its task was cancelled before it began.
-            batch.settled = True
-            batch.fail(UndeliveredMessages("the producer was closed before this was sent"))
-        async with self._settled:
-            self._settled.notify_all()
 
     async def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
     ) -> int:
-        self._core.check_usable()
-        chosen = None
-        if self._started:
-            chosen = self._core.choose_at_once(topic, partition_key, partition, key)
+        core = self._core
+        if not self._is_ready or core.session.closing or core.session.closed:
+            await self._ready()
+        chosen = core.choose_at_once(topic, partition_key, partition, key)
         if chosen is None:
-            chosen = await self._run(self._core.choose(topic, partition_key, partition, key))
+            chosen = await self._drive(core.choose(topic, partition_key, partition, key))
         return chosen
-
-    async def _hand_over(self, batches: list[Batch], given: Given) -> bool:
-        """Send batches of a call behind its others; False when one of these failed before."""
-        size_bytes = sum(batch.size_bytes for batch in batches)
-        while (future := given.to_wait_for(size_bytes)) is not None:
-            await asyncio.wait([future])
-        if given.has_failed or not batches:
-            return not given.has_failed
-        await self._wait_for_room(size_bytes)
-        for batch in batches:
-            self._core.buffer.put_whole(batch)
-        given.add(batches)
-        self._deliver_ready()
-        # They go out while the next ones are made.
-        await asyncio.sleep(0)
-        return True
-
-    def _deliver_ready(self) -> None:
-        """Begin the delivery of every batch that may go out."""
-        for batch in self._core.buffer.take(self._core.producer_id):
-            task = asyncio.create_task(self._deliver(batch))
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
-
-    async def _deliver(self, batch: Batch) -> None:
-        try:
-            more = await self._drive(self._core.deliver(batch))
-            if more:
-                self._deliver_ready()
-        except Exception:  # the edge of the task: who waits for the batch was told by the core
-            logger.exception("a delivery failed in an unexpected way")
-            self._deliver_ready()
-        finally:
-            async with self._settled:
-                self._settled.notify_all()
-
-    async def _wait_for_room(self, size_bytes: int) -> None:
-        buffer, config = self._core.buffer, self._core.config
-
-        def over() -> bool:
-            return self._core.closing or buffer.has_room(size_bytes)
-
-        if not await self._wait_until(over, config.max_block_ms / 1000):
-            raise BufferFull(
-                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
-                f"{size_bytes} within {config.max_block_ms} ms"
-            )
-        if self._core.closing:
-            raise ClientClosed("this producer was closed")
-
-    async def _wait_until(self, predicate: Callable[[], bool], timeout_s: float | None) -> bool:
-        if predicate():
-            return True
-        try:
-            async with asyncio.timeout(timeout_s), self._settled:
-                await self._settled.wait_for(predicate)
-        except TimeoutError:
-            return predicate()
-        return True
-
-
-def _name_lost(core: ProducerCore, pid: int) -> None:
-    """Name on stderr what a producer held that was dropped, or not closed at the program's end."""
-    if pid == os.getpid() and not core.closed:
-        exits.say(lines(*core.take_lost()))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from myqueue.config import ClientConfig
     from myqueue.producer.splitting import Group, Splitting
+    from myqueue.results import Registration
     from myqueue.transport.clock import Clock
 
 Key = int | str | bytes
@@ -46,11 +47,14 @@ _UNSENT = UndeliveredMessages("the program ended before this was sent")
 _OUT = UndeliveredMessages("no answer came in time", outcome=OUTCOME_UNKNOWN)
 
 
-class ProducerCore(Session):
+class ProducerCore:
     """The core of `Producer` and `AsyncProducer`.
 
     Attributes:
+        session: its registrations, and how it reaches managers and leaders.
+        config: settings.
         lock: guards the buffer; never held while a flow waits.
+        changed: has the lock; where threads that share a producer wait for each other.
         buffer: what is not settled.
 
     Args: those of `Session`, for a producer, and what makes a future of the driver's kind.
@@ -65,24 +69,53 @@ class ProducerCore(Session):
         make_lock: Callable[[], Lock],
         make_future: Callable[[], Any] = DeliveryFuture,
     ) -> None:
+        self.session = Session("producer", address, config=config, clock=clock, make_lock=make_lock)
+        self.config = config
+        self._clock = clock
         self._make_future = make_future
-        super().__init__("producer", address, config=config, clock=clock, make_lock=make_lock)
         self._codec = CODECS[config.compression]
         if self._codec != CODEC_NONE:
             _require_zstd()
+        self._begin_empty()
 
-    def make_locks(self) -> None:
-        """Make new locks and an empty buffer: in a fork's child, what waits is the parent's."""
-        super().make_locks()
+    def _begin_empty(self) -> None:
+        config = self.config
         self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
         self._turns: dict[str, RoundRobin] = {}
-        self._untold = Untold(bytes_max=self.config.buffer_bytes)
+        self._untold = Untold(bytes_max=config.buffer_bytes)
         self.buffer = Accumulator(
-            buffer_bytes=self.config.buffer_bytes,
-            batch_messages=self.config.batch_messages,
-            batch_bytes=self.config.batch_bytes,
+            buffer_bytes=config.buffer_bytes,
+            batch_messages=config.batch_messages,
+            batch_bytes=config.batch_bytes,
             deadline_s=self.deadline_s,
         )
+
+    # A client's life
+
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Register for the topics."""
+        return self.session.open(topics, attach)
+
+    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+        """Register for further topics."""
+        return self.session.register_all(topics)
+
+    def beat(self) -> Flow[None]:
+        """Send a heartbeat per topic."""
+        return self.session.beat()
+
+    def forget(self) -> Flow[None]:
+        """Have the cluster forget the producer and its sequences."""
+        return self.session.forget()
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: what waits is the parent's, and the child gets new ids."""
+        self.session.restart_after_fork()
+        self.session.forget_ids()
+        self._begin_empty()
 
     # Where to
 
@@ -99,13 +132,13 @@ class ProducerCore(Session):
         chosen = self.choose_at_once(topic, partition_key, partition, key)
         if chosen is not None:
             return chosen
-        yield from self.registration(topic)
-        count = yield from self.partition_count(topic)
+        yield from self.session.registration(topic)
+        count = yield from self.session.partition_count(topic)
         if partition is None:
             return self._choose_of(count, topic, key if partition_key is None else partition_key)
         if partition >= count:
-            self.mark_stale(topic)
-            count = yield from self.partition_count(topic)
+            self.session.mark_stale(topic)
+            count = yield from self.session.partition_count(topic)
         if not 0 <= partition < count:
             raise PartitionNotFound(
                 f"topic {topic!r} has partitions 0 to {count - 1}, not {partition}"
@@ -116,8 +149,8 @@ class ProducerCore(Session):
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
     ) -> int | None:
         """Return the partition of a message, or None when a manager must be asked first."""
-        found = self.require_registered(topic)
-        count = self.known_partition_count(topic) if found.client_id else 0
+        found = self.session.require_registered(topic)
+        count = self.session.known_partition_count(topic) if found.client_id else 0
         if partition is not None:
             if partition_key is not None:
                 raise InvalidRequest("give partition or partition_key, not both", field="partition")
@@ -151,7 +184,7 @@ class ProducerCore(Session):
             InvalidRequest: one is of a wrong type; none was added.
             MessageTooLarge: one passes a limit; none was added.
         """
-        records = records_of_items(items, now_ms=self.clock.wall_ms())
+        records = records_of_items(items, now_ms=self._clock.wall_ms())
         if partition is not None or partition_key is not None:
             parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
             return
@@ -188,11 +221,11 @@ class ProducerCore(Session):
 
     def deadline_s(self) -> float:
         """Return when a message that is given now counts as not delivered."""
-        return self.clock.monotonic() + self.config.delivery_timeout_ms / 1000
+        return self._clock.monotonic() + self.config.delivery_timeout_ms / 1000
 
     def producer_id(self, topic: str) -> int:
         """Return the producer id for a topic that messages were taken for."""
-        return self.require_registered(topic).client_id
+        return self.session.require_registered(topic).client_id
 
     # On the way
 
@@ -224,7 +257,7 @@ class ProducerCore(Session):
 
     def _send(self, lane: Lane, batch: Batch, attempts: Attempts) -> Flow[int]:
         """Return the base offset of a batch once it is durable."""
-        if self.clock.monotonic() >= batch.deadline_s:
+        if self._clock.monotonic() >= batch.deadline_s:
             raise DeliveryTimeout("not sent in time: earlier messages of its partition were stuck")
         topic, partition = batch.where
         if batch.call is None:
@@ -238,13 +271,13 @@ class ProducerCore(Session):
             with self.lock:
                 waits = lane.has_open_before(batch)
             try:
-                body = yield from self.at_leader(batch.call, attempts, read_body)
+                body = yield from self.session.at_leader(batch.call, attempts, read_body)
             except (OutOfOrderSequence, UnknownProducer) as error:
                 if not waits:
                     raise
                 # An earlier batch was not there yet; it may be by now.
                 decision = attempts.wait(
-                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                    error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
                 )
                 if decision.step is Step.STOP:
                     raise
@@ -276,7 +309,7 @@ class ProducerCore(Session):
                 self._untold.add(batch, error)
         batch.fail(error)
         if not is_told and batch.whole is None:
-            self.complaints.warn(
+            self.session.complaints.warn(
                 type(error).__name__,
                 "%d messages for %s/%d were not delivered: %s",
                 *(len(batch.records), *batch.where, cause_of(error)),

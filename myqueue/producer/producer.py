@@ -1,3 +1,4 @@
+# Written by `make fronts` from myqueue/producer/aio.py; change it there.
 """The producer: messages to the leaders of their partitions, each exactly once."""
 
 from __future__ import annotations
@@ -5,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.contract.errors import QueueError, UndeliveredMessages
+from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import make_record
 from myqueue.producer.delivery import Key, ProducerCore, first_failure
-from myqueue.producer.futures import DeliveryFuture, Handover
+from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import Given, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
-from myqueue.transport.client_base import Front, make_thread_lock
+from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import (
     ADDRESS_NAMES,
@@ -25,16 +26,14 @@ from myqueue.transport.settings import (
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from types import TracebackType
 
     from myqueue.config import ClientConfig
     from myqueue.contract.records import Record
-    from myqueue.producer.lanes import Batch, TopicPartition
     from myqueue.transport.blocking import Transport
     from myqueue.transport.clock import Clock
 
 
-class Producer(Front[ProducerCore]):
+class Producer(BlockingClient[ProducerCore]):
     """Sends messages; each is acknowledged when it is durable on a quorum of disks.
 
     Every message is delivered exactly once, also when answers are lost and leaders change: batches
@@ -45,6 +44,9 @@ class Producer(Front[ProducerCore]):
     Messages of one partition are stored in the order in which they were given. What arrives while
     a request is out forms the next batch, so many threads share few requests; a lone `enqueue`
     sends at once, in the calling thread.
+
+        with Producer("logs", "http://127.0.0.1:8000") as producer:
+            producer.enqueue("logs", "user 17 logged in")
 
     Args:
         topics: one name or several; a topic that does not exist is created.
@@ -76,9 +78,10 @@ class Producer(Front[ProducerCore]):
             settings.addresses,
             config=settings.config,
             clock=settings.clock,
-            make_lock=make_thread_lock,
+            make_lock=settings.make_lock,
+            make_future=DeliveryFuture,
         )
-        self._sender = Sender(core, settings.transport, settings.clock)
+        self._sender = Sender(core, settings)
         super().__init__(core, settings, topics)
 
     @overload
@@ -137,13 +140,11 @@ class Producer(Front[ProducerCore]):
             RuntimeError: a thread was needed and the system starts none; it was not taken.
         """
         record = make_record(message, key, headers, timestamp=self._clock.wall_ms())
-        results = []
+        sent = []
         for topic in topic_names(topics):
-            where = (topic, self._choose(topic, partition_key, partition, record.key))
-            waiting: Handover[Delivered] = Handover()
-            if not self._send_alone(where, record, waiting):
-                self._sender.put(where, record, waiting)
-            results.append(waiting.wait())
+            index = self._choose(topic, partition_key, partition, record.key)
+            sent.append(self._sender.deliver((topic, index), record))
+        results = self._sender.results(sent)
         return results[0] if isinstance(topics, str) else results
 
     def produce_many(
@@ -178,8 +179,8 @@ class Producer(Front[ProducerCore]):
             QueueError: as `enqueue`; batches that were acknowledged all the same are in
                 `details["delivered"]`.
         """
-        self._check_open()
-        core = self._core
+        self._ready()
+        core, sender = self._core, self._sender
         parts = Splitting(held_bytes_max=core.config.buffer_bytes)
         given = Given(core.config.buffer_bytes)
         refusal: QueueError | None = None
@@ -190,14 +191,14 @@ class Producer(Front[ProducerCore]):
                         topic, items, parts, partition=partition, partition_key=partition_key
                     )
                 )
-                if not self._hand_over(core.whole_batches(topic, parts.full()), given):
+                if not sender.hand_over(core.whole_batches(topic, parts.full()), given):
                     break
             else:
-                self._hand_over(core.whole_batches(topic, parts.rest()), given, last=True)
+                sender.hand_over(core.whole_batches(topic, parts.rest()), given, last=True)
         except QueueError as error:
             # What was given before is on its way; what became of it is told with the error.
             refusal = error
-        results = [future.exception() or future.result() for future in given.futures]
+        results = sender.outcomes(given.futures)
         return first_failure(results if refusal is None else [*results, refusal])
 
     def send(
@@ -259,10 +260,11 @@ class Producer(Front[ProducerCore]):
                 first. When more than `buffer_bytes` had failed, it has the last ones, and the text
                 counts all.
         """
-        if self._core.closed:
+        session = self._core.session
+        if session.closing or session.closed:
             return
         try:
-            self._stop_sender()
+            self._sender.stop(session.config.delivery_timeout_ms / 1000)
         finally:
             super().close()
 
@@ -276,78 +278,20 @@ class Producer(Front[ProducerCore]):
             UndeliveredMessages: as `close`; the cluster was not told to forget it.
             ManagerNotFound: no manager answered in time.
         """
-        self._check_open()
+        self._ready()
         # Its messages need the registration until the last of them is acknowledged.
-        self._stop_sender()
-        super().forget()
-
-    def restart_after_fork(self) -> None:
-        """Start anew in the child: what waits is the parent's, and the child gets a new id."""
-        super().restart_after_fork()
-        self._core.forget_ids()
-        self._sender.forget_thread()
-        self._sender = Sender(self._core, self._transport, self._clock)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close; an error that is under way is not replaced by UndeliveredMessages."""
-        try:
-            self.close()
-        except UndeliveredMessages as undelivered:
-            if error is None:
-                raise
-            error.add_note(str(undelivered))
-
-    def _stop_sender(self) -> None:
-        self._sender.stop(self._core.config.delivery_timeout_ms / 1000)
+        with self._sender.drained(self._core.config.delivery_timeout_ms / 1000):
+            self._core.session.check_open()
+            self._drive(self._core.forget())
+        self.close()
 
     def _choose(
         self, topic: str, partition_key: Key | None, partition: int | None, key: Key | None
     ) -> int:
         core = self._core
-        if self._forked or core.closing or core.closed:
-            self._check_open()
+        if not self._is_ready or core.session.closing or core.session.closed:
+            self._ready()
         chosen = core.choose_at_once(topic, partition_key, partition, key)
         if chosen is None:
             chosen = self._drive(core.choose(topic, partition_key, partition, key))
         return chosen
-
-    def _send_alone(
-        self, where: TopicPartition, record: Record, waiting: Handover[Delivered]
-    ) -> bool:
-        """Send a message in this thread; False when something of its partition is under way."""
-        if not self._sender.is_idle(where):
-            return False
-        batch = self._core.single(where, record, waiting)
-        if not self._sender.put_alone(batch):
-            return False
-        self._deliver(batch)
-        return True
-
-    def _hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
-        """Send batches of a call behind its others; False when one of these failed before."""
-        size_bytes = sum(batch.size_bytes for batch in batches)
-        while (future := given.to_wait_for(size_bytes)) is not None:
-            future.exception()
-        if given.has_failed or not batches:
-            return not given.has_failed
-        alone = last and not given.futures and len(batches) == 1
-        if alone and self._sender.put_alone(batches[0]):
-            given.add(batches)
-            self._deliver(batches[0])
-        else:
-            self._sender.put_all(batches)
-            given.add(batches)
-        return True
-
-    def _deliver(self, batch: Batch) -> None:
-        """Deliver a stamped batch in this thread."""
-        more = True
-        try:
-            more = self._drive(self._core.deliver(batch))
-        finally:
-            self._sender.go_on(more)

@@ -5,46 +5,85 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import BufferFull, ClientClosed
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
+from myqueue.producer.futures import Handover
 from myqueue.producer.undelivered import lines
+from myqueue.transport import forks
+from myqueue.transport.driving import drive
 from myqueue.transport.pump import Pump
 from myqueue.transport.selfpipe import SelfPipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from myqueue.contract.records import Record
     from myqueue.producer.delivery import ProducerCore
     from myqueue.producer.lanes import Batch, DeliverySink, TopicPartition
-    from myqueue.results import Delivered
-    from myqueue.transport.blocking import Transport
-    from myqueue.transport.clock import Clock
+    from myqueue.producer.splitting import Given
+    from myqueue.results import Delivered, DeliveredBatch
     from myqueue.transport.effects import Flow
+    from myqueue.transport.settings import Settings
 
 
 class Sender:
     """Takes messages from any thread; one daemon thread delivers them.
 
+    A lone message is delivered by the thread that has it, which would wait for it all the same.
+
     Args:
         core: of the producer.
-        transport: how requests travel.
-        clock: time.
+        settings: how requests travel, and time.
     """
 
-    def __init__(self, core: ProducerCore, transport: Transport, clock: Clock) -> None:
+    def __init__(self, core: ProducerCore, settings: Settings) -> None:
         self._core = core
-        self._transport = transport
-        self._clock = clock
-        self._changed = threading.Condition(core.lock)
+        self._transport = settings.transport
+        self._clock = settings.clock
+        self._begin()
+        forks.remember(self)
+
+    def _begin(self) -> None:
         self._waiters = 0
         self._waker: SelfPipe | None = None
         """The thread's; None while there is no thread."""
         self._stopping = False
         self.pid = os.getpid()
         exits.remember(self)
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: the thread was left in the parent."""
+        if self._waker is not None:
+            self._waker.close()
+        self._begin()
+
+    def deliver(self, where: TopicPartition, record: Record) -> Delivered:
+        """Send a message and wait until it is durable.
+
+        In this thread, when nothing of its partition waits or is out; else behind that, in the
+        background.
+
+        Raises:
+            QueueError: it was not delivered, or what `put` raises.
+            RuntimeError: as `put`.
+        """
+        core = self._core
+        waiting: Handover[Delivered] = Handover()
+        if core.buffer.is_idle(where) and self.put_alone(
+            batch := core.single(where, record, waiting)
+        ):
+            self._deliver_here(batch)
+        else:
+            self.put(where, record, waiting)
+        return waiting.wait()
+
+    def results(self, sent: list[Delivered]) -> list[Delivered]:
+        """Return where messages of one call are: `deliver` waited for each."""
+        return sent
 
     def put(self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]) -> None:
         """Queue a message, whose fate the future is told.
@@ -74,15 +113,40 @@ class Sender:
             RuntimeError: the system starts no further thread; none was taken.
         """
         size_bytes = sum(batch.size_bytes for batch in batches)
-        with self._changed:
+        with self._core.changed:
             self._wait_for_room(size_bytes)
             self._wake()
             for batch in batches:
                 self._core.buffer.put_whole(batch)
 
-    def is_idle(self, where: TopicPartition) -> bool:
-        """Return True when `put_alone` would probably take a batch of this partition."""
-        return self._core.buffer.is_idle(where)
+    def hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
+        """Send batches of a call behind its others; the only one of a call in this thread.
+
+        Args:
+            batches: those that come next.
+            given: those before, to which they are added.
+            last: whether no more come.
+
+        Returns:
+            False when one of those before failed; then these are not sent.
+        """
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        while (future := given.to_wait_for(size_bytes)) is not None:
+            future.exception()
+        if given.has_failed or not batches:
+            return not given.has_failed
+        alone = last and not given.futures and len(batches) == 1
+        if alone and self.put_alone(batches[0]):
+            given.add(batches)
+            self._deliver_here(batches[0])
+        else:
+            self.put_all(batches)
+            given.add(batches)
+        return True
+
+    def outcomes(self, futures: Iterable[Any]) -> list[DeliveredBatch | BaseException]:
+        """Wait for batches of one call, and return where each is or why it is nowhere."""
+        return [future.exception() or future.result() for future in futures]
 
     def put_alone(self, batch: Batch) -> bool:
         """Stamp a batch for the calling thread to deliver, when nothing is queued before it.
@@ -91,7 +155,7 @@ class Sender:
             False when something is; the batch was not taken then.
         """
         topic = batch.where[0]
-        with self._changed:
+        with self._core.changed:
             if self._stopping:
                 raise ClientClosed("this producer was closed")
             if not self._core.buffer.has_room(batch.size_bytes):
@@ -101,15 +165,15 @@ class Sender:
     def go_on(self, more: bool) -> None:
         """Tell after a delivery that there is room, and perhaps `more` to send."""
         if more or self._waiters or self._stopping:
-            with self._changed:
-                self._changed.notify_all()
+            with self._core.changed:
+                self._core.changed.notify_all()
                 # While it stops, too: there may be more to send, or nothing left to run for.
                 if more or (self._stopping and self._waker is not None):
                     self._wake()
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until everything that is held now is settled; False when time was over before."""
-        with self._changed:
+        with self._core.changed:
             held = self._core.buffer.held()
             return self._wait_for(held, timeout_s)
 
@@ -119,16 +183,26 @@ class Sender:
         Raises:
             UndeliveredMessages: what was not delivered in time; `values` has the messages.
         """
-        with self._changed:
+        with self._core.changed:
             self._stopping = True
-            self._changed.notify_all()
+            self._core.changed.notify_all()
             self._wait_for(self._core.buffer.held(), timeout_s)
         try:
             self._core.give_up()
         finally:
-            with self._changed:
+            with self._core.changed:
                 if self._waker is not None:
                     self._waker.wake()
+
+    @contextmanager
+    def drained(self, timeout_s: float) -> Iterator[None]:
+        """Stop, then enter the block; nothing is taken after it either.
+
+        Raises:
+            UndeliveredMessages: as `stop`; the block is not entered.
+        """
+        self.stop(timeout_s)
+        yield
 
     def finish(self, started_s: float) -> list[str]:
         """Deliver what is held at the end of a program that did not close.
@@ -140,7 +214,7 @@ class Sender:
             A line for each topic of which something is not delivered, and nobody was told.
         """
         until_s = started_s + self._core.config.exit_timeout_ms / 1000
-        with self._changed:
+        with self._core.changed:
             if self._stopping:
                 return []  # `close` delivers, and tells by itself
             held = self._core.buffer.held()
@@ -148,11 +222,6 @@ class Sender:
             with suppress(KeyboardInterrupt):
                 self._wait_for(held, max(0.0, until_s - time.monotonic()))
         return lines(*self._core.take_lost())
-
-    def forget_thread(self) -> None:
-        """Close what belongs to a thread that the fork left in the parent."""
-        if self._waker is not None:
-            self._waker.close()
 
     def _wait_for(self, held: list[Batch], timeout_s: float | None) -> bool:
         """Wait under the lock until batches are settled."""
@@ -164,7 +233,7 @@ class Sender:
 
         self._waiters += 1
         try:
-            return self._changed.wait_for(settled, timeout_s)
+            return self._core.changed.wait_for(settled, timeout_s)
         finally:
             self._waiters -= 1
 
@@ -173,7 +242,7 @@ class Sender:
         config, buffer = self._core.config, self._core.buffer
         self._waiters += 1
         try:
-            self._changed.wait_for(
+            self._core.changed.wait_for(
                 lambda: self._stopping or buffer.has_room(size_bytes), config.max_block_ms / 1000
             )
         finally:
@@ -214,7 +283,7 @@ class Sender:
         pump = Pump(self._transport, self._clock, waker)
         while True:
             waker.clear()
-            with self._changed:
+            with self._core.changed:
                 batches = self._core.buffer.take(self._core.producer_id)
                 if self._stopping and not batches and not self._core.buffer.held():
                     self._waker = None
@@ -223,6 +292,14 @@ class Sender:
             for batch in batches:
                 pump.start(self._delivery(batch))
             pump.turn()
+
+    def _deliver_here(self, batch: Batch) -> None:
+        """Deliver a stamped batch in this thread."""
+        more = True
+        try:
+            more = drive(self._core.deliver(batch), self._transport, self._clock)
+        finally:
+            self.go_on(more)
 
     def _delivery(self, batch: Batch) -> Flow[None]:
         """Deliver a batch, then tell who waits for room or for the end."""

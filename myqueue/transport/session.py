@@ -135,6 +135,10 @@ class Session:
         """Guards the metadata; never held while a flow waits."""
         self.core_due_s = float("inf")
 
+    def restart_after_fork(self) -> None:
+        """Start anew in the child of a fork."""
+        self.make_locks()
+
     @property
     def session(self) -> Self:
         """Itself: what cores have from the session is asked of `core.session`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -35,6 +36,9 @@ ADDRESS_NAMES = ("manager", "broker")
 
 class Settings:
     """What every blocking client is made with: settings, transport and clock, or their defaults."""
+
+    make_lock = staticmethod(threading.Lock)
+    """For flows that threads drive."""
 
     def __init__(
         self,

@@ -1,14 +1,15 @@
-"""The queue worker for event loops."""
+"""The queue worker: takes messages with others of its group, each until its work is done."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
-from myqueue.transport.aio_client_base import AsyncFront, AsyncSettings
+from myqueue.transport.aio_client_base import AsyncClient
+from myqueue.transport.aio_settings import AsyncSettings
+from myqueue.transport.settings import Address, AddressNames, one_address, refuse_unknown
 from myqueue.worker.work_loop import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class AsyncMeans(TypedDict, total=False):
+class AsyncMeans(AddressNames, total=False):
     """What every client takes besides."""
 
     config: ClientConfig | None
@@ -31,25 +32,50 @@ class AsyncMeans(TypedDict, total=False):
     """Time and chance; the system's when left out."""
 
 
-class AsyncWorker(AsyncFront[WorkerCore]):
-    """`Worker` for asyncio: same names, same guarantees, one event loop.
-
-    A `receive` that is cancelled while it waits takes nothing; what it is just being handed comes
-    again after its time.
+class AsyncWorker(AsyncClient[WorkerCore]):
+    """Receives messages for work; any number of workers of a group share every partition.
 
         async with AsyncWorker("jobs", "http://127.0.0.1:8000", group="mailers") as worker:
             async for delivery in worker:
                 await send_mail(delivery.text)
                 await worker.ack(delivery)
 
-    Args: those of `Worker`.
+    The same as `Worker`, for one event loop. A `receive` that is cancelled while it waits takes
+    nothing; what it is just being handed comes again after its time.
+
+    A message that was received is out of the others' hands for `visibility_ms`. Acknowledge it with
+    `ack` when the work is done. Nothing is acknowledged by itself: when the program raises, is
+    killed or is cut off before `ack`, the message comes again, to any worker of the group, once its
+    time is over; `nack` lets it come sooner. So each message is handled at least once, and more
+    than once after a crash, after work that took longer than `visibility_ms` without `extend`, and
+    after an answer that was lost. Order is that of the offsets as long as nothing comes again.
+
+    A message that was delivered `delivery_limit` times and never acknowledged goes to the
+    dead-letter topic, an ordinary topic; `Client.redrive` sends it back from there.
+
+    Args:
+        topics: one name or several; they must exist.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
+        group: workers of one group share the messages; each group gets all of them. Members of
+            consumer groups (`AsyncConsumer(..., group=...)`) need another name.
+        visibility_ms: how long a message stays out of others' hands; longer than the work takes.
+        delivery_limit: deliveries after which a message is dead, at least 1.
+        dead_letter_topic: where it goes; the topic's name with `.dead` when left out.
+        start: where a new group begins: earliest with what is stored, latest with what comes after.
+        means: `config`, `transport` and `clock`, as every client takes them; `manager` or `broker`,
+            older names of `address`, of which only one is given.
+
+    Raises:
+        InvalidRequest: a name or a number is impossible, or the address is missing, given twice or
+            none.
     """
 
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
-        group: str,
+        address: Address | None = None,
+        group: str = "",
         *,
         visibility_ms: int = DEFAULT_VISIBILITY_MS,
         delivery_limit: int = DEFAULT_DELIVERY_LIMIT,
@@ -57,6 +83,7 @@ class AsyncWorker(AsyncFront[WorkerCore]):
         start: str = "earliest",
         **means: Unpack[AsyncMeans],
     ) -> None:
+        refuse_unknown("AsyncWorker", means, tuple(AsyncMeans.__annotations__))
         options = WorkOptions(
             group=group,
             visibility_ms=visibility_ms,
@@ -65,14 +92,17 @@ class AsyncWorker(AsyncFront[WorkerCore]):
             start=cast("Start", start),
         )
         settings = AsyncSettings(
-            address, means.get("config"), means.get("transport"), means.get("clock")
+            one_address(address, means),
+            means.get("config"),
+            means.get("transport"),
+            means.get("clock"),
         )
         core = WorkerCore(
             settings.addresses,
             options=options,
             config=settings.config,
             clock=settings.clock,
-            make_lock=asyncio.Lock,
+            make_lock=settings.make_lock,
         )
         super().__init__(core, settings, topics)
 
@@ -98,7 +128,20 @@ class AsyncWorker(AsyncFront[WorkerCore]):
         return self._core.corrupt
 
     async def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
-        """Do what `Worker.receive` does."""
+        """Return up to `max_messages` of one partition; the partitions take turns.
+
+        No more is taken than what is returned, and while this waits nothing is taken at all. With a
+        timeout it ends in time, with nothing and a warning in the log when somebody did not answer;
+        with a timeout of 0 nothing means that every partition said so: as `Consumer.poll`.
+
+        Args:
+            max_messages: 1 to 1,000.
+            timeout: seconds to wait for the first; None waits until one comes.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms` and the others had
+                nothing, or the group is used by consumers (InvalidRequest).
+        """
         return await self._run(self._core.receive(max_messages, timeout))
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
@@ -106,7 +149,7 @@ class AsyncWorker(AsyncFront[WorkerCore]):
 
         Each must be acknowledged by the program, as after `receive`.
         """
-        while not self._core.closing:
+        while not self._core.session.closing:
             try:
                 found = await self._run(self._core.receive(1, None))
             except ClientClosed:
@@ -115,26 +158,65 @@ class AsyncWorker(AsyncFront[WorkerCore]):
                 yield delivery
 
     async def ack(self, *deliveries: Delivery) -> list[Settlement]:
-        """Do what `Worker.ack` does."""
+        """Say that the work is done: none of these comes again. One call per partition.
+
+        An ack that comes late still counts while nobody else received the message; a repeated one
+        changes nothing.
+
+        Returns:
+            What became of each, in order. `done` is False where another worker has the message by
+            now (`superseded`), or where it is `dead`: the work may be done twice.
+
+        Raises:
+            UnsettledDeliveries: some did not reach their partition within `delivery_timeout_ms`;
+                `details["results"]` is the list that would have been returned.
+        """
         return await self._run(self._core.settle(ACK, deliveries))
 
     async def nack(self, *deliveries: Delivery, delay: float = 0.0) -> list[Settlement]:
-        """Do what `Worker.nack` does."""
+        """Give messages back; each comes again after a delay.
+
+        Where that was the last delivery that `delivery_limit` allows, the message is dead instead
+        (`reason` says `dead`).
+
+        Args:
+            deliveries: what was received.
+            delay: seconds, at most 12 hours.
+
+        Returns:
+            What became of each, in order.
+
+        Raises:
+            UnsettledDeliveries: as `ack`.
+        """
         delay_ms = milliseconds("delay", delay)
         return await self._run(self._core.settle(NACK, deliveries, delay_ms=delay_ms))
 
     async def extend(
         self, *deliveries: Delivery, visibility: float | None = None
     ) -> list[Settlement]:
-        """Do what `Worker.extend` does."""
+        """Keep messages for longer, from now on.
+
+        Args:
+            deliveries: what was received.
+            visibility: seconds, at most 12 hours; `visibility_ms` of the worker when left out.
+
+        Returns:
+            What became of each, in order; where `done` is False, the message is not this worker's
+            any more.
+
+        Raises:
+            UnsettledDeliveries: as `ack`.
+        """
         visibility_ms = self._core.visibility_ms(visibility)
         return await self._run(self._core.settle(EXTEND, deliveries, visibility_ms=visibility_ms))
 
     async def close(self) -> None:
         """Stop. What was received and not settled comes again after its time."""
-        if self._core.closing or self._core.closed:
-            return
-        self._core.closing = True
+        async with self._closing:
+            if self._core.session.closing or self._core.session.closed:
+                return
+            self._core.session.closing = True
         try:
             await self._drive(self._core.leave())
         finally:

@@ -17,8 +17,11 @@ from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record
 from myqueue.producer.producer import Producer
 from myqueue.results import Fetched
+from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.fetching import fetch_call, read_fetched
-from myqueue.worker.worker import Worker
+from myqueue.transport.settings import Settings
+from myqueue.worker.work_loop import WorkerCore
+from myqueue.worker.work_requests import ACK, NACK, WorkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,8 +55,8 @@ class Redriven(NamedTuple):
     """Of about so many: the number is right once every partition has been begun."""
 
 
-class DeadLetters(Worker):
-    """A worker that empties a dead-letter topic.
+class DeadLetters(BlockingClient[WorkerCore]):
+    """A client that empties a dead-letter topic as a worker does.
 
     Args:
         topic: the topic whose messages died; one that does not say where it is from goes there.
@@ -77,14 +80,20 @@ class DeadLetters(Worker):
     ) -> None:
         self._origin = topic
         self._letters = dead_letter_topic or topic + DEAD_LETTER_SUFFIX
-        super().__init__(
-            self._letters,
-            address,
-            group,
-            visibility_ms=VISIBILITY_MS,
-            delivery_limit=MAX_DELIVERY_LIMIT,
-            **means,
+        options = WorkOptions(
+            group=group, visibility_ms=VISIBILITY_MS, delivery_limit=MAX_DELIVERY_LIMIT
         )
+        settings = Settings(
+            address, means.get("config"), means.get("transport"), means.get("clock")
+        )
+        core = WorkerCore(
+            settings.addresses,
+            options=options,
+            config=settings.config,
+            clock=settings.clock,
+            make_lock=settings.make_lock,
+        )
+        super().__init__(core, settings, self._letters)
 
     def redrive(self, producer: Producer, max_messages: int | None) -> Iterator[Redriven]:
         """Send back what is there now, and say after each batch how far it is.
@@ -106,16 +115,22 @@ class DeadLetters(Worker):
                 mine = [letter for letter in letters if letter.offset < end]
                 late = letters[len(mine) :]
                 if late:
-                    self.nack(*late)
+                    self._run(self._core.settle(NACK, late, delay_ms=0))
                 total -= 0 if begun else (mine[0].offset if mine else end)
                 begun = True
                 if mine:
                     self._send_back(producer, mine)
-                    self.ack(*mine)
+                    self._run(self._core.settle(ACK, mine))
                     done += len(mine)
                     yield Redriven(done, total)
                 if late or not mine:
                     break
+
+    def close(self) -> None:
+        """Stop. What was received and is not back yet is taken up by a later run."""
+        if not self._core.session.closed:
+            self._drive(self._core.leave())
+        super().close()
 
     def _receive_from(self, partition: int, max_messages: int) -> list[Delivery]:
         flow = self._core.receive(max_messages, 0.0, partitions=[(self._letters, partition)])
@@ -181,7 +196,7 @@ class DeadLetters(Worker):
         def read(answer: Answer) -> Fetched:
             return read_fetched(answer, topic=topic, partition=partition, offset=offset)
 
-        return (yield from self._core.at_leader(call, self._core.attempts(), read))
+        return (yield from self._core.session.at_leader(call, self._core.session.attempts(), read))
 
 
 def _mark(letter: Delivery) -> str:

@@ -299,6 +299,14 @@ class WorkerCore(Session):
 
     # Life
 
+    def restart_after_fork(self) -> None:
+        """Start anew in the child, under new ids.
+
+        What the parent received may be settled by either of them.
+        """
+        super().restart_after_fork()
+        self.forget_ids()
+
     def leave(self) -> Flow[None]:
         """Have a manager forget the registrations, which are of use to this worker alone."""
         for registration in self.registrations.values():

@@ -1,14 +1,15 @@
+# Written by `make fronts` from myqueue/worker/aio.py; change it there.
 """The queue worker: takes messages with others of its group, each until its work is done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
-from myqueue.transport.client_base import Front, make_thread_lock
-from myqueue.transport.settings import Settings
+from myqueue.transport.client_base import BlockingClient
+from myqueue.transport.settings import Address, AddressNames, Settings, one_address, refuse_unknown
 from myqueue.worker.work_loop import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class Means(TypedDict, total=False):
+class Means(AddressNames, total=False):
     """What every client takes besides."""
 
     config: ClientConfig | None
@@ -31,7 +32,7 @@ class Means(TypedDict, total=False):
     """Time and chance; the system's when left out."""
 
 
-class Worker(Front[WorkerCore]):
+class Worker(BlockingClient[WorkerCore]):
     """Receives messages for work; any number of workers of a group share every partition.
 
         with Worker("jobs", "http://127.0.0.1:8000", group="mailers") as worker:
@@ -51,17 +52,20 @@ class Worker(Front[WorkerCore]):
 
     Args:
         topics: one name or several; they must exist.
-        address: a manager's address, or several as a list or separated by commas.
+        address: a manager's address, or several as a list or separated by commas; when left out,
+            MYQUEUE_ADDRESS of the environment.
         group: workers of one group share the messages; each group gets all of them. Members of
             consumer groups (`Consumer(..., group=...)`) need another name.
         visibility_ms: how long a message stays out of others' hands; longer than the work takes.
         delivery_limit: deliveries after which a message is dead, at least 1.
         dead_letter_topic: where it goes; the topic's name with `.dead` when left out.
         start: where a new group begins: earliest with what is stored, latest with what comes after.
-        means: `config`, `transport` and `clock`, as every client takes them.
+        means: `config`, `transport` and `clock`, as every client takes them; `manager` or `broker`,
+            older names of `address`, of which only one is given.
 
     Raises:
-        InvalidRequest: a name or a number is impossible.
+        InvalidRequest: a name or a number is impossible, or the address is missing, given twice or
+            none.
         TopicDoesNotExist: a topic is unknown.
         ManagerNotFound: no manager answered.
     """
@@ -69,8 +73,8 @@ class Worker(Front[WorkerCore]):
     def __init__(
         self,
         topics: str | Sequence[str],
-        address: str | Sequence[str],
-        group: str,
+        address: Address | None = None,
+        group: str = "",
         *,
         visibility_ms: int = DEFAULT_VISIBILITY_MS,
         delivery_limit: int = DEFAULT_DELIVERY_LIMIT,
@@ -78,6 +82,7 @@ class Worker(Front[WorkerCore]):
         start: str = "earliest",
         **means: Unpack[Means],
     ) -> None:
+        refuse_unknown("Worker", means, tuple(Means.__annotations__))
         options = WorkOptions(
             group=group,
             visibility_ms=visibility_ms,
@@ -86,14 +91,17 @@ class Worker(Front[WorkerCore]):
             start=cast("Start", start),
         )
         settings = Settings(
-            address, means.get("config"), means.get("transport"), means.get("clock")
+            one_address(address, means),
+            means.get("config"),
+            means.get("transport"),
+            means.get("clock"),
         )
         core = WorkerCore(
             settings.addresses,
             options=options,
             config=settings.config,
             clock=settings.clock,
-            make_lock=make_thread_lock,
+            make_lock=settings.make_lock,
         )
         super().__init__(core, settings, topics)
 
@@ -140,7 +148,7 @@ class Worker(Front[WorkerCore]):
 
         Each must be acknowledged by the program, as after `receive`.
         """
-        while not self._core.closing:
+        while not self._core.session.closing:
             try:
                 found = self._run(self._core.receive(1, None))
             except ClientClosed:
@@ -202,19 +210,11 @@ class Worker(Front[WorkerCore]):
     def close(self) -> None:
         """Stop. What was received and not settled comes again after its time."""
         with self._closing:
-            if self._core.closing or self._core.closed:
+            if self._core.session.closing or self._core.session.closed:
                 return
-            self._core.closing = True
+            self._core.session.closing = True
         try:
             self._drive(self._core.leave())
         finally:
             super().close()
             self._core.close_watches()
-
-    def restart_after_fork(self) -> None:
-        """Start anew in the child, under a registration of its own.
-
-        What the parent received may be settled by either of them.
-        """
-        super().restart_after_fork()
-        self._core.forget_ids()

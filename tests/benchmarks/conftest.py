@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.site import Site
-from myqueue.transport import client_base as front
+from myqueue.transport import lifetime
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.conftest import BeatRecorder
 from tests.myqueue.fake_clock import FakeClock
@@ -41,7 +41,7 @@ def twin() -> ClusterTwin:
 @pytest.fixture
 def site(twin: ClusterTwin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
     """The same as a workload sees it."""
-    monkeypatch.setattr(front, "HEARTBEATS", BeatRecorder())
+    monkeypatch.setattr(lifetime, "HEARTBEATS", BeatRecorder())
     state_path = tmp_path / "cluster.json"
     places = [{"address": address, "pid": 0} for address in twin.brokers]
     state_path.write_text(json.dumps({"brokers": places}))

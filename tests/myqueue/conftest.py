@@ -13,7 +13,7 @@ from myqueue.client import Client
 from myqueue.config import ClientConfig
 from myqueue.consumer.consumer import Consumer
 from myqueue.producer.producer import Producer
-from myqueue.transport import client_base as front
+from myqueue.transport import lifetime
 from myqueue.worker.worker import Worker
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.fake_clock import FakeClock
@@ -73,7 +73,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A cluster in memory with three brokers and no topic."""
     beats = BeatRecorder()
-    monkeypatch.setattr(front, "HEARTBEATS", beats)
+    monkeypatch.setattr(lifetime, "HEARTBEATS", beats)
     twin, clock = ClusterTwin(), FakeClock()
     monkeypatch.setattr(twin.state, "now_ms", clock.wall_ms)
     return World(twin, clock, MemoryTransport(twin, clock), beats)

@@ -23,6 +23,7 @@ from myqueue.testing.queue import InMemoryQueue
 from myqueue.testing.transport import MemoryTransport
 from myqueue.transport.clock import SystemClock
 from myqueue.transport.driving import drive
+from myqueue.transport.settings import Settings
 
 WHERE = ("logs", 0)
 
@@ -58,9 +59,9 @@ def gate() -> Iterator[Gate]:
 def make_sender(gate: Gate, **settings: int) -> Sender:
     config, clock = ClientConfig(**settings), SystemClock()
     core = ProducerCore(gate.address, config=config, clock=clock, make_lock=threading.Lock)
-    transport = MemoryTransport(gate)
-    drive(core.open(["logs"]), transport, clock)
-    return Sender(core, transport, clock)
+    made = Settings(gate.address, config, MemoryTransport(gate), clock)
+    drive(core.open(["logs"]), made.transport, clock)
+    return Sender(core, made)
 
 
 def put(
@@ -75,8 +76,8 @@ def begin_to_stop(sender: Sender, stop: Callable[[], None] | None = None) -> thr
     """Return the thread that stops a sender, once nothing more is taken."""
     thread = threading.Thread(target=stop or (lambda: sender.stop(10)))
     thread.start()
-    with sender._changed:
-        assert sender._changed.wait_for(lambda: sender._stopping, 10)
+    with sender._core.changed:
+        assert sender._core.changed.wait_for(lambda: sender._stopping, 10)
     return thread
 
 
@@ -173,9 +174,7 @@ def test_a_lone_batch_is_left_to_the_calling_thread(gate: Gate) -> None:
     sender = make_sender(gate)
     core = sender._core
     batch = core.single(WHERE, Record("mine"), DeliveryFuture())
-    assert sender.is_idle(WHERE)
     assert sender.put_alone(batch)
-    assert not sender.is_idle(WHERE)
     assert not sender.put_alone(core.single(WHERE, Record("other"), DeliveryFuture()))
     behind = put(sender, Record("behind"))
     gate.opened.set()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from myqueue import AsyncProducer, ClientConfig
-from myqueue.contract.errors import AlreadyRegistered, ClientClosed, ManagerNotFound
+from myqueue import AsyncProducer
+from myqueue.contract.errors import AlreadyRegistered, ClientClosed
 from myqueue.testing.queue import InMemoryQueue
 
 
@@ -20,13 +20,3 @@ async def test_registrations_come_and_go() -> None:
         assert queue._api.state.clients == {}
         with pytest.raises(ClientClosed):
             await producer.topic_view("a")
-
-
-async def test_without_a_manager_there_is_no_client() -> None:
-    config = ClientConfig(manager_timeout_ms=20)
-    with InMemoryQueue() as queue:
-        producer = AsyncProducer("a", queue.address, config=config)
-        queue.close()
-        with pytest.raises(ManagerNotFound):
-            async with producer:
-                pytest.fail("it has not started")

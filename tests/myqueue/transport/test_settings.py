@@ -7,12 +7,14 @@ import pytest
 from myqueue import (
     AsyncConsumer,
     AsyncProducer,
+    AsyncWorker,
     Client,
     Consumer,
     InvalidRequest,
     MyConsumer,
     MyProducer,
     Producer,
+    Worker,
 )
 from myqueue.config import ClientConfig
 from myqueue.testing.queue import InMemoryQueue
@@ -48,6 +50,8 @@ MAKERS: list[Any] = [
     lambda *given, **names: Consumer("logs", *given, **names),
     lambda *given, **names: AsyncProducer("logs", *given, **names),
     lambda *given, **names: AsyncConsumer("logs", *given, **names),
+    lambda *given, **names: Worker("logs", *given, group="g", **names),
+    lambda *given, **names: AsyncWorker("logs", *given, group="g", **names),
     lambda *given, **names: MyProducer("logs", *given, **names),
     lambda *given, **names: MyConsumer("logs", *given, **names),
 ]
@@ -90,6 +94,10 @@ def test_an_argument_that_no_call_has_is_named() -> None:
         Consumer("logs", "http://a:1", autocommit=False)  # type: ignore[call-arg]
     with pytest.raises(InvalidRequest, match="auto_commit belongs to consumers with a group"):
         Consumer("logs", "http://a:1", auto_commit=False)
+    with pytest.raises(TypeError, match="AsyncWorker has no argument 'konfig'"):
+        AsyncWorker("logs", "http://a:1", "g", konfig=1)  # type: ignore[call-arg]
+    with pytest.raises(InvalidRequest, match="group"):
+        Worker("logs", "http://a:1")
     with pytest.raises(TypeError, match="Producer has no argument 'konfig'"):
         Producer("logs", "http://a:1", konfig=1)  # type: ignore[call-arg]
 

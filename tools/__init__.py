@@ -1,0 +1,1 @@
+"""Programs for those who change the project; nothing here is installed or imported by it."""
