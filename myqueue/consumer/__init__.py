@@ -1,1 +1,1 @@
-"""Consumers. Start with `consumer.Consumer`; popping is in `prefetch` and `reading`."""
+"""Consumers. Start with `consumer.Consumer`; its `core` decides, `prefetcher` pops."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.consumer.core import ConsumerCore, ConsumerOptions, make_core
+from myqueue.consumer.options import AnyCore, ConsumerOptions, make_core
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
-from myqueue.group.reading import grouped
+from myqueue.group.core import grouped
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.registration import Several, topic_names
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class AsyncConsumer(AsyncClient[ConsumerCore]):
+class AsyncConsumer(AsyncClient[AnyCore]):
     """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
 
         async with AsyncConsumer("logs", "http://127.0.0.1:8000") as consumer:
@@ -217,7 +217,7 @@ class AsyncConsumer(AsyncClient[ConsumerCore]):
             CorruptBatch: a batch is damaged on that replica: its checksum is wrong.
         """
         return await self._run(
-            self._core.fetch(
+            self._core.fetcher.fetch(
                 topic, partition, offset, max_bytes=max_bytes, wait_ms=wait_ms, replica=replica
             )
         )
@@ -288,7 +288,7 @@ class AsyncConsumer(AsyncClient[ConsumerCore]):
         Raises:
             InvalidRequest: the consumer has no group.
         """
-        return grouped(self._core, "assignment").assignment()
+        return grouped(self._core, "assignment").assignment.by_topic()
 
     def missed(self) -> dict[tuple[str, int], int]:
         """Return how many messages retention deleted before this member of the group read them.
@@ -301,7 +301,7 @@ class AsyncConsumer(AsyncClient[ConsumerCore]):
         Raises:
             InvalidRequest: the consumer has no group.
         """
-        return grouped(self._core, "missed").missed()
+        return grouped(self._core, "missed").missed.by_partition()
 
     def corrupt(self) -> dict[tuple[str, int], int]:
         """Return how many messages were stepped over because nobody can decode them.
@@ -312,7 +312,7 @@ class AsyncConsumer(AsyncClient[ConsumerCore]):
         Returns:
             (topic, partition) -> messages; without the partitions that have none.
         """
-        return self._core.corrupt()
+        return self._core.corrupt.by_partition()
 
     async def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack, overload
 
-from myqueue.consumer.core import ConsumerCore, ConsumerOptions, make_core
+from myqueue.consumer.options import AnyCore, ConsumerOptions, make_core
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
-from myqueue.group.reading import grouped
+from myqueue.group.core import grouped
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import Address, Settings, one_address
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from myqueue.transport.clock import Clock
 
 
-class Consumer(BlockingClient[ConsumerCore]):
+class Consumer(BlockingClient[AnyCore]):
     """Reads messages; a cursor per partition, kept by the cluster, moves with each pop.
 
         with Consumer("logs", "http://127.0.0.1:8000") as consumer:
@@ -210,7 +210,7 @@ class Consumer(BlockingClient[ConsumerCore]):
             CorruptBatch: a batch is damaged on that replica: its checksum is wrong.
         """
         return self._run(
-            self._core.fetch(
+            self._core.fetcher.fetch(
                 topic, partition, offset, max_bytes=max_bytes, wait_ms=wait_ms, replica=replica
             )
         )
@@ -281,7 +281,7 @@ class Consumer(BlockingClient[ConsumerCore]):
         Raises:
             InvalidRequest: the consumer has no group.
         """
-        return grouped(self._core, "assignment").assignment()
+        return grouped(self._core, "assignment").assignment.by_topic()
 
     def missed(self) -> dict[tuple[str, int], int]:
         """Return how many messages retention deleted before this member of the group read them.
@@ -294,7 +294,7 @@ class Consumer(BlockingClient[ConsumerCore]):
         Raises:
             InvalidRequest: the consumer has no group.
         """
-        return grouped(self._core, "missed").missed()
+        return grouped(self._core, "missed").missed.by_partition()
 
     def corrupt(self) -> dict[tuple[str, int], int]:
         """Return how many messages were stepped over because nobody can decode them.
@@ -305,7 +305,7 @@ class Consumer(BlockingClient[ConsumerCore]):
         Returns:
             (topic, partition) -> messages; without the partitions that have none.
         """
-        return self._core.corrupt()
+        return self._core.corrupt.by_partition()
 
     def close(self) -> None:
         """Give back what was taken in advance, then stop; the registration stays.

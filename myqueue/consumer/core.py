@@ -1,85 +1,307 @@
-"""Which core a consumer has: its own cursors, or a membership of a group."""
+"""The core of a consumer with its own cursors: polls, iteration, seek, size and lag. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypedDict, cast
+from functools import partial
+from typing import TYPE_CHECKING
 
-from myqueue.consumer.reading import Reading
-from myqueue.contract.errors import InvalidRequest
-from myqueue.group.commits import GroupSettings
-from myqueue.group.reading import GroupReading
-from myqueue.transport.settings import ADDRESS_NAMES, AddressNames, refuse_unknown
+from myqueue.consumer.pop_calls import reset_call, size_call
+from myqueue.consumer.pop_requests import Pops
+from myqueue.consumer.prefetcher import Prefetcher
+from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
+from myqueue.results import Lag, Message
+from myqueue.transport.blocking import read_body
+from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
+from myqueue.transport.fetching import Fetcher, timestamp_ms
+from myqueue.transport.partition_waiting import PartitionWaiting
+from myqueue.transport.registration import topic_names
+from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, TopicPartition, Wait, may_pass
+from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
-    from myqueue.config import ClientConfig
-    from myqueue.contract.inputs import Start
-    from myqueue.transport.clock import Clock
-    from myqueue.transport.effects import Lock
+    from myqueue.contract.partitioner import Key
+    from myqueue.results import Registration
+    from myqueue.transport.session import Session
 
-ConsumerCore = Reading | GroupReading
-
-
-class GroupOptions(TypedDict, total=False):
-    """What a consumer with a group takes besides."""
-
-    auto_commit: bool
-    """False to commit by `commit` alone."""
-    session_timeout_ms: int
-    """So long after a member died at most, others have its partitions."""
+LAG_LOOKS_MAX = 3
 
 
-class ConsumerOptions(GroupOptions, AddressNames, total=False):
-    """What every consumer takes besides."""
-
-
-class Made(Protocol):
-    """Settings of a client, blocking or not."""
-
-    addresses: tuple[str, ...]
-    config: ClientConfig
-    clock: Clock
-
-
-def make_core(
-    made: Made,
-    make_lock: Callable[[], Lock],
-    *,
-    group: str | None,
-    start: str,
-    options: ConsumerOptions,
-    attaches: bool,
-) -> ConsumerCore:
-    """Return the core for a consumer.
+class ConsumerCore:
+    """The core of `Consumer` and `AsyncConsumer` without a group.
 
     Args:
-        made: what every client is made with.
-        make_lock: makes a lock of the driver's kind.
-        group: its name; None for a consumer with its own cursors.
-        start: earliest or latest.
-        options: for a group alone, and names of the address, which belong to `made`.
-        attaches: True when it goes on under earlier registrations.
+        session: of a consumer.
 
-    Raises:
-        InvalidRequest: a value is impossible or belongs to the other kind; the field is named.
-        TypeError: there is no such option.
+    Attributes:
+        fetcher: reads from an offset.
+        corrupt: counts what was stepped over because nobody can decode it.
     """
-    refuse_unknown("a consumer", options, (*GroupOptions.__annotations__, *ADDRESS_NAMES))
-    of_group = {name: value for name, value in options.items() if name not in ADDRESS_NAMES}
-    if group is None:
-        for name in of_group:
-            raise InvalidRequest(f"{name} belongs to consumers with a group", field=name)
-        return Reading(
-            made.addresses, start=start, config=made.config, clock=made.clock, make_lock=make_lock
-        )
-    if attaches:
-        raise InvalidRequest(
-            "a member of a group goes on at the group's offsets: leave attach out", field="attach"
-        )
-    settings = GroupSettings(
-        group=group, start=cast("Start", start), **cast("GroupOptions", of_group)
-    )
-    return GroupReading(
-        made.addresses, settings, config=made.config, clock=made.clock, make_lock=make_lock
-    )
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.fetcher = Fetcher(session)
+        self._make_parts()
+
+    def _make_parts(self) -> None:
+        session = self.session
+        self.corrupt = SkippedMessages(CORRUPT)
+        self._pops = Pops()
+        self._prefetcher = Prefetcher(session, self._pops, self.corrupt)
+        held_call = partial(size_call, wait_ms=session.config.long_poll_ms)
+        self._waiting = PartitionWaiting(session, held_call)
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: what was popped, and what is out, is the parent's."""
+        self.session.restart_after_fork()
+        self._make_parts()
+
+    # Registrations and heartbeats
+
+    def open(
+        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
+    ) -> Flow[None]:
+        """Go on under earlier registrations, and register for the other topics."""
+        return self.session.open(topics, attach)
+
+    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+        """Register for further topics, for all or, where one is registered already, for none."""
+        return self.session.register_all(topics)
+
+    def beat(self) -> Flow[None]:
+        """Send a heartbeat per topic."""
+        return self.session.beat()
+
+    def forget(self) -> Flow[None]:
+        """Have the cluster forget this consumer and its cursors."""
+        return self.session.forget()
+
+    # Messages
+
+    def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
+        """Return the next message of each topic.
+
+        Raises:
+            QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
+        """
+        taken: list[Message] = []
+        try:
+            for topic in topics:
+                partition = None
+                if partition_key is not None:
+                    partition = yield from self.session.partition_of(topic, partition_key)
+                found = yield from self.poll(1, 0.0, topics=[topic], partition=partition)
+                if not found:
+                    raise QueueEmpty(
+                        f"QEmpty: nothing is left in topic {topic!r} for this consumer"
+                    )
+                taken += found
+        except BaseException:
+            self._pops.put_back(taken)
+            raise
+        return taken
+
+    def poll(
+        self,
+        max_messages: int,
+        timeout: float | None,
+        *,
+        topics: str | Sequence[str] | None = None,
+        partition: int | None = None,
+        more: bool = False,
+    ) -> Flow[list[Message]]:
+        """Return up to `max_messages` of one partition; empty when none came in time.
+
+        Raises:
+            QueueError: a partition did not answer for `delivery_timeout_ms`, and the others had
+                nothing; or it refused.
+        """
+        if max_messages < 1:
+            raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
+        names = list(self.session.registrations) if topics is None else topic_names(topics)
+        wait = self.session.begin_wait(timeout)
+        flow = self._poll(names, partition, max_messages, wait, more=more)
+        if not wait.is_bounded:
+            return (yield from flow)
+        try:
+            return (yield from within(flow, self.session.clock, wait.limit_s))
+        except TimeIsOver:
+            self._waiting.out_of_time(names[0], wait)
+            return []
+
+    def _poll(
+        self,
+        names: list[str],
+        partition: int | None,
+        max_messages: int,
+        wait: Wait,
+        *,
+        more: bool,
+    ) -> Flow[list[Message]]:
+        quiet: set[TopicPartition] = set()
+        while True:
+            self.session.check_usable()
+            ready = self._pops.take(names, max_messages, partition)
+            if ready:
+                return ready
+            wait.asking = (names[0], NO_PARTITION) if names else None
+            partitions = yield from self.session.partitions(names, partition)
+            wait.asking = None
+            if self._waiting.rotation.has_silent:
+                self._waiting.managers_answered(names)
+            if len(partitions) == 1:
+                found = yield from self._pop_only(partitions[0], max_messages, wait, more=more)
+            else:
+                pop = partial(
+                    self._prefetcher.pop, max_messages=max_messages, patience_s=ONE_TRY_S, more=more
+                )
+                found = yield from self._waiting.ask_in_turn(partitions, pop, quiet, wait)
+            if found or self._waiting.is_over(partitions, wait):
+                return found
+            if len(partitions) > 1:
+                quiet = yield from self._waiting.wait(partitions, wait.deadline_s)
+                quiet -= self._pops.open_partitions()
+            elif self._waiting.rotation.silent(partitions):
+                yield Pause(
+                    min(ONE_TRY_S, max(0.0, wait.deadline_s - self.session.clock.monotonic()))
+                )
+
+    def _pop_only(
+        self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
+    ) -> Flow[list[Message]]:
+        """Pop from the only partition, which may hold the request."""
+        remaining_s = wait.deadline_s - self.session.clock.monotonic()
+        wait_ms = max(0, min(int(remaining_s * 1000), self.session.config.long_poll_ms))
+        patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
+        wait.asking = where
+        try:
+            found = yield from self._prefetcher.pop(
+                where, max_messages, wait_ms=wait_ms, patience_s=patience_s, more=more
+            )
+        except QueueError as error:
+            if not wait.is_bounded or not may_pass(error):
+                raise
+            self._waiting.failed(where, error)
+            found = []
+        else:
+            self._waiting.rotation.answered(where, served=bool(found))
+        wait.asking = None
+        return found
+
+    def fill(self) -> Flow[list[Message]]:
+        """Pop for an iteration, however long it takes, so that `hand_out` has something.
+
+        Returns:
+            Nothing; but what was popped when the consumer was closed meanwhile.
+        """
+        found = yield from self.poll(self.session.config.prefetch_messages, None, more=True)
+        return [] if self._pops.offer(found) else found
+
+    def hand_out(self) -> Message | None:
+        """Return the next message that was popped in advance; None when the consumer closes."""
+        return self._pops.take_one()
+
+    # Cursors
+
+    def seek(
+        self,
+        topic: str,
+        partition: int | None,
+        *,
+        offset: int | None = None,
+        timestamp: int | datetime | None = None,
+    ) -> Flow[dict[int, int]]:
+        """Move the cursor of one partition, or of all; return the new offsets by partition.
+
+        Raises:
+            QueueError: one could not be moved; what was popped of it is still handed out.
+        """
+        if timestamp is not None:
+            timestamp = timestamp_ms(timestamp)
+        moved: dict[int, int] = {}
+        for where in (yield from self.session.partitions([topic], partition)):
+            # A pop that is open could move the cursor after this.
+            yield from self._prefetcher.settle(where)
+            dropped = self._pops.drop(where)
+            call = reset_call(
+                where,
+                offset=offset,
+                timestamp=timestamp,
+                timeout_ms=self.session.config.request_timeout_ms,
+            )
+            try:
+                body = yield from self.session.at_leader(call, self.session.attempts(), read_body)
+            except BaseException:
+                self._pops.put_back(dropped)
+                raise
+            moved[where[1]] = int(body["offset"])
+        return moved
+
+    def size(self, topic: str) -> Flow[int]:
+        """Return what is left in all partitions, and what was popped and not handed out."""
+        total = 0
+        for where in (yield from self.session.partitions([topic], None)):
+            yield from self._prefetcher.settle(where)
+            total += yield from self._partition_size(where)
+        return total + self._pops.waiting(topic)
+
+    def lag(self, topics: str | Sequence[str] | None) -> Flow[list[Lag]]:
+        """Return how far the consumer is behind in each partition."""
+        names = list(self.session.registrations) if topics is None else topic_names(topics)
+        lags: list[Lag] = []
+        for where in (yield from self.session.partitions(names, None)):
+            yield from self._prefetcher.settle(where)
+            size = yield from self._partition_size(where)
+            waiting, oldest = self._pops.waiting(*where), self._pops.oldest(where)
+            if oldest is None and size:
+                size, oldest = yield from self._oldest_unread(where, size)
+            age_ms = self.session.clock.wall_ms() - oldest.timestamp if oldest is not None else 0
+            lags.append(Lag(*where, size + waiting, max(0, age_ms) / 1000))
+        return lags
+
+    def _oldest_unread(self, where: TopicPartition, size: int) -> Flow[tuple[int, Message | None]]:
+        """Return the size again, and the message at the cursor.
+
+        The cursor is the high watermark less the size. Both move, so they are asked until they fit
+        together; if they never do, the message found may be a little older.
+        """
+        end = yield from self.fetcher.high_watermark(where)
+        for _ in range(LAG_LOOKS_MAX):
+            size = yield from self._partition_size(where)
+            again = yield from self.fetcher.high_watermark(where)
+            if again == end:
+                break
+            end = again
+        if not size:
+            return 0, None
+        return size, (yield from self.fetcher.first_message(where, max(0, end - size)))
+
+    def _partition_size(self, where: TopicPartition) -> Flow[int]:
+        call = size_call(where, wait_ms=0)
+        body = yield from self.session.at_leader(call, self.session.attempts(), read_body)
+        return int(body["size"])
+
+    # The end
+
+    def refuse_calls(self) -> None:
+        """Hand out nothing more: the consumer closes."""
+        self.session.closing = True
+        self._pops.close()
+
+    def give_back(self) -> Flow[None]:
+        """Move the cursors back over what was popped in advance and not handed out.
+
+        Raises:
+            UnreadMessages: some could not be given back; `messages` has them.
+        """
+        return self._prefetcher.give_back()
+
+    def drop_popped(self) -> None:
+        """Forget what was popped: the cluster has forgotten the cursors."""
+        self._prefetcher.drop_popped()
+
+    def close_watches(self) -> None:
+        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        self._waiting.close()

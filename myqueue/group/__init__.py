@@ -1,1 +1,1 @@
-"""Members of consumer groups. Start with `membership`; reading is in `reading`. Pure."""
+"""Members of consumer groups. Start with `core`, then `membership`; `read_ahead` fetches. Pure."""

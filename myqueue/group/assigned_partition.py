@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myqueue.transport.rotation import TopicPartition
 
 
-class Holding:
+class AssignedPartition:
     """A partition from its grant until it is given up or lost. Its owner holds a lock.
 
     Args:
@@ -85,8 +85,10 @@ class Holding:
 
     @property
     def can_go(self) -> bool:
-        """True when it can be given up: nothing is in hand, and everything done is committed."""
-        return self.is_revoked and not self.to_commit and (self.abandoned or not self.in_hand)
+        """True when it can be given up: it was never read, or what is done is committed."""
+        if not self.is_revoked or not self.started:
+            return self.is_revoked
+        return not self.to_commit and (self.abandoned or not self.in_hand)
 
     def failed(self, error: QueueError, now_s: float, *, stale_s: float) -> None:
         """Note that it did not answer.

@@ -24,25 +24,16 @@ from myqueue.contract.errors import (
     UnknownMember,
 )
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
-from myqueue.group.assigned_partition import Holding
-from myqueue.group.commits import Committing, GroupSettings
 from myqueue.transport.effects import Acquire, Flow
-from myqueue.transport.group_calls import (
-    Seat,
-    by_topic,
-    group_request,
-    read_seat,
-)
+from myqueue.transport.group_calls import Seat, group_request, read_seat
 from myqueue.transport.registration import warn
 from myqueue.transport.session import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from myqueue.config import ClientConfig
-    from myqueue.results import Registration
-    from myqueue.transport.clock import Clock
-    from myqueue.transport.effects import Lock
+    from myqueue.group.assignment import Assignment
+    from myqueue.group.commits import Commits, GroupSettings
+    from myqueue.group.schedule import GroupSchedule
+    from myqueue.transport.session import Session
 
 EAGER_BEATS = 5
 """After the group has changed, so many heartbeats follow each other quickly: partitions move."""
@@ -51,154 +42,132 @@ ROUNDS_PER_BEAT_MAX = 4
 """A heartbeat that gave something up is followed by another one that says so."""
 
 
-class Member(Committing):
-    """Base of `GroupReading`: the membership, and the commits that go with it.
+class GroupMembership:
+    """This process as a member of its group: what it tells the managers, and what they tell it.
 
     Args:
-        address: a manager's address, or several.
+        session: of the client.
         settings: the group and how it is read.
-        config: settings of the client.
-        clock: time and chance.
-        make_lock: makes a lock of the driver's kind.
+        assignment: follows what the managers say.
+        commits: of what is done, before a partition is given up.
+        schedule: of heartbeats and commits.
+
+    Attributes:
+        member_id: as a manager gave it; None before the first join.
+        is_joined: True while the group knows this member, as far as was told.
     """
 
     def __init__(
         self,
-        address: str | Sequence[str],
+        session: Session,
         settings: GroupSettings,
         *,
-        config: ClientConfig,
-        clock: Clock,
-        make_lock: Callable[[], Lock],
+        assignment: Assignment,
+        commits: Commits,
+        schedule: GroupSchedule,
     ) -> None:
-        self._interval_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
-        super().__init__(address, settings, config=config, clock=clock, make_lock=make_lock)
-
-    def make_locks(self) -> None:
-        """Make new locks; the child of a fork is another member, which joins at its first call."""
-        super().make_locks()
-        self._member_lock = self.make_lock()
+        self._session = session
+        self._settings = settings
+        self._assignment = assignment
+        self._commits = commits
+        self._schedule = schedule
+        self._lock = session.make_lock()
         """One call about the membership at a time."""
-        self._member_id: str | None = None
+        self.member_id: str | None = None
+        self.is_joined = False
         self._generation = 0
-        self._joined = False
         self._left = False
+        self._interval_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
         self._eager_beats = 0
         self._seated_s = 0.0
         """Monotonic time when the last heartbeat, or join, that was answered well was sent."""
-        self._commit_s = float("inf")
 
     # Joining and leaving
 
-    def open(
-        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
-    ) -> Flow[None]:
-        """Register for the topics, then join the group."""
-        yield from super().open(topics, attach)
-        yield from self.ensure_joined()
-
-    def register(self, topic: str) -> Flow[Registration]:
-        """Register for a further topic and read it as the group's member."""
-        registration = yield from super().register(topic)
-        yield Acquire(self._member_lock)
+    def topics_changed(self) -> Flow[None]:
+        """Tell the group which topics this member reads by now."""
+        yield Acquire(self._lock)
         try:
-            if self._joined:
+            if self.is_joined:
                 yield from self._join()
         finally:
-            self._member_lock.release()
-        return registration
+            self._lock.release()
 
     def ensure_joined(self) -> Flow[None]:
         """Join unless that was done or the heartbeats do it."""
-        if self._member_id is not None:
+        if self.member_id is not None:
             return
-        yield Acquire(self._member_lock)
+        yield Acquire(self._lock)
         try:
-            if self._member_id is None and not self._left:
+            if self.member_id is None and not self._left:
                 yield from self._join()
         finally:
-            self._member_lock.release()
+            self._lock.release()
 
     def _join(self) -> Flow[None]:
         """Join; under the same id when the group knows it."""
         fields = {
-            "topics": sorted(self.registrations),
-            "member_id": self._member_id,
-            "session_timeout_ms": self.settings.session_timeout_ms,
+            "topics": sorted(self._session.registrations),
+            "member_id": self.member_id,
+            "session_timeout_ms": self._settings.session_timeout_ms,
         }
-        asked_s = self.clock.monotonic()
-        request = group_request(self.settings.group, "join", fields)
+        asked_s = self._session.clock.monotonic()
+        request = group_request(self._settings.group, "join", fields)
         try:
-            body = yield from self.managers.call_patiently(request)
+            body = yield from self._session.managers.call_patiently(request)
         except UnknownMember:
             fields["member_id"] = None
-            request = group_request(self.settings.group, "join", fields)
-            body = yield from self.managers.call_patiently(request)
+            request = group_request(self._settings.group, "join", fields)
+            body = yield from self._session.managers.call_patiently(request)
         seat = read_seat(body)
         if not seat.member_id:
             raise Internal("a manager answered a join without a member id")
-        self._member_id = seat.member_id
-        self._joined = True
+        self.member_id = seat.member_id
+        self.is_joined = True
         interval_ms = seat.heartbeat_interval_ms or 0
         if interval_ms > 0:
             self._interval_s = min(self._interval_s, interval_ms / 1000)
         self._take_seat(seat, asked_s)
-        now_s = self.clock.monotonic()
-        self._commit_s = now_s + self.config.auto_commit_interval_ms / 1000
-        self._plan_group_beat()
+        self._schedule.plan_commit(self._session.config.auto_commit_interval_ms / 1000)
+        self._plan_beat()
 
     def leave(self) -> Flow[None]:
         """Say goodbye, so that others get the partitions at once; the session ends anyway."""
-        yield Acquire(self._member_lock)
+        yield Acquire(self._lock)
         try:
             self._left = True
-            joined, self._joined = self._joined, False
-            with self._state_lock:
-                self._held.clear()
+            joined, self.is_joined = self.is_joined, False
+            self._assignment.clear()
             if not joined:
                 return
-            request = group_request(self.settings.group, "leave", {"member_id": self._member_id})
+            request = group_request(self._settings.group, "leave", {"member_id": self.member_id})
             try:
-                yield from self.managers.call(request)
+                yield from self._session.managers.call(request)
             except QueueError as error:
                 warn(
                     "leaving group %s failed, its session ends by itself: %s",
-                    self.settings.group,
+                    self._settings.group,
                     error,
                 )
         finally:
-            self._member_lock.release()
+            self._lock.release()
 
     # Heartbeats
 
-    def _set_next_beat(self) -> None:
-        self.core_due_s = min(self._group_beat_s, self._commit_s)
+    def beat(self, now_s: float) -> Flow[None]:
+        """Send the heartbeat that is due; commit what is done; give up what is asked for.
 
-    def _plan_group_beat(self) -> None:
-        interval_s = self._interval_s
-        if self._eager_beats:
-            self._eager_beats -= 1
-            interval_s = min(interval_s, EAGER_BEAT_S)
-        self._group_beat_s = self.clock.monotonic() + interval_s
-        self._set_next_beat()
-
-    def beat(self) -> Flow[None]:
-        """Send the heartbeats that are due; commit what is done; give up what is asked for."""
-        now_s = self.clock.monotonic()
-        yield from self._beat_group(now_s)
-        # Last, for the group's are more often due, and somebody waits for what they give up.
-        if now_s >= self.beat_due_s:
-            yield from super().beat()
-
-    def _beat_group(self, now_s: float) -> Flow[None]:
-        if self._member_id is None or self._left:
+        Args:
+            now_s: monotonic time at which heartbeats were looked at.
+        """
+        if self.member_id is None or self._left:
             return
-        yield Acquire(self._member_lock)
+        yield Acquire(self._lock)
         try:
-            if self._left or self.closed:
+            if self._left or self._session.closed:
                 return
-            due = now_s >= self._group_beat_s
-            self._plan_group_beat()
+            due = self._schedule.is_beat_due(now_s)
+            self._plan_beat()
             if due:
                 yield from self._tell()
             yield from self._commit_when_due()
@@ -207,111 +176,93 @@ class Member(Committing):
                     break
                 yield from self._tell()
         finally:
-            self._set_next_beat()
-            self._member_lock.release()
+            self._lock.release()
+
+    def _plan_beat(self) -> None:
+        interval_s = self._interval_s
+        if self._eager_beats:
+            self._eager_beats -= 1
+            interval_s = min(interval_s, EAGER_BEAT_S)
+        self._schedule.plan_beat(interval_s)
 
     def _tell(self) -> Flow[None]:
         """Send one heartbeat and take its answer; join again where it is not known any more."""
-        began_s = self.clock.monotonic()
+        began_s = self._session.clock.monotonic()
         try:
-            if not self._joined:
+            if not self.is_joined:
                 yield from self._join()
-                self.beat_record.answered()
+                self._session.beat_record.answered()
                 return
-            with self._state_lock:
-                owned = by_topic(self._held)
             fields = {
-                "member_id": self._member_id,
+                "member_id": self.member_id,
                 "generation": self._generation,
-                "owned": owned,
+                "owned": self._assignment.owned(),
             }
-            request = group_request(self.settings.group, "heartbeat", fields)
-            asked_s = self.clock.monotonic()
-            body = yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
+            request = group_request(self._settings.group, "heartbeat", fields)
+            asked_s = self._session.clock.monotonic()
+            body = yield from self._session.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
             self._take_seat(read_seat(body), asked_s)
-            self.beat_record.answered()
+            self._session.beat_record.answered()
         except (UnknownMember, IllegalGeneration) as error:
-            warn("group %s: %s; joining again", self.settings.group, error)
+            warn("group %s: %s; joining again", self._settings.group, error)
             yield from self._join_again()
         except Internal as error:
-            self.beat_record.failed(error, began_s)
-            warn("a heartbeat to group %s failed: %s", self.settings.group, error)
-            session_s = self.settings.session_timeout_ms / 1000
-            if self._joined and self.clock.monotonic() - self._seated_s >= session_s:
-                warn("group %s: the session is over; joining again", self.settings.group)
+            self._session.beat_record.failed(error, began_s)
+            warn("a heartbeat to group %s failed: %s", self._settings.group, error)
+            session_s = self._settings.session_timeout_ms / 1000
+            if self.is_joined and self._session.clock.monotonic() - self._seated_s >= session_s:
+                warn("group %s: the session is over; joining again", self._settings.group)
                 yield from self._join_again()
         except QueueError as error:
             # The next one comes; until then the member goes on with what it has.
-            self.beat_record.failed(error, began_s)
+            self._session.beat_record.failed(error, began_s)
 
     def _join_again(self) -> Flow[None]:
         """Let go of everything and begin anew; what is done is committed where that is allowed."""
-        self._joined = False
-        with self._state_lock:
-            held = list(self._held.values())
-        yield from self.commit_quietly([one for one in held if one.to_commit])
-        for holding in held:
-            self.lose(holding)
-        began_s = self.clock.monotonic()
+        self.is_joined = False
+        with self._assignment.lock:
+            held = list(self._assignment.held.values())
+        yield from self._commits.commit_quietly([one for one in held if one.to_commit])
+        for assigned in held:
+            self._assignment.lose(assigned)
+        began_s = self._session.clock.monotonic()
         try:
             yield from self._join()
         except QueueError as error:
-            self._group_beat_s = self.clock.monotonic() + min(self._interval_s, EAGER_BEAT_S)
-            self.beat_record.failed(error, began_s)
+            self._schedule.plan_beat(min(self._interval_s, EAGER_BEAT_S))
+            self._session.beat_record.failed(error, began_s)
 
     def _take_seat(self, seat: Seat, asked_s: float) -> None:
         """Note what a manager says that this member may read, as it was asked for at a time."""
-        told, generation = seat.partitions, seat.generation
-        now_s = self.clock.monotonic()
         self._seated_s = asked_s
-        with self._state_lock:
-            changed = generation != self._generation
-            self._generation = generation
-            for where, holding in list(self._held.items()):
-                if where in told:
-                    holding.revoked_s = None
-                    holding.abandoned = False
-                elif not holding.is_revoked:
-                    holding.revoked_s = now_s
-                    changed = True
-            for where in sorted(told - self._held.keys()):
-                self._held[where] = Holding(where, generation)
-                changed = True
-        if changed:
+        now_s = self._session.clock.monotonic()
+        changed = self._assignment.change_to(seat.partitions, seat.generation, now_s)
+        if changed or seat.generation != self._generation:
             self._eager_beats = EAGER_BEATS
+        self._generation = seat.generation
 
     # Committing
 
     def _commit_when_due(self) -> Flow[None]:
         """Commit what the program is done with: now and then, and of what is asked for at once."""
-        now_s = self.clock.monotonic()
-        due = now_s >= self._commit_s
+        due = self._schedule.is_commit_due(self._session.clock.monotonic())
         if due:
-            self._commit_s = now_s + self.config.auto_commit_interval_ms / 1000
-        with self._state_lock:
+            self._schedule.plan_commit(self._session.config.auto_commit_interval_ms / 1000)
+        with self._assignment.lock:
             wanted = [
                 one
-                for one in self._held.values()
+                for one in self._assignment.held.values()
                 if one.to_commit and (due or (one.is_revoked and not one.in_hand) or one.abandoned)
             ]
-        yield from self.commit_quietly(wanted)
+        yield from self._commits.commit_quietly(wanted)
 
     def _give_up(self) -> Flow[bool]:
         """Let go of what was asked for and is done with; return whether there was any."""
-        with self._state_lock:
+        with self._assignment.lock:
             wanted = [
                 one
-                for one in self._held.values()
+                for one in self._assignment.held.values()
                 if one.is_revoked and one.to_commit and (one.abandoned or not one.in_hand)
             ]
-        yield from self.commit_quietly(wanted)
-        with self._state_lock:
-            gone = [where for where, one in self._held.items() if one.can_go or _never_read(one)]
-            for where in gone:
-                if self._held.pop(where).in_hand:
-                    self._lost.add(where)
-        return bool(gone)
-
-
-def _never_read(holding: Holding) -> bool:
-    return holding.is_revoked and not holding.started
+        yield from self._commits.commit_quietly(wanted)
+        return self._assignment.give_up()

@@ -1,8 +1,7 @@
-"""Reading stored batches: the request, its answer decoded once, and who asks for it. Pure."""
+"""Reading stored batches: the request, its answer decoded once, and what asks for it. Pure."""
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,14 +17,13 @@ from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Ask, Flow
 from myqueue.transport.http1 import Answer, Request
 from myqueue.transport.leader_call import LeaderCall
-from myqueue.transport.registration import warn
-from myqueue.transport.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from myqueue.results import Registration
     from myqueue.transport.rotation import TopicPartition
+    from myqueue.transport.session import Session
 
 BEYOND = (1 << 62) - 1
 """An offset that no partition reaches."""
@@ -128,33 +126,15 @@ def timestamp_ms(timestamp: int | datetime) -> int:
     return int(timestamp.timestamp() * 1000)
 
 
-class Fetching(Session):
-    """Base of the cores of consumers: reads from an offset, and knows which partitions there are.
+class Fetcher:
+    """Reads from an offset without moving any cursor.
 
-    Args: those of `Session`.
+    Args:
+        session: of the client.
     """
 
-    def make_locks(self) -> None:
-        """Make new locks: at the beginning, and in the child of a fork."""
-        super().make_locks()
-        self._corrupt_lock = threading.Lock()
-        """Guards the next one."""
-        self._corrupt: dict[TopicPartition, int] = {}
-
-    def corrupt(self) -> dict[TopicPartition, int]:
-        """Return how many messages were stepped over because nobody can decode them."""
-        with self._corrupt_lock:
-            return dict(self._corrupt)
-
-    def _note_corrupt(self, where: TopicPartition, count: int, place: str = "") -> None:
-        if count <= 0:
-            return
-        with self._corrupt_lock:
-            self._corrupt[where] = self._corrupt.get(where, 0) + count
-        warn(
-            "%d messages of %s/%d cannot be decoded by anybody and were stepped over%s",
-            *(count, *where, place),
-        )
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def fetch(
         self,
@@ -164,9 +144,10 @@ class Fetching(Session):
         *,
         max_bytes: int,
         wait_ms: int,
-        replica: str | None,
+        replica: str | None = None,
     ) -> Flow[Fetched]:
-        """Read from an offset without moving any cursor."""
+        """Read from an offset, at the leader, else another replica, or at the one that is named."""
+        session = self._session
         call = fetch_call(
             topic, partition, offset, max_bytes=min(max_bytes, MAX_FETCH_BYTES), wait_ms=wait_ms
         )
@@ -175,15 +156,20 @@ class Fetching(Session):
             return read_fetched(answer, topic=topic, partition=partition, offset=offset)
 
         if replica is not None:
-            registration = yield from self.registration(topic)
-            timeout_s = (self.config.request_timeout_ms + wait_ms) / 1000
+            registration = yield from session.registration(topic)
+            timeout_s = (session.config.request_timeout_ms + wait_ms) / 1000
             return read((yield Ask(replica, call.direct(registration), timeout_s)))
-        return (yield from self.at_leader(call, self.attempts(), read))
+        return (yield from session.at_leader(call, session.attempts(), read))
 
-    def _high_watermark(self, where: TopicPartition) -> Flow[int]:
+    def high_watermark(self, where: TopicPartition) -> Flow[int]:
         """Return the offset after the last message, confirmed by a quorum."""
         try:
-            fetched = yield from self.fetch(*where, BEYOND, max_bytes=1, wait_ms=0, replica=None)
+            fetched = yield from self.fetch(*where, BEYOND, max_bytes=1, wait_ms=0)
         except OffsetOutOfRange as error:
             return int(error.details["high_watermark"])
         return fetched.high_watermark
+
+    def first_message(self, where: TopicPartition, offset: int) -> Flow[Message | None]:
+        """Return the first message at an offset or behind it; None where there is none yet."""
+        fetched = yield from self.fetch(*where, offset, max_bytes=1, wait_ms=0)
+        return fetched.messages[0] if fetched.messages else None

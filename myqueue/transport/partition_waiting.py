@@ -23,7 +23,7 @@ from myqueue.transport.rotation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.session import Session
@@ -86,6 +86,11 @@ class PartitionWaiting:
             if found:
                 return found
         return []
+
+    def managers_answered(self, topics: Iterable[str]) -> None:
+        """Note that it is known which partitions the topics have."""
+        for topic in topics:
+            self.rotation.answered((topic, NO_PARTITION), served=False)
 
     def failed(self, where: TopicPartition, error: QueueError) -> None:
         """Note that a partition did not answer."""

@@ -127,13 +127,18 @@ def is_over(silent: dict[TopicPartition, Silence], wait: Wait, now_s: float) -> 
 
 
 class PartitionRotation:
-    """The order in which partitions are asked: after the one served last. Safe from threads."""
+    """The order in which partitions are asked: after the one served last. Safe from threads.
+
+    Attributes:
+        has_silent: True while one did not answer the last time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: TopicPartition | None = None
         """The one that gave messages last."""
         self._silent: dict[TopicPartition, Silence] = {}
+        self.has_silent = False
 
     def after_last(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Return the partitions, beginning after the one that was served last."""
@@ -155,6 +160,7 @@ class PartitionRotation:
         """Note an answer, and whether it had something."""
         with self._lock:
             self._silent.pop(where, None)
+            self.has_silent = bool(self._silent)
             if served:
                 self._last = where
 
@@ -181,6 +187,7 @@ class PartitionRotation:
             self._silent[where] = Silence(
                 error, now_s + REST.pause_s(before), since_s, now_s, failures=before + 1
             )
+            self.has_silent = True
 
     def silent(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Silence]:
         """Return those of the partitions that did not answer last time."""

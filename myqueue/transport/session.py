@@ -136,7 +136,7 @@ class Session:
         self.core_due_s = float("inf")
 
     def restart_after_fork(self) -> None:
-        """Start anew in the child of a fork."""
+        """Start anew in the child: new locks."""
         self.make_locks()
 
     @property
@@ -173,8 +173,7 @@ class Session:
         yield Acquire(self._register_lock)
         try:
             self.check_open()
-            if topic in self._registrations:
-                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+            self.check_new([topic])
             return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
         finally:
             self._register_lock.release()
@@ -184,14 +183,18 @@ class Session:
 
         Raises: what `register` raises.
         """
-        for topic in topics:
-            if topic in self._registrations:
-                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
+        self.check_new(topics)
         made: dict[str, Registration] = {}
         for topic in topics:
             if topic not in made:
                 made[topic] = yield from self.register(topic)
         return [made[topic] for topic in topics]
+
+    def check_new(self, topics: Iterable[str]) -> None:
+        """Raise AlreadyRegistered when the client is registered for one of the topics."""
+        for topic in topics:
+            if topic in self._registrations:
+                raise AlreadyRegistered(f"this {self.kind} is registered for {topic!r} already")
 
     def reattach(self, topic: str) -> Flow[Registration]:
         """Register again under the same id: the token is renewed, cursors and sequences stay.

@@ -22,7 +22,7 @@ from myqueue.transport.effects import Await, Flow, Lock, Pause, TimeIsOver, with
 from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.retry import Attempts
-from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, Wait, may_pass
+from myqueue.transport.rotation import ONE_TRY_S, Wait, may_pass
 from myqueue.transport.session import Session
 from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
@@ -160,8 +160,8 @@ class WorkerCore(Session):
             self.check_usable()
             wait.asking = None
             asked = partitions or (yield from self._partitions())
-            for topic in self.registrations:
-                waiting.rotation.answered((topic, NO_PARTITION), served=False)
+            if waiting.rotation.has_silent:
+                waiting.managers_answered(self.registrations)
             found = yield from waiting.ask_in_turn(asked, receive, quiet, wait)
             if found and self.closing:
                 yield from self._hand_back(found)

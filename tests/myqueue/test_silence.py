@@ -73,7 +73,7 @@ def client_of(client: str, cluster: HttpCluster, config: ClientConfig) -> Iterat
             made.ack(*found)
     yield made
     HEARTBEATS.leave(made)
-    made._core.closed = made._core.closing = True
+    made._core.session.closed = made._core.session.closing = True
     made._core.close_watches()
     made._transport.close()
 

@@ -1,27 +1,138 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from myqueue.consumer.reading import Reading
-from myqueue.contract.errors import InvalidRequest
-from myqueue.group.reading import GroupReading
+from myqueue.config import ClientConfig
+from myqueue.contract.errors import (
+    CommitTimeout,
+    InvalidRequest,
+    OffsetOutOfRange,
+    PartitionNotFound,
+    UnauthorizedException,
+)
+from myqueue.contract.records import Record, encode_batch
+from myqueue.results import Lag
+from myqueue.transport.http1 import Request
+from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 
 
-def test_a_group_makes_a_member_and_no_group_does_not(world: World) -> None:
-    world.twin.create("logs", 1)
-    assert isinstance(world.consumer()._core, Reading)
-    assert isinstance(world.consumer(group="g")._core, GroupReading)
+def fill(world: World, *counts: int) -> None:
+    for partition, count in zip(world.twin.create("logs", len(counts)), counts, strict=True):
+        for number in range(count):
+            batch = encode_batch([Record(f"{number}", timestamp=world.clock.wall_ms())])
+            partition.append(batch, world.clock.wall_ms())
+            world.clock.sleep(1)
 
 
-def test_options_of_the_other_kind_are_refused(world: World) -> None:
-    world.twin.create("logs", 1)
-    with pytest.raises(InvalidRequest) as caught:
-        world.consumer(session_timeout_ms=5_000)
-    assert caught.value.details["field"] == "session_timeout_ms"
-    registrations = world.consumer().registrations
-    with pytest.raises(InvalidRequest) as caught:
-        world.consumer(group="g", attach=registrations)
-    assert caught.value.details["field"] == "attach"
-    with pytest.raises(TypeError):
-        world.consumer(sesion_timeout_ms=5_000)
+def test_seek_moves_the_cursor_there_and_back(world: World) -> None:
+    fill(world, 5)
+    consumer = world.consumer()
+    assert consumer.seek("logs", 0, 3) == 3
+    assert [one.offset for one in consumer.poll()] == [3, 4]
+    assert consumer.seek("logs", 0, 0) == 0
+    assert len(consumer.poll()) == 5
+    with pytest.raises(OffsetOutOfRange):
+        consumer.seek("logs", 0, 6)
+    with pytest.raises(PartitionNotFound):
+        consumer.seek("logs", 1, 0)
+
+
+def test_seek_drops_what_was_taken_in_advance(world: World) -> None:
+    fill(world, 10)
+    consumer = world.consumer(config=ClientConfig(prefetch_messages=3))
+    assert next(iter(consumer)).offset == 0
+    consumer.seek("logs", 0, 8)
+    assert [one.offset for one in consumer.poll()] == [8, 9]
+    consumer.close()
+    assert world.twin.topics["logs"][0].cursors == {1: 10}
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_seek_that_fails_drops_nothing(world: World, applied: bool) -> None:
+    fill(world, 10)
+    consumer = world.consumer(config=ClientConfig(prefetch_messages=3, delivery_timeout_ms=500))
+    assert next(iter(consumer)).offset == 0
+    with pytest.raises(OffsetOutOfRange):
+        consumer.seek("logs", 0, 11)
+    world.twin.fail("/cursors/reset", CommitTimeout(), applied=applied, times=1_000)
+    with pytest.raises(CommitTimeout):
+        consumer.seek("logs", 0, 8)
+    world.twin.faults.clear()
+    found = [one.offset for _ in range(3) for one in consumer.poll(5)]
+    assert found == list(range(1, 6)) + list(range(8 if applied else 6, 10))
+
+
+def test_a_pop_of_unknown_fate_cannot_move_the_cursor_after_a_seek(world: World) -> None:
+    fill(world, 10)
+    consumer = world.consumer(config=ClientConfig(delivery_timeout_ms=500))
+    world.twin.fail("/consumer/consume", CommitTimeout(), applied=True, times=100)
+    with pytest.raises(CommitTimeout):
+        consumer.poll(4)
+    world.twin.faults.clear()
+    consumer.seek("logs", 0, 2)
+    assert [one.offset for one in consumer.poll(3)] == [2, 3, 4]
+
+
+def test_seek_to_time_finds_the_first_at_or_after_it(world: World) -> None:
+    started_ms = world.clock.wall_ms()
+    fill(world, 5, 2)
+    consumer = world.consumer()
+    assert consumer.seek_to_time("logs", started_ms + 3_000) == {0: 3, 1: 0}
+    assert consumer.seek_to_time("logs", started_ms + 3_001, partition=0) == {0: 4}
+    when = datetime.fromtimestamp(started_ms / 1000, UTC) + timedelta(seconds=6)
+    assert consumer.seek_to_time("logs", when) == {0: 5, 1: 1}
+    assert [one.partition for one in consumer.poll()] == [1]
+    with pytest.raises(InvalidRequest):
+        consumer.seek_to_time("logs", datetime(2020, 1, 1))  # noqa: DTZ001 - what is refused
+
+
+def test_lag_is_told_in_messages_and_seconds(world: World) -> None:
+    fill(world, 5, 0)
+    consumer = world.consumer()
+    assert consumer.lag() == [Lag("logs", 0, 5, 5.0), Lag("logs", 1, 0, 0.0)]
+    consumer.poll(2)
+    assert consumer.lag("logs")[0] == Lag("logs", 0, 3, 3.0)
+    consumer.poll(50)
+    assert consumer.lag()[0] == Lag("logs", 0, 0, 0.0)
+
+
+def test_lag_counts_what_was_taken_and_not_handed_out(world: World) -> None:
+    fill(world, 6)
+    consumer = world.consumer(config=ClientConfig(prefetch_messages=2))
+    assert next(iter(consumer)).offset == 0
+    assert consumer.lag() == [Lag("logs", 0, 5, 5.0)]
+
+
+def test_a_list_keeps_its_order_when_a_later_topic_is_empty(world: World) -> None:
+    world.twin.create("a", 1)[0].put("1", "2", "3")
+    world.twin.create("b", 1)
+    consumer = world.consumer(["a", "b"])
+    for _ in range(2):
+        with pytest.raises(Exception, match="QEmpty"):
+            consumer.dequeue(["a", "b"])
+    assert [consumer.dequeue("a") for _ in range(3)] == ["1", "2", "3"]
+
+
+def test_a_list_that_fails_at_a_later_topic_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.twin.create("a", 1)[0].put("1", "2")
+    world.twin.create("b", 1)
+    consumer = world.consumer(["a", "b"])
+    with pytest.raises(UnauthorizedException):
+        consumer.dequeue(["a", "a", "other"])
+    begin = world.transport.begin
+
+    def interrupted(address: str, request: Request, **options: float) -> MemoryExchange:
+        if request.path == "/topics/b":
+            raise KeyboardInterrupt
+        return begin(address, request, **options)
+
+    monkeypatch.setattr(world.transport, "begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        consumer.dequeue(["a", "b"])
+    monkeypatch.undo()
+    assert [consumer.dequeue("a") for _ in range(2)] == ["1", "2"]

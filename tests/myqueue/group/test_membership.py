@@ -73,7 +73,8 @@ def test_what_is_in_hand_stays_owned_until_the_program_comes_back(world: World) 
     assert [one.poll(1)[0].partition for _ in range(2)] == [0, 1]
     other = member(world)
     known = world.twin.members_of("g")
-    ((_, where),) = known[one._core._member_id].granted - known[one._core._member_id].target  # type: ignore[union-attr, index]
+    mine = known[one._core.membership.member_id]  # type: ignore[union-attr, index]
+    ((_, where),) = mine.granted - mine.target
     one.seek("logs", where, 0)
     one.poll(1, partition=where)
     for _ in range(6):
@@ -241,7 +242,7 @@ def test_an_answer_of_another_version_is_a_heartbeat_that_failed(
     world.twin.odd.clear()
     beat(world, consumer)
     assert heartbeats(world)[-1] == {"logs": [0, 1]}
-    assert consumer._core._joined  # type: ignore[union-attr]
+    assert consumer._core.membership.is_joined  # type: ignore[union-attr]
 
 
 def test_a_member_whose_heartbeats_fail_oddly_lets_go_when_its_session_is_over(

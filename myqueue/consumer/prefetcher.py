@@ -1,4 +1,4 @@
-"""The consumer's core, first part: popping, one request ahead, and giving back at the end. Pure.
+"""Popping from one partition, one request ahead, and giving back at the end. Pure.
 
 What was popped counts as read, so what is popped in advance must be given back when the consumer
 is closed. It is: `give_back` first learns the fate of every pop that is open (repeated under its
@@ -10,77 +10,37 @@ given back is told, with the messages.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from myqueue.consumer.pop_calls import pop_call, popped_message, reset_call
-from myqueue.consumer.pop_requests import Pop, Pops, returnable
+from myqueue.consumer.pop_requests import Ahead, Pops, returnable
 from myqueue.contract.errors import ClientError, CursorMoved, QueueError, UnreadMessages
 from myqueue.transport.blocking import read_body
-from myqueue.transport.effects import Await, Flow, Lock, Pending
-from myqueue.transport.fetching import Fetching
+from myqueue.transport.effects import Await, Flow
 from myqueue.transport.retry import Attempts
-from myqueue.transport.rotation import TopicPartition
 
 if TYPE_CHECKING:
-    from myqueue.config import ClientConfig
     from myqueue.results import Message
-    from myqueue.transport.clock import Clock
     from myqueue.transport.http1 import Answer
-
-PREFETCHED_PARTITIONS_MAX = 16
-"""Most partitions of which a request ahead is out."""
-
-
-class Ahead(NamedTuple):
-    """A pop whose answer is not needed yet."""
-
-    pop: Pop
-    pending: Pending
+    from myqueue.transport.rotation import TopicPartition
+    from myqueue.transport.session import Session
+    from myqueue.transport.skipped_messages import SkippedMessages
 
 
-class Prefetch(Fetching):
-    """Pops, and what is between the cluster and the program.
+class Prefetcher:
+    """Pops, and gives back what nobody was handed.
 
-    Args: those of `Fetching`, for a consumer.
+    Args:
+        session: of the client.
+        pops: what is between the cluster and the program.
+        corrupt: counts what nobody can decode.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *,
-        start: str,
-        config: ClientConfig,
-        clock: Clock,
-        make_lock: Callable[[], Lock],
-    ) -> None:
-        super().__init__(
-            "consumer",
-            address,
-            config=config,
-            clock=clock,
-            make_lock=make_lock,
-            register_fields={"start": start},
-        )
-
-    def make_locks(self) -> None:
-        """Make new locks; in the child of a fork, what was popped is the parent's."""
-        super().make_locks()
-        self._pops_lock = threading.Lock()
-        """Guards the two below; never held while a flow waits."""
-        self._pops = Pops()
-        self._ahead: dict[TopicPartition, Ahead] = {}
-
-    def hand_out(self) -> Message | None:
-        """Return the next message that was popped in advance; None when the consumer closes."""
-        with self._pops_lock:
-            return None if self.closing else self._pops.take_one()
-
-    def refuse_calls(self) -> None:
-        """Hand out nothing more: the consumer closes."""
-        with self._pops_lock:
-            self.closing = True
+    def __init__(self, session: Session, pops: Pops, corrupt: SkippedMessages) -> None:
+        self._session = session
+        self._config = session.config
+        self._pops = pops
+        self._corrupt = corrupt
 
     # Popping
 
@@ -105,100 +65,85 @@ class Prefetch(Fetching):
         Raises:
             QueueError: the pop is kept to be repeated, when it may have happened.
         """
-        messages = yield from self._finish_ahead(where)
+        messages: list[Message] = []
+        ahead = self._pops.take_ahead(where)
+        if ahead is not None:
+            messages = yield from self._finish_ahead(where, ahead)
         if not messages:
             if patience_s is None:
-                attempts = self.attempts(wait_ms=wait_ms)
+                attempts = self._session.attempts(wait_ms=wait_ms)
             else:
-                deadline_s = self.clock.monotonic() + patience_s
-                attempts = Attempts(self.config, deadline_s=deadline_s)
+                deadline_s = self._session.clock.monotonic() + patience_s
+                attempts = Attempts(self._config, deadline_s=deadline_s)
             messages = yield from self._pop_now(where, max_messages, wait_ms, attempts)
         if len(messages) > max_messages:
-            with self._pops_lock:
-                self._pops.keep(messages[max_messages:])
+            self._pops.keep(messages[max_messages:])
         elif more and len(messages) == max_messages:
             try:
                 yield from self._begin_ahead(where, max_messages)
             except BaseException:
-                with self._pops_lock:
-                    self._pops.put_back(messages)
+                self._pops.put_back(messages)
                 raise
         return messages[:max_messages]
 
     def _pop_now(
         self, where: TopicPartition, max_messages: int, wait_ms: int, attempts: Attempts
     ) -> Flow[list[Message]]:
-        with self._pops_lock:
-            pop = self._pops.begin(where, max_messages)
-        call = pop_call(where, pop, wait_ms=wait_ms, timeout_ms=self.config.request_timeout_ms)
+        pop = self._pops.begin(where, max_messages)
+        call = pop_call(where, pop, wait_ms=wait_ms, timeout_ms=self._config.request_timeout_ms)
         try:
-            body = yield from self.at_leader(call, attempts, read_body)
+            body = yield from self._session.at_leader(call, attempts, read_body)
         except QueueError as error:
             if pop.uncertain or attempts.outcome_unknown or isinstance(error, ClientError):
-                self._leave_unsettled(where, pop)
+                self._pops.unsettled(where, pop)
             raise attempts.verdict(error) from error
         except BaseException:
             # Interrupted in the middle: the pop may have happened.
-            self._leave_unsettled(where, pop)
+            self._pops.unsettled(where, pop)
             raise
         return self._popped(where, body)
 
     def _popped(self, where: TopicPartition, body: dict[str, Any]) -> list[Message]:
-        self._note_corrupt(where, int(body.get("corrupt") or 0))
+        self._corrupt.add(where, int(body.get("corrupt") or 0), "")
         return [popped_message(item, where) for item in body["messages"]]
-
-    def _leave_unsettled(self, where: TopicPartition, pop: Pop) -> None:
-        with self._pops_lock:
-            self._pops.unsettled(where, pop)
 
     # One request ahead
 
-    def is_pending(self, where: TopicPartition) -> bool:
-        """Return True while the fate of a pop of this partition is open."""
-        with self._pops_lock:
-            return where in self._ahead or self._pops.has_unsettled(where)
-
     def _begin_ahead(self, where: TopicPartition, max_messages: int) -> Flow[None]:
         """Send a pop whose answer the next one takes; where that is not possible, do nothing."""
-        if len(self._ahead) >= PREFETCHED_PARTITIONS_MAX or self.is_pending(where) or self.closing:
+        pop = self._pops.begin_ahead(where, max_messages)
+        if pop is None:
             return
-        with self._pops_lock:
-            pop = self._pops.begin(where, max_messages)
-        call = pop_call(where, pop, wait_ms=0, timeout_ms=self.config.request_timeout_ms)
-        timeout_s = (self.config.request_timeout_ms + self.config.answer_margin_ms) / 1000
+        call = pop_call(where, pop, wait_ms=0, timeout_ms=self._config.request_timeout_ms)
+        timeout_s = (self._config.request_timeout_ms + self._config.answer_margin_ms) / 1000
         try:
-            pending = yield from self.begin_at_leader(call, timeout_s)
+            pending = yield from self._session.begin_at_leader(call, timeout_s)
         except BaseException as error:
             if pop.uncertain or not isinstance(error, QueueError) or not error.outcome_known:
-                self._leave_unsettled(where, pop)
+                self._pops.unsettled(where, pop)
             if not isinstance(error, QueueError):
                 raise
             return
-        with self._pops_lock:
-            self._ahead[where] = Ahead(pop, pending)
+        self._pops.sent_ahead(where, Ahead(pop, pending))
 
-    def _finish_ahead(self, where: TopicPartition) -> Flow[list[Message]]:
+    def _finish_ahead(self, where: TopicPartition, ahead: Ahead) -> Flow[list[Message]]:
         """Return what the pop ahead gave; when its answer does not come, it is unsettled."""
-        with self._pops_lock:
-            ahead = self._ahead.pop(where, None)
-        if ahead is None:
-            return []
         try:
             answer: Answer | None = yield Await(
-                ahead.pending, self.config.leader_patience_ms / 1000
+                ahead.pending, self._config.leader_patience_ms / 1000
             )
             if answer is None:
                 ahead.pending.cancel()
-                self._leave_unsettled(where, ahead.pop)
+                self._pops.unsettled(where, ahead.pop)
                 return []
             body = read_body(answer)
         except QueueError:
             # The repetition under the same id deals with the failure.
-            self._leave_unsettled(where, ahead.pop)
+            self._pops.unsettled(where, ahead.pop)
             return []
         except BaseException:
             ahead.pending.cancel()
-            self._leave_unsettled(where, ahead.pop)
+            self._pops.unsettled(where, ahead.pop)
             raise
         return self._popped(where, body)
 
@@ -212,13 +157,12 @@ class Prefetch(Fetching):
         Raises:
             QueueError: that was not possible in time.
         """
-        messages = yield from self._finish_ahead(where)
-        with self._pops_lock:
-            self._pops.keep(messages)
-        while self.is_pending(where):
-            messages = yield from self._pop_now(where, 1, 0, attempts or self.attempts())
-            with self._pops_lock:
-                self._pops.keep(messages)
+        ahead = self._pops.take_ahead(where)
+        if ahead is not None:
+            self._pops.keep((yield from self._finish_ahead(where, ahead)))
+        while self._pops.is_open(where):
+            patience = attempts or self._session.attempts()
+            self._pops.keep((yield from self._pop_now(where, 1, 0, patience)))
 
     # Giving back
 
@@ -231,16 +175,12 @@ class Prefetch(Fetching):
         """
         lost: list[Message] = []
         failures: list[QueueError] = []
-        with self._pops_lock:
-            pending = {*self._ahead, *self._pops.unsettled_partitions}
-        for where in pending:
+        for where in self._pops.open_partitions():
             try:
                 yield from self.settle(where, self._close_attempts())
             except QueueError as error:
                 failures.append(error)
-        with self._pops_lock:
-            waiting = self._pops.drop_all()
-        for where, messages in waiting.items():
+        for where, messages in self._pops.drop_all().items():
             others, run = returnable(messages)
             lost += others
             try:
@@ -261,10 +201,10 @@ class Prefetch(Fetching):
     ) -> Flow[None]:
         first, expected = run[0].offset, run[-1].offset + 1
         call = reset_call(
-            where, offset=first, expected=expected, timeout_ms=self.config.request_timeout_ms
+            where, offset=first, expected=expected, timeout_ms=self._config.request_timeout_ms
         )
         try:
-            yield from self.at_leader(call, attempts, read_body)
+            yield from self._session.at_leader(call, attempts, read_body)
         except CursorMoved as error:
             # A repetition whose first answer was lost finds the cursor where it put it.
             if not attempts.outcome_unknown or error.details.get("offset") != first:
@@ -272,12 +212,9 @@ class Prefetch(Fetching):
 
     def drop_popped(self) -> None:
         """Forget what was popped: the cluster has forgotten the cursors."""
-        with self._pops_lock:
-            self._pops = Pops()
-            ahead, self._ahead = self._ahead, {}
-        for one in ahead.values():
-            one.pending.cancel()
+        for pending in self._pops.forget():
+            pending.cancel()
 
     def _close_attempts(self) -> Attempts:
-        deadline_s = self.clock.monotonic() + self.config.close_timeout_ms / 1000
-        return Attempts(self.config, deadline_s=deadline_s)
+        deadline_s = self._session.clock.monotonic() + self._config.close_timeout_ms / 1000
+        return Attempts(self._config, deadline_s=deadline_s)

@@ -16,7 +16,7 @@ from myqueue.contract.errors import (
     Rebalancing,
     UnauthorizedException,
 )
-from myqueue.group.reading import grouped
+from myqueue.group.core import grouped
 from tests.myqueue.conftest import World
 from tests.myqueue.group.test_membership import committed, fill, member
 
@@ -181,7 +181,7 @@ def _act(
         if chance.random() < 0.5:
             gone.close()
         else:
-            world.twin.lose_members("g", gone._core._member_id)  # type: ignore[union-attr, arg-type]
+            world.twin.lose_members("g", gone._core.membership.member_id)  # type: ignore[union-attr, arg-type]
     one = chance.choice(members)
     try:
         for message in one.poll(chance.randrange(1, 8), timeout=chance.random()):

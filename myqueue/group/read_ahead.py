@@ -20,20 +20,22 @@ from myqueue.contract.errors import (
     UnauthorizedException,
 )
 from myqueue.contract.inputs import MAX_WAIT_MS
-from myqueue.group.membership import Member
-from myqueue.results import Fetched
-from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending, TimeIsOver
 from myqueue.transport.fetching import fetch_call, gaps, read_fetched
-from myqueue.transport.group_calls import commit_call
 from myqueue.transport.rotation import NO_PARTITION, Silence, is_over, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from myqueue.group.assigned_partition import Holding
+    from myqueue.group.assigned_partition import AssignedPartition
+    from myqueue.group.assignment import Assignment
+    from myqueue.group.commits import Commits, GroupSettings
+    from myqueue.group.schedule import GroupSchedule
+    from myqueue.results import Fetched
     from myqueue.transport.http1 import Answer
     from myqueue.transport.rotation import TopicPartition, Wait
+    from myqueue.transport.session import Session
+    from myqueue.transport.skipped_messages import SkippedMessages
 
 FETCH_BYTES = 1 << 20
 AHEAD_MAX = 64
@@ -45,18 +47,43 @@ REST = Backoff(first_s=0.1, longest_s=5.0)
 """Pause after a failure of a partition: the first, and the longest."""
 
 
-class GroupFetching(Member):
-    """Base of `GroupReading`: keeps messages ready to be handed out.
+class ReadAhead:
+    """Keeps messages of the assigned partitions ready to be handed out.
 
-    Args: those of `Member`.
+    Args:
+        session: of the client.
+        settings: the group and how it is read.
+        assignment: the partitions, and what was read of them.
+        commits: fence partitions that are new.
+        schedule: of the heartbeats, which tell what is given up.
+        corrupt: counts what nobody can decode.
+        missed: counts what retention deleted before it was read.
+
+    Attributes:
+        lock: one flow at a time fetches, or changes where to.
     """
 
-    def make_locks(self) -> None:
-        """Make new locks; in the child of a fork, what was fetched is the parent's."""
-        super().make_locks()
-        self._reading_lock = self.make_lock()
-        """One flow at a time fetches."""
-        self._out: set[Holding] = set()
+    def __init__(
+        self,
+        session: Session,
+        settings: GroupSettings,
+        *,
+        assignment: Assignment,
+        commits: Commits,
+        schedule: GroupSchedule,
+        corrupt: SkippedMessages,
+        missed: SkippedMessages,
+    ) -> None:
+        self._session = session
+        self._config = session.config
+        self._settings = settings
+        self._assignment = assignment
+        self._commits = commits
+        self._schedule = schedule
+        self._corrupt = corrupt
+        self._missed = missed
+        self.lock = session.make_lock()
+        self._out: set[AssignedPartition] = set()
         """Those of which a fetch is out."""
 
     def gather(
@@ -72,28 +99,27 @@ class GroupFetching(Member):
         Raises:
             QueueError: a partition did not answer for `delivery_timeout_ms`.
         """
-        yield from self.ensure_joined()
-        deadline_s = self.clock.monotonic() + timeout_s
+        deadline_s = self._session.clock.monotonic() + timeout_s
         certain = timeout_s < GLANCE_S
         while True:
-            self.check_usable()
-            remaining_s = max(0.0, deadline_s - self.clock.monotonic())
-            patience_s = 0.0 if self._has_ready(wanted) else min(remaining_s, GLANCE_S)
-            if (yield Acquire(self._reading_lock, patience_s)):
+            self._session.check_usable()
+            remaining_s = max(0.0, deadline_s - self._session.clock.monotonic())
+            patience_s = 0.0 if self._assignment.has_ready(wanted) else min(remaining_s, GLANCE_S)
+            if (yield Acquire(self.lock, patience_s)):
                 try:
                     yield from self._advance(wanted, certain=certain)
-                    remaining_s = deadline_s - self.clock.monotonic()
-                    if remaining_s > 0 and not self._has_ready(wanted):
+                    remaining_s = deadline_s - self._session.clock.monotonic()
+                    if remaining_s > 0 and not self._assignment.has_ready(wanted):
                         self._abandon_uncommitted()
                         yield from self._wait_ahead(min(remaining_s, GLANCE_S))
                 finally:
-                    if self.closing:
+                    if self._session.closing:
                         self._cancel_all()
-                    self._reading_lock.release()
-            if self._has_ready(wanted):
+                    self.lock.release()
+            if self._assignment.has_ready(wanted):
                 return True
             self.is_over(wanted, wait)
-            if self.clock.monotonic() >= deadline_s:
+            if self._session.clock.monotonic() >= deadline_s:
                 self._abandon_uncommitted()
                 return False
             certain = False
@@ -105,138 +131,114 @@ class GroupFetching(Member):
             QueueError: a partition, or the managers while there is none, did not answer for
                 `delivery_timeout_ms`.
         """
-        with self._state_lock:
+        with self._assignment.lock:
             silent = {
                 one.where: one.silence
-                for one in self._held.values()
+                for one in self._assignment.held.values()
                 if one.silence is not None
                 and not one.is_revoked
                 and (wanted is None or one.where in wanted)
             }
-            is_idle = not self._held
-        now_s = self.clock.monotonic()
+            is_idle = not self._assignment.held
+        now_s = self._session.clock.monotonic()
         if is_idle and wait.deadline_s > wait.started_s:
             silent |= self._silent_managers()
         over = is_over(silent, wait, now_s)
-        self.tell_silent(silent, is_over=over)
+        self._session.tell_silent(silent, is_over=over)
         return over
 
     def _silent_managers(self) -> dict[TopicPartition, Silence]:
         """Return what stands for managers of which none has told for long what to read."""
-        unheard = self.beat_record.unheard
+        unheard = self._session.beat_record.unheard
         if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
             return {}
         silence = Silence(unheard.error, 0.0, unheard.since_s, unheard.last_s)
-        return {(f"group {self.settings.group}", NO_PARTITION): silence}
-
-    def _has_ready(self, wanted: Collection[TopicPartition] | None) -> bool:
-        with self._state_lock:
-            return any(
-                one.ready and not one.is_revoked and (wanted is None or one.where in wanted)
-                for one in self._held.values()
-            )
+        return {(f"group {self._settings.group}", NO_PARTITION): silence}
 
     def _abandon_uncommitted(self) -> None:
         """Let go of what is asked for, when the program wants more and has not committed it."""
-        if self.settings.auto_commit:
-            return
-        with self._state_lock:
-            asked_for = [one for one in self._held.values() if one.is_revoked and not one.abandoned]
-            for holding in asked_for:
-                holding.abandoned = True
-        if asked_for:
-            self.hurry_beat()
+        if not self._settings.auto_commit and self._assignment.abandon_revoked():
+            self._schedule.hurry()
 
-    # Every function below needs the reading lock
+    # Every function below needs the lock
 
     def _advance(self, wanted: Collection[TopicPartition] | None, *, certain: bool) -> Flow[None]:
         """Do what can be done without waiting for messages."""
-        for holding in [one for one in self._out if not self._is_mine(one)]:
-            self._cancel(holding)
-        yield from self.start_holdings()
+        for assigned in [one for one in self._out if not self._assignment.is_mine(one)]:
+            self.cancel(assigned)
+        yield from self.start_new()
         yield from self._collect(0.0)
         mine = self._mine(wanted)
-        for holding in mine:
-            if self._has_ready(wanted):
+        for assigned in mine:
+            if self._assignment.has_ready(wanted):
                 break
-            if certain or holding.failures:
-                yield from self._fetch_now(holding)
-        if not certain or self._has_ready(wanted):
+            if certain or assigned.failures:
+                yield from self._fetch_now(assigned)
+        if not certain or self._assignment.has_ready(wanted):
             # With nothing there and no time to wait, the next call asks anew.
             yield from self._begin_ahead()
 
-    def start_holdings(self) -> Flow[None]:
+    def start_new(self) -> Flow[None]:
         """Fence every partition that is new, and learn where to begin."""
-        for holding in self._mine(None, started=False):
-            call = commit_call(
-                holding.where,
-                self.settings.group,
-                holding.generation,
-                start=self.settings.start,
-                timeout_ms=self.config.request_timeout_ms,
-            )
+        for assigned in self._mine(None, started=False):
             try:
-                body = yield from self.at_leader(call, self.short_attempts(), read_body)
+                body = yield from self._commits.fence(assigned)
             except IllegalGeneration:
                 # The managers know by whom; the next heartbeat tells.
-                self.lose(holding)
+                self._assignment.lose(assigned)
                 continue
             except QueueError as error:
-                self._failed(holding, error)
+                self._failed(assigned, error)
                 continue
             except TimeIsOver:
-                self._failed(holding, no_answer(holding.where))
+                self._failed(assigned, no_answer(assigned.where))
                 raise
-            with self._state_lock:
-                holding.start_at(int(body["offset"]))
-                holding.answered()
-            self._note_missed(holding.where, int(body.get("missed") or 0))
+            with self._assignment.lock:
+                assigned.start_at(int(body["offset"]))
+                assigned.answered()
+            self._missed.add(assigned.where, int(body.get("missed") or 0), self._settings.group)
 
     def _mine(
         self, wanted: Collection[TopicPartition] | None, *, started: bool = True
-    ) -> list[Holding]:
+    ) -> list[AssignedPartition]:
         """Return what may be asked now: not asked for by others, and not failing."""
-        now_s = self.clock.monotonic()
-        with self._state_lock:
+        now_s = self._session.clock.monotonic()
+        with self._assignment.lock:
             return [
                 one
-                for one in self._held.values()
+                for one in self._assignment.held.values()
                 if one.started is started
                 and not one.is_revoked
                 and one.retry_s <= now_s
                 and (wanted is None or one.where in wanted)
             ]
 
-    def _is_mine(self, holding: Holding) -> bool:
-        with self._state_lock:
-            return self._held.get(holding.where) is holding and not holding.is_revoked
-
     def _begin_ahead(self) -> Flow[None]:
         """Send fetches for the partitions of which little is ready."""
         mine = self._mine(None)
         crowded = len(mine) > AHEAD_MAX
-        wait_ms = min(self.config.long_poll_ms, CROWDED_WAIT_MS if crowded else MAX_WAIT_MS)
-        timeout_s = (wait_ms + self.config.answer_margin_ms) / 1000
-        for holding in sorted(mine, key=lambda one: one.asked_s):
+        wait_ms = min(self._config.long_poll_ms, CROWDED_WAIT_MS if crowded else MAX_WAIT_MS)
+        timeout_s = (wait_ms + self._config.answer_margin_ms) / 1000
+        for assigned in sorted(mine, key=lambda one: one.asked_s):
             if len(self._out) >= AHEAD_MAX:
                 return
-            if holding.ahead is not None or holding.failures:
+            if assigned.ahead is not None or assigned.failures:
                 continue
-            if len(holding.ready) >= self.config.prefetch_messages:
+            if len(assigned.ready) >= self._config.prefetch_messages:
                 continue
-            holding.refill_due = False
-            holding.asked_s = self.clock.monotonic()
-            holding.asked_offset = holding.fetched
+            assigned.refill_due = False
+            assigned.asked_s = self._session.clock.monotonic()
+            assigned.asked_offset = assigned.fetched
             call = fetch_call(
-                *holding.where, holding.fetched, max_bytes=FETCH_BYTES, wait_ms=wait_ms
+                *assigned.where, assigned.fetched, max_bytes=FETCH_BYTES, wait_ms=wait_ms
             )
             try:
-                pending = yield from self.begin_at_leader(call, timeout_s)
+                pending = yield from self._session.begin_at_leader(call, timeout_s)
             except QueueError as error:
-                self._failed(holding, error)
+                self._failed(assigned, error)
                 continue
-            holding.ahead = pending
-            self._out.add(holding)
+            assigned.ahead = pending
+            self._out.add(assigned)
 
     def _wait_ahead(self, timeout_s: float) -> Flow[None]:
         """Return when a fetch is answered, at the latest after the time."""
@@ -253,98 +255,102 @@ class GroupFetching(Member):
         pendings = [one.ahead for one in self._out if one.ahead is not None]
         answered: list[Pending] = yield AwaitAny(pendings, timeout_s)
         for pending in answered:
-            holding = by_pending[id(pending)]
+            assigned = by_pending[id(pending)]
             try:
                 answer: Answer | None = yield Await(pending, 0.0)
                 if answer is None:
                     continue
-                holding.ahead = None
-                self._out.discard(holding)
-                found = self._read(holding, answer, holding.asked_offset)
-                self._adopt(holding, found, holding.asked_offset)
+                assigned.ahead = None
+                self._out.discard(assigned)
+                found = self._read(assigned, answer, assigned.asked_offset)
+                self._adopt(assigned, found, assigned.asked_offset)
             except QueueError as error:
                 # It is asked again in the ordinary way, which knows what to do about failures.
-                holding.ahead = None
-                self._out.discard(holding)
-                holding.failed(error, self.clock.monotonic(), stale_s=self._patience_s)
+                assigned.ahead = None
+                self._out.discard(assigned)
+                assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
 
-    def _fetch_now(self, holding: Holding) -> Flow[None]:
+    def _fetch_now(self, assigned: AssignedPartition) -> Flow[None]:
         """Fetch what is there, without waiting for more.
 
         Raises:
             QueueError: one that does not go away by itself.
         """
-        offset = holding.fetched
-        call = fetch_call(*holding.where, offset, max_bytes=FETCH_BYTES, wait_ms=0)
+        offset = assigned.fetched
+        call = fetch_call(*assigned.where, offset, max_bytes=FETCH_BYTES, wait_ms=0)
         try:
-            found = yield from self.at_leader(
-                call, self.short_attempts(), lambda answer: self._read(holding, answer, offset)
+            found = yield from self._session.at_leader(
+                call,
+                self._commits.short_attempts(),
+                lambda answer: self._read(assigned, answer, offset),
             )
         except OffsetOutOfRange as error:
-            self._out_of_range(holding, error)
+            self._out_of_range(assigned, error)
         except QueueError as error:
-            self._failed(holding, error)
+            self._failed(assigned, error)
         except TimeIsOver:
-            self._failed(holding, no_answer(holding.where))
+            self._failed(assigned, no_answer(assigned.where))
             raise
         else:
-            self._adopt(holding, found, offset)
+            self._adopt(assigned, found, offset)
 
-    def _read(self, holding: Holding, answer: Answer, offset: int) -> Fetched:
-        topic, partition = holding.where
+    def _read(self, assigned: AssignedPartition, answer: Answer, offset: int) -> Fetched:
+        topic, partition = assigned.where
         return read_fetched(answer, topic=topic, partition=partition, offset=offset)
 
-    def _adopt(self, holding: Holding, fetched: Fetched, asked_offset: int) -> None:
-        with self._state_lock:
-            adopted = holding.adopt(fetched.messages, fetched.next_offset, asked_offset)
-            holding.answered()
-            holding.refill_due = True
+    def _adopt(self, assigned: AssignedPartition, fetched: Fetched, asked_offset: int) -> None:
+        with self._assignment.lock:
+            adopted = assigned.adopt(fetched.messages, fetched.next_offset, asked_offset)
+            assigned.answered()
+            assigned.refill_due = True
         if adopted and fetched.corrupt:
             offsets = (message.offset for message in fetched.messages)
             holes = gaps(offsets, asked_offset, fetched.next_offset)
             places = ", ".join(f"{hole.start} to {hole.stop - 1}" for hole in holes)
-            self._note_corrupt(holding.where, fetched.corrupt, f": offsets {places}")
+            self._corrupt.add(assigned.where, fetched.corrupt, f": offsets {places}")
 
-    def _out_of_range(self, holding: Holding, error: OffsetOutOfRange) -> None:
+    def _out_of_range(self, assigned: AssignedPartition, error: OffsetOutOfRange) -> None:
         """Go on at the log start; where the partition has become shorter, ask where to begin."""
         log_start = int(error.details.get("log_start_offset", 0))
-        with self._state_lock:
-            missed = holding.skip_to(log_start)
-            if not missed and not holding.in_hand and not holding.ready:
-                holding.started = False
+        with self._assignment.lock:
+            missed = assigned.skip_to(log_start)
+            if not missed and not assigned.in_hand and not assigned.ready:
+                assigned.started = False
         if missed:
-            holding.answered()
-            self._note_missed(holding.where, missed)
+            assigned.answered()
+            self._missed.add(assigned.where, missed, self._settings.group)
         else:
-            self._failed(holding, error, raises=False)
+            self._failed(assigned, error, raises=False)
 
-    def _failed(self, holding: Holding, error: QueueError, *, raises: bool = True) -> None:
+    def _failed(
+        self, assigned: AssignedPartition, error: QueueError, *, raises: bool = True
+    ) -> None:
         """Leave a partition alone for a while.
 
         Raises:
             QueueError: the error, when waiting does not help.
         """
-        holding.retry_s = self.clock.monotonic() + REST.pause_s(holding.failures)
-        holding.failures += 1
-        holding.failed(error, self.clock.monotonic(), stale_s=self._patience_s)
+        assigned.retry_s = self._session.clock.monotonic() + REST.pause_s(assigned.failures)
+        assigned.failures += 1
+        assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
         if raises and not error.retriable and not isinstance(error, UnauthorizedException):
             raise error
 
     @property
     def _patience_s(self) -> float:
-        return self.config.delivery_timeout_ms / 1000
+        return self._config.delivery_timeout_ms / 1000
 
-    def _cancel(self, holding: Holding) -> None:
-        if holding.ahead is not None:
-            holding.ahead.cancel()
-            holding.ahead = None
-        self._out.discard(holding)
+    def cancel(self, assigned: AssignedPartition) -> None:
+        if assigned.ahead is not None:
+            assigned.ahead.cancel()
+            assigned.ahead = None
+        self._out.discard(assigned)
 
     def _cancel_all(self) -> None:
-        for holding in list(self._out):
-            self._cancel(holding)
+        for assigned in list(self._out):
+            self.cancel(assigned)
 
-    def close_watches(self) -> None:
+    def close(self) -> None:
         """Give up the fetches that are out; a flow that waits does it at its end."""
-        if not self._reading_lock.locked():
+        if not self.lock.locked():
             self._cancel_all()

@@ -187,7 +187,7 @@ def test_fetches_run_ahead_of_an_iteration(world: World) -> None:
             break
     # All came with the first; the second waits for more, and no more than one is out.
     assert len(world.twin.asked("/fetch")) <= 2
-    assert len(consumer._core._out) <= 1  # type: ignore[union-attr]
+    assert len(consumer._core.read_ahead._out) <= 1  # type: ignore[union-attr]
 
 
 def test_without_auto_commit_what_is_asked_for_goes_when_the_program_wants_more(
@@ -219,8 +219,8 @@ def test_a_closed_consumer_cancels_what_is_out(world: World) -> None:
     fill(world, 0)
     consumer = member(world)
     consumer.poll(timeout=0.5)
-    (holding,) = consumer._core._out  # type: ignore[union-attr]
-    pending = holding.ahead
+    (assigned,) = consumer._core.read_ahead._out  # type: ignore[union-attr]
+    pending = assigned.ahead
     consumer.close()
     assert pending.cancelled
 
