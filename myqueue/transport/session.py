@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from myqueue.contract.errors import (
@@ -124,25 +124,16 @@ class Session:
         self._metadata = Metadata(
             max_age_s=config.metadata_max_age_ms / 1000, avoid_s=config.avoid_ms / 1000
         )
-        self.make_locks()
+        self.restart_after_fork()
         self._schedule_beat()
 
-    def make_locks(self) -> None:
-        """Make new locks: at the beginning, and in the child of a fork."""
+    def restart_after_fork(self) -> None:
+        """Start anew in the child: new locks, and nothing that the core has to tell."""
         self._register_lock = self.make_lock()
         """One registration at a time."""
         self._lock = threading.Lock()
         """Guards the metadata; never held while a flow waits."""
         self.core_due_s = float("inf")
-
-    def restart_after_fork(self) -> None:
-        """Start anew in the child: new locks."""
-        self.make_locks()
-
-    @property
-    def session(self) -> Self:
-        """Itself: what cores have from the session is asked of `core.session`."""
-        return self
 
     # Registrations
 

@@ -55,7 +55,7 @@ QUIET_S = 1.0
 """A wait as long as this was not in vain."""
 
 
-class WorkerCore(Session):
+class WorkerCore:
     """The core of `Worker` and `AsyncWorker`.
 
     Args:
@@ -64,6 +64,13 @@ class WorkerCore(Session):
         config: settings.
         clock: time and chance.
         make_lock: makes a lock of the driver's kind.
+
+    Attributes:
+        session: its registrations, and how it reaches managers and leaders.
+        missed: messages that were deleted before the group had dealt with them, as far as told
+            here.
+        corrupt: messages that were stepped over because nobody can decode them, as far as told
+            here.
     """
 
     def __init__(
@@ -75,45 +82,67 @@ class WorkerCore(Session):
         clock: Clock,
         make_lock: Callable[[], Lock],
     ) -> None:
+        self.session = Session("consumer", address, config=config, clock=clock, make_lock=make_lock)
         self.options = options
         self.missed = 0
-        """Messages that were deleted before the group had dealt with them, as far as told here."""
         self.corrupt = 0
-        """Messages that were stepped over because nobody can decode them, as far as told here."""
+        self._config = config
+        self._clock = clock
         self._first_counts: dict[str, int] = {}
-        super().__init__("consumer", address, config=config, clock=clock, make_lock=make_lock)
+        """Partitions of each topic when it was registered."""
+        self._waiting = self._wait_anew()
 
-    def make_locks(self) -> None:
-        """Make new locks; in the child of a fork, open requests are the parent's."""
-        super().make_locks()
-        held_call = partial(self._receive_call, max_messages=0, wait_ms=self.config.long_poll_ms)
-        self._waiting = PartitionWaiting(self, held_call)
+    def _wait_anew(self) -> PartitionWaiting:
+        held_call = partial(self._receive_call, max_messages=0, wait_ms=self._config.long_poll_ms)
+        return PartitionWaiting(self.session, held_call)
+
+    # A client's life
 
     def open(
         self, topics: Iterable[str], attach: dict[str, Registration] | None = None
     ) -> Flow[None]:
         """Register for the topics; a group that starts at the latest starts here."""
         names = list(topics)
-        yield from super().open(names, attach)
+        yield from self.session.open(names, attach)
         for topic in names:
             yield from self._note_start(topic)
 
-    def register(self, topic: str) -> Flow[Registration]:
-        """Register for a further topic; raises what `RegisteredClient.register` raises."""
-        registration = yield from super().register(topic)
-        if not self.closing:
-            yield from self._note_start(topic)
-        return registration
+    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+        """Register for further topics; raises what `Session.register_all` raises."""
+        self.session.check_new(topics)
+        made: dict[str, Registration] = {}
+        for topic in dict.fromkeys(topics):
+            made[topic] = yield from self.session.register(topic)
+            if not self.session.closing:
+                yield from self._note_start(topic)
+        return [made[topic] for topic in topics]
+
+    def beat(self) -> Flow[None]:
+        """Send a heartbeat per topic."""
+        return self.session.beat()
+
+    def forget(self) -> Flow[None]:
+        """Have the cluster forget the worker."""
+        return self.session.forget()
+
+    def restart_after_fork(self) -> None:
+        """Start anew in the child, under new ids; open requests are the parent's.
+
+        What the parent received may be settled by either of them.
+        """
+        self.session.restart_after_fork()
+        self.session.forget_ids()
+        self._waiting = self._wait_anew()
 
     def _note_start(self, topic: str) -> Flow[None]:
         if topic in self._first_counts:
             return
-        count = yield from self.partition_count(topic)
+        count = yield from self.session.partition_count(topic)
         self._first_counts[topic] = count
         if self.options.start == "latest":
             for partition in range(count):
                 call = self._receive_call((topic, partition), 0)
-                yield from self.at_leader(call, self.attempts(), read_body)
+                yield from self.session.at_leader(call, self.session.attempts(), read_body)
 
     # Receiving
 
@@ -139,14 +168,14 @@ class WorkerCore(Session):
                 nothing; or it refused.
         """
         checked("max_messages", max_messages, MessagesAtOnce)
-        wait = self.begin_wait(timeout)
+        wait = self.session.begin_wait(timeout)
         flow = self._receive(max_messages, partitions, wait)
         if not wait.is_bounded:
             return (yield from flow)
         try:
-            return (yield from within(flow, self.clock, wait.limit_s))
+            return (yield from within(flow, self._clock, wait.limit_s))
         except TimeIsOver:
-            self._waiting.out_of_time(next(iter(self.registrations)), wait)
+            self._waiting.out_of_time(next(iter(self.session.registrations)), wait)
             return []
 
     def _receive(
@@ -157,37 +186,37 @@ class WorkerCore(Session):
         quiet: set[TopicPartition] = set()
         vain = 0
         while True:
-            self.check_usable()
+            self.session.check_usable()
             wait.asking = None
             asked = partitions or (yield from self._partitions())
             if waiting.rotation.has_silent:
-                waiting.managers_answered(self.registrations)
+                waiting.managers_answered(self.session.registrations)
             found = yield from waiting.ask_in_turn(asked, receive, quiet, wait)
-            if found and self.closing:
+            if found and self.session.closing:
                 yield from self._hand_back(found)
                 raise ClientClosed("this worker was closed")
             if found:
                 return found
-            now_s = self.clock.monotonic()
+            now_s = self._clock.monotonic()
             if waiting.is_over(asked, wait):
                 return []
             if vain > VAIN_ROUNDS:
-                yield Pause(VAIN_PAUSE.pause_s(vain, self.clock.jitter()))
+                yield Pause(VAIN_PAUSE.pause_s(vain, self._clock.jitter()))
             quiet = yield from waiting.wait(asked, wait.deadline_s)
-            waited_s = self.clock.monotonic() - now_s
+            waited_s = self._clock.monotonic() - now_s
             vain = 0 if waited_s >= QUIET_S else vain + 1
 
     def _partitions(self) -> Flow[list[TopicPartition]]:
         found: list[TopicPartition] = []
-        for topic in self.registrations:
-            yield from self.registration(topic)
-            count = yield from self.partition_count(topic)
+        for topic in self.session.registrations:
+            yield from self.session.registration(topic)
+            count = yield from self.session.partition_count(topic)
             found += [(topic, index) for index in range(count)]
         return found
 
     def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
         call = self._receive_call(where, max_messages)
-        body = yield from self.at_leader(call, self._one_try(), read_body)
+        body = yield from self.session.at_leader(call, self._one_try(), read_body)
         missed = int(body.get("missed") or 0)
         if missed:
             self.missed += missed
@@ -218,11 +247,11 @@ class WorkerCore(Session):
             max_messages=max_messages,
             start="earliest" if added else self.options.start,
             wait_ms=wait_ms,
-            timeout_ms=self.config.request_timeout_ms,
+            timeout_ms=self._config.request_timeout_ms,
         )
 
     def _one_try(self) -> Attempts:
-        return Attempts(self.config, deadline_s=self.clock.monotonic() + ONE_TRY_S)
+        return Attempts(self._config, deadline_s=self._clock.monotonic() + ONE_TRY_S)
 
     def _hand_back(self, found: list[Delivery]) -> Flow[None]:
         """Let others have what arrived while the worker was closed; else it comes back later."""
@@ -233,10 +262,10 @@ class WorkerCore(Session):
             where,
             self.options.group,
             receipts,
-            timeout_ms=self.config.request_timeout_ms,
+            timeout_ms=self._config.request_timeout_ms,
         )
         with suppress(QueueError):
-            pending = yield from self.begin_at_leader(call, LEAVE_S)
+            pending = yield from self.session.begin_at_leader(call, LEAVE_S)
             yield Await(pending)
 
     def close_watches(self) -> None:
@@ -263,7 +292,7 @@ class WorkerCore(Session):
                 refused; `results` has the same list.
         """
         ack_batches = AckBatches(deliveries)
-        patience = self.attempts()
+        patience = self.session.attempts()
         while batches := ack_batches.open_batches():
             error: QueueError | None = None
             for batch in batches:
@@ -272,11 +301,11 @@ class WorkerCore(Session):
                     batch.where,
                     self.options.group,
                     [deliveries[index].receipt for index in batch.indexes],
-                    timeout_ms=self.config.request_timeout_ms,
+                    timeout_ms=self._config.request_timeout_ms,
                     **fields,
                 )
                 try:
-                    body = yield from self.at_leader(call, self._one_try(), read_body)
+                    body = yield from self.session.at_leader(call, self._one_try(), read_body)
                 except QueueError as failure:
                     ack_batches.failed(batch, failure)
                     error = failure if may_pass(failure) else error
@@ -284,7 +313,7 @@ class WorkerCore(Session):
                     ack_batches.answered(batch, body["results"])
             if error is not None:
                 decision = patience.wait(
-                    error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
+                    error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
                 )
                 if patience.expired:
                     break
@@ -297,24 +326,16 @@ class WorkerCore(Session):
             return self.options.visibility_ms
         return max(1, milliseconds("visibility", seconds))
 
-    # Life
-
-    def restart_after_fork(self) -> None:
-        """Start anew in the child, under new ids.
-
-        What the parent received may be settled by either of them.
-        """
-        super().restart_after_fork()
-        self.forget_ids()
+    # The end
 
     def leave(self) -> Flow[None]:
         """Have a manager forget the registrations, which are of use to this worker alone."""
-        for registration in self.registrations.values():
+        for registration in self.session.registrations.values():
             if not registration.client_id:
                 continue
-            request = self.forget_request(registration)
+            request = self.session.forget_request(registration)
             try:
-                yield from self.managers.call(request, timeout_s=LEAVE_S)
+                yield from self.session.managers.call(request, timeout_s=LEAVE_S)
             except QueueError as error:
                 # It expires by itself.
                 logger.debug("a manager did not forget a worker: %s", error)

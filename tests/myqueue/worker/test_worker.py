@@ -43,7 +43,7 @@ def test_what_arrives_while_it_closes_is_given_back(world: World) -> None:
 
     def closing(answer: dict[str, Any]) -> dict[str, Any]:
         if answer["messages"]:
-            worker._core.closing = True
+            worker._core.session.closing = True
         return answer
 
     world.twin.amended["/messages/receive"] = closing
