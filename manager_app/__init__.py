@@ -1,4 +1,4 @@
-"""The control plane: where replicas live, who is registered, who is alive, where to pass calls on.
+"""The control plane: placement of replicas, registered clients, health of brokers, consumer groups.
 
 It takes no part in consensus and meets the brokers over HTTP alone.
 """

@@ -1,4 +1,4 @@
-"""The manager's pages in Django's admin: for looking; a topic's retention may be edited."""
+"""The manager's pages in Django's admin: read-only, but for a topic's retention."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ LAG_LIMIT_S = 10.0
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Rows that only the manager writes."""
+    """Pages of rows that only the manager writes: nobody may add, change or delete one."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse."""
+        """Return False, whatever the person may do."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Refuse."""
+        """Return False, whatever the person may do."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Refuse."""
+        """Return False, whatever the person may do."""
         return False
 
 
 @admin.register(Cluster)
 class ClusterAdmin(ReadOnlyAdmin):
-    """The cluster."""
+    """The cluster's one row."""
 
     list_display = ("cluster_id", "epoch", "metadata_version", "primary_address")
 
@@ -89,7 +89,7 @@ class TopicAdmin(ReadOnlyAdmin):
         form: Any,
         change: bool,  # Django's signature
     ) -> None:
-        """Store the retention."""
+        """Store the retention, the only field that can be edited here."""
         topic_update(
             obj.name,
             retention={
@@ -117,12 +117,12 @@ class PartitionAdmin(ReadOnlyAdmin):
     list_filter = ("leader",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Partition]:
-        """Load what tells how a partition is."""
+        """Load replicas and brokers too, which the condition depends on."""
         return super().get_queryset(request).prefetch_related("replicas__broker")
 
     @admin.display(description="condition")
     def condition(self, partition: Partition) -> str:
-        """Return how it is."""
+        """Return the health of the partition in words."""
         return partition_condition(partition_facts(partition, suspects=runtime.suspects()))
 
 
@@ -150,7 +150,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
 
     @admin.display(description="progress")
     def progress(self, replica: Replica) -> str:
-        """Return where it is between joining and leaving."""
+        """Return how far the replica is between joining its group and leaving it."""
         return replica_condition(replica_facts(replica))
 
     @admin.display(description="topic", ordering="partition__topic__name")
@@ -166,7 +166,7 @@ class ReplicaAdmin(ReadOnlyAdmin):
 
 @admin.register(Broker)
 class BrokerAdmin(ReadOnlyAdmin):
-    """Brokers."""
+    """Brokers with their states and free disk space, as last reported."""
 
     list_display = (
         "broker_id",
@@ -183,12 +183,12 @@ class BrokerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, broker: Broker) -> str:
-        """Return its state, or that it is suspect."""
+        """Return its state, or `suspect` while it is silent."""
         return shown_state(broker.broker_id, broker.state, suspects=runtime.suspects())
 
 
 class ClientAdmin(ReadOnlyAdmin):
-    """Producers or consumers."""
+    """What the pages of producers and consumers have in common."""
 
     list_display = _CLIENT_COLUMNS
     list_select_related = ("topic",)
@@ -199,12 +199,12 @@ class ClientAdmin(ReadOnlyAdmin):
 
 @admin.register(Producer)
 class ProducerAdmin(ClientAdmin):
-    """Producers."""
+    """Registered producers."""
 
 
 @admin.register(Consumer)
 class ConsumerAdmin(ClientAdmin):
-    """Consumers."""
+    """Registered consumers."""
 
     list_display = (*_CLIENT_COLUMNS, "start")
     list_filter = (*_CLIENT_FILTERS, "start")
@@ -212,7 +212,7 @@ class ConsumerAdmin(ClientAdmin):
 
 @admin.register(ConsumerGroup)
 class ConsumerGroupAdmin(ReadOnlyAdmin):
-    """Consumer groups; the page of one asks the brokers how far it is."""
+    """Consumer groups; the page of one asks the brokers for its lag."""
 
     list_display = ("name", "generation", "member_count", "subscribed", "created_at")
     search_fields = ("name",)
@@ -221,14 +221,14 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
     readonly_fields = ("subscribed", "lag")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConsumerGroup]:
-        """Count the members."""
+        """Add the number of members, by which the list can be sorted."""
         rows: QuerySet[ConsumerGroup] = super().get_queryset(request)
         return rows.annotate(members_counted=Count("members"))
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Name the groups of queue workers too, which have no rows."""
+        """Name the groups of queue workers too, which brokers alone know."""
         manager = runtime.installed()
         names: list[str] = []
         if manager is not None:
@@ -239,17 +239,17 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
 
     @admin.display(description="members", ordering="members_counted")
     def member_count(self, group: ConsumerGroup) -> int:
-        """Return how many members it has."""
+        """Return the number of members."""
         return int(getattr(group, "members_counted", 0))
 
     @admin.display(description="topics")
     def subscribed(self, group: ConsumerGroup) -> str:
-        """Return the names of its topics."""
+        """Return the names of the subscribed topics."""
         return ", ".join(sorted(group.topics)) or "-"
 
     @admin.display(description="lag, in messages")
     def lag(self, group: ConsumerGroup) -> str:
-        """Return the lag of each partition as its leader tells it now."""
+        """Return the lag of each partition, as its leader answers now."""
         manager = runtime.installed()
         if manager is None:
             return "-"
@@ -281,18 +281,18 @@ class GroupMemberAdmin(ReadOnlyAdmin):
 
     @admin.display(description="topics")
     def subscribed(self, member: GroupMember) -> str:
-        """Return the names of its topics."""
+        """Return the names of the topics that it subscribed."""
         return ", ".join(member.topics)
 
     @admin.display(description="partitions granted")
     def assigned(self, member: GroupMember) -> str:
-        """Return what it may own."""
+        """Return the partitions that it may own."""
         return ", ".join(f"{topic}/{index}" for topic, of in member.granted.items() for index in of)
 
 
 @admin.register(DeletedGroup)
 class DeletedGroupAdmin(ReadOnlyAdmin):
-    """Groups of deleted topics."""
+    """Raft groups of deleted topics, which brokers are ordered to drop."""
 
     list_display = ("group_id", "topic_name", "index", "deleted_at")
     search_fields = ("topic_name",)

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS_MAX = 4
-"""Look-ups of the hot views at once; more wait for one of these."""
+"""Look-ups of the hot views and repeated tasks at once; more wait for one of these. Each thread
+holds a connection of its own. SQLite lets one write at a time and PostgreSQL answers a look-up
+within a millisecond: a few threads serve hundreds of look-ups a second, and leave the interpreter
+to the loop."""
 CALL_LIMIT_S = 10.0
-"""For one call, its wait for a thread included; then its caller hears that there is no answer."""
+"""For one call, its wait for a thread included; then it fails as DATABASE_UNAVAILABLE. Above the
+limits that PostgreSQL and the connection keep, so that those, which say more, come first."""
 
 
 class DatabaseThreads:
@@ -41,7 +45,7 @@ class DatabaseThreads:
         name: str = "database",
         limit_s: float = CALL_LIMIT_S,
     ) -> None:
-        """Start no thread yet.
+        """Make a pool without threads; each starts when a call needs it.
 
         Args:
             threads_max: functions that run at once.
@@ -73,7 +77,7 @@ class DatabaseThreads:
             ) from error
 
     def close(self) -> None:
-        """Wait for what runs and end the threads."""
+        """Wait for the calls that run, drop those that wait, and end the threads."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -108,7 +112,7 @@ def limit_answers(*, connect_s: float, answer_s: float) -> None:
 
 
 def _call(function: Callable[..., T], args: tuple[object, ...]) -> T:
-    """Do for this call what Django does around a request; a failure says what was written."""
+    """Call with a connection that works, as Django does; a failure says what was written."""
     close_old_connections()
     try:
         with write_watch() as watch:

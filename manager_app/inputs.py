@@ -1,4 +1,4 @@
-"""Inputs of the calls that only a manager has."""
+"""Inputs of the calls that only a manager answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who is alive: decided from signs of life and a clock that is handed in.
+"""When brokers, clients and the primary were last heard, and which of them are dead by now.
 
-The times are those of a monotonic clock of this process, in seconds, so that neither a step of the
-wall clock nor a manager that was down for a while lets anybody die. After a start everyone whom
-the database knows begins anew.
+Times are those of a monotonic clock of this process, in seconds, so that neither a step of the wall
+clock nor a manager that was down for a while lets anything die. After a start every broker and
+client of the database begins a new time limit.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ class _Seen:
 
 
 class LastSeen(Generic[Key]):
-    """The last sign of life of each of a set of brokers or clients.
+    """The last heartbeat, or other sign of life, of each of a set of brokers or clients.
 
     A key carries everything that tells two of them apart: a producer and a consumer with the same
     number are two keys.
     """
 
     def __init__(self, dead_after_s: float) -> None:
-        """Start without anybody.
+        """Make an empty table.
 
         Args:
-            dead_after_s: seconds of silence after which somebody counts as dead.
+            dead_after_s: seconds of silence after which a key counts as dead.
         """
         self._dead_after_s = dead_after_s
         self._seen: dict[Key, _Seen] = {}
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether a sign of life of `key` is known."""
+        """Tell whether `key` was ever heard, and not forgotten since."""
         return key in self._seen
 
     def __len__(self) -> int:
-        """Count those known."""
+        """Return the number of keys."""
         return len(self._seen)
 
     def beat(self, key: Key, now_s: float, *, marker: object = None) -> None:
         """Note a sign of life that reached this process.
 
         Args:
-            key: who.
+            key: the broker or client.
             now_s: monotonic time.
-            marker: what the database says about it now, when that is known; see `observe`.
+            marker: the heartbeat that the database has now, if the caller knows it; see `observe`.
         """
         known = self._seen.get(key)
         if known is None:
@@ -63,7 +63,7 @@ class LastSeen(Generic[Key]):
             known.marker = marker
 
     def observe(self, key: Key, marker: object, now_s: float) -> None:
-        """Note what the database says, where another process may have recorded a sign of life.
+        """Note the heartbeat in the database, where another process may have recorded one.
 
         A marker (the recorded time) that changed since the last look is a sign of life now; the
         first look is one too.

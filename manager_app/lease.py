@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HELD_S = 10.0
-"""How long a lease is held after a renewal; less than others wait, by more than clocks differ."""
+"""How long the primary trusts a renewal: five times `process.LEASE_INTERVAL_S`, so that a slow
+answer of the database costs nothing. It has to end before another manager takes over: the 5 s
+between the two are for the renewal that is seen late, and for clocks that run at different
+speeds."""
 TAKE_OVER_AFTER_S = 15.0
-"""Without a renewal, until another manager takes the lease over."""
+"""How long another manager sees no renewal before it takes the lease over. Meanwhile members of
+groups cannot join or rebalance; produce and consume go on."""
 _PRIMARY = "primary"
 
 
@@ -36,11 +40,12 @@ _PRIMARY = "primary"
 class _HeldLease:
     epoch: int
     asked_s: float
-    """When the last renewal that succeeded was asked for, monotonic."""
+    """Monotonic time just before the last renewal that succeeded: the earliest that it may have
+    held."""
 
 
 class Lease:
-    """What this manager knows of the lease; any thread may ask, those that block may change it."""
+    """The primary's lease as this manager knows it; any thread may ask, changes of it block."""
 
     def __init__(
         self, *, address: str, metadata: MetadataCopy, monotonic_s: Callable[[], float]
@@ -49,7 +54,7 @@ class Lease:
 
         Args:
             address: of this manager.
-            metadata: names the primary.
+            metadata: the copy that names the primary.
             monotonic_s: clock, in seconds.
         """
         self._address = address
@@ -84,13 +89,13 @@ class Lease:
         return epoch
 
     def announce(self) -> None:
-        """Become the primary, whoever is; the copy of the metadata is not loaded. Blocks."""
+        """Become the primary, whoever is it now. Blocks; the copy of the metadata is not loaded."""
         with self._keeping:
             asked_s = self._monotonic_s()
             self._held = _HeldLease(primary_announce(self._address), asked_s)
 
     def keep(self) -> None:
-        """Renew the lease; who does not hold it takes it over from a silent primary. Blocks."""
+        """Renew the lease if it is held, else take it over from a silent primary. Blocks."""
         with self._keeping:
             if self._held is not None:
                 self._renew(self._held.epoch)

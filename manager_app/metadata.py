@@ -1,7 +1,7 @@
-"""The copy of the metadata in memory that hot views and waiting calls look at.
+"""The copy in memory of topics, partitions, brokers and leaders that hot views look at.
 
 It is loaded whole from the database at the start, after each change that this process made, and
-when polling finds another version there. Leaders are also noted one by one as they are reported.
+when polling finds another version there. Leaders are also noted one by one as brokers report them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PartitionMetadata:
-    """A partition of the copy."""
+    """A partition: its Raft group and the brokers that have a replica."""
 
     group_id: int
     index: int
@@ -31,7 +31,7 @@ class PartitionMetadata:
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """What a topic was made with, or told since."""
+    """Replication and retention of a topic."""
 
     replication_factor: int
     retention_ms: int | None
@@ -41,7 +41,7 @@ class TopicSettings:
 
 @dataclass(frozen=True, slots=True)
 class TopicMetadata:
-    """A topic of the copy."""
+    """A topic with its partitions."""
 
     name: str
     partitions_at_creation: int
@@ -65,7 +65,7 @@ class TopicMetadata:
 
 @dataclass(frozen=True, slots=True)
 class BrokerMetadata:
-    """A broker of the copy."""
+    """A broker and its state."""
 
     broker_id: int
     address: str
@@ -76,7 +76,7 @@ class BrokerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """Who leads a partition, as last reported."""
+    """The leader of a partition, as last reported."""
 
     broker_id: int
     """0 while unknown."""
@@ -85,7 +85,7 @@ class Leadership:
 
 @dataclass(frozen=True)
 class ClusterMetadata:
-    """Everything that was loaded at once."""
+    """All metadata, as one look at the database read it."""
 
     version: int = 0
     """0: never loaded."""
@@ -93,11 +93,11 @@ class ClusterMetadata:
     topics: Mapping[str, TopicMetadata] = field(default_factory=dict)
     brokers: Mapping[int, BrokerMetadata] = field(default_factory=dict)
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
-    """By group id; noted leaderships may be ahead of it."""
+    """By group id; leaders that were reported since may be of a later term."""
 
 
 class MetadataCopy:
-    """The copy and those who wait for it to change.
+    """The copy, and the coroutines that wait for it to change.
 
     Any thread may refresh it or note a leader; waiting is for coroutines of the loop that was
     `attach`ed.
@@ -110,7 +110,7 @@ class MetadataCopy:
         load_version: Callable[[], int],
         monotonic_s: Callable[[], float],
     ) -> None:
-        """Start empty.
+        """Make an empty copy; `refresh` fills it.
 
         Args:
             load: reads everything from the database.
@@ -129,7 +129,7 @@ class MetadataCopy:
 
     @property
     def current(self) -> ClusterMetadata:
-        """What was loaded last; it never changes in place."""
+        """What was loaded last; immutable, a refresh replaces it."""
         return self._current
 
     @property
@@ -173,7 +173,7 @@ class MetadataCopy:
         self._notify()
 
     def leader_of(self, group_id: int) -> Leadership:
-        """Return who leads a group."""
+        """Return the leader of a group: broker 0 in term 0 when none was reported."""
         return self._leaders.get(group_id, Leadership(0, 0))
 
     def topic(self, name: str) -> TopicMetadata:

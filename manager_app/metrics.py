@@ -1,4 +1,4 @@
-"""Figures of a manager for `GET /metrics`."""
+"""Metrics of a manager for `GET /metrics`."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Cluster(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the cluster."""
+        """Return its id."""
         return self.cluster_id
 
 
@@ -90,7 +90,7 @@ class Topic(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the topic."""
+        """Return its name."""
         return self.name
 
 
@@ -125,7 +125,8 @@ class Broker(models.Model):
     disk_free_bytes = models.BigIntegerField(default=0)
     """As last reported; 0 while unknown."""
     disk_slow = models.BooleanField(default=False)
-    """As last reported: its disk is slower than those of others, and it had better lead nothing."""
+    """As last reported: its disk is slower than those of other brokers, so it is given no
+    leadership."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -145,7 +146,7 @@ class Broker(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the broker."""
+        """Return its id and address."""
         return f"broker {self.broker_id} at {self.address}"
 
 
@@ -165,9 +166,9 @@ class Partition(models.Model):
     placement_version = models.PositiveIntegerField(default=1)
     """Raised with every new target: the replicas that are not leaving."""
     membership_term = models.BigIntegerField(default=0)
-    """Term of the leader that told `Replica.membership`; below `term` it tells nothing."""
+    """Term of the leader that reported `Replica.membership`; below `term` it is out of date."""
     strangers = models.PositiveSmallIntegerField(default=0)
-    """Members that this leader told and that no row knows."""
+    """Voters and learners that this leader reported and that have no row."""
 
     class Meta:
         ordering: ClassVar[list[str]] = ["topic_id", "index"]
@@ -184,7 +185,7 @@ class Partition(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the partition by its Raft group; the topic is not loaded for it."""
+        """Return its Raft group id; naming the topic would load it."""
         return f"group {self.group_id}"
 
 
@@ -195,7 +196,7 @@ class ReplicaState(models.TextChoices):
     """Its broker has not reported it yet."""
     RUNNING = "running"
     FAULTY = "faulty"
-    """It lost or doubts something that it once stored."""
+    """It lost entries that it once stored, or cannot vouch for them."""
     MISSING = "missing"
     """Its broker reported it once and no longer does."""
 
@@ -225,9 +226,10 @@ class Replica(models.Model):
         max_length=8, choices=_MEMBER_ROLES, default=MemberRole.NONE, db_index=True
     )
     suspicion = models.CharField(max_length=255, blank=True, default="")
-    """Why a leader says that it lost what it had acknowledged; stays."""
+    """Why a leader says that it lost entries that it had acknowledged; never taken back."""
     leaving = models.BooleanField(default=False, db_index=True)
-    """No longer wanted: deleted when no membership has it any more; taken back before at most."""
+    """No longer wanted. The row is deleted once the replica is neither voter nor learner and its
+    broker has dropped it; until it is removed from the group it may be kept after all."""
     reported_at = models.DateTimeField(null=True, blank=True)
     """When a report last changed this row."""
 
@@ -243,7 +245,7 @@ class Replica(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the replica."""
+        """Return its id and its Raft group id."""
         return f"replica {self.replica_id} of group {self.partition_id}"
 
 
@@ -254,29 +256,30 @@ class ClientState(models.TextChoices):
     EXPIRED = "expired"
     """No heartbeat for longer than the limit; it may register again under its id."""
     REVOKED = "revoked"
-    """Gone for good; kept until its last token is past its time and no partition knows it."""
+    """Deleted or forgotten for good. The row stays until its last token has run out and every
+    partition has dropped its state."""
 
 
 class Client(models.Model):
-    """What producers and consumers have in common."""
+    """What producers and consumers have in common: a topic, a state and a heartbeat."""
 
     id = models.BigAutoField(primary_key=True)
     topic = models.ForeignKey(Topic, on_delete=models.SET_NULL, null=True, blank=True)
-    """None once it is revoked and no partition knows it any more."""
+    """None once it is revoked and every partition has dropped its state."""
     state = models.CharField(
         max_length=8, choices=ClientState.choices, default=ClientState.ALIVE, db_index=True
     )
     last_heartbeat = models.DateTimeField()
     registered_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
-    """When it was revoked, or when partitions were last told to forget it."""
+    """When it was revoked, or when partitions were last ordered to drop its state."""
 
     class Meta:
         abstract = True
         ordering: ClassVar[list[str]] = ["id"]
 
     def __str__(self) -> str:
-        """Name the client."""
+        """Return its kind and id."""
         return f"{self._meta.verbose_name} {self.pk}"
 
 
@@ -326,12 +329,12 @@ class DeletedGroup(models.Model):
         ordering: ClassVar[list[str]] = ["group_id"]
 
     def __str__(self) -> str:
-        """Name the group."""
+        """Return its group id."""
         return f"deleted group {self.group_id}"
 
 
 class ConsumerGroup(models.Model):
-    """Readers that share the partitions of their topics; what they have read, brokers store."""
+    """Readers that share the partitions of their topics; brokers store their offsets."""
 
     name = models.CharField(max_length=249, unique=True)
     generation = models.BigIntegerField(default=0)
@@ -354,7 +357,7 @@ class ConsumerGroup(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the group."""
+        """Return its name."""
         return self.name
 
 
@@ -368,15 +371,16 @@ class GroupMember(models.Model):
     topics = models.JSONField(default=list)
     """The names of the topics that it subscribed."""
     session_timeout_ms = models.PositiveIntegerField()
-    """Silence after which it is out of the group, in milliseconds."""
+    """Silence after which it is removed from the group, in milliseconds."""
     granted = models.JSONField(default=dict, blank=True)
-    """Topic -> partitions that it was told it may own and has not given up."""
+    """Topic -> partitions that it was assigned and has not given up yet."""
     target = models.JSONField(default=dict, blank=True)
-    """Topic -> partitions that it is to own."""
+    """Topic -> partitions that the present generation assigns to it."""
     revoked_generation = models.BigIntegerField(default=0)
-    """The last generation that took something from it."""
+    """The last generation that took a partition from it."""
     last_heartbeat = models.DateTimeField()
-    """As of the last change of this row: later ones are known to the primary alone."""
+    """As of the last change of this row; later heartbeats are in the memory of the primary
+    alone."""
     joined_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -391,5 +395,5 @@ class GroupMember(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Name the member."""
+        """Return its member id."""
         return f"member {self.member_id}"

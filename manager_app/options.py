@@ -1,4 +1,4 @@
-"""What a manager process needs to know of its configuration."""
+"""The part of the configuration that a manager process uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerOptions:
-    """Who a manager is, and its limits; the fields are those of the process's configuration."""
+    """Address, secret and limits of a manager; the fields are those of `settings.QUEUE`."""
 
     address: str
     """`http://host:port` where others reach it."""
@@ -22,13 +22,13 @@ class ManagerOptions:
     suspect_after_s: float
     """Silence after which a broker is shown as suspect."""
     replace_after_s: float
-    """Silence after which the replicas of a broker are made elsewhere."""
+    """Silence after which the replicas of a broker move to others."""
     forget_after_s: float
     """Silence after which a consumer is forgotten with its cursors."""
     long_polls_max: int
-    """Waiting calls that are passed on at the same time."""
+    """Calls passed on at once, and as many long polls again."""
 
     @classmethod
     def of(cls, config: object) -> Self:
-        """Return the options that a configuration, `settings.QUEUE`, has under the same names."""
+        """Return the options from a configuration that has these fields: `settings.QUEUE`."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})

@@ -1,4 +1,8 @@
-"""What a manager does by the clock: one function per task, each safe to repeat at any time."""
+"""The periodic tasks of a manager: dead brokers and clients, repairs, balance of leaders.
+
+One function per task, each safe to repeat at any time; `tasks` and `process` call them by the
+clock.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +40,19 @@ logger = logging.getLogger(__name__)
 _REPORTING = (BrokerState.ALIVE, BrokerState.STOPPING)
 
 HAND_OVER_LIMIT_S = 30.0
+"""For a thread that waits for a leadership to move; the order has a shorter limit of its own."""
 RETURN_LIMIT_S = 3_600.0
-"""How long after its start a manager forgets no consumer: when all was down, they had no chance."""
+"""How long after its start a manager forgets no consumer: while all managers were down, no
+heartbeat of a consumer could be recorded."""
 FAILED_TRANSFER_PAUSE_S = 300.0
-"""Before a leadership is offered again to the broker that did not take it over."""
+"""Before a leadership is offered again to a broker that did not take it over: a follower that lags
+has time to catch up."""
 
 
 def check_brokers(runtime: ManagerRuntime) -> list[int]:
-    """Mark brokers as dead that were silent for too long; return their ids.
+    """Mark brokers as dead that were silent for `dead_after_s`; return their ids.
 
-    Nothing of theirs is removed: replicas, leaders and addresses stay as they are.
+    Their replicas, leaderships and addresses stay as they are.
     """
     if runtime.read_only:
         return []
@@ -62,10 +69,10 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
 
 
 def observe_brokers(runtime: ManagerRuntime) -> dict[int, str]:
-    """Take note of the signs of life that are stored; return the state of each broker by id.
+    """Note the stored heartbeats of brokers and set the metrics; return the state of each by id.
 
-    Every manager does, read-only ones too: it shows which brokers are silent. That one is dead is
-    said by the primary alone.
+    Every manager does so, read-only ones too, and shows which brokers are silent. Only
+    `check_brokers` marks one as dead.
     """
     now_s = runtime.monotonic_s()
     states: dict[int, str] = {}
@@ -92,10 +99,9 @@ def observe_brokers(runtime: ManagerRuntime) -> dict[int, str]:
 
 
 def record_heartbeats(runtime: ManagerRuntime) -> int:
-    """Store the heartbeats that reached this process; return how many.
+    """Store the heartbeats of clients that reached this process; return how many.
 
-    Only the process that heard them can: where the tasks run in processes of their own, those see
-    who is alive by what is stored.
+    Celery workers outside the manager process learn from the database which clients are alive.
     """
     if runtime.read_only:
         return 0
@@ -111,7 +117,7 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
 
 
 def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
-    """Let silent clients expire and forget those that are gone; return the silent ones."""
+    """Mark silent clients as expired and forget revoked ones; return those that expired."""
     if runtime.read_only:
         return []
     now_s = runtime.monotonic_s()
@@ -135,10 +141,10 @@ def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
 
 
 def _forget_clients(runtime: ManagerRuntime) -> None:
-    """Have partitions forget revoked clients, then revoke consumers that are silent for too long.
+    """Have partitions forget revoked clients, then revoke consumers that were silent for too long.
 
-    In this order, so that a round lies between the two: brokers hear of a revocation with their
-    next report, and until then a pop would open the cursor again, at the beginning.
+    In this order, so that a round lies between the two: brokers learn of a revocation with their
+    next report, and until then a pop would open the cursor anew, at the log start.
     """
     forget_revoked(runtime)
     if runtime.monotonic_s() - runtime.started_s > RETURN_LIMIT_S:
@@ -153,7 +159,7 @@ def _forget_clients(runtime: ManagerRuntime) -> None:
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:
-    """Order replicas that were never reported once more, then repair partitions.
+    """Order again the replicas that were never reported, then repair partitions.
 
     Returns:
         How many orders were not taken.
@@ -173,8 +179,8 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
 def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
     """Move one leadership from a broker that leads more than its share; return what moved.
 
-    One that failed is not tried again for a while: the leader refuses writes meanwhile, and what
-    made it fail, such as a follower that lags, takes time to pass.
+    A transfer that failed is not tried again for `FAILED_TRANSFER_PAUSE_S`: the leader refuses
+    writes while it tries, and its cause, such as a follower that lags, takes time to pass.
     """
     if runtime.read_only:
         return None

@@ -1,4 +1,7 @@
-"""A manager process put together: the metadata in memory, the client for brokers, the runtime."""
+"""A manager process put together: metadata, lease, client for brokers, groups, repeated tasks.
+
+Start here to see what a manager does besides answering calls.
+"""
 
 from __future__ import annotations
 
@@ -38,19 +41,24 @@ if TYPE_CHECKING:
     from manager_app.selectors import ClientKey, ClientRow
 
 POLL_INTERVAL_S = 1.0
-"""Between two looks at the version of the stored metadata."""
+"""Between two looks at the version of the stored metadata: how old the copy of a manager may be
+after another one changed something. One look reads one number."""
 SWEEP_INTERVAL_S = 0.25
-"""Between two looks for silent members of groups, which are in memory."""
+"""Between two looks for silent members of groups; they are in memory, so that a look costs
+nothing."""
 LEASE_INTERVAL_S = 2.0
-"""Between two renewals of the lease by the primary, and two looks at it by the others."""
+"""Between two renewals of the lease by the primary, and two looks at it by the others; five of them
+fit into `lease.HELD_S`."""
 RECORD_INTERVAL_S = 5.0
-"""Between two times that the heartbeats of clients are stored, or passed on to the primary."""
+"""Between two times that heartbeats of clients are stored, or passed on to the primary: in one
+write for many, and often enough for a time limit of a minute."""
 OBSERVE_INTERVAL_S = 2.0
-"""Between two looks at the signs of life of brokers that others recorded, and at their states."""
+"""Between two looks at the heartbeats of brokers that other managers recorded, and at their
+states."""
 UNUSED_INTERVAL_S = 60.0
-"""Between two looks for clients in memory that do nothing."""
+"""Between two looks for clients in memory that made no call for an hour."""
 START_TIMEOUT_S = 30.0
-"""For a worker process to load the metadata."""
+"""For a Celery worker outside a manager process to load the metadata."""
 
 
 class ManagerProcess:
@@ -119,9 +127,10 @@ class ManagerProcess:
         return made
 
     def _begin(self, made: ManagerRuntime, *, coordinates: bool) -> None:
-        """Begin what is done by the clock.
+        """Start the tasks that this process repeats.
 
-        Not among Celery's tasks: those wait for each other, and one outside hears no heartbeat.
+        They are none of Celery's: those wait for each other, and may run in a process that hears no
+        heartbeat.
         """
         run = self._database.run
         self._every(self._poll_interval_s, "polling the metadata", lambda: run(self.metadata.poll))
@@ -149,7 +158,7 @@ class ManagerProcess:
             )
 
     def _every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Do something every now and then from now on, whatever comes of it."""
+        """Repeat something until `stop`; an error of the database or a broker is logged."""
         self._repeated.append(every(interval_s, name, work, expected=(Error, QueueError)))
 
     def _make_runtime(self) -> ManagerRuntime:
@@ -195,7 +204,7 @@ class ManagerProcess:
         )
 
     def failure(self) -> asyncio.Future[None] | None:
-        """Return None: a manager survives what fails in it."""
+        """Return None: no failure of a part ends a manager; repeated tasks log theirs and go on."""
         return None
 
     def describe(self) -> str:
@@ -204,10 +213,10 @@ class ManagerProcess:
         return f"{kind} ready on {self._options.address}"
 
     async def announce_stop(self) -> None:
-        """Do nothing: nobody has to be prepared for the end of a manager."""
+        """Do nothing: a manager leads no partition that would have to be handed over."""
 
     async def stop(self) -> None:
-        """Take the runtime away and close what `start` opened."""
+        """End the repeated tasks, close connections and wait for database calls under way."""
         runtime.install(None)
         await cancel(self._repeated)
         self._repeated.clear()

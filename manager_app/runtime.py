@@ -1,4 +1,4 @@
-"""What a manager process holds in memory, and the one place where views and tasks find it."""
+"""The parts of a manager process, and the one place where views and tasks find them."""
 
 from __future__ import annotations
 
@@ -57,29 +57,30 @@ class ManagerRuntime:
     forget_after_s: float
     """Silence of an expired consumer after which it is forgotten, in seconds."""
     open_calls_max: int
-    """Calls being passed on at once, and as many again that wait; more are refused with
+    """Calls being passed on at once, and as many long polls again; more are refused with
     OVERLOADED."""
     open_calls: int = 0
-    """Those that do not wait."""
+    """Calls being passed on now, without long polls."""
     waiting_calls: int = 0
-    """Long polls, one for each partition that is looked into."""
+    """Long polls being passed on now, one for each partition that is asked."""
     pops_at_once: WeakValueDictionary[tuple[int, str], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )
-    """By consumer and request id: calls without a partition that are the same one, in turn."""
+    """By consumer and request id: repetitions of one pop without a partition go one after the
+    other."""
     failed_transfers: dict[tuple[int, int], float] = field(default_factory=dict)
-    """Group and broker of each leadership that could not be moved there of late; when, on the
-    monotonic clock."""
+    """(group id, broker id) of leaderships that could not be moved to that broker -> monotonic time
+    of the try."""
     started_s: float = field(init=False)
     """Monotonic time of the start."""
 
     def __post_init__(self) -> None:
-        """Note the time."""
+        """Note the time of the start."""
         self.started_s = self.monotonic_s()
 
     @property
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
+        """The wall clock, in milliseconds since 1970."""
         return int(self.now().timestamp() * 1000)
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
@@ -87,7 +88,7 @@ class ManagerRuntime:
 
         Args:
             coroutine: what to run; it keeps its own time limits.
-            timeout_s: after which waiting is given up, in seconds; above those limits.
+            timeout_s: after which the thread gives up, in seconds; longer than those limits.
         """
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
@@ -96,10 +97,10 @@ class ManagerRuntime:
             future.cancel()
 
     def require_primary(self) -> None:
-        """Let only a manager pass that takes writes.
+        """Check that this manager takes writes.
 
         Raises:
-            ReadOnlyManager: this one takes none.
+            ReadOnlyManager: it is read-only; the error names the primary.
         """
         if self.read_only:
             primary = self.metadata.current.primary_address or None
@@ -109,10 +110,7 @@ class ManagerRuntime:
             )
 
     def suspects(self) -> frozenset[int]:
-        """Return the ids of the brokers that are silent; what became of them is not known yet.
-
-        Those that are dead by now are among them.
-        """
+        """Return the ids of the brokers silent for `suspect_after_s`, dead ones included."""
         return self.broker_heartbeats.silent(self.monotonic_s(), self.suspect_after_s)
 
     async def find_topic(self, name: str) -> TopicMetadata:
@@ -174,10 +172,10 @@ def installed() -> ManagerRuntime | None:
 
 
 def require_writable() -> None:
-    """Let a write of this process pass, unless it is a read-only manager.
+    """Check that this process takes writes; one without a manager does.
 
     Raises:
-        ReadOnlyManager: it is one.
+        ReadOnlyManager: it is a read-only manager.
     """
     present = installed()
     if present is not None:
@@ -185,7 +183,7 @@ def require_writable() -> None:
 
 
 def suspects() -> frozenset[int]:
-    """Return the ids of the brokers that are silent, as far as this process knows."""
+    """Return the ids of silent brokers; none where this process runs no manager."""
     present = installed()
     return present.suspects() if present else frozenset()
 

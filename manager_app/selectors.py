@@ -1,4 +1,4 @@
-"""What is read from the manager's database."""
+"""Reads from the manager's database."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 class ClientKey(NamedTuple):
-    """What tells clients apart: producers and consumers are numbered separately."""
+    """Kind and id of a client: producers and consumers are numbered separately."""
 
     kind: ClientKind
     client_id: int
@@ -91,21 +91,21 @@ class StoredGroup:
     """A consumer group, as stored."""
 
     revision: int = 0
-    """Of the row; another one there means that the state is out of date."""
+    """Of the row; a higher one in the database means that this state is out of date."""
     state: GroupState = field(default_factory=GroupState)
     topics_used: frozenset[str] = frozenset()
     """All topics that were ever subscribed."""
     last_heartbeats: Mapping[str, datetime] = field(default_factory=dict)
-    """By member id, of when it was read; later ones are in the primary's memory."""
+    """By member id, as stored; later ones are in the primary's memory."""
 
 
 def cluster_find() -> Cluster | None:
-    """Return the row about the cluster; None before the first manager started."""
+    """Return the cluster's row; None before the first manager started."""
     return Cluster.objects.filter(pk=1).first()
 
 
 def secret_fits(secret: str) -> bool:
-    """Tell whether a secret is the cluster's; any is where no manager recorded one."""
+    """Tell whether a secret is the cluster's; True as long as no manager recorded one."""
     cluster = cluster_find()
     if cluster is None or not cluster.secret_fingerprint:
         return True
@@ -119,9 +119,9 @@ def metadata_version() -> int:
 
 
 def metadata_load() -> ClusterMetadata:
-    """Read everything that the copy in memory holds.
+    """Read all metadata for the copy in memory.
 
-    The version is read first: what changes meanwhile makes the next poll load again.
+    The version is read first: a change that is committed meanwhile makes the next poll load again.
     """
     cluster = cluster_find()
     replicas: dict[int, list[int]] = defaultdict(list)
@@ -256,7 +256,7 @@ def brokers_with_counts() -> QuerySet[Broker]:
 
 
 def broker_loads() -> list[BrokerLoad]:
-    """Return the brokers that may be given replicas, with what they hold."""
+    """Return the brokers that may be given replicas, each with its numbers of replicas."""
     brokers = eligible_brokers.brokers_for_replicas().annotate(
         replica_count=Count("replicas"),
         first_count=Count("replicas", filter=Q(replicas__position=0)),
@@ -268,7 +268,7 @@ def broker_loads() -> list[BrokerLoad]:
 
 
 def broker_places() -> list[BrokerPlace]:
-    """Return where every broker that has registered listens."""
+    """Return the addresses of every broker that has reported once and was not replaced."""
     rows = (
         Broker.objects.exclude(incarnation=None)
         .exclude(state=BrokerState.REPLACED)
@@ -284,8 +284,8 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     """Return the orders for some replicas, by broker id.
 
     A replica that was reported once is never ordered with `bootstrap` again, so that it cannot
-    start anew under its old id; nor is any when the list is another than that of the creation,
-    which is the first entry of the log.
+    start empty under its old id. Nor is any once the replicas are others than at the creation:
+    those are the first entry of the log.
     """
     replicas = replicas.filter(leaving=False)
     wanted = list(replicas.select_related("partition__topic").order_by("replica_id"))

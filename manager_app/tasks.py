@@ -25,7 +25,7 @@ _under_way: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def _alone(work: Callable[[ManagerRuntime], object]) -> None:
-    """Do it with the runtime of this process, unless it is under way here."""
+    """Run `work` with the runtime of this process, unless it is under way here already."""
     lock = _under_way[work.__name__]
     if lock.acquire(blocking=False):
         try:
@@ -36,23 +36,23 @@ def _alone(work: Callable[[ManagerRuntime], object]) -> None:
 
 @shared_task(ignore_result=True)
 def check_brokers() -> None:
-    """Find brokers that are silent for too long."""
+    """Mark brokers as dead that are silent for too long."""
     _alone(periodic.check_brokers)
 
 
 @shared_task(ignore_result=True)
 def check_clients() -> None:
-    """Record heartbeats of clients and let silent ones expire."""
+    """Record heartbeats of clients, mark silent ones as expired, forget revoked ones."""
     _alone(periodic.check_clients)
 
 
 @shared_task(ignore_result=True)
 def reconcile_placement() -> None:
-    """Order replicas again that are missing."""
+    """Order missing replicas again and repair partitions."""
     _alone(periodic.reconcile_placement)
 
 
 @shared_task(ignore_result=True)
 def balance_leaders() -> None:
-    """Move at most one leadership to where there are fewer."""
+    """Move at most one leadership to a broker that leads fewer partitions."""
     _alone(periodic.balance_leaders)

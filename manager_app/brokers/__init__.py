@@ -1,1 +1,5 @@
-"""Calls to brokers: the HTTP client, and what a manager orders of many brokers at once."""
+"""Brokers as a manager meets them: over HTTP alone.
+
+`client` makes one call, `orders` and `membership_orders` make many at once (place, drop and change
+replicas, move leaderships), `reports` takes the brokers' heartbeats.
+"""

@@ -3,9 +3,9 @@
 Calls that a broker may hold are limited per broker, and the connections for all others are beside
 theirs: neither a write nor an order stands behind a long poll.
 
-What can go wrong comes as one of three: an error that the broker answered, a connection that
+A failure comes as one of three: an error that the broker answered, a connection that
 failed before the request left (`NotSent`), or one that failed after it (`OutcomeUnknown`). None of
-them removes anything anywhere.
+them marks the broker as dead.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0
-"""To get a connection to a broker, also when many calls want one at once."""
+"""To get a connection to a broker, also when many calls want one at once. Brokers are in the same
+network: one that does not accept within a second is down or cut off."""
 CONNECT_SHARE = 0.8
 """Of a call's own limit, when that is shorter: a call that never left is not taken for one that got
 no answer."""
 CONNECTIONS_PER_BROKER = 1_000
-"""For calls that do not wait; beyond it a call is kept until one is free, or was not sent."""
+"""For calls that are not long polls; beyond it a call waits for a free one, and fails as not sent
+when its time is over. A thousand is far above what a broker answers at once: it bounds the
+sockets of a manager whose broker hangs."""
 WAITING_CALLS_PER_BROKER = 2_000
-"""Long polls, with a connection each beside those; beyond it OVERLOADED."""
+"""Long polls, each with a connection of its own beside those; beyond it OVERLOADED."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +52,30 @@ class BrokerCall(ClusterCall):
     """
 
     wait_ms: int = 0
-    """How long the broker may hold the call before it begins with its work."""
+    """How long the broker may hold the call (a long poll) before it begins with its work."""
 
 
 class BrokerClient:
     """Calls brokers in the name of the cluster; lives in one event loop."""
 
     def __init__(self, secret: str) -> None:
-        """Make a client; `open` it in the loop.
+        """Make a client without connections; `open` it in the loop.
 
         Args:
-            secret: the cluster's.
+            secret: of the cluster; every call carries a token signed with it.
         """
         self._secret = secret
         self._http: ClusterHttp | None = None
         self._waiting: Counter[str] = Counter()
 
     async def open(self) -> None:
-        """Make the connection pool."""
+        """Make the connection pool, which belongs to the running loop."""
         self._http = ClusterHttp(
             self._secret, connections_per_server=CONNECTIONS_PER_BROKER + WAITING_CALLS_PER_BROKER
         )
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; calls under way fail."""
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -81,8 +84,8 @@ class BrokerClient:
         """Return the fields of a successful answer.
 
         Args:
-            address: `http://host:port` of the broker.
-            call: what to ask.
+            address: `http://host:port` of the broker, or of the primary manager.
+            call: method, path and fields.
             timeout_s: for all of it, in seconds: the connection, what `call.wait_ms` holds, the
                 answer.
 
@@ -107,7 +110,7 @@ class BrokerClient:
 
     @contextmanager
     def _place(self, address: str, call: BrokerCall) -> Iterator[None]:
-        """Count a call that may wait at its broker."""
+        """Count a long poll while it is at its broker."""
         if not call.wait_ms:
             yield
             return
@@ -128,10 +131,10 @@ class BrokerContact:
     """Calls brokers by their id; a call that fails is logged, and ends nothing else."""
 
     def __init__(self, metadata: MetadataCopy, broker_client: BrokerClient) -> None:
-        """Take what it needs.
+        """Make a contact without calling anybody.
 
         Args:
-            metadata: knows where brokers are.
+            metadata: the addresses of brokers.
             broker_client: an open client of the same loop.
         """
         self._metadata = metadata
@@ -146,18 +149,19 @@ class BrokerContact:
         silent: set[int] | None = None,
         log_level: int = logging.INFO,
     ) -> dict[str, Any] | None:
-        """Call a broker, unless it is silent.
+        """Call a broker, unless it is unknown or among the silent ones.
 
         Args:
             broker_id: where to.
-            call: what to say.
+            call: method, path and fields.
             timeout_s: for all of it, in seconds.
-            silent: brokers that did not answer in this round, which are asked no more: each would
-                hold everything up once a call. The broker is added when it does not answer.
+            silent: ids of brokers that did not answer in this round, and are not called again:
+                each call would hold the round up for `timeout_s`. This broker is added when it
+                does not answer.
             log_level: of the line that says what failed.
 
         Returns:
-            The fields of its answer; None when it did not take the call.
+            The fields of its answer; None when it refused, did not answer, or was not called.
         """
         address = self._metadata.address_of(broker_id)
         if address is None or (silent is not None and broker_id in silent):

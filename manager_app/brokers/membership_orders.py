@@ -1,6 +1,7 @@
-"""What a manager tells brokers about the members of their groups, many at once.
+"""Changes of the members of Raft groups, ordered of leaders, and replicas dropped after them.
 
-A broker that was not reached is asked again in the next round: nothing here fails as a whole.
+Many orders go out at once. A broker that was not reached gets its order again in the next round of
+repairs: no call raises.
 """
 
 from __future__ import annotations
@@ -25,25 +26,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 16
+"""Orders on their way at once, to all brokers together; a round has at most as many changes."""
 CALL_TIMEOUT_S = 6.0
-"""For one call; a leader confirms its members within less."""
+"""For one call; a leader takes 2 s at most to confirm by a quorum who its members are."""
 
 
 @dataclass(frozen=True)
 class MembershipOrder:
-    """A target for the leader of a partition."""
+    """The replicas that the leader of a partition should bring about."""
 
     group_id: int
     leader: int
     """Broker id."""
     term: int
-    """In which it leads, as far as is known."""
+    """In which it leads, as last reported."""
     target: ReplicaTarget
 
 
 @dataclass(frozen=True)
 class DiscardOrder:
-    """A replica that left, for its broker to drop."""
+    """A replica that left its Raft group, for its broker to drop."""
 
     group_id: int
     replica_id: int
@@ -51,17 +53,17 @@ class DiscardOrder:
 
 
 class MembershipOrders:
-    """Carries changes of replicas to brokers; its coroutines belong to the manager's loop."""
+    """Sends changes of members to leaders; its coroutines belong to the manager's loop."""
 
     def __init__(self, brokers: BrokerContact) -> None:
-        """Take what it needs."""
+        """Send orders through `brokers`, which has an open client of the same loop."""
         self._brokers = brokers
 
     async def ask_leaders(self, calls: Iterable[MembershipOrder]) -> dict[int, MembersAnswer]:
-        """Give leaders their targets, then ask who belongs to their groups.
+        """Give leaders their targets, then ask who the voters and learners of their groups are.
 
         Returns:
-            The members by group id, as far as leaders confirmed them.
+            The members by group id, of the groups whose leaders answered both calls.
         """
         silent: set[int] = set()
         asking = (self._ask_leader(call, silent) for call in calls)
@@ -69,7 +71,15 @@ class MembershipOrders:
         return {answer.group_id: answer for answer in answers if answer is not None}
 
     async def discard(self, calls: Iterable[DiscardOrder], *, epoch: int) -> list[int]:
-        """Let brokers drop replicas; return the ids of those that are not there any more."""
+        """Let brokers drop replicas.
+
+        Args:
+            calls: which replicas.
+            epoch: of the primary's lease; a broker that heard of a later one refuses.
+
+        Returns:
+            The ids of the replicas whose broker confirmed that it has them no longer.
+        """
         calls = list(calls)
         silent: set[int] = set()
         discarding = (self._discard(call, epoch, silent) for call in calls)

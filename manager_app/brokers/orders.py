@@ -1,7 +1,7 @@
-"""What a manager tells brokers to do, many at once and each within a time limit.
+"""Orders for brokers, many at once and each within a time limit: replicas, leaderships, cursors.
 
-Nothing here fails as a whole: a broker that was not reached gets its orders with its next
-heartbeat.
+Orders for replicas never raise: a broker that was not reached gets its orders with the answer to
+its next heartbeat.
 """
 
 from __future__ import annotations
@@ -32,43 +32,53 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CALLS_PER_BROKER = 16
-"""Orders on their way to one broker at once."""
+"""Orders on their way to one broker at once; it stores all that arrive together in one go."""
 ORDERS_LIMIT_S = 120.0
 """After which a thread that had orders sent gives up on the loop; each has a shorter limit of its
 own."""
 ORDER_TIMEOUT_S = 6.0
 """For one order, such as to make a replica; a broker gives itself less."""
 OTHERS_FIRST_S = 1.0
-"""How long the order for a first replica waits for those of the other replicas."""
+"""How long the order for a first replica waits for those of the other replicas. It campaigns at
+once, and voters that are not made yet cost it an election timeout: 1 s by default."""
 REPORT_TIMEOUT_S = 0.2
-"""For a broker to say how its replicas are doing, while somebody waits for the answer: one that
-is stopped takes its connections and says nothing, and its last report is as good."""
+"""For a broker's report on its replicas while a caller waits for the answer: a stopped process
+accepts connections and answers nothing, and the report stored last will do for it."""
 PARTITIONS_AT_ONCE = 64
-"""Partitions that one registration talks to at once."""
+"""Partitions whose leaders one registration calls at once."""
 CURSOR_TIMEOUT_MS = 5_000
-"""To open or drop the state of a client in one partition."""
+"""To open or drop a client's cursor or producer state in one partition, elections included."""
 CLIENTS_AT_ONCE = 16
-"""Clients that one round has partitions forget at the same time."""
+"""Clients that one round has their partitions forget at the same time."""
 FORGET_ROUND_S = 2.0
-"""For such a round; the manager's other tasks wait for it."""
+"""For such a round; `check_clients` waits for it."""
 
 
 class OrderSender:
-    """Carries orders to brokers; its coroutines belong to the manager's loop."""
+    """Sends orders to brokers; its coroutines belong to the manager's loop."""
 
     def __init__(
         self, metadata: MetadataCopy, brokers: BrokerContact, calls: PartitionCalls
     ) -> None:
-        """Take what it needs."""
+        """Make a sender without calling anybody.
+
+        Args:
+            metadata: topics, leaders and the states of brokers.
+            brokers: calls brokers by their ids.
+            calls: calls the leaders of partitions.
+        """
         self._metadata = metadata
         self._brokers = brokers
         self._calls = calls
 
     async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
-        """Order replicas of brokers, by broker id; return how many orders were not taken.
+        """Order replicas of brokers; return how many orders were not taken.
 
         The first replica of a partition campaigns at once, so it is ordered after the others:
-        voters that are not there yet would cost it an election timeout.
+        voters that are not made yet would cost it an election timeout.
+
+        Args:
+            orders: by broker id.
         """
         others = spawn("ordering replicas", self._send_all(_order_calls(orders, first=False)))
         try:
@@ -81,7 +91,12 @@ class OrderSender:
     async def drop_groups(
         self, drops: Mapping[int, Sequence[DeletedPartition]], *, epoch: int
     ) -> int:
-        """Let brokers drop the replicas of deleted topics; return how many were not reached."""
+        """Let brokers drop the replicas of deleted topics; return how many drops were not taken.
+
+        Args:
+            drops: by broker id.
+            epoch: of the primary's lease; a broker that heard of a later one refuses.
+        """
         calls = {
             broker_id: [
                 BrokerCall(
@@ -105,7 +120,11 @@ class OrderSender:
         return await self._send(transfer.source, call)
 
     async def wait_for_leaders(self, topic: str, timeout_s: float) -> list[int]:
-        """Wait until all partitions of a topic have a leader; return those that have none."""
+        """Wait until all partitions of a topic have a leader.
+
+        Returns:
+            The indexes of those without one after `timeout_s` seconds.
+        """
 
         def without_leader() -> list[int]:
             view = self._metadata.current.topics.get(topic)
@@ -119,10 +138,10 @@ class OrderSender:
         return without_leader()
 
     async def open_cursors(self, topic: TopicMetadata, consumer_id: int, start: str) -> None:
-        """Open a consumer's cursor in every partition.
+        """Open a consumer's cursor in every partition: at the log start, or at the high watermark.
 
         Raises:
-            QueueError: of the first partition where it was impossible.
+            QueueError: the answer of a partition where it failed.
         """
         calls = (
             PartitionCall(
@@ -145,9 +164,9 @@ class OrderSender:
     async def forget_clients(
         self, clients: Sequence[tuple[TopicMetadata, ClientKey]]
     ) -> list[ClientKey]:
-        """Let partitions forget clients; return those that none of them knows any more.
+        """Let partitions forget clients; return those that every partition of their topic forgot.
 
-        It takes `FORGET_ROUND_S` at most and waits for no leader: this is tried again.
+        It takes `FORGET_ROUND_S` at most and waits for no election: the next round tries again.
         """
         deadline = asyncio.get_running_loop().time() + FORGET_ROUND_S
         forgotten: list[ClientKey] = []
@@ -169,7 +188,7 @@ class OrderSender:
         Args:
             topic: its topic.
             key: the client.
-            patient: wait for partitions that have no leader.
+            patient: wait for a partition without a leader to elect one.
         """
         failed: list[int] = []
 
@@ -200,10 +219,11 @@ class OrderSender:
         return sorted(failed)
 
     async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], dict[str, Any]]:
-        """Ask the brokers of a topic how its replicas are doing.
+        """Ask the brokers of a topic for their reports on its replicas.
 
         Returns:
-            What they said, by (group id, broker id); brokers that did not answer are left out.
+            The reports (`GET /partitions` on a broker) by (group id, broker id), without those of
+            brokers that did not answer within `REPORT_TIMEOUT_S`.
         """
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
         answers = await asyncio.gather(
@@ -217,10 +237,10 @@ class OrderSender:
         }
 
     async def ask_work_groups(self) -> dict[str, list[str]]:
-        """Ask all brokers for the groups of queue workers, which have no rows.
+        """Ask all live brokers for the groups of queue workers, which are not in the database.
 
         Returns:
-            Name of a group -> its topics, as far as leaders answered.
+            Name of a group -> its topics, sorted, of the leaders that answered.
         """
         living = [
             broker.broker_id
@@ -243,7 +263,7 @@ class OrderSender:
         return reports if isinstance(reports, list) else []
 
     async def _ask(self, broker_id: int, call: BrokerCall) -> dict[str, Any]:
-        """Ask one broker something while somebody waits; {} when it does not answer in time."""
+        """Return a broker's answer, or {} when none comes while the caller can wait."""
         return await self._brokers.ask(broker_id, call, timeout_s=REPORT_TIMEOUT_S) or {}
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
@@ -256,7 +276,8 @@ class OrderSender:
     async def _send_to_one(self, broker_id: int, calls: Sequence[BrokerCall]) -> int:
         """Send calls to one broker; return how many failed.
 
-        One that does not answer is not asked again: it would hold everything up once for each.
+        After the first call that it does not answer the others count as failed: each would wait for
+        `ORDER_TIMEOUT_S`.
         """
         silent: set[int] = set()
         sending = (self._send(broker_id, call, silent) for call in calls)

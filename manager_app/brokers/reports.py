@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
-    """Take a broker's report; return its orders. It shows that the broker is there in any case.
+    """Store a broker's report and return its orders; a refused one is a sign of life as well.
 
     Raises:
         QueueError: as `broker_report` says.
@@ -34,7 +34,7 @@ def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
 
 
 def beat_broker(runtime: ManagerRuntime, key: int | str) -> bool:
-    """Record a broker's sign of life; return False when there is no such broker."""
+    """Record a heartbeat of the broker with this id or address; return False if there is none."""
     broker = selectors.broker_find(key)
     if broker is None:
         return False

@@ -1,4 +1,4 @@
-"""Producers and consumers registered and forgotten, and the tokens that show who they are.
+"""Registering and forgetting producers and consumers, and the tokens that prove who they are.
 
 These functions block and belong into the threads of the ordinary views.
 """
@@ -39,14 +39,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORGET_AT_ONCE = 50
-"""Revoked clients of a kind that one round has partitions forget."""
+"""Revoked clients of a kind that one round has partitions forget: `FORGET_ROUND_S` suffices for as
+many where all leaders answer."""
 
 
 def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[ClientKey, str]:
     """Register a producer, creating its topic if it is missing; return its key and token.
 
+    With a `producer_id` the producer re-attaches under its id, and shows its token for that.
+
     Raises:
-        UnauthorizedException: it re-attaches without being who it says.
+        UnauthorizedException: the token of a producer that re-attaches is missing or another's.
         QueueError: the topic cannot be created.
     """
     if call.producer_id is not None:
@@ -66,10 +69,12 @@ def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[
 def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[ClientKey, str]:
     """Register a consumer; return its key and token.
 
-    `start=latest` opens its cursors first: what is produced after the answer is seen.
+    With `start=latest` its cursors are opened at the high watermarks before the answer: it reads
+    every message that is produced after it. With a `consumer_id` the consumer re-attaches under its
+    id, and shows its token for that.
 
     Raises:
-        UnauthorizedException: it re-attaches without being who it says.
+        UnauthorizedException: the token of a consumer that re-attaches is missing or another's.
         TopicDoesNotExist: there is no such topic.
         QueueError: a cursor could not be opened; no consumer is left behind.
     """
@@ -91,12 +96,13 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
 
 
 def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
-    """Revoke a client and drop its state; return the partitions that still have it.
+    """Revoke a client and have its partitions drop its state.
 
-    While there are any, it may be called again; `forget_revoked` does so by itself.
+    Returns:
+        The indexes of the partitions that still have it. `forget_revoked` tries them again.
 
     Raises:
-        ClientNotFound: there is no such client, or no partition knows it any more.
+        ClientNotFound: there is no such client, or all its partitions have forgotten it.
     """
     name = client_revoke(key)
     if name is None:
@@ -114,9 +120,12 @@ def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
 
 
 def forget_revoked(runtime: ManagerRuntime) -> list[ClientKey]:
-    """Have partitions forget revoked clients that they may still know; return those that did.
+    """Have partitions drop the state of revoked clients that they may still have.
 
     At most `FORGET_AT_ONCE` of a kind, for a limited time; the others come with later calls.
+
+    Returns:
+        The clients that all their partitions have forgotten now.
     """
     taken = revoked_take(runtime.now(), count_max=FORGET_AT_ONCE)
     topics = runtime.metadata.current.topics
@@ -135,14 +144,14 @@ def renew_token(runtime: ManagerRuntime, key: ClientKey, token: str) -> str:
     """Return a token of the client that lasts from now on.
 
     Raises:
-        UnauthorizedException: the one shown is another's, or of no use any more.
+        UnauthorizedException: the token shown is another client's, or past its time and grace.
     """
     said = _check_own_token(runtime, key, token)
     return sign_client(runtime.secret, said._replace(issued_ms=runtime.now_ms))
 
 
 def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> None:
-    """Let only a client itself pass.
+    """Check that a call comes from the client itself.
 
     Raises:
         UnauthorizedException: the token is missing or another's.

@@ -1,8 +1,8 @@
-"""Registered clients as the hot views see them: who is known, of which topic, and alive.
+"""Registered producers and consumers in memory, with their heartbeats, for the hot views.
 
-What is not in memory is looked up in the database first. Calls that are passed on count as signs
-of life, like heartbeats do. Silence makes a client expired in lists, and a consumer is forgotten
-after days of it; but its next call ends it. Only who was deleted or forgotten is refused.
+A client that is not in memory is looked up in the database. Calls that are passed on count as
+heartbeats. A silent client is shown as expired, and a consumer is forgotten after days of silence;
+until then its next call makes it alive again. Only a deleted or forgotten client is refused.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ if TYPE_CHECKING:
     from manager_app.selectors import ClientRow
 
 REMEMBERED_S_READ_ONLY = 2.0
-"""How long a read-only manager, which sees no registrations, trusts what it looked up."""
+"""How long a read-only manager, which hears of no registration or removal, trusts a look-up."""
 UNUSED_S_MAX = 3_600.0
 """How long a client that does nothing is kept in memory; then its next call looks it up again."""
 
 
 @dataclass
 class KnownClient:
-    """A client that this process knows."""
+    """A client in memory."""
 
     key: ClientKey
     topic: str
     rotation: RoundRobin
-    """Over the partitions, for calls without one."""
+    """Over the partitions, for calls that name none."""
     looked_up_s: float
     used_s: float
     """When it last called, or registered."""
 
 
 class ClientRegistry:
-    """Sessions and signs of life. Registering and forgetting may happen in any thread."""
+    """The clients in memory, and when each was last heard.
+
+    `register` and `forget` may be called in any thread, the coroutines in the loop alone.
+    """
 
     def __init__(
         self,
@@ -55,15 +58,15 @@ class ClientRegistry:
         now: Callable[[], datetime],
         read_only: bool = False,
     ) -> None:
-        """Start without clients.
+        """Make an empty registry.
 
         Args:
             look_up: finds a client in the database.
             dead_after_s: silence after which a client counts as expired, in seconds.
             monotonic_s: clock for that, in seconds.
             now: wall clock, for what is recorded.
-            read_only: the database alone says who is expired, and signs of life are only kept until
-                they are taken, to be passed on.
+            read_only: the database alone says which clients are expired, and heartbeats are only
+                kept until they are taken, to be passed on to the primary.
         """
         self._look_up = look_up
         self._monotonic_s = monotonic_s
@@ -80,13 +83,13 @@ class ClientRegistry:
     async def admit(
         self, kind: ClientKind, client_id: int, topic: str, *, is_sign: bool = True
     ) -> KnownClient:
-        """Return the client of a client that may act on a topic.
+        """Return a client that may act on a topic.
 
         Args:
             kind: of the client.
             client_id: its id.
-            topic: on which it acts.
-            is_sign: the call shows that it is alive, and ends its silence, however long that was.
+            topic: that it must be registered for.
+            is_sign: the call counts as a heartbeat, however long the client was silent.
 
         Raises:
             UnauthorizedException: it is not registered for this topic.
@@ -103,7 +106,7 @@ class ClientRegistry:
         return client
 
     async def beat(self, kind: ClientKind, client_id: int) -> None:
-        """Note a heartbeat; it ends a silence, however long that was.
+        """Note a heartbeat, however long the client was silent.
 
         Raises:
             ClientNotFound: there is no such client.
@@ -114,7 +117,7 @@ class ClientRegistry:
         self.note(client.key)
 
     def note(self, key: ClientKey, *, age_s: float = 0.0) -> None:
-        """Note a sign of life of a client that exists, seen so many seconds ago."""
+        """Note a heartbeat of a client that exists, heard `age_s` seconds ago."""
         self.heartbeats.beat(key, self._monotonic_s() - age_s)
         at = self._now() - timedelta(seconds=age_s)
         self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
@@ -128,13 +131,13 @@ class ClientRegistry:
         self._clients[key] = KnownClient(key, topic, rotation, now_s, now_s)
 
     def forget(self, key: ClientKey) -> None:
-        """Drop what is known of a client; the database decides about its next call."""
+        """Drop a client from memory; its next call looks it up in the database."""
         self._clients.pop(key, None)
         self._unrecorded.pop(key, None)
         self.heartbeats.forget(key)
 
     async def forget_unused(self) -> None:
-        """Drop the clients that nobody used for `UNUSED_S_MAX`; called in the loop."""
+        """Drop clients that made no call for `UNUSED_S_MAX`; called in the loop."""
         before_s = self._monotonic_s() - UNUSED_S_MAX
         for key in [one.key for one in self._clients.copy().values() if one.used_s < before_s]:
             self._clients.pop(key, None)
@@ -156,7 +159,7 @@ class ClientRegistry:
         return unrecorded
 
     def take_signs(self) -> dict[ClientKey, float]:
-        """Return when each client was last seen since the last call, by the monotonic clock."""
+        """Return the clients heard since the last call, with the monotonic time of each."""
         seen = {key: self.heartbeats.last_seen_s(key) for key in self.take_unrecorded()}
         signs = {key: at_s for key, at_s in seen.items() if at_s is not None}
         for key in signs:
@@ -164,13 +167,13 @@ class ClientRegistry:
         return signs
 
     def keep_signs(self, signs: Mapping[ClientKey, float]) -> None:
-        """Take back signs that could not be passed on; later ones count."""
+        """Take back heartbeats that could not be passed on; a later one of the same client wins."""
         now_s = self._monotonic_s()
         for key, at_s in signs.items():
             self.note(key, age_s=now_s - at_s)
 
     def keep_unrecorded(self, heard: Mapping[ClientKey, datetime]) -> None:
-        """Take back heartbeats that could not be recorded; later ones count."""
+        """Take back heartbeats that could not be recorded; a later one of the same client wins."""
         for key, at in heard.items():
             self._unrecorded[key] = max(at, self._unrecorded.get(key, at))
 

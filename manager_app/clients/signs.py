@@ -1,8 +1,7 @@
-"""Signs of life of clients that a read-only manager saw, passed on to the primary.
+"""Heartbeats of clients that a read-only manager heard, passed on to the primary.
 
-A read-only manager records nothing, and whether somebody is silent is the primary's judgement. It
-sends batches, each sign with its age; while the primary is away they are kept, the last one of each
-client.
+A read-only manager records nothing: the primary decides which clients are silent. Heartbeats go in
+batches, each with its age; while the primary does not answer, the last one of each client is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _TYPES = {kind: number for number, kind in KINDS.items()}
 
 
 class ClientSign(Input, frozen=True):
-    """When a client was seen."""
+    """One heartbeat of a client."""
 
     type: Annotated[int, bounded(HEALTH_CONSUMER, HEALTH_PRODUCER)]
     """0 consumer, 1 producer."""
@@ -53,7 +52,7 @@ class ClientSigns(Input, frozen=True):
 
 
 class SignPassing:
-    """Passes on what a read-only manager's registry noted; belongs to the manager's loop."""
+    """Sends the registry's heartbeats to the primary; belongs to the manager's loop."""
 
     def __init__(
         self,
@@ -62,11 +61,11 @@ class SignPassing:
         broker_client: BrokerClient,
         monotonic_s: Callable[[], float],
     ) -> None:
-        """Take what it needs.
+        """Send nothing yet.
 
         Args:
-            clients: of this manager.
-            metadata: names the primary.
+            clients: the registry of this manager.
+            metadata: the copy that names the primary.
             broker_client: an open client of the same loop; it speaks for the cluster.
             monotonic_s: clock, in seconds.
         """
@@ -77,7 +76,10 @@ class SignPassing:
         self._failing = False
 
     async def pass_on(self) -> int:
-        """Send the signs since the last call; return how many were taken, the others are kept."""
+        """Send the heartbeats since the last call; return how many the primary took.
+
+        The others are kept for the next call. An error is logged once until a call succeeds again.
+        """
         signs = list(self._clients.take_signs().items())
         taken = 0
         try:
@@ -113,6 +115,6 @@ class SignPassing:
 
 
 def take_signs(clients: ClientRegistry, signs: list[ClientSign]) -> None:
-    """Note signs of life that another manager saw."""
+    """Note heartbeats that a read-only manager heard."""
     for sign in signs:
         clients.note(ClientKey(KINDS[sign.type], sign.key), age_s=sign.age_ms / 1000)

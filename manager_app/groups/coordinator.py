@@ -1,9 +1,10 @@
-"""The consumer groups as the primary coordinates them: signs of life in memory, the rest stored.
+"""The coordinator of consumer groups on the primary: joins, heartbeats, leaves and rebalances.
 
-A heartbeat that changes nothing is answered from memory. Whatever changes a group is applied to
-what the database says, under its lock, and stored before it is answered; so a manager that does
-not know yet that another became the primary cannot do harm. Signs of life are of the monotonic
-clock and begin anew with this process, and after it was held up.
+A heartbeat that changes nothing is answered from memory. A change (join, leave, rebalance) is
+applied to the group as the database has it, under the lock of its row, and stored before it is
+answered; so a manager that does not know yet that another became the primary cannot do harm.
+Heartbeats are in memory alone, by the monotonic clock: all sessions begin anew with this process,
+and after it was held up.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 HELD_UP_S = 3.0
-"""Two sweeps further apart: this process did not run, and could not hear anybody."""
+"""Two sweeps further apart than this: the process did not run and heard no heartbeat, so nobody is
+removed for silence. It is twelve times `process.SWEEP_INTERVAL_S`."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class _LastHeartbeat:
 
 @dataclass
 class _LoadedGroup:
-    """A group in memory."""
+    """A consumer group in memory."""
 
     name: str
     stored: StoredGroup = field(default_factory=StoredGroup)
@@ -61,13 +63,13 @@ class _LoadedGroup:
     """By member id."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     look_at_s: float = 0.0
-    """Nobody's session ends before."""
+    """Monotonic time before which no member's session ends."""
     users: int = 0
-    """Calls that may be about to make it; it is kept in memory until they are done."""
+    """Calls that may be about to create it; it is kept in memory until they are done."""
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[None]:
-        """Let one change after the other happen."""
+        """Hold the group for one change; others wait."""
         self.users += 1
         try:
             async with self.changing:
@@ -76,7 +78,7 @@ class _LoadedGroup:
             self.users -= 1
 
     def forget(self) -> None:
-        """Note that the database has no such group."""
+        """Empty the group, which the database does not have any more."""
         self.stored = StoredGroup()
         self.alive.clear()
 
@@ -94,16 +96,16 @@ class GroupCoordinator:
         monotonic_s: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        """Hold no group yet; they are loaded when they are needed.
+        """Load no group yet; all are loaded with the first call under a lease.
 
         Args:
-            lease: this manager coordinates while it holds it.
+            lease: of the primary; this manager coordinates while it holds it.
             database: for what blocks.
-            metadata: names the topics.
+            metadata: the copy with the topics and their partitions.
             generation_floor: asks the partitions of some topics for the highest generation of a
                 group that they know of, 0 when none does.
             monotonic_s: clock for silences, in seconds.
-            now: wall clock, for what is told and stored.
+            now: wall clock, for the heartbeats that are shown and stored.
         """
         self._lease = lease
         self._database = database
@@ -121,11 +123,14 @@ class GroupCoordinator:
     async def join(
         self, name: str, subscription: Subscription, *, member_id: str | None = None
     ) -> Seat:
-        """Take a member in; with `member_id` one that is there, whose subscription may change.
+        """Add a member, or change the subscription of the one named by `member_id`.
+
+        Returns:
+            Its member id, generation and assignment.
 
         Raises:
-            UnknownMember: there is none of this id.
-            Overloaded: the group is full, or there are too many.
+            UnknownMember: there is no member of this id.
+            Overloaded: the group is full, or there are too many groups.
             ReadOnlyManager: this manager does not coordinate.
         """
         groups = await self._require_groups()
@@ -153,11 +158,14 @@ class GroupCoordinator:
     async def heartbeat(
         self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
     ) -> Seat:
-        """Note that a member lives and what it owns.
+        """Note a heartbeat of a member and the partitions that it owns.
+
+        Returns:
+            Its generation and assignment, which a rebalance may have changed.
 
         Raises:
             UnknownMember: there is no such group or member.
-            IllegalGeneration: it owns what it was not granted.
+            IllegalGeneration: it owns a partition that it was not granted.
             ReadOnlyManager: this manager does not coordinate.
         """
         group = _known((await self._require_groups()).get(name), member_id)
@@ -175,7 +183,7 @@ class GroupCoordinator:
         return seat_of(name, group.stored.state, member_id)
 
     async def leave(self, name: str, member_id: str) -> None:
-        """Let a member go; one that is not there is gone already.
+        """Remove a member; an unknown one is no error.
 
         Raises:
             ReadOnlyManager: this manager does not coordinate.
@@ -203,10 +211,10 @@ class GroupCoordinator:
             group.forget()
 
     async def sweep(self) -> list[tuple[str, str]]:
-        """Let members go that were silent for too long, and follow the topics.
+        """Remove members whose sessions ended, and rebalance groups whose topics changed.
 
         Returns:
-            (group, member id) of those who had to go.
+            (group, member id) of the members that were removed.
         """
         now_s, before_s = self._monotonic_s(), self._swept_s
         try:
@@ -223,7 +231,7 @@ class GroupCoordinator:
             self._swept_s = self._monotonic_s()
 
     def last_heartbeats(self, name: str) -> dict[str, datetime]:
-        """Return the last heartbeat of each member of a group that was heard here; any thread."""
+        """Return the last heartbeat heard here of each member of a group; any thread may call."""
         group = (self._groups or {}).get(name)
         return {member: alive.at for member, alive in list(group.alive.items())} if group else {}
 
@@ -236,7 +244,7 @@ class GroupCoordinator:
         for name in unused:
             del groups[name]
         due = [group for group in groups.values() if has_changed or group.look_at_s <= now_s]
-        # One that is held up, as by a join that asks silent brokers, holds up no other.
+        # A group that is held up, as by a join that asks silent brokers, holds up no other.
         gone = await asyncio.gather(*(self._sweep_one(group) for group in due))
         self._swept_metadata = metadata
         return [
@@ -254,7 +262,7 @@ class GroupCoordinator:
             return []
         with suppress(UnknownMember, ReadOnlyManager):
             async with group.change():
-                # Somebody may have been heard while another change was under way.
+                # A member may have been heard while another change was under way.
                 silent = self._silent(group)
                 await self._store(group, change)
             if silent:
@@ -275,9 +283,9 @@ class GroupCoordinator:
         return silent
 
     async def _floor(self, group: _LoadedGroup, topics: frozenset[str]) -> int:
-        """Return the highest generation that partitions know which the group never had before.
+        """Return the highest generation of this group that newly subscribed partitions know, or 0.
 
-        They may remember an earlier group of this name.
+        They may remember an earlier group of the same name.
         """
         new = topics - group.stored.topics_used
         return await self._generation_floor(group.name, new) if new else 0
@@ -290,7 +298,7 @@ class GroupCoordinator:
         creates: bool = False,
         topics: frozenset[str] = frozenset(),
     ) -> None:
-        """Store a change, then take it over; belongs into `group.change()`."""
+        """Store a change, then take it over into memory; to be called inside `group.change()`."""
         asked = GroupChange(
             name=group.name,
             apply=change,
@@ -342,14 +350,14 @@ class GroupCoordinator:
             self._hear(group, name)
 
     def _hear(self, group: _LoadedGroup, member_id: str) -> None:
-        """Note a sign of life."""
+        """Note a heartbeat."""
         now_s, member = self._monotonic_s(), group.stored.state.members.get(member_id)
         group.alive[member_id] = _LastHeartbeat(now_s, self._now())
         if member is not None:
             group.look_at_s = min(group.look_at_s, now_s + member.silence_ms / 1000)
 
     def _shapes(self, names: Iterable[str], state: GroupState) -> dict[str, TopicShape]:
-        """Return the topics of these names and those that a group wants, as they are now."""
+        """Return the present shapes of topics: those named and those that the group subscribes."""
         topics = self._metadata.current.topics
         return {
             name: TopicShape(len(topics[name].partitions), topics[name].partitions[0].group_id)
@@ -359,10 +367,10 @@ class GroupCoordinator:
 
 
 def _known(group: _LoadedGroup | None, member_id: str) -> _LoadedGroup:
-    """Return a group that has this member.
+    """Return the group, if it has this member.
 
     Raises:
-        UnknownMember: it has not, or does not exist.
+        UnknownMember: there is no such group, or it has no such member.
     """
     if group is None:
         raise UnknownMember("there is no such group: join it without a member_id", field="group")

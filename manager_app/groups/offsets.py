@@ -1,4 +1,4 @@
-"""What the partitions know of consumer groups, asked of their leaders, many at once."""
+"""Committed offsets, lag and generation of consumer groups, asked of the leaders of partitions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARTITIONS_AT_ONCE = 64
-"""Partitions that one call asks at once."""
+"""Partitions whose leaders one call asks at once."""
 ASK_LIMIT_S = 1.5
-"""For all partitions together, while somebody waits for the answer."""
+"""For all partitions together, while a caller waits for the answer."""
 ASK_TIMEOUT_MS = 1_000
 FORGET_TIMEOUT_MS = 5_000
 
@@ -30,25 +30,30 @@ Place = tuple[str, int]
 
 
 class GroupOffsetCalls:
-    """Asks brokers about groups; its coroutines belong to the manager's loop."""
+    """Asks leaders about groups; its coroutines belong to the manager's loop."""
 
     def __init__(self, metadata: MetadataCopy, calls: PartitionCalls) -> None:
-        """Take what it needs."""
+        """Make an asker.
+
+        Args:
+            metadata: the copy with the topics and partitions.
+            calls: calls the leaders of partitions.
+        """
         self._metadata = metadata
         self._calls = calls
 
     async def ask(
         self, group: str, topics: Collection[str] | None = None
     ) -> dict[Place, dict[str, Any] | None]:
-        """Ask where a group is.
+        """Ask for the committed offset, lag and generation of a group in each partition.
 
         Args:
             group: its name.
-            topics: names of topics; those that are not there are left out. None: all.
+            topics: names of topics; unknown ones are left out. None: all.
 
         Returns:
-            Of each partition what its leader said: `GET /offsets` on a broker describes it; {}
-            when it does not know the group. None where no leader answered in time.
+            The answer of each partition's leader, as `GET /offsets` on a broker describes it; {}
+            where it does not know the group, None where no leader answered in time.
         """
         partitions = self._partitions(topics)
         found: dict[Place, dict[str, Any] | None] = {
@@ -61,26 +66,26 @@ class GroupOffsetCalls:
             except GroupNotFound:
                 found[one.topic, one.index] = {}
             except QueueError as error:
-                logger.info("%s does not say where group %s is: %s", one, group, error)
+                logger.info("%s does not tell the offset of group %s: %s", one, group, error)
 
         try:
             async with asyncio.timeout(ASK_LIMIT_S):
                 await bounded((ask(one) for one in partitions), PARTITIONS_AT_ONCE)
         except TimeoutError:
-            logger.info("not all partitions said in time where group %s is", group)
+            logger.info("not all partitions told the offset of group %s in time", group)
         return found
 
     async def generation_floor(self, group: str, topics: Collection[str]) -> int:
-        """Return the highest generation of a group that partitions of topics know of, or 0.
+        """Return the highest generation of a group that the partitions of some topics know, or 0.
 
-        Partitions may know of one that the database does not: of a group that was deleted while
-        they were away, or from before the database was lost.
+        They may know a higher one than the database: of a group that was deleted while they had no
+        leader, or from before the database was lost.
         """
         answers = (await self.ask(group, topics)).values()
         return max((_whole(answer, "generation") for answer in answers if answer), default=0)
 
     async def forget(self, group: str) -> list[Place]:
-        """Let every partition forget a group; return those where that failed."""
+        """Let every partition drop the state of a group; return those where that failed."""
         failed: list[Place] = []
 
         async def forget(one: PartitionMetadata) -> None:

@@ -1,4 +1,4 @@
-"""What the database knows of partitions, in the terms of the decisions about them."""
+"""Reads the state of partitions and replicas into the values that `repair_rules` decides on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 SUSPECT = "suspect"
-"""Shown in place of the stored state of a broker that has been silent for a while. It is in no
-column: whoever shows it measured the silence, and nothing but what people see follows from it."""
+"""Shown in place of the stored state of a broker that has been silent for `SUSPECT_AFTER_S`. It is
+stored nowhere: each manager measures the silence itself, and no decision follows from it."""
 
 
 def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str:
@@ -41,12 +41,12 @@ def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str
 def replica_facts(
     replica: Replica, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
 ) -> ReplicaFacts:
-    """Return what is known of a replica.
+    """Return a replica as the rules see it.
 
     Args:
         replica: with its broker loaded.
         abandoned: ids of brokers that have been dead for longer than the limit.
-        suspects: ids of silent brokers; only `condition` looks at it.
+        suspects: ids of silent brokers; only `partition_condition` looks at it.
     """
     broker = replica.broker
     dead = broker.state == BrokerState.DEAD
@@ -70,12 +70,12 @@ def replica_facts(
 def partition_facts(
     partition: Partition, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
 ) -> PartitionFacts:
-    """Return what is known of a partition.
+    """Return a partition as the rules see it.
 
     Args:
         partition: with its topic, leader, replicas and their brokers loaded.
         abandoned: ids of brokers that have been dead for longer than the limit.
-        suspects: ids of silent brokers; only `condition` looks at it.
+        suspects: ids of silent brokers; only `partition_condition` looks at it.
     """
     leader = partition.leader
     return PartitionFacts(
@@ -96,7 +96,11 @@ def partition_facts(
 
 
 def partitions_to_heal() -> QuerySet[Partition]:
-    """Return the partitions that are not as they should be, loaded for `partition_facts`."""
+    """Return the partitions that need a repair, loaded for `partition_facts`.
+
+    These have too few replicas, a member without a row, or a replica that is leaving, no voter yet,
+    faulty, suspected, or on a broker that is dead, replaced or being drained.
+    """
     flawed = Replica.objects.filter(
         Q(leaving=True)
         | ~Q(membership=MemberRole.VOTER)
@@ -119,7 +123,7 @@ def partitions_to_heal() -> QuerySet[Partition]:
 
 
 def replica_target(partition: Partition, epoch: int) -> ReplicaTarget:
-    """Return the replicas that a partition's leader should bring about."""
+    """Return the order for a partition's leader: its replicas that are not leaving."""
     return ReplicaTarget(
         replicas=[
             Place(replica.replica_id, replica.broker_id)
@@ -134,8 +138,9 @@ def replica_target(partition: Partition, epoch: int) -> ReplicaTarget:
 def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[RemovedReplica]:
     """Return those of the reported replicas that their broker should drop.
 
-    They are not wanted, and the leader told a membership without them; the broker makes sure of
-    that itself. A group without a row is left alone: it may belong to a database that was lost.
+    They are leaving or have no row, and the leader reported members without them; the broker asks
+    the leader itself before it drops one. A group without a row is left alone: it may belong to a
+    database that was lost.
     """
     kept = set(
         broker.replicas.filter(Q(leaving=False) | ~Q(membership=MemberRole.NONE)).values_list(

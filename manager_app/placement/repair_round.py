@@ -1,7 +1,8 @@
-"""Brings partitions back to their replicas, one bounded round at a time.
+"""Repairs partitions that lost replicas, one bounded round at a time.
 
-A round reads what is stored, decides, stores, and tells brokers. It may end anywhere: the next one,
-of this manager or another, decides anew.
+A round reads the partitions that need a repair, decides the next step of each, such as another
+broker in place of a dead one, stores new targets, and orders them of leaders and brokers. It may
+end anywhere: the next round, of this manager or another, decides anew.
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHANGES_AT_ONCE = 16
-"""Partitions on the way to other replicas at once; each copies its messages."""
+"""Partitions that change their replicas at once. Each copies all its messages to a new replica,
+over the network and to disks that serve clients meanwhile."""
 DISCARDS_PER_ROUND = 64
+"""Replicas that brokers are ordered to drop in one round; the others come with the next rounds."""
 ROUND_LIMIT_S = 60.0
 """For the calls of one round; each has a shorter limit of its own."""
 
 
 @dataclass
 class _Round:
-    """What one look at the partitions calls for."""
+    """The steps that one look at the partitions calls for."""
 
     retargets: list[tuple[int, int, Retarget]] = field(default_factory=list)
     """Group id, placement version, change."""
@@ -54,10 +57,10 @@ class _Round:
 
 
 def repair_partitions(runtime: ManagerRuntime) -> int:
-    """Do the next step of every partition that lacks one, within the limits of a round.
+    """Do the next step of every partition that needs a repair, within the limits of a round.
 
     Returns:
-        How many partitions are not as they should be.
+        How many partitions need a repair.
     """
     epoch = cluster_ensure().epoch
     abandoned = _abandoned(runtime)
@@ -80,7 +83,7 @@ def repair_partitions(runtime: ManagerRuntime) -> int:
 
 
 def _abandoned(runtime: ManagerRuntime) -> frozenset[int]:
-    """Return the brokers that have been silent for so long that others take their replicas.
+    """Return the dead brokers whose replicas others take: silent for `replace_after_s`.
 
     Silence is measured in this process: one that starts grants every broker the whole time.
     """

@@ -1,10 +1,10 @@
-"""The next step that brings a partition back to its replicas: pure decisions of the manager.
+"""The next step that brings a partition back to full replication: pure decisions of the manager.
 
-Everything follows from what is stored and what was reported, so a manager may end between any two
-steps and another one goes on. The target of a partition is the list of its replicas that are not
-leaving; it changes when the leader has reported that the last target is in force, by one replica
-at a time. A replica that left never comes back: what takes its place has a new id. One that has
-not left yet may be kept after all.
+Everything follows from the database and the reports of leaders, so a manager may end between any
+two steps and another one goes on. The target of a partition is the list of its replicas that are
+not leaving; it changes when the leader has reported that the last target is in force, by one
+replica at a time, as Raft changes members. A replica that left the group never comes back: its
+successor has a new id. One that has not left yet may be kept after all.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 
 class Flaw(IntEnum):
-    """What is wrong with a replica; the worse, the higher."""
+    """Why a replica should be replaced; the higher, the sooner."""
 
     NONE = 0
     DRAINING = 1
-    """Its broker is to be emptied."""
+    """Its broker is being drained."""
     SILENT = 2
     """Its broker is dead and may come back."""
     ABANDONED = 3
     """Its broker has been dead for longer than the limit."""
     LOST = 4
-    """It lost or doubts something that it once stored, or is not there any more."""
+    """It lost entries that it once stored, cannot vouch for them, or its broker has it no
+    longer."""
 
 
 class MemberRole(StrEnum):
@@ -40,21 +41,22 @@ class MemberRole(StrEnum):
 
 
 class PartitionCondition(StrEnum):
-    """How a partition is, in words for people."""
+    """The health of a partition, in words for people."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """A replica is away, or is bad and no other broker can take its place."""
+    """A replica is on a silent broker, or has to be replaced and no other broker can take it."""
     CHANGING = "changing"
-    """Its leader is on the way to the replicas that are wanted."""
+    """Its leader is changing the members of the group to the target."""
     UNDER_REPLICATED = "under-replicated"
     NO_LEADER = "no leader"
     NO_HEALTHY_REPLICA = "no healthy replica"
-    """Nothing of it is deleted; it comes back with the brokers that hold it."""
+    """All its replicas are on dead brokers or faulty. Nothing is deleted; it comes back with
+    them."""
 
 
 class ReplicaCondition(StrEnum):
-    """What a replica is, in a word for people."""
+    """How far a replica is between joining its group and leaving it, in a word for people."""
 
     JOINING = "joining"
     LEARNER = "learner"
@@ -66,7 +68,7 @@ class ReplicaCondition(StrEnum):
 
 @dataclass(frozen=True)
 class ReplicaFacts:
-    """What is known of one replica."""
+    """One replica, as far as the decisions depend on it."""
 
     replica_id: int
     broker_id: int
@@ -74,42 +76,42 @@ class ReplicaFacts:
     role: MemberRole = MemberRole.VOTER
     leaving: bool = False
     gone: bool = False
-    """True when its broker holds it no longer."""
+    """True when its broker has it no longer."""
     reachable: bool = True
     """True when its broker takes orders."""
     refillable: bool = True
     """True when its broker takes new replicas."""
     suspect: bool = False
-    """True when its broker is silent; not for long enough that anything is done about it."""
+    """True when its broker is silent, but not long enough to be dead; for people alone."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether it has all that it acknowledged and answers."""
+        """Whether it has all entries that it acknowledged, and its broker is alive."""
         return self.flaw <= Flaw.DRAINING
 
 
 @dataclass(frozen=True)
 class PartitionFacts:
-    """What is known of one partition."""
+    """One partition, as far as the decisions depend on it."""
 
     group_id: int
     version: int
     """Of the placement."""
     replication_factor: int
     led: bool
-    """True when a live leader told the membership in the current term."""
+    """True when a live leader reported the members in the current term."""
     replicas: tuple[ReplicaFacts, ...]
     strangers: int = 0
-    """Members that no stored replica stands for."""
+    """Voters and learners that have no row in the database."""
 
     @property
     def wanted(self) -> tuple[ReplicaFacts, ...]:
-        """The target."""
+        """The target: the replicas that are not leaving."""
         return tuple(replica for replica in self.replicas if not replica.leaving)
 
     @property
     def is_settled(self) -> bool:
-        """Whether the target is in force."""
+        """Whether the target is in force: its replicas are the voters, and there is no learner."""
         return not self.strangers and all(
             replica.role == (MemberRole.NONE if replica.leaving else MemberRole.VOTER)
             for replica in self.replicas
@@ -118,31 +120,31 @@ class PartitionFacts:
 
 @dataclass(frozen=True)
 class Retarget:
-    """Want other replicas: one fewer, one more, or one in place of another; one at least."""
+    """Change the target: one replica fewer, one more, or one in place of another."""
 
     drop: int | None
     """Replica id."""
     add: int | None
     """Broker id of the new replica."""
     keep: int | None = None
-    """Replica id of one that was to leave, and is a voter still."""
+    """Replica id of one that is leaving and still a voter: it stays."""
 
 
 @dataclass(frozen=True)
 class AskLeader:
-    """Tell the leader the target; it goes on from wherever it is."""
+    """Order the target of the leader, which goes on from wherever its change of members is."""
 
 
 @dataclass(frozen=True)
 class Forget:
-    """Take note that a replica which left is not on its broker any more."""
+    """Delete the row of a replica that left its group and that its broker has dropped."""
 
     replica_id: int
 
 
 @dataclass(frozen=True)
 class Discard:
-    """Let a broker drop a replica that left; it makes sure that the group is without it."""
+    """Let a broker drop a replica that left its group; it asks the leader before it does."""
 
     replica_id: int
     broker_id: int
@@ -152,13 +154,13 @@ Step = Retarget | AskLeader | Forget | Discard
 
 
 def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step]:
-    """Return what is to be done now; at most one `Retarget` or `AskLeader`.
+    """Return the next steps of a partition; at most one of them is a `Retarget` or `AskLeader`.
 
-    Nothing is done without a leader: whoever it is that has the messages, it is not known.
+    Without a leader there are none: which replicas have all committed messages is not known then.
 
     Args:
-        partition: what is known.
-        loads: replicas of each broker that may be given more, by broker id.
+        partition: its replicas with their flaws and roles.
+        loads: number of replicas of each broker that may be given more, by broker id.
     """
     if not partition.led:
         return []
@@ -183,7 +185,7 @@ def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step
 
 
 def partition_condition(partition: PartitionFacts) -> PartitionCondition:
-    """Return how a partition is."""
+    """Return the health of a partition, for people."""
     if not any(replica.is_sound for replica in partition.replicas):
         return PartitionCondition.NO_HEALTHY_REPLICA
     if not partition.led:
@@ -198,7 +200,7 @@ def partition_condition(partition: PartitionFacts) -> PartitionCondition:
 
 
 def replica_condition(replica: ReplicaFacts) -> ReplicaCondition:
-    """Return what a replica is to people."""
+    """Return how far a replica is, for people."""
     if replica.leaving:
         return ReplicaCondition.LEAVING
     if replica.flaw == Flaw.LOST:
@@ -218,10 +220,10 @@ def _spare(partition: PartitionFacts, loads: Mapping[int, int]) -> int | None:
 
 
 def _amend(partition: PartitionFacts, spare: int | None) -> Retarget | None:
-    """Return another target in place of one that is not in force, because it went bad itself.
+    """Return another target while the present one is not in force and a replica of it went bad.
 
-    A voter that was to leave stays instead when it is sound: with it fewer may be lost, and the
-    change may be one that the group cannot commit without it.
+    A sound voter that is leaving is kept in its place: without it fewer losses are survived, and
+    the group may have no quorum to commit the change.
     """
     leavers = (
         replica.replica_id
@@ -241,7 +243,7 @@ def _amend(partition: PartitionFacts, spare: int | None) -> Retarget | None:
 
 
 def _replace(partition: PartitionFacts, spare: int | None) -> Retarget | None:
-    """Return the next change of a target that is in force."""
+    """Return the next change of a target that is in force, or None when it needs none."""
     for replica in _by_flaw(partition):
         if spare is not None:
             return Retarget(replica.replica_id, spare)
@@ -266,7 +268,7 @@ def _by_flaw(partition: PartitionFacts) -> list[ReplicaFacts]:
 
 
 def _others_suffice(partition: PartitionFacts, leaver: ReplicaFacts) -> bool:
-    """Tell whether a majority of the voters that stay is sound."""
+    """Tell whether the replicas that stay have a quorum of sound voters."""
     stay = [replica for replica in partition.wanted if replica is not leaver]
     sound = [replica for replica in stay if replica.is_sound and replica.role == MemberRole.VOTER]
     return 2 * len(sound) > len(stay)

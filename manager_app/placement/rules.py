@@ -1,4 +1,4 @@
-"""Where replicas live and who should lead: pure decisions of the manager.
+"""Where new replicas are placed and which leadership should move: pure decisions of the manager.
 
 Everything is deterministic: equal brokers are told apart by their id.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BrokerLoad:
-    """What a broker that may be given replicas holds already."""
+    """How much a broker that may be given replicas holds already."""
 
     broker_id: int
     replicas: int = 0
@@ -80,11 +80,11 @@ def choose_transfer(
     *,
     without: Collection[tuple[int, int]] = (),
 ) -> Transfer | None:
-    """Return the one leadership whose move helps most, or None when leaders are spread.
+    """Return the one leadership whose move helps most, or None when leaders are spread evenly.
 
     A move helps when its source leads at least two partitions more than its target. Moves that
     help exist in chains too (a to b, b to c), so repeated calls reach a spread that no single
-    move betters.
+    move improves.
 
     Args:
         partitions: those with a leader.

@@ -28,10 +28,16 @@ two seconds, and a replica that missed its order is ordered again with the next 
 
 
 def create_topic(runtime: ManagerRuntime, call: TopicCreate) -> list[int]:
-    """Create a topic; return the partitions that have no leader yet, after at most 5 s.
+    """Create a topic, order its replicas, wait `LEADERS_WAIT_S` for leaders.
+
+    Returns:
+        The indexes of the partitions that have no leader yet.
 
     Raises:
-        QueueError: as `topic_create` says.
+        InvalidRequest: a value is out of range; the field is named.
+        TopicAlreadyExists: the name is taken.
+        NotEnoughBrokers: fewer brokers are alive and have room than the replication factor.
+        Overloaded: the cluster has no group ids left.
     """
     topic_create(
         name=call.topic,
@@ -44,10 +50,16 @@ def create_topic(runtime: ManagerRuntime, call: TopicCreate) -> list[int]:
 
 
 def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[int]:
-    """Change a topic; return the partitions that have no leader yet, after at most 5 s.
+    """Change retention and the number of partitions; order new replicas, wait for their leaders.
+
+    Returns:
+        The indexes of the partitions that have no leader yet, after `LEADERS_WAIT_S`.
 
     Raises:
-        QueueError: as `topic_update` says.
+        TopicDoesNotExist: there is none of this name.
+        InvalidRequest: a value is out of range, or there would be fewer partitions.
+        NotEnoughBrokers: fewer brokers are alive and have room than the replication factor.
+        Overloaded: the cluster has no group ids left.
     """
     retention: dict[str, int | None] = {}
     if call.retention_ms is None or isinstance(call.retention_ms, int):
@@ -66,7 +78,10 @@ def update_topic(runtime: ManagerRuntime, name: str, call: TopicUpdate) -> list[
 
 
 def delete_topic(runtime: ManagerRuntime, name: str) -> int:
-    """Delete a topic; return how many replicas will only hear of it with a heartbeat.
+    """Delete a topic and let brokers drop its replicas.
+
+    Returns:
+        How many replicas were not dropped yet: their brokers are told with their next report.
 
     Raises:
         TopicDoesNotExist: there is none of this name.
@@ -79,7 +94,7 @@ def delete_topic(runtime: ManagerRuntime, name: str) -> int:
 
 
 def place_missing(runtime: ManagerRuntime) -> int:
-    """Order once more the replicas that no report named yet; return how many were not taken."""
+    """Order again all replicas that no report named yet; return how many orders were not taken."""
     missing = Replica.objects.filter(
         state=ReplicaState.ORDERED, leaving=False, broker__state="alive"
     )
@@ -90,7 +105,7 @@ def place_missing(runtime: ManagerRuntime) -> int:
 
 
 def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
-    """Load the topic, order its missing replicas, wait for its leaders."""
+    """Load the topic into the copy, order its missing replicas, wait for leaders."""
     runtime.metadata.refresh()
     missing = Replica.objects.filter(partition__topic__name=topic, state=ReplicaState.ORDERED)
     orders = selectors.replica_orders(missing, cluster_ensure().epoch)
@@ -105,7 +120,7 @@ def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
 
 
 def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
-    """Tell leaders now what their partitions keep; whoever is missed hears with its heartbeat."""
+    """Order the topic's retention of its leaders now; the others get it with their reports."""
     leaders = Replica.objects.filter(
         partition__topic__name=topic, broker=F("partition__leader"), broker__state="alive"
     )

@@ -1,4 +1,4 @@
-"""Produce, consume and size calls passed on to the leaders of partitions.
+"""Calls of clients passed on to the leaders of partitions: produce, consume, size, fetch, offsets.
 
 Start with `produce` and `consume`; `partition_calls` gets one call through elections and lost
 brokers.

@@ -1,4 +1,4 @@
-"""Who may call: what a token says, against the client and the topic of a call."""
+"""Checks that a call comes from a client registered for its topic, by the token it shows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def check_token(
     runtime: ManagerRuntime, kind: ClientKind, client_id: int, *, topic: str, token: str | None
 ) -> None:
-    """Check a token where one was given; on a manager the id alone is enough.
+    """Check a token, if one was given: calls to a manager may come with the client's id alone.
 
     Raises:
-        UnauthorizedException: the token is not this client's.
+        UnauthorizedException: the token is another client's, or has run out.
     """
     if token is None:
         return
@@ -32,16 +32,16 @@ def check_token(
 async def admit_by_token(
     runtime: ManagerRuntime, wanted: ClientKind | None, topic: str, token: str
 ) -> None:
-    """Let a registered client of a topic pass; this is a sign of life of it.
+    """Admit a registered client of a topic by its token alone, and count a heartbeat of it.
 
     Args:
         runtime: of this manager.
         wanted: kind of client; None for any.
         topic: that it must be registered for.
-        token: what it shows.
+        token: that the call carries.
 
     Raises:
-        UnauthorizedException: the token is of another topic or kind, or the client is gone.
+        UnauthorizedException: the token is of another topic or kind, or the client was removed.
     """
     said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
     if said.topic != topic or wanted not in (None, said.kind):

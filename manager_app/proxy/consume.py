@@ -1,4 +1,4 @@
-"""Passing consume and size calls on, for one partition or for whichever has something."""
+"""Passes consume and size calls on to leaders, for one partition or for any that has messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PREFERENCE_S = 0.05
-"""How long a partition whose turn it is may keep one waiting that is known to have something."""
+"""How long the answer of a partition earlier in the rotation is waited for once a later one is
+known to have messages."""
 
 
 class PopResult(NamedTuple):
@@ -33,32 +34,32 @@ class PopResult(NamedTuple):
 
     messages: list[dict[str, Any]]
     missed: int = 0
-    """How many right before them retention took away before the consumer got to them."""
+    """How many messages right before them retention deleted before the consumer read them."""
     corrupt: int = 0
-    """How many were stepped over because nobody can decode them."""
+    """How many were skipped because they cannot be decoded."""
 
 
 class _Asked(NamedTuple):
-    """What a partition has for a consumer."""
+    """How a partition answers the size call of a consumer."""
 
     size: int
-    """Messages."""
+    """Messages left."""
     remembers: bool
-    """It knows a pop with the request id that it was asked for."""
+    """True when it has stored a pop with the request id asked for."""
 
 
 async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
     """Pop messages of one partition.
 
-    Without a partition: of the next in the consumer's rotation that has something; with a request
-    id of the one that remembers it, else of the first that has something, from one on that the
-    request id chooses.
+    Without a partition: of the next in the consumer's rotation that has messages. With a request
+    id: of the partition that remembers it, else of the first that has messages, beginning at the
+    one that the request id hashes to.
 
     Raises:
         QueueEmpty: a single message was asked for and there is none.
-        NoLeader: with a request id and without a partition also when one that may remember the id
-            has no leader.
-        QueueError: the input is wrong, the client is unknown, or what the leader answered.
+        NoLeader: no leader was found in time; with a request id and without a partition also when
+            any partition, which may remember the id, has none.
+        QueueError: the input is wrong, the client is unknown, or the leader answered with it.
     """
     deadline_s = deadline_of(call.timeout_ms, call.wait_ms)
     async with found_by(deadline_s):
@@ -91,7 +92,7 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
 async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     """Return how many messages are left for a consumer, by partition index.
 
-    With `wait_ms` it waits until one of them has something.
+    With `wait_ms` (long poll) it waits until one of them has messages.
 
     Raises:
         QueueError: the input is wrong, the client is unknown, or what a leader answered.
@@ -112,12 +113,12 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
 
 
 async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
-    """Move a consumer's cursor in one partition; return where it is then.
+    """Move a consumer's cursor in one partition; return its new offset.
 
-    It is passed on once: a repetition could move the cursor back after messages were popped.
+    The call is made once: a repetition could move the cursor back after messages were popped.
 
     Raises:
-        CursorMoved: it is not where `expected` says.
+        CursorMoved: the cursor is not at the offset `expected`.
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
     """
     deadline_s = deadline_of(call.timeout_ms)
@@ -146,7 +147,7 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
 
 
 class _Pop:
-    """One consume call, which is over by its deadline however many partitions are asked."""
+    """One consume call; its deadline holds for all partitions that are asked."""
 
     def __init__(self, runtime: ManagerRuntime, call: Consume, deadline_s: float) -> None:
         self._runtime = runtime
@@ -155,12 +156,12 @@ class _Pop:
         self._sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
 
     async def any(self, order: Sequence[PartitionMetadata]) -> tuple[PopResult, int | None]:
-        """Pop from the first partition in `order` that has something; return its index too."""
+        """Pop from the first partition in `order` that has messages; return its index too."""
         loop = asyncio.get_running_loop()
         wait_ms = self._call.wait_ms
         wait_until = loop.time() + wait_ms / 1000
         lone, corrupt = len(order) == 1, 0
-        # Most often the partition whose turn it is has something: one call then does it.
+        # Most often the next partition of the rotation has messages: then this is the only call.
         if lone or self._runtime.metadata.leader_of(order[0].group_id).broker_id:
             try:
                 popped = await self.one(order[0], wait_ms if lone else 0, patient=lone)
@@ -182,12 +183,12 @@ class _Pop:
                 return popped._replace(corrupt=corrupt), partition.index
 
     async def identified(self, topic: TopicMetadata) -> PopResult:
-        """Repeat what an earlier call with this request id got, else pop from what has something.
+        """Give the answer of an earlier pop with this request id again, else pop anew.
 
-        Only the partitions know whether there was one: through another manager, or before this one
-        was restarted. So every one of them is asked before any is popped from. The same call, made
-        twice at once, goes one after the other; made at another manager, it looks at the partitions
-        in the same order.
+        Only the partitions know whether there was one: it may have come through another manager, or
+        before a restart of this one. So all of them are asked before one is popped from. The same
+        call made twice at once goes one after the other; made at another manager, it looks at the
+        partitions in the same order.
 
         Raises:
             NoLeader: a partition that may remember it could not be asked.
@@ -216,7 +217,7 @@ class _Pop:
     async def one(
         self, partition: PartitionMetadata, wait_ms: int, *, patient: bool = True
     ) -> PopResult:
-        """Pop from one partition; a caller with other partitions is not patient with elections."""
+        """Pop from one partition; with `patient=False` fail at once while it has no leader."""
         call = self._call
         answer = await self._runtime.calls.call(
             PartitionCall(
@@ -245,10 +246,10 @@ class _Pop:
 
 @asynccontextmanager
 async def _alone(runtime: ManagerRuntime, call: Consume, deadline_s: float) -> AsyncIterator[None]:
-    """Hold off calls with the same consumer and request id until this one is done.
+    """Let calls with the same consumer and request id wait until this one is done.
 
     Raises:
-        Overloaded: an earlier one is not done within the time of this one.
+        Overloaded: an earlier one is not done by the deadline of this one.
     """
     assert call.request_id is not None
     key = (call.consumer_id, call.request_id)
@@ -269,7 +270,7 @@ async def _alone(runtime: ManagerRuntime, call: Consume, deadline_s: float) -> A
 
 
 class _Sizer:
-    """Asks how much is left for a consumer, of one partition or of many at once."""
+    """Asks leaders how many messages are left for a consumer, many partitions at once."""
 
     def __init__(
         self, runtime: ManagerRuntime, consumer_id: int, timeout_ms: int, deadline_s: float
@@ -287,13 +288,13 @@ class _Sizer:
     async def find(
         self, order: Sequence[PartitionMetadata], wait_ms: int
     ) -> PartitionMetadata | None:
-        """Return the first partition in the order that has something, or None.
+        """Return the first partition in the order that has messages, or None.
 
         Raises:
             Overloaded: this manager has no room for a call to each partition.
-            QueueError: no partition is known to have something and one could not be asked.
+            QueueError: no partition is known to have messages, and one could not be asked.
         """
-        # The call that it is done for is counted already.
+        # The call from outside is counted already.
         with self._runtime.passing(len(order) - 1, waits=True):
             tasks = [_asking(self.size(one, wait_ms)) for one in order]
             try:
@@ -305,7 +306,7 @@ class _Sizer:
     async def choose(
         self, order: Sequence[PartitionMetadata], request_id: str
     ) -> PartitionMetadata | None:
-        """Return the partition that remembers a pop, else the first that has something, or None.
+        """Return the partition that remembers a pop, else the first that has messages, or None.
 
         Raises:
             Overloaded: this manager has no room for a call to each partition.
@@ -384,14 +385,14 @@ async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
         done, waiting = await asyncio.wait(
             waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
         )
-        positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+        positive = [number for number, task in enumerate(tasks) if _has_messages(task)]
         if not positive:
             continue
         earlier = any(task in waiting for task in tasks[: positive[0]])
         if not earlier or not done:
             return positive[0]
         decide_at = decide_at or loop.time() + PREFERENCE_S
-    positive = [number for number, task in enumerate(tasks) if _has_something(task)]
+    positive = [number for number, task in enumerate(tasks) if _has_messages(task)]
     if positive:
         return positive[0]
     for task in tasks:
@@ -399,5 +400,5 @@ async def _first_positive(tasks: Sequence[asyncio.Future[int]]) -> int | None:
     return None
 
 
-def _has_something(task: asyncio.Future[int]) -> bool:
+def _has_messages(task: asyncio.Future[int]) -> bool:
     return task.done() and not task.cancelled() and not task.exception() and task.result() > 0

@@ -1,9 +1,9 @@
 """Calls to the leader of a partition, through elections and lost brokers.
 
-A call that was refused before it was proposed is tried again within its time limit: NO_LEADER,
+A call that failed before it was proposed is tried again within its time limit: NO_LEADER,
 NOT_LEADER (at the leader that it names), a connection that could not be made. A call whose outcome
-is unknown is tried again only when a repetition is recognised; from then on only a success says
-what became of it, whatever refuses the tries that follow.
+is unknown is tried again only if the broker recognises a repetition. From then on only a success
+settles the outcome: a refusal of a later try does not tell what became of the first.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ if TYPE_CHECKING:
     from manager_app.metadata import MetadataCopy, PartitionMetadata
 
 ELECTION_PAUSE = Backoff(first_s=0.03, longest_s=0.2)
-"""Before asking again who leads; ends early when a leader is noted."""
+"""Before the replicas are asked again for their leader; ends early when a leader is reported.
+Elections take one to two seconds: a few tries a second find the new leader soon without a storm of
+calls."""
 PAUSE_MIN_S = 0.001
-"""By which the loop's timers may be late."""
+"""A pause has to end this much before the deadline: the loop's timers may be late."""
 LAST_TRY_S = 0.05
 LAST_TRY_SHARE = 10
-"""With less time left than 50 ms, or a tenth of all of it, no try begins: nobody would hear what
-became of it."""
+"""With less time left than 50 ms, or a tenth of the whole limit, no try begins: its answer would
+come too late, and its outcome be unknown."""
 ANSWER_MS_MAX = 200
 ANSWER_SHARE = 10
 """A leader is given a tenth less time than there is, at most 200 ms less: what it answers at the
 end still arrives in time."""
 HINTS_MAX = 3
-"""Leaders followed from answer to answer without a pause."""
+"""NOT_LEADER answers that are followed to the leader they name without a pause; more of them are
+replicas that disagree during an election."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,26 @@ class PartitionCall:
     fields: Mapping[str, Any]
     """Sent as body, or as query (GET, or beside `batch`); `timeout_ms` and `wait_ms` are added."""
     timeout_ms: int
-    """For everything, retries included, beyond `wait_ms`."""
+    """For the whole call, retries included; `wait_ms` comes on top."""
     wait_ms: int = 0
-    """How long the broker may hold the call until something is there."""
+    """How long the broker may hold the call (a long poll) until there are messages."""
     deadline_s: float | None = None
-    """Time of the loop at which it has to be over, when that is sooner: it is part of another."""
+    """Loop time of an earlier deadline: that of the call that this one is part of."""
     repeatable: bool = False
-    """True when the broker recognises a repetition, or the call changes nothing."""
+    """True when the broker recognises a repetition, or the call only reads."""
     patient: bool = True
-    """False: fail at once when the partition has no leader, instead of waiting for one."""
+    """False: fail at once when the partition has no leader, instead of waiting for an election."""
     tells_timeout: bool = True
     """False: the broker's call has no field `timeout_ms`; the limit holds here alone."""
     accept: str = MSGPACK
     """Content type of the answer, as in `BrokerCall`."""
     batch: bytes = b""
-    """A record batch, passed on as it is."""
+    """A record batch, sent unchanged."""
 
 
 @dataclass
 class _Search:
-    """Where the leader was looked for so far, and what may have happened there."""
+    """The search for a leader so far, and whether a try may have taken effect."""
 
     target: int = 0
     """Broker id to ask next; 0: ask the replicas in turn."""
@@ -91,20 +94,20 @@ class _Search:
     pauses: int = 0
     unreachable: set[int] = field(default_factory=set)
     outcome_unknown: bool = False
-    """True once a try that changes something may have taken effect without an answer."""
+    """True once a write may have taken effect without an answer."""
 
 
 def deadline_of(timeout_ms: int, wait_ms: int = 0) -> float:
-    """Return the time of the loop at which a call that begins now has to be over."""
+    """Return the deadline, in loop time, of a call that begins now."""
     return asyncio.get_running_loop().time() + (timeout_ms + wait_ms) / 1000
 
 
 @asynccontextmanager
 async def found_by(deadline_s: float) -> AsyncIterator[None]:
-    """Limit what has to be looked up before a call can be passed on.
+    """Limit the look-ups in the database before a call can be passed on.
 
     Raises:
-        DatabaseUnavailable: it was not found in time.
+        DatabaseUnavailable: they took until the deadline.
     """
     try:
         async with asyncio.timeout_at(deadline_s):
@@ -119,10 +122,10 @@ class PartitionCalls:
     """Finds leaders and calls them."""
 
     def __init__(self, metadata: MetadataCopy, broker_client: BrokerClient) -> None:
-        """Take what it needs.
+        """Make a caller.
 
         Args:
-            metadata: says who leads, as far as it was reported.
+            metadata: the copy with the leaders, as last reported.
             broker_client: an open client of the same loop.
         """
         self._metadata = metadata
@@ -134,8 +137,8 @@ class PartitionCalls:
         Raises:
             NoLeader: no leader was found in time.
             CommitTimeout: the outcome is unknown.
-            QueueError: whatever else the leader answered. As with NoLeader nothing happened, unless
-                `outcome` is unknown.
+            QueueError: whatever else the leader answered. As with NoLeader the call had no effect,
+                unless `outcome` is unknown.
         """
         deadline = deadline_of(call.timeout_ms, call.wait_ms)
         if call.deadline_s is not None:
@@ -144,8 +147,8 @@ class PartitionCalls:
         try:
             return await self._ask_until(deadline, call, search)
         except QueueError as error:
-            # No refusal proves that an earlier try was lost: also a fenced producer's batch, or one
-            # that is out of order because it is too old to be remembered, may have been stored.
+            # No refusal proves that an earlier try was lost: it may have been stored although the
+            # producer is fenced now, or the batch too old to be recognised as a repetition.
             if search.outcome_unknown and error.outcome_known:
                 raise with_unknown_outcome(error) from error
             raise
@@ -153,7 +156,7 @@ class PartitionCalls:
     async def _ask_until(
         self, deadline: float, call: PartitionCall, search: _Search
     ) -> dict[str, Any]:
-        """Try at one broker after another until the leader answered or the time is over."""
+        """Try one broker after another until the leader answers or the deadline has come."""
         while True:
             broker_id = self._next_broker(call.partition, search)
             left_s = deadline - asyncio.get_running_loop().time()
@@ -172,7 +175,7 @@ class PartitionCalls:
             await self._pause(call.partition, search, deadline - _last_try_s(call), failure)
 
     async def _try(self, call: PartitionCall, broker_id: int, left_s: float) -> dict[str, Any]:
-        """Call one broker within what is left of the time."""
+        """Call one broker within the time left."""
         address = self._metadata.address_of(broker_id)
         if address is None:
             raise NotSent(f"broker {broker_id} is unknown")
@@ -209,10 +212,10 @@ class PartitionCalls:
         """Decide what follows from a failed try.
 
         Returns:
-            What to say when the time is over, and whether to ask the next broker at once.
+            The error for when the time is over, and whether to ask the next broker at once.
 
         Raises:
-            QueueError: another try would not help, or could do the same thing twice.
+            QueueError: another try would not help, or could take effect twice.
         """
         named = _named(call.partition)
         match error:
@@ -229,7 +232,7 @@ class PartitionCalls:
                 follow = self._follow(error, search)
                 return NoLeader(f"{named} has no leader at the moment"), follow
             case NoLeader() | PartitionNotFound() | TopicDoesNotExist():
-                # The broker does not lead (yet): the manager knows that the partition exists.
+                # The broker has no replica yet, or no leader: the partition is in the database.
                 search.target = 0
                 return NoLeader(f"{named} has no leader: {error.message}"), False
             case CommitTimeout() if call.repeatable:
@@ -251,7 +254,7 @@ class PartitionCalls:
         return broker_id
 
     def _follow(self, error: NotLeader, search: _Search) -> bool:
-        """Aim at the leader that an answer names; return whether to ask it without a pause."""
+        """Ask the leader that an answer names next; return whether to do so without a pause."""
         leader = error.details.get("leader")
         named = leader.get("broker_id") if isinstance(leader, dict) else None
         if not isinstance(named, int) or named in search.unreachable:
@@ -264,7 +267,7 @@ class PartitionCalls:
     async def _pause(
         self, partition: PartitionMetadata, search: _Search, deadline: float, failure: QueueError
     ) -> None:
-        """Wait until a leader is noted or a little time passed.
+        """Wait until a leader is reported, or for the pause of the next try.
 
         Raises:
             QueueError: `failure`, when the time is over.

@@ -1,6 +1,6 @@
-"""Calls that go to a partition's leader as they came: reading, a group's offsets, workers' calls.
+"""Calls of a broker's API that a manager takes too: fetch, offsets of groups, calls of workers.
 
-They are a broker's own calls. A client that reaches managers alone makes them here.
+They go to the partition's leader unchanged, for clients that reach managers alone.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class OfPartition(Protocol):
 
     @property
     def topic(self) -> str:
-        """Its topic."""
+        """Name of the topic."""
         ...
 
     @property
     def partition(self) -> int:
-        """Its index there."""
+        """0-based index in the topic."""
         ...
 
 
@@ -48,13 +48,14 @@ class Passed:
     method: str
     path: str
     kind: ClientKind | None = None
-    """Who may make it, besides the cluster: consumers alone, or with None any client."""
+    """Kind of client that may make it, besides brokers and managers; None: any."""
     tells_client: bool = False
-    """The broker must know for whom it is: it may make a group, which counts for that client."""
+    """The broker gets the client's token too: the call may create a group, which counts against the
+    client's limit of groups."""
 
     @property
     def name(self) -> str:
-        """What it is called in the metrics."""
+        """Its label in the metrics: the path without slashes."""
         return self.path.strip("/").replace("/", "-")
 
 
@@ -74,7 +75,7 @@ async def pass_on(
 ) -> dict[str, Any]:
     """Return what the leader of the call's partition answers.
 
-    A call that changes something is passed on once; its sender knows whether to repeat it.
+    A write is passed on once; its sender knows whether to repeat it.
 
     Args:
         runtime: of this manager.
@@ -111,7 +112,7 @@ async def pass_on(
 
 
 def _fields(call: OfPartition) -> Mapping[str, Any]:
-    """Return what a broker is told besides its time limits."""
+    """Return the fields that are sent to the broker, without token and time limits."""
     return {
         name: value
         for name in call.__struct_fields__

@@ -1,4 +1,4 @@
-"""Passing produce calls on: check the input, choose the partition, call its leader once."""
+"""Passes produce calls on: checks the input, chooses the partition, calls its leader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Announcing, removing and burying brokers, in the database alone."""
+"""Announcing, draining, removing and marking brokers as dead, in the database alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def address_clean(text: str) -> str:
     """Return an address as it is stored: `http://host:port`; a missing scheme is added.
 
     Raises:
-        InvalidRequest: it is no such address.
+        InvalidRequest: the text is no address of that form.
     """
     address = text.strip().rstrip("/")
     if "://" not in address:
@@ -55,10 +55,10 @@ def broker_create(address: str) -> Broker:
 
 
 def broker_delete(broker_id: int) -> int:
-    """Remove a broker, or have its replicas move away first; again is no error.
+    """Remove a broker, or begin to drain it: its replicas move to others first. Again is no error.
 
     Returns:
-        How many replicas it holds; 0: it is removed. Otherwise it is removed when they are gone.
+        How many replicas it holds. 0: it is removed; else it is removed once it holds none.
 
     Raises:
         BrokerNotFound: there is none with this id.
@@ -84,7 +84,7 @@ def broker_delete(broker_id: int) -> int:
 
 
 def broker_keep(broker_id: int) -> Broker:
-    """Let a broker that was to be emptied stay; return it. Replicas that left do not come back.
+    """End the draining of a broker; return it. Replicas that moved away do not come back.
 
     Raises:
         BrokerNotFound: there is none with this id, or it is removed already.
@@ -98,7 +98,7 @@ def broker_keep(broker_id: int) -> Broker:
 
 
 def brokers_remove_drained() -> list[int]:
-    """Remove the brokers that were to be emptied and hold nothing any more; return their ids."""
+    """Remove the drained brokers that hold no replica any more; return their ids."""
     drained = Broker.objects.filter(draining=True, replicas=None).order_by("broker_id")
     if not drained.exists():
         return []
@@ -110,7 +110,7 @@ def brokers_remove_drained() -> list[int]:
 
 
 def broker_beat(broker: Broker) -> bool:
-    """Record a sign of life of a broker; return whether that changed its state."""
+    """Record a heartbeat of a broker; return whether a dead one is alive by it."""
     now = timezone.now()
     if broker.state != BrokerState.DEAD:
         Broker.objects.filter(pk=broker.broker_id).update(last_heartbeat=now)
@@ -124,7 +124,7 @@ def broker_beat(broker: Broker) -> bool:
 
 
 def brokers_bury(broker_ids: Collection[int]) -> bool:
-    """Mark silent brokers as dead; nothing of them is removed. Return whether any was alive."""
+    """Mark silent brokers as dead; their replicas stay. Return whether any was not dead before."""
     silent = Broker.objects.filter(
         pk__in=list(broker_ids), state__in=(BrokerState.ALIVE, BrokerState.STOPPING)
     )

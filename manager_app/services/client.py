@@ -22,7 +22,7 @@ _Client = TypeVar("_Client", bound=Client)
 
 ROWS_PER_UPDATE = 500
 TOKEN_LIFE = timedelta(milliseconds=VALID_MS + GRACE_MS)
-"""How long a revoked id has to be remembered: its last token is then past its time."""
+"""How long a revoked id has to be remembered: until its last token has run out, grace included."""
 
 
 def producer_create(topic_name: str) -> ClientKey:
@@ -54,7 +54,7 @@ def consumer_create(topic_name: str, start: str) -> ClientKey:
 
 
 def client_reattach(key: ClientKey, topic_name: str) -> None:
-    """Let a known client live again; it keeps its id and its cursors.
+    """Make a registered client alive again; it keeps its id and its cursors.
 
     Raises:
         UnauthorizedException: it is unknown, was revoked, or belongs to another topic.
@@ -73,11 +73,11 @@ def client_reattach(key: ClientKey, topic_name: str) -> None:
 
 
 def client_revoke(key: ClientKey) -> str | None:
-    """Take a client's rights away for good; brokers are told not to take its token any more.
+    """Revoke a client for good; brokers learn with their next report to refuse its token.
 
     Returns:
-        The topic whose partitions have to forget it; None when there is no such client, or none
-        of them knows it any more.
+        The topic whose partitions have to forget it; None when there is no such client, or all of
+        them have forgotten it.
     """
     if not 0 < key.client_id <= ID_MAX:
         return None
@@ -89,7 +89,7 @@ def client_revoke(key: ClientKey) -> str | None:
 
 
 def consumers_retire(now: datetime, *, forget_after_s: float, count_max: int) -> int:
-    """Revoke expired consumers that are silent for too long; return how many.
+    """Revoke expired consumers that have been silent for `forget_after_s`; return how many.
 
     Args:
         now: wall clock.
@@ -107,7 +107,8 @@ def revoked_take(now: datetime, *, count_max: int) -> list[tuple[ClientKey, str]
     """Return revoked clients that partitions may still know, each with its topic.
 
     Args:
-        now: wall clock; those returned go to the end of the line, in case it is in vain.
+        now: wall clock; those returned go to the end of the line, so that the next call takes
+            others when their partitions do not answer.
         count_max: most of each kind.
     """
     taken: list[tuple[ClientKey, str]] = []
@@ -121,14 +122,14 @@ def revoked_take(now: datetime, *, count_max: int) -> list[tuple[ClientKey, str]
 
 
 def revoked_forgotten(keys: Iterable[ClientKey]) -> None:
-    """Note of revoked clients that no partition knows them any more."""
+    """Note that all partitions have forgotten these revoked clients."""
     for key in keys:
         rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id, state=ClientState.REVOKED)
         rows.update(topic=None)
 
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
-    """Store the last heartbeats of clients; those that had expired are alive again."""
+    """Store the last heartbeats of clients; expired ones are alive again."""
     _record(
         Producer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "producer"}
     )
@@ -148,7 +149,7 @@ def _record(model: type[_Client], heartbeats: Mapping[int, datetime]) -> None:
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:
-    """Let silent clients expire; each may register again under its id."""
+    """Mark silent clients as expired; each may register again under its id."""
     keys = list(keys)
     for kind, model in CLIENT_MODELS.items():
         for ids in _portions(sorted(key.client_id for key in keys if key.kind == kind)):
@@ -158,7 +159,7 @@ def clients_expire(keys: Iterable[ClientKey]) -> None:
 
 
 def revoked_purge(now: datetime) -> None:
-    """Delete the rows of revoked clients that no partition knows and whose tokens are overdue."""
+    """Delete revoked clients that all partitions have forgotten and whose tokens have run out."""
     for model in CLIENT_MODELS.values():
         model.objects.filter(
             state=ClientState.REVOKED, topic=None, revoked_at__lt=now - TOKEN_LIFE

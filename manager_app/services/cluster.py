@@ -1,4 +1,4 @@
-"""The row about the cluster: its id, the lease of its primary, the version of the metadata."""
+"""The cluster's one row: its id, the lease of its primary, the version of the metadata."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def cluster_ensure() -> Cluster:
-    """Return the row about the cluster; the first manager of a database makes it."""
+    """Return the cluster's row; the first manager of a database creates it."""
     return Cluster.objects.get_or_create(pk=1, defaults={"cluster_id": secrets.token_hex(16)})[0]
 
 
 def secret_record(secret: str, *, change: bool = False) -> None:
-    """Keep the fingerprint of the cluster's secret, if there is none yet.
+    """Store the fingerprint of the cluster's secret, if none is stored yet.
 
     Args:
         secret: of this manager.
-        change: keep it in the place of another one.
+        change: replace a stored one.
     """
     cluster_id = cluster_ensure().cluster_id
     rows = Cluster.objects.filter(pk=1)
@@ -36,7 +36,7 @@ def secret_record(secret: str, *, change: bool = False) -> None:
 def metadata_bump() -> None:
     """Raise the version of the metadata; must be the first write of its transaction.
 
-    The lock on the row makes all changes of metadata wait for each other, in one order.
+    The lock on the row puts all changes of metadata into one order.
     """
     changed = Cluster.objects.filter(pk=1).update(metadata_version=F("metadata_version") + 1)
     if not changed:
@@ -45,7 +45,7 @@ def metadata_bump() -> None:
 
 
 def primary_announce(address: str) -> int:
-    """Make the manager at an address the primary, whoever was; return the epoch of its lease."""
+    """Make the manager at an address the primary in any case; return the epoch of its lease."""
     cluster_ensure()
     rows = Cluster.objects.filter(pk=1)
     with transaction.atomic():
@@ -54,13 +54,13 @@ def primary_announce(address: str) -> int:
 
 
 def lease_renew(address: str, *, epoch: int) -> bool:
-    """Show that the primary lives; return False when it is the primary no more."""
+    """Renew the lease; return False when another manager has become the primary."""
     rows = Cluster.objects.filter(pk=1, primary_address=address, epoch=epoch)
     return rows.update(primary_renewals=F("primary_renewals") + 1) > 0
 
 
 def lease_take(address: str, *, seen: Cluster) -> int | None:
-    """Make the manager at an address the primary, if nothing happened since `seen` was read.
+    """Make the manager at an address the primary, unless the lease was renewed since `seen`.
 
     Returns:
         The epoch of its lease; None when the primary renewed it or another took it.

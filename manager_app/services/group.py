@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myqueue.contract.rules.group_membership import GroupState, Member
 
 GROUPS_MAX = 10_000
-"""Consumer groups of a cluster."""
+"""Consumer groups of a cluster; all are in the memory of the primary."""
 ROWS_PER_STATEMENT = 500
 _COLUMNS = (
     *("topics", "session_timeout_ms", "granted", "target", "revoked_generation"),
@@ -36,22 +36,23 @@ class GroupChange:
 
     name: str
     apply: Callable[[GroupState], GroupState]
-    """Pure; it is called with the state of the database."""
+    """Pure; called with the group as the database has it."""
     epoch: int
     """Of the lease under which the manager makes the change."""
     now: datetime
     heartbeats: Mapping[str, datetime] = field(default_factory=dict)
-    """Member id -> last heartbeat, as far as that manager knows."""
+    """Member id -> last heartbeat that the coordinator heard."""
     known: StoredGroup | None = None
-    """What that manager believes to be stored; saves reading it when it is."""
+    """The group as the coordinator has it in memory; spares reading it when its revision is
+    right."""
     creates: bool = False
-    """Make the group when it is missing."""
+    """Create the group when it is missing."""
     topics: frozenset[str] = frozenset()
-    """Those that the change subscribes."""
+    """Topics that the change subscribes."""
 
 
 def group_change(change: GroupChange) -> StoredGroup:
-    """Change a group under its lock; return it as stored then.
+    """Change a group under the lock of its row; return it as stored then.
 
     Raises:
         GroupNotFound: there is none of this name.
@@ -95,7 +96,7 @@ def group_delete(name: str, *, epoch: int) -> None:
 
 
 def _lock(name: str, *, creates: bool = False) -> ConsumerGroup:
-    """Begin a revision of a group, which makes every other change of it wait; return its row."""
+    """Lock a group's row by raising its revision, which makes other changes wait; return it."""
     rows = ConsumerGroup.objects.filter(name=name)
     if not rows.update(revision=F("revision") + 1) and creates:
         if ConsumerGroup.objects.count() >= GROUPS_MAX:
@@ -121,7 +122,7 @@ def _require_epoch(epoch: int) -> None:
 def _store_members(
     row: ConsumerGroup, before: GroupState, after: GroupState, change: GroupChange
 ) -> None:
-    """Store the members that came, changed or went."""
+    """Insert, update and delete the rows of members that a change concerns."""
     gone = sorted(before.members.keys() - after.members.keys())
     for names in _portions(gone):
         row.members.filter(member_id__in=names).delete()

@@ -1,4 +1,4 @@
-"""Taking in what leaders tell of the members of their groups."""
+"""Storing which replicas are voters and learners of their Raft groups, as leaders report it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS_PER_UPDATE = 200
 
 @dataclass(frozen=True)
 class ToldMembership:
-    """The members of one group, as a leader tells them."""
+    """The members of one Raft group, as its leader reports them."""
 
     group_id: int
     leader: int
@@ -26,20 +26,22 @@ class ToldMembership:
     """Replica ids."""
     learners: frozenset[int] = frozenset()
     suspects: frozenset[int] = frozenset()
-    """Those that seem to have lost what they had acknowledged."""
+    """Replica ids of those that seem to have lost entries that they had acknowledged."""
 
     def of(self, replica_id: int) -> MemberRole:
-        """Return what a replica is in the group."""
+        """Return the role of a replica in the group."""
         if replica_id in self.voters:
             return MemberRole.VOTER
         return MemberRole.LEARNER if replica_id in self.learners else MemberRole.NONE
 
 
 def memberships_take(told: Iterable[ToldMembership]) -> int:
-    """Store what leaders of the known terms tell; belongs into a transaction.
+    """Store the members that leaders report; to be called in a transaction.
+
+    A report of another leader or term than the stored one is ignored.
 
     Returns:
-        How many partitions have another membership, or hear it from a new term, than was stored.
+        How many partitions have other members, or the same reported in another term.
     """
     by_group = {one.group_id: one for one in told}
     if not by_group:

@@ -1,4 +1,4 @@
-"""Changing which replicas a partition should have, in the database alone."""
+"""Changing the target of a partition (its wanted replicas), in the database alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def replicas_retarget(group_id: int, change: Retarget, *, version: int) -> bool:
 
     Args:
         group_id: of the partition.
-        change: who leaves, and which broker gets a new replica or who stays instead.
+        change: which replica leaves, and which broker gets a new one or which replica is kept.
         version: placement version that the change was decided on.
 
     Returns:
@@ -55,7 +55,7 @@ def replicas_retarget(group_id: int, change: Retarget, *, version: int) -> bool:
 
 
 def replicas_forget(replica_ids: Collection[int]) -> int:
-    """Delete the rows of replicas that left and are not on their brokers; return how many."""
+    """Delete the rows of replicas that left and were dropped; return how many."""
     with transaction.atomic():
         metadata_bump()
         left = Replica.objects.filter(

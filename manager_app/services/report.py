@@ -55,7 +55,7 @@ _REPLICA_FIELDS = [
 
 @dataclass(frozen=True)
 class TakenReport:
-    """What became of a report."""
+    """A report as it was stored, and the orders that answer it."""
 
     broker_id: int
     recorded_at: datetime
@@ -69,7 +69,7 @@ class TakenReport:
 
 @dataclass
 class _Changes:
-    """What a report changes, found out before anything is written."""
+    """Changes that a report calls for, decided before anything is written."""
 
     broker_fields: dict[str, object]
     broker_moved: bool
@@ -78,7 +78,7 @@ class _Changes:
 
 
 def broker_report(report: BrokerReport) -> TakenReport:
-    """Record a heartbeat with all that it says and return the orders.
+    """Store a broker's report of itself and its replicas, and return the orders for it.
 
     Raises:
         InvalidRequest: an address, the incarnation or a number is malformed.
@@ -122,7 +122,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
 
 
 def _check(report: BrokerReport) -> None:
-    """Refuse a report that could not be stored."""
+    """Raise InvalidRequest for a report with fields that cannot be stored."""
     if not _INCARNATION.fullmatch(report.incarnation):
         raise InvalidRequest(
             f"incarnation must be 32 hexadecimal digits, not {report.incarnation[:40]!r}",
@@ -166,7 +166,7 @@ def _identify(report: BrokerReport, now: datetime) -> tuple[Broker, bool]:
 
 
 def _replace_others(broker: Broker) -> None:
-    """Note that whoever reported from this address before cannot be there any more."""
+    """Mark other brokers that reported from this address as replaced."""
     others = Broker.objects.filter(address=broker.address).exclude(pk=broker.broker_id)
     others.filter(incarnation=None).delete()
     others.update(state=BrokerState.REPLACED)
@@ -175,8 +175,8 @@ def _replace_others(broker: Broker) -> None:
 def _without_strangers(report: BrokerReport) -> BrokerReport:
     """Return a report without the groups that are other partitions in the database.
 
-    A database that was restored gives the ids of the groups that it lost again. What brokers say
-    of the lost ones is not to be taken for the new ones, and nothing is ordered for them.
+    A database that was restored from an older copy hands out the group ids that it lost again.
+    Reports on the lost groups must not be stored for the new ones, and nothing is ordered for them.
     """
     rows = Partition.objects.filter(group_id__in=[said.group_id for said in report.replicas])
     places = {
@@ -237,7 +237,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
 
 
 def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
-    """Put what a report says into the row; return whether anything but the time changed."""
+    """Copy a report into the replica's row; return whether anything but the time changed."""
     before = [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
     row.state = ReplicaState.FAULTY if said.faulty else ReplicaState.RUNNING
     row.role = said.role[:_ROLE_LENGTH_MAX]
@@ -261,7 +261,7 @@ def _told(broker: Broker, said: ReplicaReport) -> ToldMembership:
 
 
 def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Leadership]]:
-    """Return the leaders that the report knows better than the database."""
+    """Return the leaders that the report names in a newer term than the database."""
     said_by_group = {replica.group_id: replica for replica in report.replicas}
     if not said_by_group:
         return []
@@ -278,15 +278,15 @@ def _moved_leaders(broker: Broker, report: BrokerReport) -> list[tuple[int, Lead
             if (said.leader_broker_id, said.term) != (leader_id, term):
                 moved.append((group_id, Leadership(said.leader_broker_id, said.term)))
         elif leader_id == broker.broker_id and _leads_no_more(said, term):
-            # Others will say who does now.
+            # The reports of others will name the new leader.
             moved.append((group_id, Leadership(0, said.term)))
     return moved
 
 
 def _leads_no_more(said: ReplicaReport, term: int) -> bool:
-    """Tell whether the leader of a term says that it has stepped down.
+    """Tell whether the reported leader of a term has stepped down, by its own report.
 
-    A candidate of that very term has not led yet: others' reports of its victory overtook its own.
+    A candidate of that very term has not led yet: others' reports of its victory came first.
     """
     return said.role != "leader" and (said.role, said.term) != ("candidate", term)
 

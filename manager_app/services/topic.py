@@ -122,7 +122,7 @@ def topic_update(
 
 
 def topic_delete(name: str) -> dict[int, list[DeletedPartition]]:
-    """Delete a topic for good, leaving tombstones for brokers that are not there.
+    """Delete a topic for good; its groups are remembered for brokers that are away now.
 
     Its clients are revoked: their tokens name the topic, and another of this name may come.
 
