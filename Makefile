@@ -10,6 +10,8 @@ DATA ?= data
 SEEDS ?= 1000
 SEED ?=
 BENCH ?=
+PEERS ?=
+BENCH_OPTIONS ?=
 ONLY ?=
 JOBS ?= 2
 ROUNDS ?= 20
@@ -17,10 +19,10 @@ ROUNDS ?= 20
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fronts style lint types core sim cluster mutants bench docs check clean
+.PHONY: help setup run test fronts style lint types core sim cluster mutants bench bench-setup docs check clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -73,8 +75,11 @@ cluster: $(STAMP) ## Test with real processes, each fault ROUNDS times
 mutants: $(STAMP) ## Plant every deliberate fault and see its test fail: ONLY=name,name
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
 
-bench: $(STAMP) ## Measure: BENCH=name,name
-	$(BIN)/python -m benchmarks $(BENCH)
+bench: $(STAMP) ## Measure: BENCH=name,name; others in turn: PEERS=nats,rabbitmq,redis
+	$(BIN)/python -m benchmarks $(BENCH) $(if $(PEERS),--peers $(PEERS)) $(BENCH_OPTIONS)
+
+bench-setup: $(STAMP) ## Get the optional packages with which others are measured
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -8,9 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cluster import ClusterFailed
-from benchmarks.harness import Options, WorkloadFailed, measure_workload
+from benchmarks.comparison import markdown
+from benchmarks.harness import Options, WorkloadFailed, measure_side_by_side, measure_workload
+from benchmarks.peers.catalogue import (
+    OURS,
+    PEERS,
+    PYTHON_FLOOR,
+    PeerMissing,
+    UnknownPeer,
+    make_system,
+    peers_of,
+)
+from benchmarks.peers.system import SystemFailed
 from benchmarks.plot import BATCH_SIZES, CLIENT_COUNTS, Series, batch_names, client_names, draw
-from benchmarks.registry import STANDARD, UnknownWorkload, make_workload, names_of
+from benchmarks.registry import (
+    SHARED,
+    STANDARD,
+    UnknownWorkload,
+    family_of,
+    is_shared,
+    make_workload,
+    names_of,
+)
 from benchmarks.report import Row, floor_lines, notes_of, render, rows_of
 from benchmarks.results import DIRECTORY, append_results
 
@@ -18,13 +37,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.outcome import Outcome
+    from benchmarks.peers.system import System
 
 PLOT = "plot"
 DRAWING = DIRECTORY / "scaling.svg"
+SIDE_BY_SIDE = DIRECTORY / "side_by_side.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and return the exit status: 0, 1 when a workload failed, 2 for a wrong name."""
+    """Measure and return the exit status: 0, 1 when a workload failed, 2 for a wrong name.
+
+    A peer that is not installed counts as a wrong name.
+    """
     chosen = _parser().parse_args(arguments)
     options = Options(
         seconds=chosen.seconds,
@@ -36,17 +60,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in STANDARD:
             print(f"{name:16} {make_workload(name).summary}")
         return 0
-    if chosen.workloads == PLOT:
-        return _plot(options, chosen.output)
     try:
-        names = names_of(chosen.workloads)
-    except UnknownWorkload as error:
+        peers = [make_system(name) for name in peers_of(chosen.peers)]
+        plots = chosen.workloads == PLOT
+        standard = SHARED if peers else STANDARD
+        names = [] if plots else names_of(chosen.workloads, standard)
+    except (UnknownWorkload, UnknownPeer, PeerMissing) as error:
         print(error, file=sys.stderr)
         return 2
-    outcomes = _measure(names, options)
-    if outcomes:
-        _show(outcomes)
-    return 0 if len(outcomes) == len(names) else 1
+    measured = _Measured(options, [*peers, make_system(PYTHON_FLOOR)] if peers else [])
+    if plots:
+        return _plot(measured, chosen.output)
+    measured.measure(names)
+    measured.show()
+    return 0 if len(measured.outcomes) == len(names) else 1
+
+
+class _Measured:
+    """What was measured; what failed is told and left out."""
+
+    def __init__(self, options: Options, peers: Sequence[System]) -> None:
+        self.outcomes: dict[str, list[Outcome]] = {}
+        """By workload: one for each system that took part, this one first."""
+        self._options = options
+        self._peers = peers
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether others take part."""
+        return bool(self._peers)
+
+    def measure(self, names: Sequence[str]) -> None:
+        """Measure one after the other, keep each result."""
+        for name in names:
+            _tell(f"{name} ...")
+            try:
+                outcomes = self._measure(name)
+            except (ClusterFailed, SystemFailed, WorkloadFailed) as error:
+                _tell(f"{name} FAILED\n{error}")
+            else:
+                append_results(outcomes)
+                self.outcomes[name] = outcomes
+
+    def of(self, names: Sequence[str]) -> dict[str, list[Outcome]]:
+        """Return by system the outcomes of those workloads, where it took part in all."""
+        taken: dict[str, list[Outcome]] = {}
+        for name in names:
+            for outcome in self.outcomes.get(name, []):
+                taken.setdefault(outcome.system, []).append(outcome)
+        return {system: them for system, them in taken.items() if len(them) == len(names)}
+
+    def show(self) -> None:
+        """Print tables."""
+        if not self.outcomes:
+            return
+        if self._peers:
+            text = markdown(list(self.outcomes.values()))
+            SIDE_BY_SIDE.parent.mkdir(parents=True, exist_ok=True)
+            SIDE_BY_SIDE.write_text(text)
+            print(f"{text}\nkept in {SIDE_BY_SIDE}")
+        else:
+            _show([outcome for (outcome,) in self.outcomes.values()])
+
+    def _measure(self, name: str) -> list[Outcome]:
+        if not self._peers:
+            return [measure_workload(name, self._options)]
+        taking_part = [
+            one for one in self._peers if is_shared(name) and family_of(name) in one.families
+        ]
+        return measure_side_by_side(name, taking_part, self._options, _tell)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,29 +147,25 @@ def _parser() -> argparse.ArgumentParser:
         help="names separated by commas; all when left out; `plot` draws throughput and latency"
         " against batch size and number of clients",
     )
+    parser.add_argument(
+        "--peers",
+        default="",
+        help=f"other systems to measure in turn with this one, and with bare Python processes:"
+        f" some of {', '.join(PEERS)}, separated by commas",
+    )
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a run (default 3)")
-    parser.add_argument("--runs", type=int, default=0, help="runs that count (default 3)")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=0,
+        help="runs that count, or rounds with peers (default: what the workload says, mostly 3)",
+    )
     parser.add_argument(
         "--directory", type=Path, help="where the brokers' temporary directory is made"
     )
     parser.add_argument("--output", type=Path, default=DRAWING, help="file of the drawing")
     return parser
-
-
-def _measure(names: Sequence[str], options: Options) -> list[Outcome]:
-    """Measure one after the other, keep each result; what fails is told and left out."""
-    outcomes: list[Outcome] = []
-    for name in names:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        try:
-            outcome = measure_workload(name, options)
-        except (ClusterFailed, WorkloadFailed) as error:
-            print(f"{name} FAILED\n{error}", file=sys.stderr, flush=True)
-        else:
-            append_results([outcome])
-            outcomes.append(outcome)
-    return outcomes
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
@@ -97,19 +179,17 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     render(rows, notes, colours=sys.stdout.isatty())
 
 
-def _plot(options: Options, path: Path) -> int:
-    batches = _measure(batch_names(), options)
-    clients = _measure(client_names(), options)
-    if len(batches) != len(BATCH_SIZES) or len(clients) != len(CLIENT_COUNTS):
+def _plot(measured: _Measured, path: Path) -> int:
+    batches, clients = batch_names(), client_names(side_by_side=measured.is_side_by_side)
+    measured.measure([*batches, *clients])
+    measured.show()
+    drawn = [
+        Series("messages in a batch, one producer", BATCH_SIZES, measured.of(batches)),
+        Series("clients, one message at a time each", CLIENT_COUNTS, measured.of(clients)),
+    ]
+    if not all(OURS in one.lines for one in drawn):
         return 1
-    _show([*batches, *clients])
-    draw(
-        [
-            Series("messages in a batch, one producer", BATCH_SIZES, batches),
-            Series("HTTP clients, one message at a time each", CLIENT_COUNTS, clients),
-        ],
-        path,
-    )
+    draw(drawn, path)
     print(f"\ndrawn in {path}")
     return 0
 

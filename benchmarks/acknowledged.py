@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,11 +20,21 @@ class Acknowledged:
 
     def __init__(self) -> None:
         self._batches: list[tuple[int, Sequence[Value]]] = []
+        self._lanes: dict[int, list[Value]] = {}
         self._unknown: list[Value] = []
 
-    def add(self, base_offset: int, values: Sequence[Value]) -> None:
-        """Remember that values are stored from an offset on, in this order."""
-        self._batches.append((base_offset, values))
+    def add(self, base_offset: int | None, values: Sequence[Value], *, lane: int = 0) -> None:
+        """Remember that values are stored in this order.
+
+        Args:
+            base_offset: of the first one; None from a system that does not tell offsets.
+            values: no value is in two lanes.
+            lane: whoever sent them; without offsets, what a lane sent is stored in its order.
+        """
+        if base_offset is None:
+            self._lanes.setdefault(lane, []).extend(values)
+        else:
+            self._batches.append((base_offset, values))
 
     def add_unknown(self, value: Value) -> None:
         """Remember a value that may be stored or not."""
@@ -42,22 +53,29 @@ class Acknowledged:
             CheckFailed: something was lost, doubled, changed, invented or out of order.
         """
         expected = self._by_offset()
+        lanes = [[_as_bytes(value) for value in values] for values in self._lanes.values()]
+        ahead = {values[0]: iter(values[1:]) for values in lanes if values}
         unknown = [_as_bytes(value) for value in self._unknown]
         found = 0
         for position, (offset, value) in enumerate(stored):
+            content = _as_bytes(value)
             if offset != position:
                 raise CheckFailed(f"offset {offset} follows {position - 1}")
-            content = _as_bytes(value)
-            if offset not in expected:
-                if content not in unknown:
-                    raise CheckFailed(f"offset {offset} was never acknowledged: {value!r}")
-                unknown.remove(content)
-            elif expected[offset] != content:
-                raise CheckFailed(f"offset {offset} holds {value!r}, not {expected[offset]!r}")
-            else:
+            if offset in expected:
+                if expected[offset] != content:
+                    raise CheckFailed(f"offset {offset} holds {value!r}, not {expected[offset]!r}")
                 found += 1
-        if found != len(expected):
-            raise CheckFailed(f"{len(expected) - found} acknowledged messages are lost")
+            elif content in ahead:
+                lane = ahead.pop(content)
+                ahead.update((following, lane) for following in islice(lane, 1))
+                found += 1
+            elif content in unknown:
+                unknown.remove(content)
+            else:
+                raise CheckFailed(f"offset {offset} was never acknowledged: {value!r}")
+        promised = len(expected) + sum(map(len, lanes))
+        if found != promised:
+            raise CheckFailed(f"{promised - found} acknowledged messages are lost")
         return found
 
     def _by_offset(self) -> dict[int, bytes]:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from benchmarks.job import CheckedRun, Job
-from benchmarks.registry import make_workload
-from benchmarks.site import Site
+from benchmarks.peers.catalogue import OURS, make_system
+from benchmarks.peers.queuesite import Queuesite
+from benchmarks.peers.session import Session
+from benchmarks.registry import make_shared_workload, make_workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.workload import Workload
 
+S = TypeVar("S", bound=Session)
 
-def carry_out(workload: Workload, site: Site, job: Job) -> Iterator[CheckedRun]:
+
+def carry_out(workload: Workload[S], session: S, job: Job) -> Iterator[CheckedRun]:
     """Yield each run that counts, after the warm-up; each is checked.
 
     Raises:
-        CheckFailed: the cluster broke a promise.
+        CheckFailed: the system broke a promise.
     """
-    workload.prepare(site)
+    workload.prepare(session)
     try:
         if workload.warms_up:
             workload.run(job.warmup_seconds)
@@ -34,16 +37,20 @@ def carry_out(workload: Workload, site: Site, job: Job) -> Iterator[CheckedRun]:
             yield CheckedRun(measurement=measurement, compared=workload.check())
     finally:
         workload.close()
+        session.close()
 
 
 def main() -> None:
     """Read a job from the standard input, write a line for each run."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    site = Site(job.manager, Path(job.state_path))
-    for run in carry_out(make_workload(job.workload), site, job):
+    if job.system == OURS:
+        runs = carry_out(make_workload(job.workload), Queuesite().session(job.where), job)
+    else:
+        session = make_system(job.system).session(job.where)
+        runs = carry_out(make_shared_workload(job.workload), session, job)
+    for run in runs:
         sys.stdout.buffer.write(msgspec.json.encode(run) + b"\n")
         sys.stdout.buffer.flush()
-    site.close()
 
 
 if __name__ == "__main__":

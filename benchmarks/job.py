@@ -5,16 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from benchmarks.measurement import Measurement
+from benchmarks.peers.system import Address
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the client's process has to do."""
 
     workload: str
-    manager: str
-    """Address."""
-    state_path: str
-    """The file in which the cluster says where its processes are."""
+    system: str
+    """Name in `peers.catalogue`."""
+    where: Address
     seconds: float
     """Length of a run."""
     warmup_seconds: float

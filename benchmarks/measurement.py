@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Figure(StrEnum):
     """A number that a run gives; the value is the attribute's name in `Measurement`.
 
-    Those of starts are in its `of_starts`.
+    Those that few workloads have are in its `others`.
     """
 
     PER_SECOND = "per_second"
@@ -33,6 +33,11 @@ class Figure(StrEnum):
     def label(self) -> str:
         """How a table calls it."""
         return _LABELS[self]
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether one aims for much of it."""
+        return self is Figure.PER_SECOND
 
 
 _LABELS = {
@@ -60,8 +65,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Of the single operations; 0 when there was none."""
     p99_ms: float
     longest_ms: float
-    of_starts: dict[Figure, float] = {}
-    """What starts took, where they were measured."""
+    others: dict[Figure, float] = {}
+    """What a workload measured besides."""
 
     @property
     def per_second(self) -> float:
@@ -70,8 +75,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     def value(self, figure: Figure) -> float:
         """Return one figure."""
-        if figure in self.of_starts:
-            return self.of_starts[figure]
+        if figure in self.others:
+            return self.others[figure]
         found: float = getattr(self, figure.value)
         return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.measurement import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.outcome import Outcome
@@ -22,8 +22,8 @@ class Series(NamedTuple):
     label: str
     """What the size is."""
     sizes: Sequence[int]
-    outcomes: Sequence[Outcome]
-    """One for each size."""
+    lines: Mapping[str, Sequence[Outcome]]
+    """By system: one for each size."""
 
 
 def batch_names() -> list[str]:
@@ -31,9 +31,10 @@ def batch_names() -> list[str]:
     return [f"produce_batch_{size}" for size in BATCH_SIZES]
 
 
-def client_names() -> list[str]:
-    """Return the workloads of the client counts."""
-    return [f"http_{count}" for count in CLIENT_COUNTS]
+def client_names(*, side_by_side: bool = False) -> list[str]:
+    """Return the workloads of the client counts: plain HTTP clients, or what all systems have."""
+    family = "sync" if side_by_side else "http"
+    return [f"{family}_{count}" for count in CLIENT_COUNTS]
 
 
 def draw(series: Sequence[Series], path: Path) -> None:
@@ -62,22 +63,28 @@ def draw(series: Sequence[Series], path: Path) -> None:
 
 
 def _draw_throughput(axes: Any, series: Series) -> None:
-    summaries = [outcome.summary(Figure.PER_SECOND) for outcome in series.outcomes]
-    medians = [summary.median for summary in summaries]
-    below = [summary.median - summary.least for summary in summaries]
-    above = [summary.greatest - summary.median for summary in summaries]
-    axes.errorbar(series.sizes, medians, yerr=[below, above], marker="o", capsize=3)
+    for system, outcomes in series.lines.items():
+        summaries = [outcome.summary(Figure.PER_SECOND) for outcome in outcomes]
+        medians = [summary.median for summary in summaries]
+        below = [summary.median - summary.least for summary in summaries]
+        above = [summary.greatest - summary.median for summary in summaries]
+        spread = [below, above]
+        axes.errorbar(series.sizes, medians, yerr=spread, marker="o", capsize=3, label=system)
     axes.set_ylabel("messages/s")
+    if len(series.lines) > 1:
+        axes.legend()
     _scale(axes, series)
 
 
 def _draw_latency(axes: Any, series: Series) -> None:
-    for figure in (Figure.P50_MS, Figure.P99_MS):
-        medians = [outcome.summary(figure).median for outcome in series.outcomes]
-        axes.plot(series.sizes, medians, marker="o", label=figure.label.removesuffix(" ms"))
+    for number, (system, outcomes) in enumerate(series.lines.items()):
+        for figure, style in ((Figure.P50_MS, "-"), (Figure.P99_MS, "--")):
+            medians = [outcome.summary(figure).median for outcome in outcomes]
+            label = f"{system} {figure.label.removesuffix(' ms')}"
+            axes.plot(series.sizes, medians, style, marker="o", color=f"C{number}", label=label)
     axes.set_ylabel("milliseconds until acknowledged")
     axes.set_xlabel(series.label)
-    axes.legend()
+    axes.legend(fontsize="small")
     _scale(axes, series)
 
 

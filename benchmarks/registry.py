@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from benchmarks.peers.session import Reading
+from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
-from benchmarks.workloads.consume_pop import ConsumePop
 from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.failover import Failover
 from benchmarks.workloads.http_produce import HttpProduce
@@ -16,8 +17,10 @@ from benchmarks.workloads.start import Start
 from benchmarks.workloads.sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from benchmarks.peers.queuesite import Site
+    from benchmarks.peers.session import Session
     from benchmarks.workload import Workload
 
 STANDARD = (
@@ -27,8 +30,11 @@ STANDARD = (
     "produce_batch",
     "consume_fetch",
     "consume_pop",
+    "consume_group",
+    "worker",
     "pop_manager",
     "end_to_end",
+    "end_to_end_group",
     "end_to_end_pop",
     "failover",
     "failover_stop",
@@ -36,47 +42,90 @@ STANDARD = (
 )
 """What is measured when nothing is named."""
 
-_FIXED: dict[str, Callable[[], Workload]] = {
-    "produce_batch": ProduceBatch,
-    "consume_fetch": ConsumeFetch,
-    "consume_pop": ConsumePop,
+SHARED = (
+    "sync_1",
+    "sync_16",
+    "produce_batch",
+    "consume_fetch",
+    "worker",
+    "end_to_end",
+    "failover",
+)
+"""What is measured side by side with peers when nothing is named."""
+
+_OURS: dict[str, Callable[[], Workload[Site]]] = {
+    "consume_pop": lambda: Consume(Reading.POP),
+    "consume_group": lambda: Consume(Reading.GROUP),
     "pop_manager": PopManager,
-    "end_to_end": lambda: EndToEnd(pops=False),
-    "end_to_end_pop": lambda: EndToEnd(pops=True),
-    "failover": lambda: Failover(stops=False),
+    "end_to_end_group": lambda: EndToEnd(Reading.GROUP),
+    "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
     "start": Start,
 }
-_SIZED: dict[str, Callable[[int], Workload]] = {
-    "sync": Sync,
+_OURS_SIZED: dict[str, Callable[[int], Workload[Site]]] = {
     "http": HttpProduce,
+}
+"""Families whose names end in a number: of clients."""
+_SHARED: dict[str, Callable[[], Workload[Session]]] = {
+    "produce_batch": ProduceBatch,
+    "consume_fetch": ConsumeFetch,
+    "worker": lambda: Consume(Reading.WORKER),
+    "end_to_end": lambda: EndToEnd(Reading.FETCH),
+    "failover": lambda: Failover(stops=False),
+}
+_SHARED_SIZED: dict[str, Callable[[int], Workload[Session]]] = {
+    "sync": Sync,
     "produce_batch": ProduceBatch,
 }
-"""Families whose names end in a number: threads, clients, messages of a batch."""
+"""Families whose names end in a number: of callers, of messages in a batch."""
 
 
 class UnknownWorkload(ValueError):
     """No workload has this name."""
 
 
-def make_workload(name: str) -> Workload:
-    """Return the workload of a name: one of `STANDARD`, or `sync_N`, `http_N`, `produce_batch_N`.
+def make_workload(name: str) -> Workload[Site]:
+    """Return the workload of a name: one of `STANDARD`, or of a family with a number.
 
     Raises:
         UnknownWorkload: there is none.
     """
-    if name in _FIXED:
-        return _FIXED[name]()
-    sized = re.fullmatch(r"([a-z_]+)_([1-9][0-9]{0,4})", name)
-    if sized and sized[1] in _SIZED:
-        return _SIZED[sized[1]](int(sized[2]))
+    if name in _OURS:
+        return _OURS[name]()
+    family, size = _sized(name)
+    if size and family in _OURS_SIZED:
+        return _OURS_SIZED[family](size)
+    return make_shared_workload(name)
+
+
+def make_shared_workload(name: str) -> Workload[Session]:
+    """Return a workload that other systems take part in.
+
+    Raises:
+        UnknownWorkload: there is none.
+    """
+    if name in _SHARED:
+        return _SHARED[name]()
+    family, size = _sized(name)
+    if size and family in _SHARED_SIZED:
+        return _SHARED_SIZED[family](size)
+    sized = ", ".join(f"{one}_N" for one in sorted(_OURS_SIZED | _SHARED_SIZED))
     raise UnknownWorkload(
-        f"there is no workload {name!r}; there are {', '.join(STANDARD)}, and sync_N, http_N and"
-        " produce_batch_N with a number"
+        f"there is no workload {name!r}; there are {', '.join(STANDARD)}, and with a number {sized}"
     )
 
 
-def names_of(text: str) -> list[str]:
+def family_of(name: str) -> str:
+    """Return the name without its number, where it has one."""
+    return _sized(name)[0] or name
+
+
+def is_shared(name: str) -> bool:
+    """Tell whether other systems can take part in a workload that there is."""
+    return name in _SHARED or _sized(name)[0] in _SHARED_SIZED
+
+
+def names_of(text: str, standard: Sequence[str] = STANDARD) -> list[str]:
     """Return the names in a list separated by commas; all standard ones of an empty text.
 
     Raises:
@@ -85,4 +134,10 @@ def names_of(text: str) -> list[str]:
     names = [name for part in text.split(",") if (name := part.strip())]
     for name in names:
         make_workload(name)
-    return names or list(STANDARD)
+    return names or list(standard)
+
+
+def _sized(name: str) -> tuple[str, int]:
+    """Return family and number of a name; empty and 0 for one without a number."""
+    found = re.fullmatch(r"([a-z_]+)_(0|[1-9][0-9]{0,6})", name)
+    return (found[1], int(found[2])) if found else ("", 0)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from benchmarks.floor import Floor
     from benchmarks.outcome import Outcome
+    from benchmarks.peers.queuesite import Site
     from benchmarks.workload import Workload
 
 
@@ -91,7 +92,7 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _ratio(workload: Workload, outcome: Outcome, figure: Figure) -> str:
+def _ratio(workload: Workload[Site], outcome: Outcome, figure: Figure) -> str:
     if workload.floor is None or figure is Figure.LONGEST_MS:
         return ""
     bare = outcome.floor.value(workload.floor, figure)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from benchmarks.peers.session import Session
 
 if TYPE_CHECKING:
     from benchmarks.floor import FloorKind
     from benchmarks.measurement import Figure, Measurement
-    from benchmarks.site import Site
     from benchmarks.target import Target
 
+S = TypeVar("S", bound=Session, contravariant=True)
+"""What it needs: any `Session`, or the `Site` of this system alone."""
 
-class Workload(Protocol):
-    """Something that a client does to a cluster.
+
+class Workload(Protocol[S]):
+    """Something that a client does to a system that runs.
 
     The harness calls `prepare` once, then `run` and `check` for the warm-up and for each run that
     counts, then `close`; all in the client's process.
@@ -53,7 +57,7 @@ class Workload(Protocol):
         """The kind of bare write that it is compared with; None when it writes nothing."""
         ...
 
-    def prepare(self, site: Site) -> None:
+    def prepare(self, session: S) -> None:
         """Set the scene; nothing of it is timed."""
         ...
 

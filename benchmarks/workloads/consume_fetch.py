@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from benchmarks.acknowledged import CheckFailed, Value, compare_in_order
 from benchmarks.measurement import Figure, Measurement, measure
+from benchmarks.peers.session import Reading
 from benchmarks.target import Target, at_least
 from benchmarks.workloads.loaded_topic import LoadedTopic
 
 if TYPE_CHECKING:
     from benchmarks.floor import FloorKind
-    from benchmarks.site import Site
-    from myqueue import Message
+    from benchmarks.peers.session import Receiver, Session
 
 MESSAGES = 400_000
-FETCH_BYTES = 1 << 20
+"""More than one pass reads in its seconds, where there is but one."""
+MOST = 1_000
+"""Messages asked for at once where that is told in messages."""
 
 
 class ConsumeFetch:
-    """One consumer reads everything, again and again; what it got is compared in between."""
+    """One consumer reads from the beginning, again and again; what it got is compared after."""
 
     name = "consume_fetch"
     summary = "fetch of 100-byte messages, decoded, by one consumer"
@@ -31,24 +34,31 @@ class ConsumeFetch:
     floor: FloorKind | None = None
 
     def __init__(self, messages: int = MESSAGES) -> None:
-        """Read `messages` messages in one pass."""
+        """Read at most `messages` messages in one pass."""
         self._messages = messages
         self._compared = 0
 
-    def prepare(self, site: Site) -> None:
+    def prepare(self, session: Session) -> None:
         """Fill a topic."""
-        self._topic = LoadedTopic(site, self.name, self._messages)
-        self._consumer = site.consumer(self._topic.name)
+        self._session = session
+        if session.keeps_read:
+            self._topic = LoadedTopic(session, self.name, self._messages)
 
     def run(self, seconds: float) -> Measurement:
-        """Read from the beginning to the end until the passes took so long together."""
+        """Read from the beginning until the passes took so long together.
+
+        There is but one pass where what was read is gone.
+        """
         latencies_s: list[float] = []
         self._compared = 0
-        while sum(latencies_s) < seconds:
-            messages = self._read_all(latencies_s)
-            if len(messages) != self._messages:
-                raise CheckFailed(f"{len(messages)} of {self._messages} messages were read")
-            self._compared += compare_in_order(self._topic.values, _values(messages))
+        keeps_read = self._session.keeps_read
+        if not keeps_read:
+            self._topic = LoadedTopic(self._session, self.name, self._messages)
+        while not latencies_s or (keeps_read and sum(latencies_s) < seconds):
+            with closing(self._session.receiver(self._topic.name, Reading.FETCH)) as receiver:
+                left_s = seconds - sum(latencies_s)
+                (values,) = self._session.run(self._read(receiver, latencies_s, left_s))
+            self._compared += compare_in_order(self._topic.values, values)
         return measure(messages=self._compared, seconds=sum(latencies_s), latencies_s=latencies_s)
 
     def check(self) -> int:
@@ -56,22 +66,19 @@ class ConsumeFetch:
         return self._compared
 
     def close(self) -> None:
-        """Close the consumer."""
-        self._consumer.close()
+        """Keep nothing."""
 
-    def _read_all(self, latencies_s: list[float]) -> list[Message]:
-        messages: list[Message] = []
-        offset = 0
-        while offset < self._messages:
-            started = time.perf_counter()
-            fetched = self._consumer.fetch(self._topic.name, 0, offset, max_bytes=FETCH_BYTES)
-            messages += fetched.messages
-            latencies_s.append(time.perf_counter() - started)
-            if fetched.next_offset == offset:
-                raise CheckFailed(f"nothing is stored at offset {offset}")
-            offset = fetched.next_offset
-        return messages
-
-
-def _values(messages: list[Message]) -> list[Value]:
-    return [message.value for message in messages]
+    async def _read(
+        self, receiver: Receiver, latencies_s: list[float], seconds: float
+    ) -> list[Value]:
+        """Read to the end, or for so long."""
+        values: list[Value] = []
+        started = now = time.perf_counter()
+        while now < started + seconds and len(values) < self._messages:
+            received = await receiver.receive(MOST)
+            before, now = now, time.perf_counter()
+            latencies_s.append(now - before)
+            values += received
+            if not received:
+                raise CheckFailed(f"nothing is stored at offset {len(values)}")
+        return values

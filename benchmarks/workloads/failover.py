@@ -6,21 +6,26 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from benchmarks.acknowledged import Acknowledged
+from benchmarks.acknowledged import Acknowledged, CheckFailed
 from benchmarks.measurement import Figure, Measurement, measure
-from benchmarks.site import message
+from benchmarks.message import message
+from benchmarks.peers.session import Refused
 from benchmarks.target import Target, at_most
-from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from benchmarks.floor import FloorKind
-    from benchmarks.site import Place, Site
+    from benchmarks.peers.session import Place, Sender, Session
 
 BEFORE_S = 0.5
 """Writing before the blow."""
+SENDER_PATIENCE_S = 0.5
+"""Of clients that wait for an answer that will not come; less than elections take."""
+PATIENCE_S = 60.0
+"""Longest wait for the next acknowledgement."""
 
 _KILL_TARGETS = (
     at_most(Figure.LONGEST_MS, 300),
@@ -30,7 +35,7 @@ _STOP_TARGETS = (at_most(Figure.LONGEST_MS, 2_500, worst=True),)
 
 
 class Failover:
-    """One thread writes all the time; the leader's process is hit; the longest pause counts."""
+    """One caller writes all the time; the leader's process is hit; the longest pause counts."""
 
     warms_up = False
     figures = (Figure.LONGEST_MS,)
@@ -44,91 +49,96 @@ class Failover:
         self.targets: tuple[Target, ...] = _STOP_TARGETS if stops else _KILL_TARGETS
         self._stops = stops
 
-    def prepare(self, site: Site) -> None:
-        """Remember the cluster; each round has a topic of its own."""
-        self._site = site
+    def prepare(self, session: Session) -> None:
+        """Remember the system; each round has a topic of its own."""
+        self._session = session
 
     def run(self, seconds: float) -> Measurement:
         """Write, hit the leader, go on writing for some seconds, mend what was broken."""
-        topic = self._topic = self._site.new_topic(self.name)
+        topic = self._topic = self._session.new_topic(self.name)
         self._acknowledged = Acknowledged()
-        self._site.wait_until_whole(topic)
-        writer = _Writer(self._site, topic, self._acknowledged)
-        writer.start()
-        time.sleep(BEFORE_S)
-        address = self._site.leader(topic)
-        victim = next(place for place in self._site.brokers() if place.address == address)
-        os.kill(victim.pid, signal.SIGSTOP if self._stops else signal.SIGKILL)
-        try:
-            writer.wait_for_next()
-            time.sleep(seconds)
-            measurement = writer.stop()
-        finally:
-            if self._stops:
-                os.kill(victim.pid, signal.SIGCONT)
-        self._mend(topic, victim)
-        return measurement
+        with closing(self._session.sender(topic, patience_s=SENDER_PATIENCE_S)) as sender:
+            writing = _Writing(sender, self._acknowledged)
+            blow = _Blow(self._session.leader_of(topic), writing, seconds, stops=self._stops)
+            blow.start()
+            try:
+                self._session.run(writing.write())
+            finally:
+                writing.stopped.set()
+                blow.join()
+        if not blow.seen:
+            raise CheckFailed(f"nothing was acknowledged for {PATIENCE_S:g} s")
+        self._session.mend(topic, None if self._stops else blow.victim)
+        return writing.measurement()
 
     def check(self) -> int:
         """Read everything back."""
-        return self._acknowledged.compare(self._site.stored(self._topic))
+        return self._acknowledged.compare(self._session.stored(self._topic))
 
     def close(self) -> None:
         """Keep nothing."""
 
-    def _mend(self, topic: str, victim: Place) -> None:
-        """Wait until the broker is back and has what it missed."""
-        if not self._stops:
-            self._site.wait_for(
-                lambda: victim not in self._site.brokers(), what=f"{victim.address} restarted"
-            )
-        self._site.wait_until_whole(topic)
 
-
-class _Writer(threading.Thread):
+class _Writing:
     """Sends messages one at a time until it is stopped."""
 
-    def __init__(self, site: Site, topic: str, acknowledged: Acknowledged) -> None:
-        super().__init__(name="writer", daemon=True)
-        self._producer = site.producer(topic)
-        self._topic = topic
+    def __init__(self, sender: Sender, acknowledged: Acknowledged) -> None:
+        self.stopped = threading.Event()
+        self.times_s = [time.perf_counter()]
+        self._sender = sender
         self._acknowledged = acknowledged
-        self._times_s = [time.perf_counter()]
-        self._stopped = threading.Event()
-        self._errors: list[QueueError] = []
 
-    def run(self) -> None:
+    async def write(self) -> None:
+        """Send until `stopped` is set. What a client gives up is sent no more; the next one is."""
         number = 0
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             value = message(number)
             number += 1
             try:
-                delivered = self._producer.enqueue(self._topic, value, partition=0)
-            except QueueError as error:
-                self._errors.append(error)
-                if not error.outcome_known:
-                    self._acknowledged.add_unknown(value)
+                offset = await self._sender.send(value)
+            except Refused:
+                self._acknowledged.add_unknown(value)
             else:
-                self._acknowledged.add(delivered.offset, [value])
-                self._times_s.append(time.perf_counter())
+                self._acknowledged.add(offset, [value])
+                self.times_s.append(time.perf_counter())
 
-    def wait_for_next(self) -> None:
-        """Wait for an acknowledgement of a message that was sent after this call."""
-        seen = len(self._times_s)
-        while len(self._times_s) < seen + 2 and self.is_alive():
-            time.sleep(0.01)
-
-    def stop(self) -> Measurement:
-        """End the thread and return what it saw.
-
-        Raises:
-            QueueError: a message was refused; a failover may delay them, no more.
-        """
-        self._stopped.set()
-        self.join()
-        self._producer.close()
-        if self._errors:
-            raise self._errors[0]
-        times_s = self._times_s
+    def measurement(self) -> Measurement:
+        """Return how long it was from each acknowledgement to the next."""
+        times_s = self.times_s
         gaps_s = [later - earlier for earlier, later in pairwise(times_s)]
         return measure(messages=len(gaps_s), seconds=times_s[-1] - times_s[0], latencies_s=gaps_s)
+
+
+class _Blow(threading.Thread):
+    """Hits a server while somebody writes, and ends the writing some seconds after it goes on."""
+
+    def __init__(self, victim: Place, writing: _Writing, seconds: float, *, stops: bool) -> None:
+        super().__init__(name="blow", daemon=True)
+        assert victim.pid > 0, f"{victim} is no single process"
+        self.victim = victim
+        self.seen = False
+        """Whether something was acknowledged that was sent after the blow."""
+        self._writing = writing
+        self._seconds = seconds
+        self._stops = stops
+
+    def run(self) -> None:
+        time.sleep(BEFORE_S)
+        os.kill(self.victim.pid, signal.SIGSTOP if self._stops else signal.SIGKILL)
+        try:
+            self._wait_for_next()
+            time.sleep(self._seconds)
+            self._writing.stopped.set()
+        finally:
+            if self._stops:
+                os.kill(self.victim.pid, signal.SIGCONT)
+
+    def _wait_for_next(self) -> None:
+        """Wait for an acknowledgement of a message that was sent after this call."""
+        before = len(self._writing.times_s)
+        deadline = time.perf_counter() + PATIENCE_S
+        while time.perf_counter() < deadline and not self._writing.stopped.is_set():
+            if len(self._writing.times_s) >= before + 2:
+                self.seen = True
+                return
+            time.sleep(0.01)

@@ -14,13 +14,13 @@ import uvloop
 from benchmarks.acknowledged import Acknowledged
 from benchmarks.floor import FloorKind
 from benchmarks.measurement import Figure, Measurement, measure
-from benchmarks.site import message
+from benchmarks.message import message
 from benchmarks.target import Target, at_least, at_most
 from benchmarks.workloads.http_client import run_clients
 from benchmarks.workloads.plain_http import PlainHttp
 
 if TYPE_CHECKING:
-    from benchmarks.site import Site
+    from benchmarks.peers.queuesite import Site
 
 _TARGETS: dict[int, tuple[Target, ...]] = {
     16: (at_least(Figure.PER_SECOND, 5_000), at_most(Figure.P50_MS, 3.5)),

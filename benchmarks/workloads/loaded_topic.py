@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from benchmarks.acknowledged import CheckFailed
-from benchmarks.site import message
+from benchmarks.message import message
 
 if TYPE_CHECKING:
-    from benchmarks.site import Site
+    from benchmarks.peers.session import Sender, Session
 
 BATCH_MESSAGES = 1_000
 
@@ -21,17 +22,19 @@ class LoadedTopic:
         values: the messages; the position is the offset.
     """
 
-    def __init__(self, site: Site, workload: str, count: int) -> None:
+    def __init__(self, session: Session, workload: str, count: int) -> None:
         """Create it and fill it with `count` messages.
 
         Raises:
             CheckFailed: a batch went elsewhere than behind the one before.
         """
-        self.name = site.new_topic(workload)
+        self.name = session.new_topic(workload)
         self.values = [message(number) for number in range(count)]
-        with site.producer(self.name) as producer:
-            for start in range(0, count, BATCH_MESSAGES):
-                batch = self.values[start : start + BATCH_MESSAGES]
-                delivered = producer.produce_many(self.name, batch, partition=0)[0]
-                if delivered.base_offset != start:
-                    raise CheckFailed(f"offset {delivered.base_offset} was given to {start}")
+        with closing(session.sender(self.name)) as sender:
+            session.run(self._fill(sender))
+
+    async def _fill(self, sender: Sender) -> None:
+        for start in range(0, len(self.values), BATCH_MESSAGES):
+            offset = await sender.send_batch(self.values[start : start + BATCH_MESSAGES])
+            if offset not in {start, None}:
+                raise CheckFailed(f"offset {offset} was given to {start}")

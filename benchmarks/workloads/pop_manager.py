@@ -13,7 +13,7 @@ from benchmarks.workloads.loaded_topic import LoadedTopic
 from benchmarks.workloads.plain_http import PlainHttp
 
 if TYPE_CHECKING:
-    from benchmarks.site import Site
+    from benchmarks.peers.queuesite import Site
 
 MESSAGES = 20_000
 """More than a run pops in its seconds."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from benchmarks.acknowledged import Acknowledged
 from benchmarks.floor import FloorKind
 from benchmarks.measurement import Figure, Measurement, measure
-from benchmarks.site import message
+from benchmarks.message import message
 from benchmarks.target import Target, at_least
 
 if TYPE_CHECKING:
-    from benchmarks.site import Site
+    from benchmarks.peers.session import Sender, Session
 
 STANDARD_MESSAGES = 1_000
 BATCHES = 16
@@ -39,36 +40,38 @@ class ProduceBatch:
             [message(number, batch) for number in range(batch_messages)] for batch in range(BATCHES)
         ]
 
-    def prepare(self, site: Site) -> None:
-        """Remember the cluster; each run has a topic of its own."""
-        self._site = site
+    def prepare(self, session: Session) -> None:
+        """Remember the system; each run has a topic of its own."""
+        self._session = session
 
     def run(self, seconds: float) -> Measurement:
         """Send for some seconds."""
-        topic = self._topic = self._site.new_topic(self.name)
+        self._topic = self._session.new_topic(self.name)
         self._acknowledged = Acknowledged()
+        with closing(self._session.sender(self._topic)) as sender:
+            (measurement,) = self._session.run(self._send(sender, seconds))
+        return measurement
+
+    def check(self) -> int:
+        """Read everything back."""
+        return self._acknowledged.compare(self._session.stored(self._topic))
+
+    def close(self) -> None:
+        """Keep nothing."""
+
+    async def _send(self, sender: Sender, seconds: float) -> Measurement:
+        first = self._batches[-1]
+        self._acknowledged.add(await sender.send_batch(first), first)
         latencies_s: list[float] = []
-        with self._site.producer(topic) as producer:
-            first = self._batches[-1]
-            self._acknowledged.add(
-                producer.produce_many(topic, first, partition=0)[0].base_offset, first
-            )
-            started = now = time.perf_counter()
-            while now < started + seconds:
-                batch = self._batches[len(latencies_s) % BATCHES]
-                delivered = producer.produce_many(topic, batch, partition=0)[0]
-                before, now = now, time.perf_counter()
-                latencies_s.append(now - before)
-                self._acknowledged.add(delivered.base_offset, batch)
+        started = now = time.perf_counter()
+        while now < started + seconds:
+            batch = self._batches[len(latencies_s) % BATCHES]
+            base_offset = await sender.send_batch(batch)
+            before, now = now, time.perf_counter()
+            latencies_s.append(now - before)
+            self._acknowledged.add(base_offset, batch)
         return measure(
             messages=len(latencies_s) * len(first),
             seconds=now - started,
             latencies_s=latencies_s,
         )
-
-    def check(self) -> int:
-        """Read everything back."""
-        return self._acknowledged.compare(self._site.stored(self._topic))
-
-    def close(self) -> None:
-        """Keep nothing."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.acknowledged import Acknowledged
 from benchmarks.cluster import Cluster
 from benchmarks.measurement import Figure, Measurement, measure
-from benchmarks.site import Site, message
+from benchmarks.message import message
+from benchmarks.peers.queuesite import Site
 from benchmarks.target import Target, at_most
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Start:
             p50_ms=took.p50_ms,
             p99_ms=took.p99_ms,
             longest_ms=took.longest_ms,
-            of_starts=dict(zip(self.figures, (*first, *again), strict=True)),
+            others=dict(zip(self.figures, (*first, *again), strict=True)),
         )
 
     def check(self) -> int:

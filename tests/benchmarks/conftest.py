@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.site import Site
+from benchmarks.peers.queuesite import Site
 from myqueue.transport import lifetime
 from tests.myqueue.cluster_twin import ClusterTwin, MemoryTransport
 from tests.myqueue.conftest import BeatRecorder

@@ -21,6 +21,6 @@ def floor() -> Floor:
     )
 
 
-def outcome(workload: str, *measurements: Measurement) -> Outcome:
+def outcome(workload: str, *measurements: Measurement, system: str = "queuesite") -> Outcome:
     runs = [CheckedRun(measurement=one, compared=10) for one in measurements]
-    return Outcome(workload=workload, runs=runs, floor=floor())
+    return Outcome(workload=workload, system=system, runs=runs, floor=floor())

@@ -59,3 +59,36 @@ def test_reading_a_part_in_order_is_fine():
 def test_reading_something_else_is_told(read):
     with pytest.raises(CheckFailed):
         compare_in_order([b"a", b"b", b"c"], read)
+
+
+def without_offsets() -> Acknowledged:
+    promises = Acknowledged()
+    promises.add(None, [b"a", b"b", b"a"], lane=1)
+    promises.add(None, [b"x"], lane=2)
+    promises.add(None, [b"y"], lane=2)
+    return promises
+
+
+@pytest.mark.parametrize("stored", [b"abaxy", b"xabya", b"xyaba"])
+def test_without_offsets_each_lane_is_stored_in_its_order(stored):
+    assert without_offsets().compare(enumerate(bytes([one]) for one in stored)) == 5
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [
+        (b"abxy", "1 acknowledged messages are lost"),
+        (b"aabxy", "offset 1 was never acknowledged"),
+        (b"abayx", "offset 3 was never acknowledged: b'y'"),
+        (b"abaxyx", "offset 5 was never acknowledged"),
+    ],
+)
+def test_broken_promises_without_offsets_are_told(stored, complaint):
+    with pytest.raises(CheckFailed, match=complaint):
+        without_offsets().compare(enumerate(bytes([one]) for one in stored))
+
+
+def test_without_offsets_a_message_of_unknown_outcome_may_be_anywhere():
+    promises = without_offsets()
+    promises.add_unknown(b"u")
+    assert promises.compare(enumerate([b"a", b"u", b"b", b"a", b"x", b"y"])) == 5

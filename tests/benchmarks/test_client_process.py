@@ -5,9 +5,26 @@ import pytest
 from benchmarks.acknowledged import CheckFailed
 from benchmarks.client_process import carry_out
 from benchmarks.job import Job
+from benchmarks.peers.system import Address
 from tests.benchmarks.samples import measured
 
-JOB = Job(workload="twin", manager="", state_path="", seconds=3.0, warmup_seconds=1.0, runs=2)
+JOB = Job(
+    workload="twin",
+    system="twin",
+    where=Address("", ""),
+    seconds=3.0,
+    warmup_seconds=1.0,
+    runs=2,
+)
+
+
+class SessionTwin:
+    """Notes whether it was closed."""
+
+    closed = False
+
+    def close(self):
+        self.closed = True
 
 
 class WorkloadTwin:
@@ -23,7 +40,7 @@ class WorkloadTwin:
         self.calls: list[object] = []
         self._broken = broken
 
-    def prepare(self, site):
+    def prepare(self, session):
         self.calls.append("prepare")
 
     def run(self, seconds):
@@ -42,19 +59,20 @@ class WorkloadTwin:
 
 def test_a_job_warms_up_and_checks_every_run():
     twin = WorkloadTwin()
-    runs = list(carry_out(twin, None, JOB))
+    runs = list(carry_out(twin, SessionTwin(), JOB))
     assert [run.compared for run in runs] == [7, 7]
     assert twin.calls == ["prepare", 1.0, "check", 3.0, "check", 3.0, "check", "close"]
 
 
 def test_a_workload_that_does_not_warm_up_starts_at_once():
     twin = WorkloadTwin(warms_up=False)
-    assert len(list(carry_out(twin, None, JOB))) == 2
+    assert len(list(carry_out(twin, SessionTwin(), JOB))) == 2
     assert twin.calls[:2] == ["prepare", 3.0]
 
 
-def test_a_failed_check_ends_the_job_and_closes_the_workload():
-    twin = WorkloadTwin(broken=True)
+def test_a_failed_check_ends_the_job_and_closes_everything():
+    twin, session = WorkloadTwin(broken=True), SessionTwin()
     with pytest.raises(CheckFailed, match="lost"):
-        list(carry_out(twin, None, JOB))
+        list(carry_out(twin, session, JOB))
     assert twin.calls[-1] == "close"
+    assert session.closed

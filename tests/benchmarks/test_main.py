@@ -55,3 +55,52 @@ def test_the_drawing_is_made(results, tmp_path, monkeypatch):
     )
     assert command.main(["plot", "--output", str(tmp_path / "made.svg")]) == 0
     assert (tmp_path / "made.svg").exists()
+
+
+@pytest.fixture
+def side_by_side(results, tmp_path, monkeypatch):
+    """Every peer is installed; what takes part is in the figures."""
+    monkeypatch.setattr(command, "peers_of", lambda text: text.split(",") if text else [])
+    monkeypatch.setattr(command, "SIDE_BY_SIDE", tmp_path / "made" / "side_by_side.md")
+
+    def measure(name: str, peers: list, options: Options, tell):
+        systems = ["queuesite", *(peer.name for peer in peers)]
+        return [outcome(name, measured(1_000), system=system) for system in systems]
+
+    monkeypatch.setattr(command, "measure_side_by_side", measure)
+    return tmp_path / "made" / "side_by_side.md"
+
+
+def test_peers_are_measured_with_the_floor_of_python_and_kept(side_by_side, results, capsys):
+    assert command.main(["sync_1,end_to_end,pop_manager", "--peers", "nats,redis"]) == 0
+    text = side_by_side.read_text()
+    assert text in capsys.readouterr().out
+    systems = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("|")]
+    assert systems[2:6] == ["queuesite", "nats", "redis", "python_floor"]
+    assert systems[14:17] == ["queuesite", "nats", "redis"]
+    assert systems[-3:] == ["queuesite"] * 3
+    assert len(results.read_text().splitlines()) == 4 + 3 + 1
+
+
+def test_with_peers_the_standard_is_what_they_can_do(side_by_side, capsys):
+    assert command.main(["--peers", "nats"]) == 0
+    assert "pop_manager" not in capsys.readouterr().out
+
+
+def test_the_drawing_has_all_systems(side_by_side, tmp_path):
+    path = tmp_path / "made.svg"
+    assert command.main(["plot", "--peers", "nats", "--output", str(path)]) == 0
+    drawing = path.read_text()
+    assert "nats p99" in drawing
+    assert "python_floor p50" in drawing
+
+
+@pytest.mark.parametrize("error", [command.UnknownPeer, command.PeerMissing])
+def test_a_peer_that_cannot_be_had_is_an_error_of_usage(error, results, capsys, monkeypatch):
+    def refuse(text: str):
+        raise error(f"{text}: get it so")
+
+    monkeypatch.setattr(command, "peers_of", refuse)
+    assert command.main(["sync_1", "--peers", "kafka"]) == 2
+    assert capsys.readouterr().err == "kafka: get it so\n"
+    assert not results.exists()

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.registry import STANDARD, UnknownWorkload, make_workload, names_of
+from benchmarks.registry import (
+    SHARED,
+    STANDARD,
+    UnknownWorkload,
+    family_of,
+    is_shared,
+    make_shared_workload,
+    make_workload,
+    names_of,
+)
 
 
 @pytest.mark.parametrize("name", [*STANDARD, "sync_4", "http_64", "produce_batch_10"])
@@ -31,3 +40,26 @@ def test_an_empty_list_means_all():
 def test_a_wrong_name_in_a_list_is_refused_before_anything_runs():
     with pytest.raises(UnknownWorkload):
         names_of("sync_1,sinc_1")
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_is_measured_with_peers_is_measured_alone_too(name):
+    assert name in STANDARD
+    assert is_shared(name)
+    assert make_shared_workload(name).name == name
+
+
+def test_a_workload_of_this_system_alone_is_not_for_peers():
+    assert not is_shared("pop_manager")
+    with pytest.raises(UnknownWorkload):
+        make_shared_workload("pop_manager")
+
+
+def test_the_standard_can_be_another():
+    assert names_of("", SHARED) == list(SHARED)
+
+
+def test_a_family_is_the_name_without_its_number():
+    assert [family_of(name) for name in ("sync_16", "produce_batch", "produce_batch_10")] == [
+        *("sync", "produce_batch", "produce_batch"),
+    ]

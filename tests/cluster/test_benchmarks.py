@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.harness import Options, WorkloadFailed, measure_workload, run_client
 from benchmarks.job import Job
+from benchmarks.peers.system import Address
 from tests.cluster.rounds import MANY
 
 pytestmark = pytest.mark.cluster
@@ -18,6 +19,8 @@ WORKLOADS = [
     "produce_batch_10",
     "pop_manager",
     "end_to_end_pop",
+    "consume_group",
+    "worker",
     "start",
 ]
 
@@ -33,8 +36,8 @@ def test_a_workload_runs_and_checks_what_it_did(name, tmp_path):
 def test_a_client_that_fails_is_told_with_its_output(tmp_path):
     job = Job(
         workload="sync_1",
-        manager="http://127.0.0.1:1",
-        state_path=str(tmp_path / "cluster.json"),
+        system="queuesite",
+        where=Address("http://127.0.0.1:1", str(tmp_path / "cluster.json")),
         seconds=0.1,
         warmup_seconds=0.1,
         runs=1,

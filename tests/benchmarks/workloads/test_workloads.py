@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.acknowledged import CheckFailed
+from benchmarks.peers.session import Reading
+from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
-from benchmarks.workloads.consume_pop import ConsumePop
 from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.loaded_topic import LoadedTopic
 from benchmarks.workloads.produce_batch import ProduceBatch
@@ -23,9 +24,12 @@ SECONDS = 0.02
         Sync(3),
         ProduceBatch(10),
         ConsumeFetch(3_000),
-        ConsumePop(3_000),
-        EndToEnd(pops=False),
-        EndToEnd(pops=True),
+        Consume(Reading.POP, 3_000),
+        Consume(Reading.GROUP, 3_000),
+        Consume(Reading.WORKER, 3_000),
+        EndToEnd(Reading.FETCH),
+        EndToEnd(Reading.GROUP),
+        EndToEnd(Reading.POP),
     ],
     ids=lambda workload: workload.name,
 )
@@ -51,8 +55,9 @@ def test_a_lost_message_is_found(site, twin):
 
 
 def test_popping_what_is_not_next_is_found(site, twin):
-    workload = ConsumePop(2_000)
+    workload = Consume(Reading.POP, 2_000)
     workload.prepare(site)
+    workload.run(SECONDS)
     (partition,) = twin.topics[workload._topic.name]
     partition.records[5:7] = [Record(b"another"), Record(b"one")]
     workload.run(SECONDS)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.site import MESSAGE_BYTES, Site, message
+from benchmarks.message import MESSAGE_BYTES, message
+from benchmarks.peers.queuesite import Site
 
 
 def test_a_message_has_its_length_and_its_own_content():
@@ -36,6 +37,6 @@ def test_waiting_returns_what_was_waited_for(site: Site):
 
 
 def test_waiting_ends(site: Site, monkeypatch):
-    monkeypatch.setattr("benchmarks.site.PATIENCE_S", 0.0)
+    monkeypatch.setattr("benchmarks.peers.queuesite.PATIENCE_S", 0.0)
     with pytest.raises(TimeoutError, match="not within 0 s: it"):
         site.wait_for(lambda: None, what="it")

@@ -1,0 +1,294 @@
+"""This system itself: a manager and three brokers, and its client library."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+from benchmarks.cluster import Cluster
+from benchmarks.peers.session import Place, Reading, ThreadSession
+from benchmarks.peers.system import SHARED_FAMILIES, Address
+from myqueue import Client, Consumer, Producer, Worker
+from myqueue.transport.metadata import topic_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from benchmarks.acknowledged import Value
+    from benchmarks.peers.session import Receiver, Sender
+    from myqueue import Delivery
+    from myqueue.transport.blocking import Transport
+
+REPLICATION_FACTOR = 3
+FETCH_BYTES = 1 << 20
+CHECK_FETCH_BYTES = 4 << 20
+"""Read at once when a run is checked."""
+WAIT_MS = 1_000
+"""Of a long poll."""
+PATIENCE_S = 30.0
+"""Longest wait for the cluster to be whole."""
+POLL_S = 0.05
+
+
+class Queuesite:
+    """The system that this project is."""
+
+    name = "queuesite"
+    summary = "three brokers, replication factor 3, durable on a quorum before each answer"
+    families = SHARED_FAMILIES
+
+    def missing(self) -> str:
+        """Say nothing: it is here."""
+        return ""
+
+    @contextmanager
+    def running(self, directory: Path) -> Iterator[Address]:
+        """Start a manager and three brokers.
+
+        Raises:
+            ClusterFailed: they did not start.
+        """
+        with Cluster(directory) as cluster:
+            yield Address(cluster.manager, str(cluster.state_path))
+
+    def session(self, where: Address) -> Site:
+        """Return clients for it."""
+        return Site(where.address, Path(where.state_path))
+
+
+class Site(ThreadSession):
+    """Addresses and processes of a cluster, and clients for them.
+
+    Args:
+        manager: address of the manager.
+        state_path: the file in which the cluster says where its processes are.
+        transport: how requests of the clients travel; HTTP when left out.
+    """
+
+    keeps_read = True
+
+    def __init__(
+        self, manager: str, state_path: Path, *, transport: Transport | None = None
+    ) -> None:
+        self.manager = manager
+        self._state_path = state_path
+        self._transport = transport
+        self._client = Client(manager, transport=transport)
+        self._numbers = itertools.count(1)
+
+    @property
+    def directory(self) -> Path:
+        """Where the cluster has its data."""
+        return self._state_path.parent
+
+    def new_topic(self, workload: str) -> str:
+        """Create a topic of one partition on all brokers and return its name."""
+        topic = f"{workload}-{os.getpid()}-{next(self._numbers)}"
+        self._client.create_topic(topic, 1, REPLICATION_FACTOR)
+        return topic
+
+    def producer(self, topic: str) -> Producer:
+        """Return a new producer."""
+        return Producer(topic, self.manager, transport=self._transport)
+
+    def consumer(self, topic: str, group: str | None = None) -> Consumer:
+        """Return a new consumer with its cursor at the beginning; with a group, a member of it."""
+        return Consumer(topic, self.manager, group=group, transport=self._transport)
+
+    def worker(self, topic: str) -> Worker:
+        """Return the only worker of a group that begins with the first message."""
+        return Worker(
+            topic, self.manager, f"workers-{next(self._numbers)}", transport=self._transport
+        )
+
+    def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
+        """Return a producer that sends straight to the leader; it has its own patience."""
+        return _Sender(self.producer(topic), topic)
+
+    def receiver(self, topic: str, reading: Reading) -> Receiver:
+        """Return a consumer, or a worker with `Reading.WORKER`."""
+        match reading:
+            case Reading.FETCH:
+                return _Fetching(self.consumer(topic), topic)
+            case Reading.POP:
+                return _Polling(self.consumer(topic))
+            case Reading.GROUP:
+                return _Polling(self.consumer(topic, group=f"group-{next(self._numbers)}"))
+            case Reading.WORKER:
+                return _Working(self.worker(topic))
+
+    def stored(self, topic: str) -> Iterator[tuple[int, Value]]:
+        """Yield offset and value of everything in the topic's partition, as the leader has it."""
+        with self.consumer(topic) as consumer:
+            offset = 0
+            while True:
+                fetched = consumer.fetch(topic, 0, offset, max_bytes=CHECK_FETCH_BYTES)
+                for message in fetched.messages:
+                    yield message.offset, message.value
+                if not fetched.messages:
+                    return
+                offset = fetched.next_offset
+
+    def leader(self, topic: str) -> str:
+        """Return the address of the broker that leads the topic's partition and serves."""
+        found = self._client.describe_topic(topic)
+        leader = topic_view(found).partitions[0].leader
+        if leader and self._serves(leader, topic):
+            return leader
+        found_address: str = self.wait_for(
+            lambda: next((one for one in self._alive() if self._serves(one, topic)), ""),
+            what=f"a leader of {topic}",
+        )
+        return found_address
+
+    def create_partitions(self, topic: str, count: int) -> None:
+        """Create a topic of several partitions, with replicas on all brokers."""
+        self._client.create_topic(topic, count, REPLICATION_FACTOR)
+
+    def leader_of(self, topic: str) -> Place:
+        """Return the broker that leads the topic's partition and serves."""
+        self.wait_until_whole(topic)
+        address = self.leader(topic)
+        return next(place for place in self.brokers() if place.address == address)
+
+    def servers(self) -> list[Place]:
+        """Return where the brokers' processes are now."""
+        return self.brokers()
+
+    def mend(self, topic: str, killed: Place | None) -> None:
+        """Wait until a killed broker is back and all replicas have the same messages."""
+        if killed is not None:
+            self.wait_for(lambda: killed not in self.brokers(), what=f"{killed.address} restarted")
+        self.wait_until_whole(topic)
+
+    def brokers(self) -> list[Place]:
+        """Return where the brokers' processes are now."""
+        state = json.loads(self._state_path.read_text())
+        return [Place(place["address"], place["pid"]) for place in state["brokers"]]
+
+    def wait_until_whole(self, topic: str) -> None:
+        """Wait until all brokers are up and their replicas of the topic have the same messages."""
+        self.wait_for(lambda: self._is_whole(topic), what=f"all replicas of {topic}")
+
+    def wait_for(self, look: Callable[[], Any], *, what: str) -> Any:
+        """Return the first true value of `look`.
+
+        Raises:
+            TimeoutError: there was none in time.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            found = look()
+            if found:
+                return found
+            time.sleep(POLL_S)
+        raise TimeoutError(f"not within {PATIENCE_S:g} s: {what}")
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+    def _alive(self) -> list[str]:
+        return [place.address for place in self.brokers()]
+
+    def _is_whole(self, topic: str) -> bool:
+        replicas = [self._replica(address, topic) for address in self._alive()]
+        watermarks = {replica.get("high_watermark") for replica in replicas}
+        leads = any(replica.get("serves") for replica in replicas)
+        return leads and len(watermarks) == 1 and None not in watermarks
+
+    def _serves(self, address: str, topic: str) -> bool:
+        return bool(self._replica(address, topic).get("serves"))
+
+    def _replica(self, address: str, topic: str) -> dict[str, Any]:
+        """Return what a broker says of its replica; nothing when it is down or has none."""
+        try:
+            with urlopen(f"{address}/partitions?topic={topic}", timeout=2) as answer:  # noqa: S310 - http, our own cluster
+                replicas: list[dict[str, Any]] = json.load(answer)["partitions"]
+        except OSError:
+            return {}
+        return replicas[0] if replicas else {}
+
+
+class _Sender:
+    """A producer; the leader gives the offsets."""
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+
+    async def send(self, value: bytes) -> int:
+        return self._producer.enqueue(self._topic, value, partition=0).offset
+
+    async def send_batch(self, values: Sequence[bytes]) -> int:
+        return self._producer.produce_many(self._topic, values, partition=0)[0].base_offset
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+class _Fetching:
+    """Reads by offset; nothing is kept at the brokers."""
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._offset = 0
+
+    async def receive(self, most: int) -> list[Value]:
+        """Return what one answer held, whatever `most` says: its size is told in bytes."""
+        fetched = self._consumer.fetch(
+            self._topic, 0, self._offset, wait_ms=WAIT_MS, max_bytes=FETCH_BYTES
+        )
+        self._offset = fetched.next_offset
+        return [one.value for one in fetched.messages]
+
+    async def acknowledge(self) -> None:
+        raise AssertionError("the next offset is the reader's own")
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class _Polling:
+    """Reads with a cursor that the cluster keeps: of the consumer, or of its group."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    async def receive(self, most: int) -> list[Value]:
+        return [one.value for one in self._consumer.poll(most, WAIT_MS / 1000)]
+
+    async def acknowledge(self) -> None:
+        raise AssertionError("the cursor moves by itself")
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class _Working:
+    """Receives for work and acknowledges."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._open: list[Delivery] = []
+
+    async def receive(self, most: int) -> list[Value]:
+        received = self._worker.receive(most, WAIT_MS / 1000)
+        self._open += received
+        return [one.value for one in received]
+
+    async def acknowledge(self) -> None:
+        settled = self._worker.ack(*self._open)
+        refused = [one for one in settled if not one.done]
+        assert not refused, f"not acknowledged: {refused}"
+        self._open.clear()
+
+    def close(self) -> None:
+        self._worker.close()
