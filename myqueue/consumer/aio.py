@@ -11,8 +11,8 @@ from myqueue.contract.partitioner import Key
 from myqueue.group.core import grouped
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
-from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import Address, one_address
+from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -333,7 +333,7 @@ class AsyncConsumer(AsyncClient[AnyCore]):
             await self._drive(self._core.give_back())
         finally:
             await super().close()
-            self._core.close_watches()
+            self._core.stop_waiting()
 
     async def forget(self) -> None:
         """Have the cluster forget this consumer and its cursors; then close it.

@@ -11,8 +11,8 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
 from myqueue.group.core import grouped
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import Address, Settings, one_address
+from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -326,7 +326,7 @@ class Consumer(BlockingClient[AnyCore]):
             self._drive(self._core.give_back())
         finally:
             super().close()
-            self._core.close_watches()
+            self._core.stop_waiting()
 
     def forget(self) -> None:
         """Have the cluster forget this consumer and its cursors; then close it.

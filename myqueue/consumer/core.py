@@ -14,9 +14,9 @@ from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.partition_waiting import PartitionWaiting
-from myqueue.transport.registration import topic_names
 from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, TopicPartition, Wait, may_pass
 from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
+from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -302,6 +302,6 @@ class ConsumerCore:
         """Forget what was popped: the cluster has forgotten the cursors."""
         self._prefetcher.drop_popped()
 
-    def close_watches(self) -> None:
+    def stop_waiting(self) -> None:
         """Give up the requests that wait at partitions; a flow that waits does it at its end."""
         self._waiting.close()

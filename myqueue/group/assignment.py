@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from myqueue.group.assigned_partition import AssignedPartition
+from myqueue.transport.complaints import warn
 from myqueue.transport.group_calls import by_topic
-from myqueue.transport.registration import warn
 
 if TYPE_CHECKING:
     from collections.abc import Collection

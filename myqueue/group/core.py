@@ -24,13 +24,14 @@ from myqueue.group.schedule import GroupSchedule
 from myqueue.results import Lag
 from myqueue.transport.blocking import read_body
 from myqueue.transport.clock import FOREVER_S
+from myqueue.transport.complaints import warn
 from myqueue.transport.effects import Acquire, Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.group_calls import by_time_call
-from myqueue.transport.registration import topic_names, warn
 from myqueue.transport.retry import Attempts
 from myqueue.transport.rotation import PartitionRotation, TopicPartition
 from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
+from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -440,7 +441,7 @@ class GroupCore:
     def drop_popped(self) -> None:
         """Do nothing: a group pops nothing."""
 
-    def close_watches(self) -> None:
+    def stop_waiting(self) -> None:
         """Give up the fetches that are out; a flow that waits does it at its end."""
         self.read_ahead.close()
 

@@ -24,9 +24,9 @@ from myqueue.contract.errors import (
     UnknownMember,
 )
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
+from myqueue.transport.complaints import warn
 from myqueue.transport.effects import Acquire, Flow
 from myqueue.transport.group_calls import Seat, group_request, read_seat
-from myqueue.transport.registration import warn
 from myqueue.transport.session import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:

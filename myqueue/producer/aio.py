@@ -14,7 +14,6 @@ from myqueue.producer.splitting import Given, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
-from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import (
     ADDRESS_NAMES,
     Address,
@@ -22,6 +21,7 @@ from myqueue.transport.settings import (
     one_address,
     refuse_unknown,
 )
+from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
     import asyncio

@@ -14,7 +14,6 @@ from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import Given, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.registration import Several, topic_names
 from myqueue.transport.settings import (
     ADDRESS_NAMES,
     Address,
@@ -23,6 +22,7 @@ from myqueue.transport.settings import (
     one_address,
     refuse_unknown,
 )
+from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -14,8 +14,8 @@ from myqueue.transport.driving import drive
 from myqueue.transport.group_calls import group_path
 from myqueue.transport.http1 import Request
 from myqueue.transport.managers import Managers
-from myqueue.transport.registration import Several
 from myqueue.transport.settings import Settings
+from myqueue.transport.topic_names import Several
 
 if TYPE_CHECKING:
     from types import TracebackType

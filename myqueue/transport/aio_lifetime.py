@@ -14,8 +14,8 @@ from myqueue.transport.aio_driving import drive_async
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.client_core import ClientCore
 from myqueue.transport.heartbeats import BROKEN_PAUSE_S
-from myqueue.transport.registration import topic_names
 from myqueue.transport.settings import Settings
+from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
     from types import TracebackType

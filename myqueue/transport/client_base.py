@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 from myqueue.transport.administration import Administration
 from myqueue.transport.lifetime import Core, Lifetime, administers
-from myqueue.transport.registration import Several, topic_names
+from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
     from myqueue.results import Registration

@@ -1,14 +1,14 @@
-"""Warnings about what goes wrong again and again: the first at once, then now and then."""
+"""Warnings in the program's log: what costs it something, and what goes wrong again and again."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import logging
-
     from myqueue.transport.clock import Clock
 
+logger = logging.getLogger(__name__)
 AGAIN_S = 60.0
 """How long a cause that was told of is not told of again."""
 
@@ -45,3 +45,8 @@ class Complaints:
     def forget(self, cause: str) -> None:
         """Tell of a cause at once when it comes again: it was over."""
         self._silent_until_s.pop(cause, None)
+
+
+def warn(text: str, *args: object) -> None:
+    """Tell the program's log what costs it something."""
+    logger.warning(text, *args)

@@ -13,8 +13,8 @@ from myqueue.transport.administration import Administration
 from myqueue.transport.client_core import ClientCore
 from myqueue.transport.driving import drive
 from myqueue.transport.heartbeats import HEARTBEATS
-from myqueue.transport.registration import topic_names
 from myqueue.transport.settings import Settings
+from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
     from types import TracebackType

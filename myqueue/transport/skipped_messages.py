@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from myqueue.transport.registration import warn
+from myqueue.transport.complaints import warn
 
 if TYPE_CHECKING:
     from myqueue.transport.rotation import TopicPartition

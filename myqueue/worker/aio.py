@@ -221,4 +221,4 @@ class AsyncWorker(AsyncClient[WorkerCore]):
             await self._drive(self._core.leave())
         finally:
             await super().close()
-            self._core.close_watches()
+            self._core.stop_waiting()

@@ -16,9 +16,8 @@ from myqueue.contract.inputs import MAX_FETCH_BYTES
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record
 from myqueue.producer.producer import Producer
-from myqueue.results import Fetched
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.fetching import fetch_call, read_fetched
+from myqueue.transport.fetching import Fetcher
 from myqueue.transport.settings import Settings
 from myqueue.worker.work_loop import WorkerCore
 from myqueue.worker.work_requests import ACK, NACK, WorkOptions
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from myqueue.results import Delivery
-    from myqueue.transport.effects import Flow
-    from myqueue.transport.http1 import Answer
     from myqueue.transport.rotation import TopicPartition
     from myqueue.worker.worker import Means
 
@@ -37,8 +34,6 @@ BATCH_MESSAGES = 100
 """Dead letters that are out at once."""
 VISIBILITY_MS = 60_000
 """After this another run may take over what one had received when it was cut off."""
-BEYOND = (1 << 62) - 1
-"""An offset that no partition reaches."""
 DEAD_LETTER_HEADERS = frozenset(
     f"dead-letter-{name}" for name in ("topic", "partition", "offset", "group", "deliveries")
 )
@@ -93,6 +88,7 @@ class DeadLetters(BlockingClient[WorkerCore]):
             clock=settings.clock,
             make_lock=settings.make_lock,
         )
+        self._fetcher = Fetcher(core.session)
         super().__init__(core, settings, self._letters)
 
     def redrive(self, producer: Producer, max_messages: int | None) -> Iterator[Redriven]:
@@ -103,7 +99,10 @@ class DeadLetters(BlockingClient[WorkerCore]):
             max_messages: when to stop; None for all.
         """
         count = self.partition_count(self._letters)
-        ends = [self._high_watermark((self._letters, index)) for index in range(count)]
+        ends = [
+            self._run(self._fetcher.high_watermark((self._letters, index)))
+            for index in range(count)
+        ]
         done, total = 0, sum(ends)
         for partition, end in enumerate(ends):
             begun = False
@@ -169,7 +168,9 @@ class DeadLetters(BlockingClient[WorkerCore]):
         offset = min(_origin_offset(letter) for letter in letters) + 1
         while found != wanted:
             try:
-                fetched = self._run(self._fetch(target, offset))
+                fetched = self._run(
+                    self._fetcher.fetch(*target, offset, max_bytes=MAX_FETCH_BYTES, wait_ms=0)
+                )
             except OffsetOutOfRange as error:
                 start = int(error.details.get("log_start_offset", 0))
                 if start <= offset:
@@ -182,21 +183,6 @@ class DeadLetters(BlockingClient[WorkerCore]):
             found |= wanted & marks
             offset = fetched.next_offset
         return found
-
-    def _high_watermark(self, where: TopicPartition) -> int:
-        try:
-            return self._run(self._fetch(where, BEYOND)).high_watermark
-        except OffsetOutOfRange as error:
-            return int(error.details["high_watermark"])
-
-    def _fetch(self, where: TopicPartition, offset: int) -> Flow[Fetched]:
-        topic, partition = where
-        call = fetch_call(topic, partition, offset, max_bytes=MAX_FETCH_BYTES, wait_ms=0)
-
-        def read(answer: Answer) -> Fetched:
-            return read_fetched(answer, topic=topic, partition=partition, offset=offset)
-
-        return (yield from self._core.session.at_leader(call, self._core.session.attempts(), read))
 
 
 def _mark(letter: Delivery) -> str:

@@ -268,7 +268,7 @@ class WorkerCore:
             pending = yield from self.session.begin_at_leader(call, LEAVE_S)
             yield Await(pending)
 
-    def close_watches(self) -> None:
+    def stop_waiting(self) -> None:
         """Give up the calls that wait at partitions; a flow that waits does it at its end."""
         self._waiting.close()
 

@@ -217,4 +217,4 @@ class Worker(BlockingClient[WorkerCore]):
             self._drive(self._core.leave())
         finally:
             super().close()
-            self._core.close_watches()
+            self._core.stop_waiting()

@@ -74,7 +74,7 @@ def client_of(client: str, cluster: HttpCluster, config: ClientConfig) -> Iterat
     yield made
     HEARTBEATS.leave(made)
     made._core.session.closed = made._core.session.closing = True
-    made._core.close_watches()
+    made._core.stop_waiting()
     made._transport.close()
 
 

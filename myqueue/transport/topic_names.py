@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from myqueue.contract.errors import InvalidRequest
 
 Several = list[str] | tuple[str, ...]
 """Several names where one name is meant too."""
-logger = logging.getLogger(__name__)
 
 
 def topic_names(topics: str | Sequence[str]) -> list[str]:
@@ -25,8 +23,3 @@ def topic_names(topics: str | Sequence[str]) -> list[str]:
         if not isinstance(name, str) or not name:
             raise InvalidRequest(f"a topic is a non-empty text, not {name!r}", field="topic")
     return names
-
-
-def warn(text: str, *args: object) -> None:
-    """Tell the program's log what costs it something."""
-    logger.warning(text, *args)

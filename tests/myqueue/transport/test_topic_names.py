@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.errors import InvalidRequest
-from myqueue.transport.registration import topic_names
+from myqueue.transport.topic_names import topic_names
 
 
 @pytest.mark.parametrize("topics", [[""], [5], ""])
