@@ -22,7 +22,8 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import MAX_WAIT_MS
 from myqueue.transport.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending, TimeIsOver
 from myqueue.transport.fetching import fetch_call, gaps, read_fetched
-from myqueue.transport.rotation import NO_PARTITION, Silence, is_over, no_answer
+from myqueue.transport.partition_waiting import is_over_for
+from myqueue.transport.rotation import NO_PARTITION, Silence, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -140,12 +141,9 @@ class ReadAhead:
                 and (wanted is None or one.where in wanted)
             }
             is_idle = not self._assignment.held
-        now_s = self._session.clock.monotonic()
         if is_idle and wait.deadline_s > wait.started_s:
             silent |= self._silent_managers()
-        over = is_over(silent, wait, now_s)
-        self._session.tell_silent(silent, is_over=over)
-        return over
+        return is_over_for(self._session, wait, silent)
 
     def _silent_managers(self) -> dict[TopicPartition, Silence]:
         """Return what stands for managers of which none has told for long what to read."""

@@ -1,8 +1,9 @@
-"""Waiting at several partitions at once: one open `GET /size` per partition, no thread for any.
+"""Waiting at several partitions at once: one held request per partition, no thread for any.
 
-A size request with `wait_ms` answers as soon as the partition has something for the consumer. As
-long as it has not answered the partition is empty, so it need not be asked again. What cannot be
-watched (a broker that only the manager reaches) is asked again after a short pause.
+A request with `wait_ms` (`GET /size` of a consumer, a receive of nothing of a worker) is answered as
+soon as the partition has something. As long as it is not answered the partition is empty, so it
+need not be asked. What cannot be waited at (a broker that only the manager reaches) is asked again
+after a short pause.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from myqueue.transport.effects import Await, AwaitAny, Flow, Pause, Pending
 if TYPE_CHECKING:
     from myqueue.transport.rotation import TopicPartition
 
-WATCHED_MAX = 64
-"""Most partitions watched at once; the others are asked in between."""
+HELD_MAX = 64
+"""Most partitions with an open request; the others are asked in between."""
 PAUSE_S = 0.2
-"""How long to wait before partitions are asked that cannot be watched."""
+"""How long to wait before partitions are asked that hold no request."""
 
 
 class EmptyPartitions:
-    """The open size requests of a consumer. Only one flow at a time uses it.
+    """The requests that partitions hold while they have nothing. Only one flow at a time uses it.
 
     Args:
-        begin: a flow that sends the size request of a partition.
+        begin: a flow that sends the request of a partition.
     """
 
     def __init__(self, begin: Callable[[TopicPartition], Flow[Pending]]) -> None:
@@ -35,22 +36,22 @@ class EmptyPartitions:
         self._open: dict[TopicPartition, Pending] = {}
 
     def quiet(self, partitions: list[TopicPartition]) -> Flow[set[TopicPartition]]:
-        """Return those of the partitions that are known to be empty: watched and not answered."""
+        """Return those of the partitions that are known to be empty: their requests are held."""
         yield from self._collect(0.0)
         return self._open.keys() & set(partitions)
 
     def wait(self, partitions: list[TopicPartition], timeout_s: float) -> Flow[None]:
         """Return when one of the partitions may have something, at the latest after the time."""
-        watched = partitions[:WATCHED_MAX]
-        for where in self._open.keys() - set(watched):
+        held = partitions[:HELD_MAX]
+        for where in self._open.keys() - set(held):
             self._open.pop(where).cancel()
-        all_watched = len(watched) == len(partitions)
-        for where in [where for where in watched if where not in self._open]:
+        all_held = len(held) == len(partitions)
+        for where in [where for where in held if where not in self._open]:
             try:
                 self._open[where] = yield from self._begin(where)
             except QueueError:
-                all_watched = False
-        if not all_watched:
+                all_held = False
+        if not all_held:
             timeout_s = min(timeout_s, PAUSE_S)
         if self._open:
             yield from self._collect(timeout_s)
@@ -61,10 +62,6 @@ class EmptyPartitions:
         """Give up every open request."""
         for pending in self._open.values():
             pending.cancel()
-        self._open.clear()
-
-    def forget(self) -> None:
-        """Drop the open requests without touching them: they are the parent's."""
         self._open.clear()
 
     def _collect(self, timeout_s: float) -> Flow[None]:

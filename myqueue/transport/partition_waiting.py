@@ -13,7 +13,9 @@ from myqueue.transport.effects import Acquire, Flow, Pending
 from myqueue.transport.empty_partitions import EmptyPartitions
 from myqueue.transport.rotation import (
     NO_PARTITION,
+    WARN_AFTER_S,
     PartitionRotation,
+    Silence,
     TopicPartition,
     Wait,
     is_over,
@@ -113,10 +115,7 @@ class PartitionWaiting:
         Raises:
             QueueError: that of a partition that has not answered for too long.
         """
-        silent = self.rotation.silent(partitions)
-        over = is_over(silent, wait, self._session.clock.monotonic())
-        self._session.tell_silent(silent, is_over=over)
-        return over
+        return is_over_for(self._session, wait, self.rotation.silent(partitions))
 
     def wait(
         self, partitions: list[TopicPartition], deadline_s: float
@@ -146,3 +145,40 @@ class PartitionWaiting:
         config = self._session.config
         timeout_s = (config.request_timeout_ms + config.long_poll_ms) / 1000
         return self._session.begin_at_leader(self._held_call(where), timeout_s)
+
+
+def is_over_for(session: Session, wait: Wait, silent: dict[TopicPartition, Silence]) -> bool:
+    """Return whether a wait is over that found nothing; warn of those that are silent.
+
+    Args:
+        session: of the client.
+        wait: the call of the program.
+        silent: those that did not answer the last time they were asked.
+
+    Raises:
+        QueueError: that of one that has not answered for too long.
+    """
+    now_s = session.clock.monotonic()
+    over = is_over(silent, wait, now_s)
+    if silent:
+        _warn_of(session, silent, now_s, is_over=over)
+    else:
+        session.complaints.forget("silence")
+    return over
+
+
+def _warn_of(
+    session: Session, silent: dict[TopicPartition, Silence], now_s: float, *, is_over: bool
+) -> None:
+    """Warn of partitions that do not answer for long, or before a program is told of nothing."""
+    first = min(silent.values(), key=lambda one: one.since_s)
+    silent_s = now_s - first.since_s
+    if silent_s < WARN_AFTER_S and not is_over:
+        return
+    session.complaints.warn(
+        "silence",
+        "%s: no answer for %.1f s, so messages that are there may not be seen: %s: %s",
+        ", ".join(f"{topic}/{index}" for topic, index in sorted(silent) if index >= 0)
+        or ", ".join(sorted({topic for topic, _ in silent})),
+        *(silent_s, first.error.code, first.error.message),
+    )

@@ -47,13 +47,13 @@ from myqueue.transport.metadata import (
     topic_view,
 )
 from myqueue.transport.retry import Attempts, Step
-from myqueue.transport.rotation import WARN_AFTER_S, Wait
+from myqueue.transport.rotation import Wait
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
     from myqueue.transport.clock import Clock
     from myqueue.transport.leader_call import LeaderCall
-    from myqueue.transport.rotation import Silence, TopicPartition
+    from myqueue.transport.rotation import TopicPartition
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_TIMEOUT_S = 3.0
@@ -350,29 +350,6 @@ class Session:
         """
         patience_s = self.config.delivery_timeout_ms / 1000
         return Wait(timeout, now_s=self.clock.monotonic(), patience_s=patience_s)
-
-    def tell_silent(self, silent: dict[TopicPartition, Silence], *, is_over: bool) -> None:
-        """Warn in the program's log of partitions that do not answer, once a minute.
-
-        Args:
-            silent: those that did not the last time they were asked.
-            is_over: True when the program is about to be told that there is nothing.
-        """
-        if not silent:
-            self.complaints.forget("silence")
-            return
-        since_s = min(one.since_s for one in silent.values())
-        silent_s = self.clock.monotonic() - since_s
-        if silent_s < WARN_AFTER_S and not is_over:
-            return
-        error = min(silent.values(), key=lambda one: one.since_s).error
-        self.complaints.warn(
-            "silence",
-            "%s: no answer for %.1f s, so messages that are there may not be seen: %s: %s",
-            ", ".join(f"{topic}/{index}" for topic, index in sorted(silent) if index >= 0)
-            or ", ".join(sorted({topic for topic, _ in silent})),
-            *(silent_s, error.code, error.message),
-        )
 
     # Metadata
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from myqueue.transport.rotation import TopicPartition
 
 
-class Batch(NamedTuple):
+class AckBatch(NamedTuple):
     """Deliveries of one partition that one call settles."""
 
     where: TopicPartition
@@ -34,21 +34,21 @@ class AckBatches:
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = deliveries
         self._results: dict[int, Settlement] = {}
-        self._errors: dict[Batch, QueueError] = {}
+        self._errors: dict[AckBatch, QueueError] = {}
         by_partition: dict[TopicPartition, list[int]] = {}
         for index, delivery in enumerate(deliveries):
             by_partition.setdefault((delivery.topic, delivery.partition), []).append(index)
         self._open = [
-            Batch(where, tuple(indexes[start : start + MAX_RECEIPTS]))
+            AckBatch(where, tuple(indexes[start : start + MAX_RECEIPTS]))
             for where, indexes in by_partition.items()
             for start in range(0, len(indexes), MAX_RECEIPTS)
         ]
 
-    def open_batches(self) -> list[Batch]:
+    def open_batches(self) -> list[AckBatch]:
         """Return what must be asked, again or for the first time."""
         return list(self._open)
 
-    def answered(self, batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
+    def answered(self, batch: AckBatch, rows: Sequence[dict[str, Any]]) -> None:
         """Note a partition's answer: a row per receipt."""
         by_receipt = {row["receipt"]: row for row in rows}
         for index in batch.indexes:
@@ -59,7 +59,7 @@ class AckBatches:
         self._open.remove(batch)
         self._errors.pop(batch, None)
 
-    def failed(self, batch: Batch, error: QueueError) -> None:
+    def failed(self, batch: AckBatch, error: QueueError) -> None:
         """Note a call that failed; what cannot be retried is not asked again."""
         self._errors[batch] = error
         if not may_pass(error):
