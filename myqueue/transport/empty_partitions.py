@@ -1,8 +1,8 @@
 """Waiting at several partitions at once: one held request per partition, no thread for any.
 
-A request with `wait_ms` (`GET /size` of a consumer, a receive of nothing of a worker) is answered as
-soon as the partition has something. As long as it is not answered the partition is empty, so it
-need not be asked. What cannot be waited at (a broker that only the manager reaches) is asked again
+A request with `wait_ms` (a consumer's size, a worker's receive of nothing) is answered as soon as
+the partition has something. As long as it is not answered the partition is empty, so it need not be
+asked. What cannot be waited at (a broker that only the manager reaches) is asked again
 after a short pause.
 """
 

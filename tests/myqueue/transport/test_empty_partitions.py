@@ -62,7 +62,7 @@ def test_open_requests_are_not_sent_again(world: World) -> None:
     assert world.transport.begun[0].cancelled
 
 
-def test_what_cannot_be_watched_is_asked_again_soon(world: World) -> None:
+def test_what_cannot_be_waited_at_is_asked_again_soon(world: World) -> None:
     made, partitions = driven(world, 2)
     world.twin.down = {world.twin.brokers[0]}
     made.wait(partitions, 10)
@@ -75,7 +75,7 @@ def test_what_cannot_be_watched_is_asked_again_soon(world: World) -> None:
     assert BrokerUnreachable.refreshes_metadata
 
 
-def test_watched_partitions_are_bounded(world: World) -> None:
+def test_held_requests_are_bounded(world: World) -> None:
     made, partitions = driven(world, HELD_MAX + 5)
     made.wait(partitions, 10)
     assert len(world.transport.begun) == HELD_MAX
