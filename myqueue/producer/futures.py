@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _RUNNING, _FINISHED = "RUNNING", "FINISHED"
 
 
+# The base class makes a condition with its lock and two lists for each future, and takes the lock
+# to settle it: 1.5 us for what takes 0.3 here. That is half of what `send` costs: 9 us of processor
+# time a message into a queue in memory, whether results are looked at or not; 20 with the base
+# class. The price is that names of the base class are used which begin with an underscore;
+# test_futures.py has every way in which the standard library uses them.
 class DeliveryFuture(Future[T]):
     """A future that makes its condition only when somebody waits for it.
 
@@ -37,16 +42,18 @@ class DeliveryFuture(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """Return the result, or raise the failure, which counts as told from then on."""
+        error = self.exception(timeout)
+        if error is None:
+            return self._result  # type: ignore[return-value]
         try:
-            return super().result(timeout)
-        except BaseException as error:
-            if error is self._exception:
-                self.is_told = True
-            raise
+            raise error
+        finally:
+            # As the base class does: the error has this frame, which is not to keep the future.
+            del self, error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the failure, which counts as told from then on, or None."""
-        error = super().exception(timeout)
+        error = self._exception if self._state is _FINISHED else super().exception(timeout)
         if error is not None:
             self.is_told = True
         return error
@@ -82,40 +89,3 @@ class DeliveryFuture(Future[T]):
                     waiter.add_exception(self)
             self._condition.notify_all()
         self._invoke_callbacks()
-
-
-class Handover(Generic[T]):
-    """What one thread waits for and another tells; a lock costs less than a future's condition."""
-
-    __slots__ = ("_error", "_lock", "_result")
-    is_told = True
-    """Whoever waits is told."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._error: BaseException | None = None
-
-    def settle(self, result: T) -> None:
-        """Tell the result; at most once."""
-        self._result = result
-        self._lock.release()
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the failure; at most once."""
-        self._error = error
-        self._lock.release()
-
-    def count_as_told(self) -> None:
-        """Do nothing: whoever waits is told."""
-
-    def wait(self) -> T:
-        """Return the result when it was told; called once, by one thread.
-
-        Raises:
-            BaseException: the failure that was told.
-        """
-        self._lock.acquire()
-        if self._error is not None:
-            raise self._error
-        return self._result

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.errors import BufferFull, ClientClosed
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
-from myqueue.producer.futures import Handover
+from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.undelivered import lines
 from myqueue.transport import forks
 from myqueue.transport.driving import drive
@@ -72,14 +72,16 @@ class Sender:
             RuntimeError: as `put`.
         """
         core = self._core
-        waiting: Handover[Delivered] = Handover()
+        waiting: DeliveryFuture[Delivered] = DeliveryFuture()
+        # Whoever waits here is certain to hear of a failure.
+        waiting.is_told = True
         if core.buffer.is_idle(where) and self.put_alone(
             batch := core.single(where, record, waiting)
         ):
             self._deliver_here(batch)
         else:
             self.put(where, record, waiting)
-        return waiting.wait()
+        return waiting.result()
 
     def results(self, sent: list[Delivered]) -> list[Delivered]:
         """Return where messages of one call are: `deliver` waited for each."""
@@ -155,7 +157,7 @@ class Sender:
             False when something is; the batch was not taken then.
         """
         topic = batch.where[0]
-        with self._core.changed:
+        with self._core.lock:
             if self._stopping:
                 raise ClientClosed("this producer was closed")
             if not self._core.buffer.has_room(batch.size_bytes):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from concurrent.futures import FIRST_EXCEPTION, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 
 import pytest
 
-from myqueue.producer.futures import DeliveryFuture, Handover
+from myqueue.producer.futures import DeliveryFuture
 
 
 def test_a_settled_future_has_its_result() -> None:
@@ -25,6 +27,33 @@ def test_a_failed_future_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         future.result()
     assert isinstance(future.exception(), ZeroDivisionError)
+
+
+def test_a_failure_counts_as_told_once_it_was_taken() -> None:
+    for take in (DeliveryFuture[int].result, DeliveryFuture[int].exception):
+        for early in (True, False):
+            future: DeliveryFuture[int] = DeliveryFuture()
+            with pytest.raises(FutureTimeoutError):
+                take(future, 0)
+            assert not future.is_told
+            timer = threading.Timer(0.0 if early else 0.02, future.fail, [ZeroDivisionError("x")])
+            timer.start()
+            if early:
+                timer.join()
+            with suppress(ZeroDivisionError):
+                take(future, 10)
+            assert future.is_told
+            timer.join()
+
+
+def test_a_failure_does_not_keep_its_future() -> None:
+    future: DeliveryFuture[int] = DeliveryFuture()
+    future.fail(ZeroDivisionError("x"))
+    gone = weakref.ref(future)
+    with pytest.raises(ZeroDivisionError):
+        future.result()
+    del future
+    assert gone() is None
 
 
 def test_those_who_wait_are_woken() -> None:
@@ -81,18 +110,3 @@ async def test_an_event_loop_waits_for_it() -> None:
 def test_it_has_nothing_else() -> None:
     with pytest.raises(AttributeError):
         _ = DeliveryFuture().other  # type: ignore[attr-defined]
-
-
-def test_a_handover_brings_the_result_or_the_failure_to_another_thread() -> None:
-    for early in (True, False):
-        result: Handover[int] = Handover()
-        timer = threading.Timer(0.0 if early else 0.02, result.settle, [5])
-        timer.start()
-        if early:
-            timer.join()
-        assert result.wait() == 5
-        timer.join()
-    failure: Handover[int] = Handover()
-    failure.fail(ZeroDivisionError("x"))
-    with pytest.raises(ZeroDivisionError):
-        failure.wait()
