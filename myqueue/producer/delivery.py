@@ -167,7 +167,8 @@ class ProducerCore:
         if key is not None:
             return partition_for_key(key, count)
         with self.lock:
-            return self._turns.setdefault(topic, RoundRobin()).next(count)
+            turns = self._turns.get(topic) or self._turns.setdefault(topic, RoundRobin())
+            return turns.next(count)
 
     def group(
         self,

@@ -51,7 +51,8 @@ def perform(effect: Effect, transport: Transport, clock: Clock) -> Any:
         case Begin(address, request, timeout_s):
             return transport.begin(address, request, timeout_s=timeout_s)
         case Await(pending, patience_s):
-            return cast("Exchange", pending).answer(patience_s)
+            exchange: Any = pending  # an `Exchange` of this transport's
+            return exchange.answer(patience_s)
         case AwaitAny(pendings, timeout_s):
             return transport.wait(cast("Sequence[Exchange]", pendings), timeout_s=timeout_s)
         case Pause(seconds):

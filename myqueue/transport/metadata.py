@@ -145,6 +145,8 @@ class Metadata:
         view = self._views.get(topic)
         if view is None or not 0 <= partition < len(view.partitions):
             return
+        if view.partitions[partition].leader == address:
+            return
         partitions = list(view.partitions)
         partitions[partition] = partitions[partition]._replace(leader=address)
         self._views[topic] = view._replace(partitions=tuple(partitions))

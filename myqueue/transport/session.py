@@ -485,11 +485,7 @@ class Session:
             QueueError: the last failure as it was; `attempts` knows what it means.
         """
         route = Route(self._metadata, call.topic, call.partition)
-        return (
-            yield from self._retrying(
-                lambda: self._try_once(call, route, read), attempts, call.topic
-            )
-        )
+        return self._retrying(lambda: self._try_once(call, route, read), attempts, call.topic)
 
     def attempts(self, *, wait_ms: int = 0) -> Attempts:
         """Return the patience of a call that begins now and that a server may hold so long."""

@@ -16,6 +16,8 @@ def topic_names(topics: str | Sequence[str]) -> list[str]:
     Raises:
         InvalidRequest: it is neither, or a name is no text.
     """
+    if isinstance(topics, str) and topics:
+        return [topics]
     if not isinstance(topics, Iterable):
         raise InvalidRequest(f"topics is a name or a list of names, not {topics!r}", field="topic")
     names = [topics] if isinstance(topics, str) else list(topics)
