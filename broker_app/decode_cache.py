@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from http_base.memory_budget import MemoryBudget
+
 if TYPE_CHECKING:
+    from http_base.memory_budget import MemoryShare
     from myqueue.contract.records import Record
 
 
@@ -26,15 +29,20 @@ class DecodedBatch(NamedTuple):
 class DecodeCache:
     """The most recently used ones, bounded in number and bytes."""
 
-    def __init__(self, *, batches_max: int, bytes_max: int) -> None:
+    def __init__(
+        self, *, batches_max: int, bytes_max: int, share: MemoryShare | None = None
+    ) -> None:
         """Make an empty cache.
 
         Args:
             batches_max: most batches; a look-up may look at each.
             bytes_max: most bytes that all of them take, decoded.
+            share: counts them, and half of it bounds them too; that of the default budget when
+                None.
         """
+        self._share = share or MemoryBudget().decoded
         self._batches_max = batches_max
-        self._bytes_max = bytes_max
+        self._bytes_max = min(bytes_max, self._share.limit_bytes // 2)
         self._batches: OrderedDict[tuple[int, int], DecodedBatch] = OrderedDict()
         self.size_bytes = 0
         """Bytes of what is kept."""
@@ -52,8 +60,16 @@ class DecodeCache:
         key = (group_id, batch.base_offset)
         if key in self._batches or batch.size_bytes > self._bytes_max:
             return
+        before = self.size_bytes
         self._batches[key] = batch
         self.size_bytes += batch.size_bytes
         while len(self._batches) > self._batches_max or self.size_bytes > self._bytes_max:
             _, dropped = self._batches.popitem(last=False)
             self.size_bytes -= dropped.size_bytes
+        self._share.move(self.size_bytes - before)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._batches.clear()
+        self._share.move(-self.size_bytes)
+        self.size_bytes = 0

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+    from http_base.memory_budget import MemoryBudget
+    from raft_app.storage.stream import StorageStream
+
 MESSAGES_PRODUCED = Counter(
     "queue_broker_messages_produced", "Messages of acknowledged produce calls, retries included"
 )
@@ -90,12 +93,35 @@ class BrokerCollector:
             ),
         ):
             yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
-        stream = broker.engine.stream
-        for name, text, value in (
-            ("transactions", "Transactions of the storage", stream.transactions),
-            ("transaction_seconds", "Time spent in them, syncs included", stream.seconds),
-        ):
-            yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
+        yield from _memory(broker.memory)
+        yield from _transactions(broker.engine.stream)
+
+
+def _transactions(stream: StorageStream) -> Iterator[Metric]:
+    """Yield what the disk did."""
+    for name, text, value in (
+        ("transactions", "Transactions of the storage", stream.transactions),
+        ("transaction_seconds", "Time spent in them, syncs included", stream.seconds),
+    ):
+        yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
+
+
+def _memory(memory: MemoryBudget) -> Iterator[Metric]:
+    """Yield what each share of the budget holds, may hold, and has refused."""
+    used = GaugeMetricFamily(
+        "queue_broker_memory_bytes", "Bytes held in memory, by share", labels=["share"]
+    )
+    limits = GaugeMetricFamily(
+        "queue_broker_memory_limit_bytes", "Most bytes of a share of memory", labels=["share"]
+    )
+    refusals = CounterMetricFamily(
+        "queue_broker_memory_refusals", "What a share of memory had no room for", labels=["share"]
+    )
+    for share in memory.shares:
+        used.add_metric([share.name], share.used_bytes)
+        limits.add_metric([share.name], share.limit_bytes)
+        refusals.add_metric([share.name], share.refusals)
+    yield from (used, limits, refusals)
 
 
 _collector = BrokerCollector()

@@ -209,14 +209,15 @@ class BrokerProcess:
             host=options.bind_host,
             port=options.raft_port,
             limits=options.transport,
+            queues=self._memory.queues,
         )
         return Engine(
-            broker_id=self._identity.broker_id,
             storage=self._storage,
             transport=transport,
             factory=partial(PartitionState, limits=options.state),
             config=options.engine,
             randomizer=random.SystemRandom().randrange,
+            memory=self._memory,
             workers=WorkerThreads(
                 self._storage,
                 reader_threads=options.engine.reader_threads,

@@ -80,7 +80,11 @@ class BrokerRuntime:
         self.limits = options.limits
         limits = options.limits
         self.long_polls = LongPolls(limits.long_polls_max)
-        self.out_of_order = OutOfOrderBatches(bytes_max=limits.parked_bytes_max)
+        self.memory = engine.memory
+        """What this broker holds in memory, and may."""
+        self.out_of_order = OutOfOrderBatches(
+            bytes_max=limits.parked_bytes_max, share=self.memory.decoded
+        )
         self.pop_lock = PopLock(limits.pops_waiting_max)
         self.pops_under_way: Counter[PopKey] = Counter()
         """Pops with a request id that came here and were not answered yet."""
@@ -88,7 +92,9 @@ class BrokerRuntime:
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.groups_with_dead = GroupsWithDead()
         self.decode_cache = DecodeCache(
-            batches_max=limits.decoded_batches_max, bytes_max=limits.decoded_bytes_max
+            batches_max=limits.decoded_batches_max,
+            bytes_max=limits.decoded_bytes_max,
+            share=self.memory.decoded,
         )
         self.decoding = Decoding()
         self._corruptions_told: set[tuple[int, int]] = set()
@@ -207,6 +213,7 @@ class BrokerRuntime:
         """Give up what runs in the background."""
         await cancel([*self._tidying, self.retaining, self.burying])
         self.decoding.close()
+        self.decode_cache.clear()
 
     def end_long_polls(self) -> None:
         """Answer every long poll with what there is; none waits any more."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from broker_app.options import BrokerOptions
 from broker_app.partition.limits import BrokerLimits, StateLimits
 from raft_app.core.config import RaftConfig
-from raft_app.engine.config import EngineConfig
+from raft_app.engine.config import PEER_INFLIGHT_BYTES, EngineConfig
 from raft_app.transport.protocol import TransportLimits
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _CONTROL_QUEUE_SHARE = 8
 def options_of(config: QueueConfig) -> BrokerOptions:
     """Return a broker's options as the configuration says."""
     control_bytes = config.transport_queue_bytes // _CONTROL_QUEUE_SHARE
+    append_bytes = config.transport_queue_bytes - control_bytes
     return BrokerOptions(
         data_dir=config.data_dir,
         address=config.address,
@@ -37,6 +38,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
                 max_uncommitted_entries=config.max_uncommitted_entries,
             ),
             tick_ms=config.tick_ms,
+            peer_inflight_bytes=min(PEER_INFLIGHT_BYTES, append_bytes),
             tail_bytes_per_group=config.tail_bytes_per_group,
             tail_bytes=config.tail_bytes,
             checkpoint_entries=config.checkpoint_entries,
@@ -46,7 +48,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
             disk_reserve_bytes=config.disk_reserve_bytes,
         ),
         transport=TransportLimits(
-            max_queued_append_bytes=config.transport_queue_bytes - control_bytes,
+            max_queued_append_bytes=append_bytes,
             max_queued_control_bytes=control_bytes,
         ),
         limits=BrokerLimits(

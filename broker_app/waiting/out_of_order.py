@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.records import MAX_RECORDS
 
 if TYPE_CHECKING:
     from broker_app.partition.statemachine import PartitionState
+    from http_base.memory_budget import MemoryShare
     from myqueue.contract.records import BatchHeader
 
 BATCHES_AHEAD_MAX = 4
@@ -27,13 +29,16 @@ class _Parked:
 class OutOfOrderBatches:
     """Parked batches by group and producer."""
 
-    def __init__(self, *, bytes_max: int) -> None:
+    def __init__(self, *, bytes_max: int, share: MemoryShare | None = None) -> None:
         """Make an empty place.
 
         Args:
             bytes_max: most bytes of all parked batches.
+            share: counts them, and half of it bounds them too; that of the default budget when
+                None.
         """
-        self._bytes_max = bytes_max
+        self._share = share or MemoryBudget().decoded
+        self._bytes_max = min(bytes_max, self._share.limit_bytes // 2)
         self._parked: dict[tuple[int, int], list[_Parked]] = {}
         self.parked_bytes = 0
         """Bytes of all parked batches at the moment."""
@@ -71,13 +76,13 @@ class OutOfOrderBatches:
             header.producer_epoch, header.base_sequence, size_bytes, loop.create_future()
         )
         self._parked.setdefault(key, []).append(parked)
-        self.parked_bytes += size_bytes
+        self._count(size_bytes)
         timer = loop.call_at(deadline, _resolve, parked, False)
         try:
             return await parked.woken
         finally:
             timer.cancel()
-            self.parked_bytes -= size_bytes
+            self._count(-size_bytes)
             self._leave(key, parked)
 
     def sequence_entered(self, group_id: int, producer_id: int) -> None:
@@ -91,6 +96,10 @@ class OutOfOrderBatches:
             behind = parked.base_sequence > header.base_sequence
             if behind and parked.epoch == header.producer_epoch:
                 _resolve(parked, False)
+
+    def _count(self, change_bytes: int) -> None:
+        self.parked_bytes += change_bytes
+        self._share.move(change_bytes)
 
     def _leave(self, key: tuple[int, int], parked: _Parked) -> None:
         behind = self._parked[key]

@@ -55,6 +55,8 @@ class RaftLog:
         durable_term: the term of the last durable hard state.
         durable_vote: its vote.
         uncommitted_bytes: size of the entries above `commit_index`.
+        pending_bytes: size of the entries above `applied_index`, all of which are in memory.
+        recent_bytes: size of the applied entries that are in memory.
         is_frozen: a snapshot is being put in place of what is stored.
     """
 
@@ -67,7 +69,8 @@ class RaftLog:
         self._start_terms = [term for _, term in initial.term_starts]
         self._entries = list(initial.entries)
         self._max_recent_bytes = max_recent_bytes
-        self._evictable_bytes = 0
+        self.recent_bytes = 0
+        self.pending_bytes = sum(entry.size_bytes for entry in self._entries)
         self.recent_first = initial.applied_index + 1
         self.last_index = initial.last_index
         self.last_term = self._start_terms[-1] if self._start_terms else initial.previous_term
@@ -146,7 +149,9 @@ class RaftLog:
                 self._start_terms.append(entry.term)
             self._entries.append(entry)
             self.last_index = entry.index
-            self.uncommitted_bytes += entry.size_bytes
+            size = entry.size_bytes
+            self.uncommitted_bytes += size
+            self.pending_bytes += size
 
     def truncate(self, index: int) -> None:
         """Drop the entries from `index` on, which others will replace.
@@ -155,8 +160,9 @@ class RaftLog:
         must never vouch for the new one.
         """
         assert self.commit_index < index <= self.last_index, "committed entries never change"
-        for entry in self._entries[index - self.recent_first :]:
-            self.uncommitted_bytes -= entry.size_bytes
+        dropped = sum(entry.size_bytes for entry in self._entries[index - self.recent_first :])
+        self.uncommitted_bytes -= dropped
+        self.pending_bytes -= dropped
         del self._entries[index - self.recent_first :]
         while self._start_indexes and self._start_indexes[-1] >= index:
             self._start_indexes.pop()
@@ -191,7 +197,7 @@ class RaftLog:
         assert first_index <= self.applied_index + 1, "only what is applied may go"
         assert self.term_at(first_index - 1) == previous_term, "not a term of this log"
         for entry in self._entries[: max(first_index - self.recent_first, 0)]:
-            self._evictable_bytes -= entry.size_bytes
+            self.recent_bytes -= entry.size_bytes
         del self._entries[: max(first_index - self.recent_first, 0)]
         self.recent_first = max(self.recent_first, first_index)
         starts, terms = self._start_indexes, self._start_terms
@@ -238,7 +244,7 @@ class RaftLog:
         self._start_indexes.clear()
         self._start_terms.clear()
         self._entries.clear()
-        self._evictable_bytes = self.uncommitted_bytes = 0
+        self.recent_bytes = self.uncommitted_bytes = self.pending_bytes = 0
         for promise in self._promises:
             promise.last_index = 0
         self.is_frozen = False
@@ -345,16 +351,23 @@ class RaftLog:
         assert self.applied_index <= index <= self.given_index
         first = self.applied_index + 1 - self.recent_first
         for entry in self._entries[first : index + 1 - self.recent_first]:
-            self._evictable_bytes += entry.size_bytes
+            size = entry.size_bytes
+            self.pending_bytes -= size
+            self.recent_bytes += size
         self.applied_index = index
-        if self._evictable_bytes > self._max_recent_bytes:
+        if self.recent_bytes > self._max_recent_bytes:
             self._evict()
+
+    def keep_recent(self, max_bytes: int) -> None:
+        """Keep so much of what is applied from now on."""
+        self._max_recent_bytes = max_bytes
+        self._evict()
 
     def _evict(self) -> None:
         """Forget the oldest applied entries until the rest fits `max_recent_bytes`."""
         count = 0
-        while self._evictable_bytes > self._max_recent_bytes:
-            self._evictable_bytes -= self._entries[count].size_bytes
+        while self.recent_bytes > self._max_recent_bytes:
+            self.recent_bytes -= self._entries[count].size_bytes
             count += 1
         del self._entries[:count]
         self.recent_first += count

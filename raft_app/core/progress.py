@@ -41,15 +41,16 @@ class Progress:
         was_active: heard in the period before that.
         read_round: highest read round that it answered.
         wanted: older entries that are being read from storage for it; one range at a time.
+        inflight_bytes: size of the entries on their way, those of a probe included.
         check_due: what was sent may be lost; if nothing else is sent now, ask where the logs agree.
     """
 
     __slots__ = (
         "_inflight",
-        "_inflight_bytes",
         "_match_at_answer",
         "_probe_sent",
         "check_due",
+        "inflight_bytes",
         "is_active",
         "match",
         "next_index",
@@ -73,7 +74,7 @@ class Progress:
         self._match_at_answer = -1
         self._probe_sent = False
         self._inflight: deque[tuple[int, int]] = deque()
-        self._inflight_bytes = 0
+        self.inflight_bytes = 0
 
     @property
     def inflight_appends(self) -> int:
@@ -81,9 +82,9 @@ class Progress:
         return len(self._inflight)
 
     @property
-    def inflight_bytes(self) -> int:
-        """Size of their entries."""
-        return self._inflight_bytes
+    def under_way_bytes(self) -> int:
+        """Size of the entries on their way, or being read from storage for it: at most so much."""
+        return self.inflight_bytes + (self.wanted.max_bytes if self.wanted else 0)
 
     @property
     def is_following(self) -> bool:
@@ -98,7 +99,7 @@ class Progress:
             return not self._probe_sent
         return (
             len(self._inflight) < config.max_inflight_appends
-            and self._inflight_bytes < config.max_inflight_bytes
+            and self.inflight_bytes < config.max_inflight_bytes
         )
 
     def sent(self, last_index: int, size_bytes: int) -> None:
@@ -106,10 +107,11 @@ class Progress:
         assert last_index >= self.next_index
         if self.state is ProgressState.PROBE:
             self._probe_sent = True
+            self.inflight_bytes = size_bytes
             return
         self.next_index = last_index + 1
         self._inflight.append((last_index, size_bytes))
-        self._inflight_bytes += size_bytes
+        self.inflight_bytes += size_bytes
 
     def acknowledged(self, index: int) -> bool:
         """The peer's log agrees up to `index`, durably. Tells whether that was news.
@@ -125,7 +127,7 @@ class Progress:
             return is_news
         self.next_index = max(self.next_index, index + 1)
         while self._inflight and self._inflight[0][0] <= index:
-            self._inflight_bytes -= self._inflight.popleft()[1]
+            self.inflight_bytes -= self._inflight.popleft()[1]
         return is_news
 
     def refused(self, prev_index: int, possible_match: int) -> bool:
@@ -199,9 +201,10 @@ class Progress:
         self.next_index = next_index
         self._probe_sent = False
         self._inflight.clear()
-        self._inflight_bytes = 0
+        self.inflight_bytes = 0
 
     def _replicate(self) -> None:
         self.state = ProgressState.REPLICATE
         self.next_index = self.match + 1
         self._probe_sent = False
+        self.inflight_bytes = 0

@@ -26,7 +26,7 @@ from raft_app.core.reads import PendingReads
 from raft_app.core.types import NO_REPLICA, Entry, EntryKind, HardState, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from raft_app.core.config import RaftConfig
     from raft_app.core.types import InitialState, Membership
@@ -65,6 +65,7 @@ class Raft:
         votes: answers to the current pre-vote or election, replica id to "granted".
         progress: what a leader knows about each peer; empty in other roles.
         reads: ReadIndex reads; empty of waiting ones in other roles.
+        inflight_limits: peers to whom less may be on its way than the configuration says, in bytes.
         sending_due: a leader may have something to send to some peer.
         transferee: who leadership is handed to, or `NO_REPLICA`.
         term_start_index: index of the no-op of a leader's term.
@@ -90,6 +91,7 @@ class Raft:
         self.votes: dict[int, bool] = {}
         self.progress: dict[int, Progress] = {}
         self.reads = PendingReads()
+        self.inflight_limits: Mapping[int, int] = {}
         self.sending_due = False
         self.transferee = NO_REPLICA
         self.term_start_index = 0

@@ -66,7 +66,7 @@ from raft_app.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from raft_app.core.config import RaftConfig
     from raft_app.core.types import (
@@ -210,6 +210,26 @@ class RawNode(Raft):
     def applied(self, up_to: int) -> None:
         """The entries handed out as `committed` are applied up to this index."""
         self.log.applied_to(up_to)
+
+    def limit_inflight(self, limits: Mapping[int, int]) -> None:
+        """Have less on its way to some peers than the configuration says; in place of earlier ones.
+
+        What that holds back is sent after a call that allows it. Heartbeats, and the question where
+        the logs agree, are not held back.
+
+        Args:
+            limits: by replica id: bytes of entries under way from which on no more are sent.
+        """
+        self.inflight_limits = limits
+        self.sending_due = self.role is Role.LEADER
+
+    def is_held(self, peer: int) -> bool:
+        """Tell whether entries wait for a peer only because of `limit_inflight`."""
+        return replication.is_held(self, self.progress[peer])
+
+    def keep_recent(self, max_bytes: int) -> None:
+        """Keep so many bytes of applied entries in memory, in place of `max_recent_bytes`."""
+        self.log.keep_recent(max_bytes)
 
     def entries_read(self, wanted: EntriesWanted, entries: Sequence[Entry]) -> None:
         """Answer an `EntriesWanted`.
@@ -404,6 +424,16 @@ class RawNode(Raft):
     def first_index(self) -> int:
         """Lowest index that the stored log has."""
         return self.log.first_index
+
+    @property
+    def pending_bytes(self) -> int:
+        """Size of the entries that are not applied; they are in memory."""
+        return self.log.pending_bytes
+
+    @property
+    def recent_bytes(self) -> int:
+        """Size of the applied entries that are in memory."""
+        return self.log.recent_bytes
 
     @property
     def is_installing(self) -> bool:

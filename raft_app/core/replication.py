@@ -107,6 +107,25 @@ def send_heartbeats(raft: Raft) -> None:
     )
 
 
+def is_held(raft: Raft, progress: Progress) -> bool:
+    """Tell whether entries wait for a peer only because `inflight_limits` names it."""
+    limit = raft.inflight_limits.get(progress.peer)
+    return (
+        limit is not None
+        and progress.inflight_bytes >= limit
+        and progress.next_index <= raft.log.last_index
+        and progress.may_send(raft.config)
+    )
+
+
+def _may_send(raft: Raft, progress: Progress) -> bool:
+    """Tell whether another AppendEntries with entries may be sent to a peer now."""
+    limit = raft.inflight_limits.get(progress.peer)
+    if limit is not None and progress.inflight_bytes >= limit:
+        return False
+    return progress.may_send(raft.config)
+
+
 def _send_to(raft: Raft, progress: Progress) -> None:
     """Send what the peer lacks; ask where the logs agree if that is due and nothing was sent.
 
@@ -136,7 +155,7 @@ def _send_entries(raft: Raft, progress: Progress) -> bool:
     """Send what the window and the entries in memory allow; tell whether anything was sent."""
     log = raft.log
     sent = False
-    while progress.next_index <= log.last_index and progress.may_send(raft.config):
+    while progress.next_index <= log.last_index and _may_send(raft, progress):
         if progress.next_index < log.recent_first:
             _want_entries(raft, progress)
             return sent
@@ -194,7 +213,7 @@ def entries_read(raft: Raft, wanted: EntriesWanted, entries: Sequence[Entry]) ->
     assert entries[0].index == wanted.first_index, "a prefix of the range is wanted"
     assert raft.log.term_at(entries[-1].index) == entries[-1].term, "not of this log"
     raft.sending_due = True
-    if progress.next_index == wanted.first_index and progress.may_send(raft.config):
+    if progress.next_index == wanted.first_index and _may_send(raft, progress):
         _append_to(raft, progress, tuple(entries))
 
 

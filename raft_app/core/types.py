@@ -16,6 +16,8 @@ from enum import IntEnum, StrEnum
 
 NO_REPLICA = 0
 """The replica id that no replica has: "nobody" as a vote or as a leader."""
+ENTRY_OVERHEAD_BYTES = 64
+"""What an entry counts against limits beside its data."""
 
 
 class EntryKind(IntEnum):
@@ -60,7 +62,7 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """What the entry counts against limits: its data and a fixed overhead."""
-        return len(self.data) + 64
+        return len(self.data) + ENTRY_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,11 @@ class Proposal:
     base_offset: int = 0
     record_count: int = 0
     append_timestamp: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What its entry counts against limits."""
+        return len(self.data) + ENTRY_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from http_base.memory_budget import MemoryBudget
+
 if TYPE_CHECKING:
+    from http_base.memory_budget import MemoryShare
     from raft_app.storage.protocol import StoredBatch
 
 
@@ -98,9 +101,19 @@ class Tail:
 class TailCache:
     """The tails of all groups of a broker, within one limit."""
 
-    def __init__(self, *, group_bytes: int, total_bytes: int) -> None:
+    def __init__(
+        self, *, group_bytes: int, total_bytes: int, share: MemoryShare | None = None
+    ) -> None:
+        """Make an empty cache.
+
+        Args:
+            group_bytes: most bytes of one tail, unless it is one batch.
+            total_bytes: most bytes of all.
+            share: counts them, and bounds them too; that of the default budget when None.
+        """
+        self._share = share or MemoryBudget().tails
         self._group_bytes = group_bytes
-        self._total_bytes = total_bytes
+        self._total_bytes = min(total_bytes, self._share.limit_bytes)
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         """By group id; the group that was appended to last stands last."""
         self.size_bytes = 0
@@ -118,6 +131,7 @@ class TailCache:
             self.size_bytes -= tail.drop_oldest()
         while self.size_bytes > self._total_bytes and self._tails:
             self._shrink_coldest()
+        self._count()
 
     def read(
         self, group_id: int, offset: int, high_watermark: int, max_bytes: int
@@ -132,12 +146,24 @@ class TailCache:
         if tail is not None:
             self.size_bytes -= tail.cut(log_start_offset)
             self._drop_if_empty(group_id, tail)
+            self._count()
 
     def forget(self, group_id: int) -> None:
         """Drop the tail of a group that is gone."""
         tail = self._tails.pop(group_id, None)
         if tail is not None:
             self.size_bytes -= tail.size_bytes
+            self._count()
+
+    def clear(self) -> None:
+        """Drop all tails."""
+        self._tails.clear()
+        self.size_bytes = 0
+        self._count()
+
+    def _count(self) -> None:
+        """Tell the budget what is kept now."""
+        self._share.move(self.size_bytes - self._share.used_bytes)
 
     def _shrink_coldest(self) -> None:
         """Drop the oldest batch of the group that was appended to longest ago."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from raft_app.core.config import RaftConfig
 
+PEER_INFLIGHT_BYTES = 32 << 20
+"""Default of `EngineConfig.peer_inflight_bytes`: two groups alone fill it."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -18,6 +21,9 @@ class EngineConfig:
     """Intervals without a tick after which the broker gives up: its clock stands still."""
     tail_bytes_per_group: int = 16 << 20
     tail_bytes: int = 256 << 20
+    peer_inflight_bytes: int = PEER_INFLIGHT_BYTES
+    """Entries of all groups on their way to one peer that it has not acknowledged. More keeps a
+    long or fast link busier; less fills a slow peer's memory, and the queue before it, less."""
     job_bytes_max: int = 16 << 20
     """Most bytes of one storage transaction."""
     checkpoint_entries: int = 10_000

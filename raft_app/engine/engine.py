@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
-from raft_app.core.types import Membership
+from raft_app.core.types import AppendEntries, Membership
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
@@ -27,8 +29,10 @@ from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
+from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
+from raft_app.engine.windows import PeerWindows
 from raft_app.statemachine import Answer
 from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
 from raft_app.storage.stream import BROKER_STREAM, StorageStream
@@ -38,10 +42,10 @@ from raft_app.transport.protocol import parse_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from http_base.memory_budget import MemoryShare
     from raft_app.core.types import Member, Rpc
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.membership import ReplicaChange
-    from raft_app.engine.replica import Replica
     from raft_app.statemachine import StateMachineFactory
     from raft_app.storage.protocol import (
         BrokerIdentity,
@@ -105,6 +109,7 @@ class Incoming:
         snapshots: SnapshotReceiver,
         *,
         declines: Callable[[Rpc], bool],
+        unwritten: MemoryShare,
     ) -> None:
         """Hand on what comes.
 
@@ -113,7 +118,10 @@ class Incoming:
             failover: hears of lost connections.
             snapshots: takes snapshots in.
             declines: tells of an RPC that this broker lets pass by.
+            unwritten: what waits for the disk; entries that it has no room for are let pass by, and
+                their leader sends them again.
         """
+        self._unwritten = unwritten
         self._context = context
         self._failover = failover
         self._snapshots = snapshots
@@ -124,9 +132,15 @@ class Incoming:
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
         replicas, mark = self._context.replicas, self._context.engine_loop.mark
+        taken_bytes = 0
         for group_id, rpc in rpcs:
             if self._declines(rpc):
                 continue
+            if type(rpc) is AppendEntries and rpc.entries:
+                size = sum(entry.size_bytes for entry in rpc.entries)
+                if not self._unwritten.admits(size, held_bytes=taken_bytes):
+                    continue
+                taken_bytes += size
             replica = replicas.get(group_id)
             if replica is None or not replica.step(broker_id, rpc):
                 self.unknown_groups += 1
@@ -174,7 +188,6 @@ class Engine:
     def __init__(
         self,
         *,
-        broker_id: int,
         storage: Storage,
         transport: Transport,
         factory: StateMachineFactory,
@@ -182,20 +195,22 @@ class Engine:
         randomizer: Callable[[int, int], int],
         workers: Workers | None = None,
         wall_ms: Callable[[], int] = wall_clock_ms,
+        memory: MemoryBudget | None = None,
     ) -> None:
         """Put an engine together; `start` makes it run in the current loop.
 
         Args:
-            broker_id: this broker.
             storage: opened by the caller; `stop` closes it.
-            transport: started and stopped by the engine.
+            transport: of this broker; started and stopped by the engine.
             factory: makes the state machine of each replica.
             config: limits.
             randomizer: returns an integer in [low, high).
             workers: carry out what may block; threads by default.
             wall_ms: returns the time of day, milliseconds since 1970.
+            memory: what the broker may hold in memory; one of the default size when None.
         """
-        self.broker_id = broker_id
+        self.memory = memory or MemoryBudget()
+        self.broker_id = transport.broker_id
         self.config = config
         self.replicas: dict[int, Replica] = {}
         self.peers: dict[int, PeerAddress] = {}
@@ -211,7 +226,14 @@ class Engine:
         self._tick_waits = False
         self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
-            group_bytes=config.tail_bytes_per_group, total_bytes=config.tail_bytes
+            group_bytes=config.tail_bytes_per_group,
+            total_bytes=config.tail_bytes,
+            share=self.memory.tails,
+        )
+        self._windows = PeerWindows(
+            peer_bytes_max=config.peer_inflight_bytes,
+            total_bytes_max=self.memory.queues.limit_bytes,
+            group_bytes_max=config.raft.max_inflight_bytes,
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -248,7 +270,10 @@ class Engine:
             self._workers.readers, self._workers.free_bytes, self.config.disk_reserve_bytes
         )
         self.stream = StorageStream(
-            self._workers, on_failure=self.fail, job_bytes_max=self.config.job_bytes_max
+            self._workers,
+            on_failure=self.fail,
+            job_bytes_max=self.config.job_bytes_max,
+            unwritten=self.memory.unwritten,
         )
         self.stream.start()
 
@@ -262,6 +287,7 @@ class Engine:
             tails=self._tails,
             readers=self._workers.readers,
             on_failure=self.fail,
+            windows=self._windows,
         )
         self.engine_loop.on_applied = self.on_applied
         self.engine_loop.on_leadership = self.on_leadership
@@ -279,7 +305,10 @@ class Engine:
             config=self.config,
             randomizer=self._randomizer,
             failure=self.failure,
-            peers=self.peers,
+            make_replica=partial(
+                Replica, peers=self.peers, memory=self.memory, windows=self._windows
+            ),
+            recent_bytes_max=self.memory.recent.limit_bytes,
         )
         self._context = context = EngineContext(
             loop=self._loop,
@@ -306,7 +335,11 @@ class Engine:
             self.stream, self.replicas, self.failover, tick_ms=self.config.tick_ms
         )
         self.incoming = Incoming(
-            context, self.failover, self.snapshots_received, declines=self.full_disk.declines
+            context,
+            self.failover,
+            self.snapshots_received,
+            declines=self.full_disk.declines,
+            unwritten=self.memory.unwritten,
         )
 
     async def stop(self) -> None:
@@ -323,6 +356,8 @@ class Engine:
         self.engine_loop.stop()
         for replica in self.replicas.values():
             replica.fail_waiters("the broker stops")
+            replica.forget_memory()
+        self._tails.clear()
         self.stream.close()
         await self._workers.stop()
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_app.engine.replica import Effects
+from raft_app.engine.windows import PeerWindows
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import CorruptEntry
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
     from raft_app.transport.protocol import Transport
+
+
+SENDERS_MAX = 1_000
+"""Most groups that send in one turn after they had waited for room; the others do in the next."""
 
 
 class EngineLoop:
@@ -40,6 +45,7 @@ class EngineLoop:
         tails: TailCache,
         readers: Executor,
         on_failure: Callable[[BaseException], None],
+        windows: PeerWindows | None = None,
     ) -> None:
         """Make a runner in the running loop.
 
@@ -52,7 +58,9 @@ class EngineLoop:
             readers: threads for reading.
             on_failure: told when a turn breaks off, or when reading fails for a reason other than
                 a bad row.
+            windows: say whose turn it is to send to a peer that has enough; not bounded when None.
         """
+        self._windows = windows or PeerWindows.unbounded()
         self.on_applied: list[Callable[[Replica], None]] = []
         self.on_leadership: list[Callable[[Replica], None]] = []
         self.on_snapshot_wanted: Callable[[Replica, int], None] = _ignore
@@ -76,6 +84,9 @@ class EngineLoop:
     def mark(self, replica: Replica) -> None:
         """Have a replica drained in the next turn."""
         self._dirty[replica.group_id] = replica
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
@@ -117,7 +128,23 @@ class EngineLoop:
         for group_id, replica in dirty.items():
             if self._replicas.get(group_id) is replica and replica.drain(effects):
                 self.mark(replica)
+        if self._windows.is_tight:
+            self._give_turns(effects)
         self._carry_out(effects)
+
+    def _give_turns(self, effects: Effects) -> None:
+        """Let those send who wait for room on the way to a peer, one after the other."""
+        for _ in range(SENDERS_MAX):
+            group_ids = self._windows.turns()
+            if not group_ids:
+                return
+            for group_id in group_ids:
+                replica = self._replicas.get(group_id)
+                if replica is None:
+                    self._windows.count(group_id, ())
+                elif replica.drain(effects):
+                    self.mark(replica)
+        self._schedule()
 
     def _carry_out(self, effects: Effects) -> None:
         reach("engine.sending")

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NotLeader as NodeNotLeader
 from raft_app.core.errors import NotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
+from raft_app.engine.windows import PeerWindows
 from raft_app.size_marks import SizeMarks
 from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
@@ -364,7 +366,26 @@ class Replica:
         checkpoint: Checkpoint,
         *,
         peers: Mapping[int, PeerAddress] = MappingProxyType({}),
+        memory: MemoryBudget | None = None,
+        windows: PeerWindows | None = None,
     ) -> None:
+        """Put a replica together.
+
+        Args:
+            spec: what it is.
+            node: its Raft node.
+            state_machine: at the state of `checkpoint`.
+            checkpoint: as stored.
+            peers: where other brokers are, by broker id.
+            memory: of the broker; one of its own when None.
+            windows: of the broker; without another bound than its configuration when None.
+        """
+        self._memory = memory or MemoryBudget()
+        self._windows = windows or PeerWindows.unbounded()
+        self._pending_bytes = self._recent_bytes = 0
+        """As counted in `_memory`."""
+        self._under_way: list[tuple[int, int, bool]] = []
+        """As counted in `_windows`."""
         self.spec = spec
         self._peers = peers
         """Where other brokers are, by broker id; named in refusals."""
@@ -511,6 +532,7 @@ class Replica:
             case Join(index=index, term=term):
                 return self._waiters.wait_for(index, term)
             case Propose(proposal=proposal, token=token):
+                self._require_room(proposal.size_bytes)
                 try:
                     [(index, term)] = self.node.propose([proposal])
                 except NodeNotLeader as error:
@@ -521,7 +543,24 @@ class Replica:
                         retry_after_ms=retry_after.COMMIT_MS,
                     ) from error
                 self.state_machine.proposed(token, index, term)
+                self._count_log()
                 return self._waiters.wait_for(index, term)
+
+    def _require_room(self, size_bytes: int) -> None:
+        """Refuse a proposal that the broker's budget has no room for.
+
+        Raises:
+            Overloaded: it has none for this partition.
+        """
+        memory = self._memory
+        for share, held_bytes in ((memory.pending, self._pending_bytes), (memory.unwritten, 0)):
+            if not share.admits(size_bytes, held_bytes=held_bytes):
+                raise Overloaded(
+                    f"{self.label}: {share.used_bytes} of {share.limit_bytes} bytes of {share.name}"
+                    f" entries are in use (MEMORY_BUDGET_BYTES), {held_bytes} of them here;"
+                    " try again",
+                    retry_after_ms=retry_after.COMMIT_MS,
+                )
 
     def ask_read(self) -> asyncio.Future[None]:
         """Return a future that is done when the applied state is at least as new as this call.
@@ -558,8 +597,15 @@ class Replica:
 
     def drain(self, effects: Effects) -> bool:
         """Move out what the node has ready; return True when more is left for the next turn."""
-        if self.faulty:
-            return False
+        if self._windows.is_tight or self.node.inflight_limits:
+            self._limit_inflight()
+        is_more_left = not self.faulty and self._drain(effects)
+        self._count_log()
+        if self.node.progress or self._under_way or self.node.inflight_limits:
+            self._count_under_way()
+        return is_more_left
+
+    def _drain(self, effects: Effects) -> bool:
         self._reads.start(self.node)
         for _ in range(DRAIN_ROUNDS_MAX):
             if not self.node.has_ready():
@@ -568,6 +614,53 @@ class Replica:
             if self.faulty:
                 return False
         return self.node.has_ready()
+
+    def _limit_inflight(self) -> None:
+        """Let the node know how much it may send, as long as peers have more than enough."""
+        limits: Mapping[int, int] = {}
+        if self._windows.is_tight:
+            peers = {
+                peer: (self.broker_of(peer), progress.under_way_bytes)
+                for peer, progress in self.node.progress.items()
+            }
+            limits = self._windows.limits(self.group_id, peers)
+        if limits != self.node.inflight_limits:
+            self.node.limit_inflight(limits)
+
+    def _count_log(self) -> None:
+        """Tell the budget what the log holds in memory."""
+        log, memory = self.node.log, self._memory
+        if log.pending_bytes != self._pending_bytes:
+            memory.pending.move(log.pending_bytes - self._pending_bytes)
+            self._pending_bytes = log.pending_bytes
+        if log.recent_bytes != self._recent_bytes:
+            memory.recent.move(log.recent_bytes - self._recent_bytes)
+            self._recent_bytes = log.recent_bytes
+
+    def _count_under_way(self) -> None:
+        """Tell the windows what is on its way to the followers."""
+        node = self.node
+        is_limited = bool(node.inflight_limits)
+        under_way = [
+            (self.broker_of(peer), progress.under_way_bytes, is_limited and node.is_held(peer))
+            for peer, progress in (() if self.faulty else node.progress.items())
+        ]
+        if is_limited or under_way != self._under_way:
+            self._under_way = under_way
+            self._windows.count(self.group_id, under_way)
+
+    def keep_recent(self, max_bytes: int) -> None:
+        """Keep so much of the applied log in memory, and tell the budget."""
+        self.node.keep_recent(max_bytes)
+        self._count_log()
+
+    def forget_memory(self) -> None:
+        """Give everything back to the budget and the windows; this replica is gone."""
+        self._memory.pending.move(-self._pending_bytes)
+        self._memory.recent.move(-self._recent_bytes)
+        self._pending_bytes = self._recent_bytes = 0
+        self._under_way = []
+        self._windows.count(self.group_id, ())
 
     def persisted(self, write: Write, effects: Effects) -> None:
         """Note that a write is durable; what waited for it leaves."""

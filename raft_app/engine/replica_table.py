@@ -12,18 +12,17 @@ from http_base import tasks
 from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state, joining_state
 from raft_app.core.rawnode import RawNode
-from raft_app.engine.replica import Replica
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, SetFaulty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from raft_app.core.types import InitialState, Membership
     from raft_app.engine.config import EngineConfig
-    from raft_app.engine.replica import CheckpointMark
-    from raft_app.statemachine import StateMachineFactory
-    from raft_app.storage.protocol import GroupSpec, Operation, PeerAddress, StoredGroup
+    from raft_app.engine.replica import CheckpointMark, Replica
+    from raft_app.statemachine import StateMachine, StateMachineFactory
+    from raft_app.storage.protocol import GroupSpec, Operation, StoredGroup
     from raft_app.storage.stream import StorageStream
 
 logger = logging.getLogger(__name__)
@@ -41,7 +40,8 @@ class ReplicaTable:
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
         failure: asyncio.Future[None],
-        peers: Mapping[int, PeerAddress],
+        make_replica: Callable[[GroupSpec, RawNode, StateMachine, Checkpoint], Replica],
+        recent_bytes_max: int,
     ) -> None:
         """Manage `replicas`, which the engine reads.
 
@@ -52,15 +52,19 @@ class ReplicaTable:
             config: limits.
             randomizer: given to the nodes.
             failure: done when the broker failed; ends what waits for storage.
-            peers: where other brokers are, by broker id.
+            make_replica: puts one together.
+            recent_bytes_max: applied entries that all logs together keep in memory.
         """
+        self._make_replica = make_replica
+        self._recent_bytes_max = recent_bytes_max
+        self._recent_bytes = config.raft.max_recent_bytes
+        """Applied entries that each log keeps in memory now."""
         self._replicas = replicas
         self._stream = stream
         self._factory = factory
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
-        self._peers = peers
         self._making: dict[int, tuple[GroupSpec, asyncio.Task[Replica]]] = {}
         """By group id: new replicas whose first transaction is under way."""
         self._made: set[tuple[int, int]] = set()
@@ -77,7 +81,7 @@ class ReplicaTable:
             faulty = faulty or f"checkpoint: {error}"
             state_machine = self._factory(stored.spec, b"")
         node = self._node(replace(stored.initial, installing=stored.installing))
-        replica = Replica(stored.spec, node, state_machine, stored.checkpoint, peers=self._peers)
+        replica = self._make_replica(stored.spec, node, state_machine, stored.checkpoint)
         replica.install_offset = stored.install_offset if stored.installing else None
         replica.faulty = faulty
         if faulty:
@@ -130,7 +134,7 @@ class ReplicaTable:
         finally:
             del self._making[spec.group_id]
         node = self._node(initial)
-        replica = Replica(spec, node, self._factory(spec, b""), checkpoint, peers=self._peers)
+        replica = self._make_replica(spec, node, self._factory(spec, b""), checkpoint)
         self._add(replica)
         if campaign:
             node.campaign()
@@ -161,6 +165,8 @@ class ReplicaTable:
         if self._replicas.pop(replica.group_id, None) is None:
             return
         self.change_count += 1
+        replica.forget_memory()
+        self._share_recent()
         replica.fail_waiters(f"{replica.label} is deleted")
         await self.store(replica.group_id, DeleteGroup(replica.group_id))
 
@@ -229,6 +235,17 @@ class ReplicaTable:
     def _add(self, replica: Replica) -> None:
         self._replicas[replica.group_id] = replica
         self.change_count += 1
+        replica.keep_recent(self._recent_bytes)
+        self._share_recent()
+
+    def _share_recent(self) -> None:
+        """Let all logs keep the same of what is applied; many of them less than each would."""
+        count = max(1, len(self._replicas))
+        each = min(self._config.raft.max_recent_bytes, self._recent_bytes_max // count)
+        if each != self._recent_bytes:
+            self._recent_bytes = each
+            for replica in self._replicas.values():
+                replica.keep_recent(each)
 
     def _node(self, initial: InitialState) -> RawNode:
         return RawNode(self._config.raft, initial, randomizer=self._randomizer)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.storage.protocol import (
     Compact,
     CreateGroup,
@@ -21,8 +23,9 @@ from raft_app.storage.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from http_base.memory_budget import MemoryShare
     from raft_app.storage.protocol import Operation
     from raft_app.storage.workers import Workers
 
@@ -47,6 +50,18 @@ def operation_bytes(operation: Operation) -> int:
             return 64
 
 
+@dataclass(slots=True)
+class _Queued:
+    """An operation on its way to the disk."""
+
+    operation: Operation
+    on_durable: Callable[[], None] | None
+    size_bytes: int
+    """About what it adds to a transaction."""
+    held_bytes: int
+    """What it holds in memory: what deletes rows names them and no more."""
+
+
 class StorageStream:
     """Gives the writing worker one job at a time; all methods are called from the loop."""
 
@@ -56,6 +71,7 @@ class StorageStream:
         *,
         on_failure: Callable[[BaseException], None],
         job_bytes_max: int = 16 << 20,
+        unwritten: MemoryShare | None = None,
     ) -> None:
         """Make a stream.
 
@@ -63,12 +79,15 @@ class StorageStream:
             workers: what carries the jobs out; `start` starts it.
             on_failure: told once when a transaction failed; nothing is stored after that.
             job_bytes_max: most bytes of one transaction, unless one operation is larger.
+            unwritten: counts what is queued or in the transaction; who submits looks whether there
+                is room. That of the default budget when None.
         """
         self._workers = workers
         self._on_failure = on_failure
         self._job_bytes_max = job_bytes_max
-        self._pending: dict[int, deque[tuple[Operation, Callable[[], None] | None]]] = {}
-        self._in_flight: list[Callable[[], None] | None] | None = None
+        self._unwritten = unwritten or MemoryBudget().unwritten
+        self._pending: dict[int, deque[_Queued]] = {}
+        self._in_flight: list[_Queued] | None = None
         self._failed = False
         self.transactions = 0
         self.operations = 0
@@ -89,14 +108,16 @@ class StorageStream:
         queue = self._pending.get(group_id)
         if queue is None:
             queue = self._pending[group_id] = deque()
-        queue.append((operation, on_durable))
+        size = operation_bytes(operation)
+        held = 0 if isinstance(operation, Compact | ReleaseSpace) else size
+        queue.append(_Queued(operation, on_durable, size, held))
+        self._unwritten.move(held)
 
     def flush(self) -> None:
         """Hand over the next job when the one before is done."""
         if self._pending and self._in_flight is None and not self._failed:
-            operations, callbacks = self._take_job()
-            self._in_flight = callbacks
-            self._workers.write(operations)
+            self._in_flight = self._take_job()
+            self._workers.write([queued.operation for queued in self._in_flight])
 
     @property
     def is_writing(self) -> bool:
@@ -111,36 +132,37 @@ class StorageStream:
     def close(self) -> None:
         """Start no job any more; queued operations are dropped."""
         self._failed = True
+        for queue in self._pending.values():
+            self._give_back(queue)
         self._pending.clear()
 
-    def _take_job(self) -> tuple[list[Operation], list[Callable[[], None] | None]]:
+    def _take_job(self) -> list[_Queued]:
         """Take operations round robin over the groups, up to the limit."""
-        operations: list[Operation] = []
-        callbacks: list[Callable[[], None] | None] = []
+        job: list[_Queued] = []
         size = 0
         while self._pending and size < self._job_bytes_max:
             for group_id in list(self._pending):
                 queue = self._pending[group_id]
-                operation, on_durable = queue.popleft()
-                operations.append(operation)
-                callbacks.append(on_durable)
-                size += operation_bytes(operation)
+                queued = queue.popleft()
+                job.append(queued)
+                size += queued.size_bytes
                 if not queue:
                     del self._pending[group_id]
                 if size >= self._job_bytes_max:
                     break
-        return operations, callbacks
+        return job
 
     def _done(self, operations: int, seconds: float) -> None:
         """Report a durable job and start the next one."""
-        callbacks, self._in_flight = self._in_flight, None
+        job, self._in_flight = self._in_flight or (), None
+        self._give_back(job)
         self.transactions += 1
         self.operations += operations
         self.seconds += seconds
         try:
-            for on_durable in callbacks or ():
-                if on_durable is not None:
-                    on_durable()
+            for queued in job:
+                if queued.on_durable is not None:
+                    queued.on_durable()
         except Exception as error:
             # Whoever was to hear of it counts on it: nothing may go on.
             self._on_failure(error)
@@ -149,7 +171,11 @@ class StorageStream:
 
     def _fail(self, error: BaseException) -> None:
         """Store nothing any more: what the disk holds is unknown."""
-        self._failed = True
-        self._pending.clear()
+        self._give_back(self._in_flight or ())
+        self._in_flight = None
+        self.close()
         logger.critical("storage failed: %s", error, exc_info=error)
         self._on_failure(error)
+
+    def _give_back(self, queued: Iterable[_Queued]) -> None:
+        self._unwritten.move(-sum(one.held_bytes for one in queued))

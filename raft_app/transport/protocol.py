@@ -52,6 +52,10 @@ class TransportHandler(Protocol):
 class Transport(Protocol):
     """Carries RPCs between brokers."""
 
+    @property
+    def broker_id(self) -> int:
+        """The broker that it belongs to."""
+
     async def start(self, handler: TransportHandler) -> None:
         """Listen, and dial the peers set so far.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from broker_app.partition.limits import BrokerLimits, StateLimits
 from broker_app.partition.statemachine import PartitionState
 from broker_app.runtime import BrokerRuntime
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import (
     BrokerUnreachable,
     CommitTimeout,
@@ -96,6 +97,7 @@ class EngineTwin:
 
     def __init__(self, limits: StateLimits | None = None) -> None:
         self.broker_id = 1
+        self.memory = MemoryBudget()
         self.limits = limits or StateLimits()
         self.replicas: dict[int, ReplicaTwin] = {}
         self.replica_table = SimpleNamespace(change_count=0)

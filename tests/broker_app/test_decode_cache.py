@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker_app.decode_cache import DecodeCache, DecodedBatch
+from http_base.memory_budget import MemoryShare
 from myqueue.contract.records import Record
 
 
@@ -30,3 +31,13 @@ def test_least_recently_used_ones_make_room() -> None:
     assert (kept.find(1, 0), kept.find(1, 4), kept.size_bytes) == (None, None, 95)
     kept.keep(1, batch(8, size_bytes=101))
     assert kept.find(1, 8) is None
+
+
+def test_half_of_the_share_bounds_what_is_kept_and_all_of_it_is_given_back() -> None:
+    share = MemoryShare("decoded", 60)
+    kept = DecodeCache(batches_max=64, bytes_max=1 << 20, share=share)
+    for number in range(9):
+        kept.keep(1, batch(2 * number))
+    assert (kept.size_bytes, share.used_bytes, share.peak_bytes) == (30, 30, 30)
+    kept.clear()
+    assert (kept.size_bytes, share.used_bytes, kept.find(1, 16)) == (0, 0, None)

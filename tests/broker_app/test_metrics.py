@@ -27,6 +27,19 @@ def figures() -> dict[tuple[str, str], float]:
         (sample.name.removeprefix("queue_broker_"), sample.labels.get("role", "")): sample.value
         for family in registry.collect()
         for sample in family.samples
+        if "share" not in sample.labels
+    }
+
+
+def memory_figures() -> dict[tuple[str, str], float]:
+    """Return {(name, share): value} of the shares of memory."""
+    registry = CollectorRegistry()
+    metrics.register(registry)
+    return {
+        (sample.name.removeprefix("queue_broker_memory_"), sample.labels["share"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if "share" in sample.labels
     }
 
 
@@ -98,3 +111,16 @@ def test_gauges_are_those_of_the_broker_that_runs_now(
     assert registry.get_sample_value("queue_broker_long_polls") == 0
     runtimes.install(None)
     assert registry.get_sample_value("queue_broker_long_polls") is None
+
+
+def test_each_share_of_memory_shows_what_it_holds_may_hold_and_refused(
+    runtime: BrokerRuntime,
+) -> None:
+    runtime.memory.bodies.move(7)
+    assert not runtime.memory.tails.admits(1 << 40)
+    runtime.decode_cache.keep(7, DecodedBatch(0, [], 11))
+    shown = memory_figures()
+    assert {share for _, share in shown} == {share.name for share in runtime.memory.shares}
+    assert (shown["bytes", "bodies"], shown["bytes", "decoded"]) == (7, 11)
+    assert shown["limit_bytes", "tails"] == 2 * shown["limit_bytes", "bodies"] == 256 << 20
+    assert (shown["refusals_total", "tails"], shown["refusals_total", "bodies"]) == (1, 0)

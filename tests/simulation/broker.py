@@ -137,7 +137,6 @@ class Broker:
         self.process = process = Process(self._loop)
         identity = self.disk.open()
         self.engine = Engine(
-            broker_id=self.broker_id,
             storage=self.disk,
             transport=SimulatedTransport(self._simulation.network, self.broker_id, process),
             factory=self._make_state,

@@ -12,6 +12,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.transport.codec import MIN_REFERRED_BYTES, decode_frame
 from raft_app.transport.frames import PING_FRAME, FrameError, FrameKind, FrameReader
 from raft_app.transport.handshake import MAX_HANDSHAKE_FRAME_BYTES
@@ -20,6 +21,7 @@ from raft_app.transport.protocol import TransportCounters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from http_base.memory_budget import MemoryShare
     from raft_app.core.types import Rpc
     from raft_app.transport.frames import EncodedFrame, Frame
     from raft_app.transport.handshake import Handshake, Identity, Purpose
@@ -36,6 +38,8 @@ class TcpContext:
     limits: TransportLimits
     handler: TransportHandler
     counters: TransportCounters = field(default_factory=TransportCounters)
+    queues: MemoryShare = field(default_factory=lambda: MemoryBudget().queues)
+    """Of the frames that wait for all peers."""
 
 
 class ConnectionOwner(Protocol):

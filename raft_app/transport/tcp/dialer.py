@@ -64,6 +64,7 @@ class Dialer:
         self._queue = SendQueue(
             max_control_bytes=context.limits.max_queued_control_bytes,
             max_append_bytes=context.limits.max_queued_append_bytes,
+            share=context.queues,
         )
         self._connection: Connection | None = None
         self._attempt: Connection | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.transport.handshake import Identity
 from raft_app.transport.protocol import TransportCounters, TransportLimits, parse_address
 from raft_app.transport.snapshot_stream import SnapshotLost
@@ -20,6 +21,7 @@ from raft_app.transport.tcp.snapshots import SnapshotDial
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from http_base.memory_budget import MemoryShare
     from raft_app.core.types import Rpc
     from raft_app.transport.protocol import TransportHandler
     from raft_app.transport.snapshot_stream import SnapshotStream
@@ -37,6 +39,7 @@ class TcpTransport:
         host: str = "127.0.0.1",
         port: int = 0,
         limits: TransportLimits | None = None,
+        queues: MemoryShare | None = None,
     ) -> None:
         """Prepare.
 
@@ -47,6 +50,8 @@ class TcpTransport:
             host: where to listen.
             port: 0 for a free one, see `port`.
             limits: defaults where not given.
+            queues: what the frames that wait for all peers may take; that of the default budget
+                when None.
 
         Raises:
             ValueError: an empty secret or cluster id, or no positive broker id.
@@ -58,6 +63,7 @@ class TcpTransport:
         self._host = host
         self._port = port
         self._limits = limits or TransportLimits()
+        self._queues = queues or MemoryBudget().queues
         self._peers: dict[int, str] = {}
         self._context: TcpContext | None = None
         self._listener: Listener | None = None
@@ -89,7 +95,9 @@ class TcpTransport:
             OSError: the port cannot be listened on.
         """
         assert self._listener is None, "a transport is started once"
-        context = TcpContext(self._identity, self._limits, handler, self.counters)
+        context = TcpContext(
+            self._identity, self._limits, handler, self.counters, queues=self._queues
+        )
         listener = Listener(context, self._wake_dialer)
         self._port = await listener.start(self._host, self._port)
         self._context, self._listener = context, listener

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from broker_app.waiting.out_of_order import BATCHES_AHEAD_MAX, OutOfOrderBatches
+from http_base.memory_budget import MemoryShare
 from myqueue.contract.records import MAX_RECORDS
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import Leader, batch_of
@@ -19,7 +20,8 @@ class Yard:
     """A place for 100 bytes before a partition whose producer 1 is due at sequence 1."""
 
     def __init__(self) -> None:
-        self.out_of_order = OutOfOrderBatches(bytes_max=BYTES_MAX)
+        self.share = MemoryShare("decoded", 2 * BYTES_MAX)
+        self.out_of_order = OutOfOrderBatches(bytes_max=1 << 30, share=self.share)
         self.leader = Leader()
         self.leader.run(batch_of("a", sequence=0))
         self.finished: list[tuple[int, bool]] = []
@@ -46,7 +48,7 @@ class Yard:
 async def yard() -> Any:
     yard = Yard()
     yield yard
-    assert yard.out_of_order.parked_bytes == 0
+    assert yard.out_of_order.parked_bytes == yard.share.used_bytes == 0
     assert not yard.out_of_order._parked
 
 

@@ -116,6 +116,7 @@ def test_terms_stay_right_through_random_growth_and_cuts(seed: int):
         assert [log.term_at(entry.index) for entry in model] == [entry.term for entry in model]
         assert (log.last_index, log.last_term) == (len(model), model[-1].term)
         assert log.uncommitted_bytes == sum(entry.size_bytes for entry in model)
+        assert log.pending_bytes == log.uncommitted_bytes
 
 
 @pytest.mark.parametrize(
@@ -327,3 +328,23 @@ def test_uncommitted_bytes_count_data_and_overhead_above_the_commit_index():
     assert log.uncommitted_bytes == 64
     log.truncate(2)
     assert log.uncommitted_bytes == 0
+
+
+def test_what_is_in_memory_is_pending_until_it_is_applied_and_recent_until_it_leaves():
+    log = log_of(*[1] * 10)
+    assert (log.pending_bytes, log.recent_bytes) == (640, 0)
+    log.commit_to(8)
+    log.take_committed()
+    assert (log.pending_bytes, log.recent_bytes) == (640, 0)
+    log.applied_to(6)
+    assert (log.pending_bytes, log.recent_bytes) == (4 * 64, 6 * 64)
+
+    log.keep_recent(2 * 64)
+    assert (log.recent_first, log.recent_bytes) == (5, 2 * 64)
+    log.applied_to(8)
+    assert (log.recent_first, log.recent_bytes, log.pending_bytes) == (7, 2 * 64, 2 * 64)
+    log.truncate(10)
+    log.compact(9, 1)
+    assert (log.pending_bytes, log.recent_bytes) == (64, 0)
+    log.reset(12, 3)
+    assert (log.pending_bytes, log.recent_bytes) == (0, 0)

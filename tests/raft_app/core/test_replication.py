@@ -299,3 +299,53 @@ def test_a_peer_that_lags_far_catches_up_through_older_entries():
     group.tick(4 * HEARTBEAT)
 
     assert group.applied_data(3) == texts
+
+
+def test_a_narrower_limit_holds_entries_back_until_it_is_lifted():
+    group = led()
+    group[1].limit_inflight({3: 0})
+    group[1].propose([data("a"), data("b")])
+    group.collect()
+    assert {rpc.to for rpc in group.sent_of(AppendEntries)} == {2}
+    assert (group[1].is_held(2), group[1].is_held(3)) == (False, True)
+    assert not group[1].has_ready()
+
+    group.tick(4 * HEARTBEAT)  # heartbeats, and the question where the logs agree, go on
+    assert {len(rpc.entries) for rpc in group.sent_of(AppendEntries) if rpc.to == 3} == {0}
+    assert group[3].last_index == 2
+
+    group[1].limit_inflight({3: 1})
+    group.settle()
+    assert group.applied_data(3) == ["a", "b"]
+    assert not group[1].is_held(3)
+
+
+def test_a_limit_of_one_byte_lets_one_append_leave_at_a_time():
+    group = led(config=RaftConfig(max_append_bytes=70))
+    group[1].limit_inflight({3: 1})
+    group[1].propose([data("a"), data("b"), data("c")])
+    group.collect()
+
+    assert [len(rpc.entries) for rpc in group.sent_of(AppendEntries) if rpc.to == 3] == [1]
+    group.settle()
+    assert group.applied_data(3) == ["a", "b", "c"]
+
+
+def test_what_a_limit_holds_back_is_not_read_from_storage_either():
+    group, wanted = lagging()
+    group[1].limit_inflight({3: 0})
+    group[1].entries_read(wanted, group.replicas[1].disk[2:6])
+    ready = group[1].ready()
+    assert [rpc for rpc in ready.send_now if isinstance(rpc, AppendEntries)] == []
+    assert ready.entries_wanted == ()
+    assert group[1].is_held(3)
+
+    group[1].limit_inflight({})
+    assert group[1].ready().entries_wanted == (wanted,)
+
+
+def test_a_follower_is_not_held_back_by_limits_of_the_time_when_it_led():
+    group = led()
+    group[2].limit_inflight({1: 0})
+
+    assert not group[2].has_ready()

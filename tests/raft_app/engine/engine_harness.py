@@ -8,6 +8,7 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import InvalidRequest, NoLeader, NotLeader
 from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
 from raft_app.engine.config import EngineConfig
@@ -105,7 +106,9 @@ class EngineCluster:
         *,
         config: EngineConfig | None = None,
         make_storage: Callable[[int], Storage] = lambda _: MemoryStorage(),
+        make_memory: Callable[[], MemoryBudget] = MemoryBudget,
     ) -> None:
+        self.make_memory = make_memory
         self.hub = MemoryHub()
         self.config = config or EngineConfig(ticks_missed_max=1_000_000)  # the test ticks
         self.storages = {broker_id: make_storage(broker_id) for broker_id in range(1, brokers + 1)}
@@ -116,13 +119,13 @@ class EngineCluster:
         storage = self.storages[broker_id]
         await asyncio.to_thread(_open, storage)
         engine = Engine(
-            broker_id=broker_id,
             storage=storage,
             transport=MemoryTransport(self.hub, broker_id),
             factory=ListMachine,
             config=self.config,
             randomizer=self._random.randrange,
             workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
+            memory=self.make_memory(),
         )
         self.engines[broker_id] = engine
         await engine.start()

@@ -7,6 +7,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
+from http_base.memory_budget import MemoryShare
 from raft_app.engine.cache import Tail, TailCache
 from raft_app.storage.protocol import StoredBatch
 
@@ -140,3 +141,15 @@ def test_batches_below_the_log_start_are_given_back_at_once():
     assert all(reference() is None for reference in living)
     cache.append(1, batch(20))
     assert len(cache.read(1, 20, 21, 1_000) or ()) == 1
+
+
+def test_the_budget_counts_the_tails_and_bounds_them() -> None:
+    share = MemoryShare("tails", 50)
+    cache = TailCache(group_bytes=100, total_bytes=1_000, share=share)
+    for offset in range(9):
+        cache.append(1, batch(offset, size=10))
+    assert (cache.size_bytes, share.used_bytes, share.peak_bytes) == (50, 50, 50)
+    cache.cut(1, 6)
+    assert share.used_bytes == cache.size_bytes == 30
+    cache.forget(1)
+    assert share.used_bytes == 0

@@ -10,6 +10,7 @@ from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.types import Member, Membership
 from raft_app.engine.config import EngineConfig
+from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.statemachine import InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, GroupSpec, StoredGroup
@@ -71,7 +72,8 @@ async def table(stream):
         config=EngineConfig(checkpoints_per_request=1, checkpoint_entries=1),
         randomizer=lambda low, high: low,
         failure=asyncio.get_running_loop().create_future(),
-        peers={},
+        make_replica=Replica,
+        recent_bytes_max=128 << 20,
     )
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from http_base.memory_budget import MemoryShare
 from raft_app.core.types import Entry, EntryKind, HardState
 from raft_app.storage.protocol import (
     Compact,
@@ -145,3 +146,28 @@ def test_size_of_a_bounded_step_is_its_limit():
     assert operation_bytes(InstallRows(1, rows, 0)) > 500
     assert operation_bytes(Compact(1, 1, 0, 0, max_bytes=9_000)) == 9_000
     assert operation_bytes(ReleaseSpace()) == 1 << 20
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+async def test_what_waits_for_the_disk_is_counted_and_given_back(storage, is_failing):
+    unwritten, failures = MemoryShare("unwritten", 1 << 20), []
+    workers = WorkerThreads(storage)
+    stream = StorageStream(workers, on_failure=failures.append, unwritten=unwritten)
+    stream.start()
+    stream.submit(1, write(1, 1, size=1_000))
+    stream.submit(1, Compact(1, 2, 1, 0))  # names rows and holds none
+    stream.flush()
+    stream.submit(2, write(2, 1, size=500))
+    held = [operation_bytes(write(1, 1, size=size)) for size in (1_000, 500)]
+    assert unwritten.used_bytes == sum(held)
+    if is_failing:
+        storage.error = OSError("the disk is gone")
+    storage.gate.release()
+    await until(lambda: failures or unwritten.used_bytes == held[1])
+    assert bool(failures) is is_failing
+    stream.submit(3, write(3, 1, size=500))
+    stream.close()
+    assert unwritten.used_bytes == (0 if is_failing else held[1])  # what is being written
+    storage.gate.release(100)
+    await until(lambda: unwritten.used_bytes == 0)
+    await workers.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http_base.memory_budget import MemoryShare
 from raft_app.transport.frames import EncodedFrame
 from raft_app.transport.send_queue import SendQueue
 
@@ -60,3 +61,22 @@ def test_clearing_tells_how_many_were_dropped():
     assert waiting.clear() == (1, 2)
     assert waiting.size_bytes == 0
     assert waiting.take(10) == []
+
+
+def test_the_queues_of_all_peers_share_one_bound():
+    share = MemoryShare("queues", 1_000)
+    one, two = (
+        SendQueue(max_control_bytes=100, max_append_bytes=1_000, share=share) for _ in range(2)
+    )
+    while one.put_append(frame(10)):
+        pass
+    assert one.size_bytes == share.used_bytes == 500
+    assert two.put_append(frame(200))
+    assert not two.put_append(frame(100))
+    assert two.put_control(frame(100))  # votes and heartbeats have their own bound alone
+    assert share.used_bytes == 800
+    one.take(300)
+    one.clear()
+    assert two.put_append(frame(100))
+    two.clear()
+    assert share.used_bytes == 0
