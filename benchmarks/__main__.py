@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if chosen.list:
         for name in STANDARD:
-            print(f"{name:16} {make_workload(name).summary}")
+            print(f"{name:24} {make_workload(name).summary}")
         return 0
     try:
         peers = [make_system(name) for name in peers_of(chosen.peers)]

@@ -22,6 +22,12 @@ class Figure(StrEnum):
     P50_MS = "p50_ms"
     P99_MS = "p99_ms"
     LONGEST_MS = "longest_ms"
+    PROCESSOR_PERCENT = "processor_percent"
+    RESIDENT_MB = "resident_mb"
+    TOPIC_MS = "topic_ms"
+    BROKERS_MS = "brokers_ms"
+    SERVING_S = "serving_s"
+    LED_S = "led_s"
     FIRST_READY_S = "first_ready_s"
     FIRST_MANAGER_S = "first_manager_s"
     FIRST_BROKER_S = "first_broker_s"
@@ -45,6 +51,12 @@ _LABELS = {
     Figure.P50_MS: "p50 ms",
     Figure.P99_MS: "p99 ms",
     Figure.LONGEST_MS: "longest ms",
+    Figure.PROCESSOR_PERCENT: "processor, % of a core",
+    Figure.RESIDENT_MB: "memory in RAM, MB",
+    Figure.TOPIC_MS: "GET /topics/T, ms",
+    Figure.BROKERS_MS: "GET /brokers, ms",
+    Figure.SERVING_S: "s from its start until it serves",
+    Figure.LED_S: "s until all partitions are led",
     Figure.FIRST_READY_S: "first start: s until all are ready",
     Figure.FIRST_MANAGER_S: "first start: processor s of the manager",
     Figure.FIRST_BROKER_S: "first start: processor s of a broker",

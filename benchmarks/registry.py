@@ -11,10 +11,14 @@ from benchmarks.workloads.consume_fetch import ConsumeFetch
 from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.failover import Failover
 from benchmarks.workloads.http_produce import HttpProduce
+from benchmarks.workloads.idle import Idle
+from benchmarks.workloads.import_client import ImportClient
 from benchmarks.workloads.pop_manager import PopManager
 from benchmarks.workloads.produce_batch import ProduceBatch
+from benchmarks.workloads.restart import Restart
 from benchmarks.workloads.start import Start
 from benchmarks.workloads.sync import Sync
+from benchmarks.workloads.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +43,13 @@ STANDARD = (
     "failover",
     "failover_stop",
     "start",
+    "restart_messages_1000000",
+    "restart_partitions_1000",
+    "idle_0",
+    "idle_3",
+    "idle_1000",
+    "views_1000",
+    "import",
 )
 """What is measured when nothing is named."""
 
@@ -50,6 +61,8 @@ SHARED = (
     "worker",
     "end_to_end",
     "failover",
+    "idle_0",
+    "idle_3",
 )
 """What is measured side by side with peers when nothing is named."""
 
@@ -61,23 +74,29 @@ _OURS: dict[str, Callable[[], Workload[Site]]] = {
     "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
     "start": Start,
+    "import": ImportClient,
 }
 _OURS_SIZED: dict[str, Callable[[int], Workload[Site]]] = {
     "http": HttpProduce,
+    "restart_messages": lambda size: Restart(messages=size),
+    "restart_partitions": lambda size: Restart(partitions=size),
+    "views": Views,
 }
-"""Families whose names end in a number: of clients."""
+"""Families whose names end in a number: of clients, messages, partitions."""
 _SHARED: dict[str, Callable[[], Workload[Session]]] = {
     "produce_batch": ProduceBatch,
     "consume_fetch": ConsumeFetch,
     "worker": lambda: Consume(Reading.WORKER),
     "end_to_end": lambda: EndToEnd(Reading.FETCH),
     "failover": lambda: Failover(stops=False),
+    "idle_0": lambda: Idle(0),
 }
 _SHARED_SIZED: dict[str, Callable[[int], Workload[Session]]] = {
     "sync": Sync,
     "produce_batch": ProduceBatch,
+    "idle": Idle,
 }
-"""Families whose names end in a number: of callers, of messages in a batch."""
+"""Families whose names end in a number: of callers, messages in a batch, partitions."""
 
 
 class UnknownWorkload(ValueError):

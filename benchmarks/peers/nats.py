@@ -104,6 +104,11 @@ class NatsSession(TaskSession):
         self.run_one(_add_stream(self._js, topic))
         return topic
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Create streams."""
+        for _ in range(count):
+            self.new_topic(workload)
+
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a publisher with a connection of its own."""
         connection = self.run_one(_connect(self._leader_first(topic)))

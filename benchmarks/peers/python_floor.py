@@ -78,6 +78,10 @@ class PythonFloorSession(TaskSession):
         self._first[topic] = sum(1 for _ in self._entries(0))
         return topic
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Refuse: there is but one log."""
+        raise AssertionError("the floor has no partitions")
+
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a connection to the leader."""
         return _Sender(self, self._connect(), self._first[topic])

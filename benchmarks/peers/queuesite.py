@@ -31,7 +31,11 @@ CHECK_FETCH_BYTES = 4 << 20
 """Read at once when a run is checked."""
 WAIT_MS = 1_000
 """Of a long poll."""
-PATIENCE_S = 30.0
+TOPIC_PARTITIONS = 500
+"""Of topics that are made for their number alone."""
+ANSWER_S = 10.0
+"""Longest wait for what a broker says of its replicas."""
+PATIENCE_S = 60.0
 """Longest wait for the cluster to be whole."""
 POLL_S = 0.05
 
@@ -93,6 +97,31 @@ class Site(ThreadSession):
         self._client.create_topic(topic, 1, REPLICATION_FACTOR)
         return topic
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Create topics of up to `TOPIC_PARTITIONS` partitions, and wait until all are led."""
+        for start in range(0, count, TOPIC_PARTITIONS):
+            self.new_wide_topic(workload, min(TOPIC_PARTITIONS, count - start))
+
+    def new_wide_topic(self, workload: str, partitions: int) -> str:
+        """Create a topic of several partitions, wait until all are led, and return its name."""
+        topic = f"{workload}-{os.getpid()}-{next(self._numbers)}"
+        before = self.serving()
+        self._client.create_topic(topic, partitions, REPLICATION_FACTOR)
+        self.wait_for(lambda: self.serving() >= before + partitions, what=f"leaders of {topic}")
+        return topic
+
+    def serving(self) -> int:
+        """Return how many replicas lead and serve, on all brokers that answer."""
+        return sum(
+            bool(replica["serves"])
+            for place in self.brokers()
+            for replica in self.replicas(place.address)
+        )
+
+    def replicas(self, address: str) -> list[dict[str, Any]]:
+        """Return what a broker says of its replicas; nothing when it is down."""
+        return self._ask(f"{address}/partitions")
+
     def producer(self, topic: str) -> Producer:
         """Return a new producer."""
         return Producer(topic, self.manager, transport=self._transport)
@@ -146,10 +175,6 @@ class Site(ThreadSession):
             what=f"a leader of {topic}",
         )
         return found_address
-
-    def create_partitions(self, topic: str, count: int) -> None:
-        """Create a topic of several partitions, with replicas on all brokers."""
-        self._client.create_topic(topic, count, REPLICATION_FACTOR)
 
     def leader_of(self, topic: str) -> Place:
         """Return the broker that leads the topic's partition and serves."""
@@ -208,12 +233,16 @@ class Site(ThreadSession):
 
     def _replica(self, address: str, topic: str) -> dict[str, Any]:
         """Return what a broker says of its replica; nothing when it is down or has none."""
+        replicas = self._ask(f"{address}/partitions?topic={topic}")
+        return replicas[0] if replicas else {}
+
+    def _ask(self, url: str) -> list[dict[str, Any]]:
         try:
-            with urlopen(f"{address}/partitions?topic={topic}", timeout=2) as answer:  # noqa: S310 - http, our own cluster
+            with urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 - http, our own cluster
                 replicas: list[dict[str, Any]] = json.load(answer)["partitions"]
         except OSError:
-            return {}
-        return replicas[0] if replicas else {}
+            return []
+        return replicas
 
 
 class _Sender:

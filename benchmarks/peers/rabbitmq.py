@@ -116,6 +116,11 @@ class RabbitSession(TaskSession):
         self.run_one(self._declare(topic))
         return topic
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Declare queues."""
+        for _ in range(count):
+            self.new_topic(workload)
+
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a publisher with a connection of its own; it waits as long as that stands."""
         sender = _Sender(self, self._servers, topic)

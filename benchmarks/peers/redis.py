@@ -88,6 +88,11 @@ class RedisSession(ThreadSession):
         """Return a name; a stream begins with its first message."""
         return f"{workload}-{os.getpid()}-{next(self._numbers)}"
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Create streams, each with a group, for otherwise there are none that hold nothing."""
+        for _ in range(count):
+            self._client.xgroup_create(self.new_topic(workload), "idle", id=FIRST_ID, mkstream=True)
+
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a client with a pool of connections, one for each thread."""
         return _Sender(self._connect(), topic)

@@ -120,6 +120,10 @@ class Session(Protocol):
         """Create a topic of one partition, replicated as the system can, and return its name."""
         ...
 
+    def new_partitions(self, workload: str, count: int) -> None:
+        """Create so many partitions that hold nothing, replicated as the system can."""
+        ...
+
     def sender(self, topic: str, *, patience_s: float | None = None) -> Sender:
         """Return a new sender.
 

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.acknowledged import Acknowledged
 from benchmarks.cluster import Cluster
 from benchmarks.measurement import Figure, Measurement, measure
 from benchmarks.message import message
 from benchmarks.peers.queuesite import Site
+from benchmarks.process_figures import processor_seconds
 from benchmarks.target import Target, at_most
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.01
 """How often it is looked who is ready."""
 BROKERS = 3
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-_USER_TICKS, _SYSTEM_TICKS = 11, 12
-"""Positions in `/proc/PID/stat`, counted after the process's name."""
 
 
 class Started(NamedTuple):
@@ -146,12 +144,6 @@ class _Watch:
         for place in self.cluster.places():
             if place["ready"] and place["name"] not in self._processor_s:
                 self._processor_s[place["name"]] = processor_seconds(place["pid"])
-
-
-def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken, user and system, in seconds."""
-    fields: list[Any] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])) / _TICKS_PER_SECOND
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from benchmarks.registry import (
 )
 
 
-@pytest.mark.parametrize("name", [*STANDARD, "sync_4", "http_64", "produce_batch_10"])
+@pytest.mark.parametrize(
+    "name", [*STANDARD, "sync_4", "http_64", "produce_batch_10", "idle_10000", "views_10000"]
+)
 def test_a_name_leads_to_the_workload_that_has_it(name):
     workload = make_workload(name)
     assert workload.name == name

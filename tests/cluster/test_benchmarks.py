@@ -22,6 +22,10 @@ WORKLOADS = [
     "consume_group",
     "worker",
     "start",
+    "idle_3",
+    "views_60",
+    "restart_messages_2000",
+    "restart_partitions_10",
 ]
 
 

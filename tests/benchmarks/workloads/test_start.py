@@ -14,7 +14,7 @@ import pytest
 from benchmarks.acknowledged import CheckFailed
 from benchmarks.measurement import Figure
 from benchmarks.workloads import start
-from benchmarks.workloads.start import Start, paused, processor_seconds
+from benchmarks.workloads.start import Start, paused
 
 
 class StartedAtOnce:
@@ -70,12 +70,6 @@ def test_lost_message_is_found(workload):
     workload._stored.clear()
     with pytest.raises(CheckFailed, match="1 acknowledged messages are lost"):
         workload.check()
-
-
-def test_processor_time_is_that_of_the_process():
-    while time.process_time() < 0.1:
-        pass
-    assert processor_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.05)
 
 
 def test_processes_are_paused_and_go_on():
