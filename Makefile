@@ -16,6 +16,9 @@ ONLY ?=
 JOBS ?= 2
 ROUNDS ?= 20
 
+# Tests start hundreds of processes, which would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from django.contrib.contenttypes.management import create_contenttypes
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.db.models.signals import post_migrate
@@ -32,12 +33,14 @@ _keep_sqlite_in_a_file()
 
 
 def _make_no_permissions() -> None:
-    """Spare the permissions of all models, which are made anew each time a test left data behind.
+    """Spare permissions and content types, which are made anew each time a test left data behind.
 
-    That takes longer than most tests, and the only people here are superusers.
+    That takes longer than most tests. The only people here are superusers, and a content type is
+    made when it is asked for.
     """
     uid = "django.contrib.auth.management.create_permissions"
     assert post_migrate.disconnect(dispatch_uid=uid)
+    assert post_migrate.disconnect(create_contenttypes)
 
 
 _make_no_permissions()

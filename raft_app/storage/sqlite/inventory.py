@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+APP_LABEL = "raft_app"
+"""The only app with tables in this database; working out those of others takes far longer."""
+
 
 class Inventory:
     """The identity and the replicas of one directory.
@@ -137,7 +140,7 @@ class Inventory:
         row.save(using=self._alias, update_fields=["format_version"])
 
     def _migrate(self) -> None:
-        call_command("migrate", database=self._alias, verbosity=0, interactive=False)
+        call_command("migrate", APP_LABEL, database=self._alias, verbosity=0, interactive=False)
 
     def _create(self, database: BrokerDatabase, manifest: Manifest, faulty: str) -> None:
         """Make the tables, as far as they are missing, and what the manifest names."""
