@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
+
+from myqueue.contract.answers import DONE
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _DOC_ATTRIBUTE = "api_doc"
@@ -62,10 +64,10 @@ class ApiDoc:
     """One line."""
     input: type[msgspec.Struct] | None = None
     """What it reads."""
-    returns: type[Any] | tuple[type[Any], ...] | None = None
-    """What a success has beside `status`; one of several types; None: nothing. `str`: a text."""
-    answer: Mapping[str, Any] = field(default_factory=dict)
-    """An example of the answer's fields, without `status`."""
+    answer: msgspec.Struct = DONE
+    """An example of a success, which is of this type."""
+    other_answers: Sequence[type[msgspec.Struct]] = ()
+    """Further types that a success may be of."""
     tags: Sequence[str] = ()
     """Chapters of the documentation."""
     query: bool = False
@@ -83,7 +85,27 @@ class ApiDoc:
     sample: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the example input."""
     media_type: str = ""
-    """Of the answer, where it is none of those that all views have."""
+    """Of the answer, where it is a text and no `answer`."""
+    method: str = ""
+    """HTTP method, of a call that several servers have."""
+    path: str = ""
+    """The same for its path."""
+    description: str = ""
+    """The same for what the page of its view says."""
+
+    def __post_init__(self) -> None:
+        """Make sure that a success says that it is one."""
+        for kind in self.answer_types:
+            assert kind.__struct_config__.tag == "success", kind
+
+    @property
+    def answer_types(self) -> tuple[type[msgspec.Struct], ...]:
+        """What a success may be."""
+        return (type(self.answer), *self.other_answers)
+
+    def of_chapter(self, *tags: str) -> ApiDoc:
+        """Return the same with these chapters."""
+        return replace(self, tags=tags)
 
     def __call__(self, handler: _Handler) -> _Handler:
         """Say this of `handler`."""

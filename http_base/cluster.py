@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
+from myqueue.contract.answers import Success
 from myqueue.contract.inputs import bounded
 
 Number = Annotated[int, bounded(0)]
@@ -59,6 +60,18 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     """On a leader: replica ids that seem to have lost what they had acknowledged."""
     size_bytes: int = 0
     """Of the stored batches."""
+
+
+class ReportedReplicas(Success, frozen=True):
+    """The replicas on a broker, as far as managers ask for them; GET /partitions."""
+
+    partitions: list[ReplicaReport]
+
+
+class WorkGroups(Success, frozen=True):
+    """Group of queue workers -> its topics on a broker; GET /groups."""
+
+    groups: dict[str, list[str]]
 
 
 class BrokerReport(Struct, frozen=True, kw_only=True):
@@ -125,7 +138,7 @@ class ReplicaTarget(Struct, frozen=True, kw_only=True):
     """Placement version; not below that of the membership in force."""
 
 
-class MembersAnswer(Struct, frozen=True, kw_only=True):
+class MembersAnswer(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):
     """Who belongs to a group, confirmed by its leader; GET /partitions/{group_id}/replicas."""
 
     group_id: int
@@ -159,7 +172,7 @@ class DeletedPartition(Struct, frozen=True, kw_only=True):
     partition: int
 
 
-class BrokerOrders(Struct, frozen=True, kw_only=True):
+class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):
     """A manager's answer to a heartbeat."""
 
     cluster_id: str

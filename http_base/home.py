@@ -10,9 +10,9 @@ from django.http import HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import cache_control
 
-from http_base.answers import Answer
 from http_base.apidoc import describe
 from http_base.views import ApiView
+from myqueue.contract.answers import Success
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -36,7 +36,7 @@ _LINKS = {
 """Name of a link -> what is there."""
 
 
-class Home(Answer, frozen=True):
+class Home(Success, frozen=True):
     """Which server this is, and the addresses of what else it has."""
 
     server: str
@@ -48,8 +48,7 @@ class HomeView(ApiView):
 
     @describe(
         summary="Tell what this server is and where its parts are",
-        returns=Home,
-        answer={"server": "Queue manager", "links": {"docs": "http://127.0.0.1:8000/docs"}},
+        answer=Home(server="Queue manager", links={"docs": "http://127.0.0.1:8000/docs"}),
         tags=["health"],
     )
     def get(self, request: Request) -> Response | HttpResponse:
@@ -60,7 +59,7 @@ class HomeView(ApiView):
         server = settings.SPECTACULAR_SETTINGS["TITLE"]
         if request.accepted_renderer.format == "api":
             return HttpResponse(_page(server, links))
-        return self.respond({"server": server, "links": links})
+        return self.respond(Home(server=server, links=links))
 
 
 @cache_control(max_age=_ICON_AGE_S)

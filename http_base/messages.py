@@ -3,57 +3,83 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
+
+from myqueue.contract.answers import Message, PoppedMessage
 
 if TYPE_CHECKING:
+    from msgspec import UnsetType
+
     from myqueue.contract.records import Record
 
+_M = TypeVar("_M", bound=Message)
 
-def message_fields(
+
+def message_answer(
     record: Record, *, topic: str, partition: int, offset: int, binary: bool
-) -> dict[str, Any]:
-    """Return the fields of one message.
+) -> Message:
+    """Return a message as it is answered.
 
     Args:
         record: the message.
         topic: its topic.
         partition: its partition.
         offset: its offset.
+        binary: True for MessagePack, see `as_asked`.
+    """
+    message = Message(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp=record.timestamp,
+        message=record.value,
+        key=record.key,
+        headers=record.headers,
+    )
+    return message if binary else as_asked(message, binary=False)
+
+
+def as_asked(message: _M, *, binary: bool) -> _M:
+    """Return a message whose texts and bytes are as they were sent in the form that is asked for.
+
+    Args:
+        message: of any kind.
         binary: True for MessagePack, which takes texts and bytes as they were sent. In JSON bytes
             that are UTF-8 become a text; other bytes leave `message` (or `key`) null and come as
             `message_base64` (`key_base64`; `headers_base64` holds the headers like that).
     """
-    fields: dict[str, Any] = {
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-        "timestamp": record.timestamp,
-    }
-    if binary:
-        fields |= {"message": record.value, "key": record.key, "headers": record.headers}
-        return fields
-    _put_text(fields, "message", record.value)
-    _put_text(fields, "key", record.key)
-    _put_headers(fields, record.headers)
-    return fields
+    value, key, headers = message.message, message.key, message.headers
+    if binary or not (isinstance(value, bytes) or isinstance(key, bytes) or headers):
+        return message
+    return replace(
+        message,
+        message=as_text(value),
+        key=as_text(key),
+        headers=headers and {name: as_text(one) for name, one in headers.items()},
+        message_base64=_base64(value),
+        key_base64=_base64(key),
+        headers_base64=_opaque(headers or {}),
+    )
 
 
-def _put_text(fields: dict[str, Any], name: str, value: str | bytes | None) -> None:
-    text = as_text(value)
-    fields[name] = text
-    if text is None and isinstance(value, bytes):
-        fields[f"{name}_base64"] = b64encode(value).decode()
+def popped_answer(message: Message, *, missed: int, corrupt: int) -> PoppedMessage:
+    """Return the answer of a pop that got this message."""
+    return PoppedMessage(**asdict(message), missed=missed, corrupt=corrupt)
 
 
-def _put_headers(fields: dict[str, Any], headers: dict[str, str | bytes] | None) -> None:
-    fields["headers"] = headers and {name: as_text(value) for name, value in headers.items()}
-    opaque = {
-        name: b64encode(value).decode()
-        for name, value in (headers or {}).items()
-        if isinstance(value, bytes) and as_text(value) is None
-    }
-    if opaque:
-        fields["headers_base64"] = opaque
+def _base64(value: str | bytes | None) -> str | UnsetType:
+    """Return bytes that are no text as base64; UNSET for all else."""
+    if not isinstance(value, bytes) or as_text(value) is not None:
+        return UNSET
+    return b64encode(value).decode()
+
+
+def _opaque(headers: dict[str, str | bytes]) -> dict[str, str] | UnsetType:
+    opaque = {name: _base64(value) for name, value in headers.items()}
+    return {name: text for name, text in opaque.items() if text is not UNSET} or UNSET
 
 
 def as_text(value: str | bytes | None) -> str | None:

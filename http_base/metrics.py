@@ -33,7 +33,6 @@ class MetricsView(AsyncAPIView):
 
     @describe(
         summary="Figures of this process as Prometheus text",
-        returns=str,
         media_type="text/plain",
         tags=["health"],
     )

@@ -5,6 +5,7 @@ A handler is described by `http_base.apidoc.describe`; `http_base.docs` serves t
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ import msgspec
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
-from http_base.answers import Answer, Failure, with_status
 from http_base.apidoc import ApiDoc, doc_of, sample_of
+from myqueue.contract.answers import Failure
 from myqueue.contract.group_inputs import GroupName
 from myqueue.contract.inputs import (
     BATCH,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 _REF = "#/components/schemas/{name}"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PATH_TYPES: dict[str, Any] = {"topic": TopicName, "group": GroupName}
-
-
-class Done(Answer, frozen=True):
-    """A success that has nothing more to say."""
 
 
 class StructSchema(AutoSchema):
@@ -62,7 +59,7 @@ class StructSchema(AutoSchema):
         operation = {
             "operationId": self.get_operation_id(),
             "summary": doc.summary,
-            "description": self.get_description(),
+            "description": inspect.cleandoc(doc.description) or self.get_description(),
             "tags": list(doc.tags) or ["other"],
             "security": doc.security,
             "parameters": self._path_parameters() + self._query_parameters(doc),
@@ -124,12 +121,11 @@ class StructSchema(AutoSchema):
         }
 
     def _success(self, doc: ApiDoc) -> dict[str, Any]:
-        if doc.returns is str:
+        if doc.media_type:
             return {doc.media_type: {"schema": {"type": "string"}}}
-        several = doc.returns if isinstance(doc.returns, tuple) else (doc.returns or Done,)
-        schema = self._register_all(several, adapt=with_status)
+        schema = self._register_all(doc.answer_types)
         content: dict[str, Any] = {
-            JSON: {"schema": schema, "example": {"status": "success", **doc.answer}},
+            JSON: {"schema": schema, "example": msgspec.to_builtins(doc.answer)},
             MSGPACK: {"schema": schema},
         }
         if doc.batches and doc.query:

@@ -144,10 +144,11 @@ class _Helpers(APIView):
         return value
 
     def respond(
-        self, data: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+        self, answer: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Return a success with these fields."""
-        return Response({"status": "success", **data}, status=status, headers=headers)
+        """Return a success."""
+        assert answer.__struct_config__.tag == "success", answer
+        return Response(answer, status=status, headers=headers)
 
     def respond_batches(self, body: bytes, headers: Mapping[str, str]) -> Response:
         """Return a success whose body are record batches as stored."""

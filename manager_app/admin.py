@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import Count
 
 from manager_app import runtime
+from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
     Broker,
     Cluster,
@@ -27,6 +28,8 @@ from manager_app.services.topic import topic_update
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
+
+    from myqueue.contract.answers import GroupOffset
 
 
 _CLIENT_COLUMNS: tuple[str, ...] = ("id", "topic", "state", "last_heartbeat", "registered_at")
@@ -256,9 +259,18 @@ class ConsumerGroupAdmin(ReadOnlyAdmin):
         asking = manager.group_offsets.ask(group.name, sorted(group.topics))
         said = manager.run(asking, timeout_s=LAG_LIMIT_S)
         return ", ".join(
-            f"{topic}/{partition}: {'?' if offsets is None else offsets.get('lag', '-')}"
-            for (topic, partition), offsets in said.items()
+            f"{topic}/{partition}: {_lag(one)}" for (topic, partition), one in said.items()
         )
+
+
+def _lag(said: GroupOffset | Unsaid) -> str:
+    match said:
+        case Unsaid.NO_ANSWER:
+            return "?"
+        case Unsaid.NOT_THERE:
+            return "-"
+        case _:
+            return str(said.lag)
 
 
 @admin.register(GroupMember)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
 
 from broker_app.access import CONSUMER, require_client
-from broker_app.apis.answers import PartitionPopped, SizeLeft
 from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
-from http_base.answers import PoppedMessage
 from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.messages import message_fields
+from http_base.messages import message_answer, popped_answer
+from http_base.operations import MESSAGE
 from http_base.views import AsyncAPIView, wants_msgpack
+from myqueue.contract.answers import PartitionPopped, PoppedMessage, SizeLeft
 from myqueue.contract.errors import InvalidRequest, QueueEmpty
 from myqueue.contract.inputs import (
     Consume,
@@ -25,19 +27,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.services.consume import PoppedMessages
     from raft_app.engine.replica import Replica
-
-_MESSAGE = {
-    "topic": "logs",
-    "partition": 0,
-    "offset": 41,
-    "timestamp": 1_760_000_000_000,
-    "message": "user 17 logged in",
-    "key": None,
-    "headers": None,
-}
-_MISSED = {"missed": 0, "corrupt": 0}
 
 
 class ConsumeApi(AsyncAPIView):
@@ -52,11 +42,11 @@ class ConsumeApi(AsyncAPIView):
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
-        returns=(PoppedMessage, PartitionPopped),
+        answer=popped_answer(MESSAGE, missed=0, corrupt=0),
+        other_answers=[PartitionPopped],
         token=CLIENT_TOKEN,
         needs=["partition"],
         omits=["partition_key"],
-        answer={**_MESSAGE, **_MISSED},
         tags=["consume"],
         query=True,
     )
@@ -67,11 +57,11 @@ class ConsumeApi(AsyncAPIView):
     @describe(
         summary="Pop messages of a partition",
         input=Consume,
-        returns=(PoppedMessage, PartitionPopped),
+        answer=PartitionPopped(topic="logs", partition=0, messages=[MESSAGE], missed=0, corrupt=0),
+        other_answers=[PoppedMessage],
         token=CLIENT_TOKEN,
         needs=["partition"],
         omits=["partition_key"],
-        answer={"topic": "logs", "partition": 0, "messages": [_MESSAGE], **_MISSED},
         tags=["consume"],
         sample={"max_messages": 10},
     )
@@ -84,26 +74,35 @@ class ConsumeApi(AsyncAPIView):
         call = _call_of(consume)
         replica = _admit(request, consume)
         popped = await messages_pop(runtime=current(), replica=replica, call=call)
-        messages = _messages(replica, popped, binary=wants_msgpack(request))
+        spec, binary = replica.spec, wants_msgpack(request)
+        messages = [
+            message_answer(
+                record,
+                topic=spec.topic,
+                partition=spec.partition,
+                offset=offset,
+                binary=binary,
+            )
+            for offset, record in popped.messages
+        ]
+        missed, corrupt = popped.missed, popped.corrupt
         if consume.max_messages is not None:
-            spec = replica.spec
             return self.respond(
-                {
-                    "topic": spec.topic,
-                    "partition": spec.partition,
-                    "messages": messages,
-                    "missed": popped.missed,
-                    "corrupt": popped.corrupt,
-                }
+                PartitionPopped(
+                    topic=spec.topic,
+                    partition=spec.partition,
+                    messages=messages,
+                    missed=missed,
+                    corrupt=corrupt,
+                )
             )
         if not messages:
             raise QueueEmpty(
                 f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
-                f" {replica.spec.partition} of topic '{replica.spec.topic}'",
-                corrupt=popped.corrupt or None,
+                f" {spec.partition} of topic '{spec.topic}'",
+                corrupt=corrupt or None,
             )
-        messages[0] |= {"missed": popped.missed, "corrupt": popped.corrupt}
-        return self.respond(messages[0])
+        return self.respond(popped_answer(messages[0], missed=missed, corrupt=corrupt))
 
 
 class SizeApi(AsyncAPIView):
@@ -116,10 +115,9 @@ class SizeApi(AsyncAPIView):
     @describe(
         summary="Messages left for a consumer",
         input=SizeHere,
-        returns=SizeLeft,
         token=CLIENT_TOKEN,
         needs=["partition"],
-        answer={"topic": "logs", "partition": 0, "size": 12, "remembers": False},
+        answer=SizeLeft(topic="logs", partition=0, size=12, remembers=False),
         tags=["consume"],
         query=True,
     )
@@ -136,14 +134,14 @@ class SizeApi(AsyncAPIView):
             timeout_ms=size.timeout_ms,
             request_digest=request_digest(request_id) if request_id else b"",
         )
-        answer = {
-            "topic": replica.spec.topic,
-            "partition": replica.spec.partition,
-            "size": left.size,
-        }
-        if request_id:
-            answer["remembers"] = left.remembers
-        return self.respond(answer)
+        return self.respond(
+            SizeLeft(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                size=left.size,
+                remembers=left.remembers if request_id else UNSET,
+            )
+        )
 
 
 def _call_of(consume: Consume) -> PopCall:
@@ -188,13 +186,3 @@ def _admit(request: Request, call: Consume | Size) -> Replica:
         token=call.token,
     )
     return runtime.partition(call.topic, call.partition)
-
-
-def _messages(replica: Replica, popped: PoppedMessages, *, binary: bool) -> list[dict[str, Any]]:
-    spec = replica.spec
-    return [
-        message_fields(
-            record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
-        )
-        for offset, record in popped.messages
-    ]

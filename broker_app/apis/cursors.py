@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_client
-from broker_app.apis.answers import CursorOpened, PartitionName
+from broker_app.answers import CursorOpened, PartitionName
 from broker_app.inputs import ClientForgetHere, CursorOpen
 from broker_app.partition.commands import Start
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
-from http_base.answers import CursorPlace
-from http_base.apidoc import CLIENT_TOKEN, describe
+from http_base.apidoc import describe
+from http_base.operations import CURSOR_RESET
 from http_base.views import AsyncAPIView, require_cluster
+from myqueue.contract.answers import CursorPlace
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import CursorReset
 
@@ -22,17 +23,11 @@ if TYPE_CHECKING:
 
 
 class CursorResetApi(AsyncAPIView):
-    """Moves a consumer's cursor, if it is where `expected` says."""
+    """Moves a consumer's cursor."""
 
-    @describe(
-        summary="Move a cursor to an offset or a time",
-        input=CursorReset,
-        returns=CursorPlace,
-        token=CLIENT_TOKEN,
-        sample={"offset": 0},
-        answer={"topic": "logs", "partition": 0, "offset": 17},
-        tags=["consume"],
-    )
+    description = CURSOR_RESET.description
+
+    @CURSOR_RESET.of_chapter("consume")
     async def post(self, request: Request) -> Response:
         """Move it."""
         reset = self.read(request, CursorReset)
@@ -49,11 +44,11 @@ class CursorResetApi(AsyncAPIView):
         replica = runtime.partition(reset.topic, reset.partition)
         place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "offset": place.offset,
-            }
+            CursorPlace(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                offset=place.offset,
+            )
         )
 
 
@@ -63,8 +58,7 @@ class CursorOpenApi(AsyncAPIView):
     @describe(
         summary="Open a cursor (internal)",
         input=CursorOpen,
-        returns=CursorOpened,
-        answer={"topic": "logs", "partition": 0, "offset": 42, "opened": True},
+        answer=CursorOpened(topic="logs", partition=0, offset=42, opened=True),
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
@@ -82,12 +76,12 @@ class CursorOpenApi(AsyncAPIView):
             timeout_ms=opening.timeout_ms,
         )
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "offset": place.offset,
-                "opened": place.moved,
-            }
+            CursorOpened(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                offset=place.offset,
+                opened=place.moved,
+            )
         )
 
 
@@ -97,9 +91,8 @@ class ClientForgetApi(AsyncAPIView):
     @describe(
         summary="Forget a client (internal)",
         input=ClientForgetHere,
-        returns=PartitionName,
         sample={"consumer_id": 1},
-        answer={"topic": "logs", "partition": 0},
+        answer=PartitionName(topic="logs", partition=0),
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
@@ -115,7 +108,8 @@ class ClientForgetApi(AsyncAPIView):
             consumer_id=client.consumer_id,
             timeout_ms=client.timeout_ms,
         )
-        return self.respond({"topic": replica.spec.topic, "partition": replica.spec.partition})
+        spec = replica.spec
+        return self.respond(PartitionName(topic=spec.topic, partition=spec.partition))
 
 
 def _require_positive(field: str, value: int) -> None:

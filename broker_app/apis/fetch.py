@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from broker_app.access import require_topic_client
 from broker_app.log_reading import MessagesRead, decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
-from http_base.answers import CursorPlace, Fetched
-from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.messages import message_fields
+from http_base.messages import message_answer
+from http_base.operations import FETCH, OFFSET_BY_TIME
 from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
+from myqueue.contract.answers import CursorPlace, Fetched
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import (
     BATCH_HEADERS,
@@ -34,33 +34,11 @@ if TYPE_CHECKING:
 
 
 class FetchApi(AsyncAPIView):
-    """Committed messages of a partition from an offset, on any replica; moves no cursor.
+    """Reads committed messages of any replica; unless they are wanted as stored, it decodes."""
 
-    With `Accept: application/vnd.queue.batch` the batches come as stored, each preceded by its base
-    offset and length; the first one may begin below the offset. The headers X-High-Watermark,
-    X-Log-Start-Offset and X-Next-Offset then say what the fields say otherwise. Without it the
-    batches are decoded here; `corrupt` says how many messages were stepped over because nobody can
-    decode them.
-    """
+    description = FETCH.description
 
-    @describe(
-        summary="Read messages from an offset",
-        input=Fetch,
-        returns=Fetched,
-        token=CLIENT_TOKEN,
-        answer={
-            "topic": "logs",
-            "partition": 0,
-            "messages": [],
-            "corrupt": 0,
-            "next_offset": 42,
-            "high_watermark": 42,
-            "log_start_offset": 0,
-        },
-        tags=["consume"],
-        query=True,
-        batches=True,
-    )
+    @FETCH.of_chapter("consume")
     async def get(self, request: Request) -> Response:
         """Read."""
         fetch = self.read(request, Fetch)
@@ -78,32 +56,35 @@ class FetchApi(AsyncAPIView):
             body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
             return self.respond_batches(body, _headers(fetched))
         readable = await _readable(runtime, replica, fetched, fetch)
-        binary = wants_msgpack(request)
+        spec, binary = replica.spec, wants_msgpack(request)
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "messages": [_fields(replica, one, binary=binary) for one in readable.messages],
-                "corrupt": readable.corrupt,
-                "next_offset": readable.end,
-                "high_watermark": fetched.high_watermark,
-                "log_start_offset": fetched.log_start_offset,
-            }
+            Fetched(
+                topic=spec.topic,
+                partition=spec.partition,
+                messages=[
+                    message_answer(
+                        record,
+                        topic=spec.topic,
+                        partition=spec.partition,
+                        offset=offset,
+                        binary=binary,
+                    )
+                    for offset, record in readable.messages
+                ],
+                corrupt=readable.corrupt,
+                next_offset=readable.end,
+                high_watermark=fetched.high_watermark,
+                log_start_offset=fetched.log_start_offset,
+            )
         )
 
 
 class OffsetByTimeApi(AsyncAPIView):
     """The first offset of a partition led here that was appended at or after a time."""
 
-    @describe(
-        summary="Find the offset of a time",
-        input=OffsetByTime,
-        returns=CursorPlace,
-        token=CLIENT_TOKEN,
-        answer={"topic": "logs", "partition": 0, "offset": 17},
-        tags=["consume"],
-        query=True,
-    )
+    description = OFFSET_BY_TIME.description
+
+    @OFFSET_BY_TIME.of_chapter("consume")
     async def get(self, request: Request) -> Response:
         """Search; the high watermark when everything is older."""
         wanted = self.read(request, OffsetByTime)
@@ -112,9 +93,8 @@ class OffsetByTimeApi(AsyncAPIView):
         replica = runtime.partition(wanted.topic, wanted.partition)
         await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=DEFAULT_TIMEOUT_MS)
         offset = await offset_by_time(runtime=runtime, replica=replica, timestamp=wanted.timestamp)
-        return self.respond(
-            {"topic": replica.spec.topic, "partition": replica.spec.partition, "offset": offset}
-        )
+        spec = replica.spec
+        return self.respond(CursorPlace(topic=spec.topic, partition=spec.partition, offset=offset))
 
 
 async def _readable(
@@ -149,14 +129,6 @@ async def _readable(
         if size_bytes > MAX_FETCH_BYTES:
             break
     return MessagesRead(messages, position, corrupt)
-
-
-def _fields(replica: Replica, message: tuple[int, Record], *, binary: bool) -> dict[str, Any]:
-    offset, record = message
-    spec = replica.spec
-    return message_fields(
-        record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
-    )
 
 
 def _headers(fetched: FetchedBatches) -> dict[str, str]:

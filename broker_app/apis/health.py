@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.apis.answers import BrokerHealth, Readiness
+from broker_app.answers import BrokerHealth, Readiness
 from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
 from http_base.apidoc import describe
 from http_base.views import AsyncAPIView
+from myqueue.contract.answers import DONE
 from myqueue.contract.errors import NoLeader
 
 if TYPE_CHECKING:
@@ -21,13 +22,12 @@ class HealthApi(AsyncAPIView):
 
     @describe(
         summary="Tell how this broker is",
-        returns=BrokerHealth,
-        answer={"reasons": []},
+        answer=BrokerHealth(reasons=[]),
         tags=["health"],
     )
     async def get(self, request: Request) -> Response:
         """Answer; `reasons` say why it had better get no requests, as a failing /readyz does."""
-        return self.respond({"reasons": problems_list(runtime=current())})
+        return self.respond(BrokerHealth(reasons=problems_list(runtime=current())))
 
 
 class HealthzApi(AsyncAPIView):
@@ -36,16 +36,16 @@ class HealthzApi(AsyncAPIView):
     @describe(summary="Liveness", tags=["health"])
     async def get(self, request: Request) -> Response:
         """Answer."""
-        return self.respond({})
+        return self.respond(DONE)
 
 
 class ReadyzApi(AsyncAPIView):
     """Whether the broker should get requests; `reasons` says why not."""
 
-    @describe(summary="Readiness", returns=Readiness, answer={"reasons": []}, tags=["health"])
+    @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])
     async def get(self, request: Request) -> Response:
         """Look."""
         problems = problems_list(runtime=current())
         if problems:
             raise NoLeader(f"the broker is not ready: {'; '.join(problems)}", reasons=problems)
-        return self.respond({"reasons": []})
+        return self.respond(Readiness(reasons=[]))

@@ -5,39 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
-from broker_app.apis.answers import GroupForgottenHere, WorkGroups
+from broker_app.answers import GroupForgottenHere
 from broker_app.inputs import GroupForgetHere
 from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
-from http_base.answers import GroupCommitted, GroupOffset
-from http_base.apidoc import CLIENT_TOKEN, describe
+from http_base.apidoc import describe
+from http_base.cluster import WorkGroups
+from http_base.operations import OFFSETS, OFFSETS_COMMIT
 from http_base.views import AsyncAPIView, require_cluster
+from myqueue.contract.answers import GroupCommitted, GroupOffset
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_name
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-_GROUP = {"topic": "logs", "partition": 0, "group": "billing"}
-
 
 class OffsetsCommitApi(AsyncAPIView):
-    """Commits what a consumer group has read of a partition led here, fenced by the generation.
+    """Commits what a consumer group has read of a partition led here."""
 
-    A generation below the known one is ILLEGAL_GENERATION with the known one. Without `offset` the
-    call only makes the generation known and answers where to start; `start` is where a group begins
-    that is new here. An offset that retention has passed is moved up; `missed` says how far, once.
-    """
+    description = OFFSETS_COMMIT.description
 
-    @describe(
-        summary="Commit the offset of a consumer group",
-        input=OffsetsCommit,
-        returns=GroupCommitted,
-        token=CLIENT_TOKEN,
-        answer={**_GROUP, "generation": 3, "offset": 42, "missed": 0},
-        tags=["groups"],
-    )
+    @OFFSETS_COMMIT
     async def post(self, request: Request) -> Response:
         """Commit it."""
         commit = self.read(request, OffsetsCommit)
@@ -50,38 +40,23 @@ class OffsetsCommitApi(AsyncAPIView):
             runtime=runtime, replica=replica, commit=commit, client_id=client_id
         )
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "group": commit.group,
-                "generation": place.generation,
-                "offset": place.offset,
-                "missed": place.missed,
-            }
+            GroupCommitted(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                group=commit.group,
+                generation=place.generation,
+                offset=place.offset,
+                missed=place.missed,
+            )
         )
 
 
 class OffsetsApi(AsyncAPIView):
-    """Where a consumer group is in a partition led here, confirmed by a quorum."""
+    """Where a consumer group is in a partition led here."""
 
-    @describe(
-        summary="Offset and lag of a consumer group",
-        input=Offsets,
-        returns=GroupOffset,
-        token=CLIENT_TOKEN,
-        answer={
-            **_GROUP,
-            "generation": 3,
-            "offset": 42,
-            "high_watermark": 50,
-            "log_start_offset": 0,
-            "lag": 8,
-            "unsettled": 0,
-            "dead": 0,
-        },
-        tags=["groups"],
-        query=True,
-    )
+    description = OFFSETS.description
+
+    @OFFSETS
     async def get(self, request: Request) -> Response:
         """Look it up."""
         asked = self.read(request, Offsets)
@@ -93,18 +68,18 @@ class OffsetsApi(AsyncAPIView):
             runtime=runtime, replica=replica, name=name, timeout_ms=asked.timeout_ms
         )
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "group": name,
-                "generation": offsets.generation,
-                "offset": offsets.offset,
-                "high_watermark": offsets.high_watermark,
-                "log_start_offset": offsets.log_start_offset,
-                "lag": offsets.lag,
-                "unsettled": offsets.unsettled,
-                "dead": offsets.dead,
-            }
+            GroupOffset(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                group=name,
+                generation=offsets.generation,
+                offset=offsets.offset,
+                high_watermark=offsets.high_watermark,
+                log_start_offset=offsets.log_start_offset,
+                lag=offsets.lag,
+                unsettled=offsets.unsettled,
+                dead=offsets.dead,
+            )
         )
 
 
@@ -113,14 +88,13 @@ class WorkGroupsApi(AsyncAPIView):
 
     @describe(
         summary="Groups of queue workers in the partitions led here (internal)",
-        returns=WorkGroups,
-        answer={"groups": {"mailers": ["mails"]}},
+        answer=WorkGroups(groups={"mailers": ["mails"]}),
         tags=["internal"],
     )
     async def get(self, request: Request) -> Response:
         """Name them, each with its topics."""
         require_cluster(request)
-        return self.respond({"groups": work_groups_list(runtime=current())})
+        return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
 
 
 class GroupForgetApi(AsyncAPIView):
@@ -129,8 +103,7 @@ class GroupForgetApi(AsyncAPIView):
     @describe(
         summary="Forget a consumer group (internal)",
         input=GroupForgetHere,
-        returns=GroupForgottenHere,
-        answer={**_GROUP, "forgotten": True},
+        answer=GroupForgottenHere(topic="logs", partition=0, group="billing", forgotten=True),
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
@@ -143,10 +116,10 @@ class GroupForgetApi(AsyncAPIView):
             runtime=runtime, replica=replica, name=call.group, timeout_ms=call.timeout_ms
         )
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "group": call.group,
-                "forgotten": forgotten,
-            }
+            GroupForgottenHere(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                group=call.group,
+                forgotten=forgotten,
+            )
         )

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import to_builtins
-
-from broker_app.apis.answers import (
+from broker_app.answers import (
     ChangeBegun,
     LeadershipMoved,
+    LocalReplica,
     LocalReplicas,
+    ReplicaChange,
     ReplicaDropped,
     ReplicaMade,
 )
 from broker_app.inputs import LeaderTransfer, PartitionDelete, PartitionQuery
 from broker_app.runtime import current
-from broker_app.selectors.partitions import partition_get, partitions_list
+from broker_app.selectors.partitions import change_described, partition_get, partitions_list
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
-from http_base.cluster import DeletedPartition, MembersAnswer, ReplicaOrder, ReplicaTarget
+from http_base.cluster import (
+    DeletedPartition,
+    MembersAnswer,
+    Place,
+    ReplicaOrder,
+    ReplicaTarget,
+)
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.contract.errors import InvalidRequest
 
@@ -28,45 +34,36 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-_PLACE = {"replica_id": 70, "broker_id": 1}
-_REPLICA = {
-    "group_id": 7,
-    "replica_id": 70,
-    "topic": "logs",
-    "partition": 0,
-    "role": "leader",
-    "term": 3,
-    "leader_broker_id": 1,
-    "serves": True,
-    "log_start_offset": 0,
-    "high_watermark": 42,
-    "commit_index": 43,
-    "applied_index": 43,
-    "last_index": 43,
-    "placement_version": 1,
-    "replicas": [_PLACE],
-    "faulty": "",
-    "learners": [],
-    "installing": False,
-    "removed": False,
-    "suspects": [],
-    "size_bytes": 4_096,
-    "cursors": 1,
-    "consumer_groups": 0,
-    "producers": 1,
-    "request_ids": 0,
-    "retention_ms": 0,
-    "retention_bytes": 0,
-    "followers": [],
-    "change": None,
-}
-_CHANGE = {
-    "target": [_PLACE],
-    "version": 3,
-    "step": "Promote(replica_id=70)",
-    "waiting_for": "",
-    "done": False,
-}
+_PLACE = Place(replica_id=70, broker_id=1)
+_REPLICA = LocalReplica(
+    group_id=7,
+    replica_id=70,
+    topic="logs",
+    partition=0,
+    role="leader",
+    term=3,
+    leader_broker_id=1,
+    serves=True,
+    log_start_offset=0,
+    high_watermark=42,
+    commit_index=43,
+    applied_index=43,
+    last_index=43,
+    placement_version=1,
+    replicas=[_PLACE],
+    size_bytes=4_096,
+    cursors=1,
+    consumer_groups=0,
+    producers=1,
+    request_ids=0,
+    retention_ms=0,
+    retention_bytes=0,
+    followers=[],
+    change=None,
+)
+_CHANGE = ReplicaChange(
+    target=[_PLACE], version=3, step="Promote(replica_id=70)", waiting_for="", done=False
+)
 
 
 class PartitionsApi(AsyncAPIView):
@@ -75,21 +72,20 @@ class PartitionsApi(AsyncAPIView):
     @describe(
         summary="Replicas on this broker",
         input=PartitionQuery,
-        returns=LocalReplicas,
-        answer={"partitions": [_REPLICA]},
+        answer=LocalReplicas(partitions=[_REPLICA]),
         tags=["cluster"],
         query=True,
     )
     async def get(self, request: Request) -> Response:
         """List them."""
         query = self.read(request, PartitionQuery)
-        return self.respond({"partitions": partitions_list(runtime=current(), topic=query.topic)})
+        partitions = partitions_list(runtime=current(), topic=query.topic)
+        return self.respond(LocalReplicas(partitions=partitions))
 
     @describe(
         summary="Make a replica (internal)",
         input=ReplicaOrder,
-        returns=ReplicaMade,
-        answer={"partition": _REPLICA},
+        answer=ReplicaMade(partition=_REPLICA),
         tags=["internal"],
         status=201,
     )
@@ -99,7 +95,7 @@ class PartitionsApi(AsyncAPIView):
         order = self.read(request, ReplicaOrder)
         replica = await partition_create(runtime=current(), order=order)
         partition = partition_get(runtime=current(), replica=replica)
-        return self.respond({"partition": partition}, status=201)
+        return self.respond(ReplicaMade(partition=partition), status=201)
 
 
 class PartitionApi(AsyncAPIView):
@@ -108,8 +104,7 @@ class PartitionApi(AsyncAPIView):
     @describe(
         summary="Drop a replica with all it stored (internal)",
         input=PartitionDelete,
-        returns=ReplicaDropped,
-        answer={"group_id": 7, "deleted": True},
+        answer=ReplicaDropped(group_id=7, deleted=True),
         tags=["internal"],
         query=True,
     )
@@ -126,7 +121,7 @@ class PartitionApi(AsyncAPIView):
             )
         else:
             deleted = await partition_delete(runtime=runtime, deleted=_deleted(group_id, order))
-        return self.respond({"group_id": group_id, "deleted": deleted})
+        return self.respond(ReplicaDropped(group_id=group_id, deleted=deleted))
 
 
 def _deleted(group_id: int, order: PartitionDelete) -> DeletedPartition:
@@ -141,21 +136,18 @@ class ReplicasApi(AsyncAPIView):
 
     @describe(
         summary="Members of a partition, confirmed by a quorum (internal)",
-        returns=MembersAnswer,
-        answer={"group_id": 7, "version": 3, "replicas": [_PLACE], "learners": []},
+        answer=MembersAnswer(group_id=7, version=3, replicas=[_PLACE]),
         tags=["internal"],
     )
     async def get(self, request: Request, group_id: int) -> Response:
         """List them."""
         require_cluster(request)
-        members = await members_get(runtime=current(), group_id=group_id)
-        return self.respond(to_builtins(members))
+        return self.respond(await members_get(runtime=current(), group_id=group_id))
 
     @describe(
         summary="Lead a partition to other replicas, step by step (internal)",
         input=ReplicaTarget,
-        returns=ChangeBegun,
-        answer={"group_id": 7, "change": _CHANGE},
+        answer=ChangeBegun(group_id=7, change=_CHANGE),
         tags=["internal"],
         status=202,
     )
@@ -164,7 +156,8 @@ class ReplicasApi(AsyncAPIView):
         require_cluster(request)
         target = self.read(request, ReplicaTarget)
         change = await replicas_change(runtime=current(), group_id=group_id, target=target)
-        return self.respond({"group_id": group_id, "change": change.describe()}, status=202)
+        begun = ChangeBegun(group_id=group_id, change=change_described(change))
+        return self.respond(begun, status=202)
 
 
 class LeaderApi(AsyncAPIView):
@@ -173,8 +166,7 @@ class LeaderApi(AsyncAPIView):
     @describe(
         summary="Hand leadership to another broker (internal)",
         input=LeaderTransfer,
-        returns=LeadershipMoved,
-        answer={"group_id": 7, "broker_id": 2},
+        answer=LeadershipMoved(group_id=7, broker_id=2),
         tags=["internal"],
     )
     async def post(self, request: Request, group_id: int) -> Response:
@@ -189,4 +181,4 @@ class LeaderApi(AsyncAPIView):
             broker_id=order.broker_id,
             timeout_ms=order.timeout_ms,
         )
-        return self.respond({"group_id": group_id, "broker_id": order.broker_id})
+        return self.respond(LeadershipMoved(group_id=group_id, broker_id=order.broker_id))

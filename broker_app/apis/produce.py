@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from broker_app.access import PRODUCER, require_client
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
-from http_base.answers import Appended
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.views import AsyncAPIView
+from myqueue.contract.answers import Appended
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import Produce, ProduceBatch
 
@@ -32,11 +32,10 @@ class ProduceApi(AsyncAPIView):
     @describe(
         summary="Append messages to a partition",
         input=Produce,
-        returns=Appended,
         token=CLIENT_TOKEN,
         needs=["partition"],
         omits=["partition_key"],
-        answer={"partition": 0, "base_offset": 41, "count": 1, "term": 3},
+        answer=Appended(partition=0, base_offset=41, count=1, term=3),
         tags=["produce"],
         batches=True,
     )
@@ -70,12 +69,12 @@ class ProduceApi(AsyncAPIView):
 
     def _answer(self, replica: Replica, appended: AppendedBatch) -> Response:
         return self.respond(
-            {
-                "partition": replica.spec.partition,
-                "base_offset": appended.base_offset,
-                "count": appended.record_count,
-                "term": replica.node.term,
-            }
+            Appended(
+                partition=replica.spec.partition,
+                base_offset=appended.base_offset,
+                count=appended.record_count,
+                term=replica.node.term,
+            )
         )
 
 

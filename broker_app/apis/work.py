@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import UNSET
 
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
-from http_base.answers import Received, SettledList
-from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.messages import message_fields
+from http_base.messages import as_asked
+from http_base.operations import ACK, EXTEND, NACK, RECEIVE
 from http_base.views import AsyncAPIView, wants_msgpack
+from myqueue.contract.answers import Delivered, Received, Settled, SettledList
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
@@ -33,41 +35,13 @@ if TYPE_CHECKING:
     from broker_app.services.work import DeliveredMessage
     from raft_app.engine.replica import Replica
 
-_GROUP_SAMPLE = {"group": "mailers"}
-_GROUP = {"topic": "logs", "partition": 0, **_GROUP_SAMPLE}
-_RECEIPT = "17.41.1"
-_MESSAGE = {
-    "topic": "logs",
-    "partition": 0,
-    "offset": 41,
-    "timestamp": 1_760_000_000_000,
-    "message": "user 17 logged in",
-    "key": None,
-    "headers": None,
-    "receipt": _RECEIPT,
-    "delivery_count": 1,
-}
-
 
 class ReceiveApi(AsyncAPIView):
-    """Delivers messages of a partition led here to one of a group's workers.
+    """Delivers messages of a partition led here to one of a group's workers."""
 
-    Each message is invisible to the group's other workers until it is settled or its visibility
-    timeout is over; then it is delivered again. After `delivery_limit` deliveries it goes to the
-    dead-letter topic instead. Messages that come back precede new ones; no message at all is a
-    success. `missed` says how many retention took before they were settled, `corrupt` how many were
-    stepped over because nobody can decode them; each once.
-    """
+    description = RECEIVE.description
 
-    @describe(
-        summary="Receive messages as a worker of a group",
-        input=Receive,
-        returns=Received,
-        token=CLIENT_TOKEN,
-        sample=_GROUP_SAMPLE,
-        answer={**_GROUP, "messages": [_MESSAGE], "missed": 0, "corrupt": 0},
-        tags=["workers"],
-    )
+    @RECEIVE
     async def post(self, request: Request) -> Response:
         """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
         receive = self.read(request, Receive)
@@ -77,14 +51,14 @@ class ReceiveApi(AsyncAPIView):
         received = await messages_receive(runtime=current(), replica=replica, call=call)
         binary = wants_msgpack(request)
         return self.respond(
-            {
-                "topic": replica.spec.topic,
-                "partition": replica.spec.partition,
-                "group": call.group,
-                "messages": [_message(replica, one, binary=binary) for one in received.deliveries],
-                "missed": received.missed,
-                "corrupt": received.corrupt,
-            }
+            Received(
+                topic=replica.spec.topic,
+                partition=replica.spec.partition,
+                group=call.group,
+                messages=[_message(replica, one, binary=binary) for one in received.deliveries],
+                missed=received.missed,
+                corrupt=received.corrupt,
+            )
         )
 
 
@@ -101,72 +75,43 @@ class _SettleApi(AsyncAPIView):
             runtime=current(), replica=replica, command=command, timeout_ms=settle.timeout_ms
         )
         results = [
-            {"receipt": receipt, "done": outcome.done}
-            | ({"reason": outcome.reason} if outcome.reason else {})
+            Settled(receipt=receipt, done=outcome.done, reason=outcome.reason or UNSET)
             for receipt, outcome in zip(settle.receipts, outcomes, strict=True)
         ]
-        return self.respond({"results": results})
+        return self.respond(SettledList(results=results))
 
 
 class AckApi(_SettleApi):
-    """Settles messages: they are never delivered again to the group.
-
-    It counts also after the visibility timeout, while no other worker received the message since.
-    Again is no error (`settled`).
-    """
+    """Settles messages."""
 
     kind = SettleKind.ACK
+    description = ACK.description
 
-    @describe(
-        summary="Acknowledge messages",
-        input=Settle,
-        returns=SettledList,
-        token=CLIENT_TOKEN,
-        sample=_GROUP_SAMPLE,
-        answer={"results": [{"receipt": _RECEIPT, "done": True}]},
-        tags=["workers"],
-    )
+    @ACK
     async def post(self, request: Request) -> Response:
         """Acknowledge them."""
         return await self._settle(request)
 
 
 class NackApi(_SettleApi):
-    """Gives messages back: they are delivered again after `delay_ms`.
-
-    One that was delivered `delivery_limit` times goes to the dead-letter topic (`dead`).
-    """
+    """Gives messages back."""
 
     kind = SettleKind.NACK
+    description = NACK.description
 
-    @describe(
-        summary="Give messages back",
-        input=Settle,
-        returns=SettledList,
-        token=CLIENT_TOKEN,
-        sample=_GROUP_SAMPLE,
-        answer={"results": [{"receipt": _RECEIPT, "done": True}]},
-        tags=["workers"],
-    )
+    @NACK
     async def post(self, request: Request) -> Response:
         """Give them back."""
         return await self._settle(request)
 
 
 class ExtendApi(_SettleApi):
-    """Keeps messages invisible to other workers for `visibility_ms` from now."""
+    """Keeps messages invisible to other workers."""
 
     kind = SettleKind.EXTEND
+    description = EXTEND.description
 
-    @describe(
-        summary="Extend the visibility timeout",
-        input=Settle,
-        returns=SettledList,
-        token=CLIENT_TOKEN,
-        sample=_GROUP_SAMPLE,
-        answer={"results": [{"receipt": _RECEIPT, "done": False, "reason": "superseded"}]},
-        tags=["workers"],
-    )
+    @EXTEND
     async def post(self, request: Request) -> Response:
         """Extend it."""
         return await self._settle(request)
@@ -258,16 +203,17 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
     return runtime.partition(call.topic, call.partition), client_id
 
 
-def _message(replica: Replica, delivery: DeliveredMessage, *, binary: bool) -> dict[str, Any]:
-    receipt, spec = delivery.receipt, replica.spec
-    fields = message_fields(
-        delivery.record,
+def _message(replica: Replica, delivery: DeliveredMessage, *, binary: bool) -> Delivered:
+    record, receipt, spec = delivery.record, delivery.receipt, replica.spec
+    delivered = Delivered(
         topic=spec.topic,
         partition=spec.partition,
         offset=receipt.offset,
-        binary=binary,
+        timestamp=record.timestamp,
+        message=record.value,
+        key=record.key,
+        headers=record.headers,
+        receipt=format_receipt(receipt),
+        delivery_count=receipt.attempt,
     )
-    return fields | {
-        "receipt": format_receipt(receipt),
-        "delivery_count": receipt.attempt,
-    }
+    return as_asked(delivered, binary=binary)

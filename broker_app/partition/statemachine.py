@@ -6,7 +6,7 @@ there. `apply` never skips an entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -54,6 +54,16 @@ if TYPE_CHECKING:
     from raft_app.storage.protocol import GroupSpec
 
     SequenceListener = Callable[[int, int], None]
+
+
+class TableSizes(NamedTuple):
+    """How many of each a partition remembers."""
+
+    cursors: int
+    consumer_groups: int
+    """Those of queue workers included."""
+    producers: int
+    request_ids: int
 
 
 class PartitionState:
@@ -193,15 +203,15 @@ class PartitionState:
             or 2 * request_ids > limits.request_ids_max
         )
 
-    def counts(self) -> dict[str, int]:
+    def table_sizes(self) -> TableSizes:
         """Return the sizes of the tables."""
         data = self._data
-        return {
-            "cursors": len(data.cursors),
-            "consumer_groups": len(data.groups) + len(data.works),
-            "producers": len(data.producers),
-            "request_ids": len(data.produce_requests) + len(data.pop_requests),
-        }
+        return TableSizes(
+            cursors=len(data.cursors),
+            consumer_groups=len(data.groups) + len(data.works),
+            producers=len(data.producers),
+            request_ids=len(data.produce_requests) + len(data.pop_requests),
+        )
 
     # --- on the leader --------------------------------------------------------------------
 

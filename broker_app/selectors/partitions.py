@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
+from broker_app.answers import FollowerProgress, LocalReplica, ReplicaChange
 from broker_app.links.reports import report_replica
 from broker_app.runtime import state_of
+from http_base.cluster import Place
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
+    from raft_app.engine.membership import ReplicaChange as ChangeUnderWay
     from raft_app.engine.replica import Replica
 
 INTERVALS_WITHOUT_TICK_MAX = 20
@@ -20,7 +23,7 @@ WRITING_SECONDS_MAX = 5.0
 """How long a transaction may take before the broker is not ready."""
 
 
-def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[dict[str, Any]]:
+def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[LocalReplica]:
     """Return every local replica, or those of one topic: report, table sizes, followers' lag."""
     chosen = [
         replica
@@ -31,21 +34,33 @@ def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list
     return [partition_get(runtime=runtime, replica=replica) for replica in chosen]
 
 
-def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> dict[str, Any]:
+def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> LocalReplica:
     """Return what there is to say about one local replica."""
-    report = asdict(report_replica(replica))
-    for name in ("replicas", "learners"):
-        report[name] = [asdict(place) for place in report[name]]
-    retention = state_of(replica).retention
+    state = state_of(replica)
+    retention, sizes = state.retention, state.table_sizes()
     change = runtime.engine.find_change(replica.spec.group_id)
-    return {
-        **report,
-        **state_of(replica).counts(),
-        "retention_ms": retention.retention_ms,
-        "retention_bytes": retention.retention_bytes,
-        "followers": [dataclasses.asdict(follower) for follower in replica.progress()],
-        "change": change.describe() if change else None,
-    }
+    return LocalReplica(
+        **asdict(report_replica(replica)),
+        cursors=sizes.cursors,
+        consumer_groups=sizes.consumer_groups,
+        producers=sizes.producers,
+        request_ids=sizes.request_ids,
+        retention_ms=retention.retention_ms,
+        retention_bytes=retention.retention_bytes,
+        followers=[FollowerProgress(**dataclasses.asdict(one)) for one in replica.progress()],
+        change=change_described(change) if change else None,
+    )
+
+
+def change_described(change: ChangeUnderWay) -> ReplicaChange:
+    """Return a change of replicas as managers and people are told it."""
+    return ReplicaChange(
+        target=[Place(member.replica_id, member.broker_id) for member in change.target],
+        version=change.version,
+        step=change.step,
+        waiting_for=change.waiting_for,
+        done=change.is_done,
+    )
 
 
 def problems_list(*, runtime: BrokerRuntime) -> list[str]:

@@ -10,7 +10,7 @@ from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from manager_app.runtime import ManagerRuntime
+    from myqueue.contract.answers import Success
 
 AGE_HEADER = "X-Metadata-Age-Ms"
 """On every answer of a read-only manager, and on every answer from memory: how old the view of the
@@ -47,7 +48,7 @@ class ManagerView(_WithRuntime, views.ApiView):
         return super().handle_exception(self._writes.judge(exc))
 
     def read_or_remember(
-        self, read: Callable[[], Mapping[str, Any]], remember: Callable[[], Mapping[str, Any]]
+        self, read: Callable[[], Success], remember: Callable[[], Success]
     ) -> Response:
         """Answer what `read` finds in the database, or what `remember` finds in memory without."""
         try:

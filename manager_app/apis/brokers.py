@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from http_base.apidoc import describe
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.views import require_cluster
 from manager_app import selectors
+from manager_app.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis import remembered
-from manager_app.apis.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis.base import ManagerView
-from manager_app.apis.rendering import broker_detail
+from manager_app.apis.rendering import broker_summary
 from manager_app.brokers.reports import take_report
 from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
 from manager_app.services.broker import broker_create, broker_delete, broker_keep
@@ -31,8 +29,7 @@ class BrokersApi(ManagerView):
     @describe(
         summary="List brokers",
         input=ListQuery,
-        returns=BrokerList,
-        answer={"brokers": ["http://127.0.0.1:8001"]},
+        answer=BrokerList(brokers=["http://127.0.0.1:8001"]),
         tags=["brokers"],
         query=True,
     )
@@ -41,29 +38,28 @@ class BrokersApi(ManagerView):
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
             return self.read_or_remember(
-                lambda: {"brokers": selectors.broker_addresses()},
-                lambda: {"brokers": remembered.broker_addresses(metadata)},
+                lambda: BrokerList(brokers=[*selectors.broker_addresses()]),
+                lambda: BrokerList(brokers=[*remembered.broker_addresses(metadata)]),
             )
         suspects = self.runtime.suspects()
         return self.read_or_remember(
-            lambda: {
-                "brokers": [
-                    broker_detail(broker, suspects=suspects)
+            lambda: BrokerList(
+                brokers=[
+                    broker_summary(broker, suspects=suspects)
                     for broker in selectors.brokers_with_counts()
                 ]
-            },
-            lambda: {"brokers": remembered.broker_details(metadata)},
+            ),
+            lambda: BrokerList(brokers=[*remembered.broker_summaries(metadata)]),
         )
 
     @describe(
         summary="Announce a broker",
         input=BrokerCreate,
-        returns=BrokerAdded,
-        answer={
-            "message": "Broker http://127.0.0.1:8001 added",
-            "broker_id": 1,
-            "address": "http://127.0.0.1:8001",
-        },
+        answer=BrokerAdded(
+            message="Broker http://127.0.0.1:8001 added",
+            broker_id=1,
+            address="http://127.0.0.1:8001",
+        ),
         tags=["brokers"],
         status=201,
     )
@@ -74,11 +70,11 @@ class BrokersApi(ManagerView):
         broker = broker_create(call.broker_address)
         self.runtime.metadata.refresh()
         return self.respond(
-            {
-                "message": f"Broker {broker.address} added",
-                "broker_id": broker.broker_id,
-                "address": broker.address,
-            },
+            BrokerAdded(
+                message=f"Broker {broker.address} added",
+                broker_id=broker.broker_id,
+                address=broker.address,
+            ),
             status=201,
         )
 
@@ -88,8 +84,7 @@ class BrokerApi(ManagerView):
 
     @describe(
         summary="Remove a broker; its replicas move to others first",
-        returns=BrokerLeaving,
-        answer={"message": "Broker 4 is being emptied", "broker_id": 4, "replicas": 12},
+        answer=BrokerLeaving(message="Broker 4 is being emptied", broker_id=4, replicas=12),
         tags=["brokers"],
         status=202,
     )
@@ -103,19 +98,16 @@ class BrokerApi(ManagerView):
         self.runtime.metadata.refresh()
         done = "is being emptied" if replicas else "removed"
         return self.respond(
-            {
-                "message": f"Broker {broker_id} {done}",
-                "broker_id": broker_id,
-                "replicas": replicas,
-            },
+            BrokerLeaving(
+                message=f"Broker {broker_id} {done}", broker_id=broker_id, replicas=replicas
+            ),
             status=202,
         )
 
     @describe(
         summary="Keep a broker that is being emptied",
         input=BrokerUpdate,
-        returns=BrokerStays,
-        answer={"message": "Broker 4 stays", "broker_id": 4, "draining": False},
+        answer=BrokerStays(message="Broker 4 stays", broker_id=4, draining=False),
         tags=["brokers"],
     )
     def patch(self, request: Request, broker_id: int) -> Response:
@@ -129,11 +121,9 @@ class BrokerApi(ManagerView):
         broker = broker_keep(broker_id)
         self.runtime.metadata.refresh()
         return self.respond(
-            {
-                "message": f"Broker {broker_id} stays",
-                "broker_id": broker_id,
-                "draining": broker.draining,
-            }
+            BrokerStays(
+                message=f"Broker {broker_id} stays", broker_id=broker_id, draining=broker.draining
+            )
         )
 
 
@@ -149,13 +139,12 @@ class BrokerHeartbeatApi(ManagerView):
     @describe(
         summary="Take a broker's report (internal)",
         input=BrokerReport,
-        returns=BrokerOrders,
-        answer={"cluster_id": "0" * 32, "broker_id": 1, "epoch": 1, "brokers": []},
+        answer=BrokerOrders(cluster_id="0" * 32, broker_id=1, epoch=1, brokers=[]),
         tags=["internal"],
     )
     def post(self, request: Request) -> Response:
         """Record it and answer with orders."""
         require_cluster(request)
         self.runtime.require_primary()
-        orders = take_report(self.runtime, self.read(request, BrokerReport))
-        return self.respond(msgspec.to_builtins(orders))
+        report = self.read(request, BrokerReport)
+        return self.respond(take_report(self.runtime, report))

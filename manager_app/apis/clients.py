@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from http_base.apidoc import CLIENT_TOKEN, describe
+from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
 from http_base.views import bearer_token, is_cluster
 from manager_app import selectors
-from manager_app.apis.answers import (
+from manager_app.answers import (
+    ClientFacts,
     ClientForgotten,
+    ConsumerFacts,
     ConsumerList,
     ConsumerRegistered,
+    ProducerFacts,
     ProducerList,
     ProducerRegistered,
+    Registered,
 )
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import milliseconds, partitions_in_memory
+from manager_app.apis.topics import PARTITION
 from manager_app.clients.registration import (
     check_owner,
     forget_client,
@@ -23,7 +28,6 @@ from manager_app.clients.registration import (
     register_producer,
 )
 from manager_app.inputs import ClientsQuery
-from manager_app.models import ClientState
 from manager_app.selectors import ClientKey, ClientKind
 from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
 
@@ -34,16 +38,10 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientRow
 
-_PARTITIONS = [
-    {
-        "partition": 0,
-        "group_id": 1,
-        "leader": {"broker_id": 1, "address": "http://127.0.0.1:8001"},
-        "term": 1,
-        "replicas": [{"broker_id": 1, "address": "http://127.0.0.1:8001"}],
-    }
-]
-_ALIVE = {"topic": "logs", "state": "alive", "last_heartbeat": 1_700_000_000_000}
+_R = TypeVar("_R", bound=Registered)
+_F = TypeVar("_F", bound=ClientFacts)
+
+_HEARD = 1_700_000_000_000
 
 
 class ProducerRegisterApi(ManagerView):
@@ -52,15 +50,14 @@ class ProducerRegisterApi(ManagerView):
     @describe(
         summary="Register a producer; creates the topic if it is missing",
         input=ProducerRegister,
-        returns=ProducerRegistered,
-        answer={
-            "message": "producer 1 is registered for topic 'logs'",
-            "producer_id": 1,
-            "token": "...",
-            "topic": "logs",
-            "number_of_partitions": 1,
-            "partitions": _PARTITIONS,
-        },
+        answer=ProducerRegistered(
+            message="producer 1 is registered for topic 'logs'",
+            producer_id=1,
+            token=TOKEN_SAMPLE,
+            topic="logs",
+            number_of_partitions=1,
+            partitions=[PARTITION],
+        ),
         tags=["clients"],
     )
     def post(self, request: Request) -> Response:
@@ -68,7 +65,11 @@ class ProducerRegisterApi(ManagerView):
         self.runtime.require_primary()
         call = self.read(request, ProducerRegister)
         key, token = register_producer(self.runtime, call)
-        return self.respond(_registration(self.runtime, key, token, call.topic))
+        return self.respond(
+            _registration(
+                ProducerRegistered, self.runtime, call.topic, token, producer_id=key.client_id
+            )
+        )
 
 
 class ConsumerRegisterApi(ManagerView):
@@ -77,15 +78,14 @@ class ConsumerRegisterApi(ManagerView):
     @describe(
         summary="Register a consumer",
         input=ConsumerRegister,
-        returns=ConsumerRegistered,
-        answer={
-            "message": "consumer 1 is registered for topic 'logs'",
-            "consumer_id": 1,
-            "token": "...",
-            "topic": "logs",
-            "number_of_partitions": 1,
-            "partitions": _PARTITIONS,
-        },
+        answer=ConsumerRegistered(
+            message="consumer 1 is registered for topic 'logs'",
+            consumer_id=1,
+            token=TOKEN_SAMPLE,
+            topic="logs",
+            number_of_partitions=1,
+            partitions=[PARTITION],
+        ),
         tags=["clients"],
     )
     def post(self, request: Request) -> Response:
@@ -93,7 +93,11 @@ class ConsumerRegisterApi(ManagerView):
         self.runtime.require_primary()
         call = self.read(request, ConsumerRegister)
         key, token = register_consumer(self.runtime, call)
-        return self.respond(_registration(self.runtime, key, token, call.topic))
+        return self.respond(
+            _registration(
+                ConsumerRegistered, self.runtime, call.topic, token, consumer_id=key.client_id
+            )
+        )
 
 
 class _ClientApi(ManagerView):
@@ -104,9 +108,8 @@ class _ClientApi(ManagerView):
     @describe(
         summary="Forget a client and its state in the partitions",
         input=ClientForget,
-        returns=ClientForgotten,
+        answer=ClientForgotten(message="producer 1 forgotten", partitions_pending=[]),
         token=CLIENT_TOKEN,
-        answer={"message": "producer 1 forgotten", "partitions_pending": []},
         tags=["clients"],
     )
     def delete(self, request: Request, client_id: int) -> Response:
@@ -118,7 +121,9 @@ class _ClientApi(ManagerView):
             check_owner(self.runtime, key, token or bearer_token(request))
         pending = forget_client(self.runtime, key)
         return self.respond(
-            {"message": f"{self.kind} {client_id} forgotten", "partitions_pending": pending}
+            ClientForgotten(
+                message=f"{self.kind} {client_id} forgotten", partitions_pending=pending
+            )
         )
 
 
@@ -134,75 +139,81 @@ class ConsumerApi(_ClientApi):
     kind = "consumer"
 
 
-class _ClientsApi(ManagerView):
-    """All clients of a kind."""
-
-    kind: ClassVar[ClientKind]
-
-    def _list(self, request: Request) -> Response:
-        """Return them by id, of one topic or of all."""
-        topic = self.read(request, ClientsQuery).topic
-        rows = selectors.clients_list(self.kind, topic)
-        return self.respond({f"{self.kind}s": [_client(self.runtime, row) for row in rows]})
-
-
-class ProducersApi(_ClientsApi):
+class ProducersApi(ManagerView):
     """All producers."""
-
-    kind = "producer"
 
     @describe(
         summary="List registered producers",
         input=ClientsQuery,
-        returns=ProducerList,
-        answer={"producers": [{"producer_id": 1, **_ALIVE}]},
+        answer=ProducerList(
+            producers=[
+                ProducerFacts(producer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
+            ]
+        ),
         tags=["clients"],
         query=True,
     )
     def get(self, request: Request) -> Response:
         """Return them by id, of one topic or of all."""
-        return self._list(request)
+        rows = selectors.clients_list("producer", self.read(request, ClientsQuery).topic)
+        return self.respond(
+            ProducerList(
+                producers=[
+                    _facts(ProducerFacts, self.runtime, row, producer_id=row.key.client_id)
+                    for row in rows
+                ]
+            )
+        )
 
 
-class ConsumersApi(_ClientsApi):
+class ConsumersApi(ManagerView):
     """All consumers."""
-
-    kind = "consumer"
 
     @describe(
         summary="List registered consumers",
         input=ClientsQuery,
-        returns=ConsumerList,
-        answer={"consumers": [{"consumer_id": 1, **_ALIVE}]},
+        answer=ConsumerList(
+            consumers=[
+                ConsumerFacts(consumer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
+            ]
+        ),
         tags=["clients"],
         query=True,
     )
     def get(self, request: Request) -> Response:
         """Return them by id, of one topic or of all."""
-        return self._list(request)
+        rows = selectors.clients_list("consumer", self.read(request, ClientsQuery).topic)
+        return self.respond(
+            ConsumerList(
+                consumers=[
+                    _facts(ConsumerFacts, self.runtime, row, consumer_id=row.key.client_id)
+                    for row in rows
+                ]
+            )
+        )
 
 
 def _registration(
-    runtime: ManagerRuntime, key: ClientKey, token: str, topic: str
-) -> dict[str, Any]:
+    kind: type[_R], runtime: ManagerRuntime, topic: str, token: str, **client_id: int
+) -> _R:
     # Another manager may have made the topic just now.
     runtime.metadata.poll()
     partitions = partitions_in_memory(runtime.metadata, topic)
-    return {
-        "message": f"{key.kind} {key.client_id} is registered for topic {topic!r}",
-        f"{key.kind}_id": key.client_id,
-        "token": token,
-        "topic": topic,
-        "number_of_partitions": len(partitions),
-        "partitions": partitions,
-    }
+    [(name, number)] = client_id.items()
+    return kind(
+        message=f"{name.removesuffix('_id')} {number} is registered for topic {topic!r}",
+        token=token,
+        topic=topic,
+        number_of_partitions=len(partitions),
+        partitions=partitions,
+        **client_id,
+    )
 
 
-def _client(runtime: ManagerRuntime, row: ClientRow) -> dict[str, Any]:
-    expired = runtime.clients.is_expired(row.key, row.state)
-    return {
-        f"{row.key.kind}_id": row.key.client_id,
-        "topic": row.topic,
-        "state": str(ClientState.EXPIRED if expired else ClientState.ALIVE),
-        "last_heartbeat": milliseconds(runtime.clients.latest(row.key, row.last_heartbeat)),
-    }
+def _facts(kind: type[_F], runtime: ManagerRuntime, row: ClientRow, **client_id: int) -> _F:
+    return kind(
+        topic=row.topic,
+        state="expired" if runtime.clients.is_expired(row.key, row.state) else "alive",
+        last_heartbeat=milliseconds(runtime.clients.latest(row.key, row.last_heartbeat)),
+        **client_id,
+    )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from manager_app.answers import GroupDetail, GroupPlace, GroupSummary, MemberFacts
 from manager_app.apis.rendering import milliseconds
+from manager_app.groups.offsets import Unsaid
 from manager_app.selectors import StoredGroup
+from myqueue.contract.answers import GroupOffset
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import by_topic
 
@@ -17,44 +20,42 @@ if TYPE_CHECKING:
     from manager_app.models import ConsumerGroup
     from myqueue.contract.rules.group_membership import GroupState
 
-_FROM_PARTITION = ("offset", "high_watermark", "lag", "unsettled", "dead")
 
-
-def group_summary(row: ConsumerGroup) -> dict[str, Any]:
+def group_summary(row: ConsumerGroup) -> GroupSummary:
     """Return a group in a list.
 
     Args:
         row: with `member_count`.
     """
-    return {
-        "group": row.name,
-        "kind": "consumers",
-        "generation": row.generation,
-        "members": getattr(row, "member_count", 0),
-        "topics": sorted(row.topics),
-        "created_at": milliseconds(row.created_at),
-    }
+    return GroupSummary(
+        group=row.name,
+        kind="consumers",
+        generation=row.generation,
+        members=getattr(row, "member_count", 0),
+        topics=sorted(row.topics),
+        created_at=milliseconds(row.created_at),
+    )
 
 
-def workers_summary(name: str, topics: Sequence[str]) -> dict[str, Any]:
+def workers_summary(name: str, topics: Sequence[str]) -> GroupSummary:
     """Return a group of queue workers in a list: it has no members and no generation."""
-    return {
-        "group": name,
-        "kind": "workers",
-        "generation": 0,
-        "members": 0,
-        "topics": list(topics),
-        "created_at": None,
-    }
+    return GroupSummary(
+        group=name,
+        kind="workers",
+        generation=0,
+        members=0,
+        topics=list(topics),
+        created_at=None,
+    )
 
 
 def group_detail(
     name: str,
     stored: StoredGroup | None,
-    offsets: Mapping[Place, Mapping[str, Any] | None],
+    offsets: Mapping[Place, GroupOffset | Unsaid],
     *,
     heard: Mapping[str, datetime],
-) -> dict[str, Any]:
+) -> GroupDetail:
     """Return everything about a group.
 
     Args:
@@ -65,37 +66,48 @@ def group_detail(
     """
     known = stored or StoredGroup()
     state = known.state
-    told = max((said.get("generation", 0) for said in offsets.values() if said), default=0)
-    return {
-        "group": name,
-        "generation": state.generation if stored else told,
-        "members": [
-            {
-                "member_id": member_id,
-                "topics": sorted(member.topics),
-                "assignment": by_topic(member.assignment),
-                "last_heartbeat": milliseconds(
+    told = (said.generation for said in offsets.values() if isinstance(said, GroupOffset))
+    return GroupDetail(
+        group=name,
+        generation=state.generation if stored else max(told, default=0),
+        members=[
+            MemberFacts(
+                member_id=member_id,
+                topics=sorted(member.topics),
+                assignment=by_topic(member.assignment),
+                last_heartbeat=milliseconds(
                     heard.get(member_id, known.last_heartbeats.get(member_id))
                 ),
-                "session_timeout_ms": member.session_timeout_ms,
-            }
+                session_timeout_ms=member.session_timeout_ms,
+            )
             for member_id, member in state.members.items()
         ],
-        "partitions": [
-            {
-                "topic": topic,
-                "partition": index,
-                "member_id": state.holders.get(TopicPartition(topic, index)),
-                **{field: (said or {}).get(field) for field in _FROM_PARTITION},
-            }
-            for (topic, index), said in sorted(offsets.items())
+        partitions=[
+            _place(topic, index, said, state.holders.get(TopicPartition(topic, index)))
+            for (topic, index), said in sorted(offsets.items(), key=lambda one: one[0])
             if _belongs(state, topic, said, is_stored=stored is not None)
         ],
-    }
+    )
 
 
-def _belongs(
-    state: GroupState, topic: str, said: Mapping[str, Any] | None, *, is_stored: bool
-) -> bool:
+def _place(
+    topic: str, partition: int, said: GroupOffset | Unsaid, member_id: str | None
+) -> GroupPlace:
+    known = said if isinstance(said, GroupOffset) else None
+    return GroupPlace(
+        topic=topic,
+        partition=partition,
+        member_id=member_id,
+        offset=known.offset if known else None,
+        high_watermark=known.high_watermark if known else None,
+        lag=known.lag if known else None,
+        unsettled=known.unsettled if known else None,
+        dead=known.dead if known else None,
+    )
+
+
+def _belongs(state: GroupState, topic: str, said: GroupOffset | Unsaid, *, is_stored: bool) -> bool:
     """Tell whether a partition is the group's: read now, or read once, or not known."""
-    return bool(said) or topic in state.wanted or (said is None and is_stored)
+    if said is Unsaid.NO_ANSWER:
+        return is_stored or topic in state.wanted
+    return said is not Unsaid.NOT_THERE or topic in state.wanted

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from http_base.apidoc import describe
 from manager_app import selectors
-from manager_app.apis.answers import GroupDetail, GroupForgotten, GroupLeft, GroupList, Seat
+from manager_app.answers import (
+    GroupDetail,
+    GroupForgotten,
+    GroupLeft,
+    GroupList,
+    GroupPlace,
+    MemberFacts,
+    TopicPartitionName,
+)
 from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.apis.group_rendering import (
     group_detail,
@@ -14,6 +22,7 @@ from manager_app.apis.group_rendering import (
     workers_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
+from myqueue.contract.answers import GroupOffset, Seat
 from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
@@ -36,39 +45,40 @@ REPORT_LIMIT_S = 10.0
 FORGET_LIMIT_S = 120.0
 """To let all partitions forget a group; each has a shorter limit of its own."""
 
-_SEAT = {
-    "group": "billing",
-    "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
-    "generation": 2,
-    "assignment": {"logs": [0, 1]},
-    "heartbeat_interval_ms": 3_000,
-    "session_timeout_ms": 30_000,
-}
-_DETAIL = {
-    "group": "billing",
-    "generation": 2,
-    "members": [
-        {
-            "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
-            "topics": ["logs"],
-            "assignment": {"logs": [0, 1]},
-            "last_heartbeat": 1_700_000_000_000,
-            "session_timeout_ms": 30_000,
-        }
+_MEMBER_ID = "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b"
+_SEAT = Seat(
+    group="billing",
+    member_id=_MEMBER_ID,
+    generation=2,
+    assignment={"logs": [0, 1]},
+    heartbeat_interval_ms=3_000,
+    session_timeout_ms=30_000,
+)
+_DETAIL = GroupDetail(
+    group="billing",
+    generation=2,
+    members=[
+        MemberFacts(
+            member_id=_MEMBER_ID,
+            topics=["logs"],
+            assignment={"logs": [0, 1]},
+            last_heartbeat=1_700_000_000_000,
+            session_timeout_ms=30_000,
+        )
     ],
-    "partitions": [
-        {
-            "topic": "logs",
-            "partition": 0,
-            "member_id": "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b",
-            "offset": 41,
-            "high_watermark": 42,
-            "lag": 1,
-            "unsettled": 0,
-            "dead": 0,
-        }
+    partitions=[
+        GroupPlace(
+            topic="logs",
+            partition=0,
+            member_id=_MEMBER_ID,
+            offset=41,
+            high_watermark=42,
+            lag=1,
+            unsettled=0,
+            dead=0,
+        )
     ],
-}
+)
 
 
 class GroupJoinApi(HotManagerView):
@@ -77,7 +87,6 @@ class GroupJoinApi(HotManagerView):
     @describe(
         summary="Join a consumer group; the first member makes it",
         input=GroupJoin,
-        returns=Seat,
         answer=_SEAT,
         tags=["groups"],
     )
@@ -92,7 +101,7 @@ class GroupJoinApi(HotManagerView):
         check_group_name(group)
         subscription = await _subscription(runtime, call)
         seat = await runtime.groups.join(group, subscription, member_id=call.member_id)
-        return self.respond(seat.fields())
+        return self.respond(seat.answer())
 
 
 class GroupHeartbeatApi(HotManagerView):
@@ -101,7 +110,6 @@ class GroupHeartbeatApi(HotManagerView):
     @describe(
         summary="Tell what a member owns, and hear what it may read",
         input=GroupHeartbeat,
-        returns=Seat,
         answer=_SEAT,
         tags=["groups"],
     )
@@ -115,7 +123,7 @@ class GroupHeartbeatApi(HotManagerView):
         seat = await runtime.groups.heartbeat(
             group, call.member_id, generation=call.generation, owned=owned
         )
-        return self.respond(seat.fields())
+        return self.respond(seat.answer())
 
 
 class GroupLeaveApi(HotManagerView):
@@ -124,8 +132,7 @@ class GroupLeaveApi(HotManagerView):
     @describe(
         summary="Leave a consumer group",
         input=GroupLeave,
-        returns=GroupLeft,
-        answer={"group": "billing"},
+        answer=GroupLeft(group="billing"),
         tags=["groups"],
     )
     async def post(self, request: Request, group: str) -> Response:
@@ -135,7 +142,7 @@ class GroupLeaveApi(HotManagerView):
         call = self.read(request, GroupLeave)
         check_group_name(group)
         await runtime.groups.leave(group, call.member_id)
-        return self.respond({"group": group})
+        return self.respond(GroupLeft(group=group))
 
 
 class GroupsApi(ManagerView):
@@ -144,8 +151,7 @@ class GroupsApi(ManagerView):
     @describe(
         summary="List consumer groups by name",
         input=ListQuery,
-        returns=GroupList,
-        answer={"groups": ["billing"]},
+        answer=GroupList(groups=["billing"]),
         tags=["groups"],
         query=True,
     )
@@ -158,7 +164,8 @@ class GroupsApi(ManagerView):
         of_workers = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
         found = {name: workers_summary(name, topics) for name, topics in of_workers.items()} | rows
         names = sorted(found)
-        return self.respond({"groups": [found[name] for name in names] if detail else names})
+        groups = [found[name] if detail else name for name in names]
+        return self.respond(GroupList(groups=groups))
 
 
 class GroupApi(ManagerView):
@@ -166,7 +173,6 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Describe a consumer group and its lag",
-        returns=GroupDetail,
         answer=_DETAIL,
         tags=["groups"],
     )
@@ -181,12 +187,9 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Forget a consumer group without members",
-        returns=GroupForgotten,
-        answer={
-            "message": "Group 'billing' forgotten",
-            "group": "billing",
-            "partitions_pending": [],
-        },
+        answer=GroupForgotten(
+            message="Group 'billing' forgotten", group="billing", partitions_pending=[]
+        ),
         tags=["groups"],
     )
     def delete(self, request: Request, group: str) -> Response:
@@ -201,17 +204,18 @@ class GroupApi(ManagerView):
             describe_group(runtime, group)
         pending = runtime.run(runtime.group_offsets.forget(group), timeout_s=FORGET_LIMIT_S)
         return self.respond(
-            {
-                "message": f"Group {group!r} forgotten",
-                "group": group,
-                "partitions_pending": [
-                    {"topic": topic, "partition": partition} for topic, partition in pending
+            GroupForgotten(
+                message=f"Group {group!r} forgotten",
+                group=group,
+                partitions_pending=[
+                    TopicPartitionName(topic=topic, partition=partition)
+                    for topic, partition in pending
                 ],
-            }
+            )
         )
 
 
-def describe_group(runtime: ManagerRuntime, name: str) -> dict[str, Any]:
+def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
     """Return a group as the database and the partitions know it.
 
     Raises:
@@ -225,7 +229,7 @@ def describe_group(runtime: ManagerRuntime, name: str) -> dict[str, Any]:
     topics = None if stored is None else stored.topics_used
     asking = runtime.group_offsets.ask(name, topics)
     offsets = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
-    if stored is None and not any(offsets.values()):
+    if stored is None and not any(isinstance(one, GroupOffset) for one in offsets.values()):
         raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
     return group_detail(name, stored, offsets, heard=runtime.groups.last_heartbeats(name))
 

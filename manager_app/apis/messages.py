@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from http_base.answers import Appended, CursorPlace, PoppedMessage
 from http_base.apidoc import describe
-from http_base.messages import message_fields
+from http_base.messages import as_asked, popped_answer
+from http_base.operations import CURSOR_RESET, MESSAGE
 from http_base.views import bearer_token, wants_msgpack
-from manager_app.apis.answers import PoppedList, Produced, SizesAnswer
+from manager_app.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import HotManagerView
 from manager_app.metrics import counted
 from manager_app.proxy.consume import consume, reset, sizes
 from manager_app.proxy.produce import produce, produce_batch
+from myqueue.contract.answers import Appended
 from myqueue.contract.inputs import Consume, CursorReset, Produce, ProduceBatch, Size
-from myqueue.contract.records import Record
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
-
-_MESSAGE = {
-    "topic": "logs",
-    "partition": 0,
-    "offset": 41,
-    "timestamp": 1_700_000_000_000,
-    "message": "user 17 logged in",
-    "key": None,
-    "headers": None,
-}
 
 
 class ProduceApi(HotManagerView):
@@ -37,8 +28,8 @@ class ProduceApi(HotManagerView):
     @describe(
         summary="Append a message or a list of messages",
         input=Produce,
-        returns=(Produced, Appended),
-        answer={"topic": "logs", "partition": 0, "offset": 41},
+        answer=Produced(topic="logs", partition=0, offset=41),
+        other_answers=[Appended],
         tags=["messages"],
         batches=True,
     )
@@ -65,8 +56,8 @@ class ConsumeApi(HotManagerView):
     @describe(
         summary="Pop messages",
         input=Consume,
-        returns=(PoppedMessage, PoppedList),
-        answer=_MESSAGE | {"missed": 0, "corrupt": 0},
+        answer=popped_answer(MESSAGE, missed=0, corrupt=0),
+        other_answers=[PoppedList],
         tags=["messages"],
         query=True,
     )
@@ -81,8 +72,8 @@ class ConsumeApi(HotManagerView):
     @describe(
         summary="Pop messages",
         input=Consume,
-        returns=(PoppedMessage, PoppedList),
-        answer=_MESSAGE | {"missed": 0, "corrupt": 0},
+        answer=popped_answer(MESSAGE, missed=0, corrupt=0),
+        other_answers=[PoppedList],
         tags=["messages"],
     )
     async def post(self, request: Request) -> Response:
@@ -95,31 +86,27 @@ class ConsumeApi(HotManagerView):
         with runtime.passing(waits=call.wait_ms > 0), counted("consume"):
             popped = await consume(runtime, call)
         binary = wants_msgpack(request)
-        messages = [_message(call.topic, fields, binary=binary) for fields in popped.messages]
-        left_out = {"missed": popped.missed, "corrupt": popped.corrupt}
+        messages = [as_asked(message, binary=binary) for message in popped.messages]
+        missed, corrupt = popped.missed, popped.corrupt
         if call.max_messages is None:
-            return self.respond(messages[0] | left_out)
-        return self.respond({"topic": call.topic, "messages": messages, **left_out})
+            return self.respond(popped_answer(messages[0], missed=missed, corrupt=corrupt))
+        return self.respond(
+            PoppedList(topic=call.topic, messages=messages, missed=missed, corrupt=corrupt)
+        )
 
 
 class CursorResetApi(HotManagerView):
     """Moving a cursor."""
 
-    @describe(
-        summary="Move a consumer's cursor in a partition to an offset or a time",
-        input=CursorReset,
-        returns=CursorPlace,
-        answer={"topic": "logs", "partition": 0, "offset": 17},
-        tags=["messages"],
-        sample={"offset": 0},
-    )
+    description = CURSOR_RESET.description
+
+    @replace(CURSOR_RESET, tags=["messages"], token="")
     async def post(self, request: Request) -> Response:
         """Move it, if it is where `expected` says; what follows is popped next."""
         runtime = self.runtime
         call = self.read(request, CursorReset)
         with runtime.passing(), counted("reset"):
-            offset = await reset(runtime, call)
-        return self.respond({"topic": call.topic, "partition": call.partition, "offset": offset})
+            return self.respond(await reset(runtime, call))
 
 
 class SizeApi(HotManagerView):
@@ -128,8 +115,7 @@ class SizeApi(HotManagerView):
     @describe(
         summary="Count the messages left for a consumer",
         input=Size,
-        returns=SizesAnswer,
-        answer={"topic": "logs", "size": 3, "sizes": {"0": 1, "1": 2}},
+        answer=SizesAnswer(topic="logs", size=3, sizes={"0": 1, "1": 2}),
         tags=["messages"],
         query=True,
     )
@@ -140,23 +126,9 @@ class SizeApi(HotManagerView):
         with runtime.passing(waits=call.wait_ms > 0), counted("size"):
             found = await sizes(runtime, call)
         return self.respond(
-            {
-                "topic": call.topic,
-                "size": sum(found.values()),
-                "sizes": {str(index): size for index, size in found.items()},
-            }
+            SizesAnswer(
+                topic=call.topic,
+                size=sum(found.values()),
+                sizes={str(index): size for index, size in found.items()},
+            )
         )
-
-
-def _message(topic: str, fields: dict[str, Any], *, binary: bool) -> dict[str, Any]:
-    """Render a message of a broker's answer, which came as MessagePack, for the client."""
-    record = Record(
-        fields["message"], fields.get("key"), fields.get("headers"), fields.get("timestamp", 0)
-    )
-    return message_fields(
-        record,
-        topic=topic,
-        partition=fields["partition"],
-        offset=fields["offset"],
-        binary=binary,
-    )

@@ -1,20 +1,21 @@
 """Answers from the copy in memory, for reads while the database does not answer.
 
-They have the fields of the ordinary answers; what only the database knows is null. The header
-`X-Metadata-Age-Ms` says how old the copy is.
+What only the database knows is null. The header `X-Metadata-Age-Ms` says how old the copy is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from manager_app.apis.rendering import INTERNAL, leadership, milliseconds, place
+from manager_app.answers import BrokerSummary, PartitionDetail, ReplicaDetail, TopicSettings
+from manager_app.apis.rendering import leadership, milliseconds, place
 from manager_app.models import BrokerState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from http_base.cluster import ReplicaReport
     from manager_app.metadata import MetadataCopy, PartitionMetadata, TopicMetadata
 
 
@@ -27,7 +28,7 @@ def broker_addresses(metadata: MetadataCopy) -> list[str]:
     ]
 
 
-def broker_details(metadata: MetadataCopy) -> list[dict[str, Any]]:
+def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
     """Return what the copy has of each broker, by id."""
     current = metadata.current
     held: Counter[int] = Counter()
@@ -37,47 +38,38 @@ def broker_details(metadata: MetadataCopy) -> list[dict[str, Any]]:
             held.update(partition.replicas)
             led[metadata.leader_of(partition.group_id).broker_id] += 1
     return [
-        {
-            "broker_id": broker.broker_id,
-            "address": broker.address,
-            "raft_address": broker.raft_address,
-            "state": broker.state,
-            "draining": broker.draining,
-            "last_heartbeat": None,
-            "replicas": held[broker.broker_id],
-            "leaders": led[broker.broker_id],
-            "disk_free_bytes": None,
-            "disk_slow": None,
-        }
+        BrokerSummary(
+            broker_id=broker.broker_id,
+            address=broker.address,
+            raft_address=broker.raft_address,
+            state=broker.state,
+            draining=broker.draining,
+            last_heartbeat=None,
+            replicas=held[broker.broker_id],
+            leaders=led[broker.broker_id],
+            disk_free_bytes=None,
+            disk_slow=None,
+        )
         for broker in current.brokers.values()
     ]
 
 
-def topic_summary(topic: TopicMetadata) -> dict[str, Any]:
-    """Return a topic in a list."""
-    return {
-        "topic": topic.name,
-        "number_of_partitions": len(topic.partitions),
-        **topic_settings(topic),
-    }
-
-
-def topic_settings(topic: TopicMetadata) -> dict[str, Any]:
+def topic_settings(topic: TopicMetadata) -> TopicSettings:
     """Return the settings of a topic."""
     settings = topic.settings
-    return {
-        "replication_factor": settings and settings.replication_factor,
-        "retention_ms": settings and settings.retention_ms,
-        "retention_bytes": settings and settings.retention_bytes,
-        "created_at": settings and milliseconds(settings.created_at),
-    }
+    return TopicSettings(
+        replication_factor=settings.replication_factor if settings else None,
+        retention_ms=settings.retention_ms if settings else None,
+        retention_bytes=settings.retention_bytes if settings else None,
+        created_at=milliseconds(settings.created_at) if settings else None,
+    )
 
 
 def partition_detail(
     partition: PartitionMetadata,
-    reports: Mapping[tuple[int, int], dict[str, Any]],
+    reports: Mapping[tuple[int, int], ReplicaReport],
     metadata: MetadataCopy,
-) -> dict[str, Any]:
+) -> PartitionDetail:
     """Return a partition as the copy has it and its brokers just told.
 
     Args:
@@ -85,52 +77,43 @@ def partition_detail(
         reports: what brokers just said, by (group id, broker id).
         metadata: the copy.
     """
-    replicas = [
-        _replica(broker_id, reports.get((partition.group_id, broker_id)), metadata)
-        for broker_id in partition.replicas
-    ]
+    told = {
+        broker_id: reports.get((partition.group_id, broker_id)) for broker_id in partition.replicas
+    }
     known = metadata.leader_of(partition.group_id)
-    leader_id, term = leadership(known.broker_id, known.term, replicas)
-    told = [said for said in replicas if said["live"]]
+    leader_id, term = leadership(known.broker_id, known.term, told.values())
     best = max(
-        told,
-        key=lambda said: (said["broker_id"] == leader_id, said["high_watermark"]),
-        default={"log_start_offset": None, "high_watermark": None},
+        ((broker_id, report) for broker_id, report in told.items() if report is not None),
+        key=lambda one: (one[0] == leader_id, one[1].high_watermark),
+        default=(0, None),
+    )[1]
+    leader = place(metadata, leader_id)
+    return PartitionDetail(
+        partition=partition.index,
+        group_id=partition.group_id,
+        condition=None,
+        placement_version=None,
+        leader=leader if leader.address else None,
+        term=term,
+        replicas=[_replica(broker_id, report, metadata) for broker_id, report in told.items()],
+        log_start_offset=best.log_start_offset if best else None,
+        high_watermark=best.high_watermark if best else None,
     )
-    address = metadata.address_of(leader_id)
-    return {
-        "partition": partition.index,
-        "group_id": partition.group_id,
-        "condition": None,
-        "placement_version": None,
-        "leader": place(leader_id, address) if address else None,
-        "term": term,
-        "replicas": [
-            {name: value for name, value in said.items() if name not in INTERNAL}
-            for said in replicas
-        ],
-        "log_start_offset": best["log_start_offset"],
-        "high_watermark": best["high_watermark"],
-    }
 
 
-def _replica(
-    broker_id: int, report: dict[str, Any] | None, metadata: MetadataCopy
-) -> dict[str, Any]:
-    said = report or {}
+def _replica(broker_id: int, report: ReplicaReport | None, metadata: MetadataCopy) -> ReplicaDetail:
     broker = metadata.current.brokers.get(broker_id)
-    return {
-        "replica_id": said.get("replica_id"),
-        **place(broker_id, broker.address if broker else None),
-        "broker_state": broker.state if broker else None,
-        "role": said.get("role"),
-        "state": None,
-        "fault": said.get("faulty"),
-        "installing": said.get("installing", False),
-        "log_start_offset": said.get("log_start_offset"),
-        "high_watermark": said.get("high_watermark"),
-        "last_index": said.get("last_index"),
-        "live": report is not None,
-        "term": said.get("term", 0),
-        "leader_broker_id": said.get("leader_broker_id", 0),
-    }
+    return ReplicaDetail(
+        replica_id=report.replica_id if report else None,
+        broker_id=broker_id,
+        address=broker.address if broker else None,
+        broker_state=broker.state if broker else None,
+        role=report.role if report else None,
+        state=None,
+        fault=report.faulty if report else None,
+        installing=report is not None and report.installing,
+        log_start_offset=report.log_start_offset if report else None,
+        high_watermark=report.high_watermark if report else None,
+        last_index=report.last_index if report else None,
+        live=report is not None,
+    )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from manager_app.answers import (
+    BrokerSummary,
+    PartitionDetail,
+    PartitionPlace,
+    ReplicaDetail,
+    TopicSettings,
+    TopicSummary,
+)
 from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
 from manager_app.placement.repair_rules import partition_condition, replica_condition
+from myqueue.contract.answers import BrokerAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
+    from http_base.cluster import ReplicaReport
     from manager_app.metadata import MetadataCopy
     from manager_app.models import Broker, Partition, Replica, Topic
 
@@ -20,48 +30,57 @@ def milliseconds(time: datetime | None) -> int | None:
     return None if time is None else int(time.timestamp() * 1000)
 
 
-def place(broker_id: int, address: str | None) -> dict[str, Any]:
-    """Return where a broker is."""
-    return {"broker_id": broker_id, "address": address}
+def place(metadata: MetadataCopy, broker_id: int) -> BrokerAddress:
+    """Return where a broker is, as far as it is known."""
+    return BrokerAddress(broker_id=broker_id, address=metadata.address_of(broker_id))
 
 
-def partitions_in_memory(metadata: MetadataCopy, topic: str) -> list[dict[str, Any]]:
+def partitions_in_memory(metadata: MetadataCopy, topic: str) -> list[PartitionPlace]:
     """Return a topic's partitions with their leaders, as far as they are known now."""
     rendered = []
     for partition in metadata.topic(topic).partitions:
-        leadership = metadata.leader_of(partition.group_id)
-        address = metadata.address_of(leadership.broker_id)
+        known = metadata.leader_of(partition.group_id)
+        leader = place(metadata, known.broker_id)
         rendered.append(
-            {
-                "partition": partition.index,
-                "group_id": partition.group_id,
-                "leader": place(leadership.broker_id, address) if address else None,
-                "term": leadership.term,
-                "replicas": [
-                    place(broker_id, metadata.address_of(broker_id))
-                    for broker_id in partition.replicas
-                ],
-            }
+            PartitionPlace(
+                partition=partition.index,
+                group_id=partition.group_id,
+                leader=leader if leader.address else None,
+                term=known.term,
+                replicas=[place(metadata, broker_id) for broker_id in partition.replicas],
+            )
         )
     return rendered
 
 
-def topic_settings(topic: Topic) -> dict[str, Any]:
+def topic_settings(topic: Topic) -> TopicSettings:
     """Return the settings of a topic."""
-    return {
-        "replication_factor": topic.replication_factor,
-        "retention_ms": topic.retention_ms,
-        "retention_bytes": topic.retention_bytes,
-        "created_at": milliseconds(topic.created_at),
-    }
+    return TopicSettings(
+        replication_factor=topic.replication_factor,
+        retention_ms=topic.retention_ms,
+        retention_bytes=topic.retention_bytes,
+        created_at=milliseconds(topic.created_at),
+    )
+
+
+def topic_summary(name: str, number_of_partitions: int, settings: TopicSettings) -> TopicSummary:
+    """Return a topic in a list."""
+    return TopicSummary(
+        topic=name,
+        number_of_partitions=number_of_partitions,
+        replication_factor=settings.replication_factor,
+        retention_ms=settings.retention_ms,
+        retention_bytes=settings.retention_bytes,
+        created_at=settings.created_at,
+    )
 
 
 def partition_detail(
     partition: Partition,
-    reports: Mapping[tuple[int, int], dict[str, Any]],
+    reports: Mapping[tuple[int, int], ReplicaReport],
     *,
     suspects: Collection[int] = (),
-) -> dict[str, Any]:
+) -> PartitionDetail:
     """Return everything about a partition.
 
     Args:
@@ -70,90 +89,88 @@ def partition_detail(
             report stands.
         suspects: ids of silent brokers.
     """
-    replicas = [
-        _replica(replica, reports.get((partition.group_id, replica.broker_id)), suspects)
-        for replica in partition.replicas.all()
-    ]
-    leader_id, term = leadership(partition.leader_id or 0, partition.term, replicas)
+    rows = partition.replicas.all()
+    told = {row.broker_id: reports.get((partition.group_id, row.broker_id)) for row in rows}
+    replicas = [_replica(row, told[row.broker_id], suspects) for row in rows]
+    leader_id, term = leadership(partition.leader_id or 0, partition.term, told.values())
     # Offsets of the leader; without one those of the replica that got furthest.
     best = max(
         replicas,
-        key=lambda said: (said["broker_id"] == leader_id, said["high_watermark"]),
-        default={"log_start_offset": 0, "high_watermark": 0},
+        key=lambda one: (one.broker_id == leader_id, one.high_watermark),
+        default=None,
     )
-    addresses = {replica["broker_id"]: replica["address"] for replica in replicas}
-    return {
-        "partition": partition.index,
-        "group_id": partition.group_id,
-        "condition": partition_condition(partition_facts(partition, suspects=suspects)),
-        "placement_version": partition.placement_version,
-        "leader": place(leader_id, addresses[leader_id]) if leader_id in addresses else None,
-        "term": term,
-        "replicas": [
-            {name: value for name, value in said.items() if name not in INTERNAL}
-            for said in replicas
-        ],
-        "log_start_offset": best["log_start_offset"],
-        "high_watermark": best["high_watermark"],
-    }
-
-
-INTERNAL = frozenset({"term", "leader_broker_id"})
-"""Fields of a replica that are no part of the answer."""
+    addresses = {one.broker_id: one.address for one in replicas}
+    return PartitionDetail(
+        partition=partition.index,
+        group_id=partition.group_id,
+        condition=partition_condition(partition_facts(partition, suspects=suspects)),
+        placement_version=partition.placement_version,
+        leader=(
+            BrokerAddress(broker_id=leader_id, address=addresses[leader_id])
+            if leader_id in addresses
+            else None
+        ),
+        term=term,
+        replicas=replicas,
+        log_start_offset=best.log_start_offset if best else 0,
+        high_watermark=best.high_watermark if best else 0,
+    )
 
 
 def _replica(
-    replica: Replica, report: dict[str, Any] | None, suspects: Collection[int]
-) -> dict[str, Any]:
-    said, broker = report or {}, replica.broker
-    return {
-        "replica_id": replica.replica_id,
-        **place(replica.broker_id, broker.address),
-        "broker_state": shown_state(broker.broker_id, broker.state, suspects=suspects),
-        "role": said.get("role", replica.role),
-        "state": replica_condition(replica_facts(replica)),
-        "fault": replica.fault or replica.suspicion,
-        "installing": said.get("installing", False),
-        "log_start_offset": said.get("log_start_offset", replica.log_start_offset),
-        "high_watermark": said.get("high_watermark", replica.high_watermark),
-        "last_index": said.get("last_index", replica.last_index),
-        "live": report is not None,
-        "term": said.get("term", 0),
-        "leader_broker_id": said.get("leader_broker_id", 0),
-    }
+    replica: Replica, report: ReplicaReport | None, suspects: Collection[int]
+) -> ReplicaDetail:
+    said, broker = report or replica, replica.broker
+    return ReplicaDetail(
+        replica_id=replica.replica_id,
+        broker_id=replica.broker_id,
+        address=broker.address,
+        broker_state=shown_state(broker.broker_id, broker.state, suspects=suspects),
+        role=said.role,
+        state=replica_condition(replica_facts(replica)),
+        fault=replica.fault or replica.suspicion,
+        installing=report is not None and report.installing,
+        log_start_offset=said.log_start_offset,
+        high_watermark=said.high_watermark,
+        last_index=said.last_index,
+        live=report is not None,
+    )
 
 
-def leadership(leader_id: int, term: int, replicas: list[dict[str, Any]]) -> tuple[int, int]:
+def leadership(
+    leader_id: int, term: int, reports: Iterable[ReplicaReport | None]
+) -> tuple[int, int]:
     """Return the leader (0: none) and its term, as they are known or by a live report above it.
 
     In the term that is known the leader's own word counts, and not that of others.
     """
     said = [
-        (replica["term"], replica["leader_broker_id"])
-        for replica in replicas
-        if replica["leader_broker_id"]
-        and (replica["term"] > term or (replica["term"] == term and replica["role"] == "leader"))
+        (one.term, one.leader_broker_id)
+        for one in reports
+        if one is not None
+        and one.leader_broker_id
+        and (one.term > term or (one.term == term and one.role == "leader"))
     ]
     term, leader_id = max([(term, leader_id), *said])
     return leader_id, term
 
 
-def broker_detail(broker: Broker, *, suspects: Collection[int] = ()) -> dict[str, Any]:
+def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerSummary:
     """Return everything about a broker.
 
     Args:
         broker: with `replica_count` and `leader_count`.
         suspects: ids of silent brokers.
     """
-    return {
-        "broker_id": broker.broker_id,
-        "address": broker.address,
-        "raft_address": broker.raft_address,
-        "state": shown_state(broker.broker_id, broker.state, suspects=suspects),
-        "draining": broker.draining,
-        "last_heartbeat": milliseconds(broker.last_heartbeat),
-        "replicas": getattr(broker, "replica_count", 0),
-        "leaders": getattr(broker, "leader_count", 0),
-        "disk_free_bytes": broker.disk_free_bytes,
-        "disk_slow": broker.disk_slow,
-    }
+    return BrokerSummary(
+        broker_id=broker.broker_id,
+        address=broker.address,
+        raft_address=broker.raft_address,
+        state=shown_state(broker.broker_id, broker.state, suspects=suspects),
+        draining=broker.draining,
+        last_heartbeat=milliseconds(broker.last_heartbeat),
+        replicas=getattr(broker, "replica_count", 0),
+        leaders=getattr(broker, "leader_count", 0),
+        disk_free_bytes=broker.disk_free_bytes,
+        disk_slow=broker.disk_slow,
+    )

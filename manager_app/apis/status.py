@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import Error
+from msgspec import UNSET, UnsetType
 
 from http_base.apidoc import describe
 from http_base.views import bearer_token, require_cluster
 from manager_app import selectors
-from manager_app.apis.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
+from manager_app.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
 from manager_app.apis.base import HotManagerView, ManagerView
 from manager_app.brokers.reports import beat_broker
 from manager_app.clients.registration import renew_token
@@ -18,6 +19,7 @@ from manager_app.clients.signs import KINDS, ClientSigns, take_signs
 from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
 from manager_app.selectors import ClientKey
+from myqueue.contract.answers import DONE
 from myqueue.contract.errors import ClientNotFound, InvalidRequest, NotReady
 from myqueue.contract.inputs import HEALTH_BROKER
 
@@ -40,8 +42,8 @@ class HealthApi(HotManagerView):
     @describe(
         summary="Record a heartbeat of a consumer (0), producer (1) or broker (2)",
         input=HealthQuery,
-        returns=(HeartbeatTaken, ManagerState),
-        answer={"type": 0, "key": 1},
+        answer=HeartbeatTaken(type=0, key=1),
+        other_answers=[ManagerState],
         tags=["health"],
         sample={"type": 0, "key": 1},
         query=True,
@@ -65,12 +67,12 @@ class HealthApi(HotManagerView):
         assert call.type is not None
         assert call.key is not None
         await self._beat(call.type, call.key)
-        fields = {"type": call.type, "key": call.key}
         token = bearer_token(request)
+        renewed: str | UnsetType = UNSET
         if token is not None and (kind := KINDS.get(call.type)) is not None:
             key = ClientKey(kind, _client_id(kind, call.key))
-            fields["token"] = renew_token(self.runtime, key, token)
-        return self.respond(fields)
+            renewed = renew_token(self.runtime, key, token)
+        return self.respond(HeartbeatTaken(type=call.type, key=call.key, token=renewed))
 
     async def _beat(self, kind_number: int, key: int | str) -> None:
         runtime = self.runtime
@@ -93,8 +95,7 @@ class ClientSignsApi(HotManagerView):
     @describe(
         summary="Take signs of life of clients (internal)",
         input=ClientSigns,
-        returns=ClientSignsTaken,
-        answer={"taken": 2},
+        answer=ClientSignsTaken(taken=2),
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
@@ -103,7 +104,7 @@ class ClientSignsApi(HotManagerView):
         self.runtime.require_primary()
         signs = self.read(request, ClientSigns).signs
         take_signs(self.runtime.clients, signs)
-        return self.respond({"taken": len(signs)})
+        return self.respond(ClientSignsTaken(taken=len(signs)))
 
 
 class LivenessApi(HotManagerView):
@@ -112,7 +113,7 @@ class LivenessApi(HotManagerView):
     @describe(summary="Tell that this process answers", tags=["health"])
     async def get(self, request: Request) -> Response:
         """Answer."""
-        return self.respond({})
+        return self.respond(DONE)
 
 
 class ReadinessApi(ManagerView):
@@ -120,14 +121,13 @@ class ReadinessApi(ManagerView):
 
     @describe(
         summary="Tell whether this manager can do its work",
-        returns=ManagerState,
-        answer={
-            "read_only": False,
-            "primary": "http://127.0.0.1:8000",
-            "metadata_version": 7,
-            "metadata_age_ms": 120,
-            "open_calls": 0,
-        },
+        answer=ManagerState(
+            read_only=False,
+            primary="http://127.0.0.1:8000",
+            metadata_version=7,
+            metadata_age_ms=120,
+            open_calls=0,
+        ),
         tags=["health"],
     )
     def get(self, request: Request) -> Response:
@@ -163,11 +163,11 @@ def _reasons(runtime: ManagerRuntime | None) -> list[str]:
     return reasons
 
 
-def _state(runtime: ManagerRuntime) -> dict[str, Any]:
-    return {
-        "read_only": runtime.read_only,
-        "primary": runtime.metadata.current.primary_address,
-        "metadata_version": runtime.metadata.current.version,
-        "metadata_age_ms": runtime.metadata.age_ms,
-        "open_calls": runtime.open_calls,
-    }
+def _state(runtime: ManagerRuntime) -> ManagerState:
+    return ManagerState(
+        read_only=runtime.read_only,
+        primary=runtime.metadata.current.primary_address,
+        metadata_version=runtime.metadata.current.version,
+        metadata_age_ms=runtime.metadata.age_ms,
+        open_calls=runtime.open_calls,
+    )

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from http_base.apidoc import describe
 from manager_app import selectors
+from manager_app.answers import (
+    PartitionDetail,
+    PartitionPlace,
+    ReplicaDetail,
+    TopicCreated,
+    TopicDeleted,
+    TopicDetail,
+    TopicList,
+    TopicSettings,
+)
 from manager_app.apis import remembered
-from manager_app.apis.answers import TopicCreated, TopicDeleted, TopicDetail, TopicList
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import (
     partition_detail,
     partitions_in_memory,
     topic_settings,
+    topic_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
 from myqueue.contract import retry_after
+from myqueue.contract.answers import BrokerAddress
 from myqueue.contract.errors import DatabaseUnavailable
 from myqueue.contract.inputs import TopicCreate, TopicUpdate
 
@@ -24,56 +37,50 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from manager_app.models import Topic
-
 DETAIL_LIMIT_S = 10.0
 """For the brokers' answers; each has a shorter limit of its own."""
 
-_PARTITION = {
-    "partition": 0,
-    "group_id": 1,
-    "leader": {"broker_id": 1, "address": "http://127.0.0.1:8001"},
-    "term": 1,
-    "replicas": [{"broker_id": 1, "address": "http://127.0.0.1:8001"}],
-}
-_PARTITION_DETAIL = {
-    "partition": 0,
-    "group_id": 1,
-    "condition": "healthy",
-    "placement_version": 1,
-    "leader": {"broker_id": 1, "address": "http://127.0.0.1:8001"},
-    "term": 1,
-    "replicas": [
-        {
-            "replica_id": 1,
-            "broker_id": 1,
-            "address": "http://127.0.0.1:8001",
-            "broker_state": "alive",
-            "role": "leader",
-            "state": "voter",
-            "fault": "",
-            "installing": False,
-            "log_start_offset": 0,
-            "high_watermark": 42,
-            "last_index": 43,
-            "live": True,
-        }
+_BROKER = BrokerAddress(broker_id=1, address="http://127.0.0.1:8001")
+PARTITION = PartitionPlace(partition=0, group_id=1, leader=_BROKER, term=1, replicas=[_BROKER])
+"""A partition in an example."""
+_PARTITION_DETAIL = PartitionDetail(
+    partition=0,
+    group_id=1,
+    condition="healthy",
+    placement_version=1,
+    leader=_BROKER,
+    term=1,
+    replicas=[
+        ReplicaDetail(
+            replica_id=1,
+            broker_id=1,
+            address="http://127.0.0.1:8001",
+            broker_state="alive",
+            role="leader",
+            state="voter",
+            fault="",
+            installing=False,
+            log_start_offset=0,
+            high_watermark=42,
+            last_index=43,
+            live=True,
+        )
     ],
-    "log_start_offset": 0,
-    "high_watermark": 42,
-}
-_DETAIL = {
-    "topic": "logs",
-    "number_of_partitions": 3,
-    "settings": {
-        "replication_factor": 3,
-        "retention_ms": None,
-        "retention_bytes": None,
-        "created_at": 1_700_000_000_000,
-    },
-    "metadata_version": 7,
-    "partitions": [_PARTITION_DETAIL],
-}
+    log_start_offset=0,
+    high_watermark=42,
+)
+_DETAIL = TopicDetail(
+    topic="logs",
+    number_of_partitions=3,
+    settings=TopicSettings(
+        replication_factor=3,
+        retention_ms=None,
+        retention_bytes=None,
+        created_at=1_700_000_000_000,
+    ),
+    metadata_version=7,
+    partitions=[_PARTITION_DETAIL],
+)
 
 
 class TopicsApi(ManagerView):
@@ -82,8 +89,7 @@ class TopicsApi(ManagerView):
     @describe(
         summary="List topics in the order of their creation",
         input=ListQuery,
-        returns=TopicList,
-        answer={"topics": ["logs"]},
+        answer=TopicList(topics=["logs"]),
         tags=["topics"],
         query=True,
     )
@@ -92,29 +98,40 @@ class TopicsApi(ManagerView):
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
             return self.read_or_remember(
-                lambda: {"topics": selectors.topic_names()},
-                lambda: {"topics": list(metadata.current.topics)},
+                lambda: TopicList(topics=[*selectors.topic_names()]),
+                lambda: TopicList(topics=[*metadata.current.topics]),
             )
         return self.read_or_remember(
-            lambda: {"topics": [_summary(topic) for topic in selectors.topics_with_counts()]},
-            lambda: {
-                "topics": [
-                    remembered.topic_summary(topic) for topic in metadata.current.topics.values()
+            lambda: TopicList(
+                topics=[
+                    topic_summary(
+                        topic.name,
+                        getattr(topic, "number_of_partitions", 0),
+                        topic_settings(topic),
+                    )
+                    for topic in selectors.topics_with_counts()
                 ]
-            },
+            ),
+            lambda: TopicList(
+                topics=[
+                    topic_summary(
+                        topic.name, len(topic.partitions), remembered.topic_settings(topic)
+                    )
+                    for topic in metadata.current.topics.values()
+                ]
+            ),
         )
 
     @describe(
         summary="Create a topic",
         input=TopicCreate,
-        returns=TopicCreated,
-        answer={
-            "message": "Topic 'logs' created successfully",
-            "topic": "logs",
-            "number_of_partitions": 3,
-            "partitions": [_PARTITION],
-            "leaders_pending": [],
-        },
+        answer=TopicCreated(
+            message="Topic 'logs' created successfully",
+            topic="logs",
+            number_of_partitions=3,
+            partitions=[PARTITION],
+            leaders_pending=[],
+        ),
         tags=["topics"],
         status=201,
     )
@@ -125,13 +142,13 @@ class TopicsApi(ManagerView):
         pending = create_topic(self.runtime, call)
         partitions = partitions_in_memory(self.runtime.metadata, call.topic)
         return self.respond(
-            {
-                "message": f"Topic '{call.topic}' created successfully",
-                "topic": call.topic,
-                "number_of_partitions": len(partitions),
-                "partitions": partitions,
-                "leaders_pending": pending,
-            },
+            TopicCreated(
+                message=f"Topic '{call.topic}' created successfully",
+                topic=call.topic,
+                number_of_partitions=len(partitions),
+                partitions=partitions,
+                leaders_pending=pending,
+            ),
             status=201,
         )
 
@@ -139,7 +156,7 @@ class TopicsApi(ManagerView):
 class TopicApi(ManagerView):
     """One topic."""
 
-    @describe(summary="Describe a topic", returns=TopicDetail, answer=_DETAIL, tags=["topics"])
+    @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
     def get(self, request: Request, topic: str) -> Response:
         """Return partitions, leaders, replicas and offsets, asked of the brokers just now.
 
@@ -151,7 +168,6 @@ class TopicApi(ManagerView):
     @describe(
         summary="Change a topic",
         input=TopicUpdate,
-        returns=TopicDetail,
         answer=_DETAIL,
         tags=["topics"],
         sample={"retention_ms": 604_800_000},
@@ -161,12 +177,11 @@ class TopicApi(ManagerView):
         self.runtime.require_primary()
         call = self.read(request, TopicUpdate)
         pending = update_topic(self.runtime, topic, call)
-        return self.respond({**self._detail(topic), "leaders_pending": pending})
+        return self.respond(replace(self._detail(topic), leaders_pending=pending))
 
     @describe(
         summary="Delete a topic and its messages",
-        returns=TopicDeleted,
-        answer={"message": "Topic 'logs' deleted", "topic": "logs", "replicas_pending": 0},
+        answer=TopicDeleted(message="Topic 'logs' deleted", topic="logs", replicas_pending=0),
         tags=["topics"],
     )
     def delete(self, request: Request, topic: str) -> Response:
@@ -175,28 +190,28 @@ class TopicApi(ManagerView):
         self.read(request, Nothing)
         pending = delete_topic(self.runtime, topic)
         return self.respond(
-            {"message": f"Topic '{topic}' deleted", "topic": topic, "replicas_pending": pending}
+            TopicDeleted(message=f"Topic '{topic}' deleted", topic=topic, replicas_pending=pending)
         )
 
-    def _detail(self, name: str) -> dict[str, Any]:
+    def _detail(self, name: str) -> TopicDetail:
         runtime = self.runtime
         version = selectors.metadata_version()
         topic = selectors.topic_get(name)
         partitions = selectors.topic_partitions(topic)
         view = runtime.run(runtime.find_topic(name), timeout_s=DETAIL_LIMIT_S)
         reports = runtime.run(runtime.orders.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
-        return {
-            "topic": topic.name,
-            "number_of_partitions": len(partitions),
-            "settings": topic_settings(topic),
-            "metadata_version": version,
-            "partitions": [
+        return TopicDetail(
+            topic=topic.name,
+            number_of_partitions=len(partitions),
+            settings=topic_settings(topic),
+            metadata_version=version,
+            partitions=[
                 partition_detail(partition, reports, suspects=runtime.suspects())
                 for partition in partitions
             ],
-        }
+        )
 
-    def _remembered(self, name: str) -> dict[str, Any]:
+    def _remembered(self, name: str) -> TopicDetail:
         """Return what is known of a topic without the database.
 
         Raises:
@@ -210,21 +225,13 @@ class TopicApi(ManagerView):
                 retry_after_ms=retry_after.DATABASE_MS,
             )
         reports = runtime.run(runtime.orders.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
-        return {
-            "topic": view.name,
-            "number_of_partitions": len(view.partitions),
-            "settings": remembered.topic_settings(view),
-            "metadata_version": runtime.metadata.current.version,
-            "partitions": [
+        return TopicDetail(
+            topic=view.name,
+            number_of_partitions=len(view.partitions),
+            settings=remembered.topic_settings(view),
+            metadata_version=runtime.metadata.current.version,
+            partitions=[
                 remembered.partition_detail(partition, reports, runtime.metadata)
                 for partition in view.partitions
             ],
-        }
-
-
-def _summary(topic: Topic) -> dict[str, Any]:
-    return {
-        "topic": topic.name,
-        "number_of_partitions": getattr(topic, "number_of_partitions", 0),
-        **topic_settings(topic),
-    }
+        )

@@ -14,7 +14,9 @@ import logging
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable, is_silent
 from myqueue.contract import retry_after
@@ -22,11 +24,12 @@ from myqueue.contract.errors import Overloaded, QueueError, from_body
 from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from http_base.cluster_http import ClusterAnswer
     from manager_app.metadata import MetadataCopy
 
+_A = TypeVar("_A", bound=msgspec.Struct)
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0
@@ -45,14 +48,19 @@ WAITING_CALLS_PER_BROKER = 2_000
 
 @dataclass(frozen=True)
 class BrokerCall(ClusterCall):
-    """One call of a broker's HTTP API.
-
-    An answer in `BATCH` has the fields `batches`, the bytes as they came, and what the headers say:
-    `high_watermark`, `log_start_offset`, `next_offset`.
-    """
+    """One call of a broker's HTTP API."""
 
     wait_ms: int = 0
     """How long the broker may hold the call (a long poll) before it begins with its work."""
+
+
+class FetchedBatches(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer in `BATCH`: the bytes as they came, and what the headers say."""
+
+    batches: bytes
+    next_offset: int
+    high_watermark: int
+    log_start_offset: int
 
 
 class BrokerClient:
@@ -80,12 +88,15 @@ class BrokerClient:
             await self._http.close()
             self._http = None
 
-    async def call(self, address: str, call: BrokerCall, *, timeout_s: float) -> dict[str, Any]:
-        """Return the fields of a successful answer.
+    async def call(
+        self, address: str, call: BrokerCall, answer_type: type[_A], *, timeout_s: float
+    ) -> _A:
+        """Return what a broker answers that did what it was asked.
 
         Args:
             address: `http://host:port` of the broker, or of the primary manager.
             call: method, path and fields.
+            answer_type: of a success; `FetchedBatches` of one in `BATCH`.
             timeout_s: for all of it, in seconds: the connection, what `call.wait_ms` holds, the
                 answer.
 
@@ -104,7 +115,7 @@ class BrokerClient:
                     timeout_s=timeout_s,
                     connect_timeout_s=min(CONNECT_TIMEOUT_S, timeout_s * CONNECT_SHARE),
                 )
-                return _fields(answer)
+                return _read(answer, answer_type)
             except Unreadable as error:
                 raise from_body(error.status, None) from error
 
@@ -144,16 +155,18 @@ class BrokerContact:
         self,
         broker_id: int,
         call: BrokerCall,
+        answer_type: type[_A],
         *,
         timeout_s: float,
         silent: set[int] | None = None,
         log_level: int = logging.INFO,
-    ) -> dict[str, Any] | None:
+    ) -> _A | None:
         """Call a broker, unless it is unknown or among the silent ones.
 
         Args:
             broker_id: where to.
             call: method, path and fields.
+            answer_type: of a success.
             timeout_s: for all of it, in seconds.
             silent: ids of brokers that did not answer in this round, and are not called again:
                 each call would hold the round up for `timeout_s`. This broker is added when it
@@ -161,13 +174,13 @@ class BrokerContact:
             log_level: of the line that says what failed.
 
         Returns:
-            The fields of its answer; None when it refused, did not answer, or was not called.
+            Its answer; None when it refused, did not answer, or was not called.
         """
         address = self._metadata.address_of(broker_id)
         if address is None or (silent is not None and broker_id in silent):
             return None
         try:
-            return await self._broker_client.call(address, call, timeout_s=timeout_s)
+            return await self._broker_client.call(address, call, answer_type, timeout_s=timeout_s)
         except (QueueError, CallFailed) as error:
             if silent is not None and is_silent(error):
                 silent.add(broker_id)
@@ -179,17 +192,8 @@ class BrokerContact:
             return None
 
 
-def _batches(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Return record batches as they came, and what their answer's headers say."""
-    numbers = {name: int(headers.get(header, -1)) for name, header in BATCH_HEADERS.items()}
-    return {"status": "success", "batches": body, **numbers}
-
-
-def _fields(answer: ClusterAnswer) -> dict[str, Any]:
-    """Return the fields of an answer, or raise the error that it describes."""
-    if answer.content_type == BATCH:
-        return _batches(answer.body, answer.headers)
-    fields = answer.read(object)
-    if isinstance(fields, dict) and fields.get("status") == "success":
-        return fields
-    raise from_body(answer.status, fields)
+def _read(answer: ClusterAnswer, answer_type: type[_A]) -> _A:
+    if answer.content_type != BATCH:
+        return answer.read(answer_type)
+    numbers = {name: int(answer.headers.get(header, -1)) for name, header in BATCH_HEADERS.items()}
+    return msgspec.convert({"batches": answer.body, **numbers}, answer_type)

@@ -6,16 +6,15 @@ repairs: no call raises.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from http_base.cluster import MembersAnswer
 from http_base.tasks import bounded
 from manager_app.brokers.client import BrokerCall
-from myqueue.contract.inputs import prepare_type
+from myqueue.contract.answers import Done
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from http_base.cluster import ReplicaTarget
     from manager_app.brokers.client import BrokerContact
 
-logger = logging.getLogger(__name__)
+_A = TypeVar("_A", bound=msgspec.Struct)
 
 CALLS_AT_ONCE = 16
 """Orders on their way at once, to all brokers together; a round has at most as many changes."""
@@ -88,11 +87,10 @@ class MembershipOrders:
 
     async def _ask_leader(self, call: MembershipOrder, silent: set[int]) -> MembersAnswer | None:
         path = f"/partitions/{call.group_id}/replicas"
-        body = msgspec.to_builtins(call.target)
-        taken = await self._call(call.leader, BrokerCall("POST", path, body=body), silent)
-        if taken is None:
+        order = BrokerCall("POST", path, body=call.target)
+        if await self._call(call.leader, order, Done, silent) is None:
             return None
-        return _members(await self._call(call.leader, BrokerCall("GET", path), silent))
+        return await self._call(call.leader, BrokerCall("GET", path), MembersAnswer, silent)
 
     async def _discard(self, call: DiscardOrder, epoch: int, silent: set[int]) -> bool:
         order = BrokerCall(
@@ -100,20 +98,11 @@ class MembershipOrders:
             f"/partitions/{call.group_id}",
             query={"epoch": epoch, "replica_id": call.replica_id},
         )
-        return await self._call(call.broker_id, order, silent) is not None
+        return await self._call(call.broker_id, order, Done, silent) is not None
 
     async def _call(
-        self, broker_id: int, call: BrokerCall, silent: set[int]
-    ) -> dict[str, Any] | None:
-        return await self._brokers.ask(broker_id, call, timeout_s=CALL_TIMEOUT_S, silent=silent)
-
-
-def _members(fields: dict[str, Any] | None) -> MembersAnswer | None:
-    if fields is None:
-        return None
-    prepare_type(MembersAnswer)
-    try:
-        return msgspec.convert(fields, MembersAnswer)
-    except msgspec.ValidationError as error:
-        logger.warning("members that cannot be read: %s", error)
-        return None
+        self, broker_id: int, call: BrokerCall, answer_type: type[_A], silent: set[int]
+    ) -> _A | None:
+        return await self._brokers.ask(
+            broker_id, call, answer_type, timeout_s=CALL_TIMEOUT_S, silent=silent
+        )

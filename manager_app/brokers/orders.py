@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from http_base.cluster import ReportedReplicas, WorkGroups
 from http_base.tasks import bounded, cancel, spawn
 from manager_app.brokers.client import BrokerCall
 from manager_app.models import BrokerState
 from manager_app.proxy.partition_calls import PartitionCall
+from myqueue.contract.answers import Done
 from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from http_base.cluster import DeletedPartition, ReplicaOrder
+    from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaReport
     from manager_app.brokers.client import BrokerContact
     from manager_app.metadata import MetadataCopy, TopicMetadata
     from manager_app.placement.rules import Transfer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from manager_app.selectors import ClientKey
 
 logger = logging.getLogger(__name__)
+_A = TypeVar("_A", bound=msgspec.Struct)
 
 CALLS_PER_BROKER = 16
 """Orders on their way to one broker at once; it stores all that arrive together in one go."""
@@ -159,7 +162,7 @@ class OrderSender:
             )
             for partition in topic.partitions
         )
-        await bounded((self._calls.call(call) for call in calls), PARTITIONS_AT_ONCE)
+        await bounded((self._calls.call(call, Done) for call in calls), PARTITIONS_AT_ONCE)
 
     async def forget_clients(
         self, clients: Sequence[tuple[TopicMetadata, ClientKey]]
@@ -194,7 +197,7 @@ class OrderSender:
 
         async def forget(call: PartitionCall) -> None:
             try:
-                await self._calls.call(call)
+                await self._calls.call(call, Done)
             except QueueError as error:
                 logger.info("%s still knows %s: %s", call.partition, key, error)
                 failed.append(call.partition.index)
@@ -218,7 +221,7 @@ class OrderSender:
         await bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
-    async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], dict[str, Any]]:
+    async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], ReplicaReport]:
         """Ask the brokers of a topic for their reports on its replicas.
 
         Returns:
@@ -226,14 +229,15 @@ class OrderSender:
             brokers that did not answer within `REPORT_TIMEOUT_S`.
         """
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
+        call = BrokerCall("GET", "/partitions", query={"topic": topic.name})
         answers = await asyncio.gather(
-            *(self._ask_broker(broker_id, topic.name) for broker_id in broker_ids)
+            *(self._ask(broker_id, call, ReportedReplicas) for broker_id in broker_ids)
         )
         return {
-            (report["group_id"], broker_id): report
-            for broker_id, reports in zip(broker_ids, answers, strict=True)
-            for report in reports
-            if isinstance(report, dict) and isinstance(report.get("group_id"), int)
+            (report.group_id, broker_id): report
+            for broker_id, answer in zip(broker_ids, answers, strict=True)
+            if answer is not None
+            for report in answer.partitions
         }
 
     async def ask_work_groups(self) -> dict[str, list[str]]:
@@ -248,23 +252,18 @@ class OrderSender:
             if broker.state in (BrokerState.ALIVE, BrokerState.STOPPING)
         ]
         call = BrokerCall("GET", "/groups")
-        answers = await asyncio.gather(*(self._ask(broker_id, call) for broker_id in living))
+        answers = await asyncio.gather(
+            *(self._ask(broker_id, call, WorkGroups) for broker_id in living)
+        )
         found: dict[str, set[str]] = {}
         for answer in answers:
-            for name, topics in msgspec.convert(
-                answer.get("groups", {}), dict[str, list[str]]
-            ).items():
+            for name, topics in answer.groups.items() if answer else ():
                 found.setdefault(name, set()).update(topics)
         return {name: sorted(topics) for name, topics in sorted(found.items())}
 
-    async def _ask_broker(self, broker_id: int, topic: str) -> list[Any]:
-        call = BrokerCall("GET", "/partitions", query={"topic": topic})
-        reports = (await self._ask(broker_id, call)).get("partitions")
-        return reports if isinstance(reports, list) else []
-
-    async def _ask(self, broker_id: int, call: BrokerCall) -> dict[str, Any]:
-        """Return a broker's answer, or {} when none comes while the caller can wait."""
-        return await self._brokers.ask(broker_id, call, timeout_s=REPORT_TIMEOUT_S) or {}
+    async def _ask(self, broker_id: int, call: BrokerCall, answer_type: type[_A]) -> _A | None:
+        """Return a broker's answer, or None when none comes while the caller can wait."""
+        return await self._brokers.ask(broker_id, call, answer_type, timeout_s=REPORT_TIMEOUT_S)
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
         """Send all calls, those of different brokers at once; return how many failed."""
@@ -286,7 +285,12 @@ class OrderSender:
     async def _send(self, broker_id: int, call: BrokerCall, silent: set[int] | None = None) -> bool:
         """Send one call, unless the broker is among the silent; return whether it was taken."""
         answer = await self._brokers.ask(
-            broker_id, call, timeout_s=ORDER_TIMEOUT_S, silent=silent, log_level=logging.WARNING
+            broker_id,
+            call,
+            Done,
+            timeout_s=ORDER_TIMEOUT_S,
+            silent=silent,
+            log_level=logging.WARNING,
         )
         return answer is not None
 
@@ -297,7 +301,7 @@ def _order_calls(
     """Return the calls for the first replicas of their partitions, or for the others."""
     return {
         broker_id: [
-            BrokerCall("POST", "/partitions", body=msgspec.to_builtins(order))
+            BrokerCall("POST", "/partitions", body=order)
             for order in of_one
             if (order.replicas[0].broker_id == broker_id) == first
         ]

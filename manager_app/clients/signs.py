@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from http_base.cluster_http import CallFailed
 from manager_app.brokers.client import BrokerCall
 from manager_app.selectors import ClientKey
+from myqueue.contract.answers import Done
 from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import HEALTH_CONSUMER, HEALTH_PRODUCER, Input, bounded
 
@@ -111,7 +112,7 @@ class SignPassing:
             for key, at_s in signs
         ]
         call = BrokerCall("POST", PATH, body={"signs": fields})
-        await self._broker_client.call(primary, call, timeout_s=CALL_TIMEOUT_S)
+        await self._broker_client.call(primary, call, Done, timeout_s=CALL_TIMEOUT_S)
 
 
 def take_signs(clients: ClientRegistry, signs: list[ClientSign]) -> None:

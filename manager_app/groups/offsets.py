@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING
 
 from http_base.tasks import bounded
 from manager_app.proxy.partition_calls import PartitionCall
+from myqueue.contract.answers import Done, GroupOffset
 from myqueue.contract.errors import GroupNotFound, QueueError
 
 if TYPE_CHECKING:
@@ -29,6 +31,13 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
+class Unsaid(Enum):
+    """Why it is not known where a group is in a partition."""
+
+    NOT_THERE = "the partition does not know the group"
+    NO_ANSWER = "no leader answered in time"
+
+
 class GroupOffsetCalls:
     """Asks leaders about groups; its coroutines belong to the manager's loop."""
 
@@ -44,7 +53,7 @@ class GroupOffsetCalls:
 
     async def ask(
         self, group: str, topics: Collection[str] | None = None
-    ) -> dict[Place, dict[str, Any] | None]:
+    ) -> dict[Place, GroupOffset | Unsaid]:
         """Ask for the committed offset, lag and generation of a group in each partition.
 
         Args:
@@ -52,19 +61,20 @@ class GroupOffsetCalls:
             topics: names of topics; unknown ones are left out. None: all.
 
         Returns:
-            The answer of each partition's leader, as `GET /offsets` on a broker describes it; {}
-            where it does not know the group, None where no leader answered in time.
+            The answer of each partition's leader, or why there is none.
         """
         partitions = self._partitions(topics)
-        found: dict[Place, dict[str, Any] | None] = {
-            (one.topic, one.index): None for one in partitions
+        found: dict[Place, GroupOffset | Unsaid] = {
+            (one.topic, one.index): Unsaid.NO_ANSWER for one in partitions
         }
 
         async def ask(one: PartitionMetadata) -> None:
             try:
-                found[one.topic, one.index] = await self._calls.call(_offsets_call(one, group))
+                found[one.topic, one.index] = await self._calls.call(
+                    _offsets_call(one, group), GroupOffset
+                )
             except GroupNotFound:
-                found[one.topic, one.index] = {}
+                found[one.topic, one.index] = Unsaid.NOT_THERE
             except QueueError as error:
                 logger.info("%s does not tell the offset of group %s: %s", one, group, error)
 
@@ -82,7 +92,7 @@ class GroupOffsetCalls:
         leader, or from before the database was lost.
         """
         answers = (await self.ask(group, topics)).values()
-        return max((_whole(answer, "generation") for answer in answers if answer), default=0)
+        return max((one.generation for one in answers if isinstance(one, GroupOffset)), default=0)
 
     async def forget(self, group: str) -> list[Place]:
         """Let every partition drop the state of a group; return those where that failed."""
@@ -90,7 +100,7 @@ class GroupOffsetCalls:
 
         async def forget(one: PartitionMetadata) -> None:
             try:
-                await self._calls.call(_forget_call(one, group))
+                await self._calls.call(_forget_call(one, group), Done)
             except QueueError as error:
                 logger.warning("%s still knows group %s: %s", one, group, error)
                 failed.append((one.topic, one.index))
@@ -124,8 +134,3 @@ def _forget_call(partition: PartitionMetadata, group: str) -> PartitionCall:
         timeout_ms=FORGET_TIMEOUT_MS,
         repeatable=True,
     )
-
-
-def _whole(answer: dict[str, Any], name: str) -> int:
-    value = answer.get(name)
-    return value if type(value) is int else 0

@@ -6,12 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import msgspec
-
 from http_base.tasks import bounded, cancel, spawn
 from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
 from myqueue.contract import retry_after
+from myqueue.contract.answers import CursorPlace, PartitionPopped, SizeLeft
 from myqueue.contract.errors import Overloaded, QueueEmpty, QueueError
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from manager_app.metadata import PartitionMetadata, TopicMetadata
     from manager_app.runtime import ManagerRuntime
+    from myqueue.contract.answers import Message
     from myqueue.contract.inputs import Consume, CursorReset, Size
 
 T = TypeVar("T")
@@ -32,20 +32,11 @@ known to have messages."""
 class PopResult(NamedTuple):
     """Messages of one partition, as its leader gave them."""
 
-    messages: list[dict[str, Any]]
+    messages: list[Message]
     missed: int = 0
     """How many messages right before them retention deleted before the consumer read them."""
     corrupt: int = 0
     """How many were skipped because they cannot be decoded."""
-
-
-class _Asked(NamedTuple):
-    """How a partition answers the size call of a consumer."""
-
-    size: int
-    """Messages left."""
-    remembers: bool
-    """True when it has stored a pop with the request id asked for."""
 
 
 async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
@@ -112,8 +103,8 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
 
 
-async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
-    """Move a consumer's cursor in one partition; return its new offset.
+async def reset(runtime: ManagerRuntime, call: CursorReset) -> CursorPlace:
+    """Move a consumer's cursor in one partition; return its new place.
 
     The call is made once: a repetition could move the cursor back after messages were popped.
 
@@ -126,7 +117,7 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
         topic = await runtime.find_topic(call.topic)
         check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
         await runtime.clients.admit("consumer", call.consumer_id, call.topic)
-    answer = await runtime.calls.call(
+    return await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
             "POST",
@@ -141,9 +132,9 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> int:
             },
             timeout_ms=call.timeout_ms,
             deadline_s=deadline_s,
-        )
+        ),
+        CursorPlace,
     )
-    return msgspec.convert(answer.get("offset"), int)
 
 
 class _Pop:
@@ -219,7 +210,7 @@ class _Pop:
     ) -> PopResult:
         """Pop from one partition; with `patient=False` fail at once while it has no leader."""
         call = self._call
-        answer = await self._runtime.calls.call(
+        popped = await self._runtime.calls.call(
             PartitionCall(
                 partition,
                 "POST",
@@ -237,11 +228,10 @@ class _Pop:
                 deadline_s=self._deadline_s,
                 repeatable=call.request_id is not None,
                 patient=patient,
-            )
+            ),
+            PartitionPopped,
         )
-        messages = msgspec.convert(answer.get("messages"), list[dict[str, Any]])
-        missed = msgspec.convert(answer.get("missed", 0), int)
-        return PopResult(messages, missed, msgspec.convert(answer.get("corrupt", 0), int))
+        return PopResult(popped.messages, popped.missed, popped.corrupt)
 
 
 @asynccontextmanager
@@ -282,8 +272,7 @@ class _Sizer:
 
     async def size(self, partition: PartitionMetadata, wait_ms: int = 0) -> int:
         """Return how many messages are left in a partition."""
-        answer = await self._ask(partition, wait_ms)
-        return msgspec.convert(answer.get("size"), int)
+        return (await self._ask(partition, wait_ms)).size
 
     async def find(
         self, order: Sequence[PartitionMetadata], wait_ms: int
@@ -313,23 +302,16 @@ class _Sizer:
             QueueError: none is known to remember it, and one could not be asked.
         """
         with self._runtime.passing(len(order) - 1, waits=True):
-            tasks = [_asking(self._asked(one, request_id)) for one in order]
+            tasks = [_asking(self._ask(one, 0, request_id)) for one in order]
             try:
                 position = await _remembering(tasks)
             finally:
                 await cancel(tasks)
         return None if position is None else order[position]
 
-    async def _asked(self, partition: PartitionMetadata, request_id: str) -> _Asked:
-        answer = await self._ask(partition, 0, request_id)
-        return _Asked(
-            msgspec.convert(answer.get("size"), int),
-            msgspec.convert(answer.get("remembers"), bool),
-        )
-
     async def _ask(
         self, partition: PartitionMetadata, wait_ms: int, request_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> SizeLeft:
         return await self._runtime.calls.call(
             PartitionCall(
                 partition,
@@ -345,7 +327,8 @@ class _Sizer:
                 wait_ms=wait_ms,
                 deadline_s=self._deadline_s,
                 repeatable=True,
-            )
+            ),
+            SizeLeft,
         )
 
 
@@ -353,7 +336,7 @@ def _asking(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return spawn("asking a partition", call, expected=(QueueError,))
 
 
-async def _remembering(tasks: Sequence[asyncio.Future[_Asked]]) -> int | None:
+async def _remembering(tasks: Sequence[asyncio.Future[SizeLeft]]) -> int | None:
     """Return the position of one that remembers, else of the first with messages, or None.
 
     Raises:

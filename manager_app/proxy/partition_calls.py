@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
 from manager_app.brokers.client import BrokerCall
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
     from manager_app.brokers.client import BrokerClient
     from manager_app.metadata import MetadataCopy, PartitionMetadata
+
+_A = TypeVar("_A", bound=msgspec.Struct)
 
 ELECTION_PAUSE = Backoff(first_s=0.03, longest_s=0.2)
 """Before the replicas are asked again for their leader; ends early when a leader is reported.
@@ -131,8 +135,12 @@ class PartitionCalls:
         self._metadata = metadata
         self._broker_client = broker_client
 
-    async def call(self, call: PartitionCall) -> dict[str, Any]:
+    async def call(self, call: PartitionCall, answer_type: type[_A]) -> _A:
         """Return the leader's answer.
+
+        Args:
+            call: what to ask.
+            answer_type: of a success.
 
         Raises:
             NoLeader: no leader was found in time.
@@ -145,7 +153,7 @@ class PartitionCalls:
             deadline = min(deadline, call.deadline_s)
         search = _Search(target=self._metadata.leader_of(call.partition.group_id).broker_id)
         try:
-            return await self._ask_until(deadline, call, search)
+            return await self._ask_until(deadline, call, answer_type, search)
         except QueueError as error:
             # No refusal proves that an earlier try was lost: it may have been stored although the
             # producer is fenced now, or the batch too old to be recognised as a repetition.
@@ -154,8 +162,8 @@ class PartitionCalls:
             raise
 
     async def _ask_until(
-        self, deadline: float, call: PartitionCall, search: _Search
-    ) -> dict[str, Any]:
+        self, deadline: float, call: PartitionCall, answer_type: type[_A], search: _Search
+    ) -> _A:
         """Try one broker after another until the leader answers or the deadline has come."""
         while True:
             broker_id = self._next_broker(call.partition, search)
@@ -163,7 +171,7 @@ class PartitionCalls:
             if left_s < _last_try_s(call):
                 raise NoLeader(f"no time is left to ask who leads {_named(call.partition)}")
             try:
-                return await self._try(call, broker_id, left_s)
+                return await self._try(call, answer_type, broker_id, left_s)
             except (CallFailed, QueueError) as error:
                 search.outcome_unknown |= call.method != "GET" and _may_have_happened(error)
                 failure, follow = self._judge(error, call, broker_id, search)
@@ -174,7 +182,9 @@ class PartitionCalls:
             CALL_RETRIES.labels(failure.code).inc()
             await self._pause(call.partition, search, deadline - _last_try_s(call), failure)
 
-    async def _try(self, call: PartitionCall, broker_id: int, left_s: float) -> dict[str, Any]:
+    async def _try(
+        self, call: PartitionCall, answer_type: type[_A], broker_id: int, left_s: float
+    ) -> _A:
         """Call one broker within the time left."""
         address = self._metadata.address_of(broker_id)
         if address is None:
@@ -199,6 +209,7 @@ class PartitionCalls:
                 wait_ms=wait_ms,
                 accept=call.accept,
             ),
+            answer_type,
             timeout_s=left_ms / 1000,
         )
 

@@ -6,7 +6,9 @@ They go to the partition's leader unchanged, for clients that reach managers alo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
 
 from manager_app.proxy.admission import admit_by_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import ClassVar
 
+    from http_base.apidoc import ApiDoc
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientKind
+
+_A = TypeVar("_A", bound=msgspec.Struct)
 
 _NOT_PASSED_ON = frozenset(("token", "timeout_ms", "wait_ms"))
 
@@ -45,8 +50,7 @@ class OfPartition(Protocol):
 class Passed:
     """A call of a broker's API that a manager takes too."""
 
-    method: str
-    path: str
+    operation: ApiDoc
     kind: ClientKind | None = None
     """Kind of client that may make it, besides brokers and managers; None: any."""
     tells_client: bool = False
@@ -56,7 +60,7 @@ class Passed:
     @property
     def name(self) -> str:
         """Its label in the metrics: the path without slashes."""
-        return self.path.strip("/").replace("/", "-")
+        return self.operation.path.strip("/").replace("/", "-")
 
 
 def wait_ms_of(call: OfPartition) -> int:
@@ -69,10 +73,11 @@ async def pass_on(
     runtime: ManagerRuntime,
     passed: Passed,
     call: OfPartition,
+    answer_type: type[_A],
     *,
     token: str | None,
     accept: str = MSGPACK,
-) -> dict[str, Any]:
+) -> _A:
     """Return what the leader of the call's partition answers.
 
     A write is passed on once; its sender knows whether to repeat it.
@@ -81,6 +86,7 @@ async def pass_on(
         runtime: of this manager.
         passed: which call it is.
         call: its input.
+        answer_type: what the leader answers.
         token: of a registered client of the topic; None for the cluster itself.
         accept: content type of the answer: `MSGPACK`, or `BATCH` for record batches as stored.
 
@@ -98,20 +104,21 @@ async def pass_on(
     return await runtime.calls.call(
         PartitionCall(
             topic.partition(call.partition),
-            passed.method,
-            passed.path,
+            passed.operation.method,
+            passed.operation.path,
             {**_fields(call), "token": token} if passed.tells_client and token else _fields(call),
             timeout_ms=limit_ms,
             deadline_s=deadline_s,
             wait_ms=wait_ms,
-            repeatable=passed.method == "GET",
+            repeatable=passed.operation.method == "GET",
             tells_timeout=timeout_ms is not None,
             accept=accept,
-        )
+        ),
+        answer_type,
     )
 
 
-def _fields(call: OfPartition) -> Mapping[str, Any]:
+def _fields(call: OfPartition) -> Mapping[str, object]:
     """Return the fields that are sent to the broker, without token and time limits."""
     return {
         name: value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import UNSET
 
+from manager_app.answers import Produced
 from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
+from myqueue.contract.answers import Appended
 from myqueue.contract.inputs import records_of
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import read_header
@@ -29,8 +30,8 @@ _PASSED_ON = (
 )
 
 
-async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
-    """Append the messages of a call; return partition, offset and (for a list) offsets.
+async def produce(runtime: ManagerRuntime, call: Produce) -> Produced:
+    """Append the messages of a call; return where they are.
 
     Raises:
         QueueError: the input is wrong, the client is unknown, or what the leader answered.
@@ -44,7 +45,7 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
     partition = choose_partition(topic, client, call)
     fields = {name: getattr(call, name) for name in _PASSED_ON}
     name = "message" if call.messages is UNSET else "messages"
-    answer = await runtime.calls.call(
+    appended = await runtime.calls.call(
         PartitionCall(
             partition,
             "POST",
@@ -59,14 +60,21 @@ async def produce(runtime: ManagerRuntime, call: Produce) -> dict[str, Any]:
             timeout_ms=call.timeout_ms,
             deadline_s=deadline_s,
             repeatable=call.request_id is not None or call.base_sequence is not None,
-        )
+        ),
+        Appended,
     )
-    return _produced(answer, topic=topic.name, partition=partition.index, count=count, many=name)
+    first = appended.base_offset
+    return Produced(
+        topic=topic.name,
+        partition=partition.index,
+        offset=first,
+        offsets=UNSET if call.messages is UNSET else list(range(first, first + count)),
+    )
 
 
 async def produce_batch(
     runtime: ManagerRuntime, call: ProduceBatch, batch: bytes, token: str | None
-) -> dict[str, Any]:
+) -> Appended:
     """Append a record batch, which is passed on as it came; return what the leader answers.
 
     Raises:
@@ -89,7 +97,8 @@ async def produce_batch(
             deadline_s=deadline_s,
             repeatable=header.base_sequence >= 0,
             batch=batch,
-        )
+        ),
+        Appended,
     )
 
 
@@ -113,14 +122,3 @@ def choose_partition(topic: TopicMetadata, client: KnownClient, call: Produce) -
     if call.request_id is not None:
         return topic.partition(partition_for_key(call.request_id, topic.partitions_at_creation))
     return topic.partition(client.rotation.next(count))
-
-
-def _produced(
-    answer: dict[str, Any], *, topic: str, partition: int, count: int, many: str
-) -> dict[str, Any]:
-    """Return the manager's answer for a leader's answer."""
-    offset = msgspec.convert(answer.get("base_offset"), int)
-    fields = {"topic": topic, "partition": partition, "offset": offset}
-    if many == "messages":
-        fields |= {"offsets": list(range(offset, offset + count))}
-    return fields

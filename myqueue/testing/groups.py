@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from uuid import uuid4
 
+from msgspec.structs import asdict
+
 from myqueue.contract.errors import GroupNotFound, InvalidRequest, MethodNotAllowed, UnknownMember
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
@@ -99,7 +101,7 @@ class MemoryGroups:
         group.state = group_membership.join(raised, member_id, subscription, self._shapes())
         group.beaten_ms[member_id] = self._state.now_ms()
         self.by_name[name] = group
-        return group_membership.seat_of(name, group.state, member_id).fields()
+        return asdict(group_membership.seat_of(name, group.state, member_id).answer())
 
     def _heartbeat(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupHeartbeat, decoded(request))
@@ -114,7 +116,7 @@ class MemoryGroups:
             generation=call.generation,
             owned=group_membership.flattened(call.owned),
         )
-        return group_membership.seat_of(name, group.state, call.member_id).fields()
+        return asdict(group_membership.seat_of(name, group.state, call.member_id).answer())
 
     def _leave(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupLeave, decoded(request))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import InvalidRequest, StalePlacement
 from raft_app.core.errors import ChangeReason, ChangeRefused
@@ -118,19 +118,6 @@ class ReplicaChange:
     waiting_for: str = ""
     """Why the next step is not done yet."""
     is_done: bool = False
-
-    def describe(self) -> dict[str, Any]:
-        """Return it for people and managers."""
-        return {
-            "target": [
-                {"replica_id": member.replica_id, "broker_id": member.broker_id}
-                for member in self.target
-            ],
-            "version": self.version,
-            "step": self.step,
-            "waiting_for": self.waiting_for,
-            "done": self.is_done,
-        }
 
 
 class ReplicaChanges:

@@ -172,7 +172,7 @@ async def test_heartbeat_reports_and_forgets_idle_producers_of_full_tables(
     engine.clock += 1
     await heartbeat()
     assert len(engine.proposals) == proposals + 1
-    assert replica.state_machine.counts()["producers"] == 0
+    assert replica.state_machine.table_sizes().producers == 0
     await engine.propose(7, third, timeout_ms=100)
     assert link.heartbeats == 5
     proposals = len(engine.proposals)

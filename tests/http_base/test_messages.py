@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import asdict
 
-from http_base.messages import message_fields
+from http_base.messages import message_answer
 from myqueue.contract.records import Record
 
 
 def fields(record, *, binary=False):
-    return message_fields(record, topic="logs", partition=2, offset=9, binary=binary)
+    answer = message_answer(record, binary=binary, topic="logs", partition=2, offset=9)
+    return {name: value for name, value in asdict(answer).items() if value is not UNSET}
 
 
 def test_text_and_position_are_rendered():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from django.urls import path
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from http_base.apidoc import describe
 from http_base.docs import docs_urls
 from http_base.exceptions import handler404 as handler404
 from http_base.exceptions import handler500 as handler500
-from http_base.messages import message_fields
+from http_base.messages import message_answer, popped_answer
 from http_base.metrics import MetricsView
 from http_base.views import (
     ApiView,
@@ -20,6 +20,7 @@ from http_base.views import (
     wants_batches,
     wants_msgpack,
 )
+from myqueue.contract.answers import DONE, Success
 from myqueue.contract.errors import CommitTimeout, NotLeader, Overloaded
 from myqueue.contract.inputs import Fetch, Produce, ProduceBatch, TopicCreate
 from myqueue.contract.records import Record
@@ -29,21 +30,37 @@ STARTED = asyncio.Event()
 """Made anew by each test, in its loop."""
 
 
+class Echo(Success, frozen=True):
+    """Answers with what was read."""
+
+    topic: str
+    bytes: int | UnsetType = UNSET
+    offset: int | UnsetType = UNSET
+
+
 class EchoView(AsyncAPIView):
     """Answers with what it read."""
 
     @describe(
-        summary="Echo", input=Produce, answer={"partition": 0}, tags=["produce"], batches=True
+        summary="Echo", input=Produce, answer=Echo(topic="logs"), tags=["produce"], batches=True
     )
     async def post(self, request):
         if isinstance(request.data, bytes):
             query = self.read(request, ProduceBatch)
-            return self.respond({"topic": query.topic, "bytes": len(request.data)})
+            return self.respond(Echo(topic=query.topic, bytes=len(request.data)))
         produce = self.read(request, Produce)
         record = Record("" if produce.message is UNSET else produce.message, timestamp=7)
         return self.respond(
-            message_fields(
-                record, topic=produce.topic, partition=0, offset=0, binary=wants_msgpack(request)
+            popped_answer(
+                message_answer(
+                    record,
+                    topic=produce.topic,
+                    partition=0,
+                    offset=0,
+                    binary=wants_msgpack(request),
+                ),
+                missed=0,
+                corrupt=0,
             )
         )
 
@@ -52,7 +69,7 @@ class EchoView(AsyncAPIView):
         fetch = self.read(request, Fetch)
         if wants_batches(request):
             return self.respond_batches(b"QB\x00\xff", {"X-High-Watermark": "7"})
-        return self.respond({"topic": fetch.topic, "offset": fetch.offset})
+        return self.respond(Echo(topic=fetch.topic, offset=fetch.offset))
 
 
 class FailingView(AsyncAPIView):
@@ -90,7 +107,7 @@ class InternalView(AsyncAPIView):
 
     async def get(self, request):
         require_cluster(request)
-        return self.respond({})
+        return self.respond(DONE)
 
 
 class PlainView(ApiView):
@@ -99,7 +116,7 @@ class PlainView(ApiView):
     @describe(summary="Create a topic", input=TopicCreate, tags=["topics"], status=201)
     def post(self, request, **kwargs):
         topic = self.read(request, TopicCreate)
-        return self.respond({"topic": topic.topic}, status=201)
+        return self.respond(Echo(topic=topic.topic), status=201)
 
 
 def broken_view(request):

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from http_base.cluster import BrokerReport, DeletedPartition, ReplicaOrder, ReplicaReport
-from http_base.messages import message_fields
+from http_base.messages import message_answer, popped_answer
 from http_base.tokens import is_cluster_token
 from myqueue.contract.errors import (
     CommitTimeout,
@@ -373,7 +373,7 @@ class BrokerTwin:
             if call.request_id:
                 group.pops[mark] = (begin, end)
         messages = [
-            message_fields(
+            message_answer(
                 group.records[offset],
                 topic=group.order.topic,
                 partition=group.order.partition,
@@ -384,8 +384,11 @@ class BrokerTwin:
         ]
         if call.max_messages is None and not messages:
             raise QueueEmpty
-        many = {"messages": messages, "missed": group.missed, "corrupt": group.corrupt}
-        return many if call.max_messages else messages[0]
+        left_out = {"missed": group.missed, "corrupt": group.corrupt}
+        if call.max_messages:
+            place = {"topic": call.topic, "partition": group.order.partition}
+            return {**place, "messages": messages, **left_out}
+        return msgspec.structs.asdict(popped_answer(messages[0], **left_out))
 
     async def _size(self, request: web.Request) -> dict[str, Any]:
         call = read_input(SizeHere, {}, request[FIELDS])
@@ -396,7 +399,7 @@ class BrokerTwin:
 
         if call.wait_ms and not left():
             await self.wait(group, call.wait_ms)
-        answer = {"partition": group.order.partition, "size": left()}
+        answer = {"topic": call.topic, "partition": group.order.partition, "size": left()}
         if call.request_id is not None:
             answer["remembers"] = (call.consumer_id, call.request_id) in group.pops
         return answer

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import asdict
 
-from http_base.messages import message_fields
+from http_base.messages import message_answer
+from myqueue.contract.answers import Delivered, Message
 from myqueue.contract.errors import OffsetOutOfRange
 from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
 from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime, read_input
@@ -65,15 +67,16 @@ class PassingPart:
             "topic": call.topic,
             "partition": call.partition,
             "messages": self._messages(call, call.offset),
+            "corrupt": 0,
             "next_offset": end,
             "high_watermark": end,
             "log_start_offset": 0,
         }
 
-    def _messages(self, call: Fetch | Receive, start: int) -> list[dict[str, Any]]:
+    def _messages(self, call: Fetch | Receive, start: int) -> list[Message]:
         records = self.broker.cluster.group(call.topic, call.partition).records
         return [
-            message_fields(
+            message_answer(
                 record, topic=call.topic, partition=call.partition, offset=offset, binary=True
             )
             for offset, record in enumerate(records)
@@ -99,8 +102,8 @@ class PassingPart:
         if call.wait_ms and not group.records:
             await self.broker.wait(group, call.wait_ms)
         messages = [
-            {**fields, "receipt": f"{fields['offset']}.1", "delivery_count": 1}
-            for fields in self._messages(call, 0)
+            Delivered(**asdict(one), receipt=f"{one.offset}.1", delivery_count=1)
+            for one in self._messages(call, 0)
         ]
         place = {"topic": call.topic, "partition": call.partition, "group": call.group}
         return {**place, "messages": messages, "missed": 0, "corrupt": 3}

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
     Broker,
     BrokerState,
@@ -102,7 +103,11 @@ def test_a_retention_that_cannot_be_is_refused_with_the_form(person, rows, value
 def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
     def run(asking, timeout_s):
         assert asking == ("logs-readers", ["logs"])
-        return {("logs", 0): {"lag": 17}, ("logs", 1): {}, ("logs", 2): None}
+        return {
+            ("logs", 0): SimpleNamespace(lag=17),
+            ("logs", 1): Unsaid.NOT_THERE,
+            ("logs", 2): Unsaid.NO_ANSWER,
+        }
 
     offsets = SimpleNamespace(ask=lambda *asked: asked)
     manager = SimpleNamespace(group_offsets=offsets, run=run, read_only=False, suspects=frozenset)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from myqueue.contract import retry_after
+from myqueue.contract import answers, retry_after
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.contract.rules.assignors import TopicPartition, assign
@@ -128,16 +128,16 @@ class Seat:
         often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
         return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
 
-    def fields(self) -> dict[str, Any]:
+    def answer(self) -> answers.Seat:
         """Return the answer to a join or a heartbeat."""
-        return {
-            "group": self.group,
-            "member_id": self.member_id,
-            "generation": self.generation,
-            "assignment": by_topic(self.member.assignment),
-            "heartbeat_interval_ms": self.heartbeat_interval_ms,
-            "session_timeout_ms": self.member.session_timeout_ms,
-        }
+        return answers.Seat(
+            group=self.group,
+            member_id=self.member_id,
+            generation=self.generation,
+            assignment=by_topic(self.member.assignment),
+            heartbeat_interval_ms=self.heartbeat_interval_ms,
+            session_timeout_ms=self.member.session_timeout_ms,
+        )
 
 
 def seat_of(group: str, state: GroupState, member_id: str) -> Seat:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT
 from myqueue.contract.rules.redelivery_times import DueOffsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from myqueue.contract.answers import SettleReason
 
 UNSETTLED_MAX = 10_000
 """Messages of one group that are out or dead; beyond it only those come that come back."""
@@ -70,7 +72,7 @@ class Outcome(NamedTuple):
     """What became of one receipt."""
 
     done: bool
-    reason: str = ""
+    reason: SettleReason | Literal[""] = ""
     """`superseded`, `settled`, `unknown` or `dead`; empty when it did just what was asked."""
 
 

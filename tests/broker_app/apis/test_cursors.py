@@ -59,7 +59,7 @@ async def test_unknown_start_is_refused(filled: Api, failure: Any, start: str) -
 
 async def test_client_is_forgotten(filled: Api, replica: ReplicaTwin, failure: Any) -> None:
     await filled.post("/consumer/consume", **CALL, max_messages=2, request_id="r")
-    assert replica.state_machine.counts() == {
+    assert replica.state_machine.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 1,
         "producers": 0,
@@ -67,7 +67,7 @@ async def test_client_is_forgotten(filled: Api, replica: ReplicaTwin, failure: A
     }
     answer = await filled.post("/clients/forget", **CALL)
     assert answer.status == 200
-    assert replica.state_machine.counts() == {
+    assert replica.state_machine.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 0,

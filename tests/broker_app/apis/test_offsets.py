@@ -86,7 +86,7 @@ async def test_commit_is_refused_where_it_makes_no_sense(
     ):
         assert await commit(**wrong) == (400, "INVALID_REQUEST"), wrong
     assert await commit(partition=9) == (404, "PARTITION_NOT_FOUND")
-    assert replica.state_machine.counts()["consumer_groups"] == 0
+    assert replica.state_machine.table_sizes().consumer_groups == 0
 
 
 async def test_largest_generation_is_taken(filled: Api) -> None:
@@ -140,6 +140,6 @@ async def test_group_is_forgotten_for_the_cluster_alone(
     assert answer.json == {"status": "success", **CALL, "forgotten": True}
     answer = await filled.post("/groups/forget", **CALL)
     assert answer.json["forgotten"] is False
-    assert replica.state_machine.counts()["consumer_groups"] == 0
+    assert replica.state_machine.table_sizes().consumer_groups == 0
     answer = await filled.post("/groups/forget", **{**CALL, "group": "?"})
     assert failure(answer) == (400, "INVALID_REQUEST")

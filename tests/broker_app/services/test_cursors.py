@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.partition.commands import CursorPlace, Pop, Start
+from broker_app.partition.statemachine import TableSizes
 from broker_app.selectors.offsets import size_get
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from myqueue.contract.errors import (
@@ -173,15 +174,12 @@ async def test_client_is_forgotten_and_again_is_no_error(mover: Mover) -> None:
     await mover.engine.propose(7, batch_of("e", sequence=0), timeout_ms=1_000)
     await mover.pop(0, 2)
     await mover.forget(producer_id=1)
-    assert mover.replica.state_machine.counts() == {
-        "consumer_groups": 0,
-        "cursors": 1,
-        "producers": 0,
-        "request_ids": 0,
-    }
+    assert mover.replica.state_machine.table_sizes() == TableSizes(
+        cursors=1, consumer_groups=0, producers=0, request_ids=0
+    )
     for _ in range(2):
         await mover.forget(consumer_id=5)
-        assert mover.replica.state_machine.counts()["cursors"] == 0
+        assert mover.replica.state_machine.table_sizes().cursors == 0
     for both in ({}, {"producer_id": 1, "consumer_id": 5}):
         with pytest.raises(InvalidRequest):
             await mover.forget(**both)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from http_base.cluster import ReplicaReport
 from manager_app.apis.rendering import milliseconds, partition_detail
 from manager_app.models import Broker, BrokerState, Partition, Replica, Topic
 
@@ -31,54 +32,75 @@ def partition(db):
     return partition
 
 
+def reported(role, term, leader, high_watermark=0):
+    """Return what a broker says of its replica."""
+    return ReplicaReport(
+        group_id=1,
+        replica_id=1,
+        topic="logs",
+        partition=0,
+        role=role,
+        term=term,
+        leader_broker_id=leader,
+        serves=role == "leader",
+        log_start_offset=0,
+        high_watermark=high_watermark,
+        commit_index=0,
+        applied_index=0,
+        last_index=0,
+        placement_version=1,
+        replicas=[],
+    )
+
+
 def brokers_of(partition):
     return [replica.broker_id for replica in partition.replicas.all()]
 
 
 def test_without_live_reports_the_stored_ones_stand(partition):
     detail = partition_detail(partition, {})
-    assert (detail["leader"]["address"], detail["term"]) == ("http://h:1", 3)
-    assert detail["high_watermark"] == 5
-    assert [replica["role"] for replica in detail["replicas"]] == [
+    assert (detail.leader.address, detail.term) == ("http://h:1", 3)
+    assert detail.high_watermark == 5
+    assert [replica.role for replica in detail.replicas] == [
         "leader",
         "follower",
         "follower",
     ]
-    assert not any(replica["live"] for replica in detail["replicas"])
+    assert not any(replica.live for replica in detail.replicas)
 
 
 def test_a_live_report_of_a_higher_term_names_the_new_leader(partition):
     _, second, _ = brokers_of(partition)
-    report = {"role": "leader", "term": 4, "leader_broker_id": second, "high_watermark": 9}
+    report = reported("leader", 4, second, high_watermark=9)
     detail = partition_detail(partition, {(partition.group_id, second): report})
-    assert (detail["leader"]["address"], detail["term"]) == ("http://h:2", 4)
-    assert detail["high_watermark"] == 9
-    assert detail["replicas"][1]["live"]
+    assert (detail.leader.address, detail.term) == ("http://h:2", 4)
+    assert detail.high_watermark == 9
+    assert detail.replicas[1].live
 
 
 def test_a_leader_that_says_itself_that_it_leads_is_believed_in_the_same_term(partition):
     _, second, third = brokers_of(partition)
     partition.leader = None
-    report = {"role": "leader", "term": 3, "leader_broker_id": second}
+    report = reported("leader", 3, second)
     detail = partition_detail(partition, {(partition.group_id, second): report})
-    assert (detail["leader"]["address"], detail["term"]) == ("http://h:2", 3)
-    hearsay = {"role": "follower", "term": 3, "leader_broker_id": second}
+    assert (detail.leader.address, detail.term) == ("http://h:2", 3)
+    hearsay = reported("follower", 3, second)
     detail = partition_detail(partition, {(partition.group_id, third): hearsay})
-    assert detail["leader"] is None
+    assert detail.leader is None
 
 
 def test_a_live_report_of_an_older_term_changes_no_leader(partition):
     _, second, _ = brokers_of(partition)
-    report = {"role": "leader", "term": 2, "leader_broker_id": second}
+    report = reported("leader", 2, second)
     detail = partition_detail(partition, {(partition.group_id, second): report})
-    assert detail["leader"]["address"] == "http://h:1"
+    assert detail.leader.address == "http://h:1"
 
 
 def test_without_a_leader_the_replica_that_got_furthest_tells_the_offsets(partition):
     partition.leader = None
     detail = partition_detail(partition, {})
-    assert detail["leader"] is None
-    assert detail["high_watermark"] == 7
+    assert detail.leader is None
+    assert detail.high_watermark == 7
 
 
 def test_times_are_milliseconds_since_1970():

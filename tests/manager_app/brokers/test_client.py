@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,9 +12,18 @@ from aiohttp.test_utils import TestServer
 from http_base.cluster_http import NotSent, OutcomeUnknown
 from manager_app.brokers import client as broker_client
 from manager_app.brokers.client import BrokerCall, BrokerClient
+from myqueue.contract.answers import Success
 from myqueue.contract.errors import Internal, NotLeader, OutOfOrderSequence, Overloaded
 
 SECRET = "a secret of the tests"
+
+
+class Echo(Success, frozen=True):
+    """What the broker answers that echoes."""
+
+    query: dict[str, str]
+    body: Any
+    authorization: str
 
 
 @pytest.fixture
@@ -73,16 +83,16 @@ def address(server):
 
 async def test_fields_travel_both_ways_and_none_is_left_out(client, server):
     call = BrokerCall("POST", "/echo", {"a": 1, "b": None}, {"raw": b"\xff", "nothing": None})
-    answer = await client.call(address(server), call, timeout_s=5)
-    assert answer["query"] == {"a": "1"}
-    assert answer["body"] == {"raw": b"\xff"}
-    assert answer["authorization"].startswith("Bearer ")
-    assert SECRET not in answer["authorization"]
+    answer = await client.call(address(server), call, Echo, timeout_s=5)
+    assert answer.query == {"a": "1"}
+    assert answer.body == {"raw": b"\xff"}
+    assert answer.authorization.startswith("Bearer ")
+    assert SECRET not in answer.authorization
 
 
 async def test_the_error_of_a_broker_is_raised_as_itself(client, server):
     with pytest.raises(NotLeader) as raised:
-        await client.call(address(server), BrokerCall("GET", "/refuse"), timeout_s=5)
+        await client.call(address(server), BrokerCall("GET", "/refuse"), Echo, timeout_s=5)
     assert raised.value.details["leader"]["broker_id"] == 2
     assert not isinstance(raised.value, OutOfOrderSequence)
 
@@ -91,20 +101,20 @@ async def test_a_connection_that_cannot_be_made_was_not_sent(client, server):
     where = address(server)
     await server.close()
     with pytest.raises(NotSent):
-        await client.call(where, BrokerCall("POST", "/echo"), timeout_s=5)
+        await client.call(where, BrokerCall("POST", "/echo"), Echo, timeout_s=5)
     for nonsense in ("http://", "nonsense", "http://h:99999"):
         with pytest.raises(NotSent):
-            await client.call(nonsense, BrokerCall("POST", "/echo"), timeout_s=5)
+            await client.call(nonsense, BrokerCall("POST", "/echo"), Echo, timeout_s=5)
 
 
 async def test_a_connection_that_breaks_leaves_the_outcome_unknown(client, server):
     with pytest.raises(OutcomeUnknown, match="broke"):
-        await client.call(address(server), BrokerCall("POST", "/abort"), timeout_s=5)
+        await client.call(address(server), BrokerCall("POST", "/abort"), Echo, timeout_s=5)
 
 
 async def test_a_broker_that_does_not_answer_in_time_leaves_it_unknown(client, server):
     with pytest.raises(OutcomeUnknown, match="in time"):
-        await client.call(address(server), BrokerCall("POST", "/never"), timeout_s=0.01)
+        await client.call(address(server), BrokerCall("POST", "/never"), Echo, timeout_s=0.01)
 
 
 WAITING = BrokerCall("GET", "/never", wait_ms=60_000)
@@ -128,7 +138,7 @@ async def waiting_calls(client, server, count):
     """Return calls that wait at the broker."""
     before = len(server.held)
     tasks = [
-        asyncio.ensure_future(client.call(address(server), WAITING, timeout_s=5))
+        asyncio.ensure_future(client.call(address(server), WAITING, Echo, timeout_s=5))
         for _ in range(count)
     ]
     await held(server, before + count)
@@ -142,9 +152,9 @@ async def test_calls_that_wait_keep_no_other_from_its_broker(server, client, mon
     await client.open()
     waiting = await waiting_calls(client, server, 20)
     async with asyncio.timeout(5):
-        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=60)
+        await client.call(address(server), BrokerCall("POST", "/echo"), Echo, timeout_s=60)
     with pytest.raises(Overloaded) as raised:
-        await client.call(address(server), WAITING, timeout_s=5)
+        await client.call(address(server), WAITING, Echo, timeout_s=5)
     assert raised.value.retry_after_ms
     assert raised.value.outcome_known
     await stop(waiting[:1])
@@ -158,12 +168,12 @@ async def test_a_call_without_a_connection_to_take_was_not_sent(server, client, 
     await client.close()
     await client.open()
     taken = asyncio.ensure_future(
-        client.call(address(server), BrokerCall("GET", "/never"), timeout_s=60)
+        client.call(address(server), BrokerCall("GET", "/never"), Echo, timeout_s=60)
     )
     await held(server, 1)
     monkeypatch.setattr(broker_client, "CONNECT_TIMEOUT_S", 0.01)
     with pytest.raises(NotSent):
-        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=5)
+        await client.call(address(server), BrokerCall("POST", "/echo"), Echo, timeout_s=5)
     await stop([taken])
 
 
@@ -173,15 +183,15 @@ async def test_waiting_for_a_connection_ends_before_a_short_call_does(server, cl
     await client.close()
     await client.open()
     never = BrokerCall("GET", "/never")
-    taken = asyncio.ensure_future(client.call(address(server), never, timeout_s=60))
+    taken = asyncio.ensure_future(client.call(address(server), never, Echo, timeout_s=60))
     await held(server, 1)
     with pytest.raises(NotSent):
-        await client.call(address(server), BrokerCall("POST", "/echo"), timeout_s=0.1)
+        await client.call(address(server), BrokerCall("POST", "/echo"), Echo, timeout_s=0.1)
     await stop([taken])
 
 
 @pytest.mark.parametrize("path", ["/odd", "/redirect", "/missing"])
 async def test_an_answer_of_another_shape_is_an_internal_error(client, server, path):
     with pytest.raises(Internal) as raised:
-        await client.call(address(server), BrokerCall("POST", path), timeout_s=5)
+        await client.call(address(server), BrokerCall("POST", path), Echo, timeout_s=5)
     assert not raised.value.outcome_known

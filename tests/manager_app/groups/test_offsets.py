@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from manager_app.groups import offsets
+from manager_app.groups.offsets import Unsaid
 from myqueue.contract.errors import NoLeader
 from tests.manager_app.group_twin import CommittedTwin
 
@@ -21,8 +22,8 @@ async def filled(site):
 async def test_every_partition_says_where_the_group_is_or_that_it_knows_none(filled):
     found = await filled.runtime.group_offsets.ask("billing", ["logs", "gone"])
     assert found.keys() == {("logs", index) for index in range(3)}
-    assert found["logs", 0]["generation"] == 4
-    assert (found["logs", 1], found["logs", 2]) == ({}, {})
+    assert found["logs", 0].generation == 4
+    assert (found["logs", 1], found["logs", 2]) == (Unsaid.NOT_THERE, Unsaid.NOT_THERE)
     everything = await filled.runtime.group_offsets.ask("billing")
     assert everything.keys() == found.keys() | {("more", 0)}
 
@@ -40,12 +41,12 @@ async def test_many_partitions_are_asked_a_bounded_number_at_once(filled, monkey
     calls, most = 0, 0
     call = filled.runtime.calls.call
 
-    async def counted(partition_call):
+    async def counted(partition_call, answer_type):
         nonlocal calls, most
         calls += 1
         most = max(most, calls)
         try:
-            return await call(partition_call)
+            return await call(partition_call, answer_type)
         finally:
             calls -= 1
 
@@ -61,7 +62,7 @@ async def test_brokers_that_say_nothing_cost_a_bounded_time_in_all(filled, monke
         twin.offsets.silent.add("/offsets")
     async with asyncio.timeout(1):
         found = await filled.runtime.group_offsets.ask("billing")
-    assert list(found.values()) == [None] * 4
+    assert list(found.values()) == [Unsaid.NO_ANSWER] * 4
 
 
 async def test_forgetting_names_the_partitions_where_it_failed(filled, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from http_base.cluster_http import CallFailed, NotSent, OutcomeUnknown
 from manager_app.models import Broker, Partition, Replica, Topic
 from manager_app.proxy.partition_calls import PartitionCall, PartitionCalls
+from myqueue.contract.answers import Done
 from myqueue.contract.errors import (
     CommitTimeout,
     DiskFull,
@@ -103,7 +104,7 @@ class ScriptedClient:
     def __init__(self, *script):
         self.script = list(script)
 
-    async def call(self, address, call, *, timeout_s):
+    async def call(self, address, call, answer_type, *, timeout_s):
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         if isinstance(step, CallFailed | QueueError):
             raise step
@@ -117,7 +118,7 @@ async def ask(site, *script, method="POST"):
     partition = (await site.runtime.find_topic("logs")).partition(0)
     calls = PartitionCalls(site.runtime.metadata, ScriptedClient(*script))
     return await calls.call(
-        PartitionCall(partition, method, "/x", {}, timeout_ms=150, repeatable=True)
+        PartitionCall(partition, method, "/x", {}, timeout_ms=150, repeatable=True), Done
     )
 
 

@@ -102,7 +102,7 @@ async def test_new_replica_that_is_not_there_yet_holds_nobody_up(cluster):
     await cluster.join(4, 14)
     await cluster.until(lambda: change.is_done)
     assert members(cluster) == {(11, 1), (12, 2), (14, 4)}
-    assert change.describe()["done"] is True
+    assert change.is_done
 
 
 async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster):

@@ -1,41 +1,19 @@
-"""What a broker's answers look like, for the API's description; see `http_base.answers`."""
+"""What the calls answer that only a broker has; see `myqueue.contract.answers`."""
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType
-
-from http_base.answers import Answer, Message
 from http_base.cluster import Place, ReplicaReport
+from myqueue.contract.answers import Answer, Success
 
 
-class PartitionPopped(Answer, frozen=True):
-    """The next messages of the partition, after `max_messages`."""
-
-    topic: str
-    partition: int
-    messages: list[Message]
-    missed: int
-    corrupt: int
-
-
-class SizeLeft(Answer, frozen=True):
-    """How many messages are left for the consumer."""
-
-    topic: str
-    partition: int
-    size: int
-    remembers: bool | UnsetType = UNSET
-    """With a `request_id`: whether a pop with it was done here, or is under way."""
-
-
-class PartitionName(Answer, frozen=True):
+class PartitionName(Success, frozen=True):
     """The partition that was asked for."""
 
     topic: str
     partition: int
 
 
-class CursorOpened(Answer, frozen=True):
+class CursorOpened(Success, frozen=True):
     """Where a cursor is; `opened` when it is new."""
 
     topic: str
@@ -44,19 +22,13 @@ class CursorOpened(Answer, frozen=True):
     opened: bool
 
 
-class GroupForgottenHere(Answer, frozen=True):
+class GroupForgottenHere(Success, frozen=True):
     """A group is not known here any more; `forgotten` when it was."""
 
     topic: str
     partition: int
     group: str
     forgotten: bool
-
-
-class WorkGroups(Answer, frozen=True):
-    """Group of queue workers -> its topics here."""
-
-    groups: dict[str, list[str]]
 
 
 class FollowerProgress(Answer, frozen=True):
@@ -92,46 +64,46 @@ class LocalReplica(ReplicaReport, frozen=True, kw_only=True):
     change: ReplicaChange | None
 
 
-class LocalReplicas(Answer, frozen=True):
+class LocalReplicas(Success, frozen=True):
     """The replicas on this broker."""
 
     partitions: list[LocalReplica]
 
 
-class ReplicaMade(Answer, frozen=True):
-    """A replica is here."""
-
-    partition: LocalReplica
-
-
-class ReplicaDropped(Answer, frozen=True):
-    """A replica is not here any more; `deleted` when it was."""
-
-    group_id: int
-    deleted: bool
-
-
-class ChangeBegun(Answer, frozen=True):
+class ChangeBegun(Success, frozen=True):
     """A change of replicas goes on."""
 
     group_id: int
     change: ReplicaChange
 
 
-class LeadershipMoved(Answer, frozen=True):
+class ReplicaMade(Success, frozen=True):
+    """A replica is here."""
+
+    partition: LocalReplica
+
+
+class ReplicaDropped(Success, frozen=True):
+    """A replica is not here any more; `deleted` when it was."""
+
+    group_id: int
+    deleted: bool
+
+
+class LeadershipMoved(Success, frozen=True):
     """Another broker leads."""
 
     group_id: int
     broker_id: int
 
 
-class BrokerHealth(Answer, frozen=True):
+class BrokerHealth(Success, frozen=True):
     """The broker answers; empty `reasons` say that it is ready."""
 
     reasons: list[str]
 
 
-class Readiness(Answer, frozen=True):
+class Readiness(Success, frozen=True):
     """The broker is ready; a failure names the reasons why it is not."""
 
     reasons: list[str]

@@ -1,4 +1,4 @@
-"""What a manager's answers look like, for the API's description; see `http_base.answers`.
+"""What the calls answer that only a manager has; see `myqueue.contract.answers`.
 
 What the database alone knows is null in lists and descriptions while it does not answer.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from http_base.answers import Answer, BrokerAddress, Message, Milliseconds
+from myqueue.contract.answers import Answer, BrokerAddress, Message, Milliseconds, Success
 
 
 class PartitionPlace(Answer, frozen=True):
@@ -38,13 +38,13 @@ class TopicSummary(TopicSettings, frozen=True):
     number_of_partitions: int
 
 
-class TopicList(Answer, frozen=True):
+class TopicList(Success, frozen=True):
     """The names of all topics, or with `detail=1` objects."""
 
     topics: list[str | TopicSummary]
 
 
-class TopicCreated(Answer, frozen=True):
+class TopicCreated(Success, frozen=True):
     """A new topic; `leaders_pending` are the partitions that have no leader yet."""
 
     message: str
@@ -91,7 +91,7 @@ class PartitionDetail(Answer, frozen=True):
     high_watermark: int | None
 
 
-class TopicDetail(Answer, frozen=True):
+class TopicDetail(Success, frozen=True):
     """A topic with everything about its partitions; `leaders_pending` after a change."""
 
     topic: str
@@ -102,7 +102,7 @@ class TopicDetail(Answer, frozen=True):
     leaders_pending: list[int] | UnsetType = UNSET
 
 
-class TopicDeleted(Answer, frozen=True):
+class TopicDeleted(Success, frozen=True):
     """A topic is gone; `replicas_pending` brokers will only hear of it with a heartbeat."""
 
     message: str
@@ -125,13 +125,13 @@ class BrokerSummary(Answer, frozen=True):
     disk_slow: bool | None
 
 
-class BrokerList(Answer, frozen=True):
+class BrokerList(Success, frozen=True):
     """The addresses of all brokers, or with `detail=1` objects."""
 
     brokers: list[str | BrokerSummary]
 
 
-class BrokerAdded(Answer, frozen=True):
+class BrokerAdded(Success, frozen=True):
     """A broker was announced."""
 
     message: str
@@ -139,7 +139,7 @@ class BrokerAdded(Answer, frozen=True):
     address: str
 
 
-class BrokerLeaving(Answer, frozen=True):
+class BrokerLeaving(Success, frozen=True):
     """A broker is removed once its `replicas` have moved."""
 
     message: str
@@ -147,7 +147,7 @@ class BrokerLeaving(Answer, frozen=True):
     replicas: int
 
 
-class BrokerStays(Answer, frozen=True):
+class BrokerStays(Success, frozen=True):
     """A broker is not emptied any more."""
 
     message: str
@@ -155,7 +155,7 @@ class BrokerStays(Answer, frozen=True):
     draining: bool
 
 
-class Registered(Answer, frozen=True):
+class Registered(Success, frozen=True):
     """What both kinds of clients are told; `token` is what brokers ask for."""
 
     message: str
@@ -177,7 +177,7 @@ class ConsumerRegistered(Registered, frozen=True):
     consumer_id: int
 
 
-class ClientForgotten(Answer, frozen=True):
+class ClientForgotten(Success, frozen=True):
     """A client's token counts no more; `partitions_pending` still know it."""
 
     message: str
@@ -204,30 +204,19 @@ class ConsumerFacts(ClientFacts, frozen=True):
     consumer_id: int
 
 
-class ProducerList(Answer, frozen=True):
+class ProducerList(Success, frozen=True):
     """Registered producers by id."""
 
     producers: list[ProducerFacts]
 
 
-class ConsumerList(Answer, frozen=True):
+class ConsumerList(Success, frozen=True):
     """Registered consumers by id."""
 
     consumers: list[ConsumerFacts]
 
 
-class Seat(Answer, frozen=True):
-    """What a member of a group is told: topic -> the partitions that it may read now."""
-
-    group: str
-    member_id: str
-    generation: int
-    assignment: dict[str, list[int]]
-    heartbeat_interval_ms: int
-    session_timeout_ms: int
-
-
-class GroupLeft(Answer, frozen=True):
+class GroupLeft(Success, frozen=True):
     """A member has left."""
 
     group: str
@@ -244,7 +233,7 @@ class GroupSummary(Answer, frozen=True):
     created_at: Milliseconds | None
 
 
-class GroupList(Answer, frozen=True):
+class GroupList(Success, frozen=True):
     """The names of all consumer groups, or with `detail=1` objects."""
 
     groups: list[str | GroupSummary]
@@ -273,7 +262,7 @@ class GroupPlace(Answer, frozen=True):
     dead: int | None
 
 
-class GroupDetail(Answer, frozen=True):
+class GroupDetail(Success, frozen=True):
     """A consumer group with its members and its places."""
 
     group: str
@@ -289,7 +278,7 @@ class TopicPartitionName(Answer, frozen=True):
     partition: int
 
 
-class GroupForgotten(Answer, frozen=True):
+class GroupForgotten(Success, frozen=True):
     """A group is forgotten; `partitions_pending` were not reached."""
 
     message: str
@@ -297,7 +286,7 @@ class GroupForgotten(Answer, frozen=True):
     partitions_pending: list[TopicPartitionName]
 
 
-class Produced(Answer, frozen=True):
+class Produced(Success, frozen=True):
     """Where the message is, or the first one; `offsets` of all after `messages`."""
 
     topic: str
@@ -306,7 +295,7 @@ class Produced(Answer, frozen=True):
     offsets: list[int] | UnsetType = UNSET
 
 
-class PoppedList(Answer, frozen=True):
+class PoppedList(Success, frozen=True):
     """The next messages, after `max_messages`; they may be of several partitions."""
 
     topic: str
@@ -315,7 +304,7 @@ class PoppedList(Answer, frozen=True):
     corrupt: int
 
 
-class SizesAnswer(Answer, frozen=True):
+class SizesAnswer(Success, frozen=True):
     """How many messages are left, and how many in each partition."""
 
     topic: str
@@ -323,7 +312,7 @@ class SizesAnswer(Answer, frozen=True):
     sizes: dict[str, int]
 
 
-class HeartbeatTaken(Answer, frozen=True):
+class HeartbeatTaken(Success, frozen=True):
     """A heartbeat was recorded; `token` is a new one for the client that showed its own."""
 
     type: int
@@ -331,13 +320,13 @@ class HeartbeatTaken(Answer, frozen=True):
     token: str | UnsetType = UNSET
 
 
-class ClientSignsTaken(Answer, frozen=True):
+class ClientSignsTaken(Success, frozen=True):
     """Signs of life were noted."""
 
     taken: int
 
 
-class ManagerState(Answer, frozen=True):
+class ManagerState(Success, frozen=True):
     """How this manager is; `primary` is the address of the one that coordinates the groups."""
 
     read_only: bool

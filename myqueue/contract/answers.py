@@ -1,7 +1,6 @@
-"""What answers look like: the types that the API's description is made of.
+"""What calls answer: servers encode these types, and the API's description is made of them.
 
-A success has `status` beside the fields of its type; a failure is a `Failure`. Nothing is encoded
-from these types: tests hold the answers of a real cluster against them.
+A success is one of the types with `status`; a failure is a `Failure`. What is UNSET is left out.
 """
 
 from __future__ import annotations
@@ -12,10 +11,25 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 Milliseconds = Annotated[int, Meta(description="Milliseconds since 1970.")]
 Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
+Text = Annotated[Any, Meta(extra_json_schema={"anyOf": [{"type": "string"}, {"type": "null"}]})]
+"""`str | None`; in MessagePack also `bytes`, as it was sent."""
+SettleReason = Literal["unknown", "superseded", "dead", "settled"]
+"""Why a receipt was not settled as it was asked."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """Base of all types here."""
+    """Base of what is inside an answer."""
+
+
+class Success(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):
+    """Base of what a call answers that succeeded."""
+
+
+class Done(Success, frozen=True):
+    """A success that has nothing more to say."""
+
+
+DONE = Done()
 
 
 class BrokerAddress(Answer, frozen=True):
@@ -25,14 +39,13 @@ class BrokerAddress(Answer, frozen=True):
     address: str | None
 
 
-class Failure(Answer, frozen=True):
+class Failure(Answer, frozen=True, tag_field="status", tag="failure"):
     """The body of every failure; `code` is one of those in the reference of errors.
 
     `outcome` is there when the write may or may not have happened; `record` is the number of a
     message in a record batch; `corrupt` counts messages that an empty pop stepped over.
     """
 
-    status: Literal["failure"]
     code: str
     message: str
     field: str | UnsetType = UNSET
@@ -53,15 +66,15 @@ class Message(Answer, frozen=True):
     partition: int
     offset: int
     timestamp: Milliseconds
-    message: str | None
-    key: str | None
-    headers: dict[str, str | None] | None
+    message: Text
+    key: Text
+    headers: dict[str, Text] | None
     message_base64: Base64 | UnsetType = UNSET
     key_base64: Base64 | UnsetType = UNSET
     headers_base64: dict[str, Base64] | UnsetType = UNSET
 
 
-class PoppedMessage(Message, frozen=True, kw_only=True):
+class PoppedMessage(Message, frozen=True, kw_only=True, tag_field="status", tag="success"):
     """The next message.
 
     `missed` were taken away right before it by retention, `corrupt` were stepped over because
@@ -72,7 +85,27 @@ class PoppedMessage(Message, frozen=True, kw_only=True):
     corrupt: int
 
 
-class CursorPlace(Answer, frozen=True):
+class PartitionPopped(Success, frozen=True):
+    """The next messages of the partition, after `max_messages`."""
+
+    topic: str
+    partition: int
+    messages: list[Message]
+    missed: int
+    corrupt: int
+
+
+class SizeLeft(Success, frozen=True):
+    """How many messages are left for the consumer."""
+
+    topic: str
+    partition: int
+    size: int
+    remembers: bool | UnsetType = UNSET
+    """With a `request_id`: whether a pop with it was done here, or is under way."""
+
+
+class CursorPlace(Success, frozen=True):
     """Where a cursor is now."""
 
     topic: str
@@ -80,7 +113,7 @@ class CursorPlace(Answer, frozen=True):
     offset: int
 
 
-class Appended(Answer, frozen=True):
+class Appended(Success, frozen=True):
     """Where the messages are: `count` from `base_offset` on, stored on a quorum."""
 
     partition: int
@@ -89,7 +122,7 @@ class Appended(Answer, frozen=True):
     term: int
 
 
-class Fetched(Answer, frozen=True):
+class Fetched(Success, frozen=True):
     """Messages from an offset on; go on at `next_offset`.
 
     `corrupt` between were stepped over because nobody can decode them.
@@ -104,7 +137,7 @@ class Fetched(Answer, frozen=True):
     log_start_offset: int
 
 
-class GroupCommitted(Answer, frozen=True):
+class GroupCommitted(Success, frozen=True):
     """What a group has committed; retention has taken `missed` messages before that."""
 
     topic: str
@@ -115,7 +148,7 @@ class GroupCommitted(Answer, frozen=True):
     missed: int
 
 
-class GroupOffset(Answer, frozen=True):
+class GroupOffset(Success, frozen=True):
     """Where a group is; `unsettled` and `dead` count messages of queue workers."""
 
     topic: str
@@ -137,7 +170,7 @@ class Delivered(Message, frozen=True, kw_only=True):
     delivery_count: int
 
 
-class Received(Answer, frozen=True):
+class Received(Success, frozen=True):
     """Messages for a worker."""
 
     topic: str
@@ -148,27 +181,26 @@ class Received(Answer, frozen=True):
     corrupt: int
 
 
+class Seat(Success, frozen=True):
+    """What a member of a group is told: topic -> the partitions that it may read now."""
+
+    group: str
+    member_id: str
+    generation: int
+    assignment: dict[str, list[int]]
+    heartbeat_interval_ms: int
+    session_timeout_ms: int
+
+
 class Settled(Answer, frozen=True):
     """What became of one receipt."""
 
     receipt: str
     done: bool
-    reason: Literal["unknown", "superseded", "dead", "settled"] | UnsetType = UNSET
+    reason: SettleReason | UnsetType = UNSET
 
 
-class SettledList(Answer, frozen=True):
+class SettledList(Success, frozen=True):
     """What became of each receipt, in the order of the call."""
 
     results: list[Settled]
-
-
-def with_status(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a success: that of its type, with `status`."""
-    return {
-        **schema,
-        "properties": {
-            "status": {"type": "string", "enum": ["success"]},
-            **schema.get("properties", {}),
-        },
-        "required": ["status", *schema.get("required", ())],
-    }
