@@ -32,7 +32,7 @@ class AssignedPartition:
 
     Attributes:
         started: True once older generations are fenced off and the start is known.
-        revoked_s: monotonic time at which the member was told to give it up; None while it is its.
+        is_revoked: True once the member was told to give it up; nothing more of it is handed out.
         abandoned: True when it is given up although the program has not committed what it has.
     """
 
@@ -40,7 +40,7 @@ class AssignedPartition:
         self.where = where
         self.generation = generation
         self.started = False
-        self.revoked_s: float | None = None
+        self.is_revoked = False
         self.abandoned = False
         self.committed = 0
         self.finished = 0
@@ -67,11 +67,6 @@ class AssignedPartition:
         """Monotonic time of the first commit in a row that failed."""
         self.silence: Silence | None = None
         """What is known of its failures in a row; None when it answered the last time."""
-
-    @property
-    def is_revoked(self) -> bool:
-        """True when nothing more of it is handed out."""
-        return self.revoked_s is not None
 
     @property
     def in_hand(self) -> bool:
@@ -154,6 +149,12 @@ class AssignedPartition:
         if taken:
             self.handed = taken[-1].offset + 1
         return taken
+
+    def take_one(self) -> Message:
+        """Hand out the next message; there is one."""
+        message = self.ready.popleft()
+        self.handed = message.offset + 1
+        return message
 
     def take_back(self, message: Message) -> None:
         """Undo the handing out of the last message."""

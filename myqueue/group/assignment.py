@@ -51,27 +51,26 @@ class Assignment:
     def has_ready(self, wanted: Collection[TopicPartition] | None) -> bool:
         """Tell whether a message can be handed out, of all partitions or of some."""
         with self.lock:
-            return any(
-                one.ready and not one.is_revoked and (wanted is None or one.where in wanted)
-                for one in self.held.values()
-            )
+            for one in self.held.values():
+                if one.ready and not one.is_revoked and (wanted is None or one.where in wanted):
+                    return True
+        return False
 
-    def change_to(self, granted: set[TopicPartition], generation: int, now_s: float) -> bool:
+    def change_to(self, granted: set[TopicPartition], generation: int) -> bool:
         """Take what a manager says that this member may read; return whether that is new.
 
         Args:
             granted: all that it may read.
             generation: of the group, by now.
-            now_s: monotonic seconds.
         """
         changed = False
         with self.lock:
             for where, assigned in self.held.items():
                 if where in granted:
-                    assigned.revoked_s = None
+                    assigned.is_revoked = False
                     assigned.abandoned = False
                 elif not assigned.is_revoked:
-                    assigned.revoked_s = now_s
+                    assigned.is_revoked = True
                     changed = True
             for where in sorted(granted - self.held.keys()):
                 self.held[where] = AssignedPartition(where, generation)

@@ -154,7 +154,7 @@ class GroupCore:
                 assigned.refill_due = False
                 return None
             self._in_hand.add(assigned)
-            return assigned.take(1)[0]
+            return assigned.take_one()
 
     def fill(self) -> Flow[list[Message]]:
         """Wait until `hand_out` has something, however long it takes; return nothing."""

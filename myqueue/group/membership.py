@@ -235,8 +235,7 @@ class GroupMembership:
     def _take_seat(self, seat: Seat, asked_s: float) -> None:
         """Note what a manager says that this member may read, as it was asked for at a time."""
         self._seated_s = asked_s
-        now_s = self._session.clock.monotonic()
-        changed = self._assignment.change_to(seat.partitions, seat.generation, now_s)
+        changed = self._assignment.change_to(seat.partitions, seat.generation)
         if changed or seat.generation != self._generation:
             self._eager_beats = EAGER_BEATS
         self._generation = seat.generation

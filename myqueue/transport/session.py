@@ -494,7 +494,9 @@ class Session:
         return Attempts(self.config, deadline_s=deadline_s)
 
     def _try_once(self, call: LeaderCall, route: Route, read: Callable[[Answer], T]) -> Flow[T]:
-        registration = yield from self.registration(call.topic)
+        registration = self.require_registered(call.topic)
+        if not registration.client_id:
+            registration = yield from self.registration(call.topic)
         yield from self.topic_view(call.topic)
         with self._lock:
             address = route.next(now_s=self.clock.monotonic())

@@ -30,7 +30,7 @@ def test_it_goes_when_nothing_is_in_hand_and_everything_is_committed() -> None:
     assigned = started()
     assigned.adopt(messages(0, 1), 2, 0)
     assert not assigned.can_go
-    assigned.revoked_s = 1.0
+    assigned.is_revoked = True
     assert assigned.can_go
     assigned.take(1)
     assert not assigned.can_go

@@ -11,7 +11,7 @@ ALL = {("logs", 0), ("logs", 1)}
 def assignment(*, handed: int) -> Assignment:
     """Return one of two partitions, of which the first has two messages."""
     made = Assignment("g")
-    assert made.change_to(ALL, 1, now_s=0.0)
+    assert made.change_to(ALL, 1)
     for one in made.held.values():
         one.start_at(0)
     first = made.held["logs", 0]
@@ -23,10 +23,10 @@ def assignment(*, handed: int) -> Assignment:
 def test_only_what_is_new_is_a_change() -> None:
     made = assignment(handed=0)
     kept = dict(made.held)
-    assert not made.change_to(ALL, 2, now_s=1.0)
+    assert not made.change_to(ALL, 2)
     assert made.held == kept
     assert {one.generation for one in made.held.values()} == {1}
-    assert made.change_to({("logs", 1), ("logs", 2)}, 3, now_s=2.0)
+    assert made.change_to({("logs", 1), ("logs", 2)}, 3)
     assert made.by_topic() == {"logs": [1, 2]}
     assert made.owned() == {"logs": [0, 1, 2]}
     assert made.held["logs", 2].generation == 3
@@ -35,7 +35,7 @@ def test_only_what_is_new_is_a_change() -> None:
 def test_what_is_asked_for_goes_when_the_program_is_done_with_it() -> None:
     made = assignment(handed=2)
     first = made.held["logs", 0]
-    made.change_to({("logs", 1)}, 2, now_s=1.0)
+    made.change_to({("logs", 1)}, 2)
     assert not made.is_mine(first)
     assert not made.has_ready(None)
     assert not made.give_up()
@@ -49,7 +49,7 @@ def test_what_is_asked_for_goes_when_the_program_is_done_with_it() -> None:
 def test_what_is_abandoned_goes_although_it_is_in_hand() -> None:
     made = assignment(handed=1)
     assert not made.abandon_revoked()
-    made.change_to({("logs", 1)}, 2, now_s=1.0)
+    made.change_to({("logs", 1)}, 2)
     assert made.abandon_revoked()
     assert not made.abandon_revoked()
     assert made.give_up()
@@ -58,8 +58,8 @@ def test_what_is_abandoned_goes_although_it_is_in_hand() -> None:
 
 def test_what_comes_back_before_it_was_given_up_is_read_on() -> None:
     made = assignment(handed=0)
-    made.change_to({("logs", 1)}, 2, now_s=1.0)
-    made.change_to(ALL, 3, now_s=2.0)
+    made.change_to({("logs", 1)}, 2)
+    made.change_to(ALL, 3)
     assert made.is_mine(made.held["logs", 0])
     assert made.has_ready([("logs", 0)])
     assert not made.has_ready([("logs", 1)])
