@@ -189,12 +189,11 @@ class ProducerCore:
         if partition is not None or partition_key is not None:
             parts.add((yield from self.choose(topic, partition_key, partition, None)), records)
             return
+        yield from self.session.registration(topic)
+        count = yield from self.session.partition_count(topic)
         groups: dict[int, list[Record]] = {}
         for record in records:
-            index = self.choose_at_once(topic, None, None, record.key)
-            if index is None:
-                index = yield from self.choose(topic, None, None, record.key)
-            groups.setdefault(index, []).append(record)
+            groups.setdefault(self._choose_of(count, topic, record.key), []).append(record)
         for index, group in groups.items():
             parts.add(index, group)
 

@@ -17,7 +17,10 @@ from myqueue.transport import forks
 logger = logging.getLogger(__name__)
 
 THREADS_MAX = 32
-"""Clients that may be held up at once; the next one would hold up the others."""
+"""Clients that may be held up at once; the next one would hold up the others.
+
+More than a process has at several clusters, and few enough that threads that only wait cost little.
+"""
 IDLE_THREADS_MAX = 2
 """That wait for a client to be due; a further one ends."""
 BROKEN_PAUSE_S = 1.0

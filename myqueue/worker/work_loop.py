@@ -51,6 +51,11 @@ MessagesAtOnce = Annotated[int, bounded(1, MAX_RECEIPTS)]
 VAIN_ROUNDS = 2
 """Wake-ups in a row that gave nothing before the next wait is put off."""
 VAIN_PAUSE = Backoff(first_s=0.005, longest_s=0.2, jitter=1.0)
+"""For how long.
+
+One message wakes every worker that waits, and one of them gets it. From about the time of a call,
+so that the others do not all ask again at once, up to what nobody notices beside a job.
+"""
 QUIET_S = 1.0
 """A wait as long as this was not in vain."""
 

@@ -74,21 +74,21 @@ def test_a_message_that_is_sent_in_the_background(cluster: HttpCluster) -> None:
             producer.send("logs", "x")
             found = calls(lambda: producer.send("logs", "x"))
         assert producer.flush(10)
-    check("send", found, 24)
+    check("send", found, 25)
 
 
 def test_a_message_of_a_batch_that_is_sent(cluster: HttpCluster) -> None:
     texts = ["x"] * 1000
     with Producer("logs", cluster.address) as producer:
         found = calls(lambda: producer.produce_many("logs", texts)) / len(texts)
-    check("produce_many of 1,000", found, 11)
+    check("produce_many of 1,000", found, 5)
 
 
 def test_a_message_that_is_polled_alone(cluster: HttpCluster) -> None:
     cluster.twin.topics["logs"][0].put(*["x"] * 200)
     with Consumer("logs", cluster.address) as consumer:
         found = calls(lambda: consumer.poll(1))
-    check("poll(1)", found, 138)
+    check("poll(1)", found, 137)
 
 
 def test_a_message_of_an_iteration(cluster: HttpCluster) -> None:
@@ -104,4 +104,4 @@ def test_a_message_for_work(cluster: HttpCluster) -> None:
     cluster.twin.topics["logs"][0].put(*["x"] * 200)
     with Worker("logs", cluster.address, "group") as worker:
         found = calls(lambda: worker.ack(*worker.receive(1, 10)))
-    check("receive(1) and ack", found, 259)
+    check("receive(1) and ack", found, 255)
