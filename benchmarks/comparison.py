@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.floor import FloorKind
 from benchmarks.measurement import Figure, Summary, summarize
-from benchmarks.peers.catalogue import make_system
+from benchmarks.peers.catalogue import PYTHON_FLOOR, make_system
 from benchmarks.registry import make_workload
 from benchmarks.report import number
 from benchmarks.results import read_commit, read_machine
@@ -31,14 +31,35 @@ class ComparisonRow(NamedTuple):
     """How many times better this system is, the median of the rounds; empty in its own line."""
     ratio_least: str
     ratio_greatest: str
+    aim: str
+    """What the ratio has to be at least, and whether it is."""
 
 
 HEADINGS = ComparisonRow(
-    "workload", "figure", "system", "median", "min", "max", "ours x better", "min", "max"
+    "workload", "figure", "system", "median", "min", "max", "ours x better", "min", "max", "aim"
 )
 
-FIRST_NUMBER = 3
-"""Position of the first column of numbers."""
+_NUMBERS = range(3, 9)
+"""Positions of the columns of numbers."""
+
+
+class Aim(NamedTuple):
+    """How many times better this system has to be; below 1 it may be worse."""
+
+    than_peers: float
+    """Than each peer that replicates before it answers."""
+    than_floor: float = 0.0
+    """Than bare Python; 0 when that is not compared."""
+
+
+_AIMS = {
+    ("sync_1", Figure.PER_SECOND): Aim(1, 0.5),
+    ("sync_1", Figure.P50_MS): Aim(1, 0.5),
+    ("sync_16", Figure.PER_SECOND): Aim(1.2, 0.5),
+    ("produce_batch", Figure.PER_SECOND): Aim(15),
+    ("end_to_end", Figure.P50_MS): Aim(1),
+}
+_REPLICATING = ("nats", "rabbitmq")
 
 
 def ratio_of(ours: Outcome, other: Outcome, figure: Figure) -> Summary | None:
@@ -68,16 +89,33 @@ def comparison_rows(outcomes: Sequence[Outcome]) -> list[ComparisonRow]:
     for figure in make_workload(ours.workload).figures:
         for outcome in outcomes:
             ratio = None if outcome is ours else ratio_of(ours, outcome, figure)
+            summary = outcome.summary(figure)
             rows.append(
                 ComparisonRow(
-                    "" if rows else ours.workload,
-                    figure.label if outcome is ours else "",
-                    outcome.system,
-                    *(number(value) for value in outcome.summary(figure)),
-                    *(("", "", "") if ratio is None else (number(value) for value in ratio)),
+                    workload="" if rows else ours.workload,
+                    figure=figure.label if outcome is ours else "",
+                    system=outcome.system,
+                    median=number(summary.median),
+                    least=number(summary.least),
+                    greatest=number(summary.greatest),
+                    ratio=number(ratio.median) if ratio else "",
+                    ratio_least=number(ratio.least) if ratio else "",
+                    ratio_greatest=number(ratio.greatest) if ratio else "",
+                    aim=_aim(outcome, figure, ratio),
                 )
             )
     return rows
+
+
+def _aim(other: Outcome, figure: Figure, ratio: Summary | None) -> str:
+    """Return what the ratio to another system has to be, and whether its median is."""
+    aim = _AIMS.get((other.workload, figure))
+    if aim is None or ratio is None:
+        return ""
+    least = aim.than_floor if other.system == PYTHON_FLOOR else aim.than_peers
+    if not least or other.system not in {*_REPLICATING, PYTHON_FLOOR}:
+        return ""
+    return f">= {least:g}: {'met' if ratio.median >= least else 'missed'}"
 
 
 def comparison_notes(comparisons: Sequence[Sequence[Outcome]]) -> list[str]:
@@ -130,15 +168,13 @@ def _table(lines: Sequence[ComparisonRow]) -> list[str]:
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(HEADINGS))]
     cells = [
         [
-            text.rjust(width)
-            if column >= FIRST_NUMBER and line is not HEADINGS
-            else text.ljust(width)
+            text.rjust(width) if column in _NUMBERS and line is not HEADINGS else text.ljust(width)
             for column, (text, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in lines
     ]
     rule = [
-        f"{'-' * (width - 1)}{':' if column >= FIRST_NUMBER else '-'}"
+        f"{'-' * (width - 1)}{':' if column in _NUMBERS else '-'}"
         for column, width in enumerate(widths)
     ]
     return [f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])]

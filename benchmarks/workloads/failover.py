@@ -28,10 +28,10 @@ PATIENCE_S = 60.0
 """Longest wait for the next acknowledgement."""
 
 _KILL_TARGETS = (
-    at_most(Figure.LONGEST_MS, 300),
-    at_most(Figure.LONGEST_MS, 1_000, worst=True),
+    at_most(Figure.LONGEST_MS, 100),
+    at_most(Figure.LONGEST_MS, 300, worst=True),
 )
-_STOP_TARGETS = (at_most(Figure.LONGEST_MS, 2_500, worst=True),)
+_STOP_TARGETS = (at_most(Figure.LONGEST_MS, 1_200, worst=True),)
 
 
 class Failover:

@@ -27,7 +27,7 @@ class PopManager:
     runs = 3
     warms_up = True
     figures = (Figure.PER_SECOND, Figure.P50_MS, Figure.P99_MS)
-    targets: tuple[Target, ...] = (at_least(Figure.PER_SECOND, 400),)
+    targets: tuple[Target, ...] = (at_least(Figure.PER_SECOND, 600),)
     floor: FloorKind | None = FloorKind.APPEND_4K
 
     def __init__(self, messages: int = MESSAGES) -> None:

@@ -60,10 +60,10 @@ class Start:
         Figure.AGAIN_BROKER_S,
     )
     targets: tuple[Target, ...] = (
-        at_most(Figure.FIRST_READY_S, 5),
+        at_most(Figure.FIRST_READY_S, 3),
         at_most(Figure.FIRST_MANAGER_S, 0.9),
         at_most(Figure.FIRST_BROKER_S, 0.6),
-        at_most(Figure.AGAIN_READY_S, 5),
+        at_most(Figure.AGAIN_READY_S, 3),
         at_most(Figure.AGAIN_MANAGER_S, 0.9),
         at_most(Figure.AGAIN_BROKER_S, 0.6),
     )

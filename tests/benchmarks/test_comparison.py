@@ -36,9 +36,12 @@ def test_each_figure_has_a_line_for_each_system(outcomes):
     rows = comparison_rows(outcomes)
     assert rows[0] == (
         *("sync_1", "messages/s", "queuesite", "1,000", "900", "2,000"),
-        *("", "", ""),
+        *("", "", "", ""),
     )
-    assert rows[1] == ("", "", "nats", "1,000", "1,000", "1,000", "1.00", "0.90", "2.00")
+    assert rows[1] == (
+        *("", "", "nats", "1,000", "1,000", "1,000"),
+        *("1.00", "0.90", "2.00", ">= 1: met"),
+    )
     assert [row.figure for row in rows[::2]] == ["messages/s", "p50 ms", "p99 ms"]
 
 
@@ -57,3 +60,24 @@ def test_the_table_is_markdown_with_machine_date_and_commit(outcomes):
     assert len(table) == 2 + 6
     assert len({line.count("|") for line in table}) == 1
     assert set(table[1]) == set("|- :")
+
+
+@pytest.mark.parametrize(
+    ("system", "per_second", "aim"),
+    [
+        ("nats", 2_000, ">= 1: met"),
+        ("nats", 2_001, ">= 1: missed"),
+        ("python_floor", 4_000, ">= 0.5: met"),
+        ("python_floor", 4_001, ">= 0.5: missed"),
+        ("redis", 2_001, ""),
+    ],
+)
+def test_a_ratio_has_an_aim_where_the_other_does_the_same(system, per_second, aim):
+    ours = outcome("sync_1", measured(2_000))
+    rows = comparison_rows([ours, outcome("sync_1", measured(per_second), system=system)])
+    assert rows[1].aim == aim
+
+
+def test_most_workloads_have_no_aim():
+    both = [outcome("worker", measured(1)), outcome("worker", measured(9), system="nats")]
+    assert {row.aim for row in comparison_rows(both)} == {""}
