@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import make_record
-from myqueue.producer.delivery import Key, ProducerCore, first_failure
+from myqueue.producer.core import Key, ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import Given, Splitting, portions

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from myqueue.contract.records import Record
-    from myqueue.producer.delivery import ProducerCore
+    from myqueue.producer.core import ProducerCore
     from myqueue.producer.lanes import Batch, DeliverySink, TopicPartition
     from myqueue.producer.splitting import Given
     from myqueue.results import Delivered, DeliveredBatch

@@ -10,7 +10,7 @@ from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBI
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import Address, AddressNames, one_address, refuse_unknown
-from myqueue.worker.work_loop import WorkerCore
+from myqueue.worker.core import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
 if TYPE_CHECKING:

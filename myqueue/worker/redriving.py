@@ -19,7 +19,7 @@ from myqueue.producer.producer import Producer
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.fetching import Fetcher
 from myqueue.transport.settings import Settings
-from myqueue.worker.work_loop import WorkerCore
+from myqueue.worker.core import WorkerCore
 from myqueue.worker.work_requests import ACK, NACK, WorkOptions
 
 if TYPE_CHECKING:

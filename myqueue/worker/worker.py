@@ -10,7 +10,7 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.settings import Address, AddressNames, Settings, one_address, refuse_unknown
-from myqueue.worker.work_loop import WorkerCore
+from myqueue.worker.core import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
 if TYPE_CHECKING:

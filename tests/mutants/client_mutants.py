@@ -8,7 +8,7 @@ CLIENT_MUTANTS = (
     Mutant(
         name="retry-under-new-sequence",
         fault="The client repeats a batch of unknown outcome under another epoch and sequence",
-        path="myqueue/producer/delivery.py",
+        path="myqueue/producer/core.py",
         old="        clean = not attempts.outcome_unknown\n",
         new="        clean = True\n",
         test="tests/myqueue/producer/test_producer.py"

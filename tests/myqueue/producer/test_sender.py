@@ -13,7 +13,7 @@ from myqueue.contract.errors import (
     UndeliveredMessages,
 )
 from myqueue.contract.records import Record
-from myqueue.producer.delivery import ProducerCore
+from myqueue.producer.core import ProducerCore
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.producer import Producer
 from myqueue.producer.sender import Sender

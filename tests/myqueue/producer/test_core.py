@@ -8,9 +8,9 @@ import pytest
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import InvalidRequest, QueueError
 from myqueue.contract.records import Record
-from myqueue.producer import delivery
+from myqueue.producer import core
 from myqueue.producer.accumulator import size_bytes_of
-from myqueue.producer.delivery import ProducerCore
+from myqueue.producer.core import ProducerCore
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.splitting import Splitting
 from myqueue.results import Delivered
@@ -118,7 +118,7 @@ def test_a_batch_counts_for_the_bytes_of_all_its_texts() -> None:
 def test_compression_without_its_package_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(delivery, "find_spec", lambda name: None)
+    monkeypatch.setattr(core, "find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install zstandard$"):
         ProducerCore(
             "http://a:1",
