@@ -87,7 +87,7 @@ class ClientRow:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredGroup:
+class StoredConsumerGroup:
     """A consumer group, as stored."""
 
     revision: int = 0
@@ -418,10 +418,10 @@ def group_get(name: str) -> ConsumerGroup:
     return found
 
 
-def group_stored(row: ConsumerGroup) -> StoredGroup:
+def group_stored(row: ConsumerGroup) -> StoredConsumerGroup:
     """Return a consumer group with its members; they may be prefetched."""
     members = list(row.members.all())
-    return StoredGroup(
+    return StoredConsumerGroup(
         revision=row.revision,
         state=GroupState(
             generation=row.generation,
@@ -433,7 +433,7 @@ def group_stored(row: ConsumerGroup) -> StoredGroup:
     )
 
 
-def groups_stored() -> dict[str, StoredGroup]:
+def groups_stored() -> dict[str, StoredConsumerGroup]:
     """Return all consumer groups by name."""
     rows = ConsumerGroup.objects.prefetch_related("members")
     return {row.name: group_stored(row) for row in rows}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from manager_app.answers import GroupDetail, GroupPlace, GroupSummary, MemberFacts
 from manager_app.apis.rendering import milliseconds
 from manager_app.groups.offsets import Unsaid
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.answers import GroupOffset
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import by_topic
@@ -51,7 +51,7 @@ def workers_summary(name: str, topics: Sequence[str]) -> GroupSummary:
 
 def group_detail(
     name: str,
-    stored: StoredGroup | None,
+    stored: StoredConsumerGroup | None,
     offsets: Mapping[Place, GroupOffset | Unsaid],
     *,
     heard: Mapping[str, datetime],
@@ -64,7 +64,7 @@ def group_detail(
         offsets: what the partitions said, as `GroupOffsets.ask` returns it.
         heard: member id -> last heartbeat, as far as it is known beside the database.
     """
-    known = stored or StoredGroup()
+    known = stored or StoredConsumerGroup()
     state = known.state
     told = (said.generation for said in offsets.values() if isinstance(said, GroupOffset))
     return GroupDetail(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from manager_app.runtime import ManagerRuntime
-    from manager_app.selectors import StoredGroup
+    from manager_app.selectors import StoredConsumerGroup
 
 REPORT_LIMIT_S = 10.0
 """For the brokers' answers; they have a shorter limit together."""
@@ -221,7 +221,7 @@ def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
     Raises:
         GroupNotFound: neither knows it.
     """
-    stored: StoredGroup | None
+    stored: StoredConsumerGroup | None
     try:
         stored = selectors.group_stored(selectors.group_get(name))
     except GroupNotFound:

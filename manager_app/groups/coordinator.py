@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from manager_app import selectors
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules import group_membership
@@ -58,7 +58,7 @@ class _LoadedGroup:
     """A consumer group in memory."""
 
     name: str
-    stored: StoredGroup = field(default_factory=StoredGroup)
+    stored: StoredConsumerGroup = field(default_factory=StoredConsumerGroup)
     alive: dict[str, _LastHeartbeat] = field(default_factory=dict)
     """By member id."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,7 +79,7 @@ class _LoadedGroup:
 
     def forget(self) -> None:
         """Empty the group, which the database does not have any more."""
-        self.stored = StoredGroup()
+        self.stored = StoredConsumerGroup()
         self.alive.clear()
 
 

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from manager_app import selectors
 from manager_app.models import Cluster, ConsumerGroup, GroupMember
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
 from myqueue.contract.rules.group_membership import by_topic
@@ -42,7 +42,7 @@ class GroupChange:
     now: datetime
     heartbeats: Mapping[str, datetime] = field(default_factory=dict)
     """Member id -> last heartbeat that the coordinator heard."""
-    known: StoredGroup | None = None
+    known: StoredConsumerGroup | None = None
     """The group as the coordinator has it in memory; spares reading it when its revision is
     right."""
     creates: bool = False
@@ -51,7 +51,7 @@ class GroupChange:
     """Topics that the change subscribes."""
 
 
-def group_change(change: GroupChange) -> StoredGroup:
+def group_change(change: GroupChange) -> StoredConsumerGroup:
     """Change a group under the lock of its row; return it as stored then.
 
     Raises:
@@ -74,7 +74,7 @@ def group_change(change: GroupChange) -> StoredGroup:
             topics={name: list(shape) for name, shape in state.topics.items()},
             topics_used=sorted(used),
         )
-    return StoredGroup(row.revision, state, used)
+    return StoredConsumerGroup(row.revision, state, used)
 
 
 def group_delete(name: str, *, epoch: int) -> None:

@@ -28,7 +28,7 @@ BATCH_BYTES_MAX = 900 << 10
 POLL_MESSAGES = 500
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """Shows how far `produce` is."""
 
     def advance(self, messages: int, size_bytes: int) -> None:
@@ -183,7 +183,7 @@ def _record(line: bytes, key: str | None, key_regex: re.Pattern[str] | None) -> 
     return Record(value, key)
 
 
-def _progress(quiet: bool, names: list[str]) -> Progress:
+def _progress(quiet: bool, names: list[str]) -> ProgressDisplay:
     if quiet or not sys.stderr.isatty():
         return NoProgress()
     try:

@@ -19,7 +19,7 @@ BROKER_COLUMNS = ("BROKER", "STATE", "LEADS", "REPLICAS")
 PARTITION_COLUMNS = ("TOPIC", "PARTITION", "LEADER", "TERM", "MESSAGES", "PER_SECOND", "REPLICAS")
 
 
-class Status(NamedTuple):
+class ClusterStatus(NamedTuple):
     """What is shown; the rows have the fields of the columns."""
 
     brokers: list[tuple[str, ...]]
@@ -40,7 +40,9 @@ def show_status(options: argparse.Namespace) -> None:
             _print(look(client))
 
 
-def look(client: Client, before: Status | None = None, seconds: float = 0.0) -> Status:
+def look(
+    client: Client, before: ClusterStatus | None = None, seconds: float = 0.0
+) -> ClusterStatus:
     """Ask for everything that is shown.
 
     Args:
@@ -70,7 +72,7 @@ def look(client: Client, before: Status | None = None, seconds: float = 0.0) -> 
             earlier = before.ends.get(where) if before is not None else None
             speed = "-" if not seconds or earlier is None else _speed(ends[where], earlier, seconds)
             partitions.append(_partition(topic, row, speed))
-    return Status(brokers, partitions, ends)
+    return ClusterStatus(brokers, partitions, ends)
 
 
 def _speed(end: int, earlier: int, seconds: float) -> str:
@@ -92,7 +94,7 @@ def _partition(topic: str, row: dict[str, Any], speed: str) -> tuple[str, ...]:
     )
 
 
-def _print(status: Status) -> None:
+def _print(status: ClusterStatus) -> None:
     print_line(*BROKER_COLUMNS)
     for row in status.brokers:
         print_line(*row)

@@ -1,4 +1,4 @@
-"""How long to wait after failures in a row: twice as long after each, up to a limit. Pure."""
+"""Exponential back-off: pauses after failures in a row, twice as long each, up to a limit. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ldexp
 
 DOUBLINGS_MAX = 64
-"""More would take any pause beyond its limit, and at last beyond what a float holds."""
+"""More would exceed any limit, and at last overflow a float."""
 
 
 @dataclass(frozen=True, slots=True)

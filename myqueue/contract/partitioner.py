@@ -10,7 +10,7 @@ from zlib import crc32
 from myqueue.contract.errors import InvalidRequest
 
 Key = int | str | bytes
-"""What chooses a partition: an integer modulo their number, a text by its hash."""
+"""A partition key: an integer is taken modulo the number of partitions, a text is hashed."""
 
 
 def partition_for_key(key: int | str | bytes, number_of_partitions: int) -> int:

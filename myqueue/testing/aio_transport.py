@@ -1,4 +1,4 @@
-"""The seam of event loops to a queue in memory."""
+"""The transport of the asyncio client to a queue in memory."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class AsyncMemoryExchange:
-    """A request that is answered at once, or held until there is something to answer."""
+    """A request that is answered at once, or held as a long poll."""
 
     def __init__(self, queue: Host, exchange: MemoryExchange) -> None:
         self._queue = queue
         self.exchange = exchange
 
     async def answer(self, patience_s: float | None = None) -> Answer | None:
-        """Wait for the answer."""
+        """Return the answer; None when none came within `patience_s` seconds."""
         await changes(self._queue, [self.exchange], patience_s)
         return self.exchange.result()
 
     def cancel(self) -> None:
-        """Give the answer up."""
+        """Note that nobody waits for the answer any more."""
         self.exchange.cancel()
 
 
@@ -60,7 +60,7 @@ class AsyncMemoryTransport:
         return [one for one, inner in zip(exchanges, mine, strict=True) if inner.look()]
 
     def close(self) -> None:
-        """Forget nothing: there are no connections."""
+        """Do nothing: there are no connections."""
 
 
 async def changes(

@@ -1,6 +1,6 @@
 """The HTTP API against dictionaries: a manager and its brokers without sockets, disks or replicas.
 
-What `InMemoryQueue` answers with, and what the client's own tests break on purpose.
+`InMemoryQueue` answers with it, and the client's own tests break it on purpose.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from myqueue.testing.state import MemoryState
 
 HELD = ("/size", "/consumer/consume", "/fetch", "/messages/receive")
-"""The calls that may wait for messages."""
+"""Calls that may be long polls."""
 
 
 class MemoryApi:
     """The whole cluster. Not thread-safe: its owner holds a lock.
 
     Args:
-        state: what it consists of.
+        state: topics, partitions and clients.
     """
 
     def __init__(self, state: MemoryState) -> None:
@@ -63,10 +63,10 @@ class MemoryApi:
             ("GET", "/offsets"): self.groups.tell_offset,
             ("GET", "/offsets/by-time"): self._find_time,
         }
-        """What brokers answer, and managers by asking them."""
+        """Calls that brokers answer, and managers by passing them on."""
 
     def handle(self, address: str, request: Request) -> Answer:
-        """Answer a request at once; whoever holds one that waits asks `is_held` first."""
+        """Answer a request at once; a transport that holds long polls asks `is_held` first."""
         request = parsed(request)
         self._workers.bury()
         try:
@@ -79,7 +79,7 @@ class MemoryApi:
         return Answer(200, {"content-type": MSGPACK}, body)
 
     def is_held(self, address: str, request: Request) -> int:
-        """Return how many milliseconds a request waits for a message that is not there yet."""
+        """Return how many milliseconds a long poll is held; 0: answer it at once."""
         request = parsed(request)
         if request.path not in HELD:
             return 0
@@ -101,7 +101,7 @@ class MemoryApi:
         return 0 if there else wait_ms
 
     def _has_something(self, address: str, fields: dict[str, Any]) -> bool:
-        """Tell whether there is an answer for a consumer in the partitions that a call is about."""
+        """Tell whether a partition of the call has messages, or remembers its request id."""
         topic, consumer_id = str(fields.get("topic")), int(fields.get("consumer_id") or 0)
         count = len(self.state.partitions_of(topic))
         indexes = list(range(count))
@@ -175,7 +175,7 @@ class MemoryApi:
         """Return the partition that a manager takes for a pop that names none.
 
         Raises:
-            NoLeader: one that may remember the request id, or have something, cannot be asked.
+            NoLeader: a partition that may remember the request id, or have messages, has no leader.
         """
         partitions = self.state.partitions_of(call.topic)
         count = len(partitions)
@@ -196,10 +196,10 @@ class MemoryApi:
         return found
 
     def _with_something(self, call: inputs.Consume, first: int) -> int:
-        """Return the partition from `first` on that has something for a consumer, else the first.
+        """Return the next partition from `first` on that has messages for a consumer, or `first`.
 
         Raises:
-            NoLeader: none is known to have something, and one cannot be asked.
+            NoLeader: none is known to have messages, and one has no leader.
         """
         partitions = self.state.partitions_of(call.topic)
         unseen: NoLeader | None = None

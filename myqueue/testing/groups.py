@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryGroup:
-    """A group as the manager knows it."""
+    """A consumer group with the heartbeats of its members."""
 
     state: GroupState = field(default_factory=GroupState)
     beaten_ms: dict[str, int] = field(default_factory=dict)
     """Member id -> its last heartbeat."""
 
     def expire(self, now_ms: int) -> None:
-        """Let members go that were silent for too long."""
+        """Remove members whose heartbeats stopped."""
         silent = [
             name
             for name, member in self.state.members.items()
@@ -64,10 +64,10 @@ class MemoryGroups:
     def __init__(self, state: MemoryState) -> None:
         self._state = state
         self.by_name: dict[str, MemoryGroup] = {}
-        """Those that have, or had, members."""
+        """Groups that have, or had, members."""
 
     def answer(self, request: Request) -> Any:
-        """Answer what a manager answers below `/groups`."""
+        """Answer a call below `/groups`, as a manager does."""
         parts = request.path.split("/")
         if len(parts) == 2:
             return self._list(request)
@@ -190,7 +190,7 @@ class MemoryGroups:
     # At brokers
 
     def commit_offset(self, address: str, request: Request) -> dict[str, Any]:
-        """Answer `POST /offsets/commit`."""
+        """Answer `POST /offsets/commit`: move the group's offset, fenced by its generation."""
         call = read_input(OffsetsCommit, decoded(request))
         check_group_name(call.group)
         client_id = self._state.authorize_reader(request, call.topic)
@@ -206,7 +206,7 @@ class MemoryGroups:
         }
 
     def tell_offset(self, address: str, request: Request) -> dict[str, Any]:
-        """Answer `GET /offsets`."""
+        """Answer `GET /offsets`: committed offset, lag and generation of a group."""
         call = read_input(Offsets, None, request.query)  # type: ignore[arg-type]
         self._state.authorize_reader(request, call.topic)
         partition = self._state.partition_at(address, call.topic, call.partition)

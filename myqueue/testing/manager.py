@@ -1,4 +1,4 @@
-"""The manager of a queue in memory."""
+"""The manager of a queue in memory: topics, brokers, registration of clients."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class MemoryManager:
         self._state = state
 
     def answer(self, request: Request) -> Any:
-        """Answer what only a manager answers.
+        """Answer a call that only a manager takes.
 
         Raises:
-            NotFound: it does not answer this.
+            NotFound: a manager has no such path.
             QueueError: the answer is a failure.
         """
         fixed: dict[tuple[str, str], Callable[[Request], Any]] = {

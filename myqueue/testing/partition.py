@@ -1,4 +1,4 @@
-"""One partition in memory: what a leader decides, without replication."""
+"""One partition in memory: it decides as a leader does, without a log or followers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MemoryPartition:
-    """Batches, cursors, and what recognises repetitions.
+    """Batches, cursors, groups, and the tables that recognise repetitions.
 
     Args:
         leader: address of the broker that leads it.
@@ -40,9 +40,9 @@ class MemoryPartition:
         """When each was appended, milliseconds since 1970; never goes back."""
         self.cursors: dict[int, int] = {}
         self.works: dict[str, Work] = {}
-        """What queue workers do, by group."""
+        """The state of queue workers, by group."""
         self.group_offsets: dict[str, tuple[int, int]] = {}
-        """Group -> generation, and the offset below which everything is read."""
+        """Group -> (generation, committed offset)."""
         self._makers = GroupMakers()
         self._origins = itertools.count(1)
         self._producers = ProducerTable()
@@ -54,13 +54,13 @@ class MemoryPartition:
         return [record.value for record in self.records]
 
     def append(self, batch: bytes, now_ms: int = 0) -> int:
-        """Append a batch, or find it again.
+        """Append a batch, or recognise it as a repetition.
 
         Returns:
             Its base offset.
 
         Raises:
-            UnknownProducer | ProducerFenced | OutOfOrderSequence: the sequence does not fit.
+            UnknownProducer | ProducerFenced | OutOfOrderSequence: epoch or sequence do not follow.
             CorruptBatch: it is malformed.
         """
         header = read_header(batch)
@@ -84,7 +84,7 @@ class MemoryPartition:
         return base_offset
 
     def put(self, *values: str | bytes) -> None:
-        """Append messages of nobody."""
+        """Append messages without a producer."""
         self.append(encode_batch([Record(value) for value in values]))
 
     def forget_producers(self) -> None:
@@ -92,13 +92,13 @@ class MemoryPartition:
         self._producers = ProducerTable()
 
     def forget(self, client_id: int) -> None:
-        """Forget a producer or a consumer."""
+        """Drop the state of a producer or a consumer."""
         self._producers.remove(client_id)
         self._pops.forget_client(client_id)
         self.cursors.pop(client_id, None)
 
     def pop(self, consumer_id: int, max_messages: int, request_id: str | None) -> range:
-        """Move the cursor, or find an earlier pop again; return the offsets passed over."""
+        """Move the cursor, or recognise a repetition; return the offsets popped."""
         digest = (request_id or "").encode()
         remembered = self._pops.get((consumer_id, digest))
         if remembered is not None:
@@ -120,7 +120,7 @@ class MemoryPartition:
 
         Raises:
             OffsetOutOfRange: there is no such offset.
-            CursorMoved: it is not where it was expected.
+            CursorMoved: the cursor is not at `expected`.
         """
         self.check_offset(offset)
         stands = self.cursors.setdefault(consumer_id, 0)
@@ -147,11 +147,11 @@ class MemoryPartition:
     # Consumer groups
 
     def knows_group(self, name: str) -> bool:
-        """Tell whether there is a consumer group of a name, used by workers or not."""
+        """Tell whether the partition knows a group of this name, of members or of workers."""
         return name in self.group_offsets or name in self.works
 
     def group_place(self, name: str) -> dict[str, Any]:
-        """Return where a group is, None where it never was."""
+        """Return offset, lag and counts of a group; offset and lag are None for an unknown one."""
         end, work = len(self.records), self.works.get(name)
         offset, settled_above, counts = None, 0, {"unsettled": 0, "dead": 0}
         if work is not None:
@@ -163,10 +163,11 @@ class MemoryPartition:
         return {"offset": offset, "high_watermark": end, "lag": lag, **counts}
 
     def commit(self, commit: OffsetsCommit, client_id: int) -> int:
-        """Make a generation of a group known and move its offset, or tell it; return it.
+        """Note a group's generation, and commit its offset if one is given; return the offset.
 
         Raises:
-            IllegalGeneration | OffsetOutOfRange: the generation is over; there is no such offset.
+            IllegalGeneration: a later generation is known.
+            OffsetOutOfRange: there is no such offset.
             InvalidRequest: workers of the group have messages out.
             TooManyGroups: there is no room for another group.
         """
@@ -192,7 +193,7 @@ class MemoryPartition:
         return offset
 
     def work_of(self, name: str, *, start: str) -> Work:
-        """Return the work of a group; `begin_work` makes a new one last.
+        """Return the work of a group, or a new one, which only `begin_work` keeps.
 
         Raises:
             InvalidRequest: members share the group.
@@ -206,7 +207,7 @@ class MemoryPartition:
         return Work(next(self._origins), begin if offset is None else offset)
 
     def begin_work(self, name: str, *, start: str, client_id: int) -> Work:
-        """Return the work of a group, which is there from now on.
+        """Return the work of a group, kept from now on.
 
         Raises:
             InvalidRequest: members share the group.
@@ -220,7 +221,7 @@ class MemoryPartition:
         return work
 
     def forget_group(self, name: str) -> None:
-        """Drop a group; one that is not known is no error."""
+        """Drop a group; an unknown one is no error."""
         self._makers.forget(name)
         self.group_offsets.pop(name, None)
         self.works.pop(name, None)

@@ -47,7 +47,7 @@ class InMemoryQueue:
 
     def __init__(self, topics: dict[str, int] | list[str] | tuple[str, ...] = ()) -> None:
         self.address = f"memory://queue-{next(_numbers)}:80"
-        """What to give as the manager's address."""
+        """The address to give to clients as that of a manager."""
         self._broker = self.address.replace("queue", "broker")
         self._api = MemoryApi(MemoryState(self.address, [self._broker]))
         self._changed = threading.Condition(threading.RLock())
@@ -58,12 +58,12 @@ class InMemoryQueue:
         _queues[self.address] = self
 
     def create_topic(self, topic: str, number_of_partitions: int = 1) -> None:
-        """Make a topic."""
+        """Create a topic."""
         with self._changed:
             self._api.state.create(topic, number_of_partitions)
 
     def messages(self, topic: str) -> list[Message]:
-        """Return what is stored in a topic, partition by partition, read or not.
+        """Return all messages of a topic, partition by partition, whether read or not.
 
         Raises:
             KeyError: there is no such topic.
@@ -76,7 +76,7 @@ class InMemoryQueue:
             ]
 
     def values(self, topic: str) -> list[str | bytes]:
-        """Return the values of what is stored in a topic."""
+        """Return the values of all messages of a topic."""
         return [message.value for message in self.messages(topic)]
 
     def clear(self) -> None:
@@ -86,7 +86,7 @@ class InMemoryQueue:
             self._notify()
 
     def close(self) -> None:
-        """Let nobody reach it any more."""
+        """Make the address unreachable."""
         _queues.pop(self.address, None)
 
     def __enter__(self) -> Self:
@@ -111,12 +111,12 @@ class InMemoryQueue:
             return answer
 
     def held_ms(self, address: str, request: Request) -> int:
-        """Return how many milliseconds a request waits for what is not there yet."""
+        """Return how many milliseconds a long poll is held; 0: answer it at once."""
         with self._changed:
             return self._api.is_held(address, request)
 
     def now_s(self) -> float:
-        """Return monotonic seconds."""
+        """Return the monotonic clock, in seconds."""
         return time.monotonic()
 
     def wait(self, predicate: Callable[[], bool], timeout_s: float | None) -> bool:

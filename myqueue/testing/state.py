@@ -1,4 +1,4 @@
-"""What a queue in memory consists of, and what its manager and brokers share."""
+"""Topics, partitions and clients of a queue in memory, shared by its manager and brokers."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class MemoryState:
         self._group_ids = itertools.count(1)
 
     def create(self, topic: str, partitions: int = 1) -> list[MemoryPartition]:
-        """Make a topic and return its partitions."""
+        """Create a topic and return its partitions."""
         self.topics[topic] = [self.new_partition(index) for index in range(partitions)]
         return self.topics[topic]
 
     def new_partition(self, index: int) -> MemoryPartition:
-        """Return an empty partition that the broker whose turn it is leads."""
+        """Return an empty partition; the brokers lead the partitions in turn."""
         return MemoryPartition(self.brokers[index % len(self.brokers)], next(self._group_ids))
 
     def now_ms(self) -> int:
-        """Return milliseconds since 1970."""
+        """Return the wall clock, in milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
     def partitions_of(self, topic: str) -> list[MemoryPartition]:
@@ -69,11 +69,11 @@ class MemoryState:
         return self.topics[topic]
 
     def leader_for_clients(self, topic: str, partition: int) -> str:
-        """Return what the manager says about a partition's leader."""
+        """Return the leader of a partition, as the manager tells it: an address, empty for none."""
         return self.topics[topic][partition].leader
 
     def is_down(self, address: str) -> bool:
-        """Return True when a broker cannot be reached."""
+        """Tell whether a broker cannot be reached; in a queue in memory all can."""
         return False
 
     def partition_at(self, address: str, topic: str, index: int) -> MemoryPartition:
@@ -99,7 +99,8 @@ class MemoryState:
         """Check id and token of a client.
 
         Raises:
-            UnauthorizedException | ClientExpired: it may not do this.
+            UnauthorizedException: id, kind, topic and token do not belong together.
+            ClientExpired: its heartbeats stopped.
         """
         if self.clients.get(client_id) != (kind, topic) or request.token != f"token-{client_id}":
             raise UnauthorizedException(f"{kind} {client_id} is not registered for {topic!r}")
@@ -107,10 +108,11 @@ class MemoryState:
             raise ClientExpired(f"{kind} {client_id} expired")
 
     def authorize_reader(self, request: Request, topic: str) -> int:
-        """Let any registered consumer of a topic pass; return its id.
+        """Check the token of any registered consumer of a topic; return its id.
 
         Raises:
-            UnauthorizedException | ClientExpired: it may not do this.
+            UnauthorizedException: the token is no consumer's of this topic.
+            ClientExpired: its heartbeats stopped.
         """
         kind, _, client_id = (request.token or "").rpartition("-")
         if kind != "token" or not client_id.isdigit():
@@ -127,7 +129,7 @@ def parsed(request: Request) -> Request:
 
 
 def decoded(request: Request) -> Any:
-    """Return the body of a request in JSON or MessagePack, None when there is none."""
+    """Return the decoded body of a request; None when it is empty or a record batch."""
     if not request.body or request.content_type == BATCH:
         return None
     decode = msgspec.json.decode if request.content_type == JSON else msgspec.msgpack.decode
@@ -141,7 +143,7 @@ def failure(error: QueueError) -> Answer:
 
 
 def required(field: str, value: int | None) -> int:
-    """Return the value of a field that must be there."""
+    """Return the value of a field, or raise InvalidRequest when it is None."""
     if value is None:
         raise InvalidRequest(f"{field} is missing", field=field)
     return value

@@ -42,7 +42,7 @@ class Host(Protocol):
         ...
 
     def now_s(self) -> float:
-        """Return monotonic seconds."""
+        """Return the monotonic clock, in seconds."""
         ...
 
     def wait(self, predicate: Callable[[], bool], timeout_s: float | None) -> bool:
@@ -92,7 +92,7 @@ class MemoryExchange:
         return True
 
     def answer(self, patience_s: float | None = None) -> Answer | None:
-        """Wait for the answer."""
+        """Return the answer; None when none came within `patience_s` seconds."""
         self.look()
         remaining_s = max(0.0, self.due_s - self._host.now_s())
         patience_s = remaining_s if patience_s is None else min(patience_s, remaining_s)
@@ -110,7 +110,7 @@ class MemoryExchange:
         return self._answer
 
     def cancel(self) -> None:
-        """Give the answer up."""
+        """Note that nobody waits for the answer any more."""
         self.cancelled = True
 
 
@@ -118,7 +118,7 @@ class MemoryTransport:
     """Requests straight into a queue in memory.
 
     Args:
-        host: who has the queue.
+        host: the queue that answers.
     """
 
     def __init__(self, host: Host) -> None:
@@ -164,7 +164,7 @@ class MemoryTransport:
         return answered
 
     def close(self) -> None:
-        """Forget nothing: there are no connections."""
+        """Do nothing but note it: there are no connections."""
         self.closed = True
 
     def restart(self) -> None:

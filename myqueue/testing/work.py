@@ -1,6 +1,7 @@
 """The calls of queue workers in memory.
 
-What is out, comes back or is dead is decided by `myqueue.contract.rules.work`, as in a broker.
+Deliveries, redeliveries and dead letters are decided by `myqueue.contract.rules.work`, as in a
+broker.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class MemoryWorkers:
         self._state = state
 
     def held_ms(self, address: str, request: Request) -> int:
-        """Return how many milliseconds a receive waits for what is not there yet."""
+        """Return how many milliseconds a receive call is held; 0: answer it at once."""
         call, partition, client_id = self._admit(address, request)
         if call.start == START_LATEST:
             work = partition.begin_work(call.group, start=call.start, client_id=client_id)
@@ -62,7 +63,7 @@ class MemoryWorkers:
         return max(0, min([call.wait_ms, *(at - now_ms for at in changes)]))
 
     def receive(self, address: str, request: Request) -> dict[str, Any]:
-        """Answer `POST /messages/receive`."""
+        """Answer `POST /messages/receive`: deliver messages to a worker."""
         call, partition, client_id = self._admit(address, request)
         named = {"topic": call.topic, "partition": call.partition, "group": call.group}
         if not call.max_messages and call.start != START_LATEST:
@@ -94,7 +95,7 @@ class MemoryWorkers:
         return {**named, "messages": messages, "missed": 0, "corrupt": 0}
 
     def settle(self, address: str, request: Request) -> dict[str, Any]:
-        """Answer `POST /messages/ack`, `/messages/nack` and `/messages/extend`."""
+        """Answer `POST /messages/ack`, `/messages/nack` and `/messages/extend`: settle receipts."""
         call = read_input(Settle, decoded(request))
         self._state.authorize_reader(request, call.topic)
         check_group_name(call.group)

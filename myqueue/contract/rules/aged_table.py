@@ -1,4 +1,7 @@
-"""A table whose entries know when they were last used, on a clock that is read now and then."""
+"""A table whose entries know when they were last used, so that idle ones can be dropped.
+
+The clock is that of the partition's log, which is read now and then.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +50,13 @@ class AgedTable(Generic[K, V]):
         self._fresh[key] = None
 
     def remove(self, key: K) -> None:
-        """Drop a key; one that is not there is no error."""
+        """Drop a key; an unknown one is no error."""
         self._values.pop(key, None)
         self._used.pop(key, None)
         self._fresh.pop(key, None)
 
     def read_clock(self, clock_ms: int) -> None:
-        """Stamp what was used since the last reading."""
+        """Stamp the entries that were used since the last reading."""
         if self._fresh:
             self._used.update(dict.fromkeys(self._fresh, clock_ms))
             self._fresh.clear()
@@ -69,7 +72,7 @@ class AgedTable(Generic[K, V]):
         return idle
 
     def would_change(self, before_ms: int) -> bool:
-        """Tell whether to read the clock stamps an entry, or a key was last used before a time."""
+        """Tell whether `read_clock` would stamp an entry, or a key was last used before a time."""
         return bool(self._fresh) or any(
             self._used[oldest] < before_ms for oldest in islice(self._values, 1)
         )

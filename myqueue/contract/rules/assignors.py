@@ -1,8 +1,8 @@
-"""Which member of a consumer group reads which partition: pure, deterministic, balanced, sticky.
+"""The assignment of partitions to the members of a consumer group: balanced, sticky, deterministic.
 
 Balanced: no sequence of hand-overs would bring two members' numbers of partitions closer together;
-members with the same topics differ by one at most. Sticky: as long as that holds, a member keeps
-what it holds.
+members with the same topics differ by one at most. Sticky: as far as the balance allows, a member
+keeps its partitions, so that a rebalance moves as few as possible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TopicPartition(NamedTuple):
 
 
 Assignment = dict[str, frozenset[TopicPartition]]
-"""Member id -> what it is to read."""
+"""Member id -> its partitions."""
 
 
 def assign(
@@ -31,16 +31,16 @@ def assign(
     counts: Mapping[str, int],
     held: Mapping[str, Collection[TopicPartition]],
 ) -> Assignment:
-    """Return what each member is to read.
+    """Return the partitions of each member.
 
     Args:
         subscriptions: member id -> the names of its topics.
         counts: topic -> number of its partitions; a topic that is missing here has none.
-        held: member id -> what it has now; no partition is held twice.
+        held: member id -> its partitions before the rebalance; no partition has two members.
 
     Returns:
-        Every member, some with nothing. A partition of a topic that somebody subscribed has
-        exactly one member.
+        Every member, some with no partition. Each partition of a subscribed topic has exactly one
+        member.
     """
     topics = {member: frozenset(names) for member, names in sorted(subscriptions.items())}
     if not topics:
@@ -114,14 +114,14 @@ class _Exchange:
         self._place([one for one in partitions if one not in self._home])
 
     def settle(self) -> dict[str, list[TopicPartition]]:
-        """Balance, then bring home what can be, and return what each member has."""
+        """Balance, then give partitions back where that costs no balance; return the shares."""
         self._balance()
         while sum(self._bring_home(one, home) for one, home in sorted(self._home.items())):
             pass
         return {member: list(self._all_of(member)) for member in self._topics}
 
     def _place(self, free: Iterable[TopicPartition]) -> None:
-        """Give what nobody has to whoever has least; the topics of few members come first."""
+        """Give free partitions to the members with fewest; topics with few members come first."""
         by_topic: dict[str, list[TopicPartition]] = {}
         for one in free:
             by_topic.setdefault(one.topic, []).append(one)
@@ -147,7 +147,7 @@ class _Exchange:
                 continue
             chain, seen = self._find_chain(member, settled)
             if not chain:
-                # Nobody within reach has less than one less: they all are as they should be.
+                # Nobody within reach has fewer by two or more: they all are balanced.
                 settled |= seen
                 continue
             for (giver, name), taker in zip(
@@ -199,7 +199,7 @@ class _Exchange:
         )
 
     def _bring_home(self, one: TopicPartition, home: str) -> bool:
-        """Give a partition back to who held it if that costs no balance; return whether it did."""
+        """Give a partition back to its last member if that costs no balance; return whether so."""
         if one in self._has[home].get(one.topic, ()):
             return False
         holder = next(

@@ -1,6 +1,6 @@
-"""Which client made each consumer group of a partition, which go with it, and how many may be.
+"""Which client made each consumer group of a partition: for the limits, and to drop unused groups.
 
-It depends on the entries of the log alone, like all applied state.
+All of it follows from the entries of the log, as applied state must.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GROUPS_MAX = 1_000
 """Consumer groups of a partition, those that workers use included."""
 GROUPS_PER_CLIENT_MAX = 50
-"""Of them, those that one consumer made and that are still there."""
+"""Of them, those that one consumer made: a faulty client cannot use up the limit of all."""
 _ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 MakerRow = tuple[str, int, bool]
@@ -28,19 +28,20 @@ class Maker(NamedTuple):
 
     client_id: int
     is_disposable: bool
-    """Nobody else used it, it began at the log start, and nothing of it was committed or settled.
-    It goes with its maker unless something was delivered: a group made anew would be the same."""
+    """No other client used it, it began at the log start, and no offset was committed or message
+    settled. It is dropped with its maker unless a message was delivered: made anew, it would be the
+    same."""
 
 
 class GroupMakers:
-    """Name of a consumer group -> who made it; those that no client made are not here."""
+    """Name of a consumer group -> the client that made it; groups of the cluster are not in it."""
 
     def __init__(self) -> None:
         self._makers: dict[str, Maker] = {}
         self._counts: Counter[int] = Counter()
 
     def count(self, client_id: int) -> int:
-        """Return how many groups a client made that are still there."""
+        """Return how many of the groups that a client made still exist."""
         return self._counts[client_id]
 
     def disposable(self, client_id: int) -> list[str]:
@@ -56,7 +57,7 @@ class GroupMakers:
             name: of the group.
             client_id: of a consumer; 0 for the cluster, and for entries that do not say.
             makes: the group is new.
-            lasts: what was done must outlast the client: a place other than the log start.
+            lasts: the group must outlast the client, since it is not at the log start any more.
         """
         maker = self._makers.get(name)
         if makes and client_id:
@@ -73,7 +74,7 @@ class GroupMakers:
             self._makers[name] = maker._replace(is_disposable=False)
 
     def forget(self, name: str) -> None:
-        """Drop a group; one that is not here is no error."""
+        """Drop a group; an unknown one is no error."""
         maker = self._makers.pop(name, None)
         if maker is not None:
             self._counts[maker.client_id] -= 1
@@ -97,7 +98,7 @@ class GroupRoom(NamedTuple):
     groups_per_client_max: int = GROUPS_PER_CLIENT_MAX
 
     def check(self, name: str, client_id: int, *, known: int, own: int) -> None:
-        """Refuse one more group when there is no room for it.
+        """Check that a partition may know one more group.
 
         Args:
             name: of the group.

@@ -1,8 +1,10 @@
-"""One consumer group's coordination as pure functions: a state and an event give the next state.
+"""Coordination of one consumer group as pure functions: a state and an event give the next state.
 
-No barrier: a member reads what it was granted and is to have. What it was granted and is no longer
-to have it gives up with a heartbeat; only then is that granted to another. A function returns the
-very same state when nothing changed, so that nothing has to be stored.
+Events are join, heartbeat, leave and changed topics; those that change members, subscriptions or
+partitions begin a generation, with new targets. The rebalance is cooperative, without a barrier: a
+member reads the partitions that it was granted and that are in its target. It gives up the others
+with a heartbeat; only then are they granted to another. A function returns the very same state when
+nothing changed, so that nothing has to be stored.
 """
 
 from __future__ import annotations
@@ -20,20 +22,23 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 MEMBERS_MAX = 1_000
-"""Members of one group."""
+"""Members of one group; a rebalance assigns partitions to all of them at once."""
 SILENCE_OF_SESSION = 0.75
-"""After this share of its session timeout without a heartbeat a member is dead: in what is left the
-others hear of it, so that its partitions are with them when the session is over."""
+"""After this share of its session timeout without a heartbeat a member is removed: the rest of the
+time is for the heartbeats by which the others take over its partitions."""
 HEARTBEAT_INTERVAL_MAX_MS = 3_000
+"""Longest interval between heartbeats, whatever the session timeout: a member learns of a rebalance
+by its next heartbeat."""
 HEARTBEAT_INTERVAL_MOVING_MS = 500
-"""While partitions change hands in the group."""
+"""Interval during a rebalance: each partition that moves takes a heartbeat of its old member and
+one of its new member."""
 
 Partitions = frozenset[TopicPartition]
 NOTHING: Partitions = frozenset()
 
 
 class TopicShape(NamedTuple):
-    """What an assignment depends on of a topic."""
+    """The part of a topic that an assignment depends on."""
 
     partitions: int
     first_group_id: int
@@ -47,21 +52,21 @@ class Member:
     topics: frozenset[str]
     session_timeout_ms: int
     granted: Partitions = NOTHING
-    """What it may own: it was told so, and has not given it up. No two members share any."""
+    """Partitions that it may own: assigned to it and not given up. No two members share any."""
     target: Partitions = NOTHING
-    """What it is to own in the end."""
+    """Partitions that it is to own once the rebalance is over."""
     revoked_generation: int = 0
-    """The generation that last took something from it; a heartbeat of an earlier one was sent
+    """The generation that last took a partition from it; a heartbeat of an earlier one was sent
     before the member could know, and gives nothing up."""
 
     @property
     def assignment(self) -> Partitions:
-        """What it may read now."""
+        """The partitions that it may read now."""
         return self.granted & self.target
 
     @property
     def silence_ms(self) -> float:
-        """After how many milliseconds without a heartbeat it is dead."""
+        """Milliseconds without a heartbeat after which it is removed."""
         return SILENCE_OF_SESSION * self.session_timeout_ms
 
 
@@ -71,24 +76,24 @@ class GroupState:
 
     generation: int = 0
     topics: Mapping[str, TopicShape] = field(default_factory=dict)
-    """Those of the subscribed topics that exist, as the targets were made for."""
+    """The subscribed topics that exist, in the shapes that the targets were made for."""
     members: Mapping[str, Member] = field(default_factory=dict)
     """By member id. The targets share the topics' partitions, the grants never overlap."""
 
     @cached_property
     def holders(self) -> Mapping[TopicPartition, str]:
-        """Who was granted each partition."""
+        """Partition -> id of the member that it was granted to."""
         return {one: name for name, member in self.members.items() for one in member.granted}
 
     @cached_property
     def wanted(self) -> frozenset[str]:
-        """The topics that somebody subscribed or still holds something of."""
+        """The topics that a member subscribes, or of which it was granted a partition."""
         subscribed = (member.topics for member in self.members.values())
         return frozenset({one.topic for one in self.holders}).union(*subscribed)
 
     @cached_property
     def settled(self) -> bool:
-        """True when every member has exactly what it is to have."""
+        """True when no rebalance is under way: every member was granted exactly its target."""
         return all(member.granted == member.target for member in self.members.values())
 
     def member(self, member_id: str) -> Member:
@@ -106,25 +111,25 @@ class GroupState:
         return found
 
     def exists(self, one: TopicPartition) -> bool:
-        """Tell whether a partition is there."""
+        """Tell whether a partition exists."""
         shape = self.topics.get(one.topic)
         return shape is not None and 0 <= one.partition < shape.partitions
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A member as it is told."""
+    """What a member is told of itself in the answer to a join or a heartbeat."""
 
     group: str
     member_id: str
     generation: int
     member: Member
     settled: bool
-    """No partition of the group is about to change hands."""
+    """False during a rebalance."""
 
     @property
     def heartbeat_interval_ms(self) -> int:
-        """How long the member should wait until its next heartbeat."""
+        """Milliseconds that the member should wait until its next heartbeat."""
         often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
         return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
 
@@ -152,18 +157,18 @@ def seat_of(group: str, state: GroupState, member_id: str) -> Seat:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a member says of itself when it joins."""
+    """Topics and session timeout of a member, as it joins."""
 
     topics: frozenset[str]
     session_timeout_ms: int
 
 
 def follow(state: GroupState, shapes: Mapping[str, TopicShape]) -> GroupState:
-    """Take the topics as they are now; grants of what is gone are void.
+    """Rebalance for the topics as they are now; grants of deleted partitions are void.
 
     Args:
         state: of the group.
-        shapes: of every topic that is there, or at least of every one that is wanted.
+        shapes: of all topics, or at least of those in `state.wanted`.
     """
     present = _of(state.wanted, shapes)
     if present == _of(state.wanted, state.topics):
@@ -177,7 +182,7 @@ def join(
     subscription: Subscription,
     shapes: Mapping[str, TopicShape],
 ) -> GroupState:
-    """Take a member in, or let one that is known change its subscription; it keeps what it holds.
+    """Add a member, or change the subscription of a known one, which keeps its grants for now.
 
     Raises:
         Overloaded: the group is full.
@@ -204,17 +209,17 @@ def join(
 def heartbeat(
     state: GroupState, member_id: str, *, generation: int, owned: Collection[TopicPartition]
 ) -> GroupState:
-    """Note what a member still owns: the rest of what it is no longer to have is free.
+    """Note which partitions a member still owns; those that it gave up become free.
 
     Args:
         state: of the group.
         member_id: of the member.
-        generation: that the member knows of.
-        owned: what it reads or has not committed yet.
+        generation: the latest that the member knows of.
+        owned: partitions that it reads, or has uncommitted offsets of.
 
     Raises:
         UnknownMember: there is none of this id.
-        IllegalGeneration: it owns what it was not granted, or knows of a later generation.
+        IllegalGeneration: it owns a partition that it was not granted, or knows a later generation.
     """
     member = state.member(member_id)
     present = frozenset(one for one in owned if state.exists(one))
@@ -234,7 +239,7 @@ def heartbeat(
 
 
 def leave(state: GroupState, member_ids: Iterable[str]) -> GroupState:
-    """Let members go, by their own wish or because they were silent; what they held is free."""
+    """Remove members that left or were silent; their partitions become free."""
     gone = state.members.keys() & set(member_ids)
     if not gone:
         return state
@@ -262,7 +267,7 @@ def _of(names: Iterable[str], shapes: Mapping[str, TopicShape]) -> dict[str, Top
 def _revise(
     state: GroupState, members: Mapping[str, Member], topics: Mapping[str, TopicShape]
 ) -> GroupState:
-    """Begin a generation with these members and topics: new targets, grants as far as they hold."""
+    """Begin a generation with these members and topics: new targets, and the grants still valid."""
     generation = state.generation + 1
     revised = GroupState(generation, topics)
 
@@ -302,7 +307,7 @@ def _revise(
 
 
 def _grant(state: GroupState, member_id: str) -> GroupState:
-    """Grant a member what it is to have and nobody holds."""
+    """Grant a member the partitions of its target that nobody holds."""
     member = state.members[member_id]
     free = frozenset(one for one in member.target - member.granted if one not in state.holders)
     if not free:

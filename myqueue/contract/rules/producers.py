@@ -1,4 +1,4 @@
-"""The producers of a partition: epoch and last sequences of each, so that a retry is recognised."""
+"""Idempotent producers of a partition: epoch and last sequences of each, to recognise a retry."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from myqueue.contract.records import BatchHeader
 
 SEQUENCES_REMEMBERED = 5
-"""Last batches of a producer whose retries are answered with their offsets."""
+"""Last batches of a producer whose retries are answered with their offsets: as many as a client may
+have in flight to one partition."""
 
 BatchRow = tuple[int, int, int]
 """(base sequence, record count, base offset)."""
 
 
 class ProducerState(NamedTuple):
-    """What a partition knows of one producer."""
+    """Epoch, next sequence and last batches of one producer."""
 
     epoch: int
     next_sequence: int
@@ -37,7 +38,7 @@ class ProducerState(NamedTuple):
 
 
 class ProducerTable(AgedTable[int, ProducerState]):
-    """Producer id -> what is known of it."""
+    """Producer id -> its state."""
 
     def append(self, producer_id: int, epoch: int, row: BatchRow) -> None:
         """Note an applied batch; a new epoch forgets the batches of the one before."""
@@ -48,11 +49,11 @@ class ProducerTable(AgedTable[int, ProducerState]):
 
 
 class ProducerPlace(Protocol):
-    """Where a producer is, after what is applied or after what is in flight."""
+    """Epoch and next sequence of a producer: applied, or after the batches in flight."""
 
     @property
     def epoch(self) -> int:
-        """Its highest one."""
+        """Its highest epoch."""
         ...
 
     @property
@@ -62,10 +63,10 @@ class ProducerPlace(Protocol):
 
 
 def follows(header: BatchHeader, known: ProducerPlace | None) -> bool:
-    """Tell whether a batch goes on where its producer is; if not it may be a repetition.
+    """Tell whether a batch has the next sequence of its producer; if not, it may be a repetition.
 
     Raises:
-        UnknownProducer: nothing is known of the producer, and the batch is not its first.
+        UnknownProducer: the producer is unknown, and the batch does not begin at sequence 0.
         ProducerFenced: the producer was used with a higher epoch.
     """
     producer_id, epoch, sequence = header.producer_id, header.producer_epoch, header.base_sequence

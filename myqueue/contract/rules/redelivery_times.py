@@ -1,17 +1,17 @@
-"""Offsets that come back at a time: which are over, in their own order, and when the next is."""
+"""When messages out with workers are delivered again: which are due, and when the next will be."""
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
 SLACK = 64
-"""Outdated entries that are kept at least before the heaps are made anew."""
+"""Outdated entries that are tolerated in short heaps before they are built anew."""
 
 
-class DueOffsets:
-    """Offset -> time at which it is over; the time read may go back.
+class RedeliveryTimes:
+    """Offset -> time at which it is due; the time read may go back.
 
-    What is over is found without a look at the others: those whose time has come move from a heap
+    Due offsets are found without a look at the others: those whose time has come move from a heap
     by time to a heap by offset. An entry of either heap counts only while `_times` agrees.
     """
 
@@ -24,14 +24,14 @@ class DueOffsets:
         return len(self._times)
 
     def put(self, offset: int, time_ms: int) -> None:
-        """Let an offset be over at a time, instead of the time it had."""
+        """Set the time at which an offset is due."""
         self._times[offset] = time_ms
         heappush(self._by_time, (time_ms, offset))
         if len(self._by_time) + len(self._over) > 2 * len(self._times) + SLACK:
             self._tidy()
 
     def remove(self, offset: int) -> None:
-        """Drop an offset; one that is not there is no error."""
+        """Drop an offset; an unknown one is no error."""
         self._times.pop(offset, None)
 
     def over(self, now_ms: int, limit: int) -> list[int]:
@@ -52,7 +52,7 @@ class DueOffsets:
         return found
 
     def earliest(self, now_ms: int) -> int | None:
-        """Return when an offset will be over, now if one is already; None when there is none."""
+        """Return when the next offset is due, now if one is already; None when there is none."""
         if self.over(now_ms, 1):
             return now_ms
         while self._by_time:

@@ -1,4 +1,4 @@
-"""The request ids of a partition: the last ones of each client with the offsets they got."""
+"""The request ids of a partition: the last ones of each client, with the offsets they got."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 POP_REQUESTS_REMEMBERED = 16
-"""Request ids of one consumer that a partition remembers."""
+"""Request ids of one consumer that a partition remembers: pops in flight at once, and their
+retries."""
 
 RequestKey = tuple[int, bytes]
 """(id of the client, digest of the request id)."""
@@ -20,7 +21,7 @@ Span = tuple[int, int, int]
 
 
 class RequestTable(AgedTable[RequestKey, Span]):
-    """(client, request digest) -> the offsets that the request got, a bounded number per client."""
+    """(client, digest of the request id) -> offsets of the answer; bounded for each client."""
 
     def __init__(self, per_client: int) -> None:
         """Make an empty table.
@@ -34,7 +35,7 @@ class RequestTable(AgedTable[RequestKey, Span]):
         """By client, oldest first."""
 
     def remember(self, client_id: int, digest: bytes, span: Span) -> None:
-        """Store what a request got; the client's oldest one makes room."""
+        """Store the offsets of an answer; the client's oldest request makes room."""
         key = (client_id, digest)
         digests = self._digests.setdefault(client_id, deque())
         if key in self:
@@ -50,7 +51,7 @@ class RequestTable(AgedTable[RequestKey, Span]):
         return len(self._digests.get(client_id, ())) < self.per_client
 
     def remove(self, key: RequestKey) -> None:
-        """Drop a request; one that is not there is no error."""
+        """Drop a request; an unknown one is no error."""
         if key not in self:
             return
         super().remove(key)

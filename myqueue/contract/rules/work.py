@@ -1,9 +1,9 @@
-"""The work of one group in one partition: which messages are out, come back, or are dead.
+"""Queue workers of one group in one partition: which messages are out, redelivered, or dead.
 
 Every message is in exactly one state: not delivered yet (at or above `next_offset`), out with a
-worker until a time of the partition clock (`unsettled`), dead and not copied yet (`dead`), or
-settled, which is all the rest and takes no memory. Transitions depend on the entries of the log
-alone; `choose` is what a leader would deliver next.
+worker until its visibility timeout on the partition clock (`unsettled`), dead and not copied to the
+dead-letter topic yet (`dead`), or settled, which is all the rest and takes no memory. Transitions
+depend on the entries of the log alone; `choose` is what a leader would deliver next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT
-from myqueue.contract.rules.redelivery_times import DueOffsets
+from myqueue.contract.rules.redelivery_times import RedeliveryTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
     from myqueue.contract.answers import SettleReason
 
 UNSETTLED_MAX = 10_000
-"""Messages of one group that are out or dead; beyond it only those come that come back."""
+"""Messages of one group that are out or dead at a time; beyond it only redeliveries are made. It
+bounds the memory of a group that receives and never acknowledges."""
 
 
 class SettleKind(StrEnum):
-    """What a worker says of a message that it received."""
+    """What a worker does with a message that it received."""
 
     ACK = "ack"
-    """Done with: never delivered again."""
+    """Acknowledged: never delivered again."""
     NACK = "nack"
     """Given back: delivered again after a delay, or dead when it was delivered often enough."""
     EXTEND = "extend"
-    """Still worked on: invisible to others for longer."""
+    """Still worked on: its visibility timeout is extended."""
 
 
 class Receipt(NamedTuple):
     """One delivery of one message."""
 
     origin: int
-    """Of the work that it belongs to."""
+    """Number of the `Work` that delivered it."""
     offset: int
     attempt: int
     """Number of the delivery, from 1."""
@@ -50,14 +51,14 @@ class Attempt(NamedTuple):
 
     number: int
     visible_at_ms: int
-    """When it comes back, on the partition clock."""
+    """When it is delivered again, on the partition clock."""
 
 
 class Choice(NamedTuple):
-    """What a leader would deliver."""
+    """The messages that a leader would deliver next."""
 
     again: tuple[int, ...]
-    """Offsets whose time is over."""
+    """Offsets of redeliveries: their visibility timeout is over."""
     new_from: int
     new_to: int
     """Exclusive; the messages between were never delivered."""
@@ -69,11 +70,11 @@ class Choice(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one receipt."""
+    """The answer for one receipt."""
 
     done: bool
     reason: SettleReason | Literal[""] = ""
-    """`superseded`, `settled`, `unknown` or `dead`; empty when it did just what was asked."""
+    """`superseded`, `settled`, `unknown` or `dead`; empty when the request took effect."""
 
 
 DONE = Outcome(done=True)
@@ -85,10 +86,10 @@ WorkRow = tuple[int, int, int, str, int, list[tuple[int, int, int]], list[tuple[
 
 
 class Work:
-    """What is out, dead or not delivered yet."""
+    """The state of all messages of a group in a partition."""
 
     def __init__(self, origin: int, next_offset: int) -> None:
-        """Begin with everything from an offset on undelivered.
+        """Begin with all messages from an offset on undelivered.
 
         Args:
             origin: tells this work from an earlier one of the same name, whose receipts are void.
@@ -105,14 +106,14 @@ class Work:
         self.dead: dict[int, int] = {}
         """Offset -> number of its last delivery."""
         self.missed = 0
-        """Messages that went before they were settled, since this was last told."""
-        self._coming_back = DueOffsets()
-        self._last_chances = DueOffsets()
-        """Those that will not be delivered again."""
+        """Messages that retention deleted before they were settled, since `tell_missed`."""
+        self._coming_back = RedeliveryTimes()
+        self._last_chances = RedeliveryTimes()
+        """Of the messages that are dead when this delivery times out."""
 
     @property
     def offset(self) -> int:
-        """Everything below it is settled."""
+        """The committed offset: every message below it is settled."""
         return min(chain((self.next_offset,), self.unsettled, self.dead))
 
     @property
@@ -127,13 +128,13 @@ class Work:
 
     @property
     def has_last_chances(self) -> bool:
-        """Tell whether a message will be dead when its time is over."""
+        """Tell whether a message will be dead when its visibility timeout is over."""
         return len(self._last_chances) > 0
 
     # --- what a leader would do -------------------------------------------------------------
 
     def choose(self, clock_ms: int, *, end: int, max_messages: int, room: int) -> Choice:
-        """Return what to deliver: first what came back, by offset, then what is new.
+        """Return the messages to deliver: redeliveries first, by offset, then new ones.
 
         Args:
             clock_ms: the partition clock.
@@ -147,7 +148,7 @@ class Work:
         return Choice(again, self.next_offset, self.next_offset + count)
 
     def comes_back_at(self, clock_ms: int) -> int | None:
-        """Return when a message will be deliverable again, now if one is; None for none."""
+        """Return when the next message is due for redelivery, now if one is; None for none."""
         return self._coming_back.earliest(clock_ms)
 
     def dies_at(self, clock_ms: int) -> int | None:
@@ -155,7 +156,7 @@ class Work:
         return self._last_chances.earliest(clock_ms)
 
     def judge(self, kind: SettleKind, receipt: Receipt) -> Outcome | None:
-        """Return what became of a receipt already; None when the message is out under it."""
+        """Return the outcome of a receipt that is not current; None while its message is out."""
         offset = receipt.offset
         if receipt.origin != self.origin or not 0 <= offset < self.next_offset:
             return UNKNOWN
@@ -175,7 +176,7 @@ class Work:
     def receive(
         self, choice: Choice, clock_ms: int, *, end: int, visibility_ms: int
     ) -> list[tuple[int, int]]:
-        """Deliver what of a choice is still deliverable.
+        """Deliver the messages of a choice that can still be delivered.
 
         Args:
             choice: what the leader chose, maybe before other changes.
@@ -202,7 +203,7 @@ class Work:
         return delivered
 
     def pass_over(self, choice: Choice, skip_to: int) -> int:
-        """Give up messages that nobody can read, if they are the next ones.
+        """Skip messages that cannot be decoded, if they are the next ones.
 
         Args:
             choice: where they begin, `new_from`.
@@ -226,33 +227,33 @@ class Work:
     def settle(
         self, kind: SettleKind, receipts: Iterable[Receipt], clock_ms: int, *, delay_ms: int = 0
     ) -> list[Outcome]:
-        """Carry out what a worker says of messages.
+        """Acknowledge, give back or extend deliveries.
 
         Args:
-            kind: what it says.
-            receipts: of which deliveries.
+            kind: which of the three.
+            receipts: of the deliveries.
             clock_ms: the partition clock.
             delay_ms: how long from now they are invisible, for `NACK` and `EXTEND`.
 
         Returns:
-            What became of each, in order.
+            The outcome of each, in order.
         """
         return [self._settle(kind, receipt, clock_ms + delay_ms) for receipt in receipts]
 
     def expire(self, clock_ms: int) -> list[int]:
-        """Mark messages dead whose last chance is over; return their offsets."""
+        """Mark messages dead whose last delivery timed out; return their offsets."""
         expired = self._last_chances.over(clock_ms, len(self._last_chances))
         for offset in expired:
             self.dead[offset] = self._take(offset).number
         return expired
 
     def dead_copied(self, offsets: Iterable[int]) -> None:
-        """Drop dead messages that are in the dead-letter topic now."""
+        """Settle dead messages that were copied to the dead-letter topic."""
         for offset in offsets:
             self.dead.pop(offset, None)
 
     def truncate(self, log_start_offset: int) -> None:
-        """Drop what retention took, whatever state it was in."""
+        """Drop the messages that retention deleted, whatever their state."""
         for offset in [offset for offset in self.unsettled if offset < log_start_offset]:
             self._take(offset)
             self.missed += 1
@@ -264,7 +265,7 @@ class Work:
             self.next_offset = log_start_offset
 
     def tell_missed(self) -> int:
-        """Return how many messages went before they were settled; counted anew from now on."""
+        """Return how many messages were deleted before they were settled; count anew from now."""
         missed, self.missed = self.missed, 0
         return missed
 
@@ -327,7 +328,7 @@ class Work:
             self._last_chances.put(offset, attempt.visible_at_ms)
 
     def _index_all(self) -> None:
-        self._coming_back, self._last_chances = DueOffsets(), DueOffsets()
+        self._coming_back, self._last_chances = RedeliveryTimes(), RedeliveryTimes()
         for offset, attempt in self.unsettled.items():
             self._index(offset, attempt)
 

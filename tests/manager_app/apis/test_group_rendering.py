@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from manager_app.apis.group_rendering import group_detail
 from manager_app.groups.offsets import Unsaid
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.answers import GroupOffset
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import GroupState, Member, Seat, TopicShape
 
 HELD = frozenset(TopicPartition("logs", index) for index in range(2))
 MEMBER = Member(frozenset({"logs"}), 900, granted=HELD, target=HELD)
-STORED = StoredGroup(3, GroupState(5, {"logs": TopicShape(2, 1)}, {"k": MEMBER}))
+STORED = StoredConsumerGroup(3, GroupState(5, {"logs": TopicShape(2, 1)}, {"k": MEMBER}))
 SAID = GroupOffset(
     topic="logs",
     partition=0,

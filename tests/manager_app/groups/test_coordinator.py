@@ -9,7 +9,7 @@ import pytest
 from manager_app.groups import coordinator
 from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.metadata import ClusterMetadata, PartitionMetadata, TopicMetadata
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import Subscription
@@ -34,7 +34,7 @@ class TwinLease:
 class World:
     """What a coordinator sees: a database in memory, metadata, time."""
 
-    stored: dict[str, StoredGroup] = field(default_factory=dict)
+    stored: dict[str, StoredConsumerGroup] = field(default_factory=dict)
     seconds: float = 0.0
     changes: list = field(default_factory=list)
     slow: asyncio.Event | None = None
@@ -67,9 +67,9 @@ class World:
     def change(self, change):
         if self.failure is not None:
             raise self.failure
-        known = self.stored.get(change.name, StoredGroup())
+        known = self.stored.get(change.name, StoredConsumerGroup())
         self.changes.append(change)
-        self.stored[change.name] = StoredGroup(
+        self.stored[change.name] = StoredConsumerGroup(
             known.revision + 1, change.apply(known.state), known.topics_used | change.topics
         )
         return self.stored[change.name]

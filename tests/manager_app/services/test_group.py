@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from manager_app import selectors
 from manager_app.models import ConsumerGroup, GroupMember
-from manager_app.selectors import StoredGroup
+from manager_app.selectors import StoredConsumerGroup
 from manager_app.services.cluster import primary_announce
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, UnknownMember
@@ -119,7 +119,7 @@ def test_a_group_with_members_is_not_deleted():
     group_delete("billing", epoch=EPOCH)
     with pytest.raises(GroupNotFound):
         group_delete("billing", epoch=EPOCH)
-    assert joined("a", known=StoredGroup(revision=2)).state.generation == 1
+    assert joined("a", known=StoredConsumerGroup(revision=2)).state.generation == 1
 
 
 def test_a_thousand_members_are_stored_in_portions():

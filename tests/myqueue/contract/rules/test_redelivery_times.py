@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myqueue.contract.rules.redelivery_times import SLACK, DueOffsets
+from myqueue.contract.rules.redelivery_times import SLACK, RedeliveryTimes
 
 OFFSETS = st.integers(0, 12)
 TIMES = st.integers(0, 20)
@@ -22,7 +22,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_it_finds_what_a_look_at_all_finds(steps: list[tuple[str, int, int]]) -> None:
-    due, plain = DueOffsets(), dict[int, int]()
+    due, plain = RedeliveryTimes(), dict[int, int]()
     for step, number, time_ms in steps:
         match step:
             case "put":
@@ -41,7 +41,7 @@ def test_it_finds_what_a_look_at_all_finds(steps: list[tuple[str, int, int]]) ->
 
 
 def test_outdated_entries_do_not_pile_up() -> None:
-    due = DueOffsets()
+    due = RedeliveryTimes()
     for time_ms in range(10_000):
         due.put(1, time_ms)
         assert due.over(time_ms, 5) == [1]
