@@ -203,7 +203,8 @@ class RawNode(Raft):
         vote_was_in_flight = self.is_own_vote_in_flight
         self.log.persisted(write_id)
         if self.role is Role.LEADER:
-            replication.commit_agreed(self)
+            if self.log.durable_index > self.log.commit_index:
+                replication.commit_agreed(self)
         elif vote_was_in_flight and not self.is_own_vote_in_flight:
             election.own_vote_durable(self)
 
@@ -354,15 +355,19 @@ class RawNode(Raft):
     def has_ready(self) -> bool:
         """Tell whether `ready()` has anything to say; costs a few comparisons."""
         told = self._told
-        reads = self.reads
-        return (
-            not self.outbox.is_empty
+        reads, outbox = self.reads, self.outbox
+        return bool(
+            outbox.now
+            or outbox.after_durable
+            or outbox.wanted
+            or outbox.snapshots_wanted
             or self.sending_due
             or self.log.has_unwritten
             or self.log.has_committed
             or self.has_unwritten_vote
             or reads.needs_round
-            or bool(reads.confirmed or reads.failed)
+            or reads.confirmed
+            or reads.failed
             or self.term != told.term
             or self.role is not told.role
             or self.leader != told.leader
@@ -372,16 +377,17 @@ class RawNode(Raft):
         """Return all that is to be done since the last time; nothing of it comes again."""
         replication.send_due(self)
         write = self._take_write()
+        outbox, reads = self.outbox, self.reads
         return Ready(
             write=write,
-            send_now=drain(self.outbox.now),
-            send_after_durable=drain(self.outbox.after_durable),
+            send_now=drain(outbox.now) if outbox.now else (),
+            send_after_durable=drain(outbox.after_durable) if outbox.after_durable else (),
             after_write_id=self.log.last_write_id,
             committed=self.log.take_committed(),
-            reads_confirmed=drain(self.reads.confirmed),
-            reads_failed=drain(self.reads.failed),
-            entries_wanted=drain(self.outbox.wanted),
-            snapshots_wanted=drain(self.outbox.snapshots_wanted),
+            reads_confirmed=drain(reads.confirmed) if reads.confirmed else (),
+            reads_failed=drain(reads.failed) if reads.failed else (),
+            entries_wanted=drain(outbox.wanted) if outbox.wanted else (),
+            snapshots_wanted=drain(outbox.snapshots_wanted) if outbox.snapshots_wanted else (),
             soft_state=self._take_soft_state(),
         )
 

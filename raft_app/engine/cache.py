@@ -34,10 +34,9 @@ class Tail:
 
     def append(self, batch: StoredBatch) -> None:
         """Add the batch that follows the newest one; a gap starts the tail anew."""
-        if len(self):
-            newest = self._at(-1)
-            if newest.base_offset + newest.record_count != batch.base_offset:
-                self.clear()
+        newest = self._batches[-1] if self._batches else None
+        if newest and newest.base_offset + newest.record_count != batch.base_offset:
+            self.clear()
         self._batches.append(batch)
         self._base_offsets.append(batch.base_offset)
         self.size_bytes += len(batch.data)
@@ -56,6 +55,8 @@ class Tail:
 
     def cut(self, log_start_offset: int) -> int:
         """Forget the batches that end at or below an offset and return their bytes."""
+        if self._start < len(self._batches) and self._base_offsets[self._start] >= log_start_offset:
+            return 0
         size = 0
         while len(self):
             oldest = self._at(self._start)
@@ -143,8 +144,8 @@ class TailCache:
     def cut(self, group_id: int, log_start_offset: int) -> None:
         """Drop what a group no longer stores: the batches that end at or below an offset."""
         tail = self._tails.get(group_id)
-        if tail is not None:
-            self.size_bytes -= tail.cut(log_start_offset)
+        if tail is not None and (cut_bytes := tail.cut(log_start_offset)):
+            self.size_bytes -= cut_bytes
             self._drop_if_empty(group_id, tail)
             self._count()
 

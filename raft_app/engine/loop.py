@@ -84,9 +84,6 @@ class EngineLoop:
     def mark(self, replica: Replica) -> None:
         """Have a replica drained in the next turn."""
         self._dirty[replica.group_id] = replica
-        self._schedule()
-
-    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
@@ -134,6 +131,7 @@ class EngineLoop:
 
     def _give_turns(self, effects: Effects) -> None:
         """Let those send who wait for room on the way to a peer, one after the other."""
+        replica: Replica | None = None
         for _ in range(SENDERS_MAX):
             group_ids = self._windows.turns()
             if not group_ids:
@@ -144,7 +142,8 @@ class EngineLoop:
                     self._windows.count(group_id, ())
                 elif replica.drain(effects):
                     self.mark(replica)
-        self._schedule()
+        if replica is not None:
+            self.mark(replica)  # there is a next turn
 
     def _carry_out(self, effects: Effects) -> None:
         reach("engine.sending")

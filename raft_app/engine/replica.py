@@ -384,9 +384,11 @@ class Replica:
         self._windows = windows or PeerWindows.unbounded()
         self._pending_bytes = self._recent_bytes = 0
         """As counted in `_memory`."""
-        self._under_way: list[tuple[int, int, bool]] = []
-        """As counted in `_windows`."""
+        self._under_way: list[tuple[int, int]] = []
+        """(Replica id, bytes) of the followers, as counted in `_windows`."""
         self.spec = spec
+        self.group_id = spec.group_id
+        """Number of the group in the cluster."""
         self._peers = peers
         """Where other brokers are, by broker id; named in refusals."""
         self.node = node
@@ -413,11 +415,6 @@ class Replica:
         """Broker by replica id, of senders that are not in the membership known here."""
 
     # --- what others may know ---------------------------------------------------------------
-
-    @property
-    def group_id(self) -> int:
-        """Number of the group in the cluster."""
-        return self.spec.group_id
 
     @property
     def role(self) -> Role:
@@ -454,7 +451,7 @@ class Replica:
 
     def broker_of(self, replica_id: int) -> int:
         """Return the broker of a member, or of a stranger that was heard; 0 when unknown."""
-        if (membership := self.node.membership) is not self._brokers_of:
+        if (membership := self.node.memberships.current) is not self._brokers_of:
             self._brokers = {member.replica_id: member.broker_id for member in membership.members}
             self._brokers_of = membership
         return self._brokers.get(replica_id) or self._strangers.get(replica_id, 0)
@@ -640,14 +637,20 @@ class Replica:
     def _count_under_way(self) -> None:
         """Tell the windows what is on its way to the followers."""
         node = self.node
-        is_limited = bool(node.inflight_limits)
         under_way = [
-            (self.broker_of(peer), progress.under_way_bytes, is_limited and node.is_held(peer))
-            for peer, progress in (() if self.faulty else node.progress.items())
+            (peer, one.under_way_bytes if one.wanted else one.inflight_bytes)
+            for peer, one in (() if self.faulty else node.progress.items())
         ]
+        is_limited = bool(node.inflight_limits)
         if is_limited or under_way != self._under_way:
             self._under_way = under_way
-            self._windows.count(self.group_id, under_way)
+            self._windows.count(
+                self.group_id,
+                [
+                    (self.broker_of(peer), size_bytes, is_limited and node.is_held(peer))
+                    for peer, size_bytes in under_way
+                ],
+            )
 
     def keep_recent(self, max_bytes: int) -> None:
         """Keep so much of the applied log in memory, and tell the budget."""
@@ -694,8 +697,10 @@ class Replica:
         if ready.committed:
             self._apply(ready.committed, effects)
         self._reads.settle(ready, self.applied.index)
-        effects.wanted.extend((self, wanted) for wanted in ready.entries_wanted)
-        effects.snapshots.extend((self, wanted.peer) for wanted in ready.snapshots_wanted)
+        for wanted in ready.entries_wanted:
+            effects.wanted.append((self, wanted))
+        for needed in ready.snapshots_wanted:
+            effects.snapshots.append((self, needed.peer))
 
     # --- applying ---------------------------------------------------------------------------
 
@@ -710,7 +715,6 @@ class Replica:
             self.applied.advance(entry)
             self._waiters.answer(entry, result, self.not_leader)
         self.node.applied(self.applied.index)
-        self._reads.release(self.applied.index)
         effects.applied[self.group_id] = self
 
     def _apply_entry(self, entry: Entry, effects: Effects) -> Any:

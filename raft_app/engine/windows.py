@@ -22,15 +22,10 @@ class PeerWindow:
         self.used_bytes = 0
         self.turn: int | None = None
         """The group that may send one AppendEntries now, though others wait too."""
+        self.waiting: dict[int, None] = {}
+        """Groups with more to send than there is room for, which has waited longest first."""
         self._held: dict[int, int] = {}
         """Bytes by group."""
-        self._waiting: dict[int, None] = {}
-        """Groups with more to send, the one that has waited longest first."""
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Some group has more to send than there is room for."""
-        return bool(self._waiting)
 
     def limit_of(self, group_id: int, max_bytes: int) -> int:
         """Return with how many bytes under way a group sends no more.
@@ -42,7 +37,7 @@ class PeerWindow:
         held = self._held.get(group_id, 0)
         if group_id == self.turn:
             return held + 1
-        return held if self._waiting else held + max(0, max_bytes - self.used_bytes)
+        return held if self.waiting else held + max(0, max_bytes - self.used_bytes)
 
     def hold(self, group_id: int, size_bytes: int) -> None:
         """Take in what a group has under way now."""
@@ -55,17 +50,17 @@ class PeerWindow:
         self.hold(group_id, size_bytes)
         if group_id == self.turn:
             self.turn = None
-            del self._waiting[group_id]
+            del self.waiting[group_id]
         if not waits:
-            self._waiting.pop(group_id, None)
-        elif group_id not in self._waiting:
-            self._waiting[group_id] = None
+            self.waiting.pop(group_id, None)
+        elif group_id not in self.waiting:
+            self.waiting[group_id] = None
 
     def give_turn(self, max_bytes: int) -> int | None:
         """Let the group that has waited longest send, if there is room; return it."""
-        if self.turn is not None or not self._waiting or self.used_bytes >= max_bytes:
+        if self.turn is not None or not self.waiting or self.used_bytes >= max_bytes:
             return None
-        self.turn = next(iter(self._waiting))
+        self.turn = next(iter(self.waiting))
         return self.turn
 
 
@@ -84,6 +79,8 @@ class PeerWindows:
         self._peer_bytes_max = peer_bytes_max
         self._total_bytes_max = total_bytes_max
         self._group_bytes_max = group_bytes_max
+        self.peer_bytes = min(peer_bytes_max, total_bytes_max)
+        """Most bytes on their way to one peer."""
         self._windows: dict[int, PeerWindow] = {}
         self._counted: dict[int, set[int]] = {}
         """By group: the peers to whom something is on its way, or would be."""
@@ -94,11 +91,6 @@ class PeerWindows:
     def unbounded(cls) -> PeerWindows:
         """Return windows that are never full."""
         return cls(peer_bytes_max=1 << 62, total_bytes_max=1 << 62, group_bytes_max=0)
-
-    @property
-    def peer_bytes(self) -> int:
-        """Most bytes on their way to one peer."""
-        return min(self._peer_bytes_max, self._total_bytes_max // max(1, len(self._windows)))
 
     def used_bytes(self, broker_id: int) -> int:
         """Return what is on its way to a peer."""
@@ -134,7 +126,8 @@ class PeerWindows:
         for broker_id, size_bytes, waits in under_way:
             if size_bytes or waits:
                 now.add(broker_id)
-                self._window(broker_id).count(group_id, size_bytes, waits=waits)
+                window = self._windows.get(broker_id) or self._window(broker_id)
+                window.count(group_id, size_bytes, waits=waits)
         for broker_id in before - now:
             self._windows[broker_id].count(group_id, 0, waits=False)
         if now:
@@ -152,12 +145,14 @@ class PeerWindows:
 
     def _look(self) -> None:
         room = self.peer_bytes - self._group_bytes_max
-        self.is_tight = any(
-            window.is_waited_for or window.used_bytes > room for window in self._windows.values()
-        )
+        self.is_tight = False
+        for window in self._windows.values():
+            if window.waiting or window.used_bytes > room:
+                self.is_tight = True
 
     def _window(self, broker_id: int) -> PeerWindow:
         window = self._windows.get(broker_id)
         if window is None:
             window = self._windows[broker_id] = PeerWindow()
+            self.peer_bytes = min(self._peer_bytes_max, self._total_bytes_max // len(self._windows))
         return window

@@ -23,7 +23,7 @@ from raft_app.storage.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from http_base.memory_budget import MemoryShare
     from raft_app.storage.protocol import Operation
@@ -88,6 +88,8 @@ class StorageStream:
         self._unwritten = unwritten or MemoryBudget().unwritten
         self._pending: dict[int, deque[_Queued]] = {}
         self._in_flight: list[_Queued] | None = None
+        self._in_flight_bytes = 0
+        """What they hold in memory."""
         self._failed = False
         self.transactions = 0
         self.operations = 0
@@ -133,29 +135,31 @@ class StorageStream:
         """Start no job any more; queued operations are dropped."""
         self._failed = True
         for queue in self._pending.values():
-            self._give_back(queue)
+            self._unwritten.move(-sum(queued.held_bytes for queued in queue))
         self._pending.clear()
 
     def _take_job(self) -> list[_Queued]:
         """Take operations round robin over the groups, up to the limit."""
         job: list[_Queued] = []
-        size = 0
+        size = held = 0
         while self._pending and size < self._job_bytes_max:
             for group_id in list(self._pending):
                 queue = self._pending[group_id]
                 queued = queue.popleft()
                 job.append(queued)
                 size += queued.size_bytes
+                held += queued.held_bytes
                 if not queue:
                     del self._pending[group_id]
                 if size >= self._job_bytes_max:
                     break
+        self._in_flight_bytes = held
         return job
 
     def _done(self, operations: int, seconds: float) -> None:
         """Report a durable job and start the next one."""
         job, self._in_flight = self._in_flight or (), None
-        self._give_back(job)
+        self._unwritten.move(-self._in_flight_bytes)
         self.transactions += 1
         self.operations += operations
         self.seconds += seconds
@@ -171,11 +175,8 @@ class StorageStream:
 
     def _fail(self, error: BaseException) -> None:
         """Store nothing any more: what the disk holds is unknown."""
-        self._give_back(self._in_flight or ())
         self._in_flight = None
+        self._unwritten.move(-self._in_flight_bytes)
         self.close()
         logger.critical("storage failed: %s", error, exc_info=error)
         self._on_failure(error)
-
-    def _give_back(self, queued: Iterable[_Queued]) -> None:
-        self._unwritten.move(-sum(one.held_bytes for one in queued))

@@ -74,7 +74,8 @@ class SendQueue:
             self._append_bytes -= frame.size_bytes
             size += frame.size_bytes
             frames.append(frame)
-        self._share.move(-size)
+        if frames:
+            self._share.move(-size)
         return frames
 
     def clear(self) -> tuple[int, int]:
