@@ -105,3 +105,12 @@ def test_a_message_for_work(cluster: HttpCluster) -> None:
     with Worker("logs", cluster.address, "group") as worker:
         found = calls(lambda: worker.ack(*worker.receive(1, 10)))
     check("receive(1) and ack", found, 255)
+
+
+def test_a_message_of_an_iteration_of_a_group(cluster: HttpCluster) -> None:
+    for _ in range(3):
+        cluster.twin.topics["logs"][0].put(*["x"] * 10_000)
+    with Consumer("logs", cluster.address, group="g") as consumer:
+        messages = iter(consumer)
+        found = calls(lambda: list(islice(messages, 1000))) / 1000
+    check("iteration of a group", found, 6)
