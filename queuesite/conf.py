@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import dj_database_url
+import msgspec
+from msgspec import Meta
+from msgspec.structs import fields, force_setattr, replace
 
 from http_base.memory_budget import BUDGET_BYTES, BUDGET_BYTES_MIN
 from raft_app.storage.sqlite.directory import make_durable_directory, sync_directory
@@ -46,22 +48,29 @@ _VARIABLES = {
     "manager_addresses": "MANAGER_ADDRESS",
     "known_raft_address": "RAFT_ADDRESS",
 }
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"", "0", "false", "no", "off"})
+_SWITCH_WORDS = {"yes": "1", "on": "1", "no": "0", "off": "0"}
+"""What else is understood where 1 or 0, true or false is meant."""
 _MIB = 1 << 20
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a field."""
+    return _VARIABLES.get(name, name.upper())
 
 
 class ConfigError(Exception):
     """A value of the configuration is wrong; one clear line says which and why. Exit status 2."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueueConfig:
+class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of):
     """Every setting of a manager or broker. Reading one that is wrong raises `ConfigError`."""
 
     role: str = TEST
     """`manager`, `broker`, or `test` (both, for tests and tools)."""
-    port: int = 8000
+    port: Port = 8000
     """HTTP port; 8001 for a broker where it is unset."""
     bind_host: str = "127.0.0.1"
     """Address that HTTP and Raft listen on."""
@@ -70,7 +79,7 @@ class QueueConfig:
     current_address: str = ""
     """`http://host:port` where others reach this process; made of `bind_host` and `port` when
     empty."""
-    raft_port: int = 0
+    raft_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     """Port of the broker's peers; `port` + 1,000 when 0."""
     known_raft_address: str = ""
     """`host:port` where the broker's peers reach it; the host of its HTTP address and `raft_port`
@@ -80,18 +89,18 @@ class QueueConfig:
     database_url: str = ""
     """Database of a manager; an SQLite file in `data_dir` when empty. Two managers need
     PostgreSQL."""
-    database_connect_timeout_s: int = 3
+    database_connect_timeout_s: Annotated[int, Meta(ge=2)] = 3
     """Seconds until a connection to PostgreSQL is made; at least 2."""
-    database_statement_timeout_ms: int = 4_000
+    database_statement_timeout_ms: Annotated[int, Meta(ge=0)] = 4_000
     """Milliseconds after which PostgreSQL gives up one statement, its waits for locks included;
     0: never. Not in force while a manager migrates at its start."""
-    database_answer_timeout_ms: int = 5_000
+    database_answer_timeout_ms: Positive = 5_000
     """Milliseconds that a manager waits for PostgreSQL's answer; then it closes the connection.
     Above DATABASE_STATEMENT_TIMEOUT_MS, so that a mere slow statement has a known outcome."""
-    database_transaction_idle_timeout_ms: int = 10_000
+    database_transaction_idle_timeout_ms: Positive = 10_000
     """Milliseconds after which PostgreSQL takes its locks back from a manager that vanished in the
     middle of a transaction."""
-    database_tcp_timeout_s: int = 10
+    database_tcp_timeout_s: Annotated[int, Meta(ge=5)] = 10
     """Seconds after which the kernel gives up a connection whose other end is gone; at least 5."""
     celery_broker_url: str = ""
     """Redis of the managers' tasks; empty: they run inside each manager."""
@@ -108,73 +117,73 @@ class QueueConfig:
     debug: bool = False
     """Django's debug pages. Never where others can reach the port."""
 
-    tick_ms: int = 50
+    tick_ms: Positive = 50
     """Length of a Raft tick. Shorter finds dead leaders sooner and costs more idle work."""
-    heartbeat_ticks: int = 2
+    heartbeat_ticks: Positive = 2
     """Ticks between two heartbeats of a leader."""
-    election_timeout_ticks: int = 20
+    election_timeout_ticks: Positive = 20
     """Ticks of silence before an election (up to twice as many); at least 10 heartbeats."""
-    broker_heartbeat_s: int = 15
+    broker_heartbeat_s: Positive = 15
     """Seconds between two reports of a broker to its manager."""
-    broker_sign_s: int = 5
+    broker_sign_s: Positive = 5
     """Seconds between two signs of life of a broker, which say nothing of its replicas."""
-    suspect_after_s: int = 12
+    suspect_after_s: Positive = 12
     """Seconds without a report before a broker is shown as `suspect`, and what it holds as
     degraded; 2 signs of life at least. Nothing else follows from it."""
-    dead_after_s: int = 60
+    dead_after_s: Positive = 60
     """Seconds without a heartbeat before a broker or client counts as dead; 2 heartbeats at
     least."""
-    replace_after_s: int = 600
+    replace_after_s: Positive = 600
     """Seconds without a heartbeat before a broker's replicas move to others that have none of
     their partitions. Sooner costs copying after a mere outage."""
-    forget_after_s: int = 432_000
+    forget_after_s: Positive = 432_000
     """Seconds without a heartbeat before a consumer is forgotten with its cursors; until then it
     may come back with its token. Five days. Longer lets more cursors pile up, up to
     `cursors_max`, from programs that register anew at each run."""
-    checkpoint_entries: int = 10_000
+    checkpoint_entries: Positive = 10_000
     """Applied entries between two checkpoints of a partition. More: cheaper, slower start."""
-    log_keep_bytes: int = 64 * _MIB
+    log_keep_bytes: Positive = 64 * _MIB
     """Log that a leader keeps for followers that lag; one further back gets a snapshot."""
-    snapshot_bytes_per_second: int = 64 * _MIB
+    snapshot_bytes_per_second: Positive = 64 * _MIB
     """Of all snapshots that a broker sends. Less leaves more to produce and consume."""
-    retention_interval_s: int = 30
+    retention_interval_s: Positive = 30
     """Seconds between two looks for messages that are too old or too many."""
-    scrub_interval_s: int = 3_600
+    scrub_interval_s: Positive = 3_600
     """Seconds between two passes that verify everything stored."""
-    scrub_bytes_per_second: int = 4 * _MIB
+    scrub_bytes_per_second: Positive = 4 * _MIB
     """How fast such a pass reads."""
-    disk_reserve_bytes: int = 256 * _MIB
+    disk_reserve_bytes: Annotated[int, Meta(ge=0)] = 256 * _MIB
     """Free space below which writes are refused with DISK_FULL and leaderships handed over; set the
     same on managers, which give none to such a broker."""
 
-    long_polls_max: int = 5_000
+    long_polls_max: Positive = 5_000
     """Open long polls of one process. On a manager one over several partitions counts once for
     each, and this is also how many calls that do not wait it passes on at once."""
-    producers_max: int = 10_000
+    producers_max: Positive = 10_000
     """Producers that a partition remembers."""
-    cursors_max: int = 10_000
+    cursors_max: Positive = 10_000
     """Cursors of a partition."""
-    request_ids_max: int = 10_000
+    request_ids_max: Positive = 10_000
     """Request ids that a partition remembers."""
-    memory_budget_bytes: int = BUDGET_BYTES
+    memory_budget_bytes: Annotated[int, Meta(ge=BUDGET_BYTES_MIN)] = BUDGET_BYTES
     """What a process holds in memory of what others send; at least 256 MiB. A quarter is for the
     newest batches, an eighth each for bodies of requests under way, entries not applied yet,
     entries kept for followers that lag, what waits for the disk, frames for peers, and decoded
     batches; of a manager the bodies alone. An owner leaves as much free as it holds: beyond it its
     requests get OVERLOADED, and the others go on. More takes larger bursts; the process itself
     needs some 150 MiB beside it."""
-    tail_bytes_per_group: int = 16 * _MIB
+    tail_bytes_per_group: Positive = 16 * _MIB
     """Newest batches of a partition kept in memory."""
-    tail_bytes: int = 256 * _MIB
+    tail_bytes: Positive = 256 * _MIB
     """Newest batches of all partitions kept in memory; never more than a quarter of
     `memory_budget_bytes`."""
-    max_uncommitted_bytes: int = 64 * _MIB
+    max_uncommitted_bytes: Positive = 64 * _MIB
     """Proposals of a partition in flight, in bytes; beyond it OVERLOADED."""
-    max_uncommitted_entries: int = 1_000
+    max_uncommitted_entries: Positive = 1_000
     """Proposals of a partition in flight, in entries; beyond it OVERLOADED."""
-    transport_queue_bytes: int = 64 * _MIB
+    transport_queue_bytes: Positive = 64 * _MIB
     """Frames waiting for one peer; beyond it appends are dropped and sent again later."""
-    sequence_park_ms: int = 1_000
+    sequence_park_ms: Positive = 1_000
     """How long a batch waits for its predecessor before OUT_OF_ORDER_SEQUENCE."""
 
     @property
@@ -195,32 +204,25 @@ class QueueConfig:
             ConfigError: a value or a combination is wrong.
         """
         if not self.raft_port:
-            object.__setattr__(self, "raft_port", self.port + RAFT_PORT_DISTANCE)
+            force_setattr(self, "raft_port", self.port + RAFT_PORT_DISTANCE)
         for problem in problems(self):
             raise ConfigError(problem)
 
 
 def problems(config: QueueConfig) -> list[str]:
     """Return one line per wrong value or impossible combination; empty when all is well."""
-    rules = (
-        *_values(config),
-        *_database_limits(config),
-        *_combinations(config),
-        *_memory(config),
-    )
+    rules = (*_values(config), *_combinations(config), *_times(config))
     return [message for holds, message in rules if not holds]
 
 
 def _values(config: QueueConfig) -> list[tuple[bool, str]]:
-    """Return (what must hold, what to say otherwise) of single fields."""
+    """Return (what must hold, what to say otherwise) of single fields, beside their bounds."""
     addresses = [("MANAGER_ADDRESS", address) for address in config.manager_addresses]
     if config.current_address:
         addresses.append(("CURRENT_ADDRESS", config.current_address))
-    positive = [field.name for field in fields(config) if field.name not in _MAY_BE_ZERO]
     return [
         (config.role in ROLES, f"QUEUESITE_ROLE must be one of {ROLES}, not {config.role!r}"),
-        (1 <= config.port <= 65_535, f"PORT must be 1 to 65535, not {config.port}"),
-        (1 <= config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
+        (config.raft_port <= 65_535, f"RAFT_PORT must be 1 to 65535, not {config.raft_port}"),
         (
             is_host_and_port(config.raft_address),
             f"RAFT_ADDRESS must be host:port, not {config.raft_address!r}",
@@ -229,36 +231,9 @@ def _values(config: QueueConfig) -> list[tuple[bool, str]]:
             (is_address(address), f"{name} must be http://host:port, not {address!r}")
             for name, address in addresses
         ),
-        *(
-            (value > 0, f"{name.upper()} must be above 0, not {value}")
-            for name in positive
-            if type(value := getattr(config, name)) is int
-        ),
         (
             not config.cluster_secret or len(config.cluster_secret) >= SECRET_LENGTH_MIN,
             f"CLUSTER_SECRET must have at least {SECRET_LENGTH_MIN} characters",
-        ),
-        (
-            config.disk_reserve_bytes >= 0,
-            f"DISK_RESERVE_BYTES must not be negative, not {config.disk_reserve_bytes}",
-        ),
-    ]
-
-
-def _database_limits(config: QueueConfig) -> list[tuple[bool, str]]:
-    """Return (what must hold, what to say otherwise) of the limits towards PostgreSQL."""
-    return [
-        (
-            config.database_answer_timeout_ms > config.database_statement_timeout_ms,
-            "DATABASE_ANSWER_TIMEOUT_MS must be above DATABASE_STATEMENT_TIMEOUT_MS",
-        ),
-        *(
-            (getattr(config, name) >= low, f"{name.upper()} must be at least {low}")
-            for name, low in (
-                ("database_connect_timeout_s", 2),
-                ("database_statement_timeout_ms", 0),
-                ("database_tcp_timeout_s", 5),
-            )
         ),
     ]
 
@@ -277,6 +252,20 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
         (
             bool(config.current_address) or config.bind_host not in ("0.0.0.0", "::", ""),  # noqa: S104 - compared, not bound
             f"CURRENT_ADDRESS is needed when BIND_HOST is {config.bind_host!r}",
+        ),
+        (
+            config.tail_bytes >= config.tail_bytes_per_group,
+            "TAIL_BYTES must be at least TAIL_BYTES_PER_GROUP",
+        ),
+    ]
+
+
+def _times(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of times that depend on each other."""
+    return [
+        (
+            config.database_answer_timeout_ms > config.database_statement_timeout_ms,
+            "DATABASE_ANSWER_TIMEOUT_MS must be above DATABASE_STATEMENT_TIMEOUT_MS",
         ),
         (
             config.election_timeout_ticks >= 10 * config.heartbeat_ticks,
@@ -312,26 +301,6 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
     ]
 
 
-def _memory(config: QueueConfig) -> list[tuple[bool, str]]:
-    """Return (what must hold, what to say otherwise) of the limits of memory."""
-    return [
-        (
-            config.memory_budget_bytes >= BUDGET_BYTES_MIN,
-            f"MEMORY_BUDGET_BYTES must be at least {BUDGET_BYTES_MIN}",
-        ),
-        (
-            config.tail_bytes >= config.tail_bytes_per_group,
-            "TAIL_BYTES must be at least TAIL_BYTES_PER_GROUP",
-        ),
-    ]
-
-
-_MAY_BE_ZERO = frozenset(
-    {"port", "raft_port", "disk_reserve_bytes", "database_statement_timeout_ms"}
-)
-"""Integer fields that `_values` checks by themselves."""
-
-
 def is_host_and_port(text: str) -> bool:
     """Tell whether `text` is `host:port` and nothing more."""
     return is_address(f"http://{text}")
@@ -364,29 +333,30 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
     Raises:
         ConfigError: a value or a combination is wrong.
     """
-    role = environ.get(ROLE_VARIABLE) or TEST
+    role = environ.get(ROLE_VARIABLE, "").strip() or TEST
     if role == TEST:
         return QueueConfig(
             role=TEST,
             database_url=_database_url(environ),
             cluster_secret="the fixed secret of a test run",  # noqa: S106 - not a secret
         )
-    values: dict[str, Any] = {"role": role}
-    for field in fields(QueueConfig):
-        text = environ.get(variable_of(field.name))
-        if field.name != "role" and text is not None and text.strip():
-            values[field.name] = _convert(field.name, str(field.type), text.strip())
-    values.setdefault("port", _DEFAULT_PORTS.get(role, 8000))
-    values.setdefault("data_dir", default_data_dir(role, values["port"]))
-    values["database_url"] = _database_url(environ)
-    if "cluster_secret" not in values:
-        values["cluster_secret"] = read_secret(secret_places(values["data_dir"]))
-    return QueueConfig(**values)
-
-
-def variable_of(name: str) -> str:
-    """Return the environment variable of a field."""
-    return _VARIABLES.get(name, name.upper())
+    given: dict[str, Any] = {
+        field.encode_name: _readable(field.type, text)
+        for field in fields(QueueConfig)
+        if (text := environ.get(field.encode_name, "").strip())
+    }
+    given.setdefault("PORT", _DEFAULT_PORTS.get(role, 8000))
+    given["DATABASE_URL"] = _database_url(environ)
+    given["CURRENT_ADDRESS"] = given.get("CURRENT_ADDRESS", "").rstrip("/")
+    try:
+        config = msgspec.convert(given, QueueConfig, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error), given) from None
+    if "DATA_DIR" not in given:
+        config = replace(config, data_dir=default_data_dir(role, config.port))
+    if not config.cluster_secret:
+        config = replace(config, cluster_secret=read_secret(secret_places(config.data_dir)))
+    return config
 
 
 def near_misses(environ: Mapping[str, str]) -> list[str]:
@@ -395,7 +365,7 @@ def near_misses(environ: Mapping[str, str]) -> list[str]:
     Args:
         environ: `os.environ`.
     """
-    known = {variable_of(field.name) for field in fields(QueueConfig)}
+    known = {field.encode_name for field in fields(QueueConfig)}
     renamed = {name.upper(): variable for name, variable in _VARIABLES.items() if name != "role"}
     lines = []
     for name in sorted(environ.keys() - known):
@@ -513,23 +483,34 @@ def _database_url(environ: Mapping[str, str]) -> str:
     return url
 
 
-def _convert(name: str, kind: str, text: str) -> Any:
-    """Convert the text of a variable to the type of its field."""
-    variable = _VARIABLES.get(name, name.upper())
-    match kind:
-        case "int":
-            try:
-                return int(text)
-            except ValueError:
-                raise ConfigError(f"{variable} must be a whole number, not {text!r}") from None
-        case "bool":
-            if text.lower() not in _TRUE | _FALSE:
-                raise ConfigError(f"{variable} must be 1 or 0, not {text!r}")
-            return text.lower() in _TRUE
-        case "Path":
-            return Path(text)
-        case "str":
-            return text.rstrip("/") if name == "current_address" else text
-        case _:
-            parts = (part.strip().rstrip("/") for part in text.split(","))
-            return tuple(part for part in parts if part)
+def _readable(kind: Any, text: str) -> str | list[str]:
+    """Return the text of a variable as msgspec reads a value of this type."""
+    if kind is bool:
+        return _SWITCH_WORDS.get(text.lower(), text)
+    if kind == tuple[str, ...]:
+        parts = (part.strip().rstrip("/") for part in text.split(","))
+        return [part for part in parts if part]
+    return text
+
+
+def _path(kind: type[Any], text: str) -> Path:
+    """Return what msgspec does not read by itself."""
+    assert kind is Path, kind
+    return Path(text)
+
+
+def _refused(said: str, given: Mapping[str, Any]) -> ConfigError:
+    """Return the error for what msgspec says: "Expected `int` >= 1 - at `$.TICK_MS`"."""
+    wanted, _, variable = said.rstrip("`").partition(" - at `$.")
+    for start, meant in _WANTED.items():
+        wanted = wanted.replace(start, meant, 1)
+    return ConfigError(f"{variable} must be {wanted}, not {given[variable]!r}")
+
+
+_WANTED = {
+    "Expected `int`, got `str`": "a whole number",
+    "Expected `bool`, got `str`": "1 or 0",
+    "Expected `int` >= ": "at least ",
+    "Expected `int` <= ": "at most ",
+}
+"""What msgspec says of a wrong value -> the same after "must be"."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from msgspec.structs import replace
 
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.hotpaths import HotPaths

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
-from dataclasses import replace
 
 import pytest
 from django.conf import settings
+from msgspec.structs import replace
 
 from manager_app import process, runtime
 from manager_app.clients.registry import UNUSED_S_MAX

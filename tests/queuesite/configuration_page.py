@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from dataclasses import fields
 from pathlib import Path
+
+from msgspec.structs import fields
 
 from queuesite import conf
 from queuesite.conf import QueueConfig, variable_of

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from queuesite.broker import options_of
 from queuesite.conf import BROKER, QueueConfig

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 from celery.beat import Scheduler
+from msgspec.structs import replace
 
 from queuesite.celery import EmbeddedCelery, TickScheduler, make_app, schedule_of
 from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig

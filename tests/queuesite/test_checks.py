@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from django.core.checks import run_checks
+from msgspec.structs import force_setattr, replace
 
 from queuesite.checks import queue_errors
 from queuesite.conf import MANAGER, QueueConfig
@@ -14,7 +13,7 @@ def test_this_project_passes_its_own_checks():
 
 def test_impossible_combination_stops_the_start():
     config = QueueConfig()
-    object.__setattr__(config, "election_timeout_ticks", 5)
+    force_setattr(config, "election_timeout_ticks", 5)
     (error,) = queue_errors(config)
     assert error.id == "queuesite.E001"
     assert "ELECTION_TIMEOUT_TICKS" in error.msg

@@ -4,10 +4,10 @@ import os
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from queuesite.conf import (
     BROKER,
@@ -62,6 +62,14 @@ def test_variables_are_read_and_converted():
     assert config.debug is True
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("1", True), ("TRUE", True), ("Yes", True), ("on", True), ("0", False), ("off", False)],
+)
+def test_switches_are_read_in_the_usual_words(text, meant):
+    assert broker(READ_ONLY=text).read_only is meant
+
+
 def test_empty_variable_is_an_unset_one():
     assert broker(PORT="", TICK_MS=" ").port == 8001
 
@@ -78,9 +86,9 @@ def test_a_test_run_looks_at_the_database_alone():
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
-        ({"PORT": "x"}, "PORT"),
-        ({"PORT": "0"}, "PORT"),
-        ({"PORT": "70000"}, "PORT"),
+        ({"PORT": "x"}, "PORT must be a whole number, not 'x'"),
+        ({"PORT": "0"}, "PORT must be at least 1, not '0'"),
+        ({"PORT": "70000"}, "PORT must be at most 65535, not '70000'"),
         ({"PORT": "65000"}, "RAFT_PORT"),
         ({"RAFT_PORT": "-1"}, "RAFT_PORT"),
         ({"PORT": "8001", "RAFT_PORT": "8001"}, "RAFT_PORT"),
@@ -88,9 +96,9 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"MANAGER_ADDRESS": ","}, "MANAGER_ADDRESS"),
         ({"CURRENT_ADDRESS": "http://host"}, "CURRENT_ADDRESS"),
         ({"BIND_HOST": "0.0.0.0"}, "CURRENT_ADDRESS"),
-        ({"READ_ONLY": "perhaps"}, "READ_ONLY"),
-        ({"TICK_MS": "0"}, "TICK_MS"),
-        ({"TICK_MS": "1.5"}, "TICK_MS"),
+        ({"READ_ONLY": "perhaps"}, "READ_ONLY must be 1 or 0, not 'perhaps'"),
+        ({"TICK_MS": "0"}, "TICK_MS must be at least 1, not '0'"),
+        ({"TICK_MS": "1.5"}, "TICK_MS must be a whole number, not '1.5'"),
         ({"ELECTION_TIMEOUT_TICKS": "19"}, "ELECTION_TIMEOUT_TICKS"),
         ({"DEAD_AFTER_S": "20"}, "DEAD_AFTER_S"),
         ({"SUSPECT_AFTER_S": "9"}, "SUSPECT_AFTER_S"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 
 import pytest
+from msgspec.structs import fields
 
 from queuesite.conf import BROKER, QueueConfig, from_environment, variable_of
 from tests.queuesite.configuration_page import PAGE, page

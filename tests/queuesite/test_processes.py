@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 import uvicorn
+from msgspec.structs import replace
 
 from queuesite import processes
 from queuesite.conf import QueueConfig

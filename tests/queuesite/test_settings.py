@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from django.conf import settings
+from msgspec.structs import replace
 
 from queuesite.settings import postgresql_options
 

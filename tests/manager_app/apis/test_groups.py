@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from manager_app import runtime
 from manager_app.models import ConsumerGroup, GroupMember
