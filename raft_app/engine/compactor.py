@@ -6,26 +6,48 @@ a durable checkpoint covers is deleted: the rows, and the decision to let messag
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from raft_app.core.progress import ProgressState
+from raft_app.engine.context import is_present
 from raft_app.storage.protocol import Compact, ReleaseSpace
 from raft_app.storage.stream import BROKER_STREAM
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raft_app.engine.config import EngineConfig
-    from raft_app.engine.context import EngineContext
     from raft_app.engine.replica import Replica
+    from raft_app.storage.protocol import Storage
+    from raft_app.storage.stream import StorageStream
 
 
 class Compactor:
     """Compacts the replicas of one engine and gives space back; lives in its loop."""
 
-    def __init__(self, context: EngineContext) -> None:
-        """Take care of the replicas of `context`."""
-        self._context = context
+    def __init__(
+        self,
+        replicas: Mapping[int, Replica],
+        storage: Storage,
+        stream: StorageStream,
+        config: EngineConfig,
+    ) -> None:
+        """Take care of some replicas.
+
+        Args:
+            replicas: by group id.
+            storage: tells what is left to do.
+            stream: the steps are done through it.
+            config: limits.
+        """
+        self._replicas = replicas
+        self._storage = storage
+        self._stream = stream
+        self._config = config
+        self._loop = asyncio.get_running_loop()
         self._due: dict[int, Replica] = {}
         self._is_compacting = False
         self._is_releasing = False
@@ -38,9 +60,9 @@ class Compactor:
 
     def run(self) -> None:
         """Look for replicas with something to delete; the steps follow each other by themselves."""
-        now = self._context.loop.time()
-        for group_id, replica in self._context.replicas.items():
-            if plan_compact(replica, self._context.config, now) is not None:
+        now = self._loop.time()
+        for group_id, replica in self._replicas.items():
+            if plan_compact(replica, self._config, now) is not None:
                 self._due[group_id] = replica
         self._compact_next()
 
@@ -48,20 +70,20 @@ class Compactor:
         """Give the space of deleted rows back, step by step."""
         if not (self._is_releasing or self._is_stopped):
             self._is_releasing = True
-            self._context.stream.submit(BROKER_STREAM, ReleaseSpace(), self._released)
-            self._context.stream.flush()
+            self._stream.submit(BROKER_STREAM, ReleaseSpace(), self._released)
+            self._stream.flush()
 
     def _released(self) -> None:
         self._is_releasing = False
-        if self._context.storage.release_left():
+        if self._storage.release_left():
             self.release()
 
     def _compact_next(self) -> None:
         while self._due and not self._is_compacting:
             replica = self._due.pop(next(iter(self._due)))
-            if not self._context.is_present(replica):
+            if not is_present(replica, self._replicas):
                 continue
-            plan = plan_compact(replica, self._context.config, self._context.loop.time())
+            plan = plan_compact(replica, self._config, self._loop.time())
             if plan is None:
                 continue
             operation = plan.operation
@@ -73,14 +95,14 @@ class Compactor:
     def _submit(self, replica: Replica, plan: CompactPlan) -> None:
         self._is_compacting = True
         on_durable = partial(self._compacted, replica, plan)
-        self._context.stream.submit(replica.group_id, plan.operation, on_durable)
-        self._context.stream.flush()
+        self._stream.submit(replica.group_id, plan.operation, on_durable)
+        self._stream.flush()
 
     def _compacted(self, replica: Replica, plan: CompactPlan) -> None:
         """Go on with the same replica while something is left, then with the next one."""
         self._is_compacting = False
-        if self._context.is_present(replica) and not replica.node.is_installing:
-            if self._context.storage.compact_left(replica.group_id):
+        if is_present(replica, self._replicas) and not replica.node.is_installing:
+            if self._storage.compact_left(replica.group_id):
                 if not self._is_stopped:
                     self._submit(replica, plan)
                 return

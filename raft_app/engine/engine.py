@@ -40,7 +40,7 @@ from raft_app.storage.workers import WorkerThreads
 from raft_app.transport.protocol import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from http_base.memory_budget import MemoryShare
     from raft_app.core.types import Member, Rpc
@@ -104,17 +104,19 @@ class Incoming:
 
     def __init__(
         self,
-        context: EngineContext,
+        replicas: Mapping[int, Replica],
+        mark: Callable[[Replica], None],
+        *,
         failover: Failover,
         snapshots: SnapshotReceiver,
-        *,
         declines: Callable[[Rpc], bool],
         unwritten: MemoryShare,
     ) -> None:
         """Hand on what comes.
 
         Args:
-            context: of the engine.
+            replicas: of the engine, by group id.
+            mark: has a replica drained.
             failover: hears of lost connections.
             snapshots: takes snapshots in.
             declines: tells of an RPC that this broker lets pass by.
@@ -122,7 +124,8 @@ class Incoming:
                 their leader sends them again.
         """
         self._unwritten = unwritten
-        self._context = context
+        self._replicas = replicas
+        self._mark = mark
         self._failover = failover
         self._snapshots = snapshots
         self._declines = declines
@@ -131,7 +134,7 @@ class Incoming:
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
-        replicas, mark = self._context.replicas, self._context.engine_loop.mark
+        replicas, mark = self._replicas, self._mark
         taken_bytes = 0
         for group_id, rpc in rpcs:
             if self._declines(rpc):
@@ -158,12 +161,12 @@ class Incoming:
 
     def peer_unreachable(self, broker_id: int) -> None:
         """Let the leaders here probe their followers on that broker again."""
-        for replica in self._context.replicas.values():
+        for replica in self._replicas.values():
             replica_id = replica.replica_on(broker_id)
             if replica_id and not replica.faulty:
                 replica.node.report_unreachable(replica_id)
                 if replica.node.has_ready():
-                    self._context.engine_loop.mark(replica)
+                    self._mark(replica)
 
     def snapshot_opened(self, stream: SnapshotStream) -> None:
         """Take in a snapshot that a leader sends."""
@@ -311,33 +314,28 @@ class Engine:
             recent_bytes_max=self.memory.recent.limit_bytes,
         )
         self._context = context = EngineContext(
-            loop=self._loop,
             config=self.config,
             replicas=self.replicas,
             storage=self._storage,
-            stream=self.stream,
-            transport=self._transport,
             readers=self._workers.readers,
             engine_loop=self.engine_loop,
-            replica_table=self.replica_table,
-            tails=self._tails,
-            factory=self._factory,
             fail=self.fail,
         )
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
-        self.compactor = Compactor(context)
+        self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)
         self.scrubber = Scrubber(context)
-        self.snapshots_sent = SnapshotSender(context)
-        self.snapshots_received = SnapshotReceiver(context)
+        self.snapshots_sent = SnapshotSender(context, self.replica_table, self._transport)
+        self.snapshots_received = SnapshotReceiver(context, self.replica_table)
         self.engine_loop.on_snapshot_wanted = self.snapshots_sent.send
         self.full_disk = FullDisk(self.disk, self.failover, tick_ms=self.config.tick_ms)
         self.slow_disk = SlowDisk(
             self.stream, self.replicas, self.failover, tick_ms=self.config.tick_ms
         )
         self.incoming = Incoming(
-            context,
-            self.failover,
-            self.snapshots_received,
+            self.replicas,
+            self.engine_loop.mark,
+            failover=self.failover,
+            snapshots=self.snapshots_received,
             declines=self.full_disk.declines,
             unwritten=self.memory.unwritten,
         )

@@ -99,8 +99,9 @@ class EngineLoop:
             replica.become_faulty(reason, self._effects)
             self.mark(replica)
 
-    def note_applied(self, replica: Replica) -> None:
-        """Tell the listeners in the next turn that a replica has a newer state."""
+    def note_replaced(self, replica: Replica) -> None:
+        """Tell the listeners in the next turn that a snapshot is in the place of a replica's log."""
+        self._tails.forget(replica.group_id)
         self._effects.applied[replica.group_id] = replica
         self.mark(replica)
 

@@ -61,7 +61,8 @@ class ReplicaTable:
         """Applied entries that each log keeps in memory now."""
         self._replicas = replicas
         self._stream = stream
-        self._factory = factory
+        self.make_state_machine = factory
+        """Makes the state machine of a replica, from its spec and a stored state."""
         self._config = config
         self._randomizer = randomizer
         self._failure = failure
@@ -76,10 +77,10 @@ class ReplicaTable:
         """Start a replica from what was stored; one that is in doubt starts as faulty."""
         faulty = stored.faulty
         try:
-            state_machine = self._factory(stored.spec, stored.checkpoint.state)
+            state_machine = self.make_state_machine(stored.spec, stored.checkpoint.state)
         except InconsistentEntry as error:
             faulty = faulty or f"checkpoint: {error}"
-            state_machine = self._factory(stored.spec, b"")
+            state_machine = self.make_state_machine(stored.spec, b"")
         node = self._node(replace(stored.initial, installing=stored.installing))
         replica = self._make_replica(stored.spec, node, state_machine, stored.checkpoint)
         replica.install_offset = stored.install_offset if stored.installing else None
@@ -134,7 +135,7 @@ class ReplicaTable:
         finally:
             del self._making[spec.group_id]
         node = self._node(initial)
-        replica = self._make_replica(spec, node, self._factory(spec, b""), checkpoint)
+        replica = self._make_replica(spec, node, self.make_state_machine(spec, b""), checkpoint)
         self._add(replica)
         if campaign:
             node.campaign()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
     from raft_app.engine.context import EngineContext
     from raft_app.engine.replica import Replica
+    from raft_app.engine.replica_table import ReplicaTable
+    from raft_app.transport.protocol import Transport
     from raft_app.transport.snapshot_stream import SnapshotPart, SnapshotStream
 
 
@@ -72,9 +74,16 @@ STATE_BYTES_MAX = 256 << 20
 class SnapshotInstall:
     """Rows and state of one offer; each row goes to storage before the next ones are taken."""
 
-    def __init__(self, context: EngineContext, replica: Replica, offer: SnapshotOffer) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        replica_table: ReplicaTable,
+        replica: Replica,
+        offer: SnapshotOffer,
+    ) -> None:
         """Begin where the messages of the replica end, or of an install that broke off."""
         self._context = context
+        self._replica_table = replica_table
         self._replica = replica
         self._offer = offer
         self._state = bytearray()
@@ -107,7 +116,7 @@ class SnapshotInstall:
         self._submit_checkpoint()
         self._replica.install_offset = self.next_offset
         operation = InstallRows(group_id, entries, self._offer.log_start_offset)
-        await self._context.replica_table.store(group_id, operation)
+        await self._replica_table.store(group_id, operation)
         reach("snapshot.rows-stored")
 
     def put_state(self, piece: bytes) -> None:
@@ -149,13 +158,12 @@ class SnapshotInstall:
             # The term of the offer may not be stored yet; the snapshot must not be ahead of it.
             HardState(status.term, status.vote, meta.last_index),
         )
-        await self._context.replica_table.store(replica.group_id, operation)
+        await self._replica_table.store(replica.group_id, operation)
         reach("snapshot.stored")
         self._require_present()
         self._is_done = True
-        self._context.tails.forget(replica.group_id)
         replica.snapshot_installed(checkpoint, meta)
-        self._context.engine_loop.note_applied(replica)
+        self._context.engine_loop.note_replaced(replica)
         logger.info("%s: took a snapshot up to index %d", replica.label, meta.last_index)
 
     def leave(self) -> None:
@@ -167,7 +175,7 @@ class SnapshotInstall:
     def _submit_checkpoint(self) -> None:
         """Before the first row, store what is applied: the log above it is given up."""
         if self._replica.install_offset is None:
-            self._context.replica_table.submit_checkpoint(self._replica)
+            self._replica_table.submit_checkpoint(self._replica)
 
     def _require_present(self) -> None:
         if not self._context.is_present(self._replica):
@@ -191,7 +199,7 @@ class SnapshotInstall:
         if self.next_offset != offer.next_offset or len(state) != offer.state_bytes:
             raise SnapshotLost("rows or state are missing")
         try:
-            machine = self._context.factory(self._replica.spec, state)
+            machine = self._replica_table.make_state_machine(self._replica.spec, state)
         except InconsistentEntry as error:
             raise SnapshotLost(f"the state cannot be read: {error}") from error
         if (machine.log_start_offset, machine.next_offset) != (
@@ -204,9 +212,10 @@ class SnapshotInstall:
 class SnapshotReceiver:
     """The snapshots that the replicas of one engine get; lives in its loop."""
 
-    def __init__(self, context: EngineContext) -> None:
-        """Receive for the replicas of `context`."""
+    def __init__(self, context: EngineContext, replica_table: ReplicaTable) -> None:
+        """Receive for the replicas of `context`; what comes is stored through `replica_table`."""
         self._context = context
+        self._replica_table = replica_table
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._replicas: set[int] = set()
         """Ids of the groups that get one."""
@@ -244,7 +253,7 @@ class SnapshotReceiver:
             return
         is_wanted = replica.node.offer_snapshot(offer.sender, offer.term, offer.meta)
         self._context.engine_loop.mark(replica)
-        install = SnapshotInstall(self._context, replica, offer)
+        install = SnapshotInstall(self._context, self._replica_table, replica, offer)
         if not is_wanted or not install.fits:
             has_it = not is_wanted and not replica.node.is_installing
             await self._send(stream, SnapshotAnswer(accepted=False, has_it=has_it))
@@ -299,10 +308,20 @@ class SnapshotReceiver:
 class SnapshotSender:
     """The snapshots that the leaders of one engine send; lives in its loop."""
 
-    def __init__(self, context: EngineContext) -> None:
-        """Send for the replicas of `context`."""
+    def __init__(
+        self, context: EngineContext, replica_table: ReplicaTable, transport: Transport
+    ) -> None:
+        """Send for the replicas of `context`.
+
+        Args:
+            context: of the engine.
+            replica_table: stores the checkpoint that is sent.
+            transport: snapshots travel over it.
+        """
         config = context.config
         self._context = context
+        self._replica_table = replica_table
+        self._transport = transport
         # The receiver gives up when nothing comes for a timeout: a low rate means small parts, and
         # where one row is too large for that, the rate yields.
         patience = config.snapshot_timeout_ms / 1000 / 2 / config.snapshots_sending_max
@@ -359,7 +378,7 @@ class SnapshotSender:
         broker_id = replica.broker_of(peer)
         if not broker_id or not self._may_send(replica):
             raise SnapshotLost("this replica does not lead, or does not know where it is")
-        stream = await self._context.transport.open_snapshot(broker_id)
+        stream = await self._transport.open_snapshot(broker_id)
         try:
             offer, checkpoint = await self._make(replica, peer)
             await self._send(stream, offer)
@@ -389,7 +408,7 @@ class SnapshotSender:
         if not self._may_send(replica):
             raise SnapshotLost("this replica no longer leads")
         config, machine = self._context.config, replica.state_machine
-        checkpoint, durable = self._context.replica_table.submit_checkpoint(replica)
+        checkpoint, durable = self._replica_table.submit_checkpoint(replica)
         meta = SnapshotMeta(
             checkpoint.applied_index,
             checkpoint.applied_term,
@@ -409,9 +428,9 @@ class SnapshotSender:
         replica.pins[peer] = Pin(
             first_index=meta.last_index + 1,
             log_start_offset=offer.log_start_offset,
-            until=self._context.loop.time() + config.snapshot_pin_ms / 1000,
+            until=asyncio.get_running_loop().time() + config.snapshot_pin_ms / 1000,
         )
-        await self._context.replica_table.wait(durable)
+        await self._replica_table.wait(durable)
         return offer, checkpoint
 
     async def _send_rows(
