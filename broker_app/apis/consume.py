@@ -66,7 +66,7 @@ class ConsumeApi(AsyncAPIView):
         sample={"max_messages": 10},
     )
     async def post(self, request: Request) -> Response:
-        """Pop."""
+        """Move the consumer's cursor over the next messages and return them."""
         return await self._consume(request)
 
     async def _consume(self, request: Request) -> Response:
@@ -170,7 +170,9 @@ def _admit(request: Request, call: Consume | Size) -> Replica:
     """Check the consumer, then find the partition.
 
     Raises:
-        UnauthorizedException | InvalidRequest | PartitionNotFound: as it says.
+        UnauthorizedException: the token is not the client's, or overdue.
+        InvalidRequest: the client's id is not above 0.
+        PartitionNotFound: this broker has no replica of the partition.
     """
     runtime = current()
     if call.partition is None:

@@ -29,7 +29,7 @@ class CursorResetApi(AsyncAPIView):
 
     @CURSOR_RESET.of_chapter("consume")
     async def post(self, request: Request) -> Response:
-        """Move it."""
+        """Move the cursor to an offset, to a time, or to either end of the log."""
         reset = self.read(request, CursorReset)
         runtime = current()
         _require_positive("consumer_id", reset.consumer_id)
@@ -62,7 +62,7 @@ class CursorOpenApi(AsyncAPIView):
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
-        """Open it."""
+        """Make the cursor where it should begin, unless the consumer has one here."""
         require_cluster(request)
         opening = self.read(request, CursorOpen)
         runtime = current()
@@ -96,7 +96,7 @@ class ClientForgetApi(AsyncAPIView):
         tags=["internal"],
     )
     async def post(self, request: Request) -> Response:
-        """Forget it."""
+        """Forget the cursor of a consumer, or what is remembered of a producer."""
         require_cluster(request)
         client = self.read(request, ClientForgetHere)
         runtime = current()

@@ -40,7 +40,7 @@ class FetchApi(AsyncAPIView):
 
     @FETCH.of_chapter("consume")
     async def get(self, request: Request) -> Response:
-        """Read."""
+        """Return committed messages from an offset on, or wait for the first one."""
         fetch = self.read(request, Fetch)
         runtime = current()
         require_topic_client(request, runtime, topic=fetch.topic, token=fetch.token)

@@ -35,7 +35,7 @@ class HealthzApi(AsyncAPIView):
 
     @describe(summary="Liveness", tags=["health"])
     async def get(self, request: Request) -> Response:
-        """Answer."""
+        """Say that the process is alive, whatever its engine does."""
         return self.respond(DONE)
 
 
@@ -44,7 +44,7 @@ class ReadyzApi(AsyncAPIView):
 
     @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])
     async def get(self, request: Request) -> Response:
-        """Look."""
+        """Refuse while something keeps the broker from serving; name each reason."""
         problems = problems_list(runtime=current())
         if problems:
             raise NoLeader(f"the broker is not ready: {'; '.join(problems)}", reasons=problems)

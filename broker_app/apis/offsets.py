@@ -29,7 +29,7 @@ class OffsetsCommitApi(AsyncAPIView):
 
     @OFFSETS_COMMIT
     async def post(self, request: Request) -> Response:
-        """Commit it."""
+        """Commit the offset for the group, fenced by the generation of its member."""
         commit = self.read(request, OffsetsCommit)
         runtime = current()
         client_id = require_topic_client(

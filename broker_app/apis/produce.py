@@ -40,7 +40,7 @@ class ProduceApi(AsyncAPIView):
         batches=True,
     )
     async def post(self, request: Request) -> Response:
-        """Append."""
+        """Append the messages, or the record batch that is the body, as one batch."""
         if isinstance(request.data, bytes):
             return await self._post_batch(request, request.data)
         produce = self.read(request, Produce)
@@ -82,7 +82,9 @@ def _admit(request: Request, produce: Produce | ProduceBatch, partition: int) ->
     """Check the producer, then find the partition.
 
     Raises:
-        UnauthorizedException | InvalidRequest | PartitionNotFound: as it says.
+        UnauthorizedException: the token is not this producer's, or overdue.
+        InvalidRequest: the producer's id is not above 0.
+        PartitionNotFound: this broker has no replica of the partition.
     """
     runtime = current()
     if produce.producer_id <= 0:

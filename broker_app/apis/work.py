@@ -113,7 +113,7 @@ class ExtendApi(_SettleApi):
 
     @EXTEND
     async def post(self, request: Request) -> Response:
-        """Extend it."""
+        """Keep the messages of some receipts invisible for longer, from now on."""
         return await self._settle(request)
 
 
@@ -194,7 +194,8 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
         The partition, and the consumer's id.
 
     Raises:
-        UnauthorizedException | PartitionNotFound: as it says.
+        UnauthorizedException: the token is not a consumer's of this topic, or overdue.
+        PartitionNotFound: this broker has no replica of the partition.
     """
     runtime = current()
     client_id = require_topic_client(

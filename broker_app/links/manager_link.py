@@ -192,7 +192,7 @@ class ManagerLink:
         """Report from now on whenever it is asked for.
 
         Args:
-            make_report: makes a full report, or one of the given groups.
+            make_report: makes a report of all replicas, or of those of the given groups.
             take_orders: carries out what one answer says, and may take its time; must be
                 idempotent, for what is not done by then a later answer orders again.
             on_failure: told when the link broke by a bug: a broker without it must not go on.
@@ -212,7 +212,7 @@ class ManagerLink:
         self._wake.set()
 
     def leadership_changed(self, group_id: int) -> None:
-        """Report one group soon."""
+        """Report the replica of a group soon: its leader has changed."""
         self._changed_groups.add(group_id)
         self._wake.set()
 

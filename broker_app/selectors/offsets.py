@@ -19,7 +19,7 @@ class Left(NamedTuple):
     """What a partition has for a consumer."""
 
     size: int
-    """Messages."""
+    """How many messages."""
     remembers: bool
     """A pop with the request id that was asked for was done here, or is under way."""
 

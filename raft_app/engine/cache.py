@@ -1,8 +1,8 @@
-"""The newest batches of each group, kept in memory for consumers that keep up.
+"""The newest batches of each replica, kept in memory for consumers that keep up.
 
-A group's tail is contiguous and ends at its newest applied batch, so a read from any offset inside
-it needs no disk. Both limits, per group and for all, and the log start cut from the old end; what
-is cut gives its memory back at once.
+A replica's tail is contiguous and ends at its newest applied batch, so a read from any offset in it
+needs no disk. Both limits, of one and of all, and the log start cut from the old end; what is cut
+gives its memory back at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Tail:
-    """The newest batches of one group, ascending and contiguous."""
+    """The newest applied batches of one replica, ascending and contiguous."""
 
     def __init__(self) -> None:
         self._batches: list[StoredBatch | None] = []
@@ -100,27 +100,27 @@ class Tail:
 
 
 class TailCache:
-    """The tails of all groups of a broker, within one limit."""
+    """The tails of all replicas of a broker, by group id, within one limit."""
 
     def __init__(
-        self, *, group_bytes: int, total_bytes: int, share: MemoryShare | None = None
+        self, *, replica_bytes: int, total_bytes: int, share: MemoryShare | None = None
     ) -> None:
         """Make an empty cache.
 
         Args:
-            group_bytes: most bytes of one tail, unless it is one batch.
+            replica_bytes: most bytes of one tail, unless it is one batch.
             total_bytes: most bytes of all.
             share: counts them, and bounds them too; that of the default budget when None.
         """
         self._share = share or MemoryBudget().tails
-        self._group_bytes = group_bytes
+        self._replica_bytes = replica_bytes
         self._total_bytes = min(total_bytes, self._share.limit_bytes)
         self._tails: OrderedDict[int, Tail] = OrderedDict()
-        """By group id; the group that was appended to last stands last."""
+        """By group id; the replica that applied something last stands last."""
         self.size_bytes = 0
 
     def append(self, group_id: int, batch: StoredBatch) -> None:
-        """Add the newest batch of a group and enforce the limits."""
+        """Add the newest batch that a replica applied and enforce the limits."""
         tail = self._tails.get(group_id)
         if tail is None:
             tail = self._tails[group_id] = Tail()
@@ -128,7 +128,7 @@ class TailCache:
         tail.append(batch)
         self.size_bytes += tail.size_bytes - before
         self._tails.move_to_end(group_id)
-        while tail.size_bytes > self._group_bytes and len(tail) > 1:
+        while tail.size_bytes > self._replica_bytes and len(tail) > 1:
             self.size_bytes -= tail.drop_oldest()
         while self.size_bytes > self._total_bytes and self._tails:
             self._shrink_coldest()
@@ -142,7 +142,7 @@ class TailCache:
         return tail.read(offset, high_watermark, max_bytes) if tail else None
 
     def cut(self, group_id: int, log_start_offset: int) -> None:
-        """Drop what a group no longer stores: the batches that end at or below an offset."""
+        """Drop what a replica no longer stores: the batches that end at or below an offset."""
         tail = self._tails.get(group_id)
         if tail is not None and (cut_bytes := tail.cut(log_start_offset)):
             self.size_bytes -= cut_bytes
@@ -150,7 +150,7 @@ class TailCache:
             self._count()
 
     def forget(self, group_id: int) -> None:
-        """Drop the tail of a group that is gone."""
+        """Drop the tail of a replica that is gone, or whose log was replaced."""
         tail = self._tails.pop(group_id, None)
         if tail is not None:
             self.size_bytes -= tail.size_bytes
@@ -167,7 +167,7 @@ class TailCache:
         self._share.move(self.size_bytes - self._share.used_bytes)
 
     def _shrink_coldest(self) -> None:
-        """Drop the oldest batch of the group that was appended to longest ago."""
+        """Drop the oldest batch of the replica that applied nothing for the longest time."""
         group_id, tail = next(iter(self._tails.items()))
         self.size_bytes -= tail.drop_oldest()
         self._drop_if_empty(group_id, tail)

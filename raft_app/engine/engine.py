@@ -229,7 +229,7 @@ class Engine:
         self._tick_waits = False
         self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
-            group_bytes=config.tail_bytes_per_group,
+            replica_bytes=config.tail_bytes_per_group,
             total_bytes=config.tail_bytes,
             share=self.memory.tails,
         )

@@ -100,7 +100,7 @@ class EngineLoop:
             self.mark(replica)
 
     def note_replaced(self, replica: Replica) -> None:
-        """Tell the listeners in the next turn that a snapshot is in the place of a replica's log."""
+        """Tell the listeners in the next turn that a snapshot replaced the log of a replica."""
         self._tails.forget(replica.group_id)
         self._effects.applied[replica.group_id] = replica
         self.mark(replica)

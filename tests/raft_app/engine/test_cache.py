@@ -83,7 +83,7 @@ def test_tail_reads_like_a_list(counts, drops, offset, max_bytes):
 
 
 def test_group_keeps_within_its_limit():
-    cache = TailCache(group_bytes=35, total_bytes=1_000)
+    cache = TailCache(replica_bytes=35, total_bytes=1_000)
     for base_offset in range(10):
         cache.append(1, batch(base_offset))
     assert cache.size_bytes == 30
@@ -92,7 +92,7 @@ def test_group_keeps_within_its_limit():
 
 
 def test_group_that_was_appended_to_longest_ago_gives_way():
-    cache = TailCache(group_bytes=100, total_bytes=40)
+    cache = TailCache(replica_bytes=100, total_bytes=40)
     for base_offset in range(3):
         cache.append(1, batch(base_offset))
     for base_offset in range(3):
@@ -103,7 +103,7 @@ def test_group_that_was_appended_to_longest_ago_gives_way():
 
 
 def test_forgotten_group_gives_its_bytes_back():
-    cache = TailCache(group_bytes=100, total_bytes=100)
+    cache = TailCache(replica_bytes=100, total_bytes=100)
     cache.append(1, batch(0))
     cache.forget(1)
     cache.forget(2)
@@ -112,7 +112,7 @@ def test_forgotten_group_gives_its_bytes_back():
 
 
 def test_what_can_be_reached_never_exceeds_the_limit():
-    cache, living, largest = TailCache(group_bytes=100, total_bytes=1_000), [], 0
+    cache, living, largest = TailCache(replica_bytes=100, total_bytes=1_000), [], 0
     for base_offset in range(500):
         data = Data(10)
         living.append(weakref.ref(data))
@@ -124,7 +124,7 @@ def test_what_can_be_reached_never_exceeds_the_limit():
 
 
 def test_batches_below_the_log_start_are_given_back_at_once():
-    cache, living = TailCache(group_bytes=1_000, total_bytes=1_000), []
+    cache, living = TailCache(replica_bytes=1_000, total_bytes=1_000), []
     for base_offset in range(0, 20, 5):
         data = Data(10)
         living.append(weakref.ref(data))
@@ -145,7 +145,7 @@ def test_batches_below_the_log_start_are_given_back_at_once():
 
 def test_the_budget_counts_the_tails_and_bounds_them() -> None:
     share = MemoryShare("tails", 50)
-    cache = TailCache(group_bytes=100, total_bytes=1_000, share=share)
+    cache = TailCache(replica_bytes=100, total_bytes=1_000, share=share)
     for offset in range(9):
         cache.append(1, batch(offset, size=10))
     assert (cache.size_bytes, share.used_bytes, share.peak_bytes) == (50, 50, 50)
