@@ -58,6 +58,7 @@ _AIMS = {
     ("sync_16", Figure.PER_SECOND): Aim(1.2, 0.5),
     ("produce_batch", Figure.PER_SECOND): Aim(15),
     ("end_to_end", Figure.P50_MS): Aim(1),
+    ("end_to_end_group", Figure.P50_MS): Aim(1),
 }
 _REPLICATING = ("nats", "rabbitmq")
 

@@ -60,6 +60,7 @@ SHARED = (
     "consume_fetch",
     "worker",
     "end_to_end",
+    "end_to_end_group",
     "failover",
     "idle_0",
     "idle_3",
@@ -70,7 +71,6 @@ _OURS: dict[str, Callable[[], Workload[Site]]] = {
     "consume_pop": lambda: Consume(Reading.POP),
     "consume_group": lambda: Consume(Reading.GROUP),
     "pop_manager": PopManager,
-    "end_to_end_group": lambda: EndToEnd(Reading.GROUP),
     "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
     "start": Start,
@@ -88,6 +88,7 @@ _SHARED: dict[str, Callable[[], Workload[Session]]] = {
     "consume_fetch": ConsumeFetch,
     "worker": lambda: Consume(Reading.WORKER),
     "end_to_end": lambda: EndToEnd(Reading.FETCH),
+    "end_to_end_group": lambda: EndToEnd(Reading.GROUP),
     "failover": lambda: Failover(stops=False),
     "idle_0": lambda: Idle(0),
 }

@@ -117,14 +117,22 @@ class NatsSession(TaskSession):
     def receiver(self, topic: str, reading: Reading) -> Receiver:
         """Return an ordered consumer, or a durable one that pulls with `Reading.WORKER`."""
         connection = self.run_one(_connect(self._leader_first(topic)))
-        if reading is Reading.FETCH:
-            ordered = _Ordered(self, connection)
-            self.run_one(ordered.subscribe(topic))
-            return ordered
-        assert reading is Reading.WORKER, f"streams have no {reading}"
-        pulling = _Pulling(self, connection)
-        self.run_one(pulling.subscribe(topic, f"workers-{next(self._numbers)}"))
-        return pulling
+        name = f"readers-{next(self._numbers)}"
+        match reading:
+            case Reading.FETCH:
+                sent = _Sent(self, connection, acknowledges=False)
+                self.run_one(sent.subscribe(topic, ordered_consumer=True))
+                return sent
+            case Reading.GROUP:
+                sent = _Sent(self, connection, acknowledges=True)
+                self.run_one(sent.subscribe(topic, durable=name, manual_ack=True))
+                return sent
+            case Reading.WORKER:
+                pulling = _Pulling(self, connection)
+                self.run_one(pulling.subscribe(topic, name))
+                return pulling
+            case Reading.POP:
+                raise AssertionError(f"streams have no {reading}")
 
     def stored(self, topic: str) -> Iterator[tuple[int, Value]]:
         """Read the stream with an ordered consumer, as far as it says that it goes."""
@@ -205,24 +213,29 @@ class _Sender:
         self._session.run_one(self._connection.close())
 
 
-class _Ordered:
-    """The client's fastest way to read: an ordered consumer with a callback."""
+class _Sent:
+    """What the server sends without being asked: the client's fastest way to read."""
 
-    def __init__(self, session: NatsSession, connection: Any) -> None:
+    def __init__(self, session: NatsSession, connection: Any, *, acknowledges: bool) -> None:
         self._session = session
         self._connection = connection
+        self._acknowledges = acknowledges
         self._inbox: Inbox[Any] = Inbox(WAIT_S)
 
-    async def subscribe(self, topic: str) -> None:
+    async def subscribe(self, topic: str, **how: Any) -> None:
         js = self._connection.jetstream()
-        await js.subscribe(topic, ordered_consumer=True, cb=self._inbox.put)
+        await js.subscribe(topic, cb=self._inbox.put, **how)
 
     async def receive(self, most: int) -> list[Value]:
-        """Return what has come, whatever `most` says: the server sends without being asked."""
-        return [one.data for one in await self._inbox.take()]
+        """Return what has come, whatever `most` says."""
+        messages = await self._inbox.take()
+        if self._acknowledges:
+            for one in messages:
+                await one.ack()
+        return [one.data for one in messages]
 
     async def acknowledge(self) -> None:
-        raise AssertionError("an ordered consumer acknowledges nothing")
+        raise AssertionError("nothing is left to be acknowledged")
 
     def close(self) -> None:
         self._session.run_one(self._connection.close())

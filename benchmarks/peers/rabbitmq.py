@@ -129,8 +129,8 @@ class RabbitSession(TaskSession):
 
     def receiver(self, topic: str, reading: Reading) -> Receiver:
         """Return a consumer. There is but one way of reading: what was received is acknowledged."""
-        assert reading in {Reading.FETCH, Reading.WORKER}, f"queues have no {reading}"
-        receiver = _Receiver(self, self._servers, acknowledges=reading is Reading.FETCH)
+        assert reading is not Reading.POP, f"queues have no {reading}"
+        receiver = _Receiver(self, self._servers, acknowledges=reading is not Reading.WORKER)
         self.run_one(receiver.consume(topic))
         return receiver
 

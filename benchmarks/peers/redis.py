@@ -98,13 +98,14 @@ class RedisSession(ThreadSession):
         return _Sender(self._connect(), topic)
 
     def receiver(self, topic: str, reading: Reading) -> Receiver:
-        """Return a reader of the stream, or the consumer of a group with `Reading.WORKER`."""
+        """Return a reader of the stream, or the only consumer of a group."""
         if reading is Reading.FETCH:
             return _Reader(self._connect(), topic)
-        assert reading is Reading.WORKER, f"streams have no {reading}"
-        group = f"workers-{next(self._numbers)}"
+        assert reading is not Reading.POP, f"streams have no {reading}"
+        group = f"readers-{next(self._numbers)}"
         self._client.xgroup_create(topic, group, id=FIRST_ID, mkstream=True)
-        return _GroupReader(self._connect(), topic, group)
+        acknowledges = reading is Reading.GROUP
+        return _GroupReader(self._connect(), topic, group, acknowledges=acknowledges)
 
     def stored(self, topic: str) -> Iterator[tuple[int, Value]]:
         """Read the stream from its beginning to its end."""
@@ -185,15 +186,19 @@ class _Reader:
 class _GroupReader:
     """The only consumer of a group."""
 
-    def __init__(self, client: Any, topic: str, group: str) -> None:
+    def __init__(self, client: Any, topic: str, group: str, *, acknowledges: bool) -> None:
+        """Acknowledge by itself what was received before, or wait to be told."""
+        self._acknowledges = acknowledges
         self._client = client
         self._topic = topic
         self._group = group
         self._open: list[bytes] = []
 
     async def receive(self, most: int) -> list[Value]:
+        if self._acknowledges and self._open:
+            await self.acknowledge()
         answer = self._client.xreadgroup(
-            self._group, "worker", {self._topic: ">"}, count=most, block=WAIT_MS
+            self._group, "reader", {self._topic: ">"}, count=most, block=WAIT_MS
         )
         items = _items(answer)
         self._open += [one for one, _ in items]

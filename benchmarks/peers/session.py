@@ -37,7 +37,8 @@ class Reading(StrEnum):
     POP = "pop"
     """The cursor moves durably with each answer."""
     GROUP = "group"
-    """As a member of a consumer group, whose cursor is committed in the background."""
+    """As the only member of a group, or what comes nearest: what was received is committed, or
+    acknowledged, durably, and nobody waits for that."""
     WORKER = "worker"
     """Each message is acknowledged durably and never comes again."""
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from benchmarks.peers.session import Session
 
 SHARED_FAMILIES = frozenset(
-    {"sync", "produce_batch", "consume_fetch", "worker", "end_to_end", "failover", "idle"}
+    {
+        *("sync", "produce_batch", "consume_fetch", "worker"),
+        *("end_to_end", "end_to_end_group", "failover", "idle"),
+    }
 )
 """Families of workloads that know the protocols alone."""
 

@@ -29,7 +29,7 @@ class _Kind(NamedTuple):
 _KINDS = {
     Reading.POP: _Kind("consume_pop", "pop of 500 messages a request", 500, 1_000_000),
     Reading.GROUP: _Kind("consume_group", "read as the member of a group", 500, 1_000_000),
-    Reading.WORKER: _Kind("worker", "receive 100 messages, acknowledge each", 100, 200_000),
+    Reading.WORKER: _Kind("worker", "receive 100 messages, acknowledge each", 100, 100_000),
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.floor import FloorKind
     from benchmarks.peers.session import Receiver, Session
 
-MESSAGES = 400_000
+MESSAGES = 200_000
 """More than one pass reads in its seconds, where there is but one."""
 MOST = 1_000
 """Messages asked for at once where that is told in messages."""

@@ -29,6 +29,7 @@ WORKLOADS = {
     "consume_fetch": (lambda: ConsumeFetch(3_000),),
     "worker": (lambda: Consume(Reading.WORKER, 3_000),),
     "end_to_end": (lambda: EndToEnd(Reading.FETCH),),
+    "end_to_end_group": (lambda: EndToEnd(Reading.GROUP),),
     "idle": (lambda: Idle(3),),
 }
 """By family; those that a running system goes on after."""
