@@ -161,6 +161,7 @@ class EmbeddedCelery:
         if not self._ready.wait(START_TIMEOUT_S) or self._failed:
             raise RuntimeError("the embedded Celery worker did not get ready")
         self._beat = EmbeddedService(self.app, thread=True, scheduler_cls=TickScheduler)
+        self._beat.service.max_interval = BEAT_INTERVAL_MAX_S  # a thread's is 1 s else
         self._beat.start()
 
     def _work(self) -> None:
@@ -183,7 +184,9 @@ class EmbeddedCelery:
             self._ready.set()
 
     def stop(self) -> None:
-        """Stop the worker, then beat, and wait for both."""
+        """Stop the worker and beat, and wait for both."""
+        if self._beat is not None:
+            self._beat.service.stop()
         if self._worker is not None:
             state.should_stop = os.EX_OK  # type: ignore[assignment]  # its type knows None alone
             # The worker waits for a task once more after it has seen that it should stop.
@@ -191,7 +194,6 @@ class EmbeddedCelery:
                 self._wake.apply_async()
             self._worker.join(STOP_TIMEOUT_S)
         if self._beat is not None:
-            self._beat.stop()
             self._beat.join(STOP_TIMEOUT_S)
         task_prerun.disconnect(_close_old_connections)
         task_postrun.disconnect(_close_old_connections)

@@ -78,6 +78,7 @@ class Child:
             else Backoff(restart_delay_s, max(restart_delay_s, RESTART_DELAY_MAX_S))
         )
         self._stopping = asyncio.Event()
+        self._stop_signal = int(signal.SIGTERM)
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
@@ -130,6 +131,8 @@ class Child:
             raise
         finally:
             os.close(writing)
+        if self._stopping.is_set():  # `stop` had nobody yet to send its signal to
+            process.send_signal(self._stop_signal)
         self.pid = process.pid
         waiting = spawn(
             f"waiting for {self.spec.name}", self._wait_ready(reading), expected=(OSError,)
@@ -182,6 +185,7 @@ class Child:
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send the signal and start the process no more."""
         self._stopping.set()
+        self._stop_signal = number
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 

@@ -71,6 +71,16 @@ async def test_child_is_ready_when_it_says_so_and_stops_at_the_signal(tmp_path):
     assert watched.lines == []
 
 
+async def test_child_that_is_being_started_stops_at_the_signal(tmp_path):
+    watched = Watched(tmp_path, READY)
+    running = asyncio.ensure_future(watched.child.run())
+    await asyncio.sleep(0)
+    assert watched.child.pid == 0
+    watched.child.stop()
+    await asyncio.wait_for(running, 20)
+    assert watched.lines == []
+
+
 async def test_killed_child_is_started_again_and_said_so(tmp_path):
     watched = Watched(tmp_path, READY)
     running = asyncio.ensure_future(watched.child.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -87,6 +88,7 @@ class Command(BaseCommand):
             return asyncio.run(supervisor.run())
         finally:
             directory.release()
+            gc.freeze()  # the interpreter looks for garbage as it ends, for longer than the rest
 
     def _say(self, line: str) -> None:
         """Print a line; where there is no room for it, the cluster goes on without."""
