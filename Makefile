@@ -46,8 +46,8 @@ ifdef TEST
 	$(PYTEST) $(TEST)
 else
 	$(PYTEST) -n $(JOBS) --dist loadfile -m "not cluster"
-	$(PYTEST) -n $(JOBS) --dist loadfile -m cluster tests/myqueue
-	$(PYTEST) -m cluster tests/cluster
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
+		tests/cluster tests/myqueue/conformance
 endif
 
 fronts: $(STAMP) ## Write the client's blocking classes from the asyncio ones

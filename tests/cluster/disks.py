@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from tests.cluster.fault_cluster import FaultCluster
+
 if TYPE_CHECKING:
     from tests.cluster.fault_cluster import ServerUnderTest
 
 MIB = 1 << 20
-HOLD = 'mount -t tmpfs -o size="$1" tmpfs "$2" && echo mounted && exec sleep infinity'
+HOLD = 'mount -t tmpfs -o size="$1" tmpfs "$2" && echo mounted && exec cat'
+"""It ends with the test, which holds the other end of what `cat` reads."""
 BALLAST = "ballast"
+HEALTHY = "0 0 0"
+"""What happens to a sync on a good disk."""
 SYNC_SHIM = Path(__file__).with_name("sync_shim.c")
 
 
@@ -41,6 +46,7 @@ class SmallDisk:
         mount_point.mkdir(parents=True, exist_ok=True)
         self._holder = subprocess.Popen(
             [require("unshare"), "-rm", "sh", "-c", HOLD, "sh", str(size_bytes), str(mount_point)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -56,7 +62,7 @@ class SmallDisk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pipe in (self._holder.stdout, self._holder.stderr):
+        for pipe in (self._holder.stdin, self._holder.stdout, self._holder.stderr):
             assert pipe is not None
             pipe.close()
         self._holder.kill()
@@ -65,7 +71,10 @@ class SmallDisk:
     def hold(self, server: ServerUnderTest) -> None:
         """Let a server, whose directory is the mount point, start inside."""
         pid = str(self._holder.pid)
-        server.wrapper = ["nsenter", "-t", pid, "-U", "-m", "--preserve-credentials", "--"]
+        server.wrapper = [
+            *("nsenter", "-t", pid, "-U", "-m", "--preserve-credentials", "--"),
+            *(require("setpriv"), "--pdeathsig", "KILL", "--"),  # entering forgets it
+        ]
 
     @property
     def free_bytes(self) -> int:
@@ -127,12 +136,57 @@ class BadDisk:
 
     def heal(self) -> None:
         """Let syncs be what they are."""
-        self._say("0 0 0")
+        self._say(HEALTHY)
+
+    @property
+    def is_healthy(self) -> bool:
+        """True while syncs are what they are."""
+        return self._control.read_text() == HEALTHY
 
     def _say(self, text: str) -> None:
         new = self._control.with_suffix(".new")
         new.write_text(text)
         new.replace(self._control)
+
+
+class DisksCluster:
+    """A cluster each of whose brokers has a disk of its own that can go bad."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make it; entering starts it."""
+        self.cluster = FaultCluster(directory, broker_heartbeat_s="2")
+        self._directory = directory
+        self.disks: dict[int, BadDisk] = {}
+
+    def __enter__(self) -> Self:
+        disks = {}
+        for broker in self.cluster.brokers.values():
+            disks[broker.port] = BadDisk(self._directory / f"disk-of-{broker.port}")
+            disks[broker.port].put_under(broker)
+        self.cluster.__enter__()
+        self.disks = {one: disks[broker.port] for one, broker in self.cluster.brokers.items()}
+        return self
+
+    def close(self) -> None:
+        """End it."""
+        self.cluster.close()
+
+    def clear(self) -> None:
+        """Delete every topic and what was kept aside; everything must run and be whole.
+
+        Raises:
+            AssertionError: it does not, or is not.
+        """
+        assert all(disk.is_healthy for disk in self.disks.values()), "a disk was left bad"
+        self.cluster.clear()
+        for broker in self.cluster.brokers.values():
+            for kept_aside in broker.directory.glob("damaged-*"):
+                shutil.rmtree(kept_aside)
+
+    def victim(self, role: str, topic: str) -> int:
+        """Return the broker that leads a topic, or one that follows."""
+        leader = self.cluster.leader_id(topic)
+        return leader if role == "leader" else min(set(self.cluster.brokers) - {leader})
 
 
 def exit_status(server: ServerUnderTest, seconds: float = 30) -> int:

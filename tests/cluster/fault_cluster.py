@@ -6,9 +6,7 @@ lossy. HTTP goes straight to the processes.
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from http_base.tokens import cluster_token
-from tests.cluster.processes import ROOT, is_alive, wait_until
+from tests.cluster.processes import (
+    ROOT,
+    clear,
+    free_ports,
+    inherited,
+    is_alive,
+    popen,
+    wait_until,
+)
 from tests.cluster.proxy import Network
 
 if TYPE_CHECKING:
@@ -25,19 +31,8 @@ if TYPE_CHECKING:
 
 SECRET = "the secret of a cluster under test"
 STOP_SECONDS = 10
+CLEARED_SECONDS = 10
 REFILLED_SECONDS = 90
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 class ServerUnderTest:
@@ -64,16 +59,11 @@ class ServerUnderTest:
         assert self.process is None, f"{self.command} runs already"
         self.directory.mkdir(parents=True, exist_ok=True)
         self._log = (self.directory.parent / f"{self.directory.name}.log").open("ab")
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_"))
-        }
-        self.process = subprocess.Popen(
+        self.process = popen(
             [*self.wrapper, sys.executable, str(ROOT / "manage.py"), self.command],
             cwd=ROOT,
             env={
-                **inherited,
+                **inherited(),
                 "PORT": str(self.port),
                 "DATA_DIR": str(self.directory),
                 "CLUSTER_SECRET": SECRET,
@@ -144,33 +134,30 @@ MANAGERS_KNOW = ("DISK_RESERVE_BYTES",)
 
 
 class FaultCluster:
-    """A manager and brokers behind proxies; broker ids are 1 to n."""
+    """A manager and brokers behind proxies; broker ids are 1 to n, whichever is which."""
 
-    def __init__(self, directory: Path, *, brokers: int = 3, seed: int = 1, **limits: str) -> None:
+    def __init__(self, directory: Path, *, brokers: int = 3, **limits: str) -> None:
         """Make a cluster; `start` starts it.
 
         Args:
             directory: of the test.
             brokers: how many.
-            seed: for what the proxies lose, double and reorder.
             limits: environment of the brokers, such as `election_timeout_ticks="40"`, and of the
                 manager, too, where it must know.
         """
-        self.network = Network(seed)
+        self.network = Network()
         self.http = requests.Session()
-        ports = free_ports(1 + 2 * brokers)
+        manager_port, *ports = free_ports(1 + 3 * brokers)
         variables = {name.upper(): value for name, value in limits.items()}
         known = {name: variables[name] for name in MANAGERS_KNOW if name in variables}
-        self.manager = ServerUnderTest("manager", directory / "manager", ports[0], known)
+        self.manager = ServerUnderTest("manager", directory / "manager", manager_port, known)
         self.brokers: dict[int, ServerUnderTest] = {}
-        self._target_of: dict[int, int] = {}
-        for number in range(brokers):
-            port, raft_port = ports[1 + 2 * number : 3 + 2 * number]
-            self._target_of[raft_port] = number + 1
-            proxy_port = self.network.add(self._target_of, raft_port)
-            self.brokers[number + 1] = ServerUnderTest(
+        for number in range(1, 1 + brokers):
+            port, raft_port, proxy_port = ports[3 * number - 3 : 3 * number]
+            self.network.add(raft_port, proxy_port)
+            self.brokers[number] = ServerUnderTest(
                 "broker",
-                directory / f"broker-{number + 1}",
+                directory / f"broker-{number}",
                 port,
                 {
                     "RAFT_PORT": str(raft_port),
@@ -192,10 +179,18 @@ class FaultCluster:
         self.close()
 
     def start(self) -> None:
-        """Start the manager, then the brokers in the order of their ids."""
-        self.manager.start()
-        for broker in self.brokers.values():  # one after the other: ids follow the order
-            broker.start()
+        """Start all at once; then `brokers` has them by the ids that the manager gave."""
+        servers = (self.manager, *self.brokers.values())
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait_healthy()
+        places = self.http.get(f"{self.manager.address}/brokers?detail=1", timeout=10).json()
+        id_at = {place["address"]: int(place["broker_id"]) for place in places["brokers"]}
+        self.brokers = {id_at[broker.address]: broker for broker in self.brokers.values()}
+        self.brokers = dict(sorted(self.brokers.items()))
+        for broker_id, broker in self.brokers.items():
+            self.network.name(int(broker.environment["RAFT_PORT"]), broker_id)
 
     def close(self) -> None:
         """End every process and every proxy."""
@@ -205,6 +200,18 @@ class FaultCluster:
                 server.kill()
         self.network.close()
         self.http.close()
+
+    def clear(self) -> None:
+        """Delete every topic, and see that every server runs and every link is whole.
+
+        Raises:
+            AssertionError: one does not, or is not.
+        """
+        assert self.network.is_whole, "a link was left with rules"
+        for server in (self.manager, *self.brokers.values()):
+            assert server.runs, f"{server.command} on {server.port} was left down"
+            server.wait_healthy(CLEARED_SECONDS)
+        clear(self.manager.address, self.broker_addresses())
 
     def create_topic(self, topic: str, *, partitions: int = 1) -> None:
         """Make a topic, as soon as enough brokers have room on their disks."""

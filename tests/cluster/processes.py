@@ -3,27 +3,86 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import requests
 
 from myqueue import Client
+from queuesite.ports import is_free, ports_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
 STOP_SECONDS = 5
 """A cluster promises to stop within this time."""
 POLL_SECONDS = 0.02
+DELETED_AT_ONCE = 8
+SERVERS_OWN = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_")
+"""Variables that a server is not to inherit from the test."""
+PORTS = range(10_000, 18_000)
+"""Below those of outgoing connections, so that a server which is down finds its port free again."""
+PORTS_TOGETHER = 10
+"""Of a cluster and of Raft, at most."""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_starter = ThreadPoolExecutor(1, "starter")
+"""The kernel watches over the thread that starts a process: this one ends with the tests."""
+
+
+def popen(
+    command: Sequence[str | Path], *, at_end: signal.Signals = signal.SIGKILL, **options: Any
+) -> subprocess.Popen[Any]:
+    """Start a process that gets the signal `at_end` when the tests end, however that happens."""
+    tie = partial(_tie_to, os.getpid(), at_end)
+    start = partial(subprocess.Popen, command, preexec_fn=tie, **options)
+    return _starter.submit(start).result()
+
+
+def _tie_to(parent: int, at_end: signal.Signals) -> None:
+    """Make the kernel send a signal to this process when its parent ends. Runs in the child."""
+    _libc.prctl(_PR_SET_PDEATHSIG, at_end)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def is_ours(port: int) -> bool:
+    """Tell whether no other worker of these tests takes this port, nor the one 1,000 above it."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return port % 1_000 // PORTS_TOGETHER % workers == worker
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    ours = [port for port in PORTS if is_ours(port)]
+    random.SystemRandom().shuffle(ours)
+    return list(itertools.islice(filter(is_free, ours), count))
+
+
+def free_base(brokers: int) -> int:
+    """Return a manager's port, after which those of so many brokers and of Raft are free, too."""
+    bases = [port for port in PORTS if port % PORTS_TOGETHER == 0 and is_ours(port)]
+    random.SystemRandom().shuffle(bases)
+    return next(base for base in bases if all(map(is_free, ports_of(base, brokers))))
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment without what would lead a server elsewhere."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SERVERS_OWN)}
 
 
 def wait_until(holds: Callable[[], Any], *, what: str, seconds: float = 30) -> Any:
@@ -45,6 +104,25 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def clear(manager: str, brokers: Sequence[str]) -> None:
+    """Delete every topic; then all servers must be ready, and the brokers hold nothing.
+
+    Raises:
+        AssertionError: something did not become so in time.
+    """
+    with Client(manager) as client, ThreadPoolExecutor(DELETED_AT_ONCE) as pool:
+        list(pool.map(client.delete_topic, client.list_topics()))
+
+    def is_as_new() -> bool:
+        with contextlib.suppress(requests.RequestException):
+            held = [requests.get(f"{one}/partitions", timeout=5).json() for one in brokers]
+            ready = [requests.get(f"{one}/readyz", timeout=5).ok for one in (manager, *brokers)]
+            return all(ready) and not any(one["partitions"] for one in held)
+        return False
+
+    wait_until(is_as_new, what="all servers are ready, without a partition")
+
+
 class Cluster:
     """`manage.py cluster` on free ports in a directory of the test."""
 
@@ -53,22 +131,32 @@ class Cluster:
         data_dir: Path,
         *,
         brokers: int = 3,
-        options: tuple[str, ...] = (),
+        variables: dict[str, str] | None = None,
         program: str = "manage.py",
     ) -> None:
         self.data_dir = data_dir
         self.program = program
         self.brokers = brokers
-        self.options = options
+        self.variables = variables or {}
+        """More of the environment of all its processes."""
+        self.port = str(free_base(brokers))
         self.output = data_dir.parent / "cluster.out"
         self.process: subprocess.Popen[bytes] | None = None
         self.http = requests.Session()
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what runs, and close what the test had open to it."""
         self.http.close()
         self.stop()
 
@@ -77,15 +165,15 @@ class Cluster:
     def start(self) -> None:
         """Start and wait for the line that says that it is ready."""
         command = [sys.executable, self.program, "cluster", "--brokers", str(self.brokers)]
-        command += ["--data-dir", str(self.data_dir), "--port", "0", *self.options]
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_"))
-        }
+        command += ["--data-dir", str(self.data_dir), "--port", self.port]
         with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment
+            self.process = popen(
+                command,
+                at_end=signal.SIGTERM,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**inherited(), **self.variables},
             )
         wait_until(self._is_ready, what="the cluster is ready", seconds=READY_SECONDS)
 
@@ -98,7 +186,7 @@ class Cluster:
         """Ask it to stop and return the seconds it took; nothing of it may stay."""
         if self.process is None:
             return 0.0
-        pids = [place["pid"] for place in self.places()]
+        pids = [place["pid"] for place in self.places() if place["pid"]]
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -114,17 +202,30 @@ class Cluster:
         assert left == [], f"left running: {left}"
         return time.monotonic() - started
 
+    def clear(self) -> None:
+        """Delete every topic, and see that every process runs and is whole.
+
+        Raises:
+            AssertionError: one does not, or is not.
+        """
+        assert self.process is not None, "it was left stopped"
+        assert self.process.poll() is None, self.output.read_text()
+        wait_until(lambda: self.state()["ready"], what="every process runs")
+        clear(self.manager, self.broker_addresses())
+
     # --- who is where -----------------------------------------------------------------------
+
+    def places(self) -> list[dict[str, Any]]:
+        """Return the manager, then the brokers: address and pid of each; nothing before a start."""
+        if not (self.data_dir / "cluster.json").exists():
+            return []
+        state = self.state()
+        return [state["manager"], *state["brokers"]]
 
     def state(self) -> dict[str, Any]:
         """Return what `cluster.json` says."""
         state: dict[str, Any] = json.loads((self.data_dir / "cluster.json").read_text())
         return state
-
-    def places(self) -> list[dict[str, Any]]:
-        """Return the manager, then the brokers: address and pid of each."""
-        state = self.state()
-        return [state["manager"], *state["brokers"]]
 
     @property
     def manager(self) -> str:

@@ -51,11 +51,14 @@ WHOLE = Link()
 class Network:
     """All proxies of a cluster, run by one thread; its methods may be called from the test."""
 
-    def __init__(self, seed: int) -> None:
-        """Start the thread; `seed` decides which frames are lost, doubled and reordered."""
-        self._random = random.Random(seed)
+    def __init__(self) -> None:
+        """Start the thread; nothing is carried yet."""
+        self._random = random.Random()
         self._links: dict[tuple[int, int], Link] = defaultdict(lambda: WHOLE)
+        """By the ids of two brokers."""
         self._connections: dict[tuple[int, int], set[asyncio.StreamWriter]] = defaultdict(set)
+        """By the id of the dialler and the port where it wants to arrive."""
+        self._broker_at: dict[int, int] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -64,14 +67,17 @@ class Network:
         self.frames = 0
         """Frames that passed or were meddled with."""
 
-    def add(self, target_of: dict[int, int], port: int) -> int:
-        """Put a proxy before a Raft port and return the port to dial instead.
+    def seed(self, seed: int) -> None:
+        """Decide which frames are lost, doubled and reordered from now on."""
+        self._random.seed(seed)
 
-        Args:
-            target_of: filled by the test with {port: broker id} once the broker has its id.
-            port: where the broker listens.
-        """
-        return self._call(self._listen(target_of, port))
+    def add(self, port: int, listen_on: int) -> None:
+        """Put a proxy before a Raft port; it is to be dialled instead."""
+        self._call(self._listen(port, listen_on))
+
+    def name(self, port: int, broker_id: int) -> None:
+        """Say who listens on a Raft port, as soon as the broker has its id."""
+        self._broker_at[port] = broker_id
 
     def set(self, source: int, target: int, link: Link) -> None:
         """Change the rules of one directed link."""
@@ -89,6 +95,11 @@ class Network:
         for source, target in list(self._links):
             self.set(source, target, WHOLE)
 
+    @property
+    def is_whole(self) -> bool:
+        """True when no link has rules."""
+        return all(link == WHOLE for link in self._links.values())
+
     def close(self) -> None:
         """Close everything and end the thread."""
         self._call(self._close())
@@ -102,8 +113,14 @@ class Network:
     async def _set(self, source: int, target: int, link: Link) -> None:
         self._links[source, target] = link
         if link.cut:
-            for writer in self._connections.pop((source, target), ()):
-                writer.transport.abort()
+            for ends in list(self._connections):
+                if self._link_of(ends) == (source, target):
+                    for writer in self._connections.pop(ends):
+                        writer.transport.abort()
+
+    def _link_of(self, ends: tuple[int, int]) -> tuple[int, int]:
+        source, port = ends
+        return source, self._broker_at.get(port, 0)
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -112,30 +129,25 @@ class Network:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(self, target_of: dict[int, int], port: int) -> int:
+    async def _listen(self, port: int, listen_on: int) -> None:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = self._loop.create_task(self._carry(reader, writer, target_of, port))
+            task = self._loop.create_task(self._carry(reader, writer, port))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=1 << 25)
+        server = await asyncio.start_server(accept, "127.0.0.1", listen_on, limit=1 << 25)
         self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
 
     async def _carry(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        target_of: dict[int, int],
-        port: int,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
     ) -> None:
         """Carry one connection: frames to the broker by the rules, the answers as they are."""
         writers = [writer]
         with suppress(OSError, asyncio.IncompleteReadError):
             hello = await _read_frame(reader)
             source = msgspec.msgpack.decode(hello[_PREFIX.size + _META_BYTES :])[_BROKER_ID_FIELD]
-            ends = (source, target_of.get(port, 0))
-            if not self._links[ends].cut:
+            ends = (source, port)
+            if not self._links[self._link_of(ends)].cut:
                 target_reader, target_writer = await asyncio.open_connection("127.0.0.1", port)
                 writers.append(target_writer)
                 self._connections[ends].update(writers)
@@ -160,7 +172,7 @@ class Network:
             while True:
                 frame = await _read_frame(reader)
                 self.frames += 1
-                link = self._links[ends]
+                link = self._links[self._link_of(ends)]
                 if link.delay_seconds:
                     await asyncio.sleep(link.delay_seconds)
                 if frame[_PREFIX.size + 1] in _HANDSHAKE_KINDS:

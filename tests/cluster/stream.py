@@ -35,7 +35,7 @@ class Stream:
     """Producers that send one value after the other until the stream is closed."""
 
     def __init__(
-        self, cluster: FaultCluster, topic: str, *, producers: int = 2, pause_seconds: float = 0.002
+        self, cluster: FaultCluster, topic: str, *, producers: int = 2, pause_seconds: float = 0.005
     ) -> None:
         self.cluster = cluster
         self.topic = topic

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from queuesite.ports import choose_base
-from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.processes import ROOT, free_base, free_ports, popen, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ class Terminals:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.base = choose_base(0, BROKERS)
+        self.base = free_base(BROKERS)
         self._running: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -43,8 +42,9 @@ class Terminals:
         """Start a command and return the number of its terminal."""
         number = len(self._running)
         with (self.folder / f"terminal-{number}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process = popen(
                 [sys.executable, str(ROOT / "manage.py"), *arguments],
+                at_end=signal.SIGTERM,
                 cwd=self.folder,
                 env=self.environment(variables),
                 stdout=log,
@@ -104,4 +104,5 @@ class Terminals:
 
 
 def free_port() -> str:
-    return str(choose_base(0, 1))
+    [port] = free_ports(1)
+    return str(port)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import statistics
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.disks import BadDisk, exit_status, start_until_it_stays
-from tests.cluster.fault_cluster import FaultCluster
+from tests.cluster.disks import exit_status, start_until_it_stays
 from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.cluster.disks import DisksCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -28,39 +28,14 @@ HANGING_MS = 600_000
 ROLES = ["leader", "follower"]
 
 
-@dataclass
-class DiskCluster:
-    """A cluster each of whose brokers has a disk of its own that can go bad."""
-
-    cluster: FaultCluster
-    disks: dict[int, BadDisk]
-
-    def victim(self, role: str, topic: str) -> int:
-        """Return the broker that leads a topic, or one that follows."""
-        leader = self.cluster.leader_id(topic)
-        return leader if role == "leader" else min(set(self.cluster.brokers) - {leader})
-
-
-@pytest.fixture(scope="module")
-def bad(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskCluster]:
-    directory = tmp_path_factory.mktemp("disks")
-    cluster = FaultCluster(directory, broker_heartbeat_s="2")
-    disks = {}
-    for broker_id, broker in cluster.brokers.items():
-        disks[broker_id] = BadDisk(directory / f"disk-{broker_id}")
-        disks[broker_id].put_under(broker)
-    with cluster:
-        yield DiskCluster(cluster, disks)
-
-
 @pytest.mark.parametrize("role", ROLES if MANY else ROLES[1:])
 def test_slow_disk_causes_no_elections_and_writes_go_on(
-    bad: DiskCluster, role: str, say: Callable[[str], None]
+    bad_disks: DisksCluster, role: str, say: Callable[[str], None]
 ) -> None:
     """At the pace of the other two; a leader, whose own copy counts too, hands over for that."""
-    cluster, topic = bad.cluster, f"slow-{role}"
+    cluster, topic = bad_disks.cluster, f"slow-{role}"
     cluster.create_topic(topic)
-    disk = bad.disks[bad.victim(role, topic)]
+    disk = bad_disks.disks[bad_disks.victim(role, topic)]
     syncs_before = disk.syncs
     with Stream(cluster, topic) as stream:
         stream.wait_for_more(50)
@@ -86,16 +61,16 @@ def test_slow_disk_causes_no_elections_and_writes_go_on(
     assert syncs >= SLOW_SYNCS_MIN
     assert grown / seconds < TERMS_PER_SECOND_MAX
     assert written > 0
-    assert bad.disks[leads] is not disk
+    assert bad_disks.disks[leads] is not disk
 
 
 def test_leader_whose_disk_hangs_hands_over_and_may_be_killed(
-    bad: DiskCluster, say: Callable[[str], None]
+    bad_disks: DisksCluster, say: Callable[[str], None]
 ) -> None:
-    cluster, topic = bad.cluster, "hanging"
+    cluster, topic = bad_disks.cluster, "hanging"
     cluster.create_topic(topic)
     victim = cluster.leader_id(topic)
-    disk, broker = bad.disks[victim], cluster.brokers[victim]
+    disk, broker = bad_disks.disks[victim], cluster.brokers[victim]
     with Stream(cluster, topic) as stream:
         stream.wait_for_more(50)
         before = cluster.replica(victim, topic)
@@ -122,12 +97,12 @@ def test_leader_whose_disk_hangs_hands_over_and_may_be_killed(
 
 @pytest.mark.parametrize("role", ROLES if MANY else ROLES[:1])
 def test_sync_that_fails_ends_a_broker_whose_replicas_are_refilled_under_new_ids(
-    bad: DiskCluster, role: str, say: Callable[[str], None]
+    bad_disks: DisksCluster, role: str, say: Callable[[str], None]
 ) -> None:
-    cluster, topic = bad.cluster, f"failing-{role}"
+    cluster, topic = bad_disks.cluster, f"failing-{role}"
     cluster.create_topic(topic)
-    victim = bad.victim(role, topic)
-    disk, broker = bad.disks[victim], cluster.brokers[victim]
+    victim = bad_disks.victim(role, topic)
+    disk, broker = bad_disks.disks[victim], cluster.brokers[victim]
     with Stream(cluster, topic) as stream:
         stream.wait_for_more(50)
         old = cluster.replica(victim, topic)["replica_id"]

@@ -16,16 +16,15 @@ import pytest
 from myqueue import AsyncConsumer, ClientConfig, Consumer, Producer
 from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
 from myqueue.transport.blocking import HttpTransport
-from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.rounds import ROUNDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from myqueue.results import Message, Registration
     from myqueue.transport.blocking import HttpExchange
     from myqueue.transport.http1 import Answer, Request
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -39,15 +38,9 @@ DRAIN_SECONDS = 120
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
-    with FaultCluster(tmp_path, seed=SEED) as cluster:
-        made = cluster.http.post(
-            f"{cluster.manager.address}/topics",
-            json={"topic": TOPIC, "number_of_partitions": PARTITIONS},
-            timeout=30,
-        )
-        assert made.status_code == 201, made.text
-        yield cluster
+def cluster(fault_cluster: FaultCluster) -> FaultCluster:
+    fault_cluster.create_topic(TOPIC, partitions=PARTITIONS)
+    return fault_cluster
 
 
 class Threads:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from myqueue import Client, Producer, Worker
-from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.processes import ROOT, popen, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ BUSY = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep
 @pytest.fixture
 def run(shared_cluster: Cluster) -> Callable[..., subprocess.Popen[str]]:
     def start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return popen(
             [sys.executable, "-m", "myqueue.cli.main", *arguments],
             cwd=ROOT,
             env={**os.environ, "MYQUEUE_ADDRESS": shared_cluster.manager},

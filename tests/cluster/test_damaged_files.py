@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
 from tests.cluster.wal_files import WAL, synced_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.cluster.disks import DisksCluster
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -28,10 +30,9 @@ SILENT_SECONDS = 2.5
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
-    with FaultCluster(tmp_path, broker_heartbeat_s="2") as cluster:
-        cluster.create_topic(TOPIC)
-        yield cluster
+def cluster(bad_disks: DisksCluster) -> FaultCluster:
+    bad_disks.cluster.create_topic(TOPIC)
+    return bad_disks.cluster
 
 
 def damage(directory: Path, kind: str, share: float) -> None:

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.cluster
 
 TOPICS = ["apache", "hdfs", "openssh", "openstack"]
 PARTITIONS = 3
+LINES = 2_000 if MANY else 600
+"""Of each topic."""
 
 
 def nothing(cluster: Cluster) -> None:
@@ -58,7 +60,7 @@ def test_every_acknowledged_line_is_read_once_by_each_consumer(
     with Client(cluster.manager) as client:
         for topic in TOPICS:
             client.create_topic(topic, number_of_partitions=PARTITIONS)
-    workload = Workload(cluster.manager, log_lines(TOPICS))
+    workload = Workload(cluster.manager, log_lines(TOPICS, LINES))
     workload.start()
     workload.wait_for_share(0.4)
     fault(cluster)

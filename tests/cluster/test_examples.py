@@ -9,11 +9,13 @@ from jsonschema import Draft202012Validator
 
 from http_base.apidoc import CLIENT_TOKEN, INTERNAL
 from myqueue.contract.inputs import JSON
+from tests.cluster.processes import Cluster
 
 if TYPE_CHECKING:
-    import requests
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.cluster.processes import Cluster
+    import requests
 
 pytestmark = pytest.mark.cluster
 
@@ -160,6 +162,13 @@ def _closed(schemas: dict[str, Any]) -> dict[str, Any]:
         name: {**schema, "additionalProperties": False} if "properties" in schema else schema
         for name, schema in schemas.items()
     }
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Give a new cluster: the examples name its first clients, and change its brokers."""
+    with Cluster(tmp_path / "data") as cluster:
+        yield cluster
 
 
 def test_every_example_of_the_docs_works_when_its_button_is_pressed(cluster: Cluster) -> None:

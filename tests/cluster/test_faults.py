@@ -19,15 +19,15 @@ import pytest
 import requests
 
 from myqueue import Producer
-from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
 from tests.cluster.proxy import WHOLE, Link
 from tests.cluster.rounds import MANY, ROUNDS
 from tests.cluster.stream import Stream, check_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -43,10 +43,10 @@ CUT_OFF_SECONDS = 20 if MANY else 3
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
-    with FaultCluster(tmp_path, seed=SEED) as cluster:
-        cluster.create_topic(TOPIC)
-        yield cluster
+def cluster(fault_cluster: FaultCluster) -> FaultCluster:
+    fault_cluster.network.seed(SEED)
+    fault_cluster.create_topic(TOPIC)
+    return fault_cluster
 
 
 def report(

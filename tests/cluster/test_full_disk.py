@@ -45,13 +45,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DiskCluster]:
     directory = tmp_path_factory.mktemp("disks")
     cluster = FaultCluster(directory, disk_reserve_bytes=str(RESERVE_BYTES), broker_heartbeat_s="2")
     with ExitStack() as stack:
-        disks = {
-            broker_id: stack.enter_context(SmallDisk(broker.directory, DISK_BYTES))
-            for broker_id, broker in cluster.brokers.items()
-        }
-        for broker_id, disk in disks.items():
-            disk.hold(cluster.brokers[broker_id])
+        disk_of = {}
+        for broker in cluster.brokers.values():
+            disk = disk_of[broker.port] = SmallDisk(broker.directory, DISK_BYTES)
+            stack.enter_context(disk)
+            disk.hold(broker)
         stack.enter_context(cluster)
+        disks = {one: disk_of[broker.port] for one, broker in cluster.brokers.items()}
         yield DiskCluster(cluster, disks)
 
 

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from myqueue import Client, Producer
-from tests.cluster.fault_cluster import FaultCluster
-from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.processes import ROOT, popen, wait_until
 from tests.cluster.rounds import ROUNDS
 from tests.cluster.test_client import PARTITIONS, TOPIC, Threads, stored_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -32,15 +33,12 @@ MEMBERS = 3
 KILL_EVERY_SECONDS = 2.0
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 120.0
-GROUP = "billing"
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
-    with FaultCluster(tmp_path, seed=SEED) as cluster:
-        with Client(cluster.manager.address) as client:
-            client.create_topic(TOPIC, number_of_partitions=PARTITIONS)
-        yield cluster
+def cluster(fault_cluster: FaultCluster) -> FaultCluster:
+    fault_cluster.create_topic(TOPIC, partitions=PARTITIONS)
+    return fault_cluster
 
 
 class Handed(NamedTuple):
@@ -53,12 +51,13 @@ class Handed(NamedTuple):
 
 
 class Members:
-    """Processes that read as members of one group."""
+    """Processes that read as members of one group, which no other test has."""
 
-    def __init__(self, address: str, directory: Path, *, session_s: float = SESSION_SECONDS):
+    def __init__(self, address: str, directory: Path):
         self.address = address
         self.directory = directory
-        self.session_s = session_s
+        self.group = f"billing-{directory.name}"
+        self.session_s = SESSION_SECONDS
         self.messages_max = 3_000
         """After so many at the latest, a member closes its consumer and opens another."""
         self._numbers = itertools.count()
@@ -71,13 +70,13 @@ class Members:
         arguments = [
             self.address,
             TOPIC,
-            GROUP,
+            self.group,
             session_ms,
             str(self.messages_max),
             str(SEED + number),
         ]
         with self.errors(number).open("wb") as errors:
-            self.running[number] = subprocess.Popen(
+            self.running[number] = popen(
                 [
                     *(sys.executable, "-m", "tests.cluster.group_member"),
                     *arguments,
@@ -287,7 +286,7 @@ def test_a_group_is_forgotten_and_begins_anew(cluster: FaultCluster, members: Me
         wait_until(partial(read_so_many, members, count), what="all are read")
         members.end(member, signal.SIGTERM)
         with Client(cluster.manager.address) as client:
-            client.delete_group(GROUP)
+            client.delete_group(members.group)
 
 
 def read_so_many(members: Members, count: int) -> bool:

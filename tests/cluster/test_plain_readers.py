@@ -16,13 +16,13 @@ import pytest
 import requests
 
 from myqueue import Producer
-from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.rounds import ROUNDS
 from tests.cluster.workload import log_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -134,26 +134,24 @@ def check(readers: list[Reader], stored: list[str]) -> None:
 
 @pytest.mark.parametrize("number", range(1, 1 + max(1, ROUNDS // 4)))
 def test_readers_by_request_id_lose_nothing_when_managers_and_brokers_are_killed(
-    tmp_path: Path, say: Callable[[str], None], number: int
+    fault_cluster: FaultCluster, say: Callable[[str], None], number: int
 ) -> None:
-    seed = SEED + number
-    chance = random.Random(seed)
-    with FaultCluster(tmp_path, seed=seed) as cluster:
-        manager = cluster.manager.address
-        cluster.create_topic(TOPIC, partitions=PARTITIONS)
-        stored = produce(manager)
-        readers = [Reader(manager, chance.randrange(1 << 32)) for _ in range(READERS)]
-        started = time.monotonic()
-        for reader in readers:
-            reader.thread.start()
-        for step, what in enumerate(KILLS, 1):
-            wait_for_share(readers, step / (len(KILLS) + 1), len(stored))
-            kill(cluster, what, chance)
-        for reader in readers:
-            reader.thread.join(READ_SECONDS)
-            assert not reader.thread.is_alive(), "a reader still reads"
-            assert reader.error is None, reader.error
-        check(readers, stored)
+    chance = random.Random(SEED + number)
+    manager = fault_cluster.manager.address
+    fault_cluster.create_topic(TOPIC, partitions=PARTITIONS)
+    stored = produce(manager)
+    readers = [Reader(manager, chance.randrange(1 << 32)) for _ in range(READERS)]
+    started = time.monotonic()
+    for reader in readers:
+        reader.thread.start()
+    for step, what in enumerate(KILLS, 1):
+        wait_for_share(readers, step / (len(KILLS) + 1), len(stored))
+        kill(fault_cluster, what, chance)
+    for reader in readers:
+        reader.thread.join(READ_SECONDS)
+        assert not reader.thread.is_alive(), "a reader still reads"
+        assert reader.error is None, reader.error
+    check(readers, stored)
     say(
         f"plain readers by request_id, round {number}: {READERS} readers, {len(stored)} lines each,"
         f" lost and doubled: 0; {sum(one.repeated for one in readers)} calls repeated,"

@@ -50,19 +50,16 @@ def states_of_clients(cluster: Cluster) -> list[str]:
     return [one["state"] for one in [*producers, *cluster.get("/consumers")["consumers"]]]
 
 
-def test_curl_examples_succeed_one_after_the_other_on_a_new_cluster(cluster: Cluster) -> None:
-    answers = [paste(command, cluster) for command in blocks("bash")]
+def test_curl_examples_succeed_one_after_the_other_on_a_new_cluster(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "data") as cluster:
+        answers = [paste(command, cluster) for command in blocks("bash")]
     assert len(answers) >= 7
     assert "user 17 logged in" in [answer.get("message") for answer in answers]
 
 
-def test_curl_examples_succeed_however_long_one_reads_between_two(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in QUICK_TO_EXPIRE.items():
-        monkeypatch.setenv(name, value)
+def test_curl_examples_succeed_however_long_one_reads_between_two(tmp_path: Path) -> None:
     [deletion] = [block for block in blocks_of(OPERATIONS) if "cluster_token" in block.text]
-    with Cluster(tmp_path / "data") as cluster:
+    with Cluster(tmp_path / "data", variables=QUICK_TO_EXPIRE) as cluster:
         for command in blocks("bash"):
             wait_until(
                 lambda: set(states_of_clients(cluster)) <= {"expired"}, what="all are expired"

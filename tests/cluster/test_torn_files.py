@@ -18,8 +18,6 @@ from myqueue import Producer
 from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.wal.doubt import doubt_about
 from raft_app.storage.wal.scan import WAL_HEADER_BYTES
-from tests.cluster.disks import BadDisk
-from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import wait_until
 from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
@@ -28,6 +26,9 @@ from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.cluster.disks import DisksCluster
+    from tests.cluster.kept import Kept
 
 pytestmark = pytest.mark.cluster
 
@@ -64,14 +65,13 @@ class Torn:
 class TornCluster:
     """A cluster one of whose followers is down, killed inside a sync."""
 
-    def __init__(self, cluster: FaultCluster, directory: Path) -> None:
-        self.cluster = cluster
+    def __init__(self, disks: DisksCluster, directory: Path) -> None:
+        self.cluster = cluster = disks.cluster
         cluster.create_topic(TOPIC)
         leader = cluster.leader_id(TOPIC)
         self.victim = min(set(cluster.brokers) - {leader})
         self.broker = cluster.brokers[self.victim]
-        disk = BadDisk(directory)
-        disk.put_under(self.broker)
+        disk = disks.disks[self.victim]
         self.broker.kill()
         self.broker.start()  # its log begins anew
         self.stream = Stream(cluster, TOPIC)
@@ -98,10 +98,14 @@ class TornCluster:
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TornCluster]:
-    directory = tmp_path_factory.mktemp("torn")
-    with FaultCluster(directory, broker_heartbeat_s="2") as cluster:
-        yield TornCluster(cluster, directory)
+def broken(
+    kept_bad_disks: Kept[DisksCluster], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TornCluster]:
+    with kept_bad_disks.lent() as disks:
+        broken = TornCluster(disks, tmp_path_factory.mktemp("torn"))
+        yield broken
+        if not broken.broker.runs:
+            broken.broker.start()
 
 
 @pytest.fixture

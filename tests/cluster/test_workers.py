@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from myqueue import Client, Consumer, Producer
-from tests.cluster.fault_cluster import FaultCluster
-from tests.cluster.processes import ROOT, wait_until
+from tests.cluster.processes import ROOT, popen, wait_until
 from tests.cluster.rounds import ROUNDS
 from tests.cluster.worker_process import DELIVERY_LIMIT, POISON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from myqueue.results import Message
+    from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster
 
@@ -39,11 +39,9 @@ DRAIN_SECONDS = 120
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FaultCluster]:
-    with FaultCluster(tmp_path, seed=SEED) as cluster:
-        with Client(cluster.manager.address) as client:
-            client.create_topic(TOPIC, PARTITIONS)
-        yield cluster
+def cluster(fault_cluster: FaultCluster) -> FaultCluster:
+    fault_cluster.create_topic(TOPIC, partitions=PARTITIONS)
+    return fault_cluster
 
 
 class Workers:
@@ -60,7 +58,7 @@ class Workers:
         self._made += 1
         notes = self.directory / f"worker-{self._made}.notes"
         command = [sys.executable, "-m", "tests.cluster.worker_process"]
-        return subprocess.Popen([*command, self._address, TOPIC, GROUP, str(notes)], cwd=ROOT)
+        return popen([*command, self._address, TOPIC, GROUP, str(notes)], cwd=ROOT)
 
     def kill_one(self, chance: random.Random) -> None:
         """Kill one with -9 and start another."""

@@ -11,20 +11,21 @@ from myqueue import Consumer, Producer
 from myqueue.contract.errors import QueueError
 
 LOGHUB = Path(__file__).resolve().parents[3] / "shared" / "data" / "loghub"
-GENERATED_LINES = 2_000
+LINES = 2_000
+"""Of one topic, at most."""
 POLL_MESSAGES = 200
 
 
-def log_lines(topics: list[str]) -> dict[str, list[str]]:
-    """Return one log per topic: published ones where they are, else generated ones."""
+def log_lines(topics: list[str], count: int = LINES) -> dict[str, list[str]]:
+    """Return the beginning of one log per topic: published ones where they are, else generated."""
     files = sorted(LOGHUB.glob("*.log"))[: len(topics)]
     if len(files) == len(topics):
         return {
-            topic: file.read_bytes().decode("utf-8", "replace").split("\r\n")[:-1]
+            topic: file.read_bytes().decode("utf-8", "replace").split("\r\n")[:-1][:count]
             for topic, file in zip(topics, files, strict=True)
         }
     return {
-        topic: [f"{topic} line {number} \u2713 '\"\x00" for number in range(GENERATED_LINES)]
+        topic: [f"{topic} line {number} \u2713 '\"\x00" for number in range(count)]
         for topic in topics
     }
 

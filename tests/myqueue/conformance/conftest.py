@@ -9,18 +9,10 @@ import pytest
 
 from myqueue import Client
 from myqueue.testing.queue import InMemoryQueue
-from tests.cluster.processes import Cluster
 from tests.myqueue.conformance.styles import Style
 from tests.myqueue.http_twin import HttpCluster
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def cluster_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the manager's address of a cluster of processes to all tests that want one."""
-    with Cluster(tmp_path_factory.mktemp("conformance") / "data") as cluster:
-        yield cluster.manager
 
 
 PLACES = [
@@ -32,7 +24,7 @@ PLACES = [
 
 
 @pytest.fixture(params=PLACES)
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
+def address(request: pytest.FixtureRequest, kept_cluster: object) -> Iterator[str]:
     """Give the manager's address of each kind of place."""
     if request.param == "memory":
         with InMemoryQueue() as queue:
@@ -47,7 +39,7 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
         yield twin.address
         twin.stop()
     else:
-        yield request.getfixturevalue("cluster_address")
+        yield request.getfixturevalue("shared_cluster").manager
 
 
 @pytest.fixture(params=["blocking", "asyncio"])

@@ -1,0 +1,31 @@
+"""Which files of cluster tests share a cluster: one worker runs them, one after the other."""
+
+from __future__ import annotations
+
+CLUSTER = "tests/cluster/test_"
+CONFORMANCE = "tests/myqueue/conformance/"
+SHARING = {
+    "kept_fault_cluster": ("faults", "client", "groups", "plain_readers", "workers"),
+    "kept_cluster": (
+        *("command_line", "durability", "failover", "manager_alone", "original_defects"),
+        *("pages", "readme", "semantics"),
+    ),
+    "kept_bad_disks": ("bad_disk", "damaged_files", "torn_files"),
+}
+"""Fixture that keeps the cluster -> files."""
+MEASURED = "measured"
+"""Name under which a test keeps a figure for the end of the run."""
+_GROUPS = {f"{CLUSTER}{name}.py": fixture for fixture, names in SHARING.items() for name in names}
+ORDER = ["kept_fault_cluster", CONFORMANCE, "kept_cluster", f"{CLUSTER}million.py"]
+"""Groups that take long, before all others."""
+
+
+def group_of(path: str) -> str:
+    """Return the name of the group of a file of cluster tests, whose path begins with `tests/`."""
+    return CONFORMANCE if path.startswith(CONFORMANCE) else _GROUPS.get(path, path)
+
+
+def place_of(path: str) -> tuple[int, str]:
+    """Return by what the groups are sorted."""
+    group = group_of(path)
+    return ORDER.index(group) if group in ORDER else len(ORDER), group
