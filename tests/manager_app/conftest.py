@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.contenttypes.management import create_contenttypes
+from django.contrib.contenttypes.models import ContentType
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.db.models.signals import post_migrate
@@ -49,6 +50,12 @@ _make_no_permissions()
 @pytest.fixture(autouse=True)
 def urls_of_a_manager(settings):
     settings.ROOT_URLCONF = "queuesite.urls_manager"
+
+
+@pytest.fixture(autouse=True)
+def content_types_of_this_test():
+    """Forget those that an earlier test made: their rows are gone."""
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture
