@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -42,14 +45,14 @@ def dead(cluster: HttpCluster, kind: str) -> Iterator[None]:
         yield
 
 
-def make(client: str, address: str, config: ClientConfig) -> Any:
+def make(client: str, address: str, config: ClientConfig, topic: str) -> Any:
     match client:
         case "consumer":
-            return Consumer("logs", address, config=config)
+            return Consumer(topic, address, config=config)
         case "member":
-            return Consumer("logs", address, group="g", config=config, session_timeout_ms=1_000)
+            return Consumer(topic, address, group="g", config=config, session_timeout_ms=1_000)
         case _:
-            return Worker("logs", address, "w", config=config)
+            return Worker(topic, address, "w", config=config)
 
 
 def read(client: Any) -> list[Any]:
@@ -65,9 +68,11 @@ def read_for(client: Any, *, seconds: float) -> None:
 
 
 @contextmanager
-def client_of(client: str, cluster: HttpCluster, config: ClientConfig) -> Iterator[Any]:
+def client_of(
+    client: str, cluster: HttpCluster, config: ClientConfig, topic: str = "logs"
+) -> Iterator[Any]:
     """Give a client that has read everything; it is dropped without a goodbye."""
-    made = make(client, cluster.address, config)
+    made = make(client, cluster.address, config, topic)
     while found := read(made):
         if client == "worker":
             made.ack(*found)
@@ -86,43 +91,67 @@ def warnings_of(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("partitions", [1, 3])
+@contextmanager
+def clients_of(
+    cluster: HttpCluster, config: ClientConfig, topics: list[tuple[str, str]]
+) -> Iterator[Callable[[Callable[..., None]], None]]:
+    """Give what calls a function with each of (client, topic), all at once: they wait for long."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(topics)) as pool:
+
+        def enter(one: tuple[str, str]) -> tuple[str, str, Any]:
+            client, topic = one
+            return client, topic, stack.enter_context(client_of(client, cluster, config, topic))
+
+        made = list(pool.map(enter, topics))
+
+        def all_do(function: Callable[..., None]) -> None:
+            for done in [pool.submit(function, *one) for one in made]:
+                done.result()
+
+        yield all_do
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("client", CLIENTS)
 def test_a_timeout_is_kept_and_the_log_says_what_was_not_seen(
-    http_cluster: HttpCluster,
-    caplog: pytest.LogCaptureFixture,
-    client: str,
-    kind: str,
-    partitions: int,
+    http_cluster: HttpCluster, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    http_cluster.twin.create("logs", partitions)
-    with client_of(client, http_cluster, PATIENT) as made, dead(http_cluster, kind):
+    topics = []
+    for client, partitions in itertools.product(CLIENTS, (1, 3)):
+        topics.append((client, f"{client}-of-{partitions}"))
+        http_cluster.twin.create(topics[-1][1], partitions)
+
+    def reads_in_time(client: str, topic: str, made: Any) -> None:
         for _ in range(3):
             started_s = time.monotonic()
             assert read(made) == []
             took_s = time.monotonic() - started_s
             assert TIMEOUT_S * 0.9 <= took_s < TOOK_MAX_S
         if client != "member":  # whose fetches may be held for a while
-            assert len(warnings_of(caplog, "may not be seen")) == 1
+            assert len([one for one in warnings_of(caplog, "may not be seen") if topic in one]) == 1
+
+    with clients_of(http_cluster, PATIENT, topics) as all_do, dead(http_cluster, kind):
+        all_do(reads_in_time)
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-@pytest.mark.parametrize("client", CLIENTS)
-def test_after_the_delivery_timeout_it_is_an_error(
-    http_cluster: HttpCluster, client: str, kind: str
-) -> None:
-    http_cluster.twin.create("logs", 2)
-    with client_of(client, http_cluster, HURRIED) as made, dead(http_cluster, kind):
+def test_after_the_delivery_timeout_it_is_an_error(http_cluster: HttpCluster, kind: str) -> None:
+    for client in CLIENTS:
+        http_cluster.twin.create(client, 2)
+
+    def fails(client: str, topic: str, made: Any) -> None:
         started_s = time.monotonic()
         with pytest.raises(QueueError):
             read_for(made, seconds=20)
         assert time.monotonic() - started_s > 1.4
-        for call in (lambda: made.lag(), lambda: made.dequeue("logs")):
+        for call in (lambda: made.lag(), lambda: made.dequeue(topic)):
             if client != "worker":
                 with pytest.raises(QueueError) as caught:
                     call()
                 assert not isinstance(caught.value, QueueEmpty)
+
+    topics = [(client, client) for client in CLIENTS]
+    with clients_of(http_cluster, HURRIED, topics) as all_do, dead(http_cluster, kind):
+        all_do(fails)
 
 
 def test_heartbeats_that_fail_are_told_without_any_call(
@@ -148,14 +177,18 @@ async def test_in_an_event_loop_it_is_the_same(
     member = await AsyncConsumer("logs", address, group="g", config=PATIENT).start()
     worker = await AsyncWorker("logs", address, "w", config=PATIENT).start()
     calls = (consumer.poll, member.poll, worker.receive)
-    for call in calls:
+
+    async def reads_in_time(call: Callable[..., Awaitable[list[Any]]]) -> None:
+        started_s = time.monotonic()
         assert await call(10, timeout=TIMEOUT_S) == []
+        assert TIMEOUT_S * 0.9 <= time.monotonic() - started_s < TOOK_MAX_S
+
+    async def closes(client: Any) -> None:
+        with suppress(UnreadMessages):  # of a pop that was cut off nobody says what it gave
+            await client.close()
+
+    assert await asyncio.gather(*[call(10, timeout=TIMEOUT_S) for call in calls]) == [[], [], []]
     with dead(http_cluster, kind):
-        for call in calls:
-            started_s = time.monotonic()
-            assert await call(10, timeout=TIMEOUT_S) == []
-            assert TIMEOUT_S * 0.9 <= time.monotonic() - started_s < TOOK_MAX_S
-        for client in (consumer, member, worker):
-            with suppress(UnreadMessages):  # of a pop that was cut off nobody says what it gave
-                await client.close()
+        await asyncio.gather(*map(reads_in_time, calls))
+        await asyncio.gather(*map(closes, (consumer, member, worker)))
     assert len(warnings_of(caplog, "may not be seen")) >= 2
