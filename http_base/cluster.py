@@ -2,7 +2,8 @@
 
 `POST /brokers/heartbeat` on a manager takes a `BrokerReport` and answers `BrokerOrders`;
 `POST /partitions` on a broker takes a `ReplicaOrder`. Unknown fields are ignored: brokers and
-managers are not upgraded at the same moment.
+managers are not upgraded at the same moment. The small orders at the end refuse them, as all other
+inputs do.
 """
 
 from __future__ import annotations
@@ -12,9 +13,22 @@ from typing import Annotated
 from msgspec import Struct
 
 from myqueue.contract.answers import Success
-from myqueue.contract.inputs import bounded
+from myqueue.contract.group_inputs import GroupName
+from myqueue.contract.inputs import (
+    DEFAULT_TIMEOUT_MS,
+    Id,
+    Input,
+    PartitionIndex,
+    Start,
+    TimeoutMs,
+    TopicName,
+    bounded,
+    int64,
+)
 
 Number = Annotated[int, bounded(0)]
+IdOrNone = Annotated[int, int64(0)]
+"""0 for none."""
 NumericId = Annotated[int, bounded(0, (1 << 31) - 1)]
 """Of a group, a replica or a broker; 0 for none."""
 
@@ -189,3 +203,54 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="s
     revoked_producers: list[int] | None = None
     """All ids whose tokens are not taken any more; None when the report was not full."""
     revoked_consumers: list[int] | None = None
+
+
+class CursorOpen(Input, frozen=True):
+    """POST /cursors/open."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    consumer_id: Id
+    start: Start
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class ClientForgetHere(Input, frozen=True):
+    """POST /clients/forget: exactly one of `producer_id` and `consumer_id`."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    producer_id: IdOrNone = 0
+    consumer_id: IdOrNone = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class GroupForgetHere(Input, frozen=True):
+    """POST /groups/forget."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    group: GroupName
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class PartitionDelete(Input, frozen=True):
+    """DELETE /partitions/{group_id}; with `epoch`, refused below the highest seen.
+
+    Without `replica_id` the topic's deletion is final: `topic` and `partition` are needed then, and
+    a replica of another partition stays. With it that replica goes, if it is here and its group has
+    removed it.
+    """
+
+    epoch: IdOrNone = 0
+    replica_id: IdOrNone = 0
+    topic: TopicName | None = None
+    partition: PartitionIndex | None = None
+
+
+class LeaderTransfer(Input, frozen=True):
+    """POST /partitions/{group_id}/leader; with `epoch`, refused below the highest seen."""
+
+    broker_id: Id
+    epoch: IdOrNone = 0
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS

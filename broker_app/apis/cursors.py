@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_client
 from broker_app.answers import CursorOpened, PartitionName
-from broker_app.inputs import ClientForgetHere, CursorOpen
 from broker_app.partition.commands import Start
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.apidoc import describe
+from http_base.cluster import ClientForgetHere, CursorOpen
 from http_base.operations import CURSOR_RESET
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.contract.answers import CursorPlace

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.answers import GroupForgottenHere
-from broker_app.inputs import GroupForgetHere
 from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.apidoc import describe
-from http_base.cluster import WorkGroups
+from http_base.cluster import GroupForgetHere, WorkGroups
 from http_base.operations import OFFSETS, OFFSETS_COMMIT
 from http_base.views import AsyncAPIView, require_cluster
 from myqueue.contract.answers import GroupCommitted, GroupOffset

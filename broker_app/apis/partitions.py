@@ -13,7 +13,7 @@ from broker_app.answers import (
     ReplicaDropped,
     ReplicaMade,
 )
-from broker_app.inputs import LeaderTransfer, PartitionDelete, PartitionQuery
+from broker_app.inputs import PartitionQuery
 from broker_app.runtime import current
 from broker_app.selectors.partitions import change_described, partition_get, partitions_list
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
@@ -21,7 +21,9 @@ from broker_app.services.replicas import members_get, replica_discard, replicas_
 from http_base.apidoc import describe
 from http_base.cluster import (
     DeletedPartition,
+    LeaderTransfer,
     MembersAnswer,
+    PartitionDelete,
     Place,
     ReplicaOrder,
     ReplicaTarget,

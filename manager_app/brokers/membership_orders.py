@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec.structs import asdict
 
-from http_base.cluster import MembersAnswer
+from http_base.cluster import MembersAnswer, PartitionDelete
 from http_base.tasks import bounded
 from manager_app.brokers.client import BrokerCall
 from myqueue.contract.answers import Done
@@ -96,7 +97,7 @@ class MembershipOrders:
         order = BrokerCall(
             "DELETE",
             f"/partitions/{call.group_id}",
-            query={"epoch": epoch, "replica_id": call.replica_id},
+            query=asdict(PartitionDelete(epoch=epoch, replica_id=call.replica_id)),
         )
         return await self._call(call.broker_id, order, Done, silent) is not None
 

@@ -12,8 +12,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec.structs import asdict
 
-from http_base.cluster import ReportedReplicas, WorkGroups
+from http_base.cluster import (
+    ClientForgetHere,
+    CursorOpen,
+    LeaderTransfer,
+    PartitionDelete,
+    ReportedReplicas,
+    WorkGroups,
+)
 from http_base.tasks import bounded, cancel, spawn
 from manager_app.brokers.client import BrokerCall
 from manager_app.models import BrokerState
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from manager_app.placement.rules import Transfer
     from manager_app.proxy.partition_calls import PartitionCalls
     from manager_app.selectors import ClientKey
+    from myqueue.contract.inputs import Start
 
 logger = logging.getLogger(__name__)
 _A = TypeVar("_A", bound=msgspec.Struct)
@@ -105,7 +114,9 @@ class OrderSender:
                 BrokerCall(
                     "DELETE",
                     f"/partitions/{one.group_id}",
-                    query={"epoch": epoch, "topic": one.topic, "partition": one.partition},
+                    query=asdict(
+                        PartitionDelete(epoch=epoch, topic=one.topic, partition=one.partition)
+                    ),
                 )
                 for one in of_one
             ]
@@ -118,7 +129,7 @@ class OrderSender:
         call = BrokerCall(
             "POST",
             f"/partitions/{transfer.group_id}/leader",
-            body={"broker_id": transfer.target, "epoch": epoch},
+            body=LeaderTransfer(broker_id=transfer.target, epoch=epoch),
         )
         return await self._send(transfer.source, call)
 
@@ -140,7 +151,7 @@ class OrderSender:
         await self._metadata.wait_until(lambda: not without_leader(), timeout_s)
         return without_leader()
 
-    async def open_cursors(self, topic: TopicMetadata, consumer_id: int, start: str) -> None:
+    async def open_cursors(self, topic: TopicMetadata, consumer_id: int, start: Start) -> None:
         """Open a consumer's cursor in every partition: at the log start, or at the high watermark.
 
         Raises:
@@ -151,12 +162,14 @@ class OrderSender:
                 partition,
                 "POST",
                 "/cursors/open",
-                {
-                    "topic": topic.name,
-                    "partition": partition.index,
-                    "consumer_id": consumer_id,
-                    "start": start,
-                },
+                asdict(
+                    CursorOpen(
+                        topic=topic.name,
+                        partition=partition.index,
+                        consumer_id=consumer_id,
+                        start=start,
+                    )
+                ),
                 timeout_ms=CURSOR_TIMEOUT_MS,
                 repeatable=True,
             )
@@ -207,11 +220,14 @@ class OrderSender:
                 partition,
                 "POST",
                 "/clients/forget",
-                {
-                    "topic": topic.name,
-                    "partition": partition.index,
-                    f"{key.kind}_id": key.client_id,
-                },
+                asdict(
+                    ClientForgetHere(
+                        topic=topic.name,
+                        partition=partition.index,
+                        producer_id=key.client_id if key.kind == "producer" else 0,
+                        consumer_id=key.client_id if key.kind == "consumer" else 0,
+                    )
+                ),
                 timeout_ms=CURSOR_TIMEOUT_MS,
                 repeatable=True,
                 patient=patient,

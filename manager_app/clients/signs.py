@@ -103,15 +103,15 @@ class SignPassing:
         if not primary:
             raise CallFailed("no manager is the primary")
         now_s = self._monotonic_s()
-        fields = [
-            {
-                "type": _TYPES[key.kind],
-                "key": key.client_id,
-                "age_ms": max(0, int((now_s - at_s) * 1000)),
-            }
+        told = [
+            ClientSign(
+                type=_TYPES[key.kind],
+                key=key.client_id,
+                age_ms=max(0, int((now_s - at_s) * 1000)),
+            )
             for key, at_s in signs
         ]
-        call = BrokerCall("POST", PATH, body={"signs": fields})
+        call = BrokerCall("POST", PATH, body=ClientSigns(signs=told))
         await self._broker_client.call(primary, call, Done, timeout_s=CALL_TIMEOUT_S)
 
 

@@ -7,10 +7,14 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from msgspec.structs import asdict
+
+from http_base.cluster import GroupForgetHere
 from http_base.tasks import bounded
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.answers import Done, GroupOffset
 from myqueue.contract.errors import GroupNotFound, QueueError
+from myqueue.contract.group_inputs import Offsets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -119,7 +123,7 @@ def _offsets_call(partition: PartitionMetadata, group: str) -> PartitionCall:
         partition,
         "GET",
         "/offsets",
-        {"topic": partition.topic, "partition": partition.index, "group": group},
+        asdict(Offsets(topic=partition.topic, partition=partition.index, group=group)),
         timeout_ms=ASK_TIMEOUT_MS,
         repeatable=True,
     )
@@ -130,7 +134,7 @@ def _forget_call(partition: PartitionMetadata, group: str) -> PartitionCall:
         partition,
         "POST",
         "/groups/forget",
-        {"topic": partition.topic, "partition": partition.index, "group": group},
+        asdict(GroupForgetHere(topic=partition.topic, partition=partition.index, group=group)),
         timeout_ms=FORGET_TIMEOUT_MS,
         repeatable=True,
     )
