@@ -13,6 +13,7 @@ from broker_app.selectors.partitions import (
     partitions_list,
     problems_list,
 )
+from http_base.cluster import Place
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ def test_replicas_are_listed_by_topic_and_number_of_the_partition(
     ):
         engine.add(topic, partition, group_id=group_id)
     listed = partitions_list(runtime=runtime)
-    assert [(one["topic"], one["partition"]) for one in listed] == [
+    assert [(one.topic, one.partition) for one in listed] == [
         ("alerts", 3),
         ("logs", 0),
         ("logs", 2),
         ("logs", 10),
     ]
-    assert [one["partition"] for one in partitions_list(runtime=runtime, topic="logs")] == [
+    assert [one.partition for one in partitions_list(runtime=runtime, topic="logs")] == [
         0,
         2,
         10,
@@ -62,14 +63,14 @@ async def test_replica_tells_offsets_tables_and_places(
         "cursors": 1,
         "producers": 1,
         "request_ids": 1,
-        "replicas": [{"replica_id": 70, "broker_id": 1}],
+        "replicas": [Place(replica_id=70, broker_id=1)],
         "followers": [],
         "faulty": "",
     }
-    assert {name: told[name] for name in expected} == expected
+    assert {name: getattr(told, name) for name in expected} == expected
     engine.lose(replica)
     [told] = partitions_list(runtime=runtime)
-    assert (told["role"], told["serves"], told["leader_broker_id"]) == ("follower", False, 2)
+    assert (told.role, told.serves, told.leader_broker_id) == ("follower", False, 2)
 
 
 def test_broker_is_ready_without_a_manager_and_without_replicas(

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from django.conf import settings
+from msgspec.structs import replace
 
 from manager_app.models import Broker, BrokerState
 from manager_app.placement.eligible_brokers import (
