@@ -233,7 +233,7 @@ class Engine:
             total_bytes=config.tail_bytes,
             share=self.memory.tails,
         )
-        self._windows = PeerWindows(
+        self.windows = PeerWindows(
             peer_bytes_max=config.peer_inflight_bytes,
             total_bytes_max=self.memory.queues.limit_bytes,
             group_bytes_max=config.raft.max_inflight_bytes,
@@ -290,7 +290,7 @@ class Engine:
             tails=self._tails,
             readers=self._workers.readers,
             on_failure=self.fail,
-            windows=self._windows,
+            windows=self.windows,
         )
         self.engine_loop.on_applied = self.on_applied
         self.engine_loop.on_leadership = self.on_leadership
@@ -309,7 +309,7 @@ class Engine:
             randomizer=self._randomizer,
             failure=self.failure,
             make_replica=partial(
-                Replica, peers=self.peers, memory=self.memory, windows=self._windows
+                Replica, peers=self.peers, memory=self.memory, windows=self.windows
             ),
             recent_bytes_max=self.memory.recent.limit_bytes,
         )

@@ -100,5 +100,40 @@ ENGINE_MUTANTS = (
         new="    if len(proof) != len(expected):\n",
         test=f"{_TESTS}/transport/test_handshake.py::test_another_secret_is_refused_by_the_acceptor",
     ),
+    Mutant(
+        name="proposals-without-budget",
+        fault="A leader takes proposals whatever all its groups hold in memory already",
+        path="raft_app/engine/replica.py",
+        old="                self._require_room(proposal.size_bytes)\n",
+        new="",
+        test=f"{_TESTS}/engine/test_memory.py"
+        "::test_a_partition_without_a_quorum_takes_half_at_most_and_the_others_go_on",
+    ),
+    Mutant(
+        name="follower-takes-all",
+        fault="A follower takes entries whatever waits for its disk already",
+        path="raft_app/engine/engine.py",
+        old="                if not self._unwritten.admits(size, held_bytes=taken_bytes):\n",
+        new="                if taken_bytes < 0:\n",
+        test=f"{_TESTS}/engine/test_memory.py"
+        "::test_a_follower_lets_entries_pass_by_that_it_has_no_room_for",
+    ),
+    Mutant(
+        name="groups-overtake-the-row",
+        fault="Each group sends as its own limits say, whatever others have on their way to a peer",
+        path="raft_app/engine/replica.py",
+        old="        if self._windows.is_tight or self.node.inflight_limits:\n",
+        new="        if self.faulty:\n",
+        test=f"{_TESTS}/engine/test_memory.py"
+        "::test_two_hundred_partitions_with_a_follower_whose_disk_hangs",
+    ),
+    Mutant(
+        name="memory-of-deleted-replica-kept",
+        fault="A deleted replica holds its place in the budget for ever",
+        path="raft_app/engine/replica_table.py",
+        old="        replica.forget_memory()\n",
+        new="",
+        test=f"{_TESTS}/engine/test_memory.py::test_what_was_given_up_or_deleted_is_given_back",
+    ),
 )
 """All of them, from the engine to the disk and the network."""

@@ -74,5 +74,23 @@ QUEUE_MUTANTS = (
         new="",
         test=f"{_TESTS}/services/test_consume.py::test_empty_answer_writes_nothing_and_is_confirmed",
     ),
+    Mutant(
+        name="bodies-without-budget",
+        fault="A body is read whatever the bodies of other requests take already",
+        path="http_base/hotpaths.py",
+        old="if not (self._is_urgent or share.admits(size_bytes, held_bytes=self._held)):\n",
+        new="if not self._is_urgent and size_bytes < 0:\n",
+        test="tests/broker_app/apis/test_body_budget.py"
+        "::test_large_bodies_under_way_leave_room_for_the_small_of_others",
+    ),
+    Mutant(
+        name="place-of-body-kept",
+        fault="A request that ended keeps the place of its body",
+        path="http_base/hotpaths.py",
+        old="            body.give_back()\n",
+        new="",
+        test="tests/broker_app/apis/test_body_budget.py"
+        "::test_the_place_of_a_body_is_given_back_however_its_request_ends",
+    ),
 )
 """All of them, producing before consuming."""

@@ -11,6 +11,7 @@ from broker_app.partition.limits import BrokerLimits, StateLimits
 from broker_app.runtime import BrokerRuntime
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.retention import messages_truncate
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import BrokerUnreachable, ManagerNotFound, NoLeader, QueueError
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import PeerAddress
@@ -136,6 +137,9 @@ class Broker:
         self.is_ready = self.is_stopping = False
         self.process = process = Process(self._loop)
         identity = self.disk.open()
+        memory = MemoryBudget()
+        for share in (memory.pending, memory.unwritten):
+            share.limit_bytes = self._simulation.plan.memory_share_bytes
         self.engine = Engine(
             storage=self.disk,
             transport=SimulatedTransport(self._simulation.network, self.broker_id, process),
@@ -144,6 +148,7 @@ class Broker:
             randomizer=self._simulation.random.randrange,
             workers=DiskWorkers(self.disk),
             wall_ms=self.wall_ms,
+            memory=memory,
         )
         self.runtime = BrokerRuntime(
             self.engine, NoManagers(), Options(), peers=NoPeers(), identity=identity

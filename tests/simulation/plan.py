@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from random import Random
 
 from broker_app.partition.commands import SetRetention
 from raft_app.engine.config import EngineConfig
 from tests.raft_app.core.simulation.plan import draw_config
 from tests.simulation.disk import RESERVE_BYTES
-
-if TYPE_CHECKING:
-    from random import Random
-
 
 HEALTHY_DISK_SECONDS = 0.005
 """Longest ordinary time of a transaction of a disk that is not in trouble."""
@@ -63,6 +59,8 @@ class Plan:
     seconds: float
     """Until everything is healed."""
     engine: EngineConfig
+    memory_share_bytes: int
+    """What may wait for a disk, and what all groups may have in memory that is not applied."""
     loss: float
     duplication: float
     network_delay: int
@@ -121,6 +119,7 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         random: what decides.
         seconds: of virtual time until everything is healed.
     """
+    memory = Random(f"memory {seed}")
     broker_count = random.choice((3, 3, 4, 5))
     count = random.choice((0, 1, 2, 3, 3, 4, 6, 10, len(Fault)))
     return Plan(
@@ -129,7 +128,10 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         group_count=random.choice((1, 1, 1, 2)),
         replica_count=5 if broker_count == 5 and random.random() < 0.3 else 3,
         seconds=seconds,
-        engine=draw_engine(random),
+        engine=replace(
+            draw_engine(random), peer_inflight_bytes=memory.choice((1, 1_000, 5_000, 32 << 20))
+        ),
+        memory_share_bytes=memory.choice((10_000, 30_000, 128 << 20)),
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),
         duplication=random.choice((0.0, 0.02, 0.1)),
         network_delay=random.choice((20, 100, 500, 2_000)),

@@ -105,6 +105,8 @@ async def test_two_hundred_partitions_with_a_follower_whose_disk_hangs(
     gate.clear()
     await ticking(cluster, asyncio.gather(*(produce(leader, group_id) for group_id in GROUPS)))
     assert slow.memory.unwritten.peak_bytes > SHARE // 4
+    assert SHARE // 2 <= leader.windows.used_bytes(3) <= SHARE // 2 + 2 * len(TEXT)
+    assert slow.memory.unwritten.refusals == 0
     gate.set()
     await cluster.until(
         lambda: all(
