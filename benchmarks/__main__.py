@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from benchmarks.results import DIRECTORY, append_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
     from benchmarks.outcome import Outcome
     from benchmarks.peers.system import System
@@ -194,5 +196,11 @@ def _plot(measured: _Measured, path: Path) -> int:
     return 0
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End as an interrupt does, so that all servers are stopped."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())

@@ -39,6 +39,7 @@ HEADINGS = ComparisonRow(
     "workload", "figure", "system", "median", "min", "max", "ours x better", "min", "max", "aim"
 )
 
+BARE_DISK = "bare disk"
 _NUMBERS = range(3, 9)
 """Positions of the columns of numbers."""
 
@@ -80,32 +81,48 @@ def ratio_of(ours: Outcome, other: Outcome, figure: Figure) -> Summary | None:
 
 
 def comparison_rows(outcomes: Sequence[Outcome]) -> list[ComparisonRow]:
-    """Return the lines of one workload.
+    """Return the lines of one workload: of each figure those of the systems and the bare disk's.
 
     Args:
         outcomes: of all systems, this one's first; the runs of all have the same order.
     """
     ours = outcomes[0]
+    workload = make_workload(ours.workload)
     rows: list[ComparisonRow] = []
-    for figure in make_workload(ours.workload).figures:
-        for outcome in outcomes:
-            ratio = None if outcome is ours else ratio_of(ours, outcome, figure)
-            summary = outcome.summary(figure)
-            rows.append(
-                ComparisonRow(
-                    workload="" if rows else ours.workload,
-                    figure=figure.label if outcome is ours else "",
-                    system=outcome.system,
-                    median=number(summary.median),
-                    least=number(summary.least),
-                    greatest=number(summary.greatest),
-                    ratio=number(ratio.median) if ratio else "",
-                    ratio_least=number(ratio.least) if ratio else "",
-                    ratio_greatest=number(ratio.greatest) if ratio else "",
-                    aim=_aim(outcome, figure, ratio),
-                )
-            )
+    for figure in workload.figures:
+        of_figure = [_row_of(ours, outcome, figure) for outcome in outcomes]
+        if workload.floor is not None:
+            of_figure.append(_disk_row(ours, workload.floor, figure))
+        of_figure[0] = of_figure[0]._replace(figure=figure.label)
+        rows += of_figure
+    rows[0] = rows[0]._replace(workload=ours.workload)
     return rows
+
+
+def _row_of(ours: Outcome, outcome: Outcome, figure: Figure) -> ComparisonRow:
+    summary = outcome.summary(figure)
+    ratio = None if outcome is ours else ratio_of(ours, outcome, figure)
+    return ComparisonRow(
+        workload="",
+        figure="",
+        system=outcome.system,
+        median=number(summary.median),
+        least=number(summary.least),
+        greatest=number(summary.greatest),
+        ratio=number(ratio.median) if ratio else "",
+        ratio_least=number(ratio.least) if ratio else "",
+        ratio_greatest=number(ratio.greatest) if ratio else "",
+        aim=_aim(outcome, figure, ratio),
+    )
+
+
+def _disk_row(ours: Outcome, kind: FloorKind, figure: Figure) -> ComparisonRow:
+    """Return the line of the bare disk, of which there is but the median before our turns."""
+    bare, median = ours.floor.value(kind, figure), ours.summary(figure).median
+    ratio = median / bare if figure.greater_is_better else bare / median
+    return ComparisonRow(
+        *("", "", BARE_DISK, number(bare), "", "", number(ratio), "", "", ""),
+    )
 
 
 def _aim(other: Outcome, figure: Figure, ratio: Summary | None) -> str:

@@ -30,6 +30,8 @@ PATIENCE_S = 5.0
 PAUSE_S = 0.01
 """After a message that was refused at once."""
 MEND_S = 60.0
+MEND_PATIENCE_S = 1.0
+"""For one answer while a leader may be missing."""
 WAIT_S = 1.0
 """Of a receiver that has nothing."""
 
@@ -174,8 +176,13 @@ class NatsSession(TaskSession):
         return found
 
     async def _wait_for_answers(self, topic: str) -> None:
+        """Wait for the stream's leader, and for that of the cluster, which makes consumers."""
+        impatient = self._connection.jetstream(timeout=MEND_PATIENCE_S)
         async with asyncio.timeout(MEND_S):
-            while not await _answers(self._js.stream_info(topic)):
+            while not (
+                await _answers(impatient.find_stream_name_by_subject(topic))
+                and await _answers(impatient.stream_info(topic))
+            ):
                 await asyncio.sleep(PAUSE_S)
 
 

@@ -32,7 +32,7 @@ def test_nothing_is_no_ratio(outcomes):
     assert ratio_of(outcome("sync_1", *[measured(0)] * 3), other, Figure.PER_SECOND) is None
 
 
-def test_each_figure_has_a_line_for_each_system(outcomes):
+def test_each_figure_has_a_line_for_each_system_and_the_disk(outcomes):
     rows = comparison_rows(outcomes)
     assert rows[0] == (
         *("sync_1", "messages/s", "queuesite", "1,000", "900", "2,000"),
@@ -42,7 +42,13 @@ def test_each_figure_has_a_line_for_each_system(outcomes):
         *("", "", "nats", "1,000", "1,000", "1,000"),
         *("1.00", "0.90", "2.00", ">= 1: met"),
     )
-    assert [row.figure for row in rows[::2]] == ["messages/s", "p50 ms", "p99 ms"]
+    assert rows[2] == ("", "", "bare disk", "4,000", "", "", "0.25", "", "", "")
+    assert [row.figure for row in rows[::3]] == ["messages/s", "p50 ms", "p99 ms"]
+
+
+def test_a_workload_that_writes_nothing_has_no_line_of_the_disk():
+    both = [outcome("consume_fetch", measured(9), system=one) for one in ("queuesite", "nats")]
+    assert {row.system for row in comparison_rows(both)} == {"queuesite", "nats"}
 
 
 def test_notes_name_what_was_compared_and_who_took_part(outcomes):
@@ -57,7 +63,7 @@ def test_the_table_is_markdown_with_machine_date_and_commit(outcomes):
     assert lines[0].startswith("Measured on 20")
     assert ", commit " in lines[0]
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + 6
+    assert len(table) == 2 + 9
     assert len({line.count("|") for line in table}) == 1
     assert set(table[1]) == set("|- :")
 

@@ -79,9 +79,9 @@ def test_peers_are_measured_with_the_floor_of_python_and_kept(side_by_side, resu
     text = side_by_side.read_text()
     assert text in capsys.readouterr().out
     systems = [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("|")]
-    assert systems[2:6] == ["queuesite", "nats", "redis", "python_floor"]
-    assert systems[14:17] == ["queuesite", "nats", "redis"]
-    assert systems[-3:] == ["queuesite"] * 3
+    assert systems[2:7] == ["queuesite", "nats", "redis", "python_floor", "bare disk"]
+    assert systems[17:21] == ["queuesite", "nats", "redis", "bare disk"]
+    assert systems[-6:] == ["queuesite", "bare disk"] * 3
     assert len(results.read_text().splitlines()) == 4 + 3 + 1
 
 
