@@ -13,6 +13,7 @@ import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
@@ -67,6 +68,8 @@ class HotPaths:
             bodies: what the bodies of all requests under way may take; that of the default budget
                 when None.
         """
+        plain = [path for path, view in table.items() if not iscoroutinefunction(view)]
+        assert not plain, f"the views of {plain} have plain handlers, which would block the loop"
         self._app = app
         self._table = table
         self._json_bytes_max = json_bytes_max or {}

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from http_base.apidoc import describe
 from http_base.negotiation import JSON_RENDERER
-from http_base.views import AsyncAPIView
+from http_base.views import ApiView
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -22,7 +22,7 @@ def render_metrics(registry: CollectorRegistry = REGISTRY) -> HttpResponse:
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-class MetricsView(AsyncAPIView):
+class MetricsView(ApiView):
     """Figures of this process."""
 
     def perform_content_negotiation(

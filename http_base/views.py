@@ -1,8 +1,8 @@
-"""What every view of the API derives from.
+"""What every view of the API derives from: `ApiView`, of two kinds.
 
-`AsyncAPIView` is for hot paths: its handlers are coroutines, and it does no more than negotiate,
-call and answer. It is called by `HotPaths` and by Django's own handler alike. `ApiView` is DRF's
-ordinary view with the same helpers.
+The handlers of an ordinary view are plain methods: it is DRF's view, runs in a thread and may use
+the ORM. Those of a hot view are coroutines: it does no more than negotiate, call and answer, and is
+called by `HotPaths` and by Django's own handler alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from myqueue.contract.errors import InvalidRequest, UnauthorizedException
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, read_input
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -80,13 +80,39 @@ class ApiRequest(Request):
         return self._payload
 
 
-class _Helpers(APIView):
-    """What both kinds of views have."""
+class ApiView(APIView):
+    """A view of the API. Its handlers are all plain methods, or all coroutines that never block."""
 
+    is_hot: ClassVar[bool] = False
+    """True where the handlers are coroutines."""
     format_kwarg = None
     """There are no format suffixes in URLs."""
     json_bytes_max: ClassVar[int] = MAX_JSON_BODY_BYTES
     """Longest JSON or MessagePack body; of a longer one than usual `HotPaths` has to know too."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = set(cls.http_method_names) - {"options"}
+        kinds = {iscoroutinefunction(getattr(cls, name)) for name in names if hasattr(cls, name)}
+        assert len(kinds) <= 1, f"{cls} has plain handlers and coroutines"
+        cls.is_hot = True in kinds
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Keep the request; on a hot view without Django's bound `head`, a reference cycle."""
+        if not self.is_hot:
+            super().setup(request, *args, **kwargs)
+            return
+        self.request = request  # type: ignore[assignment]  # `dispatch` wraps it
+        self.args, self.kwargs = args, kwargs
+
+    def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are coroutines
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase | Coroutine[Any, Any, HttpResponseBase]:
+        """Answer a request; a hot view returns what has to be awaited for the answer."""
+        if self.is_hot:
+            return self._dispatch_hot(request, *args, **kwargs)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return response
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
         """Wrap Django's request."""
@@ -154,26 +180,7 @@ class _Helpers(APIView):
         """Return a success whose body are record batches as stored."""
         return Response(body, headers=headers, content_type=BATCH)
 
-
-class ApiView(_Helpers):
-    """An ordinary view: its handlers are plain methods and may use the ORM."""
-
-
-class AsyncAPIView(_Helpers):
-    """A hot view: its handlers are coroutines and never block."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        for method in set(cls.http_method_names) - {"options"}:
-            handler = getattr(cls, method, None)
-            assert handler is None or iscoroutinefunction(handler), f"{handler} is no coroutine"
-
-    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Keep the request, without the bound `head` of Django's: a reference cycle each time."""
-        self.request = request  # type: ignore[assignment]  # `dispatch` wraps it
-        self.args, self.kwargs = args, kwargs
-
-    async def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are async
+    async def _dispatch_hot(
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Negotiate, call the handler, answer."""

@@ -232,16 +232,6 @@ def test_no_import_circle():
     graphlib.TopologicalSorter(imported).prepare()
 
 
-TOO_DEEP = frozenset(
-    {
-        *("broker_app.apis.work", "manager_app.apis.base", "manager_app.apis.brokers"),
-        *("manager_app.apis.clients", "manager_app.apis.groups", "manager_app.apis.messages"),
-        *("manager_app.apis.passing", "manager_app.apis.status", "manager_app.apis.topics"),
-    }
-)
-"""Modules with classes that still inherit in parts; the list may only get shorter."""
-
-
 def test_classes_are_composed_and_not_inherited_in_parts():
     """Above no class are more than two of our own: what it needs beyond them, it has."""
     modules = [
@@ -257,10 +247,7 @@ def test_classes_are_composed_and_not_inherited_in_parts():
         if isinstance(kind, type) and kind.__module__ == module.__name__
         if len(parents := [one.__name__ for one in kind.__mro__[1:] if one.__module__ in own]) > 2
     }
-    found = {name.rpartition(".")[0] for name in deep}
-    assert found == TOO_DEEP, {
-        name: deep[name] for name in deep if name.rpartition(".")[0] not in TOO_DEEP
-    }
+    assert not deep
 
 
 def test_nothing_is_left_to_do():

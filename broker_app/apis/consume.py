@@ -13,7 +13,7 @@ from broker_app.services.consume import PopCall, messages_pop
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.messages import message_answer, popped_answer
 from http_base.operations import MESSAGE
-from http_base.views import AsyncAPIView, wants_msgpack
+from http_base.views import ApiView, wants_msgpack
 from myqueue.contract.answers import PartitionPopped, PoppedMessage, SizeLeft
 from myqueue.contract.errors import InvalidRequest, QueueEmpty
 from myqueue.contract.inputs import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-class ConsumeApi(AsyncAPIView):
+class ConsumeApi(ApiView):
     """Moves a consumer's cursor over the next messages of a partition led here and returns them.
 
     A retry with the same `request_id` gets the same messages again. Without `max_messages` the
@@ -105,7 +105,7 @@ class ConsumeApi(AsyncAPIView):
         return self.respond(popped_answer(messages[0], missed=missed, corrupt=corrupt))
 
 
-class SizeApi(AsyncAPIView):
+class SizeApi(ApiView):
     """How many messages a partition led here has left for a consumer.
 
     With a `request_id` also whether it remembers a pop with that id, or has one under way: then a

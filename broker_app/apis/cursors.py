@@ -12,7 +12,7 @@ from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.apidoc import describe
 from http_base.cluster import ClientForgetHere, CursorOpen
 from http_base.operations import CURSOR_RESET
-from http_base.views import AsyncAPIView, require_cluster
+from http_base.views import ApiView, require_cluster
 from myqueue.contract.answers import CursorPlace
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import CursorReset
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-class CursorResetApi(AsyncAPIView):
+class CursorResetApi(ApiView):
     """Moves a consumer's cursor."""
 
     description = CURSOR_RESET.description
@@ -52,7 +52,7 @@ class CursorResetApi(AsyncAPIView):
         )
 
 
-class CursorOpenApi(AsyncAPIView):
+class CursorOpenApi(ApiView):
     """Makes a consumer's cursor; one that is there stays where it is. Internal."""
 
     @describe(
@@ -85,7 +85,7 @@ class CursorOpenApi(AsyncAPIView):
         )
 
 
-class ClientForgetApi(AsyncAPIView):
+class ClientForgetApi(ApiView):
     """Drops what a partition remembers of a producer or a consumer. Internal."""
 
     @describe(

@@ -11,7 +11,7 @@ from broker_app.selectors.fetch import batches_fetch
 from broker_app.selectors.offsets import offset_by_time
 from http_base.messages import message_answer
 from http_base.operations import FETCH, OFFSET_BY_TIME
-from http_base.views import AsyncAPIView, wants_batches, wants_msgpack
+from http_base.views import ApiView, wants_batches, wants_msgpack
 from myqueue.contract.answers import CursorPlace, Fetched
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-class FetchApi(AsyncAPIView):
+class FetchApi(ApiView):
     """Reads committed messages of any replica; unless they are wanted as stored, it decodes."""
 
     description = FETCH.description
@@ -79,7 +79,7 @@ class FetchApi(AsyncAPIView):
         )
 
 
-class OffsetByTimeApi(AsyncAPIView):
+class OffsetByTimeApi(ApiView):
     """The first offset of a partition led here that was appended at or after a time."""
 
     description = OFFSET_BY_TIME.description

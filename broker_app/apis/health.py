@@ -8,7 +8,7 @@ from broker_app.answers import BrokerHealth, Readiness
 from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
 from http_base.apidoc import describe
-from http_base.views import AsyncAPIView
+from http_base.views import ApiView
 from myqueue.contract.answers import DONE
 from myqueue.contract.errors import NoLeader
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-class HealthApi(AsyncAPIView):
+class HealthApi(ApiView):
     """How the broker is."""
 
     @describe(
@@ -30,7 +30,7 @@ class HealthApi(AsyncAPIView):
         return self.respond(BrokerHealth(reasons=problems_list(runtime=current())))
 
 
-class HealthzApi(AsyncAPIView):
+class HealthzApi(ApiView):
     """Whether the process is alive: it answers."""
 
     @describe(summary="Liveness", tags=["health"])
@@ -39,7 +39,7 @@ class HealthzApi(AsyncAPIView):
         return self.respond(DONE)
 
 
-class ReadyzApi(AsyncAPIView):
+class ReadyzApi(ApiView):
     """Whether the broker should get requests; `reasons` says why not."""
 
     @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])

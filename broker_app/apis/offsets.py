@@ -12,7 +12,7 @@ from broker_app.services.groups import group_forget, offsets_commit
 from http_base.apidoc import describe
 from http_base.cluster import GroupForgetHere, WorkGroups
 from http_base.operations import OFFSETS, OFFSETS_COMMIT
-from http_base.views import AsyncAPIView, require_cluster
+from http_base.views import ApiView, require_cluster
 from myqueue.contract.answers import GroupCommitted, GroupOffset
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_name
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-class OffsetsCommitApi(AsyncAPIView):
+class OffsetsCommitApi(ApiView):
     """Commits what a consumer group has read of a partition led here."""
 
     description = OFFSETS_COMMIT.description
@@ -50,7 +50,7 @@ class OffsetsCommitApi(AsyncAPIView):
         )
 
 
-class OffsetsApi(AsyncAPIView):
+class OffsetsApi(ApiView):
     """Where a consumer group is in a partition led here."""
 
     description = OFFSETS.description
@@ -82,7 +82,7 @@ class OffsetsApi(AsyncAPIView):
         )
 
 
-class WorkGroupsApi(AsyncAPIView):
+class WorkGroupsApi(ApiView):
     """The groups of queue workers here: no manager has rows of them."""
 
     @describe(
@@ -96,7 +96,7 @@ class WorkGroupsApi(AsyncAPIView):
         return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
 
 
-class GroupForgetApi(AsyncAPIView):
+class GroupForgetApi(ApiView):
     """Drops what a partition remembers of a consumer group. Internal."""
 
     @describe(

@@ -28,7 +28,7 @@ from http_base.cluster import (
     ReplicaOrder,
     ReplicaTarget,
 )
-from http_base.views import AsyncAPIView, require_cluster
+from http_base.views import ApiView, require_cluster
 from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _CHANGE = ReplicaChange(
 )
 
 
-class PartitionsApi(AsyncAPIView):
+class PartitionsApi(ApiView):
     """The replicas on this broker: role, term, leader, offsets, sizes, lag of followers."""
 
     @describe(
@@ -100,7 +100,7 @@ class PartitionsApi(AsyncAPIView):
         return self.respond(ReplicaMade(partition=partition), status=201)
 
 
-class PartitionApi(AsyncAPIView):
+class PartitionApi(ApiView):
     """One replica on this broker."""
 
     @describe(
@@ -133,7 +133,7 @@ def _deleted(group_id: int, order: PartitionDelete) -> DeletedPartition:
     return DeletedPartition(group_id=group_id, topic=order.topic, partition=order.partition)
 
 
-class ReplicasApi(AsyncAPIView):
+class ReplicasApi(ApiView):
     """The replicas of one partition led here."""
 
     @describe(
@@ -162,7 +162,7 @@ class ReplicasApi(AsyncAPIView):
         return self.respond(begun, status=202)
 
 
-class LeaderApi(AsyncAPIView):
+class LeaderApi(ApiView):
     """The leadership of one partition."""
 
     @describe(

@@ -9,7 +9,7 @@ from broker_app.access import PRODUCER, require_client
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
 from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.views import AsyncAPIView
+from http_base.views import ApiView
 from myqueue.contract.answers import Appended
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import Produce, ProduceBatch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-class ProduceApi(AsyncAPIView):
+class ProduceApi(ApiView):
     """Appends messages, or a record batch as it is, to a partition that this broker leads.
 
     The answer leaves when a quorum has stored them. With `producer_epoch` and `base_sequence`, or

@@ -13,7 +13,7 @@ from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
 from http_base.messages import as_asked
 from http_base.operations import ACK, EXTEND, NACK, RECEIVE
-from http_base.views import AsyncAPIView, wants_msgpack
+from http_base.views import ApiView, wants_msgpack
 from myqueue.contract.answers import Delivered, Received, Settled, SettledList
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-class ReceiveApi(AsyncAPIView):
+class ReceiveApi(ApiView):
     """Delivers messages of a partition led here to one of a group's workers."""
 
     description = RECEIVE.description
@@ -62,7 +62,7 @@ class ReceiveApi(AsyncAPIView):
         )
 
 
-class _SettleApi(AsyncAPIView):
+class _SettleApi(ApiView):
     """What a worker says of messages that it received."""
 
     kind: ClassVar[SettleKind]

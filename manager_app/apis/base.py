@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from http_base import views
+from http_base.views import ApiView
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -26,26 +26,26 @@ cluster is, in milliseconds; -1 when there is none."""
 logger = logging.getLogger(__name__)
 
 
-class _WithRuntime:
-    """Access to the runtime."""
+class ManagerView(ApiView):
+    """A view of a manager: one with plain handlers may use the database, a hot one the memory."""
 
     @property
     def runtime(self) -> ManagerRuntime:
         """The runtime of this process."""
         return runtime.current()
 
-
-class ManagerView(_WithRuntime, views.ApiView):
-    """An ordinary view; it runs in a thread and may use the database."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer, watching what is written."""
+    def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are coroutines
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase | Coroutine[Any, Any, HttpResponseBase]:
+        """Answer a request; a view that may use the database watches what is written."""
+        if self.is_hot:
+            return super().dispatch(request, *args, **kwargs)
         with write_watch() as self._writes:
             return super().dispatch(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Answer an exception; where the database failed, say whether anything was stored."""
-        return super().handle_exception(self._writes.judge(exc))
+        return super().handle_exception(exc if self.is_hot else self._writes.judge(exc))
 
     def read_or_remember(
         self, read: Callable[[], Success], remember: Callable[[], Success]
@@ -56,16 +56,6 @@ class ManagerView(_WithRuntime, views.ApiView):
         except DATABASE_FAILURES as error:
             logger.warning("answered from memory: %s", error)
             return self.respond(remember(), headers={AGE_HEADER: _age(self.runtime)})
-
-    def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        """Add the age where it belongs."""
-        return _with_age(super().finalize_response(request, response, *args, **kwargs))
-
-
-class HotManagerView(_WithRuntime, views.AsyncAPIView):
-    """A hot view; it runs in the loop and uses what is in memory."""
 
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
 from http_base.views import bearer_token, is_cluster
@@ -28,7 +28,7 @@ from manager_app.clients.registration import (
     register_producer,
 )
 from manager_app.inputs import ClientsQuery
-from manager_app.selectors import ClientKey, ClientKind
+from manager_app.selectors import ClientKey
 from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
 
 if TYPE_CHECKING:
@@ -100,43 +100,31 @@ class ConsumerRegisterApi(ManagerView):
         )
 
 
-class _ClientApi(ManagerView):
-    """Removal of one client."""
-
-    kind: ClassVar[ClientKind]
-
-    @describe(
-        summary="Forget a client and its state in the partitions",
-        input=ClientForget,
-        answer=ClientForgotten(message="producer 1 forgotten", partitions_pending=[]),
-        token=CLIENT_TOKEN,
-        tags=["clients"],
-    )
-    def delete(self, request: Request, client_id: int) -> Response:
-        """Revoke it; needs its token, as a field or as bearer."""
-        self.runtime.require_primary()
-        key = ClientKey(self.kind, client_id)
-        token = self.read(request, ClientForget).token
-        if not is_cluster(request):
-            check_owner(self.runtime, key, token or bearer_token(request))
-        pending = forget_client(self.runtime, key)
-        return self.respond(
-            ClientForgotten(
-                message=f"{self.kind} {client_id} forgotten", partitions_pending=pending
-            )
-        )
+_forgetting = describe(
+    summary="Forget a client and its state in the partitions",
+    input=ClientForget,
+    answer=ClientForgotten(message="producer 1 forgotten", partitions_pending=[]),
+    token=CLIENT_TOKEN,
+    tags=["clients"],
+)
 
 
-class ProducerApi(_ClientApi):
+class ProducerApi(ManagerView):
     """Removal of a producer."""
 
-    kind = "producer"
+    @_forgetting
+    def delete(self, request: Request, client_id: int) -> Response:
+        """Revoke it; needs its token, as a field or as bearer."""
+        return _forget(self, request, ClientKey("producer", client_id))
 
 
-class ConsumerApi(_ClientApi):
+class ConsumerApi(ManagerView):
     """Removal of a consumer."""
 
-    kind = "consumer"
+    @_forgetting
+    def delete(self, request: Request, client_id: int) -> Response:
+        """Revoke it; needs its token, as a field or as bearer."""
+        return _forget(self, request, ClientKey("consumer", client_id))
 
 
 class ProducersApi(ManagerView):
@@ -191,6 +179,16 @@ class ConsumersApi(ManagerView):
                 ]
             )
         )
+
+
+def _forget(view: ManagerView, request: Request, key: ClientKey) -> Response:
+    view.runtime.require_primary()
+    token = view.read(request, ClientForget).token
+    if not is_cluster(request):
+        check_owner(view.runtime, key, token or bearer_token(request))
+    pending = forget_client(view.runtime, key)
+    message = f"{key.kind} {key.client_id} forgotten"
+    return view.respond(ClientForgotten(message=message, partitions_pending=pending))
 
 
 def _registration(

@@ -15,7 +15,7 @@ from manager_app.answers import (
     MemberFacts,
     TopicPartitionName,
 )
-from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.apis.base import ManagerView
 from manager_app.apis.group_rendering import (
     group_detail,
     group_summary,
@@ -81,7 +81,7 @@ _DETAIL = GroupDetail(
 )
 
 
-class GroupJoinApi(HotManagerView):
+class GroupJoinApi(ManagerView):
     """Joining."""
 
     @describe(
@@ -104,7 +104,7 @@ class GroupJoinApi(HotManagerView):
         return self.respond(seat.answer())
 
 
-class GroupHeartbeatApi(HotManagerView):
+class GroupHeartbeatApi(ManagerView):
     """Signs of life of members."""
 
     @describe(
@@ -126,7 +126,7 @@ class GroupHeartbeatApi(HotManagerView):
         return self.respond(seat.answer())
 
 
-class GroupLeaveApi(HotManagerView):
+class GroupLeaveApi(ManagerView):
     """Leaving."""
 
     @describe(

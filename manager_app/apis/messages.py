@@ -10,7 +10,7 @@ from http_base.messages import as_asked, popped_answer
 from http_base.operations import CURSOR_RESET, MESSAGE
 from http_base.views import bearer_token, wants_msgpack
 from manager_app.answers import PoppedList, Produced, SizesAnswer
-from manager_app.apis.base import HotManagerView
+from manager_app.apis.base import ManagerView
 from manager_app.metrics import counted
 from manager_app.proxy.consume import consume, reset, sizes
 from manager_app.proxy.produce import produce, produce_batch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-class ProduceApi(HotManagerView):
+class ProduceApi(ManagerView):
     """Appending messages."""
 
     @describe(
@@ -50,7 +50,7 @@ class ProduceApi(HotManagerView):
             return self.respond(await produce(runtime, call))
 
 
-class ConsumeApi(HotManagerView):
+class ConsumeApi(ManagerView):
     """Popping messages."""
 
     @describe(
@@ -95,7 +95,7 @@ class ConsumeApi(HotManagerView):
         )
 
 
-class CursorResetApi(HotManagerView):
+class CursorResetApi(ManagerView):
     """Moving a cursor."""
 
     description = CURSOR_RESET.description
@@ -109,7 +109,7 @@ class CursorResetApi(HotManagerView):
             return self.respond(await reset(runtime, call))
 
 
-class SizeApi(HotManagerView):
+class SizeApi(ManagerView):
     """How much is left."""
 
     @describe(

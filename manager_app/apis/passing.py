@@ -5,14 +5,14 @@ One address is enough: whoever reaches a manager alone reads, commits and works 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from http_base import operations
 from http_base.messages import as_asked
 from http_base.views import bearer_token, is_cluster, wants_batches, wants_msgpack
-from manager_app.apis.base import HotManagerView
+from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import FetchedBatches
 from manager_app.metrics import counted
 from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
@@ -25,47 +25,39 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-class _PassingApi(HotManagerView):
-    """Passes one call on."""
-
-    passed: ClassVar[Passed]
-
-    async def _pass(self, request: Request) -> Response:
-        operation = self.passed.operation
-        assert operation.input is not None
-        call: Any = self.read(request, operation.input)
-        token = None if is_cluster(request) else _token(request, call)
-        runtime = self.runtime
-        with runtime.passing(waits=wait_ms_of(call) > 0), counted(self.passed.name):
-            if operation.batches and wants_batches(request):
-                stored = await pass_on(
-                    runtime, self.passed, call, FetchedBatches, token=token, accept=BATCH
-                )
-                headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
-                return self.respond_batches(stored.batches, headers)
-            answer = await pass_on(runtime, self.passed, call, type(operation.answer), token=token)
-        if isinstance(answer, Fetched | Received):
-            binary = wants_msgpack(request)
-            messages = [as_asked(one, binary=binary) for one in answer.messages]
-            answer = replace(answer, messages=messages)
-        return self.respond(answer)
+async def _pass(view: ManagerView, passed: Passed, request: Request) -> Response:
+    """Pass one call on and answer it as the leader did."""
+    operation, runtime = passed.operation, view.runtime
+    assert operation.input is not None
+    call: Any = view.read(request, operation.input)
+    token = None if is_cluster(request) else _token(request, call)
+    with runtime.passing(waits=wait_ms_of(call) > 0), counted(passed.name):
+        if operation.batches and wants_batches(request):
+            stored = await pass_on(runtime, passed, call, FetchedBatches, token=token, accept=BATCH)
+            headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
+            return view.respond_batches(stored.batches, headers)
+        answer = await pass_on(runtime, passed, call, type(operation.answer), token=token)
+    if isinstance(answer, Fetched | Received):
+        binary = wants_msgpack(request)
+        messages = [as_asked(one, binary=binary) for one in answer.messages]
+        answer = replace(answer, messages=messages)
+    return view.respond(answer)
 
 
-def _passing(name: str, passed: Passed) -> type[_PassingApi]:
+def _passing(name: str, passed: Passed) -> type[ManagerView]:
     """Return the view that passes an operation on."""
 
-    async def handler(self: _PassingApi, request: Request) -> Response:
-        return await self._pass(request)
+    async def handler(self: ManagerView, request: Request) -> Response:
+        return await _pass(self, passed, request)
 
     operation = passed.operation
     chapters = operation.tags or ["messages"]
     members = {
         "__doc__": operation.description,
         "__module__": __name__,
-        "passed": passed,
         operation.method.lower(): operation.of_chapter(*chapters)(handler),
     }
-    return type(name, (_PassingApi,), members)
+    return type(name, (ManagerView,), members)
 
 
 FetchApi = _passing("FetchApi", Passed(operations.FETCH))

@@ -12,7 +12,7 @@ from http_base.apidoc import describe
 from http_base.views import bearer_token, require_cluster
 from manager_app import selectors
 from manager_app.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
-from manager_app.apis.base import HotManagerView, ManagerView
+from manager_app.apis.base import ManagerView
 from manager_app.brokers.reports import beat_broker
 from manager_app.clients.registration import renew_token
 from manager_app.clients.signs import KINDS, ClientSigns, take_signs
@@ -36,7 +36,7 @@ _NOT_STARTED = "the manager has not started"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-class HealthApi(HotManagerView):
+class HealthApi(ManagerView):
     """Heartbeats, and without parameters a health check."""
 
     @describe(
@@ -89,7 +89,7 @@ class HealthApi(HotManagerView):
             )
 
 
-class ClientSignsApi(HotManagerView):
+class ClientSignsApi(ManagerView):
     """Signs of life of clients that a read-only manager saw."""
 
     @describe(
@@ -107,7 +107,7 @@ class ClientSignsApi(HotManagerView):
         return self.respond(ClientSignsTaken(taken=len(signs)))
 
 
-class LivenessApi(HotManagerView):
+class LivenessApi(ManagerView):
     """Whether the process answers."""
 
     @describe(summary="Tell that this process answers", tags=["health"])

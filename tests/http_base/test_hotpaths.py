@@ -140,3 +140,14 @@ async def test_more_requests_than_the_limit_are_refused_at_once(hot_app, monkeyp
     gone.set()
     await waiting
     assert (await call(hot_app, "GET", "/echo?topic=a&partition=0&offset=0")).status == 200
+
+
+def test_a_view_with_plain_handlers_is_no_hot_path():
+    with pytest.raises(AssertionError, match="/plain"):
+        HotPaths(
+            forbidden_app,
+            {
+                "/plain": views_for_tests.PlainView.as_view(),
+                "/echo": views_for_tests.EchoView.as_view(),
+            },
+        )

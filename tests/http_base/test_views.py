@@ -9,6 +9,7 @@ from http_base.tokens import cluster_token
 from http_base.views import read_query
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
+from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
 
 GOOD = {"topic": "logs", "producer_id": 1, "message": "hello"}
@@ -204,3 +205,11 @@ def test_query_keeps_empty_values_and_plus_signs():
 def test_query_of_too_many_fields_is_refused():
     with pytest.raises(InvalidRequest, match="more than 100"):
         read_query("&".join(f"a{number}" for number in range(200)))
+
+
+def test_a_view_has_handlers_of_one_kind():
+    async def put(self, request):
+        pass
+
+    with pytest.raises(AssertionError, match="plain handlers and coroutines"):
+        type("Mixed", (views_for_tests.PlainView,), {"put": put})

@@ -15,7 +15,6 @@ from http_base.messages import message_answer, popped_answer
 from http_base.metrics import MetricsView
 from http_base.views import (
     ApiView,
-    AsyncAPIView,
     require_cluster,
     wants_batches,
     wants_msgpack,
@@ -38,7 +37,7 @@ class Echo(Success, frozen=True):
     offset: int | UnsetType = UNSET
 
 
-class EchoView(AsyncAPIView):
+class EchoView(ApiView):
     """Answers with what it read."""
 
     @describe(
@@ -72,7 +71,7 @@ class EchoView(AsyncAPIView):
         return self.respond(Echo(topic=fetch.topic, offset=fetch.offset))
 
 
-class FailingView(AsyncAPIView):
+class FailingView(ApiView):
     """Fails in the way that the query names."""
 
     async def get(self, request):
@@ -90,7 +89,7 @@ class FailingView(AsyncAPIView):
         raise ZeroDivisionError("a secret of the server")
 
 
-class WaitingView(AsyncAPIView):
+class WaitingView(ApiView):
     """Waits until it is cancelled."""
 
     async def get(self, request):
@@ -102,7 +101,7 @@ class WaitingView(AsyncAPIView):
             raise
 
 
-class InternalView(AsyncAPIView):
+class InternalView(ApiView):
     """Takes the cluster's token only."""
 
     async def get(self, request):
