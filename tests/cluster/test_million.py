@@ -28,7 +28,7 @@ pytestmark = pytest.mark.cluster
 
 TOPIC = "values"
 MESSAGES = 1_000_000
-BATCH_MESSAGES = 4_000
+BATCH_MESSAGES = 400
 FETCH_BYTES = 8 << 20
 SNAPSHOT_BYTES_PER_SECOND = 12 << 20
 """So slow that the receiver can be killed in the middle."""
@@ -93,7 +93,7 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Million]:
         tmp_path_factory.mktemp("million"),
         brokers=4,
         broker_heartbeat_s="2",
-        checkpoint_entries="20",
+        checkpoint_entries="200",
         log_keep_bytes=str(1 << 20),
         snapshot_bytes_per_second=str(SNAPSHOT_BYTES_PER_SECOND),
     ) as cluster:
