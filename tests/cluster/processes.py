@@ -85,14 +85,16 @@ def inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(SERVERS_OWN)}
 
 
-def wait_until(holds: Callable[[], Any], *, what: str, seconds: float = 30) -> Any:
+def wait_until(
+    holds: Callable[[], Any], *, what: str, seconds: float = 30, pause_s: float = POLL_SECONDS
+) -> Any:
     """Return the first true value of `holds`; fail after a while."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = holds()
         if value:
             return value
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause_s)
     raise AssertionError(f"not within {seconds} s: {what}")
 
 

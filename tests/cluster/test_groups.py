@@ -33,6 +33,8 @@ MEMBERS = 3
 KILL_EVERY_SECONDS = 2.0
 SESSION_SECONDS = 6.0
 DRAIN_SECONDS = 120.0
+FILES_SECONDS = 0.25
+"""Between two looks into the files of all members, which take a while."""
 
 
 @pytest.fixture
@@ -193,7 +195,8 @@ def test_members_under_kills_and_a_restart_of_the_manager(
     def all_read() -> bool:
         return len({one[1:3] for one in members.handed()}) >= count
 
-    wait_until(all_read, what=f"{count} messages are read", seconds=DRAIN_SECONDS)
+    what = f"{count} messages are read"
+    wait_until(all_read, what=what, seconds=DRAIN_SECONDS, pause_s=FILES_SECONDS)
     for member in list(members.running):
         members.end(member, signal.SIGTERM)
     handed = members.handed()
@@ -254,11 +257,15 @@ def test_members_go_on_without_a_manager(
         producer.enqueue(TOPIC, "first")
         threads = Threads(producer)
         threads.start()
-        wait_until(last_commit, what="something is committed")
+        wait_until(last_commit, what="something is committed", pause_s=FILES_SECONDS)
         cluster.manager.kill()
         stopped = time.monotonic()
         until = stopped + members.session_s * 2.5
-        wait_until(lambda: last_commit() > until, what="commits go on without a manager")
+        wait_until(
+            lambda: last_commit() > until,
+            what="commits go on without a manager",
+            pause_s=FILES_SECONDS,
+        )
         away = time.monotonic() - stopped
         cluster.manager.start()
         threads.end()
@@ -267,6 +274,7 @@ def test_members_go_on_without_a_manager(
         lambda: len({one[1:3] for one in members.handed()}) >= count,
         what=f"{count} messages are read",
         seconds=DRAIN_SECONDS,
+        pause_s=FILES_SECONDS,
     )
     for member in list(members.running):
         members.end(member, signal.SIGTERM)
