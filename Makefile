@@ -45,7 +45,7 @@ test: $(STAMP) ## Run all tests (TEST=path for some); those with real processes 
 ifdef TEST
 	$(PYTEST) $(TEST)
 else
-	$(PYTEST) -n $(JOBS) --dist loadfile -m "not cluster"
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not cluster"
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
 		tests/cluster tests/myqueue/conformance
 endif

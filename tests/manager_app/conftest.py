@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,49 @@ def _make_no_permissions() -> None:
 
 
 _make_no_permissions()
+
+
+ON_POSTGRESQL = connections["default"].vendor == "postgresql"
+
+
+def _reset_postgresql_in_few_statements() -> None:
+    """Clear tables after a test by rows, of which there are few, and look up sequences once.
+
+    TRUNCATE makes new files for each table and index: 54 ms of a core for 25 tables, not 1.
+    """
+    operations = type(connections["default"].ops)
+    introspection = type(connections["default"].introspection)
+
+    def sql_flush(self, style, tables, *, reset_sequences=False, allow_cascade=False):
+        assert not reset_sequences
+        return [f"DELETE FROM {self.quote_name(table)}" for table in tables]  # noqa: S608 - names
+
+    operations.sql_flush = sql_flush
+    introspection.sequence_list = cache(introspection.sequence_list)
+
+
+if ON_POSTGRESQL:
+    _reset_postgresql_in_few_statements()
+
+
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences"}
+
+
+def _asks_postgresql_something(item):
+    """Tell whether a test uses the database, and not in the same way as one beside it."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if params.get("any_site") == "django alone":
+        return False
+    return item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(item.fixturenames)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Run on PostgreSQL what uses the database; the rest would only run a second time."""
+    if not ON_POSTGRESQL:
+        return
+    kept = [item for item in items if _asks_postgresql_something(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Runs the manager's whole suite once more, on a private PostgreSQL."""
+"""Runs all tests of the manager that use the database once more, on a private PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_manager_suite_passes_on_postgresql(capsys):
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "tests/manager_app", "-m", "not postgres"),
-                *("-q", "-p", "no:cacheprovider", "--create-db", "-n", "2"),
+                *("-q", "-p", "no:cacheprovider", "--create-db", "--reuse-db", "-n", "2"),
             ],
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": url},
