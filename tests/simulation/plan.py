@@ -15,6 +15,10 @@ HEALTHY_DISK_SECONDS = 0.005
 """Longest ordinary time of a transaction of a disk that is not in trouble."""
 
 
+APPEND_BYTES_SMALL = 1_000
+"""Only where an AppendEntries has no more, little may wait for a disk."""
+
+
 class Fault(StrEnum):
     """One kind of trouble; each seed has its own selection (swarm testing)."""
 
@@ -120,9 +124,10 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         seconds: of virtual time until everything is healed.
     """
     memory = Random(f"memory {seed}")
+    share_bytes = memory.choice((10_000, 20_000, 128 << 20))
     broker_count = random.choice((3, 3, 4, 5))
     count = random.choice((0, 1, 2, 3, 3, 4, 6, 10, len(Fault)))
-    return Plan(
+    drawn = Plan(
         seed=seed,
         broker_count=broker_count,
         group_count=random.choice((1, 1, 1, 2)),
@@ -131,7 +136,7 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         engine=replace(
             draw_engine(random), peer_inflight_bytes=memory.choice((1, 1_000, 5_000, 32 << 20))
         ),
-        memory_share_bytes=memory.choice((10_000, 30_000, 128 << 20)),
+        memory_share_bytes=128 << 20,
         loss=random.choice((0.0, 0.0, 0.02, 0.1)),
         duplication=random.choice((0.0, 0.02, 0.1)),
         network_delay=random.choice((20, 100, 500, 2_000)),
@@ -154,6 +159,9 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         batches_in_flight=random.choice((1, 1, 2, 3)),
         client_pause=random.choice((0.02, 0.1, 0.3)),
     )
+    # A follower takes no AppendEntries that is larger than half of what may wait for its disk.
+    is_small = drawn.engine.raft.max_append_bytes <= APPEND_BYTES_SMALL
+    return replace(drawn, memory_share_bytes=share_bytes) if is_small else drawn
 
 
 def calm(plan: Plan) -> Plan:
