@@ -255,13 +255,13 @@ def commit_agreed(raft: Raft) -> None:
 
     Entries of earlier terms are committed with it; by themselves they may still be overwritten.
     """
-    me, progress, durable_index = raft.replica_id, raft.progress, raft.log.durable_index
-    stored = [
-        durable_index if voter == me else progress[voter].match for voter in raft.memberships.voters
-    ]
-    agreed = agreed_value(stored)
+    agreed = agreed_value([_durable_index_of(raft, voter) for voter in raft.memberships.voters])
     if agreed >= raft.term_start_index:
         raft.log.commit_to(agreed)
+
+
+def _durable_index_of(raft: Raft, voter: int) -> int:
+    return raft.log.durable_index if voter == raft.replica_id else raft.progress[voter].match
 
 
 def members_changed(raft: Raft) -> None:

@@ -11,7 +11,8 @@ CORE_MUTANTS = (
         name="commit-without-quorum",
         fault="A leader commits, and so acknowledges, what its own disk alone holds",
         path="raft_app/core/replication.py",
-        old="    agreed = agreed_value(stored)\n",
+        old="    agreed = agreed_value([_durable_index_of(raft, voter)"
+        " for voter in raft.memberships.voters])\n",
         new="    agreed = raft.log.durable_index\n",
         test=f"{_CORE}/test_paper_log.py::test_an_entry_is_committed_when_a_majority_stores_it_5_3",
     ),
@@ -19,8 +20,8 @@ CORE_MUTANTS = (
         name="own-log-counted-early",
         fault="A leader counts entries that are not on its own disk yet",
         path="raft_app/core/replication.py",
-        old="raft.replica_id, raft.progress, raft.log.durable_index\n",
-        new="raft.replica_id, raft.progress, raft.log.last_index\n",
+        old="return raft.log.durable_index if voter == raft.replica_id",
+        new="return raft.log.last_index if voter == raft.replica_id",
         test=f"{_CORE}/simulation/test_simulation.py"
         "::test_group_keeps_all_promises_under_faults_and_recovers",
     ),

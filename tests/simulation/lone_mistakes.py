@@ -285,7 +285,7 @@ LONE_MISTAKES = (
     LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(24,)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
-    LoneMistake("Fences", lets_old_generations_commit, (), "after"),
+    LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(21,)),
     LoneMistake("Fences", commits_too_much, (), "beyond"),
     LoneMistake("Works", gives_messages_to_two, (), "is out until"),
     LoneMistake("Works", delivers_once_too_often),
