@@ -174,7 +174,7 @@ class GroupHistory(RuleBasedStateMachine):
             if (group := state.consumer_group(name)) is not None
         }
         assert known == told.places
-        assert len(known) == state.counts()["consumer_groups"] <= LIMITS.groups_max
+        assert len(known) == state.table_sizes().consumer_groups <= LIMITS.groups_max
 
     @invariant()
     def no_group_is_past_the_high_watermark(self) -> None:

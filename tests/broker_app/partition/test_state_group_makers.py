@@ -58,7 +58,7 @@ def refused(leader: Leader, request: Request) -> TooManyGroups:
 
 
 def groups(leader: Leader) -> int:
-    return leader.state.counts()["consumer_groups"]
+    return leader.state.table_sizes().consumer_groups
 
 
 @pytest.mark.parametrize("make", [receive, commit])
@@ -194,7 +194,7 @@ def test_followers_and_restored_snapshots_know_the_makers(leader: Leader) -> Non
     follower = replay(leader.log, leader.limits)
     late = replay(leader.log[count:], leader.limits, half)
     assert follower.snapshot() == late.snapshot() == leader.state.snapshot()
-    assert late.counts()["consumer_groups"] == 1
+    assert late.table_sizes().consumer_groups == 1
     restored = Leader(leader.limits, half)
     restored.run(receive("one", MALLORY))
     refused(restored, receive("two", MALLORY))

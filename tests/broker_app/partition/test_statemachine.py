@@ -164,7 +164,7 @@ def test_last_hundred_requests_of_a_producer_are_remembered(leader: Leader) -> N
 
 def test_produce_without_sequence_or_request_id_leaves_no_trace(leader: Leader) -> None:
     leader.run(batch_of("a"))
-    assert leader.state.counts() == {
+    assert leader.state.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 0,
@@ -245,7 +245,7 @@ def test_forgotten_clients_begin_anew(leader: Leader) -> None:
     leader.run(Pop(5, 0, 1, DIGEST))
     leader.run(ForgetClient(producer_id=1))
     leader.run(ForgetClient(consumer_id=5))
-    assert leader.state.counts() == {
+    assert leader.state.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 0,
@@ -283,7 +283,7 @@ def test_entries_younger_than_ten_minutes_are_never_forgotten(leader: Leader) ->
     leader.run(ForgetIdle())
     leader.run(batch_of("a", producer_id=2, sequence=0))
     assert leader.state.is_filling()
-    assert leader.state.counts() == {
+    assert leader.state.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 2,
@@ -291,10 +291,10 @@ def test_entries_younger_than_ten_minutes_are_never_forgotten(leader: Leader) ->
     }
     leader.clock_ms += FORGET_AFTER_MS
     leader.run(ForgetIdle())
-    assert leader.state.counts()["producers"] == 2, "their age is known from here on"
+    assert leader.state.table_sizes().producers == 2, "their age is known from here on"
     leader.clock_ms += 1
     leader.run(ForgetIdle())
-    assert leader.state.counts() == {
+    assert leader.state.table_sizes()._asdict() == {
         "consumer_groups": 0,
         "cursors": 0,
         "producers": 1,

@@ -138,7 +138,7 @@ def test_full_table_refuses_new_groups_and_serves_the_known(leader: Leader) -> N
         leader.apply_all()
     leader.run(ForgetGroup("one"))
     assert leader.run(CommitOffsets("three", 1)) == GroupPlace(1, 0)
-    assert leader.state.counts()["consumer_groups"] == 2
+    assert leader.state.table_sizes().consumer_groups == 2
 
 
 def test_group_forgotten_in_flight_takes_its_place_again(leader: Leader) -> None:
@@ -150,7 +150,7 @@ def test_group_forgotten_in_flight_takes_its_place_again(leader: Leader) -> None
     with pytest.raises(TooManyGroups):
         leader.decide(CommitOffsets("three", 1))
     assert leader.apply_next() == GroupPlace(5, 4)
-    assert leader.state.counts()["consumer_groups"] == 2
+    assert leader.state.table_sizes().consumer_groups == 2
 
 
 def test_lost_commits_of_new_groups_free_their_places(leader: Leader) -> None:
