@@ -101,13 +101,18 @@ class Storage:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, value BLOB)")
-        self._waiting: deque[tuple[int, bytes, Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[list[tuple[int, bytes]], Callable[[], None]]] = deque()
         self._wake = threading.Semaphore(0)
         threading.Thread(target=self._write, name="storage", daemon=True).start()
 
     def append(self, index: int, value: bytes, done: Callable[[], None]) -> None:
         """Write an entry; `done` is called in the loop when it is durable."""
-        self._waiting.append((index, value, done))
+        self._waiting.append(([(index, value)], done))
+        self._wake.release()
+
+    def call_after(self, done: Callable[[], None]) -> None:
+        """Call `done` in the loop when every entry that was given before is durable."""
+        self._waiting.append(([], done))
         self._wake.release()
 
     def read(self, after: int) -> list[tuple[int, bytes]]:
@@ -123,15 +128,16 @@ class Storage:
         connection.execute("PRAGMA synchronous=FULL")
         while True:
             self._wake.acquire()
-            entries = [self._waiting.popleft()]
+            jobs = [self._waiting.popleft()]
             while self._waiting and self._wake.acquire(blocking=False):
-                entries.append(self._waiting.popleft())
+                jobs.append(self._waiting.popleft())
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                "INSERT INTO entry VALUES (?, ?)", [(index, value) for index, value, _ in entries]
+                "INSERT INTO entry VALUES (?, ?)",
+                [entry for entries, _ in jobs for entry in entries],
             )
             connection.execute("COMMIT")
-            self._loop.call_soon_threadsafe(_call_all, [done for _, _, done in entries])
+            self._loop.call_soon_threadsafe(_call_all, [done for _, done in jobs])
 
 
 class Follower:
@@ -161,10 +167,13 @@ class Leader:
         """By index: on how many servers; gone when answered."""
 
     def handle(self, frames: Frames, message: Any) -> None:
-        """Take a request: number and a value to append, or an index behind which to read."""
+        """Take a request: number and a value to append, or an index behind which to read.
+
+        The followers may have what is not in this database yet: a reader waits for it.
+        """
         number, what = message
         if isinstance(what, int):
-            frames.send((number, self._storage.read(what)))
+            self._storage.call_after(lambda: frames.send((number, self._storage.read(what))))
             return
         self._last = index = self._last + 1
         self._waiting[index] = (frames, number)

@@ -42,6 +42,12 @@ class StorageTwin:
     def append(self, index, value, done):
         self.done.append(done)
 
+    def call_after(self, done):
+        self.done.append(done)
+
+    def read(self, after):
+        return [(after + 1, b"read")]
+
 
 def test_frames_are_handled_whole_however_they_come():
     made, _, handled = frames()
@@ -72,11 +78,34 @@ def test_the_leader_answers_when_two_of_three_have_it():
     assert answers.written == [frame([7, 1])]
 
 
+def test_a_reader_waits_for_what_the_followers_had_first():
+    storage, (asking, answers, _) = StorageTwin(), frames()
+    leader = Leader(storage)
+    leader.handle(asking, (7, b"value"))
+    leader.handle_stored(asking, 1)
+    leader.handle_stored(asking, 1)
+    leader.handle(asking, (8, 0))
+    assert answers.written == [frame([7, 1])]
+    for done in storage.done:
+        done()
+    assert answers.written[1:] == [frame([8, [[1, b"read"]]])]
+
+
 def test_a_lost_connection_is_told():
     told: list[object] = []
     error = ConnectionResetError()
     Frames(lambda _frames, _message: None, told.append).connection_lost(error)
     assert told == [error]
+
+
+async def test_a_call_comes_after_what_was_appended_before_it(tmp_path):
+    storage = Storage(str(tmp_path / "floor.sqlite"))
+    read = asyncio.get_running_loop().create_future()
+    for index in range(1, 101):
+        storage.append(index, b"value", lambda: None)
+    storage.call_after(lambda: read.set_result(storage.read(0)))
+    async with asyncio.timeout(10):
+        assert len(await read) == 100
 
 
 async def test_nothing_is_stored_in_the_beginning(tmp_path):
