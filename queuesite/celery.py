@@ -1,8 +1,9 @@
-"""Celery: what runs when, by the role of the process, and the worker with beat inside a process.
+"""Celery: what runs when, by the role of the process, and beat inside a process.
 
-A broker's ticks never leave its process: worker and beat are threads over an in-memory transport,
-so that no message broker is a point of failure of consensus. A manager does the same unless
-CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes do its tasks.
+A broker's ticks never leave its process, so that no message broker is a point of failure of
+consensus: beat is a thread, and its tasks, each of which posts one thing to the engine and returns,
+run in it (`task_always_eager`). A manager's tasks take longer, and a worker in its process does
+them, unless CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes do.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.beat import EmbeddedService, Scheduler
-from celery.signals import task_postrun, task_prerun
-from celery.worker import WorkController, state
+from celery.beat import Scheduler, Service
 
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
 
@@ -24,25 +25,24 @@ if __name__ == "queuesite.celery":
     os.environ.setdefault(ROLE_VARIABLE, MANAGER)
 
 from django.conf import settings
-from django.db import close_old_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from queuesite.celery_worker import EmbeddedWorker
     from queuesite.conf import QueueConfig
 
 logger = logging.getLogger(__name__)
 
 MEMORY_TRANSPORT = "memory://localhost/"
+"""Between beat and a worker of the same process; a broker sends nothing through it."""
 POLL_INTERVAL_S = 0.01
-"""How often the worker looks for a task in memory."""
+"""How often a worker looks for a task in memory."""
 BEAT_INTERVAL_MAX_S = 0.25
 """Longest sleep of beat, and thereby the longest wait when it is stopped."""
-START_TIMEOUT_S = 10.0
-"""How long the worker may take until it takes tasks."""
-TASKS_AT_ONCE = {BROKER: 1, MANAGER: 4}
-"""Threads of the worker: a broker's ticks come one after the other; of a manager's tasks none waits
-for another, which may wait for a broker."""
+TASKS_AT_ONCE = 4
+"""Threads of a manager's worker: none of its tasks waits for another, which may wait for a broker.
+"""
 STOP_TIMEOUT_S = 4.0
 """How long a running task may hold up the end of the process."""
 _TASK_MODULES = {
@@ -52,7 +52,7 @@ _TASK_MODULES = {
 
 
 def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
-    """Return the schedule of a role: each task expires after one interval, none catches up."""
+    """Return the schedule of a role: what waits expires after an interval, none catches up."""
     seconds: dict[str, float] = {}
     if role == BROKER:
         seconds = {
@@ -91,7 +91,7 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
     """Return the Celery application of a role.
 
     Args:
-        role: `manager` or `broker`; any other has no tasks.
+        role: `manager` or `broker`, whose tasks run in beat's thread; any other has no tasks.
         config: names the transport of a manager's tasks.
         schedule: replaces `schedule_of`, for tests.
     """
@@ -106,9 +106,10 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
         beat_schedule=schedule_of(role, config) if schedule is None else dict(schedule),
         beat_scheduler=TickScheduler,
         beat_max_loop_interval=BEAT_INTERVAL_MAX_S,
+        task_always_eager=role == BROKER,
         task_ignore_result=True,
         timezone="UTC",
-        worker_concurrency=TASKS_AT_ONCE.get(role, 1),
+        worker_concurrency=TASKS_AT_ONCE,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=bool(external),
         worker_hijack_root_logger=False,
@@ -116,13 +117,8 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
     return made
 
 
-def _close_old_connections(**_: Any) -> None:
-    """Keep no database connection that went stale between two tasks."""
-    close_old_connections()
-
-
 class EmbeddedCelery:
-    """A worker and beat, as threads of this process."""
+    """Beat as a thread of this process, with a worker beside it unless its tasks run in it."""
 
     def __init__(
         self,
@@ -133,71 +129,69 @@ class EmbeddedCelery:
     ) -> None:
         """Make an application for `role`; nothing runs before `start`."""
         self.app = make_app(role, config or settings.QUEUE, schedule)
-        self._ready = threading.Event()
-        self._failed = False
-        self._worker: threading.Thread | None = None
-        self._beat: Any = None
-
-        @self.app.task(name="queuesite.wake", shared=False)
-        def wake() -> None:
-            """Do nothing, but end the worker's wait for a task."""
-
-        self._wake = wake
+        self.failure: Future[None] = Future()
+        """Done with an exception when beat or the worker ended by itself: the process must end."""
+        self._stopping = False
+        self._worker: EmbeddedWorker | None = None
+        self._service: Service | None = None
+        self._beat: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the worker, and beat once the worker takes tasks.
+        """Start beat, once there is somebody who does the tasks.
 
         Raises:
+            ImportError: the tasks of a broker cannot be imported.
+            LookupError: a broker has no task of a name in its schedule.
             RuntimeError: the worker did not get ready.
         """
-        state.should_stop = None
-        state.should_terminate = None
         self.app.set_default()
         self.app.set_current()
-        task_prerun.connect(_close_old_connections)
-        task_postrun.connect(_close_old_connections)
-        self._worker = threading.Thread(target=self._work, name="celery-worker", daemon=True)
-        self._worker.start()
-        if not self._ready.wait(START_TIMEOUT_S) or self._failed:
-            raise RuntimeError("the embedded Celery worker did not get ready")
-        self._beat = EmbeddedService(self.app, thread=True, scheduler_cls=TickScheduler)
-        self._beat.service.max_interval = BEAT_INTERVAL_MAX_S  # a thread's is 1 s else
+        if self.app.conf.task_always_eager:
+            self._load_tasks()
+        else:
+            from queuesite.celery_worker import EmbeddedWorker  # a broker does without
+
+            self._worker = EmbeddedWorker(self.app, self._run)
+            self._worker.start()
+        self._service = Service(self.app, scheduler_cls=TickScheduler)
+        self._beat = threading.Thread(
+            target=self._run, args=("beat", self._service.start), name="celery-beat", daemon=True
+        )
         self._beat.start()
 
-    def _work(self) -> None:
+    def _load_tasks(self) -> None:
+        """Import the tasks: beat sends one that it does not know to a worker, and there is none."""
+        self.app.loader.import_default_modules()
+        scheduled = {entry["task"] for entry in self.app.conf.beat_schedule.values()}
+        unknown = sorted(scheduled - set(self.app.tasks))
+        if unknown:
+            raise LookupError(f"no such task: {', '.join(unknown)}")
+
+    def _run(self, name: str, work: Callable[[], object]) -> None:
+        """Do the work of a thread that ends at `stop` alone."""
         self.app.set_current()
+        error: BaseException = RuntimeError(f"the embedded Celery {name} ended by itself")
         try:
-            worker = WorkController(
-                app=self.app,
-                pool_cls="threads",
-                concurrency=self.app.conf.worker_concurrency,
-                without_gossip=True,
-                without_mingle=True,
-                without_heartbeat=True,
-                ready_callback=lambda _consumer: self._ready.set(),
-            )
-            worker.start()
-        except Exception:
-            logger.exception("The embedded Celery worker ended")
-            self._failed = True
-        finally:
-            self._ready.set()
+            work()
+        except BaseException as raised:  # noqa: BLE001 - ends the process
+            error = raised
+        if not self._stopping:
+            logger.critical("The embedded Celery %s ended", name, exc_info=error)
+            with suppress(InvalidStateError):  # the other one ended before
+                self.failure.set_exception(error)
 
     def stop(self) -> None:
         """Stop the worker and beat, and wait for both."""
-        if self._beat is not None:
-            self._beat.service.stop()
+        self._stopping = True
+        if self._service is not None:
+            self._service.stop()
         if self._worker is not None:
-            state.should_stop = os.EX_OK  # type: ignore[assignment]  # its type knows None alone
-            # The worker waits for a task once more after it has seen that it should stop.
-            for _ in range(2):
-                self._wake.apply_async()
-            self._worker.join(STOP_TIMEOUT_S)
+            self._worker.stop(STOP_TIMEOUT_S)
         if self._beat is not None:
             self._beat.join(STOP_TIMEOUT_S)
-        task_prerun.disconnect(_close_old_connections)
-        task_postrun.disconnect(_close_old_connections)
         self.app.close()
+        app.set_default()
+        app.set_current()
 
 
 app = make_app(settings.QUEUE.role, settings.QUEUE)

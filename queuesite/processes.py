@@ -96,6 +96,8 @@ class ServerProcess:
         announce(self._part.describe())
         failure = self._part.failure()
         failures = [self._http.ended, *([] if failure is None else [failure])]
+        if self._celery is not None:
+            failures.append(asyncio.wrap_future(self._celery.failure))
         await asyncio.wait({signalled, *failures}, return_when=asyncio.FIRST_COMPLETED)
         for failed in failures:
             if failed.done():

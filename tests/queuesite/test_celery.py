@@ -5,6 +5,7 @@ import time
 
 import pytest
 from celery.beat import Scheduler
+from celery.worker import WorkController
 from msgspec.structs import replace
 
 from queuesite.celery import (
@@ -20,18 +21,18 @@ CONFIG = QueueConfig()
 TICK = "tests.tick"
 
 
+def scheduled(*names: str) -> dict[str, dict[str, object]]:
+    """Return a schedule of frequent tasks."""
+    often = {"schedule": 0.02, "options": {"expires": 0.5}}
+    return {name: {"task": name, **often} for name in names}
+
+
 @pytest.fixture
-def ticking():
-    """An embedded worker with beat that counts its ticks, and the count."""
+def ticking(request):
+    """What runs the tasks of a role and counts its ticks, and the count."""
     ticks: list[str] = []
     enough = threading.Event()
-    celery = EmbeddedCelery(
-        TEST,
-        config=CONFIG,
-        schedule={
-            TICK: {"task": TICK, "schedule": 0.02, "options": {"expires": 0.5}},
-        },
-    )
+    celery = EmbeddedCelery(request.param, config=CONFIG, schedule=scheduled(TICK))
 
     @celery.app.task(name=TICK, shared=False)
     def tick():
@@ -43,6 +44,7 @@ def ticking():
 
 
 @pytest.mark.parametrize("turn", ["first", "again in the same process"])
+@pytest.mark.parametrize("ticking", [BROKER, MANAGER], indirect=True)
 def test_ticks_arrive_and_no_thread_is_left(ticking, turn):
     celery, ticks, enough = ticking
     before = set(threading.enumerate())
@@ -56,11 +58,109 @@ def test_ticks_arrive_and_no_thread_is_left(ticking, turn):
     count = len(ticks)
     assert not threading.Event().wait(0.1)
     assert len(ticks) == count
-    assert len(set(ticks)) == 1
+    assert not celery.failure.done()
 
 
-def test_worker_without_a_schedule_stops_at_once(monkeypatch):
-    celery = EmbeddedCelery(TEST, config=CONFIG, schedule={})
+@pytest.mark.parametrize("ticking", [BROKER], indirect=True)
+def test_the_tasks_of_a_broker_run_in_the_thread_of_beat_and_it_has_no_other(ticking):
+    celery, ticks, enough = ticking
+    before = set(threading.enumerate())
+    celery.start()
+    try:
+        assert enough.wait(10)
+        assert {one.name for one in set(threading.enumerate()) - before} == {"celery-beat"}
+    finally:
+        celery.stop()
+    assert set(ticks) == {"celery-beat"}
+
+
+@pytest.mark.parametrize("role", [BROKER, MANAGER])
+def test_a_task_that_fails_is_logged_and_the_schedule_goes_on(role, caplog):
+    failures: list[int] = []
+    enough = threading.Event()
+    celery = EmbeddedCelery(role, config=CONFIG, schedule=scheduled("tests.fail", TICK))
+
+    @celery.app.task(name="tests.fail", shared=False)
+    def fail():
+        failures.append(1)
+        raise ZeroDivisionError("a bug in a task")
+
+    @celery.app.task(name=TICK, shared=False)
+    def tick():
+        if len(failures) >= 3:
+            enough.set()
+
+    celery.start()
+    try:
+        assert enough.wait(10)
+    finally:
+        celery.stop()
+    assert "ZeroDivisionError: a bug in a task" in caplog.text
+    assert not celery.failure.done()
+
+
+@pytest.mark.parametrize(
+    ("role", "thread"), [(BROKER, "beat"), (MANAGER, "beat"), (MANAGER, "worker")]
+)
+def test_a_thread_that_ends_by_itself_is_a_failure_and_logged(role, thread, monkeypatch, caplog):
+    running = threading.Event()
+    dying = {"beat": (Scheduler, "tick"), "worker": (WorkController, "start")}[thread]
+    works = getattr(*dying)
+
+    def die(*args, **kwargs):
+        if thread == "beat":
+            works(*args, **kwargs)
+            raise MemoryError("no room for a tick")
+        works_then_dies(*args, **kwargs)
+
+    def works_then_dies(controller):
+        controller.ready_callback(None)
+        running.wait(10)
+        raise MemoryError("no room for a task")
+
+    monkeypatch.setattr(*dying, die)
+    celery = EmbeddedCelery(role, config=CONFIG, schedule=scheduled())
+    celery.start()
+    running.set()
+    try:
+        assert isinstance(celery.failure.exception(10), MemoryError)
+    finally:
+        celery.stop()
+    assert f"The embedded Celery {thread} ended" in caplog.text
+    assert "MemoryError: no room for" in caplog.text
+
+
+def test_a_task_that_asks_beat_to_leave_is_a_failure_too():
+    celery = EmbeddedCelery(BROKER, config=CONFIG, schedule=scheduled(TICK))
+
+    @celery.app.task(name=TICK, shared=False)
+    def leave():
+        raise SystemExit(0)
+
+    celery.start()
+    try:
+        assert "ended by itself" in str(celery.failure.exception(10))
+    finally:
+        celery.stop()
+
+
+def test_a_broker_does_not_start_with_a_task_that_it_does_not_have():
+    celery = EmbeddedCelery(BROKER, config=CONFIG, schedule=scheduled("tests.misspelt"))
+    with pytest.raises(LookupError, match=r"tests\.misspelt"):
+        celery.start()
+    celery.stop()
+
+
+def test_every_task_in_the_schedule_of_a_broker_is_there():
+    celery = EmbeddedCelery(BROKER, config=CONFIG)
+    celery.start()
+    celery.stop()
+    assert not celery.failure.done()
+
+
+@pytest.mark.parametrize("role", [BROKER, TEST])
+def test_what_has_no_schedule_stops_at_once(role):
+    celery = EmbeddedCelery(role, config=CONFIG, schedule={})
     celery.start()
     stopped = threading.Thread(target=celery.stop)
     stopped.start()
@@ -113,9 +213,10 @@ def test_a_manager_schedules_its_checks_and_a_read_only_one_none():
 @pytest.mark.parametrize(
     ("role", "url"), [(MANAGER, "redis://127.0.0.1:6379/0"), (BROKER, "memory://localhost/")]
 )
-def test_only_a_manager_uses_an_outer_message_broker(role, url):
+def test_only_a_manager_uses_a_message_broker_and_a_worker(role, url):
     config = replace(CONFIG, celery_broker_url="redis://127.0.0.1:6379/0")
-    assert make_app(role, config).conf.broker_url == url
+    conf = make_app(role, config).conf
+    assert (conf.broker_url, conf.task_always_eager) == (url, role == BROKER)
 
 
 def test_the_scheduler_overrides_nothing_but_adjust():

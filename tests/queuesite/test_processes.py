@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from concurrent.futures import Future
 
 import pytest
 import uvicorn
@@ -67,6 +68,7 @@ class Http:
 class Ticks:
     def __init__(self, recorder):
         self._steps = recorder.steps
+        self.failure = Future()
 
     def start(self):
         self._steps.append("ticks")
@@ -141,6 +143,21 @@ async def test_failure_of_the_part_ends_the_process_at_once(caplog):
         )
     assert exited.value.args == (1,)
     assert "the disk is gone" in caplog.text
+    assert "stop announced" not in recorder.steps
+
+
+async def test_scheduler_that_dies_ends_the_process_at_once(caplog):
+    recorder = Recorder()
+    process = process_of(recorder)
+    with pytest.raises(Exited) as exited:
+        await asyncio.wait_for(
+            process.run(
+                lambda line: process._celery.failure.set_exception(MemoryError("no tick comes"))
+            ),
+            10,
+        )
+    assert exited.value.args == (1,)
+    assert "no tick comes" in caplog.text
     assert "stop announced" not in recorder.steps
 
 
