@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from broker_app import runtime
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from http_base.memory_budget import MemoryBudget
+    from raft_app.engine.tick_intervals import TickIntervals
     from raft_app.storage.stream import StorageStream
 
 MESSAGES_PRODUCED = Counter(
@@ -95,6 +96,23 @@ class BrokerCollector:
             yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
         yield from _memory(broker.memory)
         yield from _transactions(broker.engine.stream)
+        yield from _ticks(broker.engine.watchdog.tick_intervals)
+
+
+def _ticks(intervals: TickIntervals) -> Iterator[Metric]:
+    """Yield how evenly ticks come."""
+    bounds = [*(f"{bound:g}" for bound in intervals.bounds_s), "+Inf"]
+    yield HistogramMetricFamily(
+        "queue_broker_tick_interval_seconds",
+        "Time between one tick and the next in the loop",
+        buckets=list(zip(bounds, intervals.cumulated(), strict=True)),
+        sum_value=intervals.sum_s,
+    )
+    yield CounterMetricFamily(
+        "queue_broker_ticks_late",
+        "Ticks that came more than two intervals after the one before",
+        value=intervals.late,
+    )
 
 
 def _transactions(stream: StorageStream) -> Iterator[Metric]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from http_base.tasks import observe
 from raft_app.core.types import TimeoutNow
 from raft_app.engine.snapshots import Throttle
+from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.storage.protocol import CorruptEntry
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
         self._disk_check: Callable[[], object] | None = None
         self.intervals_without_tick = 0
+        self.tick_intervals = TickIntervals(interval_ms)
 
     def start(self) -> None:
         """Begin to watch; the disk is looked at straight away."""
@@ -89,6 +91,7 @@ class Watchdog:
     def ticked(self) -> None:
         """Note a tick."""
         self.intervals_without_tick = 0
+        self.tick_intervals.ticked()
 
     def watch_disk(
         self, executor: Executor, free_bytes: Callable[[], int], reserve_bytes: int

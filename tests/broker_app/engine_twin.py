@@ -24,6 +24,7 @@ from myqueue.contract.errors import (
 )
 from raft_app.core.types import Entry, EntryKind, Member, Membership
 from raft_app.engine.membership import ReplicaChange
+from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import Answer, Join, Propose
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch
 
@@ -104,7 +105,7 @@ class EngineTwin:
         self.peers: dict[int, Any] = {2: None}
         self.on_applied: list[Callable[[Any], None]] = []
         self.on_leadership: list[Callable[[Any], None]] = []
-        self.watchdog = SimpleNamespace(intervals_without_tick=0)
+        self.watchdog = SimpleNamespace(intervals_without_tick=0, tick_intervals=TickIntervals(50))
         self.disk = SimpleNamespace(full=False, free_bytes=1 << 40)
         self.slow_disk = SimpleNamespace(seconds_so_far=0.0)
         self.stream = SimpleNamespace(transactions=0, seconds=0.0)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
 
+import manager_app.metrics  # noqa: F401 - the figures of a manager are on the page, too
 from broker_app import metrics
 from broker_app import runtime as runtimes
 from broker_app.decode_cache import DecodedBatch
 from broker_app.partition.commands import ReceiveMessages, SettleMessages
 from myqueue.contract.rules.work import Receipt, SettleKind
+from raft_app.engine.tick_intervals import TickIntervals
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ def figures() -> dict[tuple[str, str], float]:
         (sample.name.removeprefix("queue_broker_"), sample.labels.get("role", "")): sample.value
         for family in registry.collect()
         for sample in family.samples
-        if "share" not in sample.labels
+        if "share" not in sample.labels and "le" not in sample.labels
     }
 
 
@@ -47,6 +52,7 @@ NAMES = (
     *("long_polls", "unsettled_messages", "dead_messages"),
     *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
     *("write_seconds_so_far", "transactions_total", "transaction_seconds_total"),
+    *("tick_interval_seconds_count", "tick_interval_seconds_sum", "ticks_late_total"),
 )
 
 
@@ -76,6 +82,10 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
     runtime.work_waits.waiting = 1
     engine.slow_disk.seconds_so_far = 1.5
     engine.stream.transactions, engine.stream.seconds = 5, 0.25
+    times = iter([1.0, 1.05, 1.3])
+    engine.watchdog.tick_intervals = intervals = TickIntervals(50, clock=lambda: next(times))
+    for _ in range(3):
+        intervals.ticked()
     assert figures() == {
         ("unsettled_messages", ""): 0,
         ("dead_messages", ""): 0,
@@ -86,7 +96,24 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
         ("write_seconds_so_far", ""): 1.5,
         ("transactions_total", ""): 5,
         ("transaction_seconds_total", ""): 0.25,
+        ("tick_interval_seconds_count", ""): 2,
+        ("tick_interval_seconds_sum", ""): pytest.approx(0.3),
+        ("ticks_late_total", ""): 1,
     }
+
+
+def test_the_reference_names_every_figure(runtime: BrokerRuntime) -> None:
+    registry = CollectorRegistry()
+    metrics.register(registry)
+    families = [*registry.collect(), *REGISTRY.collect()]
+    shown = {
+        family.name + "_total" * (family.type == "counter")
+        for family in families
+        if family.name.startswith(("queue_broker_", "queue_manager_"))
+    }
+    assert "queue_manager_brokers" in shown
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == shown
 
 
 async def test_messages_of_workers_are_counted_where_the_partition_is_led(

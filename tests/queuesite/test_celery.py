@@ -183,15 +183,6 @@ def test_beat_that_waits_for_a_task_is_stopped_soon():
     assert min(seconds) <= 2 * BEAT_INTERVAL_MAX_S
 
 
-def test_worker_that_cannot_start_is_reported(caplog):
-    celery = EmbeddedCelery(TEST, config=CONFIG, schedule={})
-    celery.app.conf.imports = ("no_such_module",)
-    with pytest.raises(RuntimeError, match="did not get ready"):
-        celery.start()
-    celery.stop()
-    assert "no_such_module" in caplog.text
-
-
 def test_a_broker_ticks_and_every_entry_expires_after_one_interval():
     schedule = schedule_of(BROKER, replace(CONFIG, tick_ms=50))
     assert schedule["raft_app.tasks.raft_tick"]["schedule"] == 0.05
