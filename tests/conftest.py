@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 
+from tests.together import CLUSTER, CONFORMANCE, MEASURED, SHARING, group_of, place_of
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+
+    from tests.cluster.kept import Kept
+    from tests.cluster.processes import Cluster
 
 # Deadlines measure the machine, not the code.
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
 
+
 LONGEST_MARKS = ("postgres", "simulation")
-"""Of the files that take longest, the longest first."""
+"""Of the files without real brokers that take longest, the longest first."""
 
 
 def _rank(item: pytest.Item) -> int:
     ranks = (n for n, mark in enumerate(LONGEST_MARKS) if item.get_closest_marker(mark))
     return next(ranks, len(LONGEST_MARKS))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: a long file that comes last keeps all cores but one idle."""
-    items.sort(key=_rank)
 
 
 def pytest_collection_finish() -> None:
@@ -36,3 +39,71 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def kept_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept[Cluster]]:
+    """Keep `manage.py cluster` with three brokers; it starts when a test wants it."""
+    from tests.cluster.kept import Kept
+    from tests.cluster.processes import Cluster
+
+    with Kept(lambda: Cluster(tmp_path_factory.mktemp("cluster") / "data")) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(kept_cluster: Kept[Cluster]) -> Iterator[Cluster]:
+    """Give one cluster to all tests of a module; they must not break it."""
+    with kept_cluster.lent() as cluster:
+        yield cluster
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that share a cluster behind each other, and what takes longest first.
+
+    A long file that comes last keeps all cores but one idle.
+    """
+    chosen = [item for item in items if item.get_closest_marker("cluster")]
+    for item in chosen:
+        path = item.location[0]
+        if not path.startswith((CLUSTER, CONFORMANCE)):
+            raise pytest.UsageError(f"{path}: nobody looks for a cluster test there")
+        kept = [name for name in getattr(item, "fixturenames", ()) if name in SHARING]
+        if kept and group_of(path) not in (*kept, CONFORMANCE):
+            raise pytest.UsageError(f"{path} uses {kept[0]}, which tests/together.py does not say")
+    items[:] = [item for item in items if not item.get_closest_marker("cluster")]
+    items.sort(key=_rank)
+    items += sorted(chosen, key=lambda item: place_of(item.location[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Give the files that share a cluster to one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Sharing(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(super()._split_scope(nodeid))
+
+    return Sharing(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the cluster that a group kept, with the group."""
+    group = group_of(item.location[0])
+    if nextitem is None or group_of(nextitem.location[0]) != group:
+        kept = sys.modules.get("tests.cluster.kept")
+        if kept is not None:
+            kept.close_all()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured, also those that ran in a worker."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            for name, text in report.user_properties:
+                if name == MEASURED:
+                    terminalreporter.write_line(f"    {text}")
