@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from benchmarks.cluster import ROOT
-from benchmarks.peers.processes import Processes, free_ports, is_listening, read_servers
-from benchmarks.peers.python_floor_server import Frames, connect
+from benchmarks.peers.processes import Processes, free_ports, read_servers
+from benchmarks.peers.python_floor_server import READY, Frames, connect
 from benchmarks.peers.session import Place, Reading, Refused, TaskSession
 from benchmarks.peers.system import Address
 
@@ -51,7 +51,10 @@ class PythonFloor:
                     address=f"tcp://127.0.0.1:{port}",
                     environment=environment,
                 )
-            processes.wait_for(lambda: all(map(is_listening, ports)), what="three servers")
+            processes.wait_for(
+                lambda: all(READY in processes.printed(one) for one in range(SERVERS)),
+                what="three servers",
+            )
             yield Address(f"tcp://127.0.0.1:{ports[0]}", str(processes.state_path))
 
     def session(self, where: Address) -> PythonFloorSession:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUORUM = 2
+READY = "ready"
+"""Printed when a server listens: somebody else may have its port, so that a look proves nothing."""
 READ_ENTRIES = 5_000
 """In one answer to a reader."""
 CONNECT_PAUSE_S = 0.02
@@ -227,6 +229,7 @@ async def serve(port: int, path: str, follower_ports: list[int]) -> None:
     server = await asyncio.get_running_loop().create_server(
         lambda: Frames(handle), "127.0.0.1", port
     )
+    print(READY, flush=True)
     await server.serve_forever()
 
 

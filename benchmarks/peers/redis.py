@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from benchmarks.peers.processes import Processes, free_ports, is_listening, read_servers
+from benchmarks.peers.processes import Processes, free_ports, read_servers
 from benchmarks.peers.session import Place, Reading, ThreadSession
 from benchmarks.peers.system import SHARED_FAMILIES, Address
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.acknowledged import Value
     from benchmarks.peers.session import Receiver, Sender
 
+READY = "Ready to accept connections"
 FIELD = b"v"
 NEXT_ID = "0-*"
 """Has the server number the messages from 0-1 on, so that the number tells the offset."""
@@ -61,7 +62,7 @@ class Redis:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         with Processes(directory) as processes:
             processes.start([program, *words], address=address)
-            processes.wait_for(lambda: is_listening(port), what="the server")
+            processes.wait_for(lambda: READY in processes.printed(0), what="the server")
             yield Address(address, str(processes.state_path))
 
     def session(self, where: Address) -> RedisSession:
