@@ -31,13 +31,13 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandAnswer:
     """The same request was applied already: this is its result."""
 
     result: Any
 
 
-Decision = Propose | Join | Answer
+Decision = Propose | Join | CommandAnswer
 
 
 class StateMachine(Protocol):

@@ -31,7 +31,7 @@ from myqueue.contract.errors import (
 )
 from myqueue.contract.rules.group_makers import GroupRoom
 from myqueue.contract.rules.producers import follows, out_of_order
-from raft_app.statemachine import Answer, Join
+from raft_app.statemachine import CommandAnswer, Join
 
 if TYPE_CHECKING:
     from broker_app.partition.limits import StateLimits
@@ -54,7 +54,7 @@ class Admission:
         self._speculation = speculation
         self._limits = limits
 
-    def batch(self, header: BatchHeader) -> Join | Answer | None:
+    def batch(self, header: BatchHeader) -> Join | CommandAnswer | None:
         """Decide on a batch.
 
         Raises:
@@ -67,7 +67,7 @@ class Admission:
             return self._identified_batch(header)
         return None
 
-    def pop(self, pop: Pop) -> Join | Answer | None:
+    def pop(self, pop: Pop) -> Join | CommandAnswer | None:
         """Decide on a pop.
 
         Raises:
@@ -81,7 +81,7 @@ class Admission:
                 return Join(*position)
             span = self._data.pop_requests.get(key)
             if span is not None:
-                return Answer(Popped(*span))
+                return CommandAnswer(Popped(*span))
             self._check_request_room(self._data.pop_requests, pop.consumer_id)
         assert pop.from_offset < pop.to_offset <= self._data.next_offset, pop
         cursor = self.cursor(pop.consumer_id)
@@ -90,14 +90,14 @@ class Admission:
         self._check_cursor_room(pop.consumer_id)
         return None
 
-    def open_cursor(self, opened: OpenCursor) -> Answer | None:
+    def open_cursor(self, opened: OpenCursor) -> CommandAnswer | None:
         """Decide on opening a cursor.
 
         Raises:
             Overloaded: there is no room for another cursor.
         """
         if opened.consumer_id in self._data.cursors:
-            return Answer(CursorPlace(self._data.cursor(opened.consumer_id), moved=False))
+            return CommandAnswer(CursorPlace(self._data.cursor(opened.consumer_id), moved=False))
         self._check_cursor_room(opened.consumer_id)
         return None
 
@@ -142,11 +142,11 @@ class Admission:
             )
         self._check_group_room(commit.group, commit.client_id)
 
-    def truncate(self, truncate: Truncate) -> Answer | None:
+    def truncate(self, truncate: Truncate) -> CommandAnswer | None:
         """Decide on letting messages go: not again those that are gone, not those in flight."""
         assert truncate.to_offset <= self._data.next_offset, truncate
         if truncate.to_offset <= self._data.log_start_offset:
-            return Answer(Truncated(self._data.log_start_offset))
+            return CommandAnswer(Truncated(self._data.log_start_offset))
         return None
 
     def receive(self, receive: ReceiveMessages) -> None:
@@ -169,7 +169,7 @@ class Admission:
         )
         return known.next_sequence if known is not None and known.epoch == epoch else 0
 
-    def _sequenced_batch(self, header: BatchHeader) -> Join | Answer | None:
+    def _sequenced_batch(self, header: BatchHeader) -> Join | CommandAnswer | None:
         in_flight = self._speculation.producers.get(header.producer_id)
         applied = self._data.producers.get(header.producer_id)
         known = in_flight or applied
@@ -185,10 +185,10 @@ class Admission:
                 return Join(*position)
             base_offset = applied.find(header) if applied is not None else None
             if base_offset is not None:
-                return Answer(Appended(base_offset, count))
+                return CommandAnswer(Appended(base_offset, count))
         raise out_of_order(header, known)
 
-    def _identified_batch(self, header: BatchHeader) -> Join | Answer | None:
+    def _identified_batch(self, header: BatchHeader) -> Join | CommandAnswer | None:
         key = (header.producer_id, header.request_digest)
         position = self._speculation.produce_requests.get(key)
         if position is not None:
@@ -196,7 +196,7 @@ class Admission:
         span = self._data.produce_requests.get(key)
         if span is not None:
             first, end, _ = span
-            return Answer(Appended(first, end - first))
+            return CommandAnswer(Appended(first, end - first))
         self._check_request_room(self._data.produce_requests, header.producer_id)
         return None
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from broker_app.partition.work import WorkTable
     from myqueue.contract.rules.work import Choice
     from raft_app.core.types import Entry
-    from raft_app.statemachine import Answer, Decision, Join
+    from raft_app.statemachine import CommandAnswer, Decision, Join
     from raft_app.storage.protocol import GroupSpec
 
     SequenceListener = Callable[[int, int], None]
@@ -307,7 +307,7 @@ class PartitionState:
             )
         return self._data.append(header, entry.append_timestamp)
 
-    def _admit(self, request: CommandBody) -> Join | Answer | None:
+    def _admit(self, request: CommandBody) -> Join | CommandAnswer | None:
         match request:
             case Pop():
                 return self._admission.pop(request)

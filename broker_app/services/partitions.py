@@ -8,7 +8,7 @@ from broker_app.partition.commands import SetRetention
 from broker_app.services.replicas import ask_for_addresses, replica_discard
 from broker_app.services.retention import retention_set
 from myqueue.contract.errors import InvalidRequest, NoLeader, StalePlacement
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
@@ -89,18 +89,18 @@ async def _make(runtime: BrokerRuntime, order: ReplicaOrder, spec: GroupSpec) ->
     ask_for_addresses(runtime, members)
 
 
-def _members_of(runtime: BrokerRuntime, order: ReplicaOrder) -> tuple[Member, ...]:
+def _members_of(runtime: BrokerRuntime, order: ReplicaOrder) -> tuple[RaftMember, ...]:
     """Return the replicas that an order names.
 
     Raises:
         InvalidRequest: they cannot be, or this one is not among them.
     """
     try:
-        members = tuple(Member(place.replica_id, place.broker_id) for place in order.replicas)
+        members = tuple(RaftMember(place.replica_id, place.broker_id) for place in order.replicas)
         Membership(voters=members, version=order.version)
     except ValueError as error:
         raise InvalidRequest(str(error), field="replicas") from error
-    if Member(order.replica_id, runtime.engine.broker_id) not in members:
+    if RaftMember(order.replica_id, runtime.engine.broker_id) not in members:
         raise InvalidRequest(
             f"replicas does not name replica {order.replica_id} on broker"
             f" {runtime.engine.broker_id}, which was asked",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from http_base.cluster import MembersAnswer, Place
 from myqueue.contract.errors import InvalidRequest, QueueError, StalePlacement
-from raft_app.core.types import Member
+from raft_app.core.types import RaftMember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ async def replicas_change(
     """
     await runtime.obey_epoch(target.epoch)
     try:
-        members = tuple(Member(place.replica_id, place.broker_id) for place in target.replicas)
+        members = tuple(RaftMember(place.replica_id, place.broker_id) for place in target.replicas)
     except ValueError as error:
         raise InvalidRequest(str(error), field="replicas") from error
     change = runtime.engine.change_replicas(group_id, members, target.version)
@@ -113,12 +113,12 @@ async def _is_confirmed(runtime: BrokerRuntime, replica: Replica, ask: Iterable[
     return False
 
 
-def ask_for_addresses(runtime: BrokerRuntime, members: Iterable[Member]) -> None:
+def ask_for_addresses(runtime: BrokerRuntime, members: Iterable[RaftMember]) -> None:
     """Ask a manager soon where the brokers of some replicas are, if that is not known."""
     known = {runtime.engine.broker_id, *runtime.engine.peers}
     if any(member.broker_id not in known for member in members):
         runtime.link.heartbeat()
 
 
-def _places(members: Sequence[Member]) -> list[Place]:
+def _places(members: Sequence[RaftMember]) -> list[Place]:
     return [Place(member.replica_id, member.broker_id) for member in dict.fromkeys(members)]

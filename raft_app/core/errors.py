@@ -1,8 +1,8 @@
 """What the core refuses, as exceptions.
 
     RaftError
-    +-- NotLeader          this node does not lead
-    +-- NotReady           it leads, but the no-op of its term is not applied yet
+    +-- NodeNotLeader      this node does not lead
+    +-- NodeNotReady       it leads, but the no-op of its term is not applied yet
     +-- ProposalDropped    it leads, but takes no proposal now
     +-- ChangeRefused      it leads, but does not change the membership so, or not now
 
@@ -42,7 +42,7 @@ class RaftError(Exception):
     """Base of what the core raises on purpose."""
 
 
-class NotLeader(RaftError):
+class NodeNotLeader(RaftError):
     """This node does not lead.
 
     Attributes:
@@ -54,7 +54,7 @@ class NotLeader(RaftError):
         self.leader = leader
 
 
-class NotReady(RaftError):
+class NodeNotReady(RaftError):
     """The leader may not answer reads before the no-op of its term is applied."""
 
 

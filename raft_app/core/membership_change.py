@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raft_app.core import replication
-from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
+from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
 from raft_app.core.quorum import is_quorum
 from raft_app.core.types import (
     NO_REPLICA,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def propose_membership(raft: Raft, change: MembershipChange, *, version: int) -> tuple[int, int]:
     """Append one change; see `RawNode.propose_membership`."""
     if raft.role is not Role.LEADER:
-        raise NotLeader(raft.leader)
+        raise NodeNotLeader(raft.leader)
     reason = _untimely(raft, version)
     if reason is not None:
         raise ChangeRefused(reason)

@@ -129,7 +129,7 @@ class RawNode(Raft):
             that term; another one there means that it is lost.
 
         Raises:
-            NotLeader: this node does not lead.
+            NodeNotLeader: this node does not lead.
             ProposalDropped: the leader takes none now; its `reason` says why.
         """
         return replication.propose(self, proposals)
@@ -145,7 +145,7 @@ class RawNode(Raft):
             Its (index, term). It is lost when another entry is committed there.
 
         Raises:
-            NotLeader: this node does not lead.
+            NodeNotLeader: this node does not lead.
             ChangeRefused: not now, or never; its `reason` says why.
         """
         return membership_change.propose_membership(self, change, version=version)
@@ -156,7 +156,7 @@ class RawNode(Raft):
         No proposals are taken meanwhile.
 
         Raises:
-            NotLeader: this node does not lead.
+            NodeNotLeader: this node does not lead.
             ValueError: `to` is not another voter.
         """
         transfer.transfer_leadership(self, to)
@@ -193,8 +193,8 @@ class RawNode(Raft):
             context: the caller's number of the read, given back as it is.
 
         Raises:
-            NotLeader: this node does not lead.
-            NotReady: the no-op of the leader's term is not applied yet.
+            NodeNotLeader: this node does not lead.
+            NodeNotReady: the no-op of the leader's term is not applied yet.
         """
         replication.read_index(self, context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core import snapshots, transfer
-from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
+from raft_app.core.errors import DropReason, NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.progress import Progress, ProgressState
 from raft_app.core.quorum import agreed_value
 from raft_app.core.types import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def propose(raft: Raft, proposals: Sequence[Proposal]) -> list[tuple[int, int]]:
     """Append all proposals or none; see `RawNode.propose`."""
     if raft.role is not Role.LEADER:
-        raise NotLeader(raft.leader)
+        raise NodeNotLeader(raft.leader)
     if raft.transferee != NO_REPLICA:
         raise ProposalDropped(DropReason.TRANSFER)
     log = raft.log
@@ -76,9 +76,9 @@ def _fits_limits(raft: Raft, entries: Sequence[Entry]) -> bool:
 def read_index(raft: Raft, context: int) -> None:
     """Register a read; see `RawNode.read_index`."""
     if raft.role is not Role.LEADER:
-        raise NotLeader(raft.leader)
+        raise NodeNotLeader(raft.leader)
     if not raft.serves:
-        raise NotReady("the no-op of the term is not applied yet")
+        raise NodeNotReady("the no-op of the term is not applied yet")
     raft.reads.add(context, raft.log.commit_index)
 
 

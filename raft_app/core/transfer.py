@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.errors import NotLeader
+from raft_app.core.errors import NodeNotLeader
 from raft_app.core.types import Role, TimeoutNow
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def transfer_leadership(raft: Raft, to: int) -> None:
     """Begin to hand leadership to `to`; see `RawNode.transfer_leadership`."""
     if raft.role is not Role.LEADER:
-        raise NotLeader(raft.leader)
+        raise NodeNotLeader(raft.leader)
     if to not in raft.other_voters:
         raise ValueError(f"replica {to} is not another voter")
     if raft.transferee == to:

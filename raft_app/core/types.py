@@ -102,7 +102,7 @@ class SoftState:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Member:
+class RaftMember:
     """One replica of a group and where it lies."""
 
     replica_id: int
@@ -117,8 +117,8 @@ class Member:
 class Membership:
     """Who belongs to a group: voters count for quorums, learners only receive."""
 
-    voters: tuple[Member, ...] = ()
-    learners: tuple[Member, ...] = ()
+    voters: tuple[RaftMember, ...] = ()
+    learners: tuple[RaftMember, ...] = ()
     version: int = 0
     """Placement version of the change that made it; a leader refuses lower ones. The steps that
     lead to one placement share its version."""
@@ -129,7 +129,7 @@ class Membership:
             raise ValueError(f"a replica is named twice: {self!r}")
 
     @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[RaftMember, ...]:
         """Voters, then learners."""
         return self.voters + self.learners
 
@@ -157,7 +157,7 @@ class Membership:
         if not isinstance(fields, list) or len(fields) != 4 or fields[0] != 1:
             raise ValueError(f"not a membership: {data[:80]!r}")
         voters, learners = (
-            tuple(Member(replica_id, broker_id) for replica_id, broker_id in group)
+            tuple(RaftMember(replica_id, broker_id) for replica_id, broker_id in group)
             for group in fields[2:]
         )
         return cls(voters=voters, learners=learners, version=fields[1])
@@ -167,7 +167,7 @@ class Membership:
 class AddLearner:
     """Let a new replica receive the log; its replica id was never used before."""
 
-    member: Member
+    member: RaftMember
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
 from raft_app.engine.windows import PeerWindows
-from raft_app.statemachine import Answer
+from raft_app.statemachine import CommandAnswer
 from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
 from raft_app.storage.stream import BROKER_STREAM, StorageStream
 from raft_app.storage.workers import WorkerThreads
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from http_base.memory_budget import MemoryShare
-    from raft_app.core.types import Member, Rpc
+    from raft_app.core.types import RaftMember, Rpc
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.membership import ReplicaChange
     from raft_app.statemachine import StateMachineFactory
@@ -436,7 +436,7 @@ class Engine:
         if self.disk.full and not may_use_reserve and replica.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
         admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
-        if isinstance(admitted, Answer):
+        if isinstance(admitted, CommandAnswer):
             return admitted.result
         self.engine_loop.mark(replica)
         return await self._within(admitted, timeout_ms, replica)
@@ -527,7 +527,7 @@ class Engine:
             self.compactor.release()
 
     def change_replicas(
-        self, group_id: int, target: tuple[Member, ...], version: int
+        self, group_id: int, target: tuple[RaftMember, ...], version: int
     ) -> ReplicaChange:
         """Lead a group to other replicas, step by step, or go on with that; returns at once.
 

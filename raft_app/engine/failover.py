@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from http_base import tasks
 from myqueue.contract.errors import CommitTimeout, QueueError, StalePlacement
-from raft_app.core.errors import NotLeader as NodeNotLeader
+from raft_app.core.errors import NodeNotLeader
 from raft_app.core.types import NO_REPLICA
 
 if TYPE_CHECKING:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import InvalidRequest, StalePlacement
-from raft_app.core.errors import ChangeReason, ChangeRefused
-from raft_app.core.errors import NotLeader as NodeNotLeader
+from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
 from raft_app.core.types import NO_REPLICA, AddLearner, Promote, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from raft_app.core.types import Member, Membership, MembershipChange
+    from raft_app.core.types import Membership, MembershipChange, RaftMember
     from raft_app.engine.replica import Replica
 
 
@@ -41,7 +40,7 @@ Step = AddLearner | Promote | Remove | HandOver
 
 def next_steps(
     membership: Membership,
-    target: Sequence[Member],
+    target: Sequence[RaftMember],
     *,
     leader: int,
     heard: Collection[int] = (),
@@ -74,7 +73,7 @@ def next_steps(
 
 
 def _make_room(
-    membership: Membership, wanted: Collection[int], target: Sequence[Member], leader: int
+    membership: Membership, wanted: Collection[int], target: Sequence[RaftMember], leader: int
 ) -> list[MembershipChange]:
     """Return removals of learners of an earlier plan, and of replicas whose broker gets another."""
     learners = [
@@ -90,7 +89,7 @@ def _make_room(
     return [Remove(replica_id) for replica_id in [*learners, *replaced]]
 
 
-def _additions(membership: Membership, target: Sequence[Member]) -> list[MembershipChange]:
+def _additions(membership: Membership, target: Sequence[RaftMember]) -> list[MembershipChange]:
     present = {member.replica_id for member in membership.members}
     occupied = {member.broker_id for member in membership.members}
     return [
@@ -110,7 +109,7 @@ _NOT_NOW = frozenset({ChangeReason.NOT_READY, ChangeReason.UNCOMMITTED, ChangeRe
 class ReplicaChange:
     """One change under way, or the last one of its group."""
 
-    target: tuple[Member, ...]
+    target: tuple[RaftMember, ...]
     version: int
     """Placement version of the target."""
     step: str = "begin"
@@ -134,7 +133,9 @@ class ReplicaChanges:
         self._mark = mark
         self._changes: dict[int, ReplicaChange] = {}
 
-    def start(self, replica: Replica, target: tuple[Member, ...], version: int) -> ReplicaChange:
+    def start(
+        self, replica: Replica, target: tuple[RaftMember, ...], version: int
+    ) -> ReplicaChange:
         """Begin a change, or go on with it; the steps follow with the ticks.
 
         Args:
@@ -230,7 +231,7 @@ def _heir(replica: Replica, step: HandOver) -> int:
     return max(heard, key=lambda peer: (progress[peer].match, -peer), default=NO_REPLICA)
 
 
-def _check_target(replica: Replica, target: tuple[Member, ...]) -> None:
+def _check_target(replica: Replica, target: tuple[RaftMember, ...]) -> None:
     replica_ids = {member.replica_id for member in target}
     broker_ids = {member.broker_id for member in target}
     if not target or len(replica_ids) < len(target) or len(broker_ids) < len(target):

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
-from raft_app.core.errors import NotLeader as NodeNotLeader
-from raft_app.core.errors import NotReady, ProposalDropped
+from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
 from raft_app.engine.windows import PeerWindows
 from raft_app.size_marks import SizeMarks
-from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
+from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
 
 if TYPE_CHECKING:
@@ -262,7 +261,7 @@ class ReadRounds:
         self._context += 1
         try:
             node.read_index(self._context)
-        except (NodeNotLeader, NotReady):
+        except (NodeNotLeader, NodeNotReady):
             self._refuse(futures)
             return
         self._sent[self._context] = futures
@@ -514,7 +513,9 @@ class Replica:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def propose(self, request: Any, *, now_ms: int, clock_ms: int) -> asyncio.Future[Any] | Answer:
+    def propose(
+        self, request: Any, *, now_ms: int, clock_ms: int
+    ) -> asyncio.Future[Any] | CommandAnswer:
         """Admit a request: return its answer, or the future of the entry that it waits for.
 
         Raises:
@@ -524,7 +525,7 @@ class Replica:
         self._require_serving()
         decision = self.state_machine.prepare(request, now_ms=now_ms, clock_ms=clock_ms)
         match decision:
-            case Answer():
+            case CommandAnswer():
                 return decision
             case Join(index=index, term=term):
                 return self._waiters.wait_for(index, term)

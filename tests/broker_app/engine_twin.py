@@ -22,10 +22,10 @@ from myqueue.contract.errors import (
     NotLeader,
     PartitionNotFound,
 )
-from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
 from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
-from raft_app.statemachine import Answer, Join, Propose
+from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class EngineTwin:
     def add(self, topic: str = "logs", partition: int = 0, group_id: int = 7) -> ReplicaTwin:
         """Make a group that this broker leads."""
         spec = GroupSpec(group_id, group_id * 10, topic, partition)
-        membership = Membership(voters=(Member(group_id * 10, 1),), version=1)
+        membership = Membership(voters=(RaftMember(group_id * 10, 1),), version=1)
         return self._add(spec, membership)
 
     def remove(self, group_id: int) -> None:
@@ -213,7 +213,7 @@ class EngineTwin:
         state = replica.state_machine
         decision = state.prepare(request, now_ms=self.now_ms, clock_ms=self.clock)
         match decision:
-            case Answer(result=result):
+            case CommandAnswer(result=result):
                 return result
             case Join(index=index, term=term):
                 position = (index, term)
@@ -276,7 +276,7 @@ class EngineTwin:
         self.replicas[spec.group_id].is_leader = False
 
     def change_replicas(
-        self, group_id: int, target: tuple[Member, ...], version: int
+        self, group_id: int, target: tuple[RaftMember, ...], version: int
     ) -> ReplicaChange:
         self.replica(group_id).require_serving()
         return self.changes.setdefault(group_id, ReplicaChange(target, version))

@@ -9,7 +9,7 @@ from broker_app.partition.limits import StateLimits
 from broker_app.partition.statemachine import PartitionState
 from myqueue.contract.records import Record, encode_batch, read_header, request_digest
 from raft_app.core.types import Entry, EntryKind
-from raft_app.statemachine import Answer, Join, Propose
+from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Leader:
     def run(self, request: Request) -> Any:
         """Return the result of a request, applied at once."""
         match self.decide(request):
-            case Answer(result=result):
+            case CommandAnswer(result=result):
                 return result
             case Join(index=index):
                 results = {}

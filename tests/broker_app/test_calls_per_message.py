@@ -29,7 +29,7 @@ from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
 from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH, MSGPACK
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import GroupSpec, PeerAddress
@@ -252,7 +252,7 @@ def _led(brokers: list[Broker]) -> Partition:
         for one in brokers
         for address in [f"127.0.0.1:{one.transport.port}"]
     ]
-    members = tuple(Member(10 + broker_id, broker_id) for broker_id in BROKERS)
+    members = tuple(RaftMember(10 + broker_id, broker_id) for broker_id in BROKERS)
     for broker in reversed(brokers):
         broker.run(broker.engine.save_peers(peers))
     for broker in reversed(brokers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.storage.wal.checksum import FRAME_HEADER_BYTES
-from raft_app.storage.wal.receipt import RECEIPT_NAME, Receipt
+from raft_app.storage.wal.receipt import RECEIPT_NAME, WalReceipt
 from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 WAL = "broker.sqlite3-wal"
 
 
-def receipt_in(directory: Path) -> Receipt:
+def receipt_in(directory: Path) -> WalReceipt:
     """Return what the last acknowledged transaction left beside the log."""
-    receipt = Receipt.decode((directory / RECEIPT_NAME).read_bytes())
+    receipt = WalReceipt.decode((directory / RECEIPT_NAME).read_bytes())
     assert receipt is not None
     return receipt
 

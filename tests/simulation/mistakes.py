@@ -16,7 +16,7 @@ from raft_app.engine.engine import Engine
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.replica import Applied, Replica, Waiters
 from raft_app.engine.snapshots import SnapshotInstall
-from raft_app.statemachine import Answer
+from raft_app.statemachine import CommandAnswer
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault
 
@@ -62,11 +62,11 @@ def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def propose_and_answer(replica: Replica, request: Any, **names: int) -> Any:
         admitted = propose(replica, request, **names)
-        if isinstance(request, AppendBatch) and not isinstance(admitted, Answer):
+        if isinstance(request, AppendBatch) and not isinstance(admitted, CommandAnswer):
             state = replica.state_machine
             assert isinstance(state, PartitionState)
             count = request.header.record_count
-            return Answer(Appended(state._next_free_offset() - count, count))
+            return CommandAnswer(Appended(state._next_free_offset() - count, count))
         return admitted
 
     monkeypatch.setattr(Replica, "propose", propose_and_answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import QueueError
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Placement:
 
     async def create(self) -> None:
         """Make the group on all its brokers; the first one leads."""
-        members = tuple(Member(replica, broker) for broker, replica in self.target.items())
+        members = tuple(RaftMember(replica, broker) for broker, replica in self.target.items())
         membership = Membership(voters=members, version=self._version)
         for member in reversed(members):
             broker = self._simulation.brokers[member.broker_id]
@@ -202,7 +202,7 @@ class Placement:
 
     async def _change_replicas(self, broker: Broker) -> None:
         if self.changes:
-            members = tuple(Member(replica, broker) for broker, replica in self.target.items())
+            members = tuple(RaftMember(replica, broker) for broker, replica in self.target.items())
             try:
                 broker.engine.change_replicas(self._group_id, members, self._version)
             except QueueError as error:

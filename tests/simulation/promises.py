@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.raft_app.core.simulation.checker import Checker
 
 if TYPE_CHECKING:
-    from raft_app.core.types import Member, Rpc
+    from raft_app.core.types import RaftMember, Rpc
     from raft_app.storage.protocol import GroupSpec
 
 
@@ -51,7 +51,7 @@ class ReplicaIds(Checker):
         """A broker dropped its replica, durably."""
         self._present.pop(broker_id, None)
 
-    def named(self, member: Member) -> None:
+    def named(self, member: RaftMember) -> None:
         """A membership names a replica."""
         known = self._named.setdefault(member.replica_id, member.broker_id)
         self.require(known == member.broker_id, "%s was on broker %s", member, known)

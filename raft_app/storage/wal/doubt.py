@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raft_app.storage.sqlite.manifest import Manifest
-    from raft_app.storage.wal.receipt import Receipt
+    from raft_app.storage.wal.receipt import WalReceipt
 
 
-def doubt_about(directory: Path, manifest: Manifest | None, receipt: Receipt | None) -> str:
+def doubt_about(directory: Path, manifest: Manifest | None, receipt: WalReceipt | None) -> str:
     """Return why what is stored cannot be trusted; empty when nothing speaks against it.
 
     Args:

@@ -46,7 +46,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class WalReceipt:
     """What a WAL held when a transaction was acknowledged."""
 
     boot: bytes
@@ -68,7 +68,7 @@ class Receipt:
         return record + _CRC.pack(zlib.crc32(record))
 
     @classmethod
-    def decode(cls, content: bytes) -> Receipt | None:
+    def decode(cls, content: bytes) -> WalReceipt | None:
         """Return what a record says; `None` when it says nothing or is damaged."""
         if len(content) != _RECORD.size + _CRC.size:
             return None
@@ -90,14 +90,14 @@ class WalReceipts:
         self._boot = boot_id()
         self._receipt = self._index = self._wal = -1
 
-    def read(self) -> Receipt | None:
+    def read(self) -> WalReceipt | None:
         """Return the last receipt; `None` when there is none to believe.
 
         Raises:
             OSError: it cannot be read.
         """
         try:
-            return Receipt.decode((self._directory / RECEIPT_NAME).read_bytes())
+            return WalReceipt.decode((self._directory / RECEIPT_NAME).read_bytes())
         except FileNotFoundError:
             return None
 
@@ -144,7 +144,7 @@ class WalReceipts:
             os.close(descriptor)
         return os.open(self._directory / name, os.O_RDONLY)
 
-    def _take(self) -> Receipt | None:
+    def _take(self) -> WalReceipt | None:
         """Return the receipt of what is committed; `None` from an index of another layout."""
         index = os.pread(self._index, _INDEX_BYTES, 0)
         if len(index) < _INDEX_BYTES or _INDEX_VERSION.unpack_from(index) != (VERSION,):
@@ -157,7 +157,7 @@ class WalReceipts:
         at = WAL_HEADER_BYTES + (frames - 1) * frame_bytes
         frame = os.pread(self._wal, frame_bytes, at)
         first, second = _INDEX_SALT.unpack_from(index, _INDEX_SALT_AT)
-        return Receipt(
+        return WalReceipt(
             boot=self._boot,
             salt=(first, second),
             frames=frames,
@@ -175,7 +175,7 @@ def boot_id() -> bytes:
         return uuid.uuid4().bytes
 
 
-def missing_of(receipt: Receipt, verdict: WalVerdict, directory: Path) -> str:
+def missing_of(receipt: WalReceipt, verdict: WalVerdict, directory: Path) -> str:
     """Return what is missing of what a receipt names; empty when nothing is.
 
     A WAL of another generation, or none, is fine when the database holds what it held: another
@@ -201,7 +201,7 @@ def missing_of(receipt: Receipt, verdict: WalVerdict, directory: Path) -> str:
     return f"the WAL with {receipt.frames} acknowledged frames is gone"
 
 
-def _is_written_back(receipt: Receipt, database: Path) -> bool:
+def _is_written_back(receipt: WalReceipt, database: Path) -> bool:
     try:
         with database.open("rb") as file:
             file.seek((receipt.page - 1) * receipt.page_bytes)

@@ -13,7 +13,7 @@ from http_base.cluster import BrokerReport, Place
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.replica import Replica
 from raft_app.storage.protocol import BrokerIdentity, Checkpoint, GroupSpec
 
@@ -22,7 +22,7 @@ OPTIONS = SimpleNamespace(address="http://b:1", raft_address="b:2")
 
 def replica() -> Replica:
     spec = GroupSpec(7, 1, "logs", 3)
-    membership = Membership(voters=(Member(1, 10), Member(2, 20)), version=4)
+    membership = Membership(voters=(RaftMember(1, 10), RaftMember(2, 20)), version=4)
     node = RawNode(RaftConfig(), bootstrap_state(1, membership), randomizer=lambda low, high: low)
     state = PartitionState(spec, limits=StateLimits())
     return Replica(spec, node, state, Checkpoint(0, 0, membership, 0, b""))

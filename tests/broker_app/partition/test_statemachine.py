@@ -29,7 +29,7 @@ from myqueue.contract.errors import (
 )
 from myqueue.contract.records import request_digest
 from raft_app.core.types import Entry, EntryKind
-from raft_app.statemachine import Answer, InconsistentEntry, Join, Propose
+from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propose
 from tests.broker_app.replica import SPEC, Leader, batch_of, replay
 
 DIGEST = request_digest("request-1")
@@ -86,7 +86,7 @@ def test_unreadable_command_or_snapshot_is_inconsistent(leader: Leader) -> None:
 def test_retry_of_an_applied_batch_is_answered_with_its_offset(leader: Leader) -> None:
     first = leader.run(batch_of("a", "b", sequence=0))
     leader.run(batch_of("c", sequence=2))
-    assert leader.decide(batch_of("a", "b", sequence=0)) == Answer(first)
+    assert leader.decide(batch_of("a", "b", sequence=0)) == CommandAnswer(first)
     assert len(leader.log) == 2
 
 
@@ -111,7 +111,7 @@ def test_sequences_count_messages_and_must_go_on_exactly(leader: Leader) -> None
 def test_only_the_last_five_batches_of_a_producer_are_remembered(leader: Leader) -> None:
     for sequence in range(7):
         leader.run(batch_of("a", sequence=sequence))
-    assert leader.decide(batch_of("a", sequence=2)) == Answer(Appended(2, 1))
+    assert leader.decide(batch_of("a", sequence=2)) == CommandAnswer(Appended(2, 1))
     with pytest.raises(OutOfOrderSequence):
         leader.decide(batch_of("a", sequence=1))
 
@@ -151,14 +151,14 @@ def test_produce_with_the_same_request_id_is_appended_once(leader: Leader) -> No
     leader.decide(batch_of("a", "b", request_id="r"))
     assert leader.decide(batch_of("a", "b", request_id="r")) == Join(1, 1)
     leader.apply_all()
-    assert leader.decide(batch_of("a", "b", request_id="r")) == Answer(Appended(0, 2))
+    assert leader.decide(batch_of("a", "b", request_id="r")) == CommandAnswer(Appended(0, 2))
     assert isinstance(leader.decide(batch_of("a", producer_id=2, request_id="r")), Propose)
 
 
 def test_last_hundred_requests_of_a_producer_are_remembered(leader: Leader) -> None:
     for number in range(101):
         leader.run(batch_of("a", request_id=f"r{number}"))
-    assert leader.decide(batch_of("a", request_id="r1")) == Answer(Appended(1, 1))
+    assert leader.decide(batch_of("a", request_id="r1")) == CommandAnswer(Appended(1, 1))
     assert isinstance(leader.decide(batch_of("a", request_id="r0")), Propose)
 
 
@@ -182,7 +182,7 @@ def test_pop_moves_the_cursor_once_and_repeats_its_range(leader: Leader) -> None
     assert leader.state.applied_cursor(5) == 0
     assert leader.decide(Pop(5, 3, 4, DIGEST)) == Join(2, 1)
     assert leader.apply_all() == Popped(0, 3)
-    assert leader.decide(Pop(5, 3, 4, DIGEST)) == Answer(Popped(0, 3))
+    assert leader.decide(Pop(5, 3, 4, DIGEST)) == CommandAnswer(Popped(0, 3))
     assert leader.state.popped(5, DIGEST) == Popped(0, 3)
     assert leader.state.cursor(5) == leader.state.applied_cursor(5) == 3
 
@@ -222,7 +222,9 @@ def test_cursor_opened_at_latest_skips_what_is_in_the_log_before(leader: Leader)
     assert leader.state.cursor(5) == 2
     leader.apply_all()
     assert leader.state.applied_cursor(5) == 2
-    assert leader.decide(OpenCursor(5, Start.EARLIEST)) == Answer(CursorPlace(2, moved=False))
+    assert leader.decide(OpenCursor(5, Start.EARLIEST)) == CommandAnswer(
+        CursorPlace(2, moved=False)
+    )
     assert leader.run(OpenCursor(6, Start.EARLIEST)) == CursorPlace(0, moved=True)
 
 
@@ -300,7 +302,7 @@ def test_entries_younger_than_ten_minutes_are_never_forgotten(leader: Leader) ->
         "producers": 1,
         "request_ids": 0,
     }
-    assert leader.decide(batch_of("a", producer_id=2, sequence=0)) == Answer(Appended(2, 1))
+    assert leader.decide(batch_of("a", producer_id=2, sequence=0)) == CommandAnswer(Appended(2, 1))
 
 
 def test_partition_clock_stands_still_between_leaders(leader: Leader) -> None:
@@ -336,5 +338,5 @@ def test_entries_of_an_earlier_term_are_applied_below_the_new_view(leader: Leade
     leader.decide(batch_of("a", sequence=0))
     leader.decide(batch_of("b", sequence=1))
     leader.fail_over(2)
-    assert leader.decide(batch_of("b", sequence=1)) == Answer(Appended(1, 1))
+    assert leader.decide(batch_of("b", sequence=1)) == CommandAnswer(Appended(1, 1))
     assert leader.decide(batch_of("c", sequence=2)).proposal.base_offset == 2

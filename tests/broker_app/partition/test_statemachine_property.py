@@ -25,7 +25,7 @@ from broker_app.partition.limits import StateLimits
 from myqueue.contract.errors import OutOfOrderSequence, ProducerFenced, QueueError, UnknownProducer
 from myqueue.contract.records import decode_records, read_header, request_digest
 from raft_app.core.types import EntryKind
-from raft_app.statemachine import Answer, Join, Propose
+from raft_app.statemachine import CommandAnswer, Join, Propose
 from tests.broker_app.replica import Leader, batch_of, replay
 
 PRODUCERS = st.integers(1, 3)
@@ -105,7 +105,7 @@ class PartitionHistory(RuleBasedStateMachine):
         if expected > self.leader.applied:
             assert decision == Join(entry.index, entry.term)
         else:
-            assert decision == Answer(Appended(entry.base_offset, entry.record_count))
+            assert decision == CommandAnswer(Appended(entry.base_offset, entry.record_count))
 
     @rule(producer_id=PRODUCERS, number=st.integers(0, 5))
     def send_request(self, producer_id: int, number: int) -> None:
@@ -126,7 +126,7 @@ class PartitionHistory(RuleBasedStateMachine):
         elif earlier[0].index > self.leader.applied:
             assert decision == Join(earlier[0].index, earlier[0].term)
         else:
-            assert decision == Answer(Appended(earlier[0].base_offset, 1))
+            assert decision == CommandAnswer(Appended(earlier[0].base_offset, 1))
 
     @rule(consumer_id=CONSUMERS, count=st.integers(1, 4), again=st.booleans())
     def pop(self, consumer_id: int, count: int, again: bool) -> None:
@@ -139,7 +139,7 @@ class PartitionHistory(RuleBasedStateMachine):
         if start >= end:
             return
         decision = self.leader.decide(Pop(consumer_id, start, end, request_digest(name)))
-        if isinstance(decision, Answer) and (consumer_id, name) in self.popped:
+        if isinstance(decision, CommandAnswer) and (consumer_id, name) in self.popped:
             assert decision.result == self.popped[consumer_id, name]
         elif isinstance(decision, Propose):
             assert (consumer_id, name) not in self.popped

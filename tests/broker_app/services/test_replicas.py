@@ -10,7 +10,7 @@ import pytest
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.cluster import MembersAnswer, Place, ReplicaTarget
 from myqueue.contract.errors import InvalidRequest, NotLeader, PartitionNotFound, StalePlacement
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from tests.broker_app.engine_twin import turns
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def test_change_begins_and_asks_for_unknown_brokers(
     runtime: BrokerRuntime, replica: ReplicaTwin, link: LinkTwin
 ) -> None:
     change = await replicas_change(runtime=runtime, group_id=7, target=target())
-    assert change.target == (Member(70, 1), Member(72, 2))
+    assert change.target == (RaftMember(70, 1), RaftMember(72, 2))
     assert link.heartbeats == 0
     again = target(replicas=[Place(70, 1), Place(79, 9)])
     await replicas_change(runtime=runtime, group_id=7, target=again)
@@ -58,7 +58,9 @@ async def test_change_that_cannot_be_begins_nothing(
 async def test_members_under_way_count_as_members(
     runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
-    replica.membership = Membership(voters=(Member(70, 1),), learners=(Member(72, 2),), version=2)
+    replica.membership = Membership(
+        voters=(RaftMember(70, 1),), learners=(RaftMember(72, 2),), version=2
+    )
     members = await members_get(runtime=runtime, group_id=7)
     assert members.version == 1, "of what is applied"
     assert members.names(70)
@@ -83,7 +85,7 @@ async def test_leader_is_asked_where_the_replica_does_not_know(
     runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin, peers: PeersTwin
 ) -> None:
     replica.leader_broker_id = 3
-    replica.membership = Membership(voters=(Member(70, 1), Member(74, 4)), version=1)
+    replica.membership = Membership(voters=(RaftMember(70, 1), RaftMember(74, 4)), version=1)
     with pytest.raises(StalePlacement):
         await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2, 0, 1])
     assert peers.asked == [2, 3, 4], "each but this broker, once"

@@ -16,11 +16,11 @@ from raft_app.core.types import (
     EntryKind,
     HardState,
     InitialState,
-    Member,
     Membership,
     PreVoteReply,
     Promote,
     Proposal,
+    RaftMember,
     Ready,
     Role,
     SnapshotMeta,
@@ -37,9 +37,9 @@ T = RaftConfig().election_timeout_ticks
 HEARTBEAT = RaftConfig().heartbeat_ticks
 
 
-def members(count: int, *, first: int = 1) -> tuple[Member, ...]:
+def members(count: int, *, first: int = 1) -> tuple[RaftMember, ...]:
     """Return `count` members; replica ids count from `first`, broker ids are ten times that."""
-    return tuple(Member(i, 10 * i) for i in range(first, first + count))
+    return tuple(RaftMember(i, 10 * i) for i in range(first, first + count))
 
 
 def data(text: str) -> Proposal:
@@ -256,7 +256,7 @@ class Group:
     def add_learner(self, leader: int, replica_id: int) -> None:
         """Start a new replica and let it catch up as a learner."""
         self.join(replica_id)
-        change = AddLearner(Member(replica_id, 10 * replica_id))
+        change = AddLearner(RaftMember(replica_id, 10 * replica_id))
         self[leader].propose_membership(change, version=0)
         self.tick(2 * HEARTBEAT, only=[leader])
 

@@ -23,11 +23,11 @@ from raft_app.core.types import (
     Entry,
     EntryKind,
     Heartbeat,
-    Member,
     Membership,
     MembershipChange,
     PreVote,
     Promote,
+    RaftMember,
     Remove,
     RequestVote,
     Rpc,
@@ -179,7 +179,7 @@ class Scenario:
         """`change R add=P | promote=P | remove=P [version=n]`."""
         match arguments.named:
             case {"add": peer}:
-                change: MembershipChange = AddLearner(Member(int(peer), 10 * int(peer)))
+                change: MembershipChange = AddLearner(RaftMember(int(peer), 10 * int(peer)))
             case {"promote": peer}:
                 change = Promote(int(peer))
             case _:

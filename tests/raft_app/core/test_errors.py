@@ -8,8 +8,8 @@ from raft_app.core.errors import (
     ChangeReason,
     ChangeRefused,
     DropReason,
-    NotLeader,
-    NotReady,
+    NodeNotLeader,
+    NodeNotReady,
     ProposalDropped,
     RaftError,
 )
@@ -18,8 +18,8 @@ from raft_app.core.errors import (
 @pytest.mark.parametrize(
     "error",
     [
-        NotLeader(3),
-        NotReady(),
+        NodeNotLeader(3),
+        NodeNotReady(),
         ProposalDropped(DropReason.LIMIT),
         ChangeRefused(ChangeReason.BEHIND),
     ],
@@ -29,7 +29,7 @@ def test_every_refusal_is_a_raft_error(error: Exception):
 
 
 def test_not_leader_names_the_leader_as_far_as_known():
-    assert NotLeader(3).leader == 3
+    assert NodeNotLeader(3).leader == 3
 
 
 @pytest.mark.parametrize("reason", list(DropReason))

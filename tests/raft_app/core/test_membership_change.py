@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.config import RaftConfig
-from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
+from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
 from raft_app.core.membership_change import changed_membership
 from raft_app.core.progress import ProgressState
 from raft_app.core.types import (
     AddLearner,
     AppendEntries,
     EntryKind,
-    Member,
     Membership,
     MembershipChange,
     Promote,
+    RaftMember,
     Remove,
     Role,
     TimeoutNow,
 )
 from tests.raft_app.core.group import HEARTBEAT, Group, T, led, members
 
-FOUR = Member(4, 40)
+FOUR = RaftMember(4, 40)
 MEMBERSHIP = Membership(members(3), members(1, first=4), version=5)
 
 
@@ -41,7 +41,7 @@ def refusal(group: Group, change: MembershipChange, *, leader: int = 1, version:
 @pytest.mark.parametrize(
     ("change", "voters", "learners"),
     [
-        (AddLearner(Member(5, 50)), (1, 2, 3), (4, 5)),
+        (AddLearner(RaftMember(5, 50)), (1, 2, 3), (4, 5)),
         (Promote(4), (1, 2, 3, 4), ()),
         (Remove(2), (1, 3), (4,)),
         (Remove(4), (1, 2, 3), ()),
@@ -60,8 +60,8 @@ def test_a_change_moves_one_replica(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (AddLearner(Member(3, 70)), ChangeReason.ALREADY_MEMBER),
-        (AddLearner(Member(4, 70)), ChangeReason.ALREADY_MEMBER),
+        (AddLearner(RaftMember(3, 70)), ChangeReason.ALREADY_MEMBER),
+        (AddLearner(RaftMember(4, 70)), ChangeReason.ALREADY_MEMBER),
         (Promote(3), ChangeReason.NOT_A_LEARNER),
         (Promote(9), ChangeReason.NOT_A_LEARNER),
         (Remove(9), ChangeReason.NOT_A_MEMBER),
@@ -78,7 +78,7 @@ def test_a_change_that_does_not_fit_is_refused(change: MembershipChange, reason:
 
 
 def test_a_follower_takes_no_change_and_names_the_leader():
-    with pytest.raises(NotLeader) as refused:
+    with pytest.raises(NodeNotLeader) as refused:
         led()[2].propose_membership(AddLearner(FOUR), version=0)
 
     assert refused.value.leader == 1

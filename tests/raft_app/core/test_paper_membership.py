@@ -7,11 +7,11 @@ import pytest
 from raft_app.core.errors import ChangeReason, ChangeRefused
 from raft_app.core.types import (
     AddLearner,
-    Member,
     Membership,
     PreVote,
     PreVoteReply,
     Promote,
+    RaftMember,
     Remove,
     Role,
 )
@@ -138,7 +138,7 @@ def test_a_new_server_catches_up_before_it_counts_thesis_4_2_1():
     group.propose(1, *"abcdefgh")
     group.join(4)
     group.isolate(4)
-    group[1].propose_membership(AddLearner(Member(4, 40)), version=0)
+    group[1].propose_membership(AddLearner(RaftMember(4, 40)), version=0)
     group.settle()
 
     assert group.propose(1, "x") == [(12, 2)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.errors import DropReason, NotLeader, NotReady, ProposalDropped
+from raft_app.core.errors import DropReason, NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import (
     PreVote,
     PreVoteReply,
@@ -60,7 +60,7 @@ def test_a_leader_steps_down_without_a_quorum_of_answers_thesis_6_2():
     group.tick(2 * T, only=[1])
 
     assert group[1].role is Role.FOLLOWER
-    with pytest.raises(NotLeader):
+    with pytest.raises(NodeNotLeader):
         group[1].propose([data("x")])
 
 
@@ -74,7 +74,7 @@ def test_a_read_needs_an_applied_entry_of_the_own_term_thesis_6_4():
     group.settle()
     assert group[1].is_leader
 
-    with pytest.raises(NotReady):
+    with pytest.raises(NodeNotReady):
         group[1].read_index(1)
     with pytest.raises(ProposalDropped) as dropped:
         group[1].propose([data("x")])

@@ -9,8 +9,8 @@ from raft_app.core.rawnode import RawNode
 from raft_app.core.types import (
     HardState,
     Heartbeat,
-    Member,
     Membership,
+    RaftMember,
     Ready,
     RequestVote,
     Role,
@@ -114,7 +114,7 @@ def test_a_changed_soft_state_is_told_once():
 
 
 def test_a_restart_hands_out_what_was_known_to_be_committed():
-    membership = Membership((Member(1, 10), Member(2, 20)))
+    membership = Membership((RaftMember(1, 10), RaftMember(2, 20)))
     initial = stored(1, membership, [1, 1, 2])
     node = RawNode(
         RaftConfig(),

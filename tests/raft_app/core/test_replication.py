@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.config import RaftConfig
-from raft_app.core.errors import DropReason, NotLeader, ProposalDropped
+from raft_app.core.errors import DropReason, NodeNotLeader, ProposalDropped
 from raft_app.core.progress import ProgressState
 from raft_app.core.types import (
     AppendEntries,
@@ -53,7 +53,7 @@ def test_proposing_nothing_appends_nothing():
 
 
 def test_a_follower_takes_no_proposal_and_names_the_leader():
-    with pytest.raises(NotLeader) as refused:
+    with pytest.raises(NodeNotLeader) as refused:
         led()[2].propose([data("x")])
 
     assert refused.value.leader == 1

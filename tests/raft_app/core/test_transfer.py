@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raft_app.core.errors import NotLeader
+from raft_app.core.errors import NodeNotLeader
 from raft_app.core.types import NO_REPLICA, RequestVote, Role, TimeoutNow
 from tests.raft_app.core.group import HEARTBEAT, Group, T
 
@@ -39,7 +39,7 @@ def test_only_another_voter_may_take_over(to: int):
 
 
 def test_only_the_leader_hands_over():
-    with pytest.raises(NotLeader) as refused:
+    with pytest.raises(NodeNotLeader) as refused:
         led()[2].transfer_leadership(3)
 
     assert refused.value.leader == 1

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 import pytest
 
 from raft_app.core import types
-from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, SnapshotMeta
 from tests.raft_app.core.group import members
 
 
@@ -30,7 +30,7 @@ def test_other_bytes_are_no_membership(payload: bytes):
 @pytest.mark.parametrize(("replica_id", "broker_id"), [(0, 1), (1, 0), (-1, 1)])
 def test_the_ids_of_a_member_are_positive(replica_id: int, broker_id: int):
     with pytest.raises(ValueError, match="positive"):
-        Member(replica_id, broker_id)
+        RaftMember(replica_id, broker_id)
 
 
 def test_a_replica_is_named_once():

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import InvalidRequest, NoLeader, NotLeader
-from raft_app.core.types import Entry, EntryKind, Member, Membership, Proposal
+from raft_app.core.types import Entry, EntryKind, Membership, Proposal, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
-from raft_app.statemachine import Answer, Decision, InconsistentEntry, Join, Propose
+from raft_app.statemachine import CommandAnswer, Decision, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import GroupSpec, PeerAddress
 from raft_app.storage.workers import WorkerThreads
 from tests.doubles.storage import MemoryStorage
@@ -51,7 +51,7 @@ class ListMachine:
         if text == "refused":
             raise InvalidRequest("this text is refused", field="text")
         if text in self.values:
-            return Answer(self.values.index(text))
+            return CommandAnswer(self.values.index(text))
         if text in self._pending:
             return Join(*self._pending[text])
         if kind == "add":
@@ -151,7 +151,7 @@ class EngineCluster:
     ) -> None:
         """Make a group with one replica on each broker; replica ids are broker id + 10 x group."""
         brokers = sorted(brokers or self.storages, key=lambda broker_id: broker_id != first)
-        members = tuple(Member(10 * group_id + broker_id, broker_id) for broker_id in brokers)
+        members = tuple(RaftMember(10 * group_id + broker_id, broker_id) for broker_id in brokers)
         for broker_id in reversed(brokers):  # the first campaigns once all others are there
             spec = GroupSpec(group_id, 10 * group_id + broker_id, "logs", group_id - 1)
             await self.engines[broker_id].create_replica(
@@ -175,7 +175,7 @@ class EngineCluster:
             version: of the placement.
             group_id: whose replicas.
         """
-        members = tuple(Member(*one) for one in target)
+        members = tuple(RaftMember(*one) for one in target)
 
         def is_done() -> bool:
             leader = self.leader(group_id)

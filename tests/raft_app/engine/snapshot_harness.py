@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.types import Member
+from raft_app.core.types import RaftMember
 from raft_app.engine.config import EngineConfig
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def add_replica(cluster: EngineCluster, replica_id: int, broker_id: int) -
     replica = await cluster.join(broker_id, replica_id)
     leader = cluster.the_leader()
     voters = leader.replicas[1].node.membership.voters
-    leader.change_replicas(1, (*voters, Member(replica_id, broker_id)), 2)
+    leader.change_replicas(1, (*voters, RaftMember(replica_id, broker_id)), 2)
     return replica
 
 

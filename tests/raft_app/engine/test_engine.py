@@ -16,7 +16,7 @@ from myqueue.contract.errors import (
     PartitionNotFound,
     StalePlacement,
 )
-from raft_app.core.types import Heartbeat, Member, Membership
+from raft_app.core.types import Heartbeat, Membership, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.storage.protocol import GroupSpec
 from tests.raft_app.engine.engine_harness import EngineCluster
@@ -357,7 +357,7 @@ async def test_inconsistent_entry_makes_this_replica_faulty_and_no_other(cluster
 
 
 async def test_a_hundred_idle_groups_cost_one_send_per_peer_and_tick(cluster):
-    members = tuple(Member(one, one) for one in (1, 2, 3))
+    members = tuple(RaftMember(one, one) for one in (1, 2, 3))
     for group_id in range(1, 101):
         for broker_id, engine in reversed(cluster.engines.items()):
             await engine.create_replica(

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raft_app.core.membership_change import changed_membership
-from raft_app.core.types import AddLearner, Member, Membership, Promote, Remove
+from raft_app.core.types import AddLearner, Membership, Promote, RaftMember, Remove
 from raft_app.engine.membership import HandOver, next_steps
 
-ONE, TWO, THREE, FOUR, FIVE = (Member(10 + broker, broker) for broker in range(1, 6))
+ONE, TWO, THREE, FOUR, FIVE = (RaftMember(10 + broker, broker) for broker in range(1, 6))
 
 
-def members(*voters: Member, learners: tuple[Member, ...] = ()) -> Membership:
+def members(*voters: RaftMember, learners: tuple[RaftMember, ...] = ()) -> Membership:
     return Membership(voters=voters, learners=learners)
 
 
-def run(membership: Membership, target: tuple[Member, ...], leader: int) -> list[object]:
+def run(membership: Membership, target: tuple[RaftMember, ...], leader: int) -> list[object]:
     """Do every first step at once; whoever leads after a hand-over is the first that may."""
     done: list[object] = []
     while steps := next_steps(membership, target, leader=leader):
@@ -56,13 +56,13 @@ def test_voters_come_and_go_one_at_a_time():
 
 
 def test_on_one_broker_the_old_replica_goes_first():
-    new = Member(23, 3)
+    new = RaftMember(23, 3)
     steps = run(members(ONE, TWO, THREE), (ONE, TWO, new), leader=11)
     assert steps == [Remove(13), AddLearner(new), Promote(23)]
 
 
 def test_a_leader_whose_broker_gets_another_replica_hands_over_at_once():
-    new = Member(21, 1)
+    new = RaftMember(21, 1)
     steps = run(members(ONE, TWO, THREE), (new, TWO, THREE), leader=11)
     assert steps == [HandOver((12, 13)), Remove(11), AddLearner(new), Promote(21)]
 
@@ -100,9 +100,9 @@ def test_nothing_is_left_when_the_members_are_those_wanted():
 @given(st.data())
 def test_every_target_is_reached_and_the_group_never_shrinks_below_it(handed_over_to, data):
     brokers = st.lists(st.integers(1, 6), min_size=1, max_size=5, unique=True)
-    membership = members(*(Member(10 + one, one) for one in data.draw(brokers)))
+    membership = members(*(RaftMember(10 + one, one) for one in data.draw(brokers)))
     target = tuple(
-        Member(data.draw(st.sampled_from([10, 20])) + one, one) for one in data.draw(brokers)
+        RaftMember(data.draw(st.sampled_from([10, 20])) + one, one) for one in data.draw(brokers)
     )
     leader = data.draw(st.sampled_from([member.replica_id for member in membership.voters]))
     # A replica that makes room for another one on its broker was one too few already.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, NotLeader, QueueError, StalePlacement
-from raft_app.core.types import HardState, Member, Membership, PreVote
+from raft_app.core.types import HardState, Membership, PreVote, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.storage.protocol import Checkpoint
 from tests.raft_app.engine.engine_harness import PACE_SECONDS, EngineCluster
@@ -16,7 +16,7 @@ from tests.raft_app.engine.engine_harness import PACE_SECONDS, EngineCluster
 pytestmark = pytest.mark.asyncio
 
 CONFIG = EngineConfig(ticks_missed_max=1_000_000, log_tail_entries=10, checkpoint_entries=20)
-FIRST = Membership(voters=tuple(Member(10 + one, one) for one in (1, 2, 3)), version=1)
+FIRST = Membership(voters=tuple(RaftMember(10 + one, one) for one in (1, 2, 3)), version=1)
 EMPTY = Checkpoint(0, 0, FIRST, 0, b"")
 
 
@@ -89,7 +89,7 @@ async def test_all_replicas_move_and_the_leader_hands_over_before_it_goes(cluste
 
 
 async def test_new_replica_that_is_not_there_yet_holds_nobody_up(cluster):
-    target = (Member(11, 1), Member(12, 2), Member(14, 4))
+    target = (RaftMember(11, 1), RaftMember(12, 2), RaftMember(14, 4))
     cluster.the_leader().change_replicas(1, target, 2)
     for number in range(30):
         await cluster.append(f"text {number}")
@@ -106,7 +106,9 @@ async def test_new_replica_that_is_not_there_yet_holds_nobody_up(cluster):
 
 
 async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster):
-    cluster.the_leader().change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
+    cluster.the_leader().change_replicas(
+        1, (RaftMember(11, 1), RaftMember(12, 2), RaftMember(14, 4)), 2
+    )
     await cluster.until(lambda: bool(cluster.the_leader().replicas[1].node.membership.learners))
     await cluster.stop(1)
     await cluster.until(lambda: cluster.leader() is not None)
@@ -118,7 +120,7 @@ async def test_change_goes_on_at_a_new_leader_when_it_is_asked_for_again(cluster
 
 async def test_learner_of_an_earlier_plan_is_removed(cluster):
     leader = cluster.the_leader()
-    leader.change_replicas(1, (Member(11, 1), Member(12, 2), Member(14, 4)), 2)
+    leader.change_replicas(1, (RaftMember(11, 1), RaftMember(12, 2), RaftMember(14, 4)), 2)
     await cluster.until(lambda: bool(leader.replicas[1].node.membership.learners))
     await cluster.change_replicas([(11, 1), (12, 2), (13, 3)], version=3)
     assert not cluster.the_leader().replicas[1].node.membership.learners
@@ -127,7 +129,7 @@ async def test_learner_of_an_earlier_plan_is_removed(cluster):
 async def test_older_placement_and_impossible_targets_are_refused(cluster):
     leader = cluster.the_leader()
     replica = leader.replicas[1]
-    own = (Member(11, 1), Member(12, 2), Member(13, 3))
+    own = (RaftMember(11, 1), RaftMember(12, 2), RaftMember(13, 3))
     leader.change_replicas(1, own, 3)
     with pytest.raises(StalePlacement):
         leader.change_replicas(1, own, 2)
@@ -135,7 +137,7 @@ async def test_older_placement_and_impossible_targets_are_refused(cluster):
         leader.change_replicas(1, own[:2], 3)
     with pytest.raises(StalePlacement):
         leader.change_replicas(1, own, 0)
-    for target in ((), (Member(11, 1), Member(14, 1)), (Member(11, 2),)):
+    for target in ((), (RaftMember(11, 1), RaftMember(14, 1)), (RaftMember(11, 2),)):
         with pytest.raises(InvalidRequest):
             leader.change_replicas(1, target, 4)
     await cluster.until(lambda: cluster.engines[2].replicas[1].leader_broker_id == 1)
@@ -199,7 +201,7 @@ async def test_faulty_replica_is_replaced_on_the_same_broker(cluster):
     cluster.engines[3].engine_loop.make_faulty(cluster.engines[3].replicas[1], "a row is damaged")
     await cluster.append("more")
     target = [(11, 1), (12, 2), (14, 3)]
-    members_wanted = tuple(Member(*one) for one in target)
+    members_wanted = tuple(RaftMember(*one) for one in target)
     cluster.the_leader().change_replicas(1, members_wanted, 2)
     await cluster.until(lambda: members(cluster) == {(11, 1), (12, 2)})
     await cluster.engines[3].delete_replica(1)
@@ -213,7 +215,7 @@ async def test_leader_on_the_broker_of_the_new_replica_hands_over_first(cluster)
     target = [(14, 1), (12, 2), (13, 3)]
     for _ in range(3):
         leader = cluster.the_leader()
-        leader.change_replicas(1, tuple(Member(*one) for one in target), 2)
+        leader.change_replicas(1, tuple(RaftMember(*one) for one in target), 2)
         await cluster.ticks(40)
         await cluster.until(lambda: cluster.leader() is not None)
     assert members(cluster) == {(12, 2), (13, 3)}

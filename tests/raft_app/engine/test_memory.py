@@ -11,7 +11,7 @@ import pytest
 
 from http_base.memory_budget import BUDGET_BYTES_MIN, MemoryBudget
 from myqueue.contract.errors import CommitTimeout, Overloaded, QueueError
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.storage.protocol import GroupSpec
 from tests.doubles.storage import MemoryStorage
 from tests.raft_app.engine.engine_harness import EngineCluster
@@ -57,7 +57,7 @@ async def cluster() -> AsyncIterator[EngineCluster]:
     made = EngineCluster(make_storage=lambda _: GatedStorage(), make_memory=small_budget)
     await made.start_all()
     for group_id in GROUPS:
-        members = tuple(Member(10 * group_id + broker, broker) for broker in (1, 2, 3))
+        members = tuple(RaftMember(10 * group_id + broker, broker) for broker in (1, 2, 3))
         for broker in (3, 2, 1):
             spec = GroupSpec(group_id, 10 * group_id + broker, "logs", group_id)
             await made.engines[broker].create_replica(

@@ -14,21 +14,21 @@ from raft_app.core.types import (
     Entry,
     EntryKind,
     Heartbeat,
-    Member,
     Membership,
     PreVote,
     PreVoteReply,
+    RaftMember,
     RequestVote,
     RequestVoteReply,
     Role,
 )
 from raft_app.engine.replica import STRANGERS_MAX, Effects, Replica
-from raft_app.statemachine import Answer, InconsistentEntry
+from raft_app.statemachine import CommandAnswer, InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
 from tests.raft_app.engine.engine_harness import ListMachine
 
-THREE = Membership(voters=(Member(1, 10), Member(2, 20), Member(3, 30)), version=1)
-ALONE = Membership(voters=(Member(1, 10),), version=1)
+THREE = Membership(voters=(RaftMember(1, 10), RaftMember(2, 20), RaftMember(3, 30)), version=1)
+ALONE = Membership(voters=(RaftMember(1, 10),), version=1)
 
 
 def make(membership: Membership = ALONE, **limits) -> Replica:
@@ -83,7 +83,7 @@ async def test_request_is_answered_with_what_the_state_machine_made_of_it():
     assert not first.done()
     turn_of(replica)
     assert (first.result(), second.result()) == (0, 1)
-    assert isinstance(propose(replica, "a"), Answer)
+    assert isinstance(propose(replica, "a"), CommandAnswer)
 
 
 async def test_nothing_is_taken_before_it_serves():

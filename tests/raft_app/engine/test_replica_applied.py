@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from raft_app.core.types import Entry, EntryKind, Member, Membership
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
 from raft_app.engine.replica import Applied, CheckpointMark
 from raft_app.storage.protocol import Checkpoint
 
-MINE = Membership(voters=(Member(1, 1), Member(2, 2)), version=1)
-OTHERS = Membership(voters=(Member(2, 2),), version=2)
+MINE = Membership(voters=(RaftMember(1, 1), RaftMember(2, 2)), version=1)
+OTHERS = Membership(voters=(RaftMember(2, 2),), version=2)
 
 
 def begun(membership: Membership = MINE, index: int = 10) -> Applied:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.errors import NoLeader
-from raft_app.core.errors import NotReady
+from raft_app.core.errors import NodeNotReady
 from raft_app.core.types import ReadConfirmed, Ready
 from raft_app.engine.replica import ReadRounds
 
@@ -62,7 +62,7 @@ async def test_round_that_failed_refuses_its_readers_alone(rounds):
 
 async def test_node_that_cannot_read_refuses(rounds):
     node = Node()
-    node.error = NotReady()
+    node.error = NodeNotReady()
     reader = rounds.ask()
     rounds.start(node)
     with pytest.raises(NoLeader):

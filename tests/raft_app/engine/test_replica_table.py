@@ -8,7 +8,7 @@ import pytest
 
 from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
@@ -17,7 +17,7 @@ from raft_app.storage.protocol import Checkpoint, CreateGroup, DeleteGroup, Grou
 from tests.raft_app.engine.engine_harness import ListMachine
 
 SPEC = GroupSpec(7, 1, "logs", 0)
-ALONE = Membership(voters=(Member(1, 10),), version=1)
+ALONE = Membership(voters=(RaftMember(1, 10),), version=1)
 NOTHING = Checkpoint(0, 0, ALONE, 0, b"")
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from raft_app.core.types import Member, Membership, SnapshotMeta
+from raft_app.core.types import Membership, RaftMember, SnapshotMeta
 from raft_app.transport.snapshot_stream import (
     SnapshotAnswer,
     SnapshotEnd,
@@ -163,7 +163,7 @@ async def test_a_replica_that_is_dropped_meanwhile_takes_no_snapshot(short_log_t
     cluster = short_log_twins
     await fill(cluster, 5)
     stream = await cluster.the_leader()._transport.open_snapshot(3)
-    membership = Membership(voters=(Member(11, 1),), version=1)
+    membership = Membership(voters=(RaftMember(11, 1),), version=1)
     state = b"[[], 500, 500]"
     meta = SnapshotMeta(10_000, cluster.the_leader().replicas[1].node.term, membership, 1)
     await stream.send(offer(cluster, meta=meta, state_bytes=len(state)))

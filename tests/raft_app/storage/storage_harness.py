@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
-from raft_app.core.types import Entry, EntryKind, HardState, Member, Membership
+from raft_app.core.types import Entry, EntryKind, HardState, Membership, RaftMember
 from raft_app.storage.protocol import (
     Checkpoint,
     Compact,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from raft_app.storage.protocol import Storage, StoredGroup
 
-MEMBERSHIP = Membership(voters=(Member(1, 11), Member(2, 12), Member(3, 13)), version=7)
+MEMBERSHIP = Membership(voters=(RaftMember(1, 11), RaftMember(2, 12), RaftMember(3, 13)), version=7)
 INITIAL = Checkpoint(
     applied_index=0, applied_term=0, membership=MEMBERSHIP, membership_index=0, state=b""
 )

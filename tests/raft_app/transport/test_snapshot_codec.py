@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, SnapshotMeta
 from raft_app.transport.frames import FrameError, FrameKind, FrameReader, encode_frame
 from raft_app.transport.snapshot_codec import decode_part, encode_part
 from raft_app.transport.snapshot_stream import (
@@ -20,7 +20,9 @@ from raft_app.transport.snapshot_stream import (
 )
 from tests.raft_app.transport.transport_harness import data, ids, numbers
 
-MEMBERSHIP = Membership(voters=(Member(1, 1), Member(2, 2)), learners=(Member(3, 3),), version=4)
+MEMBERSHIP = Membership(
+    voters=(RaftMember(1, 1), RaftMember(2, 2)), learners=(RaftMember(3, 3),), version=4
+)
 SMALL = st.integers(0, 1 << 40)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta, TimeoutNow
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, SnapshotMeta, TimeoutNow
 from raft_app.transport.snapshot_stream import (
     SnapshotAnswer,
     SnapshotEnd,
@@ -23,7 +23,7 @@ OFFER = SnapshotOffer(
     to=2,
     sender=1,
     term=3,
-    meta=SnapshotMeta(40, 2, Membership(voters=(Member(1, 1),), version=4), 9),
+    meta=SnapshotMeta(40, 2, Membership(voters=(RaftMember(1, 1),), version=4), 9),
     log_start_offset=5,
     next_offset=30,
     state_bytes=3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from raft_app.core.errors import ChangeReason, ChangeRefused, NotLeader
+from raft_app.core.errors import ChangeReason, ChangeRefused, NodeNotLeader
 from raft_app.core.types import (
     NO_REPLICA,
     AppendEntries,
@@ -208,7 +208,7 @@ class Host:
         """Ask the node to hand its leadership over."""
         try:
             self.node.transfer_leadership(to)
-        except NotLeader:
+        except NodeNotLeader:
             return
         self.note("transfers to", to)
         self.act()
@@ -247,7 +247,7 @@ class Host:
         except ChangeRefused as refused:
             self.note("change refused", (change, refused.reason))
             return refused.reason
-        except NotLeader:
+        except NodeNotLeader:
             return ChangeReason.NOT_READY
         self.note("changes", (change, version, node.membership))
         self.watch.changes_membership(self, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.types import NO_REPLICA, AddLearner, Member, Promote, Remove
+from raft_app.core.types import NO_REPLICA, AddLearner, Promote, RaftMember, Remove
 from tests.raft_app.core.simulation.plan import TICK
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ class Placement:
         return steps
 
     @staticmethod
-    def _member(replica_id: int) -> Member:
-        return Member(replica_id, replica_id)
+    def _member(replica_id: int) -> RaftMember:
+        return RaftMember(replica_id, replica_id)
 
     def _alive(self) -> list[Host]:
         return [host for host in self._simulation.hosts.values() if host.alive]

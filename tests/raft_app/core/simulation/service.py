@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.core.errors import NotLeader, NotReady, ProposalDropped
+from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from tests.raft_app.core.simulation.ledger import Speculation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Service:
         proposals = speculation.make(fresh, record_count)
         try:
             places = node.propose(proposals)
-        except (NotLeader, ProposalDropped):
+        except (NodeNotLeader, ProposalDropped):
             return []
         for proposal, (index, term) in zip(proposals, places, strict=True):
             speculation.proposed(proposal, index, term)
@@ -96,7 +96,7 @@ class Service:
         self._reads[self._contexts] = floor
         try:
             self._node.read_index(self._contexts)
-        except (NotLeader, NotReady):
+        except (NodeNotLeader, NodeNotReady):
             del self._reads[self._contexts]
             return 0
         return self._contexts

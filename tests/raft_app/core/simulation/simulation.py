@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.rawnode import RawNode
-from raft_app.core.types import Member, Membership
+from raft_app.core.types import Membership, RaftMember
 from tests.raft_app.core.simulation.checker import Checker, Violation
 from tests.raft_app.core.simulation.clients import Clients
 from tests.raft_app.core.simulation.disk import Disk
@@ -134,7 +134,7 @@ class Simulation:
         ids = range(1, self.plan.node_count + 1)
         self.transfers = Transfers(self)
         self.network = Network(self.plan, self.random, self.hosts.keys())
-        members = tuple(Member(number, number) for number in ids)
+        members = tuple(RaftMember(number, number) for number in ids)
         voter_count = self.plan.node_count - self.plan.learner_count
         membership = Membership(members[:voter_count], members[voter_count:])
         for number in ids:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from raft_app.core.types import Entry, EntryKind, Member, Membership, SnapshotMeta
+from raft_app.core.types import Entry, EntryKind, Membership, RaftMember, SnapshotMeta
 from tests.raft_app.core.simulation.checker import Violation
 from tests.raft_app.core.simulation.membership_checkers import (
     CommittedMemberships,
@@ -20,8 +20,8 @@ from tests.raft_app.core.simulation.membership_checkers import (
 def group(*voters: int, learners: tuple[int, ...] = (), version: int = 0) -> Membership:
     """Return a membership of replicas that lie on brokers of the same number."""
     return Membership(
-        tuple(Member(number, number) for number in voters),
-        tuple(Member(number, number) for number in learners),
+        tuple(RaftMember(number, number) for number in voters),
+        tuple(RaftMember(number, number) for number in learners),
         version,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raft_app.storage.wal import receipt as wal_receipt
-from raft_app.storage.wal.receipt import RECEIPT_NAME, Receipt, WalReceipts, missing_of
+from raft_app.storage.wal.receipt import RECEIPT_NAME, WalReceipt, WalReceipts, missing_of
 from raft_app.storage.wal.scan import WalState, WalVerdict
 from tests.raft_app.storage.wal_harness import scan
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BOOT = bytes(range(16))
 OTHER_BOOT = bytes(16)
-RECEIPT = Receipt(BOOT, salt=(1, 2), frames=9, page_bytes=4096, page=3, page_crc=77)
+RECEIPT = WalReceipt(BOOT, salt=(1, 2), frames=9, page_bytes=4096, page=3, page_crc=77)
 
 
 def verdict_of(directory: Path) -> WalVerdict:
@@ -52,7 +52,7 @@ class Writer:
         self.receipts = WalReceipts(directory)
         self.receipts.clear()
 
-    def write(self, statement: str) -> Receipt:
+    def write(self, statement: str) -> WalReceipt:
         self.connection.execute(statement)
         self.receipts.note()
         receipt = self.receipts.read()
@@ -82,12 +82,12 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
 
 
 def test_receipt_is_read_as_it_was_written() -> None:
-    assert Receipt.decode(RECEIPT.encode()) == RECEIPT
+    assert WalReceipt.decode(RECEIPT.encode()) == RECEIPT
 
 
 @pytest.mark.parametrize("content", [b"", bytes(44), RECEIPT.encode()[:-1], b"x" * 44])
 def test_record_that_says_nothing_is_none(content: bytes) -> None:
-    assert Receipt.decode(content) is None
+    assert WalReceipt.decode(content) is None
 
 
 def test_damaged_record_is_not_believed() -> None:
@@ -95,7 +95,7 @@ def test_damaged_record_is_not_believed() -> None:
     for position in range(len(record)):
         damaged = bytearray(record)
         damaged[position] ^= 4
-        assert Receipt.decode(bytes(damaged)) is None
+        assert WalReceipt.decode(bytes(damaged)) is None
 
 
 @pytest.mark.parametrize("page_bytes", [512, 4096, 65_536])
