@@ -101,20 +101,29 @@ def _sending_early(kind: type) -> Callable[[RawNode], Ready]:
 def counts_its_own_log_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader counts entries that are not on its disk yet."""
 
-    def durable_index_of(raft: Raft, voter: int) -> int:
-        return raft.log.last_index if voter == raft.replica_id else raft.progress[voter].match
+    def commit_agreed(raft: Raft) -> None:
+        agreed = agreed_value(_stored_by_voters(raft, raft.log.last_index))
+        if agreed >= raft.term_start_index:
+            raft.log.commit_to(agreed)
 
-    monkeypatch.setattr(replication, "_durable_index_of", durable_index_of)
+    monkeypatch.setattr(replication, "commit_agreed", commit_agreed)
 
 
 def commits_earlier_terms_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader commits entries of earlier terms when a quorum has them (figure 8)."""
 
     def commit_agreed(raft: Raft) -> None:
-        found = [replication._durable_index_of(raft, each) for each in raft.memberships.voters]
-        raft.log.commit_to(agreed_value(found))
+        raft.log.commit_to(agreed_value(_stored_by_voters(raft, raft.log.durable_index)))
 
     monkeypatch.setattr(replication, "commit_agreed", commit_agreed)
+
+
+def _stored_by_voters(raft: Raft, own_index: int) -> list[int]:
+    """Return the last index of each voter, with that of the leader itself as given."""
+    return [
+        own_index if voter == raft.replica_id else raft.progress[voter].match
+        for voter in raft.memberships.voters
+    ]
 
 
 def elects_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
