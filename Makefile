@@ -14,6 +14,7 @@ PEERS ?=
 BENCH_OPTIONS ?=
 ONLY ?=
 JOBS ?= 2
+CLUSTER_JOBS ?= 3
 ROUNDS ?= 20
 
 # Tests start hundreds of processes, which would compile every module anew.
@@ -41,12 +42,12 @@ setup: $(STAMP) ## Make .venv, install what is pinned and the command myqueue
 run: $(STAMP) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
 	@exec $(BIN)/python manage.py cluster --brokers $(BROKERS) --port $(PORT) --data-dir $(DATA)
 
-test: $(STAMP) ## Run all tests (TEST=path for some); those with real processes run alone
+test: $(STAMP) ## Run all tests (TEST=path for some); JOBS at once, with real processes CLUSTER_JOBS
 ifdef TEST
 	$(PYTEST) $(TEST)
 else
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not cluster"
-	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
+	$(PYTEST) -n $(CLUSTER_JOBS) --dist loadfile --no-loadscope-reorder -m cluster \
 		tests/cluster tests/myqueue/conformance
 endif
 

@@ -16,7 +16,10 @@ SHARING = {
 MEASURED = "measured"
 """Name under which a test keeps a figure for the end of the run."""
 _GROUPS = {f"{CLUSTER}{name}.py": fixture for fixture, names in SHARING.items() for name in names}
-ORDER = ["kept_fault_cluster", CONFORMANCE, "kept_cluster", f"{CLUSTER}million.py"]
+ORDER = [
+    *("kept_fault_cluster", CONFORMANCE, "kept_cluster", "kept_bad_disks"),
+    *(f"{CLUSTER}{name}.py" for name in ("peers", "million", "hand_start", "full_disk", "poison")),
+]
 """Groups that take long, before all others."""
 
 
