@@ -56,7 +56,7 @@ class ClusterDirectory:
         (self.path / LOGS).mkdir(exist_ok=True)
 
     def release(self) -> None:
-        """Let another process in."""
+        """Give up the lock, so that another process may use the directory."""
         self._lock.release()
 
     def foreign_names(self) -> list[str]:

@@ -40,7 +40,7 @@ _NOT_INHERITED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterPlan:
-    """What to run."""
+    """The processes of a cluster to run."""
 
     brokers: int
     port: int

@@ -32,7 +32,7 @@ class ProgressDisplay(Protocol):
     """Shows how far `produce` is."""
 
     def advance(self, messages: int, size_bytes: int) -> None:
-        """Count what is durable."""
+        """Count messages and bytes that are acknowledged."""
         ...
 
     def close(self) -> None:

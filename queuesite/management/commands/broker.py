@@ -31,7 +31,7 @@ class Command(BaseCommand):
     requires_system_checks = (CHECK_TAG,)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run."""
+        """Run a broker until it is told to stop."""
         config = settings.QUEUE
         if config.role != BROKER:
             raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {BROKER}", returncode=2)

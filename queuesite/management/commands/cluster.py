@@ -57,7 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-restart", action="store_true", help="what dies stays down")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run."""
+        """Run a manager and brokers until they are told to stop."""
         try:
             status = self._run(options)
         except (ConfigError, StorageRefusal) as error:

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run."""
+        """Run a manager until it is told to stop."""
         config = settings.QUEUE
         if config.role != MANAGER:
             raise CommandError(f"QUEUESITE_ROLE is {config.role}, not {MANAGER}", returncode=2)
