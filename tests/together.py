@@ -8,7 +8,7 @@ SHARING = {
     "kept_fault_cluster": ("faults", "client", "groups", "plain_readers", "workers"),
     "kept_cluster": (
         *("command_line", "durability", "failover", "manager_alone", "original_defects"),
-        *("pages", "readme", "semantics"),
+        *("pages", "readme", "semantics", "ticks"),
     ),
     "kept_bad_disks": ("bad_disk", "damaged_files", "torn_files"),
 }
