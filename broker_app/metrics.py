@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from http_base.memory_budget import MemoryBudget
+    from raft_app.engine.engine import Engine
     from raft_app.engine.tick_intervals import TickIntervals
     from raft_app.storage.stream import StorageStream
 
@@ -97,6 +98,7 @@ class BrokerCollector:
         yield from _memory(broker.memory)
         yield from _transactions(broker.engine.stream)
         yield from _ticks(broker.engine.watchdog.tick_intervals)
+        yield from _transport(broker.engine)
 
 
 def _ticks(intervals: TickIntervals) -> Iterator[Metric]:
@@ -113,6 +115,37 @@ def _ticks(intervals: TickIntervals) -> Iterator[Metric]:
         "Ticks that came more than two intervals after the one before",
         value=intervals.late,
     )
+
+
+def _transport(engine: Engine) -> Iterator[Metric]:
+    """Yield what went between this broker and its peers, and what did not."""
+    counters = engine.transport_counters
+    for name, text, value in (
+        ("raft_frames_sent", "Frames sent to peers", counters.frames_sent),
+        ("raft_frames_received", "Frames received from peers", counters.frames_received),
+        ("raft_sent_bytes", "Bytes sent to peers", counters.bytes_sent),
+        ("raft_received_bytes", "Bytes received from peers", counters.bytes_received),
+        (
+            "raft_rpcs_unknown",
+            "RPCs for a partition or replica that is not here",
+            engine.incoming.unknown_groups,
+        ),
+        ("scrub_passes", "Complete verifications of all replicas", engine.scrubber.passes),
+    ):
+        yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
+    dropped = CounterMetricFamily(
+        "queue_broker_raft_frames_dropped", "Frames not sent to peers, by kind", labels=["kind"]
+    )
+    dropped.add_metric(["append"], counters.dropped_appends)
+    dropped.add_metric(["control"], counters.dropped_control)
+    rejected = CounterMetricFamily(
+        "queue_broker_raft_connections_rejected",
+        "Connections of peers that were refused or broken, by reason",
+        labels=["reason"],
+    )
+    for reason, count in sorted(counters.rejected_connections.items()):
+        rejected.add_metric([reason], count)
+    yield from (dropped, rejected)
 
 
 def _transactions(stream: StorageStream) -> Iterator[Metric]:

@@ -214,6 +214,7 @@ class Engine:
         """
         self.memory = memory or MemoryBudget()
         self.broker_id = transport.broker_id
+        self.transport_counters = transport.counters
         self.config = config
         self.replicas: dict[int, Replica] = {}
         self.peers: dict[int, PeerAddress] = {}

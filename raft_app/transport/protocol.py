@@ -52,6 +52,8 @@ class TransportHandler(Protocol):
 class Transport(Protocol):
     """Carries RPCs between brokers."""
 
+    counters: TransportCounters
+
     @property
     def broker_id(self) -> int:
         """The broker that it belongs to."""

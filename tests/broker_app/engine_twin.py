@@ -27,6 +27,7 @@ from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch
+from raft_app.transport.protocol import TransportCounters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,9 @@ class EngineTwin:
         self.disk = SimpleNamespace(full=False, free_bytes=1 << 40)
         self.slow_disk = SimpleNamespace(seconds_so_far=0.0)
         self.stream = SimpleNamespace(transactions=0, seconds=0.0)
+        self.transport_counters = TransportCounters()
+        self.incoming = SimpleNamespace(unknown_groups=0)
+        self.scrubber = SimpleNamespace(passes=0)
         self.failure: Any = SimpleNamespace(done=lambda: False)
         self.holding = False
         self.proposals: list[Request] = []

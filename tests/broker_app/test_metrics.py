@@ -32,7 +32,7 @@ def figures() -> dict[tuple[str, str], float]:
         (sample.name.removeprefix("queue_broker_"), sample.labels.get("role", "")): sample.value
         for family in registry.collect()
         for sample in family.samples
-        if "share" not in sample.labels and "le" not in sample.labels
+        if not {"share", "le", "kind", "reason"} & sample.labels.keys()
     }
 
 
@@ -52,6 +52,8 @@ NAMES = (
     *("long_polls", "unsettled_messages", "dead_messages"),
     *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
     *("write_seconds_so_far", "transactions_total", "transaction_seconds_total"),
+    *("raft_frames_sent_total", "raft_frames_received_total", "raft_sent_bytes_total"),
+    *("raft_received_bytes_total", "raft_rpcs_unknown_total", "scrub_passes_total"),
     *("tick_interval_seconds_count", "tick_interval_seconds_sum", "ticks_late_total"),
 )
 
@@ -82,6 +84,10 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
     runtime.work_waits.waiting = 1
     engine.slow_disk.seconds_so_far = 1.5
     engine.stream.transactions, engine.stream.seconds = 5, 0.25
+    sent = engine.transport_counters
+    sent.frames_sent, sent.frames_received = 7, 8
+    sent.bytes_sent, sent.bytes_received = 700, 800
+    engine.incoming.unknown_groups, engine.scrubber.passes = 3, 4
     times = iter([1.0, 1.05, 1.3])
     engine.watchdog.tick_intervals = intervals = TickIntervals(50, clock=lambda: next(times))
     for _ in range(3):
@@ -99,6 +105,33 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
         ("tick_interval_seconds_count", ""): 2,
         ("tick_interval_seconds_sum", ""): pytest.approx(0.3),
         ("ticks_late_total", ""): 1,
+        ("raft_frames_sent_total", ""): 7,
+        ("raft_frames_received_total", ""): 8,
+        ("raft_sent_bytes_total", ""): 700,
+        ("raft_received_bytes_total", ""): 800,
+        ("raft_rpcs_unknown_total", ""): 3,
+        ("scrub_passes_total", ""): 4,
+    }
+
+
+def test_what_was_not_sent_and_who_was_refused_is_told_apart(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    engine.transport_counters.dropped_appends = 5
+    engine.transport_counters.dropped_control = 6
+    engine.transport_counters.rejected_connections["wrong secret"] = 2
+    registry = CollectorRegistry()
+    metrics.register(registry)
+    found = {
+        (sample.name.removeprefix("queue_broker_raft_"), *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if {"kind", "reason"} & sample.labels.keys()
+    }
+    assert found == {
+        ("frames_dropped_total", "append"): 5,
+        ("frames_dropped_total", "control"): 6,
+        ("connections_rejected_total", "wrong secret"): 2,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -63,10 +62,7 @@ class SqliteStorage:
 
     Attributes:
         transactions: committed since the start.
-        write_ms: milliseconds spent in `write` since the start.
-        last_write_ms: those of the last call.
         wal_checkpoints: how often the WAL was written back.
-        last_wal_checkpoint_ms: how long that held up the storage thread the last time.
     """
 
     def __init__(
@@ -82,10 +78,7 @@ class SqliteStorage:
         self.directory = directory
         self.alias = alias
         self.transactions = 0
-        self.write_ms = 0.0
-        self.last_write_ms = 0.0
         self.wal_checkpoints = 0
-        self.last_wal_checkpoint_ms = 0.0
         self._lock = DirectoryLock(directory)
         self._marker = FaultMarker(directory)
         self._inventory = Inventory(directory, alias)
@@ -191,10 +184,8 @@ class SqliteStorage:
 
     def _empty_wal(self) -> None:
         if self._database.wal_size_bytes():
-            started = time.perf_counter()
             self._database.empty_wal()
             self.wal_checkpoints += 1
-            self.last_wal_checkpoint_ms = (time.perf_counter() - started) * 1000
         self._receipts.clear()
         self._wal_bytes = 0
 
@@ -243,7 +234,6 @@ class SqliteStorage:
             django.db.Error | OSError: the disk or SQLite failed. When that leaves in doubt what
                 was stored before, a marker is left, and the next `open` makes all replicas faulty.
         """
-        started = time.perf_counter()
         self._database.require_open()
         if self._failed:
             raise StorageError(f"an earlier write to {self._database.path} failed")
@@ -252,8 +242,6 @@ class SqliteStorage:
             with self._failing_for_good(), self._noticing_faults():
                 self._commit(plan)
                 self._limit_wal()
-        self.last_write_ms = (time.perf_counter() - started) * 1000
-        self.write_ms += self.last_write_ms
 
     def _commit(self, plan: Plan) -> None:
         if only_adds(plan):  # All that a broker under load writes; no replica comes or goes.
@@ -322,13 +310,11 @@ class SqliteStorage:
     def _limit_wal(self) -> None:
         if self._wal_bytes < self._wal_limit_bytes:
             return
-        started = time.perf_counter()
         if self._database.checkpoint_wal():
             self._wal_bytes = 0
             self.wal_checkpoints += 1
         else:
             self._wal_bytes = max(0, self._wal_limit_bytes - _WAL_RETRY_BYTES)
-        self.last_wal_checkpoint_ms = (time.perf_counter() - started) * 1000
 
     def _facts_of(self, group_id: int) -> GroupFacts:
         facts = self._facts.get(group_id)

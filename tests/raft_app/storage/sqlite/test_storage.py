@@ -332,9 +332,7 @@ def test_wal_stays_near_its_limit(tmp_path: Path, size: int) -> None:
         storage.write([append(data_entry(index, data=b"x" * size), hard_state=state)])
         assert wal.stat().st_size < 2 * MIB
     assert storage.wal_checkpoints >= 2
-    assert storage.last_wal_checkpoint_ms > 0
     assert storage.transactions == 200
-    assert storage.write_ms >= storage.last_write_ms > 0
     assert only_group(storage).initial.last_index == 199
     storage.close()
 
