@@ -22,13 +22,17 @@ settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
 
 
-LONGEST_MARKS = ("postgres", "simulation")
+LONGEST = (
+    *("tests/manager_app/test_on_postgres", "tests/myqueue/conformance/", "tests/myqueue/test_sil"),
+    *("tests/manager_app/test_database_silent", "tests/raft_app/test_failpoints"),
+    *("tests/simulation/", "tests/raft_app/core/simulation/", "tests/raft_app/storage/"),
+)
 """Of the files without real brokers that take longest, the longest first."""
 
 
 def _rank(item: pytest.Item) -> int:
-    ranks = (n for n, mark in enumerate(LONGEST_MARKS) if item.get_closest_marker(mark))
-    return next(ranks, len(LONGEST_MARKS))
+    path = item.location[0]
+    return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
 
 
 def pytest_collection_finish() -> None:
@@ -80,6 +84,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Give the files that share a cluster to one worker."""
+    if config.option.markexpr != "cluster":
+        return None  # No test starts a cluster: files go to whoever is free.
     from xdist.scheduler import LoadFileScheduling
 
     class Sharing(LoadFileScheduling):

@@ -173,7 +173,7 @@ def test_the_child_of_a_fork_starts_its_own_thread(
 ) -> None:
     handler = add(logger, QueueHandler("logs", queue.address))
     logger.info("parent")
-    handler.flush()
+    handler.close()  # A child has no thread; left in this process, the parent's would beat on.
     handler.restart_after_fork()
     logger.info("child")
     handler.flush()
