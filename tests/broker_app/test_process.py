@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,14 +22,14 @@ from raft_app.engine.config import EngineConfig
 from raft_app.engine.disk import SlowDisk
 from raft_app.storage.protocol import StorageRefusal
 from tests.broker_app.manager_twin import ManagerTwin
+from tests.cluster.processes import free_ports
 
 ENGINE = EngineConfig(ticks_missed_max=1_000_000)  # the test ticks
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return one that the system gives to no connection meanwhile."""
+    return free_ports(1)[0]
 
 
 def order(**changes) -> ReplicaOrder:

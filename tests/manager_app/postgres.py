@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
+
+from tests.cluster.processes import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def private_postgres() -> Iterator[str]:
             ],
             user,
         )
-        port = _free_port()
+        port = free_ports(1)[0]
         with _server(binaries, data, port=port, user=user):
             yield f"postgres://queue@127.0.0.1:{port}/postgres"
     finally:
@@ -169,9 +170,3 @@ def _environment() -> dict[str, str]:
     """Return the environment without variables that point clients to another server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
