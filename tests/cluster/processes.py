@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ PORTS = range(10_000, 18_000)
 """Below those of outgoing connections, so that a server which is down finds its port free again."""
 PORTS_TOGETHER = 10
 """Of a cluster and of Raft, at most."""
+PORTS_GIVEN_MAX = 300
+"""That are not given again; fewer than a worker has."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _starter = ThreadPoolExecutor(1, "starter")
@@ -59,6 +62,10 @@ def _tie_to(parent: int, at_end: signal.Signals) -> None:
         os._exit(1)
 
 
+_given: deque[int] = deque(maxlen=PORTS_GIVEN_MAX)
+"""The last ports that this process gave away."""
+
+
 def is_ours(port: int) -> bool:
     """Tell whether no other worker of these tests takes this port, nor the one 1,000 above it."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -67,10 +74,15 @@ def is_ours(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    ours = [port for port in PORTS if is_ours(port)]
+    """Return ports that nobody listens on now, and that nobody else was given not long ago.
+
+    Who was given a port listens there later: until then it looks free.
+    """
+    ours = [port for port in PORTS if is_ours(port) and port not in _given]
     random.SystemRandom().shuffle(ours)
-    return list(itertools.islice(filter(is_free, ours), count))
+    found = list(itertools.islice(filter(is_free, ours), count))
+    _given.extend(found)
+    return found
 
 
 def free_base(brokers: int) -> int:
