@@ -75,10 +75,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences"}
 
 
 def _asks_postgresql_something(item):
-    """Tell whether a test uses the database, and not in the same way as one beside it."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    if params.get("any_site") == "django alone":
-        return False
+    """Tell whether a test uses the database."""
     return item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(item.fixturenames)
 
 
