@@ -22,7 +22,7 @@ from raft_app.engine.config import EngineConfig
 from raft_app.engine.disk import SlowDisk
 from raft_app.storage.protocol import StorageRefusal
 from tests.broker_app.manager_twin import ManagerTwin
-from tests.cluster.processes import free_ports
+from tests.ports import free_ports
 
 ENGINE = EngineConfig(ticks_missed_max=1_000_000)  # the test ticks
 

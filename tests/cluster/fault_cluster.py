@@ -18,13 +18,13 @@ from http_base.tokens import cluster_token
 from tests.cluster.processes import (
     ROOT,
     clear,
-    free_ports,
     inherited,
     is_alive,
     popen,
     wait_until,
 )
 from tests.cluster.proxy import Network
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from io import BufferedWriter

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from myqueue import Client
-from queuesite.ports import is_free, ports_of
+from tests.ports import free_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,12 +31,6 @@ POLL_SECONDS = 0.02
 DELETED_AT_ONCE = 8
 SERVERS_OWN = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_")
 """Variables that a server is not to inherit from the test."""
-PORTS = range(10_000, 18_000)
-"""Below those of outgoing connections, so that a server which is down finds its port free again."""
-PORTS_TOGETHER = 10
-"""Of a cluster and of Raft, at most."""
-PORTS_GIVEN_MAX = 300
-"""That are not given again; fewer than a worker has."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _starter = ThreadPoolExecutor(1, "starter")
@@ -60,36 +51,6 @@ def _tie_to(parent: int, at_end: signal.Signals) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, at_end)
     if os.getppid() != parent:
         os._exit(1)
-
-
-_given: deque[int] = deque(maxlen=PORTS_GIVEN_MAX)
-"""The last ports that this process gave away."""
-
-
-def is_ours(port: int) -> bool:
-    """Tell whether no other worker of these tests takes this port, nor the one 1,000 above it."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return port % 1_000 // PORTS_TOGETHER % workers == worker
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, and that nobody else was given not long ago.
-
-    Who was given a port listens there later: until then it looks free.
-    """
-    ours = [port for port in PORTS if is_ours(port) and port not in _given]
-    random.SystemRandom().shuffle(ours)
-    found = list(itertools.islice(filter(is_free, ours), count))
-    _given.extend(found)
-    return found
-
-
-def free_base(brokers: int) -> int:
-    """Return a manager's port, after which those of so many brokers and of Raft are free, too."""
-    bases = [port for port in PORTS if port % PORTS_TOGETHER == 0 and is_ours(port)]
-    random.SystemRandom().shuffle(bases)
-    return next(base for base in bases if all(map(is_free, ports_of(base, brokers))))
 
 
 def inherited() -> dict[str, str]:

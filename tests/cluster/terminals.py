@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.cluster.processes import ROOT, free_base, free_ports, popen, wait_until
+from tests.cluster.processes import ROOT, popen, wait_until
+from tests.ports import free_base, free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

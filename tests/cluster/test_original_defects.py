@@ -17,11 +17,11 @@ from tests.cluster.processes import (
     ROOT,
     STOP_SECONDS,
     create_topic,
-    free_ports,
     is_alive,
     popen,
     wait_until,
 )
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from tests.cluster.processes import free_ports
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from http_base.cluster import BrokerReport
 from http_base.tokens import cluster_token
 from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
 from tests.manager_app.silent_proxy import SilentProxy
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
@@ -38,9 +38,7 @@ SILENCE_S = 12.0
 @contextmanager
 def manager(directory, name, database_url):
     """Run a manager; yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     kept = {one: text for one, text in os.environ.items() if not one.startswith(("DJANGO_", "PG"))}
     environment = {
         **kept,
