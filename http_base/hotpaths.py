@@ -87,15 +87,14 @@ class HotPaths:
             )
             await _send_response(failure_response(error), send)
             return
-        self._under_way += 1
         headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
-        content_type = headers.get(b"content-type", b"").decode("latin1")
         json_cap = self._json_cap(scope["path"], headers)
         body = _Body(
             self._bodies,
-            limit=body_limit(content_type, json_cap),
+            limit=body_limit(_content_type_of(headers), json_cap),
             is_urgent=json_cap > MAX_JSON_BODY_BYTES,
         )
+        self._under_way += 1
         try:
             await self._answer(scope, receive, send, headers=headers, reading=body)
         finally:
@@ -111,9 +110,7 @@ class HotPaths:
         headers: Mapping[bytes, bytes],
         reading: _Body,
     ) -> None:
-        content_type = headers.get(b"content-type", b"").decode("latin1")
         accept = headers.get(b"accept", b"")
-        limit = reading.limit
         try:
             body = await reading.read(receive, _length_of(headers))
         except Overloaded as refused:
@@ -122,7 +119,7 @@ class HotPaths:
         if body is None:
             return
         if isinstance(body, _TooLarge):
-            error = body_too_large(content_type, limit)
+            error = body_too_large(_content_type_of(headers), reading.limit)
             response = failure_response(error, accept.decode("latin1"))
             if not body.drained:
                 response["Connection"] = "close"
@@ -171,18 +168,18 @@ class _Body:
         self._held = 0
         """Bytes of the share that are kept for it."""
 
-    async def read(self, receive: Receive, length: int) -> bytes | _TooLarge | None:
+    async def read(self, receive: Receive, announced: int) -> bytes | _TooLarge | None:
         """Return the body, `_TooLarge`, or None when the client went away while sending it.
 
         Args:
             receive: of ASGI.
-            length: as the client says, 0 when it does not.
+            announced: its length in bytes, as the client says; 0 when it does not.
 
         Raises:
             Overloaded: the bodies under way leave no room for it; the rest of it was not read.
         """
-        if 0 < length <= self.limit:
-            self._hold(length)
+        if 0 < announced <= self.limit:
+            self._hold(announced)
         parts: list[bytes] = []
         length = 0
         more = True
@@ -220,6 +217,10 @@ class _Body:
             )
         share.move(size_bytes)
         self._held += size_bytes
+
+
+def _content_type_of(headers: Mapping[bytes, bytes]) -> str:
+    return headers.get(b"content-type", b"").decode("latin1")
 
 
 def _length_of(headers: Mapping[bytes, bytes]) -> int:
