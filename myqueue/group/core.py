@@ -114,12 +114,7 @@ class GroupCore:
 
     def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
         """Register for further topics, and read them as the group's member."""
-        self.session.check_new(topics)
-        made: dict[str, Registration] = {}
-        for topic in dict.fromkeys(topics):
-            made[topic] = yield from self.session.register(topic)
-            yield from self.membership.topics_changed()
-        return [made[topic] for topic in topics]
+        return self.session.register_all(topics, lambda _: self.membership.topics_changed())
 
     def beat(self) -> Flow[None]:
         """Send the heartbeats that are due; commit what is done; give up what is asked for."""

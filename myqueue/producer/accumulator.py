@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myqueue.contract.errors import UnauthorizedException
+from myqueue.contract.errors import BufferFull, UnauthorizedException
 from myqueue.producer.lanes import Batch, DeliverySink, Lane, TopicPartition
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ class Accumulator:
     def has_room(self, size_bytes: int) -> bool:
         """Return True when so many bytes may be added."""
         return not self.held_bytes or self.held_bytes + size_bytes <= self._buffer_bytes
+
+    def no_room(self, size_bytes: int, waited_ms: int) -> BufferFull:
+        """Return the error for so many bytes, for which there was no room for so long."""
+        return BufferFull(
+            f"{self.held_bytes} of {self._buffer_bytes} bytes are held; no room for "
+            f"{size_bytes} within {waited_ms} ms"
+        )
 
     def put(
         self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]

@@ -9,7 +9,7 @@ import weakref
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue.contract.errors import BufferFull, ClientClosed, UndeliveredMessages
+from myqueue.contract.errors import ClientClosed, UndeliveredMessages
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
 from myqueue.producer.aio_futures import LoopFuture
@@ -178,16 +178,14 @@ class AsyncSender:
                 self._settled.notify_all()
 
     async def _wait_for_room(self, size_bytes: int) -> None:
-        core, buffer, config = self._core, self._core.buffer, self._core.config
+        core, buffer = self._core, self._core.buffer
+        max_block_ms = core.config.max_block_ms
 
         def over() -> bool:
             return core.session.closing or buffer.has_room(size_bytes)
 
-        if not await self._wait_until(over, config.max_block_ms / 1000):
-            raise BufferFull(
-                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
-                f"{size_bytes} within {config.max_block_ms} ms"
-            )
+        if not await self._wait_until(over, max_block_ms / 1000):
+            raise buffer.no_room(size_bytes, max_block_ms)
         if core.session.closing:
             raise ClientClosed("this producer was closed")
 

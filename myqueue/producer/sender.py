@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from myqueue.contract.errors import BufferFull, ClientClosed
+from myqueue.contract.errors import ClientClosed
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
@@ -241,21 +241,18 @@ class Sender:
 
     def _wait_for_room(self, size_bytes: int) -> None:
         """Wait under the lock until so many bytes fit."""
-        config, buffer = self._core.config, self._core.buffer
+        buffer, max_block_ms = self._core.buffer, self._core.config.max_block_ms
         self._waiters += 1
         try:
             self._core.changed.wait_for(
-                lambda: self._stopping or buffer.has_room(size_bytes), config.max_block_ms / 1000
+                lambda: self._stopping or buffer.has_room(size_bytes), max_block_ms / 1000
             )
         finally:
             self._waiters -= 1
         if self._stopping:
             raise ClientClosed("this producer was closed")
         if not buffer.has_room(size_bytes):
-            raise BufferFull(
-                f"{buffer.held_bytes} of {config.buffer_bytes} bytes are held; no room for "
-                f"{size_bytes} within {config.max_block_ms} ms"
-            )
+            raise buffer.no_room(size_bytes, max_block_ms)
 
     def _wake(self) -> None:
         """Have the thread look; the caller holds the lock."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from myqueue.transport.leader_call import LeaderCall
-from myqueue.transport.session import Session
+    from myqueue.transport.session import Session
 
 T = TypeVar("T")
 

@@ -164,24 +164,31 @@ class Session:
         yield Acquire(self._register_lock)
         try:
             self.check_open()
-            self.check_new([topic])
+            self._check_new([topic])
             return (yield from self._register(topic, {**self._register_fields, "topic": topic}))
         finally:
             self._register_lock.release()
 
-    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
+    def register_all(
+        self, topics: Sequence[str], then: Callable[[str], Flow[None]] | None = None
+    ) -> Flow[list[Registration]]:
         """Register for further topics, for all or, where one is registered already, for none.
+
+        Args:
+            topics: their names.
+            then: what is to be done for each once it is registered.
 
         Raises: what `register` raises.
         """
-        self.check_new(topics)
+        self._check_new(topics)
         made: dict[str, Registration] = {}
-        for topic in topics:
-            if topic not in made:
-                made[topic] = yield from self.register(topic)
+        for topic in dict.fromkeys(topics):
+            made[topic] = yield from self.register(topic)
+            if then is not None:
+                yield from then(topic)
         return [made[topic] for topic in topics]
 
-    def check_new(self, topics: Iterable[str]) -> None:
+    def _check_new(self, topics: Iterable[str]) -> None:
         """Raise AlreadyRegistered when the client is registered for one of the topics."""
         for topic in topics:
             if topic in self._registrations:

@@ -114,13 +114,7 @@ class WorkerCore:
 
     def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
         """Register for further topics; raises what `Session.register_all` raises."""
-        self.session.check_new(topics)
-        made: dict[str, Registration] = {}
-        for topic in dict.fromkeys(topics):
-            made[topic] = yield from self.session.register(topic)
-            if not self.session.closing:
-                yield from self._note_start(topic)
-        return [made[topic] for topic in topics]
+        return self.session.register_all(topics, self._start_at)
 
     def beat(self) -> Flow[None]:
         """Send a heartbeat per topic."""
@@ -138,6 +132,11 @@ class WorkerCore:
         self.session.restart_after_fork()
         self.session.forget_ids()
         self._waiting = self._wait_anew()
+
+    def _start_at(self, topic: str) -> Flow[None]:
+        """Do for a further topic what `open` does, unless the worker closes."""
+        if not self.session.closing:
+            yield from self._note_start(topic)
 
     def _note_start(self, topic: str) -> Flow[None]:
         if topic in self._first_counts:
@@ -193,9 +192,12 @@ class WorkerCore:
         while True:
             self.session.check_usable()
             wait.asking = None
-            asked = partitions or (yield from self._partitions())
+            topics = list(self.session.registrations)
+            asked = partitions or []
+            if topics and not asked:
+                asked = yield from self.session.partitions(topics, None)
             if waiting.rotation.has_silent:
-                waiting.managers_answered(self.session.registrations)
+                waiting.managers_answered(topics)
             found = yield from waiting.ask_in_turn(asked, receive, quiet, wait)
             if found and self.session.closing:
                 yield from self._hand_back(found)
@@ -210,14 +212,6 @@ class WorkerCore:
             quiet = yield from waiting.wait(asked, wait.deadline_s)
             waited_s = self._clock.monotonic() - now_s
             vain = 0 if waited_s >= QUIET_S else vain + 1
-
-    def _partitions(self) -> Flow[list[TopicPartition]]:
-        found: list[TopicPartition] = []
-        for topic in self.session.registrations:
-            yield from self.session.registration(topic)
-            count = yield from self.session.partition_count(topic)
-            found += [(topic, index) for index in range(count)]
-        return found
 
     def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
         call = self._receive_call(where, max_messages)
