@@ -267,9 +267,10 @@ class FaultCluster:
         """Let a broker lead a partition, as soon as it can."""
 
         def leads() -> bool:
-            leader = self.brokers[self.leader_id(topic, partition)]
+            leader_id = self.leader_id(topic, partition)
+            group_id = self.replica(leader_id, topic, partition)["group_id"]
             self.http.post(
-                f"{leader.address}/partitions/{self.group_id(topic, partition)}/leader",
+                f"{self.brokers[leader_id].address}/partitions/{group_id}/leader",
                 json={"broker_id": broker_id, "timeout_ms": 2_000},
                 headers={"Authorization": f"Bearer {cluster_token(SECRET)}"},
                 timeout=10,
@@ -277,11 +278,6 @@ class FaultCluster:
             return self.leader_id(topic, partition) == broker_id
 
         wait_until(leads, what=f"broker {broker_id} leads {topic}[{partition}]")
-
-    def group_id(self, topic: str, partition: int = 0) -> int:
-        """Return the number of a partition's Raft group."""
-        broker_id = next(one for one, broker in self.brokers.items() if broker.runs)
-        return int(self.replica(broker_id, topic, partition)["group_id"])
 
     def term(self, broker_id: int, topic: str, partition: int = 0) -> int:
         """Return the term of one replica."""
