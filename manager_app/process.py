@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -228,47 +227,24 @@ class ManagerProcess:
         return await self._database.run(selectors.client_find, key)
 
 
-@dataclass
-class _Worker:
-    """The manager of a Celery worker outside a manager process."""
-
-    process: ManagerProcess
-    loop: asyncio.AbstractEventLoop
-    thread: threading.Thread
-
-
-_workers: list[_Worker] = []
 _starting = threading.Lock()
 
 
 def worker_runtime() -> ManagerRuntime:
     """Return this process's runtime; a Celery worker outside a manager gets one of its own.
 
-    Such a worker has no HTTP server: heartbeats reach it through the database.
+    Such a worker has no HTTP server: heartbeats reach it through the database. Its runtime ends
+    with the process.
     """
     with _starting:
         return runtime.installed() or _start_beside()
-
-
-def stop_worker_runtime() -> None:
-    """Stop what `worker_runtime` started in this process, if it did."""
-    with _starting:
-        while _workers:
-            worker = _workers.pop()
-            stopping = asyncio.run_coroutine_threadsafe(worker.process.stop(), worker.loop)
-            stopping.result(START_TIMEOUT_S)
-            worker.loop.call_soon_threadsafe(worker.loop.stop)
-            worker.thread.join(START_TIMEOUT_S)
-            worker.loop.close()
 
 
 def _start_beside() -> ManagerRuntime:
     if not selectors.secret_fits(settings.QUEUE.cluster_secret):
         raise UnauthorizedException("this worker's CLUSTER_SECRET is not the one of the cluster")
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True)
-    thread.start()
+    threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True).start()
     process = ManagerProcess(ManagerOptions.of(settings.QUEUE))
-    _workers.append(_Worker(process, loop, thread))
     started = asyncio.run_coroutine_threadsafe(process.start(announce=False), loop)
     return started.result(START_TIMEOUT_S)

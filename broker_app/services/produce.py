@@ -17,15 +17,13 @@ from myqueue.contract.errors import (
     UnknownProducer,
 )
 from myqueue.contract.inputs import records_of
-from myqueue.contract.records import MAX_RECORDS, encode_batch, read_header, request_digest
+from myqueue.contract.records import encode_batch, read_header, request_digest
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.inputs import Produce
     from myqueue.contract.records import BatchHeader
     from raft_app.engine.replica import Replica
-
-MAX_SEQUENCE = (1 << 63) - 1 - MAX_RECORDS
 
 
 async def messages_produce(

@@ -30,7 +30,7 @@ from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.group_calls import by_time_call
 from myqueue.transport.retry import Attempts
 from myqueue.transport.rotation import PartitionRotation, TopicPartition
-from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
+from myqueue.transport.skipped_messages import CORRUPT, MISSED, SkippedMessages
 from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from myqueue.results import Message, Registration
     from myqueue.transport.rotation import Wait
     from myqueue.transport.session import Session
-
-MISSED = "retention deleted %d messages of %s/%d before group %s read them"
-"""The text for what a member came too late for."""
 
 
 class GroupCore:

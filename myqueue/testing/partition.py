@@ -87,10 +87,6 @@ class MemoryPartition:
         """Append messages without a producer."""
         self.append(encode_batch([Record(value) for value in values]))
 
-    def forget_producers(self) -> None:
-        """Forget every producer, as a partition does with those that were silent for long."""
-        self._producers = ProducerTable()
-
     def forget(self, client_id: int) -> None:
         """Drop the state of a producer or a consumer."""
         self._producers.remove(client_id)

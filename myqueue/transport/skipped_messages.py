@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CORRUPT = "%d messages of %s/%d cannot be decoded by anybody and were stepped over%s"
 """The text for what is stored damaged."""
+MISSED = "retention deleted %d messages of %s/%d before group %s had dealt with them"
+"""The text for what a group came too late for."""
 
 
 class SkippedMessages:
@@ -38,3 +40,7 @@ class SkippedMessages:
         """Return how many there were, without the partitions that have none."""
         with self._lock:
             return dict(self._counts)
+
+    def total(self) -> int:
+        """Return how many there were in all partitions."""
+        return sum(self.by_partition().values())

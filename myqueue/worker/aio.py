@@ -117,7 +117,7 @@ class AsyncWorker(AsyncClient[WorkerCore]):
 
         Each is told to one worker of the group.
         """
-        return self._core.missed
+        return self._core.missed.total()
 
     @property
     def corrupt(self) -> int:
@@ -125,7 +125,7 @@ class AsyncWorker(AsyncClient[WorkerCore]):
 
         Each is told to one worker of the group.
         """
-        return self._core.corrupt
+        return self._core.corrupt.total()
 
     async def receive(self, max_messages: int = 10, timeout: float | None = None) -> list[Delivery]:
         """Return up to `max_messages` of one partition; the partitions take turns.

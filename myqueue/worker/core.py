@@ -24,6 +24,7 @@ from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.retry import Attempts
 from myqueue.transport.rotation import ONE_TRY_S, Wait, may_pass
 from myqueue.transport.session import Session
+from myqueue.transport.skipped_messages import CORRUPT, MISSED, SkippedMessages
 from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
     NACK,
@@ -72,10 +73,9 @@ class WorkerCore:
 
     Attributes:
         session: its registrations, and how it reaches managers and leaders.
-        missed: messages that were deleted before the group had dealt with them, as far as told
+        missed: counts what retention deleted before the group had dealt with it, as far as told
             here.
-        corrupt: messages that were stepped over because nobody can decode them, as far as told
-            here.
+        corrupt: counts what was stepped over because nobody can decode it, as far as told here.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class WorkerCore:
     ) -> None:
         self.session = Session("consumer", address, config=config, clock=clock, make_lock=make_lock)
         self.options = options
-        self.missed = 0
-        self.corrupt = 0
+        self.missed = SkippedMessages(MISSED)
+        self.corrupt = SkippedMessages(CORRUPT)
         self._config = config
         self._clock = clock
         self._first_counts: dict[str, int] = {}
@@ -216,23 +216,8 @@ class WorkerCore:
     def _receive_from(self, where: TopicPartition, max_messages: int) -> Flow[list[Delivery]]:
         call = self._receive_call(where, max_messages)
         body = yield from self.session.at_leader(call, self._one_try(), read_body)
-        missed = int(body.get("missed") or 0)
-        if missed:
-            self.missed += missed
-            logger.warning(
-                "%d messages of %s/%d were deleted before group %s had dealt with them",
-                missed,
-                *where,
-                self.options.group,
-            )
-        corrupt = int(body.get("corrupt") or 0)
-        if corrupt:
-            self.corrupt += corrupt
-            logger.warning(
-                "%d messages of %s/%d cannot be decoded by anybody and were stepped over",
-                corrupt,
-                *where,
-            )
+        self.missed.add(where, int(body.get("missed") or 0), self.options.group)
+        self.corrupt.add(where, int(body.get("corrupt") or 0), "")
         return [received_delivery(item, where) for item in body["messages"]]
 
     def _receive_call(

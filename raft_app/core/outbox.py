@@ -38,11 +38,6 @@ class Outbox:
         self.wanted: list[EntriesWanted] = []
         self.snapshots_wanted: list[SnapshotWanted] = []
 
-    @property
-    def is_empty(self) -> bool:
-        """Nothing was collected."""
-        return not (self.now or self.after_durable or self.wanted or self.snapshots_wanted)
-
     def acknowledge(self, reply: AppendEntriesReply) -> None:
         """Put a success reply; it replaces one right before it that says less of the same."""
         if self.after_durable:

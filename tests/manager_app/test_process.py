@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
+import threading
 
 import pytest
 from django.conf import settings
@@ -168,24 +169,41 @@ async def test_the_installed_runtime_goes_with_its_process(site):
         runtime.current()
 
 
-def test_a_worker_process_gets_a_runtime_of_its_own(transactional_db):
-    made = process.worker_runtime()
-    try:
-        assert process.worker_runtime() is made
-        assert made.metadata.current.version >= 1
-    finally:
-        process.stop_worker_runtime()
+@pytest.fixture
+def worker_process(transactional_db, monkeypatch):
+    """A process that runs no manager; one that a Celery worker starts in it ends with the test."""
+    started = []
+
+    class Recorded(process.ManagerProcess):
+        async def start(self, *, announce=True):
+            started.append((self, asyncio.get_running_loop()))
+            return await super().start(announce=announce)
+
+    monkeypatch.setattr(process, "ManagerProcess", Recorded)
+    yield
+    for manager, loop in started:
+        asyncio.run_coroutine_threadsafe(manager.stop(), loop).result(process.START_TIMEOUT_S)
+        loop.call_soon_threadsafe(loop.stop)
+        for thread in threading.enumerate():
+            if thread.name == "manager-loop":
+                thread.join(process.START_TIMEOUT_S)
+        loop.close()
     assert runtime.installed() is None
 
 
-def test_a_worker_process_with_another_secret_does_nothing(transactional_db):
+def test_a_worker_process_gets_a_runtime_of_its_own(worker_process):
+    made = process.worker_runtime()
+    assert process.worker_runtime() is made
+    assert made.metadata.current.version >= 1
+
+
+def test_a_worker_process_with_another_secret_does_nothing(worker_process):
     secret_record("the secret of some other cluster")
     with pytest.raises(UnauthorizedException, match="CLUSTER_SECRET"):
         process.worker_runtime()
     assert runtime.installed() is None
     secret_record(settings.QUEUE.cluster_secret, change=True)
     process.worker_runtime()
-    process.stop_worker_runtime()
 
 
 async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, monkeypatch):

@@ -158,7 +158,7 @@ def test_a_partition_that_forgets_producers_loses_and_doubles_nothing(seed: int)
     for _ in range(40):
         scene.put(scene.chance.randrange(PARTITIONS))
         if scene.chance.random() < 0.2:
-            scene.twin.topics["logs"][0].forget_producers()
+            scene.twin.topics["logs"][0].forget(scene.core.producer_id)
         if scene.chance.random() < 0.3:
             scene.turn()
     scene.finish()

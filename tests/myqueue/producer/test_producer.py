@@ -198,7 +198,7 @@ def test_a_forgotten_producer_goes_on_in_a_higher_epoch(world: World) -> None:
     partition = world.twin.create("logs", 1)[0]
     producer = world.producer()
     producer.enqueue("logs", "a")
-    partition.forget_producers()
+    partition.forget(read_header(partition.batches[0][1]).producer_id)
     assert producer.enqueue("logs", "b") == (0, 1)
     header = read_header(partition.batches[1][1])
     assert (header.producer_epoch, header.base_sequence) == (1, 0)
@@ -214,7 +214,7 @@ def test_a_forgotten_producer_does_not_repeat_a_batch_of_unknown_outcome(world: 
         producer.enqueue("logs", "b")
     assert not caught.value.outcome_known
     assert partition.values == ["a", "b"]
-    partition.forget_producers()
+    partition.forget(read_header(partition.batches[0][1]).producer_id)
     producer.enqueue("logs", "c")
     assert partition.values == ["a", "b", "c"]
 

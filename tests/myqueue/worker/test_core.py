@@ -169,7 +169,7 @@ def test_messages_that_retention_took_are_counted(
     with world.worker() as worker:
         worker.receive()
         assert worker.missed == 3
-    assert "3 messages of logs/0 were deleted before group workers" in caplog.text
+    assert "retention deleted 3 messages of logs/0 before group workers" in caplog.text
 
 
 def test_messages_that_nobody_can_decode_are_counted_apart(

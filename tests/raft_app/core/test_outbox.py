@@ -19,7 +19,6 @@ def success(index: int, *, to: int = 2, term: int = 1) -> AppendEntriesReply:
 
 def test_everything_is_taken_once():
     outbox = Outbox()
-    assert outbox.is_empty
     heartbeat, vote = HeartbeatReply(2, 1, 1), RequestVoteReply(2, 1, 1, granted=True)
     wanted = EntriesWanted(2, 1, 5, 100)
     outbox.now.append(heartbeat)
@@ -29,11 +28,13 @@ def test_everything_is_taken_once():
     outbox.snapshots_wanted.append(snapshot)
 
     taken = (drain(outbox.now), drain(outbox.after_durable), drain(outbox.wanted))
-    assert not outbox.is_empty
 
     assert taken == ((heartbeat,), (vote,), (wanted,))
     assert drain(outbox.snapshots_wanted) == (snapshot,)
-    assert outbox.is_empty
+    assert not (outbox.now)
+    assert not (outbox.after_durable)
+    assert not (outbox.wanted)
+    assert not (outbox.snapshots_wanted)
 
 
 def test_an_acknowledgement_replaces_a_lesser_one_right_before_it():

@@ -117,7 +117,8 @@ def test_a_learner_waits_without_campaigning():
 
     assert raft.role is Role.LEARNER
     assert raft.ticks_since_leader == 10 * T
-    assert raft.outbox.is_empty
+    assert not (raft.outbox.now)
+    assert not (raft.outbox.after_durable)
 
 
 def test_hearing_the_leader_takes_a_connection_and_a_recent_rpc():
