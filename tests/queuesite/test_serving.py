@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from queuesite import serving
 from queuesite.serving import HttpServer, ListenError
 
 
@@ -99,3 +100,88 @@ async def test_headers_without_an_end_end_the_connection(server):
             await writer.drain()
     writer.close()
     assert (await ask(server.port)).endswith(b"hello")
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """What the servers write to their connections, one item for each call."""
+    written = []
+    connection_made = serving._Protocol.connection_made
+
+    def watched(protocol, transport):
+        write = transport.write
+        transport.write = lambda data: (written.append(bytes(data)), write(data))
+        connection_made(protocol, transport)
+
+    monkeypatch.setattr(serving._Protocol, "connection_made", watched)
+    return written
+
+
+async def test_an_answer_leaves_in_one_write(server, writes):
+    await server.start(hello)
+    answer = await ask(server.port)
+    assert writes == [answer]
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    head = answer.lower().removesuffix(b"\r\n\r\nhello").split(b"\r\n")
+    assert head.count(b"content-length: 5") == head.count(b"connection: close") == 1
+
+
+async def test_answers_on_one_connection_follow_each_other(server, writes):
+    await server.start(hello)
+    answer = await ask(server.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + GOOD)
+    assert len(writes) == 2
+    assert b"".join(writes) == answer
+    assert (b"connection: close" in writes[0], b"connection: close" in writes[1]) == (False, True)
+
+
+async def test_an_answer_in_parts_leaves_as_it_comes(server, writes):
+    async def in_parts(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hel", "more_body": True})
+        assert b"hel" in b"".join(writes)
+        await send({"type": "http.response.body", "body": b"lo"})
+
+    await server.start(in_parts)
+    answer = await ask(server.port)
+    assert answer.endswith(b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n")
+
+
+async def test_the_answer_of_head_says_a_length_and_has_no_body(server):
+    await server.start(hello)
+    answer = await ask(server.port, GOOD.replace(b"GET", b"HEAD"))
+    assert b"content-length: 5\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_an_application_may_end_the_connection(server):
+    async def last(scope, receive, send):
+        headers = [(b"Content-Length", b"2"), (b"Connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    await server.start(last)
+    answer = await asyncio.wait_for(ask(server.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 5)
+    assert answer.count(b"connection: close\r\n") == 1
+    assert answer.endswith(b"ok")
+
+
+@pytest.mark.parametrize("length", [b"4", b"6"])
+async def test_an_answer_whose_length_is_wrong_ends_the_connection(server, length, caplog):
+    async def wrong(scope, receive, send):
+        headers = [(b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    await server.start(wrong)
+    await asyncio.wait_for(ask(server.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 5)
+    assert "Exception in ASGI application" in caplog.text
+
+
+async def test_an_application_that_fails_before_the_body_answers_500(server, caplog):
+    async def failing(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError
+
+    await server.start(failing)
+    assert (await ask(server.port)).startswith(b"HTTP/1.1 500 ")
+    assert "Exception in ASGI application" in caplog.text
