@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,14 @@ _OWN_SETTINGS = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "MANAGER_ADDRESS", "PO
 """Environment variables that would lead the cluster elsewhere."""
 
 
+class Shape(NamedTuple):
+    """What a cluster is like."""
+
+    brokers: int = 3
+    settings: tuple[tuple[str, str], ...] = ()
+    """Environment variables of its processes, by name."""
+
+
 class ClusterFailed(RuntimeError):
     """The cluster did not start; the message is its own output."""
 
@@ -32,7 +40,7 @@ class Cluster:
 
     Args:
         directory: an empty directory.
-        brokers: how many.
+        shape: what it is like.
         poll_s: how often it is looked whether it is ready.
         look: called each time before.
     """
@@ -41,13 +49,13 @@ class Cluster:
         self,
         directory: Path,
         *,
-        brokers: int = 3,
+        shape: Shape = Shape(),  # noqa: B008 - it cannot be changed
         poll_s: float = POLL_S,
         look: Callable[[], None] | None = None,
     ) -> None:
         self.data_dir = directory / "data"
         self.output = directory / "cluster.out"
-        self._brokers = brokers
+        self._shape = shape
         self._poll_s = poll_s
         self._look = look or (lambda: None)
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,11 +83,11 @@ class Cluster:
         Raises:
             ClusterFailed: it ended, or is not ready in time.
         """
-        command = [sys.executable, "manage.py", "cluster", "--brokers", str(self._brokers)]
+        command = [sys.executable, "manage.py", "cluster", "--brokers", str(self._shape.brokers)]
         command += ["--data-dir", str(self.data_dir), "--port", "0"]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)
-        }
+        } | dict(self._shape.settings)
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment

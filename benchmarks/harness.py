@@ -15,7 +15,7 @@ from benchmarks.floor import measure_floor
 from benchmarks.job import CheckedRun, Job
 from benchmarks.outcome import Outcome, median_floor
 from benchmarks.peers.queuesite import Queuesite
-from benchmarks.registry import make_workload
+from benchmarks.registry import make_workload, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ def measure_workload(name: str, options: Options) -> Outcome:
         WorkloadFailed: the client ended with an error, for instance that a check failed.
     """
     runs = options.runs or make_workload(name).runs
-    turn = _measure_turn(name, Queuesite(), options._replace(runs=runs))
+    turn = _measure_turn(name, Queuesite(shape_of(name)), options._replace(runs=runs))
     return Outcome(workload=name, runs=turn.runs, floor=turn.floor)
 
 

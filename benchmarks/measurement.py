@@ -21,6 +21,7 @@ class Figure(StrEnum):
     PER_SECOND = "per_second"
     P50_MS = "p50_ms"
     P99_MS = "p99_ms"
+    P999_MS = "p999_ms"
     LONGEST_MS = "longest_ms"
     PROCESSOR_PERCENT = "processor_percent"
     RESIDENT_MB = "resident_mb"
@@ -50,6 +51,7 @@ _LABELS = {
     Figure.PER_SECOND: "messages/s",
     Figure.P50_MS: "p50 ms",
     Figure.P99_MS: "p99 ms",
+    Figure.P999_MS: "p99.9 ms",
     Figure.LONGEST_MS: "longest ms",
     Figure.PROCESSOR_PERCENT: "processor, % of a core",
     Figure.RESIDENT_MB: "memory in RAM, MB",
@@ -76,6 +78,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     """Of the single operations; 0 when there was none."""
     p99_ms: float
+    p999_ms: float
     longest_ms: float
     others: dict[Figure, float] = {}
     """What a workload measured besides."""
@@ -116,20 +119,21 @@ def measure(*, messages: int, seconds: float, latencies_s: Sequence[float]) -> M
         seconds=seconds,
         p50_ms=percentile(ordered, 50) * 1000,
         p99_ms=percentile(ordered, 99) * 1000,
+        p999_ms=percentile(ordered, 99.9) * 1000,
         longest_ms=percentile(ordered, 100) * 1000,
     )
 
 
-def percentile(ordered: Sequence[float], percent: int) -> float:
+def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return the smallest value that is not below `percent` of them; 0 of nothing.
 
     Args:
         ordered: ascending.
-        percent: 1 to 100.
+        percent: above 0, at most 100; with one decimal at most.
     """
     if not ordered:
         return 0.0
-    rank = -(-len(ordered) * percent // 100)
+    rank = -(-len(ordered) * round(percent * 10) // 1000)
     return ordered[rank - 1]
 
 

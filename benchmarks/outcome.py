@@ -47,6 +47,7 @@ def medians_of(measurements: Sequence[Measurement]) -> Measurement:
         seconds=median(one.seconds for one in measurements),
         p50_ms=median(one.p50_ms for one in measurements),
         p99_ms=median(one.p99_ms for one in measurements),
+        p999_ms=median(one.p999_ms for one in measurements),
         longest_ms=median(one.longest_ms for one in measurements),
         others={
             figure: median(one.others[figure] for one in measurements)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from benchmarks.cluster import Shape
 from benchmarks.peers.session import Reading
 from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
@@ -18,6 +19,7 @@ from benchmarks.workloads.produce_batch import ProduceBatch
 from benchmarks.workloads.restart import Restart
 from benchmarks.workloads.start import Start
 from benchmarks.workloads.sync import Sync
+from benchmarks.workloads.tail import Tail
 from benchmarks.workloads.views import Views
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ STANDARD = (
     "end_to_end_pop",
     "failover",
     "failover_stop",
+    "tail",
     "start",
     "restart_messages_1000000",
     "restart_partitions_1000",
@@ -74,6 +77,7 @@ _OURS: dict[str, Callable[[], Workload[Site]]] = {
     "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
     "start": Start,
+    "tail": Tail,
     "import": ImportClient,
 }
 _OURS_SIZED: dict[str, Callable[[int], Workload[Site]]] = {
@@ -133,6 +137,11 @@ def make_shared_workload(name: str) -> Workload[Session]:
     raise UnknownWorkload(
         f"there is no workload {name!r}; there are {', '.join(STANDARD)}, and with a number {sized}"
     )
+
+
+def shape_of(name: str) -> Shape:
+    """Return what the cluster has to be like for a workload."""
+    return Tail.shape if name == Tail.name else Shape()
 
 
 def family_of(name: str) -> str:

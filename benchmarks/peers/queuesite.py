@@ -7,11 +7,13 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import Cluster, Shape
 from benchmarks.peers.session import Place, Reading, ThreadSession
 from benchmarks.peers.system import SHARED_FAMILIES, Address
 from myqueue import Client, Consumer, Producer, Worker
@@ -47,18 +49,22 @@ class Queuesite:
     summary = "three brokers, replication factor 3, durable on a quorum before each answer"
     families = SHARED_FAMILIES
 
+    def __init__(self, shape: Shape = Shape()) -> None:  # noqa: B008 - it cannot be changed
+        """Be like this; three brokers with the default settings when left out."""
+        self._shape = shape
+
     def missing(self) -> str:
         """Say nothing: it is here."""
         return ""
 
     @contextmanager
     def running(self, directory: Path) -> Iterator[Address]:
-        """Start a manager and three brokers.
+        """Start a manager and its brokers.
 
         Raises:
             ClusterFailed: they did not start.
         """
-        with Cluster(directory) as cluster:
+        with Cluster(directory, shape=self._shape) as cluster:
             yield Address(cluster.manager, str(cluster.state_path))
 
     def session(self, where: Address) -> Site:
@@ -91,10 +97,20 @@ class Site(ThreadSession):
         """Where the cluster has its data."""
         return self._state_path.parent
 
-    def new_topic(self, workload: str) -> str:
-        """Create a topic of one partition on all brokers and return its name."""
+    def new_topic(
+        self,
+        workload: str,
+        *,
+        replication_factor: int = REPLICATION_FACTOR,
+        retention_bytes: int | None = None,
+    ) -> str:
+        """Create a topic of one partition, on all brokers where nothing else is said.
+
+        Returns:
+            Its name.
+        """
         topic = f"{workload}-{os.getpid()}-{next(self._numbers)}"
-        self._client.create_topic(topic, 1, REPLICATION_FACTOR)
+        self._client.create_topic(topic, 1, replication_factor, retention_bytes=retention_bytes)
         return topic
 
     def new_partitions(self, workload: str, count: int) -> None:
@@ -109,6 +125,31 @@ class Site(ThreadSession):
         self._client.create_topic(topic, partitions, REPLICATION_FACTOR)
         self.wait_for(lambda: self.serving() >= before + partitions, what=f"leaders of {topic}")
         return topic
+
+    def holders(self, topic: str) -> frozenset[int]:
+        """Return the ids of the brokers that have a voter of the topic's partition."""
+        [partition] = self._client.describe_topic(topic)["partitions"]
+        return frozenset(
+            one["broker_id"] for one in partition["replicas"] if one["state"] == "voter"
+        )
+
+    def empty_broker(self, broker_id: int) -> bool:
+        """Have a broker's leaderships and replicas go to others.
+
+        Returns:
+            Whether that begins: not while others move, and no broker is free of its partitions.
+        """
+        try:
+            self._change_broker("DELETE", broker_id)
+        except HTTPError as error:
+            if error.code != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
+
+    def keep_broker(self, broker_id: int) -> None:
+        """Empty a broker no more."""
+        self._change_broker("PATCH", broker_id, {"draining": False})
 
     def serving(self) -> int:
         """Return how many replicas lead and serve, on all brokers that answer."""
@@ -218,6 +259,18 @@ class Site(ThreadSession):
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
+
+    def _change_broker(
+        self, method: str, broker_id: int, body: dict[str, Any] | None = None
+    ) -> None:
+        request = Request(  # noqa: S310 - http, our own cluster
+            f"{self.manager}/brokers/{broker_id}",
+            method=method,
+            data=json.dumps(body).encode() if body else None,
+            headers={"Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=ANSWER_S):  # noqa: S310 - http, our own cluster
+            pass
 
     def _alive(self) -> list[str]:
         return [place.address for place in self.brokers()]

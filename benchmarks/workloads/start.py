@@ -11,8 +11,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from benchmarks.acknowledged import Acknowledged
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import Cluster, Shape
 from benchmarks.measurement import Figure, Measurement, measure
 from benchmarks.message import message
 from benchmarks.peers.queuesite import Site
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.01
 """How often it is looked who is ready."""
-BROKERS = 3
+BROKERS = Shape().brokers
 
 
 class Started(NamedTuple):
@@ -90,14 +92,7 @@ class Start:
                 again = watch.started()
                 self._read(cluster)
         took = measure(messages=1, seconds=first.ready + again.ready, latencies_s=[])
-        return Measurement(
-            messages=took.messages,
-            seconds=took.seconds,
-            p50_ms=took.p50_ms,
-            p99_ms=took.p99_ms,
-            longest_ms=took.longest_ms,
-            others=dict(zip(self.figures, (*first, *again), strict=True)),
-        )
+        return replace(took, others=dict(zip(self.figures, (*first, *again), strict=True)))
 
     def check(self) -> int:
         """Compare the message with what the second start gave back."""
@@ -125,7 +120,7 @@ class _Watch:
     """A cluster about to start, and when each of its processes was ready."""
 
     def __init__(self, directory: Path) -> None:
-        self.cluster = Cluster(directory, brokers=BROKERS, poll_s=LOOK_S, look=self._look)
+        self.cluster = Cluster(directory, poll_s=LOOK_S, look=self._look)
         self._processor_s: dict[str, float] = {}
         """By the name of the process."""
         self._began_s = time.perf_counter()

@@ -10,6 +10,11 @@ def test_percentile_is_the_smallest_value_not_below_the_share():
     assert [percentile(ordered, share) for share in (1, 50, 99, 100)] == [1, 50, 99, 100]
 
 
+def test_percentile_may_have_a_decimal():
+    ordered = [float(number) for number in range(1, 1001)]
+    assert [percentile(ordered, share) for share in (0.1, 99.8, 99.9)] == [1, 998, 999]
+
+
 def test_percentile_of_few_values_is_one_of_them():
     assert [percentile([1.0, 2.0, 9.0], share) for share in (50, 99)] == [2.0, 9.0]
 

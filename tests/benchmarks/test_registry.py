@@ -11,6 +11,7 @@ from benchmarks.registry import (
     make_shared_workload,
     make_workload,
     names_of,
+    shape_of,
 )
 
 
@@ -65,3 +66,9 @@ def test_a_family_is_the_name_without_its_number():
     assert [family_of(name) for name in ("sync_16", "produce_batch", "produce_batch_10")] == [
         *("sync", "produce_batch", "produce_batch"),
     ]
+
+
+def test_a_workload_has_the_cluster_that_it_needs():
+    assert shape_of("tail").brokers == 4
+    assert dict(shape_of("tail").settings)["RETENTION_INTERVAL_S"] == "1"
+    assert shape_of("sync_1") == (3, ())

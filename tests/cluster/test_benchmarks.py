@@ -22,6 +22,7 @@ WORKLOADS = [
     "consume_group",
     "worker",
     "start",
+    "tail",
     "idle_3",
     "views_60",
     "restart_messages_2000",

@@ -20,11 +20,11 @@ from benchmarks.workloads.start import Start, paused
 class StartedAtOnce:
     """A cluster whose processes are all this one, and ready one after the other."""
 
-    def __init__(self, directory, *, brokers, poll_s, look):
+    def __init__(self, directory, *, poll_s, look):
         self.manager = "unused"
         self.state_path = directory
         self._look = look
-        self._names = ["manager", *(f"broker-{number}" for number in range(1, brokers + 1))]
+        self._names = ["manager", *(f"broker-{number}" for number in range(1, start.BROKERS + 1))]
         self._ready = 0
 
     def places(self):
