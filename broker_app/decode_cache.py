@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from http_base.memory_budget import MemoryBudget
-
 if TYPE_CHECKING:
     from http_base.memory_budget import MemoryShare
     from myqueue.contract.records import Record
@@ -29,18 +27,15 @@ class DecodedBatch(NamedTuple):
 class DecodeCache:
     """The most recently used ones, bounded in number and bytes."""
 
-    def __init__(
-        self, *, batches_max: int, bytes_max: int, share: MemoryShare | None = None
-    ) -> None:
+    def __init__(self, *, batches_max: int, bytes_max: int, share: MemoryShare) -> None:
         """Make an empty cache.
 
         Args:
             batches_max: most batches; a look-up may look at each.
             bytes_max: most bytes that all of them take, decoded.
-            share: counts them, and half of it bounds them too; that of the default budget when
-                None.
+            share: counts them, and half of it bounds them too.
         """
-        self._share = share or MemoryBudget().decoded
+        self._share = share
         self._batches_max = batches_max
         self._bytes_max = min(bytes_max, self._share.limit_bytes // 2)
         self._batches: OrderedDict[tuple[int, int], DecodedBatch] = OrderedDict()

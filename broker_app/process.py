@@ -49,15 +49,15 @@ class JoinRefused(Exception):
 class BrokerProcess:
     """Everything of a broker but HTTP and ticks; started and stopped in the loop that owns it."""
 
-    def __init__(self, options: BrokerOptions, *, memory: MemoryBudget | None = None) -> None:
+    def __init__(self, options: BrokerOptions, *, memory: MemoryBudget) -> None:
         """Make a broker; nothing is touched before `start`.
 
         Args:
             options: where it lies, whom it asks, its limits.
-            memory: what it may hold in memory; the one of the default size when None.
+            memory: what it may hold in memory.
         """
         self.options = options
-        self._memory = memory or MemoryBudget()
+        self._memory = memory
         self._storage = SqliteStorage(options.data_dir)
         self._link = ManagerLink(options.manager_addresses, options.cluster_secret)
         self._proof = SecretProof(options.data_dir)

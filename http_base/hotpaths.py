@@ -18,7 +18,6 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from http_base.exceptions import failure_response
-from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import body_limit, body_too_large
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
@@ -57,7 +56,7 @@ class HotPaths:
         table: Mapping[str, View],
         json_bytes_max: Mapping[str, int] | None = None,
         *,
-        bodies: MemoryShare | None = None,
+        bodies: MemoryShare,
     ) -> None:
         """Wrap an application.
 
@@ -65,15 +64,14 @@ class HotPaths:
             app: Django.
             table: exact path -> what `View.as_view()` returned.
             json_bytes_max: exact path -> cap of JSON bodies there for who has the cluster's token.
-            bodies: what the bodies of all requests under way may take; that of the default budget
-                when None.
+            bodies: what the bodies of all requests under way may take.
         """
         plain = [path for path, view in table.items() if not iscoroutinefunction(view)]
         assert not plain, f"the views of {plain} have plain handlers, which would block the loop"
         self._app = app
         self._table = table
         self._json_bytes_max = json_bytes_max or {}
-        self._bodies = bodies or MemoryBudget().bodies
+        self._bodies = bodies
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from http_base.memory_budget import MemoryBudget
 
 
-def make_application(*, memory: MemoryBudget | None = None) -> HotPaths:
+def make_application(*, memory: MemoryBudget) -> HotPaths:
     """Return the application for the role of this process.
 
     Args:
-        memory: of the process; the one of the default size when None.
+        memory: of the process.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
     role = os.environ.setdefault(ROLE_VARIABLE, MANAGER)
     django_app = ASGIStaticFilesHandler(get_asgi_application())
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
-    bodies = None if memory is None else memory.bodies
-    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=bodies)
+    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies)

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from http_base.memory_budget import MemoryBudget
 from myqueue.contract.records import MAX_RECORDS
 
 if TYPE_CHECKING:
@@ -29,15 +28,14 @@ class _Parked:
 class OutOfOrderBatches:
     """Parked batches by group and producer."""
 
-    def __init__(self, *, bytes_max: int, share: MemoryShare | None = None) -> None:
+    def __init__(self, *, bytes_max: int, share: MemoryShare) -> None:
         """Make an empty place.
 
         Args:
             bytes_max: most bytes of all parked batches.
-            share: counts them, and half of it bounds them too; that of the default budget when
-                None.
+            share: counts them, and half of it bounds them too.
         """
-        self._share = share or MemoryBudget().decoded
+        self._share = share
         self._bytes_max = min(bytes_max, self._share.limit_bytes // 2)
         self._parked: dict[tuple[int, int], list[_Parked]] = {}
         self.parked_bytes = 0

@@ -11,8 +11,6 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from http_base.memory_budget import MemoryBudget
-
 if TYPE_CHECKING:
     from http_base.memory_budget import MemoryShare
     from raft_app.storage.protocol import StoredBatch
@@ -102,17 +100,15 @@ class Tail:
 class TailCache:
     """The tails of all replicas of a broker, by group id, within one limit."""
 
-    def __init__(
-        self, *, replica_bytes: int, total_bytes: int, share: MemoryShare | None = None
-    ) -> None:
+    def __init__(self, *, replica_bytes: int, total_bytes: int, share: MemoryShare) -> None:
         """Make an empty cache.
 
         Args:
             replica_bytes: most bytes of one tail, unless it is one batch.
             total_bytes: most bytes of all.
-            share: counts them, and bounds them too; that of the default budget when None.
+            share: counts them, and bounds them too.
         """
-        self._share = share or MemoryBudget().tails
+        self._share = share
         self._replica_bytes = replica_bytes
         self._total_bytes = min(total_bytes, self._share.limit_bytes)
         self._tails: OrderedDict[int, Tail] = OrderedDict()

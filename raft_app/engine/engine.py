@@ -18,7 +18,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
 from raft_app.core.types import AppendEntries, Membership
@@ -42,7 +41,7 @@ from raft_app.transport.protocol import parse_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from http_base.memory_budget import MemoryShare
+    from http_base.memory_budget import MemoryBudget, MemoryShare
     from raft_app.core.types import RaftMember, Rpc
     from raft_app.engine.config import EngineConfig
     from raft_app.engine.membership import ReplicaChange
@@ -196,9 +195,9 @@ class Engine:
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],
+        memory: MemoryBudget,
         workers: Workers | None = None,
         wall_ms: Callable[[], int] = wall_clock_ms,
-        memory: MemoryBudget | None = None,
     ) -> None:
         """Put an engine together; `start` makes it run in the current loop.
 
@@ -208,11 +207,11 @@ class Engine:
             factory: makes the state machine of each replica.
             config: limits.
             randomizer: returns an integer in [low, high).
+            memory: what the broker may hold in memory.
             workers: carry out what may block; threads by default.
             wall_ms: returns the time of day, milliseconds since 1970.
-            memory: what the broker may hold in memory; one of the default size when None.
         """
-        self.memory = memory or MemoryBudget()
+        self.memory = memory
         self.broker_id = transport.broker_id
         self.transport_counters = transport.counters
         self.config = config

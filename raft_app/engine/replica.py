@@ -364,8 +364,8 @@ class Replica:
         state_machine: StateMachine,
         checkpoint: Checkpoint,
         *,
+        memory: MemoryBudget,
         peers: Mapping[int, PeerAddress] = MappingProxyType({}),
-        memory: MemoryBudget | None = None,
         windows: PeerWindows | None = None,
     ) -> None:
         """Put a replica together.
@@ -375,11 +375,11 @@ class Replica:
             node: its Raft node.
             state_machine: at the state of `checkpoint`.
             checkpoint: as stored.
+            memory: of the broker.
             peers: where other brokers are, by broker id.
-            memory: of the broker; one of its own when None.
             windows: of the broker; without another bound than its configuration when None.
         """
-        self._memory = memory or MemoryBudget()
+        self._memory = memory
         self._windows = windows or PeerWindows.unbounded()
         self._pending_bytes = self._recent_bytes = 0
         """As counted in `_memory`."""

@@ -11,7 +11,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from http_base.memory_budget import MemoryBudget
 from raft_app.storage.protocol import (
     Compact,
     CreateGroup,
@@ -70,22 +69,22 @@ class StorageStream:
         workers: Workers,
         *,
         on_failure: Callable[[BaseException], None],
+        unwritten: MemoryShare,
         job_bytes_max: int = 16 << 20,
-        unwritten: MemoryShare | None = None,
     ) -> None:
         """Make a stream.
 
         Args:
             workers: what carries the jobs out; `start` starts it.
             on_failure: told once when a transaction failed; nothing is stored after that.
-            job_bytes_max: most bytes of one transaction, unless one operation is larger.
             unwritten: counts what is queued or in the transaction; who submits looks whether there
-                is room. That of the default budget when None.
+                is room.
+            job_bytes_max: most bytes of one transaction, unless one operation is larger.
         """
         self._workers = workers
         self._on_failure = on_failure
         self._job_bytes_max = job_bytes_max
-        self._unwritten = unwritten or MemoryBudget().unwritten
+        self._unwritten = unwritten
         self._pending: dict[int, deque[_Queued]] = {}
         self._in_flight: list[_Queued] | None = None
         self._in_flight_bytes = 0

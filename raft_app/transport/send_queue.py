@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from http_base.memory_budget import MemoryBudget
-
 if TYPE_CHECKING:
     from http_base.memory_budget import MemoryShare
     from raft_app.transport.frames import EncodedFrame
@@ -16,7 +14,7 @@ class SendQueue:
     """Two bounded queues; what does not fit is refused, never what already waits."""
 
     def __init__(
-        self, *, max_control_bytes: int, max_append_bytes: int, share: MemoryShare | None = None
+        self, *, max_control_bytes: int, max_append_bytes: int, share: MemoryShare
     ) -> None:
         """Start empty.
 
@@ -25,7 +23,7 @@ class SendQueue:
             max_append_bytes: bound of the others.
             share: counts the frames for all peers, and bounds those that are no control frames.
         """
-        self._share = share or MemoryBudget().queues
+        self._share = share
         self._max_control_bytes = max_control_bytes
         self._max_append_bytes = max_append_bytes
         self._control: deque[EncodedFrame] = deque()

@@ -27,6 +27,7 @@ from broker_app.partition.limits import StateLimits
 from broker_app.partition.statemachine import PartitionState
 from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH, MSGPACK
 from raft_app.core.types import Membership, RaftMember
@@ -127,13 +128,17 @@ class Broker:
         storage = WatchedStorage(self.directory, f"{self.name}: storage")
         await asyncio.to_thread(self._open, storage)
         limits = TransportLimits(ping_interval_ms=QUIET_MS, silence_timeout_ms=2 * QUIET_MS)
-        self.transport = TcpTransport("cluster", self.broker_id, "a secret", limits=limits)
+        memory = MemoryBudget()
+        self.transport = TcpTransport(
+            "cluster", self.broker_id, "a secret", queues=memory.queues, limits=limits
+        )
         self.engine = Engine(
             storage=storage,
             transport=self.transport,
             factory=partial(PartitionState, limits=StateLimits()),
             config=EngineConfig(tick_ms=QUIET_MS),
             randomizer=Random(self.broker_id).randrange,
+            memory=memory,
             workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
         )
         await self.engine.start()
@@ -161,7 +166,7 @@ class Partition:
     def __init__(self, brokers: list[Broker]) -> None:
         self.brokers = brokers
         self.leader = brokers[0]
-        self.app = HotPaths(ASGIHandler(), HOT_PATHS)
+        self.app = HotPaths(ASGIHandler(), HOT_PATHS, bodies=brokers[0].engine.memory.bodies)
         self.headers = {
             "authorization": f"Bearer {cluster_token(django_settings.QUEUE.cluster_secret)}",
             "accept": MSGPACK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker_app.decode_cache import DecodeCache, DecodedBatch
-from http_base.memory_budget import MemoryShare
+from http_base.memory_budget import MemoryBudget, MemoryShare
 from myqueue.contract.records import Record
 
 
@@ -12,14 +12,14 @@ def batch(base_offset: int, size_bytes: int = 10) -> DecodedBatch:
 
 
 def test_batch_is_found_by_any_of_its_offsets() -> None:
-    kept = DecodeCache(batches_max=4, bytes_max=100)
+    kept = DecodeCache(batches_max=4, bytes_max=100, share=MemoryBudget().decoded)
     kept.keep(1, batch(4))
     assert kept.find(1, 4) is kept.find(1, 5) is not None
     assert kept.find(1, 3) is kept.find(1, 6) is kept.find(2, 4) is None
 
 
 def test_least_recently_used_ones_make_room() -> None:
-    kept = DecodeCache(batches_max=2, bytes_max=100)
+    kept = DecodeCache(batches_max=2, bytes_max=100, share=MemoryBudget().decoded)
     kept.keep(1, batch(0))
     kept.keep(1, batch(2))
     kept.keep(1, batch(0))

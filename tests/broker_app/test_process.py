@@ -16,6 +16,7 @@ from broker_app.process import BrokerProcess, JoinRefused
 from broker_app.secret_proof import PROOF_NAME
 from broker_app.services.partitions import partition_create
 from http_base.cluster import DeletedPartition, Place, ReplicaOrder
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import Forbidden, StalePlacement, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.config import EngineConfig
@@ -75,7 +76,8 @@ def make(tmp_path, manager) -> BrokerProcess:
             manager_addresses=(manager.address,),
             cluster_secret="a secret of a test run",
             engine=ENGINE,
-        )
+        ),
+        memory=MemoryBudget(),
     )
 
 
@@ -156,7 +158,7 @@ WRONG = "the secret of some other cluster"
 def make_wrong(tmp_path, manager, **changes) -> BrokerProcess:
     """Return the same broker with another secret."""
     options = make(tmp_path, manager).options
-    return BrokerProcess(replace(options, cluster_secret=WRONG, **changes))
+    return BrokerProcess(replace(options, cluster_secret=WRONG, **changes), memory=MemoryBudget())
 
 
 def refuse_secret(manager):

@@ -16,6 +16,7 @@ from broker_app.services.produce import batch_produce
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from broker_app.services.retention import messages_truncate
 from http_base.cluster import Place, ReplicaOrder, ReplicaTarget
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import BrokerUnreachable, NotLeader, QueueError, StalePlacement
 from raft_app.engine.config import EngineConfig
 from tests.broker_app.manager_twin import ManagerTwin
@@ -60,7 +61,8 @@ class Cluster:
                 manager_addresses=(self.manager.address,),
                 cluster_secret="a secret of a test run",
                 engine=ENGINE,
-            )
+            ),
+            memory=MemoryBudget(),
         )
         await process.start()
         process.runtime.peers = self

@@ -8,6 +8,7 @@ import pytest
 from django.core.handlers.asgi import ASGIHandler
 
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
 
@@ -19,7 +20,7 @@ def urls_of_the_tests(settings):
 
 @pytest.fixture
 def hot_app():
-    return HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS)
+    return HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
 
 
 @pytest.fixture(params=["hot paths", "django alone"])

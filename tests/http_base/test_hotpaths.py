@@ -6,6 +6,7 @@ import pytest
 
 from http_base import hotpaths
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call, scope_of
@@ -16,14 +17,14 @@ async def forbidden_app(scope, receive, send):
 
 
 async def test_hot_path_does_not_reach_django():
-    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS)
+    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
     answer = await call(app, "GET", "/echo?topic=a&partition=0&offset=0")
     assert answer.status == 200
     assert answer.headers["content-length"] == str(len(answer.body))
 
 
 async def test_body_over_the_cap_reaches_nobody():
-    app = HotPaths(forbidden_app, {})
+    app = HotPaths(forbidden_app, {}, bodies=MemoryBudget().bodies)
     answer = await call(app, "POST", "/admin/login", body=b"x" * ((1 << 20) + 1))
     assert (answer.status, answer.json["code"]) == (413, "MESSAGE_TOO_LARGE")
     assert "connection" not in answer.headers
@@ -31,7 +32,7 @@ async def test_body_over_the_cap_reaches_nobody():
 
 async def test_endless_body_is_answered_and_the_connection_closed(monkeypatch):
     monkeypatch.setattr(hotpaths, "DRAINED_BYTES_MAX", 4 << 20)
-    app = HotPaths(forbidden_app, {})
+    app = HotPaths(forbidden_app, {}, bodies=MemoryBudget().bodies)
     answer = await call(app, "POST", "/echo", body=[b"x" * (1 << 20)] * 100)
     assert (answer.status, answer.headers["connection"]) == (413, "close")
 
@@ -43,7 +44,7 @@ async def test_only_the_cluster_may_send_more_and_only_where_a_table_says_so(set
     async def django(scope, receive, send):
         lengths.append(len((await receive())["body"]))
 
-    app = HotPaths(django, {}, {"/long": 3 << 20})
+    app = HotPaths(django, {}, {"/long": 3 << 20}, bodies=MemoryBudget().bodies)
     token = {"authorization": f"Bearer {cluster_token(settings.QUEUE.cluster_secret)}"}
     part = b"x" * (1 << 20)
     await call(app, "POST", "/long", body=[part] * 3, headers=token)
@@ -60,7 +61,7 @@ async def test_only_the_cluster_may_send_more_and_only_where_a_table_says_so(set
 
 
 async def test_client_that_leaves_while_sending_gets_no_answer():
-    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS)
+    app = HotPaths(forbidden_app, views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
 
     async def receive():
         return {"type": "http.disconnect"}
@@ -119,7 +120,7 @@ async def test_what_is_no_http_request_is_passed_on():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    await HotPaths(app, {})({"type": "lifespan"}, None, None)
+    await HotPaths(app, {}, bodies=MemoryBudget().bodies)({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]
 
 
@@ -150,4 +151,5 @@ def test_a_view_with_plain_handlers_is_no_hot_path():
                 "/plain": views_for_tests.PlainView.as_view(),
                 "/echo": views_for_tests.EchoView.as_view(),
             },
+            bodies=MemoryBudget().bodies,
         )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
 from manager_app.process import ManagerProcess
 from manager_app.urls import HOT_PATHS, JSON_BYTES_MAX
@@ -52,7 +53,9 @@ class Site:
         self.clock = Clock()
         self.twins = TwinCluster(settings.QUEUE.cluster_secret)
         self.twins.send_report = self.send_report
-        self.hot_app = HotPaths(ASGIHandler(), HOT_PATHS, JSON_BYTES_MAX)
+        self.hot_app = HotPaths(
+            ASGIHandler(), HOT_PATHS, JSON_BYTES_MAX, bodies=MemoryBudget().bodies
+        )
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None
         self._runtime: ManagerRuntime | None = None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 from queuesite import urls_broker, urls_manager
@@ -14,7 +15,7 @@ from tests.http_base.asgi_client import call
 def app(request, settings, monkeypatch):
     monkeypatch.setenv("QUEUESITE_ROLE", request.param)
     settings.ROOT_URLCONF = f"queuesite.urls_{request.param}"
-    return make_application()
+    return make_application(memory=MemoryBudget())
 
 
 async def test_documentation_is_there_without_the_network(app):

@@ -12,7 +12,6 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
-from http_base.memory_budget import MemoryBudget
 from raft_app.transport.codec import MIN_REFERRED_BYTES, decode_frame
 from raft_app.transport.frames import PING_FRAME, FrameError, FrameKind, FrameReader
 from raft_app.transport.handshake import MAX_HANDSHAKE_FRAME_BYTES
@@ -37,9 +36,9 @@ class TcpContext:
     identity: Identity
     limits: TransportLimits
     handler: TransportHandler
-    counters: TransportCounters = field(default_factory=TransportCounters)
-    queues: MemoryShare = field(default_factory=lambda: MemoryBudget().queues)
+    queues: MemoryShare
     """Of the frames that wait for all peers."""
+    counters: TransportCounters = field(default_factory=TransportCounters)
 
 
 class ConnectionOwner(Protocol):

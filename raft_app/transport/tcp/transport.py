@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from http_base.memory_budget import MemoryBudget
 from raft_app.transport.handshake import Identity
 from raft_app.transport.protocol import TransportCounters, TransportLimits, parse_address
 from raft_app.transport.snapshot_stream import SnapshotLost
@@ -36,10 +35,10 @@ class TcpTransport:
         broker_id: int,
         secret: str | bytes,
         *,
+        queues: MemoryShare,
         host: str = "127.0.0.1",
         port: int = 0,
         limits: TransportLimits | None = None,
-        queues: MemoryShare | None = None,
     ) -> None:
         """Prepare.
 
@@ -47,11 +46,10 @@ class TcpTransport:
             cluster_id: what both sides of every connection must agree on.
             broker_id: the own one.
             secret: the cluster's; every broker knows it.
+            queues: what the frames that wait for all peers may take.
             host: where to listen.
             port: 0 for a free one, see `port`.
             limits: defaults where not given.
-            queues: what the frames that wait for all peers may take; that of the default budget
-                when None.
 
         Raises:
             ValueError: an empty secret or cluster id, or no positive broker id.
@@ -63,7 +61,7 @@ class TcpTransport:
         self._host = host
         self._port = port
         self._limits = limits or TransportLimits()
-        self._queues = queues or MemoryBudget().queues
+        self._queues = queues
         self._peers: dict[int, str] = {}
         self._context: TcpContext | None = None
         self._listener: Listener | None = None
@@ -96,7 +94,7 @@ class TcpTransport:
         """
         assert self._listener is None, "a transport is started once"
         context = TcpContext(
-            self._identity, self._limits, handler, self.counters, queues=self._queues
+            self._identity, self._limits, handler, queues=self._queues, counters=self.counters
         )
         listener = Listener(context, self._wake_dialer)
         self._port = await listener.start(self._host, self._port)

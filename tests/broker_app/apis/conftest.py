@@ -13,6 +13,7 @@ from django.core.handlers.asgi import ASGIHandler
 
 from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from http_base.tokens import ClientToken, cluster_token, sign_client
 from myqueue.contract.inputs import JSON
 from tests.http_base.asgi_client import Answer, call
@@ -80,7 +81,11 @@ class Api:
 def api(request: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Api:
     """The API of a broker that leads partition 0 of topic logs."""
     app = ASGIHandler()
-    return Api(HotPaths(app, HOT_PATHS) if request.param == "hot paths" else app)
+    return Api(
+        HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies)
+        if request.param == "hot paths"
+        else app
+    )
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from django.core.handlers.asgi import ASGIHandler
 from broker_app.partition.commands import AppendBatch
 from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import CorruptBatch
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
 from myqueue.contract.records import Record, decode_records, encode_batch, read_header
@@ -166,7 +167,10 @@ async def test_no_batch_stops_a_reader_and_what_is_taken_is_read_by_all(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "broker_app.log_reading")
     settings.ROOT_URLCONF = "queuesite.urls_broker"
-    api, random = Api(HotPaths(ASGIHandler(), HOT_PATHS)), Random(SEED)
+    api, random = (
+        Api(HotPaths(ASGIHandler(), HOT_PATHS, bodies=MemoryBudget().bodies)),
+        Random(SEED),
+    )
     accepted = refused = 0
     memory: PeakMemory | None = None
     for number in range(max(1, BATCHES // ROUND)):

@@ -10,6 +10,7 @@ from broker_app.links.reports import make_report, report_replica
 from broker_app.partition.limits import StateLimits
 from broker_app.partition.statemachine import PartitionState
 from http_base.cluster import BrokerReport, Place
+from http_base.memory_budget import MemoryBudget
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
@@ -25,7 +26,8 @@ def replica() -> Replica:
     membership = Membership(voters=(RaftMember(1, 10), RaftMember(2, 20)), version=4)
     node = RawNode(RaftConfig(), bootstrap_state(1, membership), randomizer=lambda low, high: low)
     state = PartitionState(spec, limits=StateLimits())
-    return Replica(spec, node, state, Checkpoint(0, 0, membership, 0, b""))
+    checkpoint = Checkpoint(0, 0, membership, 0, b"")
+    return Replica(spec, node, state, checkpoint, memory=MemoryBudget())
 
 
 def test_replica_is_reported_with_its_place_and_its_offsets():

@@ -7,7 +7,7 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_base.memory_budget import MemoryShare
+from http_base.memory_budget import MemoryBudget, MemoryShare
 from raft_app.engine.cache import Tail, TailCache
 from raft_app.storage.protocol import StoredBatch
 
@@ -83,7 +83,7 @@ def test_tail_reads_like_a_list(counts, drops, offset, max_bytes):
 
 
 def test_group_keeps_within_its_limit():
-    cache = TailCache(replica_bytes=35, total_bytes=1_000)
+    cache = TailCache(replica_bytes=35, total_bytes=1_000, share=MemoryBudget().tails)
     for base_offset in range(10):
         cache.append(1, batch(base_offset))
     assert cache.size_bytes == 30
@@ -92,7 +92,7 @@ def test_group_keeps_within_its_limit():
 
 
 def test_group_that_was_appended_to_longest_ago_gives_way():
-    cache = TailCache(replica_bytes=100, total_bytes=40)
+    cache = TailCache(replica_bytes=100, total_bytes=40, share=MemoryBudget().tails)
     for base_offset in range(3):
         cache.append(1, batch(base_offset))
     for base_offset in range(3):
@@ -103,7 +103,7 @@ def test_group_that_was_appended_to_longest_ago_gives_way():
 
 
 def test_forgotten_group_gives_its_bytes_back():
-    cache = TailCache(replica_bytes=100, total_bytes=100)
+    cache = TailCache(replica_bytes=100, total_bytes=100, share=MemoryBudget().tails)
     cache.append(1, batch(0))
     cache.forget(1)
     cache.forget(2)
@@ -112,7 +112,11 @@ def test_forgotten_group_gives_its_bytes_back():
 
 
 def test_what_can_be_reached_never_exceeds_the_limit():
-    cache, living, largest = TailCache(replica_bytes=100, total_bytes=1_000), [], 0
+    cache, living, largest = (
+        TailCache(replica_bytes=100, total_bytes=1_000, share=MemoryBudget().tails),
+        [],
+        0,
+    )
     for base_offset in range(500):
         data = Data(10)
         living.append(weakref.ref(data))
@@ -124,7 +128,10 @@ def test_what_can_be_reached_never_exceeds_the_limit():
 
 
 def test_batches_below_the_log_start_are_given_back_at_once():
-    cache, living = TailCache(replica_bytes=1_000, total_bytes=1_000), []
+    cache, living = (
+        TailCache(replica_bytes=1_000, total_bytes=1_000, share=MemoryBudget().tails),
+        [],
+    )
     for base_offset in range(0, 20, 5):
         data = Data(10)
         living.append(weakref.ref(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
@@ -35,7 +36,9 @@ def make(membership: Membership = ALONE, **limits) -> Replica:
     spec = GroupSpec(7, 1, "logs", 0)
     initial = bootstrap_state(1, membership)
     node = RawNode(RaftConfig(**limits), initial, randomizer=lambda low, high: low)
-    return Replica(spec, node, ListMachine(spec, b""), Checkpoint(0, 0, membership, 0, b""))
+    checkpoint = Checkpoint(0, 0, membership, 0, b"")
+    machine = ListMachine(spec, b"")
+    return Replica(spec, node, machine, checkpoint, memory=MemoryBudget())
 
 
 def turn_of(replica: Replica, *, durable: bool = True) -> Effects:

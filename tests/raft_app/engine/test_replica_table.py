@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import StalePlacement
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.types import Membership, RaftMember
@@ -72,7 +74,7 @@ async def table(stream):
         config=EngineConfig(checkpoints_per_request=1, checkpoint_entries=1),
         randomizer=lambda low, high: low,
         failure=asyncio.get_running_loop().create_future(),
-        make_replica=Replica,
+        make_replica=partial(Replica, memory=MemoryBudget()),
         recent_bytes_max=128 << 20,
     )
 

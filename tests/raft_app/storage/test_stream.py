@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from http_base.memory_budget import MemoryShare
+from http_base.memory_budget import MemoryBudget, MemoryShare
 from raft_app.core.types import Entry, EntryKind, HardState
 from raft_app.storage.protocol import (
     Compact,
@@ -55,7 +55,10 @@ async def storage():
 async def stream(storage):
     failures = []
     workers = WorkerThreads(storage)
-    stream = StorageStream(workers, on_failure=failures.append, job_bytes_max=1_000)
+    unwritten = MemoryBudget().unwritten
+    stream = StorageStream(
+        workers, on_failure=failures.append, unwritten=unwritten, job_bytes_max=1_000
+    )
     stream.failures = failures
     stream.start()
     yield stream

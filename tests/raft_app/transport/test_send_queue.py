@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http_base.memory_budget import MemoryShare
+from http_base.memory_budget import MemoryBudget, MemoryShare
 from raft_app.transport.frames import EncodedFrame
 from raft_app.transport.send_queue import SendQueue
 
@@ -12,7 +12,7 @@ def frame(size: int, name: bytes = b"") -> EncodedFrame:
 
 
 def queue() -> SendQueue:
-    return SendQueue(max_control_bytes=100, max_append_bytes=1_000)
+    return SendQueue(max_control_bytes=100, max_append_bytes=1_000, share=MemoryBudget().queues)
 
 
 def test_control_frames_overtake_appends_and_each_kind_keeps_its_order():

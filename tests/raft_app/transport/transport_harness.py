@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from hypothesis import strategies as st
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
@@ -179,7 +180,11 @@ class TcpNetwork(Network):
         self.limits = limits
 
     def make(self, broker_id: int) -> Broker:
-        return Broker(TcpTransport(CLUSTER_ID, broker_id, SECRET, limits=self.limits))
+        return Broker(
+            TcpTransport(
+                CLUSTER_ID, broker_id, SECRET, queues=MemoryBudget().queues, limits=self.limits
+            )
+        )
 
     async def start_made(self, broker: Broker) -> Broker:
         await super().start_made(broker)

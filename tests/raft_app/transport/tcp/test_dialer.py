@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.core.types import RequestVote, TimeoutNow
 from raft_app.transport.frames import FrameKind, encode_frame
 from raft_app.transport.protocol import TransportLimits, parse_address
@@ -97,7 +98,12 @@ def test_a_peer_of_another_cluster_gets_nothing(run, facts, reason):
 
     async def scenario():
         stranger = Broker(
-            TcpTransport(facts.get("cluster_id", CLUSTER_ID), 2, facts.get("secret", SECRET))
+            TcpTransport(
+                facts.get("cluster_id", CLUSTER_ID),
+                2,
+                facts.get("secret", SECRET),
+                queues=MemoryBudget().queues,
+            )
         )
         await stranger.transport.start(stranger.handler)
         network = TcpNetwork()
@@ -196,7 +202,11 @@ def test_a_peer_that_dials_us_is_dialled_at_once(run):
         port = two.transport.port
         await two.transport.stop()
         await one.handler.until_event("unreachable", 2)
-        two = Broker(TcpTransport(CLUSTER_ID, 2, SECRET, port=port, limits=limits))
+        two = Broker(
+            TcpTransport(
+                CLUSTER_ID, 2, SECRET, port=port, limits=limits, queues=MemoryBudget().queues
+            )
+        )
         await network.start_made(two)
         two.transport.set_peers({1: one.address})
         await network.meet(2, 1)

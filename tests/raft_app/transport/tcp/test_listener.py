@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.core.types import TimeoutNow
 from raft_app.transport.codec import encode_rpcs
 from raft_app.transport.frames import FrameKind, encode_frame
@@ -35,7 +36,9 @@ class Listening:
     def __init__(self, **limits: int) -> None:
         self.handler = RecordingHandler()
         identity = Identity(CLUSTER_ID, 1, SECRET)
-        self.context = TcpContext(identity, TransportLimits(**limits), self.handler)
+        self.context = TcpContext(
+            identity, TransportLimits(**limits), self.handler, queues=MemoryBudget().queues
+        )
         self.seen: list[int] = []
         self.listener = Listener(self.context, self.seen.append)
         self.port = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from http_base.memory_budget import MemoryBudget
 from raft_app.core.types import Heartbeat, HeartbeatReply, TimeoutNow
 from raft_app.transport.tcp.transport import TcpTransport
 from tests.raft_app.transport.transport_harness import (
@@ -77,7 +78,9 @@ def test_a_taken_port_is_an_error_and_leaves_nothing_behind(run):
     async def scenario():
         network = TcpNetwork()
         one = await network.start(1)
-        late = TcpTransport(CLUSTER_ID, 2, SECRET, port=one.transport.port)
+        late = TcpTransport(
+            CLUSTER_ID, 2, SECRET, port=one.transport.port, queues=MemoryBudget().queues
+        )
         with pytest.raises(OSError, match="in use"):
             await late.start(RecordingHandler())
         await late.stop()
@@ -132,7 +135,7 @@ def test_a_secret_may_be_text(run):
     async def scenario():
         network = TcpNetwork()
         one = await network.start(1)
-        two = Broker(TcpTransport(CLUSTER_ID, 2, SECRET.decode()))
+        two = Broker(TcpTransport(CLUSTER_ID, 2, SECRET.decode(), queues=MemoryBudget().queues))
         await network.start_made(two)
         two.transport.set_peers({1: one.address})
         two.transport.send(1, [(7, TimeoutNow(1, 2, 3))])
@@ -144,4 +147,4 @@ def test_a_secret_may_be_text(run):
 
 def test_an_empty_secret_is_refused():
     with pytest.raises(ValueError, match="secret"):
-        TcpTransport(CLUSTER_ID, 1, "")
+        TcpTransport(CLUSTER_ID, 1, "", queues=MemoryBudget().queues)
