@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.partition.commands import Appended as AppendedBatch
+    from broker_app.partition.commands import AppendResult
     from raft_app.engine.replica import Replica
 
 
@@ -67,7 +67,7 @@ class ProduceApi(ApiView):
         )
         return self._answer(replica, appended)
 
-    def _answer(self, replica: Replica, appended: AppendedBatch) -> Response:
+    def _answer(self, replica: Replica, appended: AppendResult) -> Response:
         return self.respond(
             Appended(
                 partition=replica.spec.partition,

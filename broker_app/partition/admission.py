@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.partition.commands import (
-    Appended,
+    AppendResult,
     CommitOffsets,
     CommitRefusal,
-    CursorPlace,
+    CursorResult,
     OpenCursor,
-    Pop,
-    Popped,
+    PopMessages,
+    PopResult,
     ReceiveMessages,
     ResetCursor,
     Truncate,
-    Truncated,
+    TruncateResult,
 )
 from broker_app.partition.groups import commit_error, refusal
 from broker_app.partition.speculation import is_deduplicated
@@ -67,7 +67,7 @@ class Admission:
             return self._identified_batch(header)
         return None
 
-    def pop(self, pop: Pop) -> Join | CommandAnswer | None:
+    def pop(self, pop: PopMessages) -> Join | CommandAnswer | None:
         """Decide on a pop.
 
         Raises:
@@ -81,7 +81,7 @@ class Admission:
                 return Join(*position)
             span = self._data.pop_requests.get(key)
             if span is not None:
-                return CommandAnswer(Popped(*span))
+                return CommandAnswer(PopResult(*span))
             self._check_request_room(self._data.pop_requests, pop.consumer_id)
         assert pop.from_offset < pop.to_offset <= self._data.next_offset, pop
         cursor = self.cursor(pop.consumer_id)
@@ -97,7 +97,7 @@ class Admission:
             Overloaded: there is no room for another cursor.
         """
         if opened.consumer_id in self._data.cursors:
-            return CommandAnswer(CursorPlace(self._data.cursor(opened.consumer_id), moved=False))
+            return CommandAnswer(CursorResult(self._data.cursor(opened.consumer_id), moved=False))
         self._check_cursor_room(opened.consumer_id)
         return None
 
@@ -146,7 +146,7 @@ class Admission:
         """Decide on letting messages go: not again those that are gone, not those in flight."""
         assert truncate.to_offset <= self._data.next_offset, truncate
         if truncate.to_offset <= self._data.log_start_offset:
-            return CommandAnswer(Truncated(self._data.log_start_offset))
+            return CommandAnswer(TruncateResult(self._data.log_start_offset))
         return None
 
     def receive(self, receive: ReceiveMessages) -> None:
@@ -185,7 +185,7 @@ class Admission:
                 return Join(*position)
             base_offset = applied.find(header) if applied is not None else None
             if base_offset is not None:
-                return CommandAnswer(Appended(base_offset, count))
+                return CommandAnswer(AppendResult(base_offset, count))
         raise out_of_order(header, known)
 
     def _identified_batch(self, header: BatchHeader) -> Join | CommandAnswer | None:
@@ -196,7 +196,7 @@ class Admission:
         span = self._data.produce_requests.get(key)
         if span is not None:
             first, end, _ = span
-            return CommandAnswer(Appended(first, end - first))
+            return CommandAnswer(AppendResult(first, end - first))
         self._check_request_room(self._data.produce_requests, header.producer_id)
         return None
 

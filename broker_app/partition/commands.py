@@ -41,7 +41,7 @@ class AppendBatch:
     header: BatchHeader
 
 
-class Pop(Struct, frozen=True, array_like=True, tag=1):
+class PopMessages(Struct, frozen=True, array_like=True, tag=1):
     """Moves a consumer's cursor over a committed range, if it is still where the range begins."""
 
     consumer_id: int
@@ -175,7 +175,7 @@ GroupCommand = (
     CommitOffsets | ForgetGroup | ReceiveMessages | SettleMessages | DeadCopied | ExpireWork
 )
 CommandBody = (
-    Pop
+    PopMessages
     | OpenCursor
     | ResetCursor
     | ForgetClient
@@ -184,7 +184,7 @@ CommandBody = (
     | SetRetention
     | GroupCommand
 )
-Request = AppendBatch | CommandBody
+PartitionWrite = AppendBatch | CommandBody
 """What `Engine.propose` takes for a partition."""
 
 
@@ -196,15 +196,15 @@ class Command(Struct, frozen=True, array_like=True):
     body: CommandBody
 
 
-class Appended(Struct, frozen=True):
+class AppendResult(Struct, frozen=True):
     """Result of `AppendBatch`."""
 
     base_offset: int
     record_count: int
 
 
-class Popped(Struct, frozen=True):
-    """Result of `Pop`: the range passed over, empty when the cursor was elsewhere."""
+class PopResult(Struct, frozen=True):
+    """Result of `PopMessages`: the range passed over, empty when the cursor was elsewhere."""
 
     from_offset: int
     to_offset: int
@@ -218,7 +218,7 @@ class Popped(Struct, frozen=True):
         return self.to_offset > self.from_offset
 
 
-class CursorPlace(Struct, frozen=True):
+class CursorResult(Struct, frozen=True):
     """Result of `OpenCursor` and `ResetCursor`."""
 
     offset: int
@@ -238,7 +238,7 @@ class CommitRefusal(StrEnum):
     """Workers use the group and have messages out."""
 
 
-class GroupPlace(Struct, frozen=True):
+class CommitResult(Struct, frozen=True):
     """Result of `CommitOffsets`: where the consumer group is now."""
 
     generation: int
@@ -250,7 +250,7 @@ class GroupPlace(Struct, frozen=True):
     """Why nothing changed; None when the command took effect."""
 
 
-class Received(Struct, frozen=True):
+class ReceiveResult(Struct, frozen=True):
     """Result of `ReceiveMessages`."""
 
     origin: int
@@ -265,7 +265,7 @@ class Received(Struct, frozen=True):
     """Members of a generation share the group: workers get nothing of it."""
 
 
-class Truncated(Struct, frozen=True):
+class TruncateResult(Struct, frozen=True):
     """Result of `Truncate`."""
 
     log_start_offset: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from broker_app.partition.commands import CommitRefusal, GroupPlace, Start
+from broker_app.partition.commands import CommitRefusal, CommitResult, Start
 from myqueue.contract.errors import IllegalGeneration, InvalidRequest, OffsetOutOfRange
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ConsumerGroups:
 
     def commit(
         self, commit: CommitOffsets, *, log_start_offset: int, next_offset: int, index: int
-    ) -> GroupPlace:
+    ) -> CommitResult:
         """Make a generation known and move the offset, or leave everything as it is.
 
         An offset below the log start is moved up to it, and what lies between is told as missed.
@@ -76,14 +76,14 @@ class ConsumerGroups:
         refused = refusal(group, commit, next_offset=next_offset)
         if refused is not None:
             generation, offset = (group.generation, group.offset) if group else (0, 0)
-            return GroupPlace(generation, max(offset, log_start_offset), refused=refused)
+            return CommitResult(generation, max(offset, log_start_offset), refused=refused)
         begin = next_offset if commit.start is Start.LATEST else log_start_offset
         if group is None:
             group = self.make(commit.group, generation=0, offset=begin, index=index)
         group.generation = commit.generation
         wanted = group.offset if commit.offset is None else commit.offset
         group.offset = max(wanted, log_start_offset)
-        return GroupPlace(group.generation, group.offset, missed=group.offset - wanted)
+        return CommitResult(group.generation, group.offset, missed=group.offset - wanted)
 
     def forget(self, name: str) -> bool:
         """Drop a group; False when it was not known."""

@@ -12,27 +12,27 @@ import msgspec
 from msgspec import Struct
 
 from broker_app.partition.commands import (
-    Appended,
+    AppendResult,
     CommitOffsets,
     CommitRefusal,
-    CursorPlace,
+    CommitResult,
+    CursorResult,
     DeadCopied,
     ExpireWork,
     ForgetClient,
     ForgetGroup,
     ForgetIdle,
-    GroupPlace,
     OpenCursor,
-    Pop,
-    Popped,
-    Received,
+    PopMessages,
+    PopResult,
     ReceiveMessages,
+    ReceiveResult,
     ResetCursor,
     SetRetention,
     SettleMessages,
     Start,
     Truncate,
-    Truncated,
+    TruncateResult,
 )
 from broker_app.partition.groups import ConsumerGroup, ConsumerGroups, refusal
 from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED
@@ -129,7 +129,7 @@ class PartitionData:
         """Tell whether there is a consumer group of a name, used by workers or not."""
         return name in self.groups or name in self.works
 
-    def append(self, header: BatchHeader, timestamp: int) -> Appended:
+    def append(self, header: BatchHeader, timestamp: int) -> AppendResult:
         """Take a batch in at the next offset."""
         base_offset, count = self.next_offset, header.record_count
         self.next_offset = base_offset + count
@@ -141,14 +141,14 @@ class PartitionData:
         elif is_deduplicated(header):
             span = (base_offset, self.next_offset, 0)
             self.produce_requests.remember(header.producer_id, header.request_digest, span)
-        return Appended(base_offset, count)
+        return AppendResult(base_offset, count)
 
     def execute(self, command: Command, timestamp: int, *, index: int) -> Any:
         """Carry out a command, stored in the log at `index`, and return its result."""
         self.last_timestamp = max(self.last_timestamp, timestamp)
         self._read_clock(command.clock_ms)
         match command.body:
-            case Pop():
+            case PopMessages():
                 return self._pop(command.body)
             case OpenCursor():
                 return self._open_cursor(command.body)
@@ -225,30 +225,30 @@ class PartitionData:
         for table in (self.producers, self.produce_requests, self.pop_requests):
             table.read_clock(self.clock_ms)
 
-    def _pop(self, pop: Pop) -> Popped:
+    def _pop(self, pop: PopMessages) -> PopResult:
         if self.cursor(pop.consumer_id) != pop.from_offset:
-            return Popped(pop.from_offset, pop.from_offset)
+            return PopResult(pop.from_offset, pop.from_offset)
         missed = self.missed(pop.consumer_id)
         self.cursors[pop.consumer_id] = pop.to_offset
         if pop.request_digest:
             span = (pop.from_offset, pop.to_offset, missed)
             self.pop_requests.remember(pop.consumer_id, pop.request_digest, span)
-        return Popped(pop.from_offset, pop.to_offset, missed)
+        return PopResult(pop.from_offset, pop.to_offset, missed)
 
-    def _open_cursor(self, opened: OpenCursor) -> CursorPlace:
+    def _open_cursor(self, opened: OpenCursor) -> CursorResult:
         if opened.consumer_id in self.cursors:
-            return CursorPlace(self.cursor(opened.consumer_id), moved=False)
+            return CursorResult(self.cursor(opened.consumer_id), moved=False)
         latest = opened.start is Start.LATEST
         offset = self.next_offset if latest else self.log_start_offset
         self.cursors[opened.consumer_id] = offset
-        return CursorPlace(offset, moved=True)
+        return CursorResult(offset, moved=True)
 
-    def _reset_cursor(self, reset: ResetCursor) -> CursorPlace:
+    def _reset_cursor(self, reset: ResetCursor) -> CursorResult:
         offset = self.cursor(reset.consumer_id)
         if reset.expected is not None and reset.expected != offset:
-            return CursorPlace(offset, moved=False)
+            return CursorResult(offset, moved=False)
         self.cursors[reset.consumer_id] = reset.offset
-        return CursorPlace(reset.offset, moved=True)
+        return CursorResult(reset.offset, moved=True)
 
     def _forget_client(self, client: ForgetClient) -> None:
         if client.producer_id:
@@ -283,7 +283,7 @@ class PartitionData:
         self.makers.forget(name)
         return self.groups.forget(name) or self.works.forget(name)
 
-    def _commit_offsets(self, commit: CommitOffsets, index: int) -> GroupPlace:
+    def _commit_offsets(self, commit: CommitOffsets, index: int) -> CommitResult:
         is_new = not self.knows_group(commit.group)
         place = self._move_group(commit, index)
         if place.refused is None:
@@ -296,13 +296,13 @@ class PartitionData:
             )
         return place
 
-    def _move_group(self, commit: CommitOffsets, index: int) -> GroupPlace:
+    def _move_group(self, commit: CommitOffsets, index: int) -> CommitResult:
         work = self.works.get(commit.group)
         if work is not None:
             refused = refusal(None, commit, next_offset=self.next_offset)
             if work.is_busy or refused is not None:
                 refused = CommitRefusal.WORKERS if work.is_busy else refused
-                return GroupPlace(0, work.offset, refused=refused)
+                return CommitResult(0, work.offset, refused=refused)
             # With nothing out it is a group like any other, from where its workers left it.
             self.works.forget(commit.group)
             self.groups.make(commit.group, generation=0, offset=work.offset, index=index)
@@ -313,19 +313,19 @@ class PartitionData:
             index=index,
         )
 
-    def _truncate(self, truncate: Truncate) -> Truncated:
+    def _truncate(self, truncate: Truncate) -> TruncateResult:
         begin = min(truncate.to_offset, self.next_offset)
         if begin > self.log_start_offset:
             self.log_start_offset = begin
             self.sizes.cut(begin)
             self.works.truncate(begin)
-        return Truncated(self.log_start_offset)
+        return TruncateResult(self.log_start_offset)
 
-    def _receive(self, command: ReceiveMessages, index: int) -> Received:
+    def _receive(self, command: ReceiveMessages, index: int) -> ReceiveResult:
         name, is_new = command.group, not self.knows_group(command.group)
         group = self.groups.get(name)
         if group is not None and group.generation:
-            return Received(group.origin, [], refused=True)
+            return ReceiveResult(group.origin, [], refused=True)
         if name not in self.works:
             begin = self.next_offset if command.start is Start.LATEST else self.log_start_offset
             if group is not None:

@@ -21,8 +21,8 @@ from broker_app.partition.commands import (
     ForgetGroup,
     ForgetIdle,
     OpenCursor,
-    Pop,
-    Popped,
+    PopMessages,
+    PopResult,
     ReceiveMessages,
     ResetCursor,
     SetRetention,
@@ -44,7 +44,7 @@ from raft_app.statemachine import InconsistentEntry, Propose
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker_app.partition.commands import CommandBody, Request
+    from broker_app.partition.commands import CommandBody, PartitionWrite
     from broker_app.partition.groups import ConsumerGroup
     from broker_app.partition.speculation import Effect
     from broker_app.partition.work import WorkTable
@@ -114,10 +114,10 @@ class PartitionState:
         """Return what is known of a consumer group, None for one not known or used by workers."""
         return self._data.groups.get(name)
 
-    def popped(self, consumer_id: int, request_digest: bytes) -> Popped | None:
+    def popped(self, consumer_id: int, request_digest: bytes) -> PopResult | None:
         """Return what an earlier pop with this request id got, if there was one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))
-        return None if span is None else Popped(*span)
+        return None if span is None else PopResult(*span)
 
     def is_popping(self, consumer_id: int, request_digest: bytes) -> bool:
         """Tell whether a pop with this request id is in the log and not applied yet."""
@@ -215,7 +215,7 @@ class PartitionState:
 
     # --- on the leader --------------------------------------------------------------------
 
-    def prepare(self, request: Request, *, now_ms: int, clock_ms: int) -> Decision:
+    def prepare(self, request: PartitionWrite, *, now_ms: int, clock_ms: int) -> Decision:
         """Decide what to do with a request; see `raft_app.statemachine.StateMachine`.
 
         Raises:
@@ -309,7 +309,7 @@ class PartitionState:
 
     def _admit(self, request: CommandBody) -> Join | CommandAnswer | None:
         match request:
-            case Pop():
+            case PopMessages():
                 return self._admission.pop(request)
             case OpenCursor():
                 return self._admission.open_cursor(request)
@@ -341,7 +341,7 @@ class PartitionState:
         effect = CommandEffect(clock_ms, timestamp)
         body: CommandBody = request
         match request:
-            case Pop(consumer_id=consumer_id, to_offset=offset, request_digest=digest):
+            case PopMessages(consumer_id=consumer_id, to_offset=offset, request_digest=digest):
                 effect = CommandEffect(clock_ms, timestamp, consumer_id, offset, digest)
             case OpenCursor(consumer_id=consumer_id):
                 offset = self._offset_after_opening(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.partition.commands import Received
+from broker_app.partition.commands import ReceiveResult
 from myqueue.contract.rules.work import UNKNOWN, Choice, Outcome, Work
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class WorkTable:
         work = self._works[group] = Work(origin, next_offset)
         return work
 
-    def receive(self, command: ReceiveMessages, clock_ms: int, *, end: int) -> Received:
+    def receive(self, command: ReceiveMessages, clock_ms: int, *, end: int) -> ReceiveResult:
         """Deliver messages of a group that is there.
 
         Args:
@@ -94,7 +94,7 @@ class WorkTable:
             corrupt = work.pass_over(choice, min(command.skip_to, end))
         deliveries = work.receive(choice, clock_ms, end=end, visibility_ms=command.visibility_ms)
         self._index(command.group, work)
-        return Received(work.origin, deliveries, work.tell_missed(), corrupt)
+        return ReceiveResult(work.origin, deliveries, work.tell_missed(), corrupt)
 
     def settle(self, command: SettleMessages, clock_ms: int) -> list[Outcome]:
         """Settle messages; nothing is known of a group that is not there."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker_app.log_reading import messages_read
 from broker_app.metrics import MESSAGES_POPPED
-from broker_app.partition.commands import Pop, Popped
+from broker_app.partition.commands import PopMessages, PopResult
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CursorMoved, OffsetOutOfRange, Overloaded
@@ -135,9 +135,9 @@ async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> P
         )
         # What only steps over is not the answer of the request: that is still to come.
         digest = call.request_digest if read.messages else b""
-        pop = Pop(call.consumer_id, start, read.end, digest)
+        pop = PopMessages(call.consumer_id, start, read.end, digest)
         try:
-            popped: Popped = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
+            popped: PopResult = await engine.propose(group_id, pop, timeout_ms=call.timeout_ms)
         except CursorMoved:
             attempts += 1
             continue
@@ -184,12 +184,16 @@ async def _confirm_empty(
             f"an earlier pop of consumer {consumer_id} is under way; try again",
             retry_after_ms=retry_after.PARTITION_MS,
         )
-    again = Pop(consumer_id, cursor, state.next_offset, call.request_digest)
-    popped: Popped = await engine.propose(replica.spec.group_id, again, timeout_ms=call.timeout_ms)
+    again = PopMessages(consumer_id, cursor, state.next_offset, call.request_digest)
+    popped: PopResult = await engine.propose(
+        replica.spec.group_id, again, timeout_ms=call.timeout_ms
+    )
     return await _read_again(runtime, replica, popped) if popped.moved else None
 
 
-async def _read_again(runtime: BrokerRuntime, replica: Replica, popped: Popped) -> PoppedMessages:
+async def _read_again(
+    runtime: BrokerRuntime, replica: Replica, popped: PopResult
+) -> PoppedMessages:
     """Return the messages of a range that was popped before, all of them."""
     state = state_of(replica)
     if popped.from_offset < state.log_start_offset:

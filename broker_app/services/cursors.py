@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.partition.commands import CursorPlace, ForgetClient, OpenCursor, ResetCursor
+from broker_app.partition.commands import CursorResult, ForgetClient, OpenCursor, ResetCursor
 from broker_app.selectors.offsets import offset_by_time
 from myqueue.contract.errors import CursorMoved, InvalidRequest
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 async def cursor_open(
     *, runtime: BrokerRuntime, replica: Replica, consumer_id: int, start: Start, timeout_ms: int
-) -> CursorPlace:
+) -> CursorResult:
     """Make a consumer's cursor; one that is there stays where it is.
 
     Args:
@@ -31,7 +31,7 @@ async def cursor_open(
         QueueError: what `Engine.propose` raises.
     """
     request = OpenCursor(consumer_id, start)
-    place: CursorPlace = await runtime.engine.propose(
+    place: CursorResult = await runtime.engine.propose(
         replica.spec.group_id, request, timeout_ms=timeout_ms
     )
     return place
@@ -39,7 +39,7 @@ async def cursor_open(
 
 async def cursor_reset(
     *, runtime: BrokerRuntime, replica: Replica, reset: CursorReset
-) -> CursorPlace:
+) -> CursorResult:
     """Move a consumer's cursor to an offset, or to the first message at or after a time.
 
     Raises:
@@ -56,7 +56,7 @@ async def cursor_reset(
     request = ResetCursor(reset.consumer_id, offset, reset.expected)
     key = (group_id, reset.consumer_id)
     async with runtime.pop_lock.hold(key, timeout_ms=reset.timeout_ms):
-        place: CursorPlace = await runtime.engine.propose(
+        place: CursorResult = await runtime.engine.propose(
             group_id, request, timeout_ms=reset.timeout_ms
         )
     if not place.moved:

@@ -12,7 +12,7 @@ from myqueue.contract.errors import InvalidRequest, OffsetOutOfRange
 from myqueue.contract.group_inputs import check_group_name
 
 if TYPE_CHECKING:
-    from broker_app.partition.commands import GroupPlace
+    from broker_app.partition.commands import CommitResult
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.group_inputs import OffsetsCommit
     from raft_app.engine.replica import Replica
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 async def offsets_commit(
     *, runtime: BrokerRuntime, replica: Replica, commit: OffsetsCommit, client_id: int = 0
-) -> GroupPlace:
+) -> CommitResult:
     """Move a consumer group's offset, or fence older generations and say where to start.
 
     Every call is replicated, also one that changes nothing: its answer counts only because a quorum
@@ -45,7 +45,7 @@ async def offsets_commit(
     start = Start(commit.start)
     request = CommitOffsets(commit.group, commit.generation, commit.offset, start, client_id)
     group_id, timeout_ms = replica.spec.group_id, commit.timeout_ms
-    place: GroupPlace
+    place: CommitResult
     try:
         place = await runtime.engine.propose(group_id, request, timeout_ms=timeout_ms)
     except (OffsetOutOfRange, InvalidRequest):

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from broker_app.metrics import MESSAGES_PRODUCED
-from broker_app.partition.commands import AppendBatch, Appended
+from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.runtime import state_of
 from myqueue.contract.errors import (
     CommitTimeout,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 async def messages_produce(
     *, runtime: BrokerRuntime, replica: Replica, produce: Produce, now_ms: int
-) -> Appended:
+) -> AppendResult:
     """Append the messages of a call as one batch: all of them, contiguous, or none.
 
     With a sequence, retries are recognised by it; otherwise by the request id, if there is one.
@@ -60,7 +60,7 @@ async def messages_produce(
 
 async def batch_produce(
     *, runtime: BrokerRuntime, replica: Replica, producer_id: int, batch: bytes, timeout_ms: int
-) -> Appended:
+) -> AppendResult:
     """Append a batch as it is.
 
     A sequenced batch that came before its predecessor waits a moment for it. That a sequence does
@@ -87,7 +87,7 @@ async def batch_produce(
 
 async def _append(
     runtime: BrokerRuntime, replica: Replica, request: AppendBatch, timeout_ms: int
-) -> Appended:
+) -> AppendResult:
     header = request.header
     group_id = replica.spec.group_id
     if not header.sequenced:
@@ -100,21 +100,21 @@ async def _append(
         except QueueError:
             runtime.out_of_order.predecessor_refused(group_id, header)
             raise
-    assert isinstance(appended, Appended), appended
+    assert isinstance(appended, AppendResult), appended
     MESSAGES_PRODUCED.inc(appended.record_count)
     return appended
 
 
 async def _append_in_sequence(
     runtime: BrokerRuntime, replica: Replica, request: AppendBatch, timeout_ms: int
-) -> Appended:
+) -> AppendResult:
     engine, group_id = runtime.engine, replica.spec.group_id
     deadline = asyncio.get_running_loop().time() + runtime.limits.sequence_park_ms / 1000
     state, header = state_of(replica), request.header
     is_confirmed = False
     while True:
         try:
-            appended: Appended = await engine.propose(group_id, request, timeout_ms=timeout_ms)
+            appended: AppendResult = await engine.propose(group_id, request, timeout_ms=timeout_ms)
         except ProducerFenced:
             if is_confirmed:
                 raise

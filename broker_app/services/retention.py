@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from broker_app.log_reading import batches_read
 from broker_app.metrics import RETENTION_FAILURES
-from broker_app.partition.commands import SetRetention, Truncate, Truncated
+from broker_app.partition.commands import SetRetention, Truncate, TruncateResult
 from broker_app.partition.retention_clock import RetentionClock
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
@@ -67,7 +67,7 @@ async def messages_truncate(*, runtime: BrokerRuntime, replica: Replica, now_ms:
         begin = max(begin, expired)
     if begin <= state.log_start_offset or not replica.serves:
         return state.log_start_offset
-    truncated: Truncated = await runtime.engine.propose(
+    truncated: TruncateResult = await runtime.engine.propose(
         replica.spec.group_id,
         Truncate(begin),
         timeout_ms=COMMIT_TIMEOUT_MS,

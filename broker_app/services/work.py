@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.log_reading import messages_read, size_of
 from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
-from broker_app.partition.commands import Received, ReceiveMessages, SettleMessages, Start
+from broker_app.partition.commands import ReceiveMessages, ReceiveResult, SettleMessages, Start
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded
@@ -244,7 +244,7 @@ async def _propose(
     *,
     choice: Choice,
     readable: _Readable,
-) -> Received:
+) -> ReceiveResult:
     again = tuple(offset for offset in choice.again if offset in readable.records)
     command = ReceiveMessages(
         call.group,
@@ -258,7 +258,7 @@ async def _propose(
         skip_to=readable.skip_to,
         client_id=call.client_id,
     )
-    received: Received = await runtime.engine.propose(
+    received: ReceiveResult = await runtime.engine.propose(
         replica.spec.group_id, command, timeout_ms=call.timeout_ms
     )
     return received

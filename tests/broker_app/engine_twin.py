@@ -32,7 +32,7 @@ from raft_app.transport.protocol import TransportCounters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker_app.partition.commands import Request
+    from broker_app.partition.commands import PartitionWrite
     from http_base.cluster import MembersAnswer
     from myqueue.contract.errors import QueueError
     from raft_app.engine.replica import FollowerProgress
@@ -115,7 +115,7 @@ class EngineTwin:
         self.scrubber = SimpleNamespace(passes=0)
         self.failure: Any = SimpleNamespace(done=lambda: False)
         self.holding = False
-        self.proposals: list[Request] = []
+        self.proposals: list[PartitionWrite] = []
         self.barriers = 0
         self.transfers: list[tuple[int, int]] = []
         self.joined: list[GroupSpec] = []

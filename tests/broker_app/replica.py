@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker_app.partition.commands import AppendBatch, Request
+from broker_app.partition.commands import AppendBatch, PartitionWrite
 from broker_app.partition.limits import StateLimits
 from broker_app.partition.statemachine import PartitionState
 from myqueue.contract.records import Record, encode_batch, read_header, request_digest
@@ -13,7 +13,7 @@ from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import GroupSpec
 
 if TYPE_CHECKING:
-    from raft_app.core.types import Proposal
+    from raft_app.core.types import PartitionWrite
 
 SPEC = GroupSpec(group_id=7, replica_id=70, topic="logs", partition=0)
 
@@ -48,7 +48,7 @@ class Leader:
         self.now_ms = 1_000
         self.clock_ms = 50_000
 
-    def decide(self, request: Request) -> Any:
+    def decide(self, request: PartitionWrite) -> Any:
         """Return the decision, after noting a proposal in the log."""
         decision = self.state.prepare(request, now_ms=self.now_ms, clock_ms=self.clock_ms)
         if isinstance(decision, Propose):
@@ -56,7 +56,7 @@ class Leader:
             self.state.proposed(decision.token, len(self.log), self.term)
         return decision
 
-    def append(self, proposal: Proposal) -> None:
+    def append(self, proposal: PartitionWrite) -> None:
         """Put an entry into the log."""
         self.log.append(
             Entry(
@@ -83,7 +83,7 @@ class Leader:
             result = self.apply_next()
         return result
 
-    def run(self, request: Request) -> Any:
+    def run(self, request: PartitionWrite) -> Any:
         """Return the result of a request, applied at once."""
         match self.decide(request):
             case CommandAnswer(result=result):

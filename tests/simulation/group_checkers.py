@@ -13,10 +13,10 @@ from broker_app.partition.commands import (
     Command,
     CommitOffsets,
     CommitRefusal,
+    CommitResult,
     ExpireWork,
-    GroupPlace,
-    Received,
     ReceiveMessages,
+    ReceiveResult,
     SettleMessages,
 )
 from myqueue.contract.rules.work import Outcome, Receipt, SettleKind
@@ -46,7 +46,7 @@ class Fences(Checker):
         """A member of a group has read everything below an offset."""
         self._read[name] = max(self._read.get(name, 0), offset)
 
-    def applied(self, commit: CommitOffsets, place: GroupPlace, *, log_start_offset: int) -> None:
+    def applied(self, commit: CommitOffsets, place: CommitResult, *, log_start_offset: int) -> None:
         """A commit was applied for the first time."""
         name = commit.group
         known = self._known.get(name, 0)
@@ -134,7 +134,7 @@ class Works(Checker):
         """
         self._clock_ms = max(self._clock_ms, command.clock_ms)
         match command.body, result:
-            case ReceiveMessages() as receive, Received(refused=False) as received:
+            case ReceiveMessages() as receive, ReceiveResult(refused=False) as received:
                 self._received(receive, received, end)
                 return receive.group
             case SettleMessages() as settle, list() as outcomes:
@@ -155,7 +155,7 @@ class Works(Checker):
                 del book.out[offset]
                 self.deaths += 1
 
-    def _received(self, receive: ReceiveMessages, received: Received, end: int) -> None:
+    def _received(self, receive: ReceiveMessages, received: ReceiveResult, end: int) -> None:
         book = self._book(receive.group)
         book.limit = receive.delivery_limit
         self._expire(book)

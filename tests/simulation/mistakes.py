@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from broker_app.partition.admission import Admission
-from broker_app.partition.commands import AppendBatch, Appended
+from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.partition.state import PartitionData
 from broker_app.partition.statemachine import PartitionState
 from raft_app.engine.engine import Engine
@@ -66,7 +66,7 @@ def acknowledges_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
             state = replica.state_machine
             assert isinstance(state, PartitionState)
             count = request.header.record_count
-            return CommandAnswer(Appended(state._next_free_offset() - count, count))
+            return CommandAnswer(AppendResult(state._next_free_offset() - count, count))
         return admitted
 
     monkeypatch.setattr(Replica, "propose", propose_and_answer)

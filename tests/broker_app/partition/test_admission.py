@@ -8,13 +8,13 @@ import pytest
 
 from broker_app.partition.admission import Admission, check_offset
 from broker_app.partition.commands import (
-    Appended,
+    AppendResult,
     Command,
-    CursorPlace,
+    CursorResult,
     ForgetIdle,
     OpenCursor,
-    Pop,
-    Popped,
+    PopMessages,
+    PopResult,
     ResetCursor,
     Start,
 )
@@ -58,7 +58,7 @@ class Desk:
 
     def pop(self, consumer_id: int, first: int, end: int, request_id: str = "") -> Any:
         digest = request_digest(request_id) if request_id else b""
-        pop = Pop(consumer_id, first, end, digest)
+        pop = PopMessages(consumer_id, first, end, digest)
         decision = self.admission.pop(pop)
         if decision is None:
             effect = CommandEffect(self.clock_ms, 1, consumer_id, end, digest)
@@ -109,15 +109,15 @@ def test_duplicate_joins_in_flight_and_is_answered_once_applied(desk: Desk) -> N
     assert desk.batch(2, sequence=0) == Join(1, 4)
     assert desk.batch(1, sequence=2) == Join(2, 4)
     desk.land()
-    assert desk.batch(2, sequence=0) == CommandAnswer(Appended(0, 2))
-    assert desk.batch(1, sequence=2) == CommandAnswer(Appended(2, 1))
+    assert desk.batch(2, sequence=0) == CommandAnswer(AppendResult(0, 2))
+    assert desk.batch(1, sequence=2) == CommandAnswer(AppendResult(2, 1))
 
 
 def test_duplicate_of_an_applied_batch_is_answered_with_later_ones_in_flight(desk: Desk) -> None:
     desk.batch(2, sequence=0)
     desk.land()
     desk.batch(1, sequence=2)
-    assert desk.batch(2, sequence=0) == CommandAnswer(Appended(0, 2))
+    assert desk.batch(2, sequence=0) == CommandAnswer(AppendResult(0, 2))
     assert desk.batch(1, sequence=2) == Join(2, 4)
 
 
@@ -141,7 +141,7 @@ def test_duplicate_older_than_the_last_five_applied_is_out_of_order(desk: Desk) 
         desk.batch(sequence=sequence)
     assert desk.batch(sequence=0) == Join(1, 4), "all in flight are known"
     desk.land()
-    assert desk.batch(sequence=1) == CommandAnswer(Appended(1, 1))
+    assert desk.batch(sequence=1) == CommandAnswer(AppendResult(1, 1))
     with pytest.raises(OutOfOrderSequence):
         desk.batch(sequence=0)
 
@@ -174,7 +174,7 @@ def test_higher_epoch_must_begin_at_zero_and_the_lower_is_fenced_from_then_on(
             assert fenced.value.details == {"producer_epoch": 2}
     assert isinstance(desk.batch(2, sequence=0, epoch=2), Join)
     desk.land()
-    assert desk.batch(2, sequence=0, epoch=2) == CommandAnswer(Appended(4, 2))
+    assert desk.batch(2, sequence=0, epoch=2) == CommandAnswer(AppendResult(4, 2))
     with pytest.raises(ProducerFenced):
         desk.batch(sequence=4)
 
@@ -216,7 +216,7 @@ def test_request_id_joins_in_flight_and_answers_once_applied_whatever_the_batch(
     assert desk.batch(1, request_id="r") == Join(1, 4)
     assert desk.batch(2, request_id="r", producer_id=2) is None
     desk.land()
-    assert desk.batch(1, request_id="r") == CommandAnswer(Appended(0, 2))
+    assert desk.batch(1, request_id="r") == CommandAnswer(AppendResult(0, 2))
 
 
 def test_batch_without_sequence_or_request_id_is_always_new(desk: Desk) -> None:
@@ -235,7 +235,7 @@ def test_pop_with_a_request_id_joins_and_answers_though_the_cursor_went_on(desk:
     assert desk.pop(5, 0, 2, "r") == Join(2, 4)
     assert desk.pop(5, 2, 3) is None
     desk.land()
-    assert desk.pop(5, 3, 5, "r") == CommandAnswer(Popped(0, 2))
+    assert desk.pop(5, 3, 5, "r") == CommandAnswer(PopResult(0, 2))
     assert desk.pop(6, 0, 1, "r") is None, "of another consumer"
 
 
@@ -247,7 +247,7 @@ def test_sixteen_pops_of_a_consumer_are_answered_and_the_one_before_is_not(desk:
     assert desk.pop(5, 0, 1, "r0") == Join(2, 4), "in flight all are known"
     desk.land()
     assert [desk.pop(5, 17, 18, f"r{n}") for n in range(1, 17)] == [
-        CommandAnswer(Popped(n, n + 1)) for n in range(1, 17)
+        CommandAnswer(PopResult(n, n + 1)) for n in range(1, 17)
     ]
     with pytest.raises(CursorMoved):
         desk.pop(5, 0, 1, "r0")
@@ -282,7 +282,7 @@ def test_open_cursor_is_answered_only_when_one_is_applied(desk: Desk) -> None:
     assert desk.admission.open_cursor(OpenCursor(5, Start.LATEST)) is None
     desk.data.cursors[5] = 0
     answer = desk.admission.open_cursor(OpenCursor(5, Start.LATEST))
-    assert answer == CommandAnswer(CursorPlace(0, moved=False))
+    assert answer == CommandAnswer(CursorResult(0, moved=False))
 
 
 def test_reset_is_refused_off_the_log_and_off_what_is_expected(desk: Desk) -> None:
@@ -351,8 +351,10 @@ def test_request_ids_of_producers_and_consumers_share_one_limit(small: Desk) -> 
         with pytest.raises(Overloaded):
             small.pop(5, 1, 2, "d")
         small.land()
-    assert small.batch(request_id="b") == CommandAnswer(Appended(6, 1)), "what is known is answered"
-    assert small.pop(5, 1, 2, "c") == CommandAnswer(Popped(0, 1))
+    assert small.batch(request_id="b") == CommandAnswer(AppendResult(6, 1)), (
+        "what is known is answered"
+    )
+    assert small.pop(5, 1, 2, "c") == CommandAnswer(PopResult(0, 1))
     assert small.batch() is None, "without one nothing is needed"
     assert small.pop(5, 1, 2) is None
 
@@ -379,7 +381,7 @@ def test_full_tables_take_new_clients_when_all_entries_are_ten_minutes_old(small
     small.forget_idle()
     with pytest.raises(Overloaded):
         small.batch(producer_id=4, sequence=0)
-    assert small.batch(producer_id=1, sequence=0) == CommandAnswer(Appended(5, 1))
+    assert small.batch(producer_id=1, sequence=0) == CommandAnswer(AppendResult(5, 1))
     small.clock_ms += 1
     small.forget_idle()
     assert small.batch(producer_id=4, sequence=0) is None

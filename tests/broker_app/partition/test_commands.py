@@ -14,7 +14,7 @@ from broker_app.partition.commands import (
     ForgetGroup,
     ForgetIdle,
     OpenCursor,
-    Pop,
+    PopMessages,
     ReceiveMessages,
     ResetCursor,
     SetRetention,
@@ -27,7 +27,7 @@ from broker_app.partition.commands import (
 from myqueue.contract.rules.work import Receipt, SettleKind
 
 EXAMPLES: list[tuple[CommandBody, str]] = [
-    (Pop(5, 0, 3, b"\x01" * 2), "02920995010500" + "03c4020101"),
+    (PopMessages(5, 0, 3, b"\x01" * 2), "02920995010500" + "03c4020101"),
     (OpenCursor(5, Start.LATEST), "029209930205a66c6174657374"),
     (ResetCursor(5, 7), "02920994030507c0"),
     (ResetCursor(5, 7, 9), "0292099403050709"),
@@ -51,7 +51,7 @@ EXAMPLES: list[tuple[CommandBody, str]] = [
 ]
 
 OF_VERSION_1: list[tuple[CommandBody, str]] = [
-    (Pop(5, 0, 3, b"\x01" * 2), "01920995010500" + "03c4020101"),
+    (PopMessages(5, 0, 3, b"\x01" * 2), "01920995010500" + "03c4020101"),
     (OpenCursor(5, Start.LATEST), "019209930205a66c6174657374"),
     (ResetCursor(5, 7), "01920994030507c0"),
     (ResetCursor(5, 7, 9), "0192099403050709"),

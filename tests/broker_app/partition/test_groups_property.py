@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from broker_app.partition.commands import (
     CommitOffsets,
     CommitRefusal,
+    CommitResult,
     ForgetGroup,
-    GroupPlace,
     Start,
     Truncate,
     decode_command,
@@ -64,19 +64,19 @@ class Told:
             case CommitOffsets():
                 self.result = self.commit(body)
 
-    def commit(self, body: CommitOffsets) -> GroupPlace:
+    def commit(self, body: CommitOffsets) -> CommitResult:
         first = self.end if body.start is Start.LATEST else self.start
         known, offset = self.places.get(body.group, (0, first))
         if body.generation < known:
             where = max(offset, self.start)
-            return GroupPlace(known, where, refused=CommitRefusal.GENERATION)
+            return CommitResult(known, where, refused=CommitRefusal.GENERATION)
         if body.offset is not None:
             offset = body.offset
         missed = 0
         while offset < self.start:
             offset, missed = offset + 1, missed + 1
         self.places[body.group] = (body.generation, offset)
-        return GroupPlace(body.generation, offset, missed)
+        return CommitResult(body.generation, offset, missed)
 
 
 class GroupHistory(RuleBasedStateMachine):

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.partition.commands import (
-    Appended,
+    AppendResult,
     Command,
     CommitOffsets,
     CommitRefusal,
-    CursorPlace,
+    CommitResult,
+    CursorResult,
     ForgetClient,
     ForgetGroup,
     ForgetIdle,
-    GroupPlace,
     OpenCursor,
-    Pop,
-    Popped,
+    PopMessages,
+    PopResult,
     ResetCursor,
     SetRetention,
     Start,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from broker_app.partition.commands import CommandBody
 
 
-def append(data: PartitionData, count: int = 1, timestamp: int = 1, **stamp: Any) -> Appended:
+def append(data: PartitionData, count: int = 1, timestamp: int = 1, **stamp: Any) -> AppendResult:
     return data.append(batch_of(*"x" * count, **stamp).header, timestamp)
 
 
@@ -65,7 +65,12 @@ def test_batches_take_contiguous_offsets_whoever_sends_them() -> None:
         append(data, 3, request_id="r"),
         append(data, 1, sequence=0, epoch=1),
     ]
-    assert appended == [Appended(0, 2), Appended(2, 1), Appended(3, 3), Appended(6, 1)]
+    assert appended == [
+        AppendResult(0, 2),
+        AppendResult(2, 1),
+        AppendResult(3, 3),
+        AppendResult(6, 1),
+    ]
     assert data.next_offset == 7
     assert (len(data.producers), len(data.produce_requests)) == (1, 1)
 
@@ -81,13 +86,13 @@ def test_times_never_go_back() -> None:
 
 def test_pop_moves_only_from_where_the_cursor_is(data: PartitionData) -> None:
     digest = request_digest("r")
-    assert execute(data, Pop(5, 0, 1, digest)) == Popped(0, 0), "below the log start"
-    assert execute(data, Pop(5, 3, 4, digest)) == Popped(3, 3)
+    assert execute(data, PopMessages(5, 0, 1, digest)) == PopResult(0, 0), "below the log start"
+    assert execute(data, PopMessages(5, 3, 4, digest)) == PopResult(3, 3)
     assert not data.cursors
     assert not len(data.pop_requests)
-    assert execute(data, Pop(5, 2, 4, digest)) == Popped(2, 4)
-    assert execute(data, Pop(5, 2, 4)) == Popped(2, 2), "once"
-    assert execute(data, Pop(5, 4, 5)) == Popped(4, 5)
+    assert execute(data, PopMessages(5, 2, 4, digest)) == PopResult(2, 4)
+    assert execute(data, PopMessages(5, 2, 4)) == PopResult(2, 2), "once"
+    assert execute(data, PopMessages(5, 4, 5)) == PopResult(4, 5)
     assert data.pop_requests.get((5, digest)) == (2, 4, 0)
     assert len(data.pop_requests) == 1, "without a request id nothing is remembered"
 
@@ -96,26 +101,28 @@ def test_sixteen_pops_of_each_consumer_are_remembered(data: PartitionData) -> No
     append(data, 20)
     for consumer_id in (5, 6):
         for number in range(17):
-            execute(data, Pop(consumer_id, 2 + number, 3 + number, request_digest(f"r{number}")))
+            execute(
+                data, PopMessages(consumer_id, 2 + number, 3 + number, request_digest(f"r{number}"))
+            )
     for consumer_id in (5, 6):
         known = [data.pop_requests.get((consumer_id, request_digest(f"r{n}"))) for n in range(17)]
         assert known == [None, *((2 + n, 3 + n, 0) for n in range(1, 17))]
 
 
 def test_opened_cursor_begins_at_an_end_and_stays_when_opened_again(data: PartitionData) -> None:
-    assert execute(data, OpenCursor(5, Start.LATEST)) == CursorPlace(6, moved=True)
-    assert execute(data, OpenCursor(6, Start.EARLIEST)) == CursorPlace(2, moved=True)
+    assert execute(data, OpenCursor(5, Start.LATEST)) == CursorResult(6, moved=True)
+    assert execute(data, OpenCursor(6, Start.EARLIEST)) == CursorResult(2, moved=True)
     append(data)
-    assert execute(data, OpenCursor(5, Start.EARLIEST)) == CursorPlace(6, moved=False)
+    assert execute(data, OpenCursor(5, Start.EARLIEST)) == CursorResult(6, moved=False)
     data.log_start_offset = 4
-    assert execute(data, OpenCursor(6, Start.LATEST)) == CursorPlace(4, moved=False)
+    assert execute(data, OpenCursor(6, Start.LATEST)) == CursorResult(4, moved=False)
 
 
 def test_reset_moves_what_is_where_it_is_expected(data: PartitionData) -> None:
-    assert execute(data, ResetCursor(5, 4, expected=0)) == CursorPlace(2, moved=False)
+    assert execute(data, ResetCursor(5, 4, expected=0)) == CursorResult(2, moved=False)
     assert not data.cursors
-    assert execute(data, ResetCursor(5, 4, expected=2)) == CursorPlace(4, moved=True)
-    assert execute(data, ResetCursor(5, 3)) == CursorPlace(3, moved=True)
+    assert execute(data, ResetCursor(5, 4, expected=2)) == CursorResult(4, moved=True)
+    assert execute(data, ResetCursor(5, 3)) == CursorResult(3, moved=True)
     assert data.cursor(5) == 3
 
 
@@ -123,7 +130,7 @@ def test_forgotten_client_loses_what_is_its_own(data: PartitionData) -> None:
     for client_id in (5, 6):
         append(data, producer_id=client_id, sequence=0)
         append(data, producer_id=client_id, request_id="r")
-        execute(data, Pop(client_id, 2, 3, request_digest("r")))
+        execute(data, PopMessages(client_id, 2, 3, request_digest("r")))
     execute(data, ForgetClient(producer_id=5))
     assert (len(data.producers), len(data.produce_requests)) == (1, 1)
     assert (len(data.cursors), len(data.pop_requests)) == (2, 2), "consumer 5 is another client"
@@ -139,7 +146,7 @@ def test_idle_entries_go_and_cursors_and_used_ones_stay(data: PartitionData) -> 
     append(data, producer_id=1, sequence=0)
     append(data, producer_id=2, sequence=0)
     append(data, producer_id=1, request_id="old")
-    execute(data, Pop(5, 2, 3, request_digest("old")), clock_ms=100)
+    execute(data, PopMessages(5, 2, 3, request_digest("old")), clock_ms=100)
     append(data, producer_id=2, sequence=1)
     append(data, producer_id=1, request_id="new")
     execute(data, ForgetIdle(before_ms=100), clock_ms=200)
@@ -167,7 +174,9 @@ def busy() -> PartitionData:
     for number in range(7):
         append(data, 2, timestamp=10 + number, sequence=2 * number)
         append(data, producer_id=2, request_id=f"p{number}")
-        execute(data, Pop(5, number, number + 1, request_digest(f"c{number}")), clock_ms=number)
+        execute(
+            data, PopMessages(5, number, number + 1, request_digest(f"c{number}")), clock_ms=number
+        )
     execute(data, OpenCursor(6, Start.LATEST), clock_ms=20)
     append(data, producer_id=3, sequence=0, epoch=4)
     data.log_start_offset = 3
@@ -180,7 +189,9 @@ def go_on(data: PartitionData) -> list[Any]:
     for number in range(100):
         results.append(append(data, producer_id=2, request_id=f"q{number}"))
         digest = request_digest(f"d{number}")
-        results.append(execute(data, Pop(5, 7 + number, 8 + number, digest), clock_ms=30 + number))
+        results.append(
+            execute(data, PopMessages(5, 7 + number, 8 + number, digest), clock_ms=30 + number)
+        )
     results.append(execute(data, ForgetIdle(before_ms=20), clock_ms=200))
     results.append(append(data, sequence=14))
     return results
@@ -223,7 +234,7 @@ def test_state_stored_before_there_were_groups_is_read_and_stored_anew() -> None
     assert data.pop_requests.get((6, b"dd")) == (0, 1, 0)
     assert data.retention == SetRetention(9, 10)
     assert len(data.groups) == 0
-    assert execute(data, CommitOffsets("g", 3), index=17) == GroupPlace(3, 1)
+    assert execute(data, CommitOffsets("g", 3), index=17) == CommitResult(3, 1)
     assert PartitionData.decode(data.encode()).groups.rows() == data.groups.rows()
     assert data.encode()[0] == SNAPSHOT_VERSION
     with pytest.raises(ValueError, match="snapshot"):
@@ -240,7 +251,7 @@ def test_groups_are_stored_with_the_entry_that_made_them(data: PartitionData) ->
         ("two", ConsumerGroup(0, 6, origin=12)),
     ]
     for state in (data, copy):
-        assert execute(state, CommitOffsets("one", 3, 6), index=14) == GroupPlace(
+        assert execute(state, CommitOffsets("one", 3, 6), index=14) == CommitResult(
             4, 5, refused=CommitRefusal.GENERATION
         )
         assert execute(state, ForgetGroup("two"), index=15) is True
@@ -253,6 +264,6 @@ def test_group_below_the_log_start_is_told_once_also_after_a_restart(data: Parti
     execute(data, Truncate(5))
     copy = PartitionData.decode(data.encode())
     for state in (data, copy):
-        assert execute(state, CommitOffsets("g", 2)) == GroupPlace(2, 5, missed=2)
+        assert execute(state, CommitOffsets("g", 2)) == CommitResult(2, 5, missed=2)
     again = PartitionData.decode(copy.encode())
-    assert execute(again, CommitOffsets("g", 2)) == GroupPlace(2, 5)
+    assert execute(again, CommitOffsets("g", 2)) == CommitResult(2, 5)

@@ -23,7 +23,7 @@ from myqueue.contract.rules.work import Receipt, SettleKind
 from tests.broker_app.replica import Leader, batch_of, replay
 
 if TYPE_CHECKING:
-    from broker_app.partition.commands import Request
+    from broker_app.partition.commands import PartitionWrite
 
 MALLORY, ALICE = 66, 5
 
@@ -48,7 +48,7 @@ def commit(name: str, client_id: int, offset: int | None = None) -> CommitOffset
     return CommitOffsets(name, 1, offset, client_id=client_id)
 
 
-def refused(leader: Leader, request: Request) -> TooManyGroups:
+def refused(leader: Leader, request: PartitionWrite) -> TooManyGroups:
     before = len(leader.log)
     with pytest.raises(TooManyGroups) as error:
         leader.decide(request)

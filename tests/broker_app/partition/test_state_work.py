@@ -10,12 +10,12 @@ from broker_app.partition.commands import (
     Command,
     CommitOffsets,
     CommitRefusal,
+    CommitResult,
     DeadCopied,
     ExpireWork,
     ForgetGroup,
-    GroupPlace,
-    Received,
     ReceiveMessages,
+    ReceiveResult,
     SettleMessages,
     Start,
     Truncate,
@@ -34,26 +34,26 @@ def data() -> PartitionData:
     return data
 
 
-def receive(data: PartitionData, index: int = 30, **changes: Any) -> Received:
+def receive(data: PartitionData, index: int = 30, **changes: Any) -> ReceiveResult:
     fields: dict[str, Any] = {"again": (), "new_from": 2, "new_to": 3, **changes}
     command = ReceiveMessages("g", visibility_ms=100, delivery_limit=2, **fields)
-    received: Received = data.execute(Command(0, command), 1, index=index)
+    received: ReceiveResult = data.execute(Command(0, command), 1, index=index)
     return received
 
 
-def commit(data: PartitionData, generation: int, offset: int | None = None) -> GroupPlace:
+def commit(data: PartitionData, generation: int, offset: int | None = None) -> CommitResult:
     command = CommitOffsets("g", generation, offset)
-    place: GroupPlace = data.execute(Command(0, command), 1, index=40)
+    place: CommitResult = data.execute(Command(0, command), 1, index=40)
     return place
 
 
 def test_work_begins_at_the_log_start_the_end_or_where_a_commit_was(data: PartitionData) -> None:
-    assert receive(data) == Received(30, [(2, 1)])
+    assert receive(data) == ReceiveResult(30, [(2, 1)])
     data.execute(Command(0, ForgetGroup("g")), 1, index=31)
-    assert receive(data, start=Start.LATEST) == Received(30, [])
+    assert receive(data, start=Start.LATEST) == ReceiveResult(30, [])
     data.execute(Command(0, ForgetGroup("g")), 1, index=32)
     commit(data, 0, 4)
-    assert receive(data, index=33, new_from=4, new_to=5) == Received(33, [(4, 1)])
+    assert receive(data, index=33, new_from=4, new_to=5) == ReceiveResult(33, [(4, 1)])
     assert data.groups.get("g") is None
 
 
@@ -62,7 +62,7 @@ def test_work_of_a_group_that_retention_overtook_tells_what_was_missed(
 ) -> None:
     commit(data, 0, 3)
     data.execute(Command(0, Truncate(5)), 1, index=20)
-    assert receive(data, new_from=5, new_to=6) == Received(30, [(5, 1)], missed=2)
+    assert receive(data, new_from=5, new_to=6) == ReceiveResult(30, [(5, 1)], missed=2)
 
 
 def test_a_group_that_members_share_gives_workers_nothing(data: PartitionData) -> None:
@@ -78,7 +78,7 @@ def test_members_take_a_group_over_when_its_workers_have_nothing_out(data: Parti
     data.execute(Command(0, ack), 1, index=31)
     assert commit(data, 1, 99).refused is CommitRefusal.OFFSET
     assert "g" in data.works
-    assert commit(data, 1) == GroupPlace(1, 3)
+    assert commit(data, 1) == CommitResult(1, 3)
     assert "g" not in data.works
 
 
@@ -92,7 +92,7 @@ def test_work_is_stored_and_truncated_with_the_messages(data: PartitionData) -> 
     for one in (data, copy):
         one.execute(Command(0, Truncate(4)), 1, index=32)
         assert one.works.counts() == (1, 0)
-        assert receive(one, again=(2, 4), new_to=2) == Received(30, [], missed=2)
+        assert receive(one, again=(2, 4), new_to=2) == ReceiveResult(30, [], missed=2)
         late = ReceiveMessages("g", (2, 4), 5, 5, visibility_ms=100, delivery_limit=2)
         assert one.execute(Command(100, late), 1, index=33).deliveries == [(4, 2)]
         expire = Command(200, ExpireWork("g"))

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from broker_app.partition.commands import (
-    Appended,
-    CursorPlace,
+    AppendResult,
+    CursorResult,
     ForgetClient,
     ForgetIdle,
     OpenCursor,
-    Pop,
-    Popped,
+    PopMessages,
+    PopResult,
     ResetCursor,
     Start,
 )
@@ -44,7 +44,7 @@ def test_batches_get_contiguous_offsets_before_any_is_applied(leader: Leader) ->
     offsets = [leader.decide(batch_of(*"abc"[:count])).proposal.base_offset for count in (3, 1, 2)]
     assert offsets == [0, 3, 4]
     assert leader.state.next_offset == 0
-    assert leader.apply_all() == Appended(4, 2)
+    assert leader.apply_all() == AppendResult(4, 2)
     assert leader.state.next_offset == 6
 
 
@@ -111,7 +111,7 @@ def test_sequences_count_messages_and_must_go_on_exactly(leader: Leader) -> None
 def test_only_the_last_five_batches_of_a_producer_are_remembered(leader: Leader) -> None:
     for sequence in range(7):
         leader.run(batch_of("a", sequence=sequence))
-    assert leader.decide(batch_of("a", sequence=2)) == CommandAnswer(Appended(2, 1))
+    assert leader.decide(batch_of("a", sequence=2)) == CommandAnswer(AppendResult(2, 1))
     with pytest.raises(OutOfOrderSequence):
         leader.decide(batch_of("a", sequence=1))
 
@@ -119,7 +119,7 @@ def test_only_the_last_five_batches_of_a_producer_are_remembered(leader: Leader)
 def test_unknown_producer_must_begin_at_sequence_zero(leader: Leader) -> None:
     with pytest.raises(UnknownProducer):
         leader.decide(batch_of("a", sequence=1))
-    assert leader.run(batch_of("a", sequence=0)) == Appended(0, 1)
+    assert leader.run(batch_of("a", sequence=0)) == AppendResult(0, 1)
 
 
 def test_higher_epoch_starts_at_zero_and_fences_the_lower_one(leader: Leader) -> None:
@@ -133,7 +133,7 @@ def test_higher_epoch_starts_at_zero_and_fences_the_lower_one(leader: Leader) ->
     leader.apply_all()
     with pytest.raises(ProducerFenced):
         leader.decide(batch_of("a", sequence=0))
-    assert leader.run(batch_of("b", epoch=1, sequence=0)) == Appended(1, 1)
+    assert leader.run(batch_of("b", epoch=1, sequence=0)) == AppendResult(1, 1)
 
 
 def test_listener_hears_of_sequenced_batches_that_entered_the_log(leader: Leader) -> None:
@@ -151,14 +151,14 @@ def test_produce_with_the_same_request_id_is_appended_once(leader: Leader) -> No
     leader.decide(batch_of("a", "b", request_id="r"))
     assert leader.decide(batch_of("a", "b", request_id="r")) == Join(1, 1)
     leader.apply_all()
-    assert leader.decide(batch_of("a", "b", request_id="r")) == CommandAnswer(Appended(0, 2))
+    assert leader.decide(batch_of("a", "b", request_id="r")) == CommandAnswer(AppendResult(0, 2))
     assert isinstance(leader.decide(batch_of("a", producer_id=2, request_id="r")), Propose)
 
 
 def test_last_hundred_requests_of_a_producer_are_remembered(leader: Leader) -> None:
     for number in range(101):
         leader.run(batch_of("a", request_id=f"r{number}"))
-    assert leader.decide(batch_of("a", request_id="r1")) == CommandAnswer(Appended(1, 1))
+    assert leader.decide(batch_of("a", request_id="r1")) == CommandAnswer(AppendResult(1, 1))
     assert isinstance(leader.decide(batch_of("a", request_id="r0")), Propose)
 
 
@@ -177,41 +177,41 @@ def test_produce_without_sequence_or_request_id_leaves_no_trace(leader: Leader) 
 
 def test_pop_moves_the_cursor_once_and_repeats_its_range(leader: Leader) -> None:
     leader.run(batch_of("a", "b", "c", "d"))
-    assert leader.decide(Pop(5, 0, 3, DIGEST)).proposal.kind is EntryKind.COMMAND
+    assert leader.decide(PopMessages(5, 0, 3, DIGEST)).proposal.kind is EntryKind.COMMAND
     assert leader.state.cursor(5) == 3
     assert leader.state.applied_cursor(5) == 0
-    assert leader.decide(Pop(5, 3, 4, DIGEST)) == Join(2, 1)
-    assert leader.apply_all() == Popped(0, 3)
-    assert leader.decide(Pop(5, 3, 4, DIGEST)) == CommandAnswer(Popped(0, 3))
-    assert leader.state.popped(5, DIGEST) == Popped(0, 3)
+    assert leader.decide(PopMessages(5, 3, 4, DIGEST)) == Join(2, 1)
+    assert leader.apply_all() == PopResult(0, 3)
+    assert leader.decide(PopMessages(5, 3, 4, DIGEST)) == CommandAnswer(PopResult(0, 3))
+    assert leader.state.popped(5, DIGEST) == PopResult(0, 3)
     assert leader.state.cursor(5) == leader.state.applied_cursor(5) == 3
 
 
 def test_pop_from_elsewhere_is_refused_and_if_applied_moves_nothing(leader: Leader) -> None:
     leader.run(batch_of("a", "b"))
-    pop = leader.decide(Pop(5, 0, 1)).proposal
+    pop = leader.decide(PopMessages(5, 0, 1)).proposal
     leader.append(pop)
     leader.apply_next()
-    assert leader.apply_next() == Popped(0, 0)
+    assert leader.apply_next() == PopResult(0, 0)
     assert leader.state.cursor(5) == 1
     with pytest.raises(CursorMoved):
-        leader.decide(Pop(5, 0, 1))
+        leader.decide(PopMessages(5, 0, 1))
 
 
 def test_consumers_have_cursors_of_their_own(leader: Leader) -> None:
     leader.run(batch_of("a", "b"))
-    leader.run(Pop(5, 0, 2))
+    leader.run(PopMessages(5, 0, 2))
     assert leader.state.cursor(6) == 0
-    assert leader.run(Pop(6, 0, 1)) == Popped(0, 1)
+    assert leader.run(PopMessages(6, 0, 1)) == PopResult(0, 1)
 
 
 def test_last_sixteen_pops_of_a_consumer_are_remembered(leader: Leader) -> None:
     leader.run(batch_of(*"abcdefghijklmnopq"))
     digests = [request_digest(f"r{number}") for number in range(17)]
     for number, digest in enumerate(digests):
-        leader.run(Pop(5, number, number + 1, digest))
+        leader.run(PopMessages(5, number, number + 1, digest))
     assert leader.state.popped(5, digests[0]) is None
-    assert leader.state.popped(5, digests[1]) == Popped(1, 2)
+    assert leader.state.popped(5, digests[1]) == PopResult(1, 2)
 
 
 def test_cursor_opened_at_latest_skips_what_is_in_the_log_before(leader: Leader) -> None:
@@ -223,28 +223,28 @@ def test_cursor_opened_at_latest_skips_what_is_in_the_log_before(leader: Leader)
     leader.apply_all()
     assert leader.state.applied_cursor(5) == 2
     assert leader.decide(OpenCursor(5, Start.EARLIEST)) == CommandAnswer(
-        CursorPlace(2, moved=False)
+        CursorResult(2, moved=False)
     )
-    assert leader.run(OpenCursor(6, Start.EARLIEST)) == CursorPlace(0, moved=True)
+    assert leader.run(OpenCursor(6, Start.EARLIEST)) == CursorResult(0, moved=True)
 
 
 def test_reset_moves_a_cursor_that_is_where_it_is_expected(leader: Leader) -> None:
     leader.run(batch_of("a", "b", "c"))
-    leader.run(Pop(5, 0, 2))
+    leader.run(PopMessages(5, 0, 2))
     with pytest.raises(CursorMoved) as refused:
         leader.decide(ResetCursor(5, 0, expected=1))
     assert refused.value.details["offset"] == 2
     with pytest.raises(OffsetOutOfRange) as outside:
         leader.decide(ResetCursor(5, 4))
     assert outside.value.details == {"log_start_offset": 0, "high_watermark": 3}
-    assert leader.run(ResetCursor(5, 1, expected=2)) == CursorPlace(1, moved=True)
-    assert leader.run(Pop(5, 1, 3)) == Popped(1, 3)
+    assert leader.run(ResetCursor(5, 1, expected=2)) == CursorResult(1, moved=True)
+    assert leader.run(PopMessages(5, 1, 3)) == PopResult(1, 3)
 
 
 def test_forgotten_clients_begin_anew(leader: Leader) -> None:
     leader.run(batch_of("a", sequence=0))
     leader.run(batch_of("a", request_id="r"))
-    leader.run(Pop(5, 0, 1, DIGEST))
+    leader.run(PopMessages(5, 0, 1, DIGEST))
     leader.run(ForgetClient(producer_id=1))
     leader.run(ForgetClient(consumer_id=5))
     assert leader.state.table_sizes()._asdict() == {
@@ -268,9 +268,9 @@ def test_full_tables_refuse_new_clients_and_serve_the_known(leader: Leader) -> N
         leader.decide(batch_of("a", producer_id=3, sequence=0))
     leader.decide(batch_of("a", producer_id=2, sequence=1))
     leader.apply_all()
-    leader.run(Pop(5, 0, 1, DIGEST))
+    leader.run(PopMessages(5, 0, 1, DIGEST))
     with pytest.raises(Overloaded):
-        leader.decide(Pop(6, 0, 1))
+        leader.decide(PopMessages(6, 0, 1))
     leader.decide(batch_of("a", request_id="r1"))
     with pytest.raises(Overloaded):
         leader.decide(batch_of("a", request_id="r2"))
@@ -302,7 +302,9 @@ def test_entries_younger_than_ten_minutes_are_never_forgotten(leader: Leader) ->
         "producers": 1,
         "request_ids": 0,
     }
-    assert leader.decide(batch_of("a", producer_id=2, sequence=0)) == CommandAnswer(Appended(2, 1))
+    assert leader.decide(batch_of("a", producer_id=2, sequence=0)) == CommandAnswer(
+        AppendResult(2, 1)
+    )
 
 
 def test_partition_clock_stands_still_between_leaders(leader: Leader) -> None:
@@ -327,16 +329,16 @@ def test_partition_clock_stands_still_between_leaders(leader: Leader) -> None:
 def test_lost_proposals_vanish_from_the_leaders_view(leader: Leader) -> None:
     leader.run(batch_of("a", sequence=0, producer_id=1))
     leader.decide(batch_of("b", sequence=1, producer_id=1))
-    leader.decide(Pop(5, 0, 1, DIGEST))
+    leader.decide(PopMessages(5, 0, 1, DIGEST))
     leader.fail_over(1)
     assert leader.state.cursor(5) == 0
-    assert leader.run(batch_of("B", sequence=1, producer_id=1)) == Appended(1, 1)
-    assert leader.run(Pop(5, 0, 2, DIGEST)) == Popped(0, 2)
+    assert leader.run(batch_of("B", sequence=1, producer_id=1)) == AppendResult(1, 1)
+    assert leader.run(PopMessages(5, 0, 2, DIGEST)) == PopResult(0, 2)
 
 
 def test_entries_of_an_earlier_term_are_applied_below_the_new_view(leader: Leader) -> None:
     leader.decide(batch_of("a", sequence=0))
     leader.decide(batch_of("b", sequence=1))
     leader.fail_over(2)
-    assert leader.decide(batch_of("b", sequence=1)) == CommandAnswer(Appended(1, 1))
+    assert leader.decide(batch_of("b", sequence=1)) == CommandAnswer(AppendResult(1, 1))
     assert leader.decide(batch_of("c", sequence=2)).proposal.base_offset == 2

@@ -20,7 +20,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from broker_app.partition.commands import Appended, ForgetIdle, Pop, Popped, decode_command
+from broker_app.partition.commands import (
+    AppendResult,
+    ForgetIdle,
+    PopMessages,
+    PopResult,
+    decode_command,
+)
 from broker_app.partition.limits import StateLimits
 from myqueue.contract.errors import OutOfOrderSequence, ProducerFenced, QueueError, UnknownProducer
 from myqueue.contract.records import decode_records, read_header, request_digest
@@ -44,7 +50,7 @@ class PartitionHistory(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.leader = Leader(StateLimits())
-        self.popped: dict[tuple[int, str], Popped] = {}
+        self.popped: dict[tuple[int, str], PopResult] = {}
         self.requests = 0
 
     # --- what the model knows -------------------------------------------------------------
@@ -105,7 +111,7 @@ class PartitionHistory(RuleBasedStateMachine):
         if expected > self.leader.applied:
             assert decision == Join(entry.index, entry.term)
         else:
-            assert decision == CommandAnswer(Appended(entry.base_offset, entry.record_count))
+            assert decision == CommandAnswer(AppendResult(entry.base_offset, entry.record_count))
 
     @rule(producer_id=PRODUCERS, number=st.integers(0, 5))
     def send_request(self, producer_id: int, number: int) -> None:
@@ -126,7 +132,7 @@ class PartitionHistory(RuleBasedStateMachine):
         elif earlier[0].index > self.leader.applied:
             assert decision == Join(earlier[0].index, earlier[0].term)
         else:
-            assert decision == CommandAnswer(Appended(earlier[0].base_offset, 1))
+            assert decision == CommandAnswer(AppendResult(earlier[0].base_offset, 1))
 
     @rule(consumer_id=CONSUMERS, count=st.integers(1, 4), again=st.booleans())
     def pop(self, consumer_id: int, count: int, again: bool) -> None:
@@ -138,7 +144,7 @@ class PartitionHistory(RuleBasedStateMachine):
         end = min(start + count, state.next_offset)
         if start >= end:
             return
-        decision = self.leader.decide(Pop(consumer_id, start, end, request_digest(name)))
+        decision = self.leader.decide(PopMessages(consumer_id, start, end, request_digest(name)))
         if isinstance(decision, CommandAnswer) and (consumer_id, name) in self.popped:
             assert decision.result == self.popped[consumer_id, name]
         elif isinstance(decision, Propose):
@@ -148,7 +154,7 @@ class PartitionHistory(RuleBasedStateMachine):
     def apply(self, count: int) -> None:
         for _ in range(min(count, len(self.leader.log) - self.leader.applied)):
             result = self.leader.apply_next()
-            if isinstance(result, Popped):
+            if isinstance(result, PopResult):
                 assert result.moved
                 command = self.leader.log[self.leader.applied - 1]
                 self.note_popped(command.data, result)
@@ -182,9 +188,9 @@ class PartitionHistory(RuleBasedStateMachine):
 
     # --- what must hold -------------------------------------------------------------------
 
-    def note_popped(self, data: bytes, result: Popped) -> None:
+    def note_popped(self, data: bytes, result: PopResult) -> None:
         pop = decode_command(data).body
-        assert isinstance(pop, Pop)
+        assert isinstance(pop, PopMessages)
         for number in range(self.requests + 1):
             if request_digest(f"p{number}") == pop.request_digest:
                 key = (pop.consumer_id, f"p{number}")

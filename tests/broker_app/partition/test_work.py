@@ -7,8 +7,8 @@ from typing import Any
 from broker_app.partition.commands import (
     DeadCopied,
     ExpireWork,
-    Received,
     ReceiveMessages,
+    ReceiveResult,
     SettleMessages,
 )
 from broker_app.partition.work import WorkTable
@@ -18,7 +18,7 @@ from myqueue.contract.rules.work import DONE, UNKNOWN, Outcome, Receipt, SettleK
 class Table(WorkTable):
     """Makes groups as it meets them, in entry 9."""
 
-    def run(self, command: ReceiveMessages, clock_ms: int = 0, origin: int = 9) -> Received:
+    def run(self, command: ReceiveMessages, clock_ms: int = 0, origin: int = 9) -> ReceiveResult:
         if command.group not in self:
             self.make(command.group, origin=origin, next_offset=0)
         return self.receive(command, clock_ms, end=10)
@@ -78,8 +78,8 @@ def test_what_retention_took_and_what_nobody_can_read_are_told_once() -> None:
     table.run(receive(end=2))
     table.truncate(4)
     assert table.counts() == (0, 0)
-    assert table.run(receive(begin=4, end=5)) == Received(9, [(4, 1)], 4)
+    assert table.run(receive(begin=4, end=5)) == ReceiveResult(9, [(4, 1)], 4)
     skip = receive(begin=5, end=5, skip_to=7)
-    assert table.run(skip) == Received(9, [], 0, corrupt=2)
-    assert table.run(skip) == Received(9, [])
+    assert table.run(skip) == ReceiveResult(9, [], 0, corrupt=2)
+    assert table.run(skip) == ReceiveResult(9, [])
     assert table.run(receive(begin=7, end=8)).deliveries == [(7, 1)]

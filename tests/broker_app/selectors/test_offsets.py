@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.partition.commands import CommitOffsets, Pop, ResetCursor, Truncate
+from broker_app.partition.commands import CommitOffsets, PopMessages, ResetCursor, Truncate
 from broker_app.selectors.offsets import (
     GroupOffsets,
     Left,
@@ -81,7 +81,7 @@ async def test_size_counts_from_the_applied_cursor_and_asks_a_quorum(asker: Aske
     assert await asker.size() == 0
     await asker.append("abcd")
     assert await asker.size() == 4
-    await asker.engine.propose(7, Pop(5, 0, 3), timeout_ms=1_000)
+    await asker.engine.propose(7, PopMessages(5, 0, 3), timeout_ms=1_000)
     assert await asker.size() == 1
     assert asker.engine.barriers == 3
     assert len(asker.engine.proposals) == 2, "a question writes nothing"
@@ -91,7 +91,7 @@ async def test_pop_in_flight_does_not_count_yet(asker: Asker) -> None:
     await asker.append("abcd")
     asker.engine.holding = True
     pop = asyncio.get_running_loop().create_task(
-        asker.engine.propose(7, Pop(5, 0, 3), timeout_ms=60_000)
+        asker.engine.propose(7, PopMessages(5, 0, 3), timeout_ms=60_000)
     )
     await turns()
     assert await asker.size() == 4
@@ -102,7 +102,7 @@ async def test_pop_in_flight_does_not_count_yet(asker: Asker) -> None:
 async def test_a_pop_is_remembered_by_its_request_id_and_by_no_other(asker: Asker) -> None:
     await asker.append("ab")
     assert await asker.left(b"one") == Left(2, remembers=False)
-    await asker.engine.propose(7, Pop(5, 0, 2, b"one"), timeout_ms=1_000)
+    await asker.engine.propose(7, PopMessages(5, 0, 2, b"one"), timeout_ms=1_000)
     assert await asker.left(b"one", wait_ms=60_000) == Left(0, remembers=True)
     assert await asker.left(b"two") == Left(0, remembers=False)
     assert await asker.left() == Left(0, remembers=False)
@@ -112,7 +112,7 @@ async def test_a_pop_in_the_log_is_remembered_before_it_is_applied(asker: Asker)
     await asker.append("ab")
     asker.engine.holding = True
     pop = asyncio.get_running_loop().create_task(
-        asker.engine.propose(7, Pop(5, 0, 2, b"one"), timeout_ms=60_000)
+        asker.engine.propose(7, PopMessages(5, 0, 2, b"one"), timeout_ms=60_000)
     )
     await turns()
     assert await asker.left(b"one") == Left(2, remembers=True)
@@ -151,7 +151,7 @@ async def test_size_waits_for_a_message_or_a_cursor_that_is_moved_back(asker: As
     waiting = await asker.start()
     await asker.append("ab")
     assert await waiting == 2
-    await asker.engine.propose(7, Pop(5, 0, 2), timeout_ms=1_000)
+    await asker.engine.propose(7, PopMessages(5, 0, 2), timeout_ms=1_000)
     waiting = await asker.start()
     await asker.engine.propose(7, ResetCursor(5, 1), timeout_ms=1_000)
     asker.runtime.long_polls.disturb(7)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker_app.partition.commands import Pop
+from broker_app.partition.commands import PopMessages
 from broker_app.selectors.partitions import (
     INTERVALS_WITHOUT_TICK_MAX,
     partition_get,
@@ -48,7 +48,7 @@ async def test_replica_tells_offsets_tables_and_places(
     runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     await engine.propose(7, batch_of("a", "b", sequence=0), timeout_ms=100)
-    await engine.propose(7, Pop(5, 0, 1, b"d"), timeout_ms=100)
+    await engine.propose(7, PopMessages(5, 0, 1, b"d"), timeout_ms=100)
     [told] = partitions_list(runtime=runtime)
     assert told == partition_get(runtime=runtime, replica=replica)  # type: ignore[arg-type]
     expected = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app import log_reading as reading
-from broker_app.partition.commands import AppendBatch, Pop, ResetCursor
+from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
 from myqueue.contract.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
 from myqueue.contract.records import read_header, request_digest
@@ -103,7 +103,7 @@ async def test_retry_after_an_unknown_outcome_gets_what_the_first_try_popped(
     engine.release()
     assert await again == ["a", "b"]
     assert await other == ["c"]
-    assert sum(isinstance(one, Pop) for one in engine.proposals) == 2
+    assert sum(isinstance(one, PopMessages) for one in engine.proposals) == 2
 
 
 async def test_retry_waits_for_its_first_try_when_that_pops_all_there_is(
@@ -117,7 +117,7 @@ async def test_retry_waits_for_its_first_try_when_that_pops_all_there_is(
     await turns(20)
     engine.release()
     assert await again == ["a", "b"]
-    assert sum(isinstance(one, Pop) for one in engine.proposals) == 1
+    assert sum(isinstance(one, PopMessages) for one in engine.proposals) == 1
 
 
 async def test_empty_is_not_answered_while_an_earlier_pop_may_still_fail(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.partition.commands import CursorPlace, Pop, Start
+from broker_app.partition.commands import CursorResult, PopMessages, Start
 from broker_app.partition.statemachine import TableSizes
 from broker_app.selectors.offsets import size_get
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
@@ -34,7 +34,7 @@ class Mover:
         self.runtime, self.engine = runtime, engine
         self.replica: Any = replica
 
-    async def open(self, start: str, consumer_id: int = 5) -> CursorPlace:
+    async def open(self, start: str, consumer_id: int = 5) -> CursorResult:
         return await cursor_open(
             runtime=self.runtime,
             replica=self.replica,
@@ -43,7 +43,7 @@ class Mover:
             timeout_ms=1_000,
         )
 
-    async def reset(self, **fields: Any) -> CursorPlace:
+    async def reset(self, **fields: Any) -> CursorResult:
         call = {"topic": "logs", "partition": 0, "consumer_id": 5, **fields}
         reset = read_input(CursorReset, call)
         return await cursor_reset(runtime=self.runtime, replica=self.replica, reset=reset)
@@ -58,7 +58,7 @@ class Mover:
         )
 
     async def pop(self, start: int, end: int) -> Any:
-        return await self.engine.propose(7, Pop(5, start, end), timeout_ms=1_000)
+        return await self.engine.propose(7, PopMessages(5, start, end), timeout_ms=1_000)
 
     @property
     def cursor(self) -> int:
@@ -74,21 +74,21 @@ async def mover(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 
 
 async def test_cursor_is_opened_once_whoever_asks_again(mover: Mover) -> None:
-    assert await mover.open("latest") == CursorPlace(4, moved=True)
+    assert await mover.open("latest") == CursorResult(4, moved=True)
     proposals = len(mover.engine.proposals)
-    assert await mover.open("earliest") == CursorPlace(4, moved=False)
+    assert await mover.open("earliest") == CursorResult(4, moved=False)
     assert len(mover.engine.proposals) == proposals, "what is there writes nothing"
-    assert await mover.open("earliest", consumer_id=6) == CursorPlace(0, moved=True)
+    assert await mover.open("earliest", consumer_id=6) == CursorResult(0, moved=True)
 
 
 async def test_two_calls_at_once_open_one_cursor(mover: Mover) -> None:
     places = await asyncio.gather(mover.open("latest"), mover.open("earliest"))
-    assert places == [CursorPlace(4, moved=True), CursorPlace(4, moved=False)]
+    assert places == [CursorResult(4, moved=True), CursorResult(4, moved=False)]
 
 
 async def test_reset_to_an_offset_in_the_log_or_at_its_end(mover: Mover) -> None:
     for offset in (4, 0, 3):
-        assert await mover.reset(offset=offset) == CursorPlace(offset, moved=True)
+        assert await mover.reset(offset=offset) == CursorResult(offset, moved=True)
         assert mover.cursor == offset
 
 
@@ -133,7 +133,7 @@ async def test_expected_place_counts_after_everything_in_flight(mover: Mover) ->
     await turns(20)
     mover.engine.release()
     await pop
-    assert await reset == CursorPlace(1, moved=True)
+    assert await reset == CursorResult(1, moved=True)
 
 
 async def test_reset_takes_its_turn_behind_the_pop_of_its_consumer(mover: Mover) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import REGISTRY
 
-from broker_app.partition.commands import GroupPlace, Truncate
+from broker_app.partition.commands import CommitResult, Truncate
 from broker_app.partition.groups import ConsumerGroup
 from broker_app.services.groups import group_forget, offsets_commit
 from myqueue.contract.errors import (
@@ -35,12 +35,14 @@ class Member:
         self.runtime, self.engine = runtime, engine
         self.replica: Any = replica
 
-    async def commit(self, generation: int, offset: int | None = None, **fields: Any) -> GroupPlace:
+    async def commit(
+        self, generation: int, offset: int | None = None, **fields: Any
+    ) -> CommitResult:
         call = {"topic": "logs", "partition": 0, "group": "billing", "generation": generation}
         commit = read_input(OffsetsCommit, {**call, "offset": offset, **fields})
         return await offsets_commit(runtime=self.runtime, replica=self.replica, commit=commit)
 
-    def start(self, generation: int, offset: int | None = None) -> asyncio.Task[GroupPlace]:
+    def start(self, generation: int, offset: int | None = None) -> asyncio.Task[CommitResult]:
         return asyncio.get_running_loop().create_task(self.commit(generation, offset))
 
     async def forget(self, name: str = "billing") -> bool:
@@ -65,13 +67,13 @@ async def member(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwi
 
 
 async def test_member_fences_and_goes_on_where_the_one_before_committed(member: Member) -> None:
-    assert await member.commit(1) == GroupPlace(1, 0)
-    assert await member.commit(1, 3) == GroupPlace(1, 3)
-    assert await member.commit(2) == GroupPlace(2, 3)
+    assert await member.commit(1) == CommitResult(1, 0)
+    assert await member.commit(1, 3) == CommitResult(1, 3)
+    assert await member.commit(2) == CommitResult(2, 3)
 
 
 async def test_new_group_may_begin_at_the_end(member: Member) -> None:
-    assert await member.commit(1, start="latest") == GroupPlace(1, 4)
+    assert await member.commit(1, start="latest") == CommitResult(1, 4)
 
 
 @pytest.mark.parametrize("start", ["", "Latest", "0", "middle"])
@@ -116,7 +118,7 @@ async def test_commit_that_is_overtaken_in_the_log_is_refused_by_its_result(
     assert not fence.done()
     assert not late.done()
     member.engine.release()
-    assert await fence == GroupPlace(2, 1)
+    assert await fence == CommitResult(2, 1)
     with pytest.raises(IllegalGeneration) as refused:
         await late
     assert refused.value.details == {"generation": 2}
@@ -142,15 +144,15 @@ async def test_leader_that_knows_too_little_refuses_an_offset_only_once_confirme
         await confirm(group_id, timeout_ms=timeout_ms)
 
     monkeypatch.setattr(member.engine, "read_barrier", learn)
-    assert await member.commit(1, 5) == GroupPlace(1, 5)
+    assert await member.commit(1, 5) == CommitResult(1, 5)
 
 
 async def test_what_retention_took_is_told_once(member: Member) -> None:
     await member.commit(1, 1)
     await member.engine.propose(7, Truncate(4), timeout_ms=1_000)
-    assert await member.commit(2) == GroupPlace(2, 4, missed=3)
-    assert await member.commit(2) == GroupPlace(2, 4)
-    assert await member.commit(2, 2) == GroupPlace(2, 4, missed=2), "back to where nothing is"
+    assert await member.commit(2) == CommitResult(2, 4, missed=3)
+    assert await member.commit(2) == CommitResult(2, 4)
+    assert await member.commit(2, 2) == CommitResult(2, 4, missed=2), "back to where nothing is"
 
 
 async def test_member_of_a_lost_leader_fences_at_the_next(member: Member) -> None:
@@ -166,8 +168,8 @@ async def test_member_of_a_lost_leader_fences_at_the_next(member: Member) -> Non
         await member.commit(1, 2)
     member.engine.win(member.replica)
     member.engine.release()
-    assert await member.commit(1, 2) == GroupPlace(1, 2), "the fence never happened"
-    assert await member.commit(2) == GroupPlace(2, 2)
+    assert await member.commit(1, 2) == CommitResult(1, 2), "the fence never happened"
+    assert await member.commit(2) == CommitResult(2, 2)
 
 
 async def test_commit_without_an_answer_may_be_repeated(member: Member) -> None:
@@ -176,7 +178,7 @@ async def test_commit_without_an_answer_may_be_repeated(member: Member) -> None:
         await member.commit(1, 3, timeout_ms=5)
     assert not unknown.value.outcome_known
     member.engine.release()
-    assert await member.commit(1, 3) == GroupPlace(1, 3)
+    assert await member.commit(1, 3) == CommitResult(1, 3)
 
 
 async def test_forgotten_group_begins_anew(member: Member) -> None:
@@ -184,7 +186,7 @@ async def test_forgotten_group_begins_anew(member: Member) -> None:
     assert await member.forget()
     assert not await member.forget(), "again is no error"
     assert member.known is None
-    assert await member.commit(1) == GroupPlace(1, 0)
+    assert await member.commit(1) == CommitResult(1, 0)
 
 
 async def test_replica_that_does_not_lead_forgets_nothing(member: Member) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.partition.commands import Appended
+from broker_app.partition.commands import AppendResult
 from broker_app.services.produce import batch_produce, messages_produce
 from myqueue.contract.errors import (
     CommitTimeout,
@@ -35,7 +35,9 @@ class Sender:
     def __init__(self, runtime: BrokerRuntime, replica: ReplicaTwin) -> None:
         self.runtime, self.replica = runtime, replica
 
-    def send(self, *values: str, timeout_ms: int = 2_000, **stamp: Any) -> asyncio.Task[Appended]:
+    def send(
+        self, *values: str, timeout_ms: int = 2_000, **stamp: Any
+    ) -> asyncio.Task[AppendResult]:
         coroutine = batch_produce(
             runtime=self.runtime,
             replica=self.replica,  # type: ignore[arg-type]
@@ -73,7 +75,7 @@ async def test_parked_batches_follow_as_soon_as_the_predecessor_is_in_the_log(
     await turns()
     assert len(engine.proposals) == 2
     engine.release()
-    assert (await first, await late) == (Appended(0, 1), Appended(1, 1))
+    assert (await first, await late) == (AppendResult(0, 1), AppendResult(1, 1))
 
 
 async def test_predecessor_that_does_not_come_ends_in_out_of_order(sender: Sender) -> None:
@@ -131,7 +133,7 @@ async def test_retry_of_a_batch_in_flight_waits_for_the_first_try(
     await turns()
     assert len(engine.proposals) == 1
     engine.release()
-    assert await again == Appended(0, 1)
+    assert await again == AppendResult(0, 1)
 
 
 async def test_sequence_errors_are_said_by_a_confirmed_leader_only(
@@ -161,7 +163,7 @@ async def test_leader_that_was_deposed_meanwhile_judges_a_sequence_anew(
 
     monkeypatch.setattr(engine, "read_barrier", read_barrier)
     monkeypatch.setattr(sender.runtime.out_of_order, "wait", _never)
-    assert await sender.send("b", sequence=1) == Appended(1, 1)
+    assert await sender.send("b", sequence=1) == AppendResult(1, 1)
 
 
 async def _never(*_: object) -> bool:
@@ -171,7 +173,7 @@ async def _never(*_: object) -> bool:
 async def test_batch_of_another_producer_or_damaged_is_refused(
     runtime: BrokerRuntime, replica: ReplicaTwin, engine: EngineTwin
 ) -> None:
-    async def send(batch: bytes, producer_id: int) -> Appended:
+    async def send(batch: bytes, producer_id: int) -> AppendResult:
         return await batch_produce(
             runtime=runtime,
             replica=replica,  # type: ignore[arg-type]
@@ -188,14 +190,14 @@ async def test_batch_of_another_producer_or_damaged_is_refused(
         await send(batch, 2)
     with pytest.raises(InvalidRequest):
         await send(batch_of("a", producer_id=0, sequence=0).batch, 2)
-    assert await send(batch_of("a", producer_id=0).batch, 2) == Appended(0, 1)
+    assert await send(batch_of("a", producer_id=0).batch, 2) == AppendResult(0, 1)
     assert len(engine.proposals) == 1
 
 
 async def test_messages_with_a_request_id_are_appended_once(
     runtime: BrokerRuntime, replica: ReplicaTwin
 ) -> None:
-    async def produce(**fields: Any) -> Appended:
+    async def produce(**fields: Any) -> AppendResult:
         call = read_input(Produce, {"topic": "logs", "producer_id": 3, **fields})
         return await messages_produce(
             runtime=runtime,
@@ -205,10 +207,10 @@ async def test_messages_with_a_request_id_are_appended_once(
         )
 
     first = await produce(messages=["a", "b"], request_id="r")
-    assert first == Appended(0, 2)
+    assert first == AppendResult(0, 2)
     assert await produce(messages=["a", "b"], request_id="r") == first
-    assert await produce(message="c", producer_epoch=0, base_sequence=0) == Appended(2, 1)
-    assert await produce(message="c", producer_epoch=0, base_sequence=0) == Appended(2, 1)
+    assert await produce(message="c", producer_epoch=0, base_sequence=0) == AppendResult(2, 1)
+    assert await produce(message="c", producer_epoch=0, base_sequence=0) == AppendResult(2, 1)
     for wrong in (
         {"producer_epoch": 0},
         {"base_sequence": 0},
