@@ -35,6 +35,9 @@ class Figure(StrEnum):
     AGAIN_READY_S = "again_ready_s"
     AGAIN_MANAGER_S = "again_manager_s"
     AGAIN_BROKER_S = "again_broker_s"
+    ENTRY_US = "entry_us"
+    BARE_ENTRY_US = "bare_entry_us"
+    ENTRY_RATIO = "entry_ratio"
 
     @property
     def label(self) -> str:
@@ -65,6 +68,9 @@ _LABELS = {
     Figure.AGAIN_READY_S: "next start: s until all are ready",
     Figure.AGAIN_MANAGER_S: "next start: processor s of the manager",
     Figure.AGAIN_BROKER_S: "next start: processor s of a broker",
+    Figure.ENTRY_US: "storage thread: processor us for an entry",
+    Figure.BARE_ENTRY_US: "bare SQLite: processor us for a row",
+    Figure.ENTRY_RATIO: "ratio of the two",
 }
 
 

@@ -18,6 +18,7 @@ from benchmarks.workloads.pop_manager import PopManager
 from benchmarks.workloads.produce_batch import ProduceBatch
 from benchmarks.workloads.restart import Restart
 from benchmarks.workloads.start import Start
+from benchmarks.workloads.storage_entry import StorageEntry
 from benchmarks.workloads.sync import Sync
 from benchmarks.workloads.tail import Tail
 from benchmarks.workloads.views import Views
@@ -45,6 +46,7 @@ STANDARD = (
     "failover",
     "failover_stop",
     "tail",
+    "storage_entry",
     "start",
     "restart_messages_1000000",
     "restart_partitions_1000",
@@ -76,6 +78,7 @@ _OURS: dict[str, Callable[[], Workload[Site]]] = {
     "pop_manager": PopManager,
     "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
+    "storage_entry": StorageEntry,
     "start": Start,
     "tail": Tail,
     "import": ImportClient,
