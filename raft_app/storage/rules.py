@@ -215,8 +215,13 @@ def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[Step, GroupFa
             f" {facts.applied_index} and must not be replaced"
         )
     return (
-        Step(operation, replaces=first_index <= facts.last_index),
-        replace(facts, last_index=operation.entries[-1].index),
+        Step(operation, first_index <= facts.last_index),
+        GroupFacts(
+            facts.replica_id,
+            operation.entries[-1].index,
+            facts.applied_index,
+            facts.used_replica_ids,
+        ),
     )
 
 

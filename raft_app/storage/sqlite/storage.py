@@ -238,15 +238,22 @@ class SqliteStorage:
         if self._failed:
             raise StorageError(f"an earlier write to {self._database.path} failed")
         plan = plan_transaction(operations, self._facts_of, self._inventory.identity)
-        if plan.steps:
-            with self._failing_for_good(), self._noticing_faults():
-                self._commit(plan)
-                self._limit_wal()
+        if not plan.steps:
+            return
+        self._failed = True  # Whatever ends this early makes it so: an fsync is not retried.
+        try:
+            self._commit(plan)
+            self._limit_wal()
+        except (DatabaseError, OSError) as error:
+            self._note_fault(error)
+            raise
+        self._failed = False
 
     def _commit(self, plan: Plan) -> None:
         if only_adds(plan):  # All that a broker under load writes; no replica comes or goes.
-            with self._database.direct_connection() as connection:
-                self._wal_bytes += commit_directly(connection, plan)
+            own = self._database.connected()
+            with own.wrap_database_errors:
+                self._wal_bytes += commit_directly(own.connection, plan)
             self._receipts.note()
         else:
             with self._database.connection():
@@ -277,24 +284,6 @@ class SqliteStorage:
         """Check that rows which seemed to belong to nobody do not: else their owner was lost."""
         if release is not None and release.dropped in self._inventory.manifest.replicas:
             raise StorageError(f"{self._database.path} has lost the replica of {release.dropped}")
-
-    @contextmanager
-    def _failing_for_good(self) -> Iterator[None]:
-        """Whatever leaves through here makes every later write fail: an fsync is not retried."""
-        failed = True
-        try:
-            yield
-            failed = False
-        finally:
-            self._failed = failed
-
-    @contextmanager
-    def _noticing_faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (DatabaseError, OSError) as error:
-            self._note_fault(error)
-            raise
 
     def _note_fault(self, error: DatabaseError | OSError) -> None:
         """Leave a marker when an error casts doubt on what was stored before it."""

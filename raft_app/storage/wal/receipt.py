@@ -20,9 +20,8 @@ import os
 import struct
 import uuid
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from raft_app.failpoints import reach
 from raft_app.storage.sqlite.database import FILE_NAME, INDEX_NAME, WAL_NAME
@@ -35,18 +34,14 @@ if TYPE_CHECKING:
 RECEIPT_NAME = "wal-receipt"
 _RECORD = struct.Struct(">16s6I")
 _CRC = struct.Struct(">I")
-_INDEX_VERSION = struct.Struct("=I")
-_INDEX = struct.Struct("=12xBxHI")
-"""Whether it is filled, bytes of a page (1 for 65,536), committed frames."""
+_INDEX = struct.Struct("=I8xBxHI12x8s")
+"""Version, whether it is filled, bytes of a page (1 for 65,536), committed frames, salt."""
 _INDEX_SALT = struct.Struct(">2I")
-_INDEX_SALT_AT = 32
-_INDEX_BYTES = 48
 _FRAME_PAGE = struct.Struct(">I")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-@dataclass(frozen=True, slots=True)
-class WalReceipt:
+class WalReceipt(NamedTuple):
     """What a WAL held when a transaction was acknowledged."""
 
     boot: bytes
@@ -146,25 +141,19 @@ class WalReceipts:
 
     def _take(self) -> WalReceipt | None:
         """Return the receipt of what is committed; `None` from an index of another layout."""
-        index = os.pread(self._index, _INDEX_BYTES, 0)
-        if len(index) < _INDEX_BYTES or _INDEX_VERSION.unpack_from(index) != (VERSION,):
+        index = os.pread(self._index, _INDEX.size, 0)
+        if len(index) < _INDEX.size:
             return None
-        filled, page_bytes, frames = _INDEX.unpack_from(index)
-        if not filled or not frames:
+        version, filled, page_bytes, frames, salt = _INDEX.unpack(index)
+        if version != VERSION or not filled or not frames:
             return None
         page_bytes = 65_536 if page_bytes == 1 else page_bytes
         frame_bytes = FRAME_HEADER_BYTES + page_bytes
         at = WAL_HEADER_BYTES + (frames - 1) * frame_bytes
         frame = os.pread(self._wal, frame_bytes, at)
-        first, second = _INDEX_SALT.unpack_from(index, _INDEX_SALT_AT)
-        return WalReceipt(
-            boot=self._boot,
-            salt=(first, second),
-            frames=frames,
-            page_bytes=page_bytes,
-            page=_FRAME_PAGE.unpack_from(frame)[0],
-            page_crc=zlib.crc32(frame[FRAME_HEADER_BYTES:]),
-        )
+        (page,) = _FRAME_PAGE.unpack_from(frame)
+        page_crc = zlib.crc32(frame[FRAME_HEADER_BYTES:])
+        return WalReceipt(self._boot, _INDEX_SALT.unpack(salt), frames, page_bytes, page, page_crc)
 
 
 def boot_id() -> bytes:
