@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from http_base.cluster import Place, ReplicaReport
+from http_base.cluster import ReplicaPlace, ReplicaReport
 from myqueue.contract.answers import Answer, Success
+from raft_app.engine.replica import FollowerProgress
 
 
 class PartitionName(Success, frozen=True):
@@ -31,20 +32,10 @@ class GroupForgottenHere(Success, frozen=True):
     forgotten: bool
 
 
-class FollowerProgress(Answer, frozen=True):
-    """How far a follower is."""
-
-    replica_id: int
-    broker_id: int
-    match_index: int
-    state: str
-    lag_entries: int
-
-
-class ReplicaChange(Answer, frozen=True):
+class ChangeProgress(Answer, frozen=True):
     """How far a change of replicas is."""
 
-    target: list[Place]
+    target: list[ReplicaPlace]
     version: int
     step: str
     waiting_for: str
@@ -61,7 +52,7 @@ class LocalReplica(ReplicaReport, frozen=True, kw_only=True):
     retention_ms: int
     retention_bytes: int
     followers: list[FollowerProgress]
-    change: ReplicaChange | None
+    change: ChangeProgress | None
 
 
 class LocalReplicas(Success, frozen=True):
@@ -74,7 +65,7 @@ class ChangeBegun(Success, frozen=True):
     """A change of replicas goes on."""
 
     group_id: int
-    change: ReplicaChange
+    change: ChangeProgress
 
 
 class ReplicaMade(Success, frozen=True):

@@ -33,7 +33,7 @@ NumericId = Annotated[int, bounded(0, (1 << 31) - 1)]
 """Of a group, a replica or a broker; 0 for none."""
 
 
-class Place(Struct, frozen=True):
+class ReplicaPlace(Struct, frozen=True):
     """One replica and its broker."""
 
     replica_id: int
@@ -61,10 +61,10 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     last_index: Number
     placement_version: int
     """Version of the membership in force."""
-    replicas: list[Place]
+    replicas: list[ReplicaPlace]
     """Voters of the membership in force."""
     faulty: str = ""
-    learners: list[Place] = []
+    learners: list[ReplicaPlace] = []
     """Learners of the membership in force."""
     installing: bool = False
     """True while a snapshot is put in place: it serves no reads."""
@@ -129,7 +129,7 @@ class ReplicaOrder(Struct, frozen=True, kw_only=True):
     bootstrap: bool
     """True for the replicas of a topic's creation: `replicas` is the first entry of their log.
     False for one that joins: it learns its membership from the leader."""
-    replicas: list[Place]
+    replicas: list[ReplicaPlace]
     """Where the partition's replicas are to be. At the creation the first campaigns at once."""
     epoch: int
     """Lease epoch of the manager; a broker refuses one below the highest it has seen."""
@@ -144,7 +144,7 @@ class ReplicaOrder(Struct, frozen=True, kw_only=True):
 class ReplicaTarget(Struct, frozen=True, kw_only=True):
     """The replicas that a partition is to have; body of POST /partitions/{group_id}/replicas."""
 
-    replicas: list[Place]
+    replicas: list[ReplicaPlace]
     """Its voters when the change is done."""
     epoch: int
     """Lease epoch of the manager."""
@@ -158,8 +158,8 @@ class MembersAnswer(Struct, frozen=True, kw_only=True, tag_field="status", tag="
     group_id: int
     version: int
     """Placement version of the membership."""
-    replicas: list[Place]
-    learners: list[Place] = []
+    replicas: list[ReplicaPlace]
+    learners: list[ReplicaPlace] = []
 
     def names(self, replica_id: int) -> bool:
         """Tell whether a replica is among them."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
-from http_base.cluster import BrokerPlace, DeletedPartition, Place, ReplicaOrder
+from http_base.cluster import BrokerPlace, DeletedPartition, ReplicaOrder, ReplicaPlace
 from http_base.tokens import secret_fingerprint
 from manager_app.metadata import (
     BrokerMetadata,
@@ -289,14 +289,14 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     """
     replicas = replicas.filter(leaving=False)
     wanted = list(replicas.select_related("partition__topic").order_by("replica_id"))
-    places: dict[int, list[Place]] = defaultdict(list)
+    places: dict[int, list[ReplicaPlace]] = defaultdict(list)
     siblings = Replica.objects.filter(
         leaving=False, partition_id__in=replicas.order_by().values("partition_id")
     ).order_by("partition_id", "position")
     for group_id, replica_id, broker_id in siblings.values_list(
         "partition_id", "replica_id", "broker_id"
     ):
-        places[group_id].append(Place(replica_id, broker_id))
+        places[group_id].append(ReplicaPlace(replica_id, broker_id))
     orders: dict[int, list[ReplicaOrder]] = defaultdict(list)
     for replica in wanted:
         partition, topic = replica.partition, replica.partition.topic

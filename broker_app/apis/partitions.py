@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from broker_app.answers import (
     ChangeBegun,
+    ChangeProgress,
     LeadershipMoved,
     LocalReplica,
     LocalReplicas,
-    ReplicaChange,
     ReplicaDropped,
     ReplicaMade,
 )
@@ -24,8 +24,8 @@ from http_base.cluster import (
     LeaderTransfer,
     MembersAnswer,
     PartitionDelete,
-    Place,
     ReplicaOrder,
+    ReplicaPlace,
     ReplicaTarget,
 )
 from http_base.views import ApiView, require_cluster
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
 
-_PLACE = Place(replica_id=70, broker_id=1)
+_PLACE = ReplicaPlace(replica_id=70, broker_id=1)
 _REPLICA = LocalReplica(
     group_id=7,
     replica_id=70,
@@ -63,7 +63,7 @@ _REPLICA = LocalReplica(
     followers=[],
     change=None,
 )
-_CHANGE = ReplicaChange(
+_CHANGE = ChangeProgress(
     target=[_PLACE], version=3, step="Promote(replica_id=70)", waiting_for="", done=False
 )
 

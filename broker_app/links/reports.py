@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker_app.runtime import state_of
-from http_base.cluster import BrokerReport, Place, ReplicaReport
+from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,9 +72,13 @@ def report_replica(replica: Replica) -> ReplicaReport:
         applied_index=replica.applied.index,
         last_index=replica.node.last_index,
         placement_version=membership.version,
-        replicas=[Place(member.replica_id, member.broker_id) for member in membership.voters],
+        replicas=[
+            ReplicaPlace(member.replica_id, member.broker_id) for member in membership.voters
+        ],
         faulty=replica.faulty,
-        learners=[Place(member.replica_id, member.broker_id) for member in membership.learners],
+        learners=[
+            ReplicaPlace(member.replica_id, member.broker_id) for member in membership.learners
+        ],
         installing=replica.node.is_installing,
         removed=replica.applied.is_removed,
         suspects=sorted(replica.suspects),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from broker_app.answers import FollowerProgress, LocalReplica, ReplicaChange
+from broker_app.answers import ChangeProgress, LocalReplica
 from broker_app.links.reports import report_replica
 from broker_app.runtime import state_of
-from http_base.cluster import Place
+from http_base.cluster import ReplicaPlace
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from raft_app.engine.membership import ReplicaChange as ChangeUnderWay
+    from raft_app.engine.membership import ReplicaChange
     from raft_app.engine.replica import Replica
 
 INTERVALS_WITHOUT_TICK_MAX = 20
@@ -47,15 +46,15 @@ def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> LocalReplica:
         request_ids=sizes.request_ids,
         retention_ms=retention.retention_ms,
         retention_bytes=retention.retention_bytes,
-        followers=[FollowerProgress(**dataclasses.asdict(one)) for one in replica.progress()],
+        followers=replica.progress(),
         change=change_described(change) if change else None,
     )
 
 
-def change_described(change: ChangeUnderWay) -> ReplicaChange:
+def change_described(change: ReplicaChange) -> ChangeProgress:
     """Return a change of replicas as managers and people are told it."""
-    return ReplicaChange(
-        target=[Place(member.replica_id, member.broker_id) for member in change.target],
+    return ChangeProgress(
+        target=[ReplicaPlace(member.replica_id, member.broker_id) for member in change.target],
         version=change.version,
         step=change.step,
         waiting_for=change.waiting_for,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from http_base.cluster import MembersAnswer, Place
+from http_base.cluster import MembersAnswer, ReplicaPlace
 from myqueue.contract.errors import InvalidRequest, QueueError, StalePlacement
 from raft_app.core.types import RaftMember
 
@@ -120,5 +120,5 @@ def ask_for_addresses(runtime: BrokerRuntime, members: Iterable[RaftMember]) -> 
         runtime.link.heartbeat()
 
 
-def _places(members: Sequence[RaftMember]) -> list[Place]:
-    return [Place(member.replica_id, member.broker_id) for member in dict.fromkeys(members)]
+def _places(members: Sequence[RaftMember]) -> list[ReplicaPlace]:
+    return [ReplicaPlace(member.replica_id, member.broker_id) for member in dict.fromkeys(members)]

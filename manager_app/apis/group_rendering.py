@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from manager_app.groups.offsets import Place
     from manager_app.models import ConsumerGroup
     from myqueue.contract.rules.group_membership import GroupState
 
@@ -52,7 +51,7 @@ def workers_summary(name: str, topics: Sequence[str]) -> GroupSummary:
 def group_detail(
     name: str,
     stored: StoredConsumerGroup | None,
-    offsets: Mapping[Place, GroupOffset | Unsaid],
+    offsets: Mapping[TopicPartition, GroupOffset | Unsaid],
     *,
     heard: Mapping[str, datetime],
 ) -> GroupDetail:
@@ -61,7 +60,7 @@ def group_detail(
     Args:
         name: of the group.
         stored: None when the partitions alone know it.
-        offsets: what the partitions said, as `GroupOffsets.ask` returns it.
+        offsets: what the partitions said, as `GroupOffsetCalls.ask` returns it.
         heard: member id -> last heartbeat, as far as it is known beside the database.
     """
     known = stored or StoredConsumerGroup()

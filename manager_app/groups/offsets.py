@@ -15,6 +15,7 @@ from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.answers import Done, GroupOffset
 from myqueue.contract.errors import GroupNotFound, QueueError
 from myqueue.contract.group_inputs import Offsets
+from myqueue.contract.rules.assignors import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -30,9 +31,6 @@ ASK_LIMIT_S = 1.5
 """For all partitions together, while a caller waits for the answer."""
 ASK_TIMEOUT_MS = 1_000
 FORGET_TIMEOUT_MS = 5_000
-
-Place = tuple[str, int]
-"""Topic and partition."""
 
 
 class Unsaid(Enum):
@@ -57,7 +55,7 @@ class GroupOffsetCalls:
 
     async def ask(
         self, group: str, topics: Collection[str] | None = None
-    ) -> dict[Place, GroupOffset | Unsaid]:
+    ) -> dict[TopicPartition, GroupOffset | Unsaid]:
         """Ask for the committed offset, lag and generation of a group in each partition.
 
         Args:
@@ -68,17 +66,16 @@ class GroupOffsetCalls:
             The answer of each partition's leader, or why there is none.
         """
         partitions = self._partitions(topics)
-        found: dict[Place, GroupOffset | Unsaid] = {
-            (one.topic, one.index): Unsaid.NO_ANSWER for one in partitions
+        found: dict[TopicPartition, GroupOffset | Unsaid] = {
+            TopicPartition(one.topic, one.index): Unsaid.NO_ANSWER for one in partitions
         }
 
         async def ask(one: PartitionMetadata) -> None:
+            where = TopicPartition(one.topic, one.index)
             try:
-                found[one.topic, one.index] = await self._calls.call(
-                    _offsets_call(one, group), GroupOffset
-                )
+                found[where] = await self._calls.call(_offsets_call(one, group), GroupOffset)
             except GroupNotFound:
-                found[one.topic, one.index] = Unsaid.NOT_THERE
+                found[where] = Unsaid.NOT_THERE
             except QueueError as error:
                 logger.info("%s does not tell the offset of group %s: %s", one, group, error)
 
@@ -98,16 +95,16 @@ class GroupOffsetCalls:
         answers = (await self.ask(group, topics)).values()
         return max((one.generation for one in answers if isinstance(one, GroupOffset)), default=0)
 
-    async def forget(self, group: str) -> list[Place]:
+    async def forget(self, group: str) -> list[TopicPartition]:
         """Let every partition drop the state of a group; return those where that failed."""
-        failed: list[Place] = []
+        failed: list[TopicPartition] = []
 
         async def forget(one: PartitionMetadata) -> None:
             try:
                 await self._calls.call(_forget_call(one, group), Done)
             except QueueError as error:
                 logger.warning("%s still knows group %s: %s", one, group, error)
-                failed.append((one.topic, one.index))
+                failed.append(TopicPartition(one.topic, one.index))
 
         await bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
         return sorted(failed)

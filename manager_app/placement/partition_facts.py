@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Count, Exists, F, OuterRef, Q
 
-from http_base.cluster import Place, RemovedReplica, ReplicaTarget
+from http_base.cluster import RemovedReplica, ReplicaPlace, ReplicaTarget
 from manager_app.models import BrokerState, Partition, Replica, ReplicaState
 from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import Flaw, MemberRole, PartitionFacts, ReplicaFacts
@@ -126,7 +126,7 @@ def replica_target(partition: Partition, epoch: int) -> ReplicaTarget:
     """Return the order for a partition's leader: its replicas that are not leaving."""
     return ReplicaTarget(
         replicas=[
-            Place(replica.replica_id, replica.broker_id)
+            ReplicaPlace(replica.replica_id, replica.broker_id)
             for replica in partition.replicas.all()
             if not replica.leaving
         ],

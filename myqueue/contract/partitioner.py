@@ -13,7 +13,7 @@ Key = int | str | bytes
 """A partition key: an integer is taken modulo the number of partitions, a text is hashed."""
 
 
-def partition_for_key(key: int | str | bytes, number_of_partitions: int) -> int:
+def partition_for_key(key: Key, number_of_partitions: int) -> int:
     """Return the partition index of a key.
 
     Args:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myqueue.contract.errors import BufferFull, UnauthorizedException
-from myqueue.producer.lanes import Batch, DeliverySink, Lane, TopicPartition
+from myqueue.producer.lanes import Batch, DeliverySink, Lane
+from myqueue.transport.rotation import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable

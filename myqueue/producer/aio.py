@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import make_record
+from myqueue.contract.partitioner import Key
 from myqueue.producer.aio_futures import LoopFuture
 from myqueue.producer.aio_sender import AsyncSender
-from myqueue.producer.core import Key, ProducerCore, first_failure
+from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.splitting import Given, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.aio_client_base import AsyncClient

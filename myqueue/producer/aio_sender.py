@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from myqueue.contract.records import Record
     from myqueue.producer.core import ProducerCore
-    from myqueue.producer.lanes import Batch, DeliverySink, TopicPartition
+    from myqueue.producer.lanes import Batch, DeliverySink
     from myqueue.producer.splitting import Given
     from myqueue.results import Delivered, DeliveredBatch
     from myqueue.transport.aio_settings import AsyncSettings
+    from myqueue.transport.rotation import TopicPartition
 
 logger = logging.getLogger(__name__)
 

@@ -19,17 +19,18 @@ from myqueue.contract.errors import (
     UndeliveredMessages,
     UnknownProducer,
 )
-from myqueue.contract.partitioner import RoundRobin, partition_for_key
+from myqueue.contract.partitioner import Key, RoundRobin, partition_for_key
 from myqueue.contract.records import CODEC_NONE, CODEC_ZSTD, Record
 from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
-from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane, TopicPartition
+from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
 from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Flow, Lock, Pause
 from myqueue.transport.retry import Attempts, Step
+from myqueue.transport.rotation import TopicPartition
 from myqueue.transport.session import Session
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from myqueue.results import Registration
     from myqueue.transport.clock import Clock
 
-Key = int | str | bytes
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
 _STAMP_ERRORS = (UnknownProducer, OutOfOrderSequence, ProducerFenced)
 _UNSENT = UndeliveredMessages("the program ended before this was sent")

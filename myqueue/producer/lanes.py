@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from myqueue.contract.records import Record
     from myqueue.transport.leader_call import LeaderCall
     from myqueue.transport.retry import Attempts
+    from myqueue.transport.rotation import TopicPartition
 
-TopicPartition = tuple[str, int]
 T = TypeVar("T", contravariant=True)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Unpack, overload
 
 from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import make_record
-from myqueue.producer.core import Key, ProducerCore, first_failure
+from myqueue.contract.partitioner import Key
+from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.sender import Sender
 from myqueue.producer.splitting import Given, Splitting, portions

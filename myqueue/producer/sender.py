@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from myqueue.contract.records import Record
     from myqueue.producer.core import ProducerCore
-    from myqueue.producer.lanes import Batch, DeliverySink, TopicPartition
+    from myqueue.producer.lanes import Batch, DeliverySink
     from myqueue.producer.splitting import Given
     from myqueue.results import Delivered, DeliveredBatch
     from myqueue.transport.effects import Flow
+    from myqueue.transport.rotation import TopicPartition
     from myqueue.transport.settings import Settings
 
 

@@ -15,14 +15,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from myqueue.transport.http1 import AnswerReader, host_header, render, split_address
-from myqueue.transport.resolving import Resolving, known_places
+from myqueue.transport.resolving import Resolving, known_addresses
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
     from myqueue.transport.http1 import Answer, Request
-    from myqueue.transport.resolving import Place
+    from myqueue.transport.resolving import SocketAddress
 
 _WANTS = (BlockingIOError, InterruptedError)
 _CONNECTING = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR)
@@ -60,10 +60,10 @@ class Opening:
         self._shakes = self._writes = False
         self.deadline_s = time.monotonic() + timeout_s
         """Monotonic time at which it is given up."""
-        self._places: list[Place] = known_places(host, port)
+        self._addresses: list[SocketAddress] = known_addresses(host, port)
         self._resolving: Resolving | None = None
         try:
-            if self._places:
+            if self._addresses:
                 self._connect()
             else:
                 self._resolving = Resolving(host, port)
@@ -104,10 +104,10 @@ class Opening:
 
     def _advance(self) -> socket.socket | None:
         if self._resolving is not None:
-            places = self._resolving.places()
-            if places is not None:
+            addresses = self._resolving.addresses()
+            if addresses is not None:
                 self._resolving.close()
-                self._resolving, self._places = None, places
+                self._resolving, self._addresses = None, addresses
                 self._connect()
         if self._socket is not None and self._writes and not self._shakes:
             self._look_connected()
@@ -121,12 +121,12 @@ class Opening:
         return None
 
     def _connect(self) -> None:
-        """Begin to connect to the next place that does not refuse at once."""
-        while self._places:
-            place = self._places.pop(0)
-            self._socket = socket.socket(place.family, socket.SOCK_STREAM)
+        """Begin to connect to the next address that does not refuse at once."""
+        while self._addresses:
+            address = self._addresses.pop(0)
+            self._socket = socket.socket(address.family, socket.SOCK_STREAM)
             self._socket.setblocking(False)
-            number = self._socket.connect_ex(place.address)
+            number = self._socket.connect_ex(address.address)
             if number in _CONNECTING:
                 self._writes = True
                 return
@@ -139,7 +139,7 @@ class Opening:
         raise self._error or OSError("the name has no address")
 
     def _look_connected(self) -> None:
-        """See what became of the place that is under way."""
+        """See what became of the address that is under way."""
         assert self._socket is not None, "it connects"
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:

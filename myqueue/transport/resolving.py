@@ -15,36 +15,36 @@ NAMES_MAX = 1_000
 """Most names that are remembered."""
 
 
-class Place(NamedTuple):
+class SocketAddress(NamedTuple):
     """Where a socket connects to."""
 
     family: int
     address: tuple[Any, ...]
 
 
-_known: dict[tuple[str, int], tuple[float, list[Place]]] = {}
+_known: dict[tuple[str, int], tuple[float, list[SocketAddress]]] = {}
 """(host, port) -> when the answer is too old, in monotonic seconds, and the answer."""
 
 
-def numeric_places(host: str, port: int) -> list[Place]:
-    """Return the place of a host that is written as an address; none for a name."""
+def numeric_addresses(host: str, port: int) -> list[SocketAddress]:
+    """Return the address of a host that is written as one; none for a name."""
     try:
         return _look_up(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         return []
 
 
-def known_places(host: str, port: int) -> list[Place]:
-    """Return the places of a host that need no asking; none when it has to be resolved."""
-    until_s, places = _known.get((host, port), (0.0, []))
-    if places and time.monotonic() < until_s:
-        return list(places)
-    return numeric_places(host, port)
+def known_addresses(host: str, port: int) -> list[SocketAddress]:
+    """Return the addresses of a host that need no asking; none when it has to be resolved."""
+    until_s, addresses = _known.get((host, port), (0.0, []))
+    if addresses and time.monotonic() < until_s:
+        return list(addresses)
+    return numeric_addresses(host, port)
 
 
-def _look_up(host: str, port: int, flags: int = 0) -> list[Place]:
+def _look_up(host: str, port: int, flags: int = 0) -> list[SocketAddress]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    return [Place(int(family), address) for family, _, _, _, address in found]
+    return [SocketAddress(int(family), address) for family, _, _, _, address in found]
 
 
 class Resolving:
@@ -52,7 +52,7 @@ class Resolving:
 
     Args:
         host: its name.
-        port: of the places.
+        port: of the addresses.
 
     Raises:
         OSError: no thread could be started.
@@ -63,7 +63,7 @@ class Resolving:
         self._waker = SelfPipe()
         self._closing = threading.Lock()
         self._closed = False
-        self._found: list[Place] | OSError | None = None
+        self._found: list[SocketAddress] | OSError | None = None
         thread = threading.Thread(target=self._run, name="myqueue-resolver", daemon=True)
         try:
             thread.start()
@@ -75,7 +75,7 @@ class Resolving:
         """Return the descriptor that becomes readable when there is an answer."""
         return self._waker.fileno()
 
-    def places(self) -> list[Place] | None:
+    def addresses(self) -> list[SocketAddress] | None:
         """Return the answer; None while there is none.
 
         Raises:

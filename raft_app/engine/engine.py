@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         StoredBatch,
     )
     from raft_app.storage.workers import Workers
-    from raft_app.transport.protocol import Transport
+    from raft_app.transport.protocol import RaftTransport
     from raft_app.transport.snapshot_stream import SnapshotStream
 
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class Engine:
         self,
         *,
         storage: Storage,
-        transport: Transport,
+        transport: RaftTransport,
         factory: StateMachineFactory,
         config: EngineConfig,
         randomizer: Callable[[int, int], int],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import Storage
     from raft_app.storage.stream import StorageStream
-    from raft_app.transport.protocol import Transport
+    from raft_app.transport.protocol import RaftTransport
 
 
 SENDERS_MAX = 1_000
@@ -39,7 +39,7 @@ class EngineLoop:
         self,
         *,
         replicas: Mapping[int, Replica],
-        transport: Transport,
+        transport: RaftTransport,
         storage: Storage,
         stream: StorageStream,
         tails: TailCache,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from raft_app.engine.context import EngineContext
     from raft_app.engine.replica import Replica
     from raft_app.engine.replica_table import ReplicaTable
-    from raft_app.transport.protocol import Transport
+    from raft_app.transport.protocol import RaftTransport
     from raft_app.transport.snapshot_stream import SnapshotPart, SnapshotStream
 
 
@@ -309,7 +309,7 @@ class SnapshotSender:
     """The snapshots that the leaders of one engine send; lives in its loop."""
 
     def __init__(
-        self, context: EngineContext, replica_table: ReplicaTable, transport: Transport
+        self, context: EngineContext, replica_table: ReplicaTable, transport: RaftTransport
     ) -> None:
         """Send for the replicas of `context`.
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class TransportHandler(Protocol):
     """Who is told what happens; called in the transport's event loop.
 
-    Never called from inside `Transport.send` or `Transport.set_peers`, nor after
-    `Transport.stop` was called. For one broker `peer_connected` and `peer_lost` take turns.
+    Never called from inside `RaftTransport.send` or `RaftTransport.set_peers`, nor after
+    `RaftTransport.stop` was called. For one broker `peer_connected` and `peer_lost` take turns.
     """
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
@@ -49,7 +49,7 @@ class TransportHandler(Protocol):
         """Take over a snapshot connection that a peer made, and close it in the end."""
 
 
-class Transport(Protocol):
+class RaftTransport(Protocol):
     """Carries RPCs between brokers."""
 
     counters: TransportCounters

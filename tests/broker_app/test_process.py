@@ -15,7 +15,7 @@ from broker_app.options import BrokerOptions
 from broker_app.process import BrokerProcess, JoinRefused
 from broker_app.secret_proof import PROOF_NAME
 from broker_app.services.partitions import partition_create
-from http_base.cluster import DeletedPartition, Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaPlace
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import Forbidden, StalePlacement, UnauthorizedException
 from raft_app import registry
@@ -40,7 +40,7 @@ def order(**changes) -> ReplicaOrder:
         "topic": "logs",
         "partition": 0,
         "bootstrap": True,
-        "replicas": [Place(11, 1)],
+        "replicas": [ReplicaPlace(11, 1)],
         "epoch": 1,
         "version": 1,
     }
@@ -242,11 +242,11 @@ async def test_deleted_group_is_dropped(tmp_path, manager):
 
 
 async def test_deletion_of_another_topic_with_that_group_id_is_refused_alone(tmp_path, manager):
-    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
+    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[ReplicaPlace(12, 1)])]
     process = make(tmp_path, manager)
     await process.start()
     await until(lambda: process.engine.replicas.keys() == {1, 2}, process)
-    manager.assignment = [order(group_id=3, replica_id=13, replicas=[Place(13, 1)])]
+    manager.assignment = [order(group_id=3, replica_id=13, replicas=[ReplicaPlace(13, 1)])]
     manager.deleted_groups = [deleted(1, topic="other"), deleted(2)]
     orders = await process._link.send(process._report(True, frozenset()))
     with pytest.raises(StalePlacement, match="group 1 is here"):
@@ -293,7 +293,7 @@ async def test_refused_order_does_not_keep_the_others_from_being_carried_out(tmp
     await process.start()
     await partition_create(runtime=process.runtime, order=order())
     await process.engine.delete_replica(1)
-    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[Place(12, 1)])]
+    manager.assignment = [order(), order(group_id=2, replica_id=12, replicas=[ReplicaPlace(12, 1)])]
     orders = await process._link.send(process._report(True, frozenset()))
     with pytest.raises(StalePlacement):
         await process.take_orders(orders)

@@ -15,7 +15,7 @@ from broker_app.services.partitions import partition_create
 from broker_app.services.produce import batch_produce
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from broker_app.services.retention import messages_truncate
-from http_base.cluster import Place, ReplicaOrder, ReplicaTarget
+from http_base.cluster import ReplicaOrder, ReplicaPlace, ReplicaTarget
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import BrokerUnreachable, NotLeader, QueueError, StalePlacement
 from raft_app.engine.config import EngineConfig
@@ -111,7 +111,7 @@ class Cluster:
                 await asyncio.sleep(0.005)
 
     async def make(
-        self, broker_id: int, replica_id: int, places: list[Place], **facts: Any
+        self, broker_id: int, replica_id: int, places: list[ReplicaPlace], **facts: Any
     ) -> None:
         order = ReplicaOrder(
             group_id=GROUP,
@@ -123,7 +123,7 @@ class Cluster:
         )
         await partition_create(runtime=self.processes[broker_id].runtime, order=order)
 
-    async def change(self, places: list[Place], version: int) -> None:
+    async def change(self, places: list[ReplicaPlace], version: int) -> None:
         """Ask for other replicas until they are the only ones, for good, as a manager does."""
         target = ReplicaTarget(replicas=places, epoch=1, version=version)
         wanted = {(place.replica_id, place.broker_id) for place in places}
@@ -175,7 +175,7 @@ async def popped_values(cluster: Cluster, count: int) -> list[Any]:
     return received
 
 
-async def move_from_broker_3_to_4(cluster: Cluster, moved: list[Place]) -> None:
+async def move_from_broker_3_to_4(cluster: Cluster, moved: list[ReplicaPlace]) -> None:
     """Change the replicas; only the one that was removed may be discarded then."""
     await cluster.make(4, 14, moved, version=2)
     await cluster.change(moved, 2)
@@ -191,7 +191,7 @@ async def move_from_broker_3_to_4(cluster: Cluster, moved: list[Place]) -> None:
 async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
     cluster: Cluster,
 ) -> None:
-    places = [Place(11, 1), Place(12, 2), Place(13, 3)]
+    places = [ReplicaPlace(11, 1), ReplicaPlace(12, 2), ReplicaPlace(13, 3)]
     for place in reversed(places):
         await cluster.make(
             place.broker_id, place.replica_id, places, bootstrap=True, retention_bytes=60_000
@@ -208,7 +208,7 @@ async def test_partition_moves_to_a_new_broker_while_it_is_written_and_read(
 
     producing = asyncio.ensure_future(produce())
     await cluster.until(lambda: len(sent) > 200)
-    moved = [Place(11, 1), Place(12, 2), Place(14, 4)]
+    moved = [ReplicaPlace(11, 1), ReplicaPlace(12, 2), ReplicaPlace(14, 4)]
     await move_from_broker_3_to_4(cluster, moved)
     stopped = True
     await producing

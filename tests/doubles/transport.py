@@ -163,7 +163,7 @@ class _Link:
 
 
 class MemoryTransport:
-    """Implements `raft_app.transport.protocol.Transport` over a `MemoryHub`.
+    """Implements `raft_app.transport.protocol.RaftTransport` over a `MemoryHub`.
 
     Each call of `send` arrives as one call of `rpcs_received`. Addresses have no meaning here,
     only a changed one makes a new connection.

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from http_base.cluster import Place
+from http_base.cluster import ReplicaPlace
 from http_base.cluster_http import (
     CallFailed,
     ClusterCall,
@@ -73,9 +73,9 @@ def encoded(accept: str, fields: object, *, status: int = 200) -> web.Response:
 @pytest.mark.parametrize("accept", [JSON, MSGPACK])
 async def test_a_body_travels_in_the_language_of_its_answer(server, http, accept):
     server.answers = [encoded(accept, {"replica_id": 7, "broker_id": 2, "novelty": 1})]
-    call = ClusterCall("POST", "/x", {"a": 1, "b": None}, Place(7, 1), accept=accept)
+    call = ClusterCall("POST", "/x", {"a": 1, "b": None}, ReplicaPlace(7, 1), accept=accept)
     answer = await http.call(server.address, call, timeout_s=5)
-    assert answer.read(Place) == Place(7, 2)
+    assert answer.read(ReplicaPlace) == ReplicaPlace(7, 2)
     [(request, body)] = server.requests
     assert request.headers["Authorization"] == f"Bearer {cluster_token(SECRET)}"
     assert (request.content_type, request.headers["Accept"]) == (accept, accept)
@@ -116,7 +116,7 @@ async def test_what_cannot_be_read_leaves_the_outcome_unknown(server, http, acce
     assert refused.value.status == 502
     answer = await http.call(server.address, call, timeout_s=5)
     with pytest.raises(OutcomeUnknown):
-        answer.read(Place)
+        answer.read(ReplicaPlace)
 
 
 async def test_a_redirection_is_not_followed_with_the_token(server, http):

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from http_base.cluster import Place
+from http_base.cluster import ReplicaPlace
 from myqueue.contract.errors import StalePlacement
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class GroupTwin:
         return self.voters | self.learners
 
     @staticmethod
-    def places(members: Mapping[int, int]) -> list[Place]:
-        return [Place(replica_id, broker_id) for replica_id, broker_id in members.items()]
+    def places(members: Mapping[int, int]) -> list[ReplicaPlace]:
+        return [ReplicaPlace(replica_id, broker_id) for replica_id, broker_id in members.items()]
 
     def append(self, records: list[Record]) -> int:
         offset = len(self.records)

@@ -185,7 +185,7 @@ class BrokerNetwork:
 
 
 class SimulatedTransport:
-    """Implements `raft_app.transport.protocol.Transport` for one process."""
+    """Implements `raft_app.transport.protocol.RaftTransport` for one process."""
 
     def __init__(self, network: BrokerNetwork, broker_id: int, process: Process) -> None:
         self.broker_id = broker_id

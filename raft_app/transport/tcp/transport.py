@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TcpTransport:
-    """Implements `raft_app.transport.protocol.Transport`; used in one event loop, started once."""
+    """Implements `RaftTransport`; used in one event loop, started once."""
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from http_base.cluster import MembersAnswer, Place
+from http_base.cluster import MembersAnswer, ReplicaPlace
 from tests.broker_app.apis.conftest import Api, token_of
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ async def test_new_replica_takes_the_place_of_one_that_its_group_has_removed(
     }
     assert failure(await api.post("/partitions", **joins)) == (409, "STALE_PLACEMENT")
     assert peers.asked == [2]
-    still = [Place(70, 1), Place(72, 2)]
+    still = [ReplicaPlace(70, 1), ReplicaPlace(72, 2)]
     peers.answers[2] = MembersAnswer(group_id=7, version=3, replicas=still)
     assert failure(await api.post("/partitions", **joins)) == (409, "STALE_PLACEMENT")
-    peers.answers[2] = MembersAnswer(group_id=7, version=4, replicas=[Place(72, 2)])
+    peers.answers[2] = MembersAnswer(group_id=7, version=4, replicas=[ReplicaPlace(72, 2)])
     assert (await api.post("/partitions", **joins)).status == 201
     assert engine.replicas[7].spec.replica_id == 75
 

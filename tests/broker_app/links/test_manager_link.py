@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from broker_app.links.manager_link import ManagerLink
-from http_base.cluster import BrokerOrders, BrokerReport, Place, ReplicaOrder
+from http_base.cluster import BrokerOrders, BrokerReport, ReplicaOrder, ReplicaPlace
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import (
     Forbidden,
@@ -121,7 +121,7 @@ async def test_fields_that_only_a_later_manager_knows_are_ignored(link, manager)
             topic="logs",
             partition=0,
             bootstrap=True,
-            replicas=[Place(11, 1)],
+            replicas=[ReplicaPlace(11, 1)],
             epoch=1,
             version=1,
         )

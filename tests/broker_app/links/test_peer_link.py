@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from broker_app.links.peer_link import PeerLink
-from http_base.cluster import MembersAnswer, Place
+from http_base.cluster import MembersAnswer, ReplicaPlace
 from myqueue.contract.errors import BrokerUnreachable, NotLeader
 from myqueue.contract.inputs import BATCH
 from raft_app.storage.protocol import PeerAddress
@@ -65,7 +65,7 @@ async def test_leader_says_who_belongs_to_the_group(broker: BrokerTwin, link: Pe
     broker.answers.append(web.json_response(body))
     answer = await link.members(2, 7)
     assert answer == MembersAnswer(
-        group_id=7, version=3, replicas=[Place(71, 1)], learners=[Place(72, 2)]
+        group_id=7, version=3, replicas=[ReplicaPlace(71, 1)], learners=[ReplicaPlace(72, 2)]
     )
     assert answer.names(72)
     assert not answer.names(73)

@@ -9,7 +9,7 @@ import msgspec
 from broker_app.links.reports import make_report, report_replica
 from broker_app.partition.limits import StateLimits
 from broker_app.partition.statemachine import PartitionState
-from http_base.cluster import BrokerReport, Place
+from http_base.cluster import BrokerReport, ReplicaPlace
 from http_base.memory_budget import MemoryBudget
 from raft_app.core.bootstrap import bootstrap_state
 from raft_app.core.config import RaftConfig
@@ -36,7 +36,7 @@ def test_replica_is_reported_with_its_place_and_its_offsets():
     assert (report.role, report.term, report.leader_broker_id) == ("follower", 1, 0)
     assert (report.log_start_offset, report.high_watermark) == (0, 0)
     assert report.placement_version == 4
-    assert report.replicas == [Place(1, 10), Place(2, 20)]
+    assert report.replicas == [ReplicaPlace(1, 10), ReplicaPlace(2, 20)]
     assert not report.serves
 
 

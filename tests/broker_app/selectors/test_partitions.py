@@ -13,7 +13,7 @@ from broker_app.selectors.partitions import (
     partitions_list,
     problems_list,
 )
-from http_base.cluster import Place
+from http_base.cluster import ReplicaPlace
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def test_replica_tells_offsets_tables_and_places(
         "cursors": 1,
         "producers": 1,
         "request_ids": 1,
-        "replicas": [Place(replica_id=70, broker_id=1)],
+        "replicas": [ReplicaPlace(replica_id=70, broker_id=1)],
         "followers": [],
         "faulty": "",
     }

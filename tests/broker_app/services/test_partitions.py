@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
-from http_base.cluster import DeletedPartition, Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaPlace
 from myqueue.contract.errors import (
     InvalidRequest,
     NoLeader,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
     from tests.broker_app.engine_twin import EngineTwin, LinkTwin, ReplicaTwin
 
-HERE, THERE = Place(81, 1), Place(82, 2)
+HERE, THERE = ReplicaPlace(81, 1), ReplicaPlace(82, 2)
 
 
 def order(**changes: Any) -> ReplicaOrder:
@@ -55,7 +55,7 @@ async def test_replica_begins_with_the_list_of_the_order(
 
 @pytest.mark.parametrize(("replicas", "campaigns"), [([HERE, THERE], [8]), ([THERE, HERE], [])])
 async def test_first_replica_of_the_list_campaigns_and_no_other(
-    runtime: BrokerRuntime, engine: EngineTwin, replicas: list[Place], campaigns: list[int]
+    runtime: BrokerRuntime, engine: EngineTwin, replicas: list[ReplicaPlace], campaigns: list[int]
 ) -> None:
     await partition_create(runtime=runtime, order=order(replicas=replicas))
     assert engine.campaigned == campaigns
@@ -64,7 +64,9 @@ async def test_first_replica_of_the_list_campaigns_and_no_other(
 async def test_unknown_broker_of_the_list_is_asked_for_at_once(
     runtime: BrokerRuntime, link: LinkTwin
 ) -> None:
-    await partition_create(runtime=runtime, order=order(replicas=[HERE, THERE, Place(83, 3)]))
+    await partition_create(
+        runtime=runtime, order=order(replicas=[HERE, THERE, ReplicaPlace(83, 3)])
+    )
     assert link.heartbeats == 1
 
 
@@ -105,9 +107,9 @@ async def test_order_of_an_earlier_manager_makes_nothing(
         ({"partition": -1}, "partition"),
         ({"replicas": []}, "replicas"),
         ({"replicas": [THERE]}, "replicas"),
-        ({"replicas": [Place(81, 2), THERE]}, "replicas"),
-        ({"replicas": [Place(80, 1), THERE]}, "replicas"),
-        ({"replicas": [HERE, Place(81, 2)]}, "replicas"),
+        ({"replicas": [ReplicaPlace(81, 2), THERE]}, "replicas"),
+        ({"replicas": [ReplicaPlace(80, 1), THERE]}, "replicas"),
+        ({"replicas": [HERE, ReplicaPlace(81, 2)]}, "replicas"),
     ],
 )
 async def test_order_that_contradicts_itself_or_names_others_makes_nothing(

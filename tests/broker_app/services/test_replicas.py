@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
-from http_base.cluster import MembersAnswer, Place, ReplicaTarget
+from http_base.cluster import MembersAnswer, ReplicaPlace, ReplicaTarget
 from myqueue.contract.errors import InvalidRequest, NotLeader, PartitionNotFound, StalePlacement
 from raft_app.core.types import Membership, RaftMember
 from tests.broker_app.engine_twin import turns
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 def target(**changes: Any) -> ReplicaTarget:
     return ReplicaTarget(
-        **{"replicas": [Place(70, 1), Place(72, 2)], "epoch": 3, "version": 4, **changes}
+        **{
+            "replicas": [ReplicaPlace(70, 1), ReplicaPlace(72, 2)],
+            "epoch": 3,
+            "version": 4,
+            **changes,
+        }
     )
 
 
-def answer(*replicas: Place, learners: tuple[Place, ...] = ()) -> MembersAnswer:
+def answer(*replicas: ReplicaPlace, learners: tuple[ReplicaPlace, ...] = ()) -> MembersAnswer:
     return MembersAnswer(group_id=7, version=4, replicas=[*replicas], learners=[*learners])
 
 
@@ -34,7 +39,7 @@ async def test_change_begins_and_asks_for_unknown_brokers(
     change = await replicas_change(runtime=runtime, group_id=7, target=target())
     assert change.target == (RaftMember(70, 1), RaftMember(72, 2))
     assert link.heartbeats == 0
-    again = target(replicas=[Place(70, 1), Place(79, 9)])
+    again = target(replicas=[ReplicaPlace(70, 1), ReplicaPlace(79, 9)])
     await replicas_change(runtime=runtime, group_id=7, target=again)
     assert link.heartbeats == 1
     assert runtime.epoch == 3
@@ -44,7 +49,9 @@ async def test_change_that_cannot_be_begins_nothing(
     runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
 ) -> None:
     with pytest.raises(InvalidRequest):
-        await replicas_change(runtime=runtime, group_id=7, target=target(replicas=[Place(0, 1)]))
+        await replicas_change(
+            runtime=runtime, group_id=7, target=target(replicas=[ReplicaPlace(0, 1)])
+        )
     with pytest.raises(PartitionNotFound):
         await replicas_change(runtime=runtime, group_id=9, target=target())
     with pytest.raises(StalePlacement):
@@ -89,12 +96,15 @@ async def test_leader_is_asked_where_the_replica_does_not_know(
     with pytest.raises(StalePlacement):
         await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2, 0, 1])
     assert peers.asked == [2, 3, 4], "each but this broker, once"
-    for still in (answer(Place(70, 1)), answer(Place(72, 2), learners=(Place(70, 1),))):
+    for still in (
+        answer(ReplicaPlace(70, 1)),
+        answer(ReplicaPlace(72, 2), learners=(ReplicaPlace(70, 1),)),
+    ):
         peers.answers[4] = still
         with pytest.raises(StalePlacement):
             await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2])
     assert engine.replicas
-    peers.answers[4] = answer(Place(74, 4))
+    peers.answers[4] = answer(ReplicaPlace(74, 4))
     assert await replica_discard(runtime=runtime, group_id=7, replica_id=70, ask=[2])
     assert not engine.replicas
 

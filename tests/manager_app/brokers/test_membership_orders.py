@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from http_base.cluster import Place, ReplicaTarget
+from http_base.cluster import ReplicaPlace, ReplicaTarget
 from manager_app.brokers import membership_orders
 from manager_app.brokers.membership_orders import DiscardOrder, MembershipOrder
 from myqueue.contract.errors import StalePlacement
@@ -12,7 +12,7 @@ PATH = "/partitions/1/replicas"
 
 def call(places, *, leader=1, group_id=1, version=2):
     target = ReplicaTarget(
-        replicas=[Place(number, number) for number in places], epoch=1, version=version
+        replicas=[ReplicaPlace(number, number) for number in places], epoch=1, version=version
     )
     return MembershipOrder(group_id, leader, 1, target)
 

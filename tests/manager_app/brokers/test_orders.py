@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from http_base.cluster import DeletedPartition, Place, ReplicaOrder
+from http_base.cluster import DeletedPartition, ReplicaOrder, ReplicaPlace
 from manager_app.brokers import orders
 from manager_app.placement.rules import Transfer
 from myqueue.contract.errors import Overloaded
@@ -15,7 +15,7 @@ def order(group_id, *brokers):
         topic="logs",
         partition=group_id,
         bootstrap=True,
-        replicas=[Place(broker, broker) for broker in brokers],
+        replicas=[ReplicaPlace(broker, broker) for broker in brokers],
         epoch=1,
         version=1,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from http_base.cluster import BrokerReport, Place, ReplicaReport
+from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
 from manager_app.metadata import Leadership
 from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
 from manager_app.placement.repair_rules import MemberRole
@@ -157,7 +157,9 @@ def test_a_group_or_replica_that_is_not_the_brokers_own_is_ignored(placed):
 def test_a_group_that_is_another_partition_in_the_database_is_left_alone(placed, caplog):
     Topic.objects.update(name="other")  # a restored database gave the group id again
     first = placed.brokers[0]
-    lost = placed.said(serves=True, role="leader", leader_broker_id=first, replicas=[Place(1, 1)])
+    lost = placed.said(
+        serves=True, role="leader", leader_broker_id=first, replicas=[ReplicaPlace(1, 1)]
+    )
     for said in (lost, replace(lost, replica_id=99), replace(lost, topic="other", partition=1)):
         taken = broker_report(report(1, replicas=[said]))
         assert (taken.leaders, taken.orders.removed_replicas) == ([], [])

@@ -198,10 +198,12 @@ def test_the_next_place_of_a_name_is_tried(
     port = int(http_cluster.address.rpartition(":")[2])
     with dead_end("refuses") as refusing:
         places = [
-            resolving.Place(socket.AF_INET, ("127.0.0.1", int(refusing.rpartition(":")[2]))),
-            resolving.Place(socket.AF_INET, ("127.0.0.1", port)),
+            resolving.SocketAddress(
+                socket.AF_INET, ("127.0.0.1", int(refusing.rpartition(":")[2]))
+            ),
+            resolving.SocketAddress(socket.AF_INET, ("127.0.0.1", port)),
         ]
-        monkeypatch.setattr(connection, "known_places", lambda *_: list(places))
+        monkeypatch.setattr(connection, "known_addresses", lambda *_: list(places))
         assert transport.request("http://two-places.test", TOPICS, timeout_s=5).status == 200
     transport.close()
 

@@ -55,9 +55,9 @@ def test_a_resolver_that_is_slow_holds_nobody_up(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_an_address_is_no_name(host: str) -> None:
-    (place,) = resolving.known_places(host, 80)
+    (place,) = resolving.known_addresses(host, 80)
     assert place.address[:2] == (host, 80)
-    assert resolving.known_places("a.name.test", 80) == []
+    assert resolving.known_addresses("a.name.test", 80) == []
 
 
 def test_without_a_thread_there_is_no_connection(one_thread_fails: list[threading.Thread]) -> None:
