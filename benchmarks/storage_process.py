@@ -43,11 +43,14 @@ class StorageThread:
     """A broker's storage and its thread, for the running loop."""
 
     def __init__(self, storage: SqliteStorage) -> None:
+        from http_base.memory_budget import MemoryBudget
         from raft_app.storage.stream import StorageStream
         from raft_app.storage.workers import WorkerThreads
 
         self._workers = WorkerThreads(storage, close_thread=storage.close_thread_connection)
-        self._stream = StorageStream(self._workers, on_failure=self._fail)
+        self._stream = StorageStream(
+            self._workers, on_failure=self._fail, unwritten=MemoryBudget().unwritten
+        )
         others = set(threading.enumerate())
         self._stream.start()
         (thread,) = set(threading.enumerate()) - others
