@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http_base.cluster import ReplicaPlace, ReplicaReport
-from myqueue.contract.answers import Answer, Success
+from myqueue.contract.answers import AnswerPart, Success
 from raft_app.engine.replica import FollowerProgress
 
 
@@ -32,7 +32,7 @@ class GroupForgottenHere(Success, frozen=True):
     forgotten: bool
 
 
-class ChangeProgress(Answer, frozen=True):
+class ChangeProgress(AnswerPart, frozen=True):
     """How far a change of replicas is."""
 
     target: list[ReplicaPlace]

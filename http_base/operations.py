@@ -8,12 +8,12 @@ from __future__ import annotations
 from http_base.apidoc import CLIENT_TOKEN, ApiDoc
 from myqueue.contract.answers import (
     CursorPlace,
-    Delivered,
-    Fetched,
+    DeliveredMessage,
     GroupCommitted,
     GroupOffset,
     Message,
-    Received,
+    PartitionFetched,
+    PartitionReceived,
     Settled,
     SettledList,
 )
@@ -45,7 +45,7 @@ FETCH = ApiDoc(
     `corrupt` says how many messages were stepped over because nobody can decode them.
     """,
     input=Fetch,
-    answer=Fetched(
+    answer=PartitionFetched(
         topic="logs",
         partition=0,
         messages=[MESSAGE],
@@ -139,12 +139,12 @@ RECEIVE = ApiDoc(
     nobody can decode them; each once.
     """,
     input=Receive,
-    answer=Received(
+    answer=PartitionReceived(
         topic="logs",
         partition=0,
         group="mailers",
         messages=[
-            Delivered(
+            DeliveredMessage(
                 topic="logs",
                 partition=0,
                 offset=41,

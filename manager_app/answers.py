@@ -9,10 +9,10 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from myqueue.contract.answers import Answer, BrokerAddress, Message, Milliseconds, Success
+from myqueue.contract.answers import AnswerPart, BrokerAddress, Message, Milliseconds, Success
 
 
-class PartitionPlace(Answer, frozen=True):
+class PartitionPlace(AnswerPart, frozen=True):
     """Where a partition is, as far as this manager knows now; `leader` is null without one."""
 
     partition: int
@@ -22,7 +22,7 @@ class PartitionPlace(Answer, frozen=True):
     replicas: list[BrokerAddress]
 
 
-class TopicSettings(Answer, frozen=True):
+class TopicSettings(AnswerPart, frozen=True):
     """The settings of a topic; a retention of null is without limit."""
 
     replication_factor: int | None
@@ -54,7 +54,7 @@ class TopicCreated(Success, frozen=True):
     leaders_pending: list[int]
 
 
-class ReplicaDetail(Answer, frozen=True):
+class ReplicaDetail(AnswerPart, frozen=True):
     """A replica; `live` when its broker said this just now.
 
     Null is what is not known while the database does not answer.
@@ -74,7 +74,7 @@ class ReplicaDetail(Answer, frozen=True):
     live: bool
 
 
-class PartitionDetail(Answer, frozen=True):
+class PartitionDetail(AnswerPart, frozen=True):
     """A partition with its replicas; `condition` says in a word how it is.
 
     Null is what is not known while the database does not answer.
@@ -110,7 +110,7 @@ class TopicDeleted(Success, frozen=True):
     replicas_pending: int
 
 
-class BrokerSummary(Answer, frozen=True):
+class BrokerSummary(AnswerPart, frozen=True):
     """A broker in a list with `detail=1`."""
 
     broker_id: int
@@ -184,7 +184,7 @@ class ClientForgotten(Success, frozen=True):
     partitions_pending: list[int]
 
 
-class ClientFacts(Answer, frozen=True):
+class ClientFacts(AnswerPart, frozen=True):
     """A registered client."""
 
     topic: str
@@ -222,7 +222,7 @@ class GroupLeft(Success, frozen=True):
     group: str
 
 
-class GroupSummary(Answer, frozen=True):
+class GroupSummary(AnswerPart, frozen=True):
     """A group in a list with `detail=1`; `members` is their number, 0 of queue workers."""
 
     group: str
@@ -239,7 +239,7 @@ class GroupList(Success, frozen=True):
     groups: list[str | GroupSummary]
 
 
-class MemberFacts(Answer, frozen=True):
+class MemberFacts(AnswerPart, frozen=True):
     """A member of a group."""
 
     member_id: str
@@ -249,7 +249,7 @@ class MemberFacts(Answer, frozen=True):
     session_timeout_ms: int
 
 
-class GroupPlace(Answer, frozen=True):
+class GroupPlace(AnswerPart, frozen=True):
     """Where a group is in a partition; null where no broker answered."""
 
     topic: str
@@ -271,7 +271,7 @@ class GroupDetail(Success, frozen=True):
     partitions: list[GroupPlace]
 
 
-class TopicPartitionName(Answer, frozen=True):
+class TopicPartitionName(AnswerPart, frozen=True):
     """One partition of one topic."""
 
     topic: str

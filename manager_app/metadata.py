@@ -30,7 +30,7 @@ class PartitionMetadata:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicSettings:
+class StoredSettings:
     """Replication and retention of a topic."""
 
     replication_factor: int
@@ -47,7 +47,7 @@ class TopicMetadata:
     partitions_at_creation: int
     partitions: tuple[PartitionMetadata, ...]
     """In the order of their indexes, without a gap."""
-    settings: TopicSettings | None = None
+    settings: StoredSettings | None = None
 
     def partition(self, index: int) -> PartitionMetadata:
         """Return the partition with this index.

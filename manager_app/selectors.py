@@ -18,8 +18,8 @@ from manager_app.metadata import (
     ClusterMetadata,
     Leadership,
     PartitionMetadata,
+    StoredSettings,
     TopicMetadata,
-    TopicSettings,
 )
 from manager_app.models import (
     ID_MAX,
@@ -146,7 +146,7 @@ def metadata_load() -> ClusterMetadata:
                 topic.name,
                 topic.partitions_at_creation,
                 tuple(partitions[topic.pk]),
-                TopicSettings(
+                StoredSettings(
                     topic.replication_factor,
                     topic.retention_ms,
                     topic.retention_bytes,

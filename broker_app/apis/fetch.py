@@ -12,7 +12,7 @@ from broker_app.selectors.offsets import offset_by_time
 from http_base.messages import message_answer
 from http_base.operations import FETCH, OFFSET_BY_TIME
 from http_base.views import ApiView, wants_batches, wants_msgpack
-from myqueue.contract.answers import CursorPlace, Fetched
+from myqueue.contract.answers import CursorPlace, PartitionFetched
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import (
     BATCH_HEADERS,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from broker_app.runtime import BrokerRuntime
-    from broker_app.selectors.fetch import Fetched as FetchedBatches
+    from broker_app.selectors.fetch import FetchedBatches
     from myqueue.contract.records import Record
     from raft_app.engine.replica import Replica
 
@@ -58,7 +58,7 @@ class FetchApi(ApiView):
         readable = await _readable(runtime, replica, fetched, fetch)
         spec, binary = replica.spec, wants_msgpack(request)
         return self.respond(
-            Fetched(
+            PartitionFetched(
                 topic=spec.topic,
                 partition=spec.partition,
                 messages=[

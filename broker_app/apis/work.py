@@ -14,7 +14,7 @@ from broker_app.services.work import ReceiveCall, messages_receive, messages_set
 from http_base.messages import as_asked
 from http_base.operations import ACK, EXTEND, NACK, RECEIVE
 from http_base.views import ApiView, wants_msgpack
-from myqueue.contract.answers import Delivered, Received, Settled, SettledList
+from myqueue.contract.answers import DeliveredMessage, PartitionReceived, Settled, SettledList
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from broker_app.services.work import DeliveredMessage
+    from broker_app.services.work import ReceivedRecord
     from raft_app.engine.replica import Replica
 
 
@@ -51,7 +51,7 @@ class ReceiveApi(ApiView):
         received = await messages_receive(runtime=current(), replica=replica, call=call)
         binary = wants_msgpack(request)
         return self.respond(
-            Received(
+            PartitionReceived(
                 topic=replica.spec.topic,
                 partition=replica.spec.partition,
                 group=call.group,
@@ -204,9 +204,9 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
     return runtime.partition(call.topic, call.partition), client_id
 
 
-def _message(replica: Replica, delivery: DeliveredMessage, *, binary: bool) -> Delivered:
+def _message(replica: Replica, delivery: ReceivedRecord, *, binary: bool) -> DeliveredMessage:
     record, receipt, spec = delivery.record, delivery.receipt, replica.spec
-    delivered = Delivered(
+    delivered = DeliveredMessage(
         topic=spec.topic,
         partition=spec.partition,
         offset=receipt.offset,

@@ -45,7 +45,7 @@ class CommandEffect:
     """The consumer that makes the group if it is new; 0 for the cluster."""
 
 
-Effect = AppendEffect | CommandEffect
+ProposalEffect = AppendEffect | CommandEffect
 
 
 @dataclass(slots=True)
@@ -99,12 +99,12 @@ class Speculation:
         """By the name of a consumer group."""
         self.produce_requests: dict[tuple[int, bytes], Position] = {}
         self.pop_requests: dict[tuple[int, bytes], Position] = {}
-        self._effects: deque[tuple[Position, Effect]] = deque()
+        self._effects: deque[tuple[Position, ProposalEffect]] = deque()
 
     def __len__(self) -> int:
         return len(self._effects)
 
-    def extend(self, effect: Effect, position: Position) -> None:
+    def extend(self, effect: ProposalEffect, position: Position) -> None:
         """Add an entry that entered the log."""
         self._effects.append((position, effect))
         self.timestamp = effect.timestamp
@@ -123,7 +123,7 @@ class Speculation:
                     group = self.groups.setdefault(effect.group, OpenGroup(effect.maker_id, 0))
                     group.in_flight += 1
 
-    def release(self, position: Position) -> Effect | None:
+    def release(self, position: Position) -> ProposalEffect | None:
         """Drop the entry at a position, which was applied; return its effect if it was in flight.
 
         An entry of another term at the same index means that the view is outdated: it is emptied.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from broker_app.partition.commands import CommandBody, PartitionWrite
     from broker_app.partition.groups import ConsumerGroup
-    from broker_app.partition.speculation import Effect
+    from broker_app.partition.speculation import ProposalEffect
     from broker_app.partition.work import WorkTable
     from myqueue.contract.rules.work import Choice
     from raft_app.core.types import Entry
@@ -239,7 +239,7 @@ class PartitionState:
         elapsed = base_ms + clock_ms - started
         return max(elapsed, self._data.clock_ms, self._speculation.clock_ms)
 
-    def proposed(self, token: Effect, index: int, term: int) -> None:
+    def proposed(self, token: ProposalEffect, index: int, term: int) -> None:
         """Extend the speculative view by a proposal that entered the log."""
         self._speculation.extend(token, (index, term))
         listener = self.on_sequence
@@ -289,7 +289,7 @@ class PartitionState:
         self._admission = Admission(self._data, self._speculation, self._limits)
         self.abandon_speculation()
 
-    def _apply_batch(self, entry: Entry, effect: Effect | None) -> Any:
+    def _apply_batch(self, entry: Entry, effect: ProposalEffect | None) -> Any:
         if entry.base_offset != self._data.next_offset:
             raise InconsistentEntry(
                 f"the batch is for offset {entry.base_offset}, next is {self._data.next_offset}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class FetchedBatches:
     """Batches and where the partition is, as this replica knows it."""
 
     high_watermark: int
@@ -34,7 +34,7 @@ class Fetched:
 
 async def batches_fetch(
     *, runtime: BrokerRuntime, replica: Replica, offset: int, max_bytes: int, wait_ms: int
-) -> Fetched:
+) -> FetchedBatches:
     """Return committed batches from an offset; wait for some when there are none yet.
 
     Raises:
@@ -98,8 +98,8 @@ def _out_of_range(offset: int, state: PartitionState) -> OffsetOutOfRange:
 
 def _fetched(
     state: PartitionState, high_watermark: int, next_offset: int, batches: list[StoredBatch]
-) -> Fetched:
-    return Fetched(
+) -> FetchedBatches:
+    return FetchedBatches(
         high_watermark=high_watermark,
         log_start_offset=state.log_start_offset,
         next_offset=next_offset,

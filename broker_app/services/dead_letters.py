@@ -59,7 +59,7 @@ class _Refusals(NamedTuple):
 _NONE = _Refusals(0.0, 0)
 
 
-class DeadLetters:
+class DeadLetterCopier:
     """Copies dead messages; lives in the engine's loop."""
 
     def __init__(self, runtime: BrokerRuntime) -> None:
@@ -286,4 +286,4 @@ def make_letter(
 def dead_letters_start(runtime: BrokerRuntime) -> None:
     """Begin to copy dead messages, until the runtime stops."""
     assert runtime.burying is None, "it was begun before"
-    runtime.burying = spawn("copying dead messages", DeadLetters(runtime).run())
+    runtime.burying = spawn("copying dead messages", DeadLetterCopier(runtime).run())

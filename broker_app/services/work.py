@@ -51,7 +51,7 @@ class ReceiveCall:
     """The consumer that works; 0 for the cluster."""
 
 
-class DeliveredMessage(NamedTuple):
+class ReceivedRecord(NamedTuple):
     """One message for a worker."""
 
     receipt: Receipt
@@ -62,7 +62,7 @@ class DeliveredMessage(NamedTuple):
 class ReceivedMessages:
     """What it got."""
 
-    deliveries: list[DeliveredMessage]
+    deliveries: list[ReceivedRecord]
     missed: int = 0
     """Messages that went before they were settled, since this was last told."""
     corrupt: int = 0
@@ -227,7 +227,7 @@ async def _receive_now(
         attempts += not (received.missed or received.corrupt)
         if received.deliveries:
             deliveries = [
-                DeliveredMessage(Receipt(received.origin, offset, number), readable.records[offset])
+                ReceivedRecord(Receipt(received.origin, offset, number), readable.records[offset])
                 for offset, number in received.deliveries
             ]
             return ReceivedMessages(deliveries, missed, corrupt)

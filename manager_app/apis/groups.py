@@ -22,7 +22,7 @@ from manager_app.apis.group_rendering import (
     workers_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
-from myqueue.contract.answers import GroupOffset, Seat
+from myqueue.contract.answers import GroupOffset, MemberAssignment
 from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
@@ -46,7 +46,7 @@ FORGET_LIMIT_S = 120.0
 """To let all partitions forget a group; each has a shorter limit of its own."""
 
 _MEMBER_ID = "5f0c9f0e7a0b4d3f8f6f6a3c1f2e4d5b"
-_SEAT = Seat(
+_ASSIGNMENT = MemberAssignment(
     group="billing",
     member_id=_MEMBER_ID,
     generation=2,
@@ -87,7 +87,7 @@ class GroupJoinApi(ManagerView):
     @describe(
         summary="Join a consumer group; the first member makes it",
         input=GroupJoin,
-        answer=_SEAT,
+        answer=_ASSIGNMENT,
         tags=["groups"],
     )
     async def post(self, request: Request, group: str) -> Response:
@@ -100,8 +100,8 @@ class GroupJoinApi(ManagerView):
         call = self.read(request, GroupJoin)
         check_group_name(group)
         subscription = await _subscription(runtime, call)
-        seat = await runtime.groups.join(group, subscription, member_id=call.member_id)
-        return self.respond(seat.answer())
+        assignment = await runtime.groups.join(group, subscription, member_id=call.member_id)
+        return self.respond(assignment)
 
 
 class GroupHeartbeatApi(ManagerView):
@@ -110,7 +110,7 @@ class GroupHeartbeatApi(ManagerView):
     @describe(
         summary="Tell what a member owns, and hear what it may read",
         input=GroupHeartbeat,
-        answer=_SEAT,
+        answer=_ASSIGNMENT,
         tags=["groups"],
     )
     async def post(self, request: Request, group: str) -> Response:
@@ -120,10 +120,10 @@ class GroupHeartbeatApi(ManagerView):
         call = self.read(request, GroupHeartbeat)
         check_group_name(group)
         owned = {TopicPartition(name, index) for name, of in call.owned.items() for index in of}
-        seat = await runtime.groups.heartbeat(
+        assignment = await runtime.groups.heartbeat(
             group, call.member_id, generation=call.generation, owned=owned
         )
-        return self.respond(seat.answer())
+        return self.respond(assignment)
 
 
 class GroupLeaveApi(ManagerView):

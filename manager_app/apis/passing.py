@@ -16,7 +16,7 @@ from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import FetchedBatches
 from manager_app.metrics import counted
 from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
-from myqueue.contract.answers import Fetched, Received
+from myqueue.contract.answers import PartitionFetched, PartitionReceived
 from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 
@@ -37,7 +37,7 @@ async def _pass(view: ManagerView, passed: Passed, request: Request) -> Response
             headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
             return view.respond_batches(stored.batches, headers)
         answer = await pass_on(runtime, passed, call, type(operation.answer), token=token)
-    if isinstance(answer, Fetched | Received):
+    if isinstance(answer, PartitionFetched | PartitionReceived):
         binary = wants_msgpack(request)
         messages = [as_asked(one, binary=binary) for one in answer.messages]
         answer = replace(answer, messages=messages)

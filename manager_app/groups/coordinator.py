@@ -23,10 +23,9 @@ from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMembe
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.group_membership import (
     GroupState,
-    Seat,
     Subscription,
     TopicShape,
-    seat_of,
+    assignment_of,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from manager_app.database import DatabaseThreads
     from manager_app.lease import Lease
     from manager_app.metadata import ClusterMetadata, MetadataCopy
+    from myqueue.contract.answers import MemberAssignment
     from myqueue.contract.rules.assignors import TopicPartition
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class GroupCoordinator:
 
     async def join(
         self, name: str, subscription: Subscription, *, member_id: str | None = None
-    ) -> Seat:
+    ) -> MemberAssignment:
         """Add a member, or change the subscription of the one named by `member_id`.
 
         Returns:
@@ -153,11 +153,11 @@ class GroupCoordinator:
             floor = await self._floor(group, topics)
             await self._store(group, change, creates=True, topics=topics)
         self._hear(group, joining)
-        return seat_of(name, group.stored.state, joining)
+        return assignment_of(name, group.stored.state, joining)
 
     async def heartbeat(
         self, name: str, member_id: str, *, generation: int, owned: Collection[TopicPartition]
-    ) -> Seat:
+    ) -> MemberAssignment:
         """Note a heartbeat of a member and the partitions that it owns.
 
         Returns:
@@ -180,7 +180,7 @@ class GroupCoordinator:
         if change(group.stored.state) is not group.stored.state:
             async with group.change():
                 await self._store(group, change)
-        return seat_of(name, group.stored.state, member_id)
+        return assignment_of(name, group.stored.state, member_id)
 
     async def leave(self, name: str, member_id: str) -> None:
         """Remove a member; an unknown one is no error.

@@ -58,7 +58,7 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
         check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
         client = await runtime.clients.admit("consumer", call.consumer_id, call.topic)
     count = len(topic.partitions)
-    pop = _Pop(runtime, call, deadline_s)
+    pop = _ConsumeCall(runtime, call, deadline_s)
     if call.partition is not None:
         popped = await pop.one(topic.partition(call.partition), call.wait_ms)
     elif call.partition_key is not None:
@@ -137,7 +137,7 @@ async def reset(runtime: ManagerRuntime, call: CursorReset) -> CursorPlace:
     )
 
 
-class _Pop:
+class _ConsumeCall:
     """One consume call; its deadline holds for all partitions that are asked."""
 
     def __init__(self, runtime: ManagerRuntime, call: Consume, deadline_s: float) -> None:

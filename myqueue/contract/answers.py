@@ -17,7 +17,7 @@ SettleReason = Literal["unknown", "superseded", "dead", "settled"]
 """Why a receipt was not settled as it was asked."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class AnswerPart(Struct, frozen=True, kw_only=True):
     """Base of what is inside an answer."""
 
 
@@ -32,14 +32,14 @@ class Done(Success, frozen=True):
 DONE = Done()
 
 
-class BrokerAddress(Answer, frozen=True):
+class BrokerAddress(AnswerPart, frozen=True):
     """Where a broker is; `address` is null while no manager knows it."""
 
     broker_id: int
     address: str | None
 
 
-class Failure(Answer, frozen=True, tag_field="status", tag="failure"):
+class Failure(AnswerPart, frozen=True, tag_field="status", tag="failure"):
     """The body of every failure; `code` is one of those in the reference of errors.
 
     `outcome` is there when the write may or may not have happened; `record` is the number of a
@@ -59,7 +59,7 @@ class Failure(Answer, frozen=True, tag_field="status", tag="failure"):
     reasons: list[str] | UnsetType = UNSET
 
 
-class Message(Answer, frozen=True):
+class Message(AnswerPart, frozen=True):
     """A message. Bytes that are no UTF-8 leave the text null and come in the base64 field."""
 
     topic: str
@@ -122,7 +122,7 @@ class Appended(Success, frozen=True):
     term: int
 
 
-class Fetched(Success, frozen=True):
+class PartitionFetched(Success, frozen=True):
     """Messages from an offset on; go on at `next_offset`.
 
     `corrupt` between were stepped over because nobody can decode them.
@@ -163,25 +163,25 @@ class GroupOffset(Success, frozen=True):
     dead: int
 
 
-class Delivered(Message, frozen=True, kw_only=True):
+class DeliveredMessage(Message, frozen=True, kw_only=True):
     """A message for a worker; `receipt` is what ack, nack and extend take."""
 
     receipt: str
     delivery_count: int
 
 
-class Received(Success, frozen=True):
+class PartitionReceived(Success, frozen=True):
     """Messages for a worker."""
 
     topic: str
     partition: int
     group: str
-    messages: list[Delivered]
+    messages: list[DeliveredMessage]
     missed: int
     corrupt: int
 
 
-class Seat(Success, frozen=True):
+class MemberAssignment(Success, frozen=True):
     """What a member of a group is told: topic -> the partitions that it may read now."""
 
     group: str
@@ -192,7 +192,7 @@ class Seat(Success, frozen=True):
     session_timeout_ms: int
 
 
-class Settled(Answer, frozen=True):
+class Settled(AnswerPart, frozen=True):
     """What became of one receipt."""
 
     receipt: str

@@ -26,10 +26,11 @@ from myqueue.contract.errors import (
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.transport.complaints import warn
 from myqueue.transport.effects import Acquire, Flow
-from myqueue.transport.group_calls import Seat, group_request, read_seat
+from myqueue.transport.group_calls import group_request, partitions_of, read_assignment
 from myqueue.transport.session import HEARTBEAT_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from myqueue.contract.answers import MemberAssignment
     from myqueue.group.assignment import Assignment
     from myqueue.group.commits import Commits, GroupSettings
     from myqueue.group.schedule import GroupSchedule
@@ -79,7 +80,7 @@ class GroupMembership:
         self._left = False
         self._interval_s = settings.session_timeout_ms / 1000 / HEARTBEATS_PER_SESSION
         self._eager_beats = 0
-        self._seated_s = 0.0
+        self._assigned_s = 0.0
         """Monotonic time when the last heartbeat, or join, that was answered well was sent."""
 
     # Joining and leaving
@@ -119,15 +120,12 @@ class GroupMembership:
             fields["member_id"] = None
             request = group_request(self._settings.group, "join", fields)
             body = yield from self._session.managers.call_patiently(request)
-        seat = read_seat(body)
-        if not seat.member_id:
-            raise Internal("a manager answered a join without a member id")
-        self.member_id = seat.member_id
+        assignment = read_assignment(body)
+        self.member_id = assignment.member_id
         self.is_joined = True
-        interval_ms = seat.heartbeat_interval_ms or 0
-        if interval_ms > 0:
-            self._interval_s = min(self._interval_s, interval_ms / 1000)
-        self._take_seat(seat, asked_s)
+        if assignment.heartbeat_interval_ms > 0:
+            self._interval_s = min(self._interval_s, assignment.heartbeat_interval_ms / 1000)
+        self._take(assignment, asked_s)
         self._schedule.plan_commit(self._session.config.auto_commit_interval_ms / 1000)
         self._plan_beat()
 
@@ -201,7 +199,7 @@ class GroupMembership:
             request = group_request(self._settings.group, "heartbeat", fields)
             asked_s = self._session.clock.monotonic()
             body = yield from self._session.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
-            self._take_seat(read_seat(body), asked_s)
+            self._take(read_assignment(body), asked_s)
             self._session.beat_record.answered()
         except (UnknownMember, IllegalGeneration) as error:
             warn("group %s: %s; joining again", self._settings.group, error)
@@ -210,7 +208,7 @@ class GroupMembership:
             self._session.beat_record.failed(error, began_s)
             warn("a heartbeat to group %s failed: %s", self._settings.group, error)
             session_s = self._settings.session_timeout_ms / 1000
-            if self.is_joined and self._session.clock.monotonic() - self._seated_s >= session_s:
+            if self.is_joined and self._session.clock.monotonic() - self._assigned_s >= session_s:
                 warn("group %s: the session is over; joining again", self._settings.group)
                 yield from self._join_again()
         except QueueError as error:
@@ -232,13 +230,13 @@ class GroupMembership:
             self._schedule.plan_beat(min(self._interval_s, EAGER_BEAT_S))
             self._session.beat_record.failed(error, began_s)
 
-    def _take_seat(self, seat: Seat, asked_s: float) -> None:
+    def _take(self, told: MemberAssignment, asked_s: float) -> None:
         """Note what a manager says that this member may read, as it was asked for at a time."""
-        self._seated_s = asked_s
-        changed = self._assignment.change_to(seat.partitions, seat.generation)
-        if changed or seat.generation != self._generation:
+        self._assigned_s = asked_s
+        changed = self._assignment.change_to(partitions_of(told), told.generation)
+        if changed or told.generation != self._generation:
             self._eager_beats = EAGER_BEATS
-        self._generation = seat.generation
+        self._generation = told.generation
 
     # Committing
 

@@ -44,7 +44,7 @@ AHEAD_MAX = 64
 CROWDED_WAIT_MS = 200
 GLANCE_S = 0.2
 """How often a wait looks at what the heartbeats have brought."""
-REST = Backoff(first_s=0.1, longest_s=5.0)
+FAILURE_PAUSE = Backoff(first_s=0.1, longest_s=5.0)
 """Pause after a failure of a partition: the first, and the longest."""
 
 
@@ -328,7 +328,9 @@ class ReadAhead:
         Raises:
             QueueError: the error, when waiting does not help.
         """
-        assigned.retry_s = self._session.clock.monotonic() + REST.pause_s(assigned.failures)
+        assigned.retry_s = self._session.clock.monotonic() + FAILURE_PAUSE.pause_s(
+            assigned.failures
+        )
         assigned.failures += 1
         assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
         if raises and not error.retriable and not isinstance(error, UnauthorizedException):

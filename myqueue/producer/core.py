@@ -29,7 +29,7 @@ from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Flow, Lock, Pause
-from myqueue.transport.retry import Attempts, Step
+from myqueue.transport.retry import Attempts, RetryAction
 from myqueue.transport.rotation import TopicPartition
 from myqueue.transport.session import Session
 
@@ -279,7 +279,7 @@ class ProducerCore:
                 decision = attempts.wait(
                     error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
                 )
-                if decision.step is Step.STOP:
+                if decision.step is RetryAction.STOP:
                     raise
                 yield Pause(decision.delay_s)
             else:

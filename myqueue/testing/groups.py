@@ -101,7 +101,7 @@ class MemoryGroups:
         group.state = group_membership.join(raised, member_id, subscription, self._shapes())
         group.beaten_ms[member_id] = self._state.now_ms()
         self.by_name[name] = group
-        return asdict(group_membership.seat_of(name, group.state, member_id).answer())
+        return asdict(group_membership.assignment_of(name, group.state, member_id))
 
     def _heartbeat(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupHeartbeat, decoded(request))
@@ -116,7 +116,7 @@ class MemoryGroups:
             generation=call.generation,
             owned=group_membership.flattened(call.owned),
         )
-        return asdict(group_membership.seat_of(name, group.state, call.member_id).answer())
+        return asdict(group_membership.assignment_of(name, group.state, call.member_id))
 
     def _leave(self, name: str, request: Request) -> dict[str, Any]:
         call = read_input(GroupLeave, decoded(request))

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from myqueue.contract.answers import MemberAssignment
 from myqueue.contract.errors import Internal
 from myqueue.contract.inputs import MSGPACK, prepare_type
 from myqueue.transport.blocking import msgpack_request
@@ -77,33 +78,23 @@ def by_time_call(where: TopicPartition, timestamp: int) -> LeaderCall:
     return LeaderCall(topic, partition, request, request)
 
 
-class Seat(msgspec.Struct, frozen=True):
-    """What a manager says to a member when it joins, and at each heartbeat."""
-
-    assignment: dict[str, list[int]]
-    """What it may read: topic -> partitions."""
-    generation: int
-    member_id: str = ""
-    """Empty when the answer does not repeat it."""
-    heartbeat_interval_ms: int | None = None
-
-    @property
-    def partitions(self) -> set[TopicPartition]:
-        """What it may read."""
-        return {(topic, index) for topic, indexes in self.assignment.items() for index in indexes}
-
-
-def read_seat(body: dict[str, Any]) -> Seat:
-    """Return what a manager told a member.
+def read_assignment(body: dict[str, Any]) -> MemberAssignment:
+    """Return what a manager told a member when it joined, or at a heartbeat.
 
     Raises:
         Internal: it is of another version, or not of a manager.
     """
-    prepare_type(Seat)
+    prepare_type(MemberAssignment)
     try:
-        return msgspec.convert(body, Seat)
+        return msgspec.convert(body, MemberAssignment)
     except msgspec.ValidationError as error:
         raise Internal(f"an answer of a manager cannot be read: {error}") from error
+
+
+def partitions_of(assignment: MemberAssignment) -> set[TopicPartition]:
+    """Return what a member may read."""
+    topics = assignment.assignment.items()
+    return {(topic, index) for topic, indexes in topics for index in indexes}
 
 
 def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:

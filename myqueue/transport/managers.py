@@ -16,7 +16,7 @@ from myqueue.contract.errors import (
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Ask, Flow, Pause
 from myqueue.transport.http1 import EXAMPLE_ADDRESS, split_address
-from myqueue.transport.retry import Attempts, Step
+from myqueue.transport.retry import Attempts, RetryAction
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
@@ -131,7 +131,7 @@ class Managers:
                 decision = attempts.failed(
                     error, now_s=self._clock.monotonic(), jitter=self._clock.jitter()
                 )
-                if decision.step is not Step.AGAIN:
+                if decision.step is not RetryAction.AGAIN:
                     raise attempts.verdict(error) from error
             yield Pause(decision.delay_s)
 

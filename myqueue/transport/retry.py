@@ -32,7 +32,7 @@ REDIRECTS_IN_A_ROW_MAX = 4
 REATTACHES_MAX = 3
 
 
-class Step(Enum):
+class RetryAction(Enum):
     """What to do after a failed try."""
 
     AGAIN = auto()
@@ -46,7 +46,7 @@ class Step(Enum):
 class Decision(NamedTuple):
     """A step, and the seconds to wait before it."""
 
-    step: Step
+    step: RetryAction
     delay_s: float = 0.0
 
 
@@ -82,7 +82,7 @@ class Attempts:
         if isinstance(error, UnauthorizedException):
             return self._unauthorized(error)
         if not error.retriable:
-            return Decision(Step.STOP)
+            return Decision(RetryAction.STOP)
         return self.wait(error, now_s=now_s, jitter=jitter)
 
     def wait(self, error: QueueError, *, now_s: float, jitter: float) -> Decision:
@@ -90,8 +90,8 @@ class Attempts:
         delay_s = self._delay_s(error, jitter)
         if now_s + delay_s >= self._deadline_s:
             self.expired = True
-            return Decision(Step.STOP)
-        return Decision(Step.AGAIN, delay_s)
+            return Decision(RetryAction.STOP)
+        return Decision(RetryAction.AGAIN, delay_s)
 
     def verdict(self, error: QueueError) -> QueueError:
         """Return the error to raise after STOP: the last one, with what is known of the outcome."""
@@ -113,9 +113,9 @@ class Attempts:
     def _unauthorized(self, error: UnauthorizedException) -> Decision:
         limit = REATTACHES_MAX if isinstance(error, ClientExpired) else 1
         if self._reattaches >= limit:
-            return Decision(Step.STOP)
+            return Decision(RetryAction.STOP)
         self._reattaches += 1
-        return Decision(Step.REATTACH)
+        return Decision(RetryAction.REATTACH)
 
     def _delay_s(self, error: QueueError, jitter: float) -> float:
         redirects = isinstance(error, BrokerUnreachable) or leader_address(error) != ""

@@ -26,7 +26,7 @@ WARN_AFTER_S = 2.0
 """Silence of a partition or of the managers that is warned of; an election takes less."""
 ONE_TRY_S = 0.25
 """How long a partition may keep the others waiting: time for redirects, not for an election."""
-REST = Backoff(first_s=0.05, longest_s=1.0)
+SILENT_PAUSE = Backoff(first_s=0.05, longest_s=1.0)
 """How long a partition rests that did not answer."""
 RETRY_AT_LEAST_S = 0.001
 NO_PARTITION = -1
@@ -185,7 +185,7 @@ class PartitionRotation:
             before = 0 if known is None else known.failures
             since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
             self._silent[where] = Silence(
-                error, now_s + REST.pause_s(before), since_s, now_s, failures=before + 1
+                error, now_s + SILENT_PAUSE.pause_s(before), since_s, now_s, failures=before + 1
             )
             self.has_silent = True
 

@@ -46,7 +46,7 @@ from myqueue.transport.metadata import (
     serving_replica,
     topic_view,
 )
-from myqueue.transport.retry import Attempts, Step
+from myqueue.transport.retry import Attempts, RetryAction
 from myqueue.transport.rotation import Wait
 
 if TYPE_CHECKING:
@@ -598,9 +598,9 @@ class Session:
                 decision = attempts.failed(
                     error, now_s=self.clock.monotonic(), jitter=self.clock.jitter()
                 )
-                if decision.step is Step.STOP:
+                if decision.step is RetryAction.STOP:
                     raise
-            reattach = reattach or decision.step is Step.REATTACH
+            reattach = reattach or decision.step is RetryAction.REATTACH
             if decision.delay_s:
                 yield Pause(decision.delay_s)
 

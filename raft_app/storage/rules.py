@@ -62,7 +62,7 @@ class GroupFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedOperation:
     """One operation to carry out."""
 
     operation: Operation
@@ -76,7 +76,7 @@ class Step:
 class Plan:
     """What a transaction will do, and what will be true after it."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[PlannedOperation] = field(default_factory=list)
     facts: dict[int, GroupFacts] = field(default_factory=dict)
     """Of the groups that it touches."""
     identity: BrokerIdentity | None = None
@@ -115,20 +115,20 @@ def plan_transaction(
             case SaveIdentity(identity=new):
                 _check_identity(plan.identity or identity, new)
                 plan.identity = new
-                plan.steps.append(Step(operation))
+                plan.steps.append(PlannedOperation(operation))
             case SavePeers() | ReleaseSpace():
-                plan.steps.append(Step(operation))
+                plan.steps.append(PlannedOperation(operation))
             case InstallRows(group_id=group_id) | FinishInstall(group_id=group_id):
                 facts = _existing(group_id, known(group_id))
                 replaces = not facts.installing
-                plan.steps.append(Step(operation, replaces, facts.applied_index))
+                plan.steps.append(PlannedOperation(operation, replaces, facts.applied_index))
                 plan.facts[group_id] = _plan_install(operation, facts)
             case _:
                 group_id = _group_id_of(operation)
                 changed = _plan_group(operation, known(group_id))
                 if changed is not None:
                     plan.facts[group_id] = changed
-                    plan.steps.append(Step(operation))
+                    plan.steps.append(PlannedOperation(operation))
     return plan
 
 
@@ -197,9 +197,9 @@ def _plan_create(operation: CreateGroup, facts: GroupFacts) -> GroupFacts | None
     )
 
 
-def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[Step, GroupFacts]:
+def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[PlannedOperation, GroupFacts]:
     if not operation.entries:
-        return Step(operation), facts
+        return PlannedOperation(operation), facts
     if facts.installing:
         raise StorageError(f"group {operation.group_id} takes no entries while it is installing")
     _check_entries(operation.group_id, operation.entries)
@@ -215,7 +215,7 @@ def _plan_write(operation: GroupWrite, facts: GroupFacts) -> tuple[Step, GroupFa
             f" {facts.applied_index} and must not be replaced"
         )
     return (
-        Step(operation, first_index <= facts.last_index),
+        PlannedOperation(operation, first_index <= facts.last_index),
         GroupFacts(
             facts.replica_id,
             operation.entries[-1].index,

@@ -35,7 +35,7 @@ from raft_app.storage.protocol import (
     StoredGroup,
 )
 from raft_app.storage.recovery import recover
-from raft_app.storage.rules import GroupFacts, Step, plan_transaction
+from raft_app.storage.rules import GroupFacts, PlannedOperation, plan_transaction
 from raft_app.storage.scrub import Scrub
 from tests.doubles.storage_replica import MemoryReplica
 
@@ -71,7 +71,7 @@ class MemoryStorage:
         self._replicas: dict[int, MemoryReplica] = {}
         self._facts: dict[int, GroupFacts] = {}
         self._used_replica_ids: dict[int, frozenset[int]] = {}
-        self._staged: list[Step] = []
+        self._staged: list[PlannedOperation] = []
         self._staged_facts: dict[int, GroupFacts] = {}
         self._staged_identity = self._identity
         self._opened = False
@@ -179,7 +179,7 @@ class MemoryStorage:
     def _facts_of(self, group_id: int) -> GroupFacts:
         return self._staged_facts.get(group_id) or self._facts.get(group_id) or GroupFacts()
 
-    def _carry_out(self, step: Step) -> None:
+    def _carry_out(self, step: PlannedOperation) -> None:
         match step.operation:
             case GroupWrite() as write:
                 self._replicas[write.group_id].write(write)
@@ -193,7 +193,7 @@ class MemoryStorage:
             case _:
                 self._carry_out_rare(step)
 
-    def _carry_out_rare(self, step: Step) -> None:
+    def _carry_out_rare(self, step: PlannedOperation) -> None:
         match step.operation:
             case CreateGroup() as create:
                 group_id = create.spec.group_id

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         GroupWrite,
         InstallRows,
     )
-    from raft_app.storage.rules import Step
+    from raft_app.storage.rules import PlannedOperation
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class MemoryReplica:
         if write.hard_state is not None:
             self.hard_state = write.hard_state
 
-    def install_rows(self, install: InstallRows, step: Step) -> None:
+    def install_rows(self, install: InstallRows, step: PlannedOperation) -> None:
         """Store messages; with the first of an install, the log above the checkpoint goes.
 
         Raises:
@@ -88,7 +88,7 @@ class MemoryReplica:
         self.installing = True
         self.log_start_offset = log_start_offset
 
-    def finish_install(self, finish: FinishInstall, step: Step) -> None:
+    def finish_install(self, finish: FinishInstall, step: PlannedOperation) -> None:
         """Let the log begin above the snapshot; all but the messages below it goes.
 
         Raises:

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec.structs import asdict
 
 from http_base.messages import message_answer
-from myqueue.contract.answers import Delivered, Message
+from myqueue.contract.answers import DeliveredMessage, Message
 from myqueue.contract.errors import OffsetOutOfRange
 from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
 from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime, read_input
@@ -102,7 +102,7 @@ class PassingPart:
         if call.wait_ms and not group.records:
             await self.broker.wait(group, call.wait_ms)
         messages = [
-            Delivered(**asdict(one), receipt=f"{one.offset}.1", delivery_count=1)
+            DeliveredMessage(**asdict(one), receipt=f"{one.offset}.1", delivery_count=1)
             for one in self._messages(call, 0)
         ]
         place = {"topic": call.topic, "partition": call.partition, "group": call.group}

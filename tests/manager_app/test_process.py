@@ -267,7 +267,7 @@ async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypat
     await site.create_topic(partitions=2)
     monkeypatch.setattr(process, "SWEEP_INTERVAL_S", 0.01)
     await site.restart_manager()
-    seat = await site.post("/groups/g/join", {"topics": ["logs"], "session_timeout_ms": 6_000})
+    joined = await site.post("/groups/g/join", {"topics": ["logs"], "session_timeout_ms": 6_000})
     follow, broken = group_membership.follow, []
 
     def breaks_once(*args):
@@ -284,7 +284,7 @@ async def test_a_silent_member_goes_although_one_sweep_broke_off(site, monkeypat
         if not (await site.get("/groups/g"))["members"]:
             break
     else:
-        raise AssertionError(f"{seat['member_id']} is still a member")
+        raise AssertionError(f"{joined['member_id']} is still a member")
     assert broken
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from myqueue.contract import answers, retry_after
+from myqueue.contract import retry_after
+from myqueue.contract.answers import MemberAssignment
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
 from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
 from myqueue.contract.rules.assignors import TopicPartition, assign
@@ -116,43 +117,22 @@ class GroupState:
         return shape is not None and 0 <= one.partition < shape.partitions
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """What a member is told of itself in the answer to a join or a heartbeat."""
-
-    group: str
-    member_id: str
-    generation: int
-    member: Member
-    settled: bool
-    """False during a rebalance."""
-
-    @property
-    def heartbeat_interval_ms(self) -> int:
-        """Milliseconds that the member should wait until its next heartbeat."""
-        often = HEARTBEAT_INTERVAL_MAX_MS if self.settled else HEARTBEAT_INTERVAL_MOVING_MS
-        return min(often, self.member.session_timeout_ms // HEARTBEATS_PER_SESSION)
-
-    def answer(self) -> answers.Seat:
-        """Return the answer to a join or a heartbeat."""
-        return answers.Seat(
-            group=self.group,
-            member_id=self.member_id,
-            generation=self.generation,
-            assignment=by_topic(self.member.assignment),
-            heartbeat_interval_ms=self.heartbeat_interval_ms,
-            session_timeout_ms=self.member.session_timeout_ms,
-        )
-
-
-def seat_of(group: str, state: GroupState, member_id: str) -> Seat:
-    """Return what a member of a group is told.
+def assignment_of(group: str, state: GroupState, member_id: str) -> MemberAssignment:
+    """Return what a member of a group is told in the answer to a join or a heartbeat.
 
     Raises:
         UnknownMember: there is none of this id.
     """
     member = state.member(member_id)
-    return Seat(group, member_id, state.generation, member, state.settled)
+    often = HEARTBEAT_INTERVAL_MAX_MS if state.settled else HEARTBEAT_INTERVAL_MOVING_MS
+    return MemberAssignment(
+        group=group,
+        member_id=member_id,
+        generation=state.generation,
+        assignment=by_topic(member.assignment),
+        heartbeat_interval_ms=min(often, member.session_timeout_ms // HEARTBEATS_PER_SESSION),
+        session_timeout_ms=member.session_timeout_ms,
+    )
 
 
 @dataclass(frozen=True, slots=True)

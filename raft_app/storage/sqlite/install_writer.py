@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from raft_app.models import RaftGroup
     from raft_app.storage.protocol import FinishInstall, InstallRows
-    from raft_app.storage.rules import Step
+    from raft_app.storage.rules import PlannedOperation
 
 
 class InstallWriter:
@@ -27,7 +27,7 @@ class InstallWriter:
         self._cursor = cursor
         self._alias = alias
 
-    def install_rows(self, install: InstallRows, step: Step) -> None:
+    def install_rows(self, install: InstallRows, step: PlannedOperation) -> None:
         """Store messages; with the first of an install, the log above the checkpoint goes.
 
         Raises:
@@ -49,7 +49,7 @@ class InstallWriter:
         if not row.installing or row.log_start_offset != log_start_offset:
             change_group(row, self._alias, **columns)
 
-    def finish(self, finish: FinishInstall, step: Step) -> None:
+    def finish(self, finish: FinishInstall, step: PlannedOperation) -> None:
         """Let the log begin above the snapshot; all but the messages below it goes.
 
         Raises:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-    from raft_app.storage.rules import Step
+    from raft_app.storage.rules import PlannedOperation
 
 _CHECKED = struct.Struct("<4q")
 
@@ -76,7 +76,7 @@ class TransactionWriter:
         """About how much the transaction adds to the WAL."""
         return (self._pages + self._writes.pages) * PAGE_BYTES
 
-    def carry_out(self, step: Step) -> None:
+    def carry_out(self, step: PlannedOperation) -> None:
         """Do one step, or keep it for `flush`."""
         match step.operation:
             case GroupWrite() as write:
@@ -94,7 +94,7 @@ class TransactionWriter:
             case _:
                 self._carry_out_rare(step)
 
-    def _carry_out_rare(self, step: Step) -> None:
+    def _carry_out_rare(self, step: PlannedOperation) -> None:
         match step.operation:
             case CreateGroup() as create:
                 self._create_group(create)
@@ -150,7 +150,7 @@ class TransactionWriter:
         models.RaftGroup.objects.using(self._alias).filter(group_id=group_id).delete()
         self._pages += 2 + releaser.written_pages
 
-    def _install(self, step: Step) -> None:
+    def _install(self, step: PlannedOperation) -> None:
         writer = InstallWriter(self._cursor, self._alias)
         match step.operation:
             case InstallRows() as install:

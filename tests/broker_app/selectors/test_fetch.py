@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.selectors.fetch import Fetched, batches_fetch
+from broker_app.selectors.fetch import FetchedBatches, batches_fetch
 from myqueue.contract.errors import CommitTimeout, NoLeader, OffsetOutOfRange, Overloaded
 from raft_app.core.types import Entry
 from tests.broker_app.engine_twin import turns
@@ -26,7 +26,9 @@ class Fetcher:
     def __init__(self, runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin) -> None:
         self.runtime, self.engine, self.replica = runtime, engine, replica
 
-    async def fetch(self, offset: int, *, wait_ms: int = 0, max_bytes: int = 1 << 20) -> Fetched:
+    async def fetch(
+        self, offset: int, *, wait_ms: int = 0, max_bytes: int = 1 << 20
+    ) -> FetchedBatches:
         replica: Any = self.replica
         return await batches_fetch(
             runtime=self.runtime,
@@ -36,7 +38,7 @@ class Fetcher:
             wait_ms=wait_ms,
         )
 
-    async def start(self, offset: int) -> asyncio.Task[Fetched]:
+    async def start(self, offset: int) -> asyncio.Task[FetchedBatches]:
         """Return a fetch that waits."""
         task = asyncio.get_running_loop().create_task(self.fetch(offset, wait_ms=60_000))
         await turns(20)
@@ -66,7 +68,7 @@ async def fetcher(runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTw
     return Fetcher(runtime, engine, replica)
 
 
-def offsets_of(fetched: Fetched) -> list[int]:
+def offsets_of(fetched: FetchedBatches) -> list[int]:
     return [batch.base_offset for batch in fetched.batches]
 
 

@@ -17,7 +17,11 @@ from broker_app.partition.commands import (
 )
 from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services import dead_letters
-from broker_app.services.dead_letters import DEAD_LETTER_PRODUCERS, DeadLetters, dead_letters_start
+from broker_app.services.dead_letters import (
+    DEAD_LETTER_PRODUCERS,
+    DeadLetterCopier,
+    dead_letters_start,
+)
 from broker_app.services.produce import batch_produce
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import BrokerUnreachable, ManagerNotFound, NotLeader, TopicDoesNotExist
@@ -106,7 +110,7 @@ class Graveyard:
         self.runtime = runtime_over(self.engine, self.managers, peers=self.brokers)
         self.brokers.runtime = self.runtime
         self.worker = Worker(self.runtime, self.source, self.engine)
-        self.letters = DeadLetters(self.runtime)
+        self.letters = DeadLetterCopier(self.runtime)
 
     async def kill(self, *values: str, **changes: Any) -> None:
         """Produce messages, receive them and give them back for the last time."""
@@ -231,7 +235,7 @@ async def test_a_copy_made_again_after_a_crash_is_one_message(yard: Graveyard) -
     # Another broker takes over and knows nothing of the copies.
     yard.engine.lose(yard.source)
     yard.engine.win(yard.source)
-    await DeadLetters(yard.runtime).round()
+    await DeadLetterCopier(yard.runtime).round()
     assert [record.value for record in yard.buried()] == ["a", "b"]
     assert len(yard.brokers.posts) == 4
     assert yard.dead == 0
@@ -287,7 +291,7 @@ async def test_nothing_is_lost_while_the_dead_letter_topic_is_out_of_reach(
     assert again_at >= started + 1_000
     assert (await yard.letters.round(), yard.dead) == (again_at, 1)
     yard.managers.topics["logs.dead"] = [HERE]
-    await DeadLetters(yard.runtime).round()
+    await DeadLetterCopier(yard.runtime).round()
     assert (len(yard.buried()), yard.dead) == (1, 0)
 
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import pytest
+from msgspec import to_builtins
+
+from myqueue.contract.answers import MemberAssignment
+from myqueue.contract.errors import Internal
 from myqueue.results import Registration
 from myqueue.testing.state import decoded
 from myqueue.transport.group_calls import (
-    Seat,
     by_time_call,
     by_topic,
     commit_call,
     group_path,
     group_request,
+    partitions_of,
+    read_assignment,
 )
 
 ME = Registration(1, "token-1")
@@ -43,4 +49,14 @@ def test_a_time_is_asked_with_the_token() -> None:
 
 def test_assignments_go_there_and_back() -> None:
     assignment = {"a": [0, 2], "b": [1]}
-    assert by_topic(Seat(assignment, 1).partitions) == assignment
+    told = MemberAssignment(
+        group="g",
+        member_id="m",
+        generation=1,
+        assignment=assignment,
+        heartbeat_interval_ms=500,
+        session_timeout_ms=6_000,
+    )
+    assert by_topic(partitions_of(read_assignment(to_builtins(told)))) == assignment
+    with pytest.raises(Internal, match="cannot be read"):
+        read_assignment({"status": "success", "group": "g"})

@@ -18,7 +18,13 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
-from myqueue.transport.retry import REDIRECTS_IN_A_ROW_MAX, Attempts, Decision, Step, leader_address
+from myqueue.transport.retry import (
+    REDIRECTS_IN_A_ROW_MAX,
+    Attempts,
+    Decision,
+    RetryAction,
+    leader_address,
+)
 
 CONFIG = ClientConfig(retry_backoff_ms=20, retry_backoff_max_ms=1_000)
 LED = NotLeader("x", leader={"broker_id": 2, "address": "http://b"})
@@ -32,9 +38,9 @@ def attempts(deadline_s: float = 1e9) -> Attempts:
 def test_the_class_of_an_error_decides(cls: type[QueueError]) -> None:
     step = attempts().failed(cls("x"), now_s=0, jitter=0).step
     if issubclass(cls, UnauthorizedException):
-        assert step is Step.REATTACH
+        assert step is RetryAction.REATTACH
     else:
-        assert step is (Step.AGAIN if cls.retriable else Step.STOP)
+        assert step is (RetryAction.AGAIN if cls.retriable else RetryAction.STOP)
 
 
 def test_pauses_double_up_to_the_maximum() -> None:
@@ -55,7 +61,7 @@ def test_jitter_takes_at_most_half(jitter: float, earlier: int) -> None:
 
 def test_a_server_may_ask_for_a_longer_pause() -> None:
     error = Overloaded("x", retry_after_ms=5_000)
-    assert attempts().failed(error, now_s=0, jitter=0) == Decision(Step.AGAIN, 5.0)
+    assert attempts().failed(error, now_s=0, jitter=0) == Decision(RetryAction.AGAIN, 5.0)
 
 
 @pytest.mark.parametrize("error", [LED, BrokerUnreachable("x")])
@@ -70,8 +76,8 @@ def test_redirects_are_followed_at_once_but_not_for_ever(error: QueueError) -> N
 
 def test_time_runs_out() -> None:
     tries = attempts(deadline_s=10.0)
-    assert tries.failed(NoLeader(), now_s=9.0, jitter=0).step is Step.AGAIN
-    assert tries.failed(NoLeader(), now_s=9.999, jitter=0).step is Step.STOP
+    assert tries.failed(NoLeader(), now_s=9.0, jitter=0).step is RetryAction.AGAIN
+    assert tries.failed(NoLeader(), now_s=9.999, jitter=0).step is RetryAction.STOP
     assert tries.expired
 
 
@@ -91,17 +97,17 @@ def test_an_unknown_outcome_stays_unknown() -> None:
 def test_a_known_outcome_is_told_as_it_is() -> None:
     tries = attempts(deadline_s=1.0)
     error = TopicDoesNotExist("x")
-    assert tries.failed(error, now_s=0, jitter=0).step is Step.STOP
+    assert tries.failed(error, now_s=0, jitter=0).step is RetryAction.STOP
     assert tries.verdict(error) is tries.delivery_verdict(error) is error
 
 
 def test_unauthorized_is_cured_once_and_expiry_a_few_times() -> None:
     tries = attempts()
     steps = [tries.failed(UnauthorizedException(), now_s=0, jitter=0).step for _ in range(2)]
-    assert steps == [Step.REATTACH, Step.STOP]
+    assert steps == [RetryAction.REATTACH, RetryAction.STOP]
     tries = attempts()
     steps = [tries.failed(ClientExpired(), now_s=0, jitter=0).step for _ in range(4)]
-    assert steps == [Step.REATTACH] * 3 + [Step.STOP]
+    assert steps == [RetryAction.REATTACH] * 3 + [RetryAction.STOP]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, NoLeader, PartitionNotFound
-from myqueue.transport.rotation import REST, PartitionRotation, Wait, is_over, may_pass
+from myqueue.transport.rotation import SILENT_PAUSE, PartitionRotation, Wait, is_over, may_pass
 
 ALL = [("logs", 0), ("logs", 1), ("logs", 2)]
 
@@ -27,7 +27,7 @@ def test_a_partition_that_fails_rests_longer_each_time_and_not_for_ever() -> Non
         now_s = retry_s
         assert ALL[1] in rotation.order(ALL, now_s)
     assert pauses == sorted(pauses)
-    assert round(pauses[-1], 6) == REST.longest_s
+    assert round(pauses[-1], 6) == SILENT_PAUSE.longest_s
     assert isinstance(rotation.silent(ALL)[ALL[1]].error, NoLeader)
     assert rotation.silent(ALL[:1]) == {}
     rotation.answered(ALL[1], served=False)

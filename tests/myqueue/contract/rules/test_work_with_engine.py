@@ -16,8 +16,8 @@ from broker_app.runtime import BrokerRuntime, state_of
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.produce import batch_produce
 from broker_app.services.work import (
-    DeliveredMessage,
     ReceiveCall,
+    ReceivedRecord,
     messages_receive,
     messages_settle,
 )
@@ -151,7 +151,7 @@ class Workers:
                 work = state_of(place[1]).works.get("workers")
                 self.settled = work.offset if work is not None else 0
 
-    async def settle(self, delivery: DeliveredMessage) -> None:
+    async def settle(self, delivery: ReceivedRecord) -> None:
         receipt = delivery.receipt
         kind = SettleKind.NACK if receipt.offset % 5 == 0 else SettleKind.ACK
         command = SettleMessages("workers", kind, [receipt])

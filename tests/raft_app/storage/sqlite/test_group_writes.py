@@ -6,7 +6,7 @@ import pytest
 
 from raft_app.core.types import Entry, EntryKind, HardState
 from raft_app.storage.protocol import GroupWrite, SaveCheckpoint, StorageError
-from raft_app.storage.rules import Plan, Step
+from raft_app.storage.rules import Plan, PlannedOperation
 from raft_app.storage.sqlite.group_writes import commit_directly, only_adds
 
 TABLES = """
@@ -30,7 +30,7 @@ def entry(index: int) -> Entry:
 
 
 def plan(*writes: GroupWrite) -> Plan:
-    return Plan(steps=[Step(write) for write in writes])
+    return Plan(steps=[PlannedOperation(write) for write in writes])
 
 
 def count(connection: sqlite3.Connection, table: str) -> int:
@@ -71,5 +71,7 @@ def test_an_entry_that_is_there_already_undoes_the_whole_transaction(connection)
 def test_only_writes_that_replace_nothing_are_committed_directly():
     write = GroupWrite(1, None, (entry(1),))
     assert only_adds(plan(write, write))
-    assert not only_adds(Plan(steps=[Step(write), Step(write, replaces=True)]))
-    assert not only_adds(Plan(steps=[Step(SaveCheckpoint(1, None))]))
+    assert not only_adds(
+        Plan(steps=[PlannedOperation(write), PlannedOperation(write, replaces=True)])
+    )
+    assert not only_adds(Plan(steps=[PlannedOperation(SaveCheckpoint(1, None))]))

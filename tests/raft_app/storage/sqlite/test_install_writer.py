@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 
 from raft_app.storage.protocol import StorageError
-from raft_app.storage.rules import Step
+from raft_app.storage.rules import PlannedOperation
 from raft_app.storage.sqlite.group_table import intact_group
 from raft_app.storage.sqlite.install_writer import InstallWriter
 from raft_app.storage.sqlite.transaction_writer import TransactionWriter
@@ -38,14 +38,14 @@ def cursor() -> Iterator[CursorWrapper]:
     with connections["broker"].cursor() as cursor:
         writer = TransactionWriter(cursor, "broker")
         entries = [data_entry(1, offset=0), noop(2), noop(3), data_entry(4, offset=1)]
-        writer.carry_out(Step(create(1)))
-        writer.carry_out(Step(append(*entries)))
+        writer.carry_out(PlannedOperation(create(1)))
+        writer.carry_out(PlannedOperation(append(*entries)))
         writer.flush()
         yield cursor
 
 
-def begin(operation: InstallRows | FinishInstall) -> Step:
-    return Step(operation, replaces=True, applied_index=3)
+def begin(operation: InstallRows | FinishInstall) -> PlannedOperation:
+    return PlannedOperation(operation, replaces=True, applied_index=3)
 
 
 def indexes(cursor: CursorWrapper) -> list[int]:
@@ -58,7 +58,7 @@ def test_rows_that_go_on_are_one_statement(cursor: CursorWrapper) -> None:
     first, second = install(data_entry(8, offset=1)), install(data_entry(9, offset=2))
     writer.install_rows(first, begin(first))
     with statements_of(connections["broker"]) as statements:
-        writer.install_rows(second, Step(second, applied_index=3))
+        writer.install_rows(second, PlannedOperation(second, applied_index=3))
     assert len(statements) == 2  # The row of the group is read.
     row = intact_group(cursor, 1)
     assert (row.acknowledged_index, row.acknowledged_term) == (4, 1)
@@ -70,7 +70,7 @@ def test_end_of_an_install_keeps_messages_alone(cursor: CursorWrapper) -> None:
     rows, end = install(data_entry(8, offset=1)), finish(9, term=4, next_offset=2)
     writer.install_rows(rows, begin(rows))
     assert intact_group(cursor, 1).installing
-    writer.finish(end, Step(end, applied_index=3))
+    writer.finish(end, PlannedOperation(end, applied_index=3))
     row = intact_group(cursor, 1)
     assert (row.first_index, row.previous_term, bool(row.installing)) == (10, 4, False)
     assert indexes(cursor) == [1, 8]

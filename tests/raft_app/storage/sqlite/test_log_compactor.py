@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connections
 
-from raft_app.storage.rules import Step
+from raft_app.storage.rules import PlannedOperation
 from raft_app.storage.sqlite.group_table import intact_group
 from raft_app.storage.sqlite.log_compactor import LogCompactor
 from raft_app.storage.sqlite.transaction_writer import TransactionWriter
@@ -37,9 +37,9 @@ def cursor() -> Iterator[CursorWrapper]:
     """Of a database with a long log, in which every tenth entry is none of messages."""
     with connections["broker"].cursor() as cursor:
         writer = TransactionWriter(cursor, "broker")
-        writer.carry_out(Step(create(1)))
+        writer.carry_out(PlannedOperation(create(1)))
         writer.carry_out(
-            Step(
+            PlannedOperation(
                 append(
                     *(
                         data_entry(index, offset=index - 1 - index // 10)
