@@ -28,16 +28,15 @@ class MemoryShare:
         name: as `/metrics` shows it.
         limit_bytes: most of them.
         used_bytes: held at the moment.
-        peak_bytes: most that were ever held.
         refusals: how often something was not admitted.
     """
 
-    __slots__ = ("limit_bytes", "name", "peak_bytes", "refusals", "used_bytes")
+    __slots__ = ("limit_bytes", "name", "refusals", "used_bytes")
 
     def __init__(self, name: str, limit_bytes: int) -> None:
         self.name = name
         self.limit_bytes = limit_bytes
-        self.used_bytes = self.peak_bytes = self.refusals = 0
+        self.used_bytes = self.refusals = 0
 
     def admits(self, size_bytes: int, *, held_bytes: int = 0) -> bool:
         """Tell whether an owner may hold more; the place is not taken yet.
@@ -58,8 +57,6 @@ class MemoryShare:
     def move(self, change_bytes: int) -> None:
         """Count bytes that came, or went when the change is negative."""
         self.used_bytes += change_bytes
-        if self.used_bytes > self.peak_bytes:
-            self.peak_bytes = self.used_bytes
         assert self.used_bytes >= 0, f"{self.name}: more was given back than taken"
 
 
@@ -106,8 +103,3 @@ class MemoryBudget:
             self.decoded,
             self.tails,
         )
-
-    @property
-    def used_bytes(self) -> int:
-        """What is held at the moment, in all places."""
-        return sum(share.used_bytes for share in self.shares)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from broker_app.decode_cache import DecodeCache, DecodedBatch
-from http_base.memory_budget import MemoryBudget, MemoryShare
+from http_base.memory_budget import MemoryBudget
 from myqueue.contract.records import Record
+from tests.doubles.memory import WatchedShare
 
 
 def batch(base_offset: int, size_bytes: int = 10) -> DecodedBatch:
@@ -34,7 +35,7 @@ def test_least_recently_used_ones_make_room() -> None:
 
 
 def test_half_of_the_share_bounds_what_is_kept_and_all_of_it_is_given_back() -> None:
-    share = MemoryShare("decoded", 60)
+    share = WatchedShare("decoded", 60)
     kept = DecodeCache(batches_max=64, bytes_max=1 << 20, share=share)
     for number in range(9):
         kept.keep(1, batch(2 * number))

@@ -1,1 +1,1 @@
-"""Doubles of the storage and the transport of one broker, in memory: for tests and simulations."""
+"""Doubles of the storage, the transport and the memory of one broker: for tests and simulations."""

@@ -44,7 +44,7 @@ def test_many_greedy_owners_get_the_same() -> None:
 def test_no_order_of_wishes_takes_more_than_there_is(wishes: list[tuple[int, int]]) -> None:
     share = MemoryShare("bodies", 1_000)
     held = fill(share, wishes)
-    assert share.used_bytes == sum(held.values()) == share.peak_bytes
+    assert share.used_bytes == sum(held.values())
     assert share.used_bytes <= share.limit_bytes
     share.move(-share.used_bytes)
     assert share.used_bytes == 0
@@ -63,9 +63,6 @@ def test_the_shares_make_the_budget_and_each_takes_the_largest_batch(limit_bytes
     assert sum(share.limit_bytes for share in budget.shares) == limit_bytes
     assert len({share.name for share in budget.shares}) == len(budget.shares)
     assert all(share.admits(MAX_BATCH_BYTES) for share in budget.shares)
-    budget.bodies.move(5)
-    budget.tails.move(6)
-    assert budget.used_bytes == 11
 
 
 def test_a_budget_without_room_for_one_batch_is_refused() -> None:

@@ -17,6 +17,7 @@ from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH
 from queuesite.serving import HttpServer
 from tests.broker_app.replica import batch_of
+from tests.doubles.memory import watched_budget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,7 +100,7 @@ async def door(
 ) -> AsyncIterator[Door]:
     """A broker that leads partitions 0 and 1 of topic logs, and 32 MiB for bodies."""
     engine.add("logs", 1, group_id=8)
-    memory = MemoryBudget(BUDGET_BYTES_MIN)
+    memory = watched_budget(BUDGET_BYTES_MIN)
     server = HttpServer(host="127.0.0.1", port=0)
     server.bind()
     await server.start(HotPaths(ASGIHandler(), HOT_PATHS, bodies=memory.bodies))

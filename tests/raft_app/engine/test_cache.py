@@ -7,9 +7,10 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_base.memory_budget import MemoryBudget, MemoryShare
+from http_base.memory_budget import MemoryBudget
 from raft_app.engine.cache import Tail, TailCache
 from raft_app.storage.protocol import StoredBatch
+from tests.doubles.memory import WatchedShare
 
 
 class Data(bytearray):
@@ -151,7 +152,7 @@ def test_batches_below_the_log_start_are_given_back_at_once():
 
 
 def test_the_budget_counts_the_tails_and_bounds_them() -> None:
-    share = MemoryShare("tails", 50)
+    share = WatchedShare("tails", 50)
     cache = TailCache(replica_bytes=100, total_bytes=1_000, share=share)
     for offset in range(9):
         cache.append(1, batch(offset, size=10))

@@ -13,6 +13,7 @@ from http_base.memory_budget import BUDGET_BYTES_MIN, MemoryBudget
 from myqueue.contract.errors import CommitTimeout, Overloaded, QueueError
 from raft_app.core.types import Membership, RaftMember
 from raft_app.storage.protocol import GroupSpec
+from tests.doubles.memory import watched_budget
 from tests.doubles.storage import MemoryStorage
 from tests.raft_app.engine.engine_harness import EngineCluster
 
@@ -45,10 +46,7 @@ class GatedStorage(MemoryStorage):
 
 def small_budget() -> MemoryBudget:
     """Return a budget with an eighth of 4 MiB."""
-    budget = MemoryBudget(BUDGET_BYTES_MIN)
-    for share in budget.shares:
-        share.limit_bytes = share.limit_bytes * SHARE * 8 // BUDGET_BYTES_MIN
-    return budget
+    return watched_budget(BUDGET_BYTES_MIN, shrunk_by=BUDGET_BYTES_MIN // (8 * SHARE))
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ async def cluster() -> AsyncIterator[EngineCluster]:
         storage.gate.set()  # type: ignore[attr-defined]
     memories = [engine.memory for engine in made.engines.values()]
     await made.stop_all()
-    assert [memory.used_bytes for memory in memories] == [0, 0, 0]
+    assert not any(share.used_bytes for memory in memories for share in memory.shares)
 
 
 def within_budget(engine: Engine) -> bool:

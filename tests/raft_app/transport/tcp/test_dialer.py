@@ -158,7 +158,7 @@ def test_another_broker_at_the_address_is_refused(run):
         async with asyncio.timeout(20):
             while not three.counters.rejected_connections["broker_id"]:
                 await network.meet(1, 3)
-        assert one.transport.reachable_peers == {3}
+        assert three.transport.connected_peers == {1}
         await network.stop()
 
     run(scenario())
