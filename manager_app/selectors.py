@@ -288,7 +288,12 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     those are the first entry of the log.
     """
     replicas = replicas.filter(leaving=False)
-    wanted = list(replicas.select_related("partition__topic").order_by("replica_id"))
+    # Tuples, not models: a report of a broker is answered with thousands.
+    wanted = replicas.order_by("replica_id").values_list(
+        *("broker_id", "partition_id", "replica_id", "bootstrap", "state"),
+        *("partition__topic__name", "partition__index", "partition__placement_version"),
+        *("partition__topic__retention_ms", "partition__topic__retention_bytes"),
+    )
     places: dict[int, list[ReplicaPlace]] = defaultdict(list)
     siblings = Replica.objects.filter(
         leaving=False, partition_id__in=replicas.order_by().values("partition_id")
@@ -298,23 +303,20 @@ def replica_orders(replicas: QuerySet[Replica], epoch: int) -> dict[int, list[Re
     ):
         places[group_id].append(ReplicaPlace(replica_id, broker_id))
     orders: dict[int, list[ReplicaOrder]] = defaultdict(list)
-    for replica in wanted:
-        partition, topic = replica.partition, replica.partition.topic
-        is_first_list = partition.placement_version == 1
-        orders[replica.broker_id].append(
+    for broker_id, group_id, replica_id, bootstrap, state, *rest in wanted:
+        topic, index, version, retention_ms, retention_bytes = rest
+        orders[broker_id].append(
             ReplicaOrder(
-                group_id=partition.group_id,
-                replica_id=replica.replica_id,
-                topic=topic.name,
-                partition=partition.index,
-                bootstrap=(
-                    is_first_list and replica.bootstrap and replica.state == ReplicaState.ORDERED
-                ),
-                replicas=places[partition.group_id],
+                group_id=group_id,
+                replica_id=replica_id,
+                topic=topic,
+                partition=index,
+                bootstrap=version == 1 and bootstrap and state == ReplicaState.ORDERED,
+                replicas=places[group_id],
                 epoch=epoch,
-                version=partition.placement_version,
-                retention_ms=topic.retention_ms or 0,
-                retention_bytes=topic.retention_bytes or 0,
+                version=version,
+                retention_ms=retention_ms or 0,
+                retention_bytes=retention_bytes or 0,
             )
         )
     return orders

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, When
+from django.db.models.functions import Coalesce
 
 from http_base.cluster import RemovedReplica, ReplicaPlace, ReplicaTarget
-from manager_app.models import BrokerState, Partition, Replica, ReplicaState
+from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState
 from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import Flaw, MemberRole, PartitionFacts, ReplicaFacts
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from http_base.cluster import ReplicaReport
-    from manager_app.models import Broker
 
 
 SUSPECT = "suspect"
@@ -95,30 +95,41 @@ def partition_facts(
     )
 
 
-def partitions_to_heal() -> QuerySet[Partition]:
+def partitions_to_heal(waiting: Collection[int] = ()) -> QuerySet[Partition]:
     """Return the partitions that need a repair, loaded for `partition_facts`.
 
     These have too few replicas, a member without a row, or a replica that is leaving, no voter yet,
-    faulty, suspected, or on a broker that is dead, replaced or being drained.
+    faulty, suspected, or on a broker that is dead, replaced or being drained. Those whose members
+    differ from their target, which are `changing`, come first.
+
+    Args:
+        waiting: ids of dead brokers that may come back; nothing is done for what they hold.
     """
+    # Each table is looked through once, however many partitions there are: asked for each partition
+    # by itself this took a second for 100,000, every two seconds.
+    lost = Broker.objects.filter(
+        Q(draining=True) | Q(state__in=(BrokerState.DEAD, BrokerState.REPLACED))
+    ).exclude(pk__in=list(waiting))
+    changing = Replica.objects.filter(Q(leaving=True) | ~Q(membership=MemberRole.VOTER))
     flawed = Replica.objects.filter(
-        Q(leaving=True)
-        | ~Q(membership=MemberRole.VOTER)
-        | Q(state__in=(ReplicaState.FAULTY, ReplicaState.MISSING))
+        Q(state__in=(ReplicaState.FAULTY, ReplicaState.MISSING))
         | ~Q(suspicion="")
-        | Q(broker__draining=True)
-        | Q(broker__state__in=(BrokerState.DEAD, BrokerState.REPLACED)),
-        partition=OuterRef("pk"),
+        | Q(broker__in=lost.order_by().values("pk"))
     )
-    wanted = Count("replicas", filter=Q(replicas__leaving=False))
+    wanted = Replica.objects.filter(leaving=False, partition=OuterRef("pk")).order_by()
+    counted = wanted.values("partition").annotate(rows=Count("pk")).values("rows")
+    is_changing = Q(strangers__gt=0) | Q(pk__in=changing.order_by().values("partition_id"))
     return (
-        Partition.objects.annotate(wanted_count=wanted)
+        Partition.objects.alias(wanted_count=Coalesce(Subquery(counted), 0))
+        .annotate(changing=Case(When(is_changing, then=True), default=False))
         .filter(
-            Exists(flawed) | Q(wanted_count__lt=F("topic__replication_factor")) | Q(strangers__gt=0)
+            Q(changing=True)
+            | Q(pk__in=flawed.order_by().values("partition_id"))
+            | Q(wanted_count__lt=F("topic__replication_factor"))
         )
         .select_related("topic", "leader")
         .prefetch_related("replicas__broker")
-        .order_by("group_id")
+        .order_by("-changing", "group_id")
     )
 
 
@@ -142,6 +153,8 @@ def replicas_removed(broker: Broker, reported: Sequence[ReplicaReport]) -> list[
     the leader itself before it drops one. A group without a row is left alone: it may belong to a
     database that was lost.
     """
+    if not reported:
+        return []
     kept = set(
         broker.replicas.filter(Q(leaving=False) | ~Q(membership=MemberRole.NONE)).values_list(
             "replica_id", flat=True

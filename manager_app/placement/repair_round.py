@@ -30,6 +30,8 @@ from manager_app.services.membership import ToldMembership, memberships_take
 from manager_app.services.replica import replicas_forget, replicas_retarget
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from http_base.cluster import MembersAnswer
     from manager_app.models import Partition
     from manager_app.runtime import ManagerRuntime
@@ -37,10 +39,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHANGES_AT_ONCE = 16
-"""Partitions that change their replicas at once. Each copies all its messages to a new replica,
-over the network and to disks that serve clients meanwhile."""
+"""Partitions that change their replicas at once, or as many as there are brokers to take some when
+these are more. Each copies all its messages to a new replica, over the network and to disks that
+serve clients meanwhile."""
 DISCARDS_PER_ROUND = 64
 """Replicas that brokers are ordered to drop in one round; the others come with the next rounds."""
+PARTITIONS_PER_QUERY = 200
+"""Loaded at once with their replicas; a round ends to load when it has enough to do."""
 ROUND_LIMIT_S = 60.0
 """For the calls of one round; each has a shorter limit of its own."""
 
@@ -63,15 +68,17 @@ def repair_partitions(runtime: ManagerRuntime) -> int:
         How many partitions need a repair.
     """
     epoch = cluster_ensure().epoch
-    abandoned = _abandoned(runtime)
-    partitions = list(partitions_to_heal())
-    PARTITIONS_TO_HEAL.set(len(partitions))
-    if partitions:
-        plan = _decide(partitions, abandoned, epoch)
+    abandoned, waiting = _dead(runtime)
+    count = partitions_to_heal().count()
+    PARTITIONS_TO_HEAL.set(count)
+    if count:
+        plan = _decide(partitions_to_heal(waiting), abandoned, epoch)
         _store(runtime, plan)
         if plan.retargets:
             place_missing(runtime)
-            plan.asks = _decide(list(partitions_to_heal()), abandoned, epoch).asks
+            changed = [group_id for group_id, _, _ in plan.retargets]
+            again = partitions_to_heal().filter(group_id__in=changed)
+            plan.asks += _decide(again, abandoned, epoch).asks
         _ask(runtime, plan.asks)
         _discard(runtime, plan.discards, epoch)
     if removed := brokers_remove_drained():
@@ -79,30 +86,39 @@ def repair_partitions(runtime: ManagerRuntime) -> int:
         for broker_id in removed:
             runtime.broker_heartbeats.forget(broker_id)
         runtime.metadata.refresh()
-    return len(partitions)
+    return count
 
 
-def _abandoned(runtime: ManagerRuntime) -> frozenset[int]:
-    """Return the dead brokers whose replicas others take: silent for `replace_after_s`.
+def _dead(runtime: ManagerRuntime) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the dead brokers whose replicas others take, and those that may come back.
 
-    Silence is measured in this process: one that starts grants every broker the whole time.
+    The first are silent for `replace_after_s`. Silence is measured in this process: one that starts
+    grants every broker the whole time.
     """
     now_s = runtime.monotonic_s()
     heartbeats = runtime.broker_heartbeats
     dead = Broker.objects.filter(state=BrokerState.DEAD)
-    found = set()
-    for broker_id, last_heartbeat in dead.values_list("broker_id", "last_heartbeat"):
+    abandoned, waiting = set(), set()
+    for broker_id, last_heartbeat, draining in dead.values_list(
+        "broker_id", "last_heartbeat", "draining"
+    ):
         heartbeats.observe(broker_id, last_heartbeat, now_s)
         seen_s = heartbeats.last_seen_s(broker_id)
         if seen_s is not None and now_s - seen_s > runtime.replace_after_s:
-            found.add(broker_id)
-    return frozenset(found)
+            abandoned.add(broker_id)
+        elif not draining:
+            waiting.add(broker_id)
+    return frozenset(abandoned), frozenset(waiting)
 
 
-def _decide(partitions: list[Partition], abandoned: frozenset[int], epoch: int) -> _Round:
+def _decide(partitions: QuerySet[Partition], abandoned: frozenset[int], epoch: int) -> _Round:
     plan = _Round()
     loads = {load.broker_id: load.replicas for load in selectors.broker_loads()}
-    for partition in partitions:
+    at_once = max(CHANGES_AT_ONCE, len(loads))
+    for partition in partitions.iterator(chunk_size=PARTITIONS_PER_QUERY):
+        is_full = len(plan.retargets) + len(plan.asks) >= at_once
+        if is_full and not getattr(partition, "changing", True):
+            break
         facts = partition_facts(partition, abandoned)
         for step in next_steps(facts, loads):
             match step:
@@ -122,7 +138,7 @@ def _decide(partitions: list[Partition], abandoned: frozenset[int], epoch: int) 
                     )
                 case Forget():
                     plan.forgotten.append(step.replica_id)
-    free = max(0, CHANGES_AT_ONCE - len(plan.asks))
+    free = max(0, at_once - len(plan.asks))
     del plan.retargets[free:], plan.discards[DISCARDS_PER_ROUND:]
     return plan
 

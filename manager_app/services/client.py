@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
 
 from http_base.tokens import GRACE_MS, VALID_MS
 from manager_app import selectors
-from manager_app.models import ID_MAX, Client, ClientState, Consumer, Producer
+from manager_app.models import ID_MAX, ClientState, Consumer, Producer
+from manager_app.row_updates import rows_update
 from manager_app.selectors import CLIENT_MODELS, ClientKey
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
-
-_Client = TypeVar("_Client", bound=Client)
 
 ROWS_PER_UPDATE = 500
 TOKEN_LIFE = timedelta(milliseconds=VALID_MS + GRACE_MS)
@@ -129,23 +128,14 @@ def revoked_forgotten(keys: Iterable[ClientKey]) -> None:
 
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
-    """Store the last heartbeats of clients; expired ones are alive again."""
-    _record(
-        Producer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "producer"}
-    )
-    _record(
-        Consumer, {key.client_id: at for key, at in heartbeats.items() if key.kind == "consumer"}
-    )
-
-
-def _record(model: type[_Client], heartbeats: Mapping[int, datetime]) -> None:
-    known = model._default_manager.exclude(state=ClientState.REVOKED)
-    for ids in _portions(sorted(heartbeats)):
+    """Store the last heartbeats of clients; expired ones are alive again, revoked ones stay."""
+    for kind, model in CLIENT_MODELS.items():
         rows = [
-            model(pk=client_id, state=ClientState.ALIVE, last_heartbeat=heartbeats[client_id])
-            for client_id in ids
+            model(pk=key.client_id, state=ClientState.ALIVE, last_heartbeat=at)
+            for key, at in sorted(heartbeats.items())
+            if key.kind == kind
         ]
-        known.bulk_update(rows, ["state", "last_heartbeat"])
+        rows_update(rows, ["state", "last_heartbeat"], unless=("state", ClientState.REVOKED))
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:

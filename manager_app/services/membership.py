@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from manager_app.models import Partition, Replica
 from manager_app.placement.repair_rules import MemberRole
+from manager_app.row_updates import rows_update
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_ROWS_PER_UPDATE = 200
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,18 @@ def memberships_take(told: Iterable[ToldMembership]) -> int:
     by_group = {one.group_id: one for one in told}
     if not by_group:
         return 0
-    partitions = Partition.objects.filter(group_id__in=list(by_group))
+    partitions = Partition.objects.filter(group_id__in=list(by_group)).only(
+        "term", "leader_id", "membership_term", "strangers"
+    )
     current = [
         partition
         for partition in partitions
         if (by_group[partition.group_id].term, by_group[partition.group_id].leader)
         == (partition.term, partition.leader_id)
     ]
-    replicas = Replica.objects.filter(partition__in=[row.group_id for row in current])
+    replicas = Replica.objects.filter(partition__in=[row.group_id for row in current]).only(
+        "partition_id", "membership", "suspicion"
+    )
     rows: dict[int, list[Replica]] = {row.group_id: [] for row in current}
     for replica in replicas:
         rows[replica.partition_id].append(replica)
@@ -63,15 +66,13 @@ def memberships_take(told: Iterable[ToldMembership]) -> int:
         for replica in rows[partition.group_id]
         if _take_replica(replica, by_group[partition.group_id])
     ]
-    Replica.objects.bulk_update(changed, ["membership", "suspicion"], batch_size=_ROWS_PER_UPDATE)
+    rows_update(changed, ["membership", "suspicion"])
     moved = [
         partition
         for partition in current
         if _take_partition(partition, by_group[partition.group_id], rows[partition.group_id])
     ]
-    Partition.objects.bulk_update(
-        moved, ["membership_term", "strangers"], batch_size=_ROWS_PER_UPDATE
-    )
+    rows_update(moved, ["membership_term", "strangers"])
     return len({replica.partition_id for replica in changed} | {row.group_id for row in moved})
 
 

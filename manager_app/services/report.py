@@ -25,6 +25,7 @@ from manager_app.models import (
     ReplicaState,
 )
 from manager_app.placement import partition_facts
+from manager_app.row_updates import rows_update
 from manager_app.services.broker import address_clean
 from manager_app.services.cluster import cluster_ensure, metadata_bump
 from manager_app.services.membership import ToldMembership, memberships_take
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 _INCARNATION = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RAFT_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]{1,249}:[0-9]{1,5}", re.ASCII)
 _ROLE_LENGTH_MAX = 16
-_ROWS_PER_UPDATE = 200
 _REPORTED_ONCE = (ReplicaState.RUNNING, ReplicaState.FAULTY)
 _REPLICA_FIELDS = [
     "state",
@@ -221,7 +221,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
         broker_moved=moved,
     )
     reported = {replica.replica_id: replica for replica in report.replicas}
-    rows = broker.replicas.all()
+    rows = broker.replicas.only("broker_id", "partition_id", "leaving", *_REPLICA_FIELDS[:-1])
     for row in rows if report.full else rows.filter(replica_id__in=list(reported)):
         said = reported.get(row.replica_id)
         if said is not None and said.group_id == row.partition_id:
@@ -230,7 +230,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
         elif report.full and (row.leaving or row.state in _REPORTED_ONCE):
             if not row.leaving:
                 logger.error("broker %d no longer reports %s", broker.broker_id, row)
-            row.state = ReplicaState.MISSING
+            row.state, row.reported_at = ReplicaState.MISSING, now
             changes.replicas.append(row)
     changes.leaders = _moved_leaders(broker, report)
     return changes
@@ -297,8 +297,7 @@ def _write(broker: Broker, changes: _Changes) -> None:
         setattr(broker, name, value)
     if changes.broker_moved:
         _replace_others(broker)
-    if changes.replicas:
-        Replica.objects.bulk_update(changes.replicas, _REPLICA_FIELDS, batch_size=_ROWS_PER_UPDATE)
+    rows_update(changes.replicas, _REPLICA_FIELDS)
     for group_id, leadership in changes.leaders:
         Partition.objects.filter(term__lte=leadership.term, group_id=group_id).update(
             leader_id=leadership.broker_id or None, term=leadership.term

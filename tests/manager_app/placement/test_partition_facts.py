@@ -96,6 +96,31 @@ def test_a_partition_that_is_not_as_it_should_be_is_found(partition, change):
     assert [row.group_id for row in partitions_to_heal()] == [partition.group_id]
 
 
+def test_partitions_of_a_broker_that_may_come_back_are_left_out_unless_they_change(partition):
+    last = Replica.objects.order_by("pk").last()
+    Broker.objects.filter(pk=last.broker_id).update(state=BrokerState.DEAD)
+    assert partitions_to_heal().exists()
+    assert not partitions_to_heal([last.broker_id]).exists()
+    Replica.objects.filter(position=1).update(leaving=True)
+    assert [row.changing for row in partitions_to_heal([last.broker_id])] == [True]
+
+
+def test_partitions_that_change_come_first():
+    cluster_ensure()
+    for number in (1, 2, 3):
+        Broker.objects.create(
+            incarnation=f"{number:032x}", address=f"http://h:{number}", state=BrokerState.ALIVE
+        )
+    topic_create(name="logs", number_of_partitions=3, replication_factor=3)
+    first, second, third = Partition.objects.order_by("pk")
+    Replica.objects.update(membership=MemberRole.VOTER)
+    Replica.objects.filter(partition=first).update(state=ReplicaState.FAULTY)
+    Replica.objects.filter(partition=second, position=0).update(suspicion="it forgot")
+    Replica.objects.filter(partition=third, position=2).update(membership=MemberRole.LEARNER)
+    found = [(row.group_id, row.changing) for row in partitions_to_heal()]
+    assert found == [(third.pk, True), (first.pk, False), (second.pk, False)]
+
+
 def test_the_target_leaves_out_what_leaves(partition):
     Replica.objects.filter(position=1).update(leaving=True)
     target = replica_target(partition, 7)

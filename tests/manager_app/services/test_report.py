@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from msgspec.structs import replace
 
 from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
@@ -187,3 +189,32 @@ def test_a_broker_that_moved_to_an_announced_address_takes_it_over(placed):
     assert [row.broker_id for row in Broker.objects.filter(address="http://h:9")] == [
         placed.brokers[0]
     ]
+
+
+@pytest.mark.parametrize("offset", [0, 7])
+def test_a_report_takes_as_many_statements_whatever_it_says_of_how_many(offset):
+    """Not one for each replica; a changed one only adds to the values of one statement."""
+    cluster_ensure()
+    for number in (1, 2, 3):
+        broker_report(report(number))
+    numbers = []
+    for topic, partitions in (("few", 2), ("many", 40)):
+        topic_create(name=topic, number_of_partitions=partitions, replication_factor=3)
+        rows = Replica.objects.filter(broker_id=1, partition__topic__name=topic)
+        said = [
+            Placed(row.partition_id, [1], [row.replica_id]).said(
+                topic=topic,
+                partition=row.partition.index,
+                role="leader",
+                serves=True,
+                leader_broker_id=1,
+                replicas=[ReplicaPlace(row.replica_id, 1)],
+            )
+            for row in rows.select_related("partition")
+        ]
+        broker_report(report(1, replicas=said, full=False))
+        later = [replace(one, high_watermark=offset) for one in said]
+        with CaptureQueriesContext(connection) as queries:
+            broker_report(report(1, replicas=later, full=False))
+        numbers.append(len(queries))
+    assert numbers[0] == numbers[1]
