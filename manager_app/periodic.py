@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from http_base.tasks import bounded
 from http_base.writes import DATABASE_FAILURES
 from manager_app import selectors
 from manager_app.clients.registration import FORGET_AT_ONCE, forget_revoked
@@ -17,7 +18,7 @@ from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
-from manager_app.placement.rules import choose_transfer
+from manager_app.placement.rules import choose_transfers
 from manager_app.placement.topic_changes import place_missing
 from manager_app.services.broker import brokers_bury
 from manager_app.services.client import (
@@ -40,7 +41,13 @@ logger = logging.getLogger(__name__)
 _REPORTING = (BrokerState.ALIVE, BrokerState.STOPPING)
 
 HAND_OVER_LIMIT_S = 30.0
-"""For a thread that waits for a leadership to move; the order has a shorter limit of its own."""
+"""For a thread that waits for leaderships to move; each order has a shorter limit of its own."""
+PARTITIONS_PER_TRANSFER = 1_000
+"""Up to so many partitions one leadership moves at a time, one more for each further so many."""
+TRANSFERS_MAX = 100
+"""Leaderships that move in one round."""
+TRANSFERS_AT_ONCE = 32
+"""Leaderships on their way at the same time."""
 RETURN_LIMIT_S = 3_600.0
 """How long after its start a manager forgets no consumer: while all managers were down, no
 heartbeat of a consumer could be recorded."""
@@ -176,25 +183,30 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     return not_taken
 
 
-def balance_leaders(runtime: ManagerRuntime) -> Transfer | None:
-    """Move one leadership from a broker that leads more than its share; return what moved.
+def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
+    """Move leaderships from brokers that lead more than their share; return what moved.
 
-    A transfer that failed is not tried again for `FAILED_TRANSFER_PAUSE_S`: the leader refuses
+    It is one for each `PARTITIONS_PER_TRANSFER`, so that a spread takes minutes at any size. A
+    transfer that failed is not tried again for `FAILED_TRANSFER_PAUSE_S`: the leader refuses
     writes while it tries, and its cause, such as a follower that lags, takes time to pass.
     """
     if runtime.read_only:
-        return None
+        return []
     now_s, failed = runtime.monotonic_s(), runtime.failed_transfers
     for move, failed_s in list(failed.items()):
         if now_s - failed_s > FAILED_TRANSFER_PAUSE_S:
             del failed[move]
     may_lead = set(eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True))
-    transfer = choose_transfer(selectors.led_partitions(), may_lead, without=failed)
-    if transfer is None:
-        return None
-    failed[transfer.group_id, transfer.target] = now_s
-    handing_over = runtime.orders.hand_over(transfer, epoch=cluster_ensure().epoch)
-    if not runtime.run(handing_over, timeout_s=HAND_OVER_LIMIT_S):
-        return None
-    del failed[transfer.group_id, transfer.target]
-    return transfer
+    led = selectors.led_partitions()
+    at_most = min(1 + len(led) // PARTITIONS_PER_TRANSFER, TRANSFERS_MAX)
+    transfers = choose_transfers(led, may_lead, without=failed, at_most=at_most)
+    if not transfers:
+        return []
+    failed.update(((one.group_id, one.target), now_s) for one in transfers)
+    epoch = cluster_ensure().epoch
+    handing_over = (runtime.orders.hand_over(one, epoch=epoch) for one in transfers)
+    agreed = runtime.run(bounded(handing_over, TRANSFERS_AT_ONCE), timeout_s=HAND_OVER_LIMIT_S)
+    moved = [one for one, has_moved in zip(transfers, agreed, strict=True) if has_moved]
+    for one in moved:
+        del failed[one.group_id, one.target]
+    return moved

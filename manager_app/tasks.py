@@ -54,5 +54,5 @@ def reconcile_placement() -> None:
 
 @shared_task(ignore_result=True)
 def balance_leaders() -> None:
-    """Move at most one leadership to a broker that leads fewer partitions."""
+    """Move leaderships to brokers that lead fewer partitions, few at a time."""
     _alone(periodic.balance_leaders)

@@ -5,7 +5,7 @@ Everything is deterministic: equal brokers are told apart by their id.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,13 +74,14 @@ def place_partitions(
     return placed
 
 
-def choose_transfer(
+def choose_transfers(
     partitions: Iterable[LedPartition],
     live: Collection[int],
     *,
     without: Collection[tuple[int, int]] = (),
-) -> Transfer | None:
-    """Return the one leadership whose move helps most, or None when leaders are spread evenly.
+    at_most: int = 1,
+) -> list[Transfer]:
+    """Return the leaderships whose moves help most, one after the other; none when all is spread.
 
     A move helps when its source leads at least two partitions more than its target. Moves that
     help exist in chains too (a to b, b to c), so repeated calls reach a spread that no single
@@ -90,19 +91,42 @@ def choose_transfer(
         partitions: those with a leader.
         live: ids of the brokers that may lead.
         without: group ids with the brokers that their leadership is not to move to.
+        at_most: so many, each of another partition.
     """
     partitions = list(partitions)
     led = Counter(dict.fromkeys(live, 0))
     led.update(partition.leader for partition in partitions if partition.leader in led)
-    options = [
-        (led[partition.leader] - led[target], -partition.group_id, -target, partition)
-        for partition in partitions
-        if partition.leader in led
-        for target in partition.replicas
-        if target in led and led[partition.leader] - led[target] >= 2
-        if (partition.group_id, target) not in without
-    ]
-    if not options:
-        return None
-    _, _, negative_target, partition = max(options, key=lambda option: option[:3])
-    return Transfer(partition.group_id, partition.leader, -negative_target)
+    movable = _movable(partitions, led, without)
+    chosen: dict[int, Transfer] = {}
+    while len(chosen) < at_most:
+        options = []
+        for (source, target), group_ids in movable.items():
+            while group_ids and group_ids[-1] in chosen:
+                group_ids.pop()
+            if group_ids and led[source] - led[target] >= 2:
+                options.append((led[source] - led[target], -group_ids[-1], -target, source))
+        if not options:
+            break
+        _, negative_group, negative_target, source = max(options)
+        transfer = Transfer(-negative_group, source, -negative_target)
+        chosen[transfer.group_id] = transfer
+        led[source] -= 1
+        led[transfer.target] += 1
+    return list(chosen.values())
+
+
+def _movable(
+    partitions: Iterable[LedPartition],
+    live: Collection[int],
+    without: Collection[tuple[int, int]],
+) -> dict[tuple[int, int], list[int]]:
+    """Return the group ids by source and target of a move, the highest first."""
+    movable: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for partition in partitions:
+        if partition.leader in live:
+            for target in partition.replicas:
+                if target in live and (partition.group_id, target) not in without:
+                    movable[partition.leader, target].append(partition.group_id)
+    for group_ids in movable.values():
+        group_ids.sort(reverse=True)
+    return movable

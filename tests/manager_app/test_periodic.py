@@ -260,13 +260,30 @@ async def test_one_leadership_moves_per_run_until_they_are_spread(site):
     for twin in site.twins.brokers:
         await twin.report()
     await run(site, periodic.check_brokers)
-    moved = await run(site, periodic.balance_leaders)
+    (moved,) = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 2)
     await site.twins.reported()
-    assert (await run(site, periodic.balance_leaders)).target == 3
+    (moved,) = await run(site, periodic.balance_leaders)
+    assert moved.target == 3
     await site.twins.reported()
-    assert await run(site, periodic.balance_leaders) is None
+    assert await run(site, periodic.balance_leaders) == []
     assert sorted(group.leader for group in site.twins.groups.values()) == [1, 2, 3]
+
+
+async def test_in_a_larger_cluster_several_leaderships_move_per_run(site, monkeypatch):
+    monkeypatch.setattr(periodic, "PARTITIONS_PER_TRANSFER", 3)
+    await site.create_topic(partitions=6)
+    for group in site.twins.groups.values():
+        site.twins.elect(group, 1)
+    for twin in site.twins.brokers:
+        await twin.report()
+    moved = await run(site, periodic.balance_leaders)
+    assert [(one.source, one.target) for one in moved] == [(1, 2), (1, 3), (1, 2)]
+    assert site.runtime.failed_transfers == {}
+    await site.twins.reported()
+    assert len(await run(site, periodic.balance_leaders)) == 1
+    await site.twins.reported()
+    assert sorted(group.leader for group in site.twins.groups.values()) == [1, 1, 2, 2, 3, 3]
 
 
 async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
@@ -278,7 +295,7 @@ async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
     await site.in_database(
         lambda: Broker.objects.filter(broker_id=2).update(disk_free_bytes=1 << 20)
     )
-    moved = await run(site, periodic.balance_leaders)
+    (moved,) = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
 
 
@@ -288,12 +305,13 @@ async def test_no_leadership_moves_to_a_broker_that_says_its_disk_is_slow(site):
         site.twins.elect(group, 1)
     for twin in site.twins.brokers:
         await twin.report(disk_slow=twin.broker_id == 2)
-    moved = await run(site, periodic.balance_leaders)
+    (moved,) = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
     await site.twins.reported()
-    assert await run(site, periodic.balance_leaders) is None
+    assert await run(site, periodic.balance_leaders) == []
     await site.twins.by_id(2).report()
-    assert (await run(site, periodic.balance_leaders)).target == 2
+    (moved,) = await run(site, periodic.balance_leaders)
+    assert moved.target == 2
     await site.twins.reported()
 
 
@@ -311,16 +329,16 @@ async def test_a_leadership_that_could_not_be_moved_is_offered_to_another_for_a_
         await site.twins.reported()
         return moved
 
-    assert await balance() is None
-    assert await balance() is None
+    assert await balance() == []
+    assert await balance() == []
     asked = site.twins.by_id(1).called(f"/partitions/{first}/leader")
     assert [call["broker_id"] for call in asked] == [2, 3]
-    assert await balance() == Transfer(second, 1, 2)
+    assert await balance() == [Transfer(second, 1, 2)]
     site.twins.elect(site.twins.groups[second], 1)
     await site.twins.by_id(1).report()
     site.clock.seconds += periodic.FAILED_TRANSFER_PAUSE_S + 1
     site.twins.by_id(1).refuses.clear()
-    assert await balance() == Transfer(first, 1, 2)
+    assert await balance() == [Transfer(first, 1, 2)]
     assert site.runtime.failed_transfers == {}
 
 
@@ -332,7 +350,7 @@ async def test_a_read_only_manager_does_nothing_by_the_clock(site):
     assert await run(site, periodic.check_brokers) == []
     assert await run(site, periodic.check_clients) == []
     assert await run(site, periodic.reconcile_placement) == 0
-    assert await run(site, periodic.balance_leaders) is None
+    assert await run(site, periodic.balance_leaders) == []
     assert await site.in_database(states, Broker) == ["alive"] * 3
 
 

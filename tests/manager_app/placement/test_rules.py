@@ -9,7 +9,7 @@ from manager_app.placement.rules import (
     BrokerLoad,
     LedPartition,
     Transfer,
-    choose_transfer,
+    choose_transfers,
     place_partitions,
 )
 
@@ -58,52 +58,73 @@ def test_three_brokers_lead_one_of_three_partitions_each():
 
 def test_a_leadership_moves_to_the_broker_that_leads_fewest():
     partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11, 12)]
-    assert choose_transfer(partitions, {1, 2, 3}) == Transfer(10, 1, 2)
+    assert choose_transfers(partitions, {1, 2, 3}) == [Transfer(10, 1, 2)]
 
 
 def test_nothing_moves_when_leaders_are_spread():
     partitions = [LedPartition(group, leader, (1, 2)) for group, leader in ((1, 1), (2, 2), (3, 1))]
-    assert choose_transfer(partitions, {1, 2}) is None
+    assert choose_transfers(partitions, {1, 2}) == []
 
 
 def test_a_broker_that_is_not_alive_gets_no_leadership():
     partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11, 12)]
-    assert choose_transfer(partitions, {1, 3}) == Transfer(10, 1, 3)
-    assert choose_transfer(partitions, {1}) is None
+    assert choose_transfers(partitions, {1, 3}) == [Transfer(10, 1, 3)]
+    assert choose_transfers(partitions, {1}) == []
 
 
 def test_a_move_that_is_ruled_out_gives_way_to_another():
     partitions = [LedPartition(group, 1, (1, 2, 3)) for group in (10, 11)]
     ruled_out = []
     for expected in ((10, 2), (10, 3), (11, 2), (11, 3)):
-        transfer = choose_transfer(partitions, {1, 2, 3}, without=ruled_out)
-        assert transfer == Transfer(expected[0], 1, expected[1])
+        transfers = choose_transfers(partitions, {1, 2, 3}, without=ruled_out)
+        assert transfers == [Transfer(expected[0], 1, expected[1])]
         ruled_out.append(expected)
-    assert choose_transfer(partitions, {1, 2, 3}, without=ruled_out) is None
+    assert choose_transfers(partitions, {1, 2, 3}, without=ruled_out) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.permutations(range(5))), max_size=20))
-def test_repeated_transfers_end_and_never_widen_the_spread(drawn):
-    partitions = [
+drawn_partitions = st.lists(
+    st.tuples(st.integers(0, 4), st.permutations(range(5))), max_size=20
+).map(
+    lambda drawn: [
         LedPartition(group, brokers[0], tuple(brokers[: 1 + size]))
         for group, (size, brokers) in enumerate(drawn)
     ]
+)
 
-    def spread(leaders):
-        led = Counter(dict.fromkeys(range(5), 0))
-        led.update(leaders)
-        return sum(count * count for count in led.values())
 
+def spread(partitions):
+    led = Counter(dict.fromkeys(range(5), 0))
+    led.update(partition.leader for partition in partitions)
+    return sum(count * count for count in led.values())
+
+
+def moved(partitions, transfer):
+    return [
+        LedPartition(one.group_id, transfer.target, one.replicas)
+        if one.group_id == transfer.group_id
+        else one
+        for one in partitions
+    ]
+
+
+@given(drawn_partitions)
+def test_repeated_transfers_end_and_never_widen_the_spread(partitions):
     for _ in range(200):
-        transfer = choose_transfer(partitions, set(range(5)))
-        if transfer is None:
+        transfers = choose_transfers(partitions, set(range(5)))
+        if not transfers:
             return
-        before = spread(p.leader for p in partitions)
-        partitions = [
-            LedPartition(p.group_id, transfer.target, p.replicas)
-            if p.group_id == transfer.group_id
-            else p
-            for p in partitions
-        ]
-        assert spread(p.leader for p in partitions) < before
+        before = spread(partitions)
+        partitions = moved(partitions, *transfers)
+        assert spread(partitions) < before
     raise AssertionError("transfers do not end")
+
+
+@given(drawn_partitions, st.integers(1, 5))
+def test_each_of_several_transfers_narrows_the_spread_and_none_moves_twice(partitions, at_most):
+    transfers = choose_transfers(partitions, set(range(5)), at_most=at_most)
+    assert len({one.group_id for one in transfers}) == len(transfers) <= at_most
+    for transfer in transfers:
+        before = spread(partitions)
+        assert transfer.source == partitions[transfer.group_id].leader
+        partitions = moved(partitions, transfer)
+        assert spread(partitions) < before
