@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from myqueue.cli.text import print_line
+from myqueue.cli.text import print_line, print_row
 from myqueue.client import Client
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES")
 
 def show_groups(options: argparse.Namespace) -> None:
     """Print the names of all groups; or one with its members and partitions, or delete it."""
+    if options.delete and options.group is None:
+        options.refuse("give the group to delete")
     with Client(options.address) as client:
         if options.delete:
             client.delete_group(options.group)
@@ -40,11 +42,7 @@ def show_group_lag(options: argparse.Namespace) -> None:
         if options.topic not in (None, row["topic"]):
             continue
         fields = (row["topic"], row["partition"], row["offset"], row["high_watermark"], row["lag"])
-        if options.json:
-            names = (column.lower() for column in LAG_COLUMNS)
-            print_line(json.dumps(dict(zip(names, fields, strict=True))))
-        else:
-            print_line(*map(_text, fields))
+        print_row(LAG_COLUMNS, fields, as_json=options.json)
 
 
 def _show_group(described: dict[str, Any], *, as_json: bool) -> None:
@@ -60,13 +58,7 @@ def _show_group(described: dict[str, Any], *, as_json: bool) -> None:
     print_line()
     print_line(*PARTITION_COLUMNS)
     for row in described["partitions"]:
-        print_line(
-            *(
-                _text(row.get(column.lower().replace("member", "member_id")))
-                for column in PARTITION_COLUMNS
-            )
-        )
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
+        fields = [
+            row.get(column.lower().replace("member", "member_id")) for column in PARTITION_COLUMNS
+        ]
+        print_row(PARTITION_COLUMNS, fields, as_json=False)

@@ -1,13 +1,13 @@
-"""The command `myqueue lag`: how far the consumers of a topic are behind."""
+"""The command `myqueue lag`: how far the consumers of a topic, or a group, are behind."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from myqueue.cli.text import print_line
+from myqueue.cli.groups import show_group_lag
+from myqueue.cli.text import print_line, print_row
 from myqueue.client import Client
 from myqueue.consumer.consumer import Consumer
 from myqueue.contract.errors import ClientExpired, UnauthorizedException
@@ -20,7 +20,15 @@ COLUMNS = ("CONSUMER", "STATE", "PARTITION", "MESSAGES", "SECONDS")
 
 
 def show_lag(options: argparse.Namespace) -> None:
-    """Print a line per consumer and partition; one without figures for a consumer that expired."""
+    """Print a line per consumer and partition; one without figures for a consumer that expired.
+
+    With `--group` it is a line per partition of the group.
+    """
+    if options.group is not None:
+        show_group_lag(options)
+        return
+    if options.topic is None:
+        options.refuse("give a topic, or a group with --group")
     with Client(options.address) as client:
         consumers = list(_consumers(client, options.topic))
         ends = {
@@ -33,11 +41,11 @@ def show_lag(options: argparse.Namespace) -> None:
         print_line(*COLUMNS)
     for consumer_id, state, sizes in consumers:
         if not sizes:
-            _print((consumer_id, state, None, None, None), as_json=options.json)
+            print_row(COLUMNS, (consumer_id, state, None, None, None), as_json=options.json)
         for partition, size in sorted(sizes.items()):
             age_s = ages.get((partition, ends[partition] - size), 0.0) if size else 0.0
             fields = (consumer_id, state, partition, size, round(age_s, 3))
-            _print(fields, as_json=options.json)
+            print_row(COLUMNS, fields, as_json=options.json)
 
 
 def _consumers(client: Client, topic: str) -> Iterator[tuple[int, str, dict[int, int]]]:
@@ -74,11 +82,3 @@ def _ages(
     finally:
         consumer.forget()
     return ages
-
-
-def _print(fields: tuple[Any, ...], *, as_json: bool) -> None:
-    if as_json:
-        names = (column.lower() for column in COLUMNS)
-        print_line(json.dumps(dict(zip(names, fields, strict=True))))
-    else:
-        print_line(*("-" if field is None else field for field in fields))

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import argparse
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from myqueue import __version__
-from myqueue.cli.text import parse_since, print_line
+from myqueue.cli.text import parse_since
 from myqueue.contract.errors import InvalidRequest, QueueError
-
-if TYPE_CHECKING:
-    from myqueue.client import Client
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+HANDLERS = {
+    "produce": "myqueue.cli.messages:produce_lines",
+    "consume": "myqueue.cli.messages:consume_lines",
+    "tail": "myqueue.cli.tail:tail",
+    "perf": "myqueue.cli.perf:measure",
+    "status": "myqueue.cli.status:show_status",
+    "topics": "myqueue.cli.topics:list_topics",
+    "create": "myqueue.cli.topics:create_topic",
+    "describe": "myqueue.cli.topics:describe_topic",
+    "delete": "myqueue.cli.topics:delete_topic",
+    "brokers": "myqueue.cli.topics:list_brokers",
+    "groups": "myqueue.cli.groups:show_groups",
+    "lag": "myqueue.cli.lag:show_lag",
+    "work": "myqueue.cli.work:work",
+    "redrive": "myqueue.cli.work:redrive",
+}
+"""What runs each command; imported when it is typed, so that `--help` and others import nothing."""
 EXAMPLES = """examples:
   myqueue create logs --partitions 3
   myqueue topics
@@ -118,8 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process when left out.
     """
     options = build_parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], None] = options.run
     try:
+        run: Callable[[argparse.Namespace], None] = pkgutil.resolve_name(options.run)
         run(options)
         sys.stdout.flush()
     except QueueError as error:
@@ -156,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+    def command(name: str, text: str) -> Any:
         made = commands.add_parser(
             name,
             help=text,
@@ -166,36 +181,36 @@ def build_parser() -> argparse.ArgumentParser:
             parents=[common],
             allow_abbrev=False,
         )
-        made.set_defaults(run=run, refuse=made.error)
+        made.set_defaults(run=HANDLERS[name], refuse=made.error)
         return made
 
     _add_topics(command)
-    _add_produce(command("produce", _produce, "Send lines of files or of the standard input."))
-    _add_consume(command("consume", _consume, "Print messages, one a line."))
-    _add_tail(command("tail", _tail, "Print the last messages of a topic, by their timestamps."))
+    _add_produce(command("produce", "Send lines of files or of the standard input."))
+    _add_consume(command("consume", "Print messages, one a line."))
+    _add_tail(command("tail", "Print the last messages of a topic, by their timestamps."))
     _add_groups(command)
     _add_workers(command)
-    _add_perf(command("perf", _perf, "Measure how fast messages go in or out."))
-    status = command("status", _status, "Show brokers and partitions; live on a terminal.")
+    _add_perf(command("perf", "Measure how fast messages go in or out."))
+    status = command("status", "Show brokers and partitions; live on a terminal.")
     status.add_argument("--once", action="store_true", help="print once and end")
     status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
     return parser
 
 
 def _add_topics(command: Callable[..., Any]) -> None:
-    command("topics", _topics, "List the topics.")
-    create = command("create", _create, "Create a topic.")
+    command("topics", "List the topics.")
+    create = command("create", "Create a topic.")
     create.add_argument("topic")
     create.add_argument("--partitions", type=_positive, default=3, metavar="N")
     create.add_argument("--replication-factor", type=_positive, default=3, metavar="N")
     create.add_argument("--retention-ms", type=_positive, metavar="N")
     create.add_argument("--retention-bytes", type=_positive, metavar="N")
-    describe = command("describe", _describe, "Show a topic's partitions, leaders and offsets.")
+    describe = command("describe", "Show a topic's partitions, leaders and offsets.")
     describe.add_argument("topic")
     describe.add_argument("--json", action="store_true", help="print the manager's answer")
-    delete = command("delete", _delete, "Delete a topic with its messages.")
+    delete = command("delete", "Delete a topic with its messages.")
     delete.add_argument("topic")
-    command("brokers", _brokers, "List the brokers.")
+    command("brokers", "List the brokers.")
 
 
 def _add_produce(parser: argparse.ArgumentParser) -> None:
@@ -250,19 +265,19 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_groups(command: Callable[..., Any]) -> None:
-    groups = command("groups", _groups, "List the consumer groups, or show one.")
+    groups = command("groups", "List the consumer groups, or show one.")
     groups.add_argument("group", nargs="?", metavar="GROUP")
     groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
     groups.add_argument("--json", action="store_true", help="print the manager's answer")
-    lag = command("lag", _lag, "Show how far the consumers of a topic, or a group, are behind.")
+    lag = command("lag", "Show how far the consumers of a topic, or a group, are behind.")
     lag.add_argument("topic", nargs="?", help="needed without --group")
     lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_workers(command: Callable[..., Any]) -> None:
-    _add_work(command("work", _work, "Run a command for each message, with a group of workers."))
-    _add_redrive(command("redrive", _redrive, "Send dead letters back to where they came from."))
+    _add_work(command("work", "Run a command for each message, with a group of workers."))
+    _add_redrive(command("redrive", "Send dead letters back to where they came from."))
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
@@ -339,125 +354,6 @@ def _pattern(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"no regular expression: {error}") from error
-
-
-def _client(options: argparse.Namespace) -> Client:
-    from myqueue.client import Client
-
-    return Client(options.address)
-
-
-def _topics(options: argparse.Namespace) -> None:
-    with _client(options) as client:
-        for topic in client.list_topics():
-            print_line(topic)
-
-
-def _create(options: argparse.Namespace) -> None:
-    with _client(options) as client:
-        client.create_topic(
-            options.topic,
-            options.partitions,
-            options.replication_factor,
-            retention_ms=options.retention_ms,
-            retention_bytes=options.retention_bytes,
-        )
-
-
-def _describe(options: argparse.Namespace) -> None:
-    with _client(options) as client:
-        answer = client.describe_topic(options.topic)
-    if options.json:
-        import json
-
-        print_line(json.dumps(answer))
-        return
-    print_line("PARTITION", "LEADER", "TERM", "LOG_START", "HIGH_WATERMARK", "REPLICAS")
-    for row in answer["partitions"]:
-        leader = row.get("leader") or {}
-        replicas = ",".join(str(replica.get("address")) for replica in row.get("replicas", ()))
-        print_line(
-            row["partition"],
-            leader.get("address", "-"),
-            row.get("term", "-"),
-            row.get("log_start_offset", "-"),
-            row.get("high_watermark", "-"),
-            replicas,
-        )
-
-
-def _delete(options: argparse.Namespace) -> None:
-    with _client(options) as client:
-        client.delete_topic(options.topic)
-
-
-def _brokers(options: argparse.Namespace) -> None:
-    with _client(options) as client:
-        for broker in client.describe_brokers():
-            print_line(broker.get("address", "-"), broker.get("state", "-"))
-
-
-def _produce(options: argparse.Namespace) -> None:
-    from myqueue.cli.messages import produce_lines
-
-    produce_lines(options)
-
-
-def _consume(options: argparse.Namespace) -> None:
-    from myqueue.cli.messages import consume_lines
-
-    consume_lines(options)
-
-
-def _tail(options: argparse.Namespace) -> None:
-    from myqueue.cli.tail import tail
-
-    tail(options)
-
-
-def _groups(options: argparse.Namespace) -> None:
-    if options.delete and options.group is None:
-        options.refuse("give the group to delete")
-    from myqueue.cli.groups import show_groups
-
-    show_groups(options)
-
-
-def _lag(options: argparse.Namespace) -> None:
-    if options.group is not None:
-        from myqueue.cli.groups import show_group_lag
-
-        show_group_lag(options)
-        return
-    if options.topic is None:
-        options.refuse("give a topic, or a group with --group")
-    from myqueue.cli.lag import show_lag
-
-    show_lag(options)
-
-
-def _work(options: argparse.Namespace) -> None:
-    from myqueue.cli.work import work
-
-    work(options)
-
-
-def _redrive(options: argparse.Namespace) -> None:
-    from myqueue.cli.work import redrive
-
-    redrive(options)
-
-
-def _perf(options: argparse.Namespace) -> None:
-    from myqueue.cli.perf import measure
-
-    measure(options)
-
-
-def _status(options: argparse.Namespace) -> None:
-    from myqueue.cli.status import show_status
-
-    show_status(options)
 
 
 if __name__ == "__main__":

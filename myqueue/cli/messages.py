@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from myqueue.cli.ending import GLANCE_S, orderly_end
+from myqueue.cli.progress import progress_bar
 from myqueue.cli.text import count_of
 from myqueue.consumer.consumer import Consumer
 from myqueue.contract.records import Record
@@ -28,74 +29,24 @@ BATCH_BYTES_MAX = 900 << 10
 POLL_MESSAGES = 500
 
 
-class ProgressDisplay(Protocol):
-    """Shows how far `produce` is."""
-
-    def advance(self, messages: int, size_bytes: int) -> None:
-        """Count messages and bytes that are acknowledged."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        ...
-
-
-class NoProgress:
-    """Shows nothing: the output is not a terminal."""
-
-    def advance(self, messages: int, size_bytes: int) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class BarProgress:
-    """A progress bar on the terminal's error output; needs the package `rich`."""
-
-    def __init__(self, total_bytes: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.fields[messages]} messages"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self._messages = 0
-        self._task = self._bar.add_task("produce", total=total_bytes, messages=0)
-        self._bar.start()
-
-    def advance(self, messages: int, size_bytes: int) -> None:
-        """Move the bar."""
-        self._messages += messages
-        self._bar.update(self._task, advance=size_bytes, messages=self._messages)
-
-    def close(self) -> None:
-        """Stop drawing."""
-        self._bar.stop()
-
-
 def produce_lines(options: argparse.Namespace) -> None:
     """Send every line as a message; return when all are durable.
 
     The producer, which creates a missing topic, is made when there is a line to send.
     """
-    sent = 0
+    sent = read_bytes = 0
     producer: Producer | None = None
     with ExitStack() as stack:
         files = [_open(stack, name) for name in options.files or ["-"]]
-        progress = _progress(options.quiet, options.files)
-        stack.callback(progress.close)
+        total = _total_bytes(options.files)
+        show = stack.enter_context(progress_bar(quiet=options.quiet, total=total, in_bytes=True))
         for lines, size_bytes in _batches(files, options.batch):
             producer = producer or stack.enter_context(Producer(options.topic, options.address))
             records = [_record(line, options.key, options.key_regex) for line in lines]
             producer.produce_many(options.topic, records, partition=options.partition)
             sent += len(records)
-            progress.advance(len(records), size_bytes)
+            read_bytes += size_bytes
+            show(messages=sent, completed=read_bytes)
     if not options.quiet and sys.stderr.isatty():
         sys.stderr.write(f"{count_of(sent, 'message')} sent\n")
 
@@ -183,17 +134,12 @@ def _record(line: bytes, key: str | None, key_regex: re.Pattern[str] | None) -> 
     return Record(value, key)
 
 
-def _progress(quiet: bool, names: list[str]) -> ProgressDisplay:
-    if quiet or not sys.stderr.isatty():
-        return NoProgress()
+def _total_bytes(names: list[str]) -> int | None:
+    """Return the size of all files; None when one has no size, such as the standard input."""
     try:
-        total = sum(os.path.getsize(name) for name in names) if names else None
+        return sum(os.path.getsize(name) for name in names) if names else None
     except OSError:
-        total = None
-    try:
-        return BarProgress(total)
-    except ImportError:
-        return NoProgress()
+        return None
 
 
 def print_messages(messages: list[Message], *, as_json: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +17,21 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def print_line(*fields: Any) -> None:
     """Print fields separated by tabs."""
     sys.stdout.write("\t".join(map(str, fields)) + "\n")
+
+
+def print_row(columns: Sequence[str], fields: Sequence[Any], *, as_json: bool) -> None:
+    """Print fields as one JSON object with the columns' names, or separated by tabs.
+
+    Args:
+        columns: names of the fields, in capitals as in a head line.
+        fields: None, `null` in JSON, is `-` else.
+        as_json: print an object.
+    """
+    if as_json:
+        names = (column.lower() for column in columns)
+        print_line(json.dumps(dict(zip(names, fields, strict=True))))
+    else:
+        print_line(*("-" if field is None else field for field in fields))
 
 
 def count_of(number: int, noun: str) -> str:

@@ -8,10 +8,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from myqueue.cli.ending import GLANCE_S, orderly_end
+from myqueue.cli.progress import progress_bar
 from myqueue.cli.text import count_of, print_line
 from myqueue.client import Client
 from myqueue.worker.worker import Worker
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import argparse
 
     from myqueue.results import Delivery
-    from myqueue.worker.redriving import Redriven
 
 EXTENSIONS_PER_VISIBILITY = 3
 """How often a message is kept for longer while its command runs, in the time it is kept for."""
@@ -28,66 +27,18 @@ END_S = 5.0
 """How long a command may take to end when it is asked to, before it is killed."""
 
 
-class RedriveProgress(Protocol):
-    """Shows how far `redrive` is."""
-
-    def show(self, step: Redriven) -> None:
-        """Take note of a batch."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        ...
-
-
-class NoRedriveProgress:
-    """Shows nothing: the output is not a terminal."""
-
-    def show(self, step: Redriven) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class RedriveBar:
-    """A progress bar on the terminal's error output; needs the package `rich`."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-        self._bar = Progress(
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("redrive", total=None)
-        self._bar.start()
-
-    def show(self, step: Redriven) -> None:
-        """Move the bar."""
-        self._bar.update(self._task, completed=step.done, total=step.total)
-
-    def close(self) -> None:
-        """Stop drawing."""
-        self._bar.stop()
-
-
 def redrive(options: argparse.Namespace) -> None:
     """Send a topic's dead letters back, and print how many came back."""
-    progress = _redrive_progress(options.quiet)
     done = 0
-    with Client(options.address) as client, closing(progress):
+    with Client(options.address) as client, progress_bar(quiet=options.quiet) as show:
         for step in client.redriving(
             options.topic,
             group=options.group,
             dead_letter_topic=options.dead_letter_topic,
             max_messages=options.max,
         ):
-            progress.show(step)
             done = step.done
+            show(messages=done, completed=done, total=step.total)
     if not options.quiet:
         print_line(f"{count_of(done, 'message')} came back")
 
@@ -202,12 +153,3 @@ def _environment(delivery: Delivery) -> dict[str, str]:
         "MYQUEUE_TIMESTAMP": str(delivery.timestamp),
         "MYQUEUE_DELIVERY_COUNT": str(delivery.delivery_count),
     }
-
-
-def _redrive_progress(quiet: bool) -> RedriveProgress:
-    if quiet or not sys.stderr.isatty():
-        return NoRedriveProgress()
-    try:
-        return RedriveBar()
-    except ImportError:
-        return NoRedriveProgress()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from myqueue.cli import work as cli_work
 from myqueue.cli.main import main
 from myqueue.contract.errors import QueueError
 from myqueue.testing.queue import InMemoryQueue
-from myqueue.worker.redriving import Redriven
 
 SCRIPT = """
 import os, sys
@@ -70,19 +68,6 @@ def test_a_command_that_cannot_be_started_gives_the_message_back(
         assert "/no/such/command" in capsys.readouterr().err
         with Worker("jobs", queue.address, "g") as worker:
             assert [one.delivery_count for one in worker.receive(timeout=0)] == [2]
-
-
-def test_a_bar_shows_how_far_a_redrive_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    progress = cli_work._redrive_progress(quiet=False)
-    assert isinstance(progress, cli_work.RedriveBar)
-    progress.show(Redriven(1, 2))
-    (task,) = progress._bar.tasks
-    assert (task.completed, task.total) == (1, 2)
-    progress.close()
-    began_s = time.monotonic()
-    cli_work.NoRedriveProgress().show(Redriven(1, 2))
-    assert time.monotonic() - began_s < 1
 
 
 def test_a_long_message_waits_for_a_command_that_reads_late(
