@@ -133,13 +133,16 @@ async def _measure(storage: SqliteStorage, bare: sqlite3.Connection, seconds: fl
 
 
 async def _store(thread: StorageThread, entries: Sequence[Entry]) -> list[float]:
-    """Store one after the other, each as a leader with followers does; return the latencies."""
+    """Store one after the other, each as a replica does; return the latencies."""
+    from raft_app.core.raft import COMMIT_HINT_ENTRIES
     from raft_app.core.types import HardState
     from raft_app.storage.protocol import GroupWrite
 
     latencies_s = []
     for entry in entries:
-        write = GroupWrite(GROUP_ID, HardState(1, 1, entry.index - 1), (entry,))
+        is_hinted = entry.index % COMMIT_HINT_ENTRIES == 0
+        hard_state = HardState(1, 1, entry.index - 1) if is_hinted else None
+        write = GroupWrite(GROUP_ID, hard_state, (entry,))
         before = time.perf_counter()
         await thread.store(write)
         latencies_s.append(time.perf_counter() - before)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NEVER = 1 << 62
 """A tick that does not come."""
+COMMIT_HINT_ENTRIES = 64
+"""How far the commit index moves before the stored hard state is changed for its sake alone."""
 
 TRANSITIONS: dict[Role, frozenset[Role]] = {
     Role.LEARNER: frozenset({Role.LEARNER, Role.FOLLOWER}),
@@ -328,12 +330,16 @@ class Raft:
         return self.term != issued.term or self.vote != issued.vote
 
     def take_hard_state(self) -> HardState | None:
-        """Return the hard state for a write, None when there is nothing new in it."""
+        """Return the hard state for a write, None when it is not worth one.
+
+        The commit index is a hint: it goes along with term or vote, or when it moved far.
+        """
         commit_index = self.log.commit_index
         if self.log.is_frozen:  # What was committed and not written yet stays unwritten.
             commit_index = min(commit_index, self.log.written_index)
-        state = HardState(self.term, self.vote, commit_index)
-        if state == self._issued_hard_state:
+        moved = commit_index - self._issued_hard_state.commit
+        if moved < COMMIT_HINT_ENTRIES and not self.has_unwritten_vote:
             return None
+        state = HardState(self.term, self.vote, commit_index)
         self._issued_hard_state = state
         return state

@@ -394,7 +394,7 @@ class RawNode(Raft):
     def _take_write(self) -> Write | None:
         """Return a write when there is something that must be durable.
 
-        The commit index alone is not worth one; it goes along with entries, term or vote.
+        The commit index alone is not worth one; see `take_hard_state` for what it goes along with.
         """
         if not self.log.has_unwritten and not self.has_unwritten_vote:
             return None

@@ -6,8 +6,11 @@ transaction is stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from raft_app.core.types import EntryKind
 from raft_app.storage.protocol import (
@@ -41,8 +44,7 @@ GROUP_ID_LIMIT = 1 << (63 - INDEX_BITS)
 """Group ids are below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupFacts:
+class GroupFacts(Struct, frozen=True):
     """What the rules need to know of one group."""
 
     replica_id: int = 0
@@ -61,8 +63,7 @@ class GroupFacts:
     """The offset after the messages in place. 0 unless installing."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedOperation:
+class PlannedOperation(Struct, frozen=True):
     """One operation to carry out."""
 
     operation: Operation
@@ -101,15 +102,10 @@ def plan_transaction(
         StorageError: one of them contradicts what is stored.
     """
     plan = Plan()
-
-    def known(group_id: int) -> GroupFacts:
-        facts = plan.facts.get(group_id)
-        return facts_of(group_id) if facts is None else facts
-
     for operation in operations:
         match operation:
             case GroupWrite(group_id=group_id):
-                facts = _existing(group_id, known(group_id))
+                facts = _existing(group_id, plan.facts.get(group_id) or facts_of(group_id))
                 step, plan.facts[group_id] = _plan_write(operation, facts)
                 plan.steps.append(step)
             case SaveIdentity(identity=new):
@@ -119,13 +115,13 @@ def plan_transaction(
             case SavePeers() | ReleaseSpace():
                 plan.steps.append(PlannedOperation(operation))
             case InstallRows(group_id=group_id) | FinishInstall(group_id=group_id):
-                facts = _existing(group_id, known(group_id))
+                facts = _existing(group_id, plan.facts.get(group_id) or facts_of(group_id))
                 replaces = not facts.installing
                 plan.steps.append(PlannedOperation(operation, replaces, facts.applied_index))
                 plan.facts[group_id] = _plan_install(operation, facts)
             case _:
                 group_id = _group_id_of(operation)
-                changed = _plan_group(operation, known(group_id))
+                changed = _plan_group(operation, plan.facts.get(group_id) or facts_of(group_id))
                 if changed is not None:
                     plan.facts[group_id] = changed
                     plan.steps.append(PlannedOperation(operation))

@@ -52,7 +52,7 @@ QUIET_MS = 600_000
 """Nothing happens by itself so soon."""
 ROOT = Path(__file__).resolve().parents[2]
 
-STORAGE_MAX = {"leader: storage": 70, "follower 1: storage": 70, "follower 2: storage": 70}
+STORAGE_MAX = {"leader: storage": 30, "follower 1: storage": 30, "follower 2: storage": 30}
 PRODUCED_MAX = STORAGE_MAX | {
     "leader: HTTP": 280,
     "leader: engine": 330,

@@ -109,8 +109,9 @@ class BrokerDatabase:
         Raises:
             StorageError: the database is closed.
         """
-        own = self._own_connection()
-        if own.connection is None:
+        own: BaseDatabaseWrapper | None = getattr(self._local, "connection", None)
+        if own is None or own.connection is None or self._closed:
+            own = self._own_connection()
             own.ensure_connection()
         return own
 

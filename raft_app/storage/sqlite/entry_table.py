@@ -81,7 +81,7 @@ def row_of(group_id: int, entry: Entry) -> Row:
         group_id << INDEX_BITS | entry.index,
         group_id,
         entry.term,
-        entry.kind.value,
+        int(entry.kind),
         entry.base_offset,
         entry.record_count,
         entry.append_timestamp,

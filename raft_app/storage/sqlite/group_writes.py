@@ -78,7 +78,7 @@ class GroupWrites:
         size_bytes = 0
         for entry in entries:
             self._rows.append(row_of(group_id, entry))
-            size_bytes += entry.size_bytes
+            size_bytes += len(entry.data)
         self.pages += PAGES_PER_LOG + size_bytes // PAGE_BYTES
 
     def store(self, cursor: Cursor, statements: Statements) -> None:
@@ -101,17 +101,22 @@ class GroupWrites:
             reach("write.hard-states")
 
 
-def only_adds(plan: Plan) -> bool:
-    """Whether a plan does nothing but add to logs and change hard states."""
-    return all(type(step.operation) is GroupWrite and not step.replaces for step in plan.steps)
+def added_by(plan: Plan) -> GroupWrites | None:
+    """Return what a plan does that adds to logs and changes hard states; None if it does more."""
+    writes = GroupWrites()
+    for step in plan.steps:
+        if step.replaces or not isinstance(step.operation, GroupWrite):
+            return None
+        writes.add(step.operation)
+    return writes
 
 
-def commit_directly(connection: sqlite3.Connection, plan: Plan) -> int:
-    """Carry out a plan that `only_adds` in one transaction, durable when this returns.
+def commit_directly(connection: sqlite3.Connection, writes: GroupWrites) -> int:
+    """Store writes in one transaction, durable when this returns.
 
     Args:
         connection: in autocommit mode.
-        plan: what to do.
+        writes: what to store.
 
     Returns:
         About how many bytes that added to the WAL.
@@ -120,10 +125,6 @@ def commit_directly(connection: sqlite3.Connection, plan: Plan) -> int:
         StorageError: a group has no row; nothing was stored.
         sqlite3.Error: the disk or SQLite failed.
     """
-    writes = GroupWrites()
-    for step in plan.steps:
-        assert isinstance(step.operation, GroupWrite)
-        writes.add(step.operation)
     cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from raft_app.storage.scrub import Scrub
 from raft_app.storage.sqlite.database import BrokerDatabase, is_corruption
 from raft_app.storage.sqlite.directory import DirectoryLock
 from raft_app.storage.sqlite.entry_table import EntryTable
-from raft_app.storage.sqlite.group_writes import commit_directly, only_adds
+from raft_app.storage.sqlite.group_writes import added_by, commit_directly
 from raft_app.storage.sqlite.inventory import Inventory
 from raft_app.storage.sqlite.set_aside import set_aside
 from raft_app.storage.sqlite.stored_groups import read_facts, read_stored_groups, verify_group
@@ -243,17 +244,22 @@ class SqliteStorage:
         self._failed = True  # Whatever ends this early makes it so: an fsync is not retried.
         try:
             self._commit(plan)
-            self._limit_wal()
+            if self._wal_bytes >= self._wal_limit_bytes:
+                self._limit_wal()
         except (DatabaseError, OSError) as error:
             self._note_fault(error)
             raise
         self._failed = False
 
     def _commit(self, plan: Plan) -> None:
-        if only_adds(plan):  # All that a broker under load writes; no replica comes or goes.
+        writes = added_by(plan)
+        if writes is not None:  # All that a broker under load writes; no replica comes or goes.
             own = self._database.connected()
-            with own.wrap_database_errors:
-                self._wal_bytes += commit_directly(own.connection, plan)
+            try:
+                self._wal_bytes += commit_directly(own.connection, writes)
+            except sqlite3.Error:
+                with own.wrap_database_errors:
+                    raise
             self._receipts.note()
         else:
             with self._database.connection():
@@ -297,8 +303,6 @@ class SqliteStorage:
             logger.critical("no marker could be left in %s: %s", self.directory, refused)
 
     def _limit_wal(self) -> None:
-        if self._wal_bytes < self._wal_limit_bytes:
-            return
         if self._database.checkpoint_wal():
             self._wal_bytes = 0
             self.wal_checkpoints += 1

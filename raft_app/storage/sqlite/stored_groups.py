@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from raft_app import models
 from raft_app.core.types import HardState, Membership
 from raft_app.storage.protocol import Checkpoint, CorruptEntry
@@ -135,7 +137,7 @@ def read_facts(cursor: CursorWrapper, alias: str, group_id: int, manifest: Manif
     )
     if not header.installing:
         return facts
-    return replace(
+    return msgspec.structs.replace(
         facts,
         last_index=applied_index,
         installing=True,

@@ -114,8 +114,10 @@ class WalReceipts:
             OSError: the disk refused.
         """
         reach("write.committed")
-        self._index = self._current(self._index, INDEX_NAME)
-        self._wal = self._current(self._wal, WAL_NAME)
+        if self._index < 0 or not os.fstat(self._index).st_nlink:
+            self._index = self._open(self._index, INDEX_NAME)
+        if self._wal < 0 or not os.fstat(self._wal).st_nlink:
+            self._wal = self._open(self._wal, WAL_NAME)
         receipt = self._take()
         if receipt is not None:
             os.pwrite(self._receipt, receipt.encode(), 0)
@@ -128,14 +130,12 @@ class WalReceipts:
                 os.close(descriptor)
         self._receipt = self._index = self._wal = -1
 
-    def _current(self, descriptor: int, name: str) -> int:
-        """Return a descriptor of the file that has the name now.
+    def _open(self, descriptor: int, name: str) -> int:
+        """Return a descriptor of the file that has the name now in place of one without a name.
 
         The file goes when the last connection is closed; the old one has no locks then.
         """
         if descriptor >= 0:
-            if os.fstat(descriptor).st_nlink:
-                return descriptor
             os.close(descriptor)
         return os.open(self._directory / name, os.O_RDONLY)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raft_app.core.config import RaftConfig
+from raft_app.core.raft import COMMIT_HINT_ENTRIES
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import (
     HardState,
@@ -100,6 +101,26 @@ def test_the_commit_index_alone_is_not_worth_a_write():
 
     assert ready.write is None
     assert [entry.index for entry in ready.committed] == [1, 2]
+
+
+def test_the_commit_index_goes_along_with_entries_only_when_it_moved_far():
+    group = Group(3)
+    group.collect()
+    hints = []
+    for index in range(2, 4 + 2 * COMMIT_HINT_ENTRIES):
+        entries = entries_of([1], first_index=index)
+        group[1].step(append(1, 2, term=1, prev=(index - 1, 1), entries=entries, commit=index - 1))
+        write = group[1].ready().write
+        assert write is not None
+        assert write.entries == entries
+        if write.hard_state is not None:
+            hints.append(write.hard_state)
+
+    assert [state.commit for state in hints] == [
+        1 + COMMIT_HINT_ENTRIES,
+        1 + 2 * COMMIT_HINT_ENTRIES,
+    ]
+    assert {(state.term, state.vote) for state in hints} == {(1, 0)}
 
 
 def test_a_changed_soft_state_is_told_once():

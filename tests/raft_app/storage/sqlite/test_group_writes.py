@@ -7,7 +7,7 @@ import pytest
 from raft_app.core.types import Entry, EntryKind, HardState
 from raft_app.storage.protocol import GroupWrite, SaveCheckpoint, StorageError
 from raft_app.storage.rules import Plan, PlannedOperation
-from raft_app.storage.sqlite.group_writes import commit_directly, only_adds
+from raft_app.storage.sqlite.group_writes import GroupWrites, added_by, commit_directly
 
 TABLES = """
 CREATE TABLE raft_app_raftentry (id INTEGER PRIMARY KEY, group_id, term, kind, base_offset,
@@ -29,8 +29,10 @@ def entry(index: int) -> Entry:
     return Entry(index, 1, EntryKind.DATA, b"x", index - 1, 1, 5)
 
 
-def plan(*writes: GroupWrite) -> Plan:
-    return Plan(steps=[PlannedOperation(write) for write in writes])
+def added(*writes: GroupWrite) -> GroupWrites:
+    found = added_by(Plan(steps=[PlannedOperation(write) for write in writes]))
+    assert found is not None
+    return found
 
 
 def count(connection: sqlite3.Connection, table: str) -> int:
@@ -43,7 +45,7 @@ def test_entries_and_hard_states_of_all_groups_are_stored_together(connection):
         GroupWrite(2, None, (entry(7),)),
         GroupWrite(1, HardState(3, 2, 2), ()),
     )
-    assert commit_directly(connection, plan(*writes)) > 0
+    assert commit_directly(connection, added(*writes)) > 0
     ids = connection.execute("SELECT id & 1099511627775, group_id FROM raft_app_raftentry")
     assert ids.fetchall() == [(1, 1), (2, 1), (7, 2)]
     states = connection.execute('SELECT term, vote, "commit" FROM raft_app_raftgroup')
@@ -54,24 +56,25 @@ def test_entries_and_hard_states_of_all_groups_are_stored_together(connection):
 def test_a_group_without_a_row_undoes_the_whole_transaction(connection):
     lost = (GroupWrite(1, HardState(3, 2, 1), (entry(1),)), GroupWrite(9, HardState(1, 0, 0), ()))
     with pytest.raises(StorageError, match="2 hard states met 1 groups"):
-        commit_directly(connection, plan(*lost))
+        commit_directly(connection, added(*lost))
     assert count(connection, "raft_app_raftentry") == 0
     assert not connection.in_transaction
 
 
 def test_an_entry_that_is_there_already_undoes_the_whole_transaction(connection):
-    commit_directly(connection, plan(GroupWrite(1, None, (entry(1),))))
+    commit_directly(connection, added(GroupWrite(1, None, (entry(1),))))
     with pytest.raises(sqlite3.IntegrityError):
-        commit_directly(connection, plan(GroupWrite(1, HardState(9, 0, 0), (entry(2), entry(1)))))
+        commit_directly(connection, added(GroupWrite(1, HardState(9, 0, 0), (entry(2), entry(1)))))
     assert count(connection, "raft_app_raftentry") == 1
-    commit_directly(connection, plan(GroupWrite(1, None, (entry(2),))))
+    commit_directly(connection, added(GroupWrite(1, None, (entry(2),))))
     assert count(connection, "raft_app_raftentry") == 2
 
 
 def test_only_writes_that_replace_nothing_are_committed_directly():
     write = GroupWrite(1, None, (entry(1),))
-    assert only_adds(plan(write, write))
-    assert not only_adds(
-        Plan(steps=[PlannedOperation(write), PlannedOperation(write, replaces=True)])
+    assert added_by(Plan(steps=[PlannedOperation(write), PlannedOperation(write)])) is not None
+    assert (
+        added_by(Plan(steps=[PlannedOperation(write), PlannedOperation(write, replaces=True)]))
+        is None
     )
-    assert not only_adds(Plan(steps=[PlannedOperation(SaveCheckpoint(1, None))]))
+    assert added_by(Plan(steps=[PlannedOperation(SaveCheckpoint(1, None))])) is None
