@@ -5,7 +5,12 @@ from manager_app.groups.offsets import Unsaid
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.answers import GroupOffset
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.group_membership import GroupState, Member, Seat, TopicShape
+from myqueue.contract.rules.group_membership import (
+    GroupState,
+    Member,
+    TopicShape,
+    assignment_of,
+)
 
 HELD = frozenset(TopicPartition("logs", index) for index in range(2))
 MEMBER = Member(frozenset({"logs"}), 900, granted=HELD, target=HELD)
@@ -54,6 +59,6 @@ def test_a_group_that_the_partitions_alone_know_has_their_generation():
 
 
 def test_a_member_is_asked_for_ten_heartbeats_in_its_session():
-    calm = Seat("billing", "k", 5, MEMBER, settled=True)
-    assert calm.answer().heartbeat_interval_ms == 90
-    assert calm.answer().assignment == {"logs": [0, 1]}
+    calm = assignment_of("billing", STORED.state, "k")
+    assert calm.heartbeat_interval_ms == 90
+    assert calm.assignment == {"logs": [0, 1]}
