@@ -1,4 +1,6 @@
-"""Every error of the queue: the one table that servers raise, and the client raises again.
+"""Every error of the queue. Servers raise them; the client raises them again from the failure body.
+
+Each line names a class, its HTTP status, its code, and when the same call may succeed.
 
 QueueError
     InvalidRequest                400 INVALID_REQUEST
@@ -52,7 +54,8 @@ QueueError
         UnsettledDeliveries           what an ack, nack or extend did not reach
         ClientClosed                  used after `close`
 
-From a failure body back to the error that a server raised, and what it says of the outcome.
+`from_body` makes the error of a failure body. Its field `outcome` is `unknown` when the write may
+or may not have happened.
 """
 
 from __future__ import annotations
@@ -88,7 +91,7 @@ class QueueError(Exception):
 
     @property
     def outcome_known(self) -> bool:
-        """False when the write may have happened all the same."""
+        """False when the write may have happened in spite of the error."""
         return self.details.get("outcome") != OUTCOME_UNKNOWN
 
     @property
@@ -219,13 +222,13 @@ class ClientExpired(UnauthorizedException):
 
 
 class Forbidden(QueueError):
-    """Known, but not allowed."""
+    """The caller is known, but may not make this call."""
 
     code, http_status = "FORBIDDEN", 403
 
 
 class MessageTooLarge(QueueError):
-    """A message, a batch or a body is over its limit."""
+    """A message, a record batch or a body is larger than its limit."""
 
     code, http_status = "MESSAGE_TOO_LARGE", 413
 
@@ -255,13 +258,16 @@ class CommitTimeout(QueueError):
 
 
 class Overloaded(QueueError):
-    """A limit on what may be in flight is reached; try again later."""
+    """A limit on requests or bytes in flight is reached; try again later."""
 
     code, http_status, retriable = "OVERLOADED", 503, True
 
 
 class TooManyGroups(QueueError):
-    """The partition has no room for another consumer group; `limit`, and `consumer_id` if its."""
+    """The partition takes no further consumer group: `limit` is reached.
+
+    With `consumer_id` it is the limit of the groups that one consumer makes, else of all groups.
+    """
 
     code, http_status = "TOO_MANY_GROUPS", 429
 
@@ -303,7 +309,7 @@ class ProducerFenced(QueueError):
 
 
 class CursorMoved(QueueError):
-    """The cursor is not where the request expected it."""
+    """The cursor is not at the offset that the request names as `expected`."""
 
     code, http_status = "CURSOR_MOVED", 409
 
@@ -315,13 +321,13 @@ class IllegalGeneration(QueueError):
 
 
 class UnknownMember(QueueError):
-    """The group does not have this member, or no longer: join again."""
+    """The group has no member of this id, or has removed it: join again."""
 
     code, http_status = "UNKNOWN_MEMBER", 409
 
 
 class Rebalancing(QueueError):
-    """The partition still belongs to another member that has not given it up."""
+    """Another member of the group has not given the partition up yet."""
 
     code, http_status = "REBALANCING", 409
 
@@ -406,7 +412,7 @@ class UndeliveredMessages(ClientError):
 
 
 class UnreadMessages(ClientError):
-    """Messages that were taken in advance and could not be given back; `messages` has them."""
+    """Messages that were prefetched and could not be given back; `messages` has them."""
 
     code = "UNREAD_MESSAGES"
 
@@ -443,11 +449,11 @@ def from_body(http_status: int, body: Any) -> QueueError:
     cls = BY_CODE.get(body["code"], Internal)
     details = {str(name): body[name] for name in body if name not in ("status", "code", "message")}
     if cls is Internal:
-        # Whatever a server did not foresee may have happened in the middle of a write.
+        # An error that the server did not foresee may have come in the middle of a write.
         details.setdefault("outcome", OUTCOME_UNKNOWN)
     return cls(str(body.get("message", "")), **details)
 
 
 def with_unknown_outcome(error: QueueError) -> QueueError:
-    """Return the same error, saying that the call may have happened all the same."""
+    """Return the same error with `outcome` unknown: the write may have happened."""
     return type(error)(error.message, **{**error.details, "outcome": OUTCOME_UNKNOWN})

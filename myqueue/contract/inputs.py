@@ -1,7 +1,7 @@
 """The HTTP contract: content types, field aliases, and the input of each call as a type.
 
-Servers turn a decoded body into one of these values with `read_input`; anything that does not fit
-is refused there with the field's name. Every server describes its calls at /docs.
+Servers turn a decoded body into one of these types with `read_input`, which refuses what does not
+fit and names the field. Every server describes its calls at /docs.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ BATCH_HEADERS = {
     "log_start_offset": "X-Log-Start-Offset",
     "next_offset": "X-Next-Offset",
 }
-"""Field of a fetch answer -> the header that says it beside batches."""
+"""Field of a fetch answer -> the HTTP header that carries it when the body is `BATCH`."""
 
 MAX_JSON_BODY_BYTES = 1 << 20
 """Longest JSON or MessagePack body; larger batches come as `BATCH`."""
 MAX_WAIT_MS = 30_000
+"""Longest `wait_ms` of a long poll."""
 MAX_TIMEOUT_MS = 60_000
 DEFAULT_TIMEOUT_MS = 5_000
+"""How long a call waits for a quorum."""
 MAX_PARTITIONS = 1_024
 MAX_REPLICATION_FACTOR = 9
 MAX_REQUEST_ID_LENGTH = 64
@@ -55,30 +57,31 @@ INT64_MAX = (1 << 63) - 1
 
 
 def int64(low: int = -INT64_MAX - 1, high: int = INT64_MAX) -> Meta:
-    """Return the annotation of a number that something is looked up by.
+    """Return the annotation of an id, an index or an offset.
 
-    One that nothing can have is not malformed but unknown: the call says so in its own way, and
-    these bounds are stated for the API's description alone.
+    `read_input` takes any integer of 64 bits: one outside of [low, high] is well-formed and names
+    nothing, so that the call answers NOT_FOUND or the like. The bounds are shown in the OpenAPI
+    description only.
     """
     stated = {STATED_MINIMUM: low, STATED_MAXIMUM: high, "format": "int64"}
     return Meta(ge=-INT64_MAX - 1, le=INT64_MAX, extra_json_schema=stated)
 
 
 def bounded(low: int, high: int = INT64_MAX) -> Meta:
-    """Return the annotation of an integer; whatever lies outside of these bounds is refused."""
+    """Return the annotation of an integer; `read_input` refuses what is outside of [low, high]."""
     return Meta(ge=low, le=high, extra_json_schema={"format": "int64"})
 
 
 def stated(**schema: Any) -> Meta:
-    """Return an annotation that the API's description shows and that the call itself checks."""
+    """Return an annotation for the OpenAPI description; `read_input` does not check it."""
     return Meta(extra_json_schema=schema)
 
 
 STATED_MINIMUM, STATED_MAXIMUM = "x-minimum", "x-maximum"
-"""Keywords of the description; they replace the bounds of 64 bits there."""
+"""Keywords by which `int64` hands its bounds to the OpenAPI description."""
 
 Int64 = Annotated[int, int64()]
-"""What databases and headers can hold; larger numbers are malformed, not unknown."""
+"""Any signed integer of 64 bits, as databases and batch headers hold them."""
 Id = Annotated[int, int64(1)]
 PartitionIndex = Annotated[int, int64(0)]
 PartitionCount = Annotated[int, bounded(1, MAX_PARTITIONS)]
@@ -94,7 +97,7 @@ Start = Annotated[Literal["earliest", "latest"], stated(type="string")]
 RequestId = Annotated[str, Meta(min_length=1, max_length=MAX_REQUEST_ID_LENGTH)]
 Address = Annotated[str, stated(pattern=r"^https?://[A-Za-z0-9._\[\]:-]+:[0-9]{1,5}$")]
 Text = Annotated[Any, stated(type="string")]
-"""A text; in MessagePack bytes as well."""
+"""A string; in MessagePack bytes too."""
 Key = Annotated[Any, stated(type=["string", "null"])]
 Headers = Annotated[dict[str, Text], stated(maxProperties=MAX_HEADERS)]
 _ITEM = {
@@ -119,7 +122,7 @@ Messages = Annotated[
 HealthType = Annotated[int, stated(enum=[0, 1, 2])]
 Epoch = Annotated[int, bounded(0, (1 << 31) - 1)]
 Sequence = Annotated[int, bounded(0, INT64_MAX - MAX_RECORDS)]
-"""With room for those of a whole batch."""
+"""Of the first message of a batch; the last one's still fits into 64 bits."""
 Timestamp = Annotated[int, bounded(0, MAX_TIMESTAMP)]
 
 HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
@@ -132,16 +135,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "message": ("log_message",),
     "broker_address": ("broker_addr", "address"),
 }
-"""Canonical field -> its other names; the only place where they are declared."""
+"""Canonical field -> other names that `read_input` accepts for it."""
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _ID = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-"""Digits of an id; whether the number fits is checked with those that came as integers."""
+"""Decimal digits of an id; 64 bits are checked afterwards, as for an integer."""
 _INTEGER_OR_TEXT = ("partition_key", "key")
-"""Fields that take an integer or a text. `key` of a produce call is `Any` and never gets here."""
+"""Fields of a query that take an integer or a string: `partition_key`, and `key` of /health."""
 _IDS = ("producer_id", "consumer_id")
-"""Fields whose integer may come as a text of digits in a body too."""
+"""Fields whose integer may be a string of digits in a body too."""
 _NOTHING: Any = object()
 _PATH = re.compile(r"\.([A-Za-z_]+)|\[([0-9]+|\.\.\.)\]")
 """Parts of the path that a validation error names: fields, and positions in lists."""
@@ -177,7 +180,7 @@ class BrokerCreate(Input, frozen=True):
 
 
 class ProducerRegister(Input, frozen=True):
-    """POST /producer/register; with `producer_id` and `token`: re-attach."""
+    """POST /producer/register; `producer_id` and `token` re-attach a registered producer."""
 
     topic: TopicName
     producer_id: Id | None = None
@@ -185,7 +188,7 @@ class ProducerRegister(Input, frozen=True):
 
 
 class ConsumerRegister(Input, frozen=True):
-    """POST /consumer/register; with `consumer_id` and `token`: re-attach."""
+    """POST /consumer/register; `consumer_id` and `token` re-attach a registered consumer."""
 
     topic: TopicName
     consumer_id: Id | None = None
@@ -194,7 +197,7 @@ class ConsumerRegister(Input, frozen=True):
 
 
 class ClientForget(Input, frozen=True):
-    """DELETE /producers/{id}, /consumers/{id}."""
+    """DELETE /producers/{id} and /consumers/{id}."""
 
     token: str | None = None
 
@@ -203,8 +206,8 @@ class Produce(Input, frozen=True):
     """POST /producer/produce, on a manager and on a broker.
 
     Exactly one of `message` and `messages`; at most one of `partition` and `partition_key`.
-    `producer_epoch` and `base_sequence` (both or none) make retries recognisable, and so does
-    `request_id`.
+    By `producer_epoch` and `base_sequence` (both or none), or by `request_id`, the partition
+    recognises a retry.
     """
 
     topic: TopicName
@@ -234,7 +237,7 @@ class Produce(Input, frozen=True):
 
 
 class ProduceBatch(Input, frozen=True):
-    """POST /producer/produce with a `BATCH` body: the query."""
+    """Query of POST /producer/produce when the body is a `BATCH`."""
 
     topic: TopicName
     partition: PartitionIndex
@@ -274,7 +277,7 @@ class Fetch(Input, frozen=True):
 
 
 class Size(Input, frozen=True):
-    """GET /size; `wait_ms` waits until something is there."""
+    """GET /size; with `wait_ms` a long poll until there are messages."""
 
     topic: TopicName
     consumer_id: Id
@@ -285,7 +288,7 @@ class Size(Input, frozen=True):
 
 
 class SizeHere(Size, frozen=True):
-    """GET /size on a broker; with `request_id` also whether the partition remembers that pop."""
+    """GET /size on a broker; `request_id` asks whether the partition remembers that pop."""
 
     request_id: RequestId | None = None
 
@@ -310,7 +313,10 @@ class OffsetByTime(Input, frozen=True):
 
 
 class CursorReset(Input, frozen=True):
-    """POST /cursors/reset, everywhere: exactly one of `offset` and `timestamp`."""
+    """POST /cursors/reset, on a manager and on a broker.
+
+    Exactly one of `offset` and `timestamp`. With `expected` the cursor moves only from there.
+    """
 
     topic: TopicName
     partition: PartitionIndex
@@ -361,9 +367,9 @@ _prepared: set[Any] = set()
 
 
 def prepare_type(kind: Any) -> None:
-    """Let msgspec look into a type before it reads one from a body, which threads may do at once.
+    """Have msgspec inspect a type under a lock, before threads decode bodies to it.
 
-    It looks when a type is used for the first time, and the process crashes when two threads do so.
+    msgspec inspects a type at its first use; two threads that do so at once crash the process.
     """
     if kind not in _prepared:
         with _preparing:
@@ -401,16 +407,16 @@ def _canonical_names(cls: type[msgspec.Struct]) -> dict[str, str]:
 
 @cache
 def _id_fields(cls: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the fields of a type that are ids of clients; `key` of a heartbeat is one too."""
+    """Return the fields of a type that are client ids; `key` of GET /health is one too."""
     names = ("key",) if cls is Health else _IDS
     return tuple(name for name in names if name in cls.__struct_fields__)
 
 
 def _id_value(name: str, text: str) -> int | str:
-    """Return the integer that an id's digits mean.
+    """Return the integer of an id that was given as digits.
 
     Raises:
-        InvalidRequest: it is an id of a client, and these are no digits.
+        InvalidRequest: `name` is a client id, and the string has no digits alone.
     """
     if _ID.fullmatch(text):
         return int(text)
@@ -421,7 +427,7 @@ def _id_value(name: str, text: str) -> int | str:
 
 @cache
 def _field_types(cls: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return field -> type, without its annotation."""
+    """Return field -> type, the annotation removed where the type is Any."""
     return {field.name: _bare(field.type) for field in msgspec.structs.fields(cls)}
 
 
@@ -432,8 +438,8 @@ def _bare(kind: Any) -> Any:
 def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
     """Convert one text of a query string to the type of the field `name`.
 
-    Where a field takes integers and texts, decimal digits are an integer: a query has no other way
-    to say so, and `partition_key: 7` in a body must agree with `?partition_key=7`.
+    Where a field takes integers and strings, decimal digits are an integer: `?partition_key=7`
+    chooses the same partition as `partition_key: 7` in a body.
     """
     expected = _field_types(cls).get(name)
     if expected is None or expected is Any or expected is str:
@@ -452,7 +458,7 @@ def _query_value(cls: type[msgspec.Struct], name: str, text: str) -> Any:
 def _invalid(
     cls: type[msgspec.Struct], fields: dict[str, Any], error: msgspec.ValidationError
 ) -> InvalidRequest:
-    """Name the field that a validation error is about, and the bounds that it is outside of."""
+    """Return the error that names the field of a validation error, and the bound that it breaks."""
     text = str(error)
     if text.startswith("Object"):  # a field of it is missing or unknown
         named = re.search(r"field `([A-Za-z_]+)`", text)
@@ -469,7 +475,7 @@ def _invalid(
 def _located(
     cls: type[msgspec.Struct], fields: dict[str, Any], path: str
 ) -> tuple[Any, list[inspect.Type]]:
-    """Return the value at a path into an input, and its types; without types inside a mapping."""
+    """Return the value at a path into an input, and its types; no types inside a mapping."""
     value: Any = fields
     kinds = [inspect.type_info(cls)]
     for name, number in _PATH.findall(path):
@@ -533,7 +539,7 @@ def _refused(field: str, value: Any, kind: Any, error: msgspec.ValidationError) 
 
 
 def _broken_rule(value: Any, kinds: list[inspect.Type]) -> str | None:
-    """Say in words which bounds of its type a value is outside of; None when it is of another."""
+    """Say which bound of its type a value breaks; None when it is of another type."""
     for one in kinds:
         match one, value:
             case inspect.IntType(ge=low, le=high), int() if type(value) is int:
@@ -553,7 +559,7 @@ def _broken_rule(value: Any, kinds: list[inspect.Type]) -> str | None:
 
 
 def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
-    """Return the types that a field takes, without what is said about them."""
+    """Return the types that a field takes, without their annotations."""
     if isinstance(kind, inspect.Metadata):
         return _alternatives(kind.type)
     if isinstance(kind, inspect.UnionType):
@@ -562,7 +568,7 @@ def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
 
 
 def _check_one_choice(partition: int | None, partition_key: int | str | None) -> None:
-    """Refuse a partition and a key at once, and what cannot be a key."""
+    """Refuse a partition together with a key, and a key without UTF-8."""
     if partition is not None and partition_key is not None:
         raise InvalidRequest(
             f"give partition ({partition}) or partition_key ({partition_key!r}), not both",
@@ -572,7 +578,7 @@ def _check_one_choice(partition: int | None, partition_key: int | str | None) ->
 
 
 def _check_text(field: str, text: object) -> None:
-    """Refuse a text with a lone surrogate, which has no UTF-8."""
+    """Refuse a string with a lone surrogate, which UTF-8 cannot encode."""
     if isinstance(text, str) and not text.isascii():
         try:
             text.encode()

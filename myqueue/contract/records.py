@@ -25,9 +25,10 @@ is a MessagePack `str` or `bin` and comes back as the same type; a key likewise;
 of `str` to `str` or `bin`, of at most 256. A message's timestamp is the first one plus its delta.
 The base offset is not in the batch: it belongs to the log entry.
 
-`read_header` and `decode_rows` are the one rule of what a batch is. A leader asks both before it
-takes one, and every reader asks both. What `read_header` refuses is damaged; what has a right
-checksum and `decode_rows` refuses was never readable, anywhere: readers step over it and say so.
+`read_header` and `decode_rows` alone define what a valid batch is. A leader calls both before it
+appends one, and every reader calls both. A batch that `read_header` refuses is damaged. One whose
+checksum is right and that `decode_rows` refuses is readable on no replica: readers step over it and
+count its messages as corrupt.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ MAX_RECORDS = 10_000
 MAX_MESSAGE_BYTES = 1 << 20
 """Longest value of a message."""
 MAX_HEADERS = 64
+"""Most headers of a message that a program sends."""
 MAX_STORED_HEADERS = 256
-"""Most headers of a message in a batch: what dead letters are given on top included."""
+"""Most headers of a message in a batch: a dead letter has further ones beside the program's."""
 MAX_HEADER_BYTES = 8 << 10
 """Longest value of one header."""
 MAX_KEY_BYTES = 8 << 10
@@ -66,7 +68,7 @@ MAX_KEY_BYTES = 8 << 10
 MAX_TIMESTAMP = (1 << 62) - 1
 """Latest timestamp of a message, so that differences fit into 64 bits too."""
 RECORD_OVERHEAD_BYTES = 64
-"""What a message counts beside its contents."""
+"""What a message counts in memory beside its value, key and headers."""
 
 REQUEST_DIGEST_BYTES = 16
 _WITH_DIGEST = 1
@@ -215,10 +217,10 @@ def request_digest(request_id: str) -> bytes:
 
 
 def read_header(batch: bytes | memoryview) -> BatchHeader:
-    """Verify header, limits, length, checksum and the array's count; decode no record.
+    """Verify header, limits, length, checksum and number of messages; decode no message.
 
     Raises:
-        CorruptBatch: something does not hold; the message says what.
+        CorruptBatch: one of them is wrong; the error's text says which.
     """
     if len(batch) < HEADER_BYTES:
         raise CorruptBatch(f"a batch has at least {HEADER_BYTES} bytes, not {len(batch)}")
@@ -242,17 +244,17 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
 def decode_rows(batch: bytes | memoryview, header: BatchHeader) -> list[Row]:
     """Decode the payload of a batch: a row per message, each as the layout says.
 
-    What is no text, bytes or flat map of them is refused before it is built in memory, and a
-    payload before it is inflated when it would be longer than its header says.
+    Anything but strings, bytes and flat maps of them is refused before it is built in memory. A
+    payload that would inflate to more than its header says is refused before it is inflated.
 
     Args:
         batch: the whole batch.
         header: what `read_header` made of it.
 
     Raises:
-        CorruptBatch: nobody can read it; `record`, the number of the message from 0, and `field`
-            say where, when it is inside a message.
-        InvalidRequest: nothing is wrong with it, but the package of its codec is missing here.
+        CorruptBatch: the payload is malformed; `record` (number of the message, from 0) and
+            `field` say where, when it is inside a message.
+        InvalidRequest: the package of its codec is not installed.
     """
     view = memoryview(batch)[HEADER_BYTES + len(header.request_digest) :]
     zstd = header.codec == CODEC_ZSTD
@@ -282,7 +284,7 @@ def decode_records(batch: bytes | memoryview) -> list[Record]:
 
 
 def to_records(rows: Iterable[Row], header: BatchHeader) -> list[Record]:
-    """Return the messages that the rows of a batch are."""
+    """Return the messages of decoded rows, with their timestamps."""
     first = header.first_timestamp
     return [Record(value, key, headers, first + delta) for delta, key, value, headers in rows]
 
@@ -316,7 +318,7 @@ def unframe_batches(body: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a subclass of text, or bytes of another kind, as what the codec takes."""
+    """Return a subclass of str as str, and bytearray or memoryview as bytes, for the codec."""
     if type(value) in _TEXT:
         return value
     if isinstance(value, str):
@@ -382,7 +384,7 @@ def _array_length(payload: bytes | memoryview) -> int:
 
 
 _NEAR = (1 << 61) - 1
-"""Timestamps and differences up to this cannot add up to one that is out of range."""
+"""A first timestamp and a delta up to this add up to less than `MAX_TIMESTAMP`."""
 
 
 def _uniform_decoder(key: type, value: type, header: type) -> msgspec.msgpack.Decoder[list[Row]]:
@@ -396,7 +398,7 @@ _uniform_decoders = [
     _uniform_decoder(key, value, header)
     for header, key, value in product((str, bytes), (str, bytes), (str, bytes))
 ]
-"""For batches whose keys, values and headers are of one type each, as nearly all are."""
+"""For batches whose keys, values and headers each have one type, as nearly all have."""
 
 
 def _decode_uniform(
@@ -405,12 +407,12 @@ def _decode_uniform(
     try:
         return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        # It mixes types or is malformed: what comes next finds out which.
+        # It mixes types or is malformed; the caller tries slower decoders.
         return None
 
 
 _SIZES = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
-"""MessagePack `bin` and `str` that are preceded by their length: how many bytes that has."""
+"""First byte of a MessagePack `bin` or `str` -> how many bytes its length has."""
 _INTEGERS = {
     0xCC: (1, False),
     0xCD: (2, False),
@@ -421,7 +423,7 @@ _INTEGERS = {
     0xD2: (4, True),
     0xD3: (8, True),
 }
-"""MessagePack integers: (bytes, whether signed)."""
+"""First byte of a MessagePack integer -> (bytes, whether signed)."""
 _NIL = b"\xc0"
 
 _raw_decoder = msgspec.msgpack.Decoder(
@@ -441,7 +443,7 @@ _any_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any, Any, Any]])
 
 
 def _decode_mixed(payload: bytes | memoryview) -> list[Row] | None:
-    """Decode rows of texts and bytes, once it is certain that there is nothing else in them."""
+    """Decode rows that mix strings and bytes; None when there is anything else in them."""
     try:
         raw = _raw_decoder.decode(payload)
         keys = {memoryview(key)[0] for _, key, _, _ in raw}
@@ -451,14 +453,14 @@ def _decode_mixed(payload: bytes | memoryview) -> list[Row] | None:
             if headers:
                 texts.update(memoryview(content)[0] for content in headers.values())
                 if len(headers) != _map_length(memoryview(encoded)):
-                    return None  # A name that comes twice hides what its first value is.
+                    return None  # A name that comes twice hides the type of its first value.
         return _any_decoder.decode(payload) if _all_texts(keys - {_NIL[0]} | texts) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _map_length(encoded: memoryview) -> int:
-    """Return how many pairs an encoded map says that it has."""
+    """Return the number of pairs in the head of an encoded map."""
     if encoded[0] >= 0xDE:
         return int.from_bytes(encoded[1 : 3 if encoded[0] == 0xDE else 5], "big")
     return encoded[0] & 0x0F
@@ -469,7 +471,7 @@ def _all_texts(kinds: set[int]) -> bool:
 
 
 class _Walk:
-    """Reads a payload message by message, for batches that mix types and to say what is wrong.
+    """Decodes a payload message by message: any valid layout, and what is wrong in an invalid one.
 
     Args:
         payload: an array of as many elements as the header says.
@@ -557,7 +559,7 @@ class _Walk:
             raise self._wrong(f"it is no UTF-8 at byte {error.start}") from error
 
     def _count(self, short: int, long: int) -> int:
-        """Return the length of an array or map; -1 when there is something else."""
+        """Return the length of an array or map; -1 when the next element is neither."""
         kind = self._byte()
         if short <= kind <= short + 15:
             return kind & 0x0F
@@ -585,10 +587,10 @@ class _Walk:
 
 
 def _inflate(payload: memoryview, inflated_length: int) -> bytes:
-    """Inflate a payload that says beforehand how long it becomes, or is stopped there."""
+    """Inflate a payload to exactly the length in the batch's header."""
     zstd = _zstd()
     try:
-        # The package makes room for whatever the frame says, so that is looked at first.
+        # The package allocates the size in the frame's head, so that size is checked first.
         said = zstd.frame_content_size(payload)
         if said not in (inflated_length, -1):
             raise CorruptBatch(
