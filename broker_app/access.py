@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from http_base.calls import bearer_token, is_cluster
 from http_base.tokens import GRACE_MS, verify_client
-from http_base.views import bearer_token, is_cluster
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
-
     from broker_app.runtime import BrokerRuntime
+    from http_base.calls import Call
     from http_base.tokens import ClientToken
 
 PRODUCER, CONSUMER = "producer", "consumer"
 
 
 def require_client(
-    request: Request,
+    call: Call,
     runtime: BrokerRuntime,
     *,
     kind: str,
@@ -32,7 +31,7 @@ def require_client(
     """Let a client act under its own id, and the cluster under any.
 
     Args:
-        request: of the call.
+        call: whose token counts.
         runtime: of this broker.
         kind: `producer` or `consumer`.
         client_id: whom the call names.
@@ -42,9 +41,9 @@ def require_client(
     Raises:
         UnauthorizedException: there is no token, or it is of another client, kind or topic.
     """
-    if is_cluster(request):
+    if is_cluster(call):
         return
-    claims = _claims(request, runtime, topic=topic, token=token)
+    claims = _claims(call, runtime, topic=topic, token=token)
     if (claims.kind, claims.client_id) != (kind, client_id):
         raise UnauthorizedException(
             f"the token is of {claims.kind} {claims.client_id}, not of {kind} {client_id}"
@@ -52,7 +51,7 @@ def require_client(
 
 
 def require_topic_client(
-    request: Request,
+    call: Call,
     runtime: BrokerRuntime,
     *,
     topic: str,
@@ -64,7 +63,7 @@ def require_topic_client(
     The cluster may say for whom it calls, by a field `token`.
 
     Args:
-        request: of the call.
+        call: whose token counts.
         runtime: of this broker.
         topic: which topic it names.
         token: the field of the call; without it the bearer token counts.
@@ -76,9 +75,9 @@ def require_topic_client(
     Raises:
         UnauthorizedException: there is no token, or it is of another topic or kind.
     """
-    if is_cluster(request) and not token:
+    if is_cluster(call) and not token:
         return 0
-    claims = _claims(request, runtime, topic=topic, token=token)
+    claims = _claims(call, runtime, topic=topic, token=token)
     if kind not in (None, claims.kind):
         raise UnauthorizedException(
             f"the token is of {claims.kind} {claims.client_id}, this call is for a {kind}"
@@ -86,10 +85,8 @@ def require_topic_client(
     return claims.client_id
 
 
-def _claims(
-    request: Request, runtime: BrokerRuntime, *, topic: str, token: str | None
-) -> ClientToken:
-    text = token or bearer_token(request)
+def _claims(call: Call, runtime: BrokerRuntime, *, topic: str, token: str | None) -> ClientToken:
+    text = token or bearer_token(call)
     if not text:
         raise UnauthorizedException(
             "this call needs the token that a manager gave at registration, as field token or as"

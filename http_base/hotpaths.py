@@ -3,24 +3,27 @@
 Every request passes here: its body is read under the cap of its Content-Type, chunked or not; only
 managers and brokers of the cluster may send more, where a table says so. Before a byte of a body is
 read it has its place in the budget of all bodies, or is refused. A request on a hot path is
-answered by its view at once; everything else, and whatever a browser asks for, goes through
-Django's `ASGIHandler`.
+answered by its view at once, or where nothing is to be negotiated by the operation that the view
+serves; everything else, and whatever a browser asks for, goes through Django's `ASGIHandler`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
+from http_base.calls import DirectCall
+from http_base.direct import answer_directly
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
+from http_base.views import operations_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpResponse
 
+    from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
 
     Scope = dict[str, Any]
@@ -39,12 +43,14 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
     View = Callable[..., Any]
 
+T = TypeVar("T")
+
 DRAINED_BYTES_MAX = 64 << 20
 """How much of a body over its cap is read and dropped, so that its sender sees the answer."""
 REQUESTS_MAX = 20_000
 """Requests under way in one process, long polls included; more are refused with OVERLOADED."""
 DISCONNECT_WATCH_S = 0.1
-"""A request that takes longer than this is cancelled when its client goes away."""
+"""A request that takes twice as long as this is cancelled when its client goes away."""
 
 
 class HotPaths:
@@ -70,9 +76,15 @@ class HotPaths:
         assert not plain, f"the views of {plain} have plain handlers, which would block the loop"
         self._app = app
         self._table = table
+        self._operations = {
+            (path, method): operation
+            for path, view in table.items()
+            for method, operation in operations_of(view).items()
+        }
         self._json_bytes_max = json_bytes_max or {}
         self._bodies = bodies
         self._under_way = 0
+        self._leaving = _Leaving()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,7 +97,7 @@ class HotPaths:
             )
             await _send_response(failure_response(error), send)
             return
-        headers = {name: value for name, value in scope["headers"] if name in _HEADERS_READ}
+        headers = _headers_of(scope)
         json_cap = self._json_cap(scope["path"], headers)
         body = _Body(
             self._bodies,
@@ -127,8 +139,27 @@ class HotPaths:
             await _send_response(failure_response(wrong, accept.decode("latin1")), send)
         elif (view := self._table.get(scope["path"])) is None or b"text/" in accept:
             await self._app(scope, _replay(body, receive), send)
+        elif (answering := self._begin_directly(scope, headers, body)) is not None:
+            answer = await self._leaving.unless_gone(answering, receive)
+            if answer is not None:
+                await _send(answer.status, answer.headers, answer.body, send)
         else:
-            await _call(view, ASGIRequest(scope, io.BytesIO(body)), receive, send)
+            finished = await self._leaving.unless_gone(
+                view(ASGIRequest(scope, io.BytesIO(body))), receive
+            )
+            if finished is not None:
+                await _send_response(finished, send)
+
+    def _begin_directly(
+        self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
+    ) -> Awaitable[DirectAnswer] | None:
+        """Ask the operation itself; None when there is none, or something is to be negotiated."""
+        path, method = scope["path"], scope["method"]
+        operation = self._operations.get((path, method))
+        if operation is None or not DirectCall.is_plain(headers, body):
+            return None
+        call = DirectCall(scope["query_string"].decode(), headers, body)
+        return answer_directly(operation, call, method=method, path=path)
 
     def _json_cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:
         cap = self._json_bytes_max.get(path)
@@ -140,6 +171,15 @@ class HotPaths:
 
 
 _HEADERS_READ = frozenset({b"content-type", b"content-length", b"accept", b"authorization"})
+
+
+def _headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return the headers that are read here; one that came twice is joined, as Django does it."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _HEADERS_READ:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
 
 
 class _TooLarge:
@@ -227,44 +267,78 @@ def _length_of(headers: Mapping[bytes, bytes]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-class _DisconnectWatch:
-    """Ends a scope of `asyncio.timeout` when the client goes away before `stop`."""
+class _Leaving:
+    """Ends requests whose clients go away before they are answered.
 
-    def __init__(self, receive: Receive, scope: asyncio.Timeout) -> None:
-        self._watcher: asyncio.Task[None] | None = None
+    One timer for all of them: most are answered before it is due, and cost nothing but their place
+    in a set.
+    """
+
+    def __init__(self) -> None:
+        self._young: set[_Waiting] = set()
+        """Requests that the timer has not seen yet."""
+        self._seen: set[_Waiting] = set()
+        """Requests that it has seen once; the next time their clients are watched."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where the timer runs; None while there is none."""
+
+    async def unless_gone(self, answering: Awaitable[T], receive: Receive) -> T | None:
+        """Return an answer; None when the client left meanwhile, which ends the work on it."""
+        waiting = _Waiting(receive)
+        self._young.add(waiting)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(DISCONNECT_WATCH_S, self._start, receive, scope)
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(DISCONNECT_WATCH_S, self._look)
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            if waiting.is_gone():  # nobody waits for an answer
+                return None
+            raise
+        finally:
+            self._young.discard(waiting)
+            self._seen.discard(waiting)
+            waiting.stop()
 
-    def _start(self, receive: Receive, scope: asyncio.Timeout) -> None:
-        self._watcher = spawn("watching for a client that leaves", _end_when_gone(receive, scope))
+    def _look(self) -> None:
+        for waiting in self._seen:
+            waiting.watch()
+        self._seen, self._young = self._young, set()
+        if self._seen:
+            asyncio.get_running_loop().call_later(DISCONNECT_WATCH_S, self._look)
+        else:
+            self._loop = None
+
+
+class _Waiting:
+    """One request that is being answered."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._has_left = False
+
+    def watch(self) -> None:
+        """End the request when its client leaves."""
+        self._watcher = spawn("watching for a client that leaves", self._end_when_gone())
+
+    def is_gone(self) -> bool:
+        """Tell whether the client's leaving is all that ended the request."""
+        return self._has_left and self._task is not None and not self._task.uncancel()
 
     def stop(self) -> None:
         """Watch no longer."""
-        self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 
-
-async def _end_when_gone(receive: Receive, scope: asyncio.Timeout) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.reschedule(asyncio.get_running_loop().time())
-
-
-async def _call(view: View, request: ASGIRequest, receive: Receive, send: Send) -> None:
-    """Await the view and send its answer; a client that leaves meanwhile ends it."""
-    try:
-        async with asyncio.timeout(None) as scope:
-            watch = _DisconnectWatch(receive, scope)
-            try:
-                response = await view(request)
-            finally:
-                watch.stop()
-    except TimeoutError:
-        if scope.expired():  # nobody waits for an answer
-            return
-        raise
-    await _send_response(response, send)
+    async def _end_when_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        assert self._task is not None, "requests are answered in tasks"
+        self._has_left = True
+        self._task.cancel()
 
 
 async def _send_response(response: HttpResponse, send: Send) -> None:
@@ -275,7 +349,13 @@ async def _send_response(response: HttpResponse, send: Send) -> None:
         if name != "Content-Length"
     ]
     headers.append((b"content-length", b"%d" % len(content)))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await _send(response.status_code, headers, content, send)
+
+
+async def _send(
+    status: int, headers: list[tuple[bytes, bytes]], content: bytes, send: Send
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 

@@ -24,9 +24,12 @@ MAX_BATCH_BODY_BYTES = MAX_BATCH_BYTES + HEADER_BYTES
 """Longest body that is a record batch."""
 
 
+_USUAL = {"": JSON, JSON: JSON, MSGPACK: MSGPACK, BATCH: BATCH}
+
+
 def media_type_of(content_type: str) -> str:
     """Return the media type of a Content-Type header; JSON when there is none."""
-    return content_type.partition(";")[0].strip().lower() or JSON
+    return _USUAL.get(content_type) or content_type.partition(";")[0].strip().lower() or JSON
 
 
 def body_limit(content_type: str, json_bytes_max: int = MAX_JSON_BODY_BYTES) -> int:

@@ -2,24 +2,24 @@
 
 The handlers of an ordinary view are plain methods: it is DRF's view, runs in a thread and may use
 the ORM. Those of a hot view are coroutines: it does no more than negotiate, call and answer, and is
-called by `HotPaths` and by Django's own handler alike.
+called by `HotPaths` and by Django's own handler alike. What a handler does can be an operation
+(`http_base.calls`), which `served_by` makes a handler of.
 """
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 from asgiref.sync import iscoroutinefunction
-from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from http_base import tokens
+from http_base.calls import StoredBatches, read_call
 from http_base.exceptions import handle_exception
 from http_base.negotiation import (
     BATCH_RENDERER,
@@ -29,19 +29,16 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
-from myqueue.contract.errors import InvalidRequest, UnauthorizedException
-from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK, read_input
+from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from rest_framework.renderers import BaseRenderer
 
-QUERY_FIELDS_MAX = 100
-"""Most parameters in a query string."""
-INT64_MAX = (1 << 63) - 1
+    from http_base.calls import Operation
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _NOT_READ: Any = object()
@@ -78,6 +75,26 @@ class ApiRequest(Request):
             body = self._request.read(body_limit(content_type, self._json_bytes_max) + 1)
             self._payload = decode_body(body, content_type, self._json_bytes_max)
         return self._payload
+
+    @property
+    def query_string(self) -> str:
+        """As it came, percent-encoded."""
+        return str(self.META.get("QUERY_STRING", ""))
+
+    @property
+    def authorization(self) -> str:
+        """The header, empty when there is none."""
+        return str(self.META.get("HTTP_AUTHORIZATION", ""))
+
+    @property
+    def takes_msgpack(self) -> bool:
+        """True when the answer is MessagePack, which takes texts and bytes as they are."""
+        return isinstance(getattr(self, "accepted_renderer", None), MsgpackRenderer)
+
+    @property
+    def takes_batches(self) -> bool:
+        """True when the answer should be record batches as stored."""
+        return BATCH in self.META.get("HTTP_ACCEPT", "")
 
 
 class ApiView(APIView):
@@ -152,22 +169,9 @@ class ApiView(APIView):
         finished.headers["Content-Length"] = str(len(content))
         return finished
 
-    def read(self, request: Request, input_type: type[_T]) -> _T:
-        """Return the input of a call, from its body and its query string; the query wins.
-
-        Of a call with a record batch only the query is read; the batch is `request.data`.
-
-        Raises:
-            QueueError: the body or a field is wrong; the message names it.
-        """
-        body = request.data
-        query = read_query(request.META.get("QUERY_STRING", ""))
-        value = read_input(input_type, None if isinstance(body, bytes) else body, query)
-        for name in input_type.__struct_fields__:
-            number = getattr(value, name)
-            if type(number) is int and not -INT64_MAX <= number <= INT64_MAX:
-                raise InvalidRequest(f"{name} does not fit into 64 bits", field=name)
-        return value
+    def read(self, request: ApiRequest, input_type: type[_T]) -> _T:
+        """Return the input of a call; see `read_call`."""
+        return read_call(request, input_type)
 
     def respond(
         self, answer: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None
@@ -176,9 +180,9 @@ class ApiView(APIView):
         assert answer.__struct_config__.tag == "success", answer
         return Response(answer, status=status, headers=headers)
 
-    def respond_batches(self, body: bytes, headers: Mapping[str, str]) -> Response:
+    def respond_batches(self, batches: StoredBatches) -> Response:
         """Return a success whose body are record batches as stored."""
-        return Response(body, headers=headers, content_type=BATCH)
+        return Response(batches.body, headers=batches.headers, content_type=BATCH)
 
     async def _dispatch_hot(
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -207,59 +211,29 @@ class ApiView(APIView):
         return response
 
 
-def read_query(text: str) -> dict[str, str]:
-    """Return the parameters of a query string.
+def served_by(operation: Operation) -> Callable[[Any, ApiRequest], Coroutine[Any, Any, Response]]:
+    """Return the handler of a view that answers as an operation does, with its description.
 
-    Raises:
-        InvalidRequest: it is not UTF-8, has too many parameters, or one with two values.
+    `HotPaths` finds the operation there, and asks it itself where nothing is to be negotiated.
     """
-    if not text:
-        return {}
-    fields: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(
-            text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
-        )
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the query string is not UTF-8: {error.reason}") from error
-    except ValueError as error:
-        raise InvalidRequest(
-            f"the query string has more than {QUERY_FIELDS_MAX} parameters"
-        ) from error
-    for name, value in pairs:
-        if fields.setdefault(name, value) != value:
-            raise InvalidRequest(
-                f"{name} is given twice, as {fields[name]!r} and as {value!r}", field=name
-            )
-    return fields
+
+    @wraps(operation)
+    async def handler(self: ApiView, request: ApiRequest) -> Response:
+        answer = await operation(request)
+        if isinstance(answer, StoredBatches):
+            return self.respond_batches(answer)
+        return self.respond(answer)
+
+    handler.operation = operation  # type: ignore[attr-defined]
+    return handler
 
 
-def bearer_token(request: Request) -> str | None:
-    """Return the token of `Authorization: Bearer ...`, or None."""
-    return tokens.bearer_of(str(request.META.get("HTTP_AUTHORIZATION", "")))
-
-
-def is_cluster(request: Request) -> bool:
-    """Tell whether a manager or broker of this cluster sent the request."""
-    token = bearer_token(request)
-    return token is not None and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
-
-
-def require_cluster(request: Request) -> None:
-    """Let only managers and brokers of this cluster pass.
-
-    Raises:
-        UnauthorizedException: the bearer token is not the cluster's.
-    """
-    if not is_cluster(request):
-        raise UnauthorizedException("this call needs the cluster's token")
-
-
-def wants_batches(request: Request) -> bool:
-    """Tell whether the answer should be record batches as stored."""
-    return BATCH in request.META.get("HTTP_ACCEPT", "")
-
-
-def wants_msgpack(request: Request) -> bool:
-    """Tell whether the answer is MessagePack, which takes texts and bytes as they are."""
-    return isinstance(getattr(request, "accepted_renderer", None), MsgpackRenderer)
+def operations_of(view: Any) -> dict[str, Operation]:
+    """Return the operations that a view of `as_view` serves, by HTTP method."""
+    view_class = getattr(view, "view_class", None)
+    handlers = {name.upper(): getattr(view_class, name, None) for name in APIView.http_method_names}
+    return {
+        method: operation
+        for method, handler in handlers.items()
+        if (operation := getattr(handler, "operation", None)) is not None
+    }

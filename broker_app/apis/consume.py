@@ -11,9 +11,10 @@ from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
 from http_base.apidoc import CLIENT_TOKEN, describe
+from http_base.calls import read_call
 from http_base.messages import message_answer, popped_answer
 from http_base.operations import MESSAGE
-from http_base.views import ApiView, wants_msgpack
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import PartitionPopped, PoppedMessage, SizeLeft
 from myqueue.contract.errors import InvalidRequest, QueueEmpty
 from myqueue.contract.inputs import (
@@ -24,10 +25,150 @@ from myqueue.contract.inputs import (
 from myqueue.contract.records import request_digest
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
-    from rest_framework.response import Response
-
+    from http_base.calls import Call
     from raft_app.engine.replica import Replica
+
+
+@describe(
+    summary="Pop messages of a partition",
+    input=Consume,
+    answer=popped_answer(MESSAGE, missed=0, corrupt=0),
+    other_answers=[PartitionPopped],
+    token=CLIENT_TOKEN,
+    needs=["partition"],
+    omits=["partition_key"],
+    tags=["consume"],
+    query=True,
+)
+async def consume_by_get(call: Call) -> PartitionPopped | PoppedMessage:
+    """Pop; prefer POST where an HTTP stack repeats GETs by itself."""
+    return await _consume(call)
+
+
+@describe(
+    summary="Pop messages of a partition",
+    input=Consume,
+    answer=PartitionPopped(topic="logs", partition=0, messages=[MESSAGE], missed=0, corrupt=0),
+    other_answers=[PoppedMessage],
+    token=CLIENT_TOKEN,
+    needs=["partition"],
+    omits=["partition_key"],
+    tags=["consume"],
+    sample={"max_messages": 10},
+)
+async def consume(call: Call) -> PartitionPopped | PoppedMessage:
+    """Move the consumer's cursor over the next messages and return them."""
+    return await _consume(call)
+
+
+async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
+    asked = read_call(call, Consume)
+    pop = _pop_of(asked)
+    replica = _admit(call, asked)
+    popped = await messages_pop(runtime=current(), replica=replica, call=pop)
+    spec, binary = replica.spec, call.takes_msgpack
+    messages = [
+        message_answer(
+            record,
+            topic=spec.topic,
+            partition=spec.partition,
+            offset=offset,
+            binary=binary,
+        )
+        for offset, record in popped.messages
+    ]
+    missed, corrupt = popped.missed, popped.corrupt
+    if asked.max_messages is not None:
+        return PartitionPopped(
+            topic=spec.topic,
+            partition=spec.partition,
+            messages=messages,
+            missed=missed,
+            corrupt=corrupt,
+        )
+    if not messages:
+        raise QueueEmpty(
+            f"QEmpty: nothing is left for consumer {asked.consumer_id} in partition"
+            f" {spec.partition} of topic '{spec.topic}'",
+            corrupt=corrupt or None,
+        )
+    return popped_answer(messages[0], missed=missed, corrupt=corrupt)
+
+
+@describe(
+    summary="Messages left for a consumer",
+    input=SizeHere,
+    token=CLIENT_TOKEN,
+    needs=["partition"],
+    answer=SizeLeft(topic="logs", partition=0, size=12, remembers=False),
+    tags=["consume"],
+    query=True,
+)
+async def size(call: Call) -> SizeLeft:
+    """Count; with `wait_ms`, once there is one."""
+    asked = read_call(call, SizeHere)
+    request_id = asked.request_id
+    replica = _admit(call, asked)
+    left = await size_get(
+        runtime=current(),
+        replica=replica,
+        consumer_id=asked.consumer_id,
+        wait_ms=asked.wait_ms,
+        timeout_ms=asked.timeout_ms,
+        request_digest=request_digest(request_id) if request_id else b"",
+    )
+    return SizeLeft(
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        size=left.size,
+        remembers=left.remembers if request_id else UNSET,
+    )
+
+
+def _pop_of(asked: Consume) -> PopCall:
+    """Return what a consume call asks of its partition.
+
+    Raises:
+        InvalidRequest: it leaves the choice of a partition to this broker.
+    """
+    if asked.partition_key is not None:
+        raise InvalidRequest(
+            "a broker needs the partition; managers take partition_key, or neither",
+            field="partition_key",
+        )
+    request_id = asked.request_id
+    return PopCall(
+        consumer_id=asked.consumer_id,
+        max_messages=1 if asked.max_messages is None else asked.max_messages,
+        max_bytes=asked.max_bytes,
+        wait_ms=asked.wait_ms,
+        timeout_ms=asked.timeout_ms,
+        request_digest=request_digest(request_id) if request_id else b"",
+    )
+
+
+def _admit(call: Call, asked: Consume | Size) -> Replica:
+    """Check the consumer, then find the partition.
+
+    Raises:
+        UnauthorizedException: the token is not the client's, or overdue.
+        InvalidRequest: the client's id is not above 0.
+        PartitionNotFound: this broker has no replica of the partition.
+    """
+    runtime = current()
+    if asked.partition is None:
+        raise InvalidRequest("a broker needs the partition", field="partition")
+    if asked.consumer_id <= 0:
+        raise InvalidRequest("consumer_id must be above 0", field="consumer_id")
+    require_client(
+        call,
+        runtime,
+        kind=CONSUMER,
+        client_id=asked.consumer_id,
+        topic=asked.topic,
+        token=asked.token,
+    )
+    return runtime.partition(asked.topic, asked.partition)
 
 
 class ConsumeApi(ApiView):
@@ -39,70 +180,8 @@ class ConsumeApi(ApiView):
     `corrupt` how many were stepped over because nobody can decode them.
     """
 
-    @describe(
-        summary="Pop messages of a partition",
-        input=Consume,
-        answer=popped_answer(MESSAGE, missed=0, corrupt=0),
-        other_answers=[PartitionPopped],
-        token=CLIENT_TOKEN,
-        needs=["partition"],
-        omits=["partition_key"],
-        tags=["consume"],
-        query=True,
-    )
-    async def get(self, request: Request) -> Response:
-        """Pop; prefer POST where an HTTP stack repeats GETs by itself."""
-        return await self._consume(request)
-
-    @describe(
-        summary="Pop messages of a partition",
-        input=Consume,
-        answer=PartitionPopped(topic="logs", partition=0, messages=[MESSAGE], missed=0, corrupt=0),
-        other_answers=[PoppedMessage],
-        token=CLIENT_TOKEN,
-        needs=["partition"],
-        omits=["partition_key"],
-        tags=["consume"],
-        sample={"max_messages": 10},
-    )
-    async def post(self, request: Request) -> Response:
-        """Move the consumer's cursor over the next messages and return them."""
-        return await self._consume(request)
-
-    async def _consume(self, request: Request) -> Response:
-        consume = self.read(request, Consume)
-        call = _call_of(consume)
-        replica = _admit(request, consume)
-        popped = await messages_pop(runtime=current(), replica=replica, call=call)
-        spec, binary = replica.spec, wants_msgpack(request)
-        messages = [
-            message_answer(
-                record,
-                topic=spec.topic,
-                partition=spec.partition,
-                offset=offset,
-                binary=binary,
-            )
-            for offset, record in popped.messages
-        ]
-        missed, corrupt = popped.missed, popped.corrupt
-        if consume.max_messages is not None:
-            return self.respond(
-                PartitionPopped(
-                    topic=spec.topic,
-                    partition=spec.partition,
-                    messages=messages,
-                    missed=missed,
-                    corrupt=corrupt,
-                )
-            )
-        if not messages:
-            raise QueueEmpty(
-                f"QEmpty: nothing is left for consumer {consume.consumer_id} in partition"
-                f" {spec.partition} of topic '{spec.topic}'",
-                corrupt=corrupt or None,
-            )
-        return self.respond(popped_answer(messages[0], missed=missed, corrupt=corrupt))
+    get = served_by(consume_by_get)
+    post = served_by(consume)
 
 
 class SizeApi(ApiView):
@@ -112,79 +191,4 @@ class SizeApi(ApiView):
     pop with it gets the same messages again, here and nowhere else.
     """
 
-    @describe(
-        summary="Messages left for a consumer",
-        input=SizeHere,
-        token=CLIENT_TOKEN,
-        needs=["partition"],
-        answer=SizeLeft(topic="logs", partition=0, size=12, remembers=False),
-        tags=["consume"],
-        query=True,
-    )
-    async def get(self, request: Request) -> Response:
-        """Count; with `wait_ms`, once there is one."""
-        size = self.read(request, SizeHere)
-        request_id = size.request_id
-        replica = _admit(request, size)
-        left = await size_get(
-            runtime=current(),
-            replica=replica,
-            consumer_id=size.consumer_id,
-            wait_ms=size.wait_ms,
-            timeout_ms=size.timeout_ms,
-            request_digest=request_digest(request_id) if request_id else b"",
-        )
-        return self.respond(
-            SizeLeft(
-                topic=replica.spec.topic,
-                partition=replica.spec.partition,
-                size=left.size,
-                remembers=left.remembers if request_id else UNSET,
-            )
-        )
-
-
-def _call_of(consume: Consume) -> PopCall:
-    """Return what a consume call asks of its partition.
-
-    Raises:
-        InvalidRequest: it leaves the choice of a partition to this broker.
-    """
-    if consume.partition_key is not None:
-        raise InvalidRequest(
-            "a broker needs the partition; managers take partition_key, or neither",
-            field="partition_key",
-        )
-    request_id = consume.request_id
-    return PopCall(
-        consumer_id=consume.consumer_id,
-        max_messages=1 if consume.max_messages is None else consume.max_messages,
-        max_bytes=consume.max_bytes,
-        wait_ms=consume.wait_ms,
-        timeout_ms=consume.timeout_ms,
-        request_digest=request_digest(request_id) if request_id else b"",
-    )
-
-
-def _admit(request: Request, call: Consume | Size) -> Replica:
-    """Check the consumer, then find the partition.
-
-    Raises:
-        UnauthorizedException: the token is not the client's, or overdue.
-        InvalidRequest: the client's id is not above 0.
-        PartitionNotFound: this broker has no replica of the partition.
-    """
-    runtime = current()
-    if call.partition is None:
-        raise InvalidRequest("a broker needs the partition", field="partition")
-    if call.consumer_id <= 0:
-        raise InvalidRequest("consumer_id must be above 0", field="consumer_id")
-    require_client(
-        request,
-        runtime,
-        kind=CONSUMER,
-        client_id=call.consumer_id,
-        topic=call.topic,
-        token=call.token,
-    )
-    return runtime.partition(call.topic, call.partition)
+    get = served_by(size)

@@ -10,46 +10,49 @@ from broker_app.partition.commands import Start
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.apidoc import describe
+from http_base.calls import read_call, require_cluster
 from http_base.cluster import ClientForgetHere, CursorOpen
 from http_base.operations import CURSOR_RESET
-from http_base.views import ApiView, require_cluster
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import CursorPlace
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import CursorReset
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.calls import Call
+    from http_base.views import ApiRequest
+
+
+@CURSOR_RESET.of_chapter("consume")
+async def reset_cursor(call: Call) -> CursorPlace:
+    """Move the cursor to an offset, to a time, or to either end of the log."""
+    reset = read_call(call, CursorReset)
+    runtime = current()
+    _require_positive("consumer_id", reset.consumer_id)
+    require_client(
+        call,
+        runtime,
+        kind=CONSUMER,
+        client_id=reset.consumer_id,
+        topic=reset.topic,
+        token=reset.token,
+    )
+    replica = runtime.partition(reset.topic, reset.partition)
+    place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
+    return CursorPlace(
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        offset=place.offset,
+    )
 
 
 class CursorResetApi(ApiView):
     """Moves a consumer's cursor."""
 
     description = CURSOR_RESET.description
-
-    @CURSOR_RESET.of_chapter("consume")
-    async def post(self, request: Request) -> Response:
-        """Move the cursor to an offset, to a time, or to either end of the log."""
-        reset = self.read(request, CursorReset)
-        runtime = current()
-        _require_positive("consumer_id", reset.consumer_id)
-        require_client(
-            request,
-            runtime,
-            kind=CONSUMER,
-            client_id=reset.consumer_id,
-            topic=reset.topic,
-            token=reset.token,
-        )
-        replica = runtime.partition(reset.topic, reset.partition)
-        place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
-        return self.respond(
-            CursorPlace(
-                topic=replica.spec.topic,
-                partition=replica.spec.partition,
-                offset=place.offset,
-            )
-        )
+    post = served_by(reset_cursor)
 
 
 class CursorOpenApi(ApiView):
@@ -61,7 +64,7 @@ class CursorOpenApi(ApiView):
         answer=CursorOpened(topic="logs", partition=0, offset=42, opened=True),
         tags=["internal"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Make the cursor where it should begin, unless the consumer has one here."""
         require_cluster(request)
         opening = self.read(request, CursorOpen)
@@ -95,7 +98,7 @@ class ClientForgetApi(ApiView):
         answer=PartitionName(topic="logs", partition=0),
         tags=["internal"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Forget the cursor of a consumer, or what is remembered of a producer."""
         require_cluster(request)
         client = self.read(request, ClientForgetHere)

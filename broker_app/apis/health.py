@@ -13,8 +13,9 @@ from myqueue.contract.answers import DONE
 from myqueue.contract.errors import NoLeader
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.views import ApiRequest
 
 
 class HealthApi(ApiView):
@@ -25,7 +26,7 @@ class HealthApi(ApiView):
         answer=BrokerHealth(reasons=[]),
         tags=["health"],
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Answer; `reasons` say why it had better get no requests, as a failing /readyz does."""
         return self.respond(BrokerHealth(reasons=problems_list(runtime=current())))
 
@@ -34,7 +35,7 @@ class HealthzApi(ApiView):
     """Whether the process is alive: it answers."""
 
     @describe(summary="Liveness", tags=["health"])
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Say that the process is alive, whatever its engine does."""
         return self.respond(DONE)
 
@@ -43,7 +44,7 @@ class ReadyzApi(ApiView):
     """Whether the broker should get requests; `reasons` says why not."""
 
     @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Refuse while something keeps the broker from serving; name each reason."""
         problems = problems_list(runtime=current())
         if problems:

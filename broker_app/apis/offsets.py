@@ -10,76 +10,79 @@ from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.apidoc import describe
+from http_base.calls import read_call, require_cluster
 from http_base.cluster import GroupForgetHere, WorkGroups
 from http_base.operations import OFFSETS, OFFSETS_COMMIT
-from http_base.views import ApiView, require_cluster
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import GroupCommitted, GroupOffset
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, check_group_name
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.calls import Call
+    from http_base.views import ApiRequest
+
+
+@OFFSETS_COMMIT
+async def commit_offsets(call: Call) -> GroupCommitted:
+    """Commit the offset for the group, fenced by the generation of its member."""
+    commit = read_call(call, OffsetsCommit)
+    runtime = current()
+    client_id = require_topic_client(
+        call, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
+    )
+    replica = runtime.partition(commit.topic, commit.partition)
+    place = await offsets_commit(
+        runtime=runtime, replica=replica, commit=commit, client_id=client_id
+    )
+    return GroupCommitted(
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        group=commit.group,
+        generation=place.generation,
+        offset=place.offset,
+        missed=place.missed,
+    )
+
+
+@OFFSETS
+async def find_offsets(call: Call) -> GroupOffset:
+    """Look it up."""
+    asked = read_call(call, Offsets)
+    runtime = current()
+    name = check_group_name(asked.group)
+    require_topic_client(call, runtime, topic=asked.topic, token=asked.token)
+    replica = runtime.partition(asked.topic, asked.partition)
+    offsets = await group_offsets_get(
+        runtime=runtime, replica=replica, name=name, timeout_ms=asked.timeout_ms
+    )
+    return GroupOffset(
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        group=name,
+        generation=offsets.generation,
+        offset=offsets.offset,
+        high_watermark=offsets.high_watermark,
+        log_start_offset=offsets.log_start_offset,
+        lag=offsets.lag,
+        unsettled=offsets.unsettled,
+        dead=offsets.dead,
+    )
 
 
 class OffsetsCommitApi(ApiView):
     """Commits what a consumer group has read of a partition led here."""
 
     description = OFFSETS_COMMIT.description
-
-    @OFFSETS_COMMIT
-    async def post(self, request: Request) -> Response:
-        """Commit the offset for the group, fenced by the generation of its member."""
-        commit = self.read(request, OffsetsCommit)
-        runtime = current()
-        client_id = require_topic_client(
-            request, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
-        )
-        replica = runtime.partition(commit.topic, commit.partition)
-        place = await offsets_commit(
-            runtime=runtime, replica=replica, commit=commit, client_id=client_id
-        )
-        return self.respond(
-            GroupCommitted(
-                topic=replica.spec.topic,
-                partition=replica.spec.partition,
-                group=commit.group,
-                generation=place.generation,
-                offset=place.offset,
-                missed=place.missed,
-            )
-        )
+    post = served_by(commit_offsets)
 
 
 class OffsetsApi(ApiView):
     """Where a consumer group is in a partition led here."""
 
     description = OFFSETS.description
-
-    @OFFSETS
-    async def get(self, request: Request) -> Response:
-        """Look it up."""
-        asked = self.read(request, Offsets)
-        runtime = current()
-        name = check_group_name(asked.group)
-        require_topic_client(request, runtime, topic=asked.topic, token=asked.token)
-        replica = runtime.partition(asked.topic, asked.partition)
-        offsets = await group_offsets_get(
-            runtime=runtime, replica=replica, name=name, timeout_ms=asked.timeout_ms
-        )
-        return self.respond(
-            GroupOffset(
-                topic=replica.spec.topic,
-                partition=replica.spec.partition,
-                group=name,
-                generation=offsets.generation,
-                offset=offsets.offset,
-                high_watermark=offsets.high_watermark,
-                log_start_offset=offsets.log_start_offset,
-                lag=offsets.lag,
-                unsettled=offsets.unsettled,
-                dead=offsets.dead,
-            )
-        )
+    get = served_by(find_offsets)
 
 
 class WorkGroupsApi(ApiView):
@@ -90,7 +93,7 @@ class WorkGroupsApi(ApiView):
         answer=WorkGroups(groups={"mailers": ["mails"]}),
         tags=["internal"],
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Name them, each with its topics."""
         require_cluster(request)
         return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
@@ -105,7 +108,7 @@ class GroupForgetApi(ApiView):
         answer=GroupForgottenHere(topic="logs", partition=0, group="billing", forgotten=True),
         tags=["internal"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Forget it; one that is not known is no error."""
         require_cluster(request)
         call = self.read(request, GroupForgetHere)

@@ -19,6 +19,7 @@ from broker_app.selectors.partitions import change_described, partition_get, par
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
+from http_base.calls import require_cluster
 from http_base.cluster import (
     DeletedPartition,
     LeaderTransfer,
@@ -28,12 +29,13 @@ from http_base.cluster import (
     ReplicaPlace,
     ReplicaTarget,
 )
-from http_base.views import ApiView, require_cluster
+from http_base.views import ApiView
 from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.views import ApiRequest
 
 
 _PLACE = ReplicaPlace(replica_id=70, broker_id=1)
@@ -78,7 +80,7 @@ class PartitionsApi(ApiView):
         tags=["cluster"],
         query=True,
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """List them."""
         query = self.read(request, PartitionQuery)
         partitions = partitions_list(runtime=current(), topic=query.topic)
@@ -91,7 +93,7 @@ class PartitionsApi(ApiView):
         tags=["internal"],
         status=201,
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Make one; one that is there already is left as it is."""
         require_cluster(request)
         order = self.read(request, ReplicaOrder)
@@ -110,7 +112,7 @@ class PartitionApi(ApiView):
         tags=["internal"],
         query=True,
     )
-    async def delete(self, request: Request, group_id: int) -> Response:
+    async def delete(self, request: ApiRequest, group_id: int) -> Response:
         """Drop it; one that is not here is no error, one of another partition is refused."""
         require_cluster(request)
         order = self.read(request, PartitionDelete)
@@ -141,7 +143,7 @@ class ReplicasApi(ApiView):
         answer=MembersAnswer(group_id=7, version=3, replicas=[_PLACE]),
         tags=["internal"],
     )
-    async def get(self, request: Request, group_id: int) -> Response:
+    async def get(self, request: ApiRequest, group_id: int) -> Response:
         """List them."""
         require_cluster(request)
         return self.respond(await members_get(runtime=current(), group_id=group_id))
@@ -153,7 +155,7 @@ class ReplicasApi(ApiView):
         tags=["internal"],
         status=202,
     )
-    async def post(self, request: Request, group_id: int) -> Response:
+    async def post(self, request: ApiRequest, group_id: int) -> Response:
         """Begin, or go on with it; answers at once with how far it is."""
         require_cluster(request)
         target = self.read(request, ReplicaTarget)
@@ -171,7 +173,7 @@ class LeaderApi(ApiView):
         answer=LeadershipMoved(group_id=7, broker_id=2),
         tags=["internal"],
     )
-    async def post(self, request: Request, group_id: int) -> Response:
+    async def post(self, request: ApiRequest, group_id: int) -> Response:
         """Hand it over; answers when the other one leads."""
         require_cluster(request)
         order = self.read(request, LeaderTransfer)

@@ -9,17 +9,87 @@ from broker_app.access import PRODUCER, require_client
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
 from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.views import ApiView
+from http_base.calls import read_call
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import Appended
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import Produce, ProduceBatch
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
-    from rest_framework.response import Response
-
     from broker_app.partition.commands import AppendResult
+    from http_base.calls import Call
     from raft_app.engine.replica import Replica
+
+
+@describe(
+    summary="Append messages to a partition",
+    input=Produce,
+    token=CLIENT_TOKEN,
+    needs=["partition"],
+    omits=["partition_key"],
+    answer=Appended(partition=0, base_offset=41, count=1, term=3),
+    tags=["produce"],
+    batches=True,
+)
+async def produce(call: Call) -> Appended:
+    """Append the messages, or the record batch that is the body, as one batch."""
+    if isinstance(call.data, bytes):
+        return await _produce_batch(call, call.data)
+    asked = read_call(call, Produce)
+    if asked.partition is None or asked.partition_key is not None:
+        raise InvalidRequest(
+            "a broker needs the partition; managers take partition_key, or neither",
+            field="partition",
+        )
+    replica = _admit(call, asked, asked.partition)
+    appended = await messages_produce(
+        runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
+    )
+    return _answer(replica, appended)
+
+
+async def _produce_batch(call: Call, batch: bytes) -> Appended:
+    asked = read_call(call, ProduceBatch)
+    replica = _admit(call, asked, asked.partition)
+    appended = await batch_produce(
+        runtime=current(),
+        replica=replica,
+        producer_id=asked.producer_id,
+        batch=batch,
+        timeout_ms=asked.timeout_ms,
+    )
+    return _answer(replica, appended)
+
+
+def _answer(replica: Replica, appended: AppendResult) -> Appended:
+    return Appended(
+        partition=replica.spec.partition,
+        base_offset=appended.base_offset,
+        count=appended.record_count,
+        term=replica.node.term,
+    )
+
+
+def _admit(call: Call, asked: Produce | ProduceBatch, partition: int) -> Replica:
+    """Check the producer, then find the partition.
+
+    Raises:
+        UnauthorizedException: the token is not this producer's, or overdue.
+        InvalidRequest: the producer's id is not above 0.
+        PartitionNotFound: this broker has no replica of the partition.
+    """
+    runtime = current()
+    if asked.producer_id <= 0:
+        raise InvalidRequest("producer_id must be above 0", field="producer_id")
+    require_client(
+        call,
+        runtime,
+        kind=PRODUCER,
+        client_id=asked.producer_id,
+        topic=asked.topic,
+        token=asked.token,
+    )
+    return runtime.partition(asked.topic, partition)
 
 
 class ProduceApi(ApiView):
@@ -29,72 +99,4 @@ class ProduceApi(ApiView):
     with a `request_id`, a retry is recognised and gets the offsets of the first try.
     """
 
-    @describe(
-        summary="Append messages to a partition",
-        input=Produce,
-        token=CLIENT_TOKEN,
-        needs=["partition"],
-        omits=["partition_key"],
-        answer=Appended(partition=0, base_offset=41, count=1, term=3),
-        tags=["produce"],
-        batches=True,
-    )
-    async def post(self, request: Request) -> Response:
-        """Append the messages, or the record batch that is the body, as one batch."""
-        if isinstance(request.data, bytes):
-            return await self._post_batch(request, request.data)
-        produce = self.read(request, Produce)
-        if produce.partition is None or produce.partition_key is not None:
-            raise InvalidRequest(
-                "a broker needs the partition; managers take partition_key, or neither",
-                field="partition",
-            )
-        replica = _admit(request, produce, produce.partition)
-        appended = await messages_produce(
-            runtime=current(), replica=replica, produce=produce, now_ms=time.time_ns() // 1_000_000
-        )
-        return self._answer(replica, appended)
-
-    async def _post_batch(self, request: Request, batch: bytes) -> Response:
-        produce = self.read(request, ProduceBatch)
-        replica = _admit(request, produce, produce.partition)
-        appended = await batch_produce(
-            runtime=current(),
-            replica=replica,
-            producer_id=produce.producer_id,
-            batch=batch,
-            timeout_ms=produce.timeout_ms,
-        )
-        return self._answer(replica, appended)
-
-    def _answer(self, replica: Replica, appended: AppendResult) -> Response:
-        return self.respond(
-            Appended(
-                partition=replica.spec.partition,
-                base_offset=appended.base_offset,
-                count=appended.record_count,
-                term=replica.node.term,
-            )
-        )
-
-
-def _admit(request: Request, produce: Produce | ProduceBatch, partition: int) -> Replica:
-    """Check the producer, then find the partition.
-
-    Raises:
-        UnauthorizedException: the token is not this producer's, or overdue.
-        InvalidRequest: the producer's id is not above 0.
-        PartitionNotFound: this broker has no replica of the partition.
-    """
-    runtime = current()
-    if produce.producer_id <= 0:
-        raise InvalidRequest("producer_id must be above 0", field="producer_id")
-    require_client(
-        request,
-        runtime,
-        kind=PRODUCER,
-        client_id=produce.producer_id,
-        topic=produce.topic,
-        token=produce.token,
-    )
-    return runtime.partition(produce.topic, partition)
+    post = served_by(produce)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -11,9 +11,10 @@ from broker_app.access import CONSUMER, require_topic_client
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
+from http_base.calls import read_call
 from http_base.messages import as_asked
 from http_base.operations import ACK, EXTEND, NACK, RECEIVE
-from http_base.views import ApiView, wants_msgpack
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import DeliveredMessage, PartitionReceived, Settled, SettledList
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.group_inputs import (
@@ -29,126 +30,95 @@ from myqueue.contract.inputs import (
 from myqueue.contract.rules.work import SettleKind, format_receipt, parse_receipts
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
-    from rest_framework.response import Response
-
     from broker_app.services.work import ReceivedRecord
+    from http_base.calls import Call
     from raft_app.engine.replica import Replica
 
 
-class ReceiveApi(ApiView):
-    """Delivers messages of a partition led here to one of a group's workers."""
-
-    description = RECEIVE.description
-
-    @RECEIVE
-    async def post(self, request: Request) -> Response:
-        """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
-        receive = self.read(request, Receive)
-        call = _call_of(receive)
-        replica, client_id = _admit(request, receive)
-        call = replace(call, client_id=client_id)
-        received = await messages_receive(runtime=current(), replica=replica, call=call)
-        binary = wants_msgpack(request)
-        return self.respond(
-            PartitionReceived(
-                topic=replica.spec.topic,
-                partition=replica.spec.partition,
-                group=call.group,
-                messages=[_message(replica, one, binary=binary) for one in received.deliveries],
-                missed=received.missed,
-                corrupt=received.corrupt,
-            )
-        )
+@RECEIVE
+async def receive(call: Call) -> PartitionReceived:
+    """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
+    asked = read_call(call, Receive)
+    receiving = _receive_of(asked)
+    replica, client_id = _admit(call, asked)
+    receiving = replace(receiving, client_id=client_id)
+    received = await messages_receive(runtime=current(), replica=replica, call=receiving)
+    binary = call.takes_msgpack
+    return PartitionReceived(
+        topic=replica.spec.topic,
+        partition=replica.spec.partition,
+        group=receiving.group,
+        messages=[_message(replica, one, binary=binary) for one in received.deliveries],
+        missed=received.missed,
+        corrupt=received.corrupt,
+    )
 
 
-class _SettleApi(ApiView):
-    """What a worker says of messages that it received."""
-
-    kind: ClassVar[SettleKind]
-
-    async def _settle(self, request: Request) -> Response:
-        settle = self.read(request, Settle)
-        command = _command_of(settle, self.kind)
-        replica, _ = _admit(request, settle)
-        outcomes = await messages_settle(
-            runtime=current(), replica=replica, command=command, timeout_ms=settle.timeout_ms
-        )
-        results = [
-            Settled(receipt=receipt, done=outcome.done, reason=outcome.reason or UNSET)
-            for receipt, outcome in zip(settle.receipts, outcomes, strict=True)
-        ]
-        return self.respond(SettledList(results=results))
+@ACK
+async def ack(call: Call) -> SettledList:
+    """Acknowledge them."""
+    return await _settle(call, SettleKind.ACK)
 
 
-class AckApi(_SettleApi):
-    """Settles messages."""
-
-    kind = SettleKind.ACK
-    description = ACK.description
-
-    @ACK
-    async def post(self, request: Request) -> Response:
-        """Acknowledge them."""
-        return await self._settle(request)
+@NACK
+async def nack(call: Call) -> SettledList:
+    """Give them back."""
+    return await _settle(call, SettleKind.NACK)
 
 
-class NackApi(_SettleApi):
-    """Gives messages back."""
-
-    kind = SettleKind.NACK
-    description = NACK.description
-
-    @NACK
-    async def post(self, request: Request) -> Response:
-        """Give them back."""
-        return await self._settle(request)
+@EXTEND
+async def extend(call: Call) -> SettledList:
+    """Keep the messages of some receipts invisible for longer, from now on."""
+    return await _settle(call, SettleKind.EXTEND)
 
 
-class ExtendApi(_SettleApi):
-    """Keeps messages invisible to other workers."""
+async def _settle(call: Call, kind: SettleKind) -> SettledList:
+    """Take what a worker says of messages that it received."""
+    settle = read_call(call, Settle)
+    command = _command_of(settle, kind)
+    replica, _ = _admit(call, settle)
+    outcomes = await messages_settle(
+        runtime=current(), replica=replica, command=command, timeout_ms=settle.timeout_ms
+    )
+    results = [
+        Settled(receipt=receipt, done=outcome.done, reason=outcome.reason or UNSET)
+        for receipt, outcome in zip(settle.receipts, outcomes, strict=True)
+    ]
+    return SettledList(results=results)
 
-    kind = SettleKind.EXTEND
-    description = EXTEND.description
 
-    @EXTEND
-    async def post(self, request: Request) -> Response:
-        """Keep the messages of some receipts invisible for longer, from now on."""
-        return await self._settle(request)
-
-
-def _call_of(receive: Receive) -> ReceiveCall:
+def _receive_of(asked: Receive) -> ReceiveCall:
     """Return the checked call.
 
     Raises:
         InvalidRequest: a field is wrong.
     """
     return ReceiveCall(
-        group=check_group_name(receive.group),
-        max_messages=receive.max_messages,
-        visibility_ms=receive.visibility_ms,
-        delivery_limit=receive.delivery_limit,
-        dead_letter_topic=_dead_letter_topic(receive),
-        start=Start(receive.start),
-        wait_ms=receive.wait_ms,
-        timeout_ms=receive.timeout_ms,
+        group=check_group_name(asked.group),
+        max_messages=asked.max_messages,
+        visibility_ms=asked.visibility_ms,
+        delivery_limit=asked.delivery_limit,
+        dead_letter_topic=_dead_letter_topic(asked),
+        start=Start(asked.start),
+        wait_ms=asked.wait_ms,
+        timeout_ms=asked.timeout_ms,
     )
 
 
-def _dead_letter_topic(receive: Receive) -> str:
+def _dead_letter_topic(asked: Receive) -> str:
     """Return where dead messages go, empty for the usual name.
 
     Raises:
         InvalidRequest: it is no topic name, or the topic of the messages.
     """
-    name = receive.dead_letter_topic
-    if name == receive.topic:
+    name = asked.dead_letter_topic
+    if name == asked.topic:
         raise InvalidRequest(
             "dead messages must not go back to the topic that they are of",
             field="dead_letter_topic",
         )
     try:
-        check_topic_name(f"{receive.topic}{DEAD_LETTER_SUFFIX}" if name is None else name)
+        check_topic_name(f"{asked.topic}{DEAD_LETTER_SUFFIX}" if name is None else name)
     except InvalidRequest as error:
         raise InvalidRequest(
             f"name a dead_letter_topic: {error.message}", field="dead_letter_topic"
@@ -187,7 +157,7 @@ def _or_default(visibility_ms: int | None) -> int:
     return DEFAULT_VISIBILITY_MS if visibility_ms is None else visibility_ms
 
 
-def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
+def _admit(call: Call, asked: Receive | Settle) -> tuple[Replica, int]:
     """Let registered consumers of the topic pass, then find the partition.
 
     Returns:
@@ -199,9 +169,9 @@ def _admit(request: Request, call: Receive | Settle) -> tuple[Replica, int]:
     """
     runtime = current()
     client_id = require_topic_client(
-        request, runtime, topic=call.topic, token=call.token, kind=CONSUMER
+        call, runtime, topic=asked.topic, token=asked.token, kind=CONSUMER
     )
-    return runtime.partition(call.topic, call.partition), client_id
+    return runtime.partition(asked.topic, asked.partition), client_id
 
 
 def _message(replica: Replica, delivery: ReceivedRecord, *, binary: bool) -> DeliveredMessage:
@@ -218,3 +188,31 @@ def _message(replica: Replica, delivery: ReceivedRecord, *, binary: bool) -> Del
         delivery_count=receipt.attempt,
     )
     return as_asked(delivered, binary=binary)
+
+
+class ReceiveApi(ApiView):
+    """Delivers messages of a partition led here to one of a group's workers."""
+
+    description = RECEIVE.description
+    post = served_by(receive)
+
+
+class AckApi(ApiView):
+    """Settles messages."""
+
+    description = ACK.description
+    post = served_by(ack)
+
+
+class NackApi(ApiView):
+    """Gives messages back."""
+
+    description = NACK.description
+    post = served_by(nack)
+
+
+class ExtendApi(ApiView):
+    """Keeps messages invisible to other workers."""
+
+    description = EXTEND.description
+    post = served_by(extend)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from http_base.apidoc import describe
+from http_base.calls import require_cluster
 from http_base.cluster import BrokerOrders, BrokerReport
-from http_base.views import require_cluster
 from manager_app import selectors
 from manager_app.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
 from manager_app.apis import remembered
@@ -19,8 +19,9 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BrokerCreate
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.views import ApiRequest
 
 
 class BrokersApi(ManagerView):
@@ -33,7 +34,7 @@ class BrokersApi(ManagerView):
         tags=["brokers"],
         query=True,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Return their addresses, or with `detail=1` objects; from memory without the database."""
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
@@ -63,7 +64,7 @@ class BrokersApi(ManagerView):
         tags=["brokers"],
         status=201,
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: ApiRequest) -> Response:
         """Announce one by hand; brokers also register by themselves when they start."""
         self.runtime.require_primary()
         call = self.read(request, BrokerCreate)
@@ -88,7 +89,7 @@ class BrokerApi(ManagerView):
         tags=["brokers"],
         status=202,
     )
-    def delete(self, request: Request, broker_id: int) -> Response:
+    def delete(self, request: ApiRequest, broker_id: int) -> Response:
         """Remove it when it is empty; 409 when others cannot take its replicas."""
         self.runtime.require_primary()
         self.read(request, Nothing)
@@ -110,7 +111,7 @@ class BrokerApi(ManagerView):
         answer=BrokerStays(message="Broker 4 stays", broker_id=4, draining=False),
         tags=["brokers"],
     )
-    def patch(self, request: Request, broker_id: int) -> Response:
+    def patch(self, request: ApiRequest, broker_id: int) -> Response:
         """Take the removal back; what moved away already stays where it is now."""
         self.runtime.require_primary()
         if self.read(request, BrokerUpdate).draining:
@@ -142,7 +143,7 @@ class BrokerHeartbeatApi(ManagerView):
         answer=BrokerOrders(cluster_id="0" * 32, broker_id=1, epoch=1, brokers=[]),
         tags=["internal"],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: ApiRequest) -> Response:
         """Record it and answer with orders."""
         require_cluster(request)
         self.runtime.require_primary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
-from http_base.views import bearer_token, is_cluster
+from http_base.calls import bearer_token, is_cluster
 from manager_app import selectors
 from manager_app.answers import (
     ClientFacts,
@@ -32,9 +32,9 @@ from manager_app.selectors import ClientKey
 from myqueue.contract.inputs import ClientForget, ConsumerRegister, ProducerRegister
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientRow
 
@@ -60,7 +60,7 @@ class ProducerRegisterApi(ManagerView):
         ),
         tags=["clients"],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: ApiRequest) -> Response:
         """Register a new one, or with `producer_id` and `token` re-attach a known one."""
         self.runtime.require_primary()
         call = self.read(request, ProducerRegister)
@@ -88,7 +88,7 @@ class ConsumerRegisterApi(ManagerView):
         ),
         tags=["clients"],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: ApiRequest) -> Response:
         """Register a new one, or with `consumer_id` and `token` re-attach a known one."""
         self.runtime.require_primary()
         call = self.read(request, ConsumerRegister)
@@ -113,7 +113,7 @@ class ProducerApi(ManagerView):
     """Removal of a producer."""
 
     @_forgetting
-    def delete(self, request: Request, client_id: int) -> Response:
+    def delete(self, request: ApiRequest, client_id: int) -> Response:
         """Revoke it; needs its token, as a field or as bearer."""
         return _forget(self, request, ClientKey("producer", client_id))
 
@@ -122,7 +122,7 @@ class ConsumerApi(ManagerView):
     """Removal of a consumer."""
 
     @_forgetting
-    def delete(self, request: Request, client_id: int) -> Response:
+    def delete(self, request: ApiRequest, client_id: int) -> Response:
         """Revoke it; needs its token, as a field or as bearer."""
         return _forget(self, request, ClientKey("consumer", client_id))
 
@@ -141,7 +141,7 @@ class ProducersApi(ManagerView):
         tags=["clients"],
         query=True,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Return them by id, of one topic or of all."""
         rows = selectors.clients_list("producer", self.read(request, ClientsQuery).topic)
         return self.respond(
@@ -168,7 +168,7 @@ class ConsumersApi(ManagerView):
         tags=["clients"],
         query=True,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Return them by id, of one topic or of all."""
         rows = selectors.clients_list("consumer", self.read(request, ClientsQuery).topic)
         return self.respond(
@@ -181,7 +181,7 @@ class ConsumersApi(ManagerView):
         )
 
 
-def _forget(view: ManagerView, request: Request, key: ClientKey) -> Response:
+def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
     view.runtime.require_primary()
     token = view.read(request, ClientForget).token
     if not is_cluster(request):

@@ -34,9 +34,9 @@ from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import Subscription
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import StoredConsumerGroup
 
@@ -90,7 +90,7 @@ class GroupJoinApi(ManagerView):
         answer=_ASSIGNMENT,
         tags=["groups"],
     )
-    async def post(self, request: Request, group: str) -> Response:
+    async def post(self, request: ApiRequest, group: str) -> Response:
         """Join; with `member_id` join again, with other topics perhaps, keeping what is held.
 
         `assignment` is what the member may read now; heartbeats tell what is added.
@@ -113,7 +113,7 @@ class GroupHeartbeatApi(ManagerView):
         answer=_ASSIGNMENT,
         tags=["groups"],
     )
-    async def post(self, request: Request, group: str) -> Response:
+    async def post(self, request: ApiRequest, group: str) -> Response:
         """Note it; what is owned and not in `assignment` is to be given up by the next one."""
         runtime = self.runtime
         runtime.require_primary()
@@ -135,7 +135,7 @@ class GroupLeaveApi(ManagerView):
         answer=GroupLeft(group="billing"),
         tags=["groups"],
     )
-    async def post(self, request: Request, group: str) -> Response:
+    async def post(self, request: ApiRequest, group: str) -> Response:
         """Let the others have what the member held; one that is gone already is no error."""
         runtime = self.runtime
         runtime.require_primary()
@@ -155,7 +155,7 @@ class GroupsApi(ManagerView):
         tags=["groups"],
         query=True,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Return the names, or with `detail=1` objects; the brokers name those of queue workers."""
         detail = self.read(request, ListQuery).detail
         runtime = self.runtime
@@ -176,7 +176,7 @@ class GroupApi(ManagerView):
         answer=_DETAIL,
         tags=["groups"],
     )
-    def get(self, request: Request, group: str) -> Response:
+    def get(self, request: ApiRequest, group: str) -> Response:
         """Return members and offsets, asked of the brokers just now; null where none answered.
 
         A group of queue workers has no members here and is found by asking every partition.
@@ -192,7 +192,7 @@ class GroupApi(ManagerView):
         ),
         tags=["groups"],
     )
-    def delete(self, request: Request, group: str) -> Response:
+    def delete(self, request: ApiRequest, group: str) -> Response:
         """Forget it in every partition; those that were not reached are named."""
         runtime = self.runtime
         runtime.require_primary()

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from http_base.apidoc import describe
+from http_base.calls import bearer_token
 from http_base.messages import as_asked, popped_answer
 from http_base.operations import CURSOR_RESET, MESSAGE
-from http_base.views import bearer_token, wants_msgpack
 from manager_app.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import ManagerView
 from manager_app.metrics import counted
@@ -18,8 +18,9 @@ from myqueue.contract.answers import Appended
 from myqueue.contract.inputs import Consume, CursorReset, Produce, ProduceBatch, Size
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.views import ApiRequest
 
 
 class ProduceApi(ManagerView):
@@ -33,7 +34,7 @@ class ProduceApi(ManagerView):
         tags=["messages"],
         batches=True,
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Answer when the messages are on a quorum of disks.
 
         A record batch goes to the leader as it is, and the answer is the leader's.
@@ -61,7 +62,7 @@ class ConsumeApi(ManagerView):
         tags=["messages"],
         query=True,
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Return the next message, or with `max_messages` a list of them.
 
         `missed` says how many right before them retention took away before they were read,
@@ -76,16 +77,16 @@ class ConsumeApi(ManagerView):
         other_answers=[PoppedList],
         tags=["messages"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Do the same for clients whose HTTP stack retries GETs by itself."""
         return await self._consume(request)
 
-    async def _consume(self, request: Request) -> Response:
+    async def _consume(self, request: ApiRequest) -> Response:
         runtime = self.runtime
         call = self.read(request, Consume)
         with runtime.passing(waits=call.wait_ms > 0), counted("consume"):
             popped = await consume(runtime, call)
-        binary = wants_msgpack(request)
+        binary = request.takes_msgpack
         messages = [as_asked(message, binary=binary) for message in popped.messages]
         missed, corrupt = popped.missed, popped.corrupt
         if call.max_messages is None:
@@ -101,7 +102,7 @@ class CursorResetApi(ManagerView):
     description = CURSOR_RESET.description
 
     @replace(CURSOR_RESET, tags=["messages"], token="")
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Move it, if it is where `expected` says; what follows is popped next."""
         runtime = self.runtime
         call = self.read(request, CursorReset)
@@ -119,7 +120,7 @@ class SizeApi(ManagerView):
         tags=["messages"],
         query=True,
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Return the sum, and the number per partition."""
         runtime = self.runtime
         call = self.read(request, Size)

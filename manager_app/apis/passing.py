@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from http_base import operations
+from http_base.calls import StoredBatches, bearer_token, is_cluster
 from http_base.messages import as_asked
-from http_base.views import bearer_token, is_cluster, wants_batches, wants_msgpack
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import FetchedBatches
 from manager_app.metrics import counted
@@ -21,24 +21,25 @@ from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from http_base.views import ApiRequest
 
-async def _pass(view: ManagerView, passed: Passed, request: Request) -> Response:
+
+async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Response:
     """Pass one call on and answer it as the leader did."""
     operation, runtime = passed.operation, view.runtime
     assert operation.input is not None
     call: Any = view.read(request, operation.input)
     token = None if is_cluster(request) else _token(request, call)
     with runtime.passing(waits=wait_ms_of(call) > 0), counted(passed.name):
-        if operation.batches and wants_batches(request):
+        if operation.batches and request.takes_batches:
             stored = await pass_on(runtime, passed, call, FetchedBatches, token=token, accept=BATCH)
             headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
-            return view.respond_batches(stored.batches, headers)
+            return view.respond_batches(StoredBatches(stored.batches, headers))
         answer = await pass_on(runtime, passed, call, type(operation.answer), token=token)
     if isinstance(answer, PartitionFetched | PartitionReceived):
-        binary = wants_msgpack(request)
+        binary = request.takes_msgpack
         messages = [as_asked(one, binary=binary) for one in answer.messages]
         answer = replace(answer, messages=messages)
     return view.respond(answer)
@@ -47,7 +48,7 @@ async def _pass(view: ManagerView, passed: Passed, request: Request) -> Response
 def _passing(name: str, passed: Passed) -> type[ManagerView]:
     """Return the view that passes an operation on."""
 
-    async def handler(self: ManagerView, request: Request) -> Response:
+    async def handler(self: ManagerView, request: ApiRequest) -> Response:
         return await _pass(self, passed, request)
 
     operation = passed.operation
@@ -72,7 +73,7 @@ NackApi = _passing("NackApi", Passed(operations.NACK, "consumer"))
 ExtendApi = _passing("ExtendApi", Passed(operations.EXTEND, "consumer"))
 
 
-def _token(request: Request, call: Any) -> str:
+def _token(request: ApiRequest, call: Any) -> str:
     """Return the token of a call.
 
     Raises:

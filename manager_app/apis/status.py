@@ -9,7 +9,7 @@ from django.db import Error
 from msgspec import UNSET, UnsetType
 
 from http_base.apidoc import describe
-from http_base.views import bearer_token, require_cluster
+from http_base.calls import bearer_token, require_cluster
 from manager_app import selectors
 from manager_app.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
 from manager_app.apis.base import ManagerView
@@ -24,9 +24,9 @@ from myqueue.contract.errors import ClientNotFound, InvalidRequest, NotReady
 from myqueue.contract.inputs import HEALTH_BROKER
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
 
 METADATA_AGE_MAX_MS = 15_000
@@ -48,7 +48,7 @@ class HealthApi(ManagerView):
         sample={"type": 0, "key": 1},
         query=True,
     )
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Record it; a broker's key is its id or its address.
 
         A client that shows its token as bearer is given one that lasts thirty days from now.
@@ -98,7 +98,7 @@ class ClientSignsApi(ManagerView):
         answer=ClientSignsTaken(taken=2),
         tags=["internal"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: ApiRequest) -> Response:
         """Note them, each at its age."""
         require_cluster(request)
         self.runtime.require_primary()
@@ -111,7 +111,7 @@ class LivenessApi(ManagerView):
     """Whether the process answers."""
 
     @describe(summary="Tell that this process answers", tags=["health"])
-    async def get(self, request: Request) -> Response:
+    async def get(self, request: ApiRequest) -> Response:
         """Answer."""
         return self.respond(DONE)
 
@@ -130,7 +130,7 @@ class ReadinessApi(ManagerView):
         ),
         tags=["health"],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Answer 200, or 503 with the reasons."""
         present = installed()
         reasons = _reasons(present)

@@ -34,8 +34,9 @@ from myqueue.contract.errors import DatabaseUnavailable
 from myqueue.contract.inputs import TopicCreate, TopicUpdate
 
 if TYPE_CHECKING:
-    from rest_framework.request import Request
     from rest_framework.response import Response
+
+    from http_base.views import ApiRequest
 
 DETAIL_LIMIT_S = 10.0
 """For the brokers' answers; each has a shorter limit of its own."""
@@ -93,7 +94,7 @@ class TopicsApi(ManagerView):
         tags=["topics"],
         query=True,
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: ApiRequest) -> Response:
         """Return the names, or with `detail=1` objects; from memory without the database."""
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
@@ -135,7 +136,7 @@ class TopicsApi(ManagerView):
         tags=["topics"],
         status=201,
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: ApiRequest) -> Response:
         """Answer when every partition has a leader, at most 5 s later."""
         self.runtime.require_primary()
         call = self.read(request, TopicCreate)
@@ -157,7 +158,7 @@ class TopicApi(ManagerView):
     """One topic."""
 
     @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
-    def get(self, request: Request, topic: str) -> Response:
+    def get(self, request: ApiRequest, topic: str) -> Response:
         """Return partitions, leaders, replicas and offsets, asked of the brokers just now.
 
         Without the database what it knows comes from memory, as far as it is there.
@@ -172,7 +173,7 @@ class TopicApi(ManagerView):
         tags=["topics"],
         sample={"retention_ms": 604_800_000},
     )
-    def patch(self, request: Request, topic: str) -> Response:
+    def patch(self, request: ApiRequest, topic: str) -> Response:
         """Change retention; add partitions."""
         self.runtime.require_primary()
         call = self.read(request, TopicUpdate)
@@ -184,7 +185,7 @@ class TopicApi(ManagerView):
         answer=TopicDeleted(message="Topic 'logs' deleted", topic="logs", replicas_pending=0),
         tags=["topics"],
     )
-    def delete(self, request: Request, topic: str) -> Response:
+    def delete(self, request: ApiRequest, topic: str) -> Response:
         """Delete it for good; a broker that is not there drops its replicas when it is back."""
         self.runtime.require_primary()
         self.read(request, Nothing)

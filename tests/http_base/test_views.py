@@ -6,8 +6,6 @@ import msgspec
 import pytest
 
 from http_base.tokens import cluster_token
-from http_base.views import read_query
-from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
@@ -196,15 +194,6 @@ async def test_a_hot_request_leaves_no_garbage(hot_app):
         assert gc.collect() == 0
     finally:
         gc.enable()
-
-
-def test_query_keeps_empty_values_and_plus_signs():
-    assert read_query("a=&b=x+y&c=%2B") == {"a": "", "b": "x y", "c": "+"}
-
-
-def test_query_of_too_many_fields_is_refused():
-    with pytest.raises(InvalidRequest, match="more than 100"):
-        read_query("&".join(f"a{number}" for number in range(200)))
 
 
 def test_a_view_has_handlers_of_one_kind():

@@ -8,17 +8,13 @@ from django.urls import path
 from msgspec import UNSET, UnsetType
 
 from http_base.apidoc import describe
+from http_base.calls import StoredBatches, read_call, require_cluster
 from http_base.docs import docs_urls
 from http_base.exceptions import handler404 as handler404
 from http_base.exceptions import handler500 as handler500
 from http_base.messages import message_answer, popped_answer
 from http_base.metrics import MetricsView
-from http_base.views import (
-    ApiView,
-    require_cluster,
-    wants_batches,
-    wants_msgpack,
-)
+from http_base.views import ApiView, served_by
 from myqueue.contract.answers import DONE, Success
 from myqueue.contract.errors import CommitTimeout, NotLeader, Overloaded
 from myqueue.contract.inputs import Fetch, Produce, ProduceBatch, TopicCreate
@@ -37,38 +33,34 @@ class Echo(Success, frozen=True):
     offset: int | UnsetType = UNSET
 
 
+@describe(summary="Echo", input=Produce, answer=Echo(topic="logs"), tags=["produce"], batches=True)
+async def echo(call):
+    """Answer with the message that was read."""
+    if isinstance(call.data, bytes):
+        query = read_call(call, ProduceBatch)
+        return Echo(topic=query.topic, bytes=len(call.data))
+    produce = read_call(call, Produce)
+    record = Record("" if produce.message is UNSET else produce.message, timestamp=7)
+    message = message_answer(
+        record, topic=produce.topic, partition=0, offset=0, binary=call.takes_msgpack
+    )
+    return popped_answer(message, missed=0, corrupt=0)
+
+
+@describe(summary="Fetch", input=Fetch, query=True, batches=True)
+async def echo_query(call):
+    """Answer with the query, or with batches."""
+    fetch = read_call(call, Fetch)
+    if call.takes_batches:
+        return StoredBatches(b"QB\x00\xff", {"X-High-Watermark": "7"})
+    return Echo(topic=fetch.topic, offset=fetch.offset)
+
+
 class EchoView(ApiView):
     """Answers with what it read."""
 
-    @describe(
-        summary="Echo", input=Produce, answer=Echo(topic="logs"), tags=["produce"], batches=True
-    )
-    async def post(self, request):
-        if isinstance(request.data, bytes):
-            query = self.read(request, ProduceBatch)
-            return self.respond(Echo(topic=query.topic, bytes=len(request.data)))
-        produce = self.read(request, Produce)
-        record = Record("" if produce.message is UNSET else produce.message, timestamp=7)
-        return self.respond(
-            popped_answer(
-                message_answer(
-                    record,
-                    topic=produce.topic,
-                    partition=0,
-                    offset=0,
-                    binary=wants_msgpack(request),
-                ),
-                missed=0,
-                corrupt=0,
-            )
-        )
-
-    @describe(summary="Fetch", input=Fetch, query=True, batches=True)
-    async def get(self, request):
-        fetch = self.read(request, Fetch)
-        if wants_batches(request):
-            return self.respond_batches(b"QB\x00\xff", {"X-High-Watermark": "7"})
-        return self.respond(Echo(topic=fetch.topic, offset=fetch.offset))
+    get = served_by(echo_query)
+    post = served_by(echo)
 
 
 class FailingView(ApiView):

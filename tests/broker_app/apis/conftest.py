@@ -1,7 +1,8 @@
-"""The broker's API, called both through `HotPaths` and through Django alone."""
+"""The broker's API, called as JSON by `HotPaths` and Django alone, and as the library calls it."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -15,7 +16,7 @@ from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import ClientToken, cluster_token, sign_client
-from myqueue.contract.inputs import JSON
+from myqueue.contract.inputs import JSON, MSGPACK
 from tests.http_base.asgi_client import Answer, call
 
 if TYPE_CHECKING:
@@ -77,10 +78,31 @@ class Api:
         return await self.send("POST", path, body=body, bearer=bearer)
 
 
-@pytest.fixture(params=["hot paths", "django alone"])
+class DirectApi(Api):
+    """Calls as the library does: in MessagePack and record batches, which no view has to answer."""
+
+    async def send(self, method: str, path: str, **options: Any) -> Answer:
+        """Send what is JSON as MessagePack, and give the answer back as JSON."""
+        sends_json = options.get("content_type", JSON) == JSON and options.get("raw") is None
+        if sends_json and options.get("body") is not None:
+            with contextlib.suppress(OverflowError):  # a number that MessagePack has no way to say
+                raw = msgspec.msgpack.encode(options["body"])
+                options |= {"raw": raw, "content_type": MSGPACK}
+        if options.get("accept", JSON) != JSON:
+            return await super().send(method, path, **options)
+        answer = await super().send(method, path, **options | {"accept": MSGPACK})
+        if answer.headers.get("content-type") != MSGPACK:
+            return answer
+        body = msgspec.json.encode(msgspec.msgpack.decode(answer.body))
+        return answer._replace(body=body, headers=answer.headers | {"content-type": JSON})
+
+
+@pytest.fixture(params=["hot paths", "django alone", "direct"])
 def api(request: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Api:
     """The API of a broker that leads partition 0 of topic logs."""
     app = ASGIHandler()
+    if request.param == "direct":
+        return DirectApi(HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies))
     return Api(
         HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies)
         if request.param == "hot paths"

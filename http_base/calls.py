@@ -1,0 +1,203 @@
+"""A call of the API, however it came, and the operations that answer calls.
+
+An operation is a function over a `Call`: it reads its input, checks who calls, and makes one call
+of a service. `ApiView` serves it to JSON, browsers and the documentation, `http_base.direct` serves
+the same one to the library, without Django.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from django.conf import settings
+
+from http_base import tokens
+from http_base.negotiation import decode_body
+from myqueue.contract.errors import InvalidRequest, UnauthorizedException
+from myqueue.contract.inputs import BATCH, MSGPACK, read_input
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUERY_FIELDS_MAX = 100
+"""Most parameters in a query string."""
+INT64_MAX = (1 << 63) - 1
+REMEMBERED_QUERIES = 1_024
+"""Queries of record batches whose input is remembered: a producer repeats its own."""
+REMEMBERED_QUERY_LENGTH_MAX = 1_024
+
+_MSGPACK, _BATCH = MSGPACK.encode(), BATCH.encode()
+_PLAIN = frozenset({_MSGPACK, _BATCH})
+"""What the library sends and asks for."""
+_NOT_READ: Any = object()
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class Call(Protocol):
+    """What an operation is told of a request."""
+
+    @property
+    def data(self) -> Any:
+        """The decoded body; `bytes` for a record batch; {} when it is empty.
+
+        Raises:
+            QueueError: it is too large, of an unknown type or malformed.
+        """
+
+    @property
+    def query_string(self) -> str:
+        """As it came, percent-encoded."""
+
+    @property
+    def authorization(self) -> str:
+        """The header, empty when there is none."""
+
+    @property
+    def takes_msgpack(self) -> bool:
+        """True when the answer is MessagePack, which takes texts and bytes as they are."""
+
+    @property
+    def takes_batches(self) -> bool:
+        """True when the answer should be record batches as stored."""
+
+
+class StoredBatches(NamedTuple):
+    """A success whose body are record batches as stored."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+Operation = Callable[[Call], Awaitable[msgspec.Struct | StoredBatches]]
+"""Answers a call with a success, or raises a `QueueError`. It never blocks."""
+
+
+class DirectCall:
+    """A call whose headers say plainly what they mean; see `Call`."""
+
+    __slots__ = (
+        "_body",
+        "_content_type",
+        "_data",
+        "authorization",
+        "query_string",
+        "takes_batches",
+        "takes_msgpack",
+    )
+
+    def __init__(self, query_string: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        """Take it apart.
+
+        Args:
+            query_string: as it came.
+            headers: by name in lower case, each of them once.
+            body: whole.
+        """
+        accept = headers.get(b"accept")
+        self.query_string = query_string
+        self.authorization = headers.get(b"authorization", b"").decode("latin1")
+        self.takes_msgpack = accept == _MSGPACK
+        self.takes_batches = accept == _BATCH
+        self._body = body
+        self._content_type = headers.get(b"content-type", b"").decode("latin1")
+        self._data: Any = _NOT_READ
+
+    @staticmethod
+    def is_plain(headers: Mapping[bytes, bytes], body: bytes) -> bool:
+        """Tell whether a request with these headers can be one: nothing is to be negotiated."""
+        if headers.get(b"accept") not in _PLAIN:
+            return False
+        return not body or headers.get(b"content-type") in _PLAIN
+
+    @property
+    def data(self) -> Any:
+        """The decoded body."""
+        if self._data is _NOT_READ:
+            self._data = decode_body(self._body, self._content_type)
+        return self._data
+
+
+def read_call(call: Call, input_type: type[_T]) -> _T:
+    """Return the input of a call, from its body and its query string; the query wins.
+
+    Of a call with a record batch only the query is read; the batch is `call.data`.
+
+    Raises:
+        QueueError: the body or a field is wrong; the message names it.
+    """
+    body = call.data
+    query_string = call.query_string
+    if not isinstance(body, bytes):
+        return _read(input_type, body, query_string)
+    if len(query_string) > REMEMBERED_QUERY_LENGTH_MAX:
+        return _read(input_type, None, query_string)
+    remembered: _T = _read_query(input_type, query_string)
+    return remembered
+
+
+def _read(input_type: type[_T], body: Any, query_string: str) -> _T:
+    value = read_input(input_type, body, read_query(query_string))
+    for name in input_type.__struct_fields__:
+        number = getattr(value, name)
+        if type(number) is int and not -INT64_MAX <= number <= INT64_MAX:
+            raise InvalidRequest(f"{name} does not fit into 64 bits", field=name)
+    return value
+
+
+@lru_cache(maxsize=REMEMBERED_QUERIES)
+def _read_query(input_type: type[_T], query_string: str) -> _T:
+    """Return the input that is in a query; inputs are frozen, and so may be shared."""
+    return _read(input_type, None, query_string)
+
+
+def read_query(text: str) -> dict[str, str]:
+    """Return the parameters of a query string.
+
+    Raises:
+        InvalidRequest: it is not UTF-8, has too many parameters, or one with two values.
+    """
+    if not text:
+        return {}
+    fields: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
+        )
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the query string is not UTF-8: {error.reason}") from error
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the query string has more than {QUERY_FIELDS_MAX} parameters"
+        ) from error
+    for name, value in pairs:
+        if fields.setdefault(name, value) != value:
+            raise InvalidRequest(
+                f"{name} is given twice, as {fields[name]!r} and as {value!r}", field=name
+            )
+    return fields
+
+
+def bearer_token(call: Call) -> str | None:
+    """Return the token of `Authorization: Bearer ...`, or None."""
+    return tokens.bearer_of(call.authorization)
+
+
+def is_cluster(call: Call) -> bool:
+    """Tell whether a manager or broker of this cluster sent the call."""
+    token = bearer_token(call)
+    return token is not None and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
+
+
+def require_cluster(call: Call) -> None:
+    """Let only managers and brokers of this cluster pass.
+
+    Raises:
+        UnauthorizedException: the bearer token is not the cluster's.
+    """
+    if not is_cluster(call):
+        raise UnauthorizedException("this call needs the cluster's token")

@@ -1,0 +1,64 @@
+"""Answers of operations without Django, for calls whose headers say plainly what they mean.
+
+Input, checks, services and errors are the operation's, and so the same as through its view.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from http_base.calls import StoredBatches
+from http_base.exceptions import failure_headers, to_failure
+from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
+from myqueue.contract.inputs import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from http_base.calls import DirectCall, Operation
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class DirectAnswer(NamedTuple):
+    """What is sent back."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+async def answer_directly(
+    operation: Operation, call: DirectCall, *, method: str, path: str
+) -> DirectAnswer:
+    """Answer a call; every error becomes a failure body.
+
+    Args:
+        operation: what is asked for.
+        call: the request.
+        method: of the request.
+        path: of the request; both for what the log says of a bug.
+    """
+    try:
+        answer = await operation(call)
+    except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+        failure = to_failure(error, method=method, path=path)
+        body = failure.to_body()
+        return _encoded(failure.http_status, body, call, failure_headers(failure))
+    if isinstance(answer, StoredBatches):
+        return _answer(200, answer.body, BATCH, answer.headers)
+    return _encoded(200, answer, call, {})
+
+
+def _encoded(
+    status: int, content: object, call: DirectCall, headers: Mapping[str, str]
+) -> DirectAnswer:
+    renderer = MSGPACK_RENDERER if call.takes_msgpack else JSON_RENDERER
+    return _answer(status, renderer.encoder.encode(content), renderer.media_type, headers)
+
+
+def _answer(status: int, body: bytes, media_type: str, extra: Mapping[str, str]) -> DirectAnswer:
+    headers = [(b"content-type", media_type.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+    headers.append((b"content-length", b"%d" % len(body)))
+    return DirectAnswer(status, headers, body)
