@@ -11,6 +11,7 @@ from myqueue.consumer.prefetcher import Prefetcher
 from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.results import Lag, Message
 from myqueue.transport.blocking import read_body
+from myqueue.transport.client_core import ClientCore
 from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.partition_waiting import PartitionWaiting
@@ -19,17 +20,16 @@ from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
 from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from myqueue.contract.partitioner import Key
-    from myqueue.results import Registration
     from myqueue.transport.session import Session
 
 LAG_LOOKS_MAX = 3
 
 
-class ConsumerCore:
+class ConsumerCore(ClientCore):
     """The core of `Consumer` and `AsyncConsumer` without a group.
 
     Args:
@@ -41,7 +41,7 @@ class ConsumerCore:
     """
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        super().__init__(session)
         self.fetcher = Fetcher(session)
         self._make_parts()
 
@@ -55,28 +55,8 @@ class ConsumerCore:
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: what was popped, and what is out, is the parent's."""
-        self.session.restart_after_fork()
+        super().restart_after_fork()
         self._make_parts()
-
-    # Registrations and heartbeats
-
-    def open(
-        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
-    ) -> Flow[None]:
-        """Go on under earlier registrations, and register for the other topics."""
-        return self.session.open(topics, attach)
-
-    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
-        """Register for further topics, for all or, where one is registered already, for none."""
-        return self.session.register_all(topics)
-
-    def beat(self) -> Flow[None]:
-        """Send a heartbeat per topic."""
-        return self.session.beat()
-
-    def forget(self) -> Flow[None]:
-        """Have the cluster forget this consumer and its cursors."""
-        return self.session.forget()
 
     # Messages
 

@@ -23,6 +23,7 @@ from myqueue.group.read_ahead import GLANCE_S, ReadAhead
 from myqueue.group.schedule import GroupSchedule
 from myqueue.results import Lag
 from myqueue.transport.blocking import read_body
+from myqueue.transport.client_core import ClientCore
 from myqueue.transport.clock import FOREVER_S
 from myqueue.transport.complaints import warn
 from myqueue.transport.effects import Acquire, Flow, Pause, TimeIsOver, within
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from myqueue.transport.session import Session
 
 
-class GroupCore:
+class GroupCore(ClientCore):
     """The core of `Consumer` and `AsyncConsumer` with a group; the methods of `ConsumerCore`.
 
     Args:
@@ -61,7 +62,7 @@ class GroupCore:
     """
 
     def __init__(self, session: Session, settings: GroupSettings) -> None:
-        self.session = session
+        super().__init__(session)
         self.settings = settings
         self.fetcher = Fetcher(session)
         self._make_parts()
@@ -97,7 +98,7 @@ class GroupCore:
 
     def restart_after_fork(self) -> None:
         """Start anew in the child, another member, which joins at its first call."""
-        self.session.restart_after_fork()
+        super().restart_after_fork()
         self._make_parts()
 
     # Registrations and heartbeats

@@ -28,6 +28,7 @@ from myqueue.producer.produce_call import Target, produce_call, records_of_items
 from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.blocking import read_body
+from myqueue.transport.client_core import ClientCore
 from myqueue.transport.effects import Flow, Lock, Pause
 from myqueue.transport.retry import Attempts, RetryAction
 from myqueue.transport.rotation import TopicPartition
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from myqueue.config import ClientConfig
     from myqueue.producer.splitting import Group, Splitting
-    from myqueue.results import Registration
     from myqueue.transport.clock import Clock
 
 CODECS = {"none": CODEC_NONE, "zstd": CODEC_ZSTD}
@@ -47,7 +47,7 @@ _UNSENT = UndeliveredMessages("the program ended before this was sent")
 _OUT = UndeliveredMessages("no answer came in time", outcome=OUTCOME_UNKNOWN)
 
 
-class ProducerCore:
+class ProducerCore(ClientCore):
     """The core of `Producer` and `AsyncProducer`.
 
     Attributes:
@@ -69,7 +69,9 @@ class ProducerCore:
         make_lock: Callable[[], Lock],
         make_future: Callable[[], Any] = DeliveryFuture,
     ) -> None:
-        self.session = Session("producer", address, config=config, clock=clock, make_lock=make_lock)
+        super().__init__(
+            Session("producer", address, config=config, clock=clock, make_lock=make_lock)
+        )
         self.config = config
         self._clock = clock
         self._make_future = make_future
@@ -91,29 +93,9 @@ class ProducerCore:
             deadline_s=self.deadline_s,
         )
 
-    # A client's life
-
-    def open(
-        self, topics: Iterable[str], attach: dict[str, Registration] | None = None
-    ) -> Flow[None]:
-        """Register for the topics."""
-        return self.session.open(topics, attach)
-
-    def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
-        """Register for further topics."""
-        return self.session.register_all(topics)
-
-    def beat(self) -> Flow[None]:
-        """Send a heartbeat per topic."""
-        return self.session.beat()
-
-    def forget(self) -> Flow[None]:
-        """Have the cluster forget the producer and its sequences."""
-        return self.session.forget()
-
     def restart_after_fork(self) -> None:
         """Start anew in the child: what waits is the parent's, and the child gets new ids."""
-        self.session.restart_after_fork()
+        super().restart_after_fork()
         self.session.forget_ids()
         self._begin_empty()
 

@@ -1,8 +1,8 @@
-"""What a client's core offers to whoever drives it, threads or an event loop."""
+"""What the cores of all clients have: a session, and how it begins and ends. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,32 +12,39 @@ if TYPE_CHECKING:
     from myqueue.transport.session import Session
 
 
-class ClientCore(Protocol):
-    """The core of a producer, a consumer or a worker."""
+class ClientCore:
+    """Base of the cores of producers, consumers and workers; threads or an event loop drive it.
 
-    @property
-    def session(self) -> Session:
-        """Its registrations, and how it reaches managers and leaders."""
-        ...
+    Args:
+        session: its registrations, and how it reaches managers and leaders.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
     def open(
         self, topics: Iterable[str], attach: dict[str, Registration] | None = None
     ) -> Flow[None]:
-        """Register for the topics, and do what has to be done before the first call."""
-        ...
+        """Register for the topics, and do what has to be done before the first call.
+
+        Args:
+            topics: names.
+            attach: registrations of an earlier client, by topic, to go on with.
+        """
+        return self.session.open(topics, attach)
 
     def register_all(self, topics: Sequence[str]) -> Flow[list[Registration]]:
         """Register for further topics, for all or, where one is registered already, for none."""
-        ...
+        return self.session.register_all(topics)
 
     def beat(self) -> Flow[None]:
         """Send the heartbeats that are due."""
-        ...
+        return self.session.beat()
 
     def forget(self) -> Flow[None]:
-        """Have the cluster forget the client."""
-        ...
+        """Have the cluster forget the client with its cursors and sequences."""
+        return self.session.forget()
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: new locks, nothing of what waits or is under way."""
-        ...
+        self.session.restart_after_fork()

@@ -18,6 +18,7 @@ from myqueue.contract.errors import ClientClosed, QueueError
 from myqueue.contract.group_inputs import MAX_RECEIPTS
 from myqueue.contract.inputs import bounded, checked
 from myqueue.transport.blocking import read_body
+from myqueue.transport.client_core import ClientCore
 from myqueue.transport.effects import Await, Flow, Lock, Pause, TimeIsOver, within
 from myqueue.transport.leader_call import LeaderCall
 from myqueue.transport.partition_waiting import PartitionWaiting
@@ -61,7 +62,7 @@ QUIET_S = 1.0
 """A wait as long as this was not in vain."""
 
 
-class WorkerCore:
+class WorkerCore(ClientCore):
     """The core of `Worker` and `AsyncWorker`.
 
     Args:
@@ -87,7 +88,9 @@ class WorkerCore:
         clock: Clock,
         make_lock: Callable[[], Lock],
     ) -> None:
-        self.session = Session("consumer", address, config=config, clock=clock, make_lock=make_lock)
+        super().__init__(
+            Session("consumer", address, config=config, clock=clock, make_lock=make_lock)
+        )
         self.options = options
         self.missed = SkippedMessages(MISSED)
         self.corrupt = SkippedMessages(CORRUPT)
@@ -116,20 +119,12 @@ class WorkerCore:
         """Register for further topics; raises what `Session.register_all` raises."""
         return self.session.register_all(topics, self._start_at)
 
-    def beat(self) -> Flow[None]:
-        """Send a heartbeat per topic."""
-        return self.session.beat()
-
-    def forget(self) -> Flow[None]:
-        """Have the cluster forget the worker."""
-        return self.session.forget()
-
     def restart_after_fork(self) -> None:
         """Start anew in the child, under new ids; open requests are the parent's.
 
         What the parent received may be settled by either of them.
         """
-        self.session.restart_after_fork()
+        super().restart_after_fork()
         self.session.forget_ids()
         self._waiting = self._wait_anew()
 
