@@ -15,6 +15,7 @@ from tests.myqueue.cluster_twin import ClusterTwin, DroppedError
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # Head and body leave in one write: of two, the second waits for an ACK.
     server: _Server
     chunked: ClassVar[bool] = False
 
