@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,9 +22,11 @@ from tests.cluster.processes import (
     inherited,
     is_alive,
     popen,
+    replicas_at,
     wait_until,
 )
 from tests.cluster.proxy import Network
+from tests.cluster.waited import Waited
 from tests.ports import free_ports
 
 if TYPE_CHECKING:
@@ -227,17 +230,20 @@ class FaultCluster:
 
         wait_until(is_made, what=f"topic {topic} is made")
 
+    def waited(self) -> Waited:
+        """Count how long this process and those of the cluster wait for a processor."""
+        return Waited(self.pids())
+
+    def pids(self) -> list[int]:
+        """Return the pids of all servers that run."""
+        servers = (self.manager, *self.brokers.values())
+        return [one.process.pid for one in servers if one.process is not None]
+
     # --- what holds -------------------------------------------------------------------------
 
     def broker_addresses(self) -> list[str]:
         """Return the addresses of the brokers that run."""
         return [broker.address for broker in self.brokers.values() if broker.runs]
-
-    def local_replicas(self, address: str, topic: str) -> list[dict[str, Any]]:
-        """Return what a broker says about its replicas of a topic."""
-        answer = self.http.get(f"{address}/partitions", params={"topic": topic}, timeout=5)
-        replicas: list[dict[str, Any]] = answer.json()["partitions"]
-        return replicas
 
     def leader_id(self, topic: str, partition: int = 0, *, among: set[int] | None = None) -> int:
         """Return the broker that serves a partition in the highest term, once there is one."""
@@ -247,11 +253,7 @@ class FaultCluster:
             for broker_id, broker in self.brokers.items():
                 if not broker.runs or (among is not None and broker_id not in among):
                     continue
-                try:
-                    replicas = self.local_replicas(broker.address, topic)
-                except requests.RequestException:
-                    continue
-                for replica in replicas:
+                for replica in replicas_at(self.http, broker.address, topic):
                     if replica["partition"] == partition and replica["serves"]:
                         best = max(best, (replica["term"], broker_id))
             return best[1]
@@ -259,9 +261,17 @@ class FaultCluster:
         return int(wait_until(leader, what=f"a leader of {topic}[{partition}]"))
 
     def replica(self, broker_id: int, topic: str, partition: int = 0) -> dict[str, Any]:
-        """Return what a broker says about its replica of a partition."""
-        replicas = self.local_replicas(self.brokers[broker_id].address, topic)
-        return next(one for one in replicas if one["partition"] == partition)
+        """Return what a broker says about its replica of a partition, as soon as it has one."""
+        address = self.brokers[broker_id].address
+
+        def said() -> dict[str, Any] | None:
+            replicas = replicas_at(self.http, address, topic)
+            return next((one for one in replicas if one["partition"] == partition), None)
+
+        found: dict[str, Any] = wait_until(
+            said, what=f"broker {broker_id} has a replica of {topic}[{partition}]"
+        )
+        return found
 
     def lead(self, broker_id: int, topic: str, partition: int = 0) -> None:
         """Let a broker lead a partition, as soon as it can."""
@@ -269,12 +279,13 @@ class FaultCluster:
         def leads() -> bool:
             leader_id = self.leader_id(topic, partition)
             group_id = self.replica(leader_id, topic, partition)["group_id"]
-            self.http.post(
-                f"{self.brokers[leader_id].address}/partitions/{group_id}/leader",
-                json={"broker_id": broker_id, "timeout_ms": 2_000},
-                headers={"Authorization": f"Bearer {cluster_token(SECRET)}"},
-                timeout=10,
-            )
+            with suppress(requests.RequestException):  # it leads no more: who leads is asked below
+                self.http.post(
+                    f"{self.brokers[leader_id].address}/partitions/{group_id}/leader",
+                    json={"broker_id": broker_id, "timeout_ms": 2_000},
+                    headers={"Authorization": f"Bearer {cluster_token(SECRET)}"},
+                    timeout=10,
+                )
             return self.leader_id(topic, partition) == broker_id
 
         wait_until(leads, what=f"broker {broker_id} leads {topic}[{partition}]")
@@ -288,7 +299,7 @@ class FaultCluster:
         address = self.brokers[broker_id].address
 
         def refilled() -> int:
-            for one in self.local_replicas(address, topic):
+            for one in replicas_at(self.http, address, topic):
                 is_new = one["replica_id"] != old_replica_id
                 if is_new and one["role"] == "follower" and not one["faulty"]:
                     return int(one["replica_id"])

@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 class Reader:
     """The loop of the program."""
 
-    def __init__(self, arguments: list[str], out: IO[str]) -> None:
+    def __init__(self, arguments: list[str]) -> None:
         self.address, self.topic, self.group, session_timeout_ms, messages, seed = arguments
         self.session_timeout_ms = int(session_timeout_ms)
         self.messages_max = int(messages)
         self.chance = random.Random(int(seed))
-        self.out = out
+        self.out: IO[str]
         self.ending = False
         self.partitions = -1
 
     def end(self, *_: object) -> None:
         self.ending = True
 
-    def run(self) -> None:
+    def run(self, out: IO[str]) -> None:
+        self.out = out
         while not self.ending:
             try:
                 consumer = self.open()
@@ -89,10 +90,11 @@ class Reader:
 
 
 def main() -> None:
+    reader = Reader(sys.argv[1:7])
+    signal.signal(signal.SIGTERM, reader.end)
+    # Who waits for the file knows that a signal is taken.
     with Path(sys.argv[7]).open("a", buffering=1) as out:
-        reader = Reader(sys.argv[1:7], out)
-        signal.signal(signal.SIGTERM, reader.end)
-        reader.run()
+        reader.run(out)
 
 
 if __name__ == "__main__":

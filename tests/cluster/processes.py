@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 
 from myqueue import Client
+from tests.cluster.waited import Waited
 from tests.ports import free_base
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def replicas_at(http: requests.Session, address: str, topic: str) -> list[dict[str, Any]]:
+    """Return what a broker says about its replicas of a topic; nothing when it does not answer."""
+    try:
+        answer = http.get(f"{address}/partitions", params={"topic": topic}, timeout=5)
+    except requests.RequestException:
+        return []
+    replicas: list[dict[str, Any]] = answer.json()["partitions"]
+    return replicas
 
 
 def clear(manager: str, brokers: Sequence[str]) -> None:
@@ -158,16 +169,27 @@ class Cluster:
         return any(line.startswith("ready") for line in self.output.read_text().splitlines())
 
     def stop(self) -> float:
-        """Ask it to stop and return the seconds it took; nothing of it may stay."""
+        """Ask it to stop; nothing of it may stay.
+
+        Returns:
+            The seconds that it took, without those in which it waited for a processor.
+        """
         if self.process is None:
             return 0.0
-        pids = [place["pid"] for place in self.places() if place["pid"]]
+        process, pids, waited = self.process, self.pids(), self.waited()
+
+        def ended() -> bool:
+            waited.look()
+            return process.poll() is not None
+
         started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(STOP_SECONDS + 10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+            wait_until(ended, what="the cluster has stopped")
+            seconds = time.monotonic() - started - waited.seconds
+        except AssertionError:
+            process.kill()
+            process.wait()
             raise
         finally:
             left = [pid for pid in pids if is_alive(pid)]
@@ -175,7 +197,7 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
             self.process = None
         assert left == [], f"left running: {left}"
-        return time.monotonic() - started
+        return seconds
 
     def clear(self) -> None:
         """Delete every topic, and see that every process runs and is whole.
@@ -197,6 +219,15 @@ class Cluster:
         state = self.state()
         return [state["manager"], *state["brokers"]]
 
+    def pids(self) -> list[int]:
+        """Return the pids of the supervisor and of what runs below it."""
+        assert self.process is not None
+        return [self.process.pid, *(place["pid"] for place in self.places() if place["pid"])]
+
+    def waited(self) -> Waited:
+        """Count how long this process and those of the cluster wait for a processor."""
+        return Waited(self.pids())
+
     def state(self) -> dict[str, Any]:
         """Return what `cluster.json` says."""
         state: dict[str, Any] = json.loads((self.data_dir / "cluster.json").read_text())
@@ -212,8 +243,12 @@ class Cluster:
         return [place["address"] for place in self.state()["brokers"]]
 
     def pid_of(self, address: str) -> int:
-        """Return the pid of the process that serves an address."""
-        return next(int(place["pid"]) for place in self.places() if place["address"] == address)
+        """Return the pid of the process that serves an address, as soon as one runs."""
+
+        def pid() -> int:
+            return next(int(one["pid"]) for one in self.places() if one["address"] == address)
+
+        return int(wait_until(pid, what=f"a process runs at {address}"))
 
     # --- faults -----------------------------------------------------------------------------
 
@@ -256,23 +291,18 @@ class Cluster:
         return {"http_status": answer.status_code, **decoded}
 
     def leader_of(self, topic: str, partition: int) -> str:
-        """Return the address of the broker that leads a partition and serves."""
+        """Return the broker that serves a partition in the highest term, once there is one."""
 
         def leader() -> str:
-            for address in self.broker_addresses():
-                with contextlib.suppress(requests.RequestException):
-                    for replica in self.local_replicas(address, topic):
-                        if replica["partition"] == partition and replica["serves"]:
-                            return address
-            return ""
+            serving = [
+                (replica["term"], address)
+                for address in self.broker_addresses()
+                for replica in replicas_at(self.http, address, topic)
+                if replica["partition"] == partition and replica["serves"]
+            ]
+            return str(max(serving, default=(0, ""))[1])
 
         return str(wait_until(leader, what=f"a leader of {topic}[{partition}]"))
-
-    def local_replicas(self, address: str, topic: str) -> list[dict[str, Any]]:
-        """Return what a broker says about its replicas of a topic."""
-        answer = self.http.get(f"{address}/partitions", params={"topic": topic}, timeout=5)
-        replicas: list[dict[str, Any]] = answer.json()["partitions"]
-        return replicas
 
 
 def create_topic(cluster: Cluster, topic: str, partitions: int) -> None:

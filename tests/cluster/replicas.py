@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.inputs import BATCH
 from myqueue.contract.records import Record, decode_records, unframe_batches
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import replicas_at, wait_until
 
 if TYPE_CHECKING:
+    from tests.cluster.fault_cluster import FaultCluster
     from tests.cluster.processes import Cluster
 
 FETCH_BYTES = 1 << 20
 
 
-def fetch_all(cluster: Cluster, address: str, topic: str, partition: int, token: str) -> bytes:
+def fetch_all(
+    cluster: Cluster | FaultCluster, address: str, topic: str, partition: int, token: str
+) -> bytes:
     """Return all that one replica serves, framed, from offset 0 to its high watermark."""
     parts: list[bytes] = []
     offset = 0
@@ -28,7 +31,7 @@ def fetch_all(cluster: Cluster, address: str, topic: str, partition: int, token:
                 "max_bytes": FETCH_BYTES,
             },
             headers={"Accept": BATCH, "Authorization": f"Bearer {token}"},
-            timeout=10,
+            timeout=40,
         )
         assert answer.status_code == 200, answer.text
         if not answer.content:
@@ -44,21 +47,33 @@ def records_of(framed: bytes) -> list[Record]:
     return [record for _, batch in unframe_batches(framed) for record in decode_records(batch)]
 
 
-def settled_replicas(cluster: Cluster, topic: str, partitions: int) -> None:
-    """Wait until all replicas of a topic have applied the same."""
+AGREED = ("term", "last_index", "commit_index", "applied_index", "high_watermark")
+"""What a replica says that has stored and applied all that there is."""
 
-    def same() -> bool:
-        marks: dict[int, set[int]] = {}
-        for address in cluster.broker_addresses():
-            for replica in cluster.local_replicas(address, topic):
-                marks.setdefault(replica["partition"], set()).add(replica["high_watermark"])
-        return len(marks) == partitions and all(len(found) == 1 for found in marks.values())
 
-    wait_until(same, what=f"the replicas of {topic} agree")
+def settled_replicas(
+    cluster: Cluster | FaultCluster, topic: str, partitions: int
+) -> list[dict[str, Any]]:
+    """Wait until every broker has stored and applied the same of each partition, and one leads.
+
+    Returns:
+        What all of them say of their replicas.
+    """
+    addresses = cluster.broker_addresses()
+
+    def settled() -> list[dict[str, Any]] | None:
+        found = [one for address in addresses for one in replicas_at(cluster.http, address, topic)]
+        marks = {(one["partition"], *(one[name] for name in AGREED)) for one in found}
+        led = {one["partition"] for one in found if one["serves"]}
+        complete = len(found) == len(addresses) * partitions
+        return found if complete and len(marks) == len(led) == partitions else None
+
+    found: list[dict[str, Any]] = wait_until(settled, what=f"the replicas of {topic} agree")
+    return found
 
 
 def identical_replicas(
-    cluster: Cluster, topic: str, partitions: int, token: str
+    cluster: Cluster | FaultCluster, topic: str, partitions: int, token: str
 ) -> dict[int, list[Record]]:
     """Check that all replicas are byte-identical; return the messages of each partition."""
     settled_replicas(cluster, topic, partitions)

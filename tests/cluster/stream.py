@@ -29,6 +29,8 @@ class History:
     unknown: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     """When each acknowledgement came."""
+    begun: list[float] = field(default_factory=list)
+    """When each acknowledged value began to be sent."""
 
 
 class Stream:
@@ -78,6 +80,14 @@ class Stream:
 
         wait_until(more, what=f"{count} more values", seconds=seconds)
 
+    def acknowledged_within(self, since: float, until: float) -> int:
+        """Return how many values began to be sent, and were acknowledged, within a time."""
+        return sum(
+            since <= begun and came <= until
+            for history in self.histories
+            for begun, came in zip(history.begun, history.times, strict=False)
+        )
+
     def longest_gap(self, since: float, until: float) -> float:
         """Return the longest time without an acknowledgement to one producer, in seconds."""
         return max(self.gaps(since, until), default=0.0)
@@ -99,12 +109,14 @@ class Stream:
                 while not self._ended.is_set():
                     value = f"{history.name}|{number}"
                     number += 1
+                    began = time.monotonic()
                     try:
                         producer.enqueue(self.topic, value)
                     except QueueError as error:
                         (history.refused if error.outcome_known else history.unknown).append(value)
                     else:
                         history.acknowledged.append(value)
+                        history.begun.append(began)
                         history.times.append(time.monotonic())
                     time.sleep(self._pause)
         except BaseException as error:  # noqa: BLE001 - told to the test

@@ -16,6 +16,7 @@ import pytest
 from myqueue import AsyncConsumer, ClientConfig, Consumer, Producer
 from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
 from myqueue.transport.blocking import HttpTransport
+from tests.cluster.processes import wait_until
 from tests.cluster.rounds import ROUNDS
 
 if TYPE_CHECKING:
@@ -64,6 +65,16 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
+    def wait_for_more(self) -> None:
+        """Return when every thread has had one more value acknowledged."""
+        before = [len(one) for one in self.acknowledged]
+
+        def more() -> bool:
+            assert not self.errors, self.errors
+            return all(len(one) > old for one, old in zip(self.acknowledged, before, strict=True))
+
+        wait_until(more, what="every thread sends")
+
     def end(self) -> None:
         self._ended.set()
         for thread in self._threads:
@@ -106,11 +117,17 @@ class Reader:
         self.errors: list[BaseException] = []
         self._chance = random.Random(seed)
         self._enough = -1
+        self._polls = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def poll_alone(self) -> None:
+        """Break off the iteration with the next message; from then on waits have an end."""
+        self._polls = True
+
     def read_until(self, count: int) -> None:
-        """Return when so many messages were read."""
+        """Return when so many messages were read; nobody may be left to wait for one more."""
+        assert self._polls
         self._enough = count
         self._thread.join(DRAIN_SECONDS)
         if self.errors:
@@ -130,12 +147,12 @@ class Reader:
             self.errors.append(error)
 
     def _some(self, consumer: Consumer, wanted: int) -> list[Message]:
-        if self._chance.random() < 0.3 or self._enough >= 0:
+        if self._chance.random() < 0.3 or self._polls:
             return consumer.poll(wanted, timeout=0.5)
         found = []
         for message in consumer:
             found.append(message)
-            if len(found) == wanted or self._enough >= 0:
+            if len(found) == wanted or self._polls:
                 break
         return found
 
@@ -193,7 +210,9 @@ def test_threads_and_readers_under_kills_and_a_restart_of_the_manager(
                 cluster.manager.kill()
                 cluster.manager.start()
             broker.wait_healthy()
-        time.sleep(1)
+        for reader in readers:
+            reader.poll_alone()
+        threads.wait_for_more()
         threads.end()
     count = stored_count(cluster)
     for reader in readers:
@@ -286,10 +305,11 @@ async def test_a_paused_leader_holds_nobody_for_long(
         with Producer(TOPIC, cluster.manager.address) as producer:
             producer.enqueue(TOPIC, "before", partition=0)
             assert [one.text for one in await consumer.poll(timeout=10, partition=0)] == ["before"]
+            waited = cluster.waited()
             cluster.brokers[leader].signal(signal.SIGSTOP)
             paused = time.monotonic()
             producer.enqueue(TOPIC, "after", partition=0)
-            written = time.monotonic() - paused
+            written = time.monotonic() - paused - waited.seconds
             assert [one.text for one in await consumer.poll(timeout=30, partition=0)] == ["after"]
             read = time.monotonic() - paused
             cluster.brokers[leader].signal(signal.SIGCONT)

@@ -20,6 +20,7 @@ from myqueue import Client, Producer
 from tests.cluster.processes import ROOT, popen, wait_until
 from tests.cluster.rounds import ROUNDS
 from tests.cluster.test_client import PARTITIONS, TOPIC, Threads, stored_count
+from tests.cluster.waited import Waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,6 +100,8 @@ class Members:
         """Kill one, or have it end by itself, which must succeed."""
         process = self.running.pop(number)
         assert process.poll() is None, self.errors(number).read_text()
+        # It is there from when the member takes signals.
+        wait_until(self.file(number).exists, what=f"member {number} runs")
         process.send_signal(how)
         status = process.wait(60)
         if how is not signal.SIGKILL:
@@ -188,7 +191,7 @@ def test_members_under_kills_and_a_restart_of_the_manager(
                 cluster.manager.start()
             members.launch()
             broker.wait_healthy()
-        time.sleep(1)
+        threads.wait_for_more()
         threads.end()
     count = stored_count(cluster)
 
@@ -231,10 +234,11 @@ def test_a_dead_members_partitions_move_within_the_session_timeout(
         )
 
     wait_until(shared, what="both have partitions")
+    pids = [members.running[second].pid, *cluster.pids()]
+    waited, killed = Waited(pids), time.monotonic()
     members.end(first, signal.SIGKILL)
-    killed = time.monotonic()
     wait_until(lambda: members.partitions_of(second) == PARTITIONS, what="the other has all")
-    seconds = time.monotonic() - killed
+    seconds = time.monotonic() - killed - waited.seconds
     say(
         f"kill -9 of a member with a session timeout of {members.session_s:g} s: its partitions"
         f" are with the other after {seconds:.2f} s"

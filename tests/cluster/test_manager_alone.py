@@ -106,7 +106,7 @@ def test_a_consumer_works_through_the_manager(
         assert len(consumer.poll(5, timeout=5)) == 5
         assert consumer.seek_to_time(topic, 0) == {0: 0, 1: 0, 2: 0}
         read = 0
-        while messages := consumer.poll(500, timeout=1):
+        while messages := consumer.poll(500):
             read += len(messages)
         assert read == len(VALUES) + 1
 
@@ -133,7 +133,7 @@ def test_a_worker_works_through_the_manager(
         assert all(one.done for one in worker.nack(*first[:1]))
         assert all(one.done for one in worker.ack(*first[1:]))
         settled = len(first) - 1
-        while deliveries := worker.receive(500, timeout=1):
+        while deliveries := worker.receive(500, timeout=0):
             settled += sum(one.done for one in worker.ack(*deliveries))
         assert settled == len(VALUES) + 1
 
@@ -154,7 +154,7 @@ def test_everything_works_through_the_manager_in_an_event_loop(
         async with AsyncConsumer("asyncio", manager, transport=means()) as consumer:
             seen = {message.text for message in await consumer.poll(500, timeout=5)}
             assert seen < values
-            while messages := await consumer.poll(500, timeout=1):
+            while messages := await consumer.poll(500):
                 seen |= {message.text for message in messages}
             assert seen == values
         async with AsyncConsumer("asyncio", manager, group="g", transport=means()) as member:
@@ -164,7 +164,7 @@ def test_everything_works_through_the_manager_in_an_event_loop(
                 await member.commit()
         async with AsyncWorker("asyncio", manager, "mailers", transport=means()) as worker:
             seen = set()
-            while deliveries := await worker.receive(500, timeout=1):
+            while deliveries := await worker.receive(500, timeout=0):
                 seen |= {delivery.text for delivery in deliveries}
                 assert all(one.done for one in await worker.ack(*deliveries))
             assert seen == values

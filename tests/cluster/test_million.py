@@ -16,7 +16,7 @@ from myqueue import Producer
 from myqueue.contract.inputs import BATCH
 from myqueue.contract.records import read_header, unframe_batches
 from tests.cluster.fault_cluster import FaultCluster
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import replicas_at, wait_until
 from tests.cluster.stream import Stream
 
 if TYPE_CHECKING:
@@ -79,11 +79,7 @@ class Million:
 
     def replica(self, broker_id: int) -> dict[str, Any] | None:
         """Return what a broker says of its replica; None when it has none or does not answer."""
-        broker = self.cluster.brokers[broker_id]
-        try:
-            found = self.cluster.local_replicas(broker.address, TOPIC)
-        except requests.RequestException:
-            return None
+        found = replicas_at(self.cluster.http, self.cluster.brokers[broker_id].address, TOPIC)
         return found[0] if found else None
 
 
@@ -192,8 +188,7 @@ def test_broker_with_a_million_messages_serves_soon_after_its_start(
             producer.enqueue(TOPIC, f"while it is down {number}")
             started = time.monotonic()
             broker.start()
-            ready = cluster.http.get(f"{broker.address}/readyz", timeout=5)
-            assert ready.status_code == 200, ready.text
+            wait_until(lambda one=broker: is_ready(cluster, one), what="it is ready")
             # That the last one is committed it may have to hear from the new leader first.
             wait_until(
                 lambda one=leader: million.fetch(one, MESSAGES - 1, max_bytes=1).content,
@@ -213,6 +208,10 @@ def test_broker_with_a_million_messages_serves_soon_after_its_start(
         f" run {_listed(alone)} s and else waited for a processor"
     )
     assert min(alone) <= SERVING_SECONDS_MAX
+
+
+def is_ready(cluster: FaultCluster, server: ServerUnderTest) -> bool:
+    return cluster.http.get(f"{server.address}/readyz", timeout=5).status_code == 200
 
 
 def _waited_seconds(server: ServerUnderTest) -> float:

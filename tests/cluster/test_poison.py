@@ -159,7 +159,7 @@ def consume(site: Site, topic: str, **options: Any) -> Read:
     """Poll through the library."""
     values: list[Any] = []
     with Consumer(topic, site.cluster.manager, **options) as consumer:
-        while found := consumer.poll(7, timeout=0.5):
+        while found := consumer.poll(7):
             values += [message.value for message in found]
         return values, sum(consumer.corrupt().values())
 
@@ -179,7 +179,7 @@ def fetch(site: Site, topic: str) -> Read:
 def work(site: Site, topic: str) -> Read:
     values: list[Any] = []
     with Worker(topic, site.cluster.manager, "workers") as worker:
-        while found := worker.receive(7, timeout=0.5):
+        while found := worker.receive(7, timeout=0):
             worker.ack(*found)
             values += [delivery.value for delivery in found]
         assert worker.missed == 0
@@ -189,7 +189,7 @@ def work(site: Site, topic: str) -> Read:
 async def consume_async(site: Site, topic: str, **options: Any) -> Read:
     values: list[Any] = []
     async with AsyncConsumer(topic, site.cluster.manager, **options) as consumer:
-        while found := await consumer.poll(7, timeout=0.5):
+        while found := await consumer.poll(7):
             values += [message.value for message in found]
         return values, sum(consumer.corrupt().values())
 
@@ -197,7 +197,7 @@ async def consume_async(site: Site, topic: str, **options: Any) -> Read:
 async def work_async(site: Site, topic: str) -> Read:
     values: list[Any] = []
     async with AsyncWorker(topic, site.cluster.manager, "async-workers") as worker:
-        while found := await worker.receive(7, timeout=0.5):
+        while found := await worker.receive(7, timeout=0):
             await worker.ack(*found)
             values += [delivery.value for delivery in found]
         return values, worker.corrupt

@@ -19,6 +19,7 @@ from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.wal.doubt import doubt_about
 from raft_app.storage.wal.scan import WAL_HEADER_BYTES
 from tests.cluster.processes import wait_until
+from tests.cluster.replicas import settled_replicas
 from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream, check_history
 from tests.cluster.wal_files import WAL, receipt_in, synced_bytes
@@ -77,24 +78,17 @@ class TornCluster:
         self.stream = Stream(cluster, TOPIC)
         with self.stream:
             self.stream.wait_for_more(5)
-        wait_until(self._has_all, what="the follower has stored everything")
-        last_index = cluster.replica(self.victim, TOPIC)["last_index"]
+        [last_index] = {one["last_index"] for one in settled_replicas(cluster, TOPIC, 1)}
+        syncs_before = disk.syncs
         disk.slow(HANGING_MS, HANGING_MS)
         with Producer(TOPIC, cluster.manager.address) as producer:
             producer.enqueue(TOPIC, "p0|1000000")  # the others are a quorum
         self.stream.histories[0].acknowledged.append("p0|1000000")
-        wait_until(lambda: disk.syncs > 0, what="the follower syncs")
+        wait_until(lambda: disk.syncs > syncs_before, what="the follower syncs")
         self.broker.kill()
         disk.heal()
         kept = shutil.copytree(self.broker.directory, directory / "left")
         self.left = Torn(kept, last_index, synced_bytes(kept), (kept / WAL).read_bytes())
-
-    def _has_all(self) -> bool:
-        replicas = [self.cluster.replica(one, TOPIC) for one in self.cluster.brokers]
-        indexes = {
-            (one["last_index"], one["commit_index"], one["applied_index"]) for one in replicas
-        }
-        return len(indexes) == 1
 
 
 @pytest.fixture(scope="module")

@@ -54,30 +54,43 @@ class Workers:
         self._made = 0
         self._running = [self._start() for _ in range(WORKERS)]
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> tuple[subprocess.Popen[bytes], Path]:
         self._made += 1
         notes = self.directory / f"worker-{self._made}.notes"
         command = [sys.executable, "-m", "tests.cluster.worker_process"]
-        return popen([*command, self._address, TOPIC, GROUP, str(notes)], cwd=ROOT)
+        return popen([*command, self._address, TOPIC, GROUP, str(notes)], cwd=ROOT), notes
+
+    @staticmethod
+    def _wait_runs(process: subprocess.Popen[bytes], notes: Path) -> None:
+        """Wait until one has begun to work; from then on it takes signals."""
+
+        def begun() -> bool:
+            assert process.poll() is None, "a worker has ended"
+            return notes.exists()
+
+        wait_until(begun, what="a worker runs")
 
     def kill_one(self, chance: random.Random) -> None:
         """Kill one with -9 and start another."""
         index = chance.randrange(WORKERS)
-        self._running[index].kill()
-        self._running[index].wait()
+        process, notes = self._running[index]
+        self._wait_runs(process, notes)
+        process.kill()
+        process.wait()
         self.killed += 1
         self._running[index] = self._start()
 
     def end(self) -> None:
         """Ask all to stop."""
-        for process in self._running:
+        for process, notes in self._running:
+            self._wait_runs(process, notes)
             process.send_signal(signal.SIGTERM)
-        for process in self._running:
+        for process, _ in self._running:
             assert process.wait(60) == 0
 
     def close(self) -> None:
         """Kill what still runs."""
-        for process in self._running:
+        for process, _ in self._running:
             if process.poll() is None:
                 process.kill()
                 process.wait()

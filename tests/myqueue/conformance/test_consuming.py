@@ -19,7 +19,7 @@ from myqueue import (
     UnauthorizedException,
 )
 from myqueue.contract.inputs import JSON, MSGPACK
-from myqueue.results import Registration
+from myqueue.results import Message, Registration
 from myqueue.transport.driving import drive
 from myqueue.transport.http1 import Request
 from tests.myqueue.conformance.styles import Style, later
@@ -151,15 +151,25 @@ async def test_iteration_ends_when_the_consumer_is_closed(
     topic = make_topic()
     await fill(style, topic, 1)
     consumer = await style.consumer(topic, config=ClientConfig(long_poll_ms=300))
-    if not style.is_async:
-        closed = later(0.5, consumer.close)
-        assert [message.text for message in await asyncio.to_thread(list, consumer.client)] == [
-            "0:0"
-        ]
+    loop, found, read = asyncio.get_running_loop(), [], asyncio.Event()
+
+    def hand(message: Message) -> None:
+        found.append(message.text)
+        loop.call_soon_threadsafe(read.set)
+
+    async def close_while_it_waits() -> None:
+        await read.wait()
+        await asyncio.sleep(0.4)
+        await consumer.close()
+
+    closed = later(0, close_while_it_waits)
+    if style.is_async:
+        async for message in consumer:
+            hand(message)
     else:
-        closed = later(0.5, consumer.close)
-        assert [message.text async for message in consumer] == ["0:0"]
+        await asyncio.to_thread(lambda: [hand(message) for message in consumer.client])
     await closed()
+    assert found == ["0:0"]
     with pytest.raises(ClientClosed):
         await consumer.poll()
 

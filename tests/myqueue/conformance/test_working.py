@@ -142,7 +142,7 @@ async def test_what_was_given_back_comes_after_its_delay(
         assert [one.done for one in await worker.nack(at_once)] == [True]
         began_s = time.monotonic()
         assert [one.done for one in await worker.nack(later_on, delay=0.7)] == [True]
-        (again,) = await worker.receive()
+        (again,) = await worker.receive(1)
         assert (again.text, again.delivery_count) == ("0:0", 2)
         (again,) = await worker.receive(timeout=WAIT_S)
         assert (again.text, again.delivery_count) == ("0:1", 2)
