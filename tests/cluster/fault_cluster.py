@@ -127,6 +127,12 @@ class ServerUnderTest:
         return status
 
     @property
+    def pid(self) -> int:
+        """Pid of its process, which runs."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def runs(self) -> bool:
         """True while the process was started and not reaped."""
         return self.process is not None
@@ -236,8 +242,7 @@ class FaultCluster:
 
     def pids(self) -> list[int]:
         """Return the pids of all servers that run."""
-        servers = (self.manager, *self.brokers.values())
-        return [one.process.pid for one in servers if one.process is not None]
+        return [one.pid for one in (self.manager, *self.brokers.values()) if one.runs]
 
     # --- what holds -------------------------------------------------------------------------
 

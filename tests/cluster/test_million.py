@@ -1,12 +1,14 @@
-"""A partition with 1,000,000 messages: a new replica catches up, a broker starts again."""
+"""A partition with many messages: a new replica catches up, a broker starts again.
+
+There are 1,000,000 where faults are repeated often, and a fifth of them in `make test`: the log is
+cut off behind snapshots with both, and no limit is wider with fewer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import statistics
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,10 @@ from myqueue.contract.inputs import BATCH
 from myqueue.contract.records import read_header, unframe_batches
 from tests.cluster.fault_cluster import FaultCluster
 from tests.cluster.processes import replicas_at, wait_until
+from tests.cluster.proxy import WHOLE, Link
+from tests.cluster.rounds import MANY
 from tests.cluster.stream import Stream
+from tests.cluster.waited import Waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,15 +32,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 TOPIC = "values"
-MESSAGES = 1_000_000
-BATCH_MESSAGES = 400
+MESSAGES = 1_000_000 if MANY else 200_000
+BATCH_MESSAGES = 400 if MANY else 80
+"""2,500 batches: more than a leader keeps in its log for followers that lag."""
 FETCH_BYTES = 8 << 20
-SNAPSHOT_BYTES_PER_SECOND = 12 << 20
-"""So slow that the receiver can be killed in the middle."""
+SNAPSHOT_BYTES_PER_SECOND = 12 << 20 if MANY else 4 << 20
+"""So slow that the receiver can be cut off in the middle."""
 SERVING_SECONDS_MAX = 2.0
 STARTS = 6
 CATCH_UP_SECONDS = 120
-BEFORE_SECONDS = 2.0
+BEFORE_SECONDS = 2.0 if MANY else 1.0
 
 
 class Million:
@@ -103,16 +109,20 @@ def percentiles(stream: Stream, since: float, until: float) -> str:
 
 
 def kill_in_mid_transfer(million: Million, spare: int) -> None:
-    """Kill a broker that takes in a snapshot; check that it serves nothing of it on its return."""
+    """Kill a broker that takes in a snapshot; check that it serves nothing of it on its return.
+
+    It is cut off meanwhile: what it has of the snapshot does not change while it is looked at.
+    """
+    network, others = million.cluster.network, list(million.cluster.brokers)
     first = wait_until(
         lambda: (one := million.replica(spare)) and one["installing"] and one,
         what="the new replica takes in a snapshot",
     )
-    time.sleep(1)  # some parts are in place
+    time.sleep(0.5)  # some parts are in place
+    network.isolate(spare, others, Link(cut=True))
     million.cluster.brokers[spare].kill()
     million.cluster.brokers[spare].start()
-    resumed = million.replica(spare)
-    assert resumed is not None
+    resumed = million.cluster.replica(spare, TOPIC)
     assert resumed["replica_id"] == first["replica_id"]
     assert resumed["installing"], "it had everything before it was killed"
     assert resumed["role"] != "leader"
@@ -120,6 +130,7 @@ def kill_in_mid_transfer(million: Million, spare: int) -> None:
     assert resumed["high_watermark"] < MESSAGES
     partial = million.fetch(spare, MESSAGES // 2)
     assert partial.status_code != 200 or not partial.content
+    network.isolate(spare, others, WHOLE)
 
 
 def agreed_count(million: Million, holders: list[int]) -> int:
@@ -174,7 +185,7 @@ def test_new_replica_catches_up_while_produce_goes_on_and_takes_nothing_by_halve
     )
 
 
-def test_broker_with_a_million_messages_serves_soon_after_its_start(
+def test_broker_with_many_messages_serves_soon_after_its_start(
     million: Million, say: Callable[[str], None]
 ) -> None:
     """The best of some starts, without the time in which other processes had the processor."""
@@ -186,8 +197,10 @@ def test_broker_with_a_million_messages_serves_soon_after_its_start(
             broker = cluster.brokers[leader]
             broker.kill()
             producer.enqueue(TOPIC, f"while it is down {number}")
-            started = time.monotonic()
-            broker.start()
+            waited, started = Waited([]), time.monotonic()
+            broker.launch()
+            waited.follow(broker.pid)
+            broker.wait_healthy()
             wait_until(lambda one=broker: is_ready(cluster, one), what="it is ready")
             # That the last one is committed it may have to hear from the new leader first.
             wait_until(
@@ -198,7 +211,7 @@ def test_broker_with_a_million_messages_serves_soon_after_its_start(
             cluster.lead(leader, TOPIC)
             producer.enqueue(TOPIC, f"through it {number}")
             led.append(time.monotonic() - started)
-            alone.append(led[-1] - _waited_seconds(broker))
+            alone.append(led[-1] - waited.seconds)
             million.written += 2
             if alone[-1] <= SERVING_SECONDS_MAX:
                 break
@@ -212,15 +225,6 @@ def test_broker_with_a_million_messages_serves_soon_after_its_start(
 
 def is_ready(cluster: FaultCluster, server: ServerUnderTest) -> bool:
     return cluster.http.get(f"{server.address}/readyz", timeout=5).status_code == 200
-
-
-def _waited_seconds(server: ServerUnderTest) -> float:
-    """Return how long a server's main thread was ready to run and another one ran."""
-    assert server.process is not None
-    with suppress(FileNotFoundError):
-        _, waited_ns, _ = Path(f"/proc/{server.process.pid}/schedstat").read_text().split()
-        return int(waited_ns) / 1e9
-    return 0.0
 
 
 def _listed(seconds: list[float]) -> str:

@@ -32,6 +32,10 @@ class Waited:
         self._before = self._now_ns()
         self._last = dict(self._before)
 
+    def follow(self, pid: int) -> None:
+        """Count for another process, too, from its start on, which was after this counting's."""
+        self._pids.append(pid)
+
     def look(self) -> None:
         """Count up to now; what a thread waits between the last look and its end is not seen."""
         self._last |= self._now_ns()
