@@ -316,6 +316,8 @@ class BrokerTwin:
 
     async def _leader_post(self, request: web.Request) -> dict[str, Any]:
         group = self.cluster.groups[int(request.match_info["group_id"])]
+        if group.leader == request[FIELDS]["broker_id"]:
+            return {}
         if group.leader != self.broker_id:
             raise NotLeader
         self.cluster.elect(group, request[FIELDS]["broker_id"])
@@ -388,7 +390,8 @@ class BrokerTwin:
         if call.max_messages:
             place = {"topic": call.topic, "partition": group.order.partition}
             return {**place, "messages": messages, **left_out}
-        return msgspec.structs.asdict(popped_answer(messages[0], **left_out))
+        popped: dict[str, Any] = msgspec.to_builtins(popped_answer(messages[0], **left_out))
+        return popped
 
     async def _size(self, request: web.Request) -> dict[str, Any]:
         call = read_input(SizeHere, {}, request[FIELDS])
