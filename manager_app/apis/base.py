@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from myqueue.contract.answers import Success
 
 AGE_HEADER = "X-Metadata-Age-Ms"
-"""On every answer of a read-only manager, and on every answer from memory: how old the view of the
-cluster is, in milliseconds; -1 when there is none."""
+"""Age of the metadata that an answer is made from, in milliseconds; -1 when there is none. It is on
+every answer of a read-only manager, and on answers from memory while the database is away."""
 logger = logging.getLogger(__name__)
 
 
 class ManagerView(ApiView):
-    """A view of a manager: one with plain handlers may use the database, a hot one the memory."""
+    """Base of a manager's views.
+
+    Plain handlers run in a thread and may use the database; `async` ones (hot views) run in the
+    event loop and use the metadata in memory.
+    """
 
     @property
     def runtime(self) -> ManagerRuntime:
@@ -37,20 +41,25 @@ class ManagerView(ApiView):
     def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are coroutines
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase | Coroutine[Any, Any, HttpResponseBase]:
-        """Answer a request; a view that may use the database watches what is written."""
+        """Answer a request; around plain handlers, note whether the database was written to."""
         if self.is_hot:
             return super().dispatch(request, *args, **kwargs)
         with write_watch() as self._writes:
             return super().dispatch(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Answer an exception; where the database failed, say whether anything was stored."""
+        """Answer an exception; when the database failed, say whether the write is stored."""
         return super().handle_exception(exc if self.is_hot else self._writes.judge(exc))
 
     def read_or_remember(
         self, read: Callable[[], Success], remember: Callable[[], Success]
     ) -> Response:
-        """Answer what `read` finds in the database, or what `remember` finds in memory without."""
+        """Answer from the database, or from memory while the database does not answer.
+
+        Args:
+            read: makes the answer from the database.
+            remember: makes it from the metadata in memory.
+        """
         try:
             return self.respond(read())
         except DATABASE_FAILURES as error:
@@ -60,12 +69,12 @@ class ManagerView(ApiView):
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        """Add the age where it belongs."""
+        """Add `X-Metadata-Age-Ms` on a read-only manager."""
         return _with_age(super().finalize_response(request, response, *args, **kwargs))
 
 
 def _with_age(response: HttpResponseBase) -> HttpResponseBase:
-    """Say how old a read-only manager's view is."""
+    """Add the age of the metadata when this manager is read-only."""
     present = runtime.installed()
     if present is not None and present.read_only:
         response[AGE_HEADER] = _age(present)

@@ -35,7 +35,10 @@ class BrokersApi(ManagerView):
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
-        """Return their addresses, or with `detail=1` objects; from memory without the database."""
+        """Return the addresses, or with `detail=1` objects.
+
+        While the database does not answer, from the metadata in memory.
+        """
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
             return self.read_or_remember(
@@ -65,7 +68,7 @@ class BrokersApi(ManagerView):
         status=201,
     )
     def post(self, request: ApiRequest) -> Response:
-        """Announce one by hand; brokers also register by themselves when they start."""
+        """Add a broker by its address; brokers also register by themselves when they start."""
         self.runtime.require_primary()
         call = self.read(request, BrokerCreate)
         broker = broker_create(call.broker_address)
@@ -90,7 +93,10 @@ class BrokerApi(ManagerView):
         status=202,
     )
     def delete(self, request: ApiRequest, broker_id: int) -> Response:
-        """Remove it when it is empty; 409 when others cannot take its replicas."""
+        """Drain the broker: its replicas move to others, then it is removed.
+
+        409 BROKER_NOT_EMPTY when the other brokers cannot take them.
+        """
         self.runtime.require_primary()
         self.read(request, Nothing)
         replicas = broker_delete(broker_id)
@@ -106,13 +112,13 @@ class BrokerApi(ManagerView):
         )
 
     @describe(
-        summary="Keep a broker that is being emptied",
+        summary="Stop draining a broker",
         input=BrokerUpdate,
         answer=BrokerStays(message="Broker 4 stays", broker_id=4, draining=False),
         tags=["brokers"],
     )
     def patch(self, request: ApiRequest, broker_id: int) -> Response:
-        """Take the removal back; what moved away already stays where it is now."""
+        """Stop draining; replicas that have moved to other brokers stay there."""
         self.runtime.require_primary()
         if self.read(request, BrokerUpdate).draining:
             raise InvalidRequest(
@@ -133,7 +139,7 @@ REPORT_BYTES_MAX = 64 << 20
 
 
 class BrokerHeartbeatApi(ManagerView):
-    """Reports of brokers."""
+    """Heartbeats of brokers, which are reports of their replicas."""
 
     json_bytes_max = REPORT_BYTES_MAX
 
@@ -144,7 +150,7 @@ class BrokerHeartbeatApi(ManagerView):
         tags=["internal"],
     )
     def post(self, request: ApiRequest) -> Response:
-        """Record it and answer with orders."""
+        """Record the report and answer with orders: the replicas that the broker should have."""
         require_cluster(request)
         self.runtime.require_primary()
         report = self.read(request, BrokerReport)

@@ -61,7 +61,7 @@ class ProducerRegisterApi(ManagerView):
         tags=["clients"],
     )
     def post(self, request: ApiRequest) -> Response:
-        """Register a new one, or with `producer_id` and `token` re-attach a known one."""
+        """Register a new producer; `producer_id` and `token` re-attach a registered one."""
         self.runtime.require_primary()
         call = self.read(request, ProducerRegister)
         key, token = register_producer(self.runtime, call)
@@ -89,7 +89,7 @@ class ConsumerRegisterApi(ManagerView):
         tags=["clients"],
     )
     def post(self, request: ApiRequest) -> Response:
-        """Register a new one, or with `consumer_id` and `token` re-attach a known one."""
+        """Register a new consumer; `consumer_id` and `token` re-attach a registered one."""
         self.runtime.require_primary()
         call = self.read(request, ConsumerRegister)
         key, token = register_consumer(self.runtime, call)
@@ -114,7 +114,7 @@ class ProducerApi(ManagerView):
 
     @_forgetting
     def delete(self, request: ApiRequest, client_id: int) -> Response:
-        """Revoke it; needs its token, as a field or as bearer."""
+        """Revoke the token, drop the sequences. Needs the token, as a field or as bearer."""
         return _forget(self, request, ClientKey("producer", client_id))
 
 
@@ -123,7 +123,7 @@ class ConsumerApi(ManagerView):
 
     @_forgetting
     def delete(self, request: ApiRequest, client_id: int) -> Response:
-        """Revoke it; needs its token, as a field or as bearer."""
+        """Revoke the token, drop the cursors. Needs the token, as a field or as bearer."""
         return _forget(self, request, ClientKey("consumer", client_id))
 
 
@@ -142,7 +142,7 @@ class ProducersApi(ManagerView):
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
-        """Return them by id, of one topic or of all."""
+        """List them in the order of their ids, for one topic or for all."""
         rows = selectors.clients_list("producer", self.read(request, ClientsQuery).topic)
         return self.respond(
             ProducerList(
@@ -169,7 +169,7 @@ class ConsumersApi(ManagerView):
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
-        """Return them by id, of one topic or of all."""
+        """List them in the order of their ids, for one topic or for all."""
         rows = selectors.clients_list("consumer", self.read(request, ClientsQuery).topic)
         return self.respond(
             ConsumerList(

@@ -91,9 +91,10 @@ class GroupJoinApi(ManagerView):
         tags=["groups"],
     )
     async def post(self, request: ApiRequest, group: str) -> Response:
-        """Join; with `member_id` join again, with other topics perhaps, keeping what is held.
+        """Join the group; with `member_id` change a member's topics, which keeps its partitions.
 
-        `assignment` is what the member may read now; heartbeats tell what is added.
+        `assignment` has the partitions that the member may read now; the answers to its heartbeats
+        tell of changes.
         """
         runtime = self.runtime
         runtime.require_primary()
@@ -105,16 +106,19 @@ class GroupJoinApi(ManagerView):
 
 
 class GroupHeartbeatApi(ManagerView):
-    """Signs of life of members."""
+    """Heartbeats of members."""
 
     @describe(
-        summary="Tell what a member owns, and hear what it may read",
+        summary="Record a member's heartbeat",
         input=GroupHeartbeat,
         answer=_ASSIGNMENT,
         tags=["groups"],
     )
     async def post(self, request: ApiRequest, group: str) -> Response:
-        """Note it; what is owned and not in `assignment` is to be given up by the next one."""
+        """Record the heartbeat and the partitions that the member owns; answer what it may read.
+
+        A partition in `owned` that is not in `assignment` is to be given up by the next heartbeat.
+        """
         runtime = self.runtime
         runtime.require_primary()
         call = self.read(request, GroupHeartbeat)
@@ -136,7 +140,7 @@ class GroupLeaveApi(ManagerView):
         tags=["groups"],
     )
     async def post(self, request: ApiRequest, group: str) -> Response:
-        """Let the others have what the member held; one that is gone already is no error."""
+        """Remove the member; the others get its partitions. An unknown member is no error."""
         runtime = self.runtime
         runtime.require_primary()
         call = self.read(request, GroupLeave)
@@ -156,7 +160,10 @@ class GroupsApi(ManagerView):
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
-        """Return the names, or with `detail=1` objects; the brokers name those of queue workers."""
+        """Return the names, or with `detail=1` objects.
+
+        Groups of queue workers are asked of the brokers, which alone know them.
+        """
         detail = self.read(request, ListQuery).detail
         runtime = self.runtime
         rows = {row.name: group_summary(row) for row in selectors.groups_with_counts()}
@@ -177,9 +184,9 @@ class GroupApi(ManagerView):
         tags=["groups"],
     )
     def get(self, request: ApiRequest, group: str) -> Response:
-        """Return members and offsets, asked of the brokers just now; null where none answered.
+        """Return members, committed offsets and lag; offsets are null where no leader answered.
 
-        A group of queue workers has no members here and is found by asking every partition.
+        A group of queue workers has no members; every partition is asked for it.
         """
         self.read(request, Nothing)
         check_group_name(group)
@@ -193,7 +200,7 @@ class GroupApi(ManagerView):
         tags=["groups"],
     )
     def delete(self, request: ApiRequest, group: str) -> Response:
-        """Forget it in every partition; those that were not reached are named."""
+        """Delete the group and its offsets; partitions that were not reached are named."""
         runtime = self.runtime
         runtime.require_primary()
         self.read(request, Nothing)
@@ -216,7 +223,7 @@ class GroupApi(ManagerView):
 
 
 def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
-    """Return a group as the database and the partitions know it.
+    """Return a group: members from the database, offsets from the partitions' leaders.
 
     Raises:
         GroupNotFound: neither knows it.
@@ -235,10 +242,10 @@ def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
 
 
 async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:
-    """Return what a member reads, when there is all of it.
+    """Return what a member subscribes to.
 
     Raises:
-        TopicDoesNotExist: one of the topics.
+        TopicDoesNotExist: one of the topics does not exist.
     """
     topics = frozenset(call.topics)
     for name in sorted(topics):

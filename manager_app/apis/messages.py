@@ -1,4 +1,4 @@
-"""Messages passed on to the brokers that lead: produce, consume, size. Hot views."""
+"""Produce, consume and size: calls that a manager makes at the partitions' leaders. Hot views."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class ProduceApi(ManagerView):
         batches=True,
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Answer when the messages are on a quorum of disks.
+        """Answer when the messages are committed: durable on a quorum.
 
-        A record batch goes to the leader as it is, and the answer is the leader's.
+        A record batch is passed on to the leader as it is, and so is the leader's answer.
         """
         runtime = self.runtime
         runtime.require_primary()
@@ -63,10 +63,10 @@ class ConsumeApi(ManagerView):
         query=True,
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Return the next message, or with `max_messages` a list of them.
+        """Pop the next message, or with `max_messages` a list of them.
 
-        `missed` says how many right before them retention took away before they were read,
-        `corrupt` how many were stepped over because nobody can decode them.
+        `missed` counts messages before them that retention deleted unread, `corrupt` those that
+        were stepped over because no replica can decode them.
         """
         return await self._consume(request)
 
@@ -78,7 +78,7 @@ class ConsumeApi(ManagerView):
         tags=["messages"],
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Do the same for clients whose HTTP stack retries GETs by itself."""
+        """Pop messages; for clients whose HTTP library repeats a GET by itself."""
         return await self._consume(request)
 
     async def _consume(self, request: ApiRequest) -> Response:
@@ -103,7 +103,7 @@ class CursorResetApi(ManagerView):
 
     @replace(CURSOR_RESET, tags=["messages"], token="")
     async def post(self, request: ApiRequest) -> Response:
-        """Move it, if it is where `expected` says; what follows is popped next."""
+        """Move the cursor, with `expected` only from there; the next pop begins where it is."""
         runtime = self.runtime
         call = self.read(request, CursorReset)
         with runtime.passing(), counted("reset"):
@@ -111,7 +111,7 @@ class CursorResetApi(ManagerView):
 
 
 class SizeApi(ManagerView):
-    """How much is left."""
+    """How many messages are left for a consumer."""
 
     @describe(
         summary="Count the messages left for a consumer",
@@ -121,7 +121,7 @@ class SizeApi(ManagerView):
         query=True,
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Return the sum, and the number per partition."""
+        """Return the number of messages in all partitions together, and in each."""
         runtime = self.runtime
         call = self.read(request, Size)
         with runtime.passing(waits=call.wait_ms > 0), counted("size"):

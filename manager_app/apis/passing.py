@@ -1,6 +1,6 @@
-"""A broker's calls that a manager passes on: reading, a group's offsets, workers. Hot views.
+"""Calls of brokers that a manager passes on: fetch, group offsets, queue workers. Hot views.
 
-One address is enough: whoever reaches a manager alone reads, commits and works through it.
+A client that reaches a manager alone can make every call through it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Response:
-    """Pass one call on and answer it as the leader did."""
+    """Pass one call on to the leader and answer what it answers."""
     operation, runtime = passed.operation, view.runtime
     assert operation.input is not None
     call: Any = view.read(request, operation.input)
@@ -46,7 +46,7 @@ async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Respo
 
 
 def _passing(name: str, passed: Passed) -> type[ManagerView]:
-    """Return the view that passes an operation on."""
+    """Return the view class that passes an operation on."""
 
     async def handler(self: ManagerView, request: ApiRequest) -> Response:
         return await _pass(self, passed, request)
@@ -74,7 +74,7 @@ ExtendApi = _passing("ExtendApi", Passed(operations.EXTEND, "consumer"))
 
 
 def _token(request: ApiRequest, call: Any) -> str:
-    """Return the token of a call.
+    """Return the client's token, from the field `token` or the header.
 
     Raises:
         UnauthorizedException: there is none.

@@ -1,6 +1,6 @@
-"""Answers from the copy in memory, for reads while the database does not answer.
+"""Answers from the metadata in memory, for reads while the database does not answer.
 
-What only the database knows is null. The header `X-Metadata-Age-Ms` says how old the copy is.
+What only the database knows is null. The header `X-Metadata-Age-Ms` says how old the metadata is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def broker_addresses(metadata: MetadataCopy) -> list[str]:
-    """Return the addresses of all brokers by id, without those that were replaced there."""
+    """Return the addresses of all brokers, in the order of their ids, without replaced brokers."""
     return [
         broker.address
         for broker in metadata.current.brokers.values()
@@ -29,7 +29,7 @@ def broker_addresses(metadata: MetadataCopy) -> list[str]:
 
 
 def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
-    """Return what the copy has of each broker, by id."""
+    """Return what is known of each broker, in the order of their ids."""
     current = metadata.current
     held: Counter[int] = Counter()
     led: Counter[int] = Counter()
@@ -70,12 +70,12 @@ def partition_detail(
     reports: Mapping[tuple[int, int], ReplicaReport],
     metadata: MetadataCopy,
 ) -> PartitionDetail:
-    """Return a partition as the copy has it and its brokers just told.
+    """Return a partition from the metadata and from what its brokers just reported.
 
     Args:
-        partition: which.
-        reports: what brokers just said, by (group id, broker id).
-        metadata: the copy.
+        partition: of the metadata.
+        reports: what brokers just reported, by (group id, broker id).
+        metadata: in memory.
     """
     told = {
         broker_id: reports.get((partition.group_id, broker_id)) for broker_id in partition.replicas

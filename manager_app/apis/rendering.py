@@ -1,4 +1,4 @@
-"""How metadata looks in answers."""
+"""Topics, partitions and brokers as answers show them, from rows of the database."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def milliseconds(time: datetime | None) -> int | None:
 
 
 def place(metadata: MetadataCopy, broker_id: int) -> BrokerAddress:
-    """Return where a broker is, as far as it is known."""
+    """Return the address of a broker; null when it is not known."""
     return BrokerAddress(broker_id=broker_id, address=metadata.address_of(broker_id))
 
 
 def partitions_in_memory(metadata: MetadataCopy, topic: str) -> list[PartitionPlace]:
-    """Return a topic's partitions with their leaders, as far as they are known now."""
+    """Return a topic's partitions with leaders and replicas, from the metadata in memory."""
     rendered = []
     for partition in metadata.topic(topic).partitions:
         known = metadata.leader_of(partition.group_id)
@@ -85,15 +85,15 @@ def partition_detail(
 
     Args:
         partition: with its topic, leader, replicas and their brokers loaded.
-        reports: what brokers just said, by (group id, broker id); where one said nothing its last
-            report stands.
-        suspects: ids of silent brokers.
+        reports: what brokers just reported, by (group id, broker id); for a broker without one the
+            last stored report counts.
+        suspects: ids of brokers that have been silent for a short time.
     """
     rows = partition.replicas.all()
     told = {row.broker_id: reports.get((partition.group_id, row.broker_id)) for row in rows}
     replicas = [_replica(row, told[row.broker_id], suspects) for row in rows]
     leader_id, term = leadership(partition.leader_id or 0, partition.term, told.values())
-    # Offsets of the leader; without one those of the replica that got furthest.
+    # Offsets of the leader, else of the replica with the highest high watermark.
     best = max(
         replicas,
         key=lambda one: (one.broker_id == leader_id, one.high_watermark),
@@ -140,9 +140,9 @@ def _replica(
 def leadership(
     leader_id: int, term: int, reports: Iterable[ReplicaReport | None]
 ) -> tuple[int, int]:
-    """Return the leader (0: none) and its term, as they are known or by a live report above it.
+    """Return the broker that leads (0 for none) and its term, the stored or a reported one.
 
-    In the term that is known the leader's own word counts, and not that of others.
+    A report of a later term counts; one of the same term only if it is the leader's own.
     """
     said = [
         (one.term, one.leader_broker_id)
@@ -160,7 +160,7 @@ def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerS
 
     Args:
         broker: with `replica_count` and `leader_count`.
-        suspects: ids of silent brokers.
+        suspects: ids of brokers that have been silent for a short time.
     """
     return BrokerSummary(
         broker_id=broker.broker_id,

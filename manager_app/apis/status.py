@@ -1,4 +1,4 @@
-"""Heartbeats of clients and brokers, and how this manager itself is doing."""
+"""Heartbeats of clients and brokers; state, liveness and readiness of this manager."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
 
 METADATA_AGE_MAX_MS = 15_000
-"""Older than that the copy in memory is not fit for use: the database does not answer."""
+"""A manager whose metadata is older is not ready: its database does not answer."""
 
 _NOT_STARTED = "the manager has not started"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -49,11 +49,11 @@ class HealthApi(ManagerView):
         query=True,
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Record it; a broker's key is its id or its address.
+        """Record a heartbeat; without parameters, answer the state of this manager.
 
-        A client that shows its token as bearer is given one that lasts thirty days from now.
-        A read-only manager passes heartbeats of producers and consumers on to the primary. Without
-        parameters: how this manager is.
+        A broker's key is its id or its address. A client that sends its token as bearer gets a new
+        one, valid for thirty days. A read-only manager passes heartbeats of producers and consumers
+        on to the primary.
         """
         call = self.read(request, HealthQuery)
         if call.type is None and call.key is None:
@@ -90,16 +90,16 @@ class HealthApi(ManagerView):
 
 
 class ClientSignsApi(ManagerView):
-    """Signs of life of clients that a read-only manager saw."""
+    """Heartbeats of clients that a read-only manager took."""
 
     @describe(
-        summary="Take signs of life of clients (internal)",
+        summary="Take heartbeats of clients from a read-only manager (internal)",
         input=ClientSigns,
         answer=ClientSignsTaken(taken=2),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Note them, each at its age."""
+        """Record the heartbeats, each at the time at which it came."""
         require_cluster(request)
         self.runtime.require_primary()
         signs = self.read(request, ClientSigns).signs
@@ -108,16 +108,16 @@ class ClientSignsApi(ManagerView):
 
 
 class LivenessApi(ManagerView):
-    """Whether the process answers."""
+    """Liveness: whether the process answers."""
 
     @describe(summary="Tell that this process answers", tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
-        """Answer."""
+        """Answer 200."""
         return self.respond(DONE)
 
 
 class ReadinessApi(ManagerView):
-    """Whether the process can do its work."""
+    """Readiness: whether the manager can do its work."""
 
     @describe(
         summary="Tell whether this manager can do its work",
@@ -131,7 +131,7 @@ class ReadinessApi(ManagerView):
         tags=["health"],
     )
     def get(self, request: ApiRequest) -> Response:
-        """Answer 200, or 503 with the reasons."""
+        """Answer 200, or 503 NOT_READY with the reasons."""
         present = installed()
         reasons = _reasons(present)
         if reasons or present is None:

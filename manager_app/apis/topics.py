@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from http_base.views import ApiRequest
 
 DETAIL_LIMIT_S = 10.0
-"""For the brokers' answers; each has a shorter limit of its own."""
+"""How long all brokers together may take; each has a shorter limit of its own."""
 
 _BROKER = BrokerAddress(broker_id=1, address="http://127.0.0.1:8001")
 PARTITION = PartitionPlace(partition=0, group_id=1, leader=_BROKER, term=1, replicas=[_BROKER])
-"""A partition in an example."""
+"""A partition, for examples of answers."""
 _PARTITION_DETAIL = PartitionDetail(
     partition=0,
     group_id=1,
@@ -95,7 +95,10 @@ class TopicsApi(ManagerView):
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
-        """Return the names, or with `detail=1` objects; from memory without the database."""
+        """Return the names, or with `detail=1` objects.
+
+        While the database does not answer, from the metadata in memory.
+        """
         metadata = self.runtime.metadata
         if not self.read(request, ListQuery).detail:
             return self.read_or_remember(
@@ -137,7 +140,7 @@ class TopicsApi(ManagerView):
         status=201,
     )
     def post(self, request: ApiRequest) -> Response:
-        """Answer when every partition has a leader, at most 5 s later."""
+        """Create the topic; answer when every partition has a leader, after 5 s at the latest."""
         self.runtime.require_primary()
         call = self.read(request, TopicCreate)
         pending = create_topic(self.runtime, call)
@@ -159,9 +162,9 @@ class TopicApi(ManagerView):
 
     @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
     def get(self, request: ApiRequest, topic: str) -> Response:
-        """Return partitions, leaders, replicas and offsets, asked of the brokers just now.
+        """Return partitions, leaders, replicas and offsets, as the brokers report them now.
 
-        Without the database what it knows comes from memory, as far as it is there.
+        While the database does not answer, settings and placement come from the metadata in memory.
         """
         self.read(request, Nothing)
         return self.read_or_remember(lambda: self._detail(topic), lambda: self._remembered(topic))
@@ -174,7 +177,7 @@ class TopicApi(ManagerView):
         sample={"retention_ms": 604_800_000},
     )
     def patch(self, request: ApiRequest, topic: str) -> Response:
-        """Change retention; add partitions."""
+        """Change the retention, or add partitions; nothing else of a topic changes."""
         self.runtime.require_primary()
         call = self.read(request, TopicUpdate)
         pending = update_topic(self.runtime, topic, call)
@@ -186,7 +189,7 @@ class TopicApi(ManagerView):
         tags=["topics"],
     )
     def delete(self, request: ApiRequest, topic: str) -> Response:
-        """Delete it for good; a broker that is not there drops its replicas when it is back."""
+        """Delete the topic for good; a broker that is away drops its replicas when it is back."""
         self.runtime.require_primary()
         self.read(request, Nothing)
         pending = delete_topic(self.runtime, topic)
@@ -213,10 +216,10 @@ class TopicApi(ManagerView):
         )
 
     def _remembered(self, name: str) -> TopicDetail:
-        """Return what is known of a topic without the database.
+        """Return a topic from the metadata in memory.
 
         Raises:
-            DatabaseUnavailable: the copy has no such topic; the database might.
+            DatabaseUnavailable: the metadata has no such topic; the database may have it.
         """
         runtime = self.runtime
         view = runtime.metadata.current.topics.get(name)
