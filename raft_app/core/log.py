@@ -281,6 +281,15 @@ class RaftLog:
         return self._next_write <= self.last_index and not self.is_frozen
 
     @property
+    def has_news(self) -> bool:
+        """`has_unwritten` or `has_committed`."""
+        given = self.given_index
+        return not self.is_frozen and (
+            self._next_write <= self.last_index
+            or (given < self.commit_index and given < self.durable_index)
+        )
+
+    @property
     def last_write_id(self) -> int:
         """Number of the last write issued; 0 before the first."""
         return self._last_write_id

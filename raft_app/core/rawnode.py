@@ -354,7 +354,7 @@ class RawNode(Raft):
 
     def has_ready(self) -> bool:
         """Tell whether `ready()` has anything to say; costs a few comparisons."""
-        told = self._told
+        told, issued = self._told, self._issued_hard_state
         reads, outbox = self.reads, self.outbox
         return bool(
             outbox.now
@@ -362,10 +362,10 @@ class RawNode(Raft):
             or outbox.wanted
             or outbox.snapshots_wanted
             or self.sending_due
-            or self.log.has_unwritten
-            or self.log.has_committed
-            or self.has_unwritten_vote
-            or reads.needs_round
+            or self.log.has_news
+            or self.term != issued.term
+            or self.vote != issued.vote
+            or reads.unstarted
             or reads.confirmed
             or reads.failed
             or self.term != told.term

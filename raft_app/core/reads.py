@@ -20,21 +20,17 @@ class PendingReads:
             so that no late reply can confirm a later read.
         confirmed: reads to hand out as confirmed.
         failed: contexts to hand out as failed.
+        unstarted: reads that wait for a round to be started.
     """
 
-    __slots__ = ("_next_round", "_waiting", "confirmed", "failed", "round_number")
+    __slots__ = ("_waiting", "confirmed", "failed", "round_number", "unstarted")
 
     def __init__(self) -> None:
         self.round_number = 0
         self.confirmed: list[ReadConfirmed] = []
         self.failed: list[int] = []
-        self._next_round: list[ReadConfirmed] = []
+        self.unstarted: list[ReadConfirmed] = []
         self._waiting: deque[tuple[int, list[ReadConfirmed]]] = deque()
-
-    @property
-    def needs_round(self) -> bool:
-        """Reads wait for a round to be started."""
-        return bool(self._next_round)
 
     @property
     def is_waiting(self) -> bool:
@@ -43,13 +39,13 @@ class PendingReads:
 
     def add(self, context: int, index: int) -> None:
         """Register a read that needs `index` applied."""
-        self._next_round.append(ReadConfirmed(context, index))
+        self.unstarted.append(ReadConfirmed(context, index))
 
     def start_round(self) -> None:
         """The next heartbeats carry a new round number, for every read registered so far."""
         self.round_number += 1
-        self._waiting.append((self.round_number, self._next_round))
-        self._next_round = []
+        self._waiting.append((self.round_number, self.unstarted))
+        self.unstarted = []
 
     def confirm(self, round_number: int) -> None:
         """A quorum has answered `round_number` or later ones."""
@@ -60,6 +56,6 @@ class PendingReads:
         """Leadership is lost: no waiting read can be confirmed any more."""
         for _, reads in self._waiting:
             self.failed.extend(read.context for read in reads)
-        self.failed.extend(read.context for read in self._next_round)
+        self.failed.extend(read.context for read in self.unstarted)
         self._waiting.clear()
-        self._next_round = []
+        self.unstarted = []

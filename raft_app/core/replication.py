@@ -87,7 +87,7 @@ def read_index(raft: Raft, context: int) -> None:
 
 def send_due(raft: Raft) -> None:
     """Send what proposals, replies and reads since the last time allow; once per `Ready`."""
-    if raft.reads.needs_round:
+    if raft.reads.unstarted:
         raft.reads.start_round()
         send_heartbeats(raft)
         _confirm_reads(raft)
@@ -255,13 +255,15 @@ def commit_agreed(raft: Raft) -> None:
 
     Entries of earlier terms are committed with it; by themselves they may still be overwritten.
     """
-    agreed = agreed_value([_durable_index_of(raft, voter) for voter in raft.memberships.voters])
+    durable_index, progress, own = raft.log.durable_index, raft.progress, raft.replica_id
+    agreed = agreed_value(
+        [
+            durable_index if voter == own else progress[voter].match
+            for voter in raft.memberships.voters
+        ]
+    )
     if agreed >= raft.term_start_index:
         raft.log.commit_to(agreed)
-
-
-def _durable_index_of(raft: Raft, voter: int) -> int:
-    return raft.log.durable_index if voter == raft.replica_id else raft.progress[voter].match
 
 
 def members_changed(raft: Raft) -> None:

@@ -383,8 +383,8 @@ class Replica:
         self._windows = windows or PeerWindows.unbounded()
         self._pending_bytes = self._recent_bytes = 0
         """As counted in `_memory`."""
-        self._under_way: list[tuple[int, int]] = []
-        """(Replica id, bytes) of the followers, as counted in `_windows`."""
+        self._under_way: list[tuple[int, int, bool]] = []
+        """What was counted in `_windows`."""
         self.spec = spec
         self.group_id = spec.group_id
         """Number of the group in the cluster."""
@@ -638,20 +638,18 @@ class Replica:
     def _count_under_way(self) -> None:
         """Tell the windows what is on its way to the followers."""
         node = self.node
+        is_limited = bool(node.inflight_limits)
         under_way = [
-            (peer, one.under_way_bytes if one.wanted else one.inflight_bytes)
+            (
+                self.broker_of(peer),
+                one.under_way_bytes if one.wanted else one.inflight_bytes,
+                is_limited and node.is_held(peer),
+            )
             for peer, one in (() if self.faulty else node.progress.items())
         ]
-        is_limited = bool(node.inflight_limits)
         if is_limited or under_way != self._under_way:
             self._under_way = under_way
-            self._windows.count(
-                self.group_id,
-                [
-                    (self.broker_of(peer), size_bytes, is_limited and node.is_held(peer))
-                    for peer, size_bytes in under_way
-                ],
-            )
+            self._windows.count(self.group_id, under_way)
 
     def keep_recent(self, max_bytes: int) -> None:
         """Keep so much of the applied log in memory, and tell the budget."""

@@ -161,8 +161,15 @@ def entries_body(head: tuple[int, ...], entries: Sequence[Entry]) -> list[bytes]
 
     Large data is a part of its own and not copied.
     """
-    if all(len(entry.data) < MIN_REFERRED_BYTES for entry in entries):
-        return [_encode((*head, [_entry_fields(entry, entry.data) for entry in entries]))]
+    rows = []
+    for entry in entries:
+        if len(entry.data) >= MIN_REFERRED_BYTES:
+            return _body_in_parts(head, entries)
+        rows.append(_entry_fields(entry, entry.data))
+    return [_encode((*head, rows))]
+
+
+def _body_in_parts(head: tuple[int, ...], entries: Sequence[Entry]) -> list[bytes]:
     parts = []
     small = bytearray(_encode((*head, ())))
     small.pop()  # the empty array's header
@@ -266,8 +273,10 @@ def _read_append_entries(sender: int, body: memoryview) -> AppendEntries:
 def decode_entries(rows: Sequence[EntryFields]) -> tuple[Entry, ...]:
     """Return the entries of an array that `entries_body` wrote."""
     return tuple(
-        Entry(index, term, kind, data, base_offset, record_count, append_timestamp)
-        for index, term, kind, base_offset, record_count, append_timestamp, data in rows
+        [
+            Entry(index, term, kind, data, base_offset, record_count, append_timestamp)
+            for index, term, kind, base_offset, record_count, append_timestamp, data in rows
+        ]
     )
 
 

@@ -32,6 +32,11 @@ class SendQueue:
         self._append_bytes = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing waits."""
+        return not (self._control or self._appends)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all that waits."""
         return self._control_bytes + self._append_bytes

@@ -11,17 +11,16 @@ CORE_MUTANTS = (
         name="commit-without-quorum",
         fault="A leader commits, and so acknowledges, what its own disk alone holds",
         path="raft_app/core/replication.py",
-        old="    agreed = agreed_value([_durable_index_of(raft, voter)"
-        " for voter in raft.memberships.voters])\n",
-        new="    agreed = raft.log.durable_index\n",
+        old="    if agreed >= raft.term_start_index:\n",
+        new="    agreed = raft.log.durable_index\n    if agreed >= raft.term_start_index:\n",
         test=f"{_CORE}/test_paper_log.py::test_an_entry_is_committed_when_a_majority_stores_it_5_3",
     ),
     Mutant(
         name="own-log-counted-early",
         fault="A leader counts entries that are not on its own disk yet",
         path="raft_app/core/replication.py",
-        old="return raft.log.durable_index if voter == raft.replica_id",
-        new="return raft.log.last_index if voter == raft.replica_id",
+        old="durable_index, progress, own = raft.log.durable_index,",
+        new="durable_index, progress, own = raft.log.last_index,",
         test=f"{_CORE}/simulation/test_simulation.py"
         "::test_group_keeps_all_promises_under_faults_and_recovers",
     ),

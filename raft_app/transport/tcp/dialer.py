@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from http_base.tasks import spawn
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 WRITE_BYTES = 64 << 10
 """About what is handed to the socket at once; larger frames go alone."""
 
+_size_bytes = attrgetter("size_bytes")
 _system_random = secrets.SystemRandom()
 
 
@@ -66,6 +68,7 @@ class Dialer:
             max_append_bytes=context.limits.max_queued_append_bytes,
             share=context.queues,
         )
+        self._direct_bytes = min(WRITE_BYTES, context.limits.max_frame_bytes)
         self._connection: Connection | None = None
         self._attempt: Connection | None = None
         self._wake = asyncio.Event()
@@ -94,10 +97,16 @@ class Dialer:
             self._connection.check(now, stalled=stalled)
 
     def send(self, rpcs: Sequence[tuple[int, Rpc]]) -> None:
-        """Queue RPCs and write as much as the socket takes now."""
-        if self._connection is None:
+        """Write RPCs as far as the socket takes them now, and queue the others."""
+        connection = self._connection
+        if connection is None:
             rpcs = self._drop_repeated(rpcs)
         control, appends = encode_rpcs(rpcs)
+        if connection is not None and connection.writable and self._queue.is_empty:
+            frames = [*control, *appends]
+            if sum(map(_size_bytes, frames)) <= self._direct_bytes:
+                connection.write(frames)  # nothing has to wait
+                return
         for frame in control:
             if self._is_oversize(frame) or not self._queue.put_control(frame):
                 self._context.counters.dropped_control += 1

@@ -11,10 +11,10 @@ def test_reads_registered_before_a_round_share_it():
     reads = PendingReads()
     reads.add(1, 10)
     reads.add(2, 11)
-    assert reads.needs_round
+    assert reads.unstarted
 
     reads.start_round()
-    assert not reads.needs_round
+    assert not reads.unstarted
     reads.confirm(1)
 
     assert drain(reads.confirmed) == (ReadConfirmed(1, 10), ReadConfirmed(2, 11))
@@ -31,7 +31,7 @@ def test_a_round_does_not_confirm_reads_that_came_after_it():
     reads.confirm(1)
 
     assert drain(reads.confirmed) == (ReadConfirmed(1, 10),)
-    assert reads.needs_round
+    assert reads.unstarted
 
 
 def test_a_later_round_confirms_earlier_ones():

@@ -159,7 +159,7 @@ def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def read_index(raft: Raft, context: int) -> None:
         register(raft, context)
-        raft.reads._next_round.pop()
+        raft.reads.unstarted.pop()
         raft.reads.confirmed.append(ReadConfirmed(context, raft.log.commit_index))
 
     monkeypatch.setattr(replication, "read_index", read_index)
