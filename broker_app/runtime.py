@@ -1,4 +1,4 @@
-"""The broker of this process: where views and tasks find the engine and what belongs to it."""
+"""The broker of this process: views and tasks find the engine and its collaborators here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TIDY_TIMEOUT_MS = 5_000
 
 
 class HasLimits(Protocol):
-    """The options of a broker process, as far as the runtime needs them."""
+    """The options of a broker process that the runtime needs."""
 
     @property
     def limits(self) -> BrokerLimits:
@@ -107,7 +107,7 @@ class BrokerRuntime:
         self._tidying: set[asyncio.Task[None]] = set()
         self.retaining: asyncio.Task[None] | None = None
         """The round of retention that runs or was the last one."""
-        self.burying: asyncio.Task[None] | None = None
+        self.copying_dead: asyncio.Task[None] | None = None
         """What copies dead messages."""
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
@@ -133,7 +133,7 @@ class BrokerRuntime:
         return replica
 
     def _make_index(self) -> None:
-        """Look at all replicas, which happens once after each one that came or went."""
+        """Index the replicas by partition; done anew after each replica that came or went."""
         self._indexed_at = self.engine.replica_table.change_count
         # Of two topics of one name, one of them about to be deleted, the newer one counts.
         by_age = sorted(self.engine.replicas.items())
@@ -147,10 +147,10 @@ class BrokerRuntime:
         return self._identity.epoch
 
     async def obey_epoch(self, epoch: int) -> None:
-        """Take note of the lease epoch of an internal call; durable when this returns.
+        """Record the lease epoch of an internal call; durable when this returns.
 
         Raises:
-            StalePlacement: a later manager has called already.
+            StalePlacement: a call with a later epoch has come already.
         """
         if epoch > self.epoch:
             # What is stored is in force, also when the call is cancelled meanwhile.
@@ -172,7 +172,7 @@ class BrokerRuntime:
             raise StalePlacement(f"lease epoch {epoch} is below {self.epoch}, seen here already")
 
     def is_new_corruption(self, group_id: int, base_offset: int) -> bool:
-        """Tell whether a batch that cannot be decoded was met for the first time in this life."""
+        """Tell whether a corrupt batch is met for the first time since the process started."""
         place = (group_id, base_offset)
         if place in self._corruptions_told:
             return False
@@ -190,11 +190,11 @@ class BrokerRuntime:
                 self._revoked[kind] = frozenset(told)
 
     def is_revoked(self, kind: str, client_id: int) -> bool:
-        """Tell whether a manager took this client's rights away."""
+        """Tell whether a manager has revoked this client."""
         return client_id in self._revoked.get(kind, ())
 
     def hears_manager(self) -> bool:
-        """Tell whether a manager answered lately."""
+        """Tell whether a manager has answered within `CONTACT_LOST_AFTER_S`."""
         contact = self.link.last_contact
         now = asyncio.get_running_loop().time()
         return contact is not None and now - contact < CONTACT_LOST_AFTER_S
@@ -206,17 +206,17 @@ class BrokerRuntime:
         self.engine.post(self._heartbeat)
 
     def post_sign(self) -> None:
-        """Show a manager that this broker is there; called by the scheduler from its own thread."""
+        """Send a sign of life without replicas; called by the scheduler from its own thread."""
         self.engine.post(self.link.sign)
 
     async def stop(self) -> None:
-        """Give up what runs in the background."""
-        await cancel([*self._tidying, self.retaining, self.burying])
+        """Cancel the tasks in the background."""
+        await cancel([*self._tidying, self.retaining, self.copying_dead])
         self.decoding.close()
         self.decode_cache.clear()
 
     def end_long_polls(self) -> None:
-        """Answer every long poll with what there is; none waits any more."""
+        """Answer every long poll with what there is, and hold none from now on."""
         self.long_polls.end()
         self.work_waits.end()
 
@@ -250,7 +250,7 @@ class BrokerRuntime:
         self.groups_with_dead.note(group_id, needs_burial=state_of(replica).works.needs_burial)
 
     def _work_due_in(self, key: WaitKey) -> float | None:
-        """Return in how many seconds a message is there for a group of workers."""
+        """Return in how many seconds a message becomes visible to a group of workers."""
         replica = self.engine.replicas.get(key[0])
         if replica is None or not replica.serves:
             return 0

@@ -1,4 +1,4 @@
-"""What the documentation says of a handler: the decorator `describe`."""
+"""The OpenAPI description of a handler: the decorator `describe`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECURITY_SCHEMES = {
 }
 """How OpenAPI says what the two tokens are."""
 INTERNAL = "internal"
-"""The chapter of the calls between managers and brokers, which need the cluster's token."""
+"""The tag of the calls between managers and brokers, which need the cluster's token."""
 
 _SAMPLES: dict[str, Any] = {
     "topic": "logs",
@@ -58,7 +58,7 @@ TOKEN_SAMPLE = "the token of the registration"  # noqa: S105 - says where it com
 
 @dataclass(frozen=True, kw_only=True)
 class ApiDoc:
-    """What the documentation says of one handler; decorate the handler with it."""
+    """The OpenAPI description of one handler; decorate the handler with it."""
 
     summary: str
     """One line."""
@@ -94,27 +94,27 @@ class ApiDoc:
     """The same for what the page of its view says."""
 
     def __post_init__(self) -> None:
-        """Make sure that a success says that it is one."""
+        """Check that the answers are types of a success."""
         for kind in self.answer_types:
             assert kind.__struct_config__.tag == "success", kind
 
     @property
     def answer_types(self) -> tuple[type[msgspec.Struct], ...]:
-        """What a success may be."""
+        """The types of a success."""
         return (type(self.answer), *self.other_answers)
 
-    def of_chapter(self, *tags: str) -> ApiDoc:
-        """Return the same with these chapters."""
+    def with_tags(self, *tags: str) -> ApiDoc:
+        """Return the same description under other tags."""
         return replace(self, tags=tags)
 
     def __call__(self, handler: _Handler) -> _Handler:
-        """Say this of `handler`."""
+        """Attach the description to `handler`."""
         setattr(handler, _DOC_ATTRIBUTE, self)
         return handler
 
     @property
     def security(self) -> list[dict[str, list[str]]]:
-        """Who may call, as OpenAPI says it; a client's token may also come as a field."""
+        """Security requirements for OpenAPI; a client's token may also come as a field."""
         if INTERNAL in self.tags:
             return [{CLUSTER_TOKEN: []}]
         return [{self.token: []}, {CLUSTER_TOKEN: []}, {}] if self.token else []
@@ -129,7 +129,7 @@ class ApiDoc:
 
     @property
     def form_example(self) -> dict[str, Any]:
-        """The same for a form, which has no other place for a token."""
+        """An example with a token as field, for a form of the browsable API."""
         asks = self.token and self.input is not None and "token" in self.input.__struct_fields__
         return {**self.example, **({"token": TOKEN_SAMPLE} if asks else {})}
 

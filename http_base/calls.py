@@ -39,7 +39,7 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class Call(Protocol):
-    """What an operation is told of a request."""
+    """A request as an operation sees it."""
 
     @property
     def data(self) -> Any:
@@ -78,7 +78,7 @@ Operation = Callable[[Call], Awaitable[msgspec.Struct | StoredBatches]]
 
 
 class DirectCall:
-    """A call whose headers say plainly what they mean; see `Call`."""
+    """A request without content negotiation, read without Django; see `Call`."""
 
     __slots__ = (
         "_body",
@@ -91,7 +91,7 @@ class DirectCall:
     )
 
     def __init__(self, query_string: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        """Take it apart.
+        """Read the headers that matter.
 
         Args:
             query_string: as it came.
@@ -109,7 +109,7 @@ class DirectCall:
 
     @staticmethod
     def is_plain(headers: Mapping[bytes, bytes], body: bytes) -> bool:
-        """Tell whether a request with these headers can be one: nothing is to be negotiated."""
+        """Tell whether a request with these headers needs no content negotiation."""
         if headers.get(b"accept") not in _PLAIN:
             return False
         return not body or headers.get(b"content-type") in _PLAIN

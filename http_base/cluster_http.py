@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class CallFailed(Exception):
-    """A process could not be reached, the connection to it broke, or its answer says nothing."""
+    """A process could not be reached, the connection broke, or the answer cannot be read."""
 
 
 class NotSent(CallFailed):
@@ -54,7 +54,7 @@ class Unreadable(OutcomeUnknown):
 
 
 def is_silent(error: Exception) -> bool:
-    """Tell whether a call failed because the other process is not there, or says nothing."""
+    """Tell whether a call failed because the other process is not reached or does not answer."""
     return isinstance(error, NotSent) or isinstance(error.__cause__, TimeoutError)
 
 

@@ -1,4 +1,4 @@
-"""Answers of operations without Django, for calls whose headers say plainly what they mean.
+"""Answers of operations without Django, for requests without content negotiation.
 
 Input, checks, services and errors are the operation's, and so the same as through its view.
 """
@@ -21,7 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class DirectAnswer(NamedTuple):
-    """What is sent back."""
+    """Status, headers and body of a response."""
 
     status: int
     headers: Headers
@@ -37,7 +37,7 @@ async def answer_directly(
         operation: what is asked for.
         call: the request.
         method: of the request.
-        path: of the request; both for what the log says of a bug.
+        path: of the request; both are logged with the traceback of a bug.
     """
     try:
         answer = await operation(call)

@@ -64,7 +64,7 @@ class HotPaths:
         *,
         bodies: MemoryShare,
     ) -> None:
-        """Wrap an application.
+        """Put the hot paths in front of an application.
 
         Args:
             app: Django.
@@ -153,7 +153,7 @@ class HotPaths:
     def _begin_directly(
         self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
     ) -> Awaitable[DirectAnswer] | None:
-        """Ask the operation itself; None when there is none, or something is to be negotiated."""
+        """Call the operation without Django; None when there is none, or negotiation is needed."""
         path, method = scope["path"], scope["method"]
         operation = self._operations.get((path, method))
         if operation is None or not DirectCall.is_plain(headers, body):
@@ -174,7 +174,7 @@ _HEADERS_READ = frozenset({b"content-type", b"content-length", b"accept", b"auth
 
 
 def _headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """Return the headers that are read here; one that came twice is joined, as Django does it."""
+    """Return the headers that are read here; repeated ones are joined, as Django does."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _HEADERS_READ:
@@ -240,7 +240,7 @@ class _Body:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def give_back(self) -> None:
-        """Let its place go."""
+        """Give the body's bytes back to the budget."""
         if self._held:
             self._share.move(-self._held)
             self._held = 0
@@ -268,7 +268,7 @@ def _length_of(headers: Mapping[bytes, bytes]) -> int:
 
 
 class _Leaving:
-    """Ends requests whose clients go away before they are answered.
+    """Cancels requests whose clients disconnect before they are answered.
 
     One timer for all of them: most are answered before it is due, and cost nothing but their place
     in a set.
@@ -283,7 +283,7 @@ class _Leaving:
         """Where the timer runs; None while there is none."""
 
     async def unless_gone(self, answering: Awaitable[T], receive: Receive) -> T | None:
-        """Return an answer; None when the client left meanwhile, which ends the work on it."""
+        """Return the answer; None when the client disconnected, which cancels the work."""
         waiting = _Waiting(receive)
         self._young.add(waiting)
         loop = asyncio.get_running_loop()
@@ -321,15 +321,15 @@ class _Waiting:
         self._has_left = False
 
     def watch(self) -> None:
-        """End the request when its client leaves."""
+        """Cancel the request when its client disconnects."""
         self._watcher = spawn("watching for a client that leaves", self._end_when_gone())
 
     def is_gone(self) -> bool:
-        """Tell whether the client's leaving is all that ended the request."""
+        """Tell whether the request was cancelled because the client disconnected."""
         return self._has_left and self._task is not None and not self._task.uncancel()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching for the client's disconnect."""
         if self._watcher is not None:
             self._watcher.cancel()
 

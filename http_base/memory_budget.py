@@ -1,12 +1,11 @@
-"""How much a process holds in memory of what others send, and how much it may: one number.
+"""One bound on what a process holds in memory of what others send.
 
-The number is cut into shares, one for each place where bytes wait. A share knows how many of its
-bytes are held; who fills the place counts. Bytes that wait in two places count in both, so that
-what a process really holds stays below the sum.
+The budget is cut into shares, one for each place where bytes wait. The place counts its bytes in
+its share. Bytes that wait in two places count in both, so that the process holds less than the sum.
 
-Nothing here refuses by itself: `MemoryShare.admits` tells, and the place answers in its own way. A
-body or a proposal is refused with OVERLOADED, an AppendEntries is dropped (Raft sends it again), a
-cache forgets something older.
+`MemoryShare.admits` only tells whether there is room. Each place refuses in its own way: a body or
+a proposal with OVERLOADED; an AppendEntries is dropped, which Raft sends again; a cache drops its
+oldest.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ class MemoryShare:
         self.used_bytes = self.refusals = 0
 
     def admits(self, size_bytes: int, *, held_bytes: int = 0) -> bool:
-        """Tell whether an owner may hold more; the place is not taken yet.
+        """Tell whether an owner may hold more; counts nothing.
 
         An owner leaves at least as much free for others as it then holds itself. So one alone gets
-        half of the share, `n` greedy ones get 1 / (n + 1) each, and there is always room for the
-        small wishes of everybody else.
+        half of the share, `n` greedy ones get 1 / (n + 1) each, and small requests of others always
+        find room.
 
         Args:
             size_bytes: what it wants in addition.
@@ -55,7 +54,7 @@ class MemoryShare:
         return False
 
     def move(self, change_bytes: int) -> None:
-        """Count bytes that came, or went when the change is negative."""
+        """Count bytes that are held from now on, or released when the change is negative."""
         self.used_bytes += change_bytes
         assert self.used_bytes >= 0, f"{self.name}: more was given back than taken"
 
@@ -93,7 +92,7 @@ class MemoryBudget:
 
     @property
     def shares(self) -> tuple[MemoryShare, ...]:
-        """All of them."""
+        """All shares."""
         return (
             self.bodies,
             self.pending,

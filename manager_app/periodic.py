@@ -20,7 +20,7 @@ from manager_app.placement import eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfers
 from manager_app.placement.topic_changes import place_missing
-from manager_app.services.broker import brokers_bury
+from manager_app.services.broker import brokers_mark_dead
 from manager_app.services.client import (
     clients_expire,
     consumers_retire,
@@ -69,7 +69,7 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
     ]
     heartbeats = runtime.broker_heartbeats
     silent = sorted(broker_id for broker_id in living if heartbeats.is_dead(broker_id, now_s))
-    if silent and brokers_bury(silent):
+    if silent and brokers_mark_dead(silent):
         logger.warning("no heartbeat for too long from brokers %s", silent)
         runtime.metadata.refresh()
     return silent

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     query=True,
 )
 async def consume_by_get(call: Call) -> PartitionPopped | PoppedMessage:
-    """Pop; prefer POST where an HTTP stack repeats GETs by itself."""
+    """Pop messages; prefer POST where an HTTP library repeats a GET by itself."""
     return await _consume(call)
 
 
@@ -105,7 +105,7 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
     query=True,
 )
 async def size(call: Call) -> SizeLeft:
-    """Count; with `wait_ms`, once there is one."""
+    """Count the messages left; with `wait_ms` wait until there is one."""
     asked = read_call(call, SizeHere)
     request_id = asked.request_id
     replica = _admit(call, asked)
@@ -126,7 +126,7 @@ async def size(call: Call) -> SizeLeft:
 
 
 def _pop_of(asked: Consume) -> PopCall:
-    """Return what a consume call asks of its partition.
+    """Return the pop that a consume call asks for.
 
     Raises:
         InvalidRequest: it leaves the choice of a partition to this broker.
@@ -176,8 +176,8 @@ class ConsumeApi(ApiView):
 
     A retry with the same `request_id` gets the same messages again. Without `max_messages` the
     answer is one message, or QUEUE_EMPTY; with it a list, and an empty one is a success. `missed`
-    says how many messages right before these retention took away before the consumer got to them,
-    `corrupt` how many were stepped over because nobody can decode them.
+    counts messages right before these that retention deleted unread, `corrupt` those that were
+    stepped over because no replica can decode them.
     """
 
     get = served_by(consume_by_get)
@@ -187,8 +187,8 @@ class ConsumeApi(ApiView):
 class SizeApi(ApiView):
     """How many messages a partition led here has left for a consumer.
 
-    With a `request_id` also whether it remembers a pop with that id, or has one under way: then a
-    pop with it gets the same messages again, here and nowhere else.
+    With a `request_id` also whether the partition remembers a pop with that id, or has one under
+    way: then a retry of that pop belongs to this partition and gets the same messages.
     """
 
     get = served_by(size)

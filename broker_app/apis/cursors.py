@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from http_base.views import ApiRequest
 
 
-@CURSOR_RESET.of_chapter("consume")
+@CURSOR_RESET.with_tags("consume")
 async def reset_cursor(call: Call) -> CursorPlace:
     """Move the cursor to an offset, to a time, or to either end of the log."""
     reset = read_call(call, CursorReset)
@@ -56,7 +56,7 @@ class CursorResetApi(ApiView):
 
 
 class CursorOpenApi(ApiView):
-    """Makes a consumer's cursor; one that is there stays where it is. Internal."""
+    """Creates a consumer's cursor; an existing one stays where it is. Internal."""
 
     @describe(
         summary="Open a cursor (internal)",
@@ -65,7 +65,7 @@ class CursorOpenApi(ApiView):
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Make the cursor where it should begin, unless the consumer has one here."""
+        """Create the cursor at `start`, unless the consumer has one in this partition."""
         require_cluster(request)
         opening = self.read(request, CursorOpen)
         runtime = current()
@@ -89,7 +89,7 @@ class CursorOpenApi(ApiView):
 
 
 class ClientForgetApi(ApiView):
-    """Drops what a partition remembers of a producer or a consumer. Internal."""
+    """Drops a producer's sequences or a consumer's cursor from a partition. Internal."""
 
     @describe(
         summary="Forget a client (internal)",
@@ -99,7 +99,7 @@ class ClientForgetApi(ApiView):
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Forget the cursor of a consumer, or what is remembered of a producer."""
+        """Drop the cursor of a consumer, or the sequences of a producer."""
         require_cluster(request)
         client = self.read(request, ClientForgetHere)
         runtime = current()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from raft_app.engine.replica import Replica
 
 
-@FETCH.of_chapter("consume")
+@FETCH.with_tags("consume")
 async def fetch(call: Call) -> PartitionFetched | StoredBatches:
     """Return committed messages from an offset on, or wait for the first one."""
     asked = read_call(call, Fetch)
@@ -71,9 +71,9 @@ async def fetch(call: Call) -> PartitionFetched | StoredBatches:
     )
 
 
-@OFFSET_BY_TIME.of_chapter("consume")
+@OFFSET_BY_TIME.with_tags("consume")
 async def find_offset_by_time(call: Call) -> CursorPlace:
-    """Search; the high watermark when everything is older."""
+    """Return the first such offset; the high watermark when every message is older."""
     asked = read_call(call, OffsetByTime)
     runtime = current()
     require_topic_client(call, runtime, topic=asked.topic, token=asked.token)
@@ -87,12 +87,12 @@ async def find_offset_by_time(call: Call) -> CursorPlace:
 async def _readable(
     runtime: BrokerRuntime, replica: Replica, fetched: FetchedBatches, asked: Fetch
 ) -> MessagesRead:
-    """Return the messages from the offset on; fewer than fetched when they were well compressed.
+    """Return the decoded messages from the offset on, as many as fit into one answer.
 
     Raises:
-        CorruptBatch: the first batch is damaged on this replica; one behind it ends what is
-            returned.
-        InvalidRequest: the package of its codec is missing here.
+        CorruptBatch: the first batch is damaged on this replica; a later damaged one ends the
+            answer.
+        InvalidRequest: the package of its codec is not installed here.
     """
     messages: list[tuple[int, Record]] = []
     position, corrupt, size_bytes = asked.offset, 0, 0
@@ -123,7 +123,7 @@ def _headers(fetched: FetchedBatches) -> dict[str, str]:
 
 
 class FetchApi(ApiView):
-    """Reads committed messages of any replica; unless they are wanted as stored, it decodes."""
+    """Reads committed messages from any replica, decoded or as record batches."""
 
     description = FETCH.description
     get = served_by(fetch)

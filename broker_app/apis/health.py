@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class HealthApi(ApiView):
-    """How the broker is."""
+    """Health of the broker."""
 
     @describe(
         summary="Tell how this broker is",
@@ -27,25 +27,25 @@ class HealthApi(ApiView):
         tags=["health"],
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Answer; `reasons` say why it had better get no requests, as a failing /readyz does."""
+        """Answer 200; `reasons` has what a failing /readyz would say, empty for a ready broker."""
         return self.respond(BrokerHealth(reasons=problems_list(runtime=current())))
 
 
 class HealthzApi(ApiView):
-    """Whether the process is alive: it answers."""
+    """Liveness: whether the process answers."""
 
     @describe(summary="Liveness", tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
-        """Say that the process is alive, whatever its engine does."""
+        """Answer 200, whatever the engine does."""
         return self.respond(DONE)
 
 
 class ReadyzApi(ApiView):
-    """Whether the broker should get requests; `reasons` says why not."""
+    """Readiness: whether the broker should get requests; `reasons` says why not."""
 
     @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
-        """Refuse while something keeps the broker from serving; name each reason."""
+        """Answer 200, or 503 NOT_READY with each reason that keeps the broker from serving."""
         problems = problems_list(runtime=current())
         if problems:
             raise NoLeader(f"the broker is not ready: {'; '.join(problems)}", reasons=problems)

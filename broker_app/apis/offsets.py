@@ -48,7 +48,7 @@ async def commit_offsets(call: Call) -> GroupCommitted:
 
 @OFFSETS
 async def find_offsets(call: Call) -> GroupOffset:
-    """Look it up."""
+    """Return committed offset, lag and generation of the group, confirmed by a quorum."""
     asked = read_call(call, Offsets)
     runtime = current()
     name = check_group_name(asked.group)
@@ -86,7 +86,7 @@ class OffsetsApi(ApiView):
 
 
 class WorkGroupsApi(ApiView):
-    """The groups of queue workers here: no manager has rows of them."""
+    """The groups of queue workers on this broker, which managers do not store. Internal."""
 
     @describe(
         summary="Groups of queue workers in the partitions led here (internal)",
@@ -94,13 +94,13 @@ class WorkGroupsApi(ApiView):
         tags=["internal"],
     )
     async def get(self, request: ApiRequest) -> Response:
-        """Name them, each with its topics."""
+        """List the groups, each with its topics."""
         require_cluster(request)
         return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
 
 
 class GroupForgetApi(ApiView):
-    """Drops what a partition remembers of a consumer group. Internal."""
+    """Drops a consumer group's offset from a partition. Internal."""
 
     @describe(
         summary="Forget a consumer group (internal)",
@@ -109,7 +109,7 @@ class GroupForgetApi(ApiView):
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Forget it; one that is not known is no error."""
+        """Drop the group; an unknown one is no error."""
         require_cluster(request)
         call = self.read(request, GroupForgetHere)
         runtime = current()

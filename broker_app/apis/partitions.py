@@ -1,4 +1,4 @@
-"""/partitions: the local replicas, listed for everyone and ordered by managers."""
+"""/partitions: local replicas; anyone may list them, managers order changes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PartitionsApi(ApiView):
         query=True,
     )
     async def get(self, request: ApiRequest) -> Response:
-        """List them."""
+        """List the replicas."""
         query = self.read(request, PartitionQuery)
         partitions = partitions_list(runtime=current(), topic=query.topic)
         return self.respond(LocalReplicas(partitions=partitions))
@@ -94,7 +94,7 @@ class PartitionsApi(ApiView):
         status=201,
     )
     async def post(self, request: ApiRequest) -> Response:
-        """Make one; one that is there already is left as it is."""
+        """Create the replica; an existing one is left as it is."""
         require_cluster(request)
         order = self.read(request, ReplicaOrder)
         replica = await partition_create(runtime=current(), order=order)
@@ -113,7 +113,7 @@ class PartitionApi(ApiView):
         query=True,
     )
     async def delete(self, request: ApiRequest, group_id: int) -> Response:
-        """Drop it; one that is not here is no error, one of another partition is refused."""
+        """Drop the replica; an unknown one is no error, one of another partition is refused."""
         require_cluster(request)
         order = self.read(request, PartitionDelete)
         runtime = current()
@@ -144,7 +144,7 @@ class ReplicasApi(ApiView):
         tags=["internal"],
     )
     async def get(self, request: ApiRequest, group_id: int) -> Response:
-        """List them."""
+        """Return voters and learners, confirmed by a quorum."""
         require_cluster(request)
         return self.respond(await members_get(runtime=current(), group_id=group_id))
 
@@ -156,7 +156,7 @@ class ReplicasApi(ApiView):
         status=202,
     )
     async def post(self, request: ApiRequest, group_id: int) -> Response:
-        """Begin, or go on with it; answers at once with how far it is."""
+        """Begin or continue to change the replicas; answer at once with the progress."""
         require_cluster(request)
         target = self.read(request, ReplicaTarget)
         change = await replicas_change(runtime=current(), group_id=group_id, target=target)
@@ -174,7 +174,7 @@ class LeaderApi(ApiView):
         tags=["internal"],
     )
     async def post(self, request: ApiRequest, group_id: int) -> Response:
-        """Hand it over; answers when the other one leads."""
+        """Hand the leadership over; answer when the other replica leads."""
         require_cluster(request)
         order = self.read(request, LeaderTransfer)
         if order.epoch:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @RECEIVE
 async def receive(call: Call) -> PartitionReceived:
-    """Receive; with `wait_ms`, once there is a message; with `max_messages` 0 just wait."""
+    """Receive messages; with `wait_ms` wait for one; `max_messages` 0 waits and takes none."""
     asked = read_call(call, Receive)
     receiving = _receive_of(asked)
     replica, client_id = _admit(call, asked)
@@ -56,13 +56,13 @@ async def receive(call: Call) -> PartitionReceived:
 
 @ACK
 async def ack(call: Call) -> SettledList:
-    """Acknowledge them."""
+    """Acknowledge the messages of some receipts."""
     return await _settle(call, SettleKind.ACK)
 
 
 @NACK
 async def nack(call: Call) -> SettledList:
-    """Give them back."""
+    """Give the messages of some receipts back."""
     return await _settle(call, SettleKind.NACK)
 
 
@@ -73,7 +73,7 @@ async def extend(call: Call) -> SettledList:
 
 
 async def _settle(call: Call, kind: SettleKind) -> SettledList:
-    """Take what a worker says of messages that it received."""
+    """Settle the messages of some receipts in the way that the call names."""
     settle = read_call(call, Settle)
     command = _command_of(settle, kind)
     replica, _ = _admit(call, settle)
@@ -88,7 +88,7 @@ async def _settle(call: Call, kind: SettleKind) -> SettledList:
 
 
 def _receive_of(asked: Receive) -> ReceiveCall:
-    """Return the checked call.
+    """Return the receive that a call asks for.
 
     Raises:
         InvalidRequest: a field is wrong.
@@ -106,7 +106,7 @@ def _receive_of(asked: Receive) -> ReceiveCall:
 
 
 def _dead_letter_topic(asked: Receive) -> str:
-    """Return where dead messages go, empty for the usual name.
+    """Return the dead-letter topic, empty for the default name.
 
     Raises:
         InvalidRequest: it is no topic name, or the topic of the messages.
@@ -127,7 +127,7 @@ def _dead_letter_topic(asked: Receive) -> str:
 
 
 def _command_of(settle: Settle, kind: SettleKind) -> SettleMessages:
-    """Return what to replicate.
+    """Return the command for a call of a worker.
 
     Raises:
         InvalidRequest: a field is wrong, or of another of the three calls.
@@ -158,7 +158,7 @@ def _or_default(visibility_ms: int | None) -> int:
 
 
 def _admit(call: Call, asked: Receive | Settle) -> tuple[Replica, int]:
-    """Let registered consumers of the topic pass, then find the partition.
+    """Check the consumer, then find the partition.
 
     Returns:
         The partition, and the consumer's id.

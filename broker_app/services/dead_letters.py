@@ -107,7 +107,7 @@ class DeadLetterCopier:
             if replica.serves:
                 works = state_of(replica).works
                 times += [await self._expire(replica, name) for name in works.with_last_chances]
-                times += [await self._bury(replica, name) for name in works.with_dead]
+                times += [await self._copy_some(replica, name) for name in works.with_dead]
         return min(times, default=None)
 
     async def _expire(self, replica: Replica, name: str) -> float:
@@ -128,7 +128,7 @@ class DeadLetterCopier:
             return now + REFUSAL_PAUSE.first_s
         return now
 
-    async def _bury(self, replica: Replica, name: str) -> float:
+    async def _copy_some(self, replica: Replica, name: str) -> float:
         """Copy some of a group's dead messages; return when to look again."""
         work, loop = state_of(replica).works.get(name), asyncio.get_running_loop()
         if work is None:
@@ -285,5 +285,5 @@ def make_letter(
 
 def dead_letters_start(runtime: BrokerRuntime) -> None:
     """Begin to copy dead messages, until the runtime stops."""
-    assert runtime.burying is None, "it was begun before"
-    runtime.burying = spawn("copying dead messages", DeadLetterCopier(runtime).run())
+    assert runtime.copying_dead is None, "it was begun before"
+    runtime.copying_dead = spawn("copying dead messages", DeadLetterCopier(runtime).run())

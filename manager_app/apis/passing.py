@@ -52,11 +52,11 @@ def _passing(name: str, passed: Passed) -> type[ManagerView]:
         return await _pass(self, passed, request)
 
     operation = passed.operation
-    chapters = operation.tags or ["messages"]
+    tags = operation.tags or ["messages"]
     members = {
         "__doc__": operation.description,
         "__module__": __name__,
-        operation.method.lower(): operation.of_chapter(*chapters)(handler),
+        operation.method.lower(): operation.with_tags(*tags)(handler),
     }
     return type(name, (ManagerView,), members)
 

@@ -123,7 +123,7 @@ def broker_beat(broker: Broker) -> bool:
     return True
 
 
-def brokers_bury(broker_ids: Collection[int]) -> bool:
+def brokers_mark_dead(broker_ids: Collection[int]) -> bool:
     """Mark silent brokers as dead; their replicas stay. Return whether any was not dead before."""
     silent = Broker.objects.filter(
         pk__in=list(broker_ids), state__in=(BrokerState.ALIVE, BrokerState.STOPPING)

@@ -11,7 +11,7 @@ from myqueue.contract.partitioner import Key
 from myqueue.producer.aio_futures import LoopFuture
 from myqueue.producer.aio_sender import AsyncSender
 from myqueue.producer.core import ProducerCore, first_failure
-from myqueue.producer.splitting import Given, Splitting, portions
+from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
@@ -183,7 +183,7 @@ class AsyncProducer(AsyncClient[ProducerCore]):
         await self._ready()
         core, sender = self._core, self._sender
         parts = Splitting(held_bytes_max=core.config.buffer_bytes)
-        given = Given(core.config.buffer_bytes)
+        given = CallBatches(core.config.buffer_bytes)
         refusal: QueueError | None = None
         try:
             for items in portions(messages):

@@ -1,4 +1,4 @@
-"""What is told the fate of a message in an event loop."""
+"""The future of a message or batch in an event loop."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ T = TypeVar("T")
 
 
 class LoopFuture(asyncio.Future[T]):
-    """What a batch tells its fate to; whoever awaits it may have gone."""
+    """A future whose waiter may have been cancelled when it is settled."""
 
     @property
-    def is_told(self) -> bool:
-        """True when the program took the failure: as for the warning that asyncio gives.
+    def is_reported(self) -> bool:
+        """True when the program took the failure; asyncio decides the same for its warning.
 
-        Whoever cancelled the wait for a message was not told of it.
+        A cancelled wait took nothing.
         """
         return self.done() and not self.cancelled() and not self._log_traceback
 
-    def count_as_told(self) -> None:
-        """Note that the program hears of the failure in another way."""
+    def count_as_reported(self) -> None:
+        """Note that the failure is reported in another way."""
         if self.done() and not self.cancelled():
             self.exception()
 
     def settle(self, result: T) -> None:
-        """Tell the result."""
+        """Set the result, unless the future is done."""
         if not self.done():
             self.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """Tell the failure."""
+        """Set the failure, unless the future is done."""
         if not self.done():
             self.set_exception(error)

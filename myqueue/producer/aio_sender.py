@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myqueue.contract.records import Record
     from myqueue.producer.core import ProducerCore
     from myqueue.producer.lanes import Batch, DeliverySink
-    from myqueue.producer.splitting import Given
+    from myqueue.producer.splitting import CallBatches
     from myqueue.results import Delivered, DeliveredBatch
     from myqueue.transport.aio_settings import AsyncSettings
     from myqueue.transport.rotation import TopicPartition
@@ -77,7 +77,9 @@ class AsyncSender:
         if more:
             self._deliver_ready()
 
-    async def hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
+    async def hand_over(
+        self, batches: list[Batch], given: CallBatches, *, last: bool = False
+    ) -> bool:
         """Send batches of a call behind its others.
 
         Args:

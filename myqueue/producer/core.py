@@ -25,7 +25,7 @@ from myqueue.producer.accumulator import Accumulator, size_bytes_of
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.lanes import RESTAMPS_MAX, Batch, DeliverySink, Lane
 from myqueue.producer.produce_call import Target, produce_call, records_of_items
-from myqueue.producer.undelivered import Lost, Untold, cause_of, undelivered
+from myqueue.producer.undelivered import Undelivered, UnreportedFailures, cause_of, undelivered
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.blocking import read_body
 from myqueue.transport.client_core import ClientCore
@@ -85,7 +85,7 @@ class ProducerCore(ClientCore):
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self._turns: dict[str, RoundRobin] = {}
-        self._untold = Untold(bytes_max=config.buffer_bytes)
+        self._unreported = UnreportedFailures(bytes_max=config.buffer_bytes)
         self.buffer = Accumulator(
             buffer_bytes=config.buffer_bytes,
             batch_messages=config.batch_messages,
@@ -286,11 +286,11 @@ class ProducerCore(ClientCore):
         with self.lock:
             lane.failed(batch, stamp_spent=stamp_spent)
             more = self.buffer.settled(batch)
-            is_told = batch.is_told
-            if not is_told:
-                self._untold.add(batch, error)
+            is_reported = batch.is_reported
+            if not is_reported:
+                self._unreported.add(batch, error)
         batch.fail(error)
-        if not is_told and batch.whole is None:
+        if not is_reported and batch.whole is None:
             self.session.complaints.warn(
                 type(error).__name__,
                 "%d messages for %s/%d were not delivered: %s",
@@ -307,19 +307,19 @@ class ProducerCore(ClientCore):
         """
         with self.lock:
             waiting, out = self.buffer.give_up()
-            lost, dropped = self._untold.take()
+            lost, dropped = self._unreported.take()
         unsent = UndeliveredMessages("the producer was closed before this was sent")
         for batch in waiting:
             lost += _all_of(batch, unsent)
             batch.settled = True
             batch.fail(unsent)
-            batch.take_untold_records()
+            batch.take_unreported_records()
         for batch in out:
             lost += _all_of(batch, _OUT)
         if lost or dropped:
             raise undelivered(lost, dropped)
 
-    def take_lost(self) -> tuple[list[Lost], Counter[str]]:
+    def take_lost(self) -> tuple[list[Undelivered], Counter[str]]:
         """Return what is not delivered, at the end of a program that closed nothing.
 
         Returns:
@@ -327,7 +327,7 @@ class ProducerCore(ClientCore):
             topic of those that failed and were too many to be kept.
         """
         with self.lock:
-            lost, dropped = self._untold.take()
+            lost, dropped = self._unreported.take()
             for batch in self.buffer.held():
                 tries = batch.attempts
                 error: QueueError = _OUT if tries else _UNSENT
@@ -368,8 +368,9 @@ def _interrupted(error: BaseException) -> ClientClosed:
     )
 
 
-def _all_of(batch: Batch, error: QueueError) -> list[Lost]:
+def _all_of(batch: Batch, error: QueueError) -> list[Undelivered]:
     cause = cause_of(error)
     return [
-        Lost(batch.where[0], record.value, cause, error.outcome_known) for record in batch.records
+        Undelivered(batch.where[0], record.value, cause, error.outcome_known)
+        for record in batch.records
     ]

@@ -1,4 +1,4 @@
-"""What is told the fate of a message, made for hundreds of thousands a second."""
+"""The future of a message, cheap enough for hundreds of thousands a second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DeliveryFuture(Future[T]):
     _state: str = _RUNNING
     _result: T | None = None
     _exception: BaseException | None = None
-    is_told: bool = False
+    is_reported: bool = False
     """True once the program took the failure, with `result` or `exception`."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class DeliveryFuture(Future[T]):
         raise AttributeError(name)
 
     def result(self, timeout: float | None = None) -> T:
-        """Return the result, or raise the failure, which counts as told from then on."""
+        """Return the result, or raise the failure, which counts as reported from then on."""
         error = self.exception(timeout)
         if error is None:
             return self._result  # type: ignore[return-value]
@@ -52,18 +52,18 @@ class DeliveryFuture(Future[T]):
             del self, error
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the failure, which counts as told from then on, or None."""
+        """Return the failure, which counts as reported from then on, or None."""
         error = self._exception if self._state is _FINISHED else super().exception(timeout)
         if error is not None:
-            self.is_told = True
+            self.is_reported = True
         return error
 
-    def count_as_told(self) -> None:
-        """Note that the program hears of the failure in another way."""
-        self.is_told = True
+    def count_as_reported(self) -> None:
+        """Note that the failure is reported in another way."""
+        self.is_reported = True
 
     def settle(self, result: T) -> None:
-        """Tell the result to whoever waits; at most once.
+        """Set the result and wake those who wait; at most once.
 
         The state is set before the condition is looked for, and those who wait look at the state
         after they made the condition: one of the two sees the other.
@@ -74,7 +74,7 @@ class DeliveryFuture(Future[T]):
             self._tell()
 
     def fail(self, error: BaseException) -> None:
-        """Tell the failure to whoever waits; at most once."""
+        """Set the failure and wake those who wait; at most once."""
         self._exception = error
         self._state = _FINISHED
         if "_condition" in self.__dict__:

@@ -29,15 +29,15 @@ T = TypeVar("T", contravariant=True)
 
 
 class DeliverySink(Protocol[T]):
-    """Something that is told the fate of a message or a batch, once."""
+    """Takes the result or the failure of a message or a batch, once."""
 
     @property
-    def is_told(self) -> bool:
-        """True when the program took the failure, or is certain to hear of it."""
+    def is_reported(self) -> bool:
+        """True when the failure was reported: the program took it, or is certain to."""
         ...
 
-    def count_as_told(self) -> None:
-        """Note that the program hears of the failure in another way."""
+    def count_as_reported(self) -> None:
+        """Note that the failure is reported in another way."""
         ...
 
     def settle(self, result: T) -> None:
@@ -122,27 +122,27 @@ class Batch:
             future.settle(Delivered(partition, offset))
 
     @property
-    def is_told(self) -> bool:
+    def is_reported(self) -> bool:
         """True when the program took the failure of each of its messages."""
         if self.whole is not None:
-            return self.whole.is_told
-        return all(future.is_told for future in self.futures)
+            return self.whole.is_reported
+        return all(future.is_reported for future in self.futures)
 
-    def take_untold_records(self) -> list[Record]:
-        """Return the messages whose failure nobody has taken, and count them as told."""
+    def take_unreported_records(self) -> list[Record]:
+        """Return the messages whose failure was not reported, and count it as reported."""
         if self.whole is not None:
-            untold = [] if self.whole.is_told else list(self.records)
-            self.whole.count_as_told()
-            return untold
-        untold = []
+            unreported = [] if self.whole.is_reported else list(self.records)
+            self.whole.count_as_reported()
+            return unreported
+        unreported = []
         for record, future in zip(self.records, self.futures, strict=True):
-            if not future.is_told:
-                untold.append(record)
-                future.count_as_told()
-        return untold
+            if not future.is_reported:
+                unreported.append(record)
+                future.count_as_reported()
+        return unreported
 
     def fail(self, error: BaseException) -> None:
-        """Tell the futures why the messages are not there, or may not be."""
+        """Set the failure of the messages that are not, or may not be, stored."""
         if self.whole is not None:
             self.whole.fail(error)
         for future in self.futures:

@@ -12,7 +12,7 @@ from myqueue.contract.partitioner import Key
 from myqueue.producer.core import ProducerCore, first_failure
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.sender import Sender
-from myqueue.producer.splitting import Given, Splitting, portions
+from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.settings import (
@@ -183,7 +183,7 @@ class Producer(BlockingClient[ProducerCore]):
         self._ready()
         core, sender = self._core, self._sender
         parts = Splitting(held_bytes_max=core.config.buffer_bytes)
-        given = Given(core.config.buffer_bytes)
+        given = CallBatches(core.config.buffer_bytes)
         refusal: QueueError | None = None
         try:
             for items in portions(messages):

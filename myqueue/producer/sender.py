@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from myqueue.contract.records import Record
     from myqueue.producer.core import ProducerCore
     from myqueue.producer.lanes import Batch, DeliverySink
-    from myqueue.producer.splitting import Given
+    from myqueue.producer.splitting import CallBatches
     from myqueue.results import Delivered, DeliveredBatch
     from myqueue.transport.effects import Flow
     from myqueue.transport.rotation import TopicPartition
@@ -75,7 +75,7 @@ class Sender:
         core = self._core
         waiting: DeliveryFuture[Delivered] = DeliveryFuture()
         # Whoever waits here is certain to hear of a failure.
-        waiting.is_told = True
+        waiting.is_reported = True
         if core.buffer.is_idle(where) and self.put_alone(
             batch := core.single(where, record, waiting)
         ):
@@ -122,7 +122,7 @@ class Sender:
             for batch in batches:
                 self._core.buffer.put_whole(batch)
 
-    def hand_over(self, batches: list[Batch], given: Given, *, last: bool = False) -> bool:
+    def hand_over(self, batches: list[Batch], given: CallBatches, *, last: bool = False) -> bool:
         """Send batches of a call behind its others; the only one of a call in this thread.
 
         Args:

@@ -115,11 +115,11 @@ class Splitting:
         return rest
 
 
-class Given:
-    """The batches of one call: what they came to, and how much of it is not settled.
+class CallBatches:
+    """The batches of one call, and how many bytes of them are in flight.
 
     Args:
-        buffer_bytes: most bytes of them that are out at once.
+        buffer_bytes: most bytes of them in flight at once.
     """
 
     def __init__(self, buffer_bytes: int) -> None:
@@ -127,19 +127,19 @@ class Given:
         self._out: deque[Batch] = deque()
         self._out_bytes = 0
         self.futures: list[Any] = []
-        """Each tells where its batch is, or why it is nowhere; in the order of the batches."""
+        """Result or failure of each batch, in their order."""
         self.has_failed = False
         """True once one of them is known to have failed."""
 
     def add(self, batches: Iterable[Batch]) -> None:
-        """Take note of batches that go out."""
+        """Count batches that are sent."""
         for batch in batches:
             self._out.append(batch)
             self._out_bytes += batch.size_bytes
             self.futures.append(batch.whole)
 
     def to_wait_for(self, size_bytes: int) -> Any:
-        """Return the future to wait for before so many bytes more go out; None when they may."""
+        """Return the future to wait for before further bytes are sent; None when they may be."""
         while self._out:
             future: Any = self._out[0].whole
             if not future.done():

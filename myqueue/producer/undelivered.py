@@ -1,8 +1,8 @@
-"""Messages that failed and of which nobody was told, for `close` and a program's end. Pure.
+"""Failures that the program has not seen, for `close` and a program's end to report. Pure.
 
-A failure is told when the program took it: with `result()` or `exception()` of the message's
+A failure is reported when the program took it: with `result()` or `exception()` of the message's
 future, also inside a callback, or by `await`. A call that waits for its message (`enqueue`,
-`produce_many`) is told by the error that it raises.
+`produce_many`) reports it with the error that it raises.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from myqueue.producer.lanes import Batch
 
 
-class Lost(NamedTuple):
+class Undelivered(NamedTuple):
     """A message that was not delivered, as far as is known here."""
 
     topic: str
     value: str | bytes
     cause: str
     outcome_known: bool
-    """False when it may have arrived all the same."""
+    """False when it may have been delivered."""
 
 
-class Untold:
-    """Batches that failed, until their futures were looked at. Its owner holds a lock.
+class UnreportedFailures:
+    """Batches that failed, until the program took their failures. Its owner holds a lock.
 
     Args:
         bytes_max: most bytes of messages that are kept; of older ones only the number is.
@@ -42,14 +42,14 @@ class Untold:
         self._dropped: Counter[str] = Counter()
 
     def add(self, batch: Batch, error: BaseException) -> None:
-        """Note a batch that failed, before its futures are told."""
+        """Keep a batch that failed, before its futures get the failure."""
         self._failed.append((batch, error))
         self._held_bytes += batch.size_bytes
         if self._held_bytes > self._bytes_max:
             self._make_room()
 
-    def take(self) -> tuple[list[Lost], Counter[str]]:
-        """Return what nobody was told of, and count it as told.
+    def take(self) -> tuple[list[Undelivered], Counter[str]]:
+        """Return the failures that were not reported, and count them as reported.
 
         Returns:
             The messages that were kept, and the number of older ones by topic.
@@ -60,8 +60,8 @@ class Untold:
         return [one for batch, error in failed for one in lost_of(batch, error)], dropped
 
     def _make_room(self) -> None:
-        """Forget batches that were told, and the oldest of the others."""
-        self._failed = [one for one in self._failed if not one[0].is_told]
+        """Drop batches whose failure was reported, and the oldest of the others."""
+        self._failed = [one for one in self._failed if not one[0].is_reported]
         self._held_bytes = sum(batch.size_bytes for batch, _ in self._failed)
         while self._held_bytes > self._bytes_max // 2 and len(self._failed) > 1:
             batch, error = self._failed.pop(0)
@@ -69,12 +69,13 @@ class Untold:
             self._dropped[batch.where[0]] += len(lost_of(batch, error))
 
 
-def lost_of(batch: Batch, error: BaseException) -> list[Lost]:
-    """Return the messages of a batch whose failure nobody has taken, and count them as told."""
+def lost_of(batch: Batch, error: BaseException) -> list[Undelivered]:
+    """Return the messages of a batch whose failure was not reported; it counts as reported."""
     cause = cause_of(error)
     known = not isinstance(error, QueueError) or error.outcome_known
     return [
-        Lost(batch.where[0], record.value, cause, known) for record in batch.take_untold_records()
+        Undelivered(batch.where[0], record.value, cause, known)
+        for record in batch.take_unreported_records()
     ]
 
 
@@ -85,7 +86,7 @@ def cause_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def undelivered(lost: Sequence[Lost], dropped: Counter[str]) -> UndeliveredMessages:
+def undelivered(lost: Sequence[Undelivered], dropped: Counter[str]) -> UndeliveredMessages:
     """Return the error that `close` raises for messages that were not delivered.
 
     Args:
@@ -107,9 +108,9 @@ def undelivered(lost: Sequence[Lost], dropped: Counter[str]) -> UndeliveredMessa
     )
 
 
-def lines(lost: Iterable[Lost], dropped: Counter[str]) -> list[str]:
-    """Return what a program that ends says of messages that were not delivered, a line a topic."""
-    by_topic: dict[str, list[Lost]] = {topic: [] for topic in dropped}
+def lines(lost: Iterable[Undelivered], dropped: Counter[str]) -> list[str]:
+    """Return the lines that a program that ends prints, one per topic with undelivered messages."""
+    by_topic: dict[str, list[Undelivered]] = {topic: [] for topic in dropped}
     for one in lost:
         by_topic.setdefault(one.topic, []).append(one)
     found = []

@@ -68,7 +68,7 @@ class MemoryApi:
     def handle(self, address: str, request: Request) -> Answer:
         """Answer a request at once; a transport that holds long polls asks `is_held` first."""
         request = parsed(request)
-        self._workers.bury()
+        self._workers.copy_dead()
         try:
             result = self._dispatch(address, request)
         except QueueError as error:
@@ -83,7 +83,7 @@ class MemoryApi:
         request = parsed(request)
         if request.path not in HELD:
             return 0
-        self._workers.bury()
+        self._workers.copy_dead()
         fields = {**(request.query or {}), **(decoded(request) or {})}
         wait_ms = int(fields.get("wait_ms") or 0)
         topic, index = str(fields.get("topic")), int(fields.get("partition") or 0)

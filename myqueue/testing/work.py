@@ -110,7 +110,7 @@ class MemoryWorkers:
         if work is not None:
             now_ms, delay_ms = self._state.now_ms(), _delay_ms(kind, call)
             outcomes = work.settle(kind, receipts, now_ms, delay_ms=delay_ms)
-        self.bury()
+        self.copy_dead()
         results = [
             {"receipt": receipt, "done": outcome.done}
             | ({"reason": outcome.reason} if outcome.reason else {})
@@ -118,16 +118,16 @@ class MemoryWorkers:
         ]
         return {"results": results}
 
-    def bury(self) -> None:
+    def copy_dead(self) -> None:
         """Copy every dead message to its dead-letter topic, which is made when it is missing."""
         for topic, partitions in list(self._state.topics.items()):
             for index, partition in enumerate(partitions):
                 for group, work in partition.works.items():
                     work.expire(self._state.now_ms())
                     if work.dead:
-                        self._bury_dead((topic, index), group, work)
+                        self._copy_dead_of((topic, index), group, work)
 
-    def _bury_dead(self, where: tuple[str, int], group: str, work: Work) -> None:
+    def _copy_dead_of(self, where: tuple[str, int], group: str, work: Work) -> None:
         topic, index = where
         partitions = self._state.topics[topic]
         name = work.dead_letter_topic or topic + DEAD_LETTER_SUFFIX

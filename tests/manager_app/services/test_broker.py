@@ -8,7 +8,7 @@ from manager_app.services.broker import (
     broker_beat,
     broker_create,
     broker_delete,
-    brokers_bury,
+    brokers_mark_dead,
 )
 from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotFound
@@ -46,8 +46,8 @@ def test_only_the_living_are_buried_and_a_heartbeat_revives():
         incarnation="0" * 32, address="http://h:1", state=BrokerState.ALIVE
     )
     announced = broker_create("http://h:2")
-    assert brokers_bury([broker.pk, announced.pk, 99])
-    assert not brokers_bury([broker.pk])
+    assert brokers_mark_dead([broker.pk, announced.pk, 99])
+    assert not brokers_mark_dead([broker.pk])
     assert cluster_ensure().metadata_version == version + 2
     broker.refresh_from_db()
     assert broker.state == BrokerState.DEAD

@@ -10,14 +10,14 @@ from myqueue.producer.aio_futures import LoopFuture
 async def test_a_failure_counts_as_told_once_somebody_took_it() -> None:
     taken: LoopFuture[int] = LoopFuture()
     taken.fail(ZeroDivisionError("x"))
-    assert not taken.is_told
+    assert not taken.is_reported
     with pytest.raises(ZeroDivisionError):
         await taken
-    assert taken.is_told
+    assert taken.is_reported
     left: LoopFuture[int] = LoopFuture()
     left.fail(ZeroDivisionError("x"))
-    left.count_as_told()
-    assert left.is_told
+    left.count_as_reported()
+    assert left.is_reported
 
 
 async def test_whoever_cancelled_the_wait_was_not_told() -> None:
@@ -29,5 +29,5 @@ async def test_whoever_cancelled_the_wait_was_not_told() -> None:
         await waiting
     future.fail(ZeroDivisionError("x"))
     future.settle(1)
-    future.count_as_told()
-    assert not future.is_told
+    future.count_as_reported()
+    assert not future.is_reported

@@ -35,14 +35,14 @@ def test_a_failure_counts_as_told_once_it_was_taken() -> None:
             future: DeliveryFuture[int] = DeliveryFuture()
             with pytest.raises(FutureTimeoutError):
                 take(future, 0)
-            assert not future.is_told
+            assert not future.is_reported
             timer = threading.Timer(0.0 if early else 0.02, future.fail, [ZeroDivisionError("x")])
             timer.start()
             if early:
                 timer.join()
             with suppress(ZeroDivisionError):
                 take(future, 10)
-            assert future.is_told
+            assert future.is_reported
             timer.join()
 
 

@@ -12,7 +12,7 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.records import MAX_BATCH_BYTES, MAX_RECORDS, Record, encode_batch
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.produce_call import records_of_items
-from myqueue.producer.splitting import Given, Splitting, portions
+from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import DeliveredBatch
 
 LARGE = "x" * 1_000_000
@@ -86,7 +86,7 @@ def test_a_single_message_is_no_list_of_messages(wrong: Any) -> None:
 
 
 def test_more_goes_out_when_what_is_out_is_settled() -> None:
-    out = Given(100)
+    out = CallBatches(100)
     assert out.to_wait_for(1_000) is None
     first, second = (SimpleNamespace(whole=DeliveryFuture(), size_bytes=60) for _ in range(2))
     out.add([first, second])  # type: ignore[list-item]

@@ -12,7 +12,7 @@ from myqueue.contract.errors import DeliveryTimeout, QueueError, UndeliveredMess
 from myqueue.contract.records import Record
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.lanes import Batch
-from myqueue.producer.undelivered import Lost, Untold, lines, undelivered
+from myqueue.producer.undelivered import Undelivered, UnreportedFailures, lines, undelivered
 from tests.myqueue.http_twin import HttpCluster
 
 HURRIED = ClientConfig(delivery_timeout_ms=150, manager_timeout_ms=50)
@@ -129,22 +129,25 @@ def failed(*values: str, size_bytes: int = 10) -> Batch:
 
 
 def test_of_too_many_failures_the_last_are_kept_and_all_are_counted() -> None:
-    untold = Untold(bytes_max=100)
+    unreported = UnreportedFailures(bytes_max=100)
     looked = failed("looked")
-    untold.add(looked, DeliveryTimeout())
-    looked.take_untold_records()
+    unreported.add(looked, DeliveryTimeout())
+    looked.take_unreported_records()
     for number in range(25):
-        untold.add(failed(str(number)), DeliveryTimeout())
-    lost, dropped = untold.take()
+        unreported.add(failed(str(number)), DeliveryTimeout())
+    lost, dropped = unreported.take()
     assert len(lost) + dropped["logs"] == 25
     assert [one.value for one in lost] == [str(number) for number in range(25 - len(lost), 25)]
     assert 5 <= len(lost) <= 10
     assert "25 messages were not delivered" in str(undelivered(lost, dropped))
-    assert untold.take() == ([], Counter())
+    assert unreported.take() == ([], Counter())
 
 
 def test_the_messages_of_unknown_outcome_come_first() -> None:
-    lost = [Lost("logs", "never", "A: a", True), Lost("logs", "perhaps", "B: b", False)]
+    lost = [
+        Undelivered("logs", "never", "A: a", True),
+        Undelivered("logs", "perhaps", "B: b", False),
+    ]
     error = undelivered(lost, Counter())
     assert error.details["values"] == ["perhaps", "never"]
     assert not error.outcome_known
