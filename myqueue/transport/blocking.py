@@ -27,6 +27,8 @@ IDLE_CONNECTIONS_MAX = 32
 """Idle connections kept per address: as many threads call it at once without connecting anew."""
 IDLE_S_MAX = 60.0
 """How long one is kept, in seconds; servers keep it for longer."""
+IDLE_LOOKS = 60
+"""How often in that time those that are idle for longer are looked for, at most."""
 
 
 class Exchange(Protocol):
@@ -140,6 +142,8 @@ class HttpTransport:
         self._lock = threading.Lock()
         self._idle: dict[str, deque[HttpConnection]] = {}
         self._closed = False
+        self._looked_s = 0.0
+        """When connections that are idle for too long were last looked for."""
 
     def request(self, address: str, request: Request, *, timeout_s: float) -> Answer:
         """Send a request and return its answer, whatever its status."""
@@ -198,8 +202,11 @@ class HttpTransport:
         """Keep a connection for the next request, when it can be used again."""
         if connection.reusable:
             connection.idle_since_s = now_s = time.monotonic()
+            aged: list[HttpConnection] = []
             with self._lock:
-                aged = take_aged(self._idle, now_s - IDLE_S_MAX)
+                if now_s - self._looked_s >= IDLE_S_MAX / IDLE_LOOKS:
+                    self._looked_s = now_s
+                    aged = take_aged(self._idle, now_s - IDLE_S_MAX)
                 idle = self._idle.setdefault(address, deque())
                 is_kept = not self._closed and len(idle) < IDLE_CONNECTIONS_MAX
                 if is_kept:

@@ -202,6 +202,8 @@ class HttpConnection:
 
             self._wants = (*_WANTS, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self._socket: socket.socket | None = None
+        self._input: select.poll | None = None
+        """Waits for what the server sends; None until it is open, and where there is no `poll`."""
         self._opening: Opening | None = Opening(scheme, host, port, timeout_s=connect_timeout_s)
         self._unsent = memoryview(b"")
         self._reader = AnswerReader()
@@ -275,7 +277,7 @@ class HttpConnection:
         end_s = float("inf") if patience_s is None else time.monotonic() + patience_s
         while True:
             remaining_s = min(end_s, self.deadline_s) - time.monotonic()
-            if wait_ready([self], max(0.0, remaining_s)):
+            if self._wait(max(0.0, remaining_s)):
                 answer = self.advance()
                 if answer is not None:
                     return answer
@@ -294,7 +296,7 @@ class HttpConnection:
 
     def has_input(self) -> bool:
         """Return True when an idle connection was closed by the peer, or got what nobody wants."""
-        return bool(wait_ready([self], 0.0))
+        return self._wait(0.0)
 
     def close(self) -> None:
         """Close the socket."""
@@ -310,7 +312,16 @@ class HttpConnection:
             if self._socket is None:
                 return False
             self._opening = None
+            if hasattr(select, "poll"):
+                self._input = select.poll()
+                self._input.register(self._socket.fileno(), select.POLLIN)
         return True
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Wait until `advance` can do something; False when the time is over before."""
+        if self._input is None or self._unsent:
+            return bool(wait_ready([self], timeout_s))
+        return bool(self._input.poll(timeout_s * 1000))
 
     def _write(self) -> None:
         assert self._socket is not None, "it is open"

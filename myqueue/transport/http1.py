@@ -15,6 +15,10 @@ from urllib.parse import urlencode, urlsplit
 from myqueue.contract.errors import InvalidRequest
 
 MAX_HEAD_BYTES = 64 << 10
+PREPARED_HEADS = 256
+"""Heads of requests that are kept, since a producer sends the same one all the time."""
+READ_HEADS = 64
+"""Heads of answers that are kept: those of one kind and length are the same for a second."""
 MAX_BODY_BYTES = 64 << 20
 _READ_BYTES = 64 << 10
 
@@ -41,33 +45,45 @@ class Answer(NamedTuple):
 
     status: int
     headers: dict[str, str]
-    """Names in lower case."""
+    """Names in lower case; not to be changed."""
     body: bytes
 
 
 def render(request: Request, host: str) -> bytes:
     """Return the bytes of a request."""
-    target = _target(request.path, tuple(request.query.items())) if request.query else request.path
-    lines = [
-        f"{request.method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(request.body)}"
-    ]
-    if request.body:
-        lines.append(f"Content-Type: {request.content_type}")
-    if request.accept:
-        lines.append(f"Accept: {request.accept}")
-    if request.token:
-        lines.append(f"Authorization: Bearer {request.token}")
+    method, path, query, body, content_type, accept, token = request
+    parameters = tuple(query.items()) if query else ()
+    content_type = content_type if body else ""
+    head = _head(host, (method, path), parameters, (content_type, accept, token))
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+
+
+@lru_cache(maxsize=PREPARED_HEADS)
+def _head(
+    host: str,
+    asked: tuple[str, str],
+    parameters: tuple[tuple[str, str | int], ...],
+    described: tuple[str, str, str],
+) -> bytes:
+    """Return the head of a request up to the length of its body.
+
+    Args:
+        host: of the server.
+        asked: method, and path without the query.
+        parameters: of the query.
+        described: Content-Type, Accept and bearer token; those that are empty are left out.
+    """
+    method, path = asked
+    target = f"{path}?{urlencode(parameters)}" if parameters else path
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    names = ("Content-Type: ", "Accept: ", "Authorization: Bearer ")
+    lines += [name + text for name, text in zip(names, described, strict=True) if text]
+    lines.append("Content-Length: ")
     head = "\r\n".join(lines)
-    breaks = len(lines) + 1
+    breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks or not head.isascii():
         raise InvalidRequest("a header of the request has a line break or is not ASCII")
-    return head.encode("ascii") + b"\r\n\r\n" + request.body
-
-
-@lru_cache(maxsize=256)
-def _target(path: str, query: tuple[tuple[str, str | int], ...]) -> str:
-    """Return path and query of a request; a producer asks for the same ones all the time."""
-    return f"{path}?{urlencode(query)}"
+    return head.encode("ascii")
 
 
 def split_address(address: str) -> tuple[str, str, int]:
@@ -166,7 +182,21 @@ class AnswerReader:
         if self._stage is _Stage.LENGTH:
             self._body_bytes += count
             return self._answer(bytes(self._body)) if self._body_bytes == len(self._body) else None
+        if self._stage is _Stage.HEAD and not self._buffer:
+            return self._take_whole(bytes(self._space[:count]))
         self._buffer += self._space[:count]
+        return self._parse()
+
+    def _take_whole(self, data: bytes) -> Answer | None:
+        """Take an answer that came in one piece, as most do; begin with what is none."""
+        end = data.find(b"\r\n\r\n")
+        if end > 0:
+            head = _read_head(data[:end])
+            if head.length == len(data) - end - 4:
+                self._status, self._headers = head.status, head.headers
+                self.reusable = head.keeps_connection
+                return Answer(head.status, head.headers, data[end + 4 :])
+        self._buffer += data
         return self._parse()
 
     def _parse(self) -> Answer | None:
@@ -184,14 +214,14 @@ class AnswerReader:
 
     def _answer(self, body: bytes) -> Answer:
         self._stage = _Stage.HEAD
-        self.reusable = self._headers.get("connection", "").lower() != "close" and not self._buffer
+        self.reusable = _keeps_connection(self._headers) and not self._buffer
         return Answer(self._status, self._headers, body)
 
     def _ended(self) -> Answer:
         if self._stage is _Stage.TO_END:
             body = bytes(self._buffer)
             self._buffer.clear()
-            self._headers["connection"] = "close"
+            self._headers = {**self._headers, "connection": "close"}
             return self._answer(body)
         if self._stage is _Stage.HEAD:
             raise BadAnswer("the connection was closed before an answer came")
@@ -205,9 +235,9 @@ class AnswerReader:
                 if len(self._buffer) > MAX_HEAD_BYTES:
                     raise BadAnswer("the answer's headers are too long")
                 return False
-            head = self._buffer[:end].decode("latin-1")
+            head = _read_head(bytes(self._buffer[:end]))
             del self._buffer[: end + 4]
-            self._status, self._headers = _parse_head(head)
+            self._status, self._headers = head.status, head.headers
             if not 100 <= self._status < 200:
                 break
         if self._status in (204, 304):
@@ -261,6 +291,35 @@ class AnswerReader:
         if len(self._buffer) > MAX_HEAD_BYTES:
             raise BadAnswer("the answer's trailers are too long")
         return None
+
+
+class _Head(NamedTuple):
+    """The head of an answer; several answers may share it."""
+
+    status: int
+    headers: dict[str, str]
+    """Not to be changed."""
+    length: int
+    """Of the body, where it comes right behind and nothing is to be looked at; else -1."""
+    keeps_connection: bool
+
+
+@lru_cache(maxsize=READ_HEADS)
+def _read_head(data: bytes) -> _Head:
+    """Read the head of an answer, without the empty line at its end.
+
+    Raises:
+        BadAnswer: it is none.
+    """
+    status, headers = _parse_head(data.decode("latin-1"))
+    text = headers.get("content-length", "")
+    is_plain = status >= 200 and status not in (204, 304) and "transfer-encoding" not in headers
+    length = _length(text, 10) if is_plain and text else -1
+    return _Head(status, headers, length, _keeps_connection(headers))
+
+
+def _keeps_connection(headers: dict[str, str]) -> bool:
+    return headers.get("connection", "").lower() != "close"
 
 
 def _parse_head(head: str) -> tuple[int, dict[str, str]]:

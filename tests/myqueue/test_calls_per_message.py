@@ -64,7 +64,7 @@ def cluster() -> Iterator[HttpCluster]:
 def test_a_lone_message_that_is_sent(cluster: HttpCluster) -> None:
     with Producer("logs", cluster.address) as producer:
         found = calls(lambda: producer.enqueue("logs", "x"))
-    check("enqueue", found, 143)
+    check("enqueue", found, 120)
 
 
 def test_a_message_that_is_sent_in_the_background(cluster: HttpCluster) -> None:
@@ -88,7 +88,7 @@ def test_a_message_that_is_polled_alone(cluster: HttpCluster) -> None:
     cluster.twin.topics["logs"][0].put(*["x"] * 200)
     with Consumer("logs", cluster.address) as consumer:
         found = calls(lambda: consumer.poll(1))
-    check("poll(1)", found, 129)
+    check("poll(1)", found, 106)
 
 
 def test_a_message_of_an_iteration(cluster: HttpCluster) -> None:
@@ -104,7 +104,7 @@ def test_a_message_for_work(cluster: HttpCluster) -> None:
     cluster.twin.topics["logs"][0].put(*["x"] * 200)
     with Worker("logs", cluster.address, "group") as worker:
         found = calls(lambda: worker.ack(*worker.receive(1, 10)))
-    check("receive(1) and ack", found, 239)
+    check("receive(1) and ack", found, 192)
 
 
 def test_a_message_of_an_iteration_of_a_group(cluster: HttpCluster) -> None:

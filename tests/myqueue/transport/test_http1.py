@@ -8,7 +8,15 @@ import pytest
 
 from myqueue.contract.errors import InvalidRequest
 from myqueue.transport.connection import HttpConnection
-from myqueue.transport.http1 import Answer, BadAnswer, Request, render, require_http, split_address
+from myqueue.transport.http1 import (
+    Answer,
+    AnswerReader,
+    BadAnswer,
+    Request,
+    render,
+    require_http,
+    split_address,
+)
 
 Serve = Callable[..., HttpConnection]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -53,8 +61,8 @@ def test_a_request_is_one_text() -> None:
         "POST", "/a", {"q": "x y", "n": 1}, b"body", content_type="t", accept="u", token="v"
     )
     assert render(request, "h:1") == (
-        b"POST /a?q=x+y&n=1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 4\r\nContent-Type: t\r\n"
-        b"Accept: u\r\nAuthorization: Bearer v\r\n\r\nbody"
+        b"POST /a?q=x+y&n=1 HTTP/1.1\r\nHost: h:1\r\nContent-Type: t\r\nAccept: u\r\n"
+        b"Authorization: Bearer v\r\nContent-Length: 4\r\n\r\nbody"
     )
     assert render(Request("GET", "/"), "h").endswith(b"Content-Length: 0\r\n\r\n")
 
@@ -127,6 +135,44 @@ def test_forms_of_an_answer(serve: Serve, answer: bytes, body: bytes) -> None:
     connection = serve(answer)
     assert ask(connection).body == body
     assert connection.reusable
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        OK,
+        OK + b"more",
+        OK + OK,
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ],
+)
+def test_an_answer_in_one_piece_is_read_like_one_in_many(data: bytes) -> None:
+    def read(pieces: list[bytes]) -> tuple[list[Answer], str, bool]:
+        reader, answers = AnswerReader(), []
+        try:
+            for piece in pieces:
+                reader.room()[: len(piece)] = piece
+                answer = reader.filled(len(piece))
+                if answer is not None:
+                    answers.append(answer)
+        except BadAnswer as error:
+            return answers, str(error), False
+        return answers, "", reader.reusable
+
+    whole, bytewise = read([data]), read([data[at : at + 1] for at in range(len(data))])
+    # A second answer that comes with the first one is what nobody asked for.
+    assert whole[0] == bytewise[0][:1]
+    if not data.startswith((OK + b"m", OK + OK)) and b"204" not in data:
+        assert whole == bytewise
+    assert read([data]) == whole  # what was kept of the head is as it was
 
 
 @pytest.mark.parametrize(
