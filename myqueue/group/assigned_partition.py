@@ -1,11 +1,11 @@
-"""One partition while a member of a consumer group holds it: what was read, and what is done. Pure.
+"""One partition that a member of a consumer group owns: fetched, finished, committed. Pure.
 
-The messages of a partition are handed out in the order of their offsets, so a few offsets say all:
+Messages are handed out in the order of their offsets, so that four offsets hold the state:
 
     committed <= finished <= handed <= fetched
 
-Only what is below `finished` is ever committed: what was taken in advance, or is in the program's
-hands, is read again by whoever gets the partition next.
+Only offsets up to `finished` are ever committed: messages that were prefetched, or that the program
+still works on, are read again by the next owner of the partition.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class AssignedPartition:
-    """A partition from its grant until it is given up or lost. Its owner holds a lock.
+    """A partition from its grant until it is given up or lost. Callers hold a lock.
 
     Args:
         where: topic and partition.
-        generation: the group's, when the partition was granted; commits name it for as long as it
-            is held, so that they are refused once it has gone to somebody else.
+        generation: the group's, when the partition was granted; every commit carries it, so that
+            commits are refused once the partition belongs to another member.
 
     Attributes:
         started: True once older generations are fenced off and the start is known.
-        is_revoked: True once the member was told to give it up; nothing more of it is handed out.
-        abandoned: True when it is given up although the program has not committed what it has.
+        is_revoked: True once a manager asked for it back; no further message is handed out.
+        abandoned: True when it is given up although handed out messages are not committed.
     """
 
     def __init__(self, where: TopicPartition, generation: int) -> None:
@@ -70,28 +70,28 @@ class AssignedPartition:
 
     @property
     def in_hand(self) -> bool:
-        """True while the program has messages that it is not done with."""
+        """True while messages are handed out and not finished."""
         return self.handed > self.finished
 
     @property
     def to_commit(self) -> bool:
-        """True when the program is done with more than the cluster knows."""
+        """True when more is finished than committed."""
         return self.started and self.finished != self.committed
 
     @property
     def can_go(self) -> bool:
-        """True when it can be given up: it was never read, or what is done is committed."""
+        """True when it can be given up: it was never read, or all that is finished is committed."""
         if not self.is_revoked or not self.started:
             return self.is_revoked
         return not self.to_commit and (self.abandoned or not self.in_hand)
 
     def failed(self, error: QueueError, now_s: float, *, stale_s: float) -> None:
-        """Note that it did not answer.
+        """Note a failed request to it.
 
         Args:
-            error: what came instead.
+            error: of the request.
             now_s: monotonic seconds.
-            stale_s: a failure longer ago than this does not count: nobody asked in between.
+            stale_s: earlier failures that are older do not count: nothing was asked in between.
         """
         known = self.silence
         is_new = known is None or now_s - known.last_s > stale_s
@@ -100,22 +100,22 @@ class AssignedPartition:
         self.silence = Silence(error, self.retry_s, since_s, now_s)
 
     def answered(self) -> None:
-        """Note that it answered."""
+        """Note an answered request to it."""
         self.failures = 0
         self.silence = None
 
     def start_at(self, offset: int) -> None:
-        """Go on at an offset that the cluster knows as committed; forget what was read."""
+        """Go on at a committed offset; drop what was fetched."""
         self.committed = self.finished = self.handed = self.fetched = offset
         self.ready.clear()
         self.started = True
 
     def adopt(self, messages: list[Message], next_offset: int, asked_offset: int) -> bool:
-        """Put what was fetched behind what waits; ignore it when it is not what comes next.
+        """Append fetched messages to those that wait; ignore a fetch that does not follow them.
 
         Args:
             messages: in the order of their offsets, none when there was nothing.
-            next_offset: the one behind the last message, and behind what was stepped over.
+            next_offset: the offset after the last message, and after corrupt ones behind it.
             asked_offset: where the fetch began.
 
         Returns:
@@ -129,14 +129,14 @@ class AssignedPartition:
         return True
 
     def skip_to(self, log_start_offset: int) -> int:
-        """Go on behind what retention has deleted; return how many messages are missed."""
+        """Go on at the log start; return how many messages retention deleted unread."""
         missed = max(0, log_start_offset - self.fetched)
         self.fetched += missed
         self._pass_gap()
         return missed
 
     def _pass_gap(self) -> None:
-        """Count what does not exist before the next message as handed out."""
+        """Count offsets without a message before the next one as handed out."""
         if not self.ready:
             if not self.in_hand:
                 self.finished = self.fetched
@@ -163,7 +163,7 @@ class AssignedPartition:
         self.handed = message.offset
 
     def finish(self) -> None:
-        """Count everything that was handed out as done, and what was stepped over behind it."""
+        """Count everything that was handed out as finished, and corrupt messages behind it."""
         if not self.ready:
             self.handed = self.fetched
         self.finished = self.handed

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Assignment:
-    """What a member has to read. Whoever looks at more than one of its partitions holds the lock.
+    """The partitions of a member. Callers that read more than one of them hold the lock.
 
     Args:
         group: name of the group, for the log.
 
     Attributes:
-        lock: guards the rest, and what the partitions know; never held while a flow waits.
-        held: partitions that this member has, those it is asked to give up among them.
-        lost: partitions that went to others while the program had messages of them in hand.
+        lock: guards the rest, and the partitions' state; never held while a flow waits.
+        held: partitions that this member owns, revoked ones included.
+        lost: partitions that went to other members while the program worked on their messages.
     """
 
     def __init__(self, group: str) -> None:
@@ -39,17 +39,17 @@ class Assignment:
             return by_topic(where for where, one in self.held.items() if not one.is_revoked)
 
     def owned(self) -> dict[str, list[int]]:
-        """Return the partitions that nobody else may have yet."""
+        """Return the partitions that this member owns, as heartbeats list them."""
         with self.lock:
             return by_topic(self.held)
 
     def is_mine(self, assigned: AssignedPartition) -> bool:
-        """Tell whether a partition is still to be read."""
+        """Tell whether a partition is owned and not revoked."""
         with self.lock:
             return self.held.get(assigned.where) is assigned and not assigned.is_revoked
 
     def has_ready(self, wanted: Collection[TopicPartition] | None) -> bool:
-        """Tell whether a message can be handed out, of all partitions or of some."""
+        """Tell whether a message of some partitions, or of any, can be handed out."""
         with self.lock:
             for one in self.held.values():
                 if one.ready and not one.is_revoked and (wanted is None or one.where in wanted):
@@ -57,11 +57,11 @@ class Assignment:
         return False
 
     def change_to(self, granted: set[TopicPartition], generation: int) -> bool:
-        """Take what a manager says that this member may read; return whether that is new.
+        """Adopt the assignment of a manager's answer; return whether it changed.
 
         Args:
-            granted: all that it may read.
-            generation: of the group, by now.
+            granted: all partitions that the member may read.
+            generation: of the group.
         """
         changed = False
         with self.lock:
@@ -78,15 +78,15 @@ class Assignment:
         return changed
 
     def abandon_revoked(self) -> bool:
-        """Let go of what is asked for, whatever of it is not committed; tell if there is any."""
+        """Mark revoked partitions as abandoned, committed or not; tell whether there is any."""
         with self.lock:
-            asked_for = [one for one in self.held.values() if one.is_revoked and not one.abandoned]
-            for assigned in asked_for:
+            revoked = [one for one in self.held.values() if one.is_revoked and not one.abandoned]
+            for assigned in revoked:
                 assigned.abandoned = True
-        return bool(asked_for)
+        return bool(revoked)
 
     def give_up(self) -> bool:
-        """Drop what is asked for and is done with; tell whether there is any."""
+        """Drop the revoked partitions that can be given up; tell whether there is any."""
         with self.lock:
             gone = [where for where, one in self.held.items() if one.can_go]
             for where in gone:
@@ -95,7 +95,7 @@ class Assignment:
         return bool(gone)
 
     def lose(self, assigned: AssignedPartition) -> None:
-        """Forget a partition that belongs to somebody else by now."""
+        """Drop a partition that belongs to another member now."""
         with self.lock:
             if self.held.get(assigned.where) is not assigned:
                 return
@@ -110,6 +110,6 @@ class Assignment:
         )
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Drop all partitions."""
         with self.lock:
             self.held.clear()

@@ -1,7 +1,8 @@
-"""What the partitions' leaders are told of how far a consumer group is. Pure.
+"""Commits of a consumer group's offsets at the partitions' leaders. Pure.
 
-Commits name the generation under which a partition is held, so that they are refused once it has
-gone to somebody else; then it is dropped here, and its messages are read again over there.
+A commit carries the generation under which the partition was granted. A leader refuses it once the
+partition belongs to another member; then it is dropped here, and that member reads its messages
+again.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ class GroupSettings:
 
 
 class Commits:
-    """Tells the partitions' leaders how far a group is.
+    """Commits offsets of a group at the partitions' leaders.
 
     Args:
         session: of the client.
         settings: the group and how it is read.
-        assignment: of this member; what belongs to somebody else by now is dropped there.
-        schedule: of the heartbeats; the next one tells what was dropped.
+        assignment: of this member; a partition that belongs to another member is dropped from it.
+        schedule: of the heartbeats; the next one reports dropped partitions.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Commits:
         """One commit at a time, so that an older one never comes after a newer one."""
 
     def commit_quietly(self, wanted: Iterable[AssignedPartition]) -> Flow[None]:
-        """Commit some partitions in little time; what does not succeed is tried again later."""
+        """Commit some partitions within a short time; a failed commit is tried again later."""
         clock = self._session.clock
         until_s = clock.monotonic() + self._settings.session_timeout_ms / 1000 / QUIET_SHARE
         for assigned in wanted:
@@ -89,11 +90,11 @@ class Commits:
                 yield from self.commit(assigned, self.short_attempts())
 
     def commit(self, assigned: AssignedPartition, attempts: Attempts) -> Flow[None]:
-        """Commit what the program is done with in one partition.
+        """Commit what is finished in one partition.
 
         Raises:
-            IllegalGeneration: the partition belongs to somebody else; it is dropped.
-            QueueError: it was not possible; whether it happened does not matter.
+            IllegalGeneration: the partition belongs to another member; it is dropped.
+            QueueError: the commit failed; repeating it is harmless.
         """
         yield Acquire(self._lock)
         try:
@@ -116,20 +117,20 @@ class Commits:
             self._lock.release()
 
     def fence(self, assigned: AssignedPartition) -> Flow[dict[str, Any]]:
-        """Have commits of older generations refused; return where to begin, and what is missed.
+        """Fence older generations; return the committed offset, and how many messages were missed.
 
         Raises:
-            IllegalGeneration: the partition belongs to somebody else.
-            QueueError: it was not possible now.
+            IllegalGeneration: the partition belongs to another member.
+            QueueError: it failed for now.
         """
         call = self._call(assigned, start=self._settings.start)
         return self._session.at_leader(call, self.short_attempts(), read_body)
 
     def move(self, assigned: AssignedPartition, offset: int) -> Flow[None]:
-        """Move the group in a partition, forward or back, and go on there.
+        """Commit another offset of a partition, forward or back, and go on there.
 
         Raises:
-            QueueError: it was not possible.
+            QueueError: it failed.
         """
         yield Acquire(self._lock)
         try:
@@ -153,7 +154,7 @@ class Commits:
         )
 
     def _commit_failed(self, assigned: AssignedPartition, error: QueueError) -> None:
-        """Warn when a partition takes no commit for longer than an election takes."""
+        """Warn when commits of a partition have failed for longer than an election takes."""
         now_s = self._session.clock.monotonic()
         if assigned.uncommitted_since_s is None:
             assigned.uncommitted_since_s = now_s
@@ -166,7 +167,7 @@ class Commits:
             )
 
     def short_attempts(self) -> Attempts:
-        """Return little patience: there are other partitions, and it is tried again."""
+        """Return attempts with a short deadline: other partitions wait, and it is tried again."""
         session = self._session
         deadline_s = session.clock.monotonic() + session.config.leader_patience_ms / 1000
         return Attempts(session.config, deadline_s=deadline_s)

@@ -1,8 +1,8 @@
 """The core of a consumer that is a member of a group: polls, iteration, offsets. Pure.
 
-A message counts as done when the program comes back for another one, or calls `commit`. Fetches
-run ahead of the program, one per partition at a time; a fetch that finds nothing is held by the
-broker, so it is prefetch and wait in one.
+A message counts as finished when the program asks for the next one, or calls `commit`. Fetches run
+ahead of the program, one per partition at a time. A fetch that finds nothing is a long poll at the
+broker, so that prefetching and waiting are one.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class GroupCore(ClientCore):
 
     Attributes:
         fetcher: reads from an offset.
-        assignment: the partitions that this member has to read.
-        membership: what the managers are told.
+        assignment: the partitions of this member.
+        membership: its heartbeats to the managers.
         corrupt: counts what was stepped over because nobody can decode it.
         missed: counts what retention deleted before this member read it.
     """
@@ -97,7 +97,7 @@ class GroupCore(ClientCore):
         """The partition that an iteration reads."""
 
     def restart_after_fork(self) -> None:
-        """Start anew in the child, another member, which joins at its first call."""
+        """Start anew in the child as another member, which joins at its first call."""
         super().restart_after_fork()
         self._make_parts()
 
@@ -115,10 +115,10 @@ class GroupCore(ClientCore):
         return self.session.register_all(topics, lambda _: self.membership.topics_changed())
 
     def beat(self) -> Flow[None]:
-        """Send the heartbeats that are due; commit what is done; give up what is asked for."""
+        """Send the heartbeats that are due, commit, and give revoked partitions up."""
         now_s = self.session.clock.monotonic()
         yield from self.membership.beat(now_s)
-        # Last, for the group's are more often due, and somebody waits for what they give up.
+        # Last: the group's heartbeats are due more often, and others wait for revoked partitions.
         if now_s >= self.session.beat_due_s:
             yield from self.session.beat()
 
@@ -150,7 +150,7 @@ class GroupCore(ClientCore):
             return assigned.take_one()
 
     def fill(self) -> Flow[list[Message]]:
-        """Wait until `hand_out` has something, however long it takes; return nothing."""
+        """Wait without limit until `hand_out` has a message; return nothing."""
         wait = self.session.begin_wait(None)
         while True:
             yield from self.membership.ensure_joined()
@@ -169,7 +169,7 @@ class GroupCore(ClientCore):
     ) -> Flow[list[Message]]:
         """Return up to `max_messages` of one partition; empty when none came in time.
 
-        What was handed out before counts as done.
+        What was handed out before counts as finished.
         """
         if max_messages < 1:
             raise InvalidRequest(f"max_messages must be at least 1, not {max_messages}")
@@ -210,7 +210,7 @@ class GroupCore(ClientCore):
                 yield Pause(GLANCE_S)
 
     def dequeue(self, topics: Sequence[str], partition_key: Key | None) -> Flow[list[Message]]:
-        """Return the next message of each topic; what was handed out before counts as done.
+        """Return the next message of each topic; what was handed out before counts as finished.
 
         Raises:
             QueueEmpty: nothing is left in one of them; what was taken is kept, as after any error.
@@ -239,13 +239,13 @@ class GroupCore(ClientCore):
                     assigned.take_back(message)
 
     def _come_back(self) -> None:
-        """Count what was handed out as done: the program asks for more."""
+        """Count what was handed out as finished: the program asks for more."""
         self.session.check_usable()
         with self.assignment.lock:
             self._finish_in_hand()
 
     def _finish_in_hand(self) -> None:
-        """Do it, with the lock held; partitions that are asked for can go now."""
+        """Finish what is handed out, with the lock held; revoked partitions can be given up now."""
         if not self.settings.auto_commit or not self._in_hand:
             return
         self.assignment.lost.clear()
@@ -266,7 +266,7 @@ class GroupCore(ClientCore):
         return assigned.take(max_messages)
 
     def _choose(self, wanted: Collection[TopicPartition] | None) -> AssignedPartition | None:
-        """Return the partition whose turn it is, with the lock held."""
+        """Return the partition that is next in turn, with the lock held."""
         for where in self._rotation.after_last(sorted(self.assignment.held)):
             assigned = self.assignment.held[where]
             if assigned.ready and not assigned.is_revoked and (wanted is None or where in wanted):
@@ -315,7 +315,7 @@ class GroupCore(ClientCore):
             )
 
     def _finish_to(self, offsets: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        """Count as done what a program says, with the lock held; return what is not held."""
+        """Finish up to given offsets, with the lock held; return partitions that are not owned."""
         lost = {where for where in offsets if where not in self.assignment.held}
         for where, offset in offsets.items():
             if where in lost:
@@ -338,7 +338,7 @@ class GroupCore(ClientCore):
         offset: int | None = None,
         timestamp: int | datetime | None = None,
     ) -> Flow[dict[int, int]]:
-        """Move the group in one partition, or in all that this member holds of a topic."""
+        """Move the group's offset in one partition, or in all of a topic that this member owns."""
         self.session.require_registered(topic)
         if timestamp is not None:
             timestamp = timestamp_ms(timestamp)
@@ -380,7 +380,7 @@ class GroupCore(ClientCore):
         return sum(one.messages for one in (yield from self.lag(topic)))
 
     def lag(self, topics: str | Sequence[str] | None) -> Flow[list[Lag]]:
-        """Return how far this member is behind in each partition that it holds."""
+        """Return the lag of each partition that this member owns."""
         names = list(self.session.registrations) if topics is None else topic_names(topics)
         for topic in names:
             self.session.require_registered(topic)
@@ -415,7 +415,7 @@ class GroupCore(ClientCore):
             self.session.closing = True
 
     def give_back(self) -> Flow[None]:
-        """Commit what the program is done with, and leave the group."""
+        """Commit what is finished, and leave the group."""
         with self.assignment.lock:
             wanted = [one for one in self.assignment.held.values() if one.to_commit]
         deadline_s = self.session.clock.monotonic() + self.session.config.close_timeout_ms / 1000
@@ -435,7 +435,7 @@ class GroupCore(ClientCore):
         """Do nothing: a group pops nothing."""
 
     def stop_waiting(self) -> None:
-        """Give up the fetches that are out; a flow that waits does it at its end."""
+        """Cancel the fetches in flight; a flow that waits does it at its end."""
         self.read_ahead.close()
 
 

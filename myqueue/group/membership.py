@@ -1,16 +1,15 @@
-"""One process as a member of a consumer group: joins, is told its partitions, gives them up. Pure.
+"""One process as a member of a consumer group: joins, is assigned partitions, gives them up. Pure.
 
-The managers say which partitions a member may read, in the answers to its heartbeats. Nobody
-stops for that: a member that is told to give a partition up keeps it in the list of what it owns
-until the program is done with the messages of it that it was handed, commits, and leaves it out of
-the next heartbeat; only then is somebody else told to read it. All of this happens in the flow
-`beat`, which the process's heartbeat thread drives, so a program that takes long over a message
-delays the partition of this message alone, and is not taken for dead.
+The managers answer heartbeats with the member's assignment. The rebalance is cooperative: a member
+lists a revoked partition as owned until the program has finished the messages that it was handed,
+commits, and leaves it out of the next heartbeat; only then is it granted to another member. All of
+this happens in the flow `beat`, which the process's heartbeat thread drives. So a program that
+works long on a message delays the partition of this message alone, and the member stays alive.
 
-While no manager answers, a member goes on with what it has. Should it have been given to somebody
-else meanwhile, the partitions' leaders refuse its commits by their generation. Where one answers,
-but not in a way that can be read, the member lets go of everything when its session is over: that
-manager is at work, and may have given the partitions to others.
+While no manager answers, a member keeps its assignment. If a partition was granted to another
+member meanwhile, its leader refuses commits by their generation. When a manager answers something
+that cannot be read, the member drops its assignment once its session is over: that manager is at
+work, and may have granted the partitions to others.
 """
 
 from __future__ import annotations
@@ -44,18 +43,18 @@ ROUNDS_PER_BEAT_MAX = 4
 
 
 class GroupMembership:
-    """This process as a member of its group: what it tells the managers, and what they tell it.
+    """This process as a member of its group: its joins and heartbeats, and the answers.
 
     Args:
         session: of the client.
         settings: the group and how it is read.
-        assignment: follows what the managers say.
-        commits: of what is done, before a partition is given up.
+        assignment: follows the managers' answers.
+        commits: before a partition is given up.
         schedule: of heartbeats and commits.
 
     Attributes:
         member_id: as a manager gave it; None before the first join.
-        is_joined: True while the group knows this member, as far as was told.
+        is_joined: True while the group has this member, as far as is known here.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class GroupMembership:
     # Joining and leaving
 
     def topics_changed(self) -> Flow[None]:
-        """Tell the group which topics this member reads by now."""
+        """Tell the group the topics of this member."""
         yield Acquire(self._lock)
         try:
             if self.is_joined:
@@ -130,7 +129,7 @@ class GroupMembership:
         self._plan_beat()
 
     def leave(self) -> Flow[None]:
-        """Say goodbye, so that others get the partitions at once; the session ends anyway."""
+        """Leave the group, so that others get the partitions at once, not after the session."""
         yield Acquire(self._lock)
         try:
             self._left = True
@@ -153,10 +152,10 @@ class GroupMembership:
     # Heartbeats
 
     def beat(self, now_s: float) -> Flow[None]:
-        """Send the heartbeat that is due; commit what is done; give up what is asked for.
+        """Send the heartbeat that is due, commit, and give revoked partitions up.
 
         Args:
-            now_s: monotonic time at which heartbeats were looked at.
+            now_s: monotonic time; what is due by then is done.
         """
         if self.member_id is None or self._left:
             return
@@ -184,7 +183,7 @@ class GroupMembership:
         self._schedule.plan_beat(interval_s)
 
     def _tell(self) -> Flow[None]:
-        """Send one heartbeat and take its answer; join again where it is not known any more."""
+        """Send one heartbeat and adopt its answer; join again when the group lost the member."""
         began_s = self._session.clock.monotonic()
         try:
             if not self.is_joined:
@@ -216,7 +215,7 @@ class GroupMembership:
             self._session.beat_record.failed(error, began_s)
 
     def _join_again(self) -> Flow[None]:
-        """Let go of everything and begin anew; what is done is committed where that is allowed."""
+        """Commit where that is allowed, drop the assignment, and join anew."""
         self.is_joined = False
         with self._assignment.lock:
             held = list(self._assignment.held.values())
@@ -231,7 +230,7 @@ class GroupMembership:
             self._session.beat_record.failed(error, began_s)
 
     def _take(self, told: MemberAssignment, asked_s: float) -> None:
-        """Note what a manager says that this member may read, as it was asked for at a time."""
+        """Adopt an assignment that was asked for at a monotonic time."""
         self._assigned_s = asked_s
         changed = self._assignment.change_to(partitions_of(told), told.generation)
         if changed or told.generation != self._generation:
@@ -241,7 +240,7 @@ class GroupMembership:
     # Committing
 
     def _commit_when_due(self) -> Flow[None]:
-        """Commit what the program is done with: now and then, and of what is asked for at once."""
+        """Commit what is finished: once per interval, and at once in revoked partitions."""
         due = self._schedule.is_commit_due(self._session.clock.monotonic())
         if due:
             self._schedule.plan_commit(self._session.config.auto_commit_interval_ms / 1000)
@@ -254,7 +253,7 @@ class GroupMembership:
         yield from self._commits.commit_quietly(wanted)
 
     def _give_up(self) -> Flow[bool]:
-        """Let go of what was asked for and is done with; return whether there was any."""
+        """Commit and give up the revoked partitions that are finished; tell whether any was."""
         with self._assignment.lock:
             wanted = [
                 one

@@ -1,11 +1,10 @@
 """How a member of a group reads ahead of its program: one fetch per partition, all at once. Pure.
 
-A partition that was granted is fenced first, by a commit without an offset: from then on commits of
-its earlier owners are refused, and the answer says where to begin. Only then is it fetched. A fetch
-that finds nothing is held by the broker, so that reading ahead and waiting are one. What fails is
-asked again through the ordinary way of a call (other replicas, the managers, another token), with
-little patience and growing pauses, so that a partition without a leader does not hold up the
-others.
+A granted partition is fenced first, by a commit without an offset: from then on its leader refuses
+commits of earlier owners, and the answer has the committed offset. Only then is it fetched. A fetch
+that finds nothing is a long poll, so that reading ahead and waiting are one. A failed fetch is
+retried like any call (other replicas, the managers, a new token), with a short deadline and growing
+pauses, so that a partition without a leader does not delay the others.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ class ReadAhead:
     Args:
         session: of the client.
         settings: the group and how it is read.
-        assignment: the partitions, and what was read of them.
-        commits: fence partitions that are new.
-        schedule: of the heartbeats, which tell what is given up.
+        assignment: the partitions and what was fetched of them.
+        commits: fence new partitions.
+        schedule: of the heartbeats, which report partitions that are given up.
         corrupt: counts what nobody can decode.
         missed: counts what retention deleted before it was read.
 
@@ -93,8 +92,8 @@ class ReadAhead:
         """Return True as soon as something can be handed out, False when the time is over.
 
         Args:
-            wanted: partitions to look at; all that are held when None.
-            timeout_s: when it is short, every partition is certainly asked once.
+            wanted: partitions that count; all owned ones when None.
+            timeout_s: with a short one, every partition is still asked once.
             wait: the call of the program that this belongs to.
 
         Raises:
@@ -126,7 +125,7 @@ class ReadAhead:
             certain = False
 
     def is_over(self, wanted: Collection[TopicPartition] | None, wait: Wait) -> bool:
-        """Return whether a wait that found nothing is over; warn of who does not answer.
+        """Return whether a wait that found nothing is over; warn of partitions that do not answer.
 
         Raises:
             QueueError: a partition, or the managers while there is none, did not answer for
@@ -146,7 +145,7 @@ class ReadAhead:
         return is_over_for(self._session, wait, silent)
 
     def _silent_managers(self) -> dict[TopicPartition, Silence]:
-        """Return what stands for managers of which none has told for long what to read."""
+        """Return an entry that stands for the managers, when none has answered for long."""
         unheard = self._session.beat_record.unheard
         if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
             return {}
@@ -154,7 +153,7 @@ class ReadAhead:
         return {(f"group {self._settings.group}", NO_PARTITION): silence}
 
     def _abandon_uncommitted(self) -> None:
-        """Let go of what is asked for, when the program wants more and has not committed it."""
+        """Abandon revoked partitions when the program asks for more without committing."""
         if not self._settings.auto_commit and self._assignment.abandon_revoked():
             self._schedule.hurry()
 
@@ -166,7 +165,7 @@ class ReadAhead:
             self.cancel(assigned)
         yield from self.start_new()
         yield from self._collect(0.0)
-        mine = self._mine(wanted)
+        mine = self._fetchable(wanted)
         for assigned in mine:
             if self._assignment.has_ready(wanted):
                 break
@@ -177,8 +176,8 @@ class ReadAhead:
             yield from self._begin_ahead()
 
     def start_new(self) -> Flow[None]:
-        """Fence every partition that is new, and learn where to begin."""
-        for assigned in self._mine(None, started=False):
+        """Fence every new partition, and learn its committed offset."""
+        for assigned in self._fetchable(None, started=False):
             try:
                 body = yield from self._commits.fence(assigned)
             except IllegalGeneration:
@@ -196,10 +195,10 @@ class ReadAhead:
                 assigned.answered()
             self._missed.add(assigned.where, int(body.get("missed") or 0), self._settings.group)
 
-    def _mine(
+    def _fetchable(
         self, wanted: Collection[TopicPartition] | None, *, started: bool = True
     ) -> list[AssignedPartition]:
-        """Return what may be asked now: not asked for by others, and not failing."""
+        """Return the partitions that may be fetched now: not revoked, and not in a pause."""
         now_s = self._session.clock.monotonic()
         with self._assignment.lock:
             return [
@@ -212,8 +211,8 @@ class ReadAhead:
             ]
 
     def _begin_ahead(self) -> Flow[None]:
-        """Send fetches for the partitions of which little is ready."""
-        mine = self._mine(None)
+        """Send a fetch to each partition that has little ready."""
+        mine = self._fetchable(None)
         crowded = len(mine) > AHEAD_MAX
         wait_ms = min(self._config.long_poll_ms, CROWDED_WAIT_MS if crowded else MAX_WAIT_MS)
         timeout_s = (wait_ms + self._config.answer_margin_ms) / 1000
@@ -239,14 +238,14 @@ class ReadAhead:
             self._out.add(assigned)
 
     def _wait_ahead(self, timeout_s: float) -> Flow[None]:
-        """Return when a fetch is answered, at the latest after the time."""
+        """Wait until a fetch is answered, or the time is over."""
         if self._out:
             yield from self._collect(timeout_s)
         else:
             yield Pause(timeout_s)
 
     def _collect(self, timeout_s: float) -> Flow[None]:
-        """Take the answers that are there."""
+        """Adopt the answers that have come."""
         if not self._out:
             return
         by_pending = {id(one.ahead): one for one in self._out}
@@ -323,10 +322,10 @@ class ReadAhead:
     def _failed(
         self, assigned: AssignedPartition, error: QueueError, *, raises: bool = True
     ) -> None:
-        """Leave a partition alone for a while.
+        """Pause a partition after a failure.
 
         Raises:
-            QueueError: the error, when waiting does not help.
+            QueueError: the error, when a retry does not help.
         """
         assigned.retry_s = self._session.clock.monotonic() + FAILURE_PAUSE.pause_s(
             assigned.failures
@@ -351,6 +350,6 @@ class ReadAhead:
             self.cancel(assigned)
 
     def close(self) -> None:
-        """Give up the fetches that are out; a flow that waits does it at its end."""
+        """Cancel the fetches in flight; a flow that waits does it at its end."""
         if not self.lock.locked():
             self._cancel_all()

@@ -1,4 +1,4 @@
-"""Everything that a producer was given and that is not settled, a lane per partition. Pure."""
+"""The messages of a producer that are not settled, in a lane per partition. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER_OVERHEAD_BYTES = 6
 
 
 def size_bytes_of(record: Record) -> int:
-    """Return what a message counts for: never less than the bytes it takes in a batch."""
+    """Return the bytes that a message counts for: at least those that it takes in a batch."""
     value, key, headers, _ = record
     if isinstance(value, str) and not value.isascii():
         value = value.encode()
@@ -83,7 +83,7 @@ class Accumulator:
         """Add a message behind the others of its partition.
 
         Returns:
-            True when a batch may go out; None when there was no room.
+            True when a batch may be sent; None when there was no room.
         """
         size_bytes = size_bytes_of(record)
         held_bytes = self.held_bytes + size_bytes
@@ -98,12 +98,12 @@ class Accumulator:
         return False
 
     def is_idle(self, where: TopicPartition) -> bool:
-        """Return True when nothing of a partition waits or is out."""
+        """Return True when nothing of a partition waits or is in flight."""
         lane = self._lanes.get(where)
         return lane is None or lane.is_idle
 
     def put_whole(self, batch: Batch) -> None:
-        """Add a batch that goes out as it is."""
+        """Add a batch that is sent as it is."""
         lane = self._lane(batch.where)
         lane.put_whole(batch)
         self.held_bytes += batch.size_bytes
@@ -111,7 +111,7 @@ class Accumulator:
             self._ready[batch.where] = lane
 
     def put_alone(self, batch: Batch, producer_id: int) -> bool:
-        """Stamp a batch at once when nothing else of its partition waits or is out.
+        """Stamp a batch at once when nothing else of its partition waits or is in flight.
 
         Returns:
             False when something does; the batch was not added then.
@@ -125,7 +125,7 @@ class Accumulator:
         return True
 
     def take(self, producer_id_of: Callable[[str], int]) -> list[Batch]:
-        """Stamp and return every batch that may go out, partitions in turn.
+        """Stamp and return every batch that may be sent, partitions in turn.
 
         A topic that the producer is not registered for any more has id 0: what waited for it goes
         out like the rest and fails there, where its futures can be told.
@@ -147,17 +147,17 @@ class Accumulator:
         return self._lanes[batch.where]
 
     def settled(self, batch: Batch) -> bool:
-        """Forget the bytes of a batch that came back; its lane knows already.
+        """Release the bytes of a settled batch; its lane knows of it already.
 
         Returns:
-            True when another batch may go out.
+            True when another batch may be sent.
         """
         batch.settled = True
         self.held_bytes -= batch.size_bytes
         return self.look_at(batch)
 
     def look_at(self, batch: Batch) -> bool:
-        """Return True when another batch of the same partition may go out."""
+        """Return True when another batch of the same partition may be sent."""
         lane = self._lanes[batch.where]
         if lane.may_send:
             self._ready[batch.where] = lane
@@ -169,7 +169,7 @@ class Accumulator:
         return [batch for lane in self._lanes.values() for batch in lane.held]
 
     def give_up(self) -> tuple[list[Batch], list[Batch]]:
-        """Remove and return what waits; return what is out too, which stays."""
+        """Remove and return the batches that wait, and return those in flight, which stay."""
         waiting = [batch for lane in self._lanes.values() for batch in lane.give_up()]
         out = self.held()
         self.held_bytes = sum(batch.size_bytes for batch in out)

@@ -47,7 +47,7 @@ class AsyncSender:
         self._name_lost = weakref.finalize(self, _name_lost, core, os.getpid())
 
     async def deliver(self, where: TopicPartition, record: Record) -> LoopFuture[Delivered]:
-        """Send a message; what becomes of it is awaited with `results`.
+        """Queue a message; `results` waits for its outcome.
 
         Raises: what `put` raises.
         """
@@ -66,7 +66,7 @@ class AsyncSender:
     async def put(
         self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
     ) -> None:
-        """Queue a message, whose fate the future is told.
+        """Queue a message; the future gets its outcome.
 
         Raises:
             BufferFull: there was no room for `max_block_ms`.
@@ -105,7 +105,7 @@ class AsyncSender:
         return True
 
     async def outcomes(self, futures: Iterable[Any]) -> list[DeliveredBatch | BaseException]:
-        """Wait for batches of one call, and return where each is or why it is nowhere."""
+        """Wait for batches of one call, and return the result or failure of each."""
         outcomes: list[DeliveredBatch | BaseException] = await asyncio.gather(
             *futures, return_exceptions=True
         )
@@ -145,7 +145,7 @@ class AsyncSender:
             self._core.session.closing = False
 
     async def _abandon(self) -> None:
-        """Cancel what is out, and tell everybody who waits that no more is sent."""
+        """Cancel the requests in flight, and fail every future that waits."""
         with suppress(UndeliveredMessages):
             # Something is left only when closing was cancelled.
             self._core.give_up()
@@ -162,7 +162,7 @@ class AsyncSender:
             self._settled.notify_all()
 
     def _deliver_ready(self) -> None:
-        """Begin the delivery of every batch that may go out."""
+        """Begin the delivery of every batch that may be sent."""
         for batch in self._core.buffer.take(self._core.producer_id):
             task = asyncio.create_task(self._deliver(batch))
             self._deliveries.add(task)
@@ -204,6 +204,6 @@ class AsyncSender:
 
 
 def _name_lost(core: ProducerCore, pid: int) -> None:
-    """Name on stderr what a producer held that was dropped, or not closed at the program's end."""
+    """Write to stderr what a producer held that was collected, or not closed, unsent."""
     if pid == os.getpid() and not core.session.closed:
         exits.say(lines(*core.take_lost()))

@@ -1,4 +1,4 @@
-"""The producer's core: which partition, and a batch on its way until its fate is known. Pure."""
+"""The producer's core: chooses partitions, and delivers batches until they are settled. Pure."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ProducerCore(ClientCore):
         )
 
     def restart_after_fork(self) -> None:
-        """Start anew in the child: what waits is the parent's, and the child gets new ids."""
+        """Start anew in the child, empty and under new ids: what waits is the parent's."""
         super().restart_after_fork()
         self.session.forget_ids()
         self._begin_empty()
@@ -202,7 +202,7 @@ class ProducerCore(ClientCore):
         return batch
 
     def deadline_s(self) -> float:
-        """Return when a message that is given now counts as not delivered."""
+        """Return the monotonic time until which a message given now has to be delivered."""
         return self._clock.monotonic() + self.config.delivery_timeout_ms / 1000
 
     def producer_id(self, topic: str) -> int:
@@ -212,12 +212,12 @@ class ProducerCore(ClientCore):
     # On the way
 
     def deliver(self, batch: Batch) -> Flow[bool]:
-        """Send a batch that was stamped, until it is durable, given up or to be stamped anew.
+        """Send a stamped batch until it is durable, given up or to be stamped anew.
 
-        Its futures are told, its lane goes on.
+        Settles its futures and tells its lane.
 
         Returns:
-            True when another batch of its partition may go out.
+            True when another batch of its partition may be sent.
         """
         lane = self.buffer.lane(batch)
         if batch.attempts is None:
@@ -302,8 +302,7 @@ class ProducerCore(ClientCore):
         """Give up what waits, because the producer is closed.
 
         Raises:
-            UndeliveredMessages: there was something, or messages failed before and nobody was told;
-                `values` has the messages.
+            UndeliveredMessages: messages waited, or had failed unreported; `values` has them.
         """
         with self.lock:
             waiting, out = self.buffer.give_up()
@@ -320,11 +319,11 @@ class ProducerCore(ClientCore):
             raise undelivered(lost, dropped)
 
     def take_lost(self) -> tuple[list[Undelivered], Counter[str]]:
-        """Return what is not delivered, at the end of a program that closed nothing.
+        """Return what was not delivered, at the end of a program that did not close its producer.
 
         Returns:
-            Messages that wait, are out, or failed without anybody being told; and the number by
-            topic of those that failed and were too many to be kept.
+            Messages that wait, are in flight, or failed unreported; and by topic the number of
+            unreported failures whose messages were not kept.
         """
         with self.lock:
             lost, dropped = self._unreported.take()
@@ -353,7 +352,7 @@ def first_failure(results: Sequence[DeliveredBatch | BaseException]) -> list[Del
 
 
 def _require_zstd() -> None:
-    """Say at once, not with the first message, that the package is missing."""
+    """Raise at once, not with the first message, when the package is missing."""
     if find_spec("zstandard") is None:
         raise InvalidRequest(
             "compression zstd needs the package zstandard: pip install zstandard",

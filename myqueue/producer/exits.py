@@ -1,8 +1,8 @@
-"""The end of a program that did not close its producers: deliver what waits, or say what is lost.
+"""The end of a program that did not close its producers: deliver what waits, or report the loss.
 
 The hook runs when the main thread has ended and no other thread but daemons is left. Those still
-run then, so the senders' own threads deliver; when their time is over, what is left is named on
-stderr. The exit status stays as it is. A process that ends by `os._exit` or by a signal that it
+run then, so the senders' own threads deliver; when their time is over, what is left is reported
+on stderr. The exit status stays as it is. A process that ends by `os._exit` or by a signal that it
 does not handle runs no hook: its programs have to close.
 """
 

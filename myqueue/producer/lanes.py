@@ -1,12 +1,13 @@
-"""One partition's messages on their way: waiting, stamped and out, or to be stamped anew. Pure.
+"""A producer's messages for one partition: waiting, stamped and in flight, or to be stamped anew.
 
-At most `BATCHES_OUT_MAX` batches are out, counted from the oldest whose fate is open: a partition
-remembers that many of a producer's batches, so that a repetition of any of them is recognised.
+Pure. A stamp is a batch's deduplication key: producer id, epoch and sequence. At most
+`BATCHES_IN_FLIGHT_MAX` batches are in flight, counted from the oldest whose outcome is open: a
+partition remembers that many batches of a producer, so that it recognises a retry of each.
 
-When a batch fails, those behind it can no longer be taken under their stamps, because a sequence
-has no gaps. The lane then restarts: nothing more is stamped until the fate of all that is out is
-known; those that certainly did not happen (each try was refused, none was lost) come again first,
-in their order, in a higher epoch. A batch that may have happened is never stamped anew.
+When a batch fails, the partition refuses those behind it, because a sequence has no gaps. The lane
+then restarts: it stamps nothing until the outcome of all batches in flight is known. Those that
+were certainly not appended (each try was refused, none was lost) are sent again first, in their
+order, in a higher epoch. A batch that may have been appended is never stamped anew.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class DeliverySink(Protocol[T]):
         ...
 
 
-BATCHES_OUT_MAX = 5
-"""As many as a partition remembers of a producer; see the top."""
+BATCHES_IN_FLIGHT_MAX = 5
+"""As many batches as a partition remembers of a producer; see the top."""
 RESTAMPS_MAX = 3
 """How often a batch that was refused for its stamp gets another one.
 
@@ -61,7 +62,7 @@ still refused then has a cause that a further stamp does not mend, and its error
 
 
 class Batch:
-    """Messages that go out together, and the futures that are told their fate.
+    """Messages that are sent as one record batch, and the futures of their outcomes.
 
     Attributes:
         where: topic and partition.
@@ -71,9 +72,9 @@ class Batch:
         size_bytes: what it counts for in the buffer.
         deadline_s: monotonic time at which it is given up.
         stamp: its deduplication key, once it was taken.
-        attempts: its tries, all of them: those before it was stamped anew too.
+        attempts: all of its tries, those under earlier stamps included.
         call: the request under its stamp, encoded once.
-        settled: whether its futures were told.
+        settled: whether its futures are done.
     """
 
     __slots__ = (
@@ -114,7 +115,7 @@ class Batch:
         self.call: LeaderCall | None = None
 
     def acknowledge(self, base_offset: int) -> None:
-        """Tell the futures where the messages are."""
+        """Set partition and offset of the messages as results of the futures."""
         partition = self.where[1]
         if self.whole is not None:
             self.whole.settle(DeliveredBatch(partition, base_offset, len(self.records)))
@@ -199,33 +200,33 @@ class Lane:
         last.size_bytes += size_bytes
 
     def put_whole(self, batch: Batch) -> None:
-        """Add a batch that goes out as it is."""
+        """Add a batch that is sent as it is."""
         self._waiting.append(batch)
 
     # Going out
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing waits and nothing is out."""
+        """True when nothing waits and nothing is in flight."""
         return not (self._waiting or self._out or self._again)
 
     @property
     def may_send(self) -> bool:
         """True when `take` gives a batch.
 
-        While something is out, a batch goes only when it is full: what arrives meanwhile forms the
-        next batch, so that many small messages share few requests.
+        While a batch is in flight, the next one is sent only when it is full: messages that arrive
+        meanwhile join it, so that many small messages share few requests.
         """
         if not self._out:
             return bool(self._waiting or self._again)
         if self._restarting:
             return False
-        if self._position - self._out[0].position >= BATCHES_OUT_MAX:
+        if self._position - self._out[0].position >= BATCHES_IN_FLIGHT_MAX:
             return False
         return bool(self._again) or (bool(self._waiting) and self._is_full(self._waiting[0]))
 
     def take(self, producer_id: int) -> Batch:
-        """Stamp the next batch, which is out from now on; `may_send` is True."""
+        """Stamp the next batch, which is in flight from now on; `may_send` is True."""
         assert self.may_send, "nothing may go out"
         if self._restarting:
             self._restarting = False
@@ -239,7 +240,7 @@ class Lane:
         return batch
 
     def has_open_before(self, batch: Batch) -> bool:
-        """Return True while the fate of a batch before this one is open."""
+        """Return True while the outcome of a batch before this one is open."""
         return self._out[0] is not batch
 
     # Coming back
@@ -252,15 +253,16 @@ class Lane:
         """Note that a batch is given up.
 
         Args:
-            batch: one that is out.
-            stamp_spent: its stamp may be taken, or can never be: it must not be used again.
+            batch: one in flight.
+            stamp_spent: the stamp must not be used again: the partition may have taken it, or never
+                takes it.
         """
         self._out.remove(batch)
         if stamp_spent or not self._sequence.give_back(batch.stamp, len(batch.records)):
             self._restarting = True
 
     def refused(self, batch: Batch) -> None:
-        """Have a batch that certainly did not happen stamped anew: its stamp cannot be taken."""
+        """Have a batch stamped anew that was certainly not appended and whose stamp was refused."""
         self._out.remove(batch)
         batch.restamps += 1
         self._again.append(batch)
@@ -276,7 +278,7 @@ class Lane:
 
     @property
     def held(self) -> list[Batch]:
-        """All that is not settled: what is out, then what waits, in the order of going out."""
+        """All batches that are not settled, in order: those in flight, then those that wait."""
         return [*self._out, *self._again, *self._waiting]
 
     def _is_full(self, batch: Batch) -> bool:

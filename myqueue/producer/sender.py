@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Sender:
     """Takes messages from any thread; one daemon thread delivers them.
 
-    A lone message is delivered by the thread that has it, which would wait for it all the same.
+    A lone message is delivered by the calling thread, which would wait for it anyway.
 
     Args:
         core: of the producer.
@@ -65,8 +65,8 @@ class Sender:
     def deliver(self, where: TopicPartition, record: Record) -> Delivered:
         """Send a message and wait until it is durable.
 
-        In this thread, when nothing of its partition waits or is out; else behind that, in the
-        background.
+        The calling thread sends it when nothing of its partition waits or is in flight; else the
+        background thread does, behind the others.
 
         Raises:
             QueueError: it was not delivered, or what `put` raises.
@@ -89,7 +89,7 @@ class Sender:
         return sent
 
     def put(self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]) -> None:
-        """Queue a message, whose fate the future is told.
+        """Queue a message; the future gets its outcome.
 
         Raises:
             BufferFull: there was no room for `max_block_ms`.
@@ -108,7 +108,7 @@ class Sender:
                 self._wake()
 
     def put_all(self, batches: list[Batch]) -> None:
-        """Queue batches that go out as they are.
+        """Queue batches that are sent as they are.
 
         Raises:
             BufferFull: there was no room for `max_block_ms`; none was taken.
@@ -148,7 +148,7 @@ class Sender:
         return True
 
     def outcomes(self, futures: Iterable[Any]) -> list[DeliveredBatch | BaseException]:
-        """Wait for batches of one call, and return where each is or why it is nowhere."""
+        """Wait for batches of one call, and return the result or failure of each."""
         return [future.exception() or future.result() for future in futures]
 
     def put_alone(self, batch: Batch) -> bool:
@@ -166,7 +166,7 @@ class Sender:
             return self._core.buffer.put_alone(batch, self._core.producer_id(topic))
 
     def go_on(self, more: bool) -> None:
-        """Tell after a delivery that there is room, and perhaps `more` to send."""
+        """Wake those who wait for room after a delivery, and the thread if there is `more`."""
         if more or self._waiters or self._stopping:
             with self._core.changed:
                 self._core.changed.notify_all()
@@ -214,7 +214,7 @@ class Sender:
             started_s: monotonic time at which the end began; `exit_timeout_ms` count from there.
 
         Returns:
-            A line for each topic of which something is not delivered, and nobody was told.
+            A line for each topic with undelivered messages whose failure was not reported.
         """
         until_s = started_s + self._core.config.exit_timeout_ms / 1000
         with self._core.changed:
@@ -256,7 +256,7 @@ class Sender:
             raise buffer.no_room(size_bytes, max_block_ms)
 
     def _wake(self) -> None:
-        """Have the thread look; the caller holds the lock."""
+        """Wake the background thread; the caller holds the lock."""
         (self._waker or self._start()).wake()
 
     def _start(self) -> SelfPipe:
@@ -302,7 +302,7 @@ class Sender:
             self.go_on(more)
 
     def _delivery(self, batch: Batch) -> Flow[None]:
-        """Deliver a batch, then tell who waits for room or for the end."""
+        """Deliver a batch, then wake those who wait for room or for the end."""
         more = True
         try:
             more = yield from self._core.deliver(batch)

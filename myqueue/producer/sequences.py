@@ -1,7 +1,7 @@
-"""Producer id, epoch and sequence of one partition: what makes a retry recognisable. Pure.
+"""Producer id, epoch and sequence of one partition, by which it recognises retries. Pure.
 
 Rules: sequences count messages and start at 0 in each epoch; a batch that was sent keeps its stamp
-for all its retries; a batch that certainly did not happen gives its sequence back when no later
+for all its retries; a batch that was certainly not appended gives its sequence back when no later
 one was stamped; after a batch with unknown outcome the epoch is raised and counting restarts at 0,
 so the unknown batch can no longer be mistaken for a later one.
 """
@@ -44,7 +44,7 @@ class PartitionSequence:
         return stamp
 
     def give_back(self, stamp: Stamp, count: int) -> bool:
-        """Take the stamp of a batch that certainly did not happen back, if it was the last."""
+        """Take back the stamp of a batch that was certainly not appended, if it was the last."""
         last = (self._producer_id, self._epoch, self._next - count)
         if last != stamp:
             return False

@@ -1,4 +1,4 @@
-"""Many messages of one call on their way into batches, as many as they need. Pure."""
+"""Splits the messages of one call into as many batches as they need. Pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _about_bytes(item: Any) -> int:
 
 
 class Group:
-    """Messages of one partition that go out as one batch."""
+    """Messages of one partition that become one batch."""
 
     def __init__(self, partition: int) -> None:
         self.partition = partition

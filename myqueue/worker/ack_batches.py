@@ -45,7 +45,7 @@ class AckBatches:
         ]
 
     def open_batches(self) -> list[AckBatch]:
-        """Return what must be asked, again or for the first time."""
+        """Return the batches that are to be sent, again or for the first time."""
         return list(self._open)
 
     def answered(self, batch: AckBatch, rows: Sequence[dict[str, Any]]) -> None:
@@ -60,7 +60,7 @@ class AckBatches:
         self._errors.pop(batch, None)
 
     def failed(self, batch: AckBatch, error: QueueError) -> None:
-        """Note a call that failed; what cannot be retried is not asked again."""
+        """Note a failed call; a batch that cannot be retried is not sent again."""
         self._errors[batch] = error
         if not may_pass(error):
             self._open.remove(batch)

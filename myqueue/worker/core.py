@@ -1,8 +1,8 @@
 """The core of queue workers: receive in turns, settle in batches, wait at all partitions. Pure.
 
-Waiting takes nothing: the calls that are held at the partitions deliver no message, they only say
-that one could be received. So a wait that is given up (a closed worker, an interrupt, a cancelled
-task) leaves no message in nobody's hands.
+A wait receives nothing: its long polls at the partitions deliver no message, they only say that one
+can be received. So a wait that ends early (a closed worker, an interrupt, a cancelled task) leaves
+no message invisible to the other workers.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class WorkerCore(ClientCore):
         return Attempts(self._config, deadline_s=self._clock.monotonic() + ONE_TRY_S)
 
     def _hand_back(self, found: list[Delivery]) -> Flow[None]:
-        """Let others have what arrived while the worker was closed; else it comes back later."""
+        """Nack what arrived while the worker was being closed, so that others get it at once."""
         where = (found[0].topic, found[0].partition)
         receipts = [delivery.receipt for delivery in found]
         call = settle_call(
@@ -248,7 +248,7 @@ class WorkerCore(ClientCore):
             yield Await(pending)
 
     def stop_waiting(self) -> None:
-        """Give up the calls that wait at partitions; a flow that waits does it at its end."""
+        """Cancel the long polls at the partitions; a flow that waits does it at its end."""
         self._waiting.close()
 
     # Settling
@@ -256,7 +256,7 @@ class WorkerCore(ClientCore):
     def settle(
         self, path: str, deliveries: Sequence[Delivery], **fields: int | None
     ) -> Flow[list[Settlement]]:
-        """Say what became of deliveries: one call per partition, repeated until it is answered.
+        """Ack, nack or extend deliveries: one call per partition, repeated until it is answered.
 
         Args:
             path: `ACK`, `NACK` or `EXTEND`.
@@ -308,7 +308,7 @@ class WorkerCore(ClientCore):
     # The end
 
     def leave(self) -> Flow[None]:
-        """Have a manager forget the registrations, which are of use to this worker alone."""
+        """Have a manager forget the registrations, which only this worker uses."""
         for registration in self.session.registrations.values():
             if not registration.client_id:
                 continue

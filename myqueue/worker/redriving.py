@@ -42,12 +42,12 @@ REDRIVEN_FROM = "redriven-from"
 
 
 class Redriven(NamedTuple):
-    """How far a redrive is."""
+    """Progress of a redrive."""
 
     done: int
-    """Dead letters that are back."""
+    """Dead letters that were sent back."""
     total: int
-    """Of about so many: the number is right once every partition has been begun."""
+    """About how many there are; exact once every partition was received from."""
 
 
 class DeadLetters(BlockingClient[WorkerCore]):

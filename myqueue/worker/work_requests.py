@@ -107,7 +107,7 @@ def settle_call(
     timeout_ms: int,
     **fields: int | None,
 ) -> LeaderCall:
-    """Return the call that says what became of deliveries of one partition.
+    """Return the call that acks, nacks or extends deliveries of one partition.
 
     Args:
         path: `ACK`, `NACK` or `EXTEND`.

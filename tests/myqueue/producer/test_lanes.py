@@ -4,7 +4,7 @@ import pytest
 
 from myqueue.contract.records import Record
 from myqueue.producer.futures import DeliveryFuture
-from myqueue.producer.lanes import BATCHES_OUT_MAX, Batch, Lane
+from myqueue.producer.lanes import BATCHES_IN_FLIGHT_MAX, Batch, Lane
 from myqueue.results import Delivered, DeliveredBatch
 
 
@@ -33,7 +33,7 @@ def stamps(batches: list[Batch]) -> list[tuple[int, int]]:
 
 
 def test_five_batches_are_out_at_most() -> None:
-    made, out = filled(BATCHES_OUT_MAX)
+    made, out = filled(BATCHES_IN_FLIGHT_MAX)
     put(made, "more")
     assert not made.may_send
     assert stamps(out) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
