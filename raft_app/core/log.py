@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raft_app.core.types import NO_REPLICA
+from raft_app.core.types import ENTRY_OVERHEAD_BYTES, NO_REPLICA, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ class RaftLog:
         self._entries = list(initial.entries)
         self._max_recent_bytes = max_recent_bytes
         self.recent_bytes = 0
-        self.pending_bytes = sum(entry.size_bytes for entry in self._entries)
+        self.pending_bytes = bytes_of(self._entries)
         self.recent_first = initial.applied_index + 1
         self.last_index = initial.last_index
         self.last_term = self._start_terms[-1] if self._start_terms else initial.previous_term
@@ -80,7 +80,7 @@ class RaftLog:
         self.durable_index = initial.last_index
         self.durable_term = initial.hard_state.term
         self.durable_vote = initial.hard_state.vote
-        self.uncommitted_bytes = sum(entry.size_bytes for entry in self._above(self.commit_index))
+        self.uncommitted_bytes = bytes_of(self._above(self.commit_index))
         self._next_write = initial.last_index + 1
         self._last_write_id = 0
         self._promises: deque[WritePromise] = deque()
@@ -149,9 +149,9 @@ class RaftLog:
                 self._start_terms.append(entry.term)
             self._entries.append(entry)
             self.last_index = entry.index
-            size = entry.size_bytes
-            self.uncommitted_bytes += size
-            self.pending_bytes += size
+        size_bytes = bytes_of(entries)
+        self.uncommitted_bytes += size_bytes
+        self.pending_bytes += size_bytes
 
     def truncate(self, index: int) -> None:
         """Drop the entries from `index` on, which others will replace.
@@ -160,7 +160,7 @@ class RaftLog:
         must never vouch for the new one.
         """
         assert self.commit_index < index <= self.last_index, "committed entries never change"
-        dropped = sum(entry.size_bytes for entry in self._entries[index - self.recent_first :])
+        dropped = bytes_of(self._entries[index - self.recent_first :])
         self.uncommitted_bytes -= dropped
         self.pending_bytes -= dropped
         del self._entries[index - self.recent_first :]
@@ -196,8 +196,7 @@ class RaftLog:
             return
         assert first_index <= self.applied_index + 1, "only what is applied may go"
         assert self.term_at(first_index - 1) == previous_term, "not a term of this log"
-        for entry in self._entries[: max(first_index - self.recent_first, 0)]:
-            self.recent_bytes -= entry.size_bytes
+        self.recent_bytes -= bytes_of(self._entries[: max(first_index - self.recent_first, 0)])
         del self._entries[: max(first_index - self.recent_first, 0)]
         self.recent_first = max(self.recent_first, first_index)
         starts, terms = self._start_indexes, self._start_terms
@@ -261,10 +260,10 @@ class RaftLog:
         assert self.recent_first <= first_index <= self.last_index
         start = first_index - self.recent_first
         entries = self._entries
-        total = entries[start].size_bytes
+        total = len(entries[start].data) + ENTRY_OVERHEAD_BYTES
         end = start + 1
         while end < len(entries):
-            total += entries[end].size_bytes
+            total += len(entries[end].data) + ENTRY_OVERHEAD_BYTES
             if total > max_bytes:
                 break
             end += 1
@@ -332,8 +331,7 @@ class RaftLog:
             return False
         assert index <= self.last_index, "only what is in the log can be committed"
         first = self.commit_index + 1 - self.recent_first
-        for entry in self._entries[first : index + 1 - self.recent_first]:
-            self.uncommitted_bytes -= entry.size_bytes
+        self.uncommitted_bytes -= bytes_of(self._entries[first : index + 1 - self.recent_first])
         self.commit_index = index
         return True
 
@@ -359,10 +357,9 @@ class RaftLog:
         """The entries up to `index` are applied; the oldest of them may leave memory."""
         assert self.applied_index <= index <= self.given_index
         first = self.applied_index + 1 - self.recent_first
-        for entry in self._entries[first : index + 1 - self.recent_first]:
-            size = entry.size_bytes
-            self.pending_bytes -= size
-            self.recent_bytes += size
+        size_bytes = bytes_of(self._entries[first : index + 1 - self.recent_first])
+        self.pending_bytes -= size_bytes
+        self.recent_bytes += size_bytes
         self.applied_index = index
         if self.recent_bytes > self._max_recent_bytes:
             self._evict()

@@ -18,6 +18,7 @@ from raft_app.core.types import (
     Heartbeat,
     HeartbeatReply,
     Role,
+    bytes_of,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _fits_limits(raft: Raft, entries: Sequence[Entry]) -> bool:
     uncommitted = raft.log.last_index - raft.log.commit_index
     if uncommitted == 0 and len(entries) == 1:
         return True
-    size_bytes = raft.log.uncommitted_bytes + sum(entry.size_bytes for entry in entries)
+    size_bytes = raft.log.uncommitted_bytes + bytes_of(entries)
     return (
         uncommitted + len(entries) <= raft.config.max_uncommitted_entries
         and size_bytes <= raft.config.max_uncommitted_bytes
@@ -171,7 +172,7 @@ def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...]) -> No
     prev_term = raft.log.term_at(prev_index)
     assert prev_term is not None, "nothing is sent to a peer that lacks what the log lacks"
     if entries:
-        progress.sent(entries[-1].index, sum(entry.size_bytes for entry in entries))
+        progress.sent(entries[-1].index, bytes_of(entries))
     raft.outbox.now.append(
         AppendEntries(
             progress.peer,

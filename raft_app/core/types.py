@@ -13,6 +13,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NO_REPLICA = 0
 """The replica id that no replica has: "nobody" as a vote or as a leader."""
@@ -63,6 +67,14 @@ class Entry:
     def size_bytes(self) -> int:
         """What the entry counts against limits: its data and a fixed overhead."""
         return len(self.data) + ENTRY_OVERHEAD_BYTES
+
+
+def bytes_of(entries: Iterable[Entry]) -> int:
+    """Return what entries count against limits together: the sum of their `size_bytes`."""
+    total = 0
+    for entry in entries:
+        total += len(entry.data) + ENTRY_OVERHEAD_BYTES
+    return total
 
 
 @dataclass(frozen=True, slots=True)

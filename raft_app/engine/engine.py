@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
-from raft_app.core.types import AppendEntries, Membership
+from raft_app.core.types import AppendEntries, AppendEntriesReply, Membership, bytes_of
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
@@ -139,7 +139,7 @@ class Incoming:
             if self._declines(rpc):
                 continue
             if type(rpc) is AppendEntries and rpc.entries:
-                size = sum(entry.size_bytes for entry in rpc.entries)
+                size = bytes_of(rpc.entries)
                 if not self._unwritten.admits(size, held_bytes=taken_bytes):
                     continue
                 taken_bytes += size
@@ -147,7 +147,8 @@ class Incoming:
             if replica is None or not replica.step(broker_id, rpc):
                 self.unknown_groups += 1
                 continue
-            mark(replica)
+            if type(rpc) is not AppendEntriesReply or replica.has_news():
+                mark(replica)
 
     def peer_connected(self, broker_id: int) -> None:
         """Note a connection from a peer."""

@@ -183,7 +183,8 @@ class EngineLoop:
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
             replica.persisted(write, self._effects)
-            self.mark(replica)
+            if self._effects.rpcs or replica.has_news():
+                self.mark(replica)
 
     def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:
         """Read older entries for a node that needs them."""

@@ -27,6 +27,7 @@ from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, Se
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from raft_app.core.progress import Progress
     from raft_app.core.rawnode import RawNode
     from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
     from raft_app.statemachine import StateMachine
@@ -385,6 +386,9 @@ class Replica:
         """As counted in `_memory`."""
         self._under_way: list[tuple[int, int, bool]] = []
         """What was counted in `_windows`."""
+        self._followers: list[tuple[int, Progress]] = []
+        """By broker id, of `_followers_of`."""
+        self._followers_of: dict[int, Progress] | None = None
         self.spec = spec
         self.group_id = spec.group_id
         """Number of the group in the cluster."""
@@ -593,6 +597,15 @@ class Replica:
 
     # --- the turn ---------------------------------------------------------------------------
 
+    def has_news(self) -> bool:
+        """Tell whether there may be something to move out; without, count what is on its way."""
+        node = self.node
+        if node.has_ready() or self._windows.is_tight or node.inflight_limits:
+            return True
+        if node.progress:
+            self._count_under_way()
+        return False
+
     def drain(self, effects: Effects) -> bool:
         """Move out what the node has ready; return True when more is left for the next turn."""
         if self._windows.is_tight or self.node.inflight_limits:
@@ -638,14 +651,17 @@ class Replica:
     def _count_under_way(self) -> None:
         """Tell the windows what is on its way to the followers."""
         node = self.node
+        if node.progress is not self._followers_of:
+            self._followers_of = node.progress
+            self._followers = [(self.broker_of(peer), one) for peer, one in node.progress.items()]
         is_limited = bool(node.inflight_limits)
         under_way = [
             (
-                self.broker_of(peer),
+                broker_id,
                 one.under_way_bytes if one.wanted else one.inflight_bytes,
-                is_limited and node.is_held(peer),
+                is_limited and node.is_held(one.peer),
             )
-            for peer, one in (() if self.faulty else node.progress.items())
+            for broker_id, one in (() if self.faulty else self._followers)
         ]
         if is_limited or under_way != self._under_way:
             self._under_way = under_way

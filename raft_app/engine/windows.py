@@ -127,7 +127,10 @@ class PeerWindows:
             if size_bytes or waits:
                 now.add(broker_id)
                 window = self._windows.get(broker_id) or self._window(broker_id)
-                window.count(group_id, size_bytes, waits=waits)
+                if waits or window.waiting:
+                    window.count(group_id, size_bytes, waits=waits)
+                else:
+                    window.hold(group_id, size_bytes)
         for broker_id in before - now:
             self._windows[broker_id].count(group_id, 0, waits=False)
         if now:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raft_app.core.types import bytes_of
 from raft_app.storage.protocol import (
     Compact,
     CreateGroup,
@@ -38,9 +39,9 @@ def operation_bytes(operation: Operation) -> int:
     """Return about how many bytes an operation adds to a transaction."""
     match operation:
         case GroupWrite(entries=entries) | CreateGroup(entries=entries):
-            return 64 + sum(entry.size_bytes for entry in entries)
+            return 64 + bytes_of(entries)
         case InstallRows(rows=rows):
-            return 64 + sum(entry.size_bytes for entry in rows)
+            return 64 + bytes_of(rows)
         case SaveCheckpoint(checkpoint=checkpoint) | FinishInstall(checkpoint=checkpoint):
             return 64 + len(checkpoint.state)
         case Compact(max_bytes=max_bytes) | ReleaseSpace(max_bytes=max_bytes):

@@ -24,6 +24,7 @@ from raft_app.core.types import (
     Role,
 )
 from raft_app.engine.replica import STRANGERS_MAX, Effects, Replica
+from raft_app.engine.windows import PeerWindows
 from raft_app.statemachine import CommandAnswer, InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
 from tests.raft_app.engine.engine_harness import ListMachine
@@ -32,13 +33,16 @@ THREE = Membership(voters=(RaftMember(1, 10), RaftMember(2, 20), RaftMember(3, 3
 ALONE = Membership(voters=(RaftMember(1, 10),), version=1)
 
 
-def make(membership: Membership = ALONE, **limits) -> Replica:
+def make(
+    membership: Membership = ALONE, *, windows: PeerWindows | None = None, **limits
+) -> Replica:
     spec = GroupSpec(7, 1, "logs", 0)
     initial = bootstrap_state(1, membership)
     node = RawNode(RaftConfig(**limits), initial, randomizer=lambda low, high: low)
     checkpoint = Checkpoint(0, 0, membership, 0, b"")
     machine = ListMachine(spec, b"")
-    return Replica(spec, node, machine, checkpoint, memory=MemoryBudget())
+    budget = MemoryBudget()
+    return Replica(spec, node, machine, checkpoint, memory=budget, windows=windows)
 
 
 def turn_of(replica: Replica, *, durable: bool = True) -> Effects:
@@ -165,6 +169,46 @@ async def test_replaced_entry_answers_its_waiter_with_not_leader():
     turn_of(replica)
     with pytest.raises(NotLeader):
         waiting.result()
+
+
+async def test_an_acknowledgement_that_settles_nothing_needs_no_turn_and_is_counted():
+    windows = PeerWindows(peer_bytes_max=1 << 30, total_bytes_max=1 << 30, group_bytes_max=1 << 20)
+    replica = make(THREE, windows=windows)
+    replica.node.campaign()
+    turn_of(replica)
+    for answer in (PreVoteReply, RequestVoteReply):
+        replica.step(20, answer(to=1, sender=2, term=2, granted=True))
+        turn_of(replica)
+
+    def acknowledge(replica_id: int, index: int) -> bool:
+        reply = AppendEntriesReply(1, replica_id, 2, success=True, index=index, last_index=index)
+        assert replica.step(10 * replica_id, reply)
+        return replica.has_news()
+
+    for replica_id in (2, 3):
+        acknowledge(replica_id, 2)
+        turn_of(replica)
+    waiting = propose(replica, "a")
+    assert replica.has_news()
+    turn_of(replica)
+    assert not replica.has_news()
+    assert windows.used_bytes(20) == windows.used_bytes(30) > 0
+    assert acknowledge(2, 3)
+    turn_of(replica)
+    assert waiting.done()
+    assert (windows.used_bytes(20), windows.used_bytes(30) > 0) == (0, True)
+    assert not acknowledge(3, 3)
+    assert windows.used_bytes(30) == 0
+
+
+async def test_an_acknowledgement_needs_a_turn_while_groups_wait_for_room():
+    windows = PeerWindows(peer_bytes_max=100, total_bytes_max=100, group_bytes_max=100)
+    replica = make(THREE, windows=windows)
+    turn_of(replica)
+    assert not replica.has_news()
+    windows.count(8, [(20, 10, False)])
+    assert windows.is_tight
+    assert replica.has_news()
 
 
 async def test_confirmed_read_of_a_single_voter_needs_no_round():
