@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 from asgiref.sync import iscoroutinefunction
-from django.http import HttpResponse
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -162,12 +161,10 @@ class ApiView(APIView):
         if renderer is BATCH_RENDERER and not isinstance(response.data, bytes):
             renderer = JSON_RENDERER
         content = renderer.render(response.data)
-        finished = HttpResponse(content, content_type=response.content_type or renderer.media_type)
-        finished.status_code = response.status_code
-        for name, value in response.items():
-            finished.headers.setdefault(name, value)
-        finished.headers["Content-Length"] = str(len(content))
-        return finished
+        response.content = content  # which makes it a rendered one
+        response.headers["Content-Type"] = response.content_type or renderer.media_type
+        response.headers["Content-Length"] = str(len(content))
+        return response
 
     def read(self, request: ApiRequest, input_type: type[_T]) -> _T:
         """Return the input of a call; see `read_call`."""

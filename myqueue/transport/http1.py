@@ -10,13 +10,15 @@ from __future__ import annotations
 from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from myqueue.contract.errors import InvalidRequest
 
 MAX_HEAD_BYTES = 64 << 10
 PREPARED_HEADS = 256
 """Heads of requests that are kept, since a producer sends the same one all the time."""
+QUOTED_TEXTS = 256
+"""Texts of queries that are kept: names of topics and fields."""
 READ_HEADS = 64
 """Heads of answers that are kept: those of one kind and length are the same for a second."""
 MAX_BODY_BYTES = 64 << 20
@@ -74,7 +76,8 @@ def _head(
         described: Content-Type, Accept and bearer token; those that are empty are left out.
     """
     method, path = asked
-    target = f"{path}?{urlencode(parameters)}" if parameters else path
+    query = "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in parameters])
+    target = f"{path}?{query}" if query else path
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     names = ("Content-Type: ", "Accept: ", "Authorization: Bearer ")
     lines += [name + text for name, text in zip(names, described, strict=True) if text]
@@ -128,6 +131,15 @@ def require_http(address: str) -> None:
 def host_header(host: str, port: int) -> str:
     """Return what the header Host says for a host and a port."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _quoted(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else _quoted_text(value)
+
+
+@lru_cache(maxsize=QUOTED_TEXTS)
+def _quoted_text(text: str) -> str:
+    return quote_plus(text)
 
 
 class _Stage(Enum):
