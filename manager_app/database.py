@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import select
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
-from django.db import close_old_connections
+from django.db.backends.signals import connection_created
 
+from http_base.worker_threads import WorkerThreads
 from http_base.writes import DATABASE_FAILURES, write_watch
 from myqueue.contract import retry_after
 from myqueue.contract.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
@@ -22,6 +24,8 @@ from myqueue.contract.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
 
@@ -52,7 +56,7 @@ class DatabaseThreads:
             name: of the threads.
             limit_s: for each call, its wait for a thread included, in seconds.
         """
-        self._executor = ThreadPoolExecutor(threads_max, thread_name_prefix=name)
+        self._threads = WorkerThreads(threads_max, name=name)
         self._limit_s = limit_s
 
     async def run(self, function: Callable[..., T], *args: object) -> T:
@@ -62,11 +66,10 @@ class DatabaseThreads:
             DatabaseUnavailable: it took too long. One that has begun comes to its end all the same.
             Exception: whatever it raises.
         """
-        loop = asyncio.get_running_loop()
         limit = asyncio.timeout(self._limit_s)
         try:
             async with limit:
-                return await loop.run_in_executor(self._executor, _call, function, args)
+                return await asyncio.wrap_future(self._threads.submit(_call, function, args))
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -78,14 +81,37 @@ class DatabaseThreads:
 
     def close(self) -> None:
         """Wait for the calls that run, drop those that wait, and end the threads."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
+
+
+class _KeptConnections:
+    """The database connections of all threads of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrappers: WeakSet[BaseDatabaseWrapper] = WeakSet()
+
+    def note(self, connection: BaseDatabaseWrapper, **_: object) -> None:
+        """Remember one that was made."""
+        with self._lock:
+            self._wrappers.add(connection)
+
+    def let_expire(self) -> None:
+        """Let all have reached their age, so that each is closed before its next call."""
+        with self._lock:
+            for wrapper in self._wrappers:
+                wrapper.close_at = 0.0
+
+
+_kept = _KeptConnections()
 
 
 def limit_answers(*, connect_s: float, answer_s: float) -> None:
     """Let no thread of this process wait for ever for PostgreSQL; may be called again.
 
     A connection whose answer does not come is closed, and the call raises
-    `django.db.OperationalError`.
+    `django.db.OperationalError`. So are all that other threads kept from before, each at its next
+    call: they lead into the same silence, for which no further call shall wait.
 
     Args:
         connect_s: until a connection is made, in seconds.
@@ -106,19 +132,17 @@ def limit_answers(*, connect_s: float, answer_s: float) -> None:
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0 or not ready.poll(remaining_s * 1000):
                 what = "no connection" if connecting else "no answer"
+                _kept.let_expire()
                 raise psycopg2.OperationalError(f"{what} within {limit_s:g} s")
 
+    connection_created.connect(_kept.note)
     extensions.set_wait_callback(wait)
 
 
 def _call(function: Callable[..., T], args: tuple[object, ...]) -> T:
-    """Call with a connection that works, as Django does; a failure says what was written."""
-    close_old_connections()
-    try:
-        with write_watch() as watch:
-            try:
-                return function(*args)
-            except DATABASE_FAILURES as error:
-                raise watch.judge(error) from error
-    finally:
-        close_old_connections()
+    """Call; a failure says what was written."""
+    with write_watch() as watch:
+        try:
+            return function(*args)
+        except DATABASE_FAILURES as error:
+            raise watch.judge(error) from error

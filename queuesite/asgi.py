@@ -11,21 +11,24 @@ from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
 from http_base.hotpaths import HotPaths
+from http_base.threaded_django import ThreadedDjango
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
 
 if TYPE_CHECKING:
     from http_base.memory_budget import MemoryBudget
+    from http_base.worker_threads import WorkerThreads
 
 
-def make_application(*, memory: MemoryBudget) -> HotPaths:
+def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> HotPaths:
     """Return the application for the role of this process.
 
     Args:
+        threads: for requests to views with plain handlers.
         memory: of the process.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
     role = os.environ.setdefault(ROLE_VARIABLE, MANAGER)
-    django_app = ASGIStaticFilesHandler(get_asgi_application())
+    django_app = ThreadedDjango(ASGIStaticFilesHandler(get_asgi_application()), threads)
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
     return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies)

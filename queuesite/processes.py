@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from http_base.tasks import spawn
+from http_base.worker_threads import WorkerThreads
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 4.8
 """Longest orderly stop; what is not closed by then ends with the process."""
 FAILED_STATUS = 1
+REQUEST_THREADS_MAX = 32
+"""Requests to views with plain handlers at once; they open so many database connections at most."""
 
 
 class Part(Protocol):
@@ -54,7 +57,7 @@ class ServerProcess:
         part: Part,
         *,
         config: QueueConfig,
-        make_app: Callable[[], HotPaths],
+        make_app: Callable[[WorkerThreads], HotPaths],
         celery: EmbeddedCelery | None,
     ) -> None:
         """Put a process together.
@@ -62,12 +65,14 @@ class ServerProcess:
         Args:
             part: of the role.
             config: where to listen.
-            make_app: makes the ASGI application; called before `part` starts.
+            make_app: makes the ASGI application, given the threads for its requests; called before
+                `part` starts.
             celery: None when other processes do the tasks.
         """
         self._part = part
         self._make_app = make_app
         self._celery = celery
+        self._threads = WorkerThreads(REQUEST_THREADS_MAX, name="request")
         self._http = HttpServer(host=config.bind_host, port=config.port)
 
     async def run(self, announce: Callable[[str], None]) -> int:
@@ -81,7 +86,7 @@ class ServerProcess:
             Exception: whatever the part's start raises.
         """
         self._http.bind()
-        app = self._make_app()
+        app = self._make_app(self._threads)
         gc.freeze()  # what is imported stays
         gc.enable()  # `manage.py` keeps it from looking through every import
         signalled = self._catch_signals()
@@ -145,6 +150,7 @@ class ServerProcess:
                 await self._part.announce_stop()
                 await self._http.stop()
                 await self._part.stop()
+                await asyncio.to_thread(self._threads.close)
                 await self._stop_celery()
         except TimeoutError:
             logger.error("the orderly stop took longer than %s s", STOP_TIMEOUT_S)

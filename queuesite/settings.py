@@ -85,9 +85,12 @@ TEMPLATES: list[dict[str, Any]] = [
 
 ROOT_URLCONF = "queuesite.urls_broker" if QUEUE.role == BROKER else "queuesite.urls_manager"
 
+CONNECTION_AGE_S = 60
+"""For which a thread of a manager keeps its database connection from call to call, in seconds."""
 _MANAGER_SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": QUEUE.data_dir / "manager.sqlite3",
+    "CONN_MAX_AGE": CONNECTION_AGE_S,
     "OPTIONS": {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
@@ -106,7 +109,9 @@ def _manager_database() -> dict[str, Any]:
     if not QUEUE.database_url:
         return dict(_MANAGER_SQLITE)
     parsed: dict[str, Any] = dict(
-        dj_database_url.parse(QUEUE.database_url, conn_health_checks=True)
+        dj_database_url.parse(
+            QUEUE.database_url, conn_max_age=CONNECTION_AGE_S, conn_health_checks=True
+        )
     )
     given = parsed.get("OPTIONS", {})
     if parsed["ENGINE"] == _MANAGER_SQLITE["ENGINE"]:

@@ -9,6 +9,8 @@ from django.core.handlers.asgi import ASGIHandler
 
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
+from http_base.threaded_django import ThreadedDjango
+from http_base.worker_threads import WorkerThreads
 from tests.http_base import views_for_tests
 from tests.http_base.asgi_client import call
 
@@ -18,14 +20,21 @@ def urls_of_the_tests(settings):
     settings.ROOT_URLCONF = "tests.http_base.views_for_tests"
 
 
+@pytest.fixture(scope="session")
+def django():
+    threads = WorkerThreads(4, name="request")
+    yield ThreadedDjango(ASGIHandler(), threads)
+    threads.close()
+
+
 @pytest.fixture
-def hot_app():
-    return HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
+def hot_app(django):
+    return HotPaths(django, views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
 
 
 @pytest.fixture(params=["hot paths", "django alone"])
-def app(request, hot_app):
-    return hot_app if request.param == "hot paths" else ASGIHandler()
+def app(request, hot_app, django):
+    return hot_app if request.param == "hot paths" else django
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from django.contrib.contenttypes.management import create_contenttypes
 from django.contrib.contenttypes.models import ContentType
-from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.db.models.signals import post_migrate
 
-from tests.manager_app.site import Site
+from tests.manager_app.site import THREADS, Site
 
 
 def _keep_sqlite_in_a_file() -> None:
@@ -99,8 +98,15 @@ def content_types_of_this_test():
     ContentType.objects.clear_cache()
 
 
+@pytest.fixture(scope="session")
+def request_threads(django_db_setup):
+    """End the threads of all sites, and with them their connections, before their database."""
+    yield
+    THREADS.close()
+
+
 @pytest.fixture
-async def site(django_db_reset_sequences):
+async def site(django_db_reset_sequences, request_threads):
     """A manager and three brokers."""
     site = Site()
     await site.start()
@@ -109,7 +115,7 @@ async def site(django_db_reset_sequences):
 
 
 @pytest.fixture
-async def empty_site(django_db_reset_sequences):
+async def empty_site(django_db_reset_sequences, request_threads):
     """A manager without brokers."""
     site = Site()
     await site.start(brokers=0)
@@ -118,11 +124,11 @@ async def empty_site(django_db_reset_sequences):
 
 
 @pytest.fixture(params=["hot paths", "django alone"])
-async def any_site(request, django_db_reset_sequences):
+async def any_site(request, django_db_reset_sequences, request_threads):
     """A manager and three brokers, called through `HotPaths` and through Django alone."""
     site = Site()
     await site.start()
     if request.param == "django alone":
-        site.app = ASGIHandler()
+        site.app = site.django
     yield site
     await site.stop()

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
+from http_base.threaded_django import ThreadedDjango
 from http_base.tokens import cluster_token
+from http_base.worker_threads import WorkerThreads
 from manager_app.process import ManagerProcess
 from manager_app.urls import HOT_PATHS, JSON_BYTES_MAX
 from myqueue.contract.errors import from_body
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from manager_app.runtime import ManagerRuntime
 
 
+THREADS = WorkerThreads(16, name="request")
+"""Of all sites, which tests make one after the other."""
 NEVER_S = 1e6
 """The tests renew the lease, or let it end, by the clock that they move."""
 
@@ -53,8 +57,9 @@ class Site:
         self.clock = Clock()
         self.twins = TwinCluster(settings.QUEUE.cluster_secret)
         self.twins.send_report = self.send_report
+        self.django = ThreadedDjango(ASGIHandler(), THREADS)
         self.hot_app = HotPaths(
-            ASGIHandler(), HOT_PATHS, JSON_BYTES_MAX, bodies=MemoryBudget().bodies
+            self.django, HOT_PATHS, JSON_BYTES_MAX, bodies=MemoryBudget().bodies
         )
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None

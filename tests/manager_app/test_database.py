@@ -7,7 +7,7 @@ import time
 
 import psycopg2
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.models import Topic
@@ -21,17 +21,54 @@ def threads():
     threads.close()
 
 
-async def test_functions_run_beside_the_loop_and_leave_no_connection_open(
+def look(minimum):
+    assert threading.current_thread() is not threading.main_thread()
+    found = Topic.objects.filter(pk__gte=minimum).count()
+    return found, connections["default"], connection.connection
+
+
+async def test_functions_run_beside_the_loop_and_keep_their_connection_until_the_end(
     transactional_db, threads
 ):
-    def look(minimum):
-        assert threading.current_thread() is not threading.main_thread()
-        found = Topic.objects.filter(pk__gte=minimum).count()
-        return found, connection
-
-    found, used = await threads.run(look, 0)
+    found, used, bare = await threads.run(look, 0)
     assert found == 0
+    assert (await threads.run(look, 0))[2] is bare
+    threads.close()
     assert used.connection is None
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite ends no connection")
+async def test_a_connection_that_the_server_ended_meanwhile_is_replaced(transactional_db, threads):
+    _, _, bare = await threads.run(look, 0)
+    administrator = DatabaseThreads(1)
+    await administrator.run(terminate, bare.info.backend_pid)
+    administrator.close()
+    assert (await threads.run(look, 0))[2] is not bare
+
+
+def terminate(pid):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+
+
+async def test_after_a_silence_every_kept_connection_is_made_anew(
+    transactional_db, threads, silent_port
+):
+    _, _, bare = await threads.run(look, 0)
+    limit_answers(connect_s=0.05, answer_s=9.0)
+    try:
+        _, _, noted = await threads.run(reconnect)
+        assert noted is not bare
+        with pytest.raises(psycopg2.OperationalError):
+            psycopg2.connect(host="127.0.0.1", port=silent_port, user="queue", connect_timeout=5)
+        assert (await threads.run(look, 0))[2] is not noted
+    finally:
+        psycopg2.extensions.set_wait_callback(None)
+
+
+def reconnect():
+    connection.close()
+    return look(0)
 
 
 async def test_errors_come_back_to_the_caller(threads):

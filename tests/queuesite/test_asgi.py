@@ -5,6 +5,7 @@ import pytest
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
+from http_base.worker_threads import WorkerThreads
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 from queuesite import urls_broker, urls_manager
 from queuesite.asgi import make_application
@@ -15,7 +16,9 @@ from tests.http_base.asgi_client import call
 def app(request, settings, monkeypatch):
     monkeypatch.setenv("QUEUESITE_ROLE", request.param)
     settings.ROOT_URLCONF = f"queuesite.urls_{request.param}"
-    return make_application(memory=MemoryBudget())
+    threads = WorkerThreads(1, name="request")
+    yield make_application(threads, memory=MemoryBudget())
+    threads.close()
 
 
 async def test_documentation_is_there_without_the_network(app):

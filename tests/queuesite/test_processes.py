@@ -92,7 +92,7 @@ def survive(monkeypatch):
 
 def process_of(recorder, error=None):
     process = ServerProcess(
-        recorder, config=QueueConfig(), make_app=lambda: "app", celery=Ticks(recorder)
+        recorder, config=QueueConfig(), make_app=lambda threads: "app", celery=Ticks(recorder)
     )
     process._http = Http(recorder, error)
     return process
@@ -169,7 +169,7 @@ async def test_http_server_that_breaks_ends_the_process_with_its_traceback(monke
         raise AssertionError("nobody asks")
 
     process = process_of(Recorder())
-    process._make_app = lambda: app
+    process._make_app = lambda threads: app
     process._http = HttpServer(host="127.0.0.1", port=0)
     with pytest.raises(Exited) as exited:
         await asyncio.wait_for(
@@ -190,5 +190,5 @@ async def test_stop_that_hangs_is_cut_short(monkeypatch, caplog):
 
 def test_configuration_says_where_to_listen():
     config = replace(QueueConfig(), port=8055)
-    process = ServerProcess(None, config=config, make_app=lambda: None, celery=None)
+    process = ServerProcess(None, config=config, make_app=lambda threads: None, celery=None)
     assert process._http.port == 8055

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @contextmanager
 def no_database(monkeypatch):
-    """Let no thread connect; each connects anew for each of its calls."""
+    """Let no thread connect; each loses the connection that it kept."""
     wrapper = connections["default"]
 
     def refuse(self, params):
@@ -19,7 +19,9 @@ def no_database(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(wrapper), "get_new_connection", refuse)
-        patch.setattr(BaseDatabaseWrapper, "is_usable", lambda self: False)
+        patch.setattr(
+            BaseDatabaseWrapper, "close_if_unusable_or_obsolete", BaseDatabaseWrapper.close
+        )
         yield
 
 
