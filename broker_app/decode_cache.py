@@ -1,4 +1,4 @@
-"""Decoded batches that consumers are in the middle of: a pop of one message decodes nothing."""
+"""Decoded batches that consumers are reading, so that a pop of one message decodes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DecodedBatch(NamedTuple):
 
 
 class DecodeCache:
-    """The most recently used ones, bounded in number and bytes."""
+    """The most recently used batches, bounded in number and bytes."""
 
     def __init__(self, *, batches_max: int, bytes_max: int, share: MemoryShare) -> None:
         """Make an empty cache.
@@ -43,7 +43,7 @@ class DecodeCache:
         """Bytes of what is kept."""
 
     def find(self, group_id: int, offset: int) -> DecodedBatch | None:
-        """Return the batch that has the message at `offset`, if it is here."""
+        """Return the batch that has the message at `offset`, None when it is not cached."""
         for key, batch in self._batches.items():
             if key[0] == group_id and batch.base_offset <= offset < batch.end:
                 self._batches.move_to_end(key)
@@ -64,7 +64,7 @@ class DecodeCache:
         self._share.move(self.size_bytes - before)
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Drop all batches."""
         self._batches.clear()
         self._share.move(-self.size_bytes)
         self.size_bytes = 0

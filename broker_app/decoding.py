@@ -1,4 +1,4 @@
-"""Looking into record batches: small ones at once, large ones in a thread beside the event loop."""
+"""Decodes record batches: small ones at once, large ones in a thread beside the event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGE_BYTES = 256 << 10
 
 
 class Contents(NamedTuple):
-    """What is in a stored batch."""
+    """The messages of a stored batch."""
 
     header: BatchHeader
     records: list[Record] | None
@@ -31,7 +31,7 @@ class Contents(NamedTuple):
 
 
 class Decoding:
-    """Decodes batches; one large one at a time, which bounds what they take together."""
+    """Decodes batches, large ones one at a time, which bounds the memory that they take."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="decoding")
@@ -46,7 +46,7 @@ class Decoding:
         return await self._look(batch, _check)
 
     async def read(self, batch: bytes) -> Contents:
-        """Return what is in a batch.
+        """Return the messages of a batch.
 
         Raises:
             CorruptBatch: it is damaged: its header or its checksum is wrong.

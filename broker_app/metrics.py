@@ -64,8 +64,8 @@ class BrokerCollector:
             role = "faulty" if replica.faulty else str(replica.role)
             roles[role] = roles.get(role, 0) + 1
             if replica.serves:
-                out, buried = runtime.state_of(replica).works.counts()
-                unsettled, dead = unsettled + out, dead + buried
+                out, waiting = runtime.state_of(replica).works.counts()
+                unsettled, dead = unsettled + out, dead + waiting
         for role, count in sorted(roles.items()):
             replicas.add_metric([role], count)
         yield replicas

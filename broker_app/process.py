@@ -106,7 +106,7 @@ class BrokerProcess:
         return self.engine.failure
 
     def describe(self) -> str:
-        """Return the line that says ready."""
+        """Return the line that the process prints when it is ready."""
         options = self.options
         return f"broker {self.broker_id} ready on {options.address} (Raft {options.raft_address})"
 

@@ -1,7 +1,7 @@
-"""What a broker remembers of the cluster's secret: not the secret, but whether it is another one.
+"""A fingerprint of the cluster's secret, by which a broker notices that it is given another one.
 
-A broker starts without managers. So that one with a wrong secret does not start at all, which its
-peers and managers would refuse for ever, it keeps a fingerprint of the secret that a manager took.
+A broker starts without managers. One with a wrong secret, which peers and managers would refuse for
+ever, must not start at all: it compares its secret with the fingerprint of the accepted one.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Delivery(Message, frozen=True, gc=False):
 
 
 class Settlement(NamedTuple):
-    """What became of one delivery that was acknowledged, given back or extended."""
+    """The outcome of one delivery that was acked, nacked or extended."""
 
     delivery: Delivery
     done: bool

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import graphlib
 import importlib
+import keyword
 import re
 import subprocess
 import sys
@@ -313,6 +315,29 @@ def test_blocking_classes_are_what_the_asyncio_ones_give():
         if (ROOT / front["target"]).read_text() != blocking_fronts.expected(front)
     ]
     assert not stale, "make fronts"
+
+
+NAME_IN_TEXT = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)(?:\(\))?`(?!`)")
+OTHERS_NAMES = {"unasync", *dir(builtins), *keyword.kwlist}
+"""What docstrings and comments name and the code need not use."""
+
+
+def test_docstrings_and_comments_name_what_is_there():
+    """A name in backticks stands somewhere without them too; one that was renamed does not."""
+    texts = {
+        path: path.read_text() for path in python_files(*PACKAGES, "tests", "benchmarks", "tools")
+    }
+    known = set(OTHERS_NAMES)
+    for path, text in texts.items():
+        known.update(path.relative_to(ROOT).with_suffix("").parts)
+        known.update(re.findall(r"\w+", NAME_IN_TEXT.sub("", text)))
+    stale = [
+        f"{name_of(path)}: {found[1]}"
+        for path in python_files(*PACKAGES, "benchmarks", "tools")
+        for found in NAME_IN_TEXT.finditer(texts[path])
+        if not known.issuperset(word for word in found[1].split(".") if word)
+    ]
+    assert not stale
 
 
 def test_every_folder_of_tests_is_a_package():

@@ -1,9 +1,9 @@
 """A broker's link to the managers: it registers, reports, and takes orders.
 
 Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
-go out at every heartbeat and at once when leadership moves, and short ones between, as signs of
-life; orders come with the answer. They are carried out beside the reports: a broker whose orders
-take long is not taken for dead.
+go out at every heartbeat and at once when leadership moves, with short signs of life between;
+the answers carry orders. Orders are carried out beside the reports, so that a broker that is busy
+with long ones is not taken for dead.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ManagerContact(Protocol):
         """Send a report soon; called in the loop."""
 
     def sign(self) -> None:
-        """Show soon that this broker is there; called in the loop."""
+        """Send a sign of life soon; called in the loop."""
 
     async def topic_leaders(self, topic: str) -> list[str | None]:
         """Return the address of each partition's leader, None where there is none.
@@ -70,7 +70,7 @@ class ManagerContact(Protocol):
         """
 
     async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
-        """Make a topic; one that is there already is no error.
+        """Create a topic; an existing one is no error.
 
         Raises:
             QueueError: no manager answers, or one refuses.
@@ -124,7 +124,7 @@ class ManagerLink:
         return [one.leader.address if one.leader is not None else None for one in partitions]
 
     async def topic_create(self, topic: str, partitions: int, replication_factor: int) -> None:
-        """Make a topic; one that is there already is no error.
+        """Create a topic; an existing one is no error.
 
         Raises:
             ManagerNotFound: no manager answered.
@@ -222,7 +222,7 @@ class ManagerLink:
         await self._http.close()
 
     async def _run(self, make_report: Callable[[bool, frozenset[int]], BrokerReport]) -> None:
-        """Send what is asked for, one report at a time, until it is cancelled."""
+        """Send the reports that are due, one at a time, until it is cancelled."""
         reason = ""
         while True:
             await self._wake.wait()
@@ -248,10 +248,10 @@ class ManagerLink:
             self._order(orders, full=full)
 
     def _order(self, orders: BrokerOrders, *, full: bool) -> None:
-        """Have orders carried out soon; what a full report was answered replaces all before it.
+        """Queue orders; the answer to a full report replaces all orders before it.
 
-        Answers to the others name few replicas each; the next full report tells again what those
-        said that are passed over here.
+        Answers to partial reports name few replicas; whatever is dropped of them here comes again
+        with the next full report.
         """
         if full:
             self._orders.clear()
@@ -259,7 +259,7 @@ class ManagerLink:
         self._ordered.set()
 
     async def _carry_out(self, take_orders: Callable[[BrokerOrders], Awaitable[None]]) -> None:
-        """Carry out one answer after the other, until it is cancelled."""
+        """Carry out queued orders one after the other, until it is cancelled."""
         while True:
             await self._ordered.wait()
             self._ordered.clear()

@@ -19,7 +19,7 @@ CALL_TIMEOUT_SECONDS = 3.0
 
 
 class PeerContact(Protocol):
-    """What can be asked of other brokers."""
+    """The calls to other brokers."""
 
     async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
         """Return who belongs to a group that another broker leads.

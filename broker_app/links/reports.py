@@ -1,4 +1,4 @@
-"""What a broker says about itself and its replicas to a manager."""
+"""A broker's report of itself and its replicas to a manager."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_report(
         stopping: True when it is about to end.
         full: True when `replicas` are all replicas.
         disk_free_bytes: as last seen.
-        disk_slow: True when it had better be given no leadership.
+        disk_slow: True when the broker should get no leadership.
     """
     return BrokerReport(
         incarnation=identity.incarnation,
@@ -54,7 +54,7 @@ def make_report(
 
 
 def report_replica(replica: Replica) -> ReplicaReport:
-    """Return what there is to say about one replica."""
+    """Return the report of one replica."""
     membership = replica.node.membership
     state = state_of(replica)
     return ReplicaReport(

@@ -143,7 +143,7 @@ class Admission:
         self._check_group_room(commit.group, commit.client_id)
 
     def truncate(self, truncate: Truncate) -> CommandAnswer | None:
-        """Decide on letting messages go: not again those that are gone, not those in flight."""
+        """Decide on a truncation: nothing that is truncated already, nothing in flight."""
         assert truncate.to_offset <= self._data.next_offset, truncate
         if truncate.to_offset <= self._data.log_start_offset:
             return CommandAnswer(TruncateResult(self._data.log_start_offset))

@@ -1,4 +1,4 @@
-"""What a partition can be asked to replicate, and how commands are encoded in the log.
+"""The commands of a partition, their results, and how commands are encoded in the log.
 
 A record batch travels as it is, in a DATA entry. Everything else travels in a COMMAND entry: one
 version byte, then a MessagePack array `[partition clock, [tag, field, ...]]`. Tags are stored and
@@ -53,7 +53,7 @@ class PopMessages(Struct, frozen=True, array_like=True, tag=1):
 
 
 class OpenCursor(Struct, frozen=True, array_like=True, tag=2):
-    """Makes a consumer's cursor; one that is there stays where it is."""
+    """Creates a consumer's cursor; an existing one stays where it is."""
 
     consumer_id: int
     start: Start
@@ -69,7 +69,7 @@ class ResetCursor(Struct, frozen=True, array_like=True, tag=3):
 
 
 class ForgetClient(Struct, frozen=True, array_like=True, tag=4):
-    """Drops what is remembered of a producer or of a consumer; 0 for neither."""
+    """Drops a producer's sequences or a consumer's cursor; 0 for neither."""
 
     producer_id: int = 0
     consumer_id: int = 0
@@ -83,9 +83,9 @@ class ForgetIdle(Struct, frozen=True, array_like=True, tag=5):
 
 
 class CommitOffsets(Struct, frozen=True, array_like=True, tag=6):
-    """Makes a consumer group's generation known and moves its offset.
+    """Commits a consumer group's offset, or only fences earlier generations.
 
-    A generation below the known one changes nothing. A group that is not known is made.
+    A generation below the known one changes nothing. An unknown group is created.
     """
 
     group: str
@@ -100,14 +100,14 @@ class CommitOffsets(Struct, frozen=True, array_like=True, tag=6):
 
 
 class Truncate(Struct, frozen=True, array_like=True, tag=7):
-    """Lets the messages below an offset go: retention."""
+    """Deletes the messages below an offset: retention."""
 
     to_offset: int
     """Ends a record batch; at most the high watermark when the command is applied."""
 
 
 class SetRetention(Struct, frozen=True, array_like=True, tag=8):
-    """Sets how long and how much the partition keeps. 0 is no limit."""
+    """Sets the partition's retention. 0 is no limit."""
 
     retention_ms: int = 0
     """Age in milliseconds after which messages may go."""
@@ -116,16 +116,16 @@ class SetRetention(Struct, frozen=True, array_like=True, tag=8):
 
 
 class ForgetGroup(Struct, frozen=True, array_like=True, tag=9):
-    """Drops what is remembered of a consumer group."""
+    """Drops a consumer group and its offset."""
 
     group: str
     """Its name."""
 
 
 class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
-    """Delivers messages to a worker of a group, as far as they are still deliverable then.
+    """Delivers messages to a worker of a group, those that are still deliverable when applied.
 
-    A group that is not there is made.
+    An unknown group is created.
     """
 
     group: str
@@ -148,7 +148,7 @@ class ReceiveMessages(Struct, frozen=True, array_like=True, tag=10):
 
 
 class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
-    """What a worker says of messages that it received."""
+    """Settles messages that a worker received: ack, nack or extend."""
 
     group: str
     kind: SettleKind
@@ -158,7 +158,7 @@ class SettleMessages(Struct, frozen=True, array_like=True, tag=11):
 
 
 class DeadCopied(Struct, frozen=True, array_like=True, tag=12):
-    """Drops dead messages that are in the dead-letter topic."""
+    """Drops dead messages that were copied to the dead-letter topic."""
 
     group: str
     origin: int

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ConsumerGroup(Struct, array_like=True):
-    """What a partition knows of one consumer group.
+    """A consumer group as one partition knows it.
 
     Stored in snapshots by position: further fields go to the end and have a default.
     """
@@ -35,7 +35,7 @@ class ConsumerGroup(Struct, array_like=True):
 
 
 class ConsumerGroups:
-    """Name of a consumer group -> what is known of it."""
+    """The consumer groups of a partition, by name."""
 
     def __init__(self) -> None:
         self._groups: dict[str, ConsumerGroup] = {}
@@ -47,7 +47,7 @@ class ConsumerGroups:
         return name in self._groups
 
     def get(self, name: str) -> ConsumerGroup | None:
-        """Return what is known of a group, None for one that is not known."""
+        """Return a group, None when it is not known."""
         return self._groups.get(name)
 
     def make(self, name: str, *, generation: int, offset: int, index: int) -> ConsumerGroup:
@@ -61,7 +61,7 @@ class ConsumerGroups:
     ) -> CommitResult:
         """Make a generation known and move the offset, or leave everything as it is.
 
-        An offset below the log start is moved up to it, and what lies between is told as missed.
+        An offset below the log start is moved up to it; the messages between count as missed.
 
         Args:
             commit: the command.
@@ -123,7 +123,7 @@ def commit_error(
     log_start_offset: int,
     next_offset: int,
 ) -> QueueError:
-    """Return what a member is answered whose commit does not take effect.
+    """Return the error for a member whose commit is refused.
 
     Args:
         commit: the command.

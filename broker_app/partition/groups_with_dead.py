@@ -1,4 +1,4 @@
-"""Which partitions on this broker have messages to bury: a look at these finds all the work."""
+"""Which partitions on this broker have dead messages to copy to dead-letter topics."""
 
 from __future__ import annotations
 

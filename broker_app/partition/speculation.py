@@ -1,8 +1,7 @@
-"""The leader's speculative view: what is in its log and not applied yet.
+"""The leader's speculative view: the effects of entries in its log that are not applied yet.
 
-Together with the applied state it contains every entry before the next one. It is told of each
-proposal that entered the log, releases each when it is applied, and is emptied when leadership is
-lost or won anew.
+With the applied state it covers every entry before the next one. Each proposal that enters the log
+is added, and released when it is applied; a change of leadership empties the view.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ _decoders: dict[bytes, msgspec.msgpack.Decoder[Any]] = {
 
 
 class PartitionData:
-    """The state that a prefix of the log leads to."""
+    """The state after applying a prefix of the log."""
 
     def __init__(self) -> None:
         self.log_start_offset = 0
@@ -122,7 +122,7 @@ class PartitionData:
         return max(self.cursors.get(consumer_id, 0), self.log_start_offset)
 
     def missed(self, consumer_id: int) -> int:
-        """Return how many messages went before a consumer with a cursor got to them."""
+        """Return how many messages retention deleted before a consumer popped them."""
         return max(0, self.log_start_offset - self.cursors.get(consumer_id, self.log_start_offset))
 
     def knows_group(self, name: str) -> bool:
@@ -130,7 +130,7 @@ class PartitionData:
         return name in self.groups or name in self.works
 
     def append(self, header: BatchHeader, timestamp: int) -> AppendResult:
-        """Take a batch in at the next offset."""
+        """Append a batch at the next offset."""
         base_offset, count = self.next_offset, header.record_count
         self.next_offset = base_offset + count
         self.sizes.add(self.next_offset, HEADER_BYTES + header.payload_length)

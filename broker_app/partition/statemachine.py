@@ -111,11 +111,11 @@ class PartitionState:
         return self._data.cursor(consumer_id)
 
     def consumer_group(self, name: str) -> ConsumerGroup | None:
-        """Return what is known of a consumer group, None for one not known or used by workers."""
+        """Return a consumer group; None when it is not known, or used by queue workers."""
         return self._data.groups.get(name)
 
     def popped(self, consumer_id: int, request_digest: bytes) -> PopResult | None:
-        """Return what an earlier pop with this request id got, if there was one."""
+        """Return the result of an earlier pop with this request id, None without one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))
         return None if span is None else PopResult(*span)
 
@@ -146,7 +146,7 @@ class PartitionState:
 
     @property
     def works(self) -> WorkTable:
-        """What the workers of groups have out; for reading."""
+        """The messages that are out with workers, by group; for reading."""
         return self._data.works
 
     def choose_work(self, name: str, clock_ms: int, max_messages: int) -> Choice:
@@ -170,7 +170,7 @@ class PartitionState:
         )
 
     def work_due(self, name: str, clock_ms: int) -> int | None:
-        """Return when a message is there for the workers of a group, now if one is.
+        """Return when a message becomes visible to the workers of a group; now if one is.
 
         Args:
             name: of the group.
@@ -257,7 +257,7 @@ class PartitionState:
         """Apply a committed DATA or COMMAND entry and return its result.
 
         Returns:
-            `Appended` for a batch; for a command what `broker_app.partition.commands` says of it.
+            `AppendResult` for a batch; for a command the result that `commands` declares.
 
         Raises:
             InconsistentEntry: the entry contradicts the state or cannot be read.

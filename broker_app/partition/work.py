@@ -1,4 +1,4 @@
-"""The work of all groups of one partition, and which of them has something to bury.
+"""The work of all groups of one partition, and which of them has dead messages.
 
 Its methods are what the commands of workers mean; like all applied state it depends on the entries
 of the log alone.

@@ -54,7 +54,7 @@ class ConsumerCore(ClientCore):
         self._waiting = PartitionWaiting(session, held_call)
 
     def restart_after_fork(self) -> None:
-        """Start anew in the child: what was popped, and what is out, is the parent's."""
+        """Start anew in the child: popped messages and pops in flight are the parent's."""
         super().restart_after_fork()
         self._make_parts()
 
@@ -151,7 +151,7 @@ class ConsumerCore(ClientCore):
     def _pop_only(
         self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
     ) -> Flow[list[Message]]:
-        """Pop from the only partition, which may hold the request."""
+        """Pop from the only partition, with a long poll."""
         remaining_s = wait.deadline_s - self.session.clock.monotonic()
         wait_ms = max(0, min(int(remaining_s * 1000), self.session.config.long_poll_ms))
         patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
@@ -171,16 +171,16 @@ class ConsumerCore(ClientCore):
         return found
 
     def fill(self) -> Flow[list[Message]]:
-        """Pop for an iteration, however long it takes, so that `hand_out` has something.
+        """Pop for an iteration, without limit, until `hand_out` has a message.
 
         Returns:
-            Nothing; but what was popped when the consumer was closed meanwhile.
+            Nothing; or the popped messages, when the consumer was closed meanwhile.
         """
         found = yield from self.poll(self.session.config.prefetch_messages, None, more=True)
         return [] if self._pops.offer(found) else found
 
     def hand_out(self) -> Message | None:
-        """Return the next message that was popped in advance; None when the consumer closes."""
+        """Return the next prefetched message; None when the consumer closes."""
         return self._pops.take_one()
 
     # Cursors
@@ -220,7 +220,7 @@ class ConsumerCore(ClientCore):
         return moved
 
     def size(self, topic: str) -> Flow[int]:
-        """Return what is left in all partitions, and what was popped and not handed out."""
+        """Return the number of messages left in all partitions, prefetched ones included."""
         total = 0
         for where in (yield from self.session.partitions([topic], None)):
             yield from self._prefetcher.settle(where)
@@ -271,7 +271,7 @@ class ConsumerCore(ClientCore):
         self._pops.close()
 
     def give_back(self) -> Flow[None]:
-        """Move the cursors back over what was popped in advance and not handed out.
+        """Move the cursors back over prefetched messages that were not handed out.
 
         Raises:
             UnreadMessages: some could not be given back; `messages` has them.
@@ -279,9 +279,9 @@ class ConsumerCore(ClientCore):
         return self._prefetcher.give_back()
 
     def drop_popped(self) -> None:
-        """Forget what was popped: the cluster has forgotten the cursors."""
+        """Drop prefetched messages: the cluster has dropped the cursors."""
         self._prefetcher.drop_popped()
 
     def stop_waiting(self) -> None:
-        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        """Cancel the long polls at the partitions; a flow that waits does it at its end."""
         self._waiting.close()

@@ -1,8 +1,7 @@
 """Pops whose answer was lost, and messages popped but not handed out. Pure.
 
-A pop is repeated under its request id until its answer is known; a call that gives up leaves it
-here, and the next call for the partition takes it up first. So a lost answer is never a lost
-message.
+A pop is repeated under its request id until its answer is known. A call that times out leaves it
+here, and the next call for the partition repeats it first, so that a lost answer loses no message.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ class Pop(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """A pop whose answer is not needed yet."""
+    """A pop that was sent ahead (prefetch)."""
 
     pop: Pop
     pending: Pending
 
 
 class Pops:
-    """What is between the cluster and the program. Safe from several threads."""
+    """Pops in flight and prefetched messages. Safe from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,7 +62,7 @@ class Pops:
             return pop
 
     def begin_ahead(self, where: TopicPartition, max_messages: int) -> Pop | None:
-        """Return a pop whose answer is not needed yet; None where it must not go out now."""
+        """Return a pop to send ahead; None when it must not be sent now."""
         with self._lock:
             full = len(self._ahead) >= PREFETCHED_PARTITIONS_MAX
             is_open = where in self._ahead or where in self._unsettled
@@ -88,12 +87,12 @@ class Pops:
             return self._ahead.pop(where, None)
 
     def is_open(self, where: TopicPartition) -> bool:
-        """Return True while the fate of a pop of this partition is open."""
+        """Return True while the outcome of a pop of this partition is open."""
         with self._lock:
             return where in self._ahead or where in self._unsettled
 
     def open_partitions(self) -> set[TopicPartition]:
-        """Return the partitions of which the fate of a pop is open."""
+        """Return the partitions with a pop whose outcome is open."""
         with self._lock:
             return {*self._ahead, *self._unsettled}
 
@@ -107,7 +106,7 @@ class Pops:
                 self._ready.setdefault(where, deque()).append(message)
 
     def put_back(self, messages: list[Message]) -> None:
-        """Put messages that were taken, and not handed out, before those that wait."""
+        """Put taken messages that were not handed out back before those that wait."""
         with self._lock:
             self._put_back(messages)
 
@@ -150,7 +149,7 @@ class Pops:
         return None
 
     def drop(self, where: TopicPartition) -> list[Message]:
-        """Remove and return what waits of a partition."""
+        """Remove and return the messages of a partition that wait."""
         with self._lock:
             return list(self._ready.pop(where, ()))
 
@@ -172,12 +171,12 @@ class Pops:
     # The end
 
     def close(self) -> None:
-        """Hand out nothing more one by one, and let nothing go ahead."""
+        """Stop iterations, and send nothing ahead any more."""
         with self._lock:
             self._is_closed = True
 
     def drop_all(self) -> dict[TopicPartition, list[Message]]:
-        """Remove and return what waits, by partition."""
+        """Remove and return the messages that wait, by partition."""
         with self._lock:
             dropped = {where: list(queue) for where, queue in self._ready.items()}
             self._ready.clear()
@@ -193,7 +192,7 @@ class Pops:
 
 
 def returnable(messages: list[Message]) -> tuple[list[Message], list[Message]]:
-    """Split what waits of a partition into what a cursor can be moved back over, and the rest.
+    """Split the waiting messages of a partition into those that can be given back, and the rest.
 
     The cursor stands after the last message. It may move back over those before it only as long as
     there is no gap: another thread was handed the messages of a gap, and would get them again.

@@ -1,11 +1,11 @@
-"""Popping from one partition, one request ahead, and giving back at the end. Pure.
+"""Pops from one partition with one request ahead, and gives back at the end. Pure.
 
-What was popped counts as read, so what is popped in advance must be given back when the consumer
-is closed. It is: `give_back` first learns the fate of every pop that is open (repeated under its
-request id it moves nothing twice), then moves each cursor back over exactly the messages that
-nobody was handed, on the condition that it stands where they end. The partition's state machine
-checks that condition, so whatever else moved the cursor, no message is read twice. What cannot be
-given back is told, with the messages.
+A pop moves the cursor, so that prefetched messages must be given back when the consumer is closed.
+`give_back` first learns the outcome of every open pop (a repetition under its request id moves
+nothing twice), then moves each cursor back over exactly the messages that were not handed out, on
+the condition that it stands where they end. The partition's state machine checks that condition,
+so that no message is read twice, whatever else moved the cursor. Messages that cannot be given back
+are reported with an error.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Prefetcher:
-    """Pops, and gives back what nobody was handed.
+    """Pops, prefetches, and gives back what was not handed out.
 
     Args:
         session: of the client.
-        pops: what is between the cluster and the program.
+        pops: in flight, and prefetched messages.
         corrupt: counts what nobody can decode.
     """
 
@@ -53,7 +53,7 @@ class Prefetcher:
         patience_s: float | None = None,
         more: bool = False,
     ) -> Flow[list[Message]]:
-        """Pop from one partition, after whatever was left unsettled there.
+        """Pop from one partition, after its unsettled pops.
 
         Args:
             where: topic and partition.
@@ -110,7 +110,7 @@ class Prefetcher:
     # One request ahead
 
     def _begin_ahead(self, where: TopicPartition, max_messages: int) -> Flow[None]:
-        """Send a pop whose answer the next one takes; where that is not possible, do nothing."""
+        """Send a pop ahead, whose answer the next call takes; nothing when that is not possible."""
         pop = self._pops.begin_ahead(where, max_messages)
         if pop is None:
             return
@@ -127,7 +127,7 @@ class Prefetcher:
         self._pops.sent_ahead(where, Ahead(pop, pending))
 
     def _finish_ahead(self, where: TopicPartition, ahead: Ahead) -> Flow[list[Message]]:
-        """Return what the pop ahead gave; when its answer does not come, it is unsettled."""
+        """Return the messages of the pop that was sent ahead; without an answer it is unsettled."""
         try:
             answer: Answer | None = yield Await(
                 ahead.pending, self._config.leader_patience_ms / 1000
@@ -148,7 +148,7 @@ class Prefetcher:
         return self._popped(where, body)
 
     def settle(self, where: TopicPartition, attempts: Attempts | None = None) -> Flow[None]:
-        """Learn the fate of every pop of a partition; what they gave waits to be handed out.
+        """Learn the outcome of every pop of a partition; their messages wait to be handed out.
 
         Args:
             where: topic and partition.
@@ -167,11 +167,11 @@ class Prefetcher:
     # Giving back
 
     def give_back(self) -> Flow[None]:
-        """Move the cursors back over what was popped in advance and not handed out.
+        """Move the cursors back over prefetched messages that were not handed out.
 
         Raises:
-            UnreadMessages: some could not be given back; `messages` has them. When the fate of a
-                pop stayed open, `outcome` is unknown.
+            UnreadMessages: some could not be given back; `messages` has them. When the outcome
+                of a pop stayed open, `outcome` is unknown.
         """
         lost: list[Message] = []
         failures: list[QueueError] = []
@@ -211,7 +211,7 @@ class Prefetcher:
                 raise
 
     def drop_popped(self) -> None:
-        """Forget what was popped: the cluster has forgotten the cursors."""
+        """Drop prefetched messages: the cluster has dropped the cursors."""
         for pending in self._pops.forget():
             pending.cancel()
 

@@ -35,7 +35,7 @@ class Beating(Protocol):
         ...
 
     def beat(self) -> None:
-        """Send the heartbeats; failures are the client's own affair."""
+        """Send the heartbeats; the client deals with failures."""
         ...
 
 
@@ -73,7 +73,7 @@ class Heartbeats:
             self._changed.notify_all()
 
     def leave(self, client: Beating) -> None:
-        """Stop sending them."""
+        """Stop sending a client's heartbeats."""
         with self._changed:
             self._clients.discard(client)
             self._changed.notify_all()
@@ -119,7 +119,7 @@ class Heartbeats:
         return True
 
     def _start_another(self) -> None:
-        """Let somebody wait while this thread beats; without one it comes back by itself."""
+        """Start a thread that waits while this one beats; without it this one comes back later."""
         try:
             self._start_thread()
         except RuntimeError as error:

@@ -1,9 +1,8 @@
-"""What the client knows of topics, leaders and brokers, and where the next try goes. Pure.
+"""The client's metadata of topics, leaders and brokers, and the route of a call. Pure.
 
-`Metadata` is the memory (who leads, which broker is out of reach, what is stale), `Route` the way
-of one call through it: the leader first, then the other replicas (whose NOT_LEADER names the
-leader), at last the manager, which passes the call on. Without a manager the brokers are tried all
-the same.
+`Metadata` remembers leaders, brokers that are out of reach, and what is stale. `Route` chooses
+where a call is tried: the leader first, then the other replicas (whose NOT_LEADER names the
+leader), at last a manager, which passes the call on. Without a manager the brokers are still tried.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def serving_replica(body: dict[str, Any], topic: str, partition: int) -> bool:
 
 
 class Metadata:
-    """Everything the client remembers of the cluster. Not thread-safe: its owner holds a lock.
+    """What the client remembers of the cluster. Not thread-safe: its owner holds a lock.
 
     Args:
         max_age_s: after this a topic is asked for again.
@@ -115,7 +114,7 @@ class Metadata:
         return now_s < self._fresh_until_s.get(topic, float("-inf"))
 
     def postpone(self, topic: str, *, until_s: float) -> None:
-        """Take the old view for a while longer: no manager answers."""
+        """Keep the stale view for a while longer: no manager answers."""
         self._fresh_until_s[topic] = until_s
 
     def mark_stale(self, topic: str) -> None:
@@ -164,7 +163,7 @@ class Metadata:
             self._avoided_until_s.pop(address, None)
 
     def avoids(self, address: str, *, now_s: float) -> bool:
-        """Return True while a broker had better not be tried."""
+        """Return True while a broker counts as out of reach."""
         return now_s < self._avoided_until_s.get(address, float("-inf"))
 
     def avoid_nobody(self) -> None:
@@ -173,7 +172,7 @@ class Metadata:
 
 
 class Route:
-    """The way of one call to its partition's leader; `next` and `failed` take turns."""
+    """The route of one call to its partition's leader; `next` and `failed` take turns."""
 
     def __init__(self, metadata: Metadata, topic: str, partition: int) -> None:
         self._metadata = metadata

@@ -1,4 +1,4 @@
-"""Driving many flows at once in one thread: while some wait for answers, others go on."""
+"""Drives many flows at once in one thread: while some wait for answers, others go on."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Pump:
         return max(0.0, min(times) - self._clock.monotonic()) if times else None
 
     def _look(self, running: _Running) -> None:
-        """Go on with an answer, if it is complete."""
+        """Resume a flow whose answer is complete."""
         assert running.exchange is not None, "it waits for an answer"
         try:
             answer = running.exchange.answer(0.0)

@@ -44,7 +44,7 @@ class RetryAction(Enum):
 
 
 class Decision(NamedTuple):
-    """A step, and the seconds to wait before it."""
+    """What to do, and the seconds to wait before it."""
 
     step: RetryAction
     delay_s: float = 0.0

@@ -1,4 +1,4 @@
-"""One client's dealings with the cluster: registered, kept alive, calls brought to leaders. Pure.
+"""A client's session: registrations, heartbeats, metadata, and calls to leaders. Pure.
 
 A call to a partition's leader is retried, redirected and re-attached until it is settled.
 """
@@ -78,9 +78,9 @@ def _is_unknown_there(error: QueueError, request: Request) -> bool:
 
 
 class Session:
-    """What a client is to the cluster: registered, kept alive, and informed of who leads.
+    """The registrations of a client, and how it reaches managers and leaders.
 
-    Its flows register, re-attach, send heartbeats, and bring calls to managers and leaders.
+    Its flows register, re-attach, send heartbeats, and make calls at managers and leaders.
 
     Args:
         kind: producer or consumer.
@@ -92,8 +92,8 @@ class Session:
 
     Attributes:
         beat_due_s: monotonic time of the next heartbeat of the registrations.
-        core_due_s: monotonic time at which the core has something to tell before; infinite without.
-        wake_beats: has whoever drives heartbeats look at `next_beat_s` again.
+        core_due_s: monotonic time of the core's own next heartbeat or commit; infinite without one.
+        wake_beats: has the driver of heartbeats read `next_beat_s` again.
         closing: True once no new call is taken.
         closed: True once nothing works any more.
     """
@@ -128,7 +128,7 @@ class Session:
         self._schedule_beat()
 
     def restart_after_fork(self) -> None:
-        """Start anew in the child: new locks, and nothing that the core has to tell."""
+        """Start anew in the child: new locks, and no heartbeat or commit of the core due."""
         self._register_lock = self.make_lock()
         """One registration at a time."""
         self._lock = threading.Lock()
@@ -231,7 +231,7 @@ class Session:
             self._register_lock.release()
 
     def require_registered(self, topic: str) -> Registration:
-        """Return what is known of the registration for a topic; id 0 in the child of a fork.
+        """Return the registration for a topic; with id 0 in the child of a fork.
 
         Raises:
             UnauthorizedException: the client is not registered for it.
@@ -455,10 +455,9 @@ class Session:
             self._metadata.mark_stale(topic)
 
     def begin_at_leader(self, call: LeaderCall, timeout_s: float) -> Flow[Pending]:
-        """Send a call once to where it is answered without a detour, and do not wait for it.
+        """Send a call once to the partition's leader, and do not wait for the answer.
 
-        That is the partition's leader as last heard of; where that is unknown or had better not be
-        tried, a manager, which passes it on.
+        When the leader is unknown or out of reach, send it to a manager, which passes it on.
 
         Raises:
             QueueError: there was no connection, or the client is not registered for the topic.
@@ -481,21 +480,21 @@ class Session:
     def at_leader(
         self, call: LeaderCall, attempts: Attempts, read: Callable[[Answer], T]
     ) -> Flow[T]:
-        """Make a call where it belongs, until it succeeds or `attempts` stops it.
+        """Make a call at the partition's leader, until it succeeds or `attempts` stops it.
 
         Args:
             call: what to ask.
-            attempts: patience, and what became of earlier tries.
+            attempts: deadline, and outcomes of earlier tries.
             read: turns an answer into the result, or raises its failure.
 
         Raises:
-            QueueError: the last failure as it was; `attempts` knows what it means.
+            QueueError: the last failure; `attempts` knows whether the outcome is open.
         """
         route = Route(self._metadata, call.topic, call.partition)
         return self._retrying(lambda: self._try_once(call, route, read), attempts, call.topic)
 
     def attempts(self, *, wait_ms: int = 0) -> Attempts:
-        """Return the patience of a call that begins now and that a server may hold so long."""
+        """Return the attempts of a call that begins now; a server may hold it for so long."""
         patience_ms = self.config.delivery_timeout_ms + wait_ms
         deadline_s = self.clock.monotonic() + patience_ms / 1000
         return Attempts(self.config, deadline_s=deadline_s)
@@ -539,9 +538,9 @@ class Session:
     def _ask_broker(
         self, call: LeaderCall, address: str, request: Request, timeout_s: float
     ) -> Flow[Answer]:
-        """Ask the leader; when it is silent for long, look whether another broker leads by now.
+        """Ask the leader; when it is silent for long, look whether another broker leads.
 
-        A repetition there is harmless, and a broker that was stopped does not answer in time.
+        A repetition at the new leader is harmless; a paused broker may never answer.
 
         Raises:
             BrokerUnreachable: no answer; `leader` names the other leader, if that is why.
@@ -606,4 +605,4 @@ class Session:
 
 
 def _nothing() -> None:
-    """Nobody drives heartbeats yet."""
+    """Do nothing: no driver of heartbeats yet."""

@@ -1,6 +1,6 @@
 """Leads a partition from the replicas that it has to those that it should have, step by step.
 
-`next_step` is pure: every step follows from the membership in force and the one that is wanted, so
+`next_steps` is pure: every step follows from the membership in force and the one that is wanted, so
 whoever leads can take the change up at any point. New replicas come before old ones go, one voter
 at a time (thesis, section 4.1). A broker holds one replica of a group, so there the old one goes
 first. A leader never removes itself: it hands over.

@@ -9,7 +9,7 @@
                                      <-    installed: durable and in force
 
 The receiver stores each piece before it takes the next one, so a slow disk slows the sender. Two
-implementations pass one test suite: `tcp_snapshots` and `memory_snapshots`.
+implementations pass one test suite: `tcp.snapshots`, and the double of the tests.
 """
 
 from __future__ import annotations
