@@ -45,9 +45,9 @@ class StorageThread:
     def __init__(self, storage: SqliteStorage) -> None:
         from http_base.memory_budget import MemoryBudget
         from raft_app.storage.stream import StorageStream
-        from raft_app.storage.workers import WorkerThreads
+        from raft_app.storage.workers import StorageThreads
 
-        self._workers = WorkerThreads(storage, close_thread=storage.close_thread_connection)
+        self._workers = StorageThreads(storage, close_thread=storage.close_thread_connection)
         self._stream = StorageStream(
             self._workers, on_failure=self._fail, unwritten=MemoryBudget().unwritten
         )

@@ -27,7 +27,7 @@ from raft_app import registry
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import PeerAddress, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 from raft_app.transport.tcp.transport import TcpTransport
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class BrokerProcess:
             config=options.engine,
             randomizer=random.SystemRandom().randrange,
             memory=self._memory,
-            workers=WorkerThreads(
+            workers=StorageThreads(
                 self._storage,
                 reader_threads=options.engine.reader_threads,
                 close_thread=self._storage.close_thread_connection,

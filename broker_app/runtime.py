@@ -241,13 +241,13 @@ class BrokerRuntime:
         group_id, state = replica.spec.group_id, state_of(replica)
         self.long_polls.applied(group_id, state.next_offset)
         self.work_waits.applied(group_id)
-        self.groups_with_dead.note(group_id, needs_burial=state.works.needs_burial)
+        self.groups_with_dead.note(group_id, may_have_dead=state.works.may_have_dead)
 
     def _leadership_changed(self, replica: Replica) -> None:
         group_id = replica.spec.group_id
         self.long_polls.disturb(group_id)
         self.work_waits.disturb(group_id)
-        self.groups_with_dead.note(group_id, needs_burial=state_of(replica).works.needs_burial)
+        self.groups_with_dead.note(group_id, may_have_dead=state_of(replica).works.may_have_dead)
 
     def _work_due_in(self, key: WaitKey) -> float | None:
         """Return in how many seconds a message becomes visible to a group of workers."""

@@ -13,9 +13,9 @@ class GroupsWithDead:
         self.news = asyncio.Event()
         """Set when a partition came in, or one that is in changed."""
 
-    def note(self, group_id: int, *, needs_burial: bool) -> None:
+    def note(self, group_id: int, *, may_have_dead: bool) -> None:
         """Take in whether a partition belongs here; called at every change of its state."""
-        if needs_burial:
+        if may_have_dead:
             self._group_ids.setdefault(group_id)
             self.news.set()
         elif self._group_ids:

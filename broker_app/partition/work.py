@@ -55,7 +55,7 @@ class WorkTable:
         return list(self._last_chances)
 
     @property
-    def needs_burial(self) -> bool:
+    def may_have_dead(self) -> bool:
         """Tell whether there is any such group."""
         return bool(self._dead or self._last_chances)
 

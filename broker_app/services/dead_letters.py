@@ -102,7 +102,7 @@ class DeadLetterCopier:
         for group_id in index.group_ids():
             replica = engine.replicas.get(group_id)
             if replica is None:
-                index.note(group_id, needs_burial=False)
+                index.note(group_id, may_have_dead=False)
                 continue
             if replica.serves:
                 works = state_of(replica).works

@@ -13,7 +13,7 @@ from http_base import operations
 from http_base.calls import StoredBatches, bearer_token, is_cluster
 from http_base.messages import as_asked
 from manager_app.apis.base import ManagerView
-from manager_app.brokers.client import FetchedBatches
+from manager_app.brokers.client import BatchAnswer
 from manager_app.metrics import counted
 from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
 from myqueue.contract.answers import PartitionFetched, PartitionReceived
@@ -34,7 +34,7 @@ async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Respo
     token = None if is_cluster(request) else _token(request, call)
     with runtime.passing(waits=wait_ms_of(call) > 0), counted(passed.name):
         if operation.batches and request.takes_batches:
-            stored = await pass_on(runtime, passed, call, FetchedBatches, token=token, accept=BATCH)
+            stored = await pass_on(runtime, passed, call, BatchAnswer, token=token, accept=BATCH)
             headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
             return view.respond_batches(StoredBatches(stored.batches, headers))
         answer = await pass_on(runtime, passed, call, type(operation.answer), token=token)

@@ -54,7 +54,7 @@ class BrokerCall(ClusterCall):
     """How long the broker may hold the call (a long poll) before it begins with its work."""
 
 
-class FetchedBatches(msgspec.Struct, frozen=True, kw_only=True):
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer in `BATCH`: the bytes as they came, and what the headers say."""
 
     batches: bytes
@@ -96,7 +96,7 @@ class BrokerClient:
         Args:
             address: `http://host:port` of the broker, or of the primary manager.
             call: method, path and fields.
-            answer_type: of a success; `FetchedBatches` of one in `BATCH`.
+            answer_type: of a success; `BatchAnswer` of one in `BATCH`.
             timeout_s: for all of it, in seconds: the connection, what `call.wait_ms` holds, the
                 answer.
 

@@ -29,7 +29,7 @@ PREFERENCE_S = 0.05
 known to have messages."""
 
 
-class PopResult(NamedTuple):
+class ConsumedMessages(NamedTuple):
     """Messages of one partition, as its leader gave them."""
 
     messages: list[Message]
@@ -39,7 +39,7 @@ class PopResult(NamedTuple):
     """How many were skipped because they cannot be decoded."""
 
 
-async def consume(runtime: ManagerRuntime, call: Consume) -> PopResult:
+async def consume(runtime: ManagerRuntime, call: Consume) -> ConsumedMessages:
     """Pop messages of one partition.
 
     Without a partition: of the next in the consumer's rotation that has messages. With a request
@@ -146,7 +146,7 @@ class _ConsumeCall:
         self._deadline_s = deadline_s
         self._sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
 
-    async def any(self, order: Sequence[PartitionMetadata]) -> tuple[PopResult, int | None]:
+    async def any(self, order: Sequence[PartitionMetadata]) -> tuple[ConsumedMessages, int | None]:
         """Pop from the first partition in `order` that has messages; return its index too."""
         loop = asyncio.get_running_loop()
         wait_ms = self._call.wait_ms
@@ -159,7 +159,7 @@ class _ConsumeCall:
             except QueueError as error:
                 if lone or not error.retriable or not error.outcome_known:
                     raise
-                popped = PopResult([])
+                popped = ConsumedMessages([])
             if popped.messages or lone:
                 return popped, order[0].index if popped.messages else None
             corrupt += popped.corrupt
@@ -167,13 +167,13 @@ class _ConsumeCall:
             left_ms = max(0, int((wait_until - loop.time()) * 1000))
             partition = await self._sizer.find(order, left_ms)
             if partition is None:
-                return PopResult([], corrupt=corrupt), None
+                return ConsumedMessages([], corrupt=corrupt), None
             popped = await self.one(partition, 0)
             corrupt += popped.corrupt
             if popped.messages:
                 return popped._replace(corrupt=corrupt), partition.index
 
-    async def identified(self, topic: TopicMetadata) -> PopResult:
+    async def identified(self, topic: TopicMetadata) -> ConsumedMessages:
         """Give the answer of an earlier pop with this request id again, else pop anew.
 
         Only the partitions know whether there was one: it may have come through another manager, or
@@ -203,11 +203,11 @@ class _ConsumeCall:
                     continue
                 left_ms = int((wait_until - loop.time()) * 1000)
                 if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
-                    return PopResult([], corrupt=corrupt)
+                    return ConsumedMessages([], corrupt=corrupt)
 
     async def one(
         self, partition: PartitionMetadata, wait_ms: int, *, patient: bool = True
-    ) -> PopResult:
+    ) -> ConsumedMessages:
         """Pop from one partition; with `patient=False` fail at once while it has no leader."""
         call = self._call
         popped = await self._runtime.calls.call(
@@ -231,7 +231,7 @@ class _ConsumeCall:
             ),
             PartitionPopped,
         )
-        return PopResult(popped.messages, popped.missed, popped.corrupt)
+        return ConsumedMessages(popped.messages, popped.missed, popped.corrupt)
 
 
 @asynccontextmanager

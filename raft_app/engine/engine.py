@@ -35,7 +35,7 @@ from raft_app.engine.windows import PeerWindows
 from raft_app.statemachine import CommandAnswer
 from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
 from raft_app.storage.stream import BROKER_STREAM, StorageStream
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 from raft_app.transport.protocol import parse_address
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Engine:
         self._randomizer = randomizer
         self._wall_ms = wall_ms
         self._tick_waits = False
-        self._workers = workers or WorkerThreads(storage, reader_threads=config.reader_threads)
+        self._workers = workers or StorageThreads(storage, reader_threads=config.reader_threads)
         self._tails = TailCache(
             replica_bytes=config.tail_bytes_per_group,
             total_bytes=config.tail_bytes,

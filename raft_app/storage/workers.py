@@ -46,7 +46,7 @@ class Workers(Protocol):
         """Finish the job under way, then end; storage is closed when this returns."""
 
 
-class WorkerThreads:
+class StorageThreads:
     """Implements `Workers` with threads."""
 
     def __init__(

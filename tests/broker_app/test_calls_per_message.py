@@ -35,7 +35,7 @@ from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.storage.protocol import GroupSpec, PeerAddress
 from raft_app.storage.sqlite.storage import SqliteStorage
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 from raft_app.transport.protocol import TransportLimits
 from raft_app.transport.tcp.transport import TcpTransport
 from tests.broker_app.engine_twin import runtime_over
@@ -139,7 +139,7 @@ class Broker:
             config=EngineConfig(tick_ms=QUIET_MS),
             randomizer=Random(self.broker_id).randrange,
             memory=memory,
-            workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
+            workers=StorageThreads(storage, close_thread=storage.close_thread_connection),
         )
         await self.engine.start()
         COUNTING.watch(self.name)

@@ -15,7 +15,7 @@ from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
 from raft_app.statemachine import CommandAnswer, Decision, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import GroupSpec, PeerAddress
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 from tests.doubles.storage import MemoryStorage
 from tests.doubles.transport import MemoryHub, MemoryTransport
 
@@ -124,7 +124,7 @@ class EngineCluster:
             factory=ListMachine,
             config=self.config,
             randomizer=self._random.randrange,
-            workers=WorkerThreads(storage, close_thread=storage.close_thread_connection),
+            workers=StorageThreads(storage, close_thread=storage.close_thread_connection),
             memory=self.make_memory(),
         )
         self.engines[broker_id] = engine

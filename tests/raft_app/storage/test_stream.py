@@ -20,7 +20,7 @@ from raft_app.storage.protocol import (
     SaveIdentity,
 )
 from raft_app.storage.stream import StorageStream, operation_bytes
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 
 
 class GatedStorage:
@@ -54,7 +54,7 @@ async def storage():
 @pytest.fixture
 async def stream(storage):
     failures = []
-    workers = WorkerThreads(storage)
+    workers = StorageThreads(storage)
     unwritten = MemoryBudget().unwritten
     stream = StorageStream(
         workers, on_failure=failures.append, unwritten=unwritten, job_bytes_max=1_000
@@ -154,7 +154,7 @@ def test_size_of_a_bounded_step_is_its_limit():
 @pytest.mark.parametrize("is_failing", [False, True])
 async def test_what_waits_for_the_disk_is_counted_and_given_back(storage, is_failing):
     unwritten, failures = MemoryShare("unwritten", 1 << 20), []
-    workers = WorkerThreads(storage)
+    workers = StorageThreads(storage)
     stream = StorageStream(workers, on_failure=failures.append, unwritten=unwritten)
     stream.start()
     stream.submit(1, write(1, 1, size=1_000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from raft_app.storage.workers import WorkerThreads
+from raft_app.storage.workers import StorageThreads
 from tests.doubles.storage import MemoryStorage
 
 
@@ -28,7 +28,7 @@ class NamingStorage(MemoryStorage):
 
 async def test_jobs_run_in_one_thread_and_are_told_in_the_loop_in_order():
     storage, told = NamingStorage(), []
-    workers = WorkerThreads(storage)
+    workers = StorageThreads(storage)
     loop_thread = threading.current_thread()
 
     def done(operations: int, seconds: float) -> None:
@@ -47,7 +47,7 @@ async def test_jobs_run_in_one_thread_and_are_told_in_the_loop_in_order():
 
 async def test_failure_is_told_once_and_later_jobs_are_not_begun():
     storage, told = NamingStorage(), []
-    workers = WorkerThreads(storage)
+    workers = StorageThreads(storage)
     workers.start(lambda *_: None, lambda error: told.append(str(error)))
     workers.write(["bad"])
     workers.write(["operation"])
@@ -59,7 +59,9 @@ async def test_failure_is_told_once_and_later_jobs_are_not_begun():
 
 async def test_every_thread_closes_its_connection_in_the_end():
     storage = NamingStorage()
-    workers = WorkerThreads(storage, reader_threads=3, close_thread=storage.close_thread_connection)
+    workers = StorageThreads(
+        storage, reader_threads=3, close_thread=storage.close_thread_connection
+    )
     workers.start(lambda *_: None, lambda _: None)
     await workers.stop()
     assert sorted(storage.closed) == ["reader_0", "reader_1", "reader_2", "storage"]
