@@ -56,7 +56,7 @@ class WorkTable:
 
     @property
     def may_have_dead(self) -> bool:
-        """Tell whether there is any such group."""
+        """Tell whether any group has dead messages, or will when a time is over."""
         return bool(self._dead or self._last_chances)
 
     def counts(self) -> tuple[int, int]:

@@ -11,15 +11,14 @@ from django.utils import timezone
 from http_base.tokens import GRACE_MS, VALID_MS
 from manager_app import selectors
 from manager_app.models import ID_MAX, ClientState, Consumer, Producer
-from manager_app.row_updates import rows_update
+from manager_app.row_updates import portions, rows_update
 from manager_app.selectors import CLIENT_MODELS, ClientKey
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-ROWS_PER_UPDATE = 500
 TOKEN_LIFE = timedelta(milliseconds=VALID_MS + GRACE_MS)
 """How long a revoked id has to be remembered: until its last token has run out, grace included."""
 
@@ -142,7 +141,7 @@ def clients_expire(keys: Iterable[ClientKey]) -> None:
     """Mark silent clients as expired; each may register again under its id."""
     keys = list(keys)
     for kind, model in CLIENT_MODELS.items():
-        for ids in _portions(sorted(key.client_id for key in keys if key.kind == kind)):
+        for ids in portions(sorted(key.client_id for key in keys if key.kind == kind)):
             model.objects.filter(pk__in=ids, state=ClientState.ALIVE).update(
                 state=ClientState.EXPIRED
             )
@@ -154,7 +153,3 @@ def revoked_purge(now: datetime) -> None:
         model.objects.filter(
             state=ClientState.REVOKED, topic=None, revoked_at__lt=now - TOKEN_LIFE
         ).delete()
-
-
-def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (ids[start : start + ROWS_PER_UPDATE] for start in range(0, len(ids), ROWS_PER_UPDATE))

@@ -10,20 +10,20 @@ from django.db.models import F
 
 from manager_app import selectors
 from manager_app.models import Cluster, ConsumerGroup, GroupMember
+from manager_app.row_updates import KEYS_PER_STATEMENT, portions
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
 from myqueue.contract.rules.group_membership import by_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from myqueue.contract.rules.group_membership import GroupState, Member
 
 GROUPS_MAX = 10_000
 """Consumer groups of a cluster; all are in the memory of the primary."""
-ROWS_PER_STATEMENT = 500
 _COLUMNS = (
     *("topics", "session_timeout_ms", "granted", "target", "revoked_generation"),
     "last_heartbeat",
@@ -124,7 +124,7 @@ def _store_members(
 ) -> None:
     """Insert, update and delete the rows of members that a change concerns."""
     gone = sorted(before.members.keys() - after.members.keys())
-    for names in _portions(gone):
+    for names in portions(gone):
         row.members.filter(member_id__in=names).delete()
     came = sorted(after.members.keys() - before.members.keys())
     GroupMember.objects.bulk_create(
@@ -137,14 +137,14 @@ def _store_members(
             )
             for name in came
         ),
-        batch_size=ROWS_PER_STATEMENT,
+        batch_size=KEYS_PER_STATEMENT,
     )
     changed = [
         name
         for name, member in after.members.items()
         if name in before.members and before.members[name] != member
     ]
-    for names in _portions(changed):
+    for names in portions(changed):
         rows = list(row.members.filter(member_id__in=names))
         for stored in rows:
             stored.last_heartbeat = change.heartbeats.get(stored.member_id, stored.last_heartbeat)
@@ -161,7 +161,3 @@ def _columns(member: Member) -> dict[str, Any]:
         "target": by_topic(member.target),
         "revoked_generation": member.revoked_generation,
     }
-
-
-def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[at : at + ROWS_PER_STATEMENT] for at in range(0, len(names), ROWS_PER_STATEMENT))

@@ -22,6 +22,7 @@ from manager_app.models import (
 from manager_app.placement import eligible_brokers
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import place_partitions
+from manager_app.row_updates import KEYS_PER_STATEMENT
 from manager_app.services.cluster import metadata_bump
 from myqueue.contract import retry_after
 from myqueue.contract.errors import (
@@ -40,8 +41,6 @@ from myqueue.contract.inputs import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-ROWS_PER_INSERT = 500
 
 
 def topic_create(
@@ -147,7 +146,7 @@ def topic_delete(name: str) -> dict[int, list[DeletedPartition]]:
                 DeletedGroup(group_id=group_id, topic_name=name, index=index)
                 for group_id, index in topic.partitions.values_list("group_id", "index")
             ),
-            batch_size=ROWS_PER_INSERT,
+            batch_size=KEYS_PER_STATEMENT,
         )
         revoked = {"state": ClientState.REVOKED, "revoked_at": timezone.now()}
         Producer.objects.filter(topic=topic).update(**revoked)
@@ -187,7 +186,7 @@ def _place(count: int, replication_factor: int) -> list[tuple[int, ...]]:
 def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...]]) -> None:
     partitions = Partition.objects.bulk_create(
         [Partition(topic=topic, index=first + number) for number in range(len(placed))],
-        batch_size=ROWS_PER_INSERT,
+        batch_size=KEYS_PER_STATEMENT,
     )
     Replica.objects.bulk_create(
         [
@@ -201,7 +200,7 @@ def _insert_partitions(topic: Topic, first: int, placed: Sequence[tuple[int, ...
             for partition, brokers in zip(partitions, placed, strict=True)
             for position, broker_id in enumerate(brokers)
         ],
-        batch_size=ROWS_PER_INSERT,
+        batch_size=KEYS_PER_STATEMENT,
     )
 
 

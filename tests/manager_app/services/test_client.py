@@ -47,7 +47,7 @@ def test_a_client_that_another_process_let_expire_is_alive_when_it_is_heard(topi
 
 
 def test_many_heartbeats_are_stored_in_portions(topic, monkeypatch):
-    monkeypatch.setattr(service, "ROWS_PER_UPDATE", 2)
+    monkeypatch.setattr("manager_app.row_updates.ROWS_PER_STATEMENT", 2)
     keys = [service.producer_create("logs") for _ in range(5)]
     later = timezone.now() + timedelta(minutes=5)
     service.heartbeats_record(dict.fromkeys(keys, later))
