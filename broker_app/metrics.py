@@ -59,10 +59,11 @@ class BrokerCollector:
             "queue_broker_replicas", "Replicas on this broker, by role", labels=["role"]
         )
         roles: dict[str, int] = {}
-        unsettled = dead = 0
+        unsettled = dead = asleep = 0
         for replica in broker.engine.replicas.values():
             role = "faulty" if replica.faulty else str(replica.role)
             roles[role] = roles.get(role, 0) + 1
+            asleep += not replica.faulty and replica.is_asleep
             if replica.serves:
                 out, waiting = runtime.state_of(replica).works.counts()
                 unsettled, dead = unsettled + out, dead + waiting
@@ -70,6 +71,7 @@ class BrokerCollector:
             replicas.add_metric([role], count)
         yield replicas
         for name, text, value in (
+            ("replicas_asleep", "Replicas whose partition is idle and costs nothing", asleep),
             (
                 "long_polls",
                 "Open long polls",
@@ -129,6 +131,11 @@ def _transport(engine: Engine) -> Iterator[Metric]:
             "raft_rpcs_unknown",
             "RPCs for a partition or replica that is not here",
             engine.incoming.unknown_groups,
+        ),
+        (
+            "peer_silences",
+            "Peers that fell silent while their connection was up",
+            engine.guard.silences,
         ),
         ("scrub_passes", "Complete verifications of all replicas", engine.scrubber.passes),
     ):

@@ -34,6 +34,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
             raft=RaftConfig(
                 election_timeout_ticks=config.election_timeout_ticks,
                 heartbeat_ticks=config.heartbeat_ticks,
+                quiesce_after_ticks=config.quiesce_after_ticks,
                 max_uncommitted_bytes=config.max_uncommitted_bytes,
                 max_uncommitted_entries=config.max_uncommitted_entries,
             ),

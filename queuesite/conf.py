@@ -123,6 +123,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """Ticks between two heartbeats of a leader."""
     election_timeout_ticks: Positive = 20
     """Ticks of silence before an election (up to twice as many); at least 10 heartbeats."""
+    quiesce_after_ticks: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Idle ticks after which a partition sleeps and costs nothing; at least
+    ELECTION_TIMEOUT_TICKS, or 0: never."""
     broker_heartbeat_s: Positive = 15
     """Seconds between two reports of a broker to its manager."""
     broker_sign_s: Positive = 5
@@ -272,6 +275,14 @@ def _times(config: QueueConfig) -> list[tuple[bool, str]]:
             (
                 f"ELECTION_TIMEOUT_TICKS must be at least {10 * config.heartbeat_ticks}, ten"
                 f" HEARTBEAT_TICKS, not {config.election_timeout_ticks}"
+            ),
+        ),
+        (
+            config.quiesce_after_ticks == 0
+            or config.quiesce_after_ticks >= config.election_timeout_ticks,
+            (
+                "QUIESCE_AFTER_TICKS must be 0 or at least ELECTION_TIMEOUT_TICKS,"
+                f" {config.election_timeout_ticks}, not {config.quiesce_after_ticks}"
             ),
         ),
         (

@@ -14,6 +14,9 @@ class RaftConfig:
     out slow networks; shorter replaces a silent leader sooner."""
     heartbeat_ticks: int = 2
     """Ticks between a leader's heartbeats. T is at least ten of them."""
+    quiesce_after_ticks: int = 0
+    """Idle ticks after which a group sleeps, at least T; 0: never. Sooner saves more where traffic
+    comes in bursts; later wakes less often."""
     max_append_bytes: int = 1 << 20
     """Entries of one AppendEntries; a single larger entry still travels, alone."""
     max_inflight_appends: int = 64
@@ -29,10 +32,15 @@ class RaftConfig:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) <= 0:
+            if getattr(self, name) <= 0 and name != "quiesce_after_ticks":
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if self.election_timeout_ticks < 10 * self.heartbeat_ticks:
             raise ValueError(
                 f"election_timeout_ticks ({self.election_timeout_ticks}) must be at least ten"
                 f" times heartbeat_ticks ({self.heartbeat_ticks})"
+            )
+        if self.quiesce_after_ticks and self.quiesce_after_ticks < self.election_timeout_ticks:
+            raise ValueError(
+                f"quiesce_after_ticks ({self.quiesce_after_ticks}) must be 0 or at least"
+                f" election_timeout_ticks ({self.election_timeout_ticks})"
             )

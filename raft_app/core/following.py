@@ -10,6 +10,7 @@ from raft_app.core.types import (
     AppendEntriesReply,
     Heartbeat,
     HeartbeatReply,
+    Quiesce,
     RequestVote,
 )
 
@@ -121,7 +122,7 @@ def answer_stale(raft: Raft, rpc: Rpc) -> None:
                     last_index=raft.log.last_index,
                 )
             )
-        case Heartbeat():
+        case Heartbeat() | Quiesce():
             raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term))
         case RequestVote():
             election.refuse_vote(raft, rpc)

@@ -37,6 +37,7 @@ class Progress:
         match: the peer's log is known to agree up to here and to be durable up to here.
         next_index: first index that was not sent yet (REPLICATE) or that the probe tries (PROBE).
         state: changed by the methods alone.
+        is_connected: nothing says that the connection from it broke.
         is_active: heard since the last check-quorum.
         was_active: heard in the period before that.
         read_round: highest read round that it answered.
@@ -52,6 +53,7 @@ class Progress:
         "check_due",
         "inflight_bytes",
         "is_active",
+        "is_connected",
         "match",
         "next_index",
         "peer",
@@ -66,6 +68,7 @@ class Progress:
         self.match = 0
         self.next_index = next_index
         self.state = ProgressState.PROBE
+        self.is_connected = True
         self.is_active = False
         self.was_active = False
         self.read_round = 0
@@ -87,9 +90,14 @@ class Progress:
         return self.inflight_bytes + (self.wanted.max_bytes if self.wanted else 0)
 
     @property
+    def is_heard(self) -> bool:
+        """The peer answered in this period of the check-quorum or the one before."""
+        return self.is_active or self.was_active
+
+    @property
     def is_following(self) -> bool:
         """The peer was heard lately and takes entries as they come."""
-        return self.state is ProgressState.REPLICATE and (self.is_active or self.was_active)
+        return self.state is ProgressState.REPLICATE and self.is_heard
 
     def may_send(self, config: RaftConfig) -> bool:
         """Tell whether another AppendEntries with entries may be sent now."""
@@ -153,7 +161,7 @@ class Progress:
         """
         is_stalled = self._match_at_answer == self.match
         self._match_at_answer = self.match
-        self.is_active = True
+        self.is_active = self.is_connected = True
         return is_stalled
 
     def unreachable(self, first_index: int = 1) -> None:
@@ -165,6 +173,16 @@ class Progress:
         """
         if self.state is not ProgressState.SNAPSHOT:
             self._probe_later(first_index)
+
+    def forget_answers(self) -> None:
+        """Count the peer as heard only when it is heard again."""
+        self.is_active = self.was_active = False
+
+    def reachable(self) -> None:
+        """The peer is there again: what it lacks may be sent without waiting for its answer."""
+        self.is_connected = True
+        if self.state is ProgressState.PROBE:
+            self._probe_sent = False
 
     def begin_period(self) -> None:
         """A check-quorum was done: count anew whether the peer is heard."""

@@ -71,6 +71,9 @@ class Raft:
         sending_due: a leader may have something to send to some peer.
         transferee: who leadership is handed to, or `NO_REPLICA`.
         term_start_index: index of the no-op of a leader's term.
+        is_asleep: no time passes for this node until something wakes it; see `quiescence`.
+        quiet_mark: what a leader with nothing under way has done so far; None when something is.
+        quiet_since: tick since when that is so.
     """
 
     def __init__(
@@ -97,6 +100,9 @@ class Raft:
         self.sending_due = False
         self.transferee = NO_REPLICA
         self.term_start_index = 0
+        self.is_asleep = False
+        self.quiet_mark: tuple[int, int] | None = None
+        self.quiet_since = 0
         self.now = 0
         self._issued_hard_state = initial.hard_state
         self._heard_at = 0
@@ -209,10 +215,40 @@ class Raft:
         """Try again after 2 to 4 ticks, unless something is due sooner."""
         self.deadline = min(self.deadline, self.now + self.randomizer(2, 5))
 
+    def fall_asleep(self) -> None:
+        """Let no time pass until `wake`."""
+        assert self.role not in {Role.PRE_CANDIDATE, Role.CANDIDATE}, "candidates do not sleep"
+        assert self.log.commit_index == self.log.last_index, "what is not committed needs time"
+        self.is_asleep = True
+        self.deadline = NEVER
+
+    def wake(self) -> None:
+        """Let time pass again: a leader heartbeats with the next tick, others wait a timeout."""
+        if not self.is_asleep:
+            return
+        self.is_asleep = False
+        if self.role is not Role.LEADER:
+            self.restart_election_timer()
+            return
+        self.stay_awake()
+        self._check_quorum_at = self.now + self.config.election_timeout_ticks
+        self._heartbeat_at = self.now + 1
+        self._set_leader_deadline()
+
+    def lose_leader_connection(self) -> None:
+        """Hear the leader no more, until an RPC of it comes: nobody sleeps on that."""
+        self._leader_connected = False
+        self.wake()
+
+    def stay_awake(self) -> None:
+        """Count the idle ticks of a leader anew."""
+        self.quiet_mark = None
+
     # --- transitions ----------------------------------------------------------------------------
 
     def _enter(self, role: Role) -> None:
         assert role in TRANSITIONS[self.role], f"{self.role} cannot become {role}"
+        assert not self.is_asleep, "roles change while awake"
         self.role = role
 
     def become_follower(self, term: int, leader: int) -> None:
@@ -271,6 +307,7 @@ class Raft:
         self.progress = {}
         self.reads.fail_all()
         self.sending_due = False
+        self.stay_awake()
         self.transferee = NO_REPLICA
         self._heartbeat_at = self._check_quorum_at = self._transfer_ends_at = NEVER
 

@@ -3,8 +3,8 @@
 The same state and the same inputs always give the same outputs. The caller owns time, storage and
 the connections, and has these duties:
 
-1. Call `tick()` once per tick, `step(rpc)` for each RPC that comes for this replica, and the other
-   inputs when their moment comes. One thread at a time.
+1. Call `tick()` once per tick, except while `is_asleep`, `step(rpc)` for each RPC that comes for
+   this replica, and the other inputs when their moment comes. One thread at a time.
 2. After inputs, while `has_ready()`, take one `ready()`. For each, in this order:
 
    a. hand `write` to the storage, behind all earlier ones;
@@ -41,6 +41,7 @@ from raft_app.core import (
     election,
     following,
     membership_change,
+    quiescence,
     replication,
     snapshots,
     transfer,
@@ -56,12 +57,14 @@ from raft_app.core.types import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
+    Quiesce,
     Ready,
     RequestVote,
     RequestVoteReply,
     Role,
     SoftState,
     TimeoutNow,
+    Wake,
     Write,
 )
 
@@ -104,7 +107,9 @@ class RawNode(Raft):
     # --- inputs ---------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """One tick has passed."""
+        """One tick has passed; nothing happens while this node sleeps."""
+        if self.is_asleep:
+            return
         self.now += 1
         if self.now >= self.deadline:
             if self.role is Role.LEADER:
@@ -115,6 +120,8 @@ class RawNode(Raft):
     def step(self, rpc: Rpc) -> None:
         """Take in an RPC of a peer; `rpc.to` is this replica."""
         assert rpc.to == self.replica_id, "not for this node"
+        if self.is_asleep:
+            quiescence.disturb(self, rpc)
         if rpc.term == self.term or self._settle_term(rpc):
             self._dispatch(rpc)
 
@@ -132,6 +139,7 @@ class RawNode(Raft):
             NodeNotLeader: this node does not lead.
             ProposalDropped: the leader takes none now; its `reason` says why.
         """
+        self._wake_to_lead()
         return replication.propose(self, proposals)
 
     def propose_membership(self, change: MembershipChange, *, version: int) -> tuple[int, int]:
@@ -148,6 +156,7 @@ class RawNode(Raft):
             NodeNotLeader: this node does not lead.
             ChangeRefused: not now, or never; its `reason` says why.
         """
+        self._wake_to_lead()
         return membership_change.propose_membership(self, change, version=version)
 
     def transfer_leadership(self, to: int) -> None:
@@ -159,18 +168,38 @@ class RawNode(Raft):
             NodeNotLeader: this node does not lead.
             ValueError: `to` is not another voter.
         """
+        self._wake_to_lead()
         transfer.transfer_leadership(self, to)
+
+    def decline_sleep(self) -> None:
+        """In place of taking in a Quiesce: stay awake, and wake the leader.
+
+        For a follower that knows better: it can reach a member that the leader takes for gone.
+        """
+        quiescence.decline(self)
 
     def report_unreachable(self, peer: int) -> None:
         """AppendEntries that were sent to `peer` are lost."""
         replication.unreachable(self, peer)
 
     def report_connection_lost(self, peer: int) -> None:
-        """The connection from `peer` broke. Ends "hears the leader" when it is the leader."""
+        """The connection from `peer` broke, or nothing comes over it any more.
+
+        Ends "hears the leader" when it is the leader, and the sleep of its followers; and the sleep
+        of a leader that is left without a quorum.
+        """
         if peer == self.leader:
-            self._leader_connected = False
+            self.lose_leader_connection()
         if peer == self.vote:
             self.expect_no_outcome()
+        quiescence.peer_lost(self, peer)
+
+    def report_back(self, peer: int) -> None:
+        """Things come from `peer` again, whose process may have started anew.
+
+        A leader that sleeps lets it sleep too, or wakes when it lags.
+        """
+        quiescence.peer_back(self, peer)
 
     def campaign_hint(self) -> bool:
         """Start a pre-vote round, since the leader may be gone; tell whether one was started.
@@ -184,6 +213,7 @@ class RawNode(Raft):
 
         Nothing happens on a leader, on one that is no voter, and while the own vote is written.
         """
+        self.wake()
         election.start_campaign(self)
 
     def read_index(self, context: int) -> None:
@@ -196,6 +226,7 @@ class RawNode(Raft):
             NodeNotLeader: this node does not lead.
             NodeNotReady: the no-op of the leader's term is not applied yet.
         """
+        self._wake_to_lead()
         replication.read_index(self, context)
 
     def persisted(self, write_id: int) -> None:
@@ -257,6 +288,7 @@ class RawNode(Raft):
             peer: its replica id.
             ok: the peer has installed it. Else it is asked for again later, if still needed.
         """
+        self._wake_to_lead()
         snapshots.report_snapshot(self, peer, ok=ok)
 
     def offer_snapshot(self, sender: int, term: int, meta: SnapshotMeta) -> bool:
@@ -271,6 +303,7 @@ class RawNode(Raft):
             term: its term.
             meta: what the snapshot covers.
         """
+        self.wake()
         return snapshots.offer_snapshot(self, sender, term, meta)
 
     def begin_install(self) -> None:
@@ -279,6 +312,7 @@ class RawNode(Raft):
         From now on this node answers heartbeats, but neither campaigns nor acknowledges, votes
         only by the log that it had, writes no entries and hands none out.
         """
+        self.wake()
         snapshots.begin_install(self)
 
     def abort_install(self) -> None:
@@ -290,6 +324,10 @@ class RawNode(Raft):
         snapshots.finish_install(self, meta)
 
     # --- time and terms -------------------------------------------------------------------------
+
+    def _wake_to_lead(self) -> None:
+        if self.role is Role.LEADER:
+            self.wake()
 
     def _election_deadline(self) -> None:
         if self.may_campaign:
@@ -306,6 +344,9 @@ class RawNode(Raft):
         if self.now >= self._transfer_ends_at:
             self.end_transfer()
         if self.now >= self._heartbeat_at:
+            if quiescence.is_due(self):
+                quiescence.begin(self)
+                return
             self._heartbeat_at = self.now + self.config.heartbeat_ticks
             replication.send_heartbeats(self)
         self._set_leader_deadline()
@@ -320,6 +361,17 @@ class RawNode(Raft):
                 following.heartbeat(self, rpc)
             case HeartbeatReply():
                 replication.heartbeat_reply(self, rpc)
+            case Quiesce():
+                quiescence.quiesce(self, rpc)
+            case Wake():
+                quiescence.woken(self, rpc)
+            case _:
+                self._dispatch_election(rpc)
+
+    def _dispatch_election(
+        self, rpc: PreVote | PreVoteReply | RequestVote | RequestVoteReply | TimeoutNow
+    ) -> None:
+        match rpc:
             case PreVote():
                 election.pre_vote(self, rpc)
             case PreVoteReply():
@@ -346,7 +398,7 @@ class RawNode(Raft):
         if isinstance(rpc, RequestVote) and not rpc.transfer and self.hears_leader:
             election.refuse_vote(self, rpc)
             return False
-        from_leader = isinstance(rpc, AppendEntries | Heartbeat)
+        from_leader = isinstance(rpc, AppendEntries | Heartbeat | Quiesce)
         self.become_follower(rpc.term, rpc.sender if from_leader else NO_REPLICA)
         return True
 

@@ -48,6 +48,8 @@ class Status:
     membership_index: int
     is_installing: bool
     """A snapshot is being put in place of the log."""
+    is_asleep: bool
+    """No time passes for it until something wakes it."""
     transferee: int
     """Who leadership is being handed to, or `NO_REPLICA`."""
     progress: Mapping[int, PeerStatus]
@@ -71,13 +73,14 @@ def status_of(raft: Raft) -> Status:
         membership=raft.memberships.current,
         membership_index=raft.memberships.index,
         is_installing=log.is_frozen,
+        is_asleep=raft.is_asleep,
         transferee=raft.transferee,
         progress={
             peer: PeerStatus(
                 match=progress.match,
                 next=progress.next_index,
                 state=progress.state,
-                is_heard=progress.is_active or progress.was_active,
+                is_heard=progress.is_heard,
                 inflight_appends=progress.inflight_appends,
                 inflight_bytes=progress.inflight_bytes,
             )

@@ -426,6 +426,30 @@ class HeartbeatReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Quiesce:
+    """Everything is replicated and nothing is under way: sleep until something happens.
+
+    `commit` is the commit index and the end of the leader's log. `lagging` names the members that
+    hold less of it and are not heard; they are not told.
+    """
+
+    to: int
+    sender: int
+    term: int
+    commit: int
+    lagging: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """To a leader: I am awake, or cannot sleep, so lead on. From one: I lead no more."""
+
+    to: int
+    sender: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimeoutNow:
     """Campaign at once: leadership is handed to you (thesis, section 3.10)."""
 
@@ -443,5 +467,7 @@ Rpc = (
     | AppendEntriesReply
     | Heartbeat
     | HeartbeatReply
+    | Quiesce
+    | Wake
     | TimeoutNow
 )

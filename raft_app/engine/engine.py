@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
-from raft_app.core.types import AppendEntries, AppendEntriesReply, Membership, bytes_of
+from raft_app.core.types import AppendEntries, AppendEntriesReply, Membership, Quiesce, bytes_of
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
 from raft_app.engine.disk import FullDisk, Scrubber, SlowDisk, Watchdog
 from raft_app.engine.failover import Failover
+from raft_app.engine.guard import Guard
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replica import Replica
@@ -106,7 +107,7 @@ class Incoming:
         replicas: Mapping[int, Replica],
         mark: Callable[[Replica], None],
         *,
-        failover: Failover,
+        guard: Guard,
         snapshots: SnapshotReceiver,
         declines: Callable[[Rpc], bool],
         unwritten: MemoryShare,
@@ -116,7 +117,7 @@ class Incoming:
         Args:
             replicas: of the engine, by group id.
             mark: has a replica drained.
-            failover: hears of lost connections.
+            guard: hears of signs of life and of lost connections.
             snapshots: takes snapshots in.
             declines: tells of an RPC that this broker lets pass by.
             unwritten: what waits for the disk; entries that it has no room for are let pass by, and
@@ -125,7 +126,7 @@ class Incoming:
         self._unwritten = unwritten
         self._replicas = replicas
         self._mark = mark
-        self._failover = failover
+        self._guard = guard
         self._snapshots = snapshots
         self._declines = declines
         self.unknown_groups = 0
@@ -133,6 +134,7 @@ class Incoming:
 
     def rpcs_received(self, broker_id: int, rpcs: list[tuple[int, Rpc]]) -> None:
         """Step the nodes that RPCs are for; those for nobody here are counted and dropped."""
+        self._guard.heard(broker_id)
         replicas, mark = self._replicas, self._mark
         taken_bytes = 0
         for group_id, rpc in rpcs:
@@ -144,6 +146,10 @@ class Incoming:
                     continue
                 taken_bytes += size
             replica = replicas.get(group_id)
+            if type(rpc) is Quiesce and replica and not self._guard.may_sleep(replica, rpc):
+                replica.node.decline_sleep()
+                mark(replica)
+                continue
             if replica is None or not replica.step(broker_id, rpc):
                 self.unknown_groups += 1
                 continue
@@ -153,11 +159,12 @@ class Incoming:
     def peer_connected(self, broker_id: int) -> None:
         """Note a connection from a peer."""
         logger.info("broker %d connected", broker_id)
+        self._guard.heard(broker_id)
 
     def peer_lost(self, broker_id: int) -> None:
         """Start the failover of the replicas that the lost broker leads."""
         logger.info("connection from broker %d lost", broker_id)
-        self._failover.connection_lost(broker_id)
+        self._guard.lost(broker_id)
 
     def peer_unreachable(self, broker_id: int) -> None:
         """Let the leaders here probe their followers on that broker again."""
@@ -298,10 +305,7 @@ class Engine:
 
     def _make_parts(self) -> None:
         """Put together what works in the loop."""
-        self.failover = Failover(
-            self.replicas, mark=self.engine_loop.mark, randomizer=self._randomizer
-        )
-        self.on_leadership.insert(0, self.failover.leadership_changed)
+        self._make_guard()
         self.replica_table = ReplicaTable(
             replicas=self.replicas,
             stream=self.stream,
@@ -335,11 +339,30 @@ class Engine:
         self.incoming = Incoming(
             self.replicas,
             self.engine_loop.mark,
-            failover=self.failover,
+            guard=self.guard,
             snapshots=self.snapshots_received,
             declines=self.full_disk.declines,
             unwritten=self.memory.unwritten,
         )
+
+    def _make_guard(self) -> None:
+        """Make what notices that peers come and go."""
+        self.failover = Failover(
+            self.replicas,
+            mark=self.engine_loop.mark,
+            randomizer=self._randomizer,
+            spread_ms_max=self.config.raft.election_timeout_ticks * self.config.tick_ms,
+        )
+        self.guard = Guard(
+            self.replicas,
+            self.config.raft,
+            failover=self.failover,
+            mark=self.engine_loop.mark,
+            send=self._transport.send,
+            peers=self.peers,
+        )
+        self.on_leadership.insert(0, self.failover.leadership_changed)
+        self.on_leadership.insert(1, self.guard.leadership_changed)
 
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
@@ -390,12 +413,15 @@ class Engine:
 
     def _tick(self) -> None:
         self._tick_waits = False
+        if self.failure.done():
+            return
         self.watchdog.ticked()
-        for replica in self.replicas.values():
-            if not replica.faulty:
-                replica.node.tick()
-                if replica.node.has_ready():
-                    self.engine_loop.mark(replica)
+        mark = self.engine_loop.mark
+        for replica in self.engine_loop.awake.values():
+            replica.node.tick()
+            if replica.node.has_ready():
+                mark(replica)
+        self.guard.tick()
         self.changes.tick()
         self.full_disk.tick()
         self.slow_disk.tick()
@@ -524,6 +550,7 @@ class Engine:
         replica = await self.replica_table.find(group_id)
         if replica is not None:
             self._tails.forget(group_id)
+            self.engine_loop.forget(replica)
             await self.replica_table.delete(replica)
             self.compactor.release()
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SPREAD_MS = 1
+"""For each group that the lost broker led, its hints are spread over so much more: they cost the
+others' processors about that. Up to the election timeout."""
 RANK_MS = 75
 """Between the first attempts of two voters: longer than a round of pre-votes and votes."""
 JITTER_MS = 50
@@ -43,6 +46,7 @@ class Failover:
         *,
         mark: Callable[[Replica], None],
         randomizer: Callable[[int, int], int],
+        spread_ms_max: int = 1_000,
     ) -> None:
         """Watch over `replicas`.
 
@@ -50,7 +54,9 @@ class Failover:
             replicas: the engine's, by group id.
             mark: has a replica drained in the next turn.
             randomizer: returns an integer in [low, high).
+            spread_ms_max: over which the hints of many groups are spread at most.
         """
+        self._spread_ms_max = spread_ms_max
         self._replicas = replicas
         self._mark = mark
         self._randomizer = randomizer
@@ -59,16 +65,25 @@ class Failover:
         self._handing_over: set[asyncio.Task[None]] = set()
 
     def connection_lost(self, broker_id: int) -> None:
-        """Tell the nodes that a broker's connection broke; campaign where it led."""
+        """Tell the nodes that a broker is gone; campaign where it led.
+
+        Its connection broke, or nothing comes over it any more.
+        """
+        led: list[tuple[Replica, int]] = []
         for replica in self._replicas.values():
             replica_id = replica.replica_on(broker_id)
             if replica_id == NO_REPLICA or replica.faulty:
                 continue
-            leads = replica.node.leader == replica_id
-            replica.node.report_connection_lost(replica_id)
-            if leads:
-                rank = hint_rank(replica, lost=replica_id)
-                self._schedule(replica, rank * RANK_MS + self._randomizer(0, JITTER_MS), attempt=1)
+            node = replica.node
+            slept = node.is_asleep
+            if node.leader == replica_id:
+                led.append((replica, hint_rank(replica, lost=replica_id)))
+            node.report_connection_lost(replica_id)
+            if slept and not node.is_asleep:
+                self._mark(replica)
+        jitter_ms = max(JITTER_MS, min(len(led) * SPREAD_MS, self._spread_ms_max))
+        for replica, rank in led:
+            self._schedule(replica, rank * RANK_MS + self._randomizer(0, jitter_ms), attempt=1)
 
     def leadership_changed(self, replica: Replica) -> None:
         """End the hints and transfers of a replica that has another leader now."""

@@ -76,6 +76,8 @@ class EngineLoop:
         self._tails = tails
         self._readers = readers
         self._on_failure = on_failure
+        self.awake: dict[int, Replica] = {}
+        """By group id: the replicas for which time passes; nobody ticks the others."""
         self._dirty: dict[int, Replica] = {}
         self._effects = Effects()
         self._scheduled = False
@@ -87,6 +89,10 @@ class EngineLoop:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
+
+    def forget(self, replica: Replica) -> None:
+        """Let no time pass for a replica that is dropped."""
+        self.awake.pop(replica.group_id, None)
 
     def stop(self) -> None:
         """Run no turn any more."""
@@ -124,11 +130,21 @@ class EngineLoop:
         effects, self._effects = self._effects, Effects()
         dirty, self._dirty = self._dirty, {}
         for group_id, replica in dirty.items():
-            if self._replicas.get(group_id) is replica and replica.drain(effects):
-                self.mark(replica)
+            if self._replicas.get(group_id) is replica:
+                if replica.drain(effects):
+                    self.mark(replica)
+                self._note_awake(replica)
         if self._windows.is_tight:
             self._give_turns(effects)
         self._carry_out(effects)
+
+    def _note_awake(self, replica: Replica) -> None:
+        """Let time pass for a replica or not, after something happened to it."""
+        replica.is_ticked = not replica.is_asleep
+        if replica.is_asleep:
+            self.awake.pop(replica.group_id, None)
+        else:
+            self.awake[replica.group_id] = replica
 
     def _give_turns(self, effects: Effects) -> None:
         """Let those send who wait for room on the way to a peer, one after the other."""

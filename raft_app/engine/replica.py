@@ -386,6 +386,7 @@ class Replica:
         """As counted in `_memory`."""
         self._under_way: list[tuple[int, int, bool]] = []
         """What was counted in `_windows`."""
+        self.is_ticked = True  # The engine lets time pass for it.
         self._followers: list[tuple[int, Progress]] = []
         """By broker id, of `_followers_of`."""
         self._followers_of: dict[int, Progress] | None = None
@@ -434,6 +435,11 @@ class Replica:
     def serves(self) -> bool:
         """True when writes and confirmed reads are taken."""
         return not self.faulty and self.node.serves
+
+    @property
+    def is_asleep(self) -> bool:
+        """True while no time passes for the node: its group sleeps, or it takes no part."""
+        return bool(self.faulty) or self.node.is_asleep
 
     @property
     def hears_leader(self) -> bool:
@@ -600,7 +606,8 @@ class Replica:
     def has_news(self) -> bool:
         """Tell whether there may be something to move out; without, count what is on its way."""
         node = self.node
-        if node.has_ready() or self._windows.is_tight or node.inflight_limits:
+        is_limited = self._windows.is_tight or node.inflight_limits
+        if node.has_ready() or is_limited or node.is_asleep is self.is_ticked:
             return True
         if node.progress:
             self._count_under_way()

@@ -21,9 +21,11 @@ from raft_app.core.types import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
+    Quiesce,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+    Wake,
 )
 from raft_app.transport.frames import EncodedFrame, Frame, FrameError, FrameKind, encode_frame
 
@@ -63,8 +65,10 @@ _APPEND_ENTRIES_REPLY = Decoder(
 _HEARTBEATS = Decoder(Annotated[list[_HeartbeatFields], Meta(min_length=1)])
 # each group id, to, sender, term, context
 _HEARTBEAT_REPLIES = Decoder(Annotated[list[_HeartbeatReplyFields], Meta(min_length=1)])
+# to, term, commit, lagging
+_QUIESCE = Decoder(tuple[_Id, Number, Number, tuple[_Id, ...]])
 # to, term
-_TIMEOUT_NOW = Decoder(tuple[_Id, Number])
+_WAKE = _TIMEOUT_NOW = Decoder(tuple[_Id, Number])
 
 _encode = Encoder().encode
 
@@ -105,11 +109,14 @@ _Single = (
     | PreVoteReply
     | RequestVote
     | RequestVoteReply
+    | Quiesce
+    | Wake
     | TimeoutNow
 )
 
 
 def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
+    fields: tuple[object, ...]
     match rpc:
         case AppendEntriesReply():
             kind, fields = FrameKind.APPEND_ENTRIES_REPLY, _append_entries_reply_fields(rpc)
@@ -124,6 +131,10 @@ def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
             kind, fields = FrameKind.REQUEST_VOTE, (to, term, last_index, last_term, transfer)
         case RequestVoteReply(to, _, term, granted):
             kind, fields = FrameKind.REQUEST_VOTE_REPLY, (to, term, granted)
+        case Quiesce(to, _, term, commit, lagging):
+            kind, fields = FrameKind.QUIESCE, (to, term, commit, lagging)
+        case Wake(to, _, term):
+            kind, fields = FrameKind.WAKE, (to, term)
         case TimeoutNow(to, _, term):
             kind, fields = FrameKind.TIMEOUT_NOW, (to, term)
         case _:
@@ -289,6 +300,16 @@ def _read_append_entries_reply(sender: int, body: memoryview) -> AppendEntriesRe
     )
 
 
+def _read_quiesce(sender: int, body: memoryview) -> Quiesce:
+    to, term, commit, lagging = _QUIESCE.decode(body)
+    return Quiesce(to, sender, term, commit, lagging)
+
+
+def _read_wake(sender: int, body: memoryview) -> Wake:
+    to, term = _WAKE.decode(body)
+    return Wake(to, sender, term)
+
+
 def _read_timeout_now(sender: int, body: memoryview) -> TimeoutNow:
     to, term = _TIMEOUT_NOW.decode(body)
     return TimeoutNow(to, sender, term)
@@ -305,5 +326,7 @@ _READERS: dict[FrameKind, Callable[[int, memoryview], Rpc]] = {
     FrameKind.REQUEST_VOTE_REPLY: _read_request_vote_reply,
     FrameKind.APPEND_ENTRIES: _read_append_entries,
     FrameKind.APPEND_ENTRIES_REPLY: _read_append_entries_reply,
+    FrameKind.QUIESCE: _read_quiesce,
+    FrameKind.WAKE: _read_wake,
     FrameKind.TIMEOUT_NOW: _read_timeout_now,
 }

@@ -57,6 +57,8 @@ class FrameKind(IntEnum):
     HEARTBEAT_REPLIES = 23
     """Heartbeat replies of many groups."""
     TIMEOUT_NOW = 24
+    QUIESCE = 25
+    WAKE = 26
     SNAPSHOT_OFFER = 32
     SNAPSHOT_ANSWER = 33
     SNAPSHOT_ROWS = 34

@@ -30,7 +30,8 @@ class TransportHandler(Protocol):
 
         Args:
             broker_id: the broker that sent it, proven by the handshake.
-            rpcs: (group id, RPC), in the order sent. The group may be unknown here.
+            rpcs: (group id, RPC), in the order sent. The group may be unknown here. Empty for a
+                mere sign of life.
         """
 
     def peer_connected(self, broker_id: int) -> None:
@@ -80,8 +81,9 @@ class RaftTransport(Protocol):
     def send(self, broker_id: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
         """Send (group id, RPC) pairs to one broker; never blocks, never raises for the network.
 
-        Queues are bounded; beyond the bounds appends are dropped and `peer_unreachable` follows.
-        To a broker that is not among the peers nothing is sent.
+        Without any it sends a sign of life. Queues are bounded; beyond the bounds appends are
+        dropped and `peer_unreachable` follows. To a broker that is not among the peers nothing is
+        sent.
         """
 
     async def open_snapshot(self, broker_id: int) -> SnapshotStream:

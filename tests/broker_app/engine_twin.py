@@ -53,6 +53,7 @@ class ReplicaTwin:
         self.is_leader = True
         self.hears_leader = True
         self.is_installing = False
+        self.is_asleep = False
         self.suspects: dict[int, str] = {}
         self.applied = SimpleNamespace(membership=membership, index=0, is_removed=False)
         self.leader_broker_id = 1
@@ -112,6 +113,7 @@ class EngineTwin:
         self.stream = SimpleNamespace(transactions=0, seconds=0.0)
         self.transport_counters = TransportCounters()
         self.incoming = SimpleNamespace(unknown_groups=0)
+        self.guard = SimpleNamespace(silences=0)
         self.scrubber = SimpleNamespace(passes=0)
         self.failure: Any = SimpleNamespace(done=lambda: False)
         self.holding = False

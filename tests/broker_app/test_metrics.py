@@ -49,11 +49,12 @@ def memory_figures() -> dict[tuple[str, str], float]:
 
 
 NAMES = (
-    *("long_polls", "unsettled_messages", "dead_messages"),
+    *("replicas_asleep", "long_polls", "unsettled_messages", "dead_messages"),
     *("parked_bytes", "decoded_bytes", "intervals_without_tick"),
     *("write_seconds_so_far", "transactions_total", "transaction_seconds_total"),
     *("raft_frames_sent_total", "raft_frames_received_total", "raft_sent_bytes_total"),
     *("raft_received_bytes_total", "raft_rpcs_unknown_total", "scrub_passes_total"),
+    "peer_silences_total",
     *("tick_interval_seconds_count", "tick_interval_seconds_sum", "ticks_late_total"),
 )
 
@@ -70,6 +71,8 @@ def test_replicas_are_counted_by_role_and_faulty_ones_apart(
     engine.add("logs", 4, group_id=5)
     followed.is_leader = False
     faulty.faulty = "a bad row"
+    led.is_asleep = faulty.is_asleep = True
+    assert figures()["replicas_asleep", ""] == 1
     replicas = {role: value for (name, role), value in figures().items() if name == "replicas"}
     assert replicas == {"leader": 2, "follower": 1, "faulty": 1}
     assert led.role == "leader"
@@ -87,12 +90,15 @@ def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: 
     sent = engine.transport_counters
     sent.frames_sent, sent.frames_received = 7, 8
     sent.bytes_sent, sent.bytes_received = 700, 800
+    engine.guard.silences = 6
     engine.incoming.unknown_groups, engine.scrubber.passes = 3, 4
     times = iter([1.0, 1.05, 1.3])
     engine.watchdog.tick_intervals = intervals = TickIntervals(50, clock=lambda: next(times))
     for _ in range(3):
         intervals.ticked()
     assert figures() == {
+        ("replicas_asleep", ""): 0,
+        ("peer_silences_total", ""): 6,
         ("unsettled_messages", ""): 0,
         ("dead_messages", ""): 0,
         ("long_polls", ""): 4,

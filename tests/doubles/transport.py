@@ -199,7 +199,7 @@ class MemoryTransport:
 
     def send(self, broker_id: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
         """Send (group id, RPC) pairs to one broker; without a connection they are dropped."""
-        if self.handler is None or broker_id not in self.peers or not rpcs:
+        if self.handler is None or broker_id not in self.peers:
             return
         if self._hub._send(self.broker_id, broker_id, list(rpcs)):
             self.counters.frames_sent += 1

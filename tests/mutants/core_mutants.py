@@ -125,5 +125,50 @@ CORE_MUTANTS = (
         test=f"{_CORE}/test_paper_thesis.py"
         "::test_a_read_waits_for_a_quorum_of_heartbeat_answers_thesis_6_4",
     ),
+    Mutant(
+        name="sleeps-on-the-dead",
+        fault="A follower sleeps on when the connection from its leader broke",
+        path="raft_app/core/raft.py",
+        old="        self._leader_connected = False\n        self.wake()\n",
+        new="        self._leader_connected = False\n",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_the_loss_of_the_connection_from_the_leader_wakes_its_followers",
+    ),
+    Mutant(
+        name="sleeps-with-entries-under-way",
+        fault="A leader sleeps although a follower has not acknowledged all of its log",
+        path="raft_app/core/quiescence.py",
+        old="progress.state is ProgressState.REPLICATE and progress.match == raft.log.last_index",
+        new="progress.state is ProgressState.REPLICATE",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_nobody_sleeps_while_an_entry_is_not_durable_on_a_follower_that_is_heard",
+    ),
+    Mutant(
+        name="proposal-wakes-nobody",
+        fault="A proposal does not wake a leader that sleeps",
+        path="raft_app/core/rawnode.py",
+        old="        self._wake_to_lead()\n        return replication.propose(self, proposals)\n",
+        new="        return replication.propose(self, proposals)\n",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_a_proposal_to_a_sleeping_group_is_committed_in_the_same_round_as_ever",
+    ),
+    Mutant(
+        name="sleeps-without-a-quorum",
+        fault="A leader sleeps on, and believes to lead, when it hears no other broker any more",
+        path="raft_app/core/quiescence.py",
+        old="        if not _has_quorum(raft, lambda _: True):\n            raft.wake()\n",
+        new="",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_a_leader_that_loses_its_quorum_wakes_and_steps_down",
+    ),
+    Mutant(
+        name="sleeps-with-another-log",
+        fault="A follower falls asleep without the whole log of its leader",
+        path="raft_app/core/quiescence.py",
+        old="    if log.is_frozen or not log.last_index == log.durable_index == rpc.commit:\n",
+        new="    if log.is_frozen:\n",
+        test=f"{_CORE}/test_quiescence.py"
+        "::test_a_follower_that_lacks_an_entry_does_not_sleep_and_says_so",
+    ),
 )
 """All of them, in the order of the paper."""

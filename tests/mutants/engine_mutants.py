@@ -135,5 +135,24 @@ ENGINE_MUTANTS = (
         new="",
         test=f"{_TESTS}/engine/test_memory.py::test_what_was_given_up_or_deleted_is_given_back",
     ),
+    Mutant(
+        name="silence-unnoticed",
+        fault="A broker does not notice that nothing comes from a peer any more",
+        path="raft_app/engine/guard.py",
+        old="            self.silences += 1\n"
+        "            self._failover.connection_lost(broker_id)\n",
+        new="            self.silences += 1\n",
+        test="tests/raft_app/engine/test_guard.py"
+        "::test_followers_wake_when_their_leaders_broker_falls_silent",
+    ),
+    Mutant(
+        name="faulty-leader-slept-on",
+        fault="A leader that became faulty leaves its followers asleep",
+        path="raft_app/engine/guard.py",
+        old="            self._resigned[replica.group_id] = replica\n",
+        new="            pass\n",
+        test="tests/raft_app/engine/test_guard.py"
+        "::test_nobody_sleeps_on_a_leader_that_became_faulty",
+    ),
 )
 """All of them, from the engine to the disk and the network."""

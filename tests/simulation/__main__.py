@@ -68,6 +68,7 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
     write(
         f"{len(outcomes)} seeds clean in {seconds:.1f} s: {total('events'):,} events,"
         f" {total('elections'):,} elections, {total('crashes'):,} crashes,"
+        f" {total('sleeps'):,} times a replica fell asleep,"
         f" {total('changes'):,} changes of replicas, {total('snapshots'):,} snapshots installed"
     )
     write(

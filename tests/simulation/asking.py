@@ -29,6 +29,10 @@ TIMEOUT_MS = 800
 STRAY = 0.1
 """Part of the requests that go to any broker, also one that only believes to lead."""
 WAIT_MS_MAX = 300
+NAP_CYCLE_SECONDS = 6.0
+"""From one time without clients to the next."""
+NAP_BEGIN_SECONDS = 2.0
+"""Of it, with clients."""
 PASSING = (NotLeader, NoLeader, CommitTimeout, Overloaded, PartitionNotFound, DiskFull)
 """Refusals after which a client simply tries again."""
 
@@ -82,6 +86,7 @@ class Asking:
 
     async def ask(self, broker_id: int, serve: Callable[[Broker], Awaitable[Any]]) -> Any:
         """Ask a broker once; return its answer or `QueueError`, None when none came."""
+        await self._nap()
         simulation = self.simulation
         broker, later, delay = (
             simulation.brokers[broker_id],
@@ -106,6 +111,13 @@ class Asking:
                 return (await reply)[0]
         except TimeoutError:
             return None
+
+    async def _nap(self) -> None:
+        """Wait while it is one of the times without clients, before everything is healed."""
+        simulation = self.simulation
+        into = simulation.loop.time() % NAP_CYCLE_SECONDS
+        if simulation.plan.naps and not simulation.network.heals and into > NAP_BEGIN_SECONDS:
+            await asyncio.sleep(NAP_CYCLE_SECONDS - into)
 
     def check(self, holds: bool, message: str, *values: object) -> None:
         """Fail the run unless something holds."""

@@ -124,6 +124,16 @@ class Broker:
         return self.process is not None and self.process.alive
 
     @property
+    def is_running(self) -> bool:
+        """True while the process takes part and its clock goes."""
+        return (
+            self.process is not None
+            and self.process.runs
+            and self.is_ready
+            and self._loop.time() >= self.stalled_until
+        )
+
+    @property
     def replicas(self) -> dict[int, Replica]:
         """The replicas of the process; none when there is no process that is ready."""
         return self.engine.replicas if self.alive and self.is_ready else {}

@@ -50,6 +50,8 @@ class LoneMistake:
     """The kinds of faults that bring it to light; empty: what each seed selects."""
     says: str = ""
     """A part of what the checker says."""
+    naps: bool = False
+    """It shows where groups sleep."""
     seeds: tuple[int, ...] = ()
     """Tried first."""
 
@@ -262,6 +264,8 @@ _CUTS = (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER)
 _RIVALS = (Fault.SLOW_NETWORK, Fault.CRASH_LEADER, Fault.BREAK_CONNECTION)
 _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 
+_OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
+
 LONE_MISTAKES = (
     LoneMistake("OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL)),
     LoneMistake("OneVote", votes_for_everybody, _RIVALS),
@@ -269,6 +273,13 @@ LONE_MISTAKES = (
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
     LoneMistake("CutOff", broken_cores.raises_its_term_without_asking, (Fault.RANDOM_BROKER,)),
     LoneMistake("CutOff", broken_cores.leads_without_a_quorum, (Fault.ISOLATE_LEADER,)),
+    LoneMistake("SleepsOnTheLiving", broken_cores.sleeps_on_the_dead, _OUTAGES, naps=True),
+    LoneMistake(
+        "SleepsComplete",
+        broken_cores.sleeps_while_proposed_to,
+        (Fault.SLOW_NETWORK,),
+        naps=True,
+    ),
     LoneMistake("LogMatching", broken_cores.accepts_any_predecessor, _CUTS),
     LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS),
     LoneMistake("CommitQuorum", broken_cores.counts_its_own_log_early),

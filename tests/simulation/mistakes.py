@@ -156,7 +156,7 @@ MISTAKES = (
     ),
     Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
     Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
-    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,), seeds=(31, 39)),
+    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,), seeds=(32,)),
     Mistake(saves_another_state, ("StatesAt", "program")),
     Mistake(
         keeps_the_old_state,
@@ -174,6 +174,6 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(72,),
+        seeds=(50,),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from raft_app.core.types import AppendEntries
@@ -13,7 +14,6 @@ from tests.raft_app.core.simulation.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from random import Random
 
     from raft_app.core.types import Rpc
     from raft_app.transport.protocol import TransportHandler
@@ -42,6 +42,8 @@ class BrokerNetwork:
         self._broker_ids = broker_ids
         self._transports: dict[int, SimulatedTransport] = {}
         self._connected: set[tuple[int, int]] = set()
+        self._unnoticed: set[tuple[int, int]] = set()
+        self._sign_random = Random(f"signs {plan.seed}")
         self._snapshots: list[tuple[tuple[int, int], MemorySnapshotStream]] = []
 
     # --- time -------------------------------------------------------------------------------
@@ -91,6 +93,9 @@ class BrokerNetwork:
         if not self.links.is_open(source, target):
             return
         self._connected.add((source, target))
+        if (source, target) in self._unnoticed:
+            self._unnoticed.discard((source, target))
+            self._tell(target, lambda handler: handler.peer_lost(source))
         self._tell(target, lambda handler: handler.peer_connected(source))
 
     def break_connection(self, source: int, target: int) -> None:
@@ -105,7 +110,9 @@ class BrokerNetwork:
         for ends, stream in self._snapshots:
             if ends == (source, target):
                 self.later(self.delay(), stream.lose)
-        if noticed:
+        if not noticed:
+            self._unnoticed.add((source, target))
+        else:
             now = int(self._loop.time() * UNITS)
             seconds = self.links.ending(source, target, now) / UNITS
             self.later(seconds, self._tell, target, lambda handler: handler.peer_lost(source))
@@ -147,6 +154,9 @@ class BrokerNetwork:
         """Send what a process hands over; return false when there is no connection."""
         if (source, target) not in self._connected:
             return False
+        if not rpcs:
+            self._send_sign(source, target)
+            return True
         self.watch.sends(source, rpcs)
         now = int(self._loop.time() * UNITS)
         arrivals = self.links.arrivals(source, target, now)
@@ -154,6 +164,20 @@ class BrokerNetwork:
             seconds = (arrival - now) / UNITS
             self.later(seconds, self._arrive, source, target, list(rpcs), is_copy)
         return True
+
+    def _send_sign(self, source: int, target: int) -> None:
+        """Send a sign of life; it is not lost, for there are many of them."""
+        if self.links.is_open(source, target):
+            delay = self.links.delay * self._sign_random.random() ** 3 / UNITS
+            self.later(delay, self._sign_arrives, source, target)
+
+    def _sign_arrives(self, source: int, target: int) -> None:
+        if (source, target) in self._connected and self.links.passes(source, target):
+            self._tell(target, lambda handler: handler.rpcs_received(source, []))
+
+    def is_up(self, source: int, target: int) -> bool:
+        """Tell whether what one broker sends to another arrives."""
+        return (source, target) in self._connected and self.links.is_open(source, target)
 
     def _arrive(self, source: int, target: int, rpcs: list[tuple[int, Rpc]], is_copy: bool) -> None:
         if not self.links.passes(source, target) or (is_copy and self.heals):
@@ -205,7 +229,7 @@ class SimulatedTransport:
             self._network.redial()
 
     def send(self, broker_id: int, rpcs: Sequence[tuple[int, Rpc]]) -> None:
-        if self._handler is None or broker_id not in self.peers or not rpcs:
+        if self._handler is None or broker_id not in self.peers:
             return
         is_sent = self._network.send(self.broker_id, broker_id, rpcs)
         if not is_sent and any(isinstance(rpc, AppendEntries) for _, rpc in rpcs):

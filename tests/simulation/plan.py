@@ -90,6 +90,8 @@ class Plan:
     worker_count: int
     batches_in_flight: int
     client_pause: float
+    naps: bool = False
+    """Groups sleep, and clients are idle most of the time."""
 
 
 def draw_engine(random: Random) -> EngineConfig:
@@ -162,6 +164,13 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
     # A follower takes no AppendEntries that is larger than half of what may wait for its disk.
     is_small = drawn.engine.raft.max_append_bytes <= APPEND_BYTES_SMALL
     return replace(drawn, memory_share_bytes=share_bytes) if is_small else drawn
+
+
+def sleepy(plan: Plan) -> Plan:
+    """Return a plan in which groups sleep."""
+    raft = plan.engine.raft
+    raft = replace(raft, quiesce_after_ticks=raft.election_timeout_ticks)
+    return replace(plan, engine=replace(plan.engine, raft=raft), naps=True)
 
 
 def calm(plan: Plan) -> Plan:

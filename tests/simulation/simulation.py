@@ -16,7 +16,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
 from tests.simulation.network import BrokerNetwork
 from tests.simulation.placement import Placement
-from tests.simulation.plan import Fault, calm, draw_plan
+from tests.simulation.plan import Fault, calm, draw_plan, sleepy
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.watch import Watch
 
@@ -52,6 +52,8 @@ class Outcome:
     """Of everything that happened, with its time."""
     events: int
     elections: int
+    sleeps: int
+    """How often a replica fell asleep."""
     crashes: int
     entries: int
     acknowledged: int
@@ -72,6 +74,13 @@ class Outcome:
     """Transactions that failed."""
     settle_seconds: float
     """From healing until everybody had caught up."""
+
+
+RESTART_SECONDS = 4.0
+"""From the death of a leader's broker, while its groups sleep, until it is back."""
+VOTERS_TO_LOSE_ONE = 3
+FAILOVER_SECONDS = 3.0
+"""Until another one must lead; its peers may have to miss its signs of life first."""
 
 
 class SimulationFailure(AssertionError):
@@ -97,13 +106,21 @@ class Simulation:
         seed: decides everything.
         seconds: of virtual time until everything is healed.
         faults: the kinds of faults, instead of those that the seed selects.
+        naps: groups sleep; None: as the seed decides, every other one.
     """
 
     def __init__(
-        self, seed: int, *, seconds: float = SECONDS, faults: tuple[Fault, ...] = ()
+        self,
+        seed: int,
+        *,
+        seconds: float = SECONDS,
+        faults: tuple[Fault, ...] = (),
+        naps: bool | None = None,
     ) -> None:
         self.random = Random(seed)
         self.plan = draw_plan(seed, self.random, seconds=seconds)
+        if naps if naps is not None else seed % 2:
+            self.plan = sleepy(self.plan)
         if faults:
             self.plan = replace(self.plan, faults=faults)
         self.loop = VirtualLoop(self.random)
@@ -196,6 +213,8 @@ class Simulation:
         healed_at = self.loop.time()
         await self._heal()
         settle_seconds = self.loop.time() - healed_at
+        if self.plan.naps:
+            await self._lose_leaders_asleep()
         for group_id in range(1, self.plan.group_count + 1):
             self._check_end(group_id)
         return self._outcome(settle_seconds)
@@ -215,6 +234,37 @@ class Simulation:
             lambda: all(clients.are_done for clients in self.clients), "clients have their answers"
         )
         await self._until(self._has_settled, "everybody has caught up again")
+
+    async def _lose_leaders_asleep(self) -> None:
+        """See that everybody sleeps, and that the death of a leader's broker wakes its groups."""
+        await self._until(self._all_sleep, "everybody sleeps")
+        broker_id, _ = self._leader(1)
+        if len(self._replicas(1)) < VOTERS_TO_LOSE_ONE:
+            return
+        self.note("kills leader", broker_id)
+        self.faults.kill(self.brokers[broker_id], RESTART_SECONDS)
+        limit = self.loop.time() + FAILOVER_SECONDS
+        while self._leader(1)[0] in (0, broker_id):
+            self._liveness.require(self.loop.time() < limit, "nobody leads instead of a dead one")
+            await asyncio.sleep(0.05)
+        await self._until(self._has_settled, "the dead broker has caught up")
+
+    def _all_sleep(self) -> bool:
+        return all(
+            replica.is_asleep
+            for group_id in range(1, self.plan.group_count + 1)
+            for replica in self._replicas(group_id).values()
+        )
+
+    def _leader(self, group_id: int) -> tuple[int, int]:
+        """Return who leads a group in the highest term, and that term; 0 when nobody serves."""
+        led = [
+            (replica.node.term, broker_id)
+            for broker_id, replica in self._replicas(group_id).items()
+            if replica.serves
+        ]
+        term, broker_id = max(led, default=(0, 0))
+        return broker_id, term
 
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
         rate = self.plan.engine.snapshot_bytes_per_second
@@ -303,6 +353,7 @@ class Simulation:
             trace_hash=self.trace_hash,
             events=self.events,
             elections=self.watch.elections,
+            sleeps=sum(group.sleeps_complete.sleeps for group in groups),
             crashes=self.faults.crashes,
             entries=sum(len(group.applied) for group in groups),
             acknowledged=sum(history.acknowledged for history in histories),

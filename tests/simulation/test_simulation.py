@@ -43,7 +43,10 @@ def test_one_seed_always_gives_the_same_run() -> None:
 
 def test_runs_are_full_of_events() -> None:
     faults = (Fault.CRASH_LEADER, Fault.REPLACE, Fault.HALVES)
-    outcomes = [Simulation(seed, seconds=SECONDS, faults=faults).run() for seed in range(106, 112)]
+    outcomes = [
+        Simulation(seed, seconds=SECONDS, faults=faults, naps=False).run()
+        for seed in range(106, 112)
+    ]
     for name in (
         *("crashes", "elections", "changes", "snapshots", "acknowledged", "popped", "reads"),
         *("commits", "deliveries"),
@@ -51,12 +54,17 @@ def test_runs_are_full_of_events() -> None:
         assert sum(getattr(outcome, name) for outcome in outcomes) > 0, name
 
 
+def test_groups_sleep_again_and_again() -> None:
+    outcomes = [Simulation(seed, naps=True).run() for seed in range(201, 204)]
+    assert sum(outcome.sleeps for outcome in outcomes) > 8 * len(outcomes)
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.plant.__name__)
 def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake.plant(monkeypatch)
     for seed in (*mistake.seeds, *range(1, MISTAKE_SEEDS + 1)):
         try:
-            Simulation(seed, seconds=MISTAKE_SECONDS, faults=mistake.faults).run()
+            Simulation(seed, seconds=MISTAKE_SECONDS, faults=mistake.faults, naps=False).run()
         except SimulationFailure as failure:
             if failure.checker in mistake.checkers:
                 return

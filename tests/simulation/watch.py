@@ -16,6 +16,7 @@ from raft_app.core.types import (
     Membership,
     RequestVote,
     RequestVoteReply,
+    Wake,
 )
 from raft_app.storage.protocol import (
     CreateGroup,
@@ -33,6 +34,7 @@ from tests.raft_app.core.simulation.log_checkers import (
     TruthfulAcknowledgements,
 )
 from tests.raft_app.core.simulation.membership_checkers import OneChangeAtATime
+from tests.raft_app.core.simulation.sleep_checkers import SleepsComplete, SleepsOnTheLiving
 from tests.raft_app.core.simulation.vote_checkers import (
     CutOff,
     DurableFirst,
@@ -64,6 +66,8 @@ class GroupWatch:
         self.one_vote = OneVote()
         self.durable_first = DurableFirst()
         self.cut_off = CutOff(cut_off_ticks)
+        self.sleeps_complete = SleepsComplete()
+        self.sleeps_on_the_living = SleepsOnTheLiving(cut_off_ticks)
         self.log_matching = LogMatching()
         self.acknowledgements = TruthfulAcknowledgements()
         self.commit_quorum = CommitQuorum()
@@ -168,6 +172,8 @@ class Watch:
         broker = self._simulation.brokers[broker_id]
         with self.guard():
             for group_id, rpc in rpcs:
+                if isinstance(rpc, Wake):
+                    continue  # It promises nothing; a faulty leader resigns with it.
                 self._is_sound(broker, group_id, rpc)
                 self._leaves(broker.disk, group_id, rpc)
                 replica = broker.replicas.get(group_id)
@@ -238,6 +244,9 @@ class Watch:
 
     def ticked(self, broker: Broker) -> None:
         """A broker's clock ticked: one that is cut off keeps its term and stops to lead."""
+        with self.guard():
+            for group_id, replica in broker.replicas.items():
+                self._sleeps(self.groups[group_id], broker, replica)
         broker_id = broker.broker_id
         is_cut_off = self._simulation.network.links.is_cut_off(broker_id)
         if not is_cut_off or not broker.replicas:
@@ -253,6 +262,27 @@ class Watch:
                 if begins or replica.node.membership.voter_ids == {replica.spec.replica_id}:
                     checker.begins(broker_id, replica.node.term)
                 checker.ticked(broker_id, replica.node.term, leads=replica.is_leader)
+
+    def _sleeps(self, checkers: GroupWatch, broker: Broker, replica: Replica) -> None:
+        """See on whom a replica sleeps, and with what."""
+        node, replica_id = replica.node, replica.spec.replica_id
+        sleeps = node.is_asleep and not replica.faulty
+        leader = self._simulation.brokers.get(replica.leader_broker_id)
+        is_heard = leader is not None and leader.is_running
+        if is_heard and leader is not None and leader is not broker:
+            is_heard = self._simulation.network.is_up(leader.broker_id, broker.broker_id)
+        checkers.sleeps_complete.ticked(
+            replica_id,
+            sleeps=sleeps,
+            last_index=node.last_index,
+            committed=len(checkers.committed.entries),
+        )
+        checkers.sleeps_on_the_living.ticked(
+            replica_id,
+            node.leader,
+            sleeps=sleeps and not node.is_leader,
+            leader_is_heard=is_heard,
+        )
 
     # --- groups -----------------------------------------------------------------------------
 

@@ -155,6 +155,7 @@ class Connection(asyncio.BufferedProtocol):
         rpcs: list[tuple[int, Rpc]] = []
         rejection: FrameError | None = None
         count = 0
+        was_ready = self.ready
         try:
             while (frame := reader.next_frame()) is not None:
                 self._frame_received(frame, rpcs)
@@ -164,7 +165,8 @@ class Connection(asyncio.BufferedProtocol):
         if count:
             self._context.counters.frames_received += count
             self._last_frame = self._loop.time()
-        if rpcs:
+        is_sign = count and was_ready and self.taker is None
+        if rpcs or (is_sign and rejection is None):
             self._owner.connection_rpcs(self, rpcs)
         if rejection is not None:
             self.reject(rejection.reason, str(rejection))

@@ -12,6 +12,7 @@ from http_base.tasks import spawn
 from myqueue.contract.backoff import Backoff
 from raft_app.core.types import AppendEntries, Heartbeat, HeartbeatReply
 from raft_app.transport.codec import encode_rpcs
+from raft_app.transport.frames import PING_FRAME
 from raft_app.transport.handshake import CHALLENGE_BYTES, DialerHandshake
 from raft_app.transport.protocol import parse_address
 from raft_app.transport.send_queue import SendQueue
@@ -97,11 +98,16 @@ class Dialer:
             self._connection.check(now, stalled=stalled)
 
     def send(self, rpcs: Sequence[tuple[int, Rpc]]) -> None:
-        """Write RPCs as far as the socket takes them now, and queue the others."""
+        """Write RPCs as far as the socket takes them now, and queue the others.
+
+        Without any, write a sign of life; there is none without a connection.
+        """
         connection = self._connection
         if connection is None:
             rpcs = self._drop_repeated(rpcs)
-        control, appends = encode_rpcs(rpcs)
+            if not rpcs:
+                return
+        control, appends = encode_rpcs(rpcs) if rpcs else ([PING_FRAME], [])
         if connection is not None and connection.writable and self._queue.is_empty:
             frames = [*control, *appends]
             if sum(map(_size_bytes, frames)) <= self._direct_bytes:

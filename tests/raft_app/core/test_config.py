@@ -8,8 +8,10 @@ import pytest
 
 from raft_app.core.config import RaftConfig
 
+LIMITS = [field.name for field in fields(RaftConfig) if field.name != "quiesce_after_ticks"]
 
-@pytest.mark.parametrize("name", [field.name for field in fields(RaftConfig)])
+
+@pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", [0, -1])
 def test_every_limit_is_positive(name: str, value: int):
     with pytest.raises(ValueError, match=f"{name} must be positive"):
@@ -21,3 +23,14 @@ def test_the_election_timeout_is_at_least_ten_heartbeats():
 
     with pytest.raises(ValueError, match="at least ten times heartbeat_ticks"):
         RaftConfig(election_timeout_ticks=29, heartbeat_ticks=3)
+
+
+@pytest.mark.parametrize("ticks", [-1, 1, 19])
+def test_no_group_sleeps_before_an_election_timeout(ticks: int):
+    with pytest.raises(ValueError, match="quiesce_after_ticks"):
+        RaftConfig(quiesce_after_ticks=ticks)
+
+
+@pytest.mark.parametrize("ticks", [0, 20])
+def test_groups_sleep_after_an_election_timeout_or_never(ticks: int):
+    assert RaftConfig(quiesce_after_ticks=ticks).quiesce_after_ticks == ticks

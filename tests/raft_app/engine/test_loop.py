@@ -11,6 +11,8 @@ from raft_app.storage.protocol import SetFaulty
 class Replica:
     """Drains as the test says."""
 
+    is_asleep = False
+
     def __init__(self, group_id: int, drained: list[int]) -> None:
         self.group_id = group_id
         self.drained = drained

@@ -21,7 +21,7 @@ from tests.raft_app.transport.transport_harness import (
     rpcs,
 )
 
-RPC_KINDS = [kind for kind in FrameKind if FrameKind.PRE_VOTE <= kind <= FrameKind.TIMEOUT_NOW]
+RPC_KINDS = [kind for kind in FrameKind if FrameKind.PRE_VOTE <= kind <= FrameKind.WAKE]
 MANY = (FrameKind.HEARTBEATS, FrameKind.HEARTBEAT_REPLIES)
 
 

@@ -22,9 +22,11 @@ from raft_app.core.types import (
     HeartbeatReply,
     PreVote,
     PreVoteReply,
+    Quiesce,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
+    Wake,
 )
 from raft_app.transport.frames import Frame, FrameReader
 from raft_app.transport.handshake import (
@@ -346,6 +348,8 @@ rpc_strategies: dict[type, st.SearchStrategy] = {
     ),
     Heartbeat: _built(Heartbeat, commit=numbers, context=numbers),
     HeartbeatReply: _built(HeartbeatReply, context=numbers),
+    Quiesce: _built(Quiesce, commit=numbers, lagging=st.lists(ids, max_size=4).map(tuple)),
+    Wake: _built(Wake),
     TimeoutNow: _built(TimeoutNow),
 }
 rpcs = st.one_of(*rpc_strategies.values())
@@ -366,6 +370,8 @@ EVERY_RPC: tuple[Rpc, ...] = (
     AppendEntriesReply(2, 1, 3, False, 4, wants_snapshot=True),
     Heartbeat(2, 1, 3, 4, 5),
     HeartbeatReply(2, 1, 3, 4),
+    Quiesce(2, 1, 3, 4, (5,)),
+    Wake(2, 1, 3),
     TimeoutNow(2, 1, 3),
     append(7, 100),
 )

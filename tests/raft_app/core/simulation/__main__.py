@@ -118,7 +118,8 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
         f" acknowledged, {total('reads'):,} reads answered"
     )
     write(
-        f"{total('changes'):,} changes of membership committed,"
+        f"{total('sleeps'):,} times a node fell asleep,"
+        f" {total('changes'):,} changes of membership committed,"
         f" {total('snapshots'):,} snapshots installed"
     )
     for name, what in (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from raft_app.core import following, replication
+from raft_app.core import following, quiescence, replication
 from raft_app.core.log import RaftLog
 from raft_app.core.progress import Progress
 from raft_app.core.quorum import agreed_value
@@ -44,6 +44,8 @@ class Mistake:
     """The kinds of faults that bring it to light; empty: what each seed selects."""
     changing: bool = False
     """It shows where the membership changes and snapshots travel."""
+    naps: bool = False
+    """It shows where groups sleep."""
     seeds: tuple[int, ...] = ()
     """Tried first: few others show it."""
 
@@ -241,6 +243,37 @@ def takes_refusals_for_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Progress, "refused", refused)
 
 
+def sleeps_on_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower sleeps on when the connection from its leader broke."""
+
+    def lose_leader_connection(raft: Raft) -> None:
+        raft._leader_connected = False
+
+    monkeypatch.setattr(Raft, "lose_leader_connection", lose_leader_connection)
+
+
+def sleeps_while_proposed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposal does not wake a leader."""
+    monkeypatch.setattr(RawNode, "_wake_to_lead", lambda _: None)
+
+
+def sleeps_with_anything_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader sleeps although entries of it are not committed, and so do its followers."""
+    monkeypatch.setattr(quiescence, "_is_quiet", lambda _: True)
+
+    def fall_asleep(raft: Raft) -> None:
+        raft.is_asleep = True
+
+    monkeypatch.setattr(Raft, "fall_asleep", fall_asleep)
+
+
+def sleeps_without_a_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader sleeps on when it is cut off."""
+    monkeypatch.setattr(quiescence, "peer_lost", lambda _raft, _peer: None)
+
+
+_OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER, Fault.FREEZE)
+
 MISTAKES = (
     Mistake(stores_no_vote, ("DurableFirst",)),
     Mistake(forgets_its_vote, ("OneVote",), (Fault.RIVALS, Fault.CRASH_PROMISER)),
@@ -267,4 +300,8 @@ MISTAKES = (
     Mistake(never_overwrites, ("TruthfulAcknowledgements", "LogMatching")),
     Mistake(accepts_any_predecessor, ("TruthfulAcknowledgements", "LogMatching")),
     Mistake(takes_refusals_for_progress, ("CommitQuorum",)),
+    Mistake(sleeps_on_the_dead, ("SleepsOnTheLiving", "Liveness"), _OUTAGES, naps=True),
+    Mistake(sleeps_while_proposed_to, ("SleepsComplete",), naps=True),
+    Mistake(sleeps_with_anything_under_way, ("SleepsComplete",), naps=True),
+    Mistake(sleeps_without_a_quorum, ("CutOff",), _OUTAGES, naps=True),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.raft_app.core.simulation.plan import TICK
+
 if TYPE_CHECKING:
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.simulation import Simulation
@@ -12,11 +14,18 @@ OUTSTANDING_MAX = 40
 """Values that wait for an acknowledgement; beyond it clients only try again."""
 
 
+NAP_CYCLE_TIMEOUTS = 8
+"""Election timeouts from one time without clients to the next."""
+NAP_BEGIN_TIMEOUTS = 2
+"""Election timeouts of it with clients."""
+
+
 class Clients:
     """All clients of a run.
 
     Attributes:
         writing: whether they come up with new values.
+        resting: whether they do nothing at all.
         outstanding: values not acknowledged yet, with the message count of their entries.
         reads_answered: how many reads were answered.
     """
@@ -26,6 +35,7 @@ class Clients:
         self._random = simulation.random
         self._count = 0
         self.writing = True
+        self.resting = False
         self.outstanding: dict[bytes, int] = {}
         self.reads_answered = 0
 
@@ -48,7 +58,7 @@ class Clients:
         interval = self._simulation.plan.client_interval
         self._simulation.schedule(1 + int(self._random.expovariate(1 / interval)), self._act)
         host = self._choose_host()
-        if host is None:
+        if host is None or self.resting or self._is_nap():
             return
         choice = self._random.random()
         if choice < 0.3:
@@ -57,6 +67,14 @@ class Clients:
             self._write(host)
         else:
             self._try_again(host)
+
+    def _is_nap(self) -> bool:
+        """Tell whether it is one of the times without clients, before everything is healed."""
+        simulation = self._simulation
+        if not simulation.plan.naps or not simulation.faulty:
+            return False
+        timeout = simulation.plan.config.election_timeout_ticks * TICK
+        return simulation.now % (NAP_CYCLE_TIMEOUTS * timeout) > NAP_BEGIN_TIMEOUTS * timeout
 
     def _choose_host(self) -> Host | None:
         """Mostly somebody who believes to lead, sometimes anybody."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import NO_REPLICA
-from tests.raft_app.core.simulation.plan import TICK, Fault
+from tests.raft_app.core.simulation.plan import SLOW_NETWORK_TICKS, TICK, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -223,7 +223,7 @@ class Faults:
         self._later(self._duration(), self._restore_network)
 
     def _slow_network(self) -> None:
-        self._network.delay = self._random.choice((5, 15)) * TICK
+        self._network.delay = self._random.choice((5, SLOW_NETWORK_TICKS)) * TICK
         self._later(self._duration(), self._restore_network)
 
     def _restore_network(self) -> None:

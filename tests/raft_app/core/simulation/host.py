@@ -11,9 +11,11 @@ from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
     Heartbeat,
+    Quiesce,
     Ready,
     RequestVoteReply,
 )
+from raft_app.engine.guard import PeerSigns, silence_ticks
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
 from tests.raft_app.core.simulation.plan import TICK
@@ -76,6 +78,8 @@ class Host:
         self._turn_due = False
         self._ticks = 0
         self._heard = (NO_REPLICA, 0, 0)
+        self._signs = PeerSigns(silence_ticks(self._simulation.plan.config))
+        self._peer_lives: dict[int, int] = {}
 
     # --- life ---------------------------------------------------------------------------
 
@@ -142,7 +146,47 @@ class Host:
         self._ticks += 1
         self.node.tick()
         self.act()
+        if simulation.plan.naps:
+            self._guard()
         self.watch.ticked(self)
+
+    # --- signs of life ------------------------------------------------------------------
+
+    def _guard(self) -> None:
+        """Send signs of life, and miss those of others."""
+        if self._ticks % self._simulation.plan.config.heartbeat_ticks == 0:
+            self._simulation.send_signs(self.replica_id, self._life)
+        for peer in self._signs.tick():
+            self.connection_lost(peer)
+
+    def hear_sign(self, peer: int, life: int) -> None:
+        """Take a sign of life; that of another process came over a new connection."""
+        if not self.alive:
+            return
+        frozen = self.frozen_until - self._simulation.now
+        if frozen > 0:
+            self.later(frozen, self.hear_sign, peer, life)
+            return
+        if self._peer_lives.setdefault(peer, life) != life:
+            self._peer_lives[peer] = life
+            self._signs.lost(peer)
+            self.connection_lost(peer)
+        self.watch.cut_off.hears(self.replica_id, self.node.term)
+        self._hear(peer)
+
+    def _hear(self, peer: int) -> None:
+        if self._signs.heard(peer):
+            self.node.report_back(peer)
+            self.act()
+
+    def may_hear(self, peer: int) -> bool:
+        """Tell whether the process of a peer runs, and the link from it works."""
+        host = self._simulation.hosts[peer]
+        return (
+            host.awake
+            and host.stalled_until <= self._simulation.now
+            and self._simulation.network.is_open(peer, self.replica_id)
+        )
 
     def deliver(self, rpc: Rpc) -> None:
         """Give an RPC to the node, unless the process is dead or frozen."""
@@ -153,8 +197,13 @@ class Host:
             self.later(frozen, self.deliver, rpc)
             return
         self.note("receives", rpc)
+        if self._simulation.plan.naps:
+            self._hear(rpc.sender)
         self.watch.arrives(self, rpc)
-        self.node.step(rpc)
+        if isinstance(rpc, Quiesce) and any(map(self._signs.hears, rpc.lagging)):
+            self.node.decline_sleep()
+        else:
+            self.node.step(rpc)
         if isinstance(rpc, AppendEntries | Heartbeat) and rpc.term == self.node.term:
             self._heard = (rpc.sender, rpc.term, self._ticks)
         self.watch.cut_off.hears(self.replica_id, self.node.term)
@@ -178,6 +227,7 @@ class Host:
         """The connection from `peer` broke; the hint that its leadership may be over."""
         self.note("connection lost", peer)
         led = self.node.leader == peer
+        self._signs.lost(peer)
         self.node.report_connection_lost(peer)
         if self._heard[0] == peer:
             self._heard = (NO_REPLICA, 0, 0)

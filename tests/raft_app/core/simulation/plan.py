@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 TICK = 1_000
 """Units of virtual time in a tick."""
+
+
+SLOW_NETWORK_TICKS = 15
+"""Longest delay of an RPC where the network is at its slowest."""
 
 
 class Fault(StrEnum):
@@ -99,6 +103,14 @@ class Plan:
     """Most values in one proposal."""
     keeps_log_end: bool
     """Disks remember where the log ended when a snapshot began to replace it."""
+    naps: bool = False
+    """Groups sleep, and clients are idle most of the time."""
+
+    @property
+    def sign_delay_ticks(self) -> int:
+        """Ticks that a sign of life may be late; nobody's clock and no network is that slow."""
+        slowest = SLOW_NETWORK_TICKS if Fault.SLOW_NETWORK in self.faults else 0
+        return slowest + self.network_delay // TICK + 2
 
 
 def draw_config(random: Random) -> RaftConfig:
@@ -193,4 +205,11 @@ def calm(plan: Plan) -> Plan:
         value_bytes=8,
         burst=1,
         keeps_log_end=plan.keeps_log_end,
+        naps=plan.naps,
     )
+
+
+def sleepy(plan: Plan, random: Random) -> Plan:
+    """Return a plan in which groups sleep."""
+    ticks = random.choice((1, 1, 2)) * plan.config.election_timeout_ticks
+    return replace(plan, config=replace(plan.config, quiesce_after_ticks=ticks), naps=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, replace
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tests.raft_app.core.simulation.faults import Faults
 from tests.raft_app.core.simulation.host import Host
 from tests.raft_app.core.simulation.network import Network
 from tests.raft_app.core.simulation.placement import Placement
-from tests.raft_app.core.simulation.plan import TICK, Fault, Plan, calm, draw_plan
+from tests.raft_app.core.simulation.plan import TICK, Fault, Plan, calm, draw_plan, sleepy
 from tests.raft_app.core.simulation.trace import Trace
 from tests.raft_app.core.simulation.transfers import Transfers
 from tests.raft_app.core.simulation.watch import Watch
@@ -58,6 +59,8 @@ class Outcome:
     seed: int
     events: int
     elections: int
+    sleeps: int
+    """How often a node fell asleep."""
     crashes: int
     committed: int
     acknowledged: int
@@ -97,6 +100,7 @@ class Simulation:
         steps: events until everything is healed.
         faults: the kinds of faults, instead of those that the seed selects.
         changing: the membership changes and snapshots are taken, whatever the seed says.
+        naps: groups sleep; None: as the seed decides, every other one.
 
     Attributes:
         now: virtual time in units of 1 / `TICK` ticks.
@@ -114,6 +118,7 @@ class Simulation:
         steps: int = STEPS,
         faults: tuple[Fault, ...] = (),
         changing: bool = False,
+        naps: bool | None = None,
     ) -> None:
         self.random = Random(seed)
         self.plan: Plan = draw_plan(
@@ -121,6 +126,8 @@ class Simulation:
         )
         if faults:
             self.plan = replace(self.plan, faults=faults)
+        if naps if naps is not None else seed % 2:
+            self.plan = sleepy(self.plan, Random(seed))
         self.trace = Trace()
         self.now = 0
         self.faulty = True
@@ -172,6 +179,17 @@ class Simulation:
         arrivals = self.network.arrivals(rpc.sender, rpc.to, self.now)
         for action, arrival in zip(actions, arrivals, strict=False):
             self.schedule(arrival - self.now, action, rpc)
+
+    def send_signs(self, sender: int, life: int) -> None:
+        """Give the signs of life of a process to the network."""
+        for peer in self.hosts:
+            if peer != sender:
+                for arrival in islice(self.network.arrivals(sender, peer, self.now), 1):
+                    self.schedule(arrival - self.now, self._sign_arrives, sender, peer, life)
+
+    def _sign_arrives(self, sender: int, peer: int, life: int) -> None:
+        if self.network.passes(sender, peer):
+            self.hosts[peer].hear_sign(sender, life)
 
     def add_host(self) -> int:
         """Start the process of a new replica, which knows nothing; return its replica id."""
@@ -232,6 +250,7 @@ class Simulation:
             seed=self.plan.seed,
             events=self.events,
             elections=self.watch.elections,
+            sleeps=self.watch.sleeps_complete.sleeps,
             crashes=self.faults.crashes,
             committed=len(self.watch.committed_entries.entries),
             acknowledged=len(self.watch.messages.acknowledged_values),
@@ -313,12 +332,17 @@ class Simulation:
         leader = self._serving_leader()
         assert leader is not None
         term = leader.node.term
+        self.clients.resting = self.plan.naps
         self._advance(STABLE_TIMEOUTS * self.plan.config.election_timeout_ticks * TICK)
         self._liveness.require(
             leader.node.serves and leader.node.term == term,
             "replica %s lost the leadership of term %s without any fault",
             leader.replica_id,
             term,
+        )
+        self._liveness.require(
+            not self.plan.naps or all(host.node.is_asleep for host in self._members()),
+            "somebody does not sleep, though nothing happens",
         )
 
     def _fail_over(self) -> float:
@@ -337,6 +361,7 @@ class Simulation:
             lambda: self._serving_leader() is not None, ticks, "the killed leader is replaced"
         )
         failover_ticks = (self.now - killed_at) / TICK
+        self.clients.resting = False
         self._advance(5 * TICK)
         self.faults.restart(leader)
         self.clients.writing = False

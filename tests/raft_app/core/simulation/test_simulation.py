@@ -34,6 +34,15 @@ def test_runs_are_full_of_changes_and_snapshots() -> None:
     assert sum(outcome.snapshots for outcome in outcomes) > 3 * len(outcomes)
 
 
+def test_groups_sleep_again_and_again() -> None:
+    outcomes = [Simulation(seed, naps=True).run() for seed in range(4_001, 4_011)]
+    assert sum(outcome.sleeps for outcome in outcomes) > 6 * len(outcomes)
+
+
+def test_no_group_sleeps_unless_told_to() -> None:
+    assert Simulation(4_001, naps=False).run().sleeps == 0
+
+
 def test_one_seed_always_gives_the_same_run() -> None:
     assert Simulation(7).run() == Simulation(7).run()
     assert Simulation(7).run() != Simulation(8).run()
@@ -65,7 +74,9 @@ def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPa
     mistake.plant(monkeypatch)
     for seed in (*mistake.seeds, *range(1, MISTAKE_SEEDS + 1)):
         try:
-            Simulation(seed, faults=mistake.faults, changing=mistake.changing).run()
+            Simulation(
+                seed, faults=mistake.faults, changing=mistake.changing, naps=mistake.naps
+            ).run()
         except SimulationFailure as failure:
             if failure.checker in mistake.checkers:
                 return

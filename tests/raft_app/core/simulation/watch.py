@@ -17,6 +17,7 @@ from raft_app.core.types import (
     RequestVoteReply,
     Role,
 )
+from raft_app.engine.guard import silence_ticks
 from tests.raft_app.core.simulation.client_checkers import LinearizableReads, Messages, Offsets
 from tests.raft_app.core.simulation.log_checkers import (
     AppliedPrefixes,
@@ -32,6 +33,7 @@ from tests.raft_app.core.simulation.membership_checkers import (
     MembershipInForce,
     OneChangeAtATime,
 )
+from tests.raft_app.core.simulation.sleep_checkers import SleepsComplete, SleepsOnTheLiving
 from tests.raft_app.core.simulation.vote_checkers import (
     CutOff,
     DurableFirst,
@@ -77,6 +79,10 @@ class Watch:
         self.messages = Messages()
         self.offsets = Offsets()
         self.reads = LinearizableReads()
+        self.sleeps_on_the_living = SleepsOnTheLiving(
+            silence_ticks(config) + config.heartbeat_ticks + plan.sign_delay_ticks
+        )
+        self.sleeps_complete = SleepsComplete()
         self.elections = 0
 
     def writes(self, host: Host, write: Write) -> None:
@@ -108,6 +114,19 @@ class Watch:
             self.cut_off.hears(replica_id, node.term)  # It needs nobody, so it may go on.
         else:
             self.cut_off.ticked(replica_id, node.term, leads=node.is_leader)
+        sleeps = node.is_asleep
+        self.sleeps_complete.ticked(
+            replica_id,
+            sleeps=sleeps,
+            last_index=node.last_index,
+            committed=len(self.committed_entries.entries),
+        )
+        self.sleeps_on_the_living.ticked(
+            replica_id,
+            node.leader,
+            sleeps=sleeps and not node.is_leader,
+            leader_is_heard=sleeps and host.may_hear(node.leader),
+        )
 
     def changes_role(self, host: Host, state: SoftState) -> None:
         """A node told of a new role, leader or term."""

@@ -1,0 +1,216 @@
+"""Guard over groups that sleep: signs of life, and engines whose peers come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raft_app.core.config import RaftConfig
+from raft_app.core.types import AppendEntriesReply, Quiesce, Wake
+from raft_app.engine.config import EngineConfig
+from raft_app.engine.guard import PeerSigns, silence_ticks
+from tests.raft_app.engine.engine_harness import EngineCluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+RAFT = RaftConfig(quiesce_after_ticks=20)
+CONFIG = EngineConfig(raft=RAFT, ticks_missed_max=1_000_000)
+SILENCE = silence_ticks(RAFT)
+
+
+# --- signs --------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_was_heard_falls_silent_once():
+    signs = PeerSigns(3)
+    assert signs.heard(7)
+    assert [signs.tick() for _ in range(4)] == [[], [], [7], []]
+    assert not signs.hears(7)
+
+
+def test_each_sign_keeps_a_peer_heard_and_only_the_first_tells_that_it_is_back():
+    signs = PeerSigns(3)
+    assert [signs.heard(7) for _ in range(3) if signs.tick() == []] == [True, False, False]
+    assert signs.tick() == signs.tick() == []
+    assert signs.tick() == [7]
+    assert signs.heard(7)
+
+
+def test_a_peer_whose_connection_broke_does_not_fall_silent_as_well():
+    signs = PeerSigns(3)
+    signs.heard(7)
+    signs.lost(7)
+    signs.lost(8)
+    assert [signs.tick() for _ in range(5)] == [[]] * 5
+
+
+def test_a_peer_that_was_never_heard_does_not_fall_silent():
+    signs = PeerSigns(1)
+    assert signs.tick() == []
+
+
+def test_silence_is_noticed_well_before_an_election_timeout():
+    assert silence_ticks(RaftConfig()) == 14
+
+
+# --- engines ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def sleeping(groups: int = 1) -> AsyncIterator[EngineCluster]:
+    """Make three brokers whose groups sleep, the first of them led by broker 1."""
+    cluster = EngineCluster(config=CONFIG)
+    try:
+        await cluster.start_all()
+        for group_id in range(1, groups + 1):
+            await cluster.create_group(group_id)
+        await cluster.until(lambda: all_sleep(cluster))
+        yield cluster
+    finally:
+        await cluster.stop_all()
+
+
+def all_sleep(cluster: EngineCluster) -> bool:
+    return all(not engine.engine_loop.awake for engine in cluster.engines.values())
+
+
+def awake(cluster: EngineCluster) -> dict[int, set[int]]:
+    """Return broker -> the groups that are awake there."""
+    return {number: set(one.engine_loop.awake) for number, one in cluster.engines.items()}
+
+
+async def test_ticks_look_at_no_group_that_sleeps_and_signs_of_life_go_on():
+    async with sleeping(groups=3) as cluster:
+        before = {number: one.engine_loop.turns for number, one in cluster.engines.items()}
+        frames = cluster.engines[1].transport_counters.frames_sent
+        await cluster.ticks(100)
+        assert awake(cluster) == {1: set(), 2: set(), 3: set()}
+        assert {number: one.engine_loop.turns for number, one in cluster.engines.items()} == before
+        sent = cluster.engines[1].transport_counters.frames_sent - frames
+        assert 2 * 90 // RAFT.heartbeat_ticks <= sent <= 2 * 110 // RAFT.heartbeat_ticks
+
+
+async def test_a_write_wakes_the_group_that_it_is_for_alone():
+    async with sleeping(groups=2) as cluster:
+        assert await cluster.append("a", 2) == 0
+        assert awake(cluster) == {1: {2}, 2: {2}, 3: {2}}
+        await cluster.until(lambda: cluster.values(2, 2) == cluster.values(3, 2) == ["a"])
+        await cluster.until(lambda: all_sleep(cluster))
+
+
+async def test_a_read_wakes_a_group():
+    async with sleeping() as cluster:
+        await cluster.the_leader().read_barrier(1, timeout_ms=5_000)
+        assert awake(cluster)[1] == {1}
+
+
+async def test_followers_wake_when_the_connection_from_their_leader_breaks_and_elect_another():
+    async with sleeping(groups=2) as cluster:
+        engine = cluster.engines.pop(1)
+        await engine.stop()
+        await cluster.until(
+            lambda: all(cluster.leader(group_id) is not None for group_id in (1, 2))
+        )
+        assert await cluster.append("a") == 0
+
+
+async def test_followers_wake_when_their_leaders_broker_falls_silent():
+    async with sleeping() as cluster:
+        cluster.hub.isolate(1, silently=True)
+        await cluster.ticks(SILENCE - 2)
+        assert awake(cluster) == {1: set(), 2: set(), 3: set()}
+        await cluster.until(
+            lambda: any(cluster.engines[number].replicas[1].serves for number in (2, 3))
+        )
+        assert cluster.engines[2].guard.silences == 1
+
+
+async def test_a_leader_that_hears_no_other_broker_any_more_steps_down():
+    async with sleeping() as cluster:
+        cluster.hub.isolate(1, silently=True)
+        await cluster.until(lambda: not cluster.engines[1].replicas[1].is_leader)
+
+
+async def test_the_loss_of_a_broker_wakes_only_the_groups_that_it_leads():
+    async with sleeping() as cluster:
+        await cluster.create_group(2, first=2)
+        await cluster.until(lambda: all_sleep(cluster))
+        cluster.hub.cut(2, 3, silently=True)
+        await cluster.ticks(SILENCE + 2)
+        assert 1 not in awake(cluster)[3]
+
+
+async def test_a_group_sleeps_on_without_a_broker_that_is_gone_and_wakes_for_it_when_it_lags():
+    async with sleeping() as cluster:
+        await cluster.stop(3)
+        await cluster.append("a")
+        await cluster.until(lambda: all_sleep(cluster))
+        await cluster.start(3)
+        await cluster.until(lambda: cluster.values(3) == ["a"] and all_sleep(cluster))
+        assert cluster.leader() is cluster.engines[1]
+
+
+async def test_a_broker_that_comes_back_and_lags_nowhere_wakes_no_leader():
+    async with sleeping(groups=3) as cluster:
+        await cluster.append("a")
+        await cluster.until(lambda: all_sleep(cluster))
+        terms = {number: one.node.term for number, one in cluster.engines[1].replicas.items()}
+        await cluster.stop(3)
+        woken: list[int] = []
+        mark = cluster.engines[1].engine_loop._note_awake
+
+        def note(replica) -> None:
+            mark(replica)
+            woken.extend(cluster.engines[1].engine_loop.awake)
+
+        cluster.engines[1].engine_loop._note_awake = note
+        await cluster.start(3)
+        await cluster.until(lambda: not cluster.engines[3].engine_loop.awake)
+        assert woken == []
+        assert {n: one.node.term for n, one in cluster.engines[3].replicas.items()} == terms
+
+
+async def test_nobody_sleeps_on_a_leader_that_became_faulty():
+    async with sleeping() as cluster:
+        engine = cluster.engines[1]
+        engine.engine_loop.make_faulty(engine.replicas[1], "a bad row")
+        await cluster.until(
+            lambda: any(cluster.engines[number].replicas[1].serves for number in (2, 3))
+        )
+        assert all(group_id == 1 for group_id in engine.guard._resigned)
+
+
+async def test_a_follower_that_hears_the_broker_of_a_replica_that_its_leader_misses_stays_awake():
+    async with sleeping() as cluster:
+        node = cluster.engines[2].replicas[1].node
+        await cluster.the_leader().read_barrier(1, timeout_ms=5_000)
+        await cluster.ticks(2)
+        quiesce = Quiesce(12, 11, node.term, node.commit_index, (13,))
+        cluster.engines[2].incoming.rpcs_received(1, [(1, quiesce)])
+        assert not node.is_asleep
+        [wake] = node.ready().send_now
+        assert wake == Wake(11, 12, node.term)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_a_replica_that_is_dropped_is_ticked_no_more(leads: bool):
+    async with sleeping() as cluster:
+        await cluster.the_leader().read_barrier(1, timeout_ms=5_000)
+        engine = cluster.engines[1 if leads else 2]
+        await engine.delete_replica(1)
+        await asyncio.sleep(0)
+        assert not engine.engine_loop.awake
+
+
+async def test_a_replica_that_an_acknowledgement_wakes_is_ticked():
+    async with sleeping() as cluster:
+        replica = cluster.engines[2].replicas[1]
+        late = AppendEntriesReply(12, 13, replica.node.term, True, 0, last_index=0)
+        cluster.engines[2].incoming.rpcs_received(3, [(1, late)])
+        assert not replica.node.is_asleep
+        await asyncio.sleep(0)
+        assert cluster.engines[2].engine_loop.awake == {1: replica}
