@@ -1,4 +1,4 @@
-"""What the calls answer that only a broker has; see `myqueue.contract.answers`."""
+"""Answers of the calls that only a broker has; see `myqueue.contract.answers`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PartitionName(Success, frozen=True):
 
 
 class CursorOpened(Success, frozen=True):
-    """Where a cursor is; `opened` when it is new."""
+    """Offset of a cursor; `opened` when it is new."""
 
     topic: str
     partition: int
@@ -24,7 +24,7 @@ class CursorOpened(Success, frozen=True):
 
 
 class GroupForgottenHere(Success, frozen=True):
-    """A group is not known here any more; `forgotten` when it was."""
+    """The partition does not know the group any more; `forgotten` when it did before."""
 
     topic: str
     partition: int
@@ -33,7 +33,7 @@ class GroupForgottenHere(Success, frozen=True):
 
 
 class ChangeProgress(AnswerPart, frozen=True):
-    """How far a change of replicas is."""
+    """Progress of a change of replicas."""
 
     target: list[ReplicaPlace]
     version: int
@@ -43,7 +43,7 @@ class ChangeProgress(AnswerPart, frozen=True):
 
 
 class LocalReplica(ReplicaReport, frozen=True, kw_only=True):
-    """A replica on this broker: what it reports to managers, and how much it remembers."""
+    """A replica on this broker: its report to managers, and the sizes of its tables."""
 
     cursors: int
     consumer_groups: int
@@ -62,27 +62,27 @@ class LocalReplicas(Success, frozen=True):
 
 
 class ChangeBegun(Success, frozen=True):
-    """A change of replicas goes on."""
+    """A change of replicas is under way."""
 
     group_id: int
     change: ChangeProgress
 
 
 class ReplicaMade(Success, frozen=True):
-    """A replica is here."""
+    """A replica is on this broker."""
 
     partition: LocalReplica
 
 
 class ReplicaDropped(Success, frozen=True):
-    """A replica is not here any more; `deleted` when it was."""
+    """A replica is not on this broker any more; `deleted` when it was before."""
 
     group_id: int
     deleted: bool
 
 
 class LeadershipMoved(Success, frozen=True):
-    """Another broker leads."""
+    """Another broker leads the partition."""
 
     group_id: int
     broker_id: int

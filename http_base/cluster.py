@@ -41,7 +41,7 @@ class ReplicaPlace(Struct, frozen=True):
 
 
 class ReplicaReport(Struct, frozen=True, kw_only=True):
-    """What a broker says about one of its replicas."""
+    """A broker's report of one of its replicas."""
 
     group_id: NumericId
     replica_id: NumericId
@@ -167,7 +167,7 @@ class MembersAnswer(Struct, frozen=True, kw_only=True, tag_field="status", tag="
 
 
 class RemovedReplica(Struct, frozen=True, kw_only=True):
-    """A replica that is no longer placed on a broker."""
+    """A replica that its broker should drop."""
 
     group_id: int
     replica_id: int

@@ -1,9 +1,9 @@
 """HTTP calls between our own processes, in the name of the cluster.
 
-Every call carries the cluster's token and has one time limit for all of it. It gives the answer of
-a success, or raises one of two: the error that the other process answered, as the `QueueError` that
-it is, or a `CallFailed`, which says whether the request may have happened. aiohttp is here and
-nowhere else in the servers.
+Every call carries the cluster's token and has one time limit for all of it. It returns the answer
+of a success, or raises: the error that the other process answered, as a `QueueError`, or a
+`CallFailed`, which says whether the request may have taken effect. Nothing else in the servers uses
+aiohttp.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class CallFailed(Exception):
 
 
 class NotSent(CallFailed):
-    """The connection failed before the request left: it did not happen."""
+    """The connection failed before the request was sent: it had no effect."""
 
 
 class OutcomeUnknown(CallFailed):
-    """The connection failed after the request left: it may have happened."""
+    """The connection failed after the request was sent: it may have had its effect."""
 
 
 class Unreadable(OutcomeUnknown):
@@ -127,7 +127,7 @@ class ClusterHttp:
         timeout_s: float,
         connect_timeout_s: float | None = None,
     ) -> ClusterAnswer:
-        """Return the answer of a process that did what it was asked.
+        """Return the answer of a call that succeeded.
 
         Args:
             address: `http://host:port` of the process.

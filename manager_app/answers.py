@@ -1,6 +1,6 @@
-"""What the calls answer that only a manager has; see `myqueue.contract.answers`.
+"""Answers of the calls that only a manager has; see `myqueue.contract.answers`.
 
-What the database alone knows is null in lists and descriptions while it does not answer.
+Fields that come from the database are null in lists and descriptions while it does not answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from myqueue.contract.answers import AnswerPart, BrokerAddress, Message, Millise
 
 
 class PartitionPlace(AnswerPart, frozen=True):
-    """Where a partition is, as far as this manager knows now; `leader` is null without one."""
+    """Leader and replicas of a partition, as known now; `leader` is null without one."""
 
     partition: int
     group_id: int
@@ -23,7 +23,7 @@ class PartitionPlace(AnswerPart, frozen=True):
 
 
 class TopicSettings(AnswerPart, frozen=True):
-    """The settings of a topic; a retention of null is without limit."""
+    """The settings of a topic; a retention of null has no limit."""
 
     replication_factor: int | None
     retention_ms: int | None
@@ -55,9 +55,9 @@ class TopicCreated(Success, frozen=True):
 
 
 class ReplicaDetail(AnswerPart, frozen=True):
-    """A replica; `live` when its broker said this just now.
+    """A replica; `live` when its broker has just reported it.
 
-    Null is what is not known while the database does not answer.
+    Fields that come from the database are null while it does not answer.
     """
 
     replica_id: int | None
@@ -75,9 +75,9 @@ class ReplicaDetail(AnswerPart, frozen=True):
 
 
 class PartitionDetail(AnswerPart, frozen=True):
-    """A partition with its replicas; `condition` says in a word how it is.
+    """A partition with its replicas; `condition` is its health in a word.
 
-    Null is what is not known while the database does not answer.
+    Fields that come from the database are null while it does not answer.
     """
 
     partition: int
@@ -92,7 +92,7 @@ class PartitionDetail(AnswerPart, frozen=True):
 
 
 class TopicDetail(Success, frozen=True):
-    """A topic with everything about its partitions; `leaders_pending` after a change."""
+    """A topic with its partitions; `leaders_pending` has new partitions without a leader yet."""
 
     topic: str
     number_of_partitions: int
@@ -103,7 +103,7 @@ class TopicDetail(Success, frozen=True):
 
 
 class TopicDeleted(Success, frozen=True):
-    """A topic is gone; `replicas_pending` brokers will only hear of it with a heartbeat."""
+    """A topic is deleted; `replicas_pending` replicas are dropped when their brokers report."""
 
     message: str
     topic: str
@@ -132,7 +132,7 @@ class BrokerList(Success, frozen=True):
 
 
 class BrokerAdded(Success, frozen=True):
-    """A broker was announced."""
+    """A broker was added."""
 
     message: str
     broker_id: int
@@ -140,7 +140,7 @@ class BrokerAdded(Success, frozen=True):
 
 
 class BrokerLeaving(Success, frozen=True):
-    """A broker is removed once its `replicas` have moved."""
+    """A broker is draining; it is removed once its `replicas` have moved to others."""
 
     message: str
     broker_id: int
@@ -148,7 +148,7 @@ class BrokerLeaving(Success, frozen=True):
 
 
 class BrokerStays(Success, frozen=True):
-    """A broker is not emptied any more."""
+    """A broker is not draining any more."""
 
     message: str
     broker_id: int
@@ -156,7 +156,7 @@ class BrokerStays(Success, frozen=True):
 
 
 class Registered(Success, frozen=True):
-    """What both kinds of clients are told; `token` is what brokers ask for."""
+    """Base of registrations; brokers ask the client for `token`."""
 
     message: str
     token: str
@@ -178,7 +178,7 @@ class ConsumerRegistered(Registered, frozen=True):
 
 
 class ClientForgotten(Success, frozen=True):
-    """A client's token counts no more; `partitions_pending` still know it."""
+    """A client is revoked; `partitions_pending` have not dropped its state yet."""
 
     message: str
     partitions_pending: list[int]
@@ -205,13 +205,13 @@ class ConsumerFacts(ClientFacts, frozen=True):
 
 
 class ProducerList(Success, frozen=True):
-    """Registered producers by id."""
+    """Registered producers, in the order of their ids."""
 
     producers: list[ProducerFacts]
 
 
 class ConsumerList(Success, frozen=True):
-    """Registered consumers by id."""
+    """Registered consumers, in the order of their ids."""
 
     consumers: list[ConsumerFacts]
 
@@ -250,7 +250,7 @@ class MemberFacts(AnswerPart, frozen=True):
 
 
 class GroupPlace(AnswerPart, frozen=True):
-    """Where a group is in a partition; null where no broker answered."""
+    """Committed offset and lag of a group in a partition; null when no leader answered."""
 
     topic: str
     partition: int
@@ -263,7 +263,7 @@ class GroupPlace(AnswerPart, frozen=True):
 
 
 class GroupDetail(Success, frozen=True):
-    """A consumer group with its members and its places."""
+    """A consumer group with its members, and its offset and lag in each partition."""
 
     group: str
     generation: int
@@ -279,7 +279,7 @@ class TopicPartitionName(AnswerPart, frozen=True):
 
 
 class GroupForgotten(Success, frozen=True):
-    """A group is forgotten; `partitions_pending` were not reached."""
+    """A group is deleted; `partitions_pending` were not reached."""
 
     message: str
     group: str
@@ -287,7 +287,7 @@ class GroupForgotten(Success, frozen=True):
 
 
 class Produced(Success, frozen=True):
-    """Where the message is, or the first one; `offsets` of all after `messages`."""
+    """Partition and offset of the message, or of the first one; `offsets` of all of `messages`."""
 
     topic: str
     partition: int
@@ -296,7 +296,7 @@ class Produced(Success, frozen=True):
 
 
 class PoppedList(Success, frozen=True):
-    """The next messages, after `max_messages`; they may be of several partitions."""
+    """The next messages, in answer to `max_messages`."""
 
     topic: str
     messages: list[Message]
@@ -321,13 +321,13 @@ class HeartbeatTaken(Success, frozen=True):
 
 
 class ClientSignsTaken(Success, frozen=True):
-    """Signs of life were noted."""
+    """Heartbeats were recorded."""
 
     taken: int
 
 
 class ManagerState(Success, frozen=True):
-    """How this manager is; `primary` is the address of the one that coordinates the groups."""
+    """State of this manager; `primary` is the address of the manager that coordinates groups."""
 
     read_only: bool
     primary: str | None

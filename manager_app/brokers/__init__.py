@@ -1,4 +1,4 @@
-"""Brokers as a manager meets them: over HTTP alone.
+"""A manager's HTTP calls to brokers, and the brokers' reports.
 
 `client` makes one call, `orders` and `membership_orders` make many at once (place, drop and change
 replicas, move leaderships), `reports` takes the brokers' heartbeats.

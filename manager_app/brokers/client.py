@@ -1,11 +1,10 @@
 """A manager's HTTP calls to brokers: connections per broker, a time limit on each call.
 
-Calls that a broker may hold are limited per broker, and the connections for all others are beside
-theirs: neither a write nor an order stands behind a long poll.
+Long polls are limited per broker and have connections of their own, so that neither a write nor an
+order waits behind one.
 
-A failure comes as one of three: an error that the broker answered, a connection that
-failed before the request left (`NotSent`), or one that failed after it (`OutcomeUnknown`). None of
-them marks the broker as dead.
+A call fails in one of three ways: with the error that the broker answered, before the request was
+sent (`NotSent`), or after it (`OutcomeUnknown`). None of them marks the broker as dead.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class BrokerCall(ClusterCall):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer in `BATCH`: the bytes as they came, and what the headers say."""
+    """An answer in `BATCH`: record batches as they came, and the offsets of the headers."""
 
     batches: bytes
     next_offset: int
@@ -91,7 +90,7 @@ class BrokerClient:
     async def call(
         self, address: str, call: BrokerCall, answer_type: type[_A], *, timeout_s: float
     ) -> _A:
-        """Return what a broker answers that did what it was asked.
+        """Return the answer of a call that succeeded.
 
         Args:
             address: `http://host:port` of the broker, or of the primary manager.

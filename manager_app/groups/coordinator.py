@@ -2,9 +2,8 @@
 
 A heartbeat that changes nothing is answered from memory. A change (join, leave, rebalance) is
 applied to the group as the database has it, under the lock of its row, and stored before it is
-answered; so a manager that does not know yet that another became the primary cannot do harm.
-Heartbeats are in memory alone, by the monotonic clock: all sessions begin anew with this process,
-and after it was held up.
+answered, so that a superseded primary changes nothing. Heartbeats are in memory alone, by the
+monotonic clock: all sessions begin anew with this process, and after it was paused.
 """
 
 from __future__ import annotations

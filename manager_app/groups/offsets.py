@@ -34,7 +34,7 @@ FORGET_TIMEOUT_MS = 5_000
 
 
 class Unsaid(Enum):
-    """Why it is not known where a group is in a partition."""
+    """Why the offset of a group in a partition is not known."""
 
     NOT_THERE = "the partition does not know the group"
     NO_ANSWER = "no leader answered in time"

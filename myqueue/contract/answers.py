@@ -1,6 +1,6 @@
-"""What calls answer: servers encode these types, and the API's description is made of them.
+"""The answers of calls: servers encode these types, and the OpenAPI description is made of them.
 
-A success is one of the types with `status`; a failure is a `Failure`. What is UNSET is left out.
+A success is one of the types with `status`; a failure is a `Failure`. UNSET fields are left out.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Milliseconds = Annotated[int, Meta(description="Milliseconds since 1970.")]
 Base64 = Annotated[str, Meta(extra_json_schema={"contentEncoding": "base64"})]
 Text = Annotated[Any, Meta(extra_json_schema={"anyOf": [{"type": "string"}, {"type": "null"}]})]
-"""`str | None`; in MessagePack also `bytes`, as it was sent."""
+"""`str | None`; in MessagePack also `bytes`, if bytes were sent."""
 SettleReason = Literal["unknown", "superseded", "dead", "settled"]
-"""Why a receipt was not settled as it was asked."""
+"""Why a receipt was not settled."""
 
 
 class AnswerPart(Struct, frozen=True, kw_only=True):
-    """Base of what is inside an answer."""
+    """Base of parts of an answer."""
 
 
 class Success(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):
-    """Base of what a call answers that succeeded."""
+    """Base of the answers of calls that succeeded."""
 
 
 class Done(Success, frozen=True):
-    """A success that has nothing more to say."""
+    """A success without further fields."""
 
 
 DONE = Done()
 
 
 class BrokerAddress(AnswerPart, frozen=True):
-    """Where a broker is; `address` is null while no manager knows it."""
+    """A broker and its address, null while it is not known."""
 
     broker_id: int
     address: str | None
@@ -77,8 +77,8 @@ class Message(AnswerPart, frozen=True):
 class PoppedMessage(Message, frozen=True, kw_only=True, tag_field="status", tag="success"):
     """The next message.
 
-    `missed` were taken away right before it by retention, `corrupt` were stepped over because
-    nobody can decode them.
+    `missed` messages before it were deleted by retention unread, `corrupt` ones were stepped over
+    because no replica can decode them.
     """
 
     missed: int
@@ -86,7 +86,7 @@ class PoppedMessage(Message, frozen=True, kw_only=True, tag_field="status", tag=
 
 
 class PartitionPopped(Success, frozen=True):
-    """The next messages of the partition, after `max_messages`."""
+    """The next messages of the partition, in answer to `max_messages`."""
 
     topic: str
     partition: int
@@ -106,7 +106,7 @@ class SizeLeft(Success, frozen=True):
 
 
 class CursorPlace(Success, frozen=True):
-    """Where a cursor is now."""
+    """Offset of a cursor."""
 
     topic: str
     partition: int
@@ -114,7 +114,7 @@ class CursorPlace(Success, frozen=True):
 
 
 class Appended(Success, frozen=True):
-    """Where the messages are: `count` from `base_offset` on, stored on a quorum."""
+    """Offsets of appended messages: `count` from `base_offset` on, durable on a quorum."""
 
     partition: int
     base_offset: int
@@ -125,7 +125,7 @@ class Appended(Success, frozen=True):
 class PartitionFetched(Success, frozen=True):
     """Messages from an offset on; go on at `next_offset`.
 
-    `corrupt` between were stepped over because nobody can decode them.
+    `corrupt` messages between were stepped over because no replica can decode them.
     """
 
     topic: str
@@ -138,7 +138,7 @@ class PartitionFetched(Success, frozen=True):
 
 
 class GroupCommitted(Success, frozen=True):
-    """What a group has committed; retention has taken `missed` messages before that."""
+    """Committed offset of a group; retention has deleted `missed` messages before it unread."""
 
     topic: str
     partition: int
@@ -149,7 +149,7 @@ class GroupCommitted(Success, frozen=True):
 
 
 class GroupOffset(Success, frozen=True):
-    """Where a group is; `unsettled` and `dead` count messages of queue workers."""
+    """Committed offset and lag of a group; `unsettled` and `dead` count messages of workers."""
 
     topic: str
     partition: int
@@ -164,7 +164,7 @@ class GroupOffset(Success, frozen=True):
 
 
 class DeliveredMessage(Message, frozen=True, kw_only=True):
-    """A message for a worker; `receipt` is what ack, nack and extend take."""
+    """A message for a worker; ack, nack and extend take its `receipt`."""
 
     receipt: str
     delivery_count: int
@@ -182,7 +182,7 @@ class PartitionReceived(Success, frozen=True):
 
 
 class MemberAssignment(Success, frozen=True):
-    """What a member of a group is told: topic -> the partitions that it may read now."""
+    """Answer to a member of a group: `assignment` is topic -> partitions that it may read now."""
 
     group: str
     member_id: str
@@ -193,7 +193,7 @@ class MemberAssignment(Success, frozen=True):
 
 
 class Settled(AnswerPart, frozen=True):
-    """What became of one receipt."""
+    """Outcome of one receipt."""
 
     receipt: str
     done: bool
@@ -201,6 +201,6 @@ class Settled(AnswerPart, frozen=True):
 
 
 class SettledList(Success, frozen=True):
-    """What became of each receipt, in the order of the call."""
+    """Outcome of each receipt, in the order of the call."""
 
     results: list[Settled]
