@@ -138,11 +138,6 @@ class Raft:
         return self.role is Role.LEADER and self.log.applied_index >= self.term_start_index
 
     @property
-    def ticks_since_leader(self) -> int:
-        """Ticks since an RPC of the leader came, or since the start; 0 on the leader itself."""
-        return 0 if self.role is Role.LEADER else self.now - self._heard_at
-
-    @property
     def hears_leader(self) -> bool:
         """The leader was heard within T and its connection is up; or this node leads.
 

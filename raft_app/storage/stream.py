@@ -92,7 +92,6 @@ class StorageStream:
         """What they hold in memory."""
         self._failed = False
         self.transactions = 0
-        self.operations = 0
         self.seconds = 0.0
         """Time spent in transactions since the start."""
 
@@ -156,12 +155,11 @@ class StorageStream:
         self._in_flight_bytes = held
         return job
 
-    def _done(self, operations: int, seconds: float) -> None:
+    def _done(self, seconds: float) -> None:
         """Report a durable job and start the next one."""
         job, self._in_flight = self._in_flight or (), None
         self._unwritten.move(-self._in_flight_bytes)
         self.transactions += 1
-        self.operations += operations
         self.seconds += seconds
         try:
             for queued in job:

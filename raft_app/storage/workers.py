@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from raft_app.storage.protocol import Operation, Storage
 
-    Done = Callable[[int, float], None]
+    Done = Callable[[float], None]
     Failed = Callable[[BaseException], None]
 
 
@@ -32,7 +32,7 @@ class Workers(Protocol):
         """Begin to work for the running loop.
 
         Args:
-            done: told in the loop, for each job: its operations and the seconds that it took.
+            done: told in the loop, for each job, the seconds that it took.
             failed: told in the loop, once: what made a job fail. None is begun after that.
         """
 
@@ -118,5 +118,5 @@ class StorageThreads:
                 break
             reach("engine.durable")
             seconds = perf_counter() - started
-            self._loop.call_soon_threadsafe(self._done, len(operations), seconds)
+            self._loop.call_soon_threadsafe(self._done, seconds)
         self._close_thread()

@@ -171,9 +171,7 @@ class DiskWorkers:
         self._disk = disk
         self._is_busy = False
 
-    def start(
-        self, done: Callable[[int, float], None], failed: Callable[[BaseException], None]
-    ) -> None:
+    def start(self, done: Callable[[float], None], failed: Callable[[BaseException], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._done = done
         self._failed = failed
@@ -182,24 +180,22 @@ class DiskWorkers:
         """Stage now, sync later, tell still later: a crash may come in between."""
         assert not self._is_busy, "one job at a time"
         self._is_busy = True
-        self._attempt(lambda: self._disk.stage(operations), self._sync, len(operations))
+        self._attempt(lambda: self._disk.stage(operations), self._sync)
 
-    def _sync(self, operations: int) -> None:
-        self._attempt(self._disk.sync, self._tell, operations)
+    def _sync(self) -> None:
+        self._attempt(self._disk.sync, self._tell)
 
-    def _attempt(
-        self, step: Callable[[], None], then: Callable[[int], None], operations: int
-    ) -> None:
+    def _attempt(self, step: Callable[[], None], then: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - as in a thread: told to the engine
             self._loop.call_soon(self._failed, error)
             return
-        self._loop.call_later(self._disk.seconds(), then, operations)
+        self._loop.call_later(self._disk.seconds(), then)
 
-    def _tell(self, operations: int) -> None:
+    def _tell(self) -> None:
         self._is_busy = False
-        self._done(operations, 0.0)
+        self._done(0.0)
 
     def free_bytes(self) -> int:
         return self._disk.free_bytes

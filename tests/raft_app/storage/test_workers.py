@@ -15,10 +15,13 @@ class NamingStorage(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self.writers: list[str] = []
+        self.jobs: list[int] = []
+        """Operations of each job."""
         self.closed: list[str] = []
 
     def write(self, operations) -> None:
         self.writers.append(threading.current_thread().name)
+        self.jobs.append(len(operations))
         if operations == ["bad"]:
             raise OSError("no space")
 
@@ -31,17 +34,18 @@ async def test_jobs_run_in_one_thread_and_are_told_in_the_loop_in_order():
     workers = StorageThreads(storage)
     loop_thread = threading.current_thread()
 
-    def done(operations: int, seconds: float) -> None:
+    def done(seconds: float) -> None:
         assert threading.current_thread() is loop_thread
         assert seconds >= 0
-        told.append(operations)
+        told.append(seconds)
 
     workers.start(done, told.append)
     for count in (1, 2, 3):
         workers.write(["operation"] * count)
     await workers.stop()
     await asyncio.sleep(0)
-    assert told == [1, 2, 3]
+    assert len(told) == 3
+    assert storage.jobs == [1, 2, 3]
     assert storage.writers == ["storage"] * 3
 
 
