@@ -351,6 +351,9 @@ logger = logging.getLogger(__name__)
 
 DRAIN_ROUNDS_MAX = 8
 """Most `Ready` values that one replica may hand out in one turn of the loop."""
+UNCOUNTED_BYTES = 4 << 10
+"""A group with no more on its way to any follower is not counted against what a peer may have
+under way, unless groups wait for room."""
 STRANGERS_MAX = 16
 """Most senders outside the membership that a replica remembers; the oldest one is forgotten."""
 
@@ -656,19 +659,26 @@ class Replica:
             self._recent_bytes = log.recent_bytes
 
     def _count_under_way(self) -> None:
-        """Tell the windows what is on its way to the followers."""
+        """Tell the windows what is on its way to the followers, once it is worth counting."""
         node = self.node
         if node.progress is not self._followers_of:
             self._followers_of = node.progress
             self._followers = [(self.broker_of(peer), one) for peer, one in node.progress.items()]
+        followers: Sequence[tuple[int, Progress]] = () if self.faulty else self._followers
         is_limited = bool(node.inflight_limits)
+        if not (is_limited or self._windows.is_tight):
+            for _, one in followers:
+                if one.inflight_bytes > UNCOUNTED_BYTES or one.wanted:
+                    break
+            else:
+                followers = ()
         under_way = [
             (
                 broker_id,
                 one.under_way_bytes if one.wanted else one.inflight_bytes,
                 is_limited and node.is_held(one.peer),
             )
-            for broker_id, one in (() if self.faulty else self._followers)
+            for broker_id, one in followers
         ]
         if is_limited or under_way != self._under_way:
             self._under_way = under_way

@@ -23,7 +23,7 @@ from raft_app.core.types import (
     RequestVoteReply,
     Role,
 )
-from raft_app.engine.replica import STRANGERS_MAX, Effects, Replica
+from raft_app.engine.replica import STRANGERS_MAX, UNCOUNTED_BYTES, Effects, Replica
 from raft_app.engine.windows import PeerWindows
 from raft_app.statemachine import CommandAnswer, InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
@@ -188,17 +188,20 @@ async def test_an_acknowledgement_that_settles_nothing_needs_no_turn_and_is_coun
     for replica_id in (2, 3):
         acknowledge(replica_id, 2)
         turn_of(replica)
-    waiting = propose(replica, "a")
+    waiting = propose(replica, "a" * UNCOUNTED_BYTES)
     assert replica.has_news()
     turn_of(replica)
     assert not replica.has_news()
-    assert windows.used_bytes(20) == windows.used_bytes(30) > 0
+    assert windows.used_bytes(20) == windows.used_bytes(30) > UNCOUNTED_BYTES
     assert acknowledge(2, 3)
     turn_of(replica)
     assert waiting.done()
     assert (windows.used_bytes(20), windows.used_bytes(30) > 0) == (0, True)
     assert not acknowledge(3, 3)
     assert windows.used_bytes(30) == 0
+    propose(replica, "b")
+    turn_of(replica)
+    assert windows.used_bytes(20) == windows.used_bytes(30) == 0
 
 
 async def test_an_acknowledgement_needs_a_turn_while_groups_wait_for_room():
