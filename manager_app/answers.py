@@ -320,7 +320,7 @@ class HeartbeatTaken(Success, frozen=True):
     token: str | UnsetType = UNSET
 
 
-class ClientSignsTaken(Success, frozen=True):
+class PassedHeartbeatsTaken(Success, frozen=True):
     """Heartbeats were recorded."""
 
     taken: int

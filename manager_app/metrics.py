@@ -30,7 +30,7 @@ BROKERS_SILENT = Gauge(
 PARTITIONS_TO_HEAL = Gauge(
     "queue_manager_partitions_to_heal", "Partitions that are not as they should be"
 )
-CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known sign of life")
+CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known heartbeat")
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from manager_app import periodic, runtime, selectors
 from manager_app.brokers.client import BrokerClient, BrokerContact
 from manager_app.brokers.membership_orders import MembershipOrders
 from manager_app.brokers.orders import OrderSender
+from manager_app.clients.heartbeat_passing import HeartbeatPassing
 from manager_app.clients.registry import ClientRegistry
-from manager_app.clients.signs import SignPassing
 from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.groups.offsets import GroupOffsetCalls
@@ -141,8 +141,10 @@ class ManagerProcess:
         )
         self._every(UNUSED_INTERVAL_S, "forgetting unused clients", made.clients.forget_unused)
         if self._options.read_only:
-            signs = SignPassing(made.clients, self.metadata, self._broker_client, self._monotonic_s)
-            self._every(RECORD_INTERVAL_S, "passing signs of life on", signs.pass_on)
+            passing = HeartbeatPassing(
+                made.clients, self.metadata, self._broker_client, self._monotonic_s
+            )
+            self._every(RECORD_INTERVAL_S, "passing heartbeats on", passing.pass_on)
         else:
             self._every(
                 RECORD_INTERVAL_S,

@@ -34,7 +34,7 @@ from manager_app.apis.passing import (
     OffsetsCommitApi,
     ReceiveApi,
 )
-from manager_app.apis.status import ClientSignsApi, HealthApi, LivenessApi, ReadinessApi
+from manager_app.apis.status import HealthApi, LivenessApi, PassedHeartbeatsApi, ReadinessApi
 from manager_app.apis.topics import TopicApi, TopicsApi
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ urlpatterns = [
     path("brokers/<int:broker_id>", BrokerApi.as_view()),
     path("producer/register", ProducerRegisterApi.as_view()),
     path("consumer/register", ConsumerRegisterApi.as_view()),
-    path("clients/signs", ClientSignsApi.as_view()),
+    path("clients/signs", PassedHeartbeatsApi.as_view()),
     path("producers", ProducersApi.as_view()),
     path("producers/<int:client_id>", ProducerApi.as_view()),
     path("consumers", ConsumersApi.as_view()),

@@ -11,11 +11,11 @@ from msgspec import UNSET, UnsetType
 from http_base.apidoc import describe
 from http_base.calls import bearer_token, require_cluster
 from manager_app import selectors
-from manager_app.answers import ClientSignsTaken, HeartbeatTaken, ManagerState
+from manager_app.answers import HeartbeatTaken, ManagerState, PassedHeartbeatsTaken
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.reports import beat_broker
+from manager_app.clients.heartbeat_passing import KINDS, PassedHeartbeats, take_heartbeats
 from manager_app.clients.registration import renew_token
-from manager_app.clients.signs import KINDS, ClientSigns, take_signs
 from manager_app.inputs import HealthQuery
 from manager_app.runtime import installed
 from manager_app.selectors import ClientKey
@@ -89,22 +89,22 @@ class HealthApi(ManagerView):
             )
 
 
-class ClientSignsApi(ManagerView):
+class PassedHeartbeatsApi(ManagerView):
     """Heartbeats of clients that a read-only manager took."""
 
     @describe(
         summary="Take heartbeats of clients from a read-only manager (internal)",
-        input=ClientSigns,
-        answer=ClientSignsTaken(taken=2),
+        input=PassedHeartbeats,
+        answer=PassedHeartbeatsTaken(taken=2),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
         """Record the heartbeats, each at the time at which it came."""
         require_cluster(request)
         self.runtime.require_primary()
-        signs = self.read(request, ClientSigns).signs
-        take_signs(self.runtime.clients, signs)
-        return self.respond(ClientSignsTaken(taken=len(signs)))
+        heartbeats = self.read(request, PassedHeartbeats).signs
+        take_heartbeats(self.runtime.clients, heartbeats)
+        return self.respond(PassedHeartbeatsTaken(taken=len(heartbeats)))
 
 
 class LivenessApi(ManagerView):

@@ -81,7 +81,7 @@ class ClientRegistry:
         return len(self._clients)
 
     async def admit(
-        self, kind: ClientKind, client_id: int, topic: str, *, is_sign: bool = True
+        self, kind: ClientKind, client_id: int, topic: str, *, is_heartbeat: bool = True
     ) -> KnownClient:
         """Return a client that may act on a topic.
 
@@ -89,7 +89,7 @@ class ClientRegistry:
             kind: of the client.
             client_id: its id.
             topic: that it must be registered for.
-            is_sign: the call counts as a heartbeat, however long the client was silent.
+            is_heartbeat: the call counts as a heartbeat, however long the client was silent.
 
         Raises:
             UnauthorizedException: it is not registered for this topic.
@@ -101,7 +101,7 @@ class ClientRegistry:
                 f" POST /{kind}/register first",
                 field=f"{kind}_id",
             )
-        if is_sign:
+        if is_heartbeat:
             self.note(client.key)
         return client
 
@@ -158,18 +158,18 @@ class ClientRegistry:
         unrecorded, self._unrecorded = self._unrecorded, {}
         return unrecorded
 
-    def take_signs(self) -> dict[ClientKey, float]:
+    def take_heartbeats(self) -> dict[ClientKey, float]:
         """Return the clients heard since the last call, with the monotonic time of each."""
         seen = {key: self.heartbeats.last_seen_s(key) for key in self.take_unrecorded()}
-        signs = {key: at_s for key, at_s in seen.items() if at_s is not None}
-        for key in signs:
+        heartbeats = {key: at_s for key, at_s in seen.items() if at_s is not None}
+        for key in heartbeats:
             self.heartbeats.forget(key)
-        return signs
+        return heartbeats
 
-    def keep_signs(self, signs: Mapping[ClientKey, float]) -> None:
+    def keep_heartbeats(self, heartbeats: Mapping[ClientKey, float]) -> None:
         """Take back heartbeats that could not be passed on; a later one of the same client wins."""
         now_s = self._monotonic_s()
-        for key, at_s in signs.items():
+        for key, at_s in heartbeats.items():
             self.note(key, age_s=now_s - at_s)
 
     def keep_unrecorded(self, heard: Mapping[ClientKey, datetime]) -> None:

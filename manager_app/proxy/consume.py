@@ -94,7 +94,7 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
         check_token(runtime, "consumer", call.consumer_id, topic=call.topic, token=call.token)
         # Whoever counts the messages left for a consumer need not be that consumer.
         shown = call.token is not None
-        await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_sign=shown)
+        await runtime.clients.admit("consumer", call.consumer_id, call.topic, is_heartbeat=shown)
     sizer = _Sizer(runtime, call.consumer_id, call.timeout_ms, deadline_s)
     chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
     if call.wait_ms:

@@ -53,7 +53,7 @@ CLIENT_MUTANTS = (
     Mutant(
         name="heartbeat-of-another",
         fault="A consumer's heartbeat is recorded for the producer with the same number",
-        path="manager_app/clients/signs.py",
+        path="manager_app/clients/heartbeat_passing.py",
         old='HEALTH_CONSUMER: "consumer"',
         new='HEALTH_CONSUMER: "producer"',
         test="tests/manager_app/apis/test_status.py"

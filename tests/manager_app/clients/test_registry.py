@@ -86,7 +86,7 @@ async def test_what_the_database_calls_expired_is_so_until_the_next_call():
     world = World()
     world.rows[KEY] = ClientRow(KEY, "logs", "expired", NOW)
     assert world.registry.is_expired(KEY, "expired")
-    await world.registry.admit("producer", 7, "logs", is_sign=False)
+    await world.registry.admit("producer", 7, "logs", is_heartbeat=False)
     assert world.registry.is_expired(KEY, "expired")
     assert world.registry.take_unrecorded() == {}
     await world.registry.admit("producer", 7, "logs")
@@ -142,8 +142,8 @@ async def test_a_read_only_manager_looks_again_after_a_while_and_keeps_the_signs
     world.seconds += 3_600
     await world.registry.admit("producer", 7, "logs")
     assert world.looks == 2
-    assert world.registry.take_signs() == {KEY: world.seconds}
-    assert world.registry.take_signs() == {}
+    assert world.registry.take_heartbeats() == {KEY: world.seconds}
+    assert world.registry.take_heartbeats() == {}
     world.rows[KEY] = ClientRow(KEY, "logs", "expired", NOW)
     world.seconds += 3_600
     await world.registry.admit("producer", 7, "logs")

@@ -8,8 +8,8 @@ from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
 
 from manager_app import periodic, runtime
-from manager_app.clients import signs
-from manager_app.clients.signs import SignPassing
+from manager_app.clients import heartbeat_passing
+from manager_app.clients.heartbeat_passing import HeartbeatPassing
 from manager_app.process import ManagerProcess
 from tests.http_base.asgi_client import call
 
@@ -45,7 +45,7 @@ class TwoManagers:
         await site.start_manager(read_only=True)
         clients, metadata = site.runtime.clients, site.runtime.metadata
         assert metadata.current.primary_address == address
-        self.passing = SignPassing(
+        self.passing = HeartbeatPassing(
             clients, metadata, site.process._broker_client, site.clock.monotonic_s
         )
 
@@ -151,7 +151,7 @@ async def test_signs_wait_with_their_age_while_the_primary_is_away(site, caplog)
         assert await managers.passing.pass_on() == 0
         await site.get(f"/health?type=0&key={second}")
         assert await managers.passing.pass_on() == 0
-        assert caplog.text.count("takes no signs of life") == 1
+        assert caplog.text.count("takes no heartbeats") == 1
         site.clock.seconds += 40
         await managers.start_server()
         assert await managers.passing.pass_on() == 2
@@ -160,13 +160,13 @@ async def test_signs_wait_with_their_age_while_the_primary_is_away(site, caplog)
 
 
 async def test_many_signs_go_in_batches_and_an_unknown_client_does_no_harm(site, monkeypatch):
-    monkeypatch.setattr(signs, "SIGNS_PER_CALL", 2)
+    monkeypatch.setattr(heartbeat_passing, "HEARTBEATS_PER_CALL", 2)
     await site.create_topic()
     consumers = [await site.consumer() for _ in range(5)]
     async with two(site) as managers:
         for consumer in consumers:
             await site.get(f"/health?type=0&key={consumer}")
-        site.runtime.clients.note(signs.ClientKey("consumer", 77))
+        site.runtime.clients.note(heartbeat_passing.ClientKey("consumer", 77))
         assert await managers.passing.pass_on() == 6
         assert managers.calls == [SIGNS] * 3
         await managers.look()

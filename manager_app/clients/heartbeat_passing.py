@@ -1,4 +1,4 @@
-"""Heartbeats of clients that a read-only manager heard, passed on to the primary.
+"""Heartbeats of clients that a read-only manager took, passed on to the primary.
 
 A read-only manager records nothing: the primary decides which clients are silent. Heartbeats go in
 batches, each with its age; while the primary does not answer, the last one of each client is kept.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATH = "/clients/signs"
-SIGNS_PER_CALL = 5_000
+HEARTBEATS_PER_CALL = 5_000
 AGE_MS_MAX = 365 * 24 * 3600 * 1000
 CALL_TIMEOUT_S = 2.0
 """For the primary to take one batch."""
@@ -35,7 +35,7 @@ KINDS: dict[int, ClientKind] = {HEALTH_CONSUMER: "consumer", HEALTH_PRODUCER: "p
 _TYPES = {kind: number for number, kind in KINDS.items()}
 
 
-class ClientSign(Input, frozen=True):
+class PassedHeartbeat(Input, frozen=True):
     """One heartbeat of a client."""
 
     type: Annotated[int, bounded(HEALTH_CONSUMER, HEALTH_PRODUCER)]
@@ -46,13 +46,13 @@ class ClientSign(Input, frozen=True):
     """How long ago, in milliseconds."""
 
 
-class ClientSigns(Input, frozen=True):
+class PassedHeartbeats(Input, frozen=True):
     """POST /clients/signs (internal)."""
 
-    signs: list[ClientSign]
+    signs: list[PassedHeartbeat]
 
 
-class SignPassing:
+class HeartbeatPassing:
     """Sends the registry's heartbeats to the primary; belongs to the manager's loop."""
 
     def __init__(
@@ -81,41 +81,41 @@ class SignPassing:
 
         The others are kept for the next call. An error is logged once until a call succeeds again.
         """
-        signs = list(self._clients.take_signs().items())
+        heartbeats = list(self._clients.take_heartbeats().items())
         taken = 0
         try:
-            while taken < len(signs):
-                batch = signs[taken : taken + SIGNS_PER_CALL]
+            while taken < len(heartbeats):
+                batch = heartbeats[taken : taken + HEARTBEATS_PER_CALL]
                 await self._send(batch)
                 taken += len(batch)
         except (QueueError, CallFailed) as error:
             if not self._failing:
-                logger.warning("the primary takes no signs of life of clients: %s", error)
+                logger.warning("the primary takes no heartbeats of clients: %s", error)
             self._failing = True
         else:
             self._failing = False
         finally:
-            self._clients.keep_signs(dict(signs[taken:]))
+            self._clients.keep_heartbeats(dict(heartbeats[taken:]))
         return taken
 
-    async def _send(self, signs: list[tuple[ClientKey, float]]) -> None:
+    async def _send(self, heartbeats: list[tuple[ClientKey, float]]) -> None:
         primary = self._metadata.current.primary_address
         if not primary:
             raise CallFailed("no manager is the primary")
         now_s = self._monotonic_s()
         told = [
-            ClientSign(
+            PassedHeartbeat(
                 type=_TYPES[key.kind],
                 key=key.client_id,
                 age_ms=max(0, int((now_s - at_s) * 1000)),
             )
-            for key, at_s in signs
+            for key, at_s in heartbeats
         ]
-        call = BrokerCall("POST", PATH, body=ClientSigns(signs=told))
+        call = BrokerCall("POST", PATH, body=PassedHeartbeats(signs=told))
         await self._broker_client.call(primary, call, Done, timeout_s=CALL_TIMEOUT_S)
 
 
-def take_signs(clients: ClientRegistry, signs: list[ClientSign]) -> None:
-    """Note heartbeats that a read-only manager heard."""
-    for sign in signs:
-        clients.note(ClientKey(KINDS[sign.type], sign.key), age_s=sign.age_ms / 1000)
+def take_heartbeats(clients: ClientRegistry, heartbeats: list[PassedHeartbeat]) -> None:
+    """Record heartbeats that a read-only manager took."""
+    for one in heartbeats:
+        clients.note(ClientKey(KINDS[one.type], one.key), age_s=one.age_ms / 1000)
