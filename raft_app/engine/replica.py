@@ -19,7 +19,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
-from raft_app.engine.windows import PeerWindows
+from raft_app.engine.windows import PeerWindows, UnderWay
 from raft_app.size_marks import SizeMarks
 from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propose
 from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, SetFaulty, StoredBatch
@@ -27,7 +27,6 @@ from raft_app.storage.protocol import Checkpoint, GroupWrite, SaveCheckpoint, Se
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from raft_app.core.progress import Progress
     from raft_app.core.rawnode import RawNode
     from raft_app.core.types import EntriesWanted, Ready, Rpc, SnapshotMeta, Write
     from raft_app.statemachine import StateMachine
@@ -351,9 +350,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_ROUNDS_MAX = 8
 """Most `Ready` values that one replica may hand out in one turn of the loop."""
-UNCOUNTED_BYTES = 4 << 10
-"""A group with no more on its way to any follower is not counted against what a peer may have
-under way, unless groups wait for room."""
 STRANGERS_MAX = 16
 """Most senders outside the membership that a replica remembers; the oldest one is forgotten."""
 
@@ -384,21 +380,18 @@ class Replica:
             windows: of the broker; without another bound than its configuration when None.
         """
         self._memory = memory
-        self._windows = windows or PeerWindows.unbounded()
         self._pending_bytes = self._recent_bytes = 0
         """As counted in `_memory`."""
-        self._under_way: list[tuple[int, int, bool]] = []
-        """What was counted in `_windows`."""
         self.is_ticked = True  # The engine lets time pass for it.
-        self._followers: list[tuple[int, Progress]] = []
-        """By broker id, of `_followers_of`."""
-        self._followers_of: dict[int, Progress] | None = None
         self.spec = spec
         self.group_id = spec.group_id
         """Number of the group in the cluster."""
         self._peers = peers
         """Where other brokers are, by broker id; named in refusals."""
         self.node = node
+        self._under_way = UnderWay(
+            windows or PeerWindows.unbounded(), spec.group_id, node, self.broker_of
+        )
         self.state_machine = state_machine
         self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
         self.faulty = ""
@@ -609,21 +602,23 @@ class Replica:
     def has_news(self) -> bool:
         """Tell whether there may be something to move out; without, count what is on its way."""
         node = self.node
-        is_limited = self._windows.is_tight or node.inflight_limits
+        is_limited = self._under_way.is_limited
         if node.has_ready() or is_limited or node.is_asleep is self.is_ticked:
             return True
-        if node.progress:
-            self._count_under_way()
+        if not self.faulty:
+            self._under_way.count()
         return False
 
     def drain(self, effects: Effects) -> bool:
         """Move out what the node has ready; return True when more is left for the next turn."""
-        if self._windows.is_tight or self.node.inflight_limits:
-            self._limit_inflight()
+        if self._under_way.is_limited:
+            self._under_way.limit()
         is_more_left = not self.faulty and self._drain(effects)
         self._count_log()
-        if self.node.progress or self._under_way or self.node.inflight_limits:
-            self._count_under_way()
+        if self.faulty:
+            self._under_way.forget()
+        else:
+            self._under_way.count()
         return is_more_left
 
     def _drain(self, effects: Effects) -> bool:
@@ -636,18 +631,6 @@ class Replica:
                 return False
         return self.node.has_ready()
 
-    def _limit_inflight(self) -> None:
-        """Let the node know how much it may send, as long as peers have more than enough."""
-        limits: Mapping[int, int] = {}
-        if self._windows.is_tight:
-            peers = {
-                peer: (self.broker_of(peer), progress.under_way_bytes)
-                for peer, progress in self.node.progress.items()
-            }
-            limits = self._windows.limits(self.group_id, peers)
-        if limits != self.node.inflight_limits:
-            self.node.limit_inflight(limits)
-
     def _count_log(self) -> None:
         """Tell the budget what the log holds in memory."""
         log, memory = self.node.log, self._memory
@@ -657,32 +640,6 @@ class Replica:
         if log.recent_bytes != self._recent_bytes:
             memory.recent.move(log.recent_bytes - self._recent_bytes)
             self._recent_bytes = log.recent_bytes
-
-    def _count_under_way(self) -> None:
-        """Tell the windows what is on its way to the followers, once it is worth counting."""
-        node = self.node
-        if node.progress is not self._followers_of:
-            self._followers_of = node.progress
-            self._followers = [(self.broker_of(peer), one) for peer, one in node.progress.items()]
-        followers: Sequence[tuple[int, Progress]] = () if self.faulty else self._followers
-        is_limited = bool(node.inflight_limits)
-        if not (is_limited or self._windows.is_tight):
-            for _, one in followers:
-                if one.inflight_bytes > UNCOUNTED_BYTES or one.wanted:
-                    break
-            else:
-                followers = ()
-        under_way = [
-            (
-                broker_id,
-                one.under_way_bytes if one.wanted else one.inflight_bytes,
-                is_limited and node.is_held(one.peer),
-            )
-            for broker_id, one in followers
-        ]
-        if is_limited or under_way != self._under_way:
-            self._under_way = under_way
-            self._windows.count(self.group_id, under_way)
 
     def keep_recent(self, max_bytes: int) -> None:
         """Keep so much of the applied log in memory, and tell the budget."""
@@ -694,8 +651,7 @@ class Replica:
         self._memory.pending.move(-self._pending_bytes)
         self._memory.recent.move(-self._recent_bytes)
         self._pending_bytes = self._recent_bytes = 0
-        self._under_way = []
-        self._windows.count(self.group_id, ())
+        self._under_way.forget()
 
     def persisted(self, write: Write, effects: Effects) -> None:
         """Note that a write is durable; what waited for it leaves."""

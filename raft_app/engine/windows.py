@@ -12,7 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from raft_app.core.progress import Progress
+    from raft_app.core.rawnode import RawNode
+
+UNCOUNTED_BYTES = 4 << 10
+"""A group with no more on its way to any follower is not counted, unless groups wait for room."""
 
 
 class PeerWindow:
@@ -159,3 +165,82 @@ class PeerWindows:
             window = self._windows[broker_id] = PeerWindow()
             self.peer_bytes = min(self._peer_bytes_max, self._total_bytes_max // len(self._windows))
         return window
+
+
+class UnderWay:
+    """What one replica has on its way to its followers, as the windows know it."""
+
+    def __init__(
+        self,
+        windows: PeerWindows,
+        group_id: int,
+        node: RawNode,
+        broker_of: Callable[[int], int],
+    ) -> None:
+        """Count nothing yet.
+
+        Args:
+            windows: of the broker.
+            group_id: of the replica.
+            node: the replica's.
+            broker_of: returns the broker of a replica.
+        """
+        self._windows = windows
+        self._group_id = group_id
+        self._node = node
+        self._broker_of = broker_of
+        self._counted: list[tuple[int, int, bool]] = []
+        self._followers: list[tuple[int, Progress]] = []
+        """By broker id, of `_followers_of`."""
+        self._followers_of: dict[int, Progress] | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Some group could send too much, or this one is held back."""
+        return self._windows.is_tight or bool(self._node.inflight_limits)
+
+    def limit(self) -> None:
+        """Let the node know how much it may send, as long as peers have more than enough."""
+        node = self._node
+        limits: Mapping[int, int] = {}
+        if self._windows.is_tight:
+            peers = {
+                peer: (self._broker_of(peer), progress.under_way_bytes)
+                for peer, progress in node.progress.items()
+            }
+            limits = self._windows.limits(self._group_id, peers)
+        if limits != node.inflight_limits:
+            node.limit_inflight(limits)
+
+    def count(self) -> None:
+        """Tell the windows, once it is worth counting."""
+        node = self._node
+        if not (node.progress or self._counted or node.inflight_limits):
+            return
+        if node.progress is not self._followers_of:
+            self._followers_of = node.progress
+            self._followers = [(self._broker_of(peer), one) for peer, one in node.progress.items()]
+        followers: Sequence[tuple[int, Progress]] = self._followers
+        is_held_back = bool(node.inflight_limits)
+        if not (is_held_back or self._windows.is_tight):
+            for _, one in followers:
+                if one.inflight_bytes > UNCOUNTED_BYTES or one.wanted:
+                    break
+            else:
+                followers = ()
+        counted = [
+            (
+                broker_id,
+                one.under_way_bytes if one.wanted else one.inflight_bytes,
+                is_held_back and node.is_held(one.peer),
+            )
+            for broker_id, one in followers
+        ]
+        if is_held_back or counted != self._counted:
+            self._counted = counted
+            self._windows.count(self._group_id, counted)
+
+    def forget(self) -> None:
+        """Tell the windows that nothing is on its way any more."""
+        self._counted = []
+        self._windows.count(self._group_id, ())

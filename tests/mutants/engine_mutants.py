@@ -122,7 +122,7 @@ ENGINE_MUTANTS = (
         name="groups-overtake-the-row",
         fault="Each group sends as its own limits say, whatever others have on their way to a peer",
         path="raft_app/engine/replica.py",
-        old="        if self._windows.is_tight or self.node.inflight_limits:\n",
+        old="        if self._under_way.is_limited:\n",
         new="        if self.faulty:\n",
         test=f"{_TESTS}/engine/test_memory.py"
         "::test_two_hundred_partitions_with_a_follower_whose_disk_hangs",

@@ -23,8 +23,8 @@ from raft_app.core.types import (
     RequestVoteReply,
     Role,
 )
-from raft_app.engine.replica import STRANGERS_MAX, UNCOUNTED_BYTES, Effects, Replica
-from raft_app.engine.windows import PeerWindows
+from raft_app.engine.replica import STRANGERS_MAX, Effects, Replica
+from raft_app.engine.windows import UNCOUNTED_BYTES, PeerWindows
 from raft_app.statemachine import CommandAnswer, InconsistentEntry
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SaveCheckpoint, SetFaulty
 from tests.raft_app.engine.engine_harness import ListMachine
