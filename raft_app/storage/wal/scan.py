@@ -13,7 +13,7 @@ and wrong for one that was acknowledged. The two can be told apart because of ho
   its cache), so frames that repeat a page are of two transactions.
 
 What the WAL alone cannot tell: damage within the very last transaction, or a file cut before it,
-looks like a torn write. `wal_receipt` notices that while the machine runs; after a power
+looks like a torn write. `wal.receipt` notices that while the machine runs; after a power
 cut the leader does, by the index that the replica had acknowledged.
 
 Source: SQLite's documentation, "Database File Format", section 4, "The Write-Ahead Log".
