@@ -279,7 +279,8 @@ class EngineTwin:
     async def join_replica(self, spec: GroupSpec) -> None:
         self.joined.append(spec)
         await self.create_replica(spec, Membership(), campaign=False)
-        self.replicas[spec.group_id].is_leader = False
+        joining = self.replicas[spec.group_id]
+        joining.is_leader, joining.leader_broker_id = False, 0
 
     def change_replicas(
         self, group_id: int, target: tuple[RaftMember, ...], version: int
@@ -301,9 +302,10 @@ class EngineTwin:
         self.transfers.append((group_id, broker_id))
 
     def _add(self, spec: GroupSpec, membership: Membership) -> ReplicaTwin:
-        made = self.replicas[spec.group_id] = ReplicaTwin(spec, membership, self.limits)
-        self.replica_table.change_count += 1
-        return made
+        if spec.group_id not in self.replicas:
+            self.replicas[spec.group_id] = ReplicaTwin(spec, membership, self.limits)
+            self.replica_table.change_count += 1
+        return self.replicas[spec.group_id]
 
     def _commit(self, replica: ReplicaTwin) -> None:
         if not self.holding:
