@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SECRET = "the secret of a cluster under test"
 STOP_SECONDS = 10
+START_POLL_SECONDS = 0.05
+"""Between two calls to a server that starts, which needs the processor itself."""
 CLEARED_SECONDS = 10
 REFILLED_SECONDS = 90
 
@@ -88,7 +90,8 @@ class ServerUnderTest:
                 return False
 
         try:
-            wait_until(answers, what=f"{self.command} on {self.port} answers", seconds=seconds)
+            what = f"{self.command} on {self.port} answers"
+            wait_until(answers, what=what, seconds=seconds, pause_s=START_POLL_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}; it printed:\n{self.log()}") from error
 

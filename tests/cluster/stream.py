@@ -12,10 +12,17 @@ from myqueue import Producer
 from myqueue.contract.errors import QueueError
 from tests.cluster.processes import wait_until
 from tests.cluster.replicas import identical_replicas
+from tests.cluster.rounds import MANY
 
 if TYPE_CHECKING:
     from myqueue.contract.records import Record
     from tests.cluster.fault_cluster import FaultCluster
+
+
+PAUSE_SECONDS = 0.005 if MANY else 0.02
+"""Of a producer between two values: many are sent only where faults are repeated often."""
+SOME_VALUES = 50 if MANY else 10
+"""Of each producer, before and after a fault."""
 
 
 @dataclass
@@ -37,7 +44,12 @@ class Stream:
     """Producers that send one value after the other until the stream is closed."""
 
     def __init__(
-        self, cluster: FaultCluster, topic: str, *, producers: int = 2, pause_seconds: float = 0.005
+        self,
+        cluster: FaultCluster,
+        topic: str,
+        *,
+        producers: int = 2,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.cluster = cluster
         self.topic = topic
@@ -69,7 +81,7 @@ class Stream:
         """Acknowledged values so far."""
         return sum(len(history.acknowledged) for history in self.histories)
 
-    def wait_for_more(self, count: int, seconds: float = 60) -> None:
+    def wait_for_more(self, count: int = SOME_VALUES, seconds: float = 60) -> None:
         """Return when so many more values were acknowledged to each producer."""
         before = [len(history.acknowledged) for history in self.histories]
 

@@ -39,7 +39,7 @@ def test_slow_disk_causes_no_elections_and_writes_go_on(
     disk = bad_disks.disks[bad_disks.victim(role, topic)]
     syncs_before = disk.syncs
     with Stream(cluster, topic) as stream:
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         terms = {one: cluster.term(one, topic) for one in cluster.brokers}
         disk.slow(*SLOW_MS)
         started, before = time.monotonic(), stream.count
@@ -50,7 +50,7 @@ def test_slow_disk_causes_no_elections_and_writes_go_on(
         grown = max(cluster.term(one, topic) - term for one, term in terms.items())
         leads = cluster.leader_id(topic)
         disk.heal()
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     gaps = stream.gaps(started, started + SLOW_SECONDS)
     say(
@@ -73,17 +73,17 @@ def test_leader_whose_disk_hangs_hands_over_and_may_be_killed(
     victim = cluster.leader_id(topic)
     disk, broker = bad_disks.disks[victim], cluster.brokers[victim]
     with Stream(cluster, topic) as stream:
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         before = cluster.replica(victim, topic)
         began = time.monotonic()
         disk.slow(HANGING_MS, HANGING_MS)
-        stream.wait_for_more(200)
+        stream.wait_for_more()
         seconds = time.monotonic() - began
         leads = cluster.leader_id(topic)
         broker.kill()
         disk.heal()
         start_until_it_stays(broker)
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     gap = max(stream.gaps(began, began + seconds))
     say(
@@ -105,19 +105,19 @@ def test_sync_that_fails_ends_a_broker_whose_replicas_are_refilled_under_new_ids
     victim = bad_disks.victim(role, topic)
     disk, broker = bad_disks.disks[victim], cluster.brokers[victim]
     with Stream(cluster, topic) as stream:
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         old = cluster.replica(victim, topic)["replica_id"]
         disk.fail(errno.EIO)
         status = exit_status(broker)
         assert status == 1
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         disk.heal()
         start_until_it_stays(broker)
         assert (broker.directory / "damaged-1").exists(), "what was stored is kept aside"
         began = time.monotonic()
         new = cluster.wait_refilled(victim, topic, old)
         seconds = time.monotonic() - began
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     say(
         f"sync of the {role} fails: exit status {status}; replica {old} refilled as {new}"

@@ -53,7 +53,7 @@ def test_damaged_log_of_one_broker_is_noticed_and_its_replica_refilled_under_a_n
     cluster: FaultCluster, kind: str, place: str, say: Callable[[str], None]
 ) -> None:
     with Stream(cluster, TOPIC) as stream:
-        stream.wait_for_more(200)
+        stream.wait_for_more(100)
         leader = cluster.leader_id(TOPIC)
         broker_id, third = (one for one in cluster.brokers if one != leader)
         broker = cluster.brokers[broker_id]
@@ -74,7 +74,7 @@ def test_damaged_log_of_one_broker_is_noticed_and_its_replica_refilled_under_a_n
         began = time.monotonic()
         new = cluster.wait_refilled(broker_id, TOPIC, old)
         seconds = time.monotonic() - began
-        stream.wait_for_more(50)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     say(
         f"write-ahead log {kind} at {place}: no vote and no acknowledgement of replica {old},"

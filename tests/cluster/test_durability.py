@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 
 TOPICS = ["apache", "hdfs", "openssh", "openstack"]
 PARTITIONS = 3
-LINES = 2_000 if MANY else 600
+LINES = 2_000 if MANY else 250
 """Of each topic."""
 
 

@@ -36,9 +36,10 @@ def test_next_write_after_kill_of_the_leader_succeeds_within_a_second(
         cluster.kill(leader)
         started = time.monotonic()
         producer.enqueue("logs", "after")
-        gap = time.monotonic() - started - waited.seconds
+        gap = time.monotonic() - started
+        for_processor = waited.seconds
     say(f"write gap after kill -9 of the leader: {gap * 1000:.0f} ms")
-    assert gap <= WRITE_GAP_SECONDS_MAX
+    assert gap - for_processor <= WRITE_GAP_SECONDS_MAX
 
 
 def test_term_and_vote_survive_kill_of_all_brokers(cluster: Cluster) -> None:

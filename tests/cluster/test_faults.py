@@ -62,15 +62,16 @@ def report(
 def test_killing_the_leader_again_and_again(
     cluster: FaultCluster, say: Callable[[str], None]
 ) -> None:
-    gaps = []
+    gaps, own = [], []
     with Stream(cluster, TOPIC) as stream:
         for _ in range(ROUNDS):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             broker = cluster.brokers[cluster.leader_id(TOPIC)]
             waited, killed = cluster.waited(), time.monotonic()
             broker.kill()
-            stream.wait_for_more(20)
-            gaps.append(stream.longest_gap(killed, time.monotonic()) - waited.seconds)
+            stream.wait_for_more()
+            gaps.append(stream.longest_gap(killed, time.monotonic()))
+            own.append(gaps[-1] - waited.seconds)
             broker.start()
     found = check_history(cluster, stream)
     median, worst = statistics.median(gaps), max(gaps)
@@ -80,8 +81,8 @@ def test_killing_the_leader_again_and_again(
         found,
         f"; write gap median {median * 1000:.0f} ms, worst {worst * 1000:.0f} ms",
     )
-    assert median <= GAP_KILL_MEDIAN_SECONDS
-    assert worst <= GAP_KILL_WORST_SECONDS
+    assert statistics.median(own) <= GAP_KILL_MEDIAN_SECONDS
+    assert max(own) <= GAP_KILL_WORST_SECONDS
 
 
 def test_killing_a_follower_again_and_again(
@@ -89,12 +90,12 @@ def test_killing_a_follower_again_and_again(
 ) -> None:
     with Stream(cluster, TOPIC) as stream:
         for number in range(ROUNDS):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             leader = cluster.leader_id(TOPIC)
             followers = [one for one in cluster.brokers if one != leader]
             broker = cluster.brokers[followers[number % 2]]
             broker.kill()
-            stream.wait_for_more(20)
+            stream.wait_for_more()
             broker.start()
     report(say, f"kill -9 of a follower, {ROUNDS} rounds", check_history(cluster, stream))
 
@@ -103,7 +104,7 @@ def test_killing_all_brokers_at_once(cluster: FaultCluster, say: Callable[[str],
     rounds = max(1, ROUNDS // 4)
     with Stream(cluster, TOPIC) as stream:
         for _ in range(rounds):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             for broker in cluster.brokers.values():
                 broker.signal(signal.SIGKILL)
             for broker in cluster.brokers.values():
@@ -111,7 +112,7 @@ def test_killing_all_brokers_at_once(cluster: FaultCluster, say: Callable[[str],
                 broker.launch()
             for broker in cluster.brokers.values():
                 broker.wait_healthy()
-            stream.wait_for_more(20)
+            stream.wait_for_more()
     report(say, f"kill -9 of all brokers, {rounds} rounds", check_history(cluster, stream))
 
 
@@ -121,7 +122,7 @@ def test_nothing_is_acknowledged_while_two_of_three_are_down(
     rounds = max(1, ROUNDS // 4)
     with Stream(cluster, TOPIC) as stream:
         for number in range(rounds):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             leader = cluster.leader_id(TOPIC)
             followers = [one for one in cluster.brokers if one != leader]
             both = followers if number % 2 == 0 else [leader, followers[0]]
@@ -133,7 +134,7 @@ def test_nothing_is_acknowledged_while_two_of_three_are_down(
             assert stream.acknowledged_within(since, time.monotonic()) == 0
             for broker in down:
                 broker.start()
-            stream.wait_for_more(20)
+            stream.wait_for_more()
     what = f"two of three down for {SILENT_SECONDS:g} s, {rounds} rounds"
     report(say, what, check_history(cluster, stream))
 
@@ -143,10 +144,10 @@ def test_paused_leader_is_replaced_and_acknowledges_nothing_on_waking(
 ) -> None:
     """What was asked of it while it was paused is the first that it sees on waking."""
     rounds = max(1, ROUNDS // 4)
-    gaps, answers = [], []
+    gaps, own, answers = [], [], []
     with Stream(cluster, TOPIC) as stream, ThreadPoolExecutor(STALE_REQUESTS) as pool:
         for number in range(rounds):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             leader = cluster.leader_id(TOPIC)
             term = cluster.term(leader, TOPIC)
             ask = partial(produce_directly, cluster, leader)
@@ -154,11 +155,12 @@ def test_paused_leader_is_replaced_and_acknowledges_nothing_on_waking(
             cluster.brokers[leader].signal(signal.SIGSTOP)
             asked = [pool.submit(ask, f"stale|{number}{one}") for one in range(STALE_REQUESTS)]
             successor = cluster.leader_id(TOPIC, among=set(cluster.brokers) - {leader})
-            stream.wait_for_more(20)
-            gaps.append(stream.longest_gap(paused, time.monotonic()) - waited.seconds)
+            stream.wait_for_more()
+            gaps.append(stream.longest_gap(paused, time.monotonic()))
+            own.append(gaps[-1] - waited.seconds)
             cluster.brokers[leader].signal(signal.SIGCONT)
             answers += [one.result() for one in asked]
-            stream.wait_for_more(20)
+            stream.wait_for_more()
             assert cluster.term(successor, TOPIC) > term
     assert {answer["status"] for answer in answers} == {"failure"}
     found = check_history(cluster, stream)  # a stale value in the log would be an invented one
@@ -171,7 +173,7 @@ def test_paused_leader_is_replaced_and_acknowledges_nothing_on_waking(
         f"; write gap median {median * 1000:.0f} ms, worst {worst * 1000:.0f} ms;"
         f" {len(answers)} requests to the stale leader answered {', '.join(codes)}",
     )
-    assert worst <= GAP_STOP_SECONDS
+    assert max(own) <= GAP_STOP_SECONDS
 
 
 def produce_directly(cluster: FaultCluster, broker_id: int, value: str) -> dict[str, Any]:
@@ -201,16 +203,16 @@ def test_pause_one_kill_the_next_wake_the_first(
     rounds = max(1, ROUNDS // 4)
     with Stream(cluster, TOPIC) as stream:
         for _ in range(rounds):
-            stream.wait_for_more(50)
+            stream.wait_for_more()
             first = cluster.leader_id(TOPIC)
             cluster.brokers[first].signal(signal.SIGSTOP)
             second = cluster.leader_id(TOPIC, among=set(cluster.brokers) - {first})
-            stream.wait_for_more(20)
+            stream.wait_for_more()
             cluster.brokers[second].kill()
             cluster.brokers[first].signal(signal.SIGCONT)
-            stream.wait_for_more(20)
+            stream.wait_for_more()
             cluster.brokers[second].start()
-            stream.wait_for_more(20)
+            stream.wait_for_more()
     found = check_history(cluster, stream)
     report(say, f"pause one, kill the next, wake the first, {rounds} rounds", found)
 
@@ -220,7 +222,7 @@ def test_one_broker_killed_again_and_again_at_any_moment_of_its_start(
 ) -> None:
     kills, chance = 2 * ROUNDS, random.Random(SEED)
     with Stream(cluster, TOPIC) as stream:
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         leader = cluster.leader_id(TOPIC)
         broker = cluster.brokers[leader]
         old = cluster.replica(leader, TOPIC)["replica_id"]
@@ -230,7 +232,7 @@ def test_one_broker_killed_again_and_again_at_any_moment_of_its_start(
             time.sleep(chance.uniform(0, START_SECONDS))
         broker.kill()
         broker.start()
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     replica = cluster.replica(leader, TOPIC)
     assert replica["replica_id"] == old
     assert not replica["faulty"]
@@ -245,10 +247,10 @@ def test_restart_loop_of_every_broker_in_turn(
     with Stream(cluster, TOPIC) as stream:
         for _ in range(max(1, ROUNDS // 3)):
             for broker in cluster.brokers.values():
-                stream.wait_for_more(20)
+                stream.wait_for_more()
                 assert broker.stop() == 0
                 broker.start()
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     report(say, "rolling restart", found)
     assert found["refused"] == 0
@@ -280,19 +282,19 @@ def test_partition_of_each_shape(
     cluster: FaultCluster, shape: str, link: Link, say: Callable[[str], None]
 ) -> None:
     with Stream(cluster, TOPIC) as stream:
-        stream.wait_for_more(50)
+        stream.wait_for_more()
         leader = cluster.leader_id(TOPIC)
         others = [one for one in cluster.brokers if one != leader]
         terms = {one: cluster.term(one, TOPIC) for one in cluster.brokers}
         started = time.monotonic()
         for source, target in SHAPES[shape](leader, others):
             cluster.network.set(source, target, link)
-        stream.wait_for_more(20)  # two of three reach each other: writes go on
+        stream.wait_for_more()  # two of three reach each other: writes go on
         time.sleep(CUT_OFF_SECONDS)
         seconds = time.monotonic() - started
         grown = max(cluster.term(one, TOPIC) - term for one, term in terms.items())
         cluster.network.heal()
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     found = check_history(cluster, stream)
     report(
         say,
@@ -317,14 +319,14 @@ def test_bad_links_between_all_brokers(
     cluster: FaultCluster, link: Link, say: Callable[[str], None]
 ) -> None:
     with Stream(cluster, TOPIC) as stream:
-        stream.wait_for_more(20)
+        stream.wait_for_more()
         for source in cluster.brokers:
             for target in cluster.brokers:
                 if source != target:
                     cluster.network.set(source, target, link)
         stream.wait_for_more(100)
         cluster.network.heal()
-        stream.wait_for_more(20)
+        stream.wait_for_more()
     report(say, f"links {link}", check_history(cluster, stream))
 
 

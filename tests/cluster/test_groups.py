@@ -184,7 +184,7 @@ def test_members_under_kills_and_a_restart_of_the_manager(
             broker = cluster.brokers[chance.choice(sorted(cluster.brokers))]
             broker.kill()
             broker.launch()
-            how = signal.SIGKILL if number % 2 else signal.SIGTERM
+            how = signal.SIGTERM if number % 2 else signal.SIGKILL
             members.end(chance.choice(sorted(members.running)), how)
             if number == ROUNDS // 2:
                 cluster.manager.kill()
@@ -238,12 +238,12 @@ def test_a_dead_members_partitions_move_within_the_session_timeout(
     waited, killed = Waited(pids), time.monotonic()
     members.end(first, signal.SIGKILL)
     wait_until(lambda: members.partitions_of(second) == PARTITIONS, what="the other has all")
-    seconds = time.monotonic() - killed - waited.seconds
+    seconds, for_processor = time.monotonic() - killed, waited.seconds
     say(
         f"kill -9 of a member with a session timeout of {members.session_s:g} s: its partitions"
         f" are with the other after {seconds:.2f} s"
     )
-    assert seconds <= members.session_s
+    assert seconds - for_processor <= members.session_s
 
 
 def test_members_go_on_without_a_manager(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,46 +140,53 @@ def test_second_manager_that_writes_to_an_sqlite_file_is_refused(
     assert "in use by" in terminals.refused("manager", PORT=free_port(), DATABASE_URL=url)
 
 
-def test_broker_that_joined_does_not_start_with_another_secret(tmp_path: Path) -> None:
-    """Nobody is there to tell it: neither manager nor peer runs."""
-    terminals = Terminals(tmp_path)
+@dataclass
+class Left:
+    """What a cluster, and after it parts started by hand, left in a folder."""
+
+    terminals: Terminals
+    """Of the parts; nothing of them runs any more."""
+    open_to_others: list[str]
+    """While the cluster ran."""
+    said_by_broker: str
+    """By the one that was started by hand."""
+    folders: list[str]
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
+    folder = tmp_path_factory.mktemp("left")
+    (folder / "data").mkdir(mode=0o755)
+    cluster, parts = Terminals(folder), Terminals(folder)
+    base = parts.base = cluster.base
     try:
-        broker = {"PORT": str(terminals.base + 1)}
-        manager = terminals.start("manager", PORT=str(terminals.base))
-        terminals.wait_ready(manager)
-        terminals.wait_ready(terminals.start("broker", **broker))
+        cluster.wait_ready(cluster.start("cluster", "--brokers", "1", "--port", str(base)))
+        cluster.wait_ready(cluster.start("manager", "-r", PORT=free_port()))
+        open_to_others = cluster.open_to_others()
     finally:
-        terminals.stop()
-    wait_until(lambda: is_free(terminals.base), what="the manager's port is free")
-    line = terminals.refused("broker", **broker, CLUSTER_SECRET=WRONG_SECRET)
-    assert "CLUSTER_SECRET" in line
-    line = terminals.refused("manager", PORT=str(terminals.base), CLUSTER_SECRET=WRONG_SECRET)
-    assert "CLUSTER_SECRET" in line
+        cluster.stop()
+    try:
+        manager = parts.start("manager", PORT=str(base))
+        broker = parts.start("broker", PORT=str(base + 1))
+        parts.wait_ready(manager)
+        parts.wait_ready(broker)
+    finally:
+        parts.stop()
+    wait_until(lambda: is_free(base), what="the manager's port is free")
+    folders = sorted(path.name for path in (folder / "data").iterdir() if path.is_dir())
+    return Left(parts, open_to_others, parts.log(broker), folders)
 
 
 def test_parts_started_by_hand_find_what_a_cluster_left_and_beside_it_its_secret(
-    tmp_path: Path,
+    left: Left,
 ) -> None:
-    terminals = Terminals(tmp_path)
-    base = str(terminals.base)
-    (tmp_path / "data").mkdir(mode=0o755)
-    try:
-        terminals.wait_ready(terminals.start("cluster", "--brokers", "1", "--port", base))
-        terminals.wait_ready(terminals.start("manager", "-r", PORT=free_port()))
-        assert terminals.open_to_others() == []
-    finally:
-        terminals.stop()
-    after = Terminals(tmp_path)
-    after.base = terminals.base
-    try:
-        numbers = [
-            after.start("manager", PORT=base),
-            after.start("broker", PORT=str(terminals.base + 1)),
-        ]
-        for number in numbers:
-            after.wait_ready(number)
-        assert "broker 1 ready on" in after.log(numbers[1])
-    finally:
-        after.stop()
-    folders = sorted(path.name for path in (tmp_path / "data").iterdir() if path.is_dir())
-    assert folders == ["broker-1", "logs", "manager"]
+    assert left.open_to_others == []
+    assert "broker 1 ready on" in left.said_by_broker
+    assert left.folders == ["broker-1", "logs", "manager"]
+
+
+def test_broker_that_joined_does_not_start_with_another_secret(left: Left) -> None:
+    """Nobody is there to tell it: neither manager nor peer runs."""
+    for part, port in (("broker", left.terminals.base + 1), ("manager", left.terminals.base)):
+        line = left.terminals.refused(part, PORT=str(port), CLUSTER_SECRET=WRONG_SECRET)
+        assert "CLUSTER_SECRET" in line

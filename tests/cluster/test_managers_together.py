@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
+from tests.cluster.rounds import MANY
 from tests.cluster.terminals import Terminals, free_port
 from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.cluster, pytest.mark.postgres]
 
 MANAGERS = 3
-ROUNDS = 2
+ROUNDS = 2 if MANY else 1
 
 
 @pytest.fixture(scope="module")

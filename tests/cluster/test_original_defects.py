@@ -22,6 +22,7 @@ from tests.cluster.processes import (
     wait_until,
 )
 from tests.cluster.replicas import settled_replicas
+from tests.cluster.rounds import MANY
 from tests.ports import free_ports
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cluster
 
+MESSAGES = 300 if MANY else 100
 MESSAGE_BYTES = 100
 ENTRY_BYTES_MAX = 400
 """A stored entry holds its own message and a header, not the state of everything."""
@@ -47,20 +49,20 @@ def test_no_message_waits_for_seconds_and_none_carries_the_whole_state(
         Producer("logs", cluster.manager) as producer,
         Consumer("logs", cluster.manager) as consumer,
     ):
-        for number in range(300):
+        for number in range(MESSAGES):
             started = time.monotonic()
             producer.enqueue("logs", f"{number:>{MESSAGE_BYTES}}")
             slowest = max(slowest, time.monotonic() - started)
-        for number in range(300):
+        for number in range(MESSAGES):
             started = time.monotonic()
             assert int(str(consumer.dequeue("logs"))) == number
             slowest = max(slowest, time.monotonic() - started)
-    slowest -= waited.seconds
+    for_processor = waited.seconds
     [group_id] = {one["group_id"] for one in settled_replicas(cluster, "logs", 1)}
     databases = cluster.data_dir.rglob("broker.sqlite3")
     largest = max(_largest_entry(path, group_id) for path in databases)
-    say(f"slowest of 600 calls: {slowest * 1000:.1f} ms; largest entry: {largest} bytes")
-    assert slowest < SLOWEST_SECONDS
+    say(f"slowest of {2 * MESSAGES} calls: {slowest * 1000:.1f} ms; largest entry: {largest} bytes")
+    assert slowest - for_processor < SLOWEST_SECONDS
     assert largest < MESSAGE_BYTES + ENTRY_BYTES_MAX
 
 

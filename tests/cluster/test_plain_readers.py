@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from myqueue import Producer
-from tests.cluster.rounds import ROUNDS
+from tests.cluster.rounds import MANY, ROUNDS
 from tests.cluster.workload import log_lines
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
-LINES = 5_000
+LINES = 5_000 if MANY else 1_500
 TOPIC = "lines"
 PARTITIONS = 4
 READERS = 3
-MESSAGES_MAX = 24
+MESSAGES_MAX = 24 if MANY else 10
 """Most messages that a reader asks for at once."""
 ANSWER_SECONDS = 2
 """Less than a manager waits for an election: some calls are repeated while the first is alive."""

@@ -16,7 +16,7 @@ import pytest
 
 from myqueue import Client, Consumer, Producer
 from tests.cluster.processes import ROOT, popen, wait_until
-from tests.cluster.rounds import ROUNDS
+from tests.cluster.rounds import MANY, ROUNDS
 from tests.cluster.worker_process import DELIVERY_LIMIT, POISON
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.cluster
 SEED = int(os.environ.get("CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 TOPIC, GROUP = "jobs", "mailers"
 PARTITIONS = 2
-WORKERS = 6
+WORKERS = 6 if MANY else 4
 KILL_EVERY_SECONDS = 2.0
 POISON_EVERY = 50
 """One message in so many is handled by nobody."""

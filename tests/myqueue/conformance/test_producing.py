@@ -36,23 +36,26 @@ async def test_offsets_count_from_zero(style: Style, make_topic: MakeTopic) -> N
     assert await stored(style, topic) == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize(
-    "value", ["", "\0", "'\"\\", "\N{PILE OF POO} \u05d0", b"", b"\xff\x00", "a\r\nb"]
-)
-async def test_a_message_comes_back_as_it_was_given(
-    style: Style, make_topic: MakeTopic, value: str | bytes
-) -> None:
+VALUES = ["", "\0", "'\"\\", "\N{PILE OF POO} \u05d0", b"", b"\xff\x00", "a\r\nb"]
+
+
+async def test_a_message_comes_back_as_it_was_given(style: Style, make_topic: MakeTopic) -> None:
     topic = make_topic()
     headers: dict[str, str | bytes] = {"h": "text", "b": b"\x01", "": ""}
     async with await style.producer(topic) as producer:
-        await producer.enqueue(topic, value, key=b"\xfe", headers=headers)
+        for value in VALUES:
+            await producer.enqueue(topic, value, key=b"\xfe", headers=headers)
         await producer.enqueue(topic, "plain")
     async with await style.consumer(topic) as consumer:
-        first, second = await consumer.poll(10, 5.0)
-    assert (first.value, first.key, first.headers) == (value, b"\xfe", headers)
-    assert (second.value, second.key, second.headers) == ("plain", None, None)
-    assert first.topic == topic
-    assert 1_600_000_000_000 < first.timestamp <= second.timestamp
+        *given, plain = await consumer.poll(10, 5.0)
+    assert [one.value for one in given] == VALUES
+    assert [type(one.value) for one in given] == [type(value) for value in VALUES]
+    assert all((one.key, one.headers) == (b"\xfe", headers) for one in given)
+    assert (plain.value, plain.key, plain.headers) == ("plain", None, None)
+    assert {one.topic for one in given} == {topic}
+    timestamps = [one.timestamp for one in (*given, plain)]
+    assert timestamps[0] > 1_600_000_000_000
+    assert timestamps == sorted(timestamps)
 
 
 async def test_keyless_messages_are_dealt_out_evenly(style: Style, make_topic: MakeTopic) -> None:

@@ -20,10 +20,10 @@ def test_topics_are_made_listed_described_and_deleted(client: Client) -> None:
         client.describe_topic("a.b-c_1")
 
 
-@pytest.mark.parametrize("name", ["", "a b", "..", "é", "x" * 250])
-def test_a_wrong_name_is_refused(client: Client, name: str) -> None:
-    with pytest.raises(InvalidRequest):
-        client.create_topic(name)
+def test_a_wrong_name_is_refused(client: Client) -> None:
+    for name in ("", "a b", "..", "é", "x" * 250):
+        with pytest.raises(InvalidRequest):
+            client.create_topic(name)
 
 
 def test_a_topic_has_partitions(client: Client) -> None:
