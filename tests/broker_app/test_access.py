@@ -57,7 +57,7 @@ class Door:
 
 
 def request_with(bearer: str) -> Any:
-    return SimpleNamespace(META={"HTTP_AUTHORIZATION": f"Bearer {bearer}"} if bearer else {})
+    return SimpleNamespace(authorization=f"Bearer {bearer}" if bearer else "")
 
 
 @pytest.fixture
