@@ -10,17 +10,16 @@ serves; everything else, and whatever a browser asks for, goes through Django's 
 from __future__ import annotations
 
 import asyncio
-import io
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 
 from http_base.calls import DirectCall
 from http_base.direct import answer_directly
 from http_base.exceptions import failure_response
 from http_base.negotiation import body_limit, body_too_large
+from http_base.requests import HotRequest
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
 from http_base.views import operations_of
@@ -144,9 +143,8 @@ class HotPaths:
             if answer is not None:
                 await _send(answer.status, answer.headers, answer.body, send)
         else:
-            finished = await self._leaving.unless_gone(
-                view(ASGIRequest(scope, io.BytesIO(body))), receive
-            )
+            viewing = view(HotRequest(scope, headers, body))
+            finished = await self._leaving.unless_gone(viewing, receive)
             if finished is not None:
                 await _send_response(finished, send)
 

@@ -28,6 +28,7 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
+from http_base.requests import HotRequest
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class ApiRequest(Request):
     ) -> None:
         super().__init__(request, **kwargs)
         self.parser_context.clear()
+        self._hot_headers = request.hot_headers if isinstance(request, HotRequest) else None
         self._json_bytes_max = json_bytes_max
         self._payload: Any = _NOT_READ
 
@@ -78,12 +80,24 @@ class ApiRequest(Request):
     @property
     def query_string(self) -> str:
         """As it came, percent-encoded."""
+        if isinstance(self._request, HotRequest):
+            return self._request.query_string
         return str(self.META.get("QUERY_STRING", ""))
+
+    @property
+    def content_type(self) -> str:  # type: ignore[override]  # a property in DRF, too
+        """The header, empty when there is none."""
+        return self._header(b"content-type", "CONTENT_TYPE")
+
+    @property
+    def accept(self) -> str:
+        """The header, empty when there is none."""
+        return self._header(b"accept", "HTTP_ACCEPT")
 
     @property
     def authorization(self) -> str:
         """The header, empty when there is none."""
-        return str(self.META.get("HTTP_AUTHORIZATION", ""))
+        return self._header(b"authorization", "HTTP_AUTHORIZATION")
 
     @property
     def takes_msgpack(self) -> bool:
@@ -93,7 +107,12 @@ class ApiRequest(Request):
     @property
     def takes_batches(self) -> bool:
         """True when the answer should be record batches as stored."""
-        return BATCH in self.META.get("HTTP_ACCEPT", "")
+        return BATCH in self.accept
+
+    def _header(self, name: bytes, in_meta: str) -> str:
+        if self._hot_headers is not None:
+            return self._hot_headers.get(name, b"").decode("latin1")
+        return str(self.META.get(in_meta, ""))
 
 
 class ApiView(APIView):
@@ -138,7 +157,8 @@ class ApiView(APIView):
         self, request: Request, force: bool = False
     ) -> tuple[BaseRenderer, str]:
         """Choose the renderer; the usual values of Accept need no search."""
-        renderer = _RENDERER_BY_ACCEPT.get(request.META.get("HTTP_ACCEPT", ""))
+        assert isinstance(request, ApiRequest), request
+        renderer = _RENDERER_BY_ACCEPT.get(request.accept)
         if renderer is not None:
             return renderer, renderer.media_type
         chosen: tuple[BaseRenderer, str] = super().perform_content_negotiation(request, force)

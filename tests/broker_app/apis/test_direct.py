@@ -91,7 +91,7 @@ def refuse(*_: Any) -> None:
 @pytest.fixture
 def no_views(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The application, in which nothing that reaches a view is answered."""
-    monkeypatch.setattr(hotpaths, "ASGIRequest", refuse)
+    monkeypatch.setattr(hotpaths, "HotRequest", refuse)
     return HotPaths(ASGIHandler(), HOT_PATHS, bodies=MemoryBudget().bodies)
 
 
