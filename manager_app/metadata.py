@@ -47,7 +47,7 @@ class TopicMetadata:
     partitions_at_creation: int
     partitions: tuple[PartitionMetadata, ...]
     """In the order of their indexes, without a gap."""
-    settings: StoredSettings | None = None
+    settings: StoredSettings
 
     def partition(self, index: int) -> PartitionMetadata:
         """Return the partition with this index.

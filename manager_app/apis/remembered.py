@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from manager_app.answers import BrokerSummary, PartitionDetail, ReplicaDetail, TopicSettings
-from manager_app.apis.rendering import leadership, milliseconds, place
+from manager_app.answers import BrokerSummary, PartitionDetail, ReplicaDetail
+from manager_app.apis.rendering import leadership, place
 from manager_app.models import BrokerState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from http_base.cluster import ReplicaReport
-    from manager_app.metadata import MetadataCopy, PartitionMetadata, TopicMetadata
+    from manager_app.metadata import MetadataCopy, PartitionMetadata
 
 
 def broker_addresses(metadata: MetadataCopy) -> list[str]:
@@ -52,17 +52,6 @@ def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
         )
         for broker in current.brokers.values()
     ]
-
-
-def topic_settings(topic: TopicMetadata) -> TopicSettings:
-    """Return the settings of a topic."""
-    settings = topic.settings
-    return TopicSettings(
-        replication_factor=settings.replication_factor if settings else None,
-        retention_ms=settings.retention_ms if settings else None,
-        retention_bytes=settings.retention_bytes if settings else None,
-        created_at=milliseconds(settings.created_at) if settings else None,
-    )
 
 
 def partition_detail(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from http_base.cluster import ReplicaReport
-    from manager_app.metadata import MetadataCopy
+    from manager_app.metadata import MetadataCopy, StoredSettings
     from manager_app.models import Broker, Partition, Replica, Topic
 
 
@@ -53,13 +53,13 @@ def partitions_in_memory(metadata: MetadataCopy, topic: str) -> list[PartitionPl
     return rendered
 
 
-def topic_settings(topic: Topic) -> TopicSettings:
-    """Return the settings of a topic."""
+def topic_settings(stored: Topic | StoredSettings) -> TopicSettings:
+    """Return the settings of a topic, from its row or from the metadata in memory."""
     return TopicSettings(
-        replication_factor=topic.replication_factor,
-        retention_ms=topic.retention_ms,
-        retention_bytes=topic.retention_bytes,
-        created_at=milliseconds(topic.created_at),
+        replication_factor=stored.replication_factor,
+        retention_ms=stored.retention_ms,
+        retention_bytes=stored.retention_bytes,
+        created_at=milliseconds(stored.created_at),
     )
 
 

@@ -118,9 +118,7 @@ class TopicsApi(ManagerView):
             ),
             lambda: TopicList(
                 topics=[
-                    topic_summary(
-                        topic.name, len(topic.partitions), remembered.topic_settings(topic)
-                    )
+                    topic_summary(topic.name, len(topic.partitions), topic_settings(topic.settings))
                     for topic in metadata.current.topics.values()
                 ]
             ),
@@ -232,7 +230,7 @@ class TopicApi(ManagerView):
         return TopicDetail(
             topic=view.name,
             number_of_partitions=len(view.partitions),
-            settings=remembered.topic_settings(view),
+            settings=topic_settings(view.settings),
             metadata_version=runtime.metadata.current.version,
             partitions=[
                 remembered.partition_detail(partition, reports, runtime.metadata)

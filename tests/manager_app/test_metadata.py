@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from django.utils import timezone
 
 from manager_app.metadata import (
     BrokerMetadata,
@@ -11,6 +12,7 @@ from manager_app.metadata import (
     Leadership,
     MetadataCopy,
     PartitionMetadata,
+    StoredSettings,
     TopicMetadata,
 )
 from myqueue.contract.errors import PartitionNotFound, TopicDoesNotExist
@@ -19,6 +21,7 @@ TOPIC = TopicMetadata(
     "logs",
     2,
     (PartitionMetadata(1, 0, "logs", (1, 2, 3)), PartitionMetadata(2, 1, "logs", (2, 3, 1))),
+    StoredSettings(3, None, None, timezone.now()),
 )
 STORED = ClusterMetadata(
     version=5,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from manager_app.groups import coordinator
 from manager_app.groups.coordinator import GroupCoordinator
-from manager_app.metadata import ClusterMetadata, PartitionMetadata, TopicMetadata
+from manager_app.metadata import ClusterMetadata, PartitionMetadata, StoredSettings, TopicMetadata
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules.group_membership import Subscription, flattened
@@ -75,7 +76,9 @@ class World:
 
     def topic(self, count):
         parts = tuple(PartitionMetadata(1 + index, index, "logs", (1,)) for index in range(count))
-        self.current = ClusterMetadata(topics={"logs": TopicMetadata("logs", count, parts)})
+        settings = StoredSettings(3, None, None, timezone.now())
+        topic = TopicMetadata("logs", count, parts, settings)
+        self.current = ClusterMetadata(topics={"logs": topic})
 
 
 @pytest.fixture

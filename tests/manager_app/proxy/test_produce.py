@@ -3,16 +3,22 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from django.utils import timezone
 
 from manager_app.clients.registry import KnownClient
-from manager_app.metadata import PartitionMetadata, TopicMetadata
+from manager_app.metadata import PartitionMetadata, StoredSettings, TopicMetadata
 from manager_app.proxy.produce import choose_partition
 from manager_app.selectors import ClientKey
 from myqueue.contract.errors import PartitionNotFound
 from myqueue.contract.inputs import Produce
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
 
-TOPIC = TopicMetadata("logs", 3, tuple(PartitionMetadata(n + 1, n, "logs", (1,)) for n in range(5)))
+TOPIC = TopicMetadata(
+    "logs",
+    3,
+    tuple(PartitionMetadata(n + 1, n, "logs", (1,)) for n in range(5)),
+    StoredSettings(3, None, None, timezone.now()),
+)
 """It had 3 partitions when it was created and has 5 now."""
 
 
