@@ -1,9 +1,9 @@
-"""Work in the background of an event loop, and that none of it ends unseen.
+"""Work in the background of an event loop, none of which ends unseen.
 
-`spawn` runs a coroutine once, `every` calls one again and again, `bounded` runs many for whoever
-waits for them. A task whose exception nobody expected is logged with its traceback; what is
-repeated goes on after it, and what must not be missing tells its owner, who ends the process.
-Standard library alone: every package above may import it.
+`spawn` runs a coroutine once, `every` calls one again and again, `gather_bounded` runs many, some
+at a time. A task that raises is logged with its traceback; repeated work goes on after it, and the
+owner of work that must not be missing is told and ends the process. Standard library alone: every
+package above may import it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ async def cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
         await asyncio.wait(running)
 
 
-async def bounded(coroutines: Iterable[Coroutine[Any, Any, T]], at_once: int) -> list[T]:
+async def gather_bounded(coroutines: Iterable[Coroutine[Any, Any, T]], at_once: int) -> list[T]:
     """Run coroutines, at most `at_once` at a time; the first error ends the others.
 
     Returns:

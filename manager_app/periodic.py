@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from http_base.tasks import bounded
+from http_base.tasks import gather_bounded
 from http_base.writes import DATABASE_FAILURES
 from manager_app import selectors
 from manager_app.clients.registration import FORGET_AT_ONCE, forget_revoked
@@ -205,7 +205,9 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
     failed.update(((one.group_id, one.target), now_s) for one in transfers)
     epoch = cluster_ensure().epoch
     handing_over = (runtime.orders.hand_over(one, epoch=epoch) for one in transfers)
-    agreed = runtime.run(bounded(handing_over, TRANSFERS_AT_ONCE), timeout_s=HAND_OVER_LIMIT_S)
+    agreed = runtime.run(
+        gather_bounded(handing_over, TRANSFERS_AT_ONCE), timeout_s=HAND_OVER_LIMIT_S
+    )
     moved = [one for one, has_moved in zip(transfers, agreed, strict=True) if has_moved]
     for one in moved:
         del failed[one.group_id, one.target]

@@ -190,7 +190,9 @@ def topic_names() -> list[str]:
 
 def topics_with_counts() -> QuerySet[Topic]:
     """Return all topics in the order of their creation, each with `number_of_partitions`."""
-    return Topic.objects.annotate(number_of_partitions=count_of(Partition, "topic")).order_by("id")
+    return Topic.objects.annotate(number_of_partitions=row_count_of(Partition, "topic")).order_by(
+        "id"
+    )
 
 
 def topic_partitions(topic: Topic) -> list[Partition]:
@@ -231,7 +233,7 @@ def broker_find(key: int | str) -> Broker | None:
     )
 
 
-def count_of(model: type[Model], reference: str) -> Combinable:
+def row_count_of(model: type[Model], reference: str) -> Combinable:
     """Return an annotation: how many rows of `model` refer to the row with their `reference`.
 
     Each is counted by itself. Two `Count` over two relations in one query count every pair.
@@ -250,8 +252,8 @@ def broker_addresses() -> list[str]:
 def brokers_with_counts() -> QuerySet[Broker]:
     """Return all brokers by id, each with `replica_count` and `leader_count`."""
     return Broker.objects.annotate(
-        replica_count=count_of(Replica, "broker"),
-        leader_count=count_of(Partition, "leader"),
+        replica_count=row_count_of(Replica, "broker"),
+        leader_count=row_count_of(Partition, "leader"),
     ).order_by("broker_id")
 
 

@@ -120,7 +120,7 @@ class QueueHandler(logging.Handler):
         )
         self.dropped = 0
         self.restart_after_fork()
-        forks.remember(self)
+        forks.restart_in_child(self)
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: what waits is the parent's, and so is the thread."""

@@ -19,7 +19,7 @@ from manager_app.answers import (
     Registered,
 )
 from manager_app.apis.base import ManagerView
-from manager_app.apis.rendering import milliseconds, partitions_in_memory
+from manager_app.apis.rendering import partitions_in_memory, unix_ms
 from manager_app.apis.topics import PARTITION
 from manager_app.clients.registration import (
     check_owner,
@@ -212,6 +212,6 @@ def _facts(kind: type[_F], runtime: ManagerRuntime, row: ClientRow, **client_id:
     return kind(
         topic=row.topic,
         state="expired" if runtime.clients.is_expired(row.key, row.state) else "alive",
-        last_heartbeat=milliseconds(runtime.clients.latest(row.key, row.last_heartbeat)),
+        last_heartbeat=unix_ms(runtime.clients.latest(row.key, row.last_heartbeat)),
         **client_id,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manager_app.answers import GroupDetail, GroupPlace, GroupSummary, MemberFacts
-from manager_app.apis.rendering import milliseconds
+from manager_app.apis.rendering import unix_ms
 from manager_app.groups.offsets import Unsaid
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract.answers import GroupOffset
+from myqueue.contract.group_inputs import by_topic
 from myqueue.contract.rules.assignors import TopicPartition
-from myqueue.contract.rules.group_membership import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def group_summary(row: ConsumerGroup) -> GroupSummary:
         generation=row.generation,
         members=getattr(row, "member_count", 0),
         topics=sorted(row.topics),
-        created_at=milliseconds(row.created_at),
+        created_at=unix_ms(row.created_at),
     )
 
 
@@ -74,9 +74,7 @@ def group_detail(
                 member_id=member_id,
                 topics=sorted(member.topics),
                 assignment=by_topic(member.assignment),
-                last_heartbeat=milliseconds(
-                    heard.get(member_id, known.last_heartbeats.get(member_id))
-                ),
+                last_heartbeat=unix_ms(heard.get(member_id, known.last_heartbeats.get(member_id))),
                 session_timeout_ms=member.session_timeout_ms,
             )
             for member_id, member in state.members.items()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from manager_app.models import Broker, Partition, Replica, Topic
 
 
-def milliseconds(time: datetime | None) -> int | None:
-    """Return a time as milliseconds since 1970."""
+def unix_ms(time: datetime | None) -> int | None:
+    """Return a time as unix_ms since 1970."""
     return None if time is None else int(time.timestamp() * 1000)
 
 
@@ -59,7 +59,7 @@ def topic_settings(stored: Topic | StoredSettings) -> TopicSettings:
         replication_factor=stored.replication_factor,
         retention_ms=stored.retention_ms,
         retention_bytes=stored.retention_bytes,
-        created_at=milliseconds(stored.created_at),
+        created_at=unix_ms(stored.created_at),
     )
 
 
@@ -168,7 +168,7 @@ def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerS
         raft_address=broker.raft_address,
         state=shown_state(broker.broker_id, broker.state, suspects=suspects),
         draining=broker.draining,
-        last_heartbeat=milliseconds(broker.last_heartbeat),
+        last_heartbeat=unix_ms(broker.last_heartbeat),
         replicas=getattr(broker, "replica_count", 0),
         leaders=getattr(broker, "leader_count", 0),
         disk_free_bytes=broker.disk_free_bytes,

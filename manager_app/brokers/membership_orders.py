@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from http_base.cluster import MembersAnswer, PartitionDelete
-from http_base.tasks import bounded
+from http_base.tasks import gather_bounded
 from manager_app.brokers.client import BrokerCall
 from myqueue.contract.answers import Done
 
@@ -67,7 +67,7 @@ class MembershipOrders:
         """
         silent: set[int] = set()
         asking = (self._ask_leader(call, silent) for call in calls)
-        answers = await bounded(asking, CALLS_AT_ONCE)
+        answers = await gather_bounded(asking, CALLS_AT_ONCE)
         return {answer.group_id: answer for answer in answers if answer is not None}
 
     async def discard(self, calls: Iterable[DiscardOrder], *, epoch: int) -> list[int]:
@@ -83,7 +83,7 @@ class MembershipOrders:
         calls = list(calls)
         silent: set[int] = set()
         discarding = (self._discard(call, epoch, silent) for call in calls)
-        gone = await bounded(discarding, CALLS_AT_ONCE)
+        gone = await gather_bounded(discarding, CALLS_AT_ONCE)
         return [call.replica_id for call, is_gone in zip(calls, gone, strict=True) if is_gone]
 
     async def _ask_leader(self, call: MembershipOrder, silent: set[int]) -> MembersAnswer | None:

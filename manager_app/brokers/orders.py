@@ -22,7 +22,7 @@ from http_base.cluster import (
     ReportedReplicas,
     WorkGroups,
 )
-from http_base.tasks import bounded, cancel, spawn
+from http_base.tasks import cancel, gather_bounded, spawn
 from manager_app.brokers.client import BrokerCall
 from manager_app.models import BrokerState
 from manager_app.proxy.partition_calls import PartitionCall
@@ -175,7 +175,7 @@ class OrderSender:
             )
             for partition in topic.partitions
         )
-        await bounded((self._calls.call(call, Done) for call in calls), PARTITIONS_AT_ONCE)
+        await gather_bounded((self._calls.call(call, Done) for call in calls), PARTITIONS_AT_ONCE)
 
     async def forget_clients(
         self, clients: Sequence[tuple[TopicMetadata, ClientKey]]
@@ -193,7 +193,7 @@ class OrderSender:
                     if not await self.forget_client(topic, key, patient=False):
                         forgotten.append(key)
 
-        await bounded((forget(topic, key) for topic, key in clients), CLIENTS_AT_ONCE)
+        await gather_bounded((forget(topic, key) for topic, key in clients), CLIENTS_AT_ONCE)
         return forgotten
 
     async def forget_client(
@@ -234,7 +234,7 @@ class OrderSender:
             )
             for partition in topic.partitions
         )
-        await bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
+        await gather_bounded((forget(call) for call in calls), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
     async def ask_replicas(self, topic: TopicMetadata) -> dict[tuple[int, int], ReplicaReport]:
@@ -296,7 +296,7 @@ class OrderSender:
         """
         silent: set[int] = set()
         sending = (self._send(broker_id, call, silent) for call in calls)
-        return (await bounded(sending, CALLS_PER_BROKER)).count(False)
+        return (await gather_bounded(sending, CALLS_PER_BROKER)).count(False)
 
     async def _send(self, broker_id: int, call: BrokerCall, silent: set[int] | None = None) -> bool:
         """Send one call, unless the broker is among the silent; return whether it was taken."""

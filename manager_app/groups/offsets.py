@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from http_base.cluster import GroupForgetHere
-from http_base.tasks import bounded
+from http_base.tasks import gather_bounded
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.answers import Done, GroupOffset
 from myqueue.contract.errors import GroupNotFound, QueueError
@@ -81,7 +81,7 @@ class GroupOffsetCalls:
 
         try:
             async with asyncio.timeout(ASK_LIMIT_S):
-                await bounded((ask(one) for one in partitions), PARTITIONS_AT_ONCE)
+                await gather_bounded((ask(one) for one in partitions), PARTITIONS_AT_ONCE)
         except TimeoutError:
             logger.info("not all partitions told the offset of group %s in time", group)
         return found
@@ -106,7 +106,7 @@ class GroupOffsetCalls:
                 logger.warning("%s still knows group %s: %s", one, group, error)
                 failed.append(TopicPartition(one.topic, one.index))
 
-        await bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
+        await gather_bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
         return sorted(failed)
 
     def _partitions(self, topics: Iterable[str] | None) -> list[PartitionMetadata]:

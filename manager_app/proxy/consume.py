@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from http_base.tasks import bounded, cancel, spawn
+from http_base.tasks import cancel, gather_bounded, spawn
 from manager_app.proxy.admission import check_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
 from myqueue.contract import retry_after
@@ -99,7 +99,7 @@ async def sizes(runtime: ManagerRuntime, call: Size) -> dict[int, int]:
     chosen = topic.partitions if call.partition is None else (topic.partition(call.partition),)
     if call.wait_ms:
         await sizer.find(chosen, call.wait_ms)
-    found = await bounded((sizer.size(partition) for partition in chosen), len(chosen))
+    found = await gather_bounded((sizer.size(partition) for partition in chosen), len(chosen))
     return {partition.index: size for partition, size in zip(chosen, found, strict=True)}
 
 

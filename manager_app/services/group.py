@@ -14,7 +14,7 @@ from manager_app.row_updates import KEYS_PER_STATEMENT, portions
 from manager_app.selectors import StoredConsumerGroup
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
-from myqueue.contract.rules.group_membership import by_topic
+from myqueue.contract.group_inputs import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

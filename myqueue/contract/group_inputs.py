@@ -7,7 +7,7 @@ are out for work, is state of the partitions and asked of the brokers.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
@@ -24,6 +24,9 @@ from myqueue.contract.inputs import (
     bounded,
     stated,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_TOPICS = 100
 """Topics of one member of a group."""
@@ -156,3 +159,11 @@ def check_group_name(group: str) -> str:
             field="group",
         )
     return group
+
+
+def by_topic(partitions: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """Return partitions in the shape of the calls: topic -> indexes, both in order."""
+    found: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        found.setdefault(topic, []).append(index)
+    return found

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, inspect
 
 from myqueue.contract.errors import InvalidRequest, InvalidTopicName, MessageTooLarge
-from myqueue.contract.records import MAX_HEADERS, MAX_RECORDS, MAX_TIMESTAMP, Record
+from myqueue.contract.records import MAX_HEADERS, MAX_RECORDS, MAX_TIMESTAMP, Record, check_utf8
 from myqueue.contract.records import make_record as make_record
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Produce(Input, frozen=True):
 
     def __post_init__(self) -> None:
         _check_one_choice(self.partition, self.partition_key)
-        _check_text("request_id", self.request_id)
+        check_utf8("request_id", self.request_id)
         if (self.producer_epoch is None) != (self.base_sequence is None):
             missing = "producer_epoch" if self.producer_epoch is None else "base_sequence"
             raise InvalidRequest(
@@ -262,7 +262,7 @@ class Consume(Input, frozen=True):
 
     def __post_init__(self) -> None:
         _check_one_choice(self.partition, self.partition_key)
-        _check_text("request_id", self.request_id)
+        check_utf8("request_id", self.request_id)
 
 
 class Fetch(Input, frozen=True):
@@ -293,7 +293,7 @@ class SizeHere(Size, frozen=True):
     request_id: RequestId | None = None
 
     def __post_init__(self) -> None:
-        _check_text("request_id", self.request_id)
+        check_utf8("request_id", self.request_id)
 
 
 class Health(Input, frozen=True):
@@ -574,18 +574,7 @@ def _check_one_choice(partition: int | None, partition_key: int | str | None) ->
             f"give partition ({partition}) or partition_key ({partition_key!r}), not both",
             field="partition_key",
         )
-    _check_text("partition_key", partition_key)
-
-
-def _check_text(field: str, text: object) -> None:
-    """Refuse a string with a lone surrogate, which UTF-8 cannot encode."""
-    if isinstance(text, str) and not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(
-                f"{field} has a lone surrogate at character {error.start}", field=field
-            ) from error
+    check_utf8("partition_key", partition_key)
 
 
 def records_of(produce: Produce, now_ms: int) -> list[Record]:

@@ -339,9 +339,18 @@ def _check_text(field: str, value: Any, limit_bytes: int) -> None:
             raise MessageTooLarge(
                 f"{field} has {length} bytes, at most {limit_bytes} are allowed", field=field
             )
-    if isinstance(value, str) and not value.isascii():
+    check_utf8(field, value)
+
+
+def check_utf8(field: str, text: object) -> None:
+    """Refuse a string with a lone surrogate, which UTF-8 cannot encode.
+
+    Raises:
+        InvalidRequest: it has one; the field is named.
+    """
+    if isinstance(text, str) and not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest(
                 f"{field} has a lone surrogate at character {error.start}", field=field

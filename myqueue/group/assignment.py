@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from myqueue.contract.group_inputs import by_topic
 from myqueue.group.assigned_partition import AssignedPartition
 from myqueue.transport.complaints import warn
-from myqueue.transport.group_calls import by_topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection

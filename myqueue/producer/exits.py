@@ -38,7 +38,7 @@ _known: weakref.WeakSet[Ending] = weakref.WeakSet()
 _children_hooked: set[int] = set()
 
 
-def remember(ending: Ending) -> None:
+def deliver_at_exit(ending: Ending) -> None:
     """Have what an object holds delivered at the end of the program, as long as it lives."""
     _known.add(ending)
     _hook_child()

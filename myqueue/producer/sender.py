@@ -46,7 +46,7 @@ class Sender:
         self._transport = settings.transport
         self._clock = settings.clock
         self._begin()
-        forks.remember(self)
+        forks.restart_in_child(self)
 
     def _begin(self) -> None:
         self._waiters = 0
@@ -54,7 +54,7 @@ class Sender:
         """The thread's; None while there is no thread."""
         self._stopping = False
         self.pid = os.getpid()
-        exits.remember(self)
+        exits.deliver_at_exit(self)
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: the thread was left in the parent."""

@@ -20,6 +20,7 @@ from myqueue.contract.group_inputs import (
     GroupLeave,
     Offsets,
     OffsetsCommit,
+    by_topic,
     check_group_name,
 )
 from myqueue.contract.inputs import read_input
@@ -153,7 +154,7 @@ class MemoryGroups:
                 {
                     "member_id": member_id,
                     "topics": sorted(member.topics),
-                    "assignment": group_membership.by_topic(member.assignment),
+                    "assignment": by_topic(member.assignment),
                     "last_heartbeat": group.beaten_ms[member_id],
                     "session_timeout_ms": member.session_timeout_ms,
                 }

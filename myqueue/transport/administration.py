@@ -40,7 +40,7 @@ class Administration:
     def __init__(self, settings: Settings) -> None:
         self._transport, self._clock = settings.transport, settings.clock
         self._managers = Managers(settings.addresses, config=settings.config, clock=settings.clock)
-        forks.remember(self)
+        forks.restart_in_child(self)
 
     @overload
     def create_topic(

@@ -22,7 +22,7 @@ class Forkable(Protocol):
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
-def remember(forkable: Forkable) -> None:
+def restart_in_child(forkable: Forkable) -> None:
     """Have the object told in the child of every later fork, as long as it lives."""
     _known.add(forkable)
 

@@ -15,8 +15,6 @@ from myqueue.transport.http1 import Request
 from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from myqueue.results import Registration
     from myqueue.transport.rotation import TopicPartition
 
@@ -95,11 +93,3 @@ def partitions_of(assignment: MemberAssignment) -> set[TopicPartition]:
     """Return what a member may read."""
     topics = assignment.assignment.items()
     return {(topic, index) for topic, indexes in topics for index in indexes}
-
-
-def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
-    """Return partitions in the shape of the calls: topic -> indexes."""
-    found: dict[str, list[int]] = {}
-    for topic, index in sorted(partitions):
-        found.setdefault(topic, []).append(index)
-    return found

@@ -48,7 +48,7 @@ class Heartbeats:
     def __init__(self) -> None:
         self._clients: weakref.WeakSet[Beating] = weakref.WeakSet()
         self.restart_after_fork()
-        forks.remember(self)
+        forks.restart_in_child(self)
 
     def restart_after_fork(self) -> None:
         """Forget the parent's threads; the clients of the child join again by themselves."""

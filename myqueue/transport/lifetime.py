@@ -67,7 +67,7 @@ class Lifetime(Generic[Core]):
         self._is_ready = True
         """False in the child of a fork, until its first call."""
         self._closing = threading.Lock()
-        forks.remember(self)
+        forks.restart_in_child(self)
         try:
             self._drive(core.open(topic_names(topics), attach))
         except BaseException:

@@ -133,7 +133,7 @@ async def test_no_more_than_the_limit_run_at_once_and_results_keep_their_order()
         running -= 1
         return number
 
-    assert await tasks.bounded((work(number) for number in range(20)), 3) == list(range(20))
+    assert await tasks.gather_bounded((work(number) for number in range(20)), 3) == list(range(20))
     assert peak == 3
 
 
@@ -149,5 +149,5 @@ async def test_the_first_error_ends_the_others():
             ended.append(number)
 
     with pytest.raises(ValueError, match="no"):
-        await tasks.bounded((work(number) for number in range(3)), 3)
+        await tasks.gather_bounded((work(number) for number in range(3)), 3)
     assert sorted(ended) == [0, 2]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from myqueue.contract import retry_after
 from myqueue.contract.answers import MemberAssignment
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
-from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION
+from myqueue.contract.group_inputs import HEARTBEATS_PER_SESSION, by_topic
 from myqueue.contract.rules.assignors import TopicPartition, assign
 
 if TYPE_CHECKING:
@@ -225,14 +225,6 @@ def leave(state: GroupState, member_ids: Iterable[str]) -> GroupState:
         return state
     members = {name: member for name, member in state.members.items() if name not in gone}
     return _revise(state, members, _of(GroupState(members=members).wanted, state.topics))
-
-
-def by_topic(partitions: Iterable[TopicPartition]) -> dict[str, list[int]]:
-    """Return partitions as topic -> indexes, in order."""
-    sorted_by_topic: dict[str, list[int]] = {}
-    for topic, index in sorted(partitions):
-        sorted_by_topic.setdefault(topic, []).append(index)
-    return sorted_by_topic
 
 
 def flattened(indexes: Mapping[str, Iterable[int]]) -> Partitions:

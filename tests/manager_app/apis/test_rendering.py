@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from http_base.cluster import ReplicaReport
-from manager_app.apis.rendering import milliseconds, partition_detail
+from manager_app.apis.rendering import partition_detail, unix_ms
 from manager_app.models import Broker, BrokerState, Partition, Replica, Topic
 
 
@@ -104,5 +104,5 @@ def test_without_a_leader_the_replica_that_got_furthest_tells_the_offsets(partit
 
 
 def test_times_are_milliseconds_since_1970():
-    assert milliseconds(datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)) == 1_500
-    assert milliseconds(None) is None
+    assert unix_ms(datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)) == 1_500
+    assert unix_ms(None) is None

@@ -16,7 +16,7 @@ class Told:
 
 def test_objects_are_told_in_the_child_alone() -> None:
     told = Told()
-    forks.remember(told)
+    forks.restart_in_child(told)
     child = os.fork()
     if child == 0:
         os._exit(told.times)
@@ -27,7 +27,7 @@ def test_objects_are_told_in_the_child_alone() -> None:
 
 def test_dropped_objects_are_forgotten() -> None:
     told = Told()
-    forks.remember(told)
+    forks.restart_in_child(told)
     before = len(forks._known)
     del told
     gc.collect()

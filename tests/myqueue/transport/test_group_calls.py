@@ -5,11 +5,11 @@ from msgspec import to_builtins
 
 from myqueue.contract.answers import MemberAssignment
 from myqueue.contract.errors import Internal
+from myqueue.contract.group_inputs import by_topic
 from myqueue.results import Registration
 from myqueue.testing.state import decoded
 from myqueue.transport.group_calls import (
     by_time_call,
-    by_topic,
     commit_call,
     group_path,
     group_request,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from myqueue.contract.errors import IllegalGeneration, Overloaded, UnknownMember
+from myqueue.contract.group_inputs import by_topic
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.assignors import TopicPartition
 from myqueue.contract.rules.group_membership import (
@@ -15,7 +16,6 @@ from myqueue.contract.rules.group_membership import (
     Member,
     Subscription,
     TopicShape,
-    by_topic,
     flattened,
 )
 
