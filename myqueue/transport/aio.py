@@ -1,4 +1,4 @@
-"""The seam to the network for event loops, and HTTP/1.1 on it."""
+"""The transport of asyncio clients, and HTTP/1.1 on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam to the network: a request to an address, its answer back.
+"""The transport of blocking clients: a request to an address, its answer back.
 
 `HttpTransport` keeps idle connections per address. `begin`, `wait` and `Exchange.answer` let one
 thread have several requests out at once: each costs a socket, none a thread.

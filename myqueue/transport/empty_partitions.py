@@ -1,9 +1,9 @@
-"""Waiting at several partitions at once: one held request per partition, no thread for any.
+"""Long polls at several partitions at once, without a thread for each.
 
 A request with `wait_ms` (a consumer's size, a worker's receive of nothing) is answered as soon as
-the partition has something. As long as it is not answered the partition is empty, so it need not be
-asked. What cannot be waited at (a broker that only the manager reaches) is asked again
-after a short pause.
+the partition has messages. As long as it is not answered, the partition is empty and need not be
+asked. A partition without a long poll (its broker is reached through a manager alone) is asked
+again after a short pause.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAUSE_S = 0.2
 
 
 class EmptyPartitions:
-    """The requests that partitions hold while they have nothing. Only one flow at a time uses it.
+    """The long polls of one reader at empty partitions. Only one flow at a time uses it.
 
     Args:
         begin: a flow that sends the request of a partition.
@@ -36,12 +36,12 @@ class EmptyPartitions:
         self._open: dict[TopicPartition, Pending] = {}
 
     def quiet(self, partitions: list[TopicPartition]) -> Flow[set[TopicPartition]]:
-        """Return those of the partitions that are known to be empty: their requests are held."""
+        """Return the partitions that are known to be empty: their long polls are not answered."""
         yield from self._collect(0.0)
         return self._open.keys() & set(partitions)
 
     def wait(self, partitions: list[TopicPartition], timeout_s: float) -> Flow[None]:
-        """Return when one of the partitions may have something, at the latest after the time."""
+        """Return when one of the partitions may have messages, or when the time is over."""
         held = partitions[:HELD_MAX]
         for where in self._open.keys() - set(held):
             self._open.pop(where).cancel()
@@ -59,13 +59,13 @@ class EmptyPartitions:
             yield Pause(timeout_s)
 
     def close(self) -> None:
-        """Give up every open request."""
+        """Cancel every long poll."""
         for pending in self._open.values():
             pending.cancel()
         self._open.clear()
 
     def _collect(self, timeout_s: float) -> Flow[None]:
-        """Close the requests that were answered, in whatever way: their partitions are asked."""
+        """Close the long polls that were answered, also with errors: their partitions are asked."""
         if not self._open:
             return
         answered: list[Pending] = yield AwaitAny(list(self._open.values()), timeout_s)

@@ -1,7 +1,7 @@
-"""Waiting for messages of several partitions: whom to ask, who is silent, when it is over. Pure.
+"""Waits for messages of several partitions, some of which may be silent. Pure.
 
-Consumers that pop and workers that receive wait alike: they ask one partition after the other, let
-those rest that do not answer, and then hold one request at each partition that had nothing.
+Consumers that pop and workers that receive wait alike: they ask one partition after the other,
+pause those that do not answer, and then have a long poll at each partition that had nothing.
 """
 
 from __future__ import annotations
@@ -34,15 +34,14 @@ T = TypeVar("T")
 
 
 class PartitionWaiting:
-    """Who is asked, and who is waited for.
+    """The partitions of one reader: which is asked next, and which have a long poll.
 
     Args:
         session: of the client.
-        held_call: makes the call that a partition's leader holds while there is nothing, for at
-            most `long_poll_ms`.
+        held_call: makes the long poll at a partition's leader, of at most `long_poll_ms`.
 
     Attributes:
-        rotation: whose turn it is.
+        rotation: the order of the partitions, and their failures.
     """
 
     def __init__(self, session: Session, held_call: Callable[[TopicPartition], LeaderCall]) -> None:
@@ -60,16 +59,16 @@ class PartitionWaiting:
         quiet: set[TopicPartition],
         wait: Wait,
     ) -> Flow[list[T]]:
-        """Return what the first partition gives that has something; nothing when none has.
+        """Return the result of the first partition that has messages; empty when none has.
 
         Args:
             partitions: those to ask.
             ask: a flow that asks one, for a short time.
-            quiet: those that certainly have nothing.
+            quiet: those that certainly have no messages.
             wait: the call of the program that this belongs to.
 
         Raises:
-            QueueError: a partition refused, in a way that does not pass.
+            QueueError: a partition refused, with an error that does not pass.
         """
         rotation = self.rotation
         for where in rotation.order(partitions, self._session.clock.monotonic()):
@@ -90,7 +89,7 @@ class PartitionWaiting:
         return []
 
     def managers_answered(self, topics: Iterable[str]) -> None:
-        """Note that it is known which partitions the topics have."""
+        """Note that managers have told the partitions of the topics."""
         for topic in topics:
             self.rotation.answered((topic, NO_PARTITION), served=False)
 
@@ -100,7 +99,7 @@ class PartitionWaiting:
         self.rotation.failed(where, error, self._session.clock.monotonic(), stale_s=stale_s)
 
     def out_of_time(self, topic: str, wait: Wait) -> None:
-        """Note who was asked when the time was over: a partition, or a manager about a topic.
+        """Note what was asked when the time was over: a partition, or a manager about a topic.
 
         Raises:
             QueueError: it has been silent for too long.
@@ -120,7 +119,7 @@ class PartitionWaiting:
     def wait(
         self, partitions: list[TopicPartition], deadline_s: float
     ) -> Flow[set[TopicPartition]]:
-        """Wait until a partition may have something; return those that certainly have not."""
+        """Wait until a partition may have messages; return those that certainly have none."""
         now_s, longest_s = self._session.clock.monotonic(), self._session.config.long_poll_ms / 1000
         silent = self.rotation.silent(partitions)
         slice_s = wait_s(silent, now_s, deadline_s=deadline_s, longest_s=longest_s)
@@ -136,12 +135,12 @@ class PartitionWaiting:
             self._wait_lock.release()
 
     def close(self) -> None:
-        """Give up the requests that wait at partitions; a flow that waits does it at its end."""
+        """Cancel the long polls at partitions; a flow that waits does it at its end."""
         if not self._wait_lock.locked():
             self._empty.close()
 
     def _begin(self, where: TopicPartition) -> Flow[Pending]:
-        """Send the request that is answered when the partition has something."""
+        """Send the long poll that is answered when the partition has messages."""
         config = self._session.config
         timeout_s = (config.request_timeout_ms + config.long_poll_ms) / 1000
         return self._session.begin_at_leader(self._held_call(where), timeout_s)
@@ -170,7 +169,7 @@ def is_over_for(session: Session, wait: Wait, silent: dict[TopicPartition, Silen
 def _warn_of(
     session: Session, silent: dict[TopicPartition, Silence], now_s: float, *, is_over: bool
 ) -> None:
-    """Warn of partitions that do not answer for long, or before a program is told of nothing."""
+    """Warn of partitions that are silent for long, or at the end of an empty wait."""
     first = min(silent.values(), key=lambda one: one.since_s)
     silent_s = now_s - first.since_s
     if silent_s < WARN_AFTER_S and not is_over:

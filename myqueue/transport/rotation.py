@@ -1,7 +1,7 @@
-"""Whose turn it is among partitions: after the one served last; those that fail come later. Pure.
+"""The order in which partitions are asked: after the one served last, failed ones later. Pure.
 
-A partition without a leader must not keep a reader from the others, so it gets one short try and
-is asked again only after a pause that doubles, while the others go on.
+A partition without a leader must not keep a reader from the others: it gets one short try, and is
+asked again only after a pause that doubles, while the others go on.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ NO_PARTITION = -1
 
 
 def no_answer(where: TopicPartition) -> BrokerUnreachable:
-    """Return the error of a partition, or of the managers, of which no answer came in time."""
+    """Return the error for a partition, or for the managers, that did not answer in time."""
     topic, partition = where
     whom = "no manager" if partition == NO_PARTITION else f"no leader of partition {partition}"
     return BrokerUnreachable(f"{whom} of topic {topic!r} answered in time")
 
 
 def may_pass(error: QueueError) -> bool:
-    """Tell whether a partition may answer later: also one that is being made, or moved."""
+    """Tell whether a failure may pass, as while a partition is being created or moved."""
     return error.retriable or isinstance(error, PartitionNotFound)
 
 
@@ -62,13 +62,13 @@ class Silence(NamedTuple):
 class Wait:
     """A call of the program that waits for messages.
 
-    A wait with a timeout ends in time, with nothing if need be. A question (timeout 0) waits for no
-    message, but until everybody who was asked has answered: its nothing is certain.
+    A wait with a timeout ends in time, even with nothing. A question (timeout 0) waits for no
+    message, but until every partition has answered, so that an empty result is certain.
 
     Args:
         timeout: seconds; None for ever, 0 or less for a question.
         now_s: monotonic seconds.
-        patience_s: how long somebody may be silent before that is raised.
+        patience_s: how long a partition may be silent before its error is raised.
 
     Attributes:
         asking: the partition whose answer is waited for.
@@ -83,7 +83,7 @@ class Wait:
 
     @property
     def limit_s(self) -> float:
-        """When it ends, whatever it waits for."""
+        """Monotonic time at which the wait ends, whatever it waits for."""
         return self.deadline_s + ANSWER_GRACE_S
 
     def raises(self, since_s: float, now_s: float) -> bool:
@@ -97,10 +97,10 @@ class Wait:
 def wait_s(
     silent: dict[TopicPartition, Silence], now_s: float, *, deadline_s: float, longest_s: float
 ) -> float:
-    """Return how long to wait for the partitions that answer, in seconds; not above 0: not at all.
+    """Return how long to wait for the partitions that answer, in seconds; 0 or less: not at all.
 
-    That is until one that did not answer may be asked again, also when the time is over: what it
-    has is not known before it was asked.
+    That is until a silent partition may be asked again, even past the end of the wait: whether it
+    has messages is not known before.
     """
     remaining_s = min(deadline_s - now_s, longest_s)
     if not silent:
@@ -127,7 +127,7 @@ def is_over(silent: dict[TopicPartition, Silence], wait: Wait, now_s: float) -> 
 
 
 class PartitionRotation:
-    """The order in which partitions are asked: after the one served last. Safe from threads.
+    """The order in which partitions are asked, with their failures. Safe from several threads.
 
     Attributes:
         has_silent: True while one did not answer the last time.
@@ -157,7 +157,7 @@ class PartitionRotation:
             ]
 
     def answered(self, where: TopicPartition, *, served: bool) -> None:
-        """Note an answer, and whether it had something."""
+        """Note an answer, and whether it had messages."""
         with self._lock:
             self._silent.pop(where, None)
             self.has_silent = bool(self._silent)
@@ -172,13 +172,13 @@ class PartitionRotation:
         *,
         stale_s: float = float("inf"),
     ) -> None:
-        """Let a partition rest that did not answer.
+        """Pause a partition that did not answer.
 
         Args:
             where: topic and partition.
-            error: what came instead.
+            error: of the request.
             now_s: monotonic seconds.
-            stale_s: a failure longer ago than this does not count: nobody asked in between.
+            stale_s: an earlier failure that is older does not count: nothing was asked since.
         """
         with self._lock:
             known = self._silent.get(where)
