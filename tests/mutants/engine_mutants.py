@@ -119,6 +119,15 @@ ENGINE_MUTANTS = (
         "::test_a_follower_lets_entries_pass_by_that_it_has_no_room_for",
     ),
     Mutant(
+        name="room-without-a-turn",
+        fault="An acknowledgement makes room at a peer, and none of those who wait has a turn",
+        path="raft_app/engine/replica.py",
+        old="        if node.has_ready() or is_limited or",
+        new="        if node.has_ready() or",
+        test=f"{_TESTS}/engine/test_replica.py"
+        "::test_an_acknowledgement_needs_a_turn_while_groups_wait_for_room",
+    ),
+    Mutant(
         name="groups-overtake-the-row",
         fault="Each group sends as its own limits say, whatever others have on their way to a peer",
         path="raft_app/engine/replica.py",
