@@ -18,18 +18,18 @@ MISTAKE_SEEDS = 300
 """One of the first so many seeds shows each planted mistake; most do at once."""
 
 
-@pytest.mark.parametrize("seed", range(1, 51))
+@pytest.mark.parametrize("seed", range(1, 21))
 def test_group_keeps_all_promises_under_faults_and_recovers(seed: int) -> None:
     Simulation(seed).run()
 
 
-@pytest.mark.parametrize("seed", range(2_001, 2_031))
+@pytest.mark.parametrize("seed", range(2_001, 2_013))
 def test_group_keeps_all_promises_while_its_members_change_and_take_snapshots(seed: int) -> None:
     Simulation(seed, changing=True).run()
 
 
 def test_runs_are_full_of_changes_and_snapshots() -> None:
-    outcomes = [Simulation(seed, changing=True).run() for seed in range(3_001, 3_011)]
+    outcomes = [Simulation(seed, changing=True).run() for seed in range(3_001, 3_006)]
     assert sum(outcome.changes for outcome in outcomes) > 10 * len(outcomes)
     assert sum(outcome.snapshots for outcome in outcomes) > 3 * len(outcomes)
 
@@ -49,7 +49,7 @@ def test_one_seed_always_gives_the_same_run() -> None:
 
 
 def test_runs_are_full_of_events() -> None:
-    outcomes = [Simulation(seed).run() for seed in range(1_001, 1_021)]
+    outcomes = [Simulation(seed).run() for seed in range(1_001, 1_009)]
     assert sum(outcome.elections for outcome in outcomes) > 5 * len(outcomes)
     assert sum(outcome.crashes for outcome in outcomes) > 5 * len(outcomes)
     assert sum(outcome.reads for outcome in outcomes) > 20 * len(outcomes)
