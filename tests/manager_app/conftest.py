@@ -79,10 +79,17 @@ def _asks_postgresql_something(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run on PostgreSQL what uses the database; the rest would only run a second time."""
+    """Run on PostgreSQL what uses the database; the rest would only run a second time.
+
+    Nor does it matter there whether `HotPaths` stands before Django: the same threads ask.
+    """
     if not ON_POSTGRESQL:
         return
-    kept = [item for item in items if _asks_postgresql_something(item)]
+    kept = [
+        item
+        for item in items
+        if _asks_postgresql_something(item) and "[django alone" not in item.name
+    ]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 

@@ -15,9 +15,9 @@ from tests.manager_app.reader import Reader, pass_time, settle
 
 
 @pytest.fixture
-async def busy(any_site):
-    await any_site.create_topic("logs", partitions=4)
-    return any_site
+async def busy(site):
+    await site.create_topic("logs", partitions=4)
+    return site
 
 
 @pytest.fixture
