@@ -31,7 +31,7 @@ LONGEST = (
 
 
 def _rank(item: pytest.Item) -> int:
-    path = item.location[0]
+    path = item.nodeid
     return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
 
 
