@@ -25,10 +25,14 @@ def groups(draw, *, members=MEMBERS, count_max=5, same_topics=False):
     shared = draw(sets)
     subscriptions = {member: shared if same_topics else draw(sets) for member in present}
     held = {member: set() for member in members}
-    for name in NAMES:
-        for index in range(count_max + 1):
-            if holder := draw(st.none() | st.sampled_from(members)):
-                held[holder].add(TopicPartition(name, index))
+    holders = (None, *members)
+    places = list(itertools.product(NAMES, range(count_max + 1)))
+    # The holders of all places are the digits of one number: to draw them one by one is slow.
+    digits = draw(st.integers(0, len(holders) ** len(places) - 1))
+    for name, index in places:
+        digits, digit = divmod(digits, len(holders))
+        if holder := holders[digit]:
+            held[holder].add(TopicPartition(name, index))
     return subscriptions, counts, held
 
 
