@@ -267,7 +267,9 @@ _CHANGES = (Fault.REPLACE, Fault.RESIZE)
 _OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
 
 LONE_MISTAKES = (
-    LoneMistake("OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL)),
+    LoneMistake(
+        "OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL), seeds=(4, 31)
+    ),
     LoneMistake("OneVote", votes_for_everybody, _RIVALS),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
     LoneMistake("DurableFirst", broken_cores.asks_for_votes_early),
@@ -280,10 +282,10 @@ LONE_MISTAKES = (
         (Fault.SLOW_NETWORK,),
         naps=True,
     ),
-    LoneMistake("LogMatching", broken_cores.accepts_any_predecessor, _CUTS),
-    LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS),
+    LoneMistake("LogMatching", broken_cores.accepts_any_predecessor, _CUTS, seeds=(4, 6)),
+    LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS, seeds=(15, 6)),
     LoneMistake("CommitQuorum", broken_cores.counts_its_own_log_early),
-    LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS),
+    LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS, seeds=(4, 11)),
     LoneMistake("CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
     LoneMistake("AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
     LoneMistake("StatesAt", saves_another_membership, (Fault.REPLACE, Fault.RESTART)),
