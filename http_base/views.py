@@ -24,6 +24,7 @@ from http_base.negotiation import (
     BATCH_RENDERER,
     JSON_RENDERER,
     MSGPACK_RENDERER,
+    BatchRenderer,
     MsgpackRenderer,
     body_limit,
     decode_body,
@@ -178,7 +179,7 @@ class ApiView(APIView):
         if renderer.format == "api":
             request.accepted_media_type = renderer.media_type
             return super().finalize_response(request, response, *args, **kwargs)
-        if renderer is BATCH_RENDERER and not isinstance(response.data, bytes):
+        if isinstance(renderer, BatchRenderer) and not isinstance(response.data, bytes):
             renderer = JSON_RENDERER
         content = renderer.render(response.data)
         response.content = content  # which makes it a rendered one

@@ -58,8 +58,9 @@ async def test_batches_go_out_as_stored(send):
     assert answer.headers["x-high-watermark"] == "7"
 
 
-async def test_failure_of_a_batch_request_is_json(send):
-    answer = await send("GET", "/echo?topic=logs", headers={"accept": BATCH})
+@pytest.mark.parametrize("accept", [BATCH, f"{BATCH};q=1"])
+async def test_failure_of_a_batch_request_is_json(send, accept):
+    answer = await send("GET", "/echo?topic=logs", headers={"accept": accept})
     assert answer.status == 400
     assert answer.headers["content-type"] == JSON
     assert answer.json["code"] == "INVALID_REQUEST"

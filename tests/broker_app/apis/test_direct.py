@@ -130,6 +130,7 @@ async def test_record_batches_reach_no_view(no_views: Any) -> None:
         {"accept": JSON},
         {"accept": "*/*"},
         {"accept": f"{MSGPACK}, {JSON}"},
+        {"accept": f"{MSGPACK};q=1"},
         {"accept": "text/html"},
         {"content-type": JSON},
         {"content-type": f"{MSGPACK}; version=1"},
