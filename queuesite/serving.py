@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ BACKLOG = 2_048
 """Connections that wait to be accepted."""
 KEEP_ALIVE_S = 75
 """Seconds until an idle connection is closed; longer than the pools of usual clients keep one."""
+DESCRIPTORS_MAX = 65_536
+"""Files and connections of a process that are asked of the system."""
 HEAD_BYTES_MAX = 64 << 10
 """Longest request line with headers; what comes in one piece with its end may be longer."""
 DRAIN_S = 1
@@ -35,6 +38,23 @@ _POLL_S = 0.01
 
 class ListenError(Exception):
     """The HTTP port cannot be listened on; one clear line says why. Exit status 2."""
+
+
+def allow_descriptors(wanted: int = DESCRIPTORS_MAX) -> int:
+    """Let this process have more files and connections, as far as the system's hard limit allows.
+
+    Where nobody sets it a process may have 1,024, and clients beyond that wait for nothing.
+
+    Returns:
+        How many it may have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    most = wanted if hard == unlimited else min(wanted, hard)
+    if soft == unlimited or soft >= most:
+        return soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 class _WholeAnswers:
@@ -166,11 +186,12 @@ class HttpServer:
         return self._serving
 
     def bind(self) -> None:
-        """Listen; connections wait until `start`.
+        """Listen; connections wait until `start`. The process may have many from now on.
 
         Raises:
             ListenError: the address cannot be used.
         """
+        allow_descriptors()
         try:
             self._socket = socket.create_server((self._host, self._port), backlog=BACKLOG)
         except (OSError, OverflowError) as error:

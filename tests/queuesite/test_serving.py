@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 
 import pytest
 
@@ -185,3 +186,25 @@ async def test_an_application_that_fails_before_the_body_answers_500(server, cap
     await server.start(failing)
     assert (await ask(server.port)).startswith(b"HTTP/1.1 500 ")
     assert "Exception in ASGI application" in caplog.text
+
+
+@pytest.fixture
+def limits():
+    """Give the limits of this process back as they were."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield before
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_server_may_have_as_many_connections_as_the_system_lets_it(limits):
+    _, hard = limits
+    enough = 256
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    assert serving.allow_descriptors(enough - 1) == enough, "never fewer than before"
+    assert serving.allow_descriptors(enough + 1) == enough + 1
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (enough + 1, hard)
+    server = HttpServer(host="127.0.0.1", port=0)
+    server.bind()
+    server._socket.close()
+    most = serving.DESCRIPTORS_MAX if hard < 0 else min(serving.DESCRIPTORS_MAX, hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, hard)
