@@ -72,6 +72,8 @@ core: $(STAMP) ## Test the Raft core alone
 sim: $(STAMP) ## Simulate core and brokers: SEEDS=n seeds, or SEED=n alone
 	$(BIN)/python -m tests.raft_app.core.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(BIN)/python -m tests.simulation --large \
+		$(if $(SEED),--seed $(SEED),--seeds $$(($(SEEDS) / 50 + 1)))
 
 cluster: $(STAMP) ## Test with real processes, each fault ROUNDS times
 	CLUSTER_ROUNDS=$(ROUNDS) $(PYTEST) tests/cluster -m cluster

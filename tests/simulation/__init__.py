@@ -19,6 +19,9 @@ What is watched is in `watch`, `history`, `promises` and `group_checkers`. Then 
 healed, and the group must serve, catch up and reach the membership that is wanted; in the end every
 replica holds the same messages.
 
+`large` runs many brokers, groups and clients instead, which lose a broker, then a rack.
+
     python -m tests.simulation --seeds 100 --jobs 2
+    python -m tests.simulation --large --seeds 5
     python -m tests.simulation --seed 4711
 """

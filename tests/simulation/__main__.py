@@ -11,6 +11,7 @@ from multiprocessing import Pool
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.raft_app.core.simulation.__main__ import Failure, shown, write
+from tests.simulation.large import GROUPS, LargeRun
 from tests.simulation.simulation import SECONDS, Outcome, Simulation, SimulationFailure
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ class Job(NamedTuple):
 
     seed: int
     seconds: float
+    groups: int = 0
+    """Of a large run; 0: an ordinary one."""
 
 
 def run_job(job: Job) -> Outcome | Failure:
     """Run one seed."""
     logging.disable(logging.CRITICAL)
     try:
+        if job.groups:
+            return LargeRun(job.seed, groups=job.groups).run()
         return Simulation(job.seed, seconds=job.seconds).run()
     except SimulationFailure as failure:
         return Failure(failure.seed, str(failure), failure.trace)
@@ -45,6 +50,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="of virtual time until all is healed"
     )
+    parser.add_argument(
+        "--large", action="store_true", help="many brokers and groups, which lose a rack, instead"
+    )
+    parser.add_argument("--groups", type=int, default=GROUPS, help="of --large")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--keep-going", action="store_true", help="do not end at a failure")
     return parser.parse_args(arguments)
@@ -91,7 +100,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the seeds that the command line asks for; return the exit status."""
     options = parse_arguments(arguments)
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
-    jobs = [Job(seed, options.seconds) for seed in range(first, first + count)]
+    groups = options.groups if options.large else 0
+    jobs = [Job(seed, options.seconds, groups) for seed in range(first, first + count)]
     started = time.monotonic()
     outcomes: list[Outcome] = []
     failures = 0
@@ -103,7 +113,8 @@ def main(arguments: Sequence[str]) -> int:
         for line in () if options.keep_going else result.trace:
             write(line)
         write(result.text)
-        write(f"again: python -m tests.simulation --seed {result.seed} --seconds {options.seconds}")
+        kind = f"--large --groups {groups}" if groups else f"--seconds {options.seconds}"
+        write(f"again: python -m tests.simulation --seed {result.seed} {kind}")
         if not options.keep_going:
             return 1
     if outcomes:

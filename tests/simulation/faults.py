@@ -87,6 +87,10 @@ class Faults:
             broker.kill()
             self.crashes += 1
 
+    def start_again(self, broker: Broker) -> None:
+        """Start another process in place of one that was killed, before its time."""
+        self._down_until.pop(broker.broker_id, None)
+
     def _supervise(self) -> None:
         self._network.later(0.05, self._supervise)
         now = self._simulation.loop.time()

@@ -32,7 +32,7 @@ class Placement:
         self._random = simulation.random
         self._group_id = group_id
         count = simulation.plan.replica_count
-        brokers = simulation.random.sample(list(simulation.brokers), count)
+        brokers = _choose(simulation, count)
         self._given = count
         self._version = 1
         self.target = {
@@ -213,3 +213,15 @@ class Placement:
 
     def _spec(self, replica_id: int) -> GroupSpec:
         return GroupSpec(self._group_id, replica_id, "logs", self._group_id)
+
+
+def _choose(simulation: Simulation, count: int) -> list[int]:
+    """Return so many brokers, of different racks where there are any."""
+    racks = simulation.plan.racks
+    if not racks:
+        return simulation.random.sample(list(simulation.brokers), count)
+    chosen = simulation.random.sample(range(racks), count)
+    return [
+        simulation.random.choice([one for one in simulation.brokers if one % racks == rack])
+        for rack in chosen
+    ]

@@ -92,6 +92,8 @@ class Plan:
     client_pause: float
     naps: bool = False
     """Groups sleep, and clients are idle most of the time."""
+    racks: int = 0
+    """Of equally many brokers, each replica of a group in another one; 0: brokers are in none."""
 
 
 def draw_engine(random: Random) -> EngineConfig:

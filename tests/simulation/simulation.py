@@ -16,7 +16,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
 from tests.simulation.network import BrokerNetwork
 from tests.simulation.placement import Placement
-from tests.simulation.plan import Fault, calm, draw_plan, sleepy
+from tests.simulation.plan import Fault, Plan, calm, draw_plan, sleepy
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.watch import Watch
 
@@ -107,6 +107,10 @@ class Simulation:
         seconds: of virtual time until everything is healed.
         faults: the kinds of faults, instead of those that the seed selects.
         naps: groups sleep; None: as the seed decides, every other one.
+        plan: what the run is, instead of what the seed selects.
+
+    Attributes:
+        is_over: tells whether everything may be healed once the seconds have passed.
     """
 
     def __init__(
@@ -116,10 +120,11 @@ class Simulation:
         seconds: float = SECONDS,
         faults: tuple[Fault, ...] = (),
         naps: bool | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.random = Random(seed)
-        self.plan = draw_plan(seed, self.random, seconds=seconds)
-        if naps if naps is not None else seed % 2:
+        self.plan = plan or draw_plan(seed, self.random, seconds=seconds)
+        if plan is None and (naps if naps is not None else seed % 2):
             self.plan = sleepy(self.plan)
         if faults:
             self.plan = replace(self.plan, faults=faults)
@@ -140,6 +145,7 @@ class Simulation:
         self.placements = [Placement(self, group_id) for group_id in groups]
         self.clients = [Clients(self, group_id) for group_id in groups]
         self.faults = Faults(self)
+        self.is_over: Callable[[], bool] = lambda: True
 
     def run(self) -> Outcome:
         """Run both phases.
@@ -210,6 +216,7 @@ class Simulation:
         for part in (self.faults, *self.placements, *self.clients):
             part.start()
         await asyncio.sleep(self.plan.seconds)
+        await self._until(lambda: self.is_over(), "everything went wrong that should")
         healed_at = self.loop.time()
         await self._heal()
         settle_seconds = self.loop.time() - healed_at
