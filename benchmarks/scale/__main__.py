@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.__main__ import end_as_interrupted
 from benchmarks.cluster import ClusterFailed
 from benchmarks.results import read_commit, read_machine
-from benchmarks.scale.check import compare_cluster, compare_manager
+from benchmarks.scale.check import compare_asleep, compare_cluster, compare_manager
 from benchmarks.scale.cluster_costs import measure_cluster
 from benchmarks.scale.cluster_size import ClusterSize
 from benchmarks.scale.costs import Growth, UnitCosts
@@ -48,18 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
         _print_model(shape, costs, growths)
-        sizes = [int(size) for size in chosen.check.split(",") if size]
         if chosen.check_manager:
-            _show(
-                "beside a manager's work at this size",
-                compared_lines(_manager(shape, costs, directory)),
-            )
-        for size in sizes:
-            _tell(f"three brokers with {size:,} partitions ...")
-            place = directory / f"check-{size}"
-            place.mkdir()
-            compared = list(compare_cluster(size, costs, place))
-            _show(f"beside three brokers with {size:,} idle partitions", compared_lines(compared))
+            compared = _manager(shape, costs, directory)
+            _show("beside a manager's work at this size", compared_lines(compared))
+        for compare, sizes, kind in (
+            (compare_cluster, chosen.check, "idle"),
+            (compare_asleep, chosen.check_asleep, "sleeping"),
+        ):
+            for size in filter(None, sizes.split(",")):
+                title = f"beside three brokers with {int(size):,} {kind} partitions"
+                _tell(f"{title} ...")
+                place = directory / f"{kind}-{size}"
+                place.mkdir()
+                _show(title, compared_lines(list(compare(int(size), costs, place))))
     return 0
 
 
@@ -147,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--costs", type=Path, help="a file that keeps the unit costs")
     parser.add_argument("--check", default="", help="clusters of three with so many partitions"
                         " are started and compared, such as 100,1000")  # fmt: skip
+    parser.add_argument("--check-asleep", default="", help="the same with partitions that sleep")
     parser.add_argument("--check-manager", action="store_true", help="a database of the whole size"
                         " is made and the manager's work on it compared")  # fmt: skip
     return parser

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.scale.cluster_costs import BROKERS, running, watch
 from benchmarks.scale.cluster_size import ClusterSize
-from benchmarks.scale.model import frames, recovery
+from benchmarks.scale.model import frames, recovery, signs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOPIC_PARTITIONS = 100
 """Of each topic: few enough to be made in time on a machine that does other work."""
-LOOK_S = 0.05
+LOOK_S = 0.2
 LED_LIMIT_S = 60.0
 AT_MOST = ", at the most"
 """Ends the name of a figure that is a bound."""
@@ -60,32 +60,53 @@ def compare_manager(
 
 def compare_cluster(partitions: int, costs: UnitCosts, directory: Path) -> Iterator[Compared]:
     """Start three brokers with so many idle partitions and yield the figures of one broker."""
-    shape = ClusterSize(brokers=BROKERS, partitions=partitions, racks=BROKERS, clients=0, members=0)
+    shape = _three(partitions)
     cluster = costs.cluster
     with running(directory) as site:
-        for start in range(0, partitions, TOPIC_PARTITIONS):
-            site.new_wide_topic("check", min(TOPIC_PARTITIONS, partitions - start))
+        _make(site, partitions)
         seen = watch(site)
         yield Compared("idle", cluster.broker_idle.at(partitions), seen.processor, "cores")
         yield Compared("memory", cluster.broker_bytes.at(partitions), seen.memory, "bytes")
         yield Compared("files", cluster.broker_file_bytes.at(partitions), seen.files, "bytes")
         yield Compared(f"frames{AT_MOST}", frames(shape), seen.frames, "frames/s")
-        yield Compared(
-            "frame bytes", cluster.frame_bytes.at(partitions), seen.frame_bytes, "bytes/s"
-        )
+        frame_bytes = cluster.frame_bytes.at(partitions)
+        yield Compared("frame bytes", frame_bytes, seen.frame_bytes, "bytes/s")
         _, most_s = recovery(shape, costs, 1).led_again_s
         yield Compared(f"led again{AT_MOST}", most_s, _led_again_s(site, partitions), "s")
 
 
+def compare_asleep(partitions: int, costs: UnitCosts, directory: Path) -> Iterator[Compared]:
+    """Start three brokers whose partitions sleep and yield the figures of one broker."""
+    shape = _three(partitions)
+    asleep = (("QUIESCE_AFTER_TICKS", str(shape.config.election_timeout_ticks)),)
+    with running(directory, asleep) as site:
+        _make(site, partitions)
+        seen = watch(site)
+        yield Compared("idle", costs.cluster.broker_idle.fixed, seen.processor, "cores")
+        yield Compared("memory", costs.cluster.broker_bytes.at(partitions), seen.memory, "bytes")
+        yield Compared("frames", signs(shape), seen.frames, "frames/s")
+        _, most_s = recovery(shape, costs, 1).led_again_s
+        yield Compared(f"led again{AT_MOST}", most_s, _led_again_s(site, partitions), "s")
+
+
+def _three(partitions: int) -> ClusterSize:
+    return ClusterSize(brokers=BROKERS, partitions=partitions, racks=BROKERS, clients=0, members=0)
+
+
+def _make(site: Site, partitions: int) -> None:
+    for start in range(0, partitions, TOPIC_PARTITIONS):
+        site.new_wide_topic("check", min(TOPIC_PARTITIONS, partitions - start))
+
+
 def _led_again_s(site: Site, partitions: int) -> float:
-    """Kill a broker and return the seconds until two others lead all partitions."""
-    killed, *others = site.brokers()
+    """Kill a broker, which its supervisor starts again; return the seconds until all are led."""
+    killed = site.brokers()[0]
     os.kill(killed.pid, signal.SIGKILL)
     began_s = time.monotonic()
     while time.monotonic() < began_s + LED_LIMIT_S:
         led = {
             replica["group_id"]
-            for place in others
+            for place in site.brokers()
             for replica in site.replicas(place.address)
             if replica["serves"]
         }

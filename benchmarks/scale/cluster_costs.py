@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from benchmarks.cluster import Cluster
+from benchmarks.cluster import Cluster, Shape
 from benchmarks.peers.queuesite import Site
 from benchmarks.process_figures import processor_seconds, resident_mb
 from benchmarks.scale.costs import ClusterCosts, Line
@@ -52,9 +52,14 @@ class Idle(NamedTuple):
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Site]:
-    """Start a cluster of three brokers in a directory that is there."""
-    with Cluster(directory) as cluster:
+def running(directory: Path, settings: tuple[tuple[str, str], ...] = ()) -> Iterator[Site]:
+    """Start a cluster of three brokers in a directory that is there.
+
+    Args:
+        directory: which.
+        settings: environment variables of its processes, by name.
+    """
+    with Cluster(directory, shape=Shape(BROKERS, settings)) as cluster:
         site = Site(cluster.manager, cluster.state_path)
         with closing(site):
             yield site

@@ -43,27 +43,10 @@ def make_rows(shape: ClusterSize) -> None:
     all brokers share partitions with each other.
     """
     now = timezone.now()
-    Broker.objects.bulk_create(
-        Broker(
-            incarnation=f"{number:032x}",
-            address=f"http://10.0.{number // 250}.{number % 250}:8001",
-            raft_address=f"10.0.{number // 250}.{number % 250}:9001",
-            state=BrokerState.ALIVE,
-            last_heartbeat=now,
-        )
-        for number in range(1, shape.brokers + 1)
-    )
+    _make_brokers(shape)
     brokers = list(Broker.objects.order_by("pk"))
-    of_topic = min(shape.topic_partitions, shape.partitions)
-    Topic.objects.bulk_create(
-        Topic(
-            name=f"topic-{number:05}",
-            partitions_at_creation=of_topic,
-            replication_factor=shape.replication_factor,
-        )
-        for number in range(-(-shape.partitions // of_topic))
-    )
-    topics = list(Topic.objects.order_by("pk"))
+    topics = _make_topics(shape)
+    of_topic = topics[0].partitions_at_creation
     Partition.objects.bulk_create(
         (
             Partition(
@@ -97,6 +80,32 @@ def make_rows(shape: ClusterSize) -> None:
     Producer.objects.bulk_create(
         (Producer(topic=topics[0], last_heartbeat=now) for _ in range(shape.clients)), ROWS
     )
+
+
+def _make_brokers(shape: ClusterSize) -> None:
+    Broker.objects.bulk_create(
+        Broker(
+            incarnation=f"{number:032x}",
+            address=f"http://10.0.{number // 250}.{number % 250}:8001",
+            raft_address=f"10.0.{number // 250}.{number % 250}:9001",
+            state=BrokerState.ALIVE,
+            last_heartbeat=timezone.now(),
+        )
+        for number in range(1, shape.brokers + 1)
+    )
+
+
+def _make_topics(shape: ClusterSize) -> list[Topic]:
+    of_topic = min(shape.topic_partitions, shape.partitions)
+    Topic.objects.bulk_create(
+        Topic(
+            name=f"topic-{number:05}",
+            partitions_at_creation=of_topic,
+            replication_factor=shape.replication_factor,
+        )
+        for number in range(-(-shape.partitions // of_topic))
+    )
+    return list(Topic.objects.order_by("pk"))
 
 
 def _place(number: int, position: int, shape: ClusterSize) -> int:

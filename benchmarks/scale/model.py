@@ -156,7 +156,8 @@ def _brokers(shape: ClusterSize, costs: UnitCosts) -> list[Demand]:
                shape.broker_memory_bytes),
         Demand("broker", "file without messages", cluster.broker_file_bytes.at(held), "bytes"),
         Demand("broker", "frames sent at the most, all awake", frames(shape), "frames/s"),
-        Demand("broker", "heartbeats in those, with their answers", heartbeats(shape), "RPCs/s"),
+        Demand("broker", "frames sent, all asleep", signs(shape), "frames/s"),
+        Demand("broker", "heartbeats and answers, all awake", heartbeats(shape), "RPCs/s"),
         Demand("broker", "bytes of idle frames", cluster.frame_bytes.at(held), "bytes/s", network),
         Demand("broker", "connections with brokers", 2 * others, "files"),
         Demand("broker", "connections, those of clients too", 2 * others + clients, "files",
@@ -181,6 +182,11 @@ def frames(shape: ClusterSize) -> float:
     """
     tick_s = shape.config.tick_ms / 1000
     return min(heartbeats(shape), 2 * shape.peers / tick_s)
+
+
+def signs(shape: ClusterSize) -> float:
+    """Return the frames that a broker sends in a second while all groups sleep: signs of life."""
+    return shape.peers / shape.heartbeat_s
 
 
 def recovery(shape: ClusterSize, costs: UnitCosts, brokers: int) -> Recovery:

@@ -74,6 +74,7 @@ def test_sleeping_groups_cost_nothing_but_the_broker_itself():
     found = demands(size, costs)
     assert needed(found, "idle groups, all awake") == pytest.approx(0.02 + 0.3)
     assert needed(found, "idle groups, all asleep") == pytest.approx(0.02)
+    assert needed(found, "frames sent, all asleep") == pytest.approx(9 * 10)
 
 
 def test_heartbeats_are_counted_and_frames_joined():
