@@ -29,8 +29,9 @@ def cluster(kept_cluster: Kept[Cluster]) -> Iterator[Cluster]:
 def kept_fault_cluster(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Kept[FaultCluster]]:
-    """Keep a cluster of three brokers behind proxies."""
-    with Kept(lambda: FaultCluster(tmp_path_factory.mktemp("faults"))) as kept:
+    """Keep a cluster of three brokers behind proxies, whose partitions sleep after a second."""
+    directory = tmp_path_factory.mktemp
+    with Kept(lambda: FaultCluster(directory("faults"), quiesce_after_ticks="20")) as kept:
         yield kept
 
 
