@@ -7,7 +7,7 @@ CONFORMANCE = "tests/myqueue/conformance/"
 SHARING = {
     "kept_fault_cluster": ("faults", "client", "groups", "plain_readers", "sleep", "workers"),
     "kept_cluster": (
-        *("command_line", "durability", "failover", "manager_alone", "original_defects"),
+        *("busy", "command_line", "durability", "failover", "manager_alone", "original_defects"),
         *("pages", "readme", "semantics", "ticks"),
     ),
     "kept_bad_disks": ("bad_disk", "damaged_files", "torn_files"),

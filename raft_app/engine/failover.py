@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 SPREAD_MS = 1
 """For each group that the lost broker led, its hints are spread over so much more: they cost the
 others' processors about that. Up to the election timeout."""
+_SCATTER = 0x9E3779B1
+"""Makes neighbouring group ids far apart."""
 RANK_MS = 75
 """Between the first attempts of two voters: longer than a round of pre-votes and votes."""
 JITTER_MS = 50
@@ -81,9 +83,10 @@ class Failover:
             node.report_connection_lost(replica_id)
             if slept and not node.is_asleep:
                 self._mark(replica)
-        jitter_ms = max(JITTER_MS, min(len(led) * SPREAD_MS, self._spread_ms_max))
+        spread_ms = min(len(led) * SPREAD_MS, self._spread_ms_max)
         for replica, rank in led:
-            self._schedule(replica, rank * RANK_MS + self._randomizer(0, jitter_ms), attempt=1)
+            turn_ms = turn_of(replica.group_id, spread_ms) + rank * (RANK_MS + spread_ms)
+            self._schedule(replica, turn_ms + self._randomizer(0, JITTER_MS), attempt=1)
 
     def leadership_changed(self, replica: Replica) -> None:
         """End the hints and transfers of a replica that has another leader now."""
@@ -203,6 +206,14 @@ class Failover:
         self._mark(replica)
         if attempt < ATTEMPTS_MAX:
             self._schedule(replica, self._randomizer(*RETRY_MS), attempt=attempt + 1)
+
+
+def turn_of(group_id: int, spread_ms: int) -> int:
+    """Return when a group's turn comes among many: the same on all brokers that lost the same.
+
+    So the ranks of its voters stay apart.
+    """
+    return (group_id * _SCATTER % (1 << 32)) * spread_ms >> 32
 
 
 def hint_rank(replica: Replica, *, lost: int) -> int:

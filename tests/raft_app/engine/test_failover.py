@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from myqueue.contract.errors import CommitTimeout
-from raft_app.engine.failover import Failover, best_successor, hint_rank
+from raft_app.engine.failover import Failover, best_successor, hint_rank, turn_of
 
 
 def replica(replica_id: int, *, group_id: int = 0, voters=(1, 2, 3), progress=()):
@@ -35,6 +35,17 @@ def test_groups_share_the_work_of_campaigning():
         if hint_rank(replica(one, group_id=group_id), lost=2) == 0
     ]
     assert sorted(first) == [1, 3]
+
+
+def test_turns_of_many_groups_are_spread_evenly_and_alike_everywhere():
+    turns = sorted(turn_of(group_id, 1_000) for group_id in range(1, 1_001))
+    assert turns[0] >= 0
+    assert turns[-1] < 1_000
+    assert all(abs(turn - place) < 50 for place, turn in enumerate(turns))
+
+
+def test_a_single_group_does_not_wait_for_others():
+    assert {turn_of(group_id, 1) for group_id in range(1, 100)} == {0}
 
 
 def test_replica_that_is_no_voter_comes_last():
