@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60
 STOP_SECONDS = 5
 """A cluster promises to stop within this time."""
+MANAGER_BACK_MS = 1_000 * READY_SECONDS
+"""How long a client looks for a manager that the test starts again; by default it is a mistake in
+the address after 5 seconds, in which none starts on a busy machine."""
 POLL_SECONDS = 0.02
 DELETED_AT_ONCE = 8
 SERVERS_OWN = ("DJANGO_", "QUEUESITE_", "DATABASE_URL", "PYTEST_")

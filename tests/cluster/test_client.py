@@ -16,7 +16,7 @@ import pytest
 from myqueue import AsyncConsumer, ClientConfig, Consumer, Producer
 from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, QueueError
 from myqueue.transport.blocking import HttpTransport
-from tests.cluster.processes import wait_until
+from tests.cluster.processes import MANAGER_BACK_MS, wait_until
 from tests.cluster.rounds import MANY, ROUNDS
 
 if TYPE_CHECKING:
@@ -138,7 +138,12 @@ class Reader:
         assert not self._thread.is_alive(), f"only {len(self.found)} of {count} were read"
 
     def _run(self) -> None:
-        config = ClientConfig(prefetch_messages=50, long_poll_ms=500, close_timeout_ms=60_000)
+        config = ClientConfig(
+            prefetch_messages=50,
+            long_poll_ms=500,
+            close_timeout_ms=60_000,
+            manager_timeout_ms=MANAGER_BACK_MS,
+        )
         registrations: dict[str, Registration] | None = None
         try:
             while self._enough != len(self.found):

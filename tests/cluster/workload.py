@@ -7,8 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from myqueue import Consumer, Producer
+from myqueue import ClientConfig, Consumer, Producer
 from myqueue.contract.errors import QueueError
+from tests.cluster.processes import MANAGER_BACK_MS
 
 LOGHUB = Path(__file__).resolve().parents[3] / "shared" / "data" / "loghub"
 LINES = 2_000
@@ -84,7 +85,8 @@ class Workload:
 
     def _produce(self, topic: str, lines: list[str], sent: Sent) -> None:
         try:
-            with Producer(topic, self.manager) as producer:
+            config = ClientConfig(manager_timeout_ms=MANAGER_BACK_MS)
+            with Producer(topic, self.manager, config=config) as producer:
                 for number, line in enumerate(lines):
                     value = f"{sent.producer}|{number}|{line}"
                     try:
