@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from broker_app.partition.commands import CommitOffsets
 from broker_app.partition.groups import ConsumerGroups
 from broker_app.partition.statemachine import PartitionState
@@ -164,7 +166,7 @@ def forgets_used_replica_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         MemoryStorage,
         "_facts_of",
-        lambda storage, group_id: replace(
+        lambda storage, group_id: structs.replace(
             facts_of(storage, group_id), used_replica_ids=frozenset()
         ),
     )
@@ -295,15 +297,15 @@ LONE_MISTAKES = (
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
     LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10,)),
     LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
-    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(24,)),
+    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(21, 300)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
     LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(21,)),
     LoneMistake("Fences", commits_too_much, (), "beyond"),
-    LoneMistake("Works", gives_messages_to_two, (), "is out until"),
-    LoneMistake("Works", delivers_once_too_often),
+    LoneMistake("Works", gives_messages_to_two, (), "is out until", seeds=(5, 2)),
+    LoneMistake("Works", delivers_once_too_often, seeds=(25, 23)),
     LoneMistake("Works", buries_too_early),
     LoneMistake("Works", loses_what_is_given_back, (), "out and dead"),
-    LoneMistake("Liveness", sends_no_snapshots, (Fault.REPLACE,)),
-    LoneMistake("Complete", deletes_messages_with_the_log),
+    LoneMistake("Liveness", sends_no_snapshots, (Fault.REPLACE,), seeds=(6, 4)),
+    LoneMistake("Complete", deletes_messages_with_the_log, seeds=(6, 8)),
 )

@@ -162,13 +162,13 @@ MISTAKES = (
         keeps_the_old_state,
         ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),
         (Fault.REPLACE,),
-        seeds=(2,),
+        seeds=(6, 4),
     ),
     Mistake(
         acknowledges_snapshots_early,
         ("DurableFirst", "CommitQuorum", "TruthfulAcknowledgements", "program"),
         (Fault.REPLACE,),
-        seeds=(2,),
+        seeds=(3, 4),
     ),
     Mistake(
         trusts_the_old_view,

@@ -121,7 +121,7 @@ def _changing(
 
 
 CHANGE_MISTAKES = (
-    _changing(changes_before_its_own_term_commits, "OneChangeAtATime"),
+    _changing(changes_before_its_own_term_commits, "OneChangeAtATime", seeds=(10, 13)),
     _changing(changes_twice_at_a_time, "OneChangeAtATime"),
     _changing(goes_back_to_earlier_placements, "OneChangeAtATime", seeds=(13, 14)),
     _changing(keeps_overwritten_memberships, "MembershipInForce", seeds=(85, 109)),

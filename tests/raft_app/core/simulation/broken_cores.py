@@ -292,7 +292,11 @@ MISTAKES = (
         (Fault.ISOLATE_LEADER, Fault.HINT, Fault.FREEZE),
         seeds=(32, 67),
     ),
-    Mistake(tells_everybody_its_commit_index, ("CommittedEntries", "TruthfulAcknowledgements")),
+    Mistake(
+        tells_everybody_its_commit_index,
+        ("CommittedEntries", "TruthfulAcknowledgements"),
+        seeds=(30, 24),
+    ),
     Mistake(
         takes_replaced_entries_for_durable,
         ("CommitQuorum",),
@@ -300,7 +304,7 @@ MISTAKES = (
         seeds=(17, 30),
     ),
     Mistake(never_overwrites, ("TruthfulAcknowledgements", "LogMatching")),
-    Mistake(accepts_any_predecessor, ("TruthfulAcknowledgements", "LogMatching")),
+    Mistake(accepts_any_predecessor, ("TruthfulAcknowledgements", "LogMatching"), seeds=(7, 11)),
     Mistake(takes_refusals_for_progress, ("CommitQuorum",)),
     Mistake(sleeps_on_the_dead, ("SleepsOnTheLiving", "Liveness"), _OUTAGES, naps=True),
     Mistake(sleeps_while_proposed_to, ("SleepsComplete",), naps=True),
