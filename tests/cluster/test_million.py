@@ -34,7 +34,7 @@ pytestmark = pytest.mark.cluster
 TOPIC = "values"
 MESSAGES = 1_000_000 if MANY else 200_000
 BATCH_MESSAGES = 400 if MANY else 80
-"""2,500 batches: more than a leader keeps in its log for followers that lag."""
+"""2,500 batches: a log is cut off from two times `log_tail_entries` on, which is 2,000."""
 FETCH_BYTES = 8 << 20
 SNAPSHOT_BYTES_PER_SECOND = 12 << 20 if MANY else 4 << 20
 """So slow that the receiver can be cut off in the middle."""
