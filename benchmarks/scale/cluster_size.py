@@ -72,8 +72,11 @@ class ClusterSize:
 
     @property
     def peers(self) -> float:
-        """Other brokers with which a broker shares a partition."""
-        return min(self.brokers - 1, self.replicas_per_broker * (self.replication_factor - 1))
+        """Other brokers with which a broker shares a partition, at the most.
+
+        Placement among equals takes brokers in the order of their ids: neighbours share.
+        """
+        return min(self.brokers - 1, 2 * (self.replication_factor - 1))
 
     @property
     def report_s(self) -> float:

@@ -178,15 +178,15 @@ def frames(shape: ClusterSize) -> float:
     """Return the frames that a broker sends in a second at the most, while no group sleeps.
 
     What leaves for one peer in one turn is one frame: all heartbeats that are due at a tick, and
-    all answers to those that came together.
+    all answers to those that came together. Signs of life go beside them, to all peers.
     """
     tick_s = shape.config.tick_ms / 1000
-    return min(heartbeats(shape), 2 * shape.peers / tick_s)
+    return min(heartbeats(shape), 2 * shape.peers / tick_s) + signs(shape)
 
 
 def signs(shape: ClusterSize) -> float:
-    """Return the frames that a broker sends in a second while all groups sleep: signs of life."""
-    return shape.peers / shape.heartbeat_s
+    """Return the frames that a broker sends in a second as signs of life, whether groups sleep."""
+    return (shape.brokers - 1) / shape.heartbeat_s
 
 
 def recovery(shape: ClusterSize, costs: UnitCosts, brokers: int) -> Recovery:
@@ -198,8 +198,9 @@ def recovery(shape: ClusterSize, costs: UnitCosts, brokers: int) -> Recovery:
     at_once = max(CHANGES_AT_ONCE, left)
     work_s = costs.manager.repair_round.at(shape.partitions)
     round_s = max(RECONCILE_INTERVAL_S, work_s)
-    elections_s = shape.led_per_broker * brokers / max(1, left) * costs.cluster.message
-    copied = shape.bytes_per_partition * lost / max(1, left)
+    sources = max(1, min(left, shape.peers * brokers))
+    elections_s = shape.led_per_broker * brokers / sources * costs.cluster.message
+    copied = shape.bytes_per_partition * lost / sources
     return Recovery(
         brokers=brokers,
         without_quorum=without_quorum(shape.brokers, brokers, factor),

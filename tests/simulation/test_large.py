@@ -39,7 +39,7 @@ def test_every_group_is_led_without_a_broker_and_without_a_rack(seed: int, group
 
 
 def test_replicas_placed_without_racks_go_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the product places them: the racks of three may hold two replicas of a group."""
+    """Placed by chance, two replicas of a group may be in one rack of three."""
 
     def without_racks(seed: int, *, groups: int) -> object:
         return replace(large_plan(seed, groups=groups), racks=0)
