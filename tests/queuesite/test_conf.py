@@ -100,6 +100,7 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"TICK_MS": "0"}, "TICK_MS must be at least 1, not '0'"),
         ({"TICK_MS": "1.5"}, "TICK_MS must be a whole number, not '1.5'"),
         ({"ELECTION_TIMEOUT_TICKS": "19"}, "ELECTION_TIMEOUT_TICKS"),
+        ({"QUIESCE_AFTER_TICKS": "19"}, "QUIESCE_AFTER_TICKS"),
         ({"DEAD_AFTER_S": "20"}, "DEAD_AFTER_S"),
         ({"SUSPECT_AFTER_S": "9"}, "SUSPECT_AFTER_S"),
         ({"REPLACE_AFTER_S": "59"}, "REPLACE_AFTER_S"),
