@@ -150,7 +150,7 @@ CORE_MUTANTS = (
         old="        self._wake_to_lead()\n        return replication.propose(self, proposals)\n",
         new="        return replication.propose(self, proposals)\n",
         test=f"{_CORE}/test_quiescence.py"
-        "::test_a_proposal_to_a_sleeping_group_is_committed_in_the_same_round_as_ever",
+        "::test_a_proposal_wakes_the_leader_before_anybody_answers",
     ),
     Mutant(
         name="sleeps-without-a-quorum",

@@ -185,6 +185,13 @@ def test_a_proposal_to_a_sleeping_group_is_committed_in_the_same_round_as_ever()
     assert group.applied_data(1) == ["a"]
 
 
+def test_a_proposal_wakes_the_leader_before_anybody_answers():
+    group = asleep()
+    group.isolate(1)
+    group[1].propose([data("a")])
+    assert not group[1].is_asleep
+
+
 def test_a_read_of_a_sleeping_leader_takes_a_round_of_heartbeats():
     group = asleep()
     group[1].read_index(7)
