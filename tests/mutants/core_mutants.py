@@ -149,8 +149,7 @@ CORE_MUTANTS = (
         path="raft_app/core/rawnode.py",
         old="        self._wake_to_lead()\n        return replication.propose(self, proposals)\n",
         new="        return replication.propose(self, proposals)\n",
-        test=f"{_CORE}/test_quiescence.py"
-        "::test_a_proposal_wakes_the_leader_before_anybody_answers",
+        test=f"{_CORE}/test_quiescence.py::test_a_proposal_wakes_the_leader_before_anybody_answers",
     ),
     Mutant(
         name="sleeps-without-a-quorum",
