@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from manager_app.brokers import orders
 from manager_app.models import DeletedGroup, Partition, Replica, Topic
 from manager_app.placement import topic_changes
 
@@ -153,12 +154,14 @@ async def test_without_an_answer_of_the_brokers_their_last_reports_stand(site):
     ]
 
 
-async def test_a_broker_that_is_stopped_holds_up_the_answer_for_a_moment_only(site):
+async def test_a_broker_that_is_stopped_holds_up_the_answer_for_a_moment_only(site, monkeypatch):
+    assert orders.REPORT_TIMEOUT_S < 0.5
+    monkeypatch.setattr(orders, "REPORT_TIMEOUT_S", 2.0)  # the others answer on a busy machine, too
     await site.create_topic(partitions=3)
     site.twins.brokers[1].offsets.silent.add("/partitions")
     started_s = time.monotonic()
     detail = await site.get("/topics/logs")
-    assert time.monotonic() - started_s < 0.8
+    assert 2.0 <= time.monotonic() - started_s < 8.0
     for part in detail["partitions"]:
         live = {replica["broker_id"]: replica["live"] for replica in part["replicas"]}
         assert live == {1: True, 2: False, 3: True}
