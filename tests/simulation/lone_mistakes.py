@@ -297,7 +297,7 @@ LONE_MISTAKES = (
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
     LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10,)),
     LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
-    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(21, 300)),
+    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(21, 300, 610)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
     LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(21,)),

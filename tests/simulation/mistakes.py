@@ -156,7 +156,12 @@ MISTAKES = (
     ),
     Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
     Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
-    Mistake(reads_without_asking, ("History",), (Fault.ISOLATE_LEADER,), seeds=(32,)),
+    Mistake(
+        reads_without_asking,
+        ("History",),
+        (Fault.ISOLATE_LEADER,),
+        seeds=(50, 65, 104, 128, 274, 286),
+    ),
     Mistake(saves_another_state, ("StatesAt", "program")),
     Mistake(
         keeps_the_old_state,
