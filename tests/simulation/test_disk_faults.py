@@ -33,7 +33,7 @@ class Scene:
     """A quiet run in which one thing happens to the leader's disk."""
 
     def __init__(self, seed: int, *, seconds: float = 14.0) -> None:
-        self.simulation = Simulation(seed, seconds=seconds, faults=(Fault.SCRUB,))
+        self.simulation = Simulation(seed, seconds=seconds, faults=(Fault.SCRUB,), naps=False)
         self.victim: Broker
         self.replica_id = 0
 
