@@ -99,5 +99,5 @@ def test_work_is_stored_and_truncated_with_the_messages(data: PartitionData) -> 
         one.execute(expire, 1, index=34)
         assert one.works.with_dead == ["g"]
         one.execute(Command(200, DeadCopied("g", 30, [4])), 1, index=35)
-        assert not one.works.has_dead
+        assert not one.works.with_dead
     assert copy.encode() == data.encode()

@@ -41,9 +41,9 @@ def test_groups_do_not_share_what_is_out() -> None:
 
 def test_last_chances_and_dead_messages_are_found_without_a_look_at_the_other_groups() -> None:
     table = Table()
-    assert not table.has_dead
+    assert not table.with_dead
     table.run(receive("calm", delivery_limit=2))
-    assert not table.has_dead
+    assert not table.with_dead
     table.run(receive())
     assert (table.with_last_chances, table.with_dead) == (["g"], [])
     table.expire(ExpireWork("g"), 99)
@@ -57,7 +57,7 @@ def test_last_chances_and_dead_messages_are_found_without_a_look_at_the_other_gr
     for one in (table, copied):
         assert one.with_dead == ["g"]
         one.dead_copied(DeadCopied("g", 9, [0]))
-        assert not one.has_dead
+        assert not one.with_dead
     assert copied.rows() == table.rows()
 
 
