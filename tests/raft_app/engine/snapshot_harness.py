@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import RaftMember
@@ -20,6 +21,8 @@ CONFIG = EngineConfig(
     snapshot_part_bytes=400,
     snapshot_timeout_ms=3_000,
 )
+MIDDLE = 10
+"""An offset in the middle of what a snapshot holds."""
 
 
 async def fill(cluster: EngineCluster, count: int, start: int = 0) -> list[str]:
@@ -41,14 +44,19 @@ async def compacted(cluster: EngineCluster, *broker_ids: int) -> None:
     await cluster.until(is_done)
 
 
-def sent_rows(engine: Engine) -> list[int]:
-    """Return the list in which the offsets of all rows that an engine sends will be noted."""
+def sent_rows(engine: Engine, *, go_on: threading.Event | None = None) -> list[int]:
+    """Return the list in which the offsets of all rows that an engine sends will be noted.
+
+    With `go_on`, rows that follow those of `MIDDLE` are held back until it is set.
+    """
     offsets: list[int] = []
     read_rows = engine._storage.read_rows
 
     def noted(group_id, offset, high_watermark, max_bytes):
         rows = read_rows(group_id, offset, high_watermark, max_bytes)
         offsets.extend(row.base_offset for row in rows)
+        if go_on is not None and offset > MIDDLE:
+            assert go_on.wait(30)
         return rows
 
     engine._storage.read_rows = noted
@@ -69,9 +77,11 @@ async def stop_in_the_middle(cluster: EngineCluster) -> tuple[Replica, list[int]
     await fill(cluster, 60)
     await compacted(cluster, 1, 2, 3)
     leader = cluster.the_leader()
-    offsets = sent_rows(leader)
+    go_on = threading.Event()
+    offsets = sent_rows(leader, go_on=go_on)
     replica = await add_replica(cluster, 14, 4)
-    await cluster.until(lambda: (replica.install_offset or 0) > 10)
+    await cluster.until(lambda: (replica.install_offset or 0) > MIDDLE)
     cluster.hub.isolate(4)
+    go_on.set()
     await cluster.until(lambda: not cluster.engines[4].snapshots_received._replicas)
     return replica, offsets
