@@ -87,7 +87,8 @@ def begin(raft: Raft) -> None:
     for peer, progress in raft.progress.items():
         if not _lags(raft, peer):
             _tell(raft, peer)
-        if not progress.is_connected:
+        if not (progress.is_connected and progress.is_heard):
+            progress.is_connected = False  # Nobody would tell that it is lost: it is already.
             progress.forget_answers()
     raft.fall_asleep()
 

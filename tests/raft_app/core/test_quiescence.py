@@ -262,6 +262,21 @@ def test_a_leader_that_loses_its_quorum_wakes_and_steps_down():
     assert group[1].role is not Role.LEADER
 
 
+def test_a_member_that_was_not_heard_is_no_part_of_the_quorum_that_a_leader_sleeps_on():
+    group = led(config=CONFIG)
+    group.isolate(3)
+    for _ in range(6):
+        group.propose(1, "a")
+        group.tick(T // 2, only=[1, 2])
+    group.tick(SOON, only=[1, 2])
+    assert sleepers(group) == {1, 2}
+    group.isolate(1)
+    group[1].report_connection_lost(2)
+    assert not group[1].is_asleep
+    group.tick(T, only=[1])
+    assert group[1].role is not Role.LEADER
+
+
 def test_followers_woken_by_a_peer_wake_their_leader_and_keep_it():
     group = asleep()
     group[3].report_connection_lost(1)

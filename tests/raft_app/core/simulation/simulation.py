@@ -317,6 +317,7 @@ class Simulation:
             and host.service.ledger.applied_index == leader.node.last_index
             and not host.service.pending_reads
             and host.node.term == leader.node.term
+            and host.node.is_asleep == leader.node.is_asleep
             for host in self._members()
         )
 
