@@ -65,14 +65,13 @@ class Faults:
             self._next()
 
     def heal(self) -> None:
-        """Stop, take everything back and start what is down."""
+        """Stop, take everything back and start what is down. Who is frozen thaws in its time."""
         self._active = False
         self._network.mend_all()
         self._network.reset(self._simulation.plan)
         for host in self._simulation.hosts.values():
             host.slowness = 1
             host.stalled_until = 0
-            host.frozen_until = min(host.frozen_until, self._simulation.now)
             self.restart(host)
         self._links_changed()
 
@@ -178,7 +177,7 @@ class Faults:
     def _freeze(self) -> None:
         (host,) = self._random.choice((self._leaders()[:1] or self._choose(1), self._choose(1)))
         if host.alive:
-            host.frozen_until = self._simulation.now + self._duration()
+            host.frozen_until = max(host.frozen_until, self._simulation.now + self._duration())
 
     # --- network ------------------------------------------------------------------------
 

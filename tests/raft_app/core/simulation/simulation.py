@@ -313,7 +313,7 @@ class Simulation:
         if not self.placement.is_reached(leader.node.membership):
             return False
         return all(
-            host.alive
+            host.awake
             and host.service.ledger.applied_index == leader.node.last_index
             and not host.service.pending_reads
             and host.node.term == leader.node.term
