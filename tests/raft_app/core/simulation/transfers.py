@@ -114,10 +114,13 @@ class Transfers:
         self.installed = 0
 
     def start(self, sender: Host, peer: int) -> None:
-        """Send a snapshot to a peer, unless one is on its way there from this process."""
+        """Send a snapshot to a peer, unless one is on its way there from this process.
+
+        Who leads no more by now sends none: in its term another one may lead.
+        """
         self._running = [transfer for transfer in self._running if not transfer.is_over]
         receiver = self._simulation.hosts[peer]
-        if not sender.service.ledger.applied_index:
+        if not (sender.node.is_leader and sender.service.ledger.applied_index):
             sender.later(TICK, sender.node.report_snapshot, peer, False)
             return
         if any(each.sender is sender and each.receiver is receiver for each in self._running):
