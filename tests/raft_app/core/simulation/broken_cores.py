@@ -244,12 +244,17 @@ def takes_refusals_for_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sleeps_on_the_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A follower sleeps on when the connection from its leader broke."""
+    """A follower sleeps on when the connection from its leader broke, whatever it is told."""
+    campaign_hint = RawNode.campaign_hint
 
     def lose_leader_connection(raft: Raft) -> None:
         raft._leader_connected = False
 
+    def hint(node: RawNode) -> bool:
+        return not node.is_asleep and campaign_hint(node)
+
     monkeypatch.setattr(Raft, "lose_leader_connection", lose_leader_connection)
+    monkeypatch.setattr(RawNode, "campaign_hint", hint)
 
 
 def sleeps_while_proposed_to(monkeypatch: pytest.MonkeyPatch) -> None:
