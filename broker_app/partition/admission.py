@@ -83,7 +83,8 @@ class Admission:
             if span is not None:
                 return CommandAnswer(PopResult(*span))
             self._check_request_room(self._data.pop_requests, pop.consumer_id)
-        assert pop.from_offset < pop.to_offset <= self._data.next_offset, pop
+        in_log = self._data.next_offset + self._speculation.record_count
+        assert pop.from_offset < pop.to_offset <= in_log, pop
         cursor = self.cursor(pop.consumer_id)
         if cursor != pop.from_offset:
             raise CursorMoved(f"the cursor is at {cursor}, not at {pop.from_offset}", offset=cursor)

@@ -42,7 +42,10 @@ class AppendBatch:
 
 
 class PopMessages(Struct, frozen=True, array_like=True, tag=1):
-    """Moves a consumer's cursor over a committed range, if it is still where the range begins."""
+    """Moves a consumer's cursor over a range, if it is still where the range begins.
+
+    All messages of the range are in the log before the command: it is never applied before them.
+    """
 
     consumer_id: int
     from_offset: int

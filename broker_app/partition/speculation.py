@@ -122,6 +122,29 @@ class Speculation:
                     group = self.groups.setdefault(effect.group, OpenGroup(effect.maker_id, 0))
                     group.in_flight += 1
 
+    def end_of(self, start: int, offset: int, *, max_messages: int, max_bytes: int) -> int:
+        """Return where the batches in flight end that fit, or `offset`; see `PartitionState`.
+
+        Args:
+            start: offset of the first message in flight.
+            offset: of the first that is wanted.
+            max_messages: enough are counted.
+            max_bytes: most bytes of the batches, decoded.
+        """
+        end, size_bytes = offset, 0
+        for _, effect in self._effects:
+            if isinstance(effect, AppendEffect):
+                start += effect.header.record_count
+                if start <= offset:
+                    continue
+                size_bytes += effect.header.decoded_bytes
+                if size_bytes > max_bytes:
+                    break
+                end = start
+                if end - offset >= max_messages:
+                    break
+        return end
+
     def release(self, position: Position) -> ProposalEffect | None:
         """Drop the entry at a position, which was applied; return its effect if it was in flight.
 

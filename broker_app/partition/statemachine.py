@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from raft_app.storage.protocol import GroupSpec
 
     SequenceListener = Callable[[int, int], None]
+    AppendListener = Callable[[int, int], None]
 
 
 class TableSizes(NamedTuple):
@@ -83,6 +84,8 @@ class PartitionState:
         self.spec = spec
         self.on_sequence: SequenceListener | None = None
         """Told (group id, producer id) when a sequenced batch entered the log."""
+        self.on_append: AppendListener | None = None
+        """Told (group id, offset behind it) when a batch entered the leader's log."""
         self._data = _decoded(snapshot)
         self._limits = limits
         self._speculation = Speculation()
@@ -122,6 +125,22 @@ class PartitionState:
     def is_popping(self, consumer_id: int, request_digest: bytes) -> bool:
         """Tell whether a pop with this request id is in the log and not applied yet."""
         return (consumer_id, request_digest) in self._speculation.pop_requests
+
+    def end_in_flight(self, offset: int, *, max_messages: int, max_bytes: int) -> int:
+        """Return up to where a pop may take messages that this leader has not committed yet.
+
+        Args:
+            offset: where it begins, at or above the high watermark.
+            max_messages: most messages.
+            max_bytes: most bytes of whole batches, decoded; without an exception for the first.
+
+        Returns:
+            The offset behind them; `offset` when there are none.
+        """
+        end = self._speculation.end_of(
+            self._data.next_offset, offset, max_messages=max_messages, max_bytes=max_bytes
+        )
+        return min(end, offset + max_messages)
 
     def expected_sequence(self, producer_id: int, epoch: int) -> int:
         """Return the sequence that a producer's next batch of an epoch must begin with."""
@@ -242,9 +261,12 @@ class PartitionState:
     def proposed(self, token: ProposalEffect, index: int, term: int) -> None:
         """Extend the speculative view by a proposal that entered the log."""
         self._speculation.extend(token, (index, term))
-        listener = self.on_sequence
-        if listener and isinstance(token, AppendEffect) and token.header.sequenced:
-            listener(self.spec.group_id, token.header.producer_id)
+        if not isinstance(token, AppendEffect):
+            return
+        if self.on_sequence and token.header.sequenced:
+            self.on_sequence(self.spec.group_id, token.header.producer_id)
+        if self.on_append:
+            self.on_append(self.spec.group_id, self._next_free_offset())
 
     def abandon_speculation(self) -> None:
         """Make the applied state the view again: leadership was lost or won anew."""

@@ -18,6 +18,7 @@ from myqueue.contract.inputs import MAX_FETCH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
     from myqueue.contract.records import Record
     from raft_app.engine.replica import Replica
@@ -37,6 +38,11 @@ class PopCall:
     timeout_ms: int
     request_digest: bytes = b""
     """Of its request id; empty when it has none."""
+
+    @property
+    def may_pop_early(self) -> bool:
+        """True when it may take messages that are in the log and not committed yet."""
+        return bool(self.wait_ms and self.request_digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +95,57 @@ def _under_way(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> Itera
 
 async def _pop_in_turn(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
     """Wait for this consumer's turn, and for messages; see `messages_pop`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + call.wait_ms / 1000
-    group_id = replica.spec.group_id
-    corrupt = 0
+    deadline = asyncio.get_running_loop().time() + call.wait_ms / 1000
+    group_id, state = replica.spec.group_id, state_of(replica)
+    state.on_append = runtime.long_polls.appended
+    key = (group_id, call.consumer_id)
+    missed = corrupt = 0
+    is_over = not call.wait_ms
     while True:
-        key = (group_id, call.consumer_id)
         async with runtime.pop_lock.hold(key, timeout_ms=call.timeout_ms):
-            popped = await _pop_now(runtime, replica, call)
-        corrupt += popped.corrupt
-        popped = replace(popped, corrupt=corrupt)
-        if popped.messages:
+            popped = await _pop_now(runtime, replica, call, confirms=is_over)
+        missed, corrupt = missed + popped.missed, corrupt + popped.corrupt
+        if popped.messages or is_over or _is_done(state, call):
             MESSAGES_POPPED.inc(len(popped.messages))
-            return popped
-        start = state_of(replica).cursor(call.consumer_id)
-        if start >= state_of(replica).next_offset and not await runtime.long_polls.wait(
-            group_id, start, deadline
-        ):
-            return popped
+            return replace(popped, missed=missed, corrupt=corrupt)
+        start = state.cursor(call.consumer_id)
+        if start >= state.next_offset and _early_end(state, call, start) <= start:
+            is_over = not await runtime.long_polls.wait(
+                group_id, start, deadline, is_early=call.may_pop_early
+            )
 
 
-async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
-    """Pop what is there; empty after a quorum confirmed that nothing is."""
+def _is_done(state: PartitionState, call: PopCall) -> bool:
+    """Tell whether the request is answered, with whatever it was."""
+    return bool(call.request_digest) and (
+        state.popped(call.consumer_id, call.request_digest) is not None
+    )
+
+
+def _early_end(state: PartitionState, call: PopCall, start: int) -> int:
+    """Return up to where a pop may take what is in the log and not committed; `start` if nothing.
+
+    Only a call that waits does, and that can be repeated, should it stay open what became of it.
+    """
+    if not call.may_pop_early:
+        return start
+    return state.end_in_flight(
+        start, max_messages=call.max_messages, max_bytes=min(call.max_bytes, MAX_FETCH_BYTES)
+    )
+
+
+async def _pop_now(
+    runtime: BrokerRuntime, replica: Replica, call: PopCall, *, confirms: bool
+) -> PoppedMessages:
+    """Pop what is there.
+
+    Args:
+        runtime: of this broker.
+        replica: the partition.
+        call: what is asked.
+        confirms: empty is answered after a quorum confirmed it; without it, for who goes on to
+            wait, as soon as this leader knows of nothing.
+    """
     state, engine, group_id = state_of(replica), runtime.engine, replica.spec.group_id
     attempts = missed = corrupt = 0
     while attempts < ATTEMPTS_MAX:
@@ -120,7 +155,7 @@ async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> P
                 return _and(await _read_again(runtime, replica, earlier), missed, corrupt)
         start, end = state.cursor(call.consumer_id), state.next_offset
         if start >= end or not replica.serves:
-            answer = await _confirm_empty(runtime, replica, call)
+            answer = await _pop_uncommitted(runtime, replica, call, start, confirms=confirms)
             if answer is not None:
                 return _and(answer, missed, corrupt)
             attempts += 1
@@ -155,6 +190,40 @@ async def _pop_now(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> P
     )
 
 
+async def _pop_uncommitted(
+    runtime: BrokerRuntime, replica: Replica, call: PopCall, start: int, *, confirms: bool
+) -> PoppedMessages | None:
+    """Pop where nothing that is committed is left; None when something is after all."""
+    if (early := await _pop_early(runtime, replica, call, start)) is not None:
+        return early
+    is_open = state_of(replica).is_popping(call.consumer_id, call.request_digest)
+    if confirms or is_open or not replica.serves:
+        return await _confirm_empty(runtime, replica, call)
+    return PoppedMessages(start, [])
+
+
+async def _pop_early(
+    runtime: BrokerRuntime, replica: Replica, call: PopCall, start: int
+) -> PoppedMessages | None:
+    """Pop messages that are in the log and not committed; None when there are none that fit.
+
+    The command follows them in the log, so that it is committed with them, or after them, and never
+    without them: the answer leaves when it is applied, and is read then. Should leadership be lost
+    before, the outcome is unknown, as of every pop in flight, and a repetition finds it out.
+    """
+    end = _early_end(state_of(replica), call, start)
+    if end <= start or not replica.serves:
+        return None
+    pop = PopMessages(call.consumer_id, start, end, call.request_digest)
+    try:
+        popped: PopResult = await runtime.engine.propose(
+            replica.spec.group_id, pop, timeout_ms=call.timeout_ms
+        )
+    except CursorMoved:
+        return None
+    return await _read_again(runtime, replica, popped) if popped.moved else None
+
+
 def _and(popped: PoppedMessages, missed: int, corrupt: int) -> PoppedMessages:
     """Return an answer with what was stepped over before it."""
     return replace(popped, missed=popped.missed + missed, corrupt=popped.corrupt + corrupt)
@@ -174,18 +243,25 @@ async def _confirm_empty(
     await engine.read_barrier(replica.spec.group_id, timeout_ms=call.timeout_ms)
     if call.request_digest and state.popped(consumer_id, call.request_digest):
         return None
+    if state.is_popping(consumer_id, call.request_digest):
+        return await _join(runtime, replica, call)
     if state.cursor(consumer_id) < state.next_offset:
         return None
     cursor = state.applied_cursor(consumer_id)
     if cursor >= state.next_offset:
         return PoppedMessages(cursor, [])
-    if not state.is_popping(consumer_id, call.request_digest):
-        raise Overloaded(
-            f"an earlier pop of consumer {consumer_id} is under way; try again",
-            retry_after_ms=retry_after.PARTITION_MS,
-        )
-    again = PopMessages(consumer_id, cursor, state.next_offset, call.request_digest)
-    popped: PopResult = await engine.propose(
+    raise Overloaded(
+        f"an earlier pop of consumer {consumer_id} is under way; try again",
+        retry_after_ms=retry_after.PARTITION_MS,
+    )
+
+
+async def _join(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages | None:
+    """Return what this very pop gets, which is in flight; None when it moved nothing."""
+    cursor = state_of(replica).cursor(call.consumer_id)
+    # Its range does not matter: it joins the one that is in the log under its request id.
+    again = PopMessages(call.consumer_id, cursor - 1, cursor, call.request_digest)
+    popped: PopResult = await runtime.engine.propose(
         replica.spec.group_id, again, timeout_ms=call.timeout_ms
     )
     return await _read_again(runtime, replica, popped) if popped.moved else None

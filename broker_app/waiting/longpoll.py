@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
     _Waiters = dict[asyncio.Future[bool], None]
     """In the order of their arrival."""
+    _Key = tuple[int, bool]
+    """(group id, whether they are woken before the message is committed)."""
 
 
 class LongPolls:
-    """Waiters by group and by the offset that they wait for."""
+    """Waiters by group and by the offset that they wait for.
+
+    Most wait for a message to be committed. A pop may be told already when the message enters the
+    leader's log: its own entry then follows in the same turn, and both are committed together.
+    """
 
     def __init__(self, waiting_max: int) -> None:
         """Make an empty registry.
@@ -25,12 +31,14 @@ class LongPolls:
             waiting_max: most waiters at a time.
         """
         self._waiting_max = waiting_max
-        self._groups: dict[int, dict[int, _Waiters]] = {}
+        self._groups: dict[_Key, dict[int, _Waiters]] = {}
         self._ended = False
         self.waiting = 0
         """Waiters at the moment."""
 
-    async def wait(self, group_id: int, offset: int, deadline: float) -> bool:
+    async def wait(
+        self, group_id: int, offset: int, deadline: float, *, is_early: bool = False
+    ) -> bool:
         """Wait until a message is at `offset` or until it is worth looking again.
 
         The caller has just seen that there is none.
@@ -39,6 +47,7 @@ class LongPolls:
             group_id: of the partition.
             offset: the first one that is missed.
             deadline: loop time at which to give up.
+            is_early: wake it already when the message enters the log of the leader, here.
 
         Returns:
             True to look again; False when the time is over or the broker stops.
@@ -55,7 +64,8 @@ class LongPolls:
                 retry_after_ms=retry_after.PARTITION_MS,
             )
         future: asyncio.Future[bool] = loop.create_future()
-        waiters = self._groups.setdefault(group_id, {}).setdefault(offset, {})
+        key = (group_id, is_early)
+        waiters = self._groups.setdefault(key, {}).setdefault(offset, {})
         waiters[future] = None
         self.waiting += 1
         timer = loop.call_at(deadline, _resolve, (future,), False)
@@ -64,19 +74,22 @@ class LongPolls:
         finally:
             timer.cancel()
             self.waiting -= 1
-            self._leave(group_id, offset, future)
+            self._leave(key, offset, future)
+
+    def appended(self, group_id: int, next_offset: int) -> None:
+        """Wake those that are woken early: what is below `next_offset` is in the leader's log."""
+        self._wake((group_id, True), next_offset)
 
     def applied(self, group_id: int, next_offset: int) -> None:
         """Wake those that wait for offsets below `next_offset`."""
-        offsets = self._groups.get(group_id)
-        if offsets:
-            for offset in [offset for offset in offsets if offset < next_offset]:
-                _resolve(offsets.pop(offset), True)
+        self._wake((group_id, False), next_offset)
+        self._wake((group_id, True), next_offset)
 
     def disturb(self, group_id: int) -> None:
         """Wake all waiters of a group: its leadership changed."""
-        for waiters in self._groups.pop(group_id, {}).values():
-            _resolve(waiters, True)
+        for key in ((group_id, False), (group_id, True)):
+            for waiters in self._groups.pop(key, {}).values():
+                _resolve(waiters, True)
 
     def end(self) -> None:
         """Wake everyone with what there is, and let nobody wait any more."""
@@ -86,8 +99,14 @@ class LongPolls:
                 _resolve(waiters, False)
         self._groups.clear()
 
-    def _leave(self, group_id: int, offset: int, future: asyncio.Future[bool]) -> None:
-        offsets = self._groups.get(group_id, {})
+    def _wake(self, key: _Key, next_offset: int) -> None:
+        offsets = self._groups.get(key)
+        if offsets:
+            for offset in [offset for offset in offsets if offset < next_offset]:
+                _resolve(offsets.pop(offset), True)
+
+    def _leave(self, key: _Key, offset: int, future: asyncio.Future[bool]) -> None:
+        offsets = self._groups.get(key, {})
         waiters = offsets.get(offset)
         if waiters is None:
             return
@@ -95,7 +114,7 @@ class LongPolls:
         if not waiters:
             del offsets[offset]
             if not offsets:
-                del self._groups[group_id]
+                del self._groups[key]
 
 
 def _resolve(futures: Iterable[asyncio.Future[bool]], result: bool) -> None:

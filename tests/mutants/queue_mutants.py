@@ -75,6 +75,14 @@ QUEUE_MUTANTS = (
         test=f"{_TESTS}/services/test_consume.py::test_empty_answer_writes_nothing_and_is_confirmed",
     ),
     Mutant(
+        name="early-pop-not-joined",
+        fault="A repetition says that nothing is left while its first try, in the log, takes it",
+        path="broker_app/services/consume.py",
+        old="    if state.is_popping(consumer_id, call.request_digest):\n",
+        new="    if not call.request_digest:\n",
+        test=f"{_TESTS}/services/test_consume.py::test_repetition_of_a_waiting_pop_joins_it",
+    ),
+    Mutant(
         name="bodies-without-budget",
         fault="A body is read whatever the bodies of other requests take already",
         path="http_base/hotpaths.py",

@@ -194,6 +194,108 @@ async def test_long_poll_does_not_block_other_calls_of_the_consumer(consumer: Co
     assert consumer.runtime.long_polls.waiting == 0
 
 
+async def test_waiting_pop_follows_its_message_into_the_log_in_the_same_turn(
+    consumer: Consumer, engine: EngineTwin, replica: ReplicaTwin
+) -> None:
+    waiting = consumer.start("r1", wait_ms=60_000)
+    await turns()
+    engine.holding = True
+    barriers = engine.barriers
+    produced = asyncio.get_running_loop().create_task(consumer.append("a", "b"))
+    await turns(2)
+    assert [type(one) for one in engine.proposals] == [AppendBatch, PopMessages]
+    assert replica.state_machine.next_offset == 0, "nothing is committed"
+    assert not waiting.done()
+    engine.release()
+    await produced
+    assert await waiting == ["a", "b"]
+    assert engine.barriers == barriers
+    assert await consumer.values("r1") == ["a", "b"]
+    assert await consumer.values("r2") == []
+
+
+async def test_waiting_pop_takes_no_more_than_it_asked_for_of_what_is_in_the_log(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    waiting = consumer.start("r1", wait_ms=60_000, max_messages=2)
+    await turns()
+    await consumer.append("a", "b", "c")
+    assert await waiting == ["a", "b"]
+    assert await consumer.values() == ["c"]
+    waiting = consumer.start("r2", wait_ms=60_000, max_bytes=1)
+    await turns()
+    await consumer.append("d", "e")
+    assert await waiting == ["d"], "as many as fit, which is known once they are decoded"
+
+
+async def test_pop_without_a_request_id_takes_what_is_committed(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    waiting = consumer.start(wait_ms=60_000)
+    await turns()
+    engine.holding = True
+    produced = asyncio.get_running_loop().create_task(consumer.append("a"))
+    await turns()
+    assert [type(one) for one in engine.proposals] == [AppendBatch]
+    engine.release()
+    await produced
+    assert await waiting == ["a"]
+
+
+async def test_pop_that_finds_messages_in_the_log_does_not_wait_for_their_commit(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    engine.holding = True
+    produced = asyncio.get_running_loop().create_task(consumer.append("a"))
+    await turns()
+    waiting = consumer.start("r1", wait_ms=60_000)
+    await turns()
+    assert [type(one) for one in engine.proposals] == [AppendBatch, PopMessages]
+    engine.release()
+    await produced
+    assert await waiting == ["a"]
+
+
+@pytest.mark.parametrize(("kept", "messages"), [(0, []), (1, ["a"]), (2, ["a"])])
+async def test_waiting_pop_that_is_lost_with_the_leadership_is_found_out_by_its_repetition(
+    consumer: Consumer, engine: EngineTwin, replica: ReplicaTwin, kept: int, messages: list[str]
+) -> None:
+    waiting = consumer.start("r1", wait_ms=60_000)
+    await turns()
+    engine.holding = True
+    produced = asyncio.get_running_loop().create_task(consumer.append("a"))
+    await turns()
+    before = len(replica.log) - 2
+    engine.lose(replica, kept=before + kept)
+    engine.win(replica)
+    engine.holding = False
+    if kept < 2:
+        with pytest.raises(NotLeader):
+            await waiting
+    else:
+        assert await waiting == ["a"]
+    assert await consumer.values("r1") == messages
+    assert await consumer.values("r2") == []
+    await asyncio.gather(produced, return_exceptions=True)
+
+
+async def test_repetition_of_a_waiting_pop_joins_it(consumer: Consumer, engine: EngineTwin) -> None:
+    waiting = consumer.start("r1", wait_ms=60_000)
+    await turns()
+    engine.holding = True
+    produced = asyncio.get_running_loop().create_task(consumer.append("a"))
+    await turns()
+    waiting.cancel()
+    at_once = consumer.start("r1")
+    again = consumer.start("r1", wait_ms=60_000)
+    await turns()
+    engine.release()
+    await produced
+    assert await at_once == ["a"]
+    assert await again == ["a"]
+    assert sum(isinstance(one, PopMessages) for one in engine.proposals) == 1
+
+
 async def test_long_poll_ends_empty_after_its_time_and_when_the_broker_stops(
     consumer: Consumer,
 ) -> None:
