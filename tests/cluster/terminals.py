@@ -14,6 +14,7 @@ from tests.cluster.processes import ROOT, popen, wait_until
 from tests.ports import free_base, free_ports
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 ENDS_WITHIN_SECONDS = 60
@@ -37,17 +38,28 @@ class Terminals:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return {**inherited, "MANAGER_ADDRESS": self.manager, **variables}
 
+    def pids(self) -> list[int]:
+        """Return the processes that run."""
+        return [process.pid for process in self._running if process.poll() is None]
+
     def log(self, number: int) -> str:
         return (self.folder / f"terminal-{number}.log").read_text()
 
     def start(self, *arguments: str, **variables: str) -> int:
-        """Start a command and return the number of its terminal."""
+        """Start a command of `manage.py` and return the number of its terminal."""
+        return self._open([str(ROOT / "manage.py"), *arguments], self.folder, variables)
+
+    def start_celery(self, *arguments: str, **variables: str) -> int:
+        """Start a command of `celery`, which finds the application where the project lies."""
+        return self._open(["-m", "celery", "-A", "queuesite", *arguments], ROOT, variables)
+
+    def _open(self, command: Sequence[str], folder: Path, variables: dict[str, str]) -> int:
         number = len(self._running)
         with (self.folder / f"terminal-{number}.log").open("wb") as log:
             process = popen(
-                [sys.executable, str(ROOT / "manage.py"), *arguments],
+                [sys.executable, *command],
                 at_end=signal.SIGTERM,
-                cwd=self.folder,
+                cwd=folder,
                 env=self.environment(variables),
                 stdout=log,
                 stderr=log,
@@ -65,6 +77,16 @@ class Terminals:
             return any(" ready on " in line or line.startswith("ready: ") for line in lines)
 
         wait_until(says_it, what=f"terminal {number} is ready", seconds=ENDS_WITHIN_SECONDS)
+
+    def kill(self, number: int) -> None:
+        """End a process in the middle of whatever it does."""
+        self._running[number].kill()
+        self._running[number].wait()
+
+    def end(self, number: int) -> int:
+        """Ask a process to stop; return its exit status."""
+        self._running[number].send_signal(signal.SIGTERM)
+        return self._running[number].wait(ENDS_WITHIN_SECONDS)
 
     def refused(self, *arguments: str, **variables: str) -> str:
         """Run a command that must not start; return its one line."""
