@@ -2,21 +2,20 @@
 
 Every call carries the cluster's token and has one time limit for all of it. It returns the answer
 of a success, or raises: the error that the other process answered, as a `QueueError`, or a
-`CallFailed`, which says whether the request may have taken effect. Nothing else in the servers uses
-aiohttp.
+`CallFailed`, which says whether the request may have taken effect.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import aiohttp
 import msgspec
 
+from http_base.connections import Connections, NotConnected
 from http_base.tokens import cluster_token
-from myqueue.contract.errors import from_body
+from myqueue.contract.errors import InvalidRequest, from_body
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK, prepare_type
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 30.0
 """Shorter than our servers keep an idle connection open."""
-_NEVER_S = 1e9
-"""aiohttp rounds limits above this up to whole seconds of its clock, by default those above 5 s."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises; a proxy may answer anything."""
 
@@ -84,6 +81,7 @@ class ClusterAnswer:
     status: int
     content_type: str
     headers: Mapping[str, str]
+    """Names in lower case."""
     body: bytes
     accept: str
     """Content type that was asked for."""
@@ -115,9 +113,10 @@ class ClusterHttp:
             secret: the cluster's.
             connections_per_server: at once, others wait for one of them; 0 is no limit.
         """
-        self._headers = {"Authorization": f"Bearer {cluster_token(secret)}"}
-        self._connections_per_server = connections_per_server
-        self._session: aiohttp.ClientSession | None = None
+        self._token = cluster_token(secret)
+        self._connections = Connections(
+            per_server=connections_per_server, keep_alive_s=KEEP_ALIVE_S
+        )
 
     async def call(
         self,
@@ -141,82 +140,47 @@ class ClusterHttp:
             OutcomeUnknown: the connection broke, or no answer came in time.
             Unreadable: it was refused with something that is no failure body.
         """
-        answer = await self._send(
-            address,
-            call,
-            # `connect` is for both: until a connection of the pool is free, and until it is made.
-            aiohttp.ClientTimeout(
-                total=timeout_s, connect=connect_timeout_s, ceil_threshold=_NEVER_S
-            ),
-        )
+        answer = await self._send(address, call, timeout_s, connect_timeout_s or timeout_s)
         if 200 <= answer.status < 300:
             return answer
         raise from_body(answer.status, answer.read(object))
 
     async def _send(
-        self, address: str, call: ClusterCall, timeout: aiohttp.ClientTimeout
+        self, address: str, call: ClusterCall, timeout_s: float, connect_timeout_s: float
     ) -> ClusterAnswer:
-        data, content_type = _encoded(call)
-        headers = {"Accept": call.accept}
-        if content_type:
-            headers["Content-Type"] = content_type
+        body, content_type = _encoded(call)
+        query = {name: _in_query(value) for name, value in _given(call.query).items()}
         try:
-            async with self._open().request(
-                call.method,
-                address + call.path,
-                params={name: str(value) for name, value in _given(call.query).items()},
-                data=data,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                return ClusterAnswer(
-                    address,
-                    response.status,
-                    response.content_type,
-                    response.headers,
-                    await response.read(),
-                    accept=call.accept,
-                )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            status, headers, content = await self._connections.exchange(
+                address,
+                Request(
+                    call.method, call.path, query, body, content_type, call.accept, self._token
+                ),
+                timeout_s=timeout_s,
+                connect_timeout_s=connect_timeout_s,
+            )
+        except NotConnected as error:
             raise NotSent(f"{address} cannot be reached: {error}") from error
-        except aiohttp.InvalidURL as error:
+        except InvalidRequest as error:
             raise NotSent(f"{address!r} is no address") from error
         except TimeoutError as error:
             raise OutcomeUnknown(f"{address} did not answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise OutcomeUnknown(f"the connection to {address} broke: {error}") from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=self._connections_per_server,
-                keepalive_timeout=KEEP_ALIVE_S,
-                use_dns_cache=True,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                headers=self._headers,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-            )
-        return self._session
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return ClusterAnswer(address, status, content_type, headers, content, accept=call.accept)
 
     async def close(self) -> None:
         """Close all connections; a later call opens new ones."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._connections.close()
 
 
-def _encoded(call: ClusterCall) -> tuple[io.BytesIO | bytes | None, str]:
+def _encoded(call: ClusterCall) -> tuple[bytes, str]:
     """Return the bytes to send and their content type."""
     if call.batch:
-        # In pieces: bytes of this length would hold up the loop.
-        return io.BytesIO(call.batch), BATCH
+        return call.batch, BATCH
     if call.body is None:
-        return None, ""
+        return b"", ""
     fields = call.body if isinstance(call.body, msgspec.Struct) else _given(call.body)
     if call.accept == JSON:
         return msgspec.json.encode(fields), JSON
@@ -225,3 +189,7 @@ def _encoded(call: ClusterCall) -> tuple[io.BytesIO | bytes | None, str]:
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _in_query(value: object) -> str | int:
+    return value if type(value) is int else str(value)

@@ -194,5 +194,7 @@ class BrokerContact:
 def _read(answer: ClusterAnswer, answer_type: type[_A]) -> _A:
     if answer.content_type != BATCH:
         return answer.read(answer_type)
-    numbers = {name: int(answer.headers.get(header, -1)) for name, header in BATCH_HEADERS.items()}
+    numbers = {
+        name: int(answer.headers.get(header.lower(), -1)) for name, header in BATCH_HEADERS.items()
+    }
     return msgspec.convert({"batches": answer.body, **numbers}, answer_type)

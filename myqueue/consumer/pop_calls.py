@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.results import Message
-from myqueue.transport.http1 import Request
 from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:

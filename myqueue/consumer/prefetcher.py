@@ -20,8 +20,8 @@ from myqueue.transport.effects import Await, Flow
 from myqueue.transport.retry import Attempts
 
 if TYPE_CHECKING:
+    from myqueue.contract.http1 import Answer
     from myqueue.results import Message
-    from myqueue.transport.http1 import Answer
     from myqueue.transport.rotation import TopicPartition
     from myqueue.transport.session import Session
     from myqueue.transport.skipped_messages import SkippedMessages

@@ -27,12 +27,12 @@ from myqueue.transport.rotation import NO_PARTITION, Silence, no_answer
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from myqueue.contract.http1 import Answer
     from myqueue.group.assigned_partition import AssignedPartition
     from myqueue.group.assignment import Assignment
     from myqueue.group.commits import Commits, GroupSettings
     from myqueue.group.schedule import GroupSchedule
     from myqueue.results import Fetched
-    from myqueue.transport.http1 import Answer
     from myqueue.transport.rotation import TopicPartition, Wait
     from myqueue.transport.session import Session
     from myqueue.transport.skipped_messages import SkippedMessages

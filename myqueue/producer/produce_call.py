@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import BATCH, MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.contract.records import (
     CODEC_NONE,
@@ -18,7 +19,6 @@ from myqueue.contract.records import (
 )
 from myqueue.producer.sequences import Stamp
 from myqueue.transport.blocking import msgpack_request
-from myqueue.transport.http1 import Request
 from myqueue.transport.leader_call import LeaderCall
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from myqueue.testing.transport import MemoryExchange
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.testing.transport import Host
     from myqueue.transport.aio import AsyncExchange
-    from myqueue.transport.http1 import Answer, Request
 
 
 class AsyncMemoryExchange:

@@ -19,6 +19,7 @@ from myqueue.contract.errors import (
     QueueError,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, MSGPACK, read_input
 from myqueue.contract.partitioner import RoundRobin, partition_for_key
 from myqueue.contract.records import encode_batch, frame_batches
@@ -26,7 +27,6 @@ from myqueue.testing.groups import MemoryGroups
 from myqueue.testing.manager import MemoryManager
 from myqueue.testing.state import decoded, failure, parsed, required
 from myqueue.testing.work import MemoryWorkers
-from myqueue.transport.http1 import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,9 +32,9 @@ from myqueue.testing.state import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from myqueue.contract.http1 import Request
     from myqueue.testing.partition import MemoryPartition
     from myqueue.testing.state import MemoryState
-    from myqueue.transport.http1 import Request
 
 
 @dataclass

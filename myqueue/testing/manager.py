@@ -22,9 +22,9 @@ from myqueue.contract.inputs import read_input
 from myqueue.testing.state import decoded
 
 if TYPE_CHECKING:
+    from myqueue.contract.http1 import Request
     from myqueue.testing.partition import MemoryPartition
     from myqueue.testing.state import MemoryState
-    from myqueue.transport.http1 import Request
 
 PARTITIONS_BY_DEFAULT = 3
 

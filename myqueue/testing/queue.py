@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import MEMORY
 from myqueue.results import Message
 from myqueue.testing.aio_transport import AsyncMemoryTransport
 from myqueue.testing.api import MemoryApi
@@ -27,12 +28,11 @@ from myqueue.testing.state import MemoryState
 from myqueue.testing.transport import GLANCE_S, MemoryTransport
 from myqueue.transport.aio import ASYNC_TRANSPORTS
 from myqueue.transport.blocking import TRANSPORTS
-from myqueue.transport.http1 import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from myqueue.transport.http1 import Answer, Request
+    from myqueue.contract.http1 import Answer, Request
 
 _numbers = itertools.count(1)
 _queues: dict[str, InMemoryQueue] = {}

@@ -19,10 +19,10 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
 from myqueue.contract.partitioner import RoundRobin
 from myqueue.testing.partition import MemoryPartition
-from myqueue.transport.http1 import Answer, Request
 
 
 class MemoryState:

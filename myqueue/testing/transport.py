@@ -10,8 +10,8 @@ from myqueue.transport.connection import wait_ready
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.transport.blocking import Exchange
-    from myqueue.transport.http1 import Answer, Request
     from myqueue.transport.selfpipe import SelfPipe
 
 GLANCE_S = 0.01

@@ -29,10 +29,10 @@ from myqueue.contract.rules.work import (
 from myqueue.testing.state import decoded
 
 if TYPE_CHECKING:
+    from myqueue.contract.http1 import Request
     from myqueue.contract.rules.work import Choice, Work
     from myqueue.testing.partition import MemoryPartition
     from myqueue.testing.state import MemoryState
-    from myqueue.transport.http1 import Request
 
 START_LATEST = "latest"
 

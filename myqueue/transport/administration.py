@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from urllib.parse import quote
 
 from myqueue.contract.errors import QueueError
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.transport import forks
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.driving import drive
 from myqueue.transport.group_calls import group_path
-from myqueue.transport.http1 import Request
 from myqueue.transport.managers import Managers
 from myqueue.transport.settings import Settings
 from myqueue.transport.topic_names import Several

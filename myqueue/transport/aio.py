@@ -7,8 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
 from myqueue.contract.errors import BrokerUnreachable
-from myqueue.transport.blocking import IDLE_CONNECTIONS_MAX, IDLE_S_MAX, lost_answer, take_aged
-from myqueue.transport.http1 import (
+from myqueue.contract.http1 import (
     Answer,
     AnswerReader,
     BadAnswer,
@@ -18,6 +17,7 @@ from myqueue.transport.http1 import (
     require_http,
     split_address,
 )
+from myqueue.transport.blocking import IDLE_CONNECTIONS_MAX, IDLE_S_MAX, lost_answer, take_aged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

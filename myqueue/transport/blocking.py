@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal, from_body
+from myqueue.contract.http1 import Answer, Request, require_http, split_address
 from myqueue.contract.inputs import JSON, MSGPACK
 from myqueue.transport.connection import HttpConnection, NotConnected, wait_ready
-from myqueue.transport.http1 import Answer, Request, require_http, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,14 +14,14 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from myqueue.transport.http1 import AnswerReader, host_header, render, split_address
+from myqueue.contract.http1 import AnswerReader, host_header, render, split_address
 from myqueue.transport.resolving import Resolving, known_addresses
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from myqueue.transport.http1 import Answer, Request
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.transport.resolving import SocketAddress
 
 _WANTS = (BlockingIOError, InterruptedError)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from myqueue.contract.errors import QueueError
 
 if TYPE_CHECKING:
+    from myqueue.contract.http1 import Request
     from myqueue.transport.clock import Clock
-    from myqueue.transport.http1 import Request
 
 T = TypeVar("T")
 

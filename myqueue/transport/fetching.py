@@ -10,12 +10,12 @@ from myqueue.contract.errors import (
     InvalidRequest,
     OffsetOutOfRange,
 )
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, MAX_FETCH_BYTES
 from myqueue.contract.records import MAX_BATCH_BYTES, decode_rows, read_header, unframe_batches
 from myqueue.results import Fetched, Message
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Ask, Flow
-from myqueue.transport.http1 import Answer, Request
 from myqueue.transport.leader_call import LeaderCall
 
 if TYPE_CHECKING:

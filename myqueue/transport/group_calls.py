@@ -9,9 +9,9 @@ import msgspec
 
 from myqueue.contract.answers import MemberAssignment
 from myqueue.contract.errors import Internal
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK, prepare_type
 from myqueue.transport.blocking import msgpack_request
-from myqueue.transport.http1 import Request
 from myqueue.transport.leader_call import LeaderCall, posting
 
 if TYPE_CHECKING:

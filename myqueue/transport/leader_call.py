@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from myqueue.contract.http1 import Request
 from myqueue.transport.blocking import msgpack_request
-from myqueue.transport.http1 import Request
 
 if TYPE_CHECKING:
     from myqueue.results import Registration

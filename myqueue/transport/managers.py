@@ -13,15 +13,15 @@ from myqueue.contract.errors import (
     QueueError,
     ReadOnlyManager,
 )
+from myqueue.contract.http1 import EXAMPLE_ADDRESS, split_address
 from myqueue.transport.blocking import read_body
 from myqueue.transport.effects import Ask, Flow, Pause
-from myqueue.transport.http1 import EXAMPLE_ADDRESS, split_address
 from myqueue.transport.retry import Attempts, RetryAction
 
 if TYPE_CHECKING:
     from myqueue.config import ClientConfig
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.transport.clock import Clock
-    from myqueue.transport.http1 import Answer, Request
 
 T = TypeVar("T")
 

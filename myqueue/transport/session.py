@@ -29,6 +29,7 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, HEALTH_CONSUMER, HEALTH_PRODUCER, MSGPACK
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.results import Registration
@@ -36,7 +37,6 @@ from myqueue.transport.blocking import msgpack_request, read_body
 from myqueue.transport.complaints import Complaints
 from myqueue.transport.effects import Acquire, Ask, Await, Begin, Flow, Lock, Pause, Pending
 from myqueue.transport.heartbeat_record import HeartbeatRecord
-from myqueue.transport.http1 import Answer, Request
 from myqueue.transport.managers import Managers
 from myqueue.transport.metadata import (
     MANAGER,

@@ -17,7 +17,7 @@ from tests.myqueue.fake_clock import FakeClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from myqueue.transport.http1 import Answer, Request
+    from myqueue.contract.http1 import Answer, Request
 
 
 class SharedTwin(ClusterTwin):

@@ -22,9 +22,9 @@ from tests.cluster.rounds import MANY, ROUNDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.results import Message, Registration
     from myqueue.transport.blocking import HttpExchange
-    from myqueue.transport.http1 import Answer, Request
     from tests.cluster.fault_cluster import FaultCluster
 
 pytestmark = pytest.mark.cluster

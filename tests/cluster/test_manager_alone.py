@@ -11,9 +11,9 @@ import pytest
 
 from myqueue import AsyncConsumer, AsyncProducer, AsyncWorker, Consumer, Producer, Worker
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.transport.aio import HttpAsyncTransport
 from myqueue.transport.blocking import HttpTransport
-from myqueue.transport.http1 import Request
 from tests.cluster.processes import create_topic
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from myqueue.contract.errors import (
     PartitionNotFound,
     QueueError,
 )
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.group_membership import Member
@@ -26,7 +27,6 @@ from myqueue.testing import transport as memory_transport
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.state import MemoryState, decoded, failure, parsed
 from myqueue.testing.transport import DroppedError, MemoryExchange
-from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.fake_clock import FakeClock
 
 __all__ = ["ClusterTwin", "DroppedError", "Fault", "MemoryExchange", "MemoryTransport"]

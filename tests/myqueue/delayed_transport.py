@@ -11,7 +11,7 @@ from myqueue.testing.transport import DroppedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from myqueue.transport.http1 import Answer, Request
+    from myqueue.contract.http1 import Answer, Request
     from myqueue.transport.selfpipe import SelfPipe
     from tests.myqueue.cluster_twin import ClusterTwin
     from tests.myqueue.fake_clock import FakeClock

@@ -9,7 +9,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-from myqueue.transport.http1 import Answer, Request
+from myqueue.contract.http1 import Answer, Request
 from tests.myqueue.cluster_twin import ClusterTwin, DroppedError
 
 

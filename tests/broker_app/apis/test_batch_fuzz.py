@@ -19,11 +19,11 @@ from broker_app.urls import HOT_PATHS
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract.errors import CorruptBatch
+from myqueue.contract.http1 import Answer as ClientAnswer
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
 from myqueue.contract.records import Record, decode_records, encode_batch, read_header
 from myqueue.testing.partition import MemoryPartition
 from myqueue.transport.fetching import read_fetched
-from myqueue.transport.http1 import Answer as ClientAnswer
 from tests.batches import MIB, fuzzed
 from tests.broker_app.apis.conftest import Api
 from tests.peak_memory import PeakMemory

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from broker_app.partition.commands import AppendBatch
+from myqueue.contract.http1 import Answer as ClientAnswer
 from myqueue.contract.inputs import BATCH, MSGPACK
 from myqueue.contract.records import CODEC_ZSTD, Record, encode_batch, read_header
 from myqueue.transport.fetching import read_fetched
-from myqueue.transport.http1 import Answer as ClientAnswer
 from tests.batches import MIB, bomb, undecodable
 from tests.broker_app.replica import batch_of
 from tests.peak_memory import PeakMemory

@@ -10,9 +10,9 @@ import pytest
 
 from myqueue.cli import messages as cli_messages
 from myqueue.cli.main import main
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.partitioner import partition_for_key
 from myqueue.contract.records import Record, encode_batch
-from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.http_twin import HttpCluster
 
 

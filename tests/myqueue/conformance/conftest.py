@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from myqueue import Client
+from myqueue.contract.http1 import Request, render
 from myqueue.testing.queue import InMemoryQueue
 from myqueue.transport import aio, connection
-from myqueue.transport.http1 import Request, render
 from tests.myqueue.conformance.styles import Style
 from tests.myqueue.http_twin import HttpCluster
 

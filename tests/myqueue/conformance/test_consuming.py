@@ -18,10 +18,10 @@ from myqueue import (
     QueueEmpty,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import JSON, MSGPACK
 from myqueue.results import Message, Registration
 from myqueue.transport.driving import drive
-from myqueue.transport.http1 import Request
 from tests.myqueue.conformance.styles import Style, later
 
 MakeTopic = Callable[..., str]

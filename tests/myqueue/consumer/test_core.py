@@ -12,9 +12,9 @@ from myqueue.contract.errors import (
     PartitionNotFound,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Request
 from myqueue.contract.records import Record, encode_batch
 from myqueue.results import Lag
-from myqueue.transport.http1 import Request
 from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 

@@ -6,8 +6,8 @@ import pytest
 
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import ClientClosed, NoLeader, QueueError, UnreadMessages
+from myqueue.contract.http1 import Request
 from myqueue.results import Message
-from myqueue.transport.http1 import Request
 from tests.myqueue.cluster_twin import MemoryExchange
 from tests.myqueue.conftest import World
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+from myqueue.contract.http1 import Request
 from myqueue.testing.aio_transport import AsyncMemoryTransport
 from myqueue.testing.queue import InMemoryQueue
-from myqueue.transport.http1 import Request
 
 
 def held(queue: InMemoryQueue, wait_ms: int) -> Request:

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import JSON
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body
-from myqueue.transport.http1 import Request
 
 MANAGER, BROKER, OTHER = "memory://m:80", "memory://b:80", "memory://c:80"
 

@@ -12,12 +12,12 @@ from myqueue.contract.errors import (
     UnknownMember,
 )
 from myqueue.contract.group_inputs import OffsetsCommit
+from myqueue.contract.http1 import Request
 from myqueue.contract.rules.group_makers import GROUPS_MAX, GROUPS_PER_CLIENT_MAX
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.partition import MemoryPartition
 from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body, read_body
-from myqueue.transport.http1 import Request
 from tests.myqueue.conftest import World
 from tests.myqueue.group.test_membership import beat, fill, member
 

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from myqueue.contract.http1 import Request
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.manager import PARTITIONS_BY_DEFAULT
 from myqueue.testing.state import MemoryState
 from myqueue.transport.blocking import encode_body
-from myqueue.transport.http1 import Request
 
 MANAGER = "memory://m:80"
 

@@ -13,10 +13,10 @@ from myqueue.contract.errors import (
     TopicDoesNotExist,
     UnauthorizedException,
 )
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import BATCH, JSON
 from myqueue.testing.state import MemoryState, decoded, failure, parsed, required
 from myqueue.transport.blocking import encode_body, read_body
-from myqueue.transport.http1 import Request
 
 
 def test_partitions_are_dealt_out_to_brokers() -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import threading
 
+from myqueue.contract.http1 import Request
 from myqueue.testing.queue import InMemoryQueue
 from myqueue.testing.transport import MemoryTransport
 from myqueue.transport.blocking import read_body
-from myqueue.transport.http1 import Request
 from myqueue.transport.selfpipe import SelfPipe
 
 

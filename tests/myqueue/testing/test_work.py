@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, OffsetOutOfRange, QueueError, from_body
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.testing.api import MemoryApi
 from myqueue.testing.state import MemoryState, decoded
 from myqueue.transport.blocking import encode_body, read_body
-from myqueue.transport.http1 import Request
 
 ACK, NACK, EXTEND = "/messages/ack", "/messages/nack", "/messages/extend"
 MINE = "token-1"

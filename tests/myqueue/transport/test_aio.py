@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.transport import aio
 from myqueue.transport.aio import HttpAsyncTransport
 from myqueue.transport.blocking import read_body
-from myqueue.transport.http1 import Request
 from tests.myqueue.http_twin import HttpCluster
 
 TOPICS = Request("GET", "/topics", accept=MSGPACK)

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.testing.aio_transport import AsyncMemoryTransport
 from myqueue.testing.queue import InMemoryQueue
 from myqueue.transport.aio_driving import drive_async
 from myqueue.transport.effects import Acquire, Ask, Await, AwaitAny, Begin, Flow, Pause
-from myqueue.transport.http1 import Request
 
 TOPICS = Request("GET", "/topics")
 

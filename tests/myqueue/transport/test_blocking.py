@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable, Internal, NoLeader, TopicDoesNotExist
+from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import JSON, MSGPACK
 from myqueue.transport import blocking, connection, resolving
 from myqueue.transport.blocking import HttpTransport, encode_body, read_body
-from myqueue.transport.http1 import Answer, Request
 from tests.myqueue.dead_ends import dead_end
 from tests.myqueue.http_twin import HttpCluster
 

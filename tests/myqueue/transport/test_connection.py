@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from myqueue.contract.http1 import Request
 from myqueue.transport import connection as module
 from myqueue.transport.connection import HttpConnection, wait_ready
-from myqueue.transport.http1 import Request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LONG = Request("POST", "/", body=b"x" * (8 << 20), content_type="t")

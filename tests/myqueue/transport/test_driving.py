@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.transport.driving import drive
 from myqueue.transport.effects import Acquire, Ask, Await, AwaitAny, Begin, Flow, Pause
-from myqueue.transport.http1 import Request
 from tests.myqueue.conftest import World
 
 TOPICS = Request("GET", "/topics")

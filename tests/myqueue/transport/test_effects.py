@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable, InvalidRequest
+from myqueue.contract.http1 import Request
 from myqueue.transport.effects import (
     Acquire,
     Ask,
@@ -17,7 +18,6 @@ from myqueue.transport.effects import (
     TimeIsOver,
     within,
 )
-from myqueue.transport.http1 import Request
 from tests.myqueue.fake_clock import FakeClock
 
 REQUEST = Request("GET", "/")

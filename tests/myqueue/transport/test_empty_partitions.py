@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.transport.driving import drive
 from myqueue.transport.effects import Begin, Flow, Pending
 from myqueue.transport.empty_partitions import HELD_MAX, PAUSE_S, EmptyPartitions
-from myqueue.transport.http1 import Request
 from tests.myqueue.conftest import World
 
 

@@ -5,12 +5,12 @@ import sys
 import pytest
 
 from myqueue.contract.errors import CorruptBatch, InvalidRequest, NoLeader
+from myqueue.contract.http1 import Answer
 from myqueue.contract.inputs import BATCH, MSGPACK
 from myqueue.contract.records import CODEC_ZSTD, Record, encode_batch, frame_batches, read_header
 from myqueue.results import Fetched, Registration
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.fetching import fetch_call, gaps, read_fetched
-from myqueue.transport.http1 import Answer
 from tests.batches import crafted, rows, undecodable
 from tests.peak_memory import PeakMemory
 

@@ -6,8 +6,8 @@ import pytest
 
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import InvalidRequest, ManagerNotFound, NoLeader, ReadOnlyManager
+from myqueue.contract.http1 import Request
 from myqueue.transport.driving import drive
-from myqueue.transport.http1 import Request
 from myqueue.transport.managers import Managers, parse_addresses
 from tests.myqueue.conftest import World
 

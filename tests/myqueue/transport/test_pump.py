@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.transport.effects import Acquire, Ask, Await, AwaitAny, Begin, Flow, Pause
-from myqueue.transport.http1 import Request
 from myqueue.transport.pump import Pump
 from myqueue.transport.selfpipe import SelfPipe
 from tests.myqueue.conftest import World

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from myqueue.contract.errors import BrokerUnreachable
+from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.transport import resolving
 from myqueue.transport.blocking import HttpTransport
-from myqueue.transport.http1 import Request
 from tests.myqueue.http_twin import HttpCluster
 
 HEALTH = Request("GET", "/topics", accept=MSGPACK)

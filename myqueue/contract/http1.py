@@ -2,7 +2,8 @@
 
 Small because both ends are ours: a general client costs several times what one exchange with a
 broker takes. It knows status, headers, Content-Length, chunked bodies and Connection: close, and
-refuses everything else. `connection.py` and `aio_transport.py` move the bytes.
+refuses everything else. `connection.py` and `aio.py` move the bytes, and between servers
+`http_base.connections`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ QUOTED_TEXTS = 256
 READ_HEADS = 64
 """Heads of answers that are kept: those of one kind and length are the same for a second."""
 MAX_BODY_BYTES = 64 << 20
-_READ_BYTES = 64 << 10
+READ_BYTES = 64 << 10
+"""Most bytes that a reader takes at once, other than a body's of known length."""
 
 
 class BadAnswer(OSError):
@@ -156,12 +158,16 @@ class AnswerReader:
     Who has the socket does three things in turn: put received bytes into `room()`, say with
     `filled` how many, and stop when that returns an answer.
 
+    Args:
+        space: where received bytes go first, `READ_BYTES`, its own when left out. Readers that take
+            at once what was put there may share it.
+
     Attributes:
         reusable: whether the connection can carry another request after the last answer.
     """
 
-    def __init__(self) -> None:
-        self._space = memoryview(bytearray(_READ_BYTES))
+    def __init__(self, space: memoryview | None = None) -> None:
+        self._space = memoryview(bytearray(READ_BYTES)) if space is None else space
         self._buffer = bytearray()
         self._body = bytearray()
         self._body_bytes = 0

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from myqueue.contract.errors import InvalidRequest
-from myqueue.transport.connection import HttpConnection
-from myqueue.transport.http1 import (
+from myqueue.contract.http1 import (
     Answer,
     AnswerReader,
     BadAnswer,
@@ -17,6 +16,7 @@ from myqueue.transport.http1 import (
     require_http,
     split_address,
 )
+from myqueue.transport.connection import HttpConnection
 
 Serve = Callable[..., HttpConnection]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
