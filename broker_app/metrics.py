@@ -8,6 +8,7 @@ from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from broker_app import runtime
+from http_base.memory_metrics import memory_families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-    from http_base.memory_budget import MemoryBudget
     from raft_app.engine.engine import Engine
     from raft_app.engine.tick_intervals import TickIntervals
     from raft_app.storage.stream import StorageStream
@@ -97,7 +97,7 @@ class BrokerCollector:
             ),
         ):
             yield GaugeMetricFamily(f"queue_broker_{name}", text, value=value)
-        yield from _memory(broker.memory)
+        yield from memory_families("queue_broker", broker.memory.shares)
         yield from _transactions(broker.engine.stream)
         yield from _ticks(broker.engine.watchdog.tick_intervals)
         yield from _transport(broker.engine)
@@ -162,24 +162,6 @@ def _transactions(stream: StorageStream) -> Iterator[Metric]:
         ("transaction_seconds", "Time spent in them, syncs included", stream.seconds),
     ):
         yield CounterMetricFamily(f"queue_broker_{name}", text, value=value)
-
-
-def _memory(memory: MemoryBudget) -> Iterator[Metric]:
-    """Yield what each share of the budget holds, may hold, and has refused."""
-    used = GaugeMetricFamily(
-        "queue_broker_memory_bytes", "Bytes held in memory, by share", labels=["share"]
-    )
-    limits = GaugeMetricFamily(
-        "queue_broker_memory_limit_bytes", "Most bytes of a share of memory", labels=["share"]
-    )
-    refusals = CounterMetricFamily(
-        "queue_broker_memory_refusals", "What a share of memory had no room for", labels=["share"]
-    )
-    for share in memory.shares:
-        used.add_metric([share.name], share.used_bytes)
-        limits.add_metric([share.name], share.limit_bytes)
-        refusals.add_metric([share.name], share.refusals)
-    yield from (used, limits, refusals)
 
 
 _collector = BrokerCollector()

@@ -17,7 +17,7 @@ BUDGET_BYTES = 1_024 * _MIB
 BUDGET_BYTES_MIN = 256 * _MIB
 """Smallest budget: each share holds the largest record batch, and leaves as much for others."""
 _EIGHTH = 8
-"""Every share has an eighth of the budget; the newest batches, which most reads want, have two."""
+"""Most shares have an eighth of the budget; the newest batches, which most reads want, have two."""
 
 
 class MemoryShare:
@@ -64,11 +64,12 @@ class MemoryBudget:
 
     Attributes:
         bodies: bodies of requests under way, until they are answered.
+        answers: answers that their clients have not read yet; half an eighth.
         pending: entries in the logs of all replicas that are not applied yet.
         recent: applied entries that logs keep for followers that lag a little.
         unwritten: what waits for the storage thread, or is in its transaction.
         queues: frames that wait for peers.
-        decoded: batches kept decoded, and batches that wait for their predecessor.
+        decoded: batches kept decoded, and batches that wait for their predecessor; half an eighth.
         tails: the newest batches of all partitions, for consumers that keep up.
     """
 
@@ -83,11 +84,12 @@ class MemoryBudget:
         eighth = limit_bytes // _EIGHTH
         self.limit_bytes = limit_bytes
         self.bodies = MemoryShare("bodies", eighth)
+        self.answers = MemoryShare("answers", eighth // 2)
         self.pending = MemoryShare("pending", eighth)
         self.recent = MemoryShare("recent", eighth)
         self.unwritten = MemoryShare("unwritten", eighth)
         self.queues = MemoryShare("queues", eighth)
-        self.decoded = MemoryShare("decoded", eighth)
+        self.decoded = MemoryShare("decoded", eighth - eighth // 2)
         self.tails = MemoryShare("tails", 2 * eighth)
 
     @property
@@ -95,6 +97,7 @@ class MemoryBudget:
         """All shares."""
         return (
             self.bodies,
+            self.answers,
             self.pending,
             self.recent,
             self.unwritten,

@@ -171,10 +171,20 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     memory_budget_bytes: Annotated[int, Meta(ge=BUDGET_BYTES_MIN)] = BUDGET_BYTES
     """What a process holds in memory of what others send; at least 256 MiB. A quarter is for the
     newest batches, an eighth each for bodies of requests under way, entries not applied yet,
-    entries kept for followers that lag, what waits for the disk, frames for peers, and decoded
-    batches; of a manager the bodies alone. An owner leaves as much free as it holds: beyond it its
-    requests get OVERLOADED, and the others go on. More takes larger bursts; the process itself
-    needs some 150 MiB beside it."""
+    entries kept for followers that lag, what waits for the disk, and frames for peers, a sixteenth
+    each for decoded batches and answers that are not read yet; of a manager the bodies and answers
+    alone. An owner leaves as much free as it holds: beyond it its requests get OVERLOADED, and the
+    others go on. More takes larger bursts; the process itself needs some 150 MiB beside it."""
+    connections_max: Positive = 20_000
+    """Open HTTP connections of a process; also 256 less than it may have descriptors. Beyond it the
+    longest idle are closed, or new ones get OVERLOADED."""
+    idle_connection_s: Positive = 75
+    """Seconds until an HTTP connection without a request is closed."""
+    slow_bytes_per_second: Annotated[int, Meta(ge=0)] = 4_096
+    """How fast an HTTP request has to be sent and an answer read; slower clients are cut off,
+    senders with REQUEST_TIMEOUT. 0: however slow."""
+    slow_window_s: Positive = 10
+    """Seconds over which that speed is measured, and that the headers of a request may take."""
     tail_bytes_per_group: Positive = 16 * _MIB
     """Newest batches of a partition kept in memory."""
     tail_bytes: Positive = 256 * _MIB

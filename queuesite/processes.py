@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from http_base.tasks import spawn
 from http_base.worker_threads import WorkerThreads
+from queuesite.connections import ConnectionLimits
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from http_base.hotpaths import HotPaths
+    from http_base.memory_budget import MemoryShare
     from queuesite.celery import EmbeddedCelery
     from queuesite.conf import QueueConfig
 
@@ -59,21 +61,33 @@ class ServerProcess:
         config: QueueConfig,
         make_app: Callable[[WorkerThreads], HotPaths],
         celery: EmbeddedCelery | None,
+        answers: MemoryShare | None = None,
     ) -> None:
         """Put a process together.
 
         Args:
             part: of the role.
-            config: where to listen.
+            config: where to listen, and who may connect.
             make_app: makes the ASGI application, given the threads for its requests; called before
                 `part` starts.
             celery: None when other processes do the tasks.
+            answers: what answers may take that clients have not read.
         """
         self._part = part
         self._make_app = make_app
         self._celery = celery
         self._threads = WorkerThreads(REQUEST_THREADS_MAX, name="request")
-        self._http = HttpServer(host=config.bind_host, port=config.port)
+        self._http = HttpServer(
+            host=config.bind_host,
+            port=config.port,
+            limits=ConnectionLimits(
+                connections_max=config.connections_max,
+                idle_s=config.idle_connection_s,
+                bytes_per_second_min=config.slow_bytes_per_second,
+                window_s=config.slow_window_s,
+            ),
+            answers=answers,
+        )
 
     async def run(self, announce: Callable[[str], None]) -> int:
         """Run until SIGTERM or SIGINT and return the exit status.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import resource
 import socket
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from http_base.exceptions import failure_headers
+from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import JSON_RENDERER
 from http_base.tasks import spawn
 from myqueue.contract.errors import InvalidRequest
+from queuesite.connections import ConnectionGuard, ConnectionLimits, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,13 +28,15 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from http_base.hotpaths import App, HotPaths, Receive, Scope
+    from http_base.memory_budget import MemoryShare
+    from myqueue.contract.errors import QueueError
 
 BACKLOG = 2_048
 """Connections that wait to be accepted."""
-KEEP_ALIVE_S = 75
-"""Seconds until an idle connection is closed; longer than the pools of usual clients keep one."""
 DESCRIPTORS_MAX = 65_536
 """Files and connections of a process that are asked of the system."""
+DESCRIPTORS_KEPT = 256
+"""Of them, those that are left for files and peers; half of them at most."""
 HEAD_BYTES_MAX = 64 << 10
 """Longest request line with headers; what comes in one piece with its end may be longer."""
 DRAIN_S = 1
@@ -115,13 +123,28 @@ def _wrote_whole(cycle: RequestResponseCycle, start: Mapping[str, Any], body: by
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a limit on headers, that refuses in the API's own shape."""
+    """uvicorn's protocol, guarded, with a limit on headers, that refuses in the API's own shape."""
 
-    _in_head = False
-    _head_bytes = 0
+    _in_head = _in_message = False
+    _head_bytes = _received_bytes = _request_number = 0
+
+    def __init__(self, *args: Any, guard: ConnectionGuard, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._guard = guard
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, unless there are too many connections."""
+        super().connection_made(transport)
+        self._guard.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._guard.forget(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, unless the headers never end."""
+        self._received_bytes += len(data)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
@@ -132,12 +155,30 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._in_head, self._head_bytes = True, 0
+        self._in_message = True
+        self._request_number += 1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Count no longer."""
         self._in_head = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the whole request is here."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Count what the client has to read yet."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._guard.count_unsent(self)
+
+    def resume_writing(self) -> None:
+        """Count what the client has read."""
+        super().resume_writing()
+        self._guard.count_unsent(self)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let the answer leave in one write."""
@@ -146,12 +187,51 @@ class _Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, and close the connection."""
-        body = JSON_RENDERER.render(InvalidRequest(msg).to_body())
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
-        )
+        self.refuse(InvalidRequest(msg))
+
+    def stage(self) -> Stage:
+        """Return what the connection waits for."""
+        if self.transport.get_write_buffer_size():
+            return Stage.UNSENT
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self._in_head:
+            return Stage.HEAD if is_answered else Stage.WORKING
+        if self._in_message:
+            return Stage.WORKING if self.flow.read_paused else Stage.BODY
+        return Stage.IDLE if is_answered else Stage.WORKING
+
+    def request_number(self) -> int:
+        """Return how many requests began."""
+        return self._request_number
+
+    def received_bytes(self) -> int:
+        """Return how many bytes came."""
+        return self._received_bytes
+
+    def unsent_bytes(self) -> int:
+        """Return how many bytes the client has to read yet."""
+        return self.transport.get_write_buffer_size()
+
+    def refuse(self, error: QueueError) -> None:
+        """Answer with an error, unless the request under way has its answer, and close."""
+        is_in_body = self._in_message and not self._in_head
+        if not (is_in_body and self.cycle.response_started):
+            body = JSON_RENDERER.render(error.to_body())
+            headers = {
+                "content-type": "application/json",
+                **failure_headers(error),
+                "content-length": len(body),
+                "connection": "close",
+            }
+            head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+            self.transport.write(
+                b"%b%b\r\n%b" % (STATUS_LINE[error.http_status], head.encode(), body)
+            )
         self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is not sent."""
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -166,10 +246,27 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """An HTTP server that listens from `bind` on and answers from `start` to `stop`."""
 
-    def __init__(self, *, host: str, port: int) -> None:
-        """Remember where to listen; nothing is opened yet."""
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        limits: ConnectionLimits | None = None,
+        answers: MemoryShare | None = None,
+    ) -> None:
+        """Remember where to listen; nothing is opened yet.
+
+        Args:
+            host: address to listen on.
+            port: 0 for any that is free.
+            limits: of its connections.
+            answers: counts what clients have not read yet.
+        """
         self._host = host
         self._port = port
+        self._limits = limits or ConnectionLimits()
+        self._answers = answers or MemoryBudget().answers
+        self._guard: ConnectionGuard | None = None
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -178,6 +275,11 @@ class HttpServer:
     def port(self) -> int:
         """The port that is listened on."""
         return self._port
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return 0 if self._guard is None else len(self._guard)
 
     @property
     def ended(self) -> asyncio.Future[None]:
@@ -191,7 +293,10 @@ class HttpServer:
         Raises:
             ListenError: the address cannot be used.
         """
-        allow_descriptors()
+        descriptors = allow_descriptors()
+        connections_max = max(descriptors - DESCRIPTORS_KEPT, descriptors // 2)
+        if connections_max < self._limits.connections_max:
+            self._limits = replace(self._limits, connections_max=connections_max)
         try:
             self._socket = socket.create_server((self._host, self._port), backlog=BACKLOG)
         except (OSError, OverflowError) as error:
@@ -205,16 +310,18 @@ class HttpServer:
     async def start(self, app: HotPaths) -> None:
         """Answer requests with `app`."""
         assert self._socket is not None, "bind comes first"
+        self._guard = ConnectionGuard(self._limits, self._answers)
+        guarded: Any = partial(_Protocol, guard=self._guard)
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=guarded,
             ws="none",
             lifespan="off",
             interface="asgi3",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=math.ceil(self._limits.idle_s),
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )
@@ -224,9 +331,12 @@ class HttpServer:
             await asyncio.sleep(_POLL_S)
         if self._serving.done():
             await self._serving
+        self._guard.start()
 
     async def stop(self) -> None:
         """Accept nothing more, let running requests end, close the connections."""
+        if self._guard is not None:
+            self._guard.stop()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving

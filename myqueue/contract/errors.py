@@ -21,6 +21,7 @@ QueueError
     UnauthorizedException         401 UNAUTHORIZED
         ClientExpired             401 CLIENT_EXPIRED         after registering again
     Forbidden                     403 FORBIDDEN
+    RequestTimeout                408 REQUEST_TIMEOUT        retriable
     MessageTooLarge               413 MESSAGE_TOO_LARGE
     NotLeader                     421 NOT_LEADER             at `leader`
     NoLeader                      503 NO_LEADER              retriable
@@ -261,6 +262,12 @@ class Overloaded(QueueError):
     """A limit on requests or bytes in flight is reached; try again later."""
 
     code, http_status, retriable = "OVERLOADED", 503, True
+
+
+class RequestTimeout(QueueError):
+    """The request was sent too slowly, and nothing of it was done."""
+
+    code, http_status, retriable = "REQUEST_TIMEOUT", 408, True
 
 
 class TooManyGroups(QueueError):

@@ -10,10 +10,13 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
 import manager_app.metrics  # noqa: F401 - the figures of a manager are on the page, too
+import queuesite.connections  # noqa: F401 - and those of connections
 from broker_app import metrics
 from broker_app import runtime as runtimes
 from broker_app.decode_cache import DecodedBatch
 from broker_app.partition.commands import ReceiveMessages, SettleMessages
+from http_base.memory_budget import MemoryBudget
+from http_base.memory_metrics import show_memory
 from myqueue.contract.rules.work import Receipt, SettleKind
 from raft_app.engine.tick_intervals import TickIntervals
 from tests.broker_app.replica import batch_of
@@ -144,11 +147,12 @@ def test_what_was_not_sent_and_who_was_refused_is_told_apart(
 def test_the_reference_names_every_figure(runtime: BrokerRuntime) -> None:
     registry = CollectorRegistry()
     metrics.register(registry)
+    show_memory("queue_manager", (MemoryBudget().bodies,), registry)
     families = [*registry.collect(), *REGISTRY.collect()]
     shown = {
         family.name + "_total" * (family.type == "counter")
         for family in families
-        if family.name.startswith(("queue_broker_", "queue_manager_"))
+        if family.name.startswith(("queue_broker_", "queue_http_", "queue_manager_"))
     }
     assert "queue_manager_brokers" in shown
     page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()

@@ -100,5 +100,49 @@ QUEUE_MUTANTS = (
         test="tests/broker_app/apis/test_body_budget.py"
         "::test_the_place_of_a_body_is_given_back_however_its_request_ends",
     ),
+    Mutant(
+        name="slow-sender-kept",
+        fault="A client may take as long as it likes to send a request",
+        path="queuesite/connections.py",
+        old="        if stage in _FLOWING and progress - seen.progress >= self._bytes_min:\n",
+        new="        if stage in _FLOWING and progress >= seen.progress:\n",
+        test="tests/queuesite/test_connections.py"
+        "::test_a_sender_a_byte_at_a_time_is_cut_off_however_often_it_sends",
+    ),
+    Mutant(
+        name="slow-reader-kept",
+        fault="A client may take as long as it likes to read an answer",
+        path="queuesite/connections.py",
+        old="        if not is_over or stage is Stage.WORKING:\n",
+        new="        if not is_over or stage in (Stage.WORKING, Stage.UNSENT):\n",
+        test="tests/queuesite/test_connections.py"
+        "::test_a_client_that_does_not_read_is_cut_off_and_its_bytes_are_counted",
+    ),
+    Mutant(
+        name="unread-answers-unbounded",
+        fault="Answers that nobody reads take whatever they want",
+        path="queuesite/connections.py",
+        old="        while self._answers.used_bytes > self._answers.limit_bytes:\n",
+        new="        while self._answers.used_bytes < 0:\n",
+        test="tests/queuesite/test_connections.py"
+        "::test_answers_that_nobody_reads_take_what_they_may_and_the_first_makes_room",
+    ),
+    Mutant(
+        name="idle-connection-kept",
+        fault="A connection on which no request ever came stays open",
+        path="queuesite/connections.py",
+        old="        if not is_over or stage is Stage.WORKING:\n",
+        new="        if not is_over or stage in (Stage.WORKING, Stage.IDLE):\n",
+        test="tests/queuesite/test_connections.py::test_an_idle_connection_is_closed",
+    ),
+    Mutant(
+        name="connections-unlimited",
+        fault="A server takes any number of connections",
+        path="queuesite/connections.py",
+        old="len(self._seen) >= self.limits.connections_max and not self._close_idle():\n",
+        new="len(self._seen) < 0:\n",
+        test="tests/queuesite/test_connections.py"
+        "::test_where_all_are_at_work_a_further_connection_is_refused",
+    ),
 )
 """All of them, producing before consuming."""

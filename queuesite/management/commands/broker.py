@@ -46,6 +46,7 @@ class Command(BaseCommand):
             config=config,
             make_app=partial(make_application, memory=memory),
             celery=EmbeddedCelery(BROKER, config=config),
+            answers=memory.answers,
         )
         try:
             status = uvloop.run(process.run(self._announce))

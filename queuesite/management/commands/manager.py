@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from http_base.memory_budget import MemoryBudget
+from http_base.memory_metrics import show_memory
 from queuesite.celery import EmbeddedCelery
 from queuesite.checks import CHECK_TAG
 from queuesite.conf import MANAGER
@@ -80,11 +81,13 @@ class Command(BaseCommand):
             self._facts = prepare_database(config)
         embedded = not config.celery_broker_url and not config.read_only
         memory = MemoryBudget(config.memory_budget_bytes)
+        show_memory("queue_manager", (memory.bodies, memory.answers))
         process = ServerProcess(
             ManagerProcess(ManagerOptions.of(config)),
             config=config,
             make_app=partial(make_application, memory=memory),
             celery=EmbeddedCelery(MANAGER, config=config) if embedded else None,
+            answers=memory.answers,
         )
         return uvloop.run(process.run(self._announce))
 

@@ -163,7 +163,7 @@ async def test_what_was_given_up_or_deleted_is_given_back(cluster: EngineCluster
         with suppress(QueueError, asyncio.CancelledError):
             await one
     await cluster.ticks(100)
-    assert [share.used_bytes for share in leader.memory.shares] == [0] * 7
+    assert not any(share.used_bytes for share in leader.memory.shares)
 
 
 async def test_a_follower_lets_entries_pass_by_that_it_has_no_room_for(
