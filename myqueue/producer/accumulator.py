@@ -46,7 +46,8 @@ class Accumulator:
             larger when there is no other.
         batch_messages: most messages of a batch that is joined here.
         batch_bytes: most bytes of such a batch when it has more than one message.
-        deadline_s: says when a message that comes now is given up, in monotonic seconds.
+        now_s: returns the monotonic time.
+        patience_s: after how long a message is given up.
     """
 
     def __init__(
@@ -55,15 +56,19 @@ class Accumulator:
         buffer_bytes: int,
         batch_messages: int,
         batch_bytes: int,
-        deadline_s: Callable[[], float],
+        now_s: Callable[[], float],
+        patience_s: float,
     ) -> None:
         self._buffer_bytes = buffer_bytes
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
-        self._deadline_s = deadline_s
+        self._now_s = now_s
+        self._patience_s = patience_s
         self._lanes: dict[TopicPartition, Lane] = {}
         self._ready: dict[TopicPartition, Lane] = {}
         """Lanes to look at, the one that waits longest first."""
+        self._holding: dict[TopicPartition, Lane] = {}
+        """Lanes that may hold what waits for callers that come back."""
         self.held_bytes = 0
 
     def has_room(self, size_bytes: int) -> bool:
@@ -77,10 +82,27 @@ class Accumulator:
             f"{size_bytes} within {waited_ms} ms"
         )
 
+    @property
+    def held_until_s(self) -> float | None:
+        """Monotonic time at which `take` is to be called, whatever comes; None for never."""
+        times = [lane.held_until_s for lane in self._holding.values()]
+        return min((one for one in times if one is not None), default=None)
+
     def put(
-        self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
+        self,
+        where: TopicPartition,
+        record: Record,
+        future: DeliverySink[Delivered],
+        *,
+        has_caller: bool = False,
     ) -> bool | None:
         """Add a message behind the others of its partition.
+
+        Args:
+            where: topic and partition.
+            record: the message.
+            future: gets its outcome.
+            has_caller: a thread waits for the outcome, and sends nothing else until then.
 
         Returns:
             True when a batch may be sent; None when there was no room.
@@ -91,7 +113,7 @@ class Accumulator:
             return None
         self.held_bytes = held_bytes
         lane = self._lanes.get(where) or self._lane(where)
-        lane.put(record, future, size_bytes)
+        lane.put(record, future, size_bytes, has_caller=has_caller)
         if lane.may_send:
             self._ready[where] = lane
             return True
@@ -130,6 +152,7 @@ class Accumulator:
         A topic that the producer is not registered for any more has id 0: what waited for it goes
         out like the rest and fails there, where its futures can be told.
         """
+        self._end_holds()
         taken: list[Batch] = []
         while self._ready:
             where, lane = next(iter(self._ready.items()))
@@ -162,6 +185,8 @@ class Accumulator:
         if lane.may_send:
             self._ready[batch.where] = lane
             return True
+        if lane.held_until_s is not None:
+            self._holding[batch.where] = lane
         return False
 
     def held(self) -> list[Batch]:
@@ -176,6 +201,14 @@ class Accumulator:
         self._ready.clear()
         return waiting, out
 
+    def _end_holds(self) -> None:
+        """Have those lanes looked at whose hold is over."""
+        for where, lane in list(self._holding.items()):
+            if lane.end_hold():
+                del self._holding[where]
+                if lane.may_send:
+                    self._ready[where] = lane
+
     def _lane(self, where: TopicPartition) -> Lane:
         lane = self._lanes.get(where)
         if lane is None:
@@ -183,6 +216,7 @@ class Accumulator:
                 where,
                 batch_messages=self._batch_messages,
                 batch_bytes=self._batch_bytes,
-                deadline_s=self._deadline_s,
+                now_s=self._now_s,
+                patience_s=self._patience_s,
             )
         return lane

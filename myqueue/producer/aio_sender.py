@@ -17,7 +17,7 @@ from myqueue.producer.undelivered import lines
 from myqueue.transport.aio_driving import drive_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from myqueue.contract.records import Record
     from myqueue.producer.core import ProducerCore
@@ -42,6 +42,8 @@ class AsyncSender:
         self._core = core
         self._transport = settings.transport
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._is_taking = False
+        """True while a task is about to take what may be sent."""
         self._settled = asyncio.Condition()
         # Its loop may have ended by then: what it holds can only be named.
         self._name_lost = weakref.finalize(self, _name_lost, core, os.getpid())
@@ -61,7 +63,9 @@ class AsyncSender:
         Raises:
             QueueError: the first failure.
         """
-        return await asyncio.gather(*sent)
+        if len(futures := list(sent)) == 1:
+            return [await futures[0]]
+        return await asyncio.gather(*futures)
 
     async def put(
         self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]
@@ -162,11 +166,28 @@ class AsyncSender:
             self._settled.notify_all()
 
     def _deliver_ready(self) -> None:
-        """Begin the delivery of every batch that may be sent."""
-        for batch in self._core.buffer.take(self._core.producer_id):
-            task = asyncio.create_task(self._deliver(batch))
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
+        """Begin the delivery of every batch that may be sent.
+
+        They are taken when its task runs: what other tasks give in this turn of the loop is taken
+        with them, and so is what those give who are woken by the same answer.
+        """
+        if not self._is_taking:
+            self._is_taking = True
+            self._begin(self._take())
+
+    async def _take(self) -> None:
+        """Take every batch that may be sent, and deliver them side by side."""
+        self._is_taking = False
+        batches = self._core.buffer.take(self._core.producer_id)
+        for batch in batches[1:]:
+            self._begin(self._deliver(batch))
+        if batches:
+            await self._deliver(batches[0])
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
 
     async def _deliver(self, batch: Batch) -> None:
         try:

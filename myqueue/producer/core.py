@@ -90,7 +90,8 @@ class ProducerCore(ClientCore):
             buffer_bytes=config.buffer_bytes,
             batch_messages=config.batch_messages,
             batch_bytes=config.batch_bytes,
-            deadline_s=self.deadline_s,
+            now_s=self._clock.monotonic,
+            patience_s=config.delivery_timeout_ms / 1000,
         )
 
     def restart_after_fork(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -89,3 +89,44 @@ class DeliveryFuture(Future[T]):
                     waiter.add_exception(self)
             self._condition.notify_all()
         self._invoke_callbacks()
+
+
+class Outcome(Generic[T]):
+    """What becomes of a message whose caller waits for it: a lock, and nothing else.
+
+    Only one thread waits, once; it is certain to hear of a failure.
+    """
+
+    __slots__ = ("_error", "_open", "_result")
+    is_reported = True
+
+    def __init__(self) -> None:
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._open = threading.Lock()
+        self._open.acquire()
+
+    def wait(self) -> T:
+        """Return the result, or raise the failure."""
+        self._open.acquire()
+        error = self._error
+        if error is None:
+            return self._result  # type: ignore[return-value]
+        try:
+            raise error
+        finally:
+            # The error has this frame, which is not to keep the outcome.
+            del self, error
+
+    def count_as_reported(self) -> None:
+        """Do nothing: it is."""
+
+    def settle(self, result: T) -> None:
+        """Take the result and wake the caller; at most once."""
+        self._result = result
+        self._open.release()
+
+    def fail(self, error: BaseException) -> None:
+        """Take the failure and wake the caller; at most once."""
+        self._error = error
+        self._open.release()

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from myqueue.producer.gathering import Gathering
 from myqueue.producer.sequences import PartitionSequence, Stamp
 from myqueue.results import Delivered, DeliveredBatch
 
@@ -69,8 +70,10 @@ class Batch:
         records: the messages.
         futures: one per message; empty when `whole` is there.
         whole: the future of the batch as a whole.
+        callers: how many of the messages have a thread that waits for the outcome.
         size_bytes: what it counts for in the buffer.
         deadline_s: monotonic time at which it is given up.
+        taken_s: monotonic time at which it was stamped.
         stamp: its deduplication key, once it was taken.
         attempts: all of its tries, those under earlier stamps included.
         call: the request under its stamp, encoded once.
@@ -80,6 +83,7 @@ class Batch:
     __slots__ = (
         "attempts",
         "call",
+        "callers",
         "deadline_s",
         "futures",
         "position",
@@ -88,6 +92,7 @@ class Batch:
         "settled",
         "size_bytes",
         "stamp",
+        "taken_s",
         "where",
         "whole",
     )
@@ -105,8 +110,10 @@ class Batch:
         self.records: list[Record] = [] if records is None else records
         self.futures: list[DeliverySink[Delivered]] = []
         self.whole = whole
+        self.callers = 0
         self.size_bytes = size_bytes
         self.deadline_s = deadline_s
+        self.taken_s = 0.0
         self.position = 0
         self.restamps = 0
         self.settled = False
@@ -157,7 +164,8 @@ class Lane:
         where: topic and partition.
         batch_messages: most messages of a batch that the lane joins.
         batch_bytes: most bytes of such a batch when it has more than one message.
-        deadline_s: says when a message that comes now is given up, in monotonic seconds.
+        now_s: returns the monotonic time.
+        patience_s: after how long a message is given up.
     """
 
     def __init__(
@@ -166,12 +174,15 @@ class Lane:
         *,
         batch_messages: int,
         batch_bytes: int,
-        deadline_s: Callable[[], float],
+        now_s: Callable[[], float],
+        patience_s: float,
     ) -> None:
         self.where = where
         self._batch_messages = batch_messages
         self._batch_bytes = batch_bytes
-        self._deadline_s = deadline_s
+        self._now_s = now_s
+        self._patience_s = patience_s
+        self._gathering = Gathering()
         self._sequence = PartitionSequence()
         self._waiting: deque[Batch] = deque()
         self._out: list[Batch] = []
@@ -183,8 +194,22 @@ class Lane:
 
     # Coming in
 
-    def put(self, record: Record, future: DeliverySink[Delivered], size_bytes: int) -> None:
-        """Add a message behind the others, to the last batch if there is room in it."""
+    def put(
+        self,
+        record: Record,
+        future: DeliverySink[Delivered],
+        size_bytes: int,
+        *,
+        has_caller: bool = False,
+    ) -> None:
+        """Add a message behind the others, to the last batch if there is room in it.
+
+        Args:
+            record: the message.
+            future: gets its outcome.
+            size_bytes: what it counts for in the buffer.
+            has_caller: a thread waits for the outcome, and sends nothing else until then.
+        """
         waiting = self._waiting
         last = waiting[-1] if waiting else None
         if (
@@ -193,32 +218,48 @@ class Lane:
             or len(last.records) >= self._batch_messages
             or last.size_bytes + size_bytes > self._batch_bytes
         ):
-            last = Batch(self.where, deadline_s=self._deadline_s())
+            last = Batch(self.where, deadline_s=self._now_s() + self._patience_s)
             waiting.append(last)
         last.records.append(record)
         last.futures.append(future)
         last.size_bytes += size_bytes
+        if has_caller:
+            last.callers += 1
+            self._gathering.came(last.callers)
+        elif self._gathering.until_s is not None:
+            self._gathering.stop()
 
     def put_whole(self, batch: Batch) -> None:
         """Add a batch that is sent as it is."""
         self._waiting.append(batch)
+        self._gathering.stop()
 
     # Going out
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing waits and nothing is in flight."""
-        return not (self._waiting or self._out or self._again)
+        """True when nothing waits, is waited for or is in flight."""
+        if self._waiting or self._out or self._again:
+            return False
+        return self._gathering.until_s is None
+
+    @property
+    def held_until_s(self) -> float | None:
+        """Until when what waits is held for callers that may come; None when it is not."""
+        return self._gathering.until_s
 
     @property
     def may_send(self) -> bool:
         """True when `take` gives a batch.
 
         While a batch is in flight, the next one is sent only when it is full: messages that arrive
-        meanwhile join it, so that many small messages share few requests.
+        meanwhile join it, so that many small messages share few requests. After it, those whom its
+        answer has woken may join for a moment.
         """
         if not self._out:
-            return bool(self._waiting or self._again)
+            if self._again or not self._waiting:
+                return bool(self._again)
+            return self._gathering.until_s is None or self._is_full(self._waiting[0])
         if self._restarting:
             return False
         if self._position - self._out[0].position >= BATCHES_IN_FLIGHT_MAX:
@@ -232,6 +273,8 @@ class Lane:
             self._restarting = False
             self._sequence.restart()
         batch = self._again.pop(0) if self._again else self._waiting.popleft()
+        self._gathering.stop()
+        batch.taken_s = self._now_s()
         batch.stamp = self._sequence.take(producer_id, len(batch.records))
         batch.call = None
         batch.position = self._position
@@ -248,6 +291,15 @@ class Lane:
     def acknowledged(self, batch: Batch) -> None:
         """Note that a batch is durable."""
         self._out.remove(batch)
+        if batch.callers > 1 and not (self._out or self._again):
+            now_s = self._now_s()
+            self._gathering.begin(
+                batch.callers, self._callers, took_s=now_s - batch.taken_s, now_s=now_s
+            )
+
+    def end_hold(self) -> bool:
+        """End the hold of what waits if its time is over; False when it is not."""
+        return self._gathering.expire(self._callers, self._now_s())
 
     def failed(self, batch: Batch, *, stamp_spent: bool) -> None:
         """Note that a batch is given up.
@@ -274,12 +326,18 @@ class Lane:
         left = [*self._again, *self._waiting]
         self._again.clear()
         self._waiting.clear()
+        self._gathering.stop()
         return left
 
     @property
     def held(self) -> list[Batch]:
         """All batches that are not settled, in order: those in flight, then those that wait."""
         return [*self._out, *self._again, *self._waiting]
+
+    @property
+    def _callers(self) -> int:
+        """How many callers wait in the batch that goes next."""
+        return self._waiting[0].callers if self._waiting else 0
 
     def _is_full(self, batch: Batch) -> bool:
         return (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.errors import ClientClosed
 from myqueue.producer import exits
 from myqueue.producer.accumulator import size_bytes_of
-from myqueue.producer.futures import DeliveryFuture
+from myqueue.producer.futures import Outcome
 from myqueue.producer.undelivered import lines
 from myqueue.transport import forks
 from myqueue.transport.driving import drive
@@ -73,23 +73,34 @@ class Sender:
             RuntimeError: as `put`.
         """
         core = self._core
-        waiting: DeliveryFuture[Delivered] = DeliveryFuture()
-        # Whoever waits here is certain to hear of a failure.
-        waiting.is_reported = True
+        outcome: Outcome[Delivered] = Outcome()
         if core.buffer.is_idle(where) and self.put_alone(
-            batch := core.single(where, record, waiting)
+            batch := core.single(where, record, outcome)
         ):
             self._deliver_here(batch)
         else:
-            self.put(where, record, waiting)
-        return waiting.result()
+            self.put(where, record, outcome, has_caller=True)
+        return outcome.wait()
 
     def results(self, sent: list[Delivered]) -> list[Delivered]:
         """Return where messages of one call are: `deliver` waited for each."""
         return sent
 
-    def put(self, where: TopicPartition, record: Record, future: DeliverySink[Delivered]) -> None:
+    def put(
+        self,
+        where: TopicPartition,
+        record: Record,
+        future: DeliverySink[Delivered],
+        *,
+        has_caller: bool = False,
+    ) -> None:
         """Queue a message; the future gets its outcome.
+
+        Args:
+            where: topic and partition.
+            record: the message.
+            future: gets its outcome.
+            has_caller: the calling thread waits for it next.
 
         Raises:
             BufferFull: there was no room for `max_block_ms`.
@@ -100,10 +111,12 @@ class Sender:
         with self._core.lock:
             if self._waker is None and not self._stopping:
                 self._start()
-            more = None if self._stopping else buffer.put(where, record, future)
+            more = (
+                None if self._stopping else buffer.put(where, record, future, has_caller=has_caller)
+            )
             while more is None:
                 self._wait_for_room(size_bytes_of(record))
-                more = buffer.put(where, record, future)
+                more = buffer.put(where, record, future, has_caller=has_caller)
             if more:
                 self._wake()
 
@@ -285,13 +298,14 @@ class Sender:
             waker.clear()
             with self._core.changed:
                 batches = self._core.buffer.take(self._core.producer_id)
+                until_s = self._core.buffer.held_until_s
                 if self._stopping and not batches and not self._core.buffer.held():
                     self._waker = None
                     waker.close()
                     return
             for batch in batches:
                 pump.start(self._delivery(batch))
-            pump.turn()
+            pump.turn(until_s)
 
     def _deliver_here(self, batch: Batch) -> None:
         """Deliver a stamped batch in this thread."""

@@ -62,11 +62,15 @@ class Pump:
         self._running.append(running)
         self._step(running, None, None)
 
-    def turn(self) -> None:
-        """Wait until a flow can go on or the waker is woken, and let those flows go on."""
+    def turn(self, until_s: float | None = None) -> None:
+        """Wait until a flow can go on or the waker is woken, and let those flows go on.
+
+        Args:
+            until_s: monotonic time at which the wait ends in any case.
+        """
         exchanges = {one.exchange: one for one in self._running if one.exchange is not None}
         ready = self._transport.wait(
-            list(exchanges), timeout_s=self._timeout_s(), waker=self._waker
+            list(exchanges), timeout_s=self._timeout_s(until_s), waker=self._waker
         )
         for exchange in ready:
             self._look(exchanges[exchange])
@@ -83,10 +87,12 @@ class Pump:
             running.flow.close()
         self._running.clear()
 
-    def _timeout_s(self) -> float | None:
+    def _timeout_s(self, until_s: float | None) -> float | None:
         if any(one.lock is not None for one in self._running):
             return LOCK_POLL_S
         times = [one.until_s for one in self._running if one.until_s is not None]
+        if until_s is not None:
+            times.append(until_s)
         return max(0.0, min(times) - self._clock.monotonic()) if times else None
 
     def _look(self, running: _Running) -> None:

@@ -24,6 +24,15 @@ CLIENT_MUTANTS = (
         "::test_an_unknown_outcome_is_reported_and_the_epoch_raised",
     ),
     Mutant(
+        name="held-for-ever",
+        fault="A batch that is held for callers waits for them without an end",
+        path="myqueue/producer/sender.py",
+        old="            pump.turn(until_s)\n",
+        new="            pump.turn()\n",
+        test="tests/myqueue/producer/test_sender.py"
+        "::test_a_caller_is_not_held_for_longer_because_others_do_not_come_back",
+    ),
+    Mutant(
         name="unknown-told-as-known",
         fault="The client says that a message did not arrive though it may have",
         path="myqueue/transport/retry.py",

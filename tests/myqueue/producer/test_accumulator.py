@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from myqueue.contract.errors import UnauthorizedException
 from myqueue.contract.records import HEADER_BYTES, Record, encode_batch
 from myqueue.producer.accumulator import OVERHEAD_BYTES, Accumulator, size_bytes_of
-from myqueue.producer.futures import DeliveryFuture
+from myqueue.producer.futures import DeliveryFuture, Outcome
+from myqueue.producer.gathering import HOLD_S_MAX
 from myqueue.producer.lanes import Batch
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
@@ -20,13 +21,27 @@ RECORDS = st.builds(
 )
 
 
-def accumulator(**limits: int) -> Accumulator:
+class Time:
+    """A clock that is set."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def accumulator(time: Time | None = None, **limits: int) -> Accumulator:
     settings = {"buffer_bytes": 1 << 20, "batch_messages": 3, "batch_bytes": 500, **limits}
-    return Accumulator(**settings, deadline_s=lambda: 120.0)
+    return Accumulator(**settings, now_s=time or Time(), patience_s=20.0)
 
 
 def put(buffer: Accumulator, value: str, partition: int = 0) -> bool:
     return buffer.put(("logs", partition), Record(value), DeliveryFuture())
+
+
+def call(buffer: Accumulator, value: str) -> bool:
+    """Add a message whose caller waits for it."""
+    return buffer.put(("logs", 0), Record(value), Outcome(), has_caller=True)
 
 
 def take(buffer: Accumulator) -> list[Batch]:
@@ -181,3 +196,90 @@ def test_a_topic_without_a_registration_holds_nothing_up() -> None:
         ("gone", 0),
         ("more", 7),
     ]
+
+
+def held(time: Time, callers: int) -> Accumulator:
+    """Return a buffer where a batch of so many callers has just been answered, after a second."""
+    buffer = accumulator(time, batch_messages=100, batch_bytes=10_000)
+    put(buffer, "first")
+    (first,) = take(buffer)
+    for number in range(callers):
+        call(buffer, f"{number}")
+    assert acknowledge(buffer, first)
+    (batch,) = take(buffer)
+    time.now_s += 1.0
+    assert not acknowledge(buffer, batch)
+    return buffer
+
+
+def test_callers_that_come_back_leave_together() -> None:
+    buffer = held(Time(), callers=4)
+    assert not buffer.is_idle(("logs", 0)), "a caller may not go ahead of the others"
+    assert [call(buffer, value) for value in "abcd"] == [False, False, False, True]
+    (batch,) = take(buffer)
+    assert values(batch) == ["a", "b", "c", "d"]
+    assert buffer.held_until_s is None
+
+
+def test_callers_that_waited_leave_with_those_that_come_back() -> None:
+    time = Time()
+    buffer = accumulator(time, batch_messages=100, batch_bytes=10_000)
+    call(buffer, "0")
+    call(buffer, "1")
+    (batch,) = take(buffer)
+    call(buffer, "2")
+    time.now_s += 1.0
+    assert not acknowledge(buffer, batch), "two may come back"
+    assert take(buffer) == []
+    assert [call(buffer, value) for value in "34"] == [False, True]
+    assert [values(batch) for batch in take(buffer)] == [["2", "3", "4"]]
+
+
+def test_callers_that_came_in_time_leave_without_the_others() -> None:
+    time = Time()
+    buffer = held(time, callers=4)
+    until_s = buffer.held_until_s
+    assert until_s == time.now_s + HOLD_S_MAX
+    call(buffer, "a")
+    assert take(buffer) == []
+    time.now_s = until_s
+    assert [values(batch) for batch in take(buffer)] == [["a"]]
+    assert buffer.held_until_s is None
+
+
+def test_a_hold_in_which_nobody_comes_ends_too() -> None:
+    time = Time()
+    buffer = held(time, callers=4)
+    time.now_s += 1.0
+    assert take(buffer) == []
+    assert buffer.held_until_s is None
+    assert buffer.is_idle(("logs", 0))
+
+
+def test_a_message_without_a_caller_ends_a_hold() -> None:
+    buffer = held(Time(), callers=4)
+    call(buffer, "a")
+    assert put(buffer, "b")
+    assert [values(batch) for batch in take(buffer)] == [["a", "b"]]
+
+
+def test_a_whole_batch_ends_a_hold() -> None:
+    buffer = held(Time(), callers=4)
+    call(buffer, "a")
+    buffer.put_whole(Batch(("logs", 0), deadline_s=1.0, records=[Record("b")]))
+    assert [values(batch) for batch in take(buffer)] == [["a"]]
+
+
+def test_a_full_batch_is_not_held() -> None:
+    buffer = held(Time(), callers=4)
+    assert not call(buffer, "a" * 3_000)
+    assert call(buffer, "b" * 9_000)
+    assert [len(batch.records) for batch in take(buffer)] == [1]
+
+
+def test_giving_up_ends_a_hold() -> None:
+    buffer = held(Time(), callers=4)
+    call(buffer, "a")
+    ([waiting], _) = buffer.give_up()
+    assert values(waiting) == ["a"]
+    assert buffer.held_until_s is None

@@ -97,3 +97,37 @@ async def test_closing_in_time_says_what_was_left(http_cluster: HttpCluster) -> 
     assert caught.value.details["values"] == ["out", "left"]
     assert isinstance(left.exception(), UndeliveredMessages)
     assert out.exception() is not None
+
+
+async def test_tasks_that_one_answer_woke_leave_together() -> None:
+    with InMemoryQueue({"logs": 1}) as queue:
+        async with AsyncProducer("logs", queue.address) as producer:
+            await producer.partition_count("logs")
+
+            async def call(late: int) -> None:
+                for _ in range(late):
+                    await asyncio.sleep(0)
+                for _ in range(20):
+                    await producer.enqueue("logs", "x")
+
+            await asyncio.gather(*(call(number) for number in range(8)))
+        sizes = queue_batches(queue)
+    # One more joins at each answer; at the end they leave one by one.
+    assert sizes == [*range(1, 8), *[8] * 13, *range(7, 0, -1)]
+
+
+async def test_what_is_sent_in_one_turn_leaves_together() -> None:
+    with InMemoryQueue({"logs": 1}) as queue:
+        async with AsyncProducer("logs", queue.address) as producer:
+            await producer.partition_count("logs")
+            futures = [await producer.send("logs", "x") for _ in range(5)]
+            await asyncio.gather(*futures)
+        assert queue_batches(queue) == [5]
+
+
+def queue_batches(queue: InMemoryQueue) -> list[int]:
+    """Return how many messages each batch of the only partition has."""
+    [partition] = queue._api.state.topics["logs"]
+    starts = [base for base, _ in partition.batches]
+    ends = [*starts[1:], len(partition.records)]
+    return [end - start for start, end in zip(starts, ends, strict=True)]

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from myqueue.producer.futures import DeliveryFuture
+from myqueue.producer.futures import DeliveryFuture, Outcome
 
 
 def test_a_settled_future_has_its_result() -> None:
@@ -110,3 +110,34 @@ async def test_an_event_loop_waits_for_it() -> None:
 def test_it_has_nothing_else() -> None:
     with pytest.raises(AttributeError):
         _ = DeliveryFuture().other  # type: ignore[attr-defined]
+
+
+def test_a_caller_waits_for_the_outcome_of_its_message() -> None:
+    outcome: Outcome[int] = Outcome()
+    timer = threading.Timer(0.02, outcome.settle, [5])
+    timer.start()
+    assert outcome.wait() == 5
+    timer.join()
+
+
+def test_a_caller_is_told_the_failure_of_its_message() -> None:
+    outcome: Outcome[int] = Outcome()
+    outcome.fail(ZeroDivisionError("x"))
+    assert outcome.is_reported
+    with pytest.raises(ZeroDivisionError):
+        outcome.wait()
+
+
+def test_a_failure_does_not_keep_its_outcome() -> None:
+    error = ZeroDivisionError("x")
+
+    class Kept(Outcome[int]):
+        """One that can be referred to weakly."""
+
+    outcome = Kept()
+    outcome.fail(error)
+    gone = weakref.ref(outcome)
+    with pytest.raises(ZeroDivisionError):
+        outcome.wait()
+    del outcome
+    assert gone() is None

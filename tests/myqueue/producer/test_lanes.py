@@ -10,7 +10,11 @@ from myqueue.results import Delivered, DeliveredBatch
 
 def lane(batch_messages: int = 1) -> Lane:
     return Lane(
-        ("logs", 0), batch_messages=batch_messages, batch_bytes=1_000, deadline_s=lambda: 1.0
+        ("logs", 0),
+        batch_messages=batch_messages,
+        batch_bytes=1_000,
+        now_s=lambda: 0.0,
+        patience_s=1.0,
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from myqueue.contract.errors import (
     UndeliveredMessages,
 )
 from myqueue.contract.records import Record
+from myqueue.producer import gathering
 from myqueue.producer.core import ProducerCore
 from myqueue.producer.futures import DeliveryFuture
 from myqueue.producer.producer import Producer
@@ -295,3 +297,76 @@ def test_a_producer_is_forgotten_after_its_messages_are_delivered(gate: Gate) ->
     forgetting.join(10)
     assert not forgetting.is_alive()
     assert gate._api.state.clients == {}
+
+
+def wait_until(predicate: Callable[[], bool]) -> None:
+    """Look until it holds, for ten seconds at most."""
+    for _ in range(10_000):
+        if predicate():
+            return
+        time.sleep(0.001)
+    raise AssertionError("not in time")
+
+
+def call_in_threads(sender: Sender, gate: Gate, rounds: list[int]) -> None:
+    """Have callers wait for one message after the other; the first of all is out alone.
+
+    Args:
+        sender: sends for all of them.
+        gate: closed; it is opened when all callers wait for their first message.
+        rounds: how many messages each of them sends.
+    """
+
+    def call(count: int) -> None:
+        for _ in range(count):
+            sender.deliver(WHERE, Record("x"))
+
+    def given() -> int:
+        return sum(len(batch.records) for batch in sender._core.buffer.held())
+
+    threads = [threading.Thread(target=call, args=[count]) for count in (1, *rounds)]
+    threads[0].start()
+    wait_until(lambda: given() == 1)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: given() == len(threads))
+    gate.opened.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def hold_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have every hold last so long, however quick the answers are."""
+    monkeypatch.setattr(gathering, "SHARE_OF_ROUND_TRIP", 1e9)
+    monkeypatch.setattr(gathering, "HOLD_S_MAX", seconds)
+
+
+def test_callers_that_one_answer_woke_leave_together(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_for(monkeypatch, 60)
+    sender = make_sender(gate)
+    call_in_threads(sender, gate, [2, 2, 2])
+    assert gate.batches() == [1, 3, 3]
+    sender.stop(10)
+
+
+def test_a_caller_is_not_held_for_longer_because_others_do_not_come_back(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_for(monkeypatch, 0.05)
+    sender = make_sender(gate)
+    call_in_threads(sender, gate, [2, 1, 1])
+    assert gate.batches() == [1, 3, 1]
+    sender.stop(10)
+
+
+def test_a_message_that_nobody_waits_for_is_not_held(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_for(monkeypatch, 60)
+    sender = make_sender(gate)
+    call_in_threads(sender, gate, [1, 1, 1])
+    assert put(sender, Record("y")).result(10) == Delivered(0, 4)
+    sender.stop(10)
