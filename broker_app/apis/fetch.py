@@ -1,32 +1,42 @@
-"""GET /fetch, GET /offsets/by-time."""
+"""GET and POST /fetch, GET /offsets/by-time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from broker_app.access import require_topic_client
 from broker_app.log_reading import MessagesRead, decode
 from broker_app.runtime import current
-from broker_app.selectors.fetch import batches_fetch
+from broker_app.selectors.fetch import batches_fetch, several_fetch
 from broker_app.selectors.offsets import offset_by_time
+from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import StoredBatches, read_call
 from http_base.messages import message_answer
-from http_base.operations import FETCH, OFFSET_BY_TIME
+from http_base.operations import FETCH, MESSAGE, OFFSET_BY_TIME
 from http_base.views import ApiView, served_by
-from myqueue.contract.answers import CursorPlace, PartitionFetched
-from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.answers import (
+    CursorPlace,
+    FetchedPart,
+    Message,
+    PartitionFetched,
+    SeveralFetched,
+)
+from myqueue.contract.errors import InvalidRequest, QueueError
 from myqueue.contract.inputs import (
     BATCH_HEADERS,
     DEFAULT_TIMEOUT_MS,
     MAX_FETCH_BYTES,
     Fetch,
+    FetchSeveral,
     OffsetByTime,
 )
 from myqueue.contract.records import frame_batches
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
-    from broker_app.selectors.fetch import FetchedBatches
+    from broker_app.selectors.fetch import FetchedBatches, FetchPlace
     from http_base.calls import Call
     from myqueue.contract.records import Record
     from raft_app.engine.replica import Replica
@@ -47,28 +57,102 @@ async def fetch(call: Call) -> PartitionFetched | StoredBatches:
         wait_ms=asked.wait_ms,
     )
     if call.takes_batches:
-        body = frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
-        return StoredBatches(body, _headers(fetched))
-    readable = await _readable(runtime, replica, fetched, asked)
-    spec, binary = replica.spec, call.takes_msgpack
+        return StoredBatches(_framed(fetched), _headers(fetched))
+    spec = replica.spec
+    readable = await _readable(runtime, replica, fetched, asked.offset)
     return PartitionFetched(
         topic=spec.topic,
         partition=spec.partition,
-        messages=[
-            message_answer(
-                record,
-                topic=spec.topic,
-                partition=spec.partition,
-                offset=offset,
-                binary=binary,
-            )
-            for offset, record in readable.messages
-        ],
+        messages=_messages(readable, replica, binary=call.takes_msgpack),
         corrupt=readable.corrupt,
         next_offset=readable.end,
         high_watermark=fetched.high_watermark,
         log_start_offset=fetched.log_start_offset,
     )
+
+
+@describe(
+    summary="Read messages of several partitions",
+    input=FetchSeveral,
+    answer=SeveralFetched(
+        partitions=[
+            FetchedPart(
+                topic="logs",
+                partition=0,
+                messages=[MESSAGE],
+                corrupt=0,
+                next_offset=42,
+                high_watermark=42,
+                log_start_offset=0,
+            )
+        ]
+    ),
+    token=CLIENT_TOKEN,
+    tags=["consume"],
+    sample={"partitions": [{"topic": "logs", "partition": 0, "offset": 0}]},
+)
+async def fetch_several(call: Call) -> SeveralFetched:
+    """Return what there is of each, or wait for the first that has something.
+
+    A partition that has nothing is left out, one that cannot be read has an `error`. With `stored`
+    and in MessagePack record batches come as stored. The partitions may be of several topics:
+    `tokens` has the token for each.
+    """
+    asked = read_call(call, FetchSeveral)
+    if asked.stored and not call.takes_msgpack:
+        raise InvalidRequest("stored batches come in MessagePack alone", field="stored")
+    runtime = current()
+    parts: list[FetchedPart] = []
+    wanted: list[FetchPlace] = []
+    for one in asked.partitions:
+        try:
+            token = asked.tokens.get(one.topic, asked.token)
+            require_topic_client(call, runtime, topic=one.topic, token=token)
+            wanted.append((runtime.partition(one.topic, one.partition), one.offset))
+        except QueueError as error:
+            parts.append(_refused(one.topic, one.partition, error))
+    found = await several_fetch(
+        runtime=runtime,
+        wanted=wanted,
+        max_bytes=asked.max_bytes,
+        wait_ms=0 if parts else asked.wait_ms,
+    )
+    for place, fetched in found:
+        parts.append(await _part(call, runtime, place, fetched, stored=asked.stored))
+    return SeveralFetched(partitions=parts)
+
+
+async def _part(
+    call: Call,
+    runtime: BrokerRuntime,
+    place: FetchPlace,
+    fetched: FetchedBatches | QueueError,
+    *,
+    stored: bool,
+) -> FetchedPart:
+    """Return what is answered of one of several partitions."""
+    (replica, offset), spec = place, place[0].spec
+    if isinstance(fetched, QueueError):
+        return _refused(spec.topic, spec.partition, fetched)
+    part = FetchedPart(
+        topic=spec.topic,
+        partition=spec.partition,
+        next_offset=fetched.next_offset,
+        high_watermark=fetched.high_watermark,
+        log_start_offset=fetched.log_start_offset,
+    )
+    if stored:
+        return replace(part, batches=_framed(fetched))
+    try:
+        readable = await _readable(runtime, replica, fetched, offset)
+    except QueueError as error:
+        return _refused(spec.topic, spec.partition, error)
+    messages = _messages(readable, replica, binary=call.takes_msgpack)
+    return replace(part, messages=messages, corrupt=readable.corrupt, next_offset=readable.end)
+
+
+def _refused(topic: str, partition: int, error: QueueError) -> FetchedPart:
+    return FetchedPart(topic=topic, partition=partition, error=error.to_body())
 
 
 @OFFSET_BY_TIME.with_tags("consume")
@@ -85,7 +169,7 @@ async def find_offset_by_time(call: Call) -> CursorPlace:
 
 
 async def _readable(
-    runtime: BrokerRuntime, replica: Replica, fetched: FetchedBatches, asked: Fetch
+    runtime: BrokerRuntime, replica: Replica, fetched: FetchedBatches, start: int
 ) -> MessagesRead:
     """Return the decoded messages from the offset on, as many as fit into one answer.
 
@@ -95,12 +179,12 @@ async def _readable(
         InvalidRequest: the package of its codec is not installed here.
     """
     messages: list[tuple[int, Record]] = []
-    position, corrupt, size_bytes = asked.offset, 0, 0
+    position, corrupt, size_bytes = start, 0, 0
     for stored in fetched.batches:
         try:
             batch = await decode(runtime=runtime, replica=replica, batch=stored)
         except InvalidRequest:
-            if position == asked.offset:
+            if position == start:
                 raise
             break
         if batch is None:
@@ -118,6 +202,20 @@ async def _readable(
     return MessagesRead(messages, position, corrupt)
 
 
+def _messages(readable: MessagesRead, replica: Replica, *, binary: bool) -> list[Message]:
+    spec = replica.spec
+    return [
+        message_answer(
+            record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
+        )
+        for offset, record in readable.messages
+    ]
+
+
+def _framed(fetched: FetchedBatches) -> bytes:
+    return frame_batches((batch.base_offset, batch.data) for batch in fetched.batches)
+
+
 def _headers(fetched: FetchedBatches) -> dict[str, str]:
     return {header: str(getattr(fetched, name)) for name, header in BATCH_HEADERS.items()}
 
@@ -127,6 +225,7 @@ class FetchApi(ApiView):
 
     description = FETCH.description
     get = served_by(fetch)
+    post = served_by(fetch_several)
 
 
 class OffsetByTimeApi(ApiView):

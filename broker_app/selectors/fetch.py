@@ -10,14 +10,19 @@ from broker_app.log_reading import batches_read
 from broker_app.metrics import BATCHES_FETCHED
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
-from myqueue.contract.errors import NoLeader, NotLeader, OffsetOutOfRange
+from myqueue.contract.errors import NoLeader, NotLeader, OffsetOutOfRange, QueueError
 from myqueue.contract.inputs import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
     from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import StoredBatch
+
+    FetchPlace = tuple[Replica, int]
+    """A replica, and the offset to fetch from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,59 @@ async def batches_fetch(
         Overloaded: too many long polls.
     """
     deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    while True:
+        found = await _look(runtime, replica, offset, max_bytes)
+        if found is not None:
+            return found
+        if not await runtime.long_polls.wait(replica.spec.group_id, offset, deadline):
+            state = state_of(replica)
+            return _fetched(state, state.next_offset, offset, [])
+
+
+async def several_fetch(
+    *, runtime: BrokerRuntime, wanted: Sequence[FetchPlace], max_bytes: int, wait_ms: int
+) -> list[tuple[FetchPlace, FetchedBatches | QueueError]]:
+    """Return what there is of several partitions; wait until one of them has something.
+
+    Each that cannot be read has its error, which ends the waiting too.
+
+    Args:
+        runtime: of this broker.
+        wanted: replicas, and where to begin; earlier ones take of `max_bytes` first.
+        max_bytes: of all together; at least one batch is returned when there is one.
+        wait_ms: how long to wait.
+
+    Raises:
+        Overloaded: too many long polls.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    while True:
+        found: list[tuple[FetchPlace, FetchedBatches | QueueError]] = []
+        room = max_bytes
+        for place in wanted:
+            if room <= 0:
+                break
+            try:
+                fetched = await _look(runtime, *place, room)
+            except QueueError as error:
+                found.append((place, error))
+                continue
+            if fetched is not None:
+                found.append((place, fetched))
+                room -= sum(len(batch.data) for batch in fetched.batches)
+        if found:
+            return found
+        if any(offset < state_of(replica).next_offset for replica, offset in wanted):
+            continue  # it came while others were asked
+        places = [(replica.spec.group_id, offset) for replica, offset in wanted]
+        if not await runtime.long_polls.wait_any(places, deadline):
+            return []
+
+
+async def _look(
+    runtime: BrokerRuntime, replica: Replica, offset: int, max_bytes: int
+) -> FetchedBatches | None:
+    """Return committed batches from an offset; None when there are none yet."""
     state = state_of(replica)
     while True:
         _require_leader_heard(replica)
@@ -58,15 +116,13 @@ async def batches_fetch(
             BATCHES_FETCHED.inc(len(batches))
             last = batches[-1]
             return _fetched(state, end, last.base_offset + last.record_count, batches)
-        if offset > end and replica.serves:
-            if not await _high_watermark_confirmed(runtime, replica):
-                continue
+        if offset == end or not replica.serves:
+            return None
+        if await _high_watermark_confirmed(runtime, replica):
             if offset > state.next_offset:
                 raise _out_of_range(offset, state)
-            if offset < state.next_offset:
-                continue
-        if not await runtime.long_polls.wait(replica.spec.group_id, offset, deadline):
-            return _fetched(state, state.next_offset, offset, [])
+            if offset == state.next_offset:
+                return None
 
 
 def _require_leader_heard(replica: Replica) -> None:

@@ -9,7 +9,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     _Waiters = dict[asyncio.Future[bool], None]
     """In the order of their arrival."""
@@ -36,6 +36,11 @@ class LongPolls:
         self.waiting = 0
         """Waiters at the moment."""
 
+    @property
+    def places(self) -> int:
+        """At how many offsets of partitions somebody waits."""
+        return sum(len(offsets) for offsets in self._groups.values())
+
     async def wait(
         self, group_id: int, offset: int, deadline: float, *, is_early: bool = False
     ) -> bool:
@@ -55,6 +60,12 @@ class LongPolls:
         Raises:
             Overloaded: too many wait already.
         """
+        return await self.wait_any([(group_id, offset)], deadline, is_early=is_early)
+
+    async def wait_any(
+        self, places: Sequence[tuple[int, int]], deadline: float, *, is_early: bool = False
+    ) -> bool:
+        """Wait as `wait` does for the first of several (group id, offset); one waiter in all."""
         loop = asyncio.get_running_loop()
         if self._ended or deadline <= loop.time():
             return False
@@ -64,9 +75,9 @@ class LongPolls:
                 retry_after_ms=retry_after.PARTITION_MS,
             )
         future: asyncio.Future[bool] = loop.create_future()
-        key = (group_id, is_early)
-        waiters = self._groups.setdefault(key, {}).setdefault(offset, {})
-        waiters[future] = None
+        for group_id, offset in places:
+            offsets = self._groups.setdefault((group_id, is_early), {})
+            offsets.setdefault(offset, {})[future] = None
         self.waiting += 1
         timer = loop.call_at(deadline, _resolve, (future,), False)
         try:
@@ -74,7 +85,8 @@ class LongPolls:
         finally:
             timer.cancel()
             self.waiting -= 1
-            self._leave(key, offset, future)
+            for group_id, offset in places:
+                self._leave((group_id, is_early), offset, future)
 
     def appended(self, group_id: int, next_offset: int) -> None:
         """Wake those that are woken early: what is below `next_offset` is in the leader's log."""

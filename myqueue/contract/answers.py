@@ -137,6 +137,29 @@ class PartitionFetched(Success, frozen=True):
     log_start_offset: int
 
 
+class FetchedPart(AnswerPart, frozen=True):
+    """What one of several partitions has; with `error`, a failure, it could not be read.
+
+    `batches` are record batches as stored, each preceded by its base offset and length.
+    """
+
+    topic: str
+    partition: int
+    messages: list[Message] | UnsetType = UNSET
+    batches: bytes | UnsetType = UNSET
+    corrupt: int | UnsetType = UNSET
+    next_offset: int | UnsetType = UNSET
+    high_watermark: int | UnsetType = UNSET
+    log_start_offset: int | UnsetType = UNSET
+    error: dict[str, Any] | UnsetType = UNSET
+
+
+class SeveralFetched(Success, frozen=True):
+    """What there is of several partitions; those that have nothing yet are left out."""
+
+    partitions: list[FetchedPart]
+
+
 class GroupCommitted(Success, frozen=True):
     """Committed offset of a group; retention has deleted `missed` messages before it unread."""
 

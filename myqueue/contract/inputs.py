@@ -52,6 +52,8 @@ MAX_PARTITIONS = 1_024
 MAX_REPLICATION_FACTOR = 9
 MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
+MAX_FETCHED_PARTITIONS = 256
+"""Most partitions of one call that fetches from several."""
 
 INT64_MAX = (1 << 63) - 1
 
@@ -273,6 +275,28 @@ class Fetch(Input, frozen=True):
     offset: Offset
     max_bytes: FetchBytes = 1 << 20
     wait_ms: WaitMs = 0
+    token: str | None = None
+
+
+class FetchFrom(Input, frozen=True):
+    """One of the partitions of a `POST /fetch`."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    offset: Offset
+
+
+class FetchSeveral(Input, frozen=True):
+    """POST /fetch on a broker: of several of its partitions, one answer."""
+
+    partitions: Annotated[list[FetchFrom], Meta(min_length=1, max_length=MAX_FETCHED_PARTITIONS)]
+    max_bytes: FetchBytes = 1 << 20
+    """Of all of them together."""
+    wait_ms: WaitMs = 0
+    stored: bool = False
+    """Record batches as stored in place of messages; in MessagePack alone."""
+    tokens: dict[str, str] = {}
+    """By topic, where `token` is of another one."""
     token: str | None = None
 
 

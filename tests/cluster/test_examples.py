@@ -81,6 +81,7 @@ BROKER_ORDER = [
     ("get", "/consumer/consume"),
     ("post", "/consumer/consume"),
     ("post", "/cursors/reset"),
+    ("post", "/fetch"),
     *READING,
 ]
 

@@ -41,6 +41,9 @@ def token_of(kind: str, client_id: int, topic: str = "logs", age_ms: int = 0) ->
 class Api:
     """Calls the broker; by default in the name of the cluster."""
 
+    is_direct = False
+    """True where all that is sent as JSON is sent as MessagePack in truth."""
+
     def __init__(self, app: Any) -> None:
         self._app = app
 
@@ -80,6 +83,8 @@ class Api:
 
 class DirectApi(Api):
     """Calls as the library does: in MessagePack and record batches, which no view has to answer."""
+
+    is_direct = True
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:
         """Send what is JSON as MessagePack, and give the answer back as JSON."""
