@@ -10,6 +10,7 @@ from django.db.models import Count
 from manager_app import runtime
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
+    AuditEntry,
     Broker,
     Cluster,
     Consumer,
@@ -309,3 +310,13 @@ class DeletedGroupAdmin(ReadOnlyAdmin):
     list_display = ("group_id", "topic_name", "index", "deleted_at")
     search_fields = ("topic_name",)
     date_hierarchy = "deleted_at"
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """What people changed through the API."""
+
+    list_display = ("at", "action", "subject", "origin")
+    list_filter = ("action",)
+    search_fields = ("subject",)
+    date_hierarchy = "at"

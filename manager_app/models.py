@@ -397,3 +397,26 @@ class GroupMember(models.Model):
     def __str__(self) -> str:
         """Return its member id."""
         return f"member {self.member_id}"
+
+
+class AuditEntry(models.Model):
+    """Something that a person changed through the API, and what became of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField()
+    action = models.CharField(max_length=64)
+    """What was done, as `group offsets`."""
+    subject = models.CharField(max_length=249)
+    """The name of what it was done to."""
+    origin = models.CharField(max_length=64, blank=True)
+    """The address that the call came from."""
+    details = models.JSONField(default=dict, blank=True)
+    """What was asked for, stored before anything is changed, and afterwards what changed."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        """Return action and subject."""
+        return f"{self.action}: {self.subject}"

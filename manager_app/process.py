@@ -23,6 +23,7 @@ from manager_app.clients.heartbeat_passing import HeartbeatPassing
 from manager_app.clients.registry import ClientRegistry
 from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.groups.coordinator import GroupCoordinator
+from manager_app.groups.offset_moves import GroupOffsetMoves
 from manager_app.groups.offsets import GroupOffsetCalls
 from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
@@ -166,6 +167,14 @@ class ManagerProcess:
         calls = PartitionCalls(self.metadata, self._broker_client)
         brokers = BrokerContact(self.metadata, self._broker_client)
         group_offsets = GroupOffsetCalls(self.metadata, calls)
+        groups = GroupCoordinator(
+            lease=self._lease,
+            database=self._database,
+            metadata=self.metadata,
+            generation_floor=group_offsets.generation_floor,
+            monotonic_s=self._monotonic_s,
+            now=self._now,
+        )
         return ManagerRuntime(
             secret=self._options.cluster_secret,
             read_only=self._options.read_only,
@@ -176,16 +185,12 @@ class ManagerProcess:
             orders=OrderSender(self.metadata, brokers, calls),
             membership_orders=MembershipOrders(brokers),
             clients=self._client_registry(),
-            groups=GroupCoordinator(
-                lease=self._lease,
-                database=self._database,
-                metadata=self.metadata,
-                generation_floor=group_offsets.generation_floor,
-                monotonic_s=self._monotonic_s,
-                now=self._now,
-            ),
+            groups=groups,
             lease=self._lease,
             group_offsets=group_offsets,
+            group_offset_moves=GroupOffsetMoves(
+                groups, group_offsets, self._database, now=self._now
+            ),
             broker_heartbeats=LastSeen(self._options.dead_after_s),
             monotonic_s=self._monotonic_s,
             now=self._now,

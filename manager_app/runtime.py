@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from manager_app.clients.registry import ClientRegistry
     from manager_app.database import DatabaseThreads
     from manager_app.groups.coordinator import GroupCoordinator
+    from manager_app.groups.offset_moves import GroupOffsetMoves
     from manager_app.groups.offsets import GroupOffsetCalls
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
@@ -47,6 +48,7 @@ class ManagerRuntime:
     groups: GroupCoordinator
     lease: Lease
     group_offsets: GroupOffsetCalls
+    group_offset_moves: GroupOffsetMoves
     broker_heartbeats: LastSeen[int]
     monotonic_s: Callable[[], float]
     now: Callable[[], datetime]

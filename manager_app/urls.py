@@ -21,6 +21,7 @@ from manager_app.apis.groups import (
     GroupHeartbeatApi,
     GroupJoinApi,
     GroupLeaveApi,
+    GroupOffsetsApi,
     GroupsApi,
 )
 from manager_app.apis.messages import ConsumeApi, CursorResetApi, ProduceApi, SizeApi
@@ -78,6 +79,7 @@ urlpatterns = [
     path("groups/<str:group>/join", GroupJoinApi.as_view()),
     path("groups/<str:group>/heartbeat", GroupHeartbeatApi.as_view()),
     path("groups/<str:group>/leave", GroupLeaveApi.as_view()),
+    path("groups/<str:group>/offsets", GroupOffsetsApi.as_view()),
     path("readyz", ReadinessApi.as_view()),
     path("metrics", MetricsView.as_view()),
     *(path(hot_path[1:], view) for hot_path, view in HOT_PATHS.items()),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from myqueue.contract.errors import CommitTimeout as CommitTimeout
     from myqueue.contract.errors import CorruptBatch as CorruptBatch
     from myqueue.contract.errors import DeliveryTimeout as DeliveryTimeout
+    from myqueue.contract.errors import GroupActive as GroupActive
     from myqueue.contract.errors import GroupNotFound as GroupNotFound
     from myqueue.contract.errors import IllegalGeneration as IllegalGeneration
     from myqueue.contract.errors import InvalidRequest as InvalidRequest
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from myqueue.contract.errors import TopicDoesNotExist as TopicDoesNotExist
     from myqueue.contract.errors import UnauthorizedException as UnauthorizedException
     from myqueue.contract.errors import UndeliveredMessages as UndeliveredMessages
+    from myqueue.contract.errors import UnmovedOffsets as UnmovedOffsets
     from myqueue.contract.errors import UnreadMessages as UnreadMessages
     from myqueue.contract.errors import UnsettledDeliveries as UnsettledDeliveries
     from myqueue.contract.records import Record as Record
@@ -64,10 +66,11 @@ _NAMES = {
     "myqueue.consumer.consumer": "Consumer",
     "myqueue.contract.errors": (
         "AlreadyRegistered BrokerAlreadyPresent BrokerUnreachable BufferFull ClientClosed "
-        "CommitTimeout CorruptBatch DeliveryTimeout GroupNotFound IllegalGeneration "
+        "CommitTimeout CorruptBatch DeliveryTimeout GroupActive GroupNotFound IllegalGeneration "
         "InvalidRequest ManagerNotFound MessageTooLarge OffsetOutOfRange PartitionNotFound "
         "QueueEmpty QueueError Rebalancing TopicAlreadyExists TopicDoesNotExist "
-        "UnauthorizedException UndeliveredMessages UnreadMessages UnsettledDeliveries"
+        "UnauthorizedException UndeliveredMessages UnmovedOffsets UnreadMessages "
+        "UnsettledDeliveries"
     ),
     "myqueue.contract.records": "Record",
     "myqueue.older": "MyConsumer MyProducer",

@@ -22,12 +22,18 @@ from manager_app.apis.group_rendering import (
     workers_summary,
 )
 from manager_app.inputs import ListQuery, Nothing
-from myqueue.contract.answers import GroupOffset, MemberAssignment
+from myqueue.contract.answers import (
+    GroupOffset,
+    GroupOffsetsMoved,
+    MemberAssignment,
+    OffsetMove,
+)
 from myqueue.contract.errors import GroupNotFound, TopicDoesNotExist
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
     GroupJoin,
     GroupLeave,
+    GroupOffsetsReset,
     check_group_name,
 )
 from myqueue.contract.rules.assignors import TopicPartition
@@ -42,6 +48,8 @@ if TYPE_CHECKING:
 
 REPORT_LIMIT_S = 10.0
 """For the brokers' answers; they have a shorter limit together."""
+MOVE_MARGIN_S = 60.0
+"""Beside the limit of the call: to ask where the group is, and for what waits for the group."""
 FORGET_LIMIT_S = 120.0
 """To let all partitions forget a group; each has a shorter limit of its own."""
 
@@ -222,6 +230,39 @@ class GroupApi(ManagerView):
         )
 
 
+class GroupOffsetsApi(ManagerView):
+    """Where a consumer group goes on."""
+
+    @describe(
+        summary="Move the offsets of a consumer group",
+        input=GroupOffsetsReset,
+        answer=GroupOffsetsMoved(
+            group="billing",
+            topic="logs",
+            dry_run=False,
+            members=0,
+            partitions=[OffsetMove(partition=0, before=41, after=0, moved=True)],
+        ),
+        tags=["groups"],
+        sample={"to": "earliest", "dry_run": True},
+    )
+    def put(self, request: ApiRequest, group: str) -> Response:
+        """Move a group in a topic: to an end, a time, an offset, or by a number of messages.
+
+        It is refused while the group has members, unless forced: then they are sent away, what they
+        still commit is refused, and they go on at the new offsets. Groups of workers are refused
+        while messages are out. With `dry_run` nothing moves. Each change is in the audit log.
+        """
+        runtime = self.runtime
+        runtime.require_primary()
+        asked = self.read(request, GroupOffsetsReset)
+        check_group_name(group)
+        origin = str(request.META.get("REMOTE_ADDR", ""))
+        moving = _move_offsets(runtime, group, asked, origin)
+        limit_s = asked.timeout_ms / 1000 + MOVE_MARGIN_S
+        return self.respond(runtime.run(moving, timeout_s=limit_s))
+
+
 def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
     """Return a group: members from the database, offsets from the partitions' leaders.
 
@@ -239,6 +280,13 @@ def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
     if stored is None and not any(isinstance(one, GroupOffset) for one in offsets.values()):
         raise GroupNotFound(f"there is no consumer group {name!r}", field="group")
     return group_detail(name, stored, offsets, heard=runtime.groups.last_heartbeats(name))
+
+
+async def _move_offsets(
+    runtime: ManagerRuntime, group: str, asked: GroupOffsetsReset, origin: str
+) -> GroupOffsetsMoved:
+    topic = await runtime.find_topic(asked.topic)
+    return await runtime.group_offset_moves.move(group, topic, asked, origin=origin)
 
 
 async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:

@@ -18,7 +18,7 @@ from uuid import uuid4
 from manager_app import selectors
 from manager_app.selectors import StoredConsumerGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
-from myqueue.contract.errors import GroupNotFound, ReadOnlyManager, UnknownMember
+from myqueue.contract.errors import GroupActive, GroupNotFound, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.group_membership import (
     GroupState,
@@ -209,6 +209,52 @@ class GroupCoordinator:
             await self._in_database(lambda: group_delete(name, epoch=self._epoch))
             group.forget()
 
+    async def known(self, name: str) -> StoredConsumerGroup | None:
+        """Return a group as it is stored, None when there is none.
+
+        Raises:
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        group = (await self._require_groups()).get(name)
+        return group.stored if group is not None and group.stored.revision else None
+
+    @asynccontextmanager
+    async def without_members(
+        self, name: str, topic: str, *, floor: int, force: bool, also: Callable[[], None]
+    ) -> AsyncIterator[int]:
+        """Hold a group in which nobody reads; whoever wants to join waits.
+
+        Args:
+            name: of the group; it is made when it is missing.
+            topic: that this is about.
+            floor: the highest generation that partitions know.
+            force: send its members away; they may join again afterwards.
+            also: stores what belongs to it, in the same transaction.
+
+        Yields:
+            A generation of its own: what members of earlier ones commit under it is refused.
+
+        Raises:
+            GroupActive: it has members.
+            ReadOnlyManager: this manager does not coordinate.
+        """
+        groups = await self._require_groups()
+        group = groups.setdefault(name, _LoadedGroup(name))
+
+        def change(state: GroupState) -> GroupState:
+            if state.members and not force:
+                raise GroupActive(
+                    f"group {name!r} has {len(state.members)} members: stop them first, or say"
+                    " force to send them away",
+                    field="force",
+                )
+            empty = group_membership.leave(state, state.members)
+            return replace(empty, generation=max(empty.generation, floor) + 1)
+
+        async with group.change():
+            await self._store(group, change, creates=True, topics=frozenset((topic,)), also=also)
+            yield group.stored.state.generation
+
     async def sweep(self) -> list[tuple[str, str]]:
         """Remove members whose sessions ended, and rebalance groups whose topics changed.
 
@@ -296,6 +342,7 @@ class GroupCoordinator:
         *,
         creates: bool = False,
         topics: frozenset[str] = frozenset(),
+        also: Callable[[], None] | None = None,
     ) -> None:
         """Store a change, then take it over into memory; to be called inside `group.change()`."""
         asked = GroupChange(
@@ -307,6 +354,7 @@ class GroupCoordinator:
             known=group.stored,
             creates=creates,
             topics=topics,
+            also=also,
         )
         try:
             group.stored = await self._in_database(lambda: group_change(asked))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ from msgspec.structs import asdict
 from http_base.cluster import GroupForgetHere
 from http_base.tasks import gather_bounded
 from manager_app.proxy.partition_calls import PartitionCall
-from myqueue.contract.answers import Done, GroupOffset
+from myqueue.contract.answers import CursorPlace, Done, GroupCommitted, GroupOffset
 from myqueue.contract.errors import GroupNotFound, QueueError
-from myqueue.contract.group_inputs import Offsets
+from myqueue.contract.group_inputs import Offsets, OffsetsCommit
+from myqueue.contract.inputs import MAX_TIMEOUT_MS
 from myqueue.contract.rules.assignors import TopicPartition
 
 if TYPE_CHECKING:
@@ -38,6 +40,16 @@ class Unsaid(Enum):
 
     NOT_THERE = "the partition does not know the group"
     NO_ANSWER = "no leader answered in time"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommit:
+    """Who commits."""
+
+    group: str
+    generation: int
+    deadline_s: float
+    """Loop time by which the partition has to answer."""
 
 
 class GroupOffsetCalls:
@@ -108,6 +120,52 @@ class GroupOffsetCalls:
 
         await gather_bounded((forget(one) for one in self._partitions(None)), PARTITIONS_AT_ONCE)
         return sorted(failed)
+
+    async def find_time(
+        self, partition: PartitionMetadata, timestamp: int, deadline_s: float
+    ) -> int:
+        """Return the first offset at or after a time, the high watermark when all is older.
+
+        Raises:
+            QueueError: the leader did not answer by then, in loop time.
+        """
+        call = PartitionCall(
+            partition,
+            "GET",
+            "/offsets/by-time",
+            {"topic": partition.topic, "partition": partition.index, "timestamp": timestamp},
+            timeout_ms=MAX_TIMEOUT_MS,
+            deadline_s=deadline_s,
+            repeatable=True,
+            tells_timeout=False,
+        )
+        return (await self._calls.call(call, CursorPlace)).offset
+
+    async def commit(
+        self, partition: PartitionMetadata, commit: GroupCommit, offset: int | None
+    ) -> GroupCommitted:
+        """Move a group in a partition; without an offset make its generation known there.
+
+        Raises:
+            QueueError: the leader refused it, or did not answer in time.
+        """
+        fields = OffsetsCommit(
+            topic=partition.topic,
+            partition=partition.index,
+            group=commit.group,
+            generation=commit.generation,
+            offset=offset,
+        )
+        call = PartitionCall(
+            partition,
+            "POST",
+            "/offsets/commit",
+            asdict(fields),
+            timeout_ms=MAX_TIMEOUT_MS,
+            deadline_s=commit.deadline_s,
+            repeatable=True,
+        )
+        return await self._calls.call(call, GroupCommitted)
 
     def _partitions(self, topics: Iterable[str] | None) -> list[PartitionMetadata]:
         present = self._metadata.current.topics

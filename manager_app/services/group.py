@@ -48,7 +48,9 @@ class GroupChange:
     creates: bool = False
     """Create the group when it is missing."""
     topics: frozenset[str] = frozenset()
-    """Topics that the change subscribes."""
+    """Topics that the change subscribes, or is about."""
+    also: Callable[[], None] | None = None
+    """Stores what belongs to the change in the same transaction."""
 
 
 def group_change(change: GroupChange) -> StoredConsumerGroup:
@@ -74,6 +76,8 @@ def group_change(change: GroupChange) -> StoredConsumerGroup:
             topics={name: list(shape) for name, shape in state.topics.items()},
             topics_used=sorted(used),
         )
+        if change.also is not None:
+            change.also()
     return StoredConsumerGroup(row.revision, state, used)
 
 

@@ -1,4 +1,4 @@
-"""The commands about consumer groups: `myqueue groups` and `myqueue lag --group`."""
+"""The commands about groups: `myqueue groups`, `myqueue groups reset`, `myqueue lag --group`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.cli.text import print_line, print_row
 from myqueue.client import Client
+from myqueue.contract.errors import UnmovedOffsets
 
 if TYPE_CHECKING:
     import argparse
 
 MEMBER_COLUMNS = ("MEMBER", "PARTITIONS")
 PARTITION_COLUMNS = ("TOPIC", "PARTITION", "MEMBER", "OFFSET", "HIGH_WATERMARK", "LAG", "UNSETTLED")
+MOVE_COLUMNS = ("PARTITION", "BEFORE", "AFTER", "MOVED")
+_MOVED = {True: "yes", False: "no", None: "unknown"}
 LAG_COLUMNS = ("TOPIC", "PARTITION", "OFFSET", "HIGH_WATERMARK", "MESSAGES")
 
 
@@ -30,6 +33,36 @@ def show_groups(options: argparse.Namespace) -> None:
         else:
             for group in client.list_groups():
                 print_line(group)
+
+
+def reset_group(options: argparse.Namespace) -> None:
+    """Move a group's offsets and print a line per partition, also when some were not moved."""
+    ways = (options.to, options.to_time, options.to_offset)
+    to = next((way for way in ways if way is not None), None)
+    with Client(options.address) as client:
+        try:
+            moved = client.reset_group(
+                options.group,
+                options.topic,
+                to=to,
+                shift=options.shift,
+                partitions=options.partitions,
+                dry_run=options.dry_run,
+                force=options.force,
+            )["partitions"]
+        except UnmovedOffsets as error:
+            _show_moves(error.details["partitions"], as_json=options.json)
+            raise
+    _show_moves(moved, as_json=options.json)
+
+
+def _show_moves(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if not as_json:
+        print_line(*MOVE_COLUMNS)
+    for row in rows:
+        moved = row["moved"] if as_json else _MOVED[row["moved"]]
+        fields = (row["partition"], row["before"], row["after"], moved)
+        print_row(MOVE_COLUMNS, fields, as_json=as_json)
 
 
 def show_group_lag(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ HANDLERS = {
     "delete": "myqueue.cli.topics:delete_topic",
     "brokers": "myqueue.cli.topics:list_brokers",
     "groups": "myqueue.cli.groups:show_groups",
+    "groups reset": "myqueue.cli.groups:reset_group",
     "lag": "myqueue.cli.lag:show_lag",
     "work": "myqueue.cli.work:work",
     "redrive": "myqueue.cli.work:redrive",
@@ -49,6 +50,7 @@ EXAMPLES = """examples:
   myqueue tail logs -n 20 -f
   myqueue consume orders --group billing --follow
   myqueue groups billing
+  myqueue groups reset billing orders --to earliest --dry-run
   myqueue lag logs
   myqueue work jobs --group mailers -- sendmail -t
   myqueue redrive jobs
@@ -99,6 +101,12 @@ COMMAND_EXAMPLES = {
   myqueue groups billing --json
   myqueue groups billing --delete
 """,
+    "groups reset": """
+  myqueue groups reset billing orders --to earliest --dry-run
+  myqueue groups reset billing orders --to-time 2h
+  myqueue groups reset billing orders --to-offset 1200 --partitions 0,2
+  myqueue groups reset billing orders --shift -100 --force
+""",
     "lag": """
   myqueue lag logs
   myqueue lag --group billing
@@ -132,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process when left out.
     """
-    options = build_parser().parse_args(arguments)
+    options = read_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         run: Callable[[argparse.Namespace], None] = pkgutil.resolve_name(options.run)
         run(options)
@@ -150,6 +158,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"myqueue: {error}\n")
         return 1
     return 0
+
+
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says; `groups reset` alone shows the group of this name."""
+    two = " ".join(arguments[:2])
+    if two in HANDLERS and arguments[2:]:
+        arguments = [two, *arguments[2:]]
+    return build_parser().parse_args(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -269,10 +285,34 @@ def _add_groups(command: Callable[..., Any]) -> None:
     groups.add_argument("group", nargs="?", metavar="GROUP")
     groups.add_argument("--delete", action="store_true", help="forget the group and its offsets")
     groups.add_argument("--json", action="store_true", help="print the manager's answer")
+    _add_reset(command("groups reset", "Move a group's offsets in a topic, while nobody reads."))
     lag = command("lag", "Show how far the consumers of a topic, or a group, are behind.")
     lag.add_argument("topic", nargs="?", help="needed without --group")
     lag.add_argument("--group", metavar="GROUP", help="the group, in all of its topics or in one")
     lag.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_reset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("group")
+    parser.add_argument("topic")
+    ways = parser.add_mutually_exclusive_group(required=True)
+    ways.add_argument("--to", choices=("earliest", "latest"))
+    ways.add_argument(
+        "--to-time",
+        type=parse_since,
+        metavar="TIME",
+        help="to what was stored then: 30s, 10m, 2h, 1d ago, or 2026-01-31T12:00",
+    )
+    ways.add_argument("--to-offset", type=_from_zero, metavar="N")
+    ways.add_argument("--shift", type=int, metavar="N", help="so many messages on; -N: back")
+    parser.add_argument("--partitions", type=_numbers, metavar="N,N", help="only these")
+    parser.add_argument("--dry-run", action="store_true", help="move nothing, show what would be")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="send the members away; they join again and go on at the new offsets",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_workers(command: Callable[..., Any]) -> None:
@@ -347,6 +387,19 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"a number of at least 1, not {text!r}")
     return value
+
+
+def _from_zero(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number of at least 0, not {text!r}")
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"numbers separated by commas, not {text!r}")
+    return [int(part) for part in parts]
 
 
 def _pattern(text: str) -> re.Pattern[str]:

@@ -186,6 +186,30 @@ class GroupOffset(Success, frozen=True):
     dead: int
 
 
+class OffsetMove(AnswerPart, frozen=True):
+    """What a change of a group's offsets does in one partition.
+
+    `before` is null where the group was not yet. `moved` is false after a dry run, and where
+    `reason` says what went wrong; null when that is not known.
+    """
+
+    partition: int
+    before: int | None
+    after: int
+    moved: bool | None
+    reason: str | UnsetType = UNSET
+
+
+class GroupOffsetsMoved(Success, frozen=True):
+    """Where a group goes on in a topic; `members` had the group before."""
+
+    group: str
+    topic: str
+    dry_run: bool
+    members: int
+    partitions: list[OffsetMove]
+
+
 class DeliveredMessage(Message, frozen=True, kw_only=True):
     """A message for a worker; ack, nack and extend take its `receipt`."""
 

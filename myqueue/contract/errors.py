@@ -36,6 +36,7 @@ QueueError
     IllegalGeneration             409 ILLEGAL_GENERATION     after joining again
     UnknownMember                 409 UNKNOWN_MEMBER         after joining again
     Rebalancing                   409 REBALANCING            after the next heartbeat
+    GroupActive                   409 GROUP_ACTIVE           when its members are gone
     BrokerNotEmpty                409 BROKER_NOT_EMPTY
     StalePlacement                409 STALE_PLACEMENT
     NotEnoughBrokers              503 NOT_ENOUGH_BROKERS     retriable
@@ -53,6 +54,7 @@ QueueError
         UndeliveredMessages           what `close` could not deliver
         UnreadMessages                what `close` of a consumer could not give back
         UnsettledDeliveries           what an ack, nack or extend did not reach
+        UnmovedOffsets                a group that was not moved in each partition
         ClientClosed                  used after `close`
 
 `from_body` makes the error of a failure body. Its field `outcome` is `unknown` when the write may
@@ -339,6 +341,12 @@ class Rebalancing(QueueError):
     code, http_status = "REBALANCING", 409
 
 
+class GroupActive(QueueError):
+    """Somebody reads in the group at the moment; stop all of it, or say `force`."""
+
+    code, http_status = "GROUP_ACTIVE", 409
+
+
 class BrokerNotEmpty(QueueError):
     """The broker holds replicas that cannot be moved away."""
 
@@ -428,6 +436,12 @@ class UnsettledDeliveries(ClientError):
     """An ack, nack or extend did not reach a partition; `results` says for which deliveries."""
 
     code = "UNSETTLED_DELIVERIES"
+
+
+class UnmovedOffsets(ClientError):
+    """A group was not moved in each partition; `partitions` says what became of it in which."""
+
+    code = "UNMOVED_OFFSETS"
 
 
 class ClientClosed(ClientError):

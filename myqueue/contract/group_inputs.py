@@ -14,11 +14,14 @@ from msgspec import Meta
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
+    INT64_MAX,
+    MAX_PARTITIONS,
     Input,
     Offset,
     PartitionIndex,
     Start,
     TimeoutMs,
+    Timestamp,
     TopicName,
     WaitMs,
     bounded,
@@ -55,6 +58,9 @@ DeliveryLimit = Annotated[int, bounded(1, MAX_DELIVERY_LIMIT)]
 Receipt = Annotated[str, stated(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
 Receipts = Annotated[list[Receipt], Meta(min_length=1, max_length=MAX_RECEIPTS)]
 Generation = Annotated[int, bounded(0)]
+FromZero = Annotated[int, bounded(0)]
+Shift = Annotated[int, bounded(-INT64_MAX)]
+PartitionIndexes = Annotated[list[PartitionIndex], Meta(min_length=1, max_length=MAX_PARTITIONS)]
 
 
 class GroupJoin(Input, frozen=True):
@@ -98,6 +104,33 @@ class OffsetsCommit(Input, frozen=True):
     start: Start = "earliest"
     token: str | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class GroupOffsetsReset(Input, frozen=True):
+    """PUT /groups/{group}/offsets on a manager: where the group goes on in a topic.
+
+    Exactly one of `to`, `timestamp` (the first message at or after it), `offset` and `shift` (so
+    many messages on, or back below 0). What is outside of a partition means its nearest end.
+    Without `partitions` all of the topic. `dry_run` moves nothing; `force` sends those away who
+    read in the group.
+    """
+
+    topic: TopicName
+    to: Start | None = None
+    timestamp: Timestamp | None = None
+    offset: FromZero | None = None
+    shift: Shift | None = None
+    partitions: PartitionIndexes | None = None
+    dry_run: bool = False
+    force: bool = False
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+    def __post_init__(self) -> None:
+        ways = (self.to, self.timestamp, self.offset, self.shift)
+        if sum(way is not None for way in ways) != 1:
+            raise InvalidRequest(
+                "give exactly one of to, timestamp, offset and shift", field="offset"
+            )
 
 
 class Offsets(Input, frozen=True):

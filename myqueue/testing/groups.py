@@ -13,11 +13,19 @@ from uuid import uuid4
 
 from msgspec.structs import asdict
 
-from myqueue.contract.errors import GroupNotFound, InvalidRequest, MethodNotAllowed, UnknownMember
+from myqueue.contract.errors import (
+    GroupActive,
+    GroupNotFound,
+    InvalidRequest,
+    MethodNotAllowed,
+    PartitionNotFound,
+    UnknownMember,
+)
 from myqueue.contract.group_inputs import (
     GroupHeartbeat,
     GroupJoin,
     GroupLeave,
+    GroupOffsetsReset,
     Offsets,
     OffsetsCommit,
     by_topic,
@@ -79,6 +87,7 @@ class MemoryGroups:
             ("POST", ("leave",)): self._leave,
             ("GET", ()): self._describe,
             ("DELETE", ()): self._delete,
+            ("PUT", ("offsets",)): self._reset,
         }
         call = calls.get((request.method, tuple(parts[3:])))
         if call is None:
@@ -179,6 +188,46 @@ class MemoryGroups:
         for _, _, partition in self._partitions():
             partition.forget_group(name)
         return {}
+
+    def _reset(self, name: str, request: Request) -> dict[str, Any]:
+        reset = read_input(GroupOffsetsReset, decoded(request))
+        parts = self._state.partitions_of(reset.topic)
+        chosen = sorted(set(range(len(parts)) if reset.partitions is None else reset.partitions))
+        if not set(chosen) <= set(range(len(parts))):
+            raise PartitionNotFound(f"{reset.topic} has no partitions {chosen}")
+        if name not in self.by_name and not any(one.knows_group(name) for one in parts):
+            raise GroupNotFound(f"there is no group {name!r}", field="group")
+        state = self.by_name.get(name, MemoryGroup()).state
+        places = {index: parts[index].wanted(name, reset) for index in chosen}
+        if not reset.dry_run:
+            if state.members and not reset.force:
+                raise GroupActive(f"group {name!r} has {len(state.members)} members")
+            if any(one.works[name].is_busy for one in parts if name in one.works):
+                raise GroupActive(f"workers of group {name!r} have messages out")
+            generation = self._without_members(name, [parts[index] for index in chosen])
+            for index, (_, after) in places.items():
+                parts[index].group_offsets[name] = (generation, after)
+                parts[index].works.pop(name, None)
+        return {
+            "group": name,
+            "topic": reset.topic,
+            "dry_run": reset.dry_run,
+            "members": len(state.members),
+            "partitions": [
+                {"partition": index, "before": before, "after": after, "moved": not reset.dry_run}
+                for index, (before, after) in places.items()
+            ],
+        }
+
+    def _without_members(self, name: str, parts: list[MemoryPartition]) -> int:
+        """Send a group's members away; return the generation of nobody."""
+        floor = max(one.group_offsets.get(name, (0, 0))[0] for one in parts)
+        if name not in self.by_name and not floor:
+            return 0
+        group = self.by_name.setdefault(name, MemoryGroup())
+        empty = group_membership.leave(group.state, group.state.members)
+        group.state = replace(empty, generation=max(empty.generation, floor) + 1)
+        return group.state.generation
 
     def _partitions(self) -> list[tuple[str, int, MemoryPartition]]:
         topics = self._state.topics.items()

@@ -14,12 +14,13 @@ from myqueue.contract.errors import (
 )
 from myqueue.contract.records import Record, decode_records, encode_batch, read_header
 from myqueue.contract.rules.group_makers import GroupMakers, GroupRoom
+from myqueue.contract.rules.offset_moves import GroupPlaceBefore, wanted_offset
 from myqueue.contract.rules.producers import ProducerTable, follows, out_of_order
 from myqueue.contract.rules.request_table import POP_REQUESTS_REMEMBERED, RequestTable
 from myqueue.contract.rules.work import Work
 
 if TYPE_CHECKING:
-    from myqueue.contract.group_inputs import OffsetsCommit
+    from myqueue.contract.group_inputs import GroupOffsetsReset, OffsetsCommit
 
 
 class MemoryPartition:
@@ -157,6 +158,12 @@ class MemoryPartition:
             offset = self.group_offsets[name][1]
         lag = None if offset is None else end - offset - settled_above
         return {"offset": offset, "high_watermark": end, "lag": lag, **counts}
+
+    def wanted(self, name: str, reset: GroupOffsetsReset) -> tuple[int | None, int]:
+        """Return where a group is, None where it is not yet, and where a reset means it to be."""
+        place = GroupPlaceBefore(self.group_place(name)["offset"], 0, len(self.records))
+        at_time = None if reset.timestamp is None else self.offset_by_time(reset.timestamp)
+        return place.offset, wanted_offset(reset, place, at_time=at_time)
 
     def commit(self, commit: OffsetsCommit, client_id: int) -> int:
         """Note a group's generation, and commit its offset if one is given; return the offset.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from urllib.parse import quote
 
-from myqueue.contract.errors import QueueError
+from myqueue.contract.errors import QueueError, UnmovedOffsets
 from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.transport import forks
@@ -24,6 +25,10 @@ T = TypeVar("T")
 
 CREATION_S = 10.0
 """A manager answers a creation when every partition has a leader, at most 5 s later."""
+
+
+MOVE_S = 15.0
+"""Partitions take 5 s at most to move a group, after 1.5 s to tell where it is."""
 
 
 class Administration:
@@ -194,6 +199,70 @@ class Administration:
         """
         return self._call("GET", group_path(group))
 
+    def reset_group(
+        self,
+        group: str,
+        topic: str,
+        *,
+        to: Literal["earliest", "latest"] | int | datetime | None = None,
+        shift: int | None = None,
+        partitions: Sequence[int] | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> dict[str, Any]:
+        """Move the offsets of a group, of consumers or of workers, in a topic.
+
+        Give either `to` or `shift`. What lies outside of a partition means its nearest end.
+
+        Args:
+            group: its name.
+            topic: in which it is moved.
+            to: `earliest`, `latest`, an offset, or a time: the first message stored at or after it.
+            shift: so many messages on, or back when it is negative. Such a call is not repeated
+                when its answer is lost.
+            partitions: only these; all of the topic when left out.
+            dry_run: move nothing, tell what would be.
+            force: send the members of the group away; they join again, and go on where it is then.
+
+        Returns:
+            `group`, `topic`, `dry_run`, `members` (how many the group had) and `partitions`, each
+            with `partition`, `before` (None where the group was not yet), `after` and `moved`.
+
+        Raises:
+            UnmovedOffsets: not every partition took it; `details["partitions"]` has all of them,
+                with `moved` False and a `reason` where one refused, None where that is not known.
+            GroupActive: it has members, or its workers have messages out.
+            GroupNotFound: there is none.
+            TopicDoesNotExist: there is no such topic.
+            PartitionNotFound: the topic has no such partition.
+            NoLeader: a partition does not answer; nothing was moved.
+        """
+        fields = {
+            "topic": topic,
+            "to": to if isinstance(to, str) else None,
+            "timestamp": int(to.timestamp() * 1000) if isinstance(to, datetime) else None,
+            "offset": to if isinstance(to, int) else None,
+            "shift": shift,
+            "partitions": None if partitions is None else list(partitions),
+            "dry_run": dry_run,
+            "force": force,
+        }
+        answer = self._call(
+            "PUT",
+            group_path(group, "offsets"),
+            fields,
+            timeout_s=MOVE_S,
+            repeatable=shift is None or dry_run,
+        )
+        moves = answer["partitions"]
+        failed = [one for one in moves if one["moved"] is not True and not dry_run]
+        if failed:
+            told = "; ".join(f"{topic}/{one['partition']}: {one.get('reason')}" for one in failed)
+            raise UnmovedOffsets(
+                f"group {group!r} was not moved in all partitions: {told}", partitions=moves
+            )
+        return answer
+
     def delete_group(self, group: str) -> None:
         """Have the cluster forget a group that has no members, and its offsets.
 
@@ -229,10 +298,14 @@ class Administration:
         *,
         timeout_s: float | None = None,
         keep_none: bool = False,
+        repeatable: bool = True,
     ) -> dict[str, Any]:
         body = b"" if fields is None else encode_body(fields, keep_none=keep_none)
         request = Request(method, path, body=body, content_type=MSGPACK, accept=MSGPACK)
-        flow = self._managers.call_patiently(request, timeout_s=timeout_s)
+        if repeatable:
+            flow = self._managers.call_patiently(request, timeout_s=timeout_s)
+        else:
+            flow = self._managers.call_once(request, timeout_s=timeout_s)
         return drive(flow, self._transport, self._clock)
 
 

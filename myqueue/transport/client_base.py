@@ -111,4 +111,5 @@ class BlockingClient(Lifetime[Core]):
     consumer_sizes = administers(Administration.consumer_sizes)
     list_groups = administers(Administration.list_groups)
     describe_group = administers(Administration.describe_group)
+    reset_group = administers(Administration.reset_group)
     delete_group = administers(Administration.delete_group)

@@ -79,14 +79,21 @@ class Managers:
         return self.ask(request, read_body, timeout_s=timeout_s)
 
     def ask(
-        self, request: Request, read: Callable[[Answer], T], *, timeout_s: float | None = None
+        self,
+        request: Request,
+        read: Callable[[Answer], T],
+        *,
+        timeout_s: float | None = None,
+        repeatable: bool = True,
     ) -> Flow[T]:
         """Ask each manager at most once.
 
         Args:
-            request: one that may be repeated: a read, or a write that recognises its repetition.
+            request: what to ask.
             read: turns an answer into the result, or raises its failure.
             timeout_s: for each answer.
+            repeatable: True for a read, or a write that recognises its repetition; else nobody is
+                asked any more once one manager may have acted.
 
         Raises:
             ManagerNotFound: none answered; `outcome` is unknown when one may have acted.
@@ -102,6 +109,8 @@ class Managers:
                 found = yield from self._ask_one(self.addresses[index], request, read, timeout_s)
             except BrokerUnreachable as error:
                 lost = error if lost is None or lost.outcome_known else lost
+                if not (repeatable or error.outcome_known):
+                    break
             except ReadOnlyManager as error:
                 refusal = error
             else:
@@ -113,6 +122,12 @@ class Managers:
             f"no manager answered at {', '.join(self.addresses)}: {lost}",
             outcome=None if lost is None or lost.outcome_known else OUTCOME_UNKNOWN,
         ) from lost
+
+    def call_once(
+        self, request: Request, *, timeout_s: float | None = None
+    ) -> Flow[dict[str, Any]]:
+        """Do what `call` does for a write that must not happen twice."""
+        return self.ask(request, read_body, timeout_s=timeout_s, repeatable=False)
 
     def call_patiently(
         self, request: Request, *, timeout_s: float | None = None

@@ -58,6 +58,7 @@ MANAGER_ORDER = [
     ("get", "/groups"),
     ("get", "/groups/{group}"),
     ("post", "/groups/{group}/leave"),
+    ("put", "/groups/{group}/offsets"),
     ("post", "/brokers"),
     ("get", "/brokers"),
     ("patch", "/brokers/{broker_id}"),

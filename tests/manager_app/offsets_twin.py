@@ -35,9 +35,9 @@ class OffsetsPart:
         ]
 
     async def hang(self, path: str) -> None:
-        """Take a call and say nothing, on the paths where it is so."""
-        if path in self.silent:
-            await asyncio.Event().wait()
+        """Take a call and say nothing, on the paths where it is so, for as long as it is."""
+        while path in self.silent:
+            await asyncio.sleep(0.01)
 
     async def _cursor_reset(self, request: web.Request) -> dict[str, Any]:
         call = read_input(CursorReset, request[FIELDS])

@@ -10,10 +10,10 @@ from msgspec.structs import asdict
 
 from http_base.messages import message_answer
 from myqueue.contract.answers import DeliveredMessage, Message
-from myqueue.contract.errors import OffsetOutOfRange
+from myqueue.contract.errors import IllegalGeneration, OffsetOutOfRange
 from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
 from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime, read_input
-from myqueue.contract.records import encode_batch, frame_batches
+from myqueue.contract.records import MAX_TIMESTAMP, encode_batch, frame_batches
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.membership_twin import FIELDS
 
@@ -85,12 +85,15 @@ class PassingPart:
 
     async def _by_time(self, request: web.Request) -> dict[str, Any]:
         call = read_input(OffsetByTime, None, request[FIELDS])
-        self.broker.led(request[FIELDS])
-        return {"topic": call.topic, "partition": call.partition, "offset": call.timestamp % 100}
+        end = len(self.broker.led(request[FIELDS]).records)
+        offset = end if call.timestamp == MAX_TIMESTAMP else call.timestamp % 100
+        return {"topic": call.topic, "partition": call.partition, "offset": offset}
 
     async def _commit(self, request: web.Request) -> dict[str, Any]:
         call = read_input(OffsetsCommit, request[FIELDS])
         known = self.broker.led(request[FIELDS]).offsets.setdefault(call.group, CommittedTwin())
+        if call.generation < known.generation:
+            raise IllegalGeneration(generation=known.generation)
         known.generation = call.generation
         known.offset = known.offset if call.offset is None else call.offset
         place = {"topic": call.topic, "partition": call.partition, "group": call.group}

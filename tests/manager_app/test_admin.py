@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
+    AuditEntry,
     Broker,
     BrokerState,
     Consumer,
@@ -45,6 +46,7 @@ def rows():
     Replica.objects.create(partition=partition, broker=broker, position=0, bootstrap=True)
     Producer.objects.create(topic=topic, last_heartbeat=timezone.now())
     Consumer.objects.create(topic=topic, last_heartbeat=timezone.now())
+    AuditEntry.objects.create(at=timezone.now(), action="group offsets", subject="logs-readers")
     DeletedGroup.objects.create(group_id=77, topic_name="gone", index=0)
     group = ConsumerGroup.objects.create(name="logs-readers", topics={"logs": [1, 1]})
     GroupMember.objects.create(

@@ -34,6 +34,24 @@ QUEUE_MUTANTS = (
         "::test_higher_epoch_must_begin_at_zero_and_the_lower_is_fenced_from_then_on",
     ),
     Mutant(
+        name="moved-without-fence",
+        fault="A member that was thought gone commits over where its group was moved to",
+        path="manager_app/groups/coordinator.py",
+        old="generation=max(empty.generation, floor) + 1)",
+        new="generation=max(empty.generation, floor))",
+        test="tests/manager_app/groups/test_offset_moves.py"
+        "::test_what_was_committed_late_is_fenced_off",
+    ),
+    Mutant(
+        name="moved-under-members",
+        fault="A group is moved while members read in it, who commit over it",
+        path="manager_app/groups/coordinator.py",
+        old="            if state.members and not force:\n",
+        new="            if not state.members and not force:\n",
+        test="tests/manager_app/groups/test_offset_moves.py"
+        "::test_a_group_with_members_is_left_alone_unless_forced",
+    ),
+    Mutant(
         name="speculation-kept",
         fault="A leader elected again still counts on what it lost with its leadership",
         path="broker_app/partition/statemachine.py",

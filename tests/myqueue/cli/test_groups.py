@@ -8,6 +8,7 @@ import pytest
 from myqueue import Consumer, Producer
 from myqueue.cli.main import main
 from myqueue.testing.queue import InMemoryQueue
+from myqueue.transport.administration import Administration
 
 
 @pytest.fixture
@@ -64,3 +65,48 @@ def test_lag_of_a_group(queue: InMemoryQueue, capsys: pytest.CaptureFixture[str]
         assert len(run(capsys, "lag", "other", "--group", "g", *at)) == 1
         last = run(capsys, "lag", "logs", "--group", "g", "--json", *at)[-1]
         assert json.loads(last[0])["messages"] == 2
+
+
+def test_a_group_is_reset(queue: InMemoryQueue, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ("--address", queue.address)
+    reset = ("groups", "reset", "g", "logs")
+    with Consumer("logs", queue.address, group="g") as consumer:
+        assert len(consumer.poll(3, partition=1)) == 3
+        consumer.commit()
+        assert main([*reset, "--to", "earliest", *at]) == 1
+        assert "GROUP_ACTIVE" in capsys.readouterr().err
+    rows = run(capsys, *reset, "--shift", "-2", "--dry-run", *at)
+    assert rows[0] == ["PARTITION", "BEFORE", "AFTER", "MOVED"]
+    assert rows[2] == ["1", "3", "1", "no"]
+    assert run(capsys, *reset, "--to-offset", "2", *at)[2] == ["1", "3", "2", "yes"]
+    (row,) = run(capsys, *reset, "--to", "earliest", "--partitions", "1", "--json", *at)
+    assert json.loads(row[0]) == {"partition": 1, "before": 2, "after": 0, "moved": True}
+    assert run(capsys, *reset, "--to-time", "1d", "--force", *at)[2] == ["1", "0", "0", "yes"]
+    for wrong in ((), ("--to", "earliest", "--shift", "1"), ("--to-offset", "-1")):
+        with pytest.raises(SystemExit, match="2"):
+            main([*reset, *wrong, *at])
+
+
+def test_a_reset_that_failed_in_places_is_shown_and_is_an_error(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"partition": 0, "before": 3, "after": 0, "moved": True},
+        {"partition": 1, "before": 3, "after": 0, "moved": None, "reason": "COMMIT_TIMEOUT: late"},
+        {"partition": 2, "before": None, "after": 0, "moved": False, "reason": "DISK_FULL: full"},
+    ]
+    answer = {"status": "success", "group": "g", "partitions": rows}
+    monkeypatch.setattr(Administration, "_call", lambda *_, **__: answer)
+    assert main(["groups", "reset", "g", "logs", "--to", "earliest"]) == 1
+    said = capsys.readouterr()
+    assert [line.split("\t")[-1] for line in said.out.splitlines()[1:]] == ["yes", "unknown", "no"]
+    assert "logs/1: COMMIT_TIMEOUT: late; logs/2: DISK_FULL: full" in said.err
+
+
+def test_a_group_may_be_called_reset(
+    queue: InMemoryQueue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYQUEUE_ADDRESS", queue.address)
+    with Consumer("logs", queue.address, group="reset") as consumer:
+        consumer.poll(1)
+        assert run(capsys, "groups", "reset")[0] == ["GENERATION", "1"]

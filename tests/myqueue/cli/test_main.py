@@ -11,7 +11,7 @@ import pytest
 
 from myqueue import __version__
 from myqueue.cli import topics
-from myqueue.cli.main import build_parser, main
+from myqueue.cli.main import build_parser, main, read_arguments
 from tests.myqueue.http_twin import HttpCluster
 
 
@@ -82,13 +82,13 @@ def test_every_help_has_examples_that_can_be_typed(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        main([command, "--help"] if command else ["--help"])
+        main([*command.split(), "--help"])
     examples = examples_of(capsys.readouterr().out)
     assert examples
     for arguments in examples:
-        options = build_parser().parse_args(arguments)
+        options = read_arguments(arguments)
         assert callable(pkgutil.resolve_name(options.run))
-        assert not command or arguments[0] == command
+        assert arguments[: len(command.split())] == command.split()
 
 
 def test_an_address_without_a_manager_is_refused_before_anything_is_asked(

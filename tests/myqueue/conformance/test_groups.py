@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from myqueue import Client, ClientConfig, InvalidRequest, OffsetOutOfRange, QueueEmpty
-from myqueue.contract.errors import GroupNotFound, Rebalancing
+from myqueue.contract.errors import GroupActive, GroupNotFound, PartitionNotFound, Rebalancing
 from tests.myqueue.conformance.styles import Style
 from tests.myqueue.conformance.test_consuming import fill
 
@@ -348,3 +348,69 @@ async def test_a_further_topic_is_read_too(style: Style, make_topic: MakeTopic, 
         await consumer.register(two)
         assert await assigned(consumer) == {one: [0], two: [0]}
         assert len(await consumer.poll(timeout=5.0, topics=two)) == 2
+
+
+async def test_a_group_is_moved_while_nobody_reads(
+    style: Style, make_topic: MakeTopic, group: str, client: Client
+) -> None:
+    topic = make_topic(2)
+    await fill(style, topic, 4, 2)
+    async with await style.consumer(topic, group=group) as consumer:
+        await read_all(consumer, 6)
+        await consumer.commit()
+        with pytest.raises(GroupActive):
+            client.reset_group(group, topic, to="earliest")
+    planned = client.reset_group(group, topic, shift=-3, dry_run=True)
+    assert [(one["before"], one["after"]) for one in planned["partitions"]] == [(4, 1), (2, 0)]
+    assert committed(style, group) == {0: 4, 1: 2}
+    moved = client.reset_group(group, topic, shift=-3)
+    assert [one["moved"] for one in moved["partitions"]] == [True, True]
+    assert committed(style, group) == {0: 1, 1: 0}
+    async with await style.consumer(topic, group=group) as consumer:
+        found = await read_all(consumer, 5)
+        assert sorted((one.partition, one.offset) for one in found) == [
+            *((0, offset) for offset in (1, 2, 3)),
+            *((1, offset) for offset in (0, 1)),
+        ]
+    client.reset_group(group, topic, to=datetime.now(UTC), partitions=[0])
+    client.reset_group(group, topic, to=1, partitions=[1])
+    assert committed(style, group) == {0: 4, 1: 1}
+    for to in ("latest", "earliest"):
+        with pytest.raises(GroupNotFound):
+            client.reset_group(f"{group}-other", topic, to=to)
+        with pytest.raises(PartitionNotFound):
+            client.reset_group(group, topic, to=to, partitions=[2])
+
+
+async def test_a_member_that_is_sent_away_goes_on_where_its_group_is_then(
+    style: Style, make_topic: MakeTopic, group: str, client: Client
+) -> None:
+    topic = make_topic(1)
+    await fill(style, topic, 5)
+    async with await style.consumer(topic, group=group, **SESSION) as consumer:
+        assert [one.offset for one in await read_all(consumer, 5)] == [0, 1, 2, 3, 4]
+        assert client.reset_group(group, topic, to=3, force=True)["members"] == 1
+        again: list[int] = []
+
+        async def read_again() -> bool:
+            again.extend(one.offset for one in await consumer.poll(50, timeout=0.2))
+            return len(again) >= 2
+
+        await until(read_again, "what the group was moved back to")
+        assert again == [3, 4]
+
+
+async def test_workers_are_moved_too(
+    style: Style, make_topic: MakeTopic, group: str, client: Client
+) -> None:
+    topic = make_topic(1)
+    await fill(style, topic, 3)
+    async with await style.worker(topic, group=group) as worker:
+        (first,) = await worker.receive(1, timeout=5)
+        with pytest.raises(GroupActive):
+            client.reset_group(group, topic, to="latest", force=True)
+        await worker.ack(first)
+        client.reset_group(group, topic, to=2)
+        (last,) = await worker.receive(5, timeout=5)
+        assert last.offset == 2
+        await worker.ack(last)
