@@ -11,6 +11,8 @@ from msgspec.structs import asdict, replace
 from myqueue.contract.answers import Message, PoppedMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from msgspec import UnsetType
 
     from myqueue.contract.records import Record
@@ -40,6 +42,16 @@ def message_answer(
         headers=record.headers,
     )
     return message if binary else as_asked(message, binary=False)
+
+
+def message_answers(
+    found: Iterable[tuple[int, Record]], *, topic: str, partition: int, binary: bool
+) -> list[Message]:
+    """Return messages of one partition, each with its offset, as they are answered."""
+    return [
+        message_answer(record, topic=topic, partition=partition, offset=offset, binary=binary)
+        for offset, record in found
+    ]
 
 
 def as_asked(message: _M, *, binary: bool) -> _M:

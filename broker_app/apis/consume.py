@@ -12,7 +12,7 @@ from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import read_call
-from http_base.messages import message_answer, popped_answer
+from http_base.messages import message_answers, popped_answer
 from http_base.operations import MESSAGE
 from http_base.views import ApiView, served_by
 from myqueue.contract.answers import PartitionPopped, PoppedMessage, SizeLeft
@@ -67,16 +67,9 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
     replica = _admit(call, asked)
     popped = await messages_pop(runtime=current(), replica=replica, call=pop)
     spec, binary = replica.spec, call.takes_msgpack
-    messages = [
-        message_answer(
-            record,
-            topic=spec.topic,
-            partition=spec.partition,
-            offset=offset,
-            binary=binary,
-        )
-        for offset, record in popped.messages
-    ]
+    messages = message_answers(
+        popped.messages, topic=spec.topic, partition=spec.partition, binary=binary
+    )
     missed, corrupt = popped.missed, popped.corrupt
     if asked.max_messages is not None:
         return PartitionPopped(

@@ -13,7 +13,7 @@ from broker_app.selectors.fetch import batches_fetch, several_fetch
 from broker_app.selectors.offsets import offset_by_time
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import StoredBatches, read_call
-from http_base.messages import message_answer
+from http_base.messages import message_answers
 from http_base.operations import FETCH, MESSAGE, OFFSET_BY_TIME
 from http_base.views import ApiView, served_by
 from myqueue.contract.answers import (
@@ -204,12 +204,9 @@ async def _readable(
 
 def _messages(readable: MessagesRead, replica: Replica, *, binary: bool) -> list[Message]:
     spec = replica.spec
-    return [
-        message_answer(
-            record, topic=spec.topic, partition=spec.partition, offset=offset, binary=binary
-        )
-        for offset, record in readable.messages
-    ]
+    return message_answers(
+        readable.messages, topic=spec.topic, partition=spec.partition, binary=binary
+    )
 
 
 def _framed(fetched: FetchedBatches) -> bytes:

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from http_base.cluster import BrokerReport, DeletedPartition, ReplicaOrder, ReplicaReport
-from http_base.messages import message_answer, popped_answer
+from http_base.messages import message_answers, popped_answer
 from http_base.tokens import is_cluster_token
 from myqueue.contract.errors import (
     CommitTimeout,
@@ -374,16 +374,12 @@ class BrokerTwin:
             group.cursors[call.consumer_id] = end
             if call.request_id:
                 group.pops[mark] = (begin, end)
-        messages = [
-            message_answer(
-                group.records[offset],
-                topic=group.order.topic,
-                partition=group.order.partition,
-                offset=offset,
-                binary=True,
-            )
-            for offset in range(begin, end)
-        ]
+        messages = message_answers(
+            enumerate(group.records[begin:end], begin),
+            topic=group.order.topic,
+            partition=group.order.partition,
+            binary=True,
+        )
         if call.max_messages is None and not messages:
             raise QueueEmpty
         left_out = {"missed": group.missed, "corrupt": group.corrupt}
