@@ -83,6 +83,7 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
         raise QueueEmpty(
             f"QEmpty: nothing is left for consumer {asked.consumer_id} in partition"
             f" {spec.partition} of topic '{spec.topic}'",
+            missed=missed or None,
             corrupt=corrupt or None,
         )
     return popped_answer(messages[0], missed=missed, corrupt=corrupt)

@@ -38,6 +38,11 @@ class ConsumedMessages(NamedTuple):
     corrupt: int = 0
     """How many were skipped because they cannot be decoded."""
 
+    def after(self, earlier: ConsumedMessages) -> ConsumedMessages:
+        """Return these messages with what an earlier pop without messages left out."""
+        missed, corrupt = self.missed + earlier.missed, self.corrupt + earlier.corrupt
+        return self._replace(missed=missed, corrupt=corrupt)
+
 
 async def consume(runtime: ManagerRuntime, call: Consume) -> ConsumedMessages:
     """Pop messages of one partition.
@@ -75,6 +80,7 @@ async def consume(runtime: ManagerRuntime, call: Consume) -> ConsumedMessages:
     if not popped.messages and call.max_messages is None:
         raise QueueEmpty(
             f"QEmpty: nothing left for consumer {call.consumer_id} in {topic.name!r}",
+            missed=popped.missed or None,
             corrupt=popped.corrupt or None,
         )
     return popped
@@ -151,7 +157,7 @@ class _ConsumeCall:
         loop = asyncio.get_running_loop()
         wait_ms = self._call.wait_ms
         wait_until = loop.time() + wait_ms / 1000
-        lone, corrupt = len(order) == 1, 0
+        lone, before = len(order) == 1, ConsumedMessages([])
         # Most often the next partition of the rotation has messages: then this is the only call.
         if lone or self._runtime.metadata.leader_of(order[0].group_id).broker_id:
             try:
@@ -162,16 +168,15 @@ class _ConsumeCall:
                 popped = ConsumedMessages([])
             if popped.messages or lone:
                 return popped, order[0].index if popped.messages else None
-            corrupt += popped.corrupt
+            before = popped
         while True:
             left_ms = max(0, int((wait_until - loop.time()) * 1000))
             partition = await self._sizer.find(order, left_ms)
             if partition is None:
-                return ConsumedMessages([], corrupt=corrupt), None
-            popped = await self.one(partition, 0)
-            corrupt += popped.corrupt
-            if popped.messages:
-                return popped._replace(corrupt=corrupt), partition.index
+                return before, None
+            before = (await self.one(partition, 0)).after(before)
+            if before.messages:
+                return before, partition.index
 
     async def identified(self, topic: TopicMetadata) -> ConsumedMessages:
         """Give the answer of an earlier pop with this request id again, else pop anew.
@@ -191,19 +196,18 @@ class _ConsumeCall:
         wait_until = loop.time() + call.wait_ms / 1000
         first = partition_for_key(call.request_id, topic.partitions_at_creation)
         order = [*topic.partitions[first:], *topic.partitions[:first]]
-        corrupt = 0
+        popped = ConsumedMessages([])
         async with _alone(self._runtime, call, self._deadline_s):
             while True:
                 partition = await self._sizer.choose(order, call.request_id)
                 if partition is not None:
-                    popped = await self.one(partition, 0)
-                    corrupt += popped.corrupt
+                    popped = (await self.one(partition, 0)).after(popped)
                     if popped.messages:
-                        return popped._replace(corrupt=corrupt)
+                        return popped
                     continue
                 left_ms = int((wait_until - loop.time()) * 1000)
                 if left_ms <= 0 or await self._sizer.find(order, left_ms) is None:
-                    return ConsumedMessages([], corrupt=corrupt)
+                    return popped
 
     async def one(
         self, partition: PartitionMetadata, wait_ms: int, *, patient: bool = True

@@ -43,13 +43,15 @@ class Failure(AnswerPart, frozen=True, tag_field="status", tag="failure"):
     """The body of every failure; `code` is one of those in the reference of errors.
 
     `outcome` is there when the write may or may not have happened; `record` is the number of a
-    message in a record batch; `corrupt` counts messages that an empty pop stepped over.
+    message in a record batch; `missed` and `corrupt` count messages before the end that an empty
+    pop did not get, as in the answer of one that got something.
     """
 
     code: str
     message: str
     field: str | UnsetType = UNSET
     record: int | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
     corrupt: int | UnsetType = UNSET
     leader: BrokerAddress | UnsetType = UNSET
     primary: str | UnsetType | None = UNSET

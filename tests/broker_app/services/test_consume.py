@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker_app import log_reading as reading
-from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor
+from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor, Truncate
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
 from myqueue.contract.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
 from myqueue.contract.records import read_header, request_digest
@@ -396,6 +396,22 @@ async def test_long_poll_that_steps_over_goes_on_to_wait(
     assert not call.done()
     await consumer.append("a")
     assert await call == ["a"]
+
+
+async def test_long_poll_that_stepped_over_tells_of_it_and_of_what_retention_took(
+    consumer: Consumer, engine: EngineTwin
+) -> None:
+    await consumer.append("a")
+    assert await consumer.values() == ["a"]
+    await consumer.append("b", "c")
+    await poison(engine, count=2)
+    await engine.propose(7, Truncate(3), timeout_ms=1_000)
+    call = asyncio.get_running_loop().create_task(consumer.pop(wait_ms=5_000))
+    await turns(20)
+    await consumer.append("d")
+    popped = await call
+    assert [(offset, one.value) for offset, one in popped.messages] == [(5, "d")]
+    assert (popped.missed, popped.corrupt) == (2, 2)
 
 
 async def test_more_than_one_reading_steps_over_is_stepped_over_in_one_pop(
