@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LARGE_BYTES = 256 << 10
 """A batch that takes more than this in memory, decoded, keeps an event loop busy for too long."""
+PAUSE_BYTES = 64 << 10
+"""After so much that was decoded in the event loop, whatever else waits there gets its turn."""
 
 
 class Contents(NamedTuple):
@@ -35,6 +37,7 @@ class Decoding:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="decoding")
+        self._since_pause_bytes = 0
 
     async def check(self, batch: bytes) -> BatchHeader:
         """Return the header of a batch that every reader can read.
@@ -52,7 +55,13 @@ class Decoding:
             CorruptBatch: it is damaged: its header or its checksum is wrong.
             InvalidRequest: the package of its codec is missing here.
         """
-        return await self._look(batch, _read)
+        contents = await self._look(batch, _read)
+        self._since_pause_bytes += contents.header.decoded_bytes
+        if self._since_pause_bytes > PAUSE_BYTES:
+            # One answer may need many batches: others that wait in the loop go first.
+            self._since_pause_bytes = 0
+            await asyncio.sleep(0)
+        return contents
 
     async def _look(self, batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:
         if len(batch) <= LARGE_BYTES:
@@ -72,7 +81,7 @@ def _with_header(batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:
 
 
 def _check(batch: bytes, header: BatchHeader) -> BatchHeader:
-    decode_rows(batch, header)
+    decode_rows(batch, header, is_new=True)
     return header
 
 

@@ -174,6 +174,10 @@ _OTHERS = (
     b"\xdf" + b"\xff" * 4,
     b"\xc6" + b"\xff" * 4,
     b"\x91" * 3_000,
+    b"\xda\x08\x01" + b"x" * 2_049,
+    b"\xda\x20\x01" + b"x" * 8_193,
+    b"\x81\xda\x20\x01" + b"x" * 8_193 + b"\xa0",
+    b"\x81\xa1k\xc5\x20\x01" + b"x" * 8_193,
 )
 
 
@@ -202,7 +206,7 @@ def fuzzed(random: Random) -> bytes:
 
 def _enclosed(random: Random, payload: bytes, count: int, *, odd: bool) -> bytes:
     """Return a batch around a payload, with a header that is not always what it should be."""
-    changed: dict[str, int | bytes] = {"record_count": count}
+    changed: dict[str, int | bytes] = {"record_count": count, "first_timestamp": 1_000}
     if odd and random.random() < 0.1:
         changed["record_count"] = random.choice((count + 1, max(1, count - 1), 10_000))
     if random.random() < 0.2:

@@ -76,6 +76,8 @@ def _ages(
     try:
         for partition, offset in places:
             fetched = consumer.fetch(options.topic, partition, max(0, offset), max_bytes=1)
+            while fetched.corrupt and not fetched.messages:
+                fetched = consumer.fetch(options.topic, partition, fetched.next_offset, max_bytes=1)
             if fetched.messages:
                 age_s = time.time() - fetched.messages[0].timestamp / 1000
                 ages[partition, offset] = max(0.0, age_s)

@@ -126,7 +126,7 @@ class InvalidTopicName(InvalidRequest):
 
 
 class CorruptBatch(InvalidRequest):
-    """A record batch cannot be decoded; `record` and `field` say where, as far as that is known.
+    """A record batch is not as the layout says; `record` and `field` say where, if that is known.
 
     To a producer: it was refused, and has to be encoded as the layout says. To a consumer: the
     batch is damaged on that replica, its checksum is wrong; another replica may have it whole.

@@ -28,7 +28,8 @@ The base offset is not in the batch: it belongs to the log entry.
 `read_header` and `decode_rows` alone define what a valid batch is. A leader calls both before it
 appends one, and every reader calls both. A batch that `read_header` refuses is damaged. One whose
 checksum is right and that `decode_rows` refuses is readable on no replica: readers step over it and
-count its messages as corrupt.
+count its messages as corrupt. A leader besides holds each message to the limits that `make_record`
+has for one; what was stored without that is read all the same.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from __future__ import annotations
 import struct
 from hashlib import blake2b
 from itertools import product
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from zlib import crc32
 
@@ -62,8 +64,9 @@ MAX_HEADERS = 64
 MAX_STORED_HEADERS = 256
 """Most headers of a message in a batch: a dead letter has further ones beside the program's."""
 MAX_HEADER_BYTES = 8 << 10
-"""Longest value of one header."""
+"""Longest name, and longest value, of one header."""
 MAX_KEY_BYTES = 8 << 10
+"""Longest key of a message."""
 
 MAX_TIMESTAMP = (1 << 62) - 1
 """Latest timestamp of a message, so that differences fit into 64 bits too."""
@@ -241,7 +244,9 @@ def read_header(batch: bytes | memoryview) -> BatchHeader:
     return header
 
 
-def decode_rows(batch: bytes | memoryview, header: BatchHeader) -> list[Row]:
+def decode_rows(
+    batch: bytes | memoryview, header: BatchHeader, *, is_new: bool = False
+) -> list[Row]:
     """Decode the payload of a batch: a row per message, each as the layout says.
 
     Anything but strings, bytes and flat maps of them is refused before it is built in memory. A
@@ -250,10 +255,12 @@ def decode_rows(batch: bytes | memoryview, header: BatchHeader) -> list[Row]:
     Args:
         batch: the whole batch.
         header: what `read_header` made of it.
+        is_new: True for a batch that is to be appended: lengths and timestamps of its messages have
+            to be within the limits of a message, too.
 
     Raises:
-        CorruptBatch: the payload is malformed; `record` (number of the message, from 0) and
-            `field` say where, when it is inside a message.
+        CorruptBatch: the payload is malformed, or beyond a limit; `record` (number of the message,
+            from 0) and `field` say where, when it is inside a message.
         InvalidRequest: the package of its codec is not installed.
     """
     view = memoryview(batch)[HEADER_BYTES + len(header.request_digest) :]
@@ -262,14 +269,12 @@ def decode_rows(batch: bytes | memoryview, header: BatchHeader) -> list[Row]:
     if _array_length(payload) != header.record_count:
         raise CorruptBatch(f"the payload is no array of {header.record_count} messages")
     if 0 <= header.first_timestamp <= _NEAR:
-        for decoder in _uniform_decoders:
-            rows = _decode_uniform(decoder, payload)
-            if rows is not None:
-                return rows
-        rows = _decode_mixed(payload)
-        if rows is not None:
+        rows = _decode_quickly(payload)
+        if rows is not None and not (
+            is_new and header.first_timestamp + min(map(_delta_of, rows)) < 0
+        ):
             return rows
-    return _Walk(bytes(payload), header).rows()
+    return _Walk(bytes(payload), header, is_new=is_new).rows()
 
 
 def decode_records(batch: bytes | memoryview) -> list[Record]:
@@ -396,10 +401,20 @@ _NEAR = (1 << 61) - 1
 """A first timestamp and a delta up to this add up to less than `MAX_TIMESTAMP`."""
 
 
+_delta_of = itemgetter(0)
+
+
+def _short(kind: type, limit_bytes: int) -> Any:
+    """Return the type of texts or bytes that are certainly not longer than a limit."""
+    return Annotated[kind, Meta(max_length=limit_bytes // (4 if kind is str else 1))]
+
+
 def _uniform_decoder(key: type, value: type, header: type) -> msgspec.msgpack.Decoder[list[Row]]:
-    headers = Annotated[dict[str, header], Meta(max_length=MAX_STORED_HEADERS)]  # type: ignore[valid-type]
+    name, content = _short(str, MAX_HEADER_BYTES), _short(header, MAX_HEADER_BYTES)
+    headers = Annotated[dict[name, content], Meta(max_length=MAX_STORED_HEADERS)]  # type: ignore[valid-type]
     delta = Annotated[int, Meta(ge=-_NEAR, le=_NEAR)]
-    row = tuple[delta, key | None, value, headers | None]  # type: ignore[valid-type]
+    short_key, short_value = _short(key, MAX_KEY_BYTES), _short(value, MAX_MESSAGE_BYTES)
+    row = tuple[delta, short_key | None, short_value, headers | None]  # type: ignore[valid-type]
     return msgspec.msgpack.Decoder(list[row])
 
 
@@ -408,6 +423,15 @@ _uniform_decoders = [
     for header, key, value in product((str, bytes), (str, bytes), (str, bytes))
 ]
 """For batches whose keys, values and headers each have one type, as nearly all have."""
+
+
+def _decode_quickly(payload: bytes | memoryview) -> list[Row] | None:
+    """Decode rows of short texts and bytes; None when it takes a `_Walk`."""
+    for decoder in _uniform_decoders:
+        rows = _decode_uniform(decoder, payload)
+        if rows is not None:
+            return rows
+    return _decode_mixed(payload)
 
 
 def _decode_uniform(
@@ -434,6 +458,8 @@ _INTEGERS = {
 }
 """First byte of a MessagePack integer -> (bytes, whether signed)."""
 _NIL = b"\xc0"
+_LIMITS = {"message": MAX_MESSAGE_BYTES, "key": MAX_KEY_BYTES, "headers": MAX_HEADER_BYTES}
+"""Field of a message -> how many bytes a text in it may have."""
 
 _raw_decoder = msgspec.msgpack.Decoder(
     list[
@@ -446,7 +472,11 @@ _raw_decoder = msgspec.msgpack.Decoder(
     ]
 )
 _raw_headers_decoder = msgspec.msgpack.Decoder(
-    Annotated[dict[str, msgspec.Raw], Meta(max_length=MAX_STORED_HEADERS)] | None
+    Annotated[
+        dict[_short(str, MAX_HEADER_BYTES), msgspec.Raw],  # type: ignore[misc]
+        Meta(max_length=MAX_STORED_HEADERS),
+    ]
+    | None
 )
 _any_decoder = msgspec.msgpack.Decoder(list[tuple[int, Any, Any, Any]])
 
@@ -457,12 +487,16 @@ def _decode_mixed(payload: bytes | memoryview) -> list[Row] | None:
         raw = _raw_decoder.decode(payload)
         keys = {memoryview(key)[0] for _, key, _, _ in raw}
         texts = {memoryview(value)[0] for _, _, value, _ in raw}
-        for _, _, _, encoded in raw:
+        for _, key, value, encoded in raw:
+            if len(memoryview(key)) > MAX_KEY_BYTES or len(memoryview(value)) > MAX_MESSAGE_BYTES:
+                return None
             headers = _raw_headers_decoder.decode(encoded)
             if headers:
                 texts.update(memoryview(content)[0] for content in headers.values())
                 if len(headers) != _map_length(memoryview(encoded)):
                     return None  # A name that comes twice hides the type of its first value.
+                if max(len(memoryview(one)) for one in headers.values()) > MAX_HEADER_BYTES:
+                    return None
         return _any_decoder.decode(payload) if _all_texts(keys - {_NIL[0]} | texts) else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
@@ -485,11 +519,14 @@ class _Walk:
     Args:
         payload: an array of as many elements as the header says.
         header: of the batch.
+        is_new: True to refuse what is beyond the limits of a message.
     """
 
-    def __init__(self, payload: bytes, header: BatchHeader) -> None:
+    def __init__(self, payload: bytes, header: BatchHeader, *, is_new: bool) -> None:
         self._payload = payload
         self._header = header
+        self._is_new = is_new
+        self._earliest = 0 if is_new else -MAX_TIMESTAMP
         self._at = {0xDC: 3, 0xDD: 5}.get(payload[0], 1)
         self._record = 0
         self._field = ""
@@ -522,7 +559,7 @@ class _Walk:
             delta = int.from_bytes(self._take(length), "big", signed=signed)
         else:
             raise self._wrong("it is no integer")
-        if not -MAX_TIMESTAMP <= self._header.first_timestamp + delta <= MAX_TIMESTAMP:
+        if not self._earliest <= self._header.first_timestamp + delta <= MAX_TIMESTAMP:
             raise self._wrong("it is out of range")
         return delta
 
@@ -560,6 +597,8 @@ class _Walk:
         else:
             raise self._wrong("it is neither text nor bytes")
         content = self._take(length)
+        if self._is_new and length > _LIMITS[field]:
+            raise self._wrong(f"it has {length} bytes, at most {_LIMITS[field]} are allowed")
         if 0xC4 <= kind <= 0xC6:
             return content
         try:
@@ -589,7 +628,7 @@ class _Walk:
     def _wrong(self, what: str) -> CorruptBatch:
         part = {"": "", "message": "the value of "}.get(self._field, f"the {self._field} of ")
         return CorruptBatch(
-            f"{part}message {self._record} of the batch cannot be decoded: {what}",
+            f"{part}message {self._record} of the batch is wrong: {what}",
             record=self._record,
             field=self._field or None,
         )

@@ -152,24 +152,26 @@ class MemoryApi:
         index = required("partition", index)
         partition = self.state.partition_at(address, call.topic, index)
         offsets = partition.pop(call.consumer_id, call.max_messages or 1, call.request_id)
-        records = partition.records
         messages = [
             {
                 "topic": call.topic,
-                "message": records[offset].value,
-                "key": records[offset].key,
-                "headers": records[offset].headers,
-                "timestamp": records[offset].timestamp,
+                "message": record.value,
+                "key": record.key,
+                "headers": record.headers,
+                "timestamp": record.timestamp,
                 "partition": index,
                 "offset": offset,
             }
-            for offset in offsets
+            for offset, record in partition.found(offsets)
         ]
+        corrupt = len(offsets) - len(messages)
         if call.max_messages is not None:
-            return {"topic": call.topic, "messages": messages, "missed": 0, "corrupt": 0}
+            return {"topic": call.topic, "messages": messages, "missed": 0, "corrupt": corrupt}
         if not messages:
-            raise QueueEmpty(f"QEmpty: nothing left for consumer {call.consumer_id}")
-        return {**messages[0], "missed": 0, "corrupt": 0}
+            raise QueueEmpty(
+                f"QEmpty: nothing left for consumer {call.consumer_id}", corrupt=corrupt or None
+            )
+        return {**messages[0], "missed": 0, "corrupt": corrupt}
 
     def _choose(self, call: inputs.Consume) -> int:
         """Return the partition that a manager takes for a pop that names none.

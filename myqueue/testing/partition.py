@@ -7,12 +7,19 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from myqueue.contract.errors import (
+    CorruptBatch,
     CursorMoved,
     IllegalGeneration,
     InvalidRequest,
     OffsetOutOfRange,
 )
-from myqueue.contract.records import Record, decode_records, encode_batch, read_header
+from myqueue.contract.records import (
+    Record,
+    decode_rows,
+    encode_batch,
+    read_header,
+    to_records,
+)
 from myqueue.contract.rules.group_makers import GroupMakers, GroupRoom
 from myqueue.contract.rules.offset_moves import GroupPlaceBefore, wanted_offset
 from myqueue.contract.rules.producers import ProducerTable, follows, out_of_order
@@ -20,7 +27,10 @@ from myqueue.contract.rules.request_table import POP_REQUESTS_REMEMBERED, Reques
 from myqueue.contract.rules.work import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from myqueue.contract.group_inputs import GroupOffsetsReset, OffsetsCommit
+    from myqueue.contract.records import BatchHeader
 
 
 class MemoryPartition:
@@ -36,7 +46,8 @@ class MemoryPartition:
         self.group_id = group_id
         self.batches: list[tuple[int, bytes]] = []
         """(base offset, batch), oldest first."""
-        self.records: list[Record] = []
+        self.records: list[Record | None] = []
+        """None in place of each that nobody can decode."""
         self.append_times: list[int] = []
         """When each was appended, milliseconds since 1970; never goes back."""
         self.cursors: dict[int, int] = {}
@@ -52,7 +63,7 @@ class MemoryPartition:
     @property
     def values(self) -> list[str | bytes]:
         """The messages' values in the order of offsets."""
-        return [record.value for record in self.records]
+        return [record.value for record in self.records if record is not None]
 
     def append(self, batch: bytes, now_ms: int = 0) -> int:
         """Append a batch, or recognise it as a repetition.
@@ -62,7 +73,7 @@ class MemoryPartition:
 
         Raises:
             UnknownProducer | ProducerFenced | OutOfOrderSequence: epoch or sequence do not follow.
-            CorruptBatch: it is malformed.
+            CorruptBatch: not every reader could read it; see `decode_rows`.
         """
         header = read_header(batch)
         producer_id, epoch = header.producer_id, header.producer_epoch
@@ -73,16 +84,43 @@ class MemoryPartition:
             if found is None:
                 raise out_of_order(header, known)
             return found
-        base_offset = len(self.records)
-        records = decode_records(batch)
-        self.batches.append((base_offset, bytes(batch)))
-        self.records += records
-        last_ms = self.append_times[-1] if self.append_times else 0
-        self.append_times += [max(now_ms, last_ms)] * len(records)
+        records = to_records(decode_rows(batch, header, is_new=True), header)
+        base_offset = self._store(batch, records, now_ms)
         if header.sequenced:
             row = (header.base_sequence, header.record_count, base_offset)
             self._producers.append(producer_id, epoch, row)
         return base_offset
+
+    def plant(self, batch: bytes, now_ms: int = 0) -> int:
+        """Append a batch without a look into it, as earlier versions did; return its base offset.
+
+        Raises:
+            CorruptBatch: it is damaged: its header or its checksum is wrong.
+        """
+        header = read_header(batch)
+        return self._store(batch, _records_of(batch, header), now_ms)
+
+    def _store(self, batch: bytes, records: Sequence[Record | None], now_ms: int) -> int:
+        base_offset = len(self.records)
+        self.batches.append((base_offset, bytes(batch)))
+        self.records += records
+        last_ms = self.append_times[-1] if self.append_times else 0
+        self.append_times += [max(now_ms, last_ms)] * len(records)
+        return base_offset
+
+    def found(self, offsets: range) -> list[tuple[int, Record]]:
+        """Return the messages at these offsets that can be decoded, each with its own."""
+        numbered = ((offset, self.records[offset]) for offset in offsets)
+        return [(offset, record) for offset, record in numbered if record is not None]
+
+    def run_end(self, offset: int) -> int:
+        """Return the offset behind those from `offset` on that can, or cannot, be decoded alike."""
+        end = offset
+        while end < len(self.records) and (self.records[end] is None) == (
+            self.records[offset] is None
+        ):
+            end += 1
+        return end
 
     def put(self, *values: str | bytes) -> None:
         """Append messages without a producer."""
@@ -95,16 +133,22 @@ class MemoryPartition:
         self.cursors.pop(client_id, None)
 
     def pop(self, consumer_id: int, max_messages: int, request_id: str | None) -> range:
-        """Move the cursor, or recognise a repetition; return the offsets popped."""
+        """Move the cursor, or recognise a repetition; return the offsets passed over.
+
+        What cannot be decoded is among them and no message.
+        """
         digest = (request_id or "").encode()
         remembered = self._pops.get((consumer_id, digest))
         if remembered is not None:
             return range(*remembered[:2])
         start = self.cursors.setdefault(consumer_id, 0)
-        end = min(len(self.records), start + max_messages)
+        end, found = start, 0
+        while end < len(self.records) and found < max_messages:
+            found += self.records[end] is not None
+            end += 1
         if end > start:
             self.cursors[consumer_id] = end
-            if digest:
+            if digest and found:
                 self._pops.remember(consumer_id, digest, (start, end, 0))
         return range(start, end)
 
@@ -249,3 +293,10 @@ class MemoryPartition:
             wanted.append((base_offset, batch))
             size += len(batch)
         return wanted
+
+
+def _records_of(batch: bytes, header: BatchHeader) -> Sequence[Record | None]:
+    try:
+        return to_records(decode_rows(batch, header), header)
+    except CorruptBatch:
+        return [None] * header.record_count

@@ -72,7 +72,7 @@ class InMemoryQueue:
             return [
                 Message(topic, index, offset, *record)
                 for index, partition in enumerate(self._api.state.topics[topic])
-                for offset, record in enumerate(partition.records)
+                for offset, record in partition.found(range(len(partition.records)))
             ]
 
     def values(self, topic: str) -> list[str | bytes]:

@@ -71,7 +71,7 @@ class MemoryWorkers:
             return {**named, "messages": [], "missed": 0, "corrupt": 0}
         work = partition.begin_work(call.group, start=call.start, client_id=client_id)
         work.configure(call.delivery_limit, call.dead_letter_topic or "")
-        choice = self._choose(work, partition, max_messages=call.max_messages)
+        choice, corrupt = self._readable(work, partition, max_messages=call.max_messages)
         delivered = work.receive(
             choice,
             self._state.now_ms(),
@@ -81,6 +81,7 @@ class MemoryWorkers:
         messages = []
         for offset, number in delivered:
             record = partition.records[offset]
+            assert record is not None, "it was chosen as one that can be decoded"
             messages.append(
                 {
                     "offset": offset,
@@ -92,7 +93,7 @@ class MemoryWorkers:
                     "delivery_count": number,
                 }
             )
-        return {**named, "messages": messages, "missed": 0, "corrupt": 0}
+        return {**named, "messages": messages, "missed": 0, "corrupt": corrupt}
 
     def settle(self, address: str, request: Request) -> dict[str, Any]:
         """Answer `POST /messages/ack`, `/messages/nack` and `/messages/extend`: settle receipts."""
@@ -134,6 +135,7 @@ class MemoryWorkers:
         letters = self._state.topics.get(name) or self._state.create(name, len(partitions))
         for offset, number in sorted(work.dead.items()):
             record = partitions[index].records[offset]
+            assert record is not None, "it was delivered"
             origin: dict[str, str | bytes] = {
                 "dead-letter-topic": topic,
                 "dead-letter-partition": str(index),
@@ -145,6 +147,20 @@ class MemoryWorkers:
             copy = Record(record.value, record.key, headers, record.timestamp)
             letters[index % len(letters)].append(encode_batch([copy]), self._state.now_ms())
         work.dead_copied(list(work.dead))
+
+    def _readable(
+        self, work: Work, partition: MemoryPartition, *, max_messages: int
+    ) -> tuple[Choice, int]:
+        """Step over what cannot be decoded; return what to deliver, and how many that were."""
+        corrupt = 0
+        while True:
+            choice = self._choose(work, partition, max_messages=max_messages)
+            if choice.new_from == choice.new_to:
+                return choice, corrupt
+            end = partition.run_end(choice.new_from)
+            if partition.records[choice.new_from] is not None:
+                return choice._replace(new_to=min(end, choice.new_to)), corrupt
+            corrupt += work.pass_over(choice, end)
 
     def _choose(self, work: Work, partition: MemoryPartition, *, max_messages: int) -> Choice:
         return work.choose(

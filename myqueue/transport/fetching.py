@@ -172,4 +172,6 @@ class Fetcher:
     def first_message(self, where: TopicPartition, offset: int) -> Flow[Message | None]:
         """Return the first message at an offset or behind it; None where there is none yet."""
         fetched = yield from self.fetch(*where, offset, max_bytes=1, wait_ms=0)
+        while fetched.corrupt and not fetched.messages:
+            fetched = yield from self.fetch(*where, fetched.next_offset, max_bytes=1, wait_ms=0)
         return fetched.messages[0] if fetched.messages else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker_app import decoding
-from broker_app.decoding import LARGE_BYTES, Decoding
+from broker_app.decoding import LARGE_BYTES, PAUSE_BYTES, Decoding
 from myqueue.contract.errors import CorruptBatch
 from myqueue.contract.records import CODEC_ZSTD, Record, decode_rows, encode_batch, read_header
 from tests.batches import undecodable
@@ -65,13 +65,13 @@ async def test_large_batches_are_decoded_beside_the_loop_one_at_a_time(
     threads: list[str] = []
     inside = most = 0
 
-    def noting(batch: bytes, header: BatchHeader) -> list[Row]:
+    def noting(batch: bytes, header: BatchHeader, *, is_new: bool = False) -> list[Row]:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
         threads.append(threading.current_thread().name)
         try:
-            return decode_rows(batch, header)
+            return decode_rows(batch, header, is_new=is_new)
         finally:
             inside -= 1
 
@@ -86,3 +86,23 @@ async def test_large_batches_are_decoded_beside_the_loop_one_at_a_time(
     assert beside == [False, False, True, True, True, True, True, True]
     await asyncio.gather(*(decodes.read(LARGE) for _ in range(9)))
     assert most == 1
+
+
+async def test_others_get_their_turn_while_many_small_batches_are_read(decodes: Decoding) -> None:
+    """All that one answer needs would keep the loop for seconds: none of them is large."""
+    turns = 0
+
+    async def wait_for_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.ensure_future(wait_for_turns())
+    batch = encode_batch([Record("x" * 200)] * 50)
+    size = read_header(batch).decoded_bytes
+    assert size < PAUSE_BYTES / 3
+    for _ in range(200):
+        await decodes.read(batch)
+    other.cancel()
+    assert turns >= 200 // (PAUSE_BYTES // size + 1) - 1

@@ -62,11 +62,9 @@ class Round:
         )
         if answer.status == 200:
             self.accepted += 1
-            records = decode_records(batch)
             assert answer.json["base_offset"] == self.end
             self.twin.append(batch)
-            self.expected += enumerate(records, self.end)
-            self.end += len(records)
+            self._expect(batch)
             return
         assert (answer.status, answer.json["code"]) == (400, "CORRUPT_BATCH"), answer
         self.refused += 1
@@ -81,8 +79,16 @@ class Round:
         except CorruptBatch:
             return
         await self.engine.propose(self.group_id, AppendBatch(batch, header), timeout_ms=1_000)
-        self.corrupt += header.record_count
-        self.end += header.record_count
+        self.twin.plant(batch)
+        self._expect(batch)
+
+    def _expect(self, batch: bytes) -> None:
+        count = read_header(batch).record_count
+        try:
+            self.expected += enumerate(decode_records(batch), self.end)
+        except CorruptBatch:
+            self.corrupt += count
+        self.end += count
 
     async def read(self, api: Api) -> None:
         """Read it in every way."""
@@ -93,7 +99,7 @@ class Round:
         for accept in (JSON, MSGPACK):
             query = {**self.place, "offset": 0}
             assert (await api.send("GET", "/fetch", query=query, accept=accept)).status == 200
-        assert self.twin.records == [record for _, record in self.expected]
+        assert self.twin.found(range(self.end)) == self.expected
 
     async def _post(self, api: Api, path: str, **fields: Any) -> dict[str, Any]:
         answer = await api.send("POST", path, body={**self.place, **fields}, accept=MSGPACK)

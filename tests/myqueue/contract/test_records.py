@@ -16,6 +16,9 @@ from myqueue.contract.records import (
     CODEC_NONE,
     CODEC_ZSTD,
     HEADER_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_KEY_BYTES,
+    MAX_MESSAGE_BYTES,
     Record,
     decode_records,
     decode_rows,
@@ -292,17 +295,66 @@ def test_quick_decoding_and_walking_step_by_step_agree() -> None:
             header = read_header(batch)
         except CorruptBatch:
             continue
-        found: object = None
-        with suppress(CorruptBatch):
-            found = decode_rows(batch, header)
-        outcomes[found is not None] += 1
-        if header.codec != CODEC_NONE:
-            continue
-        walked: object = None
-        with suppress(CorruptBatch):
-            walked = records._Walk(batch[60:], header).rows()
-        assert found == walked, (SEED, number, batch)
+        for is_new in (False, True):
+            found: object = None
+            with suppress(CorruptBatch):
+                found = decode_rows(batch, header, is_new=is_new)
+            outcomes[found is not None] += 1
+            if header.codec != CODEC_NONE:
+                continue
+            walked: object = None
+            with suppress(CorruptBatch):
+                walked = records._Walk(batch[60:], header, is_new=is_new).rows()
+            assert found == walked, (SEED, number, is_new, batch)
     assert min(outcomes.values()) > 100, (SEED, outcomes)
+
+
+LIMITS = {
+    "message": (MAX_MESSAGE_BYTES, Record),
+    "key": (MAX_KEY_BYTES, lambda text: Record("v", text)),
+    "headers": (MAX_HEADER_BYTES, lambda text: Record("v", None, {"h": text})),
+    "name": (MAX_HEADER_BYTES, lambda text: Record("v", None, {text: "h"})),
+}
+
+
+@pytest.mark.parametrize("unit", ["x", "\u00e9", "\U0001f600", b"x"])
+@pytest.mark.parametrize("place", LIMITS)
+@pytest.mark.parametrize("other", ["text", b"bytes"])
+def test_a_leader_takes_what_a_message_may_be_and_readers_read_more(
+    place: str, unit: str | bytes, other: str | bytes
+) -> None:
+    limit, made_of = LIMITS[place]
+    if place == "name" and isinstance(unit, bytes):
+        return
+    width = len(unit if isinstance(unit, bytes) else unit.encode())
+    largest, beyond = made_of(unit * (limit // width)), made_of(unit * (limit // width + 1))
+    for record in (largest, beyond):
+        batch = encode_batch([Record(other), record])
+        assert decode_records(batch) == [Record(other), record]
+    batch = encode_batch([Record(other), largest])
+    assert len(decode_rows(batch, read_header(batch), is_new=True)) == 2
+    assert make_record(*largest[:3], timestamp=0) == largest
+    batch = encode_batch([Record(other), beyond])
+    field = "headers" if place == "name" else place
+    with pytest.raises(CorruptBatch, match=f"at most {limit} are allowed") as refused:
+        decode_rows(batch, read_header(batch), is_new=True)
+    assert refused.value.details == {"record": 1, "field": field}
+    with pytest.raises(MessageTooLarge):
+        make_record(*beyond[:3], timestamp=0)
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_leader_takes_no_time_before_1970_and_readers_read_it(first: int) -> None:
+    for timestamp in (0, -1):
+        records = [Record("a", timestamp=first), Record("b", timestamp=timestamp)]
+        batch = encode_batch(records)
+        assert decode_records(batch) == records
+        if timestamp >= 0:
+            assert len(decode_rows(batch, read_header(batch), is_new=True)) == 2
+            continue
+        with pytest.raises(CorruptBatch, match="out of range") as refused:
+            decode_rows(batch, read_header(batch), is_new=True)
+        assert refused.value.details == {"record": 1, "field": "timestamp"}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**63), st.binary(max_size=50)), max_size=5))

@@ -15,7 +15,6 @@ from myqueue.contract.errors import (
     OffsetOutOfRange,
     TooManyGroups,
 )
-from myqueue.contract.records import Record
 from tests.batches import crafted, rows
 from tests.myqueue.conftest import World
 from tests.myqueue.group.test_membership import committed, fill, member
@@ -227,11 +226,7 @@ def test_a_closed_consumer_cancels_what_is_out(world: World) -> None:
 
 def poison(world: World, count: int) -> None:
     """Store a batch that nobody can decode, past the check at the door."""
-    partition = world.twin.topics["logs"][0]
-    bad = crafted(rows(*[b"\x07"] * count), record_count=count)
-    partition.batches.append((len(partition.records), bad))
-    partition.records += [Record("never served")] * count
-    partition.append_times += [0] * count
+    world.twin.topics["logs"][0].plant(crafted(rows(*[b"\x07"] * count), record_count=count))
 
 
 def test_what_nobody_can_decode_is_stepped_over_told_and_committed(
