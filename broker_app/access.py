@@ -85,6 +85,23 @@ def require_topic_client(
     return claims.client_id
 
 
+def require_known_client(runtime: BrokerRuntime, token: str) -> ClientToken:
+    """Return what a token says of a client that is still registered, as far as this broker knows.
+
+    Raises:
+        UnauthorizedException: it is not of this cluster, overdue, or of a client that was deleted.
+    """
+    claims = verify_client(
+        settings.QUEUE.cluster_secret,
+        token,
+        now_ms=time.time_ns() // 1_000_000,
+        grace_ms=0 if runtime.hears_manager() else GRACE_MS,
+    )
+    if runtime.is_revoked(claims.kind, claims.client_id):
+        raise UnauthorizedException(f"{claims.kind} {claims.client_id} was deleted")
+    return claims
+
+
 def _claims(call: Call, runtime: BrokerRuntime, *, topic: str, token: str | None) -> ClientToken:
     text = token or bearer_token(call)
     if not text:
@@ -92,16 +109,9 @@ def _claims(call: Call, runtime: BrokerRuntime, *, topic: str, token: str | None
             "this call needs the token that a manager gave at registration, as field token or as"
             " Authorization: Bearer"
         )
-    claims = verify_client(
-        settings.QUEUE.cluster_secret,
-        text,
-        now_ms=time.time_ns() // 1_000_000,
-        grace_ms=0 if runtime.hears_manager() else GRACE_MS,
-    )
+    claims = require_known_client(runtime, text)
     if claims.topic != topic:
         raise UnauthorizedException(
             f"the token is for topic '{claims.topic}', not for {topic[:260]!r}"
         )
-    if runtime.is_revoked(claims.kind, claims.client_id):
-        raise UnauthorizedException(f"{claims.kind} {claims.client_id} was deleted")
     return claims

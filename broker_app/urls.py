@@ -6,6 +6,7 @@ from django.urls import path
 
 from broker_app.apis.consume import ConsumeApi, SizeApi
 from broker_app.apis.cursors import ClientForgetApi, CursorOpenApi, CursorResetApi
+from broker_app.apis.door import door
 from broker_app.apis.fetch import FetchApi, OffsetByTimeApi
 from broker_app.apis.health import HealthApi, HealthzApi, ReadyzApi
 from broker_app.apis.offsets import (
@@ -54,3 +55,5 @@ HOT_PATHS = {f"/{route}": view for route, view in _EXACT.items()}
 """What `HotPaths` answers without Django's handler: every path without parameters."""
 JSON_BYTES_MAX: dict[str, int] = {}
 """Nobody sends a broker more than the usual."""
+DOOR = door
+"""Checks who sends a long body."""

@@ -82,9 +82,9 @@ class DirectCall:
 
     __slots__ = (
         "_body",
-        "_content_type",
         "_data",
         "authorization",
+        "content_type",
         "query_string",
         "takes_batches",
         "takes_msgpack",
@@ -104,7 +104,7 @@ class DirectCall:
         self.takes_msgpack = accept == _MSGPACK
         self.takes_batches = accept == _BATCH
         self._body = body
-        self._content_type = headers.get(b"content-type", b"").decode("latin1")
+        self.content_type = headers.get(b"content-type", b"").decode("latin1")
         self._data: Any = _NOT_READ
 
     @staticmethod
@@ -118,7 +118,7 @@ class DirectCall:
     def data(self) -> Any:
         """The decoded body."""
         if self._data is _NOT_READ:
-            self._data = decode_body(self._body, self._content_type)
+            self._data = decode_body(self._body, self.content_type)
         return self._data
 
 

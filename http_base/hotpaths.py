@@ -1,8 +1,9 @@
 """The ASGI application in front of Django: it calls hot views without Django's handler.
 
 Every request passes here: its body is read under the cap of its Content-Type, chunked or not; only
-managers and brokers of the cluster may send more, where a table says so. Before a byte of a body is
-read it has its place in the budget of all bodies, or is refused. A request on a hot path is
+managers and brokers of the cluster may send more, where a table says so. Before a long body is read
+its sender's token and right are checked, and before a byte of any it has its place in the budget of
+all bodies, beside the others of the same sender, or is refused. A request on a hot path is
 answered by its view at once, or where nothing is to be negotiated by the operation that the view
 serves; everything else, and whatever a browser asks for, goes through Django's `ASGIHandler`.
 """
@@ -10,6 +11,7 @@ serves; everything else, and whatever a browser asks for, goes through Django's 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -17,7 +19,7 @@ from django.conf import settings
 
 from http_base.calls import DirectCall
 from http_base.direct import answer_directly
-from http_base.exceptions import failure_response
+from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
 from http_base.requests import HotRequest
 from http_base.tasks import spawn
@@ -28,7 +30,7 @@ from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
 
     from django.http import HttpResponse
 
@@ -41,9 +43,16 @@ if TYPE_CHECKING:
     Send = Callable[[Event], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
     View = Callable[..., Any]
+    Door = Callable[[str, DirectCall], Awaitable[Hashable]]
+    """Given the path and the call without its body: checks who sends it, as far as that can be told
+    yet, and returns whose body it is; None for the cluster, whose bodies are of many, and an empty
+    text where nobody is named."""
 
 T = TypeVar("T")
 
+LONG_BODY_BYTES = 64 << 10
+"""A body of more, or of unknown length, is read only after its sender was checked. Others come with
+the headers, more or less, and are checked once."""
 DRAINED_BYTES_MAX = 64 << 20
 """How much of a body over its cap is read and dropped, so that its sender sees the answer."""
 REQUESTS_MAX = 20_000
@@ -62,6 +71,7 @@ class HotPaths:
         json_bytes_max: Mapping[str, int] | None = None,
         *,
         bodies: MemoryShare,
+        door: Door | None = None,
     ) -> None:
         """Put the hot paths in front of an application.
 
@@ -70,6 +80,7 @@ class HotPaths:
             table: exact path -> what `View.as_view()` returned.
             json_bytes_max: exact path -> cap of JSON bodies there for who has the cluster's token.
             bodies: what the bodies of all requests under way may take.
+            door: checks the senders of long bodies; None: nobody does.
         """
         plain = [path for path, view in table.items() if not iscoroutinefunction(view)]
         assert not plain, f"the views of {plain} have plain handlers, which would block the loop"
@@ -82,6 +93,9 @@ class HotPaths:
         }
         self._json_bytes_max = json_bytes_max or {}
         self._bodies = bodies
+        self._door = door
+        self._held: Counter[Hashable] = Counter()
+        """Bytes of long bodies by whose they are."""
         self._under_way = 0
         self._leaving = _Leaving()
 
@@ -100,6 +114,7 @@ class HotPaths:
         json_cap = self._json_cap(scope["path"], headers)
         body = _Body(
             self._bodies,
+            self._held,
             limit=body_limit(_content_type_of(headers), json_cap),
             is_urgent=json_cap > MAX_JSON_BODY_BYTES,
         )
@@ -120,11 +135,7 @@ class HotPaths:
         reading: _Body,
     ) -> None:
         accept = headers.get(b"accept", b"")
-        try:
-            body = await reading.read(receive, _length_of(headers))
-        except Overloaded as refused:
-            await _send_response(failure_response(refused, accept.decode("latin1")), send)
-            return
+        body = await self._read(scope, receive, send, headers=headers, reading=reading)
         if body is None:
             return
         if isinstance(body, _TooLarge):
@@ -148,6 +159,35 @@ class HotPaths:
             if finished is not None:
                 await _send_response(finished, send)
 
+    async def _read(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[bytes, bytes],
+        reading: _Body,
+    ) -> bytes | _TooLarge | None:
+        """Return the body; None when it was refused, or the client went away while sending it."""
+        try:
+            if self._door is not None and _is_long(headers) and not reading.is_urgent:
+                reading.owner = await self._owner(self._door, scope, headers)
+            return await reading.read(receive, _length_of(headers))
+        except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+            refused = to_failure(error, method=scope["method"], path=scope["path"])
+            accept = headers.get(b"accept", b"").decode("latin1")
+            await _send_response(failure_response(refused, accept), send)
+            return None
+
+    async def _owner(self, door: Door, scope: Scope, headers: Mapping[bytes, bytes]) -> Hashable:
+        """Let the door judge a request by what came before its body; return whose it is."""
+        query_string = scope["query_string"]
+        if not query_string.isascii():
+            return ""  # refused below
+        call = DirectCall(query_string.decode(), headers, b"")
+        owner = await door(scope["path"], call)
+        return (scope.get("client") or ("",))[0] if owner == "" else owner
+
     def _begin_directly(
         self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
     ) -> Awaitable[DirectAnswer] | None:
@@ -168,7 +208,9 @@ class HotPaths:
         return cap if known else MAX_JSON_BODY_BYTES
 
 
-_HEADERS_READ = frozenset({b"content-type", b"content-length", b"accept", b"authorization"})
+_HEADERS_READ = frozenset(
+    {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
+)
 
 
 def _headers_of(scope: Scope) -> dict[bytes, bytes]:
@@ -190,17 +232,23 @@ class _TooLarge:
 class _Body:
     """The body of one request, and its place in the budget of all bodies."""
 
-    def __init__(self, share: MemoryShare, *, limit: int, is_urgent: bool) -> None:
+    def __init__(
+        self, share: MemoryShare, held_by: Counter[Hashable], *, limit: int, is_urgent: bool
+    ) -> None:
         """Prepare.
 
         Args:
             share: of all bodies.
+            held_by: bytes of it by owner.
             limit: most bytes.
             is_urgent: it is taken whatever the budget: the cluster itself is at work.
         """
         self.limit = limit
+        self.is_urgent = is_urgent
+        self.owner: Hashable = None
+        """Whose body it is; None: it has no other."""
         self._share = share
-        self._is_urgent = is_urgent
+        self._held_by = held_by
         self._held = 0
         """Bytes of the share that are kept for it."""
 
@@ -240,23 +288,36 @@ class _Body:
     def give_back(self) -> None:
         """Give the body's bytes back to the budget."""
         if self._held:
-            self._share.move(-self._held)
-            self._held = 0
+            self._move(-self._held)
 
     def _hold(self, size_bytes: int) -> None:
         share = self._share
-        if not (self._is_urgent or share.admits(size_bytes, held_bytes=self._held)):
+        held_bytes = self._held if self.owner is None else self._held_by[self.owner]
+        if not (self.is_urgent or share.admits(size_bytes, held_bytes=held_bytes)):
             raise Overloaded(
                 f"the bodies of the requests under way take {share.used_bytes} of"
-                f" {share.limit_bytes} bytes (MEMORY_BUDGET_BYTES); try again",
+                f" {share.limit_bytes} bytes (MEMORY_BUDGET_BYTES), those of the same sender"
+                f" {held_bytes}; try again",
                 retry_after_ms=retry_after.LIMIT_MS,
             )
-        share.move(size_bytes)
-        self._held += size_bytes
+        self._move(size_bytes)
+
+    def _move(self, change_bytes: int) -> None:
+        self._share.move(change_bytes)
+        self._held += change_bytes
+        if self.owner is not None:
+            self._held_by[self.owner] += change_bytes
+            if not self._held_by[self.owner]:
+                del self._held_by[self.owner]
 
 
 def _content_type_of(headers: Mapping[bytes, bytes]) -> str:
     return headers.get(b"content-type", b"").decode("latin1")
+
+
+def _is_long(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a body is long, or may be."""
+    return b"transfer-encoding" in headers or _length_of(headers) > LONG_BODY_BYTES
 
 
 def _length_of(headers: Mapping[bytes, bytes]) -> int:

@@ -16,6 +16,7 @@ from manager_app.apis.clients import (
     ProducerRegisterApi,
     ProducersApi,
 )
+from manager_app.apis.door import door
 from manager_app.apis.groups import (
     GroupApi,
     GroupHeartbeatApi,
@@ -60,6 +61,8 @@ HOT_PATHS: dict[str, Callable[..., Any]] = {
 """Exact path -> view that is called without Django's handler."""
 JSON_BYTES_MAX = {"/brokers/heartbeat": BrokerHeartbeatApi.json_bytes_max}
 """Exact path -> cap of JSON bodies there for who has the cluster's token."""
+DOOR = door
+"""Checks who sends a long body."""
 
 urlpatterns = [
     path("topics", TopicsApi.as_view()),

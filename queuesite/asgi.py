@@ -31,4 +31,6 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> HotPath
     django_app = ThreadedDjango(ASGIStaticFilesHandler(get_asgi_application()), threads)
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
-    return HotPaths(django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies)
+    return HotPaths(
+        django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies, door=urls.DOOR
+    )

@@ -50,7 +50,7 @@ async def produce(call: Call) -> Appended:
 
 async def _produce_batch(call: Call, batch: bytes) -> Appended:
     asked = read_call(call, ProduceBatch)
-    replica = _admit(call, asked, asked.partition)
+    replica = admit_batch(call, asked)
     appended = await batch_produce(
         runtime=current(),
         replica=replica,
@@ -59,6 +59,15 @@ async def _produce_batch(call: Call, batch: bytes) -> Appended:
         timeout_ms=asked.timeout_ms,
     )
     return _answer(replica, appended)
+
+
+def admit_batch(call: Call, asked: ProduceBatch) -> Replica:
+    """Check the producer of a batch, then find the partition; the batch is not needed.
+
+    Raises:
+        QueueError: what `_admit` raises.
+    """
+    return _admit(call, asked, asked.partition)
 
 
 def _answer(replica: Replica, appended: AppendResult) -> Appended:

@@ -18,7 +18,7 @@ from http_base.threaded_django import ThreadedDjango
 from http_base.tokens import cluster_token
 from http_base.worker_threads import WorkerThreads
 from manager_app.process import ManagerProcess
-from manager_app.urls import HOT_PATHS, JSON_BYTES_MAX
+from manager_app.urls import DOOR, HOT_PATHS, JSON_BYTES_MAX
 from myqueue.contract.errors import from_body
 from tests.http_base.asgi_client import Answer, call
 from tests.manager_app.broker_twin import TwinCluster
@@ -59,7 +59,7 @@ class Site:
         self.twins.send_report = self.send_report
         self.django = ThreadedDjango(ASGIHandler(), THREADS)
         self.hot_app = HotPaths(
-            self.django, HOT_PATHS, JSON_BYTES_MAX, bodies=MemoryBudget().bodies
+            self.django, HOT_PATHS, JSON_BYTES_MAX, bodies=MemoryBudget().bodies, door=DOOR
         )
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None

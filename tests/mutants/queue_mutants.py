@@ -104,8 +104,8 @@ QUEUE_MUTANTS = (
         name="bodies-without-budget",
         fault="A body is read whatever the bodies of other requests take already",
         path="http_base/hotpaths.py",
-        old="if not (self._is_urgent or share.admits(size_bytes, held_bytes=self._held)):\n",
-        new="if not self._is_urgent and size_bytes < 0:\n",
+        old="if not (self.is_urgent or share.admits(size_bytes, held_bytes=held_bytes)):\n",
+        new="if not self.is_urgent and size_bytes < 0:\n",
         test="tests/broker_app/apis/test_body_budget.py"
         "::test_large_bodies_under_way_leave_room_for_the_small_of_others",
     ),
@@ -117,6 +117,23 @@ QUEUE_MUTANTS = (
         new="",
         test="tests/broker_app/apis/test_body_budget.py"
         "::test_the_place_of_a_body_is_given_back_however_its_request_ends",
+    ),
+    Mutant(
+        name="body-before-token",
+        fault="A long body is read before its sender's token is looked at",
+        path="http_base/hotpaths.py",
+        old="if self._door is not None and _is_long(headers) and not reading.is_urgent:\n",
+        new="if self._door is not None and len(headers) > 99:\n",
+        test=f"{_TESTS}/apis/test_door.py"
+        "::test_who_may_not_send_a_long_body_is_told_before_it_comes",
+    ),
+    Mutant(
+        name="bodies-of-one-client-unbounded",
+        fault="Each body of a client is judged as if it had no other under way",
+        path="http_base/hotpaths.py",
+        old="self._held if self.owner is None else self._held_by[self.owner]\n",
+        new="self._held\n",
+        test=f"{_TESTS}/apis/test_door.py::test_all_bodies_of_one_client_take_half_at_most",
     ),
     Mutant(
         name="slow-sender-kept",

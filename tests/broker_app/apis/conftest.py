@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.handlers.asgi import ASGIHandler
 
-from broker_app.urls import HOT_PATHS
+from broker_app.urls import DOOR, HOT_PATHS
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import ClientToken, cluster_token, sign_client
@@ -107,9 +107,9 @@ def api(request: Any, runtime: BrokerRuntime, replica: ReplicaTwin) -> Api:
     """The API of a broker that leads partition 0 of topic logs."""
     app = ASGIHandler()
     if request.param == "direct":
-        return DirectApi(HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies))
+        return DirectApi(HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies, door=DOOR))
     return Api(
-        HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies)
+        HotPaths(app, HOT_PATHS, bodies=MemoryBudget().bodies, door=DOOR)
         if request.param == "hot paths"
         else app
     )
