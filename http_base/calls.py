@@ -1,8 +1,8 @@
 """A call of the API, however it came, and the operations that answer calls.
 
 An operation is a function over a `Call`: it reads its input, checks who calls, and makes one call
-of a service. `ApiView` serves it to JSON, browsers and the documentation, `http_base.direct` serves
-the same one to the library, without Django.
+of a service. `ApiView` serves it to browsers, the documentation and whoever negotiates,
+`http_base.direct` serves the same one without Django where nothing is to be negotiated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.conf import settings
 from http_base import tokens
 from http_base.negotiation import decode_body
 from myqueue.contract.errors import InvalidRequest, UnauthorizedException
-from myqueue.contract.inputs import BATCH, MSGPACK, read_input
+from myqueue.contract.inputs import BATCH, JSON, MSGPACK, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,8 @@ REMEMBERED_QUERIES = 1_024
 REMEMBERED_QUERY_LENGTH_MAX = 1_024
 
 _MSGPACK, _BATCH = MSGPACK.encode(), BATCH.encode()
-_PLAIN = frozenset({_MSGPACK, _BATCH})
-"""What the library sends and asks for."""
+_PLAIN = frozenset({b"", b"*/*", JSON.encode(), _MSGPACK, _BATCH})
+"""What is asked for without anything to weigh."""
 _NOT_READ: Any = object()
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -108,11 +108,9 @@ class DirectCall:
         self._data: Any = _NOT_READ
 
     @staticmethod
-    def is_plain(headers: Mapping[bytes, bytes], body: bytes) -> bool:
+    def is_plain(headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a request with these headers needs no content negotiation."""
-        if headers.get(b"accept") not in _PLAIN:
-            return False
-        return not body or headers.get(b"content-type") in _PLAIN
+        return headers.get(b"accept", b"") in _PLAIN
 
     @property
     def data(self) -> Any:

@@ -194,7 +194,7 @@ class HotPaths:
         """Call the operation without Django; None when there is none, or negotiation is needed."""
         path, method = scope["path"], scope["method"]
         operation = self._operations.get((path, method))
-        if operation is None or not DirectCall.is_plain(headers, body):
+        if operation is None or not DirectCall.is_plain(headers):
             return None
         call = DirectCall(scope["query_string"].decode(), headers, body)
         return answer_directly(operation, call, method=method, path=path)

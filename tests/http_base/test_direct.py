@@ -66,12 +66,15 @@ async def test_a_bug_is_logged_under_the_id_that_the_answer_has(caplog):
 
 
 @pytest.mark.parametrize("body", [{"topic": "a", "producer_id": 1, "message": b"\xff"}, {}, [1]])
-async def test_the_view_answers_the_same(body, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "encode"), [(MSGPACK, msgspec.msgpack.encode), (JSON, msgspec.json.encode)]
+)
+async def test_the_view_answers_the_same(body, kind, encode, monkeypatch):
     direct = HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
     viewed = HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
     monkeypatch.setattr(viewed, "_operations", {})
-    sent = {"body": msgspec.msgpack.encode(body)}
-    headers = {"accept": MSGPACK, "content-type": MSGPACK}
+    sent = {"body": encode(body)}
+    headers = {"accept": kind, "content-type": kind}
     ways = (direct, viewed)
     answers = [await call(app, "POST", "/echo", **sent, headers=headers) for app in ways]
     assert answers[0] == answers[1]

@@ -111,6 +111,22 @@ async def test_a_call_of_the_library_reaches_no_view(no_views: Any, method: str,
 
 
 @pytest.mark.usefixtures("runtime", "replica")
+@pytest.mark.parametrize("accept", ["", "*/*", JSON])
+@pytest.mark.parametrize("content_type", ["", JSON, f"{JSON}; charset=utf-8"])
+async def test_a_call_in_json_reaches_no_view(
+    no_views: Any, accept: str, content_type: str
+) -> None:
+    fields = PLACE | CALLS["POST", "/producer/produce"]
+    sent = request_of(
+        "POST", "/producer/produce", fields, **{"accept": accept, "content-type": content_type}
+    )
+    sent.body = msgspec.json.encode(fields)
+    answer = await sent.to(no_views)
+    assert (answer.status, answer.headers["content-type"]) == (200, JSON)
+    assert answer.json["base_offset"] == 0
+
+
+@pytest.mark.usefixtures("runtime", "replica")
 async def test_record_batches_reach_no_view(no_views: Any) -> None:
     batch = batch_of("x").batch
     query = urlencode({**PLACE, "producer_id": 1})
@@ -127,13 +143,11 @@ async def test_record_batches_reach_no_view(no_views: Any) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"accept": JSON},
-        {"accept": "*/*"},
+        {"accept": "application/*"},
         {"accept": f"{MSGPACK}, {JSON}"},
         {"accept": f"{MSGPACK};q=1"},
+        {"accept": f"{JSON}; indent=4"},
         {"accept": "text/html"},
-        {"content-type": JSON},
-        {"content-type": f"{MSGPACK}; version=1"},
     ],
 )
 async def test_what_has_to_be_negotiated_is_left_to_the_view(
@@ -166,7 +180,7 @@ async def test_a_bug_is_answered_and_logged(
 
 
 class RandomRequests:
-    """Requests of the library, most of them with something wrong."""
+    """Requests of the library and of other programs, most of them with something wrong."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -189,9 +203,11 @@ class RandomRequests:
         headers = {"authorization": f"Bearer {random.choice(self._tokens)}"}
         if random.random() < 0.05:
             headers["authorization"] = random.choice(["", "Basic x", "Bearer", "bearer  "])
-        if random.random() < 0.15:
-            headers["accept"] = BATCH
+        if random.random() < 0.5:
+            headers["accept"] = random.choice([BATCH, JSON, "*/*", ""])
         sent = request_of(method, path, fields, **headers)
+        if sent.body and random.random() < 0.5:
+            self._turn_into_json(sent, fields)
         if path == "/producer/produce" and random.random() < 0.5:
             self._turn_into_batch(sent, fields)
         if sent.body and random.random() < 0.1:
@@ -214,6 +230,17 @@ class RandomRequests:
                 fields[random.choice(["max_bytes", "message", "key", "headers"])] = name
         if isinstance(fields.get("wait_ms"), int):
             fields["wait_ms"] = min(fields["wait_ms"], 1)
+
+    def _turn_into_json(self, sent: Sent, fields: dict[str, Any]) -> None:
+        types = [
+            JSON,
+            f"{JSON}; charset=utf-8",
+            "",
+            "text/odd",
+            "application/x-www-form-urlencoded",
+        ]
+        sent.headers["content-type"] = self._random.choice(types)
+        sent.body = msgspec.json.encode(fields)
 
     def _turn_into_batch(self, sent: Sent, fields: dict[str, Any]) -> None:
         fields.pop("message", None)
