@@ -43,6 +43,7 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/consumer/consume"): {"consumer_id": 1, "max_messages": 2},
     ("GET", "/consumer/consume"): {"consumer_id": 1},
     ("GET", "/fetch"): {"offset": 0},
+    ("POST", "/fetch"): {"partitions": [PLACE | {"offset": 0}]},
     ("GET", "/size"): {"consumer_id": 1, "request_id": "r"},
     ("POST", "/messages/receive"): {"group": "g", "max_messages": 2},
     ("POST", "/messages/ack"): {"group": "g", "receipts": ["0.0.1", "1.1.1"]},
@@ -56,6 +57,12 @@ CALLS: dict[tuple[str, str], dict[str, Any]] = {
 """What the library asks of a broker, with fields that are right."""
 ODD: list[Any] = [None, -1, 0, 7, 1 << 40, (1 << 64) - 1, "", "7", "latest", "ä\x00", [], {}, True]
 """Values that a field is tried with."""
+
+
+def fields_of(method: str, path: str) -> dict[str, Any]:
+    """Return the fields of a call that is right."""
+    fields = CALLS[method, path]
+    return dict(fields) if "partitions" in fields else PLACE | fields
 
 
 class Sent(msgspec.Struct):
@@ -104,8 +111,8 @@ def test_every_operation_is_known_here() -> None:
 @pytest.mark.parametrize(("method", "path"), CALLS)
 async def test_a_call_of_the_library_reaches_no_view(no_views: Any, method: str, path: str) -> None:
     for before in ("/producer/produce", "/offsets/commit"):
-        await request_of("POST", before, PLACE | CALLS["POST", before]).to(no_views)
-    answer = await request_of(method, path, PLACE | CALLS[method, path]).to(no_views)
+        await request_of("POST", before, fields_of("POST", before)).to(no_views)
+    answer = await request_of(method, path, fields_of(method, path)).to(no_views)
     assert (answer.status, answer.headers["content-type"]) == (200, MSGPACK)
     assert msgspec.msgpack.decode(answer.body)["status"] == "success"
 
@@ -116,7 +123,7 @@ async def test_a_call_of_the_library_reaches_no_view(no_views: Any, method: str,
 async def test_a_call_in_json_reaches_no_view(
     no_views: Any, accept: str, content_type: str
 ) -> None:
-    fields = PLACE | CALLS["POST", "/producer/produce"]
+    fields = fields_of("POST", "/producer/produce")
     sent = request_of(
         "POST", "/producer/produce", fields, **{"accept": accept, "content-type": content_type}
     )
@@ -168,7 +175,7 @@ async def test_a_bug_is_answered_and_logged(
         raise ZeroDivisionError("a secret of the server")
 
     monkeypatch.setattr(produce, "messages_produce", broken)
-    fields = PLACE | CALLS["POST", "/producer/produce"]
+    fields = fields_of("POST", "/producer/produce")
     answer = await request_of("POST", "/producer/produce", fields).to(no_views)
     failure = msgspec.msgpack.decode(answer.body)
     assert (answer.status, failure["code"], failure["outcome"]) == (500, "INTERNAL", "unknown")
@@ -197,7 +204,7 @@ class RandomRequests:
         """Return one more."""
         random = self._random
         method, path = random.choice(list(CALLS))
-        fields = PLACE | CALLS[method, path]
+        fields = fields_of(method, path)
         for _ in range(random.choice([0, 0, 0, 1, 1, 2])):
             self._spoil(fields)
         headers = {"authorization": f"Bearer {random.choice(self._tokens)}"}
