@@ -26,6 +26,8 @@ class BrokerOptions:
     """`host:port` where its peers reach it."""
     manager_addresses: tuple[str, ...]
     cluster_secret: str
+    rack: str = ""
+    """What it shares a failure with; "" when nothing is known."""
     change_secret: bool = False
     """Whether another secret than before may be right."""
     engine: EngineConfig = field(default_factory=EngineConfig)

@@ -107,6 +107,8 @@ class BrokerReport(Struct, frozen=True, kw_only=True):
     """False: `replicas` holds only those that changed, and the answer carries no assignment."""
     replicas: list[ReplicaReport] = []
     disk_free_bytes: Number = 0
+    rack: str = ""
+    """What the broker shares a failure with."""
     disk_slow: bool = False
     """True while its disk is slower than those of others: it had better be given no leadership."""
 

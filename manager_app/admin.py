@@ -181,9 +181,10 @@ class BrokerAdmin(ReadOnlyAdmin):
         "last_heartbeat",
         "disk_free_bytes",
         "disk_slow",
+        "rack",
     )
-    search_fields = ("address", "incarnation")
-    list_filter = ("state", "draining")
+    search_fields = ("address", "incarnation", "rack")
+    list_filter = ("state", "draining", "rack")
 
     @admin.display(description="state", ordering="state")
     def shown_state(self, broker: Broker) -> str:

@@ -123,12 +123,58 @@ class BrokerSummary(AnswerPart, frozen=True):
     leaders: int
     disk_free_bytes: int | None
     disk_slow: bool | None
+    rack: str | None
+    """What it shares a failure with; "" when it does not say."""
 
 
 class BrokerList(Success, frozen=True):
     """The addresses of all brokers, or with `detail=1` objects."""
 
     brokers: list[str | BrokerSummary]
+
+
+class PlannedMove(AnswerPart, frozen=True):
+    """A replica that should be on another broker."""
+
+    topic: str
+    partition: int
+    source: int
+    """Broker id, as is the target."""
+    target: int
+    size_bytes: int
+
+
+class MoveDetail(AnswerPart, frozen=True):
+    """A replica that is being moved to another broker."""
+
+    topic: str
+    partition: int
+    source: int
+    """Broker id, as is the target."""
+    target: int | None
+    """None while there is none any more, such as when it was given up."""
+    size_bytes: int
+    copied_bytes: int
+    """As last reported."""
+
+
+class RebalanceDetail(Success, frozen=True):
+    """What is moved so that brokers hold as many replicas each, and racks some of each partition.
+
+    `repairs` counts the partitions that have to be repaired first, `moves_left` those of the plan,
+    of which `plan` names the first; `bytes_left` has what the moves under way still copy, too.
+    """
+
+    state: str
+    """on, paused or off."""
+    bytes_per_second: int
+    repairs: int
+    running: list[MoveDetail]
+    moves_left: int
+    bytes_left: int
+    seconds_left: float
+    """At that speed; small partitions take a few seconds each, however small."""
+    plan: list[PlannedMove]
 
 
 class BrokerAdded(Success, frozen=True):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from myqueue.contract.inputs import HealthType, Input, Int64, TopicName, stated
+from myqueue.contract.inputs import HealthType, Input, Int64, TopicName, bounded, stated
+
+REBALANCE_BYTES_MIN = 1 << 10
+"""A second; slower is as good as paused."""
 
 
 class ListQuery(Input, frozen=True):
@@ -35,6 +38,14 @@ class HealthQuery(Input, frozen=True):
 
     type: HealthType | None = None
     key: Int64 | str | None = None
+
+
+class Rebalance(Input, frozen=True):
+    """POST /rebalance."""
+
+    bytes_per_second: Annotated[int, bounded(REBALANCE_BYTES_MIN)] | None = None
+    """Of all moves together; None leaves it."""
+    paused: bool = False
 
 
 class Nothing(Input, frozen=True):

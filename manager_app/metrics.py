@@ -30,6 +30,7 @@ BROKERS_SILENT = Gauge(
 PARTITIONS_TO_HEAL = Gauge(
     "queue_manager_partitions_to_heal", "Partitions that are not as they should be"
 )
+MOVES_LEFT = Gauge("queue_manager_moves_left", "Replicas that are still to be moved for balance")
 CLIENTS_KNOWN = Gauge("queue_manager_clients_known", "Clients with a known heartbeat")
 
 

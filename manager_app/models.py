@@ -23,6 +23,21 @@ PARTITION_INDEX_MAX = 1_023
 _MEMBER_ROLES = [(role.value, role.value.capitalize()) for role in MemberRole]
 
 
+REBALANCE_BYTES_PER_SECOND = 32 << 20
+"""Of replicas that are moved for balance, unless somebody says otherwise: a tenth of what a disk
+writes, so that clients notice little of it."""
+
+
+class RebalanceState(models.TextChoices):
+    """Whether replicas are moved to brokers that hold fewer."""
+
+    ON = "on"
+    PAUSED = "paused"
+    """No further move begins."""
+    OFF = "off"
+    """As paused; moves that were under way were taken back."""
+
+
 class Cluster(models.Model):
     """The one row about the cluster itself."""
 
@@ -39,6 +54,12 @@ class Cluster(models.Model):
     """Raised by the primary while it lives; the others watch it change."""
     secret_fingerprint = models.CharField(max_length=64, blank=True, default="", editable=False)
     """Tells a manager with another cluster's secret; empty until one with this column started."""
+
+    rebalance = models.CharField(
+        max_length=6, choices=RebalanceState.choices, default=RebalanceState.ON
+    )
+    rebalance_bytes_per_second = models.BigIntegerField(default=REBALANCE_BYTES_PER_SECOND)
+    """Of all replicas that are moved for balance."""
 
     class Meta:
         verbose_name_plural = "cluster"
@@ -127,6 +148,8 @@ class Broker(models.Model):
     disk_slow = models.BooleanField(default=False)
     """As last reported: its disk is slower than those of other brokers, so it is given no
     leadership."""
+    rack = models.CharField(max_length=64, blank=True, default="")
+    """What it shares a failure with, as last reported."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -220,6 +243,8 @@ class Replica(models.Model):
     high_watermark = models.BigIntegerField(default=0)
     """Of the last full report, like all offsets here."""
     last_index = models.BigIntegerField(default=0)
+    size_bytes = models.BigIntegerField(default=0)
+    """Of its stored batches, as last reported."""
     fault = models.CharField(max_length=255, blank=True, default="")
     """Why it is faulty."""
     membership = models.CharField(

@@ -16,7 +16,7 @@ from manager_app import selectors
 from manager_app.clients.registration import FORGET_AT_ONCE, forget_revoked
 from manager_app.metrics import BROKERS, BROKERS_SILENT, CLIENTS_KNOWN
 from manager_app.models import Broker, BrokerState
-from manager_app.placement import eligible_brokers, repair_round
+from manager_app.placement import balance_round, eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfers
 from manager_app.placement.topic_changes import place_missing
@@ -42,8 +42,9 @@ _REPORTING = (BrokerState.ALIVE, BrokerState.STOPPING)
 
 HAND_OVER_LIMIT_S = 30.0
 """For a thread that waits for leaderships to move; each order has a shorter limit of its own."""
-PARTITIONS_PER_TRANSFER = 1_000
-"""Up to so many partitions one leadership moves at a time, one more for each further so many."""
+PARTITIONS_PER_TRANSFER = 20
+"""Up to so many partitions one leadership moves at a time, one more for each further so many: what
+a broker that is added to three should lead of 1,000 moves in half a minute."""
 TRANSFERS_MAX = 100
 """Leaderships that move in one round."""
 TRANSFERS_AT_ONCE = 32
@@ -166,7 +167,7 @@ def _forget_clients(runtime: ManagerRuntime) -> None:
 
 
 def reconcile_placement(runtime: ManagerRuntime) -> int:
-    """Order again the replicas that were never reported, then repair partitions.
+    """Order again the replicas that were never reported, begin moves for balance, then repair.
 
     Returns:
         How many orders were not taken.
@@ -179,6 +180,8 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     except TimeoutError:
         # The other partitions have brokers that answer; these are ordered again next time.
         logger.warning("not all missing replicas could be ordered in time")
+    if balance_round.begin_moves(runtime):
+        place_missing(runtime)
     repair_round.repair_partitions(runtime)
     return not_taken
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from manager_app.metrics import OPEN_CALLS
+from manager_app.pace import Pace
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
 
@@ -73,6 +74,10 @@ class ManagerRuntime:
     failed_transfers: dict[tuple[int, int], float] = field(default_factory=dict)
     """(group id, broker id) of leaderships that could not be moved to that broker -> monotonic time
     of the try."""
+    move_pace: Pace = field(default_factory=Pace)
+    """When the next replica may be moved for balance."""
+    balanced_version: int = 0
+    """Of the metadata, when last there was nothing to move."""
     started_s: float = field(init=False)
     """Monotonic time of the start."""
 

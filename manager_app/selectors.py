@@ -264,7 +264,7 @@ def broker_loads() -> list[BrokerLoad]:
         first_count=Count("replicas", filter=Q(replicas__position=0)),
     )
     return [
-        BrokerLoad(broker.broker_id, broker.replica_count, broker.first_count)
+        BrokerLoad(broker.broker_id, broker.replica_count, broker.first_count, broker.rack)
         for broker in brokers.order_by("broker_id")
     ]
 

@@ -36,6 +36,7 @@ from manager_app.apis.passing import (
     OffsetsCommitApi,
     ReceiveApi,
 )
+from manager_app.apis.rebalance import RebalanceApi
 from manager_app.apis.status import HealthApi, LivenessApi, PassedHeartbeatsApi, ReadinessApi
 from manager_app.apis.topics import TopicApi, TopicsApi
 
@@ -70,6 +71,7 @@ urlpatterns = [
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),
     path("brokers/<int:broker_id>", BrokerApi.as_view()),
+    path("rebalance", RebalanceApi.as_view()),
     path("producer/register", ProducerRegisterApi.as_view()),
     path("consumer/register", ConsumerRegisterApi.as_view()),
     path("clients/signs", PassedHeartbeatsApi.as_view()),

@@ -29,6 +29,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
         raft_address=config.raft_address,
         manager_addresses=config.manager_addresses,
         cluster_secret=config.cluster_secret,
+        rack=config.rack,
         change_secret=config.change_secret,
         engine=EngineConfig(
             raft=RaftConfig(

@@ -84,6 +84,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     known_raft_address: str = ""
     """`host:port` where the broker's peers reach it; the host of its HTTP address and `raft_port`
     when empty. Set where it is another than the port listened on, as behind a proxy."""
+    rack: Annotated[str, Meta(max_length=64)] = ""
+    """What a broker shares a failure with: a rack, a zone, a room. The replicas of a partition are
+    spread over as many as there are. At most 64 characters."""
     read_only: bool = False
     """A manager that answers reads alone."""
     database_url: str = ""

@@ -50,6 +50,7 @@ def make_report(
         replicas=[report_replica(replica) for replica in replicas],
         disk_free_bytes=disk_free_bytes,
         disk_slow=disk_slow,
+        rack=options.rack,
     )
 
 

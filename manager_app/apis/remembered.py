@@ -49,6 +49,7 @@ def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
             leaders=led[broker.broker_id],
             disk_free_bytes=None,
             disk_slow=None,
+            rack=None,
         )
         for broker in current.brokers.values()
     ]

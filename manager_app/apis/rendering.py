@@ -173,4 +173,5 @@ def broker_summary(broker: Broker, *, suspects: Collection[int] = ()) -> BrokerS
         leaders=getattr(broker, "leader_count", 0),
         disk_free_bytes=broker.disk_free_bytes,
         disk_slow=broker.disk_slow,
+        rack=broker.rack,
     )

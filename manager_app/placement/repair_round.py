@@ -114,13 +114,14 @@ def _dead(runtime: ManagerRuntime) -> tuple[frozenset[int], frozenset[int]]:
 def _decide(partitions: QuerySet[Partition], abandoned: frozenset[int], epoch: int) -> _Round:
     plan = _Round()
     loads = {load.broker_id: load.replicas for load in selectors.broker_loads()}
+    racks = dict(Broker.objects.exclude(rack="").values_list("broker_id", "rack"))
     at_once = max(CHANGES_AT_ONCE, len(loads))
     for partition in partitions.iterator(chunk_size=PARTITIONS_PER_QUERY):
         is_full = len(plan.retargets) + len(plan.asks) >= at_once
         if is_full and not getattr(partition, "changing", True):
             break
         facts = partition_facts(partition, abandoned)
-        for step in next_steps(facts, loads):
+        for step in next_steps(facts, loads, racks):
             match step:
                 case AskLeader():
                     assert partition.leader_id is not None, "a led partition has a leader"

@@ -9,9 +9,12 @@ successor has a new id. One that has not left yet may be kept after all.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
+
+from manager_app.placement.rules import crowding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +156,9 @@ class Discard:
 Step = Retarget | AskLeader | Forget | Discard
 
 
-def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step]:
+def next_steps(
+    partition: PartitionFacts, loads: Mapping[int, int], racks: Mapping[int, str] | None = None
+) -> list[Step]:
     """Return the next steps of a partition; at most one of them is a `Retarget` or `AskLeader`.
 
     Without a leader there are none: which replicas have all committed messages is not known then.
@@ -161,10 +166,11 @@ def next_steps(partition: PartitionFacts, loads: Mapping[int, int]) -> list[Step
     Args:
         partition: its replicas with their flaws and roles.
         loads: number of replicas of each broker that may be given more, by broker id.
+        racks: of brokers that say so, by broker id.
     """
     if not partition.led:
         return []
-    spare = _spare(partition, loads)
+    spare = _spare(partition, loads, racks or {})
     left = [
         replica
         for replica in partition.replicas
@@ -212,11 +218,22 @@ def replica_condition(replica: ReplicaFacts) -> ReplicaCondition:
     return by_role.get(replica.role, ReplicaCondition.JOINING)
 
 
-def _spare(partition: PartitionFacts, loads: Mapping[int, int]) -> int | None:
-    """Return the broker with the fewest replicas that has none of the partition."""
+def _spare(
+    partition: PartitionFacts, loads: Mapping[int, int], racks: Mapping[int, str]
+) -> int | None:
+    """Return the best broker that has none of the partition.
+
+    In a rack that has the fewest of the replicas that stay, that is the one with the fewest
+    replicas.
+    """
     taken = {replica.broker_id for replica in partition.replicas}
-    free = [broker_id for broker_id in loads if broker_id not in taken]
-    return min(free, key=lambda broker_id: (loads[broker_id], broker_id), default=None)
+    stay = [one for one in partition.wanted if one.flaw in (Flaw.NONE, Flaw.SILENT)]
+    crowd = Counter(racks.get(replica.broker_id, "") for replica in stay)
+    return min(
+        (broker_id for broker_id in loads if broker_id not in taken),
+        key=lambda one: (crowding(racks.get(one, ""), crowd), loads[one], one),
+        default=None,
+    )
 
 
 def _amend(partition: PartitionFacts, spare: int | None) -> Retarget | None:

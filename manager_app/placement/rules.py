@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class BrokerLoad:
     replicas: int = 0
     leaders: int = 0
     """Partitions whose first replica it holds."""
+    rack: str = ""
+    """What it shares a failure with; "" stands for a rack of its own."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def place_partitions(
     """Choose brokers for the replicas of new partitions.
 
     The first of a partition's replicas campaigns at once. It goes to the broker with the fewest
-    leaders, the others to the brokers with the fewest replicas.
+    leaders, the others to racks that have none of it yet, there to the brokers with the fewest
+    replicas.
 
     Args:
         count: partitions to place.
@@ -62,16 +65,29 @@ def place_partitions(
     assert 1 <= replication_factor <= len(loads), "the caller checks that there are enough brokers"
     replicas = {load.broker_id: load.replicas for load in loads}
     leaders = {load.broker_id: load.leaders for load in loads}
+    racks = {load.broker_id: load.rack for load in loads}
     placed = []
     for _ in range(count):
         first = min(replicas, key=lambda broker: (leaders[broker], replicas[broker], broker))
-        others = sorted(replicas.keys() - {first}, key=lambda broker: (replicas[broker], broker))
-        chosen = (first, *others[: replication_factor - 1])
+        chosen = [first]
+        crowd = Counter({racks[first]: 1})
+        while len(chosen) < replication_factor:
+            broker = min(
+                replicas.keys() - set(chosen),
+                key=lambda broker: (crowding(racks[broker], crowd), replicas[broker], broker),
+            )
+            chosen.append(broker)
+            crowd[racks[broker]] += 1
         leaders[first] += 1
         for broker in chosen:
             replicas[broker] += 1
-        placed.append(chosen)
+        placed.append(tuple(chosen))
     return placed
+
+
+def crowding(rack: str, crowd: Mapping[str, int]) -> int:
+    """Return how many replicas of a partition a rack has already, by rack; 0 where none is told."""
+    return crowd.get(rack, 0) if rack else 0
 
 
 def choose_transfers(

@@ -14,6 +14,8 @@ from manager_app.models import Cluster
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
+    from manager_app.models import RebalanceState
+
 
 def cluster_ensure() -> Cluster:
     """Return the cluster's row; the first manager of a database creates it."""
@@ -31,6 +33,19 @@ def secret_record(secret: str, *, change: bool = False) -> None:
     rows = Cluster.objects.filter(pk=1)
     unknown = rows if change else rows.filter(secret_fingerprint="")
     unknown.update(secret_fingerprint=secret_fingerprint(secret, cluster_id))
+
+
+def rebalance_set(state: RebalanceState, *, bytes_per_second: int | None = None) -> None:
+    """Store whether replicas are moved for balance, and how fast.
+
+    Args:
+        state: from now on.
+        bytes_per_second: of all moves together; None leaves it.
+    """
+    speed = {} if bytes_per_second is None else {"rebalance_bytes_per_second": bytes_per_second}
+    with transaction.atomic():
+        metadata_bump()
+        Cluster.objects.filter(pk=1).update(rebalance=state, **speed)
 
 
 def metadata_bump() -> None:

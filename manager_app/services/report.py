@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 _INCARNATION = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _RAFT_ADDRESS = re.compile(r"[A-Za-z0-9._:\[\]-]{1,249}:[0-9]{1,5}", re.ASCII)
 _ROLE_LENGTH_MAX = 16
+_RACK_LENGTH_MAX = 64
 _REPORTED_ONCE = (ReplicaState.RUNNING, ReplicaState.FAULTY)
 _REPLICA_FIELDS = [
     "state",
@@ -48,6 +49,7 @@ _REPLICA_FIELDS = [
     "log_start_offset",
     "high_watermark",
     "last_index",
+    "size_bytes",
     "fault",
     "reported_at",
 ]
@@ -204,10 +206,12 @@ def _without_strangers(report: BrokerReport) -> BrokerReport:
 
 def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
     state = BrokerState.STOPPING if report.stopping else BrokerState.ALIVE
-    moved = (broker.address, broker.raft_address, broker.state) != (
+    rack = report.rack[:_RACK_LENGTH_MAX].replace("\0", "")
+    moved = (broker.address, broker.raft_address, broker.state, broker.rack) != (
         report.address,
         report.raft_address,
         state,
+        rack,
     )
     changes = _Changes(
         broker_fields={
@@ -217,6 +221,7 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
             "last_heartbeat": now,
             "disk_free_bytes": report.disk_free_bytes or broker.disk_free_bytes,
             "disk_slow": report.disk_slow,
+            "rack": rack,
         },
         broker_moved=moved,
     )
@@ -244,6 +249,7 @@ def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
     row.log_start_offset = said.log_start_offset
     row.high_watermark = said.high_watermark
     row.last_index = said.last_index
+    row.size_bytes = said.size_bytes
     row.fault = said.faulty[:255].replace("\0", "")
     row.reported_at = now
     return before != [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]

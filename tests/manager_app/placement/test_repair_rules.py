@@ -219,3 +219,10 @@ def test_whatever_happens_no_replica_with_the_messages_is_dropped_and_all_comes_
         model.turn()
         model.check()
     model.check_healed()
+
+
+def test_the_spare_is_in_a_rack_that_has_none_of_what_stays():
+    racks = {1: "a", 2: "b", 3: "c", 4: "a", 5: "c"}
+    replicas = [replica(1), replica(2), lost(3)]
+    assert next_steps(partition(*replicas), {4: 0, 5: 9}, racks) == [Retarget(3, 5)]
+    assert next_steps(partition(*replicas), {4: 0, 5: 9}) == [Retarget(3, 4)]

@@ -51,6 +51,17 @@ def test_an_empty_broker_gets_replicas_until_it_has_as_many_as_the_others():
     assert all(brokers[0] == 4 for brokers in placed)
 
 
+@given(clusters(), st.integers(1, 30), st.data())
+def test_a_partition_is_in_as_many_racks_as_there_are(cluster, count, data):
+    ids, factor = cluster
+    racks = {broker: data.draw(st.sampled_from(["", "a", "b"])) for broker in ids}
+    loads = [BrokerLoad(broker, rack=rack) for broker, rack in racks.items()]
+    there = {rack or broker for broker, rack in racks.items()}
+    for brokers in place_partitions(count, factor, loads):
+        assert len(set(brokers)) == factor
+        assert len({racks[broker] or broker for broker in brokers}) == min(factor, len(there))
+
+
 def test_three_brokers_lead_one_of_three_partitions_each():
     placed = place_partitions(3, 3, [BrokerLoad(1), BrokerLoad(2), BrokerLoad(3)])
     assert [brokers[0] for brokers in placed] == [1, 2, 3]
