@@ -6,15 +6,16 @@ group; the engine calls it from its loop only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from raft_app.core.values import value
 
 if TYPE_CHECKING:
     from raft_app.core.types import Entry, Proposal
     from raft_app.storage.protocol import GroupSpec
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Propose:
     """Append `proposal`; `token` is handed back to `proposed` with the index it got."""
 
@@ -22,7 +23,7 @@ class Propose:
     token: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Join:
     """The same request is in the log, not applied yet: wait for that entry's result."""
 
@@ -30,7 +31,7 @@ class Join:
     term: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandAnswer:
     """The same request was applied already: this is its result."""
 

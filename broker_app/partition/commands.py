@@ -7,7 +7,6 @@ sent: never reuse one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from myqueue.contract.rules.work import Receipt, SettleKind
+from raft_app.core.values import value
 
 if TYPE_CHECKING:
     from myqueue.contract.records import BatchHeader
@@ -32,7 +32,7 @@ class Start(StrEnum):
     """After the last message that is in the log before the command."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AppendBatch:
     """Appends a record batch."""
 

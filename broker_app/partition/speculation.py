@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from raft_app.core.values import value
+
 if TYPE_CHECKING:
     from myqueue.contract.records import BatchHeader
 
@@ -17,7 +19,7 @@ Position = tuple[int, int]
 """(index, term) of an entry."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AppendEffect:
     """What a proposed batch will change."""
 
@@ -26,7 +28,7 @@ class AppendEffect:
     """Its append timestamp."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandEffect:
     """What a proposed command will change, as far as later requests must see it."""
 

@@ -1,7 +1,7 @@
 """The values that go in and out of the core: entries, memberships, RPCs, and what `Ready` carries.
 
-Everything here is immutable, depends on the standard library alone and has no behaviour beyond
-refusing to exist when it is wrong.
+Everything here is immutable (`values` says how), depends on the standard library alone and has no
+behaviour beyond refusing to exist when it is wrong.
 
 The RPCs between nodes of one group are named after the paper and form a closed union, dispatched
 with `match`. `to` and `sender` are replica ids. An RPC names the term of its sender, except a
@@ -14,6 +14,8 @@ import json
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
+
+from raft_app.core.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +49,7 @@ class Role(StrEnum):
     LEARNER = "learner"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One record of the log."""
 
@@ -77,7 +79,7 @@ def bytes_of(entries: Iterable[Entry]) -> int:
     return total
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proposal:
     """What a leader is asked to append: an entry without its index and term."""
 
@@ -93,7 +95,7 @@ class Proposal:
         return len(self.data) + ENTRY_OVERHEAD_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HardState:
     """What must be durable before anything that depends on it leaves (paper, figure 2)."""
 
@@ -217,7 +219,7 @@ class SnapshotMeta:
             raise ValueError(f"not the indexes of a snapshot: {self!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Write:
     """One numbered write of one node: stored whole, in order, or not at all."""
 
@@ -229,7 +231,7 @@ class Write:
     """Contiguous; everything stored at or above the first one's index is replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReadConfirmed:
     """A ReadIndex read may be answered once `index` is applied (thesis, section 6.4)."""
 
@@ -264,7 +266,7 @@ class SnapshotWanted:
     peer: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready:
     """All that a node wants done; the only way out of the core.
 
@@ -367,7 +369,7 @@ class RequestVoteReply:
     granted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AppendEntries:
     """Paper, figure 2. `commit` is the leader's commit index."""
 
@@ -380,7 +382,7 @@ class AppendEntries:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AppendEntriesReply:
     """Success: the sender's log agrees up to and including `index` and that is durable.
 
@@ -401,7 +403,7 @@ class AppendEntriesReply:
     wants_snapshot: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heartbeat:
     """I lead; `commit` is min(match of the receiver, commit index).
 
@@ -415,7 +417,7 @@ class Heartbeat:
     context: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HeartbeatReply:
     """Echoes `context`; counts for check-quorum and ReadIndex."""
 

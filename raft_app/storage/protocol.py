@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from raft_app.core.values import value
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -110,7 +112,7 @@ class DeleteGroup:
     group_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class GroupWrite:
     """Entries, a hard state, or both, of one group.
 
@@ -267,7 +269,7 @@ class Scrubbed:
     """Whether the group has no more rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoredBatch:
     """One DATA entry as consumers see it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -60,9 +61,24 @@ def test_the_numbers_of_the_entry_kinds_never_change():
 
 def test_values_do_not_change():
     values = [value for value in vars(types).values() if is_dataclass(value)]
+    params = [value.__dataclass_params__ for value in values]
 
-    assert values
-    assert all(value.__dataclass_params__.frozen for value in values)
+    assert params
+    # Of those made by `value` it is the type checker that refuses.
+    assert all(one.frozen or one.unsafe_hash for one in params)
+
+
+def test_the_type_checker_refuses_to_change_a_value():
+    if TYPE_CHECKING:
+        # Without an error there, mypy tells that nothing is to be ignored.
+        Entry(1, 1, EntryKind.NOOP).index = 2  # type: ignore[misc]
+
+
+def test_values_are_equal_and_hash_by_their_fields():
+    one, same, other = (Entry(1, term, EntryKind.NOOP) for term in (1, 1, 2))
+
+    assert one == same
+    assert len({one, same, other}) == 2
 
 
 @pytest.mark.parametrize(("last_index", "membership_index"), [(0, 0), (3, 4), (3, -1)])
