@@ -118,8 +118,9 @@ _Single = (
 def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
     fields: tuple[object, ...]
     match rpc:
-        case AppendEntriesReply():
-            kind, fields = FrameKind.APPEND_ENTRIES_REPLY, _append_entries_reply_fields(rpc)
+        case AppendEntriesReply(to, _, term, success, index, conflict, conflict_term, last, wants):
+            kind = FrameKind.APPEND_ENTRIES_REPLY
+            fields = (to, term, success, index, conflict, conflict_term, last, wants)
         case AppendEntries(to, _, term, prev_index, prev_term, entries, commit):
             head = (to, term, prev_index, prev_term, commit)
             return FrameKind.APPEND_ENTRIES, entries_body(head, entries)
@@ -142,19 +143,6 @@ def _encode_body(rpc: _Single) -> tuple[FrameKind, Sequence[bytes]]:
     return kind, (_encode(fields),)
 
 
-def _append_entries_reply_fields(rpc: AppendEntriesReply) -> tuple[int, ...]:
-    return (
-        rpc.to,
-        rpc.term,
-        rpc.success,
-        rpc.index,
-        rpc.conflict_index,
-        rpc.conflict_term,
-        rpc.last_index,
-        rpc.wants_snapshot,
-    )
-
-
 def _entry_fields(entry: Entry, data: bytes) -> tuple[object, ...]:
     return (
         entry.index,
@@ -174,9 +162,11 @@ def entries_body(head: tuple[int, ...], entries: Sequence[Entry]) -> list[bytes]
     """
     rows = []
     for entry in entries:
-        if len(entry.data) >= MIN_REFERRED_BYTES:
-            return _body_in_parts(head, entries)
-        rows.append(_entry_fields(entry, entry.data))
+        match entry:
+            case Entry(index, term, kind, data, base_offset, record_count, append_timestamp):
+                if len(data) >= MIN_REFERRED_BYTES:
+                    return _body_in_parts(head, entries)
+                rows.append((index, term, kind, base_offset, record_count, append_timestamp, data))
     return [_encode((*head, rows))]
 
 
@@ -221,17 +211,17 @@ def decode_frame(frame: Frame) -> list[tuple[int, Rpc]]:
     """
     kind, group_id, sender, body = frame
     try:
-        many = _READERS_OF_MANY.get(kind)
-        if many is not None:
-            if group_id or sender:
-                raise FrameError("body", f"a {kind.name} frame names a group or sender")
-            return many(body)
         single = _READERS.get(kind)
-        if single is None:
+        if single is not None:
+            if not (0 < group_id <= MAX_NUMBER and 0 < sender <= MAX_NUMBER):
+                raise FrameError("body", f"group {group_id}, sender {sender}")
+            return [(group_id, single(sender, body))]
+        many = _READERS_OF_MANY.get(kind)
+        if many is None:
             raise FrameError("kind", f"a {kind.name} frame carries no RPC")
-        if not (0 < group_id <= MAX_NUMBER and 0 < sender <= MAX_NUMBER):
-            raise FrameError("body", f"group {group_id}, sender {sender}")
-        return [(group_id, single(sender, body))]
+        if group_id or sender:
+            raise FrameError("body", f"a {kind.name} frame names a group or sender")
+        return many(body)
     except msgspec.DecodeError as error:
         raise FrameError("body", f"{kind.name}: {error}") from error
 
@@ -272,13 +262,16 @@ def _read_request_vote_reply(sender: int, body: memoryview) -> RequestVoteReply:
 
 def _read_append_entries(sender: int, body: memoryview) -> AppendEntries:
     to, term, prev_index, prev_term, commit, rows = _APPEND_ENTRIES.decode(body)
-    entries = decode_entries(rows)
-    for expected, entry in enumerate(entries, prev_index + 1):
-        if entry.index != expected:
-            raise FrameError(
-                "body", f"APPEND_ENTRIES: entry {entry.index} where {expected} belongs"
-            )
-    return AppendEntries(to, sender, term, prev_index, prev_term, entries, commit)
+    entries = []
+    expected = prev_index
+    for index, entry_term, kind, base_offset, record_count, append_timestamp, data in rows:
+        expected += 1
+        if index != expected:
+            raise FrameError("body", f"APPEND_ENTRIES: entry {index} where {expected} belongs")
+        entries.append(
+            Entry(index, entry_term, kind, data, base_offset, record_count, append_timestamp)
+        )
+    return AppendEntries(to, sender, term, prev_index, prev_term, tuple(entries), commit)
 
 
 def decode_entries(rows: Sequence[EntryFields]) -> tuple[Entry, ...]:

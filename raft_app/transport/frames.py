@@ -122,8 +122,9 @@ PING_FRAME = encode_frame(FrameKind.PING, ())
 class FrameReader:
     """Turns received bytes into frames.
 
-    Use: write into `get_buffer()`, tell `buffer_updated(count)`, then call `next_frame()` until it
-    returns `None`. After a `FrameError` the reader is of no more use.
+    Use: write into `get_buffer()`, add the count to `unread`, then call `next_frame()` until it
+    returns `None`, or while there is something `unread`. After a `FrameError` the reader is of no
+    more use.
     """
 
     def __init__(self, max_frame_bytes: int) -> None:
@@ -132,7 +133,8 @@ class FrameReader:
         self._buffer_bytes = min(READ_BUFFER_BYTES, max(max_frame_bytes, HEADER_BYTES))
         self._view = memoryview(bytearray(self._buffer_bytes))
         self._start = 0
-        self._end = 0
+        self.unread = 0
+        """Bytes that were written and belong to no frame that was returned; who writes adds."""
         self._wanted_bytes = HEADER_BYTES
 
     def raise_limit(self, max_frame_bytes: int) -> None:
@@ -142,24 +144,20 @@ class FrameReader:
 
     def get_buffer(self) -> memoryview:
         """Return where to write next; never empty. Ends the life of earlier frames' bodies."""
-        pending = self._end - self._start
+        pending = self.unread
         size = len(self._view)
         if pending == 0:
-            self._start = self._end = 0
+            self._start = 0
             if not self._buffer_bytes <= size <= _KEPT_BUFFER_BYTES:
                 self._view = memoryview(bytearray(self._buffer_bytes))
         elif self._start + self._wanted_bytes > size:
             target = self._view
             if self._wanted_bytes > size:
                 target = memoryview(bytearray(max(self._wanted_bytes, self._buffer_bytes)))
-            target[:pending] = self._view[self._start : self._end]
+            target[:pending] = self._view[self._start : self._start + pending]
             self._view = target
-            self._start, self._end = 0, pending
-        return self._view[self._end :]
-
-    def buffer_updated(self, count: int) -> None:
-        """Note that `count` bytes were written."""
-        self._end += count
+            self._start = 0
+        return self._view[self._start + pending :]
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that `data` completes: the three steps in one, for small users."""
@@ -169,7 +167,7 @@ class FrameReader:
             count = min(len(buffer), len(rest))
             buffer[:count] = rest[:count]
             rest = rest[count:]
-            self.buffer_updated(count)
+            self.unread += count
             while (frame := self.next_frame()) is not None:
                 yield frame
 
@@ -180,7 +178,7 @@ class FrameReader:
             FrameError: oversize or undersize, unknown version or kind, wrong checksum.
         """
         start = self._start
-        available = self._end - start
+        available = self.unread
         if available < HEADER_BYTES:
             self._wanted_bytes = HEADER_BYTES
             return None
@@ -202,4 +200,5 @@ class FrameReader:
         if crc32(self._view[start + _PREFIX_BYTES : end], length) != checksum:
             raise FrameError("checksum", f"wrong checksum of a frame of {total} bytes")
         self._start = end
+        self.unread = available - total
         return Frame(kind, group_id, sender, self._view[start + HEADER_BYTES : end])

@@ -30,11 +30,8 @@ class SendQueue:
         self._appends: deque[EncodedFrame] = deque()
         self._control_bytes = 0
         self._append_bytes = 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing waits."""
-        return not (self._control or self._appends)
+        self.count = 0
+        """Frames that wait."""
 
     @property
     def size_bytes(self) -> int:
@@ -48,6 +45,7 @@ class SendQueue:
             return False
         self._control_bytes = size
         self._control.append(frame)
+        self.count += 1
         self._share.move(frame.size_bytes)
         return True
 
@@ -60,6 +58,7 @@ class SendQueue:
             return False
         self._append_bytes = size
         self._appends.append(frame)
+        self.count += 1
         self._share.move(frame.size_bytes)
         return True
 
@@ -78,6 +77,7 @@ class SendQueue:
             size += frame.size_bytes
             frames.append(frame)
         if frames:
+            self.count -= len(frames)
             self._share.move(-size)
         return frames
 
@@ -87,5 +87,5 @@ class SendQueue:
         self._share.move(-self.size_bytes)
         self._control.clear()
         self._appends.clear()
-        self._control_bytes = self._append_bytes = 0
+        self._control_bytes = self._append_bytes = self.count = 0
         return counts

@@ -96,17 +96,14 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = False
         self._address = "?"
         self._paused = False
+        self.broker_id = handshake.peer_broker_id
+        """The other side: claimed until `authenticated`, then proven."""
         self.taker: FrameTaker | None = None
         """Set by the owner when the connection is ready and carries no RPCs."""
         self.writable = False
         """True when the handshake is done and the write buffer has room."""
         self.closed = asyncio.Event()
         """Set when `connection_lost` was called."""
-
-    @property
-    def broker_id(self) -> int:
-        """The other side: claimed until `authenticated`, then proven."""
-        return self._handshake.peer_broker_id
 
     @property
     def purpose(self) -> Purpose:
@@ -151,22 +148,25 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._context.counters.bytes_received += nbytes
         reader = self._reader
-        reader.buffer_updated(nbytes)
+        reader.unread += nbytes
         rpcs: list[tuple[int, Rpc]] = []
         rejection: FrameError | None = None
         count = 0
-        was_ready = self.ready
+        takes_rpcs = self._handshake.done and not self._dialled and self.taker is None
         try:
-            while (frame := reader.next_frame()) is not None:
-                self._frame_received(frame, rpcs)
+            while reader.unread and (frame := reader.next_frame()) is not None:
+                if takes_rpcs and frame.kind is not FrameKind.PING:
+                    rpcs += decode_frame(frame)
+                else:
+                    self._frame_received(frame, rpcs)
                 count += 1
         except FrameError as error:
             rejection = error
         if count:
             self._context.counters.frames_received += count
             self._last_frame = self._loop.time()
-        is_sign = count and was_ready and self.taker is None
-        if rpcs or (is_sign and rejection is None):
+        is_sign = takes_rpcs and count > 0 and rejection is None
+        if rpcs or is_sign:
             self._owner.connection_rpcs(self, rpcs)
         if rejection is not None:
             self.reject(rejection.reason, str(rejection))
@@ -289,7 +289,11 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 rpcs += decode_frame(frame)
             return
-        if answer := self._handshake.receive(frame):
+        try:
+            answer = self._handshake.receive(frame)
+        finally:
+            self.broker_id = self._handshake.peer_broker_id
+        if answer:
             self._write_handshake(answer)
         if self._handshake.done:
             self._stop_deadline()

@@ -108,7 +108,7 @@ class Dialer:
             if not rpcs:
                 return
         control, appends = encode_rpcs(rpcs) if rpcs else ([PING_FRAME], [])
-        if connection is not None and connection.writable and self._queue.is_empty:
+        if connection is not None and connection.writable and not self._queue.count:
             frames = [*control, *appends]
             if sum(map(_size_bytes, frames)) <= self._direct_bytes:
                 connection.write(frames)  # nothing has to wait
