@@ -28,14 +28,15 @@ def append_entries(raft: Raft, rpc: AppendEntries) -> None:
     if log.is_frozen:
         _ask_for_snapshot(raft, rpc)
         return
-    entries: Sequence[Entry] = rpc.entries
-    if rpc.prev_index < log.commit_index:
-        # What is committed agrees with every later leader, so only the rest is of interest.
-        entries = entries[log.commit_index - rpc.prev_index :]
-    elif log.term_at(rpc.prev_index) != rpc.prev_term:
-        _refuse(raft, rpc)
-        return
-    new = log.not_in_log(entries)
+    new: Sequence[Entry] = rpc.entries
+    if rpc.prev_index != log.last_index or rpc.prev_term != log.last_term:
+        if rpc.prev_index < log.commit_index:
+            # What is committed agrees with every later leader, so only the rest is of interest.
+            new = new[log.commit_index - rpc.prev_index :]
+        elif log.term_at(rpc.prev_index) != rpc.prev_term:
+            _refuse(raft, rpc)
+            return
+        new = log.not_in_log(new)
     if new:
         _replace_tail(raft, new)
     last_new = max(rpc.prev_index + len(rpc.entries), log.commit_index)

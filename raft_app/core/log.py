@@ -54,6 +54,8 @@ class RaftLog:
         durable_index: the log up to here, as it is now in memory, is durable on this node.
         durable_term: the term of the last durable hard state.
         durable_vote: its vote.
+        next_write: lowest index that was not put into a write.
+        last_write_id: number of the last write issued; 0 before the first.
         uncommitted_bytes: size of the entries above `commit_index`.
         pending_bytes: size of the entries above `applied_index`, all of which are in memory.
         recent_bytes: size of the applied entries that are in memory.
@@ -81,8 +83,8 @@ class RaftLog:
         self.durable_term = initial.hard_state.term
         self.durable_vote = initial.hard_state.vote
         self.uncommitted_bytes = bytes_of(self._above(self.commit_index))
-        self._next_write = initial.last_index + 1
-        self._last_write_id = 0
+        self.next_write = initial.last_index + 1
+        self.last_write_id = 0
         self._promises: deque[WritePromise] = deque()
         self.is_frozen = initial.installing
         self._acknowledged_end = initial.acknowledged_end
@@ -136,8 +138,10 @@ class RaftLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add entries right after `last_index`."""
+        size_bytes = 0
         for entry in entries:
             assert entry.index == self.last_index + 1, "entries are contiguous"
+            size_bytes += len(entry.data) + ENTRY_OVERHEAD_BYTES
             if entry.term != self.last_term:
                 assert entry.term > self.last_term, "terms never fall along a log"
                 self._start_indexes.append(entry.index)
@@ -149,7 +153,6 @@ class RaftLog:
                 self._start_terms.append(entry.term)
             self._entries.append(entry)
             self.last_index = entry.index
-        size_bytes = bytes_of(entries)
         self.uncommitted_bytes += size_bytes
         self.pending_bytes += size_bytes
 
@@ -170,7 +173,7 @@ class RaftLog:
         self.last_term = self._start_terms[-1] if self._start_terms else self.previous_term
         self.last_index = index - 1
         self.durable_index = min(self.durable_index, index - 1)
-        self._next_write = min(self._next_write, index)
+        self.next_write = min(self.next_write, index)
         for promise in self._promises:
             promise.last_index = min(promise.last_index, index - 1)
 
@@ -236,7 +239,7 @@ class RaftLog:
         Earlier writes still to be reported promise nothing about what follows.
         """
         assert last_index > self.applied_index, "what is applied is never taken back"
-        self.first_index = self.recent_first = self._next_write = last_index + 1
+        self.first_index = self.recent_first = self.next_write = last_index + 1
         self.previous_term = self.last_term = last_term
         self.last_index = self.commit_index = self.durable_index = last_index
         self.applied_index = self.given_index = last_index
@@ -250,8 +253,8 @@ class RaftLog:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def recent_entries(self, first_index: int, max_bytes: int) -> tuple[Entry, ...]:
-        """Return entries from `first_index` on up to `max_bytes` in total, at least one.
+    def recent_entries(self, first_index: int, max_bytes: int) -> tuple[tuple[Entry, ...], int]:
+        """Return entries from `first_index` on up to `max_bytes`, at least one, and their size.
 
         Args:
             first_index: within `recent_first` and `last_index`.
@@ -263,11 +266,12 @@ class RaftLog:
         total = len(entries[start].data) + ENTRY_OVERHEAD_BYTES
         end = start + 1
         while end < len(entries):
-            total += len(entries[end].data) + ENTRY_OVERHEAD_BYTES
-            if total > max_bytes:
+            size_bytes = len(entries[end].data) + ENTRY_OVERHEAD_BYTES
+            if total + size_bytes > max_bytes:
                 break
+            total += size_bytes
             end += 1
-        return tuple(entries[start:end])
+        return tuple(entries[start:end]), total
 
     def _above(self, index: int) -> list[Entry]:
         return self._entries[index + 1 - self.recent_first :]
@@ -277,40 +281,28 @@ class RaftLog:
     @property
     def has_unwritten(self) -> bool:
         """Entries wait to be put into a write."""
-        return self._next_write <= self.last_index and not self.is_frozen
-
-    @property
-    def has_news(self) -> bool:
-        """`has_unwritten` or `has_committed`."""
-        given = self.given_index
-        return not self.is_frozen and (
-            self._next_write <= self.last_index
-            or (given < self.commit_index and given < self.durable_index)
-        )
-
-    @property
-    def last_write_id(self) -> int:
-        """Number of the last write issued; 0 before the first."""
-        return self._last_write_id
+        return self.next_write <= self.last_index and not self.is_frozen
 
     @property
     def written_index(self) -> int:
         """The log up to here was put into writes."""
-        return self._next_write - 1
+        return self.next_write - 1
 
     def issue_write(self, hard_state: HardState | None) -> tuple[int, tuple[Entry, ...]]:
         """Number a new write that holds `hard_state` and all unwritten entries."""
-        entries = tuple(self._above(self._next_write - 1)) if self.has_unwritten else ()
-        self._last_write_id += 1
-        promised = self.last_index if entries else 0
-        if entries:
-            self._next_write = self.last_index + 1
-        self._promises.append(WritePromise(self._last_write_id, promised, hard_state))
-        return self._last_write_id, entries
+        entries: tuple[Entry, ...] = ()
+        promised = 0
+        if self.has_unwritten:
+            entries = tuple(self._entries[self.next_write - self.recent_first :])
+            promised = self.last_index
+            self.next_write = promised + 1
+        self.last_write_id += 1
+        self._promises.append(WritePromise(self.last_write_id, promised, hard_state))
+        return self.last_write_id, entries
 
     def persisted(self, write_id: int) -> None:
         """Every write up to `write_id` is durable."""
-        assert write_id <= self._last_write_id, "no such write was issued"
+        assert write_id <= self.last_write_id, "no such write was issued"
         while self._promises and self._promises[0].write_id <= write_id:
             promise = self._promises.popleft()
             self.durable_index = max(self.durable_index, promise.last_index)

@@ -331,8 +331,11 @@ class Raft:
 
     def entries_added(self, entries: Sequence[Entry]) -> None:
         """New entries of a leader are in the log: a membership among them is in force."""
-        if self.memberships.extend(entries, commit_index=self.log.commit_index):
-            self._membership_changed()
+        for entry in entries:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self.memberships.extend(entries, commit_index=self.log.commit_index)
+                self._membership_changed()
+                return
 
     def entries_overwritten(self, index: int) -> None:
         """The log was cut before `index`: a membership from there on is taken back."""
@@ -355,22 +358,16 @@ class Raft:
 
     # --- hard state -----------------------------------------------------------------------------
 
-    @property
-    def has_unwritten_vote(self) -> bool:
-        """Term or vote changed since they were last put into a write."""
-        issued = self._issued_hard_state
-        return self.term != issued.term or self.vote != issued.vote
-
     def take_hard_state(self) -> HardState | None:
         """Return the hard state for a write, None when it is not worth one.
 
         The commit index is a hint: it goes along with term or vote, or when it moved far.
         """
-        commit_index = self.log.commit_index
+        commit_index, issued = self.log.commit_index, self._issued_hard_state
         if self.log.is_frozen:  # What was committed and not written yet stays unwritten.
             commit_index = min(commit_index, self.log.written_index)
-        moved = commit_index - self._issued_hard_state.commit
-        if moved < COMMIT_HINT_ENTRIES and not self.has_unwritten_vote:
+        is_voted = self.term == issued.term and self.vote == issued.vote
+        if is_voted and commit_index - issued.commit < COMMIT_HINT_ENTRIES:
             return None
         state = HardState(self.term, self.vote, commit_index)
         self._issued_hard_state = state

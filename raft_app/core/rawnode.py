@@ -122,8 +122,23 @@ class RawNode(Raft):
         assert rpc.to == self.replica_id, "not for this node"
         if self.is_asleep:
             quiescence.disturb(self, rpc)
-        if rpc.term == self.term or self._settle_term(rpc):
-            self._dispatch(rpc)
+        if rpc.term != self.term and not self._settle_term(rpc):
+            return
+        match rpc:
+            case AppendEntriesReply():
+                replication.append_entries_reply(self, rpc)
+            case AppendEntries():
+                following.append_entries(self, rpc)
+            case Heartbeat():
+                following.heartbeat(self, rpc)
+            case HeartbeatReply():
+                replication.heartbeat_reply(self, rpc)
+            case Quiesce():
+                quiescence.quiesce(self, rpc)
+            case Wake():
+                quiescence.woken(self, rpc)
+            case _:
+                self._step_election(rpc)
 
     def propose(self, proposals: Sequence[Proposal]) -> list[tuple[int, int]]:
         """Append proposals to the leader's log: all of them or none.
@@ -139,7 +154,8 @@ class RawNode(Raft):
             NodeNotLeader: this node does not lead.
             ProposalDropped: the leader takes none now; its `reason` says why.
         """
-        self._wake_to_lead()
+        if self.is_asleep:
+            self._wake_to_lead()
         return replication.propose(self, proposals)
 
     def propose_membership(self, change: MembershipChange, *, version: int) -> tuple[int, int]:
@@ -231,7 +247,7 @@ class RawNode(Raft):
 
     def persisted(self, write_id: int) -> None:
         """Every write up to `write_id` is durable: count our own vote and our own log."""
-        vote_was_in_flight = self.is_own_vote_in_flight
+        vote_was_in_flight = self.role is Role.CANDIDATE and self.is_own_vote_in_flight
         self.log.persisted(write_id)
         if self.role is Role.LEADER:
             if self.log.durable_index > self.log.commit_index:
@@ -351,24 +367,7 @@ class RawNode(Raft):
             replication.send_heartbeats(self)
         self._set_leader_deadline()
 
-    def _dispatch(self, rpc: Rpc) -> None:
-        match rpc:
-            case AppendEntries():
-                following.append_entries(self, rpc)
-            case AppendEntriesReply():
-                replication.append_entries_reply(self, rpc)
-            case Heartbeat():
-                following.heartbeat(self, rpc)
-            case HeartbeatReply():
-                replication.heartbeat_reply(self, rpc)
-            case Quiesce():
-                quiescence.quiesce(self, rpc)
-            case Wake():
-                quiescence.woken(self, rpc)
-            case _:
-                self._dispatch_election(rpc)
-
-    def _dispatch_election(
+    def _step_election(
         self, rpc: PreVote | PreVoteReply | RequestVote | RequestVoteReply | TimeoutNow
     ) -> None:
         match rpc:
@@ -407,14 +406,15 @@ class RawNode(Raft):
     def has_ready(self) -> bool:
         """Tell whether `ready()` has anything to say; costs a few comparisons."""
         told, issued = self._told, self._issued_hard_state
-        reads, outbox = self.reads, self.outbox
+        reads, outbox, log = self.reads, self.outbox, self.log
         return bool(
             outbox.now
             or outbox.after_durable
             or outbox.wanted
             or outbox.snapshots_wanted
             or self.sending_due
-            or self.log.has_news
+            or (log.given_index < log.commit_index and log.has_committed)
+            or (log.next_write <= log.last_index and not log.is_frozen)
             or self.term != issued.term
             or self.vote != issued.vote
             or reads.unstarted
@@ -426,16 +426,20 @@ class RawNode(Raft):
         )
 
     def ready(self) -> Ready:
-        """Return all that is to be done since the last time; nothing of it comes again."""
-        replication.send_due(self)
+        """Return all that is to be done since the last time; nothing of it comes again.
+
+        `has_ready` is false then, until the next input other than `applied`.
+        """
+        outbox, reads, log = self.outbox, self.reads, self.log
+        if self.sending_due or reads.unstarted:
+            replication.send_due(self)
         write = self._take_write()
-        outbox, reads = self.outbox, self.reads
         return Ready(
             write=write,
             send_now=drain(outbox.now) if outbox.now else (),
             send_after_durable=drain(outbox.after_durable) if outbox.after_durable else (),
-            after_write_id=self.log.last_write_id,
-            committed=self.log.take_committed(),
+            after_write_id=log.last_write_id,
+            committed=log.take_committed() if log.given_index < log.commit_index else (),
             reads_confirmed=drain(reads.confirmed) if reads.confirmed else (),
             reads_failed=drain(reads.failed) if reads.failed else (),
             entries_wanted=drain(outbox.wanted) if outbox.wanted else (),
@@ -448,10 +452,15 @@ class RawNode(Raft):
 
         The commit index alone is not worth one; see `take_hard_state` for what it goes along with.
         """
-        if not self.log.has_unwritten and not self.has_unwritten_vote:
+        log, issued = self.log, self._issued_hard_state
+        if (
+            (log.next_write > log.last_index or log.is_frozen)
+            and self.term == issued.term
+            and self.vote == issued.vote
+        ):
             return None
         hard_state = self.take_hard_state()
-        write_id, entries = self.log.issue_write(hard_state)
+        write_id, entries = log.issue_write(hard_state)
         return Write(write_id, hard_state, entries)
 
     def _take_soft_state(self) -> SoftState | None:

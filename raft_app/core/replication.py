@@ -17,6 +17,7 @@ from raft_app.core.types import (
     EntryKind,
     Heartbeat,
     HeartbeatReply,
+    Proposal,
     Role,
     bytes_of,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raft_app.core.raft import Raft
-    from raft_app.core.types import Proposal
 
 
 # --- proposals and reads --------------------------------------------------------------------
@@ -42,31 +42,27 @@ def propose(raft: Raft, proposals: Sequence[Proposal]) -> list[tuple[int, int]]:
         raise ProposalDropped(DropReason.NOT_READY)
     term = raft.term
     first_index = log.last_index + 1
-    entries = [
-        Entry(
-            index,
-            term,
-            proposal.kind,
-            proposal.data,
-            proposal.base_offset,
-            proposal.record_count,
-            proposal.append_timestamp,
-        )
-        for index, proposal in enumerate(proposals, first_index)
-    ]
-    assert all(entry.kind != EntryKind.MEMBERSHIP for entry in entries), "not a proposal"
-    if not _fits_limits(raft, entries):
+    entries, positions = [], []
+    for index, proposal in enumerate(proposals, first_index):
+        match proposal:
+            case Proposal(kind, data, base_offset, record_count, append_timestamp):
+                assert kind != EntryKind.MEMBERSHIP, "not a proposal"
+                entries.append(
+                    Entry(index, term, kind, data, base_offset, record_count, append_timestamp)
+                )
+                positions.append((index, term))
+    # A single entry always may be uncommitted, alone.
+    is_first = log.last_index == log.commit_index and len(entries) == 1
+    if not (is_first or _fits_limits(raft, entries)):
         raise ProposalDropped(DropReason.LIMIT)
     log.append(entries)
     raft.sending_due = True
-    return [(entry.index, term) for entry in entries]
+    return positions
 
 
 def _fits_limits(raft: Raft, entries: Sequence[Entry]) -> bool:
-    """Tell whether that much more may be uncommitted; a single entry always may be, alone."""
+    """Tell whether that much more may be uncommitted."""
     uncommitted = raft.log.last_index - raft.log.commit_index
-    if uncommitted == 0 and len(entries) == 1:
-        return True
     size_bytes = raft.log.uncommitted_bytes + bytes_of(entries)
     return (
         uncommitted + len(entries) <= raft.config.max_uncommitted_entries
@@ -121,9 +117,10 @@ def is_held(raft: Raft, progress: Progress) -> bool:
 
 def _may_send(raft: Raft, progress: Progress) -> bool:
     """Tell whether another AppendEntries with entries may be sent to a peer now."""
-    limit = raft.inflight_limits.get(progress.peer)
-    if limit is not None and progress.inflight_bytes >= limit:
-        return False
+    if raft.inflight_limits:
+        limit = raft.inflight_limits.get(progress.peer)
+        if limit is not None and progress.inflight_bytes >= limit:
+            return False
     return progress.may_send(raft.config)
 
 
@@ -143,7 +140,7 @@ def _send_to(raft: Raft, progress: Progress) -> None:
         return
     progress.check_due = False
     if not sent_entries and _may_lack(raft, progress) and progress.wanted is None:
-        _append_to(raft, progress, ())
+        _append_to(raft, progress, (), 0)
 
 
 def _may_lack(raft: Raft, progress: Progress) -> bool:
@@ -160,19 +157,19 @@ def _send_entries(raft: Raft, progress: Progress) -> bool:
         if progress.next_index < log.recent_first:
             _want_entries(raft, progress)
             return sent
-        entries = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
-        _append_to(raft, progress, entries)
+        entries, size_bytes = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
+        _append_to(raft, progress, entries, size_bytes)
         sent = True
     return sent
 
 
-def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...]) -> None:
+def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...], size_bytes: int) -> None:
     """Send one AppendEntries from `next_index` on; an empty one only asks where the logs agree."""
     prev_index = progress.next_index - 1
     prev_term = raft.log.term_at(prev_index)
     assert prev_term is not None, "nothing is sent to a peer that lacks what the log lacks"
     if entries:
-        progress.sent(entries[-1].index, bytes_of(entries))
+        progress.sent(entries[-1].index, size_bytes)
     raft.outbox.now.append(
         AppendEntries(
             progress.peer,
@@ -215,7 +212,7 @@ def entries_read(raft: Raft, wanted: EntriesWanted, entries: Sequence[Entry]) ->
     assert raft.log.term_at(entries[-1].index) == entries[-1].term, "not of this log"
     raft.sending_due = True
     if progress.next_index == wanted.first_index and _may_send(raft, progress):
-        _append_to(raft, progress, tuple(entries))
+        _append_to(raft, progress, tuple(entries), bytes_of(entries))
 
 
 # --- replies ----------------------------------------------------------------------------------
@@ -243,7 +240,8 @@ def append_entries_reply(raft: Raft, rpc: AppendEntriesReply) -> None:
     if is_news:
         if rpc.index > raft.log.commit_index:
             commit_agreed(raft)
-        transfer.continue_transfer(raft, progress)
+        if raft.transferee != NO_REPLICA:
+            transfer.continue_transfer(raft, progress)
 
 
 def _ends_snapshot(raft: Raft, rpc: AppendEntriesReply) -> bool:
@@ -257,12 +255,10 @@ def commit_agreed(raft: Raft) -> None:
     Entries of earlier terms are committed with it; by themselves they may still be overwritten.
     """
     durable_index, progress, own = raft.log.durable_index, raft.progress, raft.replica_id
-    agreed = agreed_value(
-        [
-            durable_index if voter == own else progress[voter].match
-            for voter in raft.memberships.voters
-        ]
-    )
+    held = []
+    for voter in raft.memberships.voters:
+        held.append(durable_index if voter == own else progress[voter].match)  # noqa: PERF401
+    agreed = agreed_value(held)
     if agreed >= raft.term_start_index:
         raft.log.commit_to(agreed)
 

@@ -81,7 +81,7 @@ def test_dropped_entries_leave_memory_and_its_limit_goes_on_to_hold():
     log.compact(5, 4)
 
     assert log.recent_first == 5
-    assert log.recent_entries(5, 1 << 20) == entries_of(TERMS)[4:]
+    assert log.recent_entries(5, 1 << 20)[0] == entries_of(TERMS)[4:]
     log.append(entries_of([5] * 6, first_index=7))
     log.issue_write(None)
     log.persisted(1)

@@ -363,7 +363,9 @@ class Host:
             if not self.node.has_ready():
                 self._check_rest()
                 return
-            self._handle(self.node.ready())
+            ready = self.node.ready()
+            assert not self.node.has_ready(), "one `Ready` tells everything"
+            self._handle(ready)
         raise AssertionError(f"replica {self.replica_id} always has something ready")
 
     def _check_rest(self) -> None:
