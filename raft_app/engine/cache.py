@@ -26,6 +26,8 @@ class Tail:
         self._start = 0
         """Position of the oldest batch still kept; the slots before it are reclaimed in steps."""
         self.size_bytes = 0
+        self.log_start_offset = 0
+        """Up to where it was cut."""
 
     def __len__(self) -> int:
         return len(self._batches) - self._start
@@ -53,8 +55,7 @@ class Tail:
 
     def cut(self, log_start_offset: int) -> int:
         """Forget the batches that end at or below an offset and return their bytes."""
-        if self._start < len(self._batches) and self._base_offsets[self._start] >= log_start_offset:
-            return 0
+        self.log_start_offset = log_start_offset
         size = 0
         while len(self):
             oldest = self._at(self._start)
@@ -140,8 +141,8 @@ class TailCache:
     def cut(self, group_id: int, log_start_offset: int) -> None:
         """Drop what a replica no longer stores: the batches that end at or below an offset."""
         tail = self._tails.get(group_id)
-        if tail is not None and (cut_bytes := tail.cut(log_start_offset)):
-            self.size_bytes -= cut_bytes
+        if tail is not None and log_start_offset > tail.log_start_offset:
+            self.size_bytes -= tail.cut(log_start_offset)
             self._drop_if_empty(group_id, tail)
             self._count()
 

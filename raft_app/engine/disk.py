@@ -23,7 +23,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from http_base.tasks import observe
-from raft_app.core.types import TimeoutNow
 from raft_app.engine.snapshots import Throttle
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.storage.protocol import CorruptEntry
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
-    from raft_app.core.types import Rpc
     from raft_app.engine.context import EngineContext
     from raft_app.engine.failover import Failover
     from raft_app.engine.replica import Replica
@@ -169,9 +167,9 @@ class FullDisk:
         self._ticks_left = 0
         self._attempts = 0
 
-    def declines(self, rpc: Rpc) -> bool:
-        """Tell whether an RPC would make a replica here a leader that refuses every proposal."""
-        return self._disk.full and isinstance(rpc, TimeoutNow)
+    def declines_to_lead(self) -> bool:
+        """Tell whether replicas here would refuse every proposal as leaders."""
+        return self._disk.full
 
     def tick(self) -> None:
         """Let one tick pass."""

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, DiskFull, Overloaded, PartitionNotFound
-from raft_app.core.types import AppendEntries, AppendEntriesReply, Membership, Quiesce, bytes_of
+from raft_app.core.types import (
+    AppendEntries,
+    AppendEntriesReply,
+    Membership,
+    Quiesce,
+    TimeoutNow,
+    bytes_of,
+)
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
@@ -109,7 +116,7 @@ class Incoming:
         *,
         guard: Guard,
         snapshots: SnapshotReceiver,
-        declines: Callable[[Rpc], bool],
+        declines_to_lead: Callable[[], bool],
         unwritten: MemoryShare,
     ) -> None:
         """Hand on what comes.
@@ -119,7 +126,7 @@ class Incoming:
             mark: has a replica drained.
             guard: hears of signs of life and of lost connections.
             snapshots: takes snapshots in.
-            declines: tells of an RPC that this broker lets pass by.
+            declines_to_lead: tells whether a TimeoutNow is let pass by.
             unwritten: what waits for the disk; entries that it has no room for are let pass by, and
                 their leader sends them again.
         """
@@ -128,7 +135,7 @@ class Incoming:
         self._mark = mark
         self._guard = guard
         self._snapshots = snapshots
-        self._declines = declines
+        self._declines_to_lead = declines_to_lead
         self.unknown_groups = 0
         """RPCs that named a group or replica that is not here."""
 
@@ -138,22 +145,21 @@ class Incoming:
         replicas, mark = self._replicas, self._mark
         taken_bytes = 0
         for group_id, rpc in rpcs:
-            if self._declines(rpc):
-                continue
+            replica = replicas.get(group_id)
             if type(rpc) is AppendEntries and rpc.entries:
                 size = bytes_of(rpc.entries)
                 if not self._unwritten.admits(size, held_bytes=taken_bytes):
                     continue
                 taken_bytes += size
-            replica = replicas.get(group_id)
-            if type(rpc) is Quiesce and replica and not self._guard.may_sleep(replica, rpc):
+            elif type(rpc) is TimeoutNow and self._declines_to_lead():
+                continue
+            elif type(rpc) is Quiesce and replica and not self._guard.may_sleep(replica, rpc):
                 replica.node.decline_sleep()
                 mark(replica)
                 continue
             if replica is None or not replica.step(broker_id, rpc):
                 self.unknown_groups += 1
-                continue
-            if type(rpc) is not AppendEntriesReply or replica.has_news():
+            elif type(rpc) is not AppendEntriesReply or replica.has_news():
                 mark(replica)
 
     def peer_connected(self, broker_id: int) -> None:
@@ -341,7 +347,7 @@ class Engine:
             self.engine_loop.mark,
             guard=self.guard,
             snapshots=self.snapshots_received,
-            declines=self.full_disk.declines,
+            declines_to_lead=self.full_disk.declines_to_lead,
             unwritten=self.memory.unwritten,
         )
 

@@ -48,6 +48,8 @@ class PeerSigns:
         self._silent_after_ticks = silent_after_ticks
         self._ticks = 0
         self._heard_at: dict[int, int] = {}
+        self.heard_now: set[int] = set()
+        """Brokers that were heard since the last tick."""
 
     def hears(self, broker_id: int) -> bool:
         """Tell whether a broker is heard."""
@@ -57,15 +59,18 @@ class PeerSigns:
         """Note a sign of a broker; tell whether it had not been heard before."""
         is_back = broker_id not in self._heard_at
         self._heard_at[broker_id] = self._ticks
+        self.heard_now.add(broker_id)
         return is_back
 
     def lost(self, broker_id: int) -> None:
         """Note that the connection from a broker broke."""
         self._heard_at.pop(broker_id, None)
+        self.heard_now.discard(broker_id)
 
     def tick(self) -> list[int]:
         """Let a tick pass; return the brokers that fell silent with it."""
         self._ticks += 1
+        self.heard_now.clear()
         latest = self._ticks - self._silent_after_ticks
         silent = [broker_id for broker_id, at in self._heard_at.items() if at <= latest]
         for broker_id in silent:
@@ -113,6 +118,8 @@ class Guard:
 
     def heard(self, broker_id: int) -> None:
         """Note that something came from a peer."""
+        if broker_id in self._signs.heard_now:
+            return
         if self._signs.heard(broker_id) and self._config.quiesce_after_ticks:
             self._back.extend((broker_id, group_id) for group_id in self._replicas)
 

@@ -7,13 +7,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from raft_app.core.types import Role
 from raft_app.engine.replica import Effects
 from raft_app.engine.windows import PeerWindows
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import CorruptEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from raft_app.core.types import EntriesWanted, Entry, Write
@@ -31,8 +32,9 @@ SENDERS_MAX = 1_000
 class EngineLoop:
     """Collects the replicas that changed and drains them all in one turn.
 
-    Whatever happens in one iteration of the loop - requests, RPCs, ticks, finished writes - ends up
-    in one turn: one send per peer and one storage job.
+    Whatever happens in one iteration of the loop - requests, RPCs, ticks - ends up in one turn: one
+    send per peer and one storage job. What became durable has its turn at once. In a turn all is
+    sent and handed to storage first; only then are entries applied, while others are at work.
     """
 
     def __init__(
@@ -80,6 +82,9 @@ class EngineLoop:
         """By group id: the replicas for which time passes; nobody ticks the others."""
         self._dirty: dict[int, Replica] = {}
         self._effects = Effects()
+        self._committed: list[tuple[Replica, Sequence[Entry]]] = []
+        """To be applied with the next turn."""
+        stream.after_job = self._job_done
         self._scheduled = False
         self._stopped = False
 
@@ -102,12 +107,19 @@ class EngineLoop:
     def make_faulty(self, replica: Replica, reason: str) -> None:
         """Take a replica out of service: what it stored is in doubt. One that is gone stays so."""
         if not replica.faulty and self._replicas.get(replica.group_id) is replica:
-            replica.become_faulty(reason, self._effects)
-            self.mark(replica)
+            replica.become_faulty(reason)
+            self._note_faulty(replica)
+
+    def _note_faulty(self, replica: Replica) -> None:
+        """Have the next turn store that a replica is faulty, and tell the listeners."""
+        self._effects.writes.append((replica, replica.fault(), None))
+        self._effects.leadership[replica.group_id] = replica
+        self.mark(replica)
 
     def note_replaced(self, replica: Replica) -> None:
         """Tell the listeners in the next turn that a snapshot replaced the log of a replica."""
         self._tails.forget(replica.group_id)
+        self._committed = [one for one in self._committed if one[0] is not replica]
         self._effects.applied[replica.group_id] = replica
         self.mark(replica)
 
@@ -131,20 +143,20 @@ class EngineLoop:
         dirty, self._dirty = self._dirty, {}
         for group_id, replica in dirty.items():
             if self._replicas.get(group_id) is replica:
-                if replica.drain(effects):
-                    self.mark(replica)
-                self._note_awake(replica)
+                replica.drain(effects)
+                if (replica.node.is_asleep or bool(replica.faulty)) is replica.is_ticked:
+                    self._note_awake(replica)
         if self._windows.is_tight:
             self._give_turns(effects)
         self._carry_out(effects)
 
     def _note_awake(self, replica: Replica) -> None:
-        """Let time pass for a replica or not, after something happened to it."""
+        """Let time pass for a replica or not, after that has changed."""
         replica.is_ticked = not replica.is_asleep
-        if replica.is_asleep:
-            self.awake.pop(replica.group_id, None)
-        else:
+        if replica.is_ticked:
             self.awake[replica.group_id] = replica
+        else:
+            self.awake.pop(replica.group_id, None)
 
     def _give_turns(self, effects: Effects) -> None:
         """Let those send who wait for room on the way to a peer, one after the other."""
@@ -157,21 +169,20 @@ class EngineLoop:
                 replica = self._replicas.get(group_id)
                 if replica is None:
                     self._windows.count(group_id, ())
-                elif replica.drain(effects):
-                    self.mark(replica)
+                else:
+                    replica.drain(effects)
         if replica is not None:
             self.mark(replica)  # there is a next turn
 
     def _carry_out(self, effects: Effects) -> None:
-        reach("engine.sending")
+        if effects.rpcs:
+            reach("engine.sending")
         for broker_id, rpcs in effects.rpcs.items():
             self._transport.send(broker_id, rpcs)
-        for replica, operation, write in effects.writes:
-            if self._replicas.get(replica.group_id) is not replica:
-                continue  # Dropped since it became faulty.
-            on_durable = partial(self._persisted, replica, write) if write else None
-            self._stream.submit(replica.group_id, operation, on_durable)
-        self._stream.flush()
+        if effects.writes:
+            self._store(effects)
+        if self._committed or effects.committed:
+            self._apply(effects)
         for replica, batch in effects.batches:
             self._tails.append(replica.group_id, batch)
         for group_id, replica in effects.applied.items():
@@ -182,10 +193,43 @@ class EngineLoop:
             self.on_snapshot_wanted(replica, peer)
         self._tell(effects)
 
+    def _store(self, effects: Effects) -> None:
+        """Hand what is to be stored to the storage thread."""
+        for replica, operation, write in effects.writes:
+            if self._replicas.get(replica.group_id) is not replica:
+                continue  # Dropped since it became faulty.
+            on_durable = partial(self._persisted, replica, write) if write else None
+            self._stream.submit(replica.group_id, operation, on_durable)
+        self._stream.flush()
+
+    def _apply(self, effects: Effects) -> None:
+        """Apply what is committed, and what was left from the turn before.
+
+        An entry that comes alone, to a follower that has just been given the one after it to store,
+        is left for the next turn, which is when that is durable at the latest: somebody waits for
+        the acknowledgement, and nobody for what is applied.
+        """
+        earlier, self._committed = self._committed, []
+        for replica, entries in earlier:
+            self._apply_to(replica, entries, effects)
+        is_alone = len(effects.committed) == 1 and bool(effects.writes)
+        for replica, entries in effects.committed:
+            if is_alone and len(entries) == 1 and replica.node.role is not Role.LEADER:
+                self._committed.append((replica, entries))
+            else:
+                self._apply_to(replica, entries, effects)
+
+    def _apply_to(self, replica: Replica, entries: Sequence[Entry], effects: Effects) -> None:
+        if replica.faulty or self._replicas.get(replica.group_id) is not replica:
+            return
+        replica.apply(entries, effects)
+        if replica.faulty:  # An entry contradicts the state.
+            self._note_faulty(replica)
+
     def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
         for replica in effects.applied.values():
-            if replica.serves != replica.serving_seen:
+            if not replica.serving_seen and replica.serves:
                 effects.leadership[replica.group_id] = replica
             for listener in self.on_applied:
                 listener(replica)
@@ -199,8 +243,13 @@ class EngineLoop:
         if self._replicas.get(replica.group_id) is replica:
             reach("engine.replying")
             replica.persisted(write, self._effects)
-            if self._effects.rpcs or replica.has_news():
-                self.mark(replica)
+            if replica.has_news():
+                self._dirty[replica.group_id] = replica
+
+    def _job_done(self) -> None:
+        """Let what waited for a job leave at once."""
+        if self._dirty or self._effects.rpcs or self._committed:
+            self.run()
 
     def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:
         """Read older entries for a node that needs them."""

@@ -45,6 +45,8 @@ class Effects:
     """Older entries that a node needs from storage."""
     snapshots: list[tuple[Replica, int]] = field(default_factory=list)
     """Replica ids of peers that need a snapshot."""
+    committed: list[tuple[Replica, Sequence[Entry]]] = field(default_factory=list)
+    """Next entries to be applied, once everything else has left or is being stored."""
     batches: list[tuple[Replica, StoredBatch]] = field(default_factory=list)
     """Newly applied batches, kept in memory for readers that keep up."""
     applied: dict[int, Replica] = field(default_factory=dict)
@@ -141,8 +143,9 @@ class Applied:
         """Note that the next entry was applied."""
         self.index = entry.index
         self.term = entry.term
-        self._bytes_since_checkpoint += entry.size_bytes
-        self.sizes.add(entry.index, entry.size_bytes)
+        size_bytes = entry.size_bytes
+        self._bytes_since_checkpoint += size_bytes
+        self.sizes.add(entry.index, size_bytes)
 
     def change_membership(self, entry: Entry) -> None:
         """Apply a MEMBERSHIP entry."""
@@ -242,22 +245,22 @@ class ReadRounds:
             refusal: makes the error for readers that cannot be served here.
         """
         self._refusal = refusal
-        self._asked: list[asyncio.Future[None]] = []
+        self.asked: list[asyncio.Future[None]] = []
+        """Those for whom no round was started yet."""
         self._sent: dict[int, list[asyncio.Future[None]]] = {}
-        self._confirmed: list[tuple[int, list[asyncio.Future[None]]]] = []
+        self.confirmed: list[tuple[int, list[asyncio.Future[None]]]] = []
+        """(Index that they need applied, futures)."""
         self._context = 0
 
     def ask(self) -> asyncio.Future[None]:
         """Return a future that is done when the applied state is at least as new as this call."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asked.append(future)
+        self.asked.append(future)
         return future
 
     def start(self, node: RawNode) -> None:
         """Start one round for all readers that asked since the last one."""
-        if not self._asked:
-            return
-        futures, self._asked = self._asked, []
+        futures, self.asked = self.asked, []
         self._context += 1
         try:
             node.read_index(self._context)
@@ -271,35 +274,35 @@ class ReadRounds:
         for confirmed in ready.reads_confirmed:
             futures = self._sent.pop(confirmed.context, None)
             if futures:
-                self._confirmed.append((confirmed.index, futures))
+                self.confirmed.append((confirmed.index, futures))
         for context in ready.reads_failed:
             self._refuse(self._sent.pop(context, ()))
         self.release(applied_index)
 
     def release(self, applied_index: int) -> None:
         """Answer the confirmed readers whose index is applied."""
-        if not self._confirmed:
+        if not self.confirmed:
             return
         waiting = []
-        for index, futures in self._confirmed:
+        for index, futures in self.confirmed:
             if index > applied_index:
                 waiting.append((index, futures))
                 continue
             for future in futures:
                 if not future.done():
                     future.set_result(None)
-        self._confirmed = waiting
+        self.confirmed = waiting
 
     def refuse_all(self) -> None:
         """End every read that is under way."""
-        self._refuse(self._asked)
+        self._refuse(self.asked)
         for futures in self._sent.values():
             self._refuse(futures)
-        for _, futures in self._confirmed:
+        for _, futures in self.confirmed:
             self._refuse(futures)
-        self._asked = []
+        self.asked = []
         self._sent.clear()
-        self._confirmed.clear()
+        self.confirmed.clear()
 
     def _refuse(self, futures: Iterable[asyncio.Future[None]]) -> None:
         for future in futures:
@@ -321,7 +324,7 @@ class ForgetfulFollowers:
 
     def __init__(self) -> None:
         """Suspect no follower."""
-        self._refusals: dict[int, int] = {}
+        self.refusals: dict[int, int] = {}
         self.suspects: dict[int, str] = {}
         """By replica id: why. Never taken back while this replica leads."""
 
@@ -329,7 +332,7 @@ class ForgetfulFollowers:
         """Take in a refusal of this leader's term; `match` is what its sender had acknowledged."""
         if reply.wants_snapshot or reply.last_index >= match:
             return
-        count = self._refusals[reply.sender] = self._refusals.get(reply.sender, 0) + 1
+        count = self.refusals[reply.sender] = self.refusals.get(reply.sender, 0) + 1
         if count >= REFUSALS_MIN and reply.sender not in self.suspects:
             self.suspects[reply.sender] = (
                 f"its log ends at {reply.last_index}, it had acknowledged {match}"
@@ -337,21 +340,24 @@ class ForgetfulFollowers:
 
     def acknowledged(self, replica_id: int) -> None:
         """Take in an acknowledgement."""
-        if self._refusals:
-            self._refusals.pop(replica_id, None)
+        if self.refusals:
+            self.refusals.pop(replica_id, None)
 
     def clear(self) -> None:
         """Forget everything: leadership has changed."""
-        self._refusals.clear()
+        self.refusals.clear()
         self.suspects.clear()
 
 
 logger = logging.getLogger(__name__)
 
-DRAIN_ROUNDS_MAX = 8
-"""Most `Ready` values that one replica may hand out in one turn of the loop."""
 STRANGERS_MAX = 16
 """Most senders outside the membership that a replica remembers; the oldest one is forgotten."""
+
+
+def _still_true(rpcs: tuple[Rpc, ...]) -> tuple[Rpc, ...]:
+    """Withdraw acknowledgements of a log that a snapshot is replacing."""
+    return tuple(x for x in rpcs if not (isinstance(x, AppendEntriesReply) and x.success))
 
 
 class Replica:
@@ -382,16 +388,15 @@ class Replica:
         self._memory = memory
         self._pending_bytes = self._recent_bytes = 0
         """As counted in `_memory`."""
-        self.is_ticked = True  # The engine lets time pass for it.
+        self.is_ticked = False  # The engine lets time pass for it.
         self.spec = spec
         self.group_id = spec.group_id
         """Number of the group in the cluster."""
         self._peers = peers
         """Where other brokers are, by broker id; named in refusals."""
         self.node = node
-        self._under_way = UnderWay(
-            windows or PeerWindows.unbounded(), spec.group_id, node, self.broker_of
-        )
+        self._windows = windows or PeerWindows.unbounded()
+        self._under_way = UnderWay(self._windows, spec.group_id, node, self.broker_of)
         self.state_machine = state_machine
         self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
         self.faulty = ""
@@ -501,15 +506,24 @@ class Replica:
 
     def step(self, broker_id: int, rpc: Rpc) -> bool:
         """Give the node an RPC that came from a broker; return False when it is not for it."""
-        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):
+        if self.faulty:
             return False
-        if type(rpc) is AppendEntriesReply and self.node.is_leader and rpc.term == self.node.term:
+        is_member = (
+            rpc.to == self.spec.replica_id
+            and self._brokers_of is self.node.memberships.current
+            and self._brokers.get(rpc.sender) == broker_id
+        )
+        if not (is_member or self.admits(broker_id, rpc.to, rpc.sender)):
+            return False
+        if type(rpc) is AppendEntriesReply and (not rpc.success or self._forgetful.refusals):
             self._judge(rpc)
         self.node.step(rpc)
         return True
 
     def _judge(self, reply: AppendEntriesReply) -> None:
         """See whether a follower has lost what it had acknowledged."""
+        if not self.node.is_leader or reply.term != self.node.term:
+            return
         if reply.success:
             self._forgetful.acknowledged(reply.sender)
             return
@@ -528,7 +542,8 @@ class Replica:
             NotLeader | NoLeader | Overloaded: refused before it was proposed.
             QueueError: what the state machine refuses with.
         """
-        self._require_serving()
+        if not self.serves:
+            raise self.not_leader()
         decision = self.state_machine.prepare(request, now_ms=now_ms, clock_ms=clock_ms)
         match decision:
             case CommandAnswer():
@@ -572,7 +587,8 @@ class Replica:
         Raises:
             NotLeader | NoLeader: this replica cannot confirm reads.
         """
-        self._require_serving()
+        if not self.serves:
+            raise self.not_leader()
         return self._reads.ask()
 
     def not_leader(self) -> QueueError:
@@ -593,43 +609,35 @@ class Replica:
         """How messages to people call this group."""
         return f"partition {self.spec.partition} of topic '{self.spec.topic}'"
 
-    def _require_serving(self) -> None:
-        if not self.serves:
-            raise self.not_leader()
-
     # --- the turn ---------------------------------------------------------------------------
 
     def has_news(self) -> bool:
         """Tell whether there may be something to move out; without, count what is on its way."""
         node = self.node
-        is_limited = self._under_way.is_limited
-        if node.has_ready() or is_limited or node.is_asleep is self.is_ticked:
+        is_limited = self._windows.is_tight or node.inflight_limits
+        if is_limited or node.has_ready() or node.is_asleep is self.is_ticked:
             return True
         if not self.faulty:
             self._under_way.count()
         return False
 
-    def drain(self, effects: Effects) -> bool:
-        """Move out what the node has ready; return True when more is left for the next turn."""
-        if self._under_way.is_limited:
+    def drain(self, effects: Effects) -> None:
+        """Move out what the node has ready."""
+        node = self.node
+        if self._windows.is_tight or node.inflight_limits:
             self._under_way.limit()
-        is_more_left = not self.faulty and self._drain(effects)
-        self._count_log()
         if self.faulty:
+            self._count_log()
             self._under_way.forget()
-        else:
-            self._under_way.count()
-        return is_more_left
-
-    def _drain(self, effects: Effects) -> bool:
-        self._reads.start(self.node)
-        for _ in range(DRAIN_ROUNDS_MAX):
-            if not self.node.has_ready():
-                return False
-            self._handle(self.node.ready(), effects)
-            if self.faulty:
-                return False
-        return self.node.has_ready()
+            return
+        if self._reads.asked:
+            self._reads.start(node)
+        ready = node.ready() if node.has_ready() else None
+        if ready is not None:
+            self._handle(ready, effects)
+        if ready is None or not ready.committed:  # else `apply` does
+            self._count_log()
+        self._under_way.count()
 
     def _count_log(self) -> None:
         """Tell the budget what the log holds in memory."""
@@ -657,34 +665,31 @@ class Replica:
         """Note that a write is durable; what waited for it leaves."""
         self._durable_write_id = write.write_id
         while self._held and self._held[0][0] <= write.write_id:
-            effects.send(self, self._still_true(self._held.popleft()[1]))
+            _, rpcs = self._held.popleft()
+            effects.send(self, rpcs if self.install_offset is None else _still_true(rpcs))
         if not self.faulty:
             self.node.persisted(write.write_id)
-
-    def _still_true(self, rpcs: tuple[Rpc, ...]) -> tuple[Rpc, ...]:
-        """Withdraw acknowledgements of a log that a snapshot is replacing."""
-        if self.install_offset is None:
-            return rpcs
-        return tuple(x for x in rpcs if not (isinstance(x, AppendEntriesReply) and x.success))
 
     def _handle(self, ready: Ready, effects: Effects) -> None:
         """Do what a `Ready` asks, in the order that it demands."""
         if ready.write is not None:
             operation = GroupWrite(self.group_id, ready.write.hard_state, ready.write.entries)
             effects.writes.append((self, operation, ready.write))
-        effects.send(self, ready.send_now)
-        if ready.send_after_durable:
+        if ready.send_now:
+            effects.send(self, ready.send_now)
+        if rpcs := ready.send_after_durable:
             if self._durable_write_id >= ready.after_write_id:
-                effects.send(self, self._still_true(ready.send_after_durable))
+                effects.send(self, rpcs if self.install_offset is None else _still_true(rpcs))
             else:
-                self._held.append((ready.after_write_id, ready.send_after_durable))
+                self._held.append((ready.after_write_id, rpcs))
         if ready.soft_state is not None:
             self.state_machine.abandon_speculation()
             self._forgetful.clear()
             effects.leadership[self.group_id] = self
         if ready.committed:
-            self._apply(ready.committed, effects)
-        self._reads.settle(ready, self.applied.index)
+            effects.committed.append((self, ready.committed))
+        if ready.reads_confirmed or ready.reads_failed:
+            self._reads.settle(ready, self.applied.index)
         for wanted in ready.entries_wanted:
             effects.wanted.append((self, wanted))
         for needed in ready.snapshots_wanted:
@@ -692,17 +697,20 @@ class Replica:
 
     # --- applying ---------------------------------------------------------------------------
 
-    def _apply(self, entries: Sequence[Entry], effects: Effects) -> None:
-        """Apply committed entries and answer the requests that waited for them."""
+    def apply(self, entries: Sequence[Entry], effects: Effects) -> None:
+        """Apply the next committed entries and answer the requests that waited for them."""
         for entry in entries:
             try:
                 result = self._apply_entry(entry, effects)
             except InconsistentEntry as error:
-                self.become_faulty(f"entry {entry.index}: {error}", effects)
+                self.become_faulty(f"entry {entry.index}: {error}")
                 return
             self.applied.advance(entry)
             self._waiters.answer(entry, result, self.not_leader)
         self.node.applied(self.applied.index)
+        self._count_log()
+        if self._reads.confirmed:
+            self._reads.release(self.applied.index)
         effects.applied[self.group_id] = self
 
     def _apply_entry(self, entry: Entry, effects: Effects) -> Any:
@@ -722,14 +730,19 @@ class Replica:
             case EntryKind.NOOP:
                 return None
 
-    def become_faulty(self, reason: str, effects: Effects) -> None:
-        """Take no part any more: this replica lost or doubts something it once stored."""
+    def become_faulty(self, reason: str) -> None:
+        """Take no part any more: this replica lost or doubts something it once stored.
+
+        The caller has `fault` stored, and the listeners told.
+        """
         logger.critical("%s, replica %d is faulty: %s", self.label, self.spec.replica_id, reason)
         self.faulty = reason
         self._held.clear()
-        effects.writes.append((self, SetFaulty(self.group_id, reason), None))
         self.fail_waiters(f"{self.label}: this replica became faulty")
-        effects.leadership[self.group_id] = self
+
+    def fault(self) -> SetFaulty:
+        """Return the operation that stores that this replica is faulty."""
+        return SetFaulty(self.group_id, self.faulty)
 
     def fail_waiters(self, why: str) -> None:
         """End everything that waits: writes with an unknown outcome, reads as refused."""

@@ -88,6 +88,7 @@ class ReplicaTable:
         if faulty:
             logger.critical("%s is faulty: %s", replica.label, faulty)
             self._stream.submit(replica.group_id, SetFaulty(replica.group_id, faulty))
+            self._stream.flush()
         self._add(replica)
         return replica
 

@@ -194,11 +194,6 @@ class UnderWay:
         """By broker id, of `_followers_of`."""
         self._followers_of: dict[int, Progress] | None = None
 
-    @property
-    def is_limited(self) -> bool:
-        """Some group could send too much, or this one is held back."""
-        return self._windows.is_tight or bool(self._node.inflight_limits)
-
     def limit(self) -> None:
         """Let the node know how much it may send, as long as peers have more than enough."""
         node = self._node
@@ -227,6 +222,8 @@ class UnderWay:
                 if one.inflight_bytes > UNCOUNTED_BYTES or one.wanted:
                     break
             else:
+                if not self._counted:
+                    return
                 followers = ()
         counted = [
             (

@@ -91,6 +91,8 @@ class StorageStream:
         self._in_flight_bytes = 0
         """What they hold in memory."""
         self._failed = False
+        self.after_job: Callable[[], None] = _nothing
+        """Called in the loop when a job is durable and its `on_durable` were called."""
         self.transactions = 0
         self.seconds = 0.0
         """Time spent in transactions since the start."""
@@ -165,11 +167,13 @@ class StorageStream:
             for queued in job:
                 if queued.on_durable is not None:
                     queued.on_durable()
+            self.after_job()
         except Exception as error:
             # Whoever was to hear of it counts on it: nothing may go on.
             self._on_failure(error)
             raise
-        self.flush()
+        if self._pending:
+            self.flush()
 
     def _fail(self, error: BaseException) -> None:
         """Store nothing any more: what the disk holds is unknown."""
@@ -178,3 +182,7 @@ class StorageStream:
         self.close()
         logger.critical("storage failed: %s", error, exc_info=error)
         self._on_failure(error)
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -27,8 +27,8 @@ ENGINE_MUTANTS = (
         name="faulty-replica-answers",
         fault="A replica that doubts what it stored still takes part",
         path="raft_app/engine/replica.py",
-        old="        if self.faulty or not self.admits(broker_id, rpc.to, rpc.sender):\n",
-        new="        if not self.admits(broker_id, rpc.to, rpc.sender):\n",
+        old="        if self.faulty:\n            return False\n        is_member = (",
+        new="        is_member = (",
         test=f"{_TESTS}/engine/test_replica.py::test_inconsistent_entry_ends_the_group_and_its_waiters",
     ),
     Mutant(
@@ -122,16 +122,34 @@ ENGINE_MUTANTS = (
         name="room-without-a-turn",
         fault="An acknowledgement makes room at a peer, and none of those who wait has a turn",
         path="raft_app/engine/replica.py",
-        old="        if node.has_ready() or is_limited or",
-        new="        if node.has_ready() or",
+        old="        if is_limited or node.has_ready() or node.is_asleep",
+        new="        if node.has_ready() or node.is_asleep",
         test=f"{_TESTS}/engine/test_replica.py"
         "::test_an_acknowledgement_needs_a_turn_while_groups_wait_for_room",
+    ),
+    Mutant(
+        name="applied-after-the-snapshot",
+        fault="What was left for the next turn is applied to the state that a snapshot brought",
+        path="raft_app/engine/loop.py",
+        old="        self._committed = [one for one in self._committed if one[0] is not replica]\n",
+        new="",
+        test=f"{_TESTS}/engine/test_loop.py"
+        "::test_a_snapshot_takes_the_place_of_what_waits_to_be_applied",
+    ),
+    Mutant(
+        name="applied-before-the-acknowledgement",
+        fault="A follower applies an entry before it says that it holds the next one",
+        path="raft_app/engine/loop.py",
+        old="            if is_alone and len(entries) == 1 and",
+        new="            if is_alone and len(entries) == 0 and",
+        test=f"{_TESTS}/engine/test_loop.py"
+        "::test_a_follower_acknowledges_before_it_applies_what_came_before",
     ),
     Mutant(
         name="groups-overtake-the-row",
         fault="Each group sends as its own limits say, whatever others have on their way to a peer",
         path="raft_app/engine/replica.py",
-        old="        if self._under_way.is_limited:\n",
+        old="        if self._windows.is_tight or node.inflight_limits:\n",
         new="        if self.faulty:\n",
         test=f"{_TESTS}/engine/test_memory.py"
         "::test_two_hundred_partitions_with_a_follower_whose_disk_hangs",

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import pytest
 
+from http_base.memory_budget import MemoryBudget
+from raft_app.core.bootstrap import bootstrap_state
+from raft_app.core.config import RaftConfig
+from raft_app.core.rawnode import RawNode
+from raft_app.core.types import AppendEntries, Entry, EntryKind, Membership, RaftMember
+from raft_app.engine.cache import TailCache
 from raft_app.engine.loop import EngineLoop
-from raft_app.storage.protocol import SetFaulty
+from raft_app.engine.replica import Replica as RealReplica
+from raft_app.storage.protocol import Checkpoint, GroupSpec, SetFaulty
+from raft_app.storage.stream import StorageStream
+from tests.raft_app.engine.engine_harness import ListMachine
 
 
 class Replica:
     """Drains as the test says."""
 
-    is_asleep = False
+    is_asleep = is_ticked = serves = False
+    faulty = ""
 
     def __init__(self, group_id: int, drained: list[int]) -> None:
         self.group_id = group_id
+        self.node = self
         self.drained = drained
         self.error: Exception | None = None
-        self.more = False
 
-    def drain(self, effects) -> bool:
+    def drain(self, effects) -> None:
         if self.error is not None:
             raise self.error
         self.drained.append(self.group_id)
-        more, self.more = self.more, False
-        return more
 
 
 class Silent:
@@ -54,18 +62,6 @@ async def test_group_marked_twice_is_drained_once():
     engine_loop.mark(replica)
     engine_loop.run()
     assert drained == [1]
-
-
-async def test_group_with_more_to_do_comes_again_in_the_next_turn():
-    drained: list[int] = []
-    replica = Replica(1, drained)
-    replica.more = True
-    engine_loop = make({1: replica}, [])
-    engine_loop.mark(replica)
-    engine_loop.run()
-    engine_loop.run()
-    assert drained == [1, 1]
-    assert engine_loop.turns == 2
 
 
 async def test_group_that_is_gone_is_passed_over():
@@ -99,11 +95,11 @@ async def test_stopped_runner_runs_no_turn():
 
 async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
     class SoundReplica(Replica):
-        faulty = ""
-
-        def become_faulty(self, reason, effects) -> None:
+        def become_faulty(self, reason) -> None:
             self.faulty = reason
-            effects.writes.append((self, SetFaulty(self.group_id, reason), None))
+
+        def fault(self) -> SetFaulty:
+            return SetFaulty(self.group_id, self.faulty)
 
     class Stored(Silent):
         def __init__(self) -> None:
@@ -124,3 +120,83 @@ async def test_what_is_found_of_a_replica_that_is_gone_harms_nobody():
     engine_loop.make_faulty(successor, "a bad row")
     engine_loop.run()
     assert stored.operations == [SetFaulty(1, "a bad row")]
+
+
+class FollowerLoop:
+    """The loop of a follower whose disk and network the test is; `happened` tells what it did."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        membership = Membership(voters=(RaftMember(1, 10), RaftMember(2, 20)), version=1)
+        node = RawNode(
+            RaftConfig(), bootstrap_state(1, membership), randomizer=lambda low, high: low
+        )
+        self.machine = ListMachine(GroupSpec(7, 1, "logs", 0), b"")
+        apply = self.machine.apply
+        self.machine.apply = lambda entry: (self.happened.append("applied"), apply(entry))[1]
+        memory = MemoryBudget()
+        self.replica = RealReplica(
+            self.machine.spec,
+            node,
+            self.machine,
+            Checkpoint(0, 0, membership, 0, b""),
+            memory=memory,
+        )
+        self.stream = StorageStream(self, on_failure=pytest.fail, unwritten=memory.unwritten)
+        self.loop = EngineLoop(
+            replicas={7: self.replica},
+            transport=self,
+            storage=None,
+            stream=self.stream,
+            tails=TailCache(replica_bytes=1_000, total_bytes=1_000, share=memory.tails),
+            readers=None,
+            on_failure=pytest.fail,
+        )
+
+    def write(self, operations) -> None:
+        self.happened.append("storing")
+
+    def send(self, broker_id, rpcs) -> None:
+        self.happened.append("acknowledged")
+
+    def entry_comes(self, index: int) -> None:
+        """Take in an entry, and that the one before it is committed."""
+        term = 2 if index > 1 else 1
+        entry = Entry(index + 1, 2, EntryKind.COMMAND, b"text %d" % index)
+        self.replica.step(20, AppendEntries(1, 2, 2, index, term, (entry,), index))
+        self.loop.mark(self.replica)
+        self.loop.run()
+
+    def stored(self) -> None:
+        self.stream._done(0.0)
+
+
+async def test_a_follower_acknowledges_before_it_applies_what_came_before():
+    follower = FollowerLoop()
+    follower.entry_comes(1)
+    follower.stored()
+    follower.happened.clear()
+    follower.entry_comes(2)
+    assert follower.happened == ["storing"]
+    follower.stored()
+    assert follower.happened == ["storing", "acknowledged", "applied"]
+    assert follower.machine.values == ["text 1"]
+
+
+async def test_what_waits_to_be_applied_waits_no_longer_than_until_the_next_turn():
+    follower = FollowerLoop()
+    follower.entry_comes(1)
+    follower.stored()
+    follower.entry_comes(2)
+    follower.entry_comes(3)
+    assert follower.machine.values == ["text 1"]
+
+
+async def test_a_snapshot_takes_the_place_of_what_waits_to_be_applied():
+    follower = FollowerLoop()
+    follower.entry_comes(1)
+    follower.stored()
+    follower.entry_comes(2)
+    follower.loop.note_replaced(follower.replica)
+    follower.stored()
+    assert follower.machine.values == []

@@ -50,8 +50,12 @@ def turn_of(replica: Replica, *, durable: bool = True) -> Effects:
     effects = Effects()
     for _ in range(10):
         replica.drain(effects)
+        replica.is_ticked = not replica.is_asleep
         pending = [write for _, _, write in effects.writes if write is not None]
         effects.writes = [one for one in effects.writes if one[2] is None]
+        committed, effects.committed = effects.committed, []
+        for _, entries in committed:
+            replica.apply(entries, effects)
         if not pending:
             break
         if not durable:
@@ -246,10 +250,8 @@ async def test_inconsistent_entry_ends_the_group_and_its_waiters():
         raise InconsistentEntry("it does not fit")
 
     replica.state_machine.apply = refuse
-    effects = turn_of(replica)
-    assert [operation for _, operation, _ in effects.writes] == [
-        SetFaulty(7, "entry 3: it does not fit")
-    ]
+    turn_of(replica)
+    assert replica.fault() == SetFaulty(7, "entry 3: it does not fit")
     with pytest.raises(CommitTimeout):
         waiting.result()
     assert not replica.step(20, Heartbeat(to=1, sender=2, term=9, commit=0))

@@ -32,7 +32,7 @@ async def test_readers_of_one_turn_share_a_round(rounds):
     node = Node()
     first, second = rounds.ask(), rounds.ask()
     rounds.start(node)
-    rounds.start(node)
+    assert not rounds.asked
     assert node.contexts == [1]
     rounds.settle(Ready(reads_confirmed=(ReadConfirmed(1, 5),)), 5)
     assert first.done()
