@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from myqueue.transport.rotation import Silence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from myqueue.contract.errors import QueueError
     from myqueue.results import Message
     from myqueue.transport.effects import Pending
@@ -51,10 +53,8 @@ class AssignedPartition:
         """Everything below was read, or does not exist."""
         self.ready: deque[Message] = deque()
         """Read and not handed out."""
-        self.ahead: Pending | None = None
+        self.ahead: OpenFetch | None = None
         """The fetch whose answer is not there yet; only the flow with the reading lock uses it."""
-        self.asked_offset = 0
-        """Where it begins."""
         self.asked_s = 0.0
         """Monotonic time of the last one."""
         self.refill_due = False
@@ -167,3 +167,45 @@ class AssignedPartition:
         if not self.ready:
             self.handed = self.fetched
         self.finished = self.handed
+
+
+class OpenFetch:
+    """A fetch that is out; only the flow with the reading lock uses it.
+
+    At a broker it is the one call of a member for all its partitions there.
+
+    Args:
+        address: of the broker; `MANAGER` for a call that a manager passes on.
+        pending: the call.
+        asked: the partitions that it asks about, and where each begins.
+        is_list: True for one that takes several partitions.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        pending: Pending,
+        asked: Mapping[AssignedPartition, int],
+        *,
+        is_list: bool,
+    ) -> None:
+        self.address = address
+        self.pending = pending
+        self.asked = dict(asked)
+        self.is_list = is_list
+        for assigned in self.asked:
+            assigned.ahead = self
+
+    def leave(self, assigned: AssignedPartition) -> None:
+        """Have nothing of a partition adopted; cancel the call when it was the last one."""
+        del self.asked[assigned]
+        assigned.ahead = None
+        if not self.asked:
+            self.pending.cancel()
+
+    def end(self) -> dict[AssignedPartition, int]:
+        """Let the partitions go that it asked about, and return them."""
+        asked, self.asked = self.asked, {}
+        for assigned in asked:
+            assigned.ahead = None
+        return asked

@@ -1,8 +1,10 @@
-"""How a member of a group reads ahead of its program: one fetch per partition, all at once. Pure.
+"""How a member of a group reads ahead of its program: one fetch per broker, all at once. Pure.
 
 A granted partition is fenced first, by a commit without an offset: from then on its leader refuses
 commits of earlier owners, and the answer has the committed offset. Only then is it fetched. A fetch
-that finds nothing is a long poll, so that reading ahead and waiting are one. A failed fetch is
+that finds nothing is a long poll, so that reading ahead and waiting are one; at each broker one is
+open for all partitions there. A broker that knows no such call, and a manager that passes calls on,
+get one for each partition. A failed fetch is
 retried like any call (other replicas, the managers, a new token), with a short deadline and growing
 pauses, so that a partition without a leader does not delay the others.
 """
@@ -14,18 +16,37 @@ from typing import TYPE_CHECKING
 from myqueue.contract.backoff import Backoff
 from myqueue.contract.errors import (
     IllegalGeneration,
+    MethodNotAllowed,
+    NotFound,
     OffsetOutOfRange,
     QueueError,
     UnauthorizedException,
 )
 from myqueue.contract.inputs import MAX_WAIT_MS
-from myqueue.transport.effects import Acquire, Await, AwaitAny, Flow, Pause, Pending, TimeIsOver
-from myqueue.transport.fetching import fetch_call, gaps, read_fetched
+from myqueue.group.assigned_partition import OpenFetch
+from myqueue.transport.effects import (
+    Acquire,
+    Await,
+    AwaitAny,
+    Begin,
+    Flow,
+    Pause,
+    Pending,
+    TimeIsOver,
+)
+from myqueue.transport.fetching import (
+    fetch_call,
+    gaps,
+    read_fetched,
+    read_several,
+    several_request,
+)
+from myqueue.transport.metadata import MANAGER
 from myqueue.transport.partition_waiting import is_over_for
 from myqueue.transport.rotation import NO_PARTITION, Silence, no_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from myqueue.contract.http1 import Answer
     from myqueue.group.assigned_partition import AssignedPartition
@@ -83,8 +104,10 @@ class ReadAhead:
         self._corrupt = corrupt
         self._missed = missed
         self.lock = session.make_lock()
-        self._out: set[AssignedPartition] = set()
-        """Those of which a fetch is out."""
+        self._open: list[OpenFetch] = []
+        """The fetches that are out."""
+        self._singles: set[str] = set()
+        """Brokers of an earlier version, which take one partition in a call."""
 
     def gather(
         self, wanted: Collection[TopicPartition] | None, timeout_s: float, wait: Wait
@@ -161,8 +184,9 @@ class ReadAhead:
 
     def _advance(self, wanted: Collection[TopicPartition] | None, *, certain: bool) -> Flow[None]:
         """Do what can be done without waiting for messages."""
-        for assigned in [one for one in self._out if not self._assignment.is_mine(one)]:
-            self.cancel(assigned)
+        for assigned in self._asked():
+            if not self._assignment.is_mine(assigned):
+                self.cancel(assigned)
         yield from self.start_new()
         yield from self._collect(0.0)
         mine = self._fetchable(wanted)
@@ -210,62 +234,132 @@ class ReadAhead:
                 and (wanted is None or one.where in wanted)
             ]
 
+    def _asked(self) -> list[AssignedPartition]:
+        """Return the partitions of which a fetch is out."""
+        return [assigned for fetch in self._open for assigned in fetch.asked]
+
     def _begin_ahead(self) -> Flow[None]:
-        """Send a fetch to each partition that has little ready."""
+        """Have every partition that has little ready asked: at each broker all in one call."""
         mine = self._fetchable(None)
         crowded = len(mine) > AHEAD_MAX
         wait_ms = min(self._config.long_poll_ms, CROWDED_WAIT_MS if crowded else MAX_WAIT_MS)
-        timeout_s = (wait_ms + self._config.answer_margin_ms) / 1000
-        for assigned in sorted(mine, key=lambda one: one.asked_s):
-            if len(self._out) >= AHEAD_MAX:
-                return
-            if assigned.ahead is not None or assigned.failures:
-                continue
-            if len(assigned.ready) >= self._config.prefetch_messages:
-                continue
+        room = AHEAD_MAX - len(self._asked())
+        due = [
+            one
+            for one in sorted(mine, key=lambda one: one.asked_s)
+            if one.ahead is None
+            and not one.failures
+            and len(one.ready) < self._config.prefetch_messages
+        ]
+        together: dict[str, list[AssignedPartition]] = {}
+        for assigned in due[:room]:
             assigned.refill_due = False
             assigned.asked_s = self._session.clock.monotonic()
-            assigned.asked_offset = assigned.fetched
-            call = fetch_call(
-                *assigned.where, assigned.fetched, max_bytes=FETCH_BYTES, wait_ms=wait_ms
-            )
             try:
-                pending = yield from self._session.begin_at_leader(call, timeout_s)
+                address = yield from self._session.leader_address(*assigned.where)
+                if address == MANAGER or address in self._singles:
+                    yield from self._begin_single(assigned, address, wait_ms)
+                else:
+                    together.setdefault(address, []).append(assigned)
             except QueueError as error:
                 self._failed(assigned, error)
-                continue
-            assigned.ahead = pending
-            self._out.add(assigned)
+        for address, partitions in together.items():
+            yield from self._begin_several(address, partitions, wait_ms)
+
+    def _begin_single(self, assigned: AssignedPartition, address: str, wait_ms: int) -> Flow[None]:
+        """Send a fetch of one partition."""
+        offset = assigned.fetched
+        call = fetch_call(*assigned.where, offset, max_bytes=FETCH_BYTES, wait_ms=wait_ms)
+        pending = yield from self._session.begin_at_leader(call, self._timeout_s(wait_ms))
+        self._open.append(OpenFetch(address, pending, {assigned: offset}, is_list=False))
+
+    def _begin_several(
+        self, address: str, partitions: list[AssignedPartition], wait_ms: int
+    ) -> Flow[None]:
+        """Send one fetch of all partitions at a broker, in place of one that is open there."""
+        for fetch in [one for one in self._open if one.is_list and one.address == address]:
+            partitions = [*partitions, *fetch.asked]
+            self._give_up(fetch)
+        asked = {one: one.fetched for one in partitions}
+        try:
+            tokens = {}
+            for topic in {one.where[0] for one in partitions}:
+                tokens[topic] = (yield from self._session.registration(topic)).token
+            request = several_request(
+                {one.where: offset for one, offset in asked.items()},
+                tokens,
+                max_bytes=FETCH_BYTES,
+                wait_ms=wait_ms,
+            )
+            pending = yield Begin(address, request, self._timeout_s(wait_ms))
+        except QueueError as error:
+            for assigned in partitions:
+                self._failed(assigned, error)
+            return
+        self._open.append(OpenFetch(address, pending, asked, is_list=True))
+
+    def _timeout_s(self, wait_ms: int) -> float:
+        return (wait_ms + self._config.answer_margin_ms) / 1000
 
     def _wait_ahead(self, timeout_s: float) -> Flow[None]:
         """Wait until a fetch is answered, or the time is over."""
-        if self._out:
+        if self._open:
             yield from self._collect(timeout_s)
         else:
             yield Pause(timeout_s)
 
     def _collect(self, timeout_s: float) -> Flow[None]:
         """Adopt the answers that have come."""
-        if not self._out:
+        if not self._open:
             return
-        by_pending = {id(one.ahead): one for one in self._out}
-        pendings = [one.ahead for one in self._out if one.ahead is not None]
-        answered: list[Pending] = yield AwaitAny(pendings, timeout_s)
+        by_pending = {id(one.pending): one for one in self._open}
+        answered: list[Pending] = yield AwaitAny([one.pending for one in self._open], timeout_s)
         for pending in answered:
-            assigned = by_pending[id(pending)]
+            fetch = by_pending[id(pending)]
             try:
                 answer: Answer | None = yield Await(pending, 0.0)
-                if answer is None:
-                    continue
-                assigned.ahead = None
-                self._out.discard(assigned)
-                found = self._read(assigned, answer, assigned.asked_offset)
-                self._adopt(assigned, found, assigned.asked_offset)
             except QueueError as error:
-                # It is asked again in the ordinary way, which knows what to do about failures.
-                assigned.ahead = None
-                self._out.discard(assigned)
-                assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
+                self._open.remove(fetch)
+                self._fail_all(fetch.end(), error)
+                continue
+            if answer is not None:
+                self._open.remove(fetch)
+                self._take(fetch, answer)
+
+    def _take(self, fetch: OpenFetch, answer: Answer) -> None:
+        """Adopt an answer of one partition or several; those that it leaves out have nothing."""
+        asked = fetch.end()
+        places = {assigned.where: offset for assigned, offset in asked.items()}
+        try:
+            found = self._read_all(fetch, answer, places)
+        except QueueError as error:
+            if fetch.is_list and type(error) in (NotFound, MethodNotAllowed):
+                self._singles.add(fetch.address)
+            else:
+                self._fail_all(asked, error)
+            return
+        for assigned, offset in asked.items():
+            one = found.get(assigned.where)
+            if isinstance(one, QueueError):
+                self._fail_all([assigned], one)
+            elif one is not None:
+                self._adopt(assigned, one, offset)
+            else:
+                with self._assignment.lock:
+                    assigned.answered()
+
+    def _read_all(
+        self, fetch: OpenFetch, answer: Answer, places: dict[TopicPartition, int]
+    ) -> dict[TopicPartition, Fetched | QueueError]:
+        if fetch.is_list:
+            return read_several(answer, places)
+        [(where, offset)] = places.items()
+        return {where: read_fetched(answer, topic=where[0], partition=where[1], offset=offset)}
+
+    def _fail_all(self, partitions: Iterable[AssignedPartition], error: QueueError) -> None:
+        """Note a failure; they are asked again in the ordinary way, which knows what to do."""
+        for assigned in partitions:
+            assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
 
     def _fetch_now(self, assigned: AssignedPartition) -> Flow[None]:
         """Fetch what is there, without waiting for more.
@@ -340,14 +434,21 @@ class ReadAhead:
         return self._config.delivery_timeout_ms / 1000
 
     def cancel(self, assigned: AssignedPartition) -> None:
-        if assigned.ahead is not None:
-            assigned.ahead.cancel()
-            assigned.ahead = None
-        self._out.discard(assigned)
+        """Adopt nothing of a partition that is out."""
+        fetch = assigned.ahead
+        if fetch is not None:
+            fetch.leave(assigned)
+            if not fetch.asked:
+                self._open.remove(fetch)
+
+    def _give_up(self, fetch: OpenFetch) -> None:
+        fetch.pending.cancel()
+        fetch.end()
+        self._open.remove(fetch)
 
     def _cancel_all(self) -> None:
-        for assigned in list(self._out):
-            self.cancel(assigned)
+        for fetch in list(self._open):
+            self._give_up(fetch)
 
     def close(self) -> None:
         """Cancel the fetches in flight; a flow that waits does it at its end."""

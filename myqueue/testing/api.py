@@ -31,6 +31,7 @@ from myqueue.testing.work import MemoryWorkers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from myqueue.testing.partition import MemoryPartition
     from myqueue.testing.state import MemoryState
 
 HELD = ("/size", "/consumer/consume", "/fetch", "/messages/receive")
@@ -54,6 +55,7 @@ class MemoryApi:
             ("POST", "/consumer/consume"): self._consume,
             ("GET", "/size"): self._size,
             ("GET", "/fetch"): self._fetch,
+            ("POST", "/fetch"): self._fetch_several,
             ("POST", "/cursors/reset"): self._reset,
             ("POST", "/messages/receive"): self._workers.receive,
             ("POST", "/messages/ack"): self._workers.settle,
@@ -90,7 +92,9 @@ class MemoryApi:
         try:
             if request.path == "/messages/receive":
                 return self._workers.held_ms(address, request)
-            if request.path == "/fetch":
+            if (request.method, request.path) == ("POST", "/fetch"):
+                there = bool(self._parts(read_input(inputs.FetchSeveral, decoded(request))))
+            elif request.path == "/fetch":
                 there = len(self.state.partitions_of(topic)[index].records) > int(
                     fields.get("offset") or 0
                 )
@@ -242,10 +246,7 @@ class MemoryApi:
 
     def _fetch(self, address: str, request: Request) -> Answer:
         call = read_input(inputs.Fetch, None, request.query)  # type: ignore[arg-type]
-        partitions = self.state.partitions_of(call.topic)
-        if not 0 <= call.partition < len(partitions):
-            raise PartitionNotFound(f"topic {call.topic!r} has no partition {call.partition}")
-        partition = partitions[call.partition]
+        partition = self._partition(call.topic, call.partition)
         partition.check_offset(call.offset)
         headers = {
             "content-type": BATCH,
@@ -253,6 +254,33 @@ class MemoryApi:
             "x-log-start-offset": "0",
         }
         return Answer(200, headers, frame_batches(partition.read(call.offset, call.max_bytes)))
+
+    def _fetch_several(self, address: str, request: Request) -> dict[str, Any]:
+        return {"partitions": self._parts(read_input(inputs.FetchSeveral, decoded(request)))}
+
+    def _parts(self, call: inputs.FetchSeveral) -> list[dict[str, Any]]:
+        """Return what there is of each partition that has something, or cannot be read."""
+        parts: list[dict[str, Any]] = []
+        for one in call.partitions:
+            named = {"topic": one.topic, "partition": one.partition}
+            try:
+                partition = self._partition(one.topic, one.partition)
+                partition.check_offset(one.offset)
+            except QueueError as error:
+                parts.append({**named, "error": error.to_body()})
+                continue
+            batches = frame_batches(partition.read(one.offset, call.max_bytes))
+            if batches:
+                end = len(partition.records)
+                marks = {"next_offset": end, "high_watermark": end, "log_start_offset": 0}
+                parts.append({**named, "batches": batches, **marks})
+        return parts
+
+    def _partition(self, topic: str, index: int) -> MemoryPartition:
+        partitions = self.state.partitions_of(topic)
+        if not 0 <= index < len(partitions):
+            raise PartitionNotFound(f"topic {topic!r} has no partition {index}")
+        return partitions[index]
 
     def _reset(self, address: str, request: Request) -> dict[str, Any]:
         call = read_input(inputs.CursorReset, decoded(request))

@@ -9,17 +9,19 @@ from myqueue.contract.errors import (
     CorruptBatch,
     InvalidRequest,
     OffsetOutOfRange,
+    QueueError,
+    from_body,
 )
 from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import BATCH, MAX_FETCH_BYTES
 from myqueue.contract.records import MAX_BATCH_BYTES, decode_rows, read_header, unframe_batches
 from myqueue.results import Fetched, Message
-from myqueue.transport.blocking import read_body
+from myqueue.transport.blocking import msgpack_request, read_body
 from myqueue.transport.effects import Ask, Flow
 from myqueue.transport.leader_call import LeaderCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from myqueue.results import Registration
     from myqueue.transport.rotation import TopicPartition
@@ -73,9 +75,79 @@ def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> 
     """
     if answer.headers.get("content-type", "").partition(";")[0].strip() != BATCH:
         read_body(answer)
+    fetched = _decoded(answer.body, topic=topic, partition=partition, offset=offset)
+    return fetched._replace(
+        high_watermark=int(answer.headers.get("x-high-watermark", -1)),
+        log_start_offset=int(answer.headers.get("x-log-start-offset", -1)),
+    )
+
+
+def several_request(
+    places: Mapping[TopicPartition, int],
+    tokens: Mapping[str, str],
+    *,
+    max_bytes: int,
+    wait_ms: int,
+) -> Request:
+    """Return the request that a broker reads several of its partitions for, each from an offset.
+
+    Args:
+        places: the partitions, and where to begin.
+        tokens: by topic.
+        max_bytes: of all together.
+        wait_ms: how long the broker holds it until one of them has something.
+    """
+    fields = {
+        "partitions": [
+            {"topic": topic, "partition": partition, "offset": offset}
+            for (topic, partition), offset in places.items()
+        ],
+        "max_bytes": max_bytes,
+        "wait_ms": wait_ms,
+        "stored": True,
+        "tokens": tokens,
+    }
+    return msgpack_request("POST", "/fetch", fields)
+
+
+def read_several(
+    answer: Answer, places: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, Fetched | QueueError]:
+    """Decode what there is of several partitions; those that have nothing are left out.
+
+    Args:
+        answer: to `several_request`.
+        places: what it asked, without what is not wanted any more.
+
+    Raises:
+        QueueError: the failure of all of them.
+    """
+    found: dict[TopicPartition, Fetched | QueueError] = {}
+    for part in read_body(answer)["partitions"]:
+        topic, partition = where = part["topic"], part["partition"]
+        if where not in places:
+            continue  # nobody wants it any more
+        if "error" in part:
+            found[where] = from_body(answer.status, part["error"])
+            continue
+        try:
+            fetched = _decoded(
+                part["batches"], topic=topic, partition=partition, offset=places[where]
+            )
+            found[where] = fetched._replace(
+                high_watermark=part["high_watermark"],
+                log_start_offset=part["log_start_offset"],
+            )
+        except QueueError as error:
+            found[where] = error
+    return found
+
+
+def _decoded(batches: bytes, *, topic: str, partition: int, offset: int) -> Fetched:
+    """Return what framed batches hold from an offset on; they do not say where the replica is."""
     messages: list[Message] = []
     next_offset, corrupt, decoded_bytes = offset, 0, 0
-    for base_offset, batch in unframe_batches(answer.body):
+    for base_offset, batch in unframe_batches(batches):
         header = read_header(batch)
         decoded_bytes += header.decoded_bytes
         if next_offset > offset and decoded_bytes > DECODED_BYTES_MAX:
@@ -94,13 +166,7 @@ def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> 
                 rows[start - base_offset :], start
             )
         ]
-    return Fetched(
-        messages,
-        next_offset,
-        int(answer.headers.get("x-high-watermark", -1)),
-        int(answer.headers.get("x-log-start-offset", -1)),
-        corrupt,
-    )
+    return Fetched(messages, next_offset, -1, -1, corrupt)
 
 
 def gaps(offsets: Iterable[int], start: int, end: int) -> list[range]:

@@ -463,17 +463,25 @@ class Session:
             QueueError: there was no connection, or the client is not registered for the topic.
         """
         registration = yield from self.registration(call.topic)
-        yield from self.topic_view(call.topic)
-        with self._lock:
-            address = self._metadata.partition(call.topic, call.partition).leader
-            if self._metadata.avoids(address, now_s=self.clock.monotonic()):
-                address = MANAGER
+        address = yield from self.leader_address(call.topic, call.partition)
         if address == MANAGER:
             address, make = self.managers.preferred, call.through_manager
         else:
             make = call.direct
         pending: Pending = yield Begin(address, make(registration), timeout_s)
         return pending
+
+    def leader_address(self, topic: str, partition: int) -> Flow[str]:
+        """Return where a partition's leader is; `MANAGER` when it is unknown or out of reach.
+
+        Raises:
+            QueueError: no manager answered, and the topic was never seen.
+        """
+        yield from self.topic_view(topic)
+        with self._lock:
+            address = self._metadata.partition(topic, partition).leader
+            avoided = self._metadata.avoids(address, now_s=self.clock.monotonic())
+        return MANAGER if avoided else address
 
     # Calls
 

@@ -11,10 +11,16 @@ from myqueue.contract.errors import (
     CommitTimeout,
     CorruptBatch,
     InvalidRequest,
+    MethodNotAllowed,
     NoLeader,
+    NotFound,
     OffsetOutOfRange,
+    QueueError,
     TooManyGroups,
 )
+from myqueue.contract.http1 import Request
+from myqueue.group.assigned_partition import OpenFetch
+from myqueue.group.core import GroupCore
 from tests.batches import crafted, rows
 from tests.myqueue.conftest import World
 from tests.myqueue.group.test_membership import committed, fill, member
@@ -186,7 +192,102 @@ def test_fetches_run_ahead_of_an_iteration(world: World) -> None:
             break
     # All came with the first; the second waits for more, and no more than one is out.
     assert len(world.twin.asked("/fetch")) <= 2
-    assert len(consumer._core.read_ahead._out) <= 1  # type: ignore[union-attr]
+    assert len(consumer._core.read_ahead._open) <= 1  # type: ignore[union-attr]
+
+
+def open_fetches(consumer: Consumer) -> list[OpenFetch]:
+    core = consumer._core
+    assert isinstance(core, GroupCore)
+    return core.read_ahead._open
+
+
+def test_one_call_is_open_at_each_broker_for_all_partitions_there(world: World) -> None:
+    fill(world, 0, 0, 0, 0, 0, 0)
+    consumer = member(world)
+    assert consumer.poll(timeout=0.5) == []
+    leaders = {partition.leader for partition in world.twin.topics["logs"]}
+    fetches = open_fetches(consumer)
+    assert sorted(fetch.address for fetch in fetches) == sorted(leaders)
+    assert sorted(len(fetch.asked) for fetch in fetches) == [2, 2, 2]
+    world.clock.after(0.5, lambda: world.twin.topics["logs"][4].put("late"))
+    assert [message.text for message in consumer.poll(timeout=60)] == ["late"]
+    assert len(world.twin.asked("/fetch")) == 1, "the others go on waiting"
+
+
+def test_a_partition_that_is_asked_later_joins_the_call_of_its_broker(world: World) -> None:
+    fill(world, 30, 0)
+    for partition in world.twin.topics["logs"]:
+        partition.leader = world.twin.brokers[0]
+    consumer = member(world, config=ClientConfig(prefetch_messages=20))
+    for _ in range(2):
+        assert len(consumer.poll(5, timeout=5.0)) == 5
+    (first,) = open_fetches(consumer)
+    assert [one.where for one in first.asked] == [("logs", 1)], "of the other there is enough"
+    for _ in range(2):
+        assert len(consumer.poll(5, timeout=5.0)) == 5
+    (second,) = open_fetches(consumer)
+    assert {one.where for one in second.asked} == {("logs", 0), ("logs", 1)}
+    assert first.pending.cancelled  # type: ignore[attr-defined]
+    world.twin.topics["logs"][1].put("late")
+    found = [message.text for message in consumer.poll(99)] + [
+        message.text for message in consumer.poll(99, timeout=5.0)
+    ]
+    assert "late" in found
+
+
+def test_nothing_is_adopted_of_a_partition_that_went_while_its_fetch_was_out(world: World) -> None:
+    fill(world, 1, 1)
+    for partition in world.twin.topics["logs"]:
+        partition.leader = world.twin.brokers[0]
+    consumer = member(world)
+    assert len(consumer.poll(timeout=5.0) + consumer.poll(timeout=5.0)) == 2
+    assert consumer.poll(timeout=0.5) == []
+    (fetch,) = open_fetches(consumer)
+    gone, kept = fetch.asked
+    consumer._core.read_ahead.cancel(gone)  # type: ignore[union-attr]
+    for partition in world.twin.topics["logs"]:
+        partition.put("late")
+    assert not fetch.pending.cancelled  # type: ignore[attr-defined]
+    found = consumer.poll(timeout=5.0)
+    assert [(one.topic, one.partition) for one in found] == [kept.where]
+
+
+@pytest.mark.parametrize("error", [NotFound("no"), MethodNotAllowed("no")])
+def test_a_broker_of_an_earlier_version_gets_a_call_for_each_partition(
+    world: World, error: QueueError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = world.twin.is_held
+
+    def is_held(address: str, request: Request) -> int:
+        return 0 if request.method == "POST" else holds(address, request)
+
+    monkeypatch.setattr(world.twin, "is_held", is_held)
+    fill(world, 0, 0, 0)
+    for partition in world.twin.topics["logs"]:
+        partition.leader = world.twin.brokers[0]
+    consumer = member(world)
+    world.twin.fail("/fetch", error)
+    assert consumer.poll(timeout=0.5) == []
+    assert len(open_fetches(consumer)) == 3
+    assert len(world.twin.asked("/fetch")) == 1
+    world.clock.after(0.5, lambda: world.twin.topics["logs"][2].put("late"))
+    assert [message.text for message in consumer.poll(timeout=60)] == ["late"]
+    assert not any(fetch.is_list for fetch in open_fetches(consumer))
+
+
+def test_a_partition_that_fails_is_asked_again_while_the_others_are_read(world: World) -> None:
+    fill(world, 1, 1)
+    for partition in world.twin.topics["logs"]:
+        partition.leader = world.twin.brokers[0]
+    consumer = member(world, config=QUICK)
+    moved = world.twin.topics["logs"][0].group_offsets
+    assert len(consumer.poll(timeout=5.0) + consumer.poll(timeout=5.0)) == 2
+    consumer.commit()
+    assert moved == {"g": (1, 1)}
+    world.twin.topics["logs"][0].records.clear()
+    world.twin.topics["logs"][0].batches.clear()
+    world.twin.topics["logs"][1].put("still read")
+    assert [message.text for message in consumer.poll(timeout=5.0)] == ["still read"]
 
 
 def test_without_auto_commit_what_is_asked_for_goes_when_the_program_wants_more(
@@ -218,10 +319,9 @@ def test_a_closed_consumer_cancels_what_is_out(world: World) -> None:
     fill(world, 0)
     consumer = member(world)
     consumer.poll(timeout=0.5)
-    (assigned,) = consumer._core.read_ahead._out  # type: ignore[union-attr]
-    pending = assigned.ahead
+    (fetch,) = consumer._core.read_ahead._open  # type: ignore[union-attr]
     consumer.close()
-    assert pending.cancelled
+    assert fetch.pending.cancelled
 
 
 def poison(world: World, count: int) -> None:
