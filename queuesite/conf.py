@@ -13,7 +13,7 @@ import secrets
 import tempfile
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -117,6 +117,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     change_secret: bool = False
     """Take `cluster_secret` in the place of the one that was recorded. For one start of every
     process, while nothing else of the cluster runs."""
+    log_format: Literal["text", "json"] = "text"
+    """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
+    where something was raised, exception."""
     debug: bool = False
     """Django's debug pages. Never where others can reach the port."""
 
@@ -528,6 +531,9 @@ def _refused(said: str, given: Mapping[str, Any]) -> ConfigError:
     wanted, _, variable = said.rstrip("`").partition(" - at `$.")
     for start, meant in _WANTED.items():
         wanted = wanted.replace(start, meant, 1)
+    if wanted.startswith("Invalid enum value"):
+        [field] = (one for one in fields(QueueConfig) if one.encode_name == variable)
+        wanted = " or ".join(get_args(field.type))
     return ConfigError(f"{variable} must be {wanted}, not {given[variable]!r}")
 
 
@@ -536,5 +542,6 @@ _WANTED = {
     "Expected `bool`, got `str`": "1 or 0",
     "Expected `int` >= ": "at least ",
     "Expected `int` <= ": "at most ",
+    "Expected `str` of length <= ": "no longer than ",
 }
 """What msgspec says of a wrong value -> the same after "must be"."""

@@ -12,6 +12,7 @@ import dj_database_url
 
 from http_base.apidoc import SECURITY_SCHEMES
 from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig, from_environment
+from queuesite.log_lines import TEXT_FORMAT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 QUEUE: QueueConfig = from_environment(os.environ)
@@ -187,8 +188,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"format": TEXT_FORMAT},
+        "json": {"()": "queuesite.log_lines.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": QUEUE.log_format}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # A failed request is logged once, under its id, by http_base.exceptions.
