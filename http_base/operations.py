@@ -9,6 +9,7 @@ from http_base.apidoc import CLIENT_TOKEN, ApiDoc
 from myqueue.contract.answers import (
     CursorPlace,
     DeliveredMessage,
+    FetchedPart,
     GroupCommitted,
     GroupOffset,
     Message,
@@ -16,9 +17,10 @@ from myqueue.contract.answers import (
     PartitionReceived,
     Settled,
     SettledList,
+    SeveralFetched,
 )
 from myqueue.contract.group_inputs import Offsets, OffsetsCommit, Receive, Settle
-from myqueue.contract.inputs import CursorReset, Fetch, OffsetByTime
+from myqueue.contract.inputs import CursorReset, Fetch, FetchSeveral, OffsetByTime
 
 MESSAGE = Message(
     topic="logs",
@@ -57,6 +59,34 @@ FETCH = ApiDoc(
     token=CLIENT_TOKEN,
     query=True,
     batches=True,
+)
+
+FETCH_SEVERAL = ApiDoc(
+    method="POST",
+    path="/fetch",
+    summary="Read messages of several partitions",
+    description="""What there is of several partitions, or the first that has something.
+
+    A partition that has nothing is left out, one that cannot be read has an `error`. With `stored`
+    and in MessagePack record batches come as stored. The partitions may be of several topics:
+    `tokens` has the token for each.
+    """,
+    input=FetchSeveral,
+    answer=SeveralFetched(
+        partitions=[
+            FetchedPart(
+                topic="logs",
+                partition=0,
+                messages=[MESSAGE],
+                corrupt=0,
+                next_offset=42,
+                high_watermark=42,
+                log_start_offset=0,
+            )
+        ]
+    ),
+    token=CLIENT_TOKEN,
+    sample={"partitions": [{"topic": "logs", "partition": 0, "offset": 0}]},
 )
 
 OFFSET_BY_TIME = ApiDoc(

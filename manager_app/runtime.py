@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
+    from manager_app.proxy.fetch import FetchCalls
     from manager_app.proxy.partition_calls import PartitionCalls
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class ManagerRuntime:
     database: DatabaseThreads
     metadata: MetadataCopy
     calls: PartitionCalls
+    fetches: FetchCalls
     orders: OrderSender
     membership_orders: MembershipOrders
     clients: ClientRegistry

@@ -11,10 +11,9 @@ from broker_app.log_reading import MessagesRead, decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch, several_fetch
 from broker_app.selectors.offsets import offset_by_time
-from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import StoredBatches, read_call
 from http_base.messages import message_answers
-from http_base.operations import FETCH, MESSAGE, OFFSET_BY_TIME
+from http_base.operations import FETCH, FETCH_SEVERAL, OFFSET_BY_TIME
 from http_base.views import ApiView, served_by
 from myqueue.contract.answers import (
     CursorPlace,
@@ -71,33 +70,9 @@ async def fetch(call: Call) -> PartitionFetched | StoredBatches:
     )
 
 
-@describe(
-    summary="Read messages of several partitions",
-    input=FetchSeveral,
-    answer=SeveralFetched(
-        partitions=[
-            FetchedPart(
-                topic="logs",
-                partition=0,
-                messages=[MESSAGE],
-                corrupt=0,
-                next_offset=42,
-                high_watermark=42,
-                log_start_offset=0,
-            )
-        ]
-    ),
-    token=CLIENT_TOKEN,
-    tags=["consume"],
-    sample={"partitions": [{"topic": "logs", "partition": 0, "offset": 0}]},
-)
+@FETCH_SEVERAL.with_tags("consume")
 async def fetch_several(call: Call) -> SeveralFetched:
-    """Return what there is of each, or wait for the first that has something.
-
-    A partition that has nothing is left out, one that cannot be read has an `error`. With `stored`
-    and in MessagePack record batches come as stored. The partitions may be of several topics:
-    `tokens` has the token for each.
-    """
+    """Return what there is of each, or wait for the first that has something."""
     asked = read_call(call, FetchSeveral)
     if asked.stored and not call.takes_msgpack:
         raise InvalidRequest("stored batches come in MessagePack alone", field="stored")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from http_base import operations
@@ -15,15 +16,31 @@ from http_base.messages import as_asked
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import BatchAnswer
 from manager_app.metrics import counted
+from manager_app.proxy.admission import admit_by_token
+from manager_app.proxy.fetch import refused
+from manager_app.proxy.partition_calls import deadline_of, found_by
 from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
-from myqueue.contract.answers import PartitionFetched, PartitionReceived
-from myqueue.contract.errors import UnauthorizedException
-from myqueue.contract.inputs import BATCH, BATCH_HEADERS
+from myqueue.contract import retry_after
+from myqueue.contract.answers import (
+    FetchedPart,
+    PartitionFetched,
+    PartitionReceived,
+    SeveralFetched,
+)
+from myqueue.contract.errors import InvalidRequest, NoLeader, QueueError, UnauthorizedException
+from myqueue.contract.inputs import (
+    BATCH,
+    BATCH_HEADERS,
+    DEFAULT_TIMEOUT_MS,
+    FetchFrom,
+    FetchSeveral,
+)
 
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from http_base.views import ApiRequest
+    from manager_app.runtime import ManagerRuntime
 
 
 async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Response:
@@ -45,8 +62,8 @@ async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Respo
     return view.respond(answer)
 
 
-def _passing(name: str, passed: Passed) -> type[ManagerView]:
-    """Return the view class that passes an operation on."""
+def _passing(name: str, passed: Passed, **others: Any) -> type[ManagerView]:
+    """Return the view class that passes an operation on; `others` are its handlers beside it."""
 
     async def handler(self: ManagerView, request: ApiRequest) -> Response:
         return await _pass(self, passed, request)
@@ -57,11 +74,66 @@ def _passing(name: str, passed: Passed) -> type[ManagerView]:
         "__doc__": operation.description,
         "__module__": __name__,
         operation.method.lower(): operation.with_tags(*tags)(handler),
+        **others,
     }
     return type(name, (ManagerView,), members)
 
 
-FetchApi = _passing("FetchApi", Passed(operations.FETCH))
+@operations.FETCH_SEVERAL.with_tags("messages")
+async def fetch_several(self: ManagerView, request: ApiRequest) -> Response:
+    """Ask the leaders of the partitions, each broker once, and answer what they answer."""
+    call = self.read(request, FetchSeveral)
+    binary, runtime = request.takes_msgpack, self.runtime
+    if call.stored and not binary:
+        raise InvalidRequest("stored batches come in MessagePack alone", field="stored")
+    wanted: dict[int, list[FetchFrom]] = {}
+    parts: list[FetchedPart] = []
+    for one in call.partitions:
+        try:
+            token = None if is_cluster(request) else _token(request, call, one.topic)
+            wanted.setdefault(await _leader_for(runtime, one, token), []).append(one)
+        except QueueError as error:
+            parts.append(refused(one, error))
+    wait_ms = 0 if parts else call.wait_ms
+    with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("fetch-several"):
+        parts += await runtime.fetches.read(wanted, call, wait_ms)
+    return self.respond(
+        SeveralFetched(partitions=[_part_as_asked(one, binary=binary) for one in parts])
+    )
+
+
+async def _leader_for(runtime: ManagerRuntime, one: FetchFrom, token: str | None) -> int:
+    """Return the broker that leads a partition which a client may read.
+
+    Args:
+        runtime: of this manager.
+        one: the partition.
+        token: of a registered client of the topic; None for the cluster itself.
+
+    Raises:
+        NoLeader: an election is under way.
+        QueueError: there is no such partition, or the client may not read it.
+    """
+    async with found_by(deadline_of(DEFAULT_TIMEOUT_MS)):
+        partition = (await runtime.find_topic(one.topic)).partition(one.partition)
+        if token is not None:
+            await admit_by_token(runtime, None, one.topic, token)
+    leader = runtime.metadata.leader_of(partition.group_id).broker_id
+    if not leader:
+        raise NoLeader(
+            f"partition {one.partition} of topic {one.topic!r} has no leader",
+            retry_after_ms=retry_after.COMMIT_MS,
+        )
+    return leader
+
+
+def _part_as_asked(part: FetchedPart, *, binary: bool) -> FetchedPart:
+    if part.messages is UNSET:
+        return part
+    return replace(part, messages=[as_asked(one, binary=binary) for one in part.messages])
+
+
+FetchApi = _passing("FetchApi", Passed(operations.FETCH), post=fetch_several)
 OffsetByTimeApi = _passing("OffsetByTimeApi", Passed(operations.OFFSET_BY_TIME))
 OffsetsApi = _passing("OffsetsApi", Passed(operations.OFFSETS))
 OffsetsCommitApi = _passing(
@@ -73,13 +145,14 @@ NackApi = _passing("NackApi", Passed(operations.NACK, "consumer"))
 ExtendApi = _passing("ExtendApi", Passed(operations.EXTEND, "consumer"))
 
 
-def _token(request: ApiRequest, call: Any) -> str:
-    """Return the client's token, from the field `token` or the header.
+def _token(request: ApiRequest, call: Any, topic: str = "") -> str:
+    """Return the client's token, from the fields `tokens` and `token` or the header.
 
     Raises:
         UnauthorizedException: there is none.
     """
-    token: str | None = call.token or bearer_token(request)
+    named: str | None = call.tokens.get(topic) if topic else None
+    token: str | None = named or call.token or bearer_token(request)
     if not token:
         raise UnauthorizedException(
             "this call needs the token that the registration gave, as field token or as"

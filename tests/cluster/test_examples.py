@@ -22,6 +22,7 @@ pytestmark = pytest.mark.cluster
 PRODUCE = ("post", "/producer/produce")
 READING = [
     ("get", "/fetch"),
+    ("post", "/fetch"),
     ("get", "/offsets/by-time"),
     ("post", "/offsets/commit"),
     ("get", "/offsets"),
@@ -82,7 +83,6 @@ BROKER_ORDER = [
     ("get", "/consumer/consume"),
     ("post", "/consumer/consume"),
     ("post", "/cursors/reset"),
-    ("post", "/fetch"),
     *READING,
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,14 @@ from http_base.messages import message_answer
 from myqueue.contract.answers import DeliveredMessage, Message
 from myqueue.contract.errors import IllegalGeneration, OffsetOutOfRange
 from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
-from myqueue.contract.inputs import BATCH, Fetch, OffsetByTime, read_input
+from myqueue.contract.inputs import (
+    BATCH,
+    Fetch,
+    FetchFrom,
+    FetchSeveral,
+    OffsetByTime,
+    read_input,
+)
 from myqueue.contract.records import MAX_TIMESTAMP, encode_batch, frame_batches
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.membership_twin import FIELDS
@@ -30,6 +38,7 @@ class PassingPart:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/fetch", self._fetch),
+            web.post("/fetch", self._fetch_several),
             web.get("/offsets/by-time", self._by_time),
             web.post("/offsets/commit", self._commit),
             web.post("/messages/receive", self._receive),
@@ -73,7 +82,30 @@ class PassingPart:
             "log_start_offset": 0,
         }
 
-    def _messages(self, call: Fetch | Receive, start: int) -> list[Message]:
+    async def _fetch_several(self, request: web.Request) -> Any:
+        call = read_input(FetchSeveral, request[FIELDS])
+        parts: list[dict[str, Any]] = []
+        end_s = asyncio.get_running_loop().time() + call.wait_ms / 1000
+        while not parts:
+            for one in call.partitions:
+                records = self.broker.cluster.group(one.topic, one.partition).records
+                if one.offset < len(records):
+                    parts.append(self._part(one, stored=call.stored))
+            if asyncio.get_running_loop().time() >= end_s:
+                break
+            await asyncio.sleep(0.01)
+        return {"partitions": parts}
+
+    def _part(self, one: FetchFrom, *, stored: bool) -> dict[str, Any]:
+        self.broker.led({"topic": one.topic, "partition": one.partition})
+        end = len(self.broker.cluster.group(one.topic, one.partition).records)
+        what: dict[str, Any] = {"batches": self.stored(one.topic, one.partition, one.offset)}
+        if not stored:
+            what = {"messages": self._messages(one, one.offset), "corrupt": 0}
+        place = {"topic": one.topic, "partition": one.partition, "next_offset": end}
+        return {**place, **what, "high_watermark": end, "log_start_offset": 0}
+
+    def _messages(self, call: Fetch | FetchFrom | Receive, start: int) -> list[Message]:
         records = self.broker.cluster.group(call.topic, call.partition).records
         return [
             message_answer(
