@@ -1,0 +1,27 @@
+"""A soak of a minute: nothing is lost, and everything that a longer one draws is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.soak.plot import draw
+from tests.soak.soak import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.cluster
+SECONDS = 60
+
+
+def test_a_minute_under_all_kinds_of_traffic_loses_nothing(tmp_path: Path) -> None:
+    outcome = run(tmp_path, seconds=SECONDS, tell=lambda _: None)
+    assert set(outcome.lost.values()) == {0}
+    assert outcome.missed == 0
+    assert min(outcome.acknowledged.values()) > SECONDS
+    assert outcome.slow_client_cut_off
+    assert list(outcome.events.values()) == ["broker killed"] * 2
+    assert set(outcome.samples) == {"manager", "broker 1", "broker 2", "broker 3"}
+    draw(outcome.samples, outcome.events, tmp_path / "soak.svg", "a minute")
