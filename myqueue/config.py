@@ -49,7 +49,7 @@ class ClientConfig:
     heartbeat_interval_ms: Positive = 15_000
     """Below a quarter of the 60 s after which a manager takes a client for dead."""
     token_max_age_ms: Positive = 86_400_000
-    """A token older than this is renewed; it is valid for 30 days."""
+    """A token older than this is renewed by the next heartbeat; it is valid for 30 days."""
     compression: Compression = "none"
     """none or zstd (needs the package `zstandard`): smaller requests and disks for time here."""
     buffer_bytes: Positive = 32 << 20

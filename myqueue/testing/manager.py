@@ -156,7 +156,7 @@ class MemoryManager:
             raise ClientNotFound(f"no such client: {call.key}")
         if call.key in self._state.expired:
             raise ClientExpired(f"client {call.key} expired")
-        return {}
+        return {"token": request.token}
 
     def _list_clients(self, kind: str, request: Request) -> dict[str, Any]:
         topic = (request.query or {}).get("topic")

@@ -310,11 +310,8 @@ class Session:
         }
         request = Request("GET", "/health", query=query, accept=MSGPACK, token=registration.token)
         began_s = self.clock.monotonic()
-        age_s = began_s - self._registered_s.get(topic, 0.0)
         try:
-            if age_s * 1000 >= self.config.token_max_age_ms:
-                yield from self.reattach(topic)
-            yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
+            answer = yield from self.managers.call(request, timeout_s=HEARTBEAT_TIMEOUT_S)
         except (ClientNotFound, ClientExpired):
             yield from self._revive(topic)
         except ManagerNotFound:
@@ -324,6 +321,16 @@ class Session:
             self.beat_record.failed(error, began_s)
         else:
             self.beat_record.answered()
+            self._renew(topic, registration, answer.get("token"))
+
+    def _renew(self, topic: str, registration: Registration, token: object) -> None:
+        """Take over the token in the answer to a heartbeat, once the one at hand is old."""
+        now_s = self.clock.monotonic()
+        age_s = now_s - self._registered_s.get(topic, 0.0)
+        is_present = self._registrations.get(topic) == registration
+        if isinstance(token, str) and is_present and age_s * 1000 >= self.config.token_max_age_ms:
+            self._registrations[topic] = Registration(registration.client_id, token)
+            self._registered_s[topic] = now_s
 
     def _revive(self, topic: str) -> Flow[None]:
         began_s = self.clock.monotonic()

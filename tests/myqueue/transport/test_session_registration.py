@@ -70,12 +70,17 @@ def test_a_heartbeat_fails_quietly(world: World) -> None:
 def test_an_old_token_is_renewed(world: World) -> None:
     config = ClientConfig(token_max_age_ms=60_000)
     producer = world.producer("a", config=config)
+    world.twin.amended["/health"] = lambda body: {**body, "token": f"at {world.clock.now_s}"}
+    first = producer.registration("a").token
     producer.beat()
-    assert len(world.twin.asked("/producer/register")) == 1
+    assert producer.registration("a").token == first
     world.clock.sleep(61)
+    renewed = f"at {world.clock.now_s}"
     producer.beat()
+    world.clock.sleep(15)
     producer.beat()
-    assert len(world.twin.asked("/producer/register")) == 2
+    assert producer.registration("a") == Registration(1, renewed)
+    assert len(world.twin.asked("/producer/register")) == 1
 
 
 def test_heartbeats_of_equal_numbers_do_not_disturb_each_other(world: World) -> None:
