@@ -13,6 +13,7 @@ import os
 import threading
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -77,10 +78,28 @@ def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
 
 
 class TickScheduler(Scheduler):
-    """Beat's scheduler in memory that sleeps until a task is due.
+    """Beat's scheduler in memory that sleeps until a task is due, and costs little each time.
 
     The stock `adjust` wakes 10 ms early and spins through the rest: a fifth of a core at 50 ms.
     """
+
+    @cached_property
+    def calls_tasks(self) -> bool:
+        """Whether tasks run here, in beat's thread."""
+        return bool(self.app.conf.task_always_eager)
+
+    def apply_async(
+        self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any
+    ) -> Any:
+        """Call a task that runs here; `Task.apply` would trace it for ten times what it takes."""
+        if not self.calls_tasks:
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        due: Any = self.reserve(entry) if advance else entry
+        return self.app.tasks[due.task](*due.args, **due.kwargs)
+
+    def schedules_equal(self, old_schedules: object, new_schedules: object) -> bool:
+        """Say that they are: nobody changes the schedule of a process."""
+        return True
 
     def adjust(self, n: float, drift: float = 0.0) -> float:
         """Return the delay unchanged."""
