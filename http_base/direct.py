@@ -13,7 +13,7 @@ from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
 from myqueue.contract.inputs import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from http_base.calls import DirectCall, Operation
 
@@ -29,7 +29,12 @@ class DirectAnswer(NamedTuple):
 
 
 async def answer_directly(
-    operation: Operation, call: DirectCall, *, method: str, path: str
+    operation: Operation,
+    call: DirectCall,
+    *,
+    method: str,
+    path: str,
+    more_headers: Callable[[], Mapping[str, str]] = dict,
 ) -> DirectAnswer:
     """Answer a call; every error becomes a failure body.
 
@@ -38,16 +43,17 @@ async def answer_directly(
         call: the request.
         method: of the request.
         path: of the request; both are logged with the traceback of a bug.
+        more_headers: returns those that every answer has; none when left out.
     """
     try:
         answer = await operation(call)
     except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
         failure = to_failure(error, method=method, path=path)
-        body = failure.to_body()
-        return _encoded(failure.http_status, body, call, failure_headers(failure))
+        headers = {**failure_headers(failure), **more_headers()}
+        return _encoded(failure.http_status, failure.to_body(), call, headers)
     if isinstance(answer, StoredBatches):
-        return _answer(200, answer.body, BATCH, answer.headers)
-    return _encoded(200, answer, call, {})
+        return _answer(200, answer.body, BATCH, {**answer.headers, **more_headers()})
+    return _encoded(200, answer, call, more_headers())
 
 
 def _encoded(

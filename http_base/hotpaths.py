@@ -24,7 +24,7 @@ from http_base.negotiation import body_limit, body_too_large
 from http_base.requests import HotRequest
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
-from http_base.views import operations_of
+from http_base.views import more_headers_of, operations_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
@@ -87,7 +87,7 @@ class HotPaths:
         self._app = app
         self._table = table
         self._operations = {
-            (path, method): operation
+            (path, method): (operation, more_headers_of(view))
             for path, view in table.items()
             for method, operation in operations_of(view).items()
         }
@@ -193,11 +193,12 @@ class HotPaths:
     ) -> Awaitable[DirectAnswer] | None:
         """Call the operation without Django; None when there is none, or negotiation is needed."""
         path, method = scope["path"], scope["method"]
-        operation = self._operations.get((path, method))
-        if operation is None or not DirectCall.is_plain(headers):
+        found = self._operations.get((path, method))
+        if found is None or not DirectCall.is_plain(headers):
             return None
+        operation, more_headers = found
         call = DirectCall(scope["query_string"].decode(), headers, body)
-        return answer_directly(operation, call, method=method, path=path)
+        return answer_directly(operation, call, method=method, path=path, more_headers=more_headers)
 
     def _json_cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:
         cap = self._json_bytes_max.get(path)

@@ -133,6 +133,11 @@ class ApiView(APIView):
         assert len(kinds) <= 1, f"{cls} has plain handlers and coroutines"
         cls.is_hot = True in kinds
 
+    @staticmethod
+    def more_headers() -> Mapping[str, str]:
+        """Return headers that every answer has, also one that is made without a view."""
+        return {}
+
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Keep the request; on a hot view without Django's bound `head`, a reference cycle."""
         if not self.is_hot:
@@ -255,3 +260,9 @@ def operations_of(view: Any) -> dict[str, Operation]:
         for method, handler in handlers.items()
         if (operation := getattr(handler, "operation", None)) is not None
     }
+
+
+def more_headers_of(view: Any) -> Callable[[], Mapping[str, str]]:
+    """Return what gives the headers that every answer of a view of `as_view` has."""
+    more_headers: Callable[[], Mapping[str, str]] = view.view_class.more_headers
+    return more_headers

@@ -10,7 +10,7 @@ from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -37,6 +37,14 @@ class ManagerView(ApiView):
     def runtime(self) -> ManagerRuntime:
         """The runtime of this process."""
         return runtime.current()
+
+    @staticmethod
+    def more_headers() -> Mapping[str, str]:
+        """Return the age of the metadata when this manager is read-only."""
+        present = runtime.installed()
+        if present is None or not present.read_only:
+            return {}
+        return {AGE_HEADER: _age(present)}
 
     def dispatch(  # type: ignore[override]  # Django awaits it when the handlers are coroutines
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -70,15 +78,10 @@ class ManagerView(ApiView):
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """Add `X-Metadata-Age-Ms` on a read-only manager."""
-        return _with_age(super().finalize_response(request, response, *args, **kwargs))
-
-
-def _with_age(response: HttpResponseBase) -> HttpResponseBase:
-    """Add the age of the metadata when this manager is read-only."""
-    present = runtime.installed()
-    if present is not None and present.read_only:
-        response[AGE_HEADER] = _age(present)
-    return response
+        finished = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.more_headers().items():
+            finished[name] = value
+        return finished
 
 
 def _age(present: ManagerRuntime) -> str:

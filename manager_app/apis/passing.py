@@ -1,4 +1,4 @@
-"""Calls of brokers that a manager passes on: fetch, group offsets, queue workers. Hot views.
+"""Calls of brokers that a manager passes on: fetch, group offsets, queue workers.
 
 A client that reaches a manager alone can make every call through it.
 """
@@ -11,8 +11,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from http_base import operations
-from http_base.calls import StoredBatches, bearer_token, is_cluster
+from http_base.calls import StoredBatches, bearer_token, is_cluster, read_call
 from http_base.messages import as_asked
+from http_base.views import served_by
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import BatchAnswer
 from manager_app.metrics import counted
@@ -20,6 +21,7 @@ from manager_app.proxy.admission import admit_by_token
 from manager_app.proxy.fetch import refused
 from manager_app.proxy.partition_calls import deadline_of, found_by
 from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
+from manager_app.runtime import current
 from myqueue.contract import retry_after
 from myqueue.contract.answers import (
     FetchedPart,
@@ -37,69 +39,66 @@ from myqueue.contract.inputs import (
 )
 
 if TYPE_CHECKING:
-    from rest_framework.response import Response
+    import msgspec
 
-    from http_base.views import ApiRequest
+    from http_base.calls import Call
     from manager_app.runtime import ManagerRuntime
 
 
-async def _pass(view: ManagerView, passed: Passed, request: ApiRequest) -> Response:
+async def _pass(passed: Passed, call: Call) -> msgspec.Struct | StoredBatches:
     """Pass one call on to the leader and answer what it answers."""
-    operation, runtime = passed.operation, view.runtime
+    operation, runtime = passed.operation, current()
     assert operation.input is not None
-    call: Any = view.read(request, operation.input)
-    token = None if is_cluster(request) else _token(request, call)
-    with runtime.passing(waits=wait_ms_of(call) > 0), counted(passed.name):
-        if operation.batches and request.takes_batches:
-            stored = await pass_on(runtime, passed, call, BatchAnswer, token=token, accept=BATCH)
+    asked: Any = read_call(call, operation.input)
+    token = None if is_cluster(call) else _token(call, asked)
+    with runtime.passing(waits=wait_ms_of(asked) > 0), counted(passed.name):
+        if operation.batches and call.takes_batches:
+            stored = await pass_on(runtime, passed, asked, BatchAnswer, token=token, accept=BATCH)
             headers = {name: str(getattr(stored, of)) for of, name in BATCH_HEADERS.items()}
-            return view.respond_batches(StoredBatches(stored.batches, headers))
-        answer = await pass_on(runtime, passed, call, type(operation.answer), token=token)
+            return StoredBatches(stored.batches, headers)
+        answer = await pass_on(runtime, passed, asked, type(operation.answer), token=token)
     if isinstance(answer, PartitionFetched | PartitionReceived):
-        binary = request.takes_msgpack
-        messages = [as_asked(one, binary=binary) for one in answer.messages]
+        messages = [as_asked(one, binary=call.takes_msgpack) for one in answer.messages]
         answer = replace(answer, messages=messages)
-    return view.respond(answer)
+    return answer
 
 
 def _passing(name: str, passed: Passed, **others: Any) -> type[ManagerView]:
     """Return the view class that passes an operation on; `others` are its handlers beside it."""
-
-    async def handler(self: ManagerView, request: ApiRequest) -> Response:
-        return await _pass(self, passed, request)
-
     operation = passed.operation
-    tags = operation.tags or ["messages"]
+
+    @operation.with_tags(*(operation.tags or ["messages"]))
+    async def ask_leader(call: Call) -> msgspec.Struct | StoredBatches:
+        return await _pass(passed, call)
+
     members = {
         "__doc__": operation.description,
         "__module__": __name__,
-        operation.method.lower(): operation.with_tags(*tags)(handler),
+        operation.method.lower(): served_by(ask_leader),
         **others,
     }
     return type(name, (ManagerView,), members)
 
 
 @operations.FETCH_SEVERAL.with_tags("messages")
-async def fetch_several(self: ManagerView, request: ApiRequest) -> Response:
+async def fetch_several(call: Call) -> SeveralFetched:
     """Ask the leaders of the partitions, each broker once, and answer what they answer."""
-    call = self.read(request, FetchSeveral)
-    binary, runtime = request.takes_msgpack, self.runtime
-    if call.stored and not binary:
+    asked = read_call(call, FetchSeveral)
+    binary, runtime = call.takes_msgpack, current()
+    if asked.stored and not binary:
         raise InvalidRequest("stored batches come in MessagePack alone", field="stored")
     wanted: dict[int, list[FetchFrom]] = {}
     parts: list[FetchedPart] = []
-    for one in call.partitions:
+    for one in asked.partitions:
         try:
-            token = None if is_cluster(request) else _token(request, call, one.topic)
+            token = None if is_cluster(call) else _token(call, asked, one.topic)
             wanted.setdefault(await _leader_for(runtime, one, token), []).append(one)
         except QueueError as error:
             parts.append(refused(one, error))
-    wait_ms = 0 if parts else call.wait_ms
+    wait_ms = 0 if parts else asked.wait_ms
     with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("fetch-several"):
-        parts += await runtime.fetches.read(wanted, call, wait_ms)
-    return self.respond(
-        SeveralFetched(partitions=[_part_as_asked(one, binary=binary) for one in parts])
-    )
+        parts += await runtime.fetches.read(wanted, asked, wait_ms)
+    return SeveralFetched(partitions=[_part_as_asked(one, binary=binary) for one in parts])
 
 
 async def _leader_for(runtime: ManagerRuntime, one: FetchFrom, token: str | None) -> int:
@@ -133,7 +132,7 @@ def _part_as_asked(part: FetchedPart, *, binary: bool) -> FetchedPart:
     return replace(part, messages=[as_asked(one, binary=binary) for one in part.messages])
 
 
-FetchApi = _passing("FetchApi", Passed(operations.FETCH), post=fetch_several)
+FetchApi = _passing("FetchApi", Passed(operations.FETCH), post=served_by(fetch_several))
 OffsetByTimeApi = _passing("OffsetByTimeApi", Passed(operations.OFFSET_BY_TIME))
 OffsetsApi = _passing("OffsetsApi", Passed(operations.OFFSETS))
 OffsetsCommitApi = _passing(
@@ -145,14 +144,14 @@ NackApi = _passing("NackApi", Passed(operations.NACK, "consumer"))
 ExtendApi = _passing("ExtendApi", Passed(operations.EXTEND, "consumer"))
 
 
-def _token(request: ApiRequest, call: Any, topic: str = "") -> str:
+def _token(call: Call, asked: Any, topic: str = "") -> str:
     """Return the client's token, from the fields `tokens` and `token` or the header.
 
     Raises:
         UnauthorizedException: there is none.
     """
-    named: str | None = call.tokens.get(topic) if topic else None
-    token: str | None = named or call.token or bearer_token(request)
+    named: str | None = asked.tokens.get(topic) if topic else None
+    token: str | None = named or asked.token or bearer_token(call)
     if not token:
         raise UnauthorizedException(
             "this call needs the token that the registration gave, as field token or as"

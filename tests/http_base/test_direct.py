@@ -21,13 +21,13 @@ def asked(accept: str) -> DirectCall:
     return DirectCall("", {b"accept": accept.encode()}, b"")
 
 
-async def answer_of(outcome, accept=MSGPACK):
+async def answer_of(outcome, accept=MSGPACK, **options):
     async def operation(_):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    return await answer_directly(operation, asked(accept), method="POST", path="/x")
+    return await answer_directly(operation, asked(accept), method="POST", path="/x", **options)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,12 @@ async def test_batches_go_out_as_stored_with_their_headers():
     answer = await answer_of(StoredBatches(b"QB\x00", {"X-High-Watermark": "7"}), BATCH)
     assert answer.body == b"QB\x00"
     assert dict(answer.headers)[b"x-high-watermark"] == b"7"
+
+
+@pytest.mark.parametrize("outcome", [DONE, StoredBatches(b"", {}), NotLeader("no")])
+async def test_what_every_answer_says_is_in_its_headers(outcome):
+    answer = await answer_of(outcome, BATCH, more_headers=lambda: {"X-Age": "7"})
+    assert dict(answer.headers)[b"x-age"] == b"7"
 
 
 async def test_a_failure_says_when_to_come_again():

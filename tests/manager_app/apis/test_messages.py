@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
+from collections import Counter
 
 import msgspec
 import pytest
@@ -424,3 +426,32 @@ async def test_a_reset_whose_outcome_is_unknown_is_not_sent_twice(site):
     answer = await site.post("/cursors/reset", call, status=503)
     assert (answer["code"], answer["outcome"]) == ("COMMIT_TIMEOUT", "unknown")
     assert len(leader.called("/cursors/reset")) == 1
+
+
+async def packages_of(work):
+    """Return how many Python functions of each package are called while it is awaited."""
+    called = Counter()
+
+    def note(frame, event, _):
+        if event == "call":
+            called[frame.f_globals.get("__name__", "").partition(".")[0]] += 1
+
+    sys.setprofile(note)
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+async def test_a_message_passes_a_manager_beside_django(site):
+    await site.create_topic(partitions=1)
+    producer, consumer = await site.producer(), await site.consumer()
+    call = {"topic": "logs", "consumer_id": consumer}
+    for _ in range(2):  # the first time some things are looked up
+        produced = await packages_of(site.produce(producer, "x"))
+        popped = await packages_of(site.post("/consumer/consume", call))
+    for called in (produced, popped):
+        assert called["manager_app"]
+        assert not called["rest_framework"]
+        assert called["django"] <= 4, "the settings alone"
