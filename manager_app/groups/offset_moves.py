@@ -7,6 +7,7 @@ moved. Groups of queue workers have no generation; their partitions refuse while
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from dataclasses import dataclass
@@ -207,13 +208,22 @@ class GroupOffsetMoves:
     async def _move_all(
         self, asked: _Asked, plan: Sequence[_Planned], generation: int
     ) -> list[OffsetMove]:
-        async def move(one: _Planned) -> OffsetMove:
+        return await gather_bounded(
+            (self._move_surely(asked, one, generation) for one in plan), PARTITIONS_AT_ONCE
+        )
+
+    async def _move_surely(self, asked: _Asked, one: _Planned, generation: int) -> OffsetMove:
+        """Move the group in a partition, again while it is refused for the moment alone."""
+        loop = asyncio.get_running_loop()
+        while True:
             try:
                 return await self._move_one(asked, one, generation)
             except QueueError as error:
-                return one.move(moved=False if error.outcome_known else None, error=error)
-
-        return await gather_bounded((move(one) for one in plan), PARTITIONS_AT_ONCE)
+                passes = error.retriable and error.outcome_known
+                pause_s = (error.retry_after_ms or retry_after.COMMIT_MS) / 1000
+                if not passes or loop.time() + pause_s >= asked.deadline_s:
+                    return one.move(moved=False if error.outcome_known else None, error=error)
+            await asyncio.sleep(pause_s)
 
     async def _move_one(self, asked: _Asked, planned: _Planned, generation: int) -> OffsetMove:
         """Fence off whoever still reads, which shows where the group is for good; then move it."""

@@ -7,7 +7,7 @@ import pytest
 
 from manager_app.models import AuditEntry
 from manager_app.services import audit
-from myqueue.contract.errors import DiskFull, Internal
+from myqueue.contract.errors import DiskFull, Internal, Overloaded
 from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.reader import Reader
 
@@ -108,6 +108,19 @@ async def test_nobody_joins_while_a_group_is_moved(busy):
     twin.offsets.silent.clear()
     assert all(one["moved"] for one in (await moving)["partitions"])
     assert (await joining)["generation"] > busy.twins.group("logs", 0).offsets["billing"].generation
+
+
+async def test_a_refusal_that_passes_is_waited_for(busy):
+    twin = busy.twins.by_id(busy.twins.group("logs", 0).leader)
+    twin.refuses["/offsets/commit"] = Overloaded("handing over", retry_after_ms=10)
+    moving = asyncio.ensure_future(reset(busy, to="earliest", timeout_ms=60_000))
+    while len(twin.called("/offsets/commit")) < 2:
+        await asyncio.sleep(0.01)
+    twin.refuses.clear()
+    assert [one["moved"] for one in (await moving)["partitions"]] == [True] * 4
+    twin.refuses["/offsets/commit"] = Overloaded("handing over", retry_after_ms=10_000)
+    told = (await reset(busy, to="latest", partitions=[0]))["partitions"][0]
+    assert (told["moved"], told["reason"]) == (False, "OVERLOADED: handing over")
 
 
 async def test_an_unknown_outcome_is_told_as_such(busy):
