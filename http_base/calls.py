@@ -58,6 +58,10 @@ class Call(Protocol):
         """The header, empty when there is none."""
 
     @property
+    def client_address(self) -> str:
+        """Where the connection comes from, without the port; empty when that is not known."""
+
+    @property
     def takes_msgpack(self) -> bool:
         """True when the answer is MessagePack, which takes texts and bytes as they are."""
 
@@ -84,20 +88,30 @@ class DirectCall:
         "_body",
         "_data",
         "authorization",
+        "client_address",
         "content_type",
         "query_string",
         "takes_batches",
         "takes_msgpack",
     )
 
-    def __init__(self, query_string: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    def __init__(
+        self,
+        query_string: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        *,
+        client_address: str = "",
+    ) -> None:
         """Read the headers that matter.
 
         Args:
             query_string: as it came.
             headers: by name in lower case, each of them once.
             body: whole.
+            client_address: where the connection comes from.
         """
+        self.client_address = client_address
         accept = headers.get(b"accept")
         self.query_string = query_string
         self.authorization = headers.get(b"authorization", b"").decode("latin1")

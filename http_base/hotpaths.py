@@ -21,7 +21,7 @@ from http_base.calls import DirectCall
 from http_base.direct import answer_directly
 from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
-from http_base.requests import HotRequest
+from http_base.requests import HotRequest, client_address_of
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
 from http_base.views import more_headers_of, operations_of
@@ -186,7 +186,7 @@ class HotPaths:
             return ""  # refused below
         call = DirectCall(query_string.decode(), headers, b"")
         owner = await door(scope["path"], call)
-        return (scope.get("client") or ("",))[0] if owner == "" else owner
+        return client_address_of(scope) if owner == "" else owner
 
     def _begin_directly(
         self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes
@@ -197,7 +197,8 @@ class HotPaths:
         if found is None or not DirectCall.is_plain(headers):
             return None
         operation, more_headers = found
-        call = DirectCall(scope["query_string"].decode(), headers, body)
+        query_string, address = scope["query_string"].decode(), client_address_of(scope)
+        call = DirectCall(query_string, headers, body, client_address=address)
         return answer_directly(operation, call, method=method, path=path, more_headers=more_headers)
 
     def _json_cap(self, path: str, headers: Mapping[bytes, bytes]) -> int:

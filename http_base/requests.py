@@ -49,3 +49,9 @@ class HotRequest(ASGIRequest):
         self.content_type, self.content_params = whole.content_type, whole.content_params
         self._encoding = whole.encoding
         return getattr(self, name)
+
+
+def client_address_of(scope: Mapping[str, Any]) -> str:
+    """Return where a request of ASGI comes from, without the port; empty when that is not known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -29,7 +29,7 @@ from http_base.negotiation import (
     body_limit,
     decode_body,
 )
-from http_base.requests import HotRequest
+from http_base.requests import HotRequest, client_address_of
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ class ApiRequest(Request):
     def authorization(self) -> str:
         """The header, empty when there is none."""
         return self._header(b"authorization", "HTTP_AUTHORIZATION")
+
+    @property
+    def client_address(self) -> str:
+        """Where the connection comes from, without the port; empty when that is not known."""
+        scope = getattr(self._request, "scope", None)
+        return client_address_of(scope) if scope else str(self.META.get("REMOTE_ADDR", ""))
 
     @property
     def takes_msgpack(self) -> bool:

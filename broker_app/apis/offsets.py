@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.answers import GroupForgottenHere
-from broker_app.runtime import current
+from broker_app.runtime import current, state_of
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.apidoc import describe
@@ -33,6 +33,12 @@ async def commit_offsets(call: Call) -> GroupCommitted:
         call, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
     )
     replica = runtime.partition(commit.topic, commit.partition)
+    runtime.group_origins.admit(
+        state_of(replica),
+        replica.spec.group_id,
+        commit.group,
+        call.client_address if client_id else "",
+    )
     place = await offsets_commit(
         runtime=runtime, replica=replica, commit=commit, client_id=client_id
     )

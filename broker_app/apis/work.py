@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.partition.commands import SettleMessages, Start
-from broker_app.runtime import current
+from broker_app.runtime import current, state_of
 from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
 from http_base.calls import read_call
 from http_base.messages import as_asked
@@ -41,6 +41,12 @@ async def receive(call: Call) -> PartitionReceived:
     asked = read_call(call, Receive)
     receiving = _receive_of(asked)
     replica, client_id = _admit(call, asked)
+    current().group_origins.admit(
+        state_of(replica),
+        replica.spec.group_id,
+        asked.group,
+        call.client_address if client_id else "",
+    )
     receiving = replace(receiving, client_id=client_id)
     received = await messages_receive(runtime=current(), replica=replica, call=receiving)
     binary = call.takes_msgpack

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from myqueue.contract.rules.group_makers import GROUPS_MAX, GROUPS_PER_CLIENT_MAX
+from myqueue.contract.rules.group_makers import (
+    GROUPS_MAX,
+    GROUPS_PER_ADDRESS_MAX,
+    GROUPS_PER_CLIENT_MAX,
+)
 from myqueue.contract.rules.work import UNSETTLED_MAX
 
 FORGET_AFTER_MS = 10 * 60 * 1000
@@ -42,6 +46,8 @@ class BrokerLimits:
     """How long a batch waits for its predecessor."""
     parked_bytes_max: int = 64 << 20
     """Bytes of all batches that wait for their predecessor."""
+    groups_per_address_max: int = GROUPS_PER_ADDRESS_MAX
+    """Consumer groups of a partition led here that clients at one address make."""
     pops_waiting_max: int = 32
     """Pops of one consumer that queue behind the one in flight."""
     receives_waiting_max: int = 1_000

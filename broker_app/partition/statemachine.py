@@ -117,6 +117,10 @@ class PartitionState:
         """Return a consumer group; None when it is not known, or used by queue workers."""
         return self._data.groups.get(name)
 
+    def knows_group(self, name: str) -> bool:
+        """Tell whether there is a consumer group of a name, used by workers or not."""
+        return self._data.knows_group(name)
+
     def popped(self, consumer_id: int, request_digest: bytes) -> PopResult | None:
         """Return the result of an earlier pop with this request id, None without one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))

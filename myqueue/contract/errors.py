@@ -275,7 +275,8 @@ class RequestTimeout(QueueError):
 class TooManyGroups(QueueError):
     """The partition takes no further consumer group: `limit` is reached.
 
-    With `consumer_id` it is the limit of the groups that one consumer makes, else of all groups.
+    With `consumer_id` it is the limit of the groups that one consumer makes, with `address` that of
+    all consumers at one address, else of all groups.
     """
 
     code, http_status = "TOO_MANY_GROUPS", 429

@@ -136,6 +136,15 @@ QUEUE_MUTANTS = (
         test=f"{_TESTS}/apis/test_door.py::test_all_bodies_of_one_client_take_half_at_most",
     ),
     Mutant(
+        name="groups-by-registering-again",
+        fault="Who registers again and again makes as many groups as there may be",
+        path="broker_app/group_origins.py",
+        old="        made.add(name)\n",
+        new="",
+        test=f"{_TESTS}/apis/test_work.py"
+        "::test_one_address_does_not_fill_the_table_of_groups_by_registering_again",
+    ),
+    Mutant(
         name="slow-sender-kept",
         fault="A client may take as long as it likes to send a request",
         path="queuesite/connections.py",

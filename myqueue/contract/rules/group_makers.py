@@ -17,7 +17,10 @@ GROUPS_MAX = 1_000
 """Consumer groups of a partition, those that workers use included."""
 GROUPS_PER_CLIENT_MAX = 50
 """Of them, those that one consumer made: a faulty client cannot use up the limit of all."""
-_ADVICE = "DELETE /groups/{name} those that are no longer used"
+GROUPS_PER_ADDRESS_MAX = 300
+"""Of them, those that consumers at one address made: who registers again and again cannot, either.
+A broker counts them as long as it runs, for partitions that it leads; a manager is one address."""
+ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 MakerRow = tuple[str, int, bool]
 """(name of the group, its maker's consumer id, whether it is disposable)."""
@@ -113,13 +116,13 @@ class GroupRoom(NamedTuple):
         if known >= self.groups_max:
             raise TooManyGroups(
                 f"the partition knows {self.groups_max} consumer groups, the limit for all"
-                f" clients: no room for '{name}' of {client}; {_ADVICE}",
+                f" clients: no room for '{name}' of {client}; {ADVICE}",
                 limit=self.groups_max,
             )
         if client_id and own >= self.groups_per_client_max:
             raise TooManyGroups(
                 f"{client} made {own} consumer groups of the partition, the limit"
-                f" for one client: no room for '{name}'; {_ADVICE}",
+                f" for one client: no room for '{name}'; {ADVICE}",
                 limit=self.groups_per_client_max,
                 consumer_id=client_id,
             )

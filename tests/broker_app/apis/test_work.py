@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker_app.group_origins import GroupOrigins
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
@@ -206,6 +207,23 @@ async def test_only_the_leader_serves_workers(
     for kind in KINDS:
         answer = await filled.post(f"/messages/{kind}", **CALL, receipts=[receipt])
         assert failure(answer) == (421, "NOT_LEADER")
+
+
+async def test_one_address_does_not_fill_the_table_of_groups_by_registering_again(
+    filled: Api, runtime: BrokerRuntime, replica: ReplicaTwin, failure: Any
+) -> None:
+    runtime.group_origins = GroupOrigins(5)
+    for number in range(5):
+        sybil = token_of("consumer", 100 + number)
+        assert (await filled.post(RECEIVE, sybil, **{**CALL, "group": f"x{number}"})).status == 200
+    another = token_of("consumer", 200)
+    answer = await filled.post(RECEIVE, another, **{**CALL, "group": "y"})
+    assert failure(answer) == (429, "TOO_MANY_GROUPS")
+    assert (answer.json["limit"], answer.json["address"]) == (5, "127.0.0.1")
+    commit = {**CALL, "group": "z", "generation": 1}
+    assert failure(await filled.post("/offsets/commit", another, **commit))[0] == 429
+    assert (await filled.post(RECEIVE, another, **{**CALL, "group": "x0"})).status == 200
+    assert (await filled.post("/offsets/commit", **commit)).status == 200, "the cluster may"
 
 
 async def test_one_token_does_not_fill_the_table_of_groups(
