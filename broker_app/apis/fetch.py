@@ -58,7 +58,7 @@ async def fetch(call: Call) -> PartitionFetched | StoredBatches:
     if call.takes_batches:
         return StoredBatches(_framed(fetched), _headers(fetched))
     spec = replica.spec
-    readable = await _readable(runtime, replica, fetched, asked.offset)
+    readable, _ = await _readable(runtime, replica, fetched, asked.offset)
     return PartitionFetched(
         topic=spec.topic,
         partition=spec.partition,
@@ -92,8 +92,13 @@ async def fetch_several(call: Call) -> SeveralFetched:
         max_bytes=asked.max_bytes,
         wait_ms=0 if parts else asked.wait_ms,
     )
+    decoded_bytes = 0
     for place, fetched in found:
-        parts.append(await _part(call, runtime, place, fetched, stored=asked.stored))
+        if decoded_bytes > MAX_FETCH_BYTES:
+            break  # Little that is stored may be much in memory: the rest is asked for again.
+        part, size_bytes = await _part(call, runtime, place, fetched, stored=asked.stored)
+        parts.append(part)
+        decoded_bytes += size_bytes
     return SeveralFetched(partitions=parts)
 
 
@@ -104,11 +109,11 @@ async def _part(
     fetched: FetchedBatches | QueueError,
     *,
     stored: bool,
-) -> FetchedPart:
-    """Return what is answered of one of several partitions."""
+) -> tuple[FetchedPart, int]:
+    """Return what is answered of one of several partitions, and how much of it was decoded."""
     (replica, offset), spec = place, place[0].spec
     if isinstance(fetched, QueueError):
-        return _refused(spec.topic, spec.partition, fetched)
+        return _refused(spec.topic, spec.partition, fetched), 0
     part = FetchedPart(
         topic=spec.topic,
         partition=spec.partition,
@@ -117,13 +122,14 @@ async def _part(
         log_start_offset=fetched.log_start_offset,
     )
     if stored:
-        return replace(part, batches=_framed(fetched))
+        return replace(part, batches=_framed(fetched)), 0
     try:
-        readable = await _readable(runtime, replica, fetched, offset)
+        readable, size_bytes = await _readable(runtime, replica, fetched, offset)
     except QueueError as error:
-        return _refused(spec.topic, spec.partition, error)
+        return _refused(spec.topic, spec.partition, error), 0
     messages = _messages(readable, replica, binary=call.takes_msgpack)
-    return replace(part, messages=messages, corrupt=readable.corrupt, next_offset=readable.end)
+    part = replace(part, messages=messages, corrupt=readable.corrupt, next_offset=readable.end)
+    return part, size_bytes
 
 
 def _refused(topic: str, partition: int, error: QueueError) -> FetchedPart:
@@ -145,8 +151,8 @@ async def find_offset_by_time(call: Call) -> CursorPlace:
 
 async def _readable(
     runtime: BrokerRuntime, replica: Replica, fetched: FetchedBatches, start: int
-) -> MessagesRead:
-    """Return the decoded messages from the offset on, as many as fit into one answer.
+) -> tuple[MessagesRead, int]:
+    """Return the decoded messages from the offset on, as many as fit, and what they take in memory.
 
     Raises:
         CorruptBatch: the first batch is damaged on this replica; a later damaged one ends the
@@ -174,7 +180,7 @@ async def _readable(
         position = stored.end
         if size_bytes > MAX_FETCH_BYTES:
             break
-    return MessagesRead(messages, position, corrupt)
+    return MessagesRead(messages, position, corrupt), size_bytes
 
 
 def _messages(readable: MessagesRead, replica: Replica, *, binary: bool) -> list[Message]:

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from broker_app.partition.commands import AppendBatch
 from myqueue.contract.inputs import MSGPACK
-from myqueue.contract.records import unframe_batches
+from myqueue.contract.records import (
+    CODEC_ZSTD,
+    Record,
+    encode_batch,
+    read_header,
+    unframe_batches,
+)
+from tests.batches import MIB
 from tests.broker_app.apis.conftest import token_of
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
@@ -158,3 +166,23 @@ async def test_a_wrong_list_is_refused(api: Api, failure: Any, partitions: Any) 
     answer = await api.post(PATH, partitions=partitions)
     assert failure(answer) == (400, "INVALID_REQUEST")
     assert "partitions" in answer.json["message"]
+
+
+async def test_what_was_well_compressed_is_not_all_inflated_for_one_answer(
+    api: Api, engine: EngineTwin
+) -> None:
+    batch = encode_batch([Record("x" * MIB)] * 7, codec=CODEC_ZSTD)
+    places = [from_("packed", partition) for partition in range(6)]
+    for number, _ in enumerate(places):
+        engine.add("packed", number, 100 + number)
+        request = AppendBatch(batch, read_header(batch))
+        await engine.propose(100 + number, request, timeout_ms=1_000)
+    found = 0
+    while left := [one for one in places if not one["offset"]]:
+        answer = await api.send("POST", PATH, body={"partitions": left}, accept=MSGPACK)
+        parts = msgspec.msgpack.decode(answer.body)["partitions"]
+        assert 1 <= len(parts) <= 2
+        for part in parts:
+            found += len(part["messages"])
+            places[part["partition"]]["offset"] = part["next_offset"]
+    assert found == 7 * len(places)
