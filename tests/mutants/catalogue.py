@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.batch_mutants import BATCH_MUTANTS
 from tests.mutants.client_mutants import CLIENT_MUTANTS
 from tests.mutants.core_mutants import CORE_MUTANTS
 from tests.mutants.engine_mutants import ENGINE_MUTANTS
@@ -13,6 +14,7 @@ MUTANTS = (
     *REPLICA_MUTANTS,
     *ENGINE_MUTANTS,
     *QUEUE_MUTANTS,
+    *BATCH_MUTANTS,
     *CLIENT_MUTANTS,
 )
 """From the core outwards."""

@@ -11,7 +11,15 @@ import pytest
 from broker_app.partition.commands import AppendBatch
 from myqueue.contract.http1 import Answer as ClientAnswer
 from myqueue.contract.inputs import BATCH, MSGPACK
-from myqueue.contract.records import CODEC_ZSTD, Record, encode_batch, read_header
+from myqueue.contract.records import (
+    CODEC_ZSTD,
+    MAX_HEADER_BYTES,
+    MAX_KEY_BYTES,
+    MAX_MESSAGE_BYTES,
+    Record,
+    encode_batch,
+    read_header,
+)
 from myqueue.transport.fetching import read_fetched
 from tests.batches import MIB, bomb, undecodable
 from tests.broker_app.replica import batch_of
@@ -57,6 +65,30 @@ async def test_the_refusal_says_which_message_and_what_of_it(api: Api, failure: 
     answer = await api.send("POST", "/producer/produce", query=query, raw=raw, content_type=BATCH)
     assert failure(answer) == (400, "CORRUPT_BATCH")
     assert (answer.json["record"], answer.json["field"]) == (0, "headers")
+
+
+BEYOND = {
+    "message": Record("x" * (MAX_MESSAGE_BYTES + 1), timestamp=1),
+    "key": Record("v", b"x" * (MAX_KEY_BYTES + 1)),
+    "headers": Record("v", None, {"h": "\u00e9" * (MAX_HEADER_BYTES // 2 + 1)}),
+    "timestamp": Record("v", timestamp=-1),
+}
+
+
+@pytest.mark.parametrize("field", BEYOND)
+async def test_a_message_beyond_its_limits_is_refused_and_was_read_when_it_was_stored(
+    api: Api, engine: EngineTwin, failure: Any, field: str
+) -> None:
+    raw = encode_batch([Record("a"), BEYOND[field]])
+    query = {**PLACE, "producer_id": 1}
+    answer = await api.send("POST", "/producer/produce", query=query, raw=raw, content_type=BATCH)
+    assert failure(answer) == (400, "CORRUPT_BATCH")
+    assert (answer.json["record"], answer.json["field"]) == (1, field)
+    assert not engine.proposals
+    await store(engine, raw)
+    fetched = await api.get("/fetch", **PLACE, offset=0)
+    assert values(fetched) == ["a", BEYOND[field].value]
+    assert (fetched.json["corrupt"], fetched.json["next_offset"]) == (0, 2)
 
 
 @pytest.mark.parametrize("kind", undecodable())
