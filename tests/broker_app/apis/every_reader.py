@@ -254,12 +254,17 @@ class _OverBroker:
             found = await exchange.answer()
             assert found is not None
             return found
-        token = _signed(request.token)
-        headers = {"accept": request.accept, "authorization": f"Bearer {token}"}
-        body = b""
+        headers, body = {"accept": request.accept}, b""
+        if request.token:
+            headers["authorization"] = f"Bearer {_signed(request.token)}"
         if request.body:
             headers["content-type"] = request.content_type
-            body = msgspec.msgpack.encode({**msgspec.msgpack.decode(request.body), "token": token})
+            fields = msgspec.msgpack.decode(request.body)
+            if fields.get("token"):
+                fields["token"] = _signed(fields["token"])
+            if fields.get("tokens"):
+                fields["tokens"] = {one: _signed(text) for one, text in fields["tokens"].items()}
+            body = msgspec.msgpack.encode(fields)
         target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
         answer = await call(self._app, request.method, target, body=body, headers=headers)
         assert answer is not None
