@@ -25,7 +25,11 @@ DRAIN_S = 120
 SAMPLES = 400
 DISK_ALLOWANCE_MIB = 3 * PARTITIONS * KEPT_BYTES / MIB
 """What lies in three topics may be there twice: retention deletes in steps, files shrink late."""
-VARIABLES = {"RETENTION_INTERVAL_S": str(RETENTION_INTERVAL_S)}
+SLOW_WINDOW_S = 6
+VARIABLES = {
+    "RETENTION_INTERVAL_S": str(RETENTION_INTERVAL_S),
+    "SLOW_WINDOW_S": str(SLOW_WINDOW_S),
+}
 
 
 @dataclass

@@ -155,17 +155,18 @@ class Traffic:
         at = urlsplit(self.manager)
         asked = b"GET /metrics HTTP/1.1\r\nHost: soak\r\n\r\n" * 200
         begun = b"POST /topics HTTP/1.1\r\nHost: soak\r\nContent-Length: 1000000\r\n\r\n{"
-        with suppress(OSError):
-            reader = socket.create_connection((at.hostname, at.port), timeout=10)
-            sender = socket.create_connection((at.hostname, at.port), timeout=10)
-            with reader, sender:
-                reader.setblocking(False)  # what does not fit into its buffer is not asked for
-                with suppress(BlockingIOError):
-                    reader.send(asked)
+        reader = socket.create_connection((at.hostname, at.port), timeout=10)
+        sender = socket.create_connection((at.hostname, at.port), timeout=10)
+        with reader, sender:
+            reader.setblocking(False)  # what does not fit into its buffer is not asked for
+            with suppress(BlockingIOError):
+                reader.send(asked)
+            try:
                 sender.sendall(begun)
                 while not self._sending_ends.wait(1):
                     sender.sendall(b"a")
-        self.cut_off += 1
+            except OSError:
+                self.cut_off += 1
 
     def _pop(self) -> None:
         config = ClientConfig(prefetch_messages=100)
