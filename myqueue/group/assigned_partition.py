@@ -175,7 +175,7 @@ class OpenFetch:
     At a broker it is the one call of a member for all its partitions there.
 
     Args:
-        address: of the broker; `MANAGER` for a call that a manager passes on.
+        address: of the broker, or of the manager that passes it on.
         pending: the call.
         asked: the partitions that it asks about, and where each begins.
         is_list: True for one that takes several partitions.

@@ -3,8 +3,8 @@
 A granted partition is fenced first, by a commit without an offset: from then on its leader refuses
 commits of earlier owners, and the answer has the committed offset. Only then is it fetched. A fetch
 that finds nothing is a long poll, so that reading ahead and waiting are one; at each broker one is
-open for all partitions there. A broker that knows no such call, and a manager that passes calls on,
-get one for each partition. A failed fetch is
+open for all partitions there, and at a manager for those whose leaders are out of reach. A server
+that knows no such call gets one for each partition. A failed fetch is
 retried like any call (other replicas, the managers, a new token), with a short deadline and growing
 pauses, so that a partition without a leader does not delay the others.
 """
@@ -107,7 +107,7 @@ class ReadAhead:
         self._open: list[OpenFetch] = []
         """The fetches that are out."""
         self._singles: set[str] = set()
-        """Brokers of an earlier version, which take one partition in a call."""
+        """Servers of an earlier version, which take one partition in a call."""
 
     def gather(
         self, wanted: Collection[TopicPartition] | None, timeout_s: float, wait: Wait
@@ -257,7 +257,9 @@ class ReadAhead:
             assigned.asked_s = self._session.clock.monotonic()
             try:
                 address = yield from self._session.leader_address(*assigned.where)
-                if address == MANAGER or address in self._singles:
+                if address == MANAGER:
+                    address = self._session.managers.preferred
+                if address in self._singles:
                     yield from self._begin_single(assigned, address, wait_ms)
                 else:
                     together.setdefault(address, []).append(assigned)

@@ -214,6 +214,26 @@ def test_one_call_is_open_at_each_broker_for_all_partitions_there(world: World) 
     assert len(world.twin.asked("/fetch")) == 1, "the others go on waiting"
 
 
+def test_one_call_is_open_at_a_manager_for_all_partitions_that_are_out_of_reach(
+    world: World,
+) -> None:
+    fill(world, 0, 0, 0)
+    consumer = member(world)
+    consumer.poll(timeout=0.5)
+    assert isinstance(consumer._core, GroupCore)
+    for partition in world.twin.topics["logs"]:
+        partition.leader = ""
+    consumer._core.session.mark_stale("logs")
+    for fetch in list(open_fetches(consumer)):
+        for assigned in list(fetch.asked):
+            consumer._core.read_ahead.cancel(assigned)
+    consumer.poll(timeout=0.5)
+    (fetch,) = open_fetches(consumer)
+    assert (fetch.address, len(fetch.asked)) == (world.twin.manager, 3)
+    world.clock.after(0.5, lambda: world.twin.topics["logs"][1].put("late"))
+    assert [message.text for message in consumer.poll(timeout=60)] == ["late"]
+
+
 def test_a_partition_that_is_asked_later_joins_the_call_of_its_broker(world: World) -> None:
     fill(world, 30, 0)
     for partition in world.twin.topics["logs"]:
