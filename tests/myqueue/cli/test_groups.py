@@ -71,7 +71,7 @@ def test_a_group_is_reset(queue: InMemoryQueue, capsys: pytest.CaptureFixture[st
     at = ("--address", queue.address)
     reset = ("groups", "reset", "g", "logs")
     with Consumer("logs", queue.address, group="g") as consumer:
-        assert len(consumer.poll(3, partition=1)) == 3
+        assert len(consumer.poll(3, timeout=10, partition=1)) == 3
         consumer.commit()
         assert main([*reset, "--to", "earliest", *at]) == 1
         assert "GROUP_ACTIVE" in capsys.readouterr().err
