@@ -75,7 +75,7 @@ def read_fetched(answer: Answer, *, topic: str, partition: int, offset: int) -> 
     """
     if answer.headers.get("content-type", "").partition(";")[0].strip() != BATCH:
         read_body(answer)
-    fetched = _decoded(answer.body, topic=topic, partition=partition, offset=offset)
+    fetched, _ = _decoded(answer.body, topic=topic, partition=partition, offset=offset)
     return fetched._replace(
         high_watermark=int(answer.headers.get("x-high-watermark", -1)),
         log_start_offset=int(answer.headers.get("x-log-start-offset", -1)),
@@ -113,7 +113,9 @@ def several_request(
 def read_several(
     answer: Answer, places: Mapping[TopicPartition, int]
 ) -> dict[TopicPartition, Fetched | QueueError]:
-    """Decode what there is of several partitions; those that have nothing are left out.
+    """Decode what there is of several partitions, as far as it is not too much at once.
+
+    Those that have nothing are left out, and those that are to be asked for again.
 
     Args:
         answer: to `several_request`.
@@ -123,17 +125,21 @@ def read_several(
         QueueError: the failure of all of them.
     """
     found: dict[TopicPartition, Fetched | QueueError] = {}
+    decoded_bytes = 0
     for part in read_body(answer)["partitions"]:
         topic, partition = where = part["topic"], part["partition"]
         if where not in places:
             continue  # nobody wants it any more
+        if decoded_bytes > DECODED_BYTES_MAX:
+            break
         if "error" in part:
             found[where] = from_body(answer.status, part["error"])
             continue
         try:
-            fetched = _decoded(
+            fetched, size_bytes = _decoded(
                 part["batches"], topic=topic, partition=partition, offset=places[where]
             )
+            decoded_bytes += size_bytes
             found[where] = fetched._replace(
                 high_watermark=part["high_watermark"],
                 log_start_offset=part["log_start_offset"],
@@ -143,15 +149,19 @@ def read_several(
     return found
 
 
-def _decoded(batches: bytes, *, topic: str, partition: int, offset: int) -> Fetched:
-    """Return what framed batches hold from an offset on; they do not say where the replica is."""
+def _decoded(batches: bytes, *, topic: str, partition: int, offset: int) -> tuple[Fetched, int]:
+    """Return what framed batches hold from an offset on, and what of memory that took.
+
+    They do not say where the replica is.
+    """
     messages: list[Message] = []
-    next_offset, corrupt, decoded_bytes = offset, 0, 0
+    next_offset, corrupt, decoded_bytes, size_bytes = offset, 0, 0, 0
     for base_offset, batch in unframe_batches(batches):
         header = read_header(batch)
         decoded_bytes += header.decoded_bytes
         if next_offset > offset and decoded_bytes > DECODED_BYTES_MAX:
             break
+        size_bytes = decoded_bytes
         start, end = max(base_offset, offset), base_offset + header.record_count
         next_offset = max(next_offset, end)
         try:
@@ -166,7 +176,7 @@ def _decoded(batches: bytes, *, topic: str, partition: int, offset: int) -> Fetc
                 rows[start - base_offset :], start
             )
         ]
-    return Fetched(messages, next_offset, -1, -1, corrupt)
+    return Fetched(messages, next_offset, -1, -1, corrupt), size_bytes
 
 
 def gaps(offsets: Iterable[int], start: int, end: int) -> list[range]:

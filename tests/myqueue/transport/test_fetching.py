@@ -10,7 +10,7 @@ from myqueue.contract.inputs import BATCH, MSGPACK
 from myqueue.contract.records import CODEC_ZSTD, Record, encode_batch, frame_batches, read_header
 from myqueue.results import Fetched, Registration
 from myqueue.transport.blocking import encode_body
-from myqueue.transport.fetching import fetch_call, gaps, read_fetched
+from myqueue.transport.fetching import fetch_call, gaps, read_fetched, read_several
 from tests.batches import crafted, rows, undecodable
 from tests.peak_memory import PeakMemory
 
@@ -112,3 +112,23 @@ def test_a_fetch_is_the_same_through_a_manager() -> None:
     call = fetch_call("logs", 0, 5, max_bytes=9, wait_ms=7)
     assert call.through_manager(Registration(7, "secret")) == call.direct(Registration(7, "secret"))
     assert call.direct(Registration(7, "secret")).accept == BATCH
+
+
+def test_what_was_well_compressed_is_not_all_inflated_for_one_answer_of_several() -> None:
+    packed = frame_batches([(0, encode_batch([Record("x" * (1 << 20))] * 7, codec=CODEC_ZSTD))])
+    parts = [
+        {
+            "topic": "logs",
+            "partition": partition,
+            "batches": packed,
+            "high_watermark": 7,
+            "log_start_offset": 0,
+        }
+        for partition in range(20)
+    ]
+    answer = Answer(
+        200, {"content-type": MSGPACK}, encode_body({"status": "success", "partitions": parts})
+    )
+    found = read_several(answer, {("logs", partition): 0 for partition in range(20)})
+    assert list(found) == [("logs", partition) for partition in range(5)]
+    assert all(isinstance(one, Fetched) and len(one.messages) == 7 for one in found.values())
