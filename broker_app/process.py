@@ -25,6 +25,8 @@ from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.engine import Engine
+from raft_app.engine.replica import Kept
+from raft_app.engine.vouching import Remembered
 from raft_app.storage.protocol import PeerAddress, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.workers import StorageThreads
@@ -245,7 +247,7 @@ class BrokerProcess:
         )
 
     async def take_orders(self, orders: BrokerOrders) -> None:
-        """Carry out a manager's answer: addresses, replicas to make, groups to drop.
+        """Carry out a manager's answer: what it remembers, addresses, replicas, groups to drop.
 
         Raises:
             QueueError: an order was refused; the others were carried out.
@@ -256,6 +258,11 @@ class BrokerProcess:
                 f" {self._identity.cluster_id}"
             )
         await self.runtime.obey_epoch(orders.epoch)
+        if orders.remembered is not None:
+            self.engine.vouching.judge(
+                Remembered(one.group_id, one.replica_id, Kept(one.kept_term, one.kept_index))
+                for one in orders.remembered
+            )
         await self.engine.save_peers(
             PeerAddress(place.broker_id, place.address, place.raft_address)
             for place in orders.brokers

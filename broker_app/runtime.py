@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from raft_app.engine.engine import Engine
-    from raft_app.engine.replica import Replica
+    from raft_app.engine.replica import Kept, Replica
     from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ CONTACT_LOST_AFTER_S = 60.0
 """Without an answer of a manager for this long, overdue tokens are taken."""
 CORRUPTIONS_TOLD_MAX = 10_000
 """Batches that cannot be decoded of which is remembered that the log was told."""
+SIGN_REPLICAS_MAX = 64
+"""Replicas that one sign of life names; the others wait for the next ones, or for a heartbeat."""
 TIDY_TIMEOUT_MS = 5_000
 """For one command that forgets idle entries."""
 
@@ -113,6 +115,8 @@ class BrokerRuntime:
         """What copies dead messages."""
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
+        self._kept_told: dict[int, Kept] = {}
+        """By group id: what each replica had kept when it was last reported, oldest report first."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 
@@ -208,8 +212,8 @@ class BrokerRuntime:
         self.engine.post(self._heartbeat)
 
     def post_sign(self) -> None:
-        """Send a sign of life without replicas; called by the scheduler from its own thread."""
-        self.engine.post(self.link.sign)
+        """Send a sign of life; called by the scheduler from its own thread."""
+        self.engine.post(self._sign)
 
     async def stop(self) -> None:
         """Cancel the tasks in the background."""
@@ -222,7 +226,24 @@ class BrokerRuntime:
         self.long_polls.end()
         self.work_waits.end()
 
+    def _sign(self) -> None:
+        """Send a sign of life that says what some replicas have kept since they last said it.
+
+        Those that waited longest come first: a manager stores what it is told, for all brokers.
+        """
+        told, replicas = self._kept_told, self.engine.replicas
+        waiting = [one for one in replicas if one not in told]
+        waiting += [one for one in told if one in replicas]
+        moved = [one for one in waiting if replicas[one].kept != told.get(one)]
+        for group_id in moved[:SIGN_REPLICAS_MAX]:
+            told.pop(group_id, None)
+            told[group_id] = replicas[group_id].kept
+        self.link.sign(moved[:SIGN_REPLICAS_MAX])
+
     def _heartbeat(self) -> None:
+        self._kept_told = {
+            group_id: replica.kept for group_id, replica in self.engine.replicas.items()
+        }
         self.link.heartbeat()
         clock_ms = self.engine.clock_ms()
         for group_id, replica in self.engine.replicas.items():

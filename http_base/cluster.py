@@ -59,6 +59,10 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     commit_index: int
     applied_index: int
     last_index: Number
+    kept_term: Number = 0
+    """The highest term that is durable there; 0 when the broker does not say."""
+    kept_index: Number = 0
+    """Highest index that is known to be committed and is durable there."""
     placement_version: int
     """Version of the membership in force."""
     replicas: list[ReplicaPlace]
@@ -188,6 +192,15 @@ class DeletedPartition(Struct, frozen=True, kw_only=True):
     partition: int
 
 
+class RememberedReplica(Struct, frozen=True, kw_only=True):
+    """What a replica once reported to have kept, and by its last report has not."""
+
+    group_id: int
+    replica_id: int
+    kept_term: int
+    kept_index: int
+
+
 class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):
     """A manager's answer to a heartbeat."""
 
@@ -205,6 +218,9 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="s
     revoked_producers: list[int] | None = None
     """All ids whose tokens are not taken any more; None when the report was not full."""
     revoked_consumers: list[int] | None = None
+    remembered: list[RememberedReplica] | None = None
+    """Of the reported replicas those that have less than they once had; None when the report was
+    not full."""
 
 
 class CursorOpen(Input, frozen=True):

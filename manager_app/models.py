@@ -245,6 +245,12 @@ class Replica(models.Model):
     last_index = models.BigIntegerField(default=0)
     size_bytes = models.BigIntegerField(default=0)
     """Of its stored batches, as last reported."""
+    kept_term = models.BigIntegerField(default=0)
+    """Highest term that was ever reported to be durable; never lowered, like the next two."""
+    kept_index = models.BigIntegerField(default=0)
+    """Highest index that was ever reported to be committed and durable: with less it is faulty."""
+    kept_offset = models.BigIntegerField(default=0)
+    """Highest high watermark that was ever reported."""
     fault = models.CharField(max_length=255, blank=True, default="")
     """Why it is faulty."""
     membership = models.CharField(

@@ -13,6 +13,9 @@ from raft_app.transport.protocol import TransportLimits
 if TYPE_CHECKING:
     from queuesite.conf import QueueConfig
 
+VOUCH_WAIT_MS = 5_000
+"""How long a broker that starts waits for a manager to say what its replicas had acknowledged,
+before they vote. Longer leaves partitions without a leader where no manager runs."""
 _CONTROL_QUEUE_SHARE = 8
 """One part in this many of a peer's queue is kept for RPCs without entries."""
 
@@ -40,6 +43,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
                 max_uncommitted_entries=config.max_uncommitted_entries,
             ),
             tick_ms=config.tick_ms,
+            vouch_wait_ms=VOUCH_WAIT_MS,
             peer_inflight_bytes=min(PEER_INFLIGHT_BYTES, append_bytes),
             tail_bytes_per_group=config.tail_bytes_per_group,
             tail_bytes=config.tail_bytes,

@@ -135,7 +135,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     broker_heartbeat_s: Positive = 15
     """Seconds between two reports of a broker to its manager."""
     broker_sign_s: Positive = 5
-    """Seconds between two signs of life of a broker, which say nothing of its replicas."""
+    """Seconds between two signs of life of a broker, which name some replicas that went on."""
     suspect_after_s: Positive = 12
     """Seconds without a report before a broker is shown as `suspect`, and what it holds as
     degraded; 2 signs of life at least. Nothing else follows from it."""

@@ -22,7 +22,7 @@ from myqueue.contract.errors import ManagerNotFound, QueueError, TopicAlreadyExi
 from myqueue.contract.inputs import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +58,9 @@ class ManagerContact(Protocol):
     def heartbeat(self) -> None:
         """Send a report soon; called in the loop."""
 
-    def sign(self) -> None:
-        """Send a sign of life soon; called in the loop."""
+    def sign(self, moved: Iterable[int] = ()) -> None:
+        """Send a sign of life soon, which names the replicas of these groups; called in the loop.
+        """
 
     async def topic_leaders(self, topic: str) -> list[str | None]:
         """Return the address of each partition's leader, None where there is none.
@@ -207,8 +208,9 @@ class ManagerLink:
         self._full_wanted = True
         self._wake.set()
 
-    def sign(self) -> None:
-        """Send a report soon; it names no replica unless another report is due."""
+    def sign(self, moved: Iterable[int] = ()) -> None:
+        """Send a report soon; it names the replicas of these groups, unless more is due."""
+        self._changed_groups.update(moved)
         self._wake.set()
 
     def leadership_changed(self, group_id: int) -> None:

@@ -72,6 +72,8 @@ def report_replica(replica: Replica) -> ReplicaReport:
         commit_index=replica.node.commit_index,
         applied_index=replica.applied.index,
         last_index=replica.node.last_index,
+        kept_term=replica.kept.term,
+        kept_index=replica.kept.index,
         placement_version=membership.version,
         replicas=[
             ReplicaPlace(member.replica_id, member.broker_id) for member in membership.voters

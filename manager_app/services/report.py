@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from msgspec import structs
 
-from http_base.cluster import BrokerOrders
+from http_base.cluster import BrokerOrders, RememberedReplica
 from manager_app import selectors
 from manager_app.metadata import Leadership
 from manager_app.models import (
@@ -50,6 +50,9 @@ _REPLICA_FIELDS = [
     "high_watermark",
     "last_index",
     "size_bytes",
+    "kept_term",
+    "kept_index",
+    "kept_offset",
     "fault",
     "reported_at",
 ]
@@ -77,6 +80,7 @@ class _Changes:
     broker_moved: bool
     replicas: list[Replica] = field(default_factory=list)
     leaders: list[tuple[int, Leadership]] = field(default_factory=list)
+    remembered: list[RememberedReplica] = field(default_factory=list)
 
 
 def broker_report(report: BrokerReport) -> TakenReport:
@@ -113,6 +117,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
         removed_replicas=partition_facts.replicas_removed(broker, report.replicas),
         revoked_producers=selectors.clients_revoked("producer") if report.full else None,
         revoked_consumers=selectors.clients_revoked("consumer") if report.full else None,
+        remembered=changes.remembered if report.full else None,
     )
     return TakenReport(
         broker_id=broker.broker_id,
@@ -230,6 +235,8 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
     for row in rows if report.full else rows.filter(replica_id__in=list(reported)):
         said = reported.get(row.replica_id)
         if said is not None and said.group_id == row.partition_id:
+            if _has_less(row, said):
+                changes.remembered.append(_remember(broker, row, said))
             if _take_replica(row, said, now):
                 changes.replicas.append(row)
         elif report.full and (row.leaving or row.state in _REPORTED_ONCE):
@@ -241,6 +248,29 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
     return changes
 
 
+def _has_less(row: Replica, said: ReplicaReport) -> bool:
+    """Tell whether a replica lost, and does not know it yet, what it once reported to have."""
+    if said.faulty or said.installing or not said.kept_term:
+        return False
+    return said.last_index < row.kept_index or said.kept_term < row.kept_term
+
+
+def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedReplica:
+    logger.error(
+        "broker %d has %s/%d only up to index %d in term %d, and had reported index %d in term %d:"
+        " it was restored from an older copy, and is refilled by its peers; where too few have"
+        " more, the partition waits for `manage.py accept-loss`",
+        *(broker.broker_id, said.topic, said.partition, said.last_index, said.kept_term),
+        *(row.kept_index, row.kept_term),
+    )
+    return RememberedReplica(
+        group_id=row.partition_id,
+        replica_id=row.replica_id,
+        kept_term=row.kept_term,
+        kept_index=row.kept_index,
+    )
+
+
 def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
     """Copy a report into the replica's row; return whether anything but the time changed."""
     before = [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]
@@ -250,6 +280,9 @@ def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
     row.high_watermark = said.high_watermark
     row.last_index = said.last_index
     row.size_bytes = said.size_bytes
+    row.kept_term = max(row.kept_term, said.kept_term)
+    row.kept_index = max(row.kept_index, said.kept_index)
+    row.kept_offset = max(row.kept_offset, said.high_watermark)
     row.fault = said.faulty[:255].replace("\0", "")
     row.reported_at = now
     return before != [getattr(row, name) for name in _REPLICA_FIELDS[:-1]]

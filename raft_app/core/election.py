@@ -79,7 +79,8 @@ def timeout_now(raft: Raft) -> None:
 def pre_vote(raft: Raft, rpc: PreVote) -> None:
     """Answer whether we would vote for the sender; changes nothing here."""
     granted = (
-        rpc.term > raft.term
+        raft.may_vote
+        and rpc.term > raft.term
         and not raft.hears_leader
         and raft.log.is_up_to_date(rpc.last_index, rpc.last_term)
     )
@@ -121,7 +122,7 @@ def request_vote(raft: Raft, rpc: RequestVote) -> None:
     that made it a voter may be committed without having reached it yet, and the group may need it.
     """
     is_free = raft.vote == rpc.sender or (raft.vote == NO_REPLICA and raft.leader == NO_REPLICA)
-    if not is_free or not raft.log.is_up_to_date(rpc.last_index, rpc.last_term):
+    if not (raft.may_vote and is_free and raft.log.is_up_to_date(rpc.last_index, rpc.last_term)):
         refuse_vote(raft, rpc)
         return
     if raft.role is Role.PRE_CANDIDATE:

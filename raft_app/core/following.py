@@ -98,11 +98,16 @@ def heartbeat(raft: Raft, rpc: Heartbeat) -> None:
     """Note that the leader lives, and what is committed of what we hold.
 
     `commit` is at most what this node acknowledged, so it lies in the log unless this node lost
-    what it once stored; such a replica must not take it for committed. A frozen log says nothing.
+    what it once stored; such a replica must not take it for committed, and must vote no more. A
+    frozen log says nothing.
     """
     raft.hear_leader(rpc.sender)
-    if rpc.commit <= raft.log.last_index and not raft.log.is_frozen:
-        raft.log.commit_to(rpc.commit)
+    if not raft.log.is_frozen:
+        if rpc.commit > raft.log.last_index:
+            raft.lost_index = rpc.commit
+            raft.may_vote = False
+        else:
+            raft.log.commit_to(rpc.commit)
     raft.outbox.now.append(HeartbeatReply(rpc.sender, raft.replica_id, raft.term, rpc.context))
 
 

@@ -71,6 +71,10 @@ class Raft:
         sending_due: a leader may have something to send to some peer.
         transferee: who leadership is handed to, or `NO_REPLICA`.
         term_start_index: index of the no-op of a leader's term.
+        may_vote: False until somebody who would know has vouched that this node still has all that
+            it acknowledged: it gives no vote and no pre-vote, and does not campaign.
+        lost_index: what the leader of this term heard this node acknowledge, and it has not; 0
+            while nothing is known to be lost.
         is_asleep: no time passes for this node until something wakes it; see `quiescence`.
         quiet_mark: what a leader with nothing under way has done so far; None when something is.
         quiet_since: tick since when that is so.
@@ -100,6 +104,8 @@ class Raft:
         self.sending_due = False
         self.transferee = NO_REPLICA
         self.term_start_index = 0
+        self.may_vote = True
+        self.lost_index = 0
         self.is_asleep = False
         self.quiet_mark: tuple[int, int] | None = None
         self.quiet_since = 0
@@ -129,8 +135,12 @@ class Raft:
 
     @property
     def may_campaign(self) -> bool:
-        """This node counts, and no snapshot is being put in place of its log."""
-        return self.replica_id in self.memberships.voters and not self.log.is_frozen
+        """This node counts, may vote, and no snapshot is being put in place of its log."""
+        return (
+            self.may_vote
+            and self.replica_id in self.memberships.voters
+            and not self.log.is_frozen
+        )
 
     @property
     def serves(self) -> bool:

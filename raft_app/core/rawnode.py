@@ -217,6 +217,14 @@ class RawNode(Raft):
         """
         quiescence.peer_back(self, peer)
 
+    def withhold_votes(self) -> None:
+        """Give no vote and do not campaign, until `allow_votes`: what is stored may be old."""
+        self.may_vote = False
+
+    def allow_votes(self) -> None:
+        """Vote and campaign: nobody knows of anything that this node acknowledged and lacks."""
+        self.may_vote = self.lost_index == 0
+
     def campaign_hint(self) -> bool:
         """Start a pre-vote round, since the leader may be gone; tell whether one was started.
 

@@ -17,6 +17,9 @@ class EngineConfig:
     raft: RaftConfig = field(default_factory=RaftConfig)
     tick_ms: int = 50
     """One Raft tick. Shorter fails over sooner and costs more."""
+    vouch_wait_ms: int = 0
+    """How long what was stored waits at the start, without a vote, for somebody who remembers what
+    it had acknowledged. 0: not at all."""
     ticks_missed_max: int = 20
     """Intervals without a tick after which the broker gives up: its clock stands still."""
     tail_bytes_per_group: int = 16 << 20

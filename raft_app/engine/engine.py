@@ -39,6 +39,7 @@ from raft_app.engine.membership import ReplicaChanges
 from raft_app.engine.replica import Replica
 from raft_app.engine.replica_table import ReplicaTable
 from raft_app.engine.snapshots import SnapshotReceiver, SnapshotSender
+from raft_app.engine.vouching import Vouching
 from raft_app.engine.windows import PeerWindows
 from raft_app.statemachine import CommandAnswer
 from raft_app.storage.protocol import CorruptEntry, SaveIdentity, SavePeers
@@ -275,6 +276,7 @@ class Engine:
         self._make_parts()
         for stored in await self._context.read(self._storage.load_groups):
             self.engine_loop.mark(self.replica_table.open(stored))
+        self.vouching.begin(self._loop, self.config.vouch_wait_ms)
         take_peers(self.peers, await self._context.read(self._storage.load_peers))
         self._dial_peers()
         await self._context.read(self.disk.look)  # the first report says how much room there is
@@ -332,6 +334,7 @@ class Engine:
             engine_loop=self.engine_loop,
             fail=self.fail,
         )
+        self.vouching = Vouching(self.replicas, self.engine_loop)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
         self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)
         self.scrubber = Scrubber(context)
@@ -373,6 +376,7 @@ class Engine:
     async def stop(self) -> None:
         """Store checkpoints, then close transport and storage. Waiting requests fail."""
         self.watchdog.stop()
+        self.vouching.stop()
         self.compactor.stop()
         parts = (self.failover, self.snapshots_sent, self.snapshots_received, self.scrubber)
         for part in parts:

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
@@ -60,6 +60,15 @@ class Effects:
             broker_id = replica.broker_of(rpc.to)
             if broker_id:
                 self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
+
+
+class Kept(NamedTuple):
+    """What a replica can never be without again, unless its disk or a person takes it away."""
+
+    term: int
+    """The highest that is durable here."""
+    index: int
+    """Highest index that is known to be committed and is durable here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +457,22 @@ class Replica:
         return not (self.faulty or self.node.is_installing) and self.node.hears_leader
 
     @property
+    def kept(self) -> Kept:
+        """What is durable here for good, for others to remember."""
+        log = self.node.log
+        return Kept(log.durable_term, min(log.commit_index, log.durable_index))
+
+    def lacks(self, kept: Kept) -> bool:
+        """Tell whether this replica has less than it is remembered to have kept.
+
+        One that takes a snapshot in says nothing: what it had is being replaced.
+        """
+        log = self.node.log
+        if log.is_frozen:
+            return False
+        return log.last_index < kept.index or log.durable_term < kept.term
+
+    @property
     def suspects(self) -> dict[int, str]:
         """On a leader: replicas that seem to have lost what they acknowledged, and why."""
         return self._forgetful.suspects if self.node.is_leader else {}
@@ -626,6 +651,12 @@ class Replica:
         node = self.node
         if self._windows.is_tight or node.inflight_limits:
             self._under_way.limit()
+        if node.lost_index and not self.faulty:
+            self.become_faulty(
+                f"its log ends at {node.last_index}, and its leader says that it had acknowledged"
+                f" {node.lost_index}",
+                effects,
+            )
         if self.faulty:
             self._count_log()
             self._under_way.forget()

@@ -24,13 +24,14 @@ from myqueue.contract.errors import (
 )
 from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
 from raft_app.engine.membership import ReplicaChange
+from raft_app.engine.replica import Kept
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch
 from raft_app.transport.protocol import TransportCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from broker_app.partition.commands import PartitionWrite
     from http_base.cluster import MembersAnswer
@@ -75,6 +76,10 @@ class ReplicaTwin:
     @property
     def role(self) -> str:
         return "leader" if self.is_leader else "follower"
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(self.term, self.commit_index)
 
     @property
     def commit_index(self) -> int:
@@ -319,12 +324,14 @@ class LinkTwin:
     last_contact: float | None = None
     heartbeats: int = 0
     signs: int = 0
+    moved: list[int] = field(default_factory=list)
 
     def heartbeat(self) -> None:
         self.heartbeats += 1
 
-    def sign(self) -> None:
+    def sign(self, moved: Iterable[int] = ()) -> None:
         self.signs += 1
+        self.moved = list(moved)
 
 
 @dataclass

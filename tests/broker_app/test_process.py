@@ -255,6 +255,23 @@ async def test_deletion_of_another_topic_with_that_group_id_is_refused_alone(tmp
     await process.stop()
 
 
+async def test_what_a_manager_remembers_takes_an_older_copy_out_of_service(tmp_path, manager):
+    manager.assignment = [order()]
+    process = make(tmp_path, manager)
+    await process.start()
+    await until(lambda: 1 in process.engine.replicas, process)
+    await process.stop()
+    manager.more = {
+        "remembered": [{"group_id": 1, "replica_id": 11, "kept_term": 1, "kept_index": 1_000}]
+    }
+    again = make(tmp_path, manager)
+    await again.start()
+    replica = again.engine.replicas[1]
+    await until(lambda: bool(replica.faulty), again)
+    assert "it had told of 1000 in term 1" in replica.faulty
+    await again.stop()
+
+
 async def test_replica_survives_a_restart_with_its_data(tmp_path, manager):
     manager.assignment = [order()]
     process = make(tmp_path, manager)

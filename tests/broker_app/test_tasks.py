@@ -20,3 +20,24 @@ async def test_a_sign_of_life_is_no_heartbeat() -> None:
     await asyncio.sleep(0)
     runtime.install(None)
     assert (link.signs, link.heartbeats) == (1, 0)
+
+
+async def test_signs_of_life_name_in_turn_what_replicas_have_kept_since(monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "SIGN_REPLICAS_MAX", 2)
+    engine, link = EngineTwin(), LinkTwin()
+    for group_id in (1, 2, 3):
+        engine.add(partition=group_id, group_id=group_id)
+    installed = runtime_over(engine, link)
+
+    async def named() -> list[int]:
+        installed.post_sign()
+        await asyncio.sleep(0)
+        return link.moved
+
+    assert [await named() for _ in range(3)] == [[1, 2], [3], []]
+    for group_id in (3, 1, 2):
+        engine.replicas[group_id].applied.index += 1
+    assert [await named() for _ in range(3)] == [[1, 2], [3], []]
+    engine.replicas[2].applied.index += 1
+    installed.post_heartbeat()
+    assert await named() == []

@@ -74,8 +74,9 @@ CORE_MUTANTS = (
         name="any-log-elected",
         fault="A vote goes to a candidate whose log lacks committed entries",
         path="raft_app/core/election.py",
-        old="    if not is_free or not raft.log.is_up_to_date(rpc.last_index, rpc.last_term):\n",
-        new="    if not is_free:\n",
+        old="    if not (raft.may_vote and is_free"
+        " and raft.log.is_up_to_date(rpc.last_index, rpc.last_term)):\n",
+        new="    if not (raft.may_vote and is_free):\n",
         test=f"{_CORE}/test_paper_log.py"
         "::test_a_voter_refuses_a_candidate_whose_log_is_behind_5_4_1",
     ),

@@ -182,6 +182,13 @@ async def test_a_sign_of_life_names_no_replica_and_a_heartbeat_says_it_all(link)
     assert runner.made == [(False, frozenset()), (True, frozenset())]
 
 
+async def test_a_sign_of_life_names_the_replicas_that_went_on(link):
+    runner = Runner(link)
+    link.sign([5, 6])
+    await runner.orders()
+    assert runner.made == [(False, frozenset({5, 6}))]
+
+
 async def test_leadership_changes_close_together_go_out_in_one_report(link):
     runner = Runner(link)
     for group_id in (3, 4, 3):

@@ -218,3 +218,46 @@ def test_a_report_takes_as_many_statements_whatever_it_says_of_how_many(offset):
             broker_report(report(1, replicas=later, full=False))
         numbers.append(len(queries))
     assert numbers[0] == numbers[1]
+
+
+def test_a_replica_that_comes_back_with_less_than_it_reported_is_told_so(placed, caplog):
+    had = placed.said(high_watermark=7, last_index=12, kept_term=3, kept_index=10)
+    assert broker_report(report(1, replicas=[had])).orders.remembered == []
+    row = Replica.objects.get(pk=placed.replicas[0])
+    assert (row.kept_term, row.kept_index, row.kept_offset) == (3, 10, 7)
+
+    less = placed.said(high_watermark=2, last_index=9, kept_term=3, kept_index=9)
+    told = broker_report(report(1, replicas=[less])).orders.remembered
+
+    assert [(one.replica_id, one.kept_term, one.kept_index) for one in told] == [
+        (placed.replicas[0], 3, 10)
+    ]
+    assert "accept-loss" in caplog.text
+    row.refresh_from_db()
+    assert (row.last_index, row.kept_term, row.kept_index, row.kept_offset) == (9, 3, 10, 7)
+
+
+def test_a_replica_with_an_earlier_term_is_told_so_as_well(placed):
+    broker_report(report(1, replicas=[placed.said(last_index=9, kept_term=4, kept_index=9)]))
+    less = placed.said(last_index=9, kept_term=3, kept_index=9)
+    assert len(broker_report(report(1, replicas=[less])).orders.remembered) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"last_index": 10, "kept_term": 3, "kept_index": 4},
+        {"last_index": 2, "kept_term": 3, "kept_index": 2, "faulty": "known"},
+        {"last_index": 2, "kept_term": 3, "kept_index": 2, "installing": True},
+        {"last_index": 2},
+    ],
+)
+def test_who_has_all_or_knows_or_takes_a_snapshot_in_or_says_nothing_is_not_told(placed, fields):
+    had = placed.said(last_index=12, kept_term=3, kept_index=10)
+    broker_report(report(1, replicas=[had]))
+    told = broker_report(report(1, replicas=[placed.said(**fields)])).orders.remembered
+    assert told == []
+
+
+def test_only_the_answer_to_a_full_report_vouches(placed):
+    assert broker_report(report(1, replicas=[placed.said()], full=False)).orders.remembered is None

@@ -230,3 +230,31 @@ def test_campaigning_as_leader_changes_nothing():
     group[1].campaign()
 
     assert group[1].is_leader
+
+
+def test_who_may_not_vote_gives_no_vote_and_does_not_campaign():
+    group = Group(3)
+    node = group[1]
+    node.withhold_votes()
+
+    node.step(PreVote(1, 2, node.term + 1, 9, 9))
+    node.step(RequestVote(1, 2, node.term + 1, 9, 9))
+    node.campaign()
+    for _ in range(3 * T):
+        node.tick()
+    group.collect()
+
+    replies = [rpc for rpc in group.sent if isinstance(rpc, PreVoteReply | RequestVoteReply)]
+    assert [reply.granted for reply in replies] == [False, False]
+    assert (node.role, node.vote) == (Role.FOLLOWER, 0)
+
+
+def test_who_may_vote_again_gives_its_vote():
+    group = Group(3)
+    node = group[1]
+    node.withhold_votes()
+    node.allow_votes()
+
+    node.step(RequestVote(1, 2, node.term + 1, 9, 9))
+
+    assert node.vote == 2

@@ -69,6 +69,26 @@ def test_a_heartbeat_cannot_commit_what_the_log_lacks():
     assert group[1].commit_index == 0
 
 
+def test_who_lacks_what_its_leader_heard_it_acknowledge_votes_no_more():
+    group = follower([1, 1, 1])
+    group[1].step(Heartbeat(1, 2, 5, 3))
+    assert (group[1].lost_index, group[1].may_campaign) == (0, True)
+
+    group[1].step(Heartbeat(1, 2, 5, 4))
+    group[1].allow_votes()
+
+    assert (group[1].lost_index, group[1].may_campaign) == (4, False)
+
+
+def test_a_log_that_a_snapshot_replaces_has_lost_nothing():
+    group = follower([1, 1, 1])
+    group[1].begin_install()
+
+    group[1].step(Heartbeat(1, 2, 5, 9))
+
+    assert group[1].lost_index == 0
+
+
 def test_a_refusal_says_where_the_logs_may_agree():
     group = follower([1, 1, 3, 3, 3])
 

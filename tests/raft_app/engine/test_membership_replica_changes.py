@@ -8,8 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, NotLeader, QueueError, StalePlacement
-from raft_app.core.types import HardState, Membership, PreVote, RaftMember
+from raft_app.core.types import (
+    AppendEntriesReply,
+    HardState,
+    Membership,
+    PreVote,
+    RaftMember,
+)
 from raft_app.engine.config import EngineConfig
+from raft_app.engine.replica import REFUSALS_MIN
 from raft_app.storage.protocol import Checkpoint
 from tests.raft_app.engine.engine_harness import PACE_SECONDS, EngineCluster
 
@@ -225,7 +232,7 @@ async def test_leader_on_the_broker_of_the_new_replica_hands_over_first(cluster)
     await cluster.until(lambda: cluster.values(1) == ["a"])
 
 
-async def test_follower_that_lost_what_it_had_acknowledged_is_suspected(cluster):
+async def test_follower_that_lost_what_it_had_acknowledged_is_faulty_and_is_replaced(cluster):
     for number in range(5):
         await cluster.append(f"text {number}")
     await cluster.until(lambda: len(cluster.values(3)) == 5)
@@ -237,10 +244,23 @@ async def test_follower_that_lost_what_it_had_acknowledged_is_suspected(cluster)
     storage._replicas[1].checkpoint = EMPTY
     for index in (last_index, last_index - 1):
         storage.lose_entry(1, index)
-    assert leader.replicas[1].suspects == {}
     await cluster.start(3)
-    await cluster.until(lambda: bool(leader.replicas[1].suspects))
-    assert "had acknowledged" in leader.replicas[1].suspects[13]
+    await cluster.until(lambda: bool(cluster.engines[3].replicas[1].faulty))
+    assert f"had acknowledged {last_index}" in cluster.engines[3].replicas[1].faulty
+    await cluster.until(lambda: bool(storage._replicas[1].faulty))
     await cluster.join(4, 14)
     await cluster.change_replicas([(11, 1), (12, 2), (14, 4)])
     await cluster.until(lambda: len(cluster.values(4)) == 5)
+
+
+async def test_follower_that_refuses_below_what_it_acknowledged_is_suspected(cluster):
+    await cluster.append("text")
+    leader = cluster.the_leader().replicas[1]
+    await cluster.until(lambda: leader.node.status().progress[13].match == leader.node.last_index)
+    refusal = AppendEntriesReply(
+        11, 13, leader.node.term, False, leader.node.last_index, last_index=1
+    )
+    assert leader.suspects == {}
+    for _ in range(REFUSALS_MIN):
+        leader.step(3, refusal)
+    assert "had acknowledged" in leader.suspects[13]

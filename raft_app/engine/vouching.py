@@ -1,0 +1,98 @@
+"""What a broker found in its folder at the start votes only when somebody has vouched for it.
+
+A folder that was copied back from a backup, or rolled back with its disk, looks whole: every
+checksum is right. Only others can tell that it is older than what it once acknowledged. Until they
+have been asked, or have not answered for a while, no replica that was stored here gives a vote or
+campaigns; it follows a leader that the others elect, and what it stores then counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raft_app.engine.replica import Kept
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping
+
+    from raft_app.engine.loop import EngineLoop
+    from raft_app.engine.replica import Replica
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What somebody else remembers of a replica here."""
+
+    group_id: int
+    replica_id: int
+    kept: Kept
+
+
+class Vouching:
+    """Lets the replicas that were stored here vote, once it is known that they are not old."""
+
+    def __init__(self, replicas: Mapping[int, Replica], engine_loop: EngineLoop) -> None:
+        """Withhold nothing yet.
+
+        Args:
+            replicas: of the engine, by group id.
+            engine_loop: makes replicas faulty.
+        """
+        self._replicas = replicas
+        self._engine_loop = engine_loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while the replicas that were stored here do not vote."""
+        return self._timer is not None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, wait_ms: int) -> None:
+        """Let no stored replica vote until `judge` was called, or `wait_ms` have passed."""
+        if not self._replicas or not wait_ms:
+            return
+        for replica in self._replicas.values():
+            replica.node.withhold_votes()
+        self._timer = loop.call_later(wait_ms / 1000, self._give_up, wait_ms)
+
+    def judge(self, remembered: Iterable[Remembered]) -> None:
+        """Take out of service what has less than is remembered of it, and let the others vote."""
+        for one in remembered:
+            replica = self._replicas.get(one.group_id)
+            if replica is None or replica.spec.replica_id != one.replica_id:
+                continue
+            if replica.lacks(one.kept):
+                had = replica.kept
+                self._engine_loop.make_faulty(
+                    replica,
+                    f"its log ends at {replica.node.last_index} in term {had.term}, and it had"
+                    f" told of {one.kept.index} in term {one.kept.term}: it was restored from an"
+                    " older copy",
+                )
+        self._allow()
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self, waited_ms: int) -> None:
+        logger.warning(
+            "no manager said within %d ms what the replicas here had stored before; they take part"
+            " as they are",
+            waited_ms,
+        )
+        self._allow()
+
+    def _allow(self) -> None:
+        if not self.is_waiting:
+            return
+        self.stop()
+        for replica in self._replicas.values():
+            replica.node.allow_votes()
