@@ -23,6 +23,7 @@ from queuesite.ready_pipe import adopt_ready_pipe
 USAGE_STATUS = 2
 """Exit status of wrong values."""
 CLUSTER = "cluster"
+ACCEPT_LOSS = "accept-loss"
 PRIVATE = 0o077
 """What others may not do with any file that a server makes, whatever the shell says."""
 
@@ -49,6 +50,8 @@ def prepare_environment(arguments: list[str]) -> None:
 def main() -> None:
     """Run a subcommand."""
     adopt_ready_pipe(os.environ)
+    if sys.argv[1:2] == [ACCEPT_LOSS]:
+        sys.argv[1] = ACCEPT_LOSS.replace("-", "_")  # a module's name
     if sys.argv[1:2] in ([MANAGER], [BROKER]):
         gc.disable()  # what is imported stays; `ServerProcess` enables it
     if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):

@@ -15,7 +15,13 @@ from broker_app.apis.offsets import (
     OffsetsCommitApi,
     WorkGroupsApi,
 )
-from broker_app.apis.partitions import LeaderApi, PartitionApi, PartitionsApi, ReplicasApi
+from broker_app.apis.partitions import (
+    LeaderApi,
+    PartitionApi,
+    PartitionsApi,
+    ReplicasApi,
+    StoredApi,
+)
 from broker_app.apis.produce import ProduceApi
 from broker_app.apis.work import AckApi, ExtendApi, NackApi, ReceiveApi
 from http_base.metrics import MetricsView
@@ -49,6 +55,7 @@ urlpatterns = [
     path("partitions/<int:group_id>", PartitionApi.as_view()),
     path("partitions/<int:group_id>/leader", LeaderApi.as_view()),
     path("partitions/<int:group_id>/replicas", ReplicasApi.as_view()),
+    path("partitions/<int:group_id>/stored", StoredApi.as_view()),
 ]
 
 HOT_PATHS = {f"/{route}": view for route, view in _EXACT.items()}

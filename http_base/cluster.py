@@ -252,6 +252,46 @@ class GroupForgetHere(Input, frozen=True):
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 
 
+class StoredReplica(Success, frozen=True, kw_only=True):
+    """What a broker has of a partition, whatever made it faulty; GET /partitions/{group_id}/stored."""
+
+    replica_id: int
+    faulty: str
+    """Why it is out of service; empty when it is not."""
+    hears_leader: bool
+    """True also when it leads."""
+    unusable: str
+    """Why it could not go on alone; empty when it could."""
+    term: int
+    """The highest that it knows of."""
+    last_term: int
+    """Of the last entry of its log."""
+    last_index: int
+    end_offset: int
+    """After its last message."""
+
+
+class LossOrder(Struct, frozen=True, kw_only=True):
+    """A replica that goes on alone with what it has; POST /partitions/{group_id}/stored.
+
+    Doing it again changes nothing.
+    """
+
+    topic: str
+    partition: int
+    old_replica_id: int
+    replica_id: int
+    """What it is called from now on."""
+    above_term: int
+    """The highest term that is known of any replica."""
+    next_offset: int
+    """Where new messages begin; not below the end of those that are there."""
+    epoch: int
+    """Lease epoch of the manager."""
+    version: int
+    """Placement version from now on."""
+
+
 class PartitionDelete(Input, frozen=True):
     """DELETE /partitions/{group_id}; with `epoch`, refused below the highest seen.
 

@@ -17,6 +17,7 @@ from manager_app.models import (
     ConsumerGroup,
     DeletedGroup,
     GroupMember,
+    LossAccepted,
     Partition,
     Producer,
     Replica,
@@ -321,3 +322,20 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = ("action",)
     search_fields = ("subject",)
     date_hierarchy = "at"
+
+
+@admin.register(LossAccepted)
+class LossAcceptedAdmin(ReadOnlyAdmin):
+    """What people accepted as lost."""
+
+    list_display = (
+        "accepted_at",
+        "accepted_by",
+        "topic_name",
+        "index",
+        "end_offset",
+        "known_offset",
+        "next_offset",
+        "broker_id",
+        "done",
+    )

@@ -380,3 +380,36 @@ class ManagerState(Success, frozen=True):
     metadata_version: int
     metadata_age_ms: int | None
     open_calls: int
+
+
+class LossReplica(AnswerPart, frozen=True):
+    """A replica of a partition that lost its quorum; numbers are null when it is not reached."""
+
+    replica_id: int
+    broker_id: int
+    fault: str
+    """Why it is out of service, or why it is not reached; empty when it is sound."""
+    last_index: int | None
+    end_offset: int | None
+    """After its last message."""
+    kept_offset: int
+    """The highest that it ever reported."""
+
+
+class PartitionLoss(Success, frozen=True):
+    """What a partition loses when it goes on with what one replica has."""
+
+    topic: str
+    partition: int
+    broker_id: int
+    """Where that replica is."""
+    replica_id: int
+    end_offset: int
+    """After its last message."""
+    known_offset: int
+    """After the last message that was ever reported; what was acknowledged since is not known."""
+    next_offset: int
+    """Where new messages begin."""
+    accepted: bool
+    """True when it goes on so."""
+    replicas: list[LossReplica]

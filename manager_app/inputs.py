@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import Meta
+
 from myqueue.contract.inputs import HealthType, Input, Int64, TopicName, bounded, stated
 
 REBALANCE_BYTES_MIN = 1 << 10
@@ -50,3 +52,10 @@ class Rebalance(Input, frozen=True):
 
 class Nothing(Input, frozen=True):
     """A call without input."""
+
+
+class LossAccept(Input, frozen=True):
+    """POST /topics/{topic}/partitions/{partition}/loss."""
+
+    by: Annotated[str, Meta(min_length=1, max_length=255)]
+    """Who accepts it; kept with what was lost."""

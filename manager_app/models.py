@@ -364,6 +364,40 @@ class DeletedGroup(models.Model):
         return f"deleted group {self.group_id}"
 
 
+class LossAccepted(models.Model):
+    """A person let a partition go on with what one replica had; kept for good."""
+
+    group_id = models.IntegerField(db_index=True)
+    topic_name = models.CharField(max_length=249)
+    index = models.PositiveIntegerField()
+    accepted_at = models.DateTimeField(auto_now_add=True)
+    accepted_by = models.CharField(max_length=255)
+    """Whoever they said they were."""
+    broker_id = models.IntegerField()
+    """Where that replica was."""
+    old_replica_id = models.BigIntegerField()
+    new_replica_id = models.BigIntegerField()
+    above_term = models.BigIntegerField()
+    end_offset = models.BigIntegerField()
+    """After its last message: from here on messages may be lost."""
+    known_offset = models.BigIntegerField()
+    """After the last message that any replica had ever reported: up to here they are."""
+    next_offset = models.BigIntegerField()
+    """Where new messages began."""
+    version = models.PositiveIntegerField()
+    """Placement version from then on."""
+    done = models.BooleanField(default=False)
+    """The broker has done it."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        verbose_name_plural = "losses accepted"
+
+    def __str__(self) -> str:
+        """Return what was lost."""
+        return f"{self.topic_name}/{self.index} from {self.end_offset} to {self.known_offset}"
+
+
 class ConsumerGroup(models.Model):
     """Readers that share the partitions of their topics; brokers store their offsets."""
 

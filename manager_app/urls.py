@@ -25,6 +25,7 @@ from manager_app.apis.groups import (
     GroupOffsetsApi,
     GroupsApi,
 )
+from manager_app.apis.losses import LossApi
 from manager_app.apis.messages import ConsumeApi, CursorResetApi, ProduceApi, SizeApi
 from manager_app.apis.passing import (
     AckApi,
@@ -68,6 +69,7 @@ DOOR = door
 urlpatterns = [
     path("topics", TopicsApi.as_view()),
     path("topics/<str:topic>", TopicApi.as_view()),
+    path("topics/<str:topic>/partitions/<int:partition>/loss", LossApi.as_view()),
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),
     path("brokers/<int:broker_id>", BrokerApi.as_view()),

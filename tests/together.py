@@ -5,7 +5,9 @@ from __future__ import annotations
 CLUSTER = "tests/cluster/test_"
 CONFORMANCE = "tests/myqueue/conformance/"
 SHARING = {
-    "kept_fault_cluster": ("faults", "client", "groups", "plain_readers", "sleep", "workers"),
+    "kept_fault_cluster": (
+        *("faults", "client", "groups", "plain_readers", "restored", "sleep", "workers"),
+    ),
     "kept_cluster": (
         *("busy", "command_line", "durability", "failover", "manager_alone", "original_defects"),
         *("pages", "readme", "semantics", "ticks"),

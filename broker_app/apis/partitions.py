@@ -16,6 +16,7 @@ from broker_app.answers import (
 from broker_app.inputs import PartitionQuery
 from broker_app.runtime import current
 from broker_app.selectors.partitions import change_described, partition_get, partitions_list
+from broker_app.services.loss import loss_accept, replica_examine
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
 from http_base.apidoc import describe
@@ -23,11 +24,13 @@ from http_base.calls import require_cluster
 from http_base.cluster import (
     DeletedPartition,
     LeaderTransfer,
+    LossOrder,
     MembersAnswer,
     PartitionDelete,
     ReplicaOrder,
     ReplicaPlace,
     ReplicaTarget,
+    StoredReplica,
 )
 from http_base.views import ApiView
 from myqueue.contract.errors import InvalidRequest
@@ -162,6 +165,44 @@ class ReplicasApi(ApiView):
         change = await replicas_change(runtime=current(), group_id=group_id, target=target)
         begun = ChangeBegun(group_id=group_id, change=change_described(change))
         return self.respond(begun, status=202)
+
+
+class StoredApi(ApiView):
+    """What is left of one replica."""
+
+    @describe(
+        summary="What is stored of a replica, also of a faulty one (internal)",
+        answer=StoredReplica(
+            replica_id=70,
+            faulty="its log ends at 40",
+            hears_leader=False,
+            unusable="",
+            term=3,
+            last_term=3,
+            last_index=40,
+            end_offset=39,
+        ),
+        tags=["internal"],
+    )
+    async def get(self, request: ApiRequest, group_id: int) -> Response:
+        """Return where its log and its messages end."""
+        require_cluster(request)
+        return self.respond(await replica_examine(runtime=current(), group_id=group_id))
+
+    @describe(
+        summary="Let a replica go on alone with what it has (internal)",
+        input=LossOrder,
+        answer=ReplicaMade(partition=_REPLICA),
+        tags=["internal"],
+        status=201,
+    )
+    async def post(self, request: ApiRequest, group_id: int) -> Response:
+        """Give the replica a new id and a group of its own; again changes nothing."""
+        require_cluster(request)
+        order = self.read(request, LossOrder)
+        replica = await loss_accept(runtime=current(), group_id=group_id, order=order)
+        made = ReplicaMade(partition=partition_get(runtime=current(), replica=replica))
+        return self.respond(made, status=201)
 
 
 class LeaderApi(ApiView):

@@ -80,7 +80,7 @@ class OrderSender:
             calls: calls the leaders of partitions.
         """
         self._metadata = metadata
-        self._brokers = brokers
+        self.brokers = brokers
         self._calls = calls
 
     async def place_replicas(self, orders: Mapping[int, Sequence[ReplicaOrder]]) -> int:
@@ -279,7 +279,7 @@ class OrderSender:
 
     async def _ask(self, broker_id: int, call: BrokerCall, answer_type: type[_A]) -> _A | None:
         """Return a broker's answer, or None when none comes while the caller can wait."""
-        return await self._brokers.ask(broker_id, call, answer_type, timeout_s=REPORT_TIMEOUT_S)
+        return await self.brokers.ask(broker_id, call, answer_type, timeout_s=REPORT_TIMEOUT_S)
 
     async def _send_all(self, calls: Mapping[int, Sequence[BrokerCall]]) -> int:
         """Send all calls, those of different brokers at once; return how many failed."""
@@ -300,7 +300,7 @@ class OrderSender:
 
     async def _send(self, broker_id: int, call: BrokerCall, silent: set[int] | None = None) -> bool:
         """Send one call, unless the broker is among the silent; return whether it was taken."""
-        answer = await self._brokers.ask(
+        answer = await self.brokers.ask(
             broker_id,
             call,
             Done,

@@ -214,6 +214,20 @@ def encode_batch(
     return b"".join((fields, _CRC.pack(checksum), request_digest, payload))
 
 
+def placeholder_batch(record_count: int, timestamp: int) -> bytes:
+    """Return a batch that stands for messages which are lost: every reader steps over it.
+
+    Args:
+        record_count: 1 to 10,000.
+        timestamp: of all of them, milliseconds since 1970.
+    """
+    payload = b"\xdd" + record_count.to_bytes(4, "big")
+    length = len(payload)
+    place = (record_count, length, length, timestamp, timestamp, 0, 0, -1)
+    fields = _FIELDS.pack(MAGIC, VERSION, CODEC_NONE, 0, 0, *place)
+    return b"".join((fields, _CRC.pack(crc32(payload, crc32(fields))), payload))
+
+
 def request_digest(request_id: str) -> bytes:
     """Return the 16 bytes under which a partition remembers a request id (BLAKE2b)."""
     return blake2b(request_id.encode(), digest_size=REQUEST_DIGEST_BYTES).digest()

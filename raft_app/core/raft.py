@@ -137,9 +137,7 @@ class Raft:
     def may_campaign(self) -> bool:
         """This node counts, may vote, and no snapshot is being put in place of its log."""
         return (
-            self.may_vote
-            and self.replica_id in self.memberships.voters
-            and not self.log.is_frozen
+            self.may_vote and self.replica_id in self.memberships.voters and not self.log.is_frozen
         )
 
     @property

@@ -28,6 +28,7 @@ from raft_app.core.types import (
     TimeoutNow,
     bytes_of,
 )
+from raft_app.engine.adoption import Adoption
 from raft_app.engine.cache import TailCache
 from raft_app.engine.compactor import Compactor
 from raft_app.engine.context import EngineContext
@@ -336,6 +337,7 @@ class Engine:
         )
         self.vouching = Vouching(self.replicas, self.engine_loop)
         self.changes = ReplicaChanges(self.replicas, self.engine_loop.mark)
+        self.adoption = Adoption(context, self.replica_table)
         self.compactor = Compactor(self.replicas, self._storage, self.stream, self.config)
         self.scrubber = Scrubber(context)
         self.snapshots_sent = SnapshotSender(context, self.replica_table, self._transport)

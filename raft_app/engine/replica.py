@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
@@ -62,7 +62,8 @@ class Effects:
                 self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kept:
     """What a replica can never be without again, unless its disk or a person takes it away."""
 
     term: int
@@ -619,7 +620,13 @@ class Replica:
     def not_leader(self) -> QueueError:
         """Return the error for a request that needs the leader: who it is, or that none is."""
         broker_id = self.leader_broker_id
-        if self.faulty or not broker_id or self.node.is_leader:
+        if self.faulty:
+            return NoLeader(
+                f"{self.label} has no leader that serves here: its replica is faulty:"
+                f" {self.faulty}",
+                retry_after_ms=retry_after.COMMIT_MS,
+            )
+        if not broker_id or self.node.is_leader:
             return NoLeader(
                 f"{self.label} has no leader that serves at the moment; try again",
                 retry_after_ms=retry_after.COMMIT_MS,

@@ -164,13 +164,18 @@ class ReplicaTable:
 
     async def delete(self, replica: Replica) -> None:
         """Drop a replica with everything it stored; durable when this returns."""
-        if self._replicas.pop(replica.group_id, None) is None:
+        if replica.group_id not in self._replicas:
             return
+        self.let_go(replica)
+        await self.store(replica.group_id, DeleteGroup(replica.group_id))
+
+    def let_go(self, replica: Replica) -> None:
+        """Have a replica no longer; what it stored stays."""
+        del self._replicas[replica.group_id]
         self.change_count += 1
         replica.forget_memory()
         self._share_recent()
         replica.fail_waiters(f"{replica.label} is deleted")
-        await self.store(replica.group_id, DeleteGroup(replica.group_id))
 
     def store_checkpoints(self) -> None:
         """Store the state of the replicas that applied most since their last checkpoint.

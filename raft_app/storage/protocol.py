@@ -212,6 +212,20 @@ class SetFaulty:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptGroup:
+    """Gives a replica another id and a log that goes on, also one that is faulty.
+
+    It is sound again: a person has decided that what it has is all that there is.
+    """
+
+    spec: GroupSpec
+    """With the new replica id."""
+    hard_state: HardState
+    entries: tuple[Entry, ...]
+    """Behind the last one that is stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class SaveIdentity:
     """Stores the broker id and cluster id that the manager gave, and its lease epoch."""
 
@@ -235,6 +249,7 @@ Operation = (
     | Compact
     | ReleaseSpace
     | SetFaulty
+    | AdoptGroup
     | SaveIdentity
     | SavePeers
 )
@@ -255,6 +270,17 @@ class StoredGroup:
     """A snapshot is partly in place: it must neither campaign nor acknowledge appends."""
     install_offset: int = 0
     """Where an install goes on: the offset after the messages in place. 0 unless installing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What there is of a replica, whatever made it faulty."""
+
+    stored: StoredGroup
+    """With the whole log; `faulty` says why it can be used no more, not what it was found guilty of.
+    """
+    end_offset: int
+    """After its last message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +326,9 @@ class Storage(Protocol):
 
         A replica with a bad row comes back with `faulty` set.
         """
+
+    def examine(self, group_id: int) -> Examined | None:
+        """Return what is stored of a replica, as if it had never been faulty; None without one."""
 
     def load_peers(self) -> list[PeerAddress]:
         """Return the known addresses of other brokers."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from raft_app.core.types import EntryKind
 from raft_app.storage.protocol import (
+    AdoptGroup,
     BrokerIdentity,
     Compact,
     CreateGroup,
@@ -128,11 +129,13 @@ def plan_transaction(
     return plan
 
 
-GroupOperation = CreateGroup | DeleteGroup | SaveCheckpoint | Compact | SetFaulty
+GroupOperation = CreateGroup | AdoptGroup | DeleteGroup | SaveCheckpoint | Compact | SetFaulty
 
 
 def _group_id_of(operation: GroupOperation) -> int:
-    return operation.spec.group_id if isinstance(operation, CreateGroup) else operation.group_id
+    if isinstance(operation, CreateGroup | AdoptGroup):
+        return operation.spec.group_id
+    return operation.group_id
 
 
 def _plan_group(operation: GroupOperation, facts: GroupFacts) -> GroupFacts | None:
@@ -140,6 +143,8 @@ def _plan_group(operation: GroupOperation, facts: GroupFacts) -> GroupFacts | No
     match operation:
         case CreateGroup():
             return _plan_create(operation, facts)
+        case AdoptGroup(spec=spec):
+            return _plan_adopt(operation, _existing(spec.group_id, facts))
         case DeleteGroup():
             if facts.replica_id == 0:
                 return None
@@ -189,6 +194,25 @@ def _plan_create(operation: CreateGroup, facts: GroupFacts) -> GroupFacts | None
         replica_id=spec.replica_id,
         last_index=applied_index + len(operation.entries),
         applied_index=applied_index,
+        used_replica_ids=facts.used_replica_ids | {spec.replica_id},
+    )
+
+
+def _plan_adopt(operation: AdoptGroup, facts: GroupFacts) -> GroupFacts:
+    spec, entries = operation.spec, operation.entries
+    if spec.replica_id <= 0 or spec.replica_id in facts.used_replica_ids:
+        raise StorageError(
+            f"replica id {spec.replica_id} of group {spec.group_id} is not a new one"
+        )
+    if facts.installing:
+        raise StorageError(f"group {spec.group_id} is installing a snapshot")
+    _check_entries(spec.group_id, entries)
+    if not entries or entries[0].index != facts.last_index + 1:
+        raise StorageError(f"the log of group {spec.group_id} goes on at {facts.last_index + 1}")
+    return GroupFacts(
+        replica_id=spec.replica_id,
+        last_index=entries[-1].index,
+        applied_index=facts.applied_index,
         used_replica_ids=facts.used_replica_ids | {spec.replica_id},
     )
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from raft_app.storage.entry_ranges import batches_within, entries_within, rows_within
 from raft_app.storage.protocol import (
     FORMAT_VERSION,
+    AdoptGroup,
     BrokerIdentity,
     Compact,
     CreateGroup,
     DeleteGroup,
+    Examined,
     FinishInstall,
     GroupWrite,
     InstallRows,
@@ -207,6 +209,12 @@ class MemoryStorage:
                 self._replicas[group_id].write(GroupWrite(group_id, None, create.entries))
                 used = self._used_replica_ids.get(group_id, frozenset())
                 self._used_replica_ids[group_id] = used | {create.spec.replica_id}
+            case AdoptGroup(spec=spec) as adopt:
+                replica = self._replicas[spec.group_id]
+                replica.spec, replica.faulty = spec, ""
+                replica.write(GroupWrite(spec.group_id, adopt.hard_state, adopt.entries))
+                used = self._used_replica_ids.get(spec.group_id, frozenset())
+                self._used_replica_ids[spec.group_id] = used | {spec.replica_id}
             case DeleteGroup(group_id=group_id):
                 del self._replicas[group_id]
             case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
@@ -238,6 +246,16 @@ class MemoryStorage:
             return [
                 recover(replica.header(), replica) for _, replica in sorted(self._replicas.items())
             ]
+
+    def examine(self, group_id: int) -> Examined | None:
+        """Return what is stored of a replica, as if it had never been faulty; None without one."""
+        with self._lock:
+            self._require_open()
+            replica = self._replicas.get(group_id)
+            if replica is None:
+                return None
+            stored = recover(replace(replica.header(), faulty=""), replica)
+            return Examined(stored, max(replica.end_offset(), replica.log_start_offset))
 
     def load_peers(self) -> list[PeerAddress]:
         """Return the known addresses of other brokers, by broker id."""

@@ -40,6 +40,7 @@ from myqueue.contract.inputs import (
 )
 from myqueue.contract.records import decode_records
 from tests.manager_app.group_twin import GroupTwin
+from tests.manager_app.loss_twin import LossPart
 from tests.manager_app.membership_twin import FIELDS, MembershipPart
 from tests.manager_app.offsets_twin import OffsetsPart
 from tests.manager_app.passing_twin import PassingPart
@@ -121,6 +122,7 @@ class BrokerTwin:
         self.breaks: dict[str, str] = {}
         """Path -> "before" or "after" its work the connection breaks, once."""
         self.membership = MembershipPart(self)
+        self.losses = LossPart(self)
         self.offsets = OffsetsPart(self)
         self.passing = PassingPart(self)
         self.batches: list[bytes] = []
@@ -146,6 +148,7 @@ class BrokerTwin:
                 web.delete("/partitions/{group_id}", self._partition_delete),
                 web.post("/partitions/{group_id}/leader", self._leader_post),
                 *self.membership.routes(),
+                *self.losses.routes(),
                 *self.offsets.routes(),
                 *self.passing.routes(),
                 web.post("/cursors/open", self._cursor_open),

@@ -14,6 +14,7 @@ from raft_app import models
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import (
     FORMAT_VERSION,
+    AdoptGroup,
     BrokerIdentity,
     CreateGroup,
     DeleteGroup,
@@ -221,7 +222,7 @@ class Inventory:
         manifest = self.manifest
         for step in plan.steps:
             match step.operation:
-                case CreateGroup(spec=spec):
+                case CreateGroup(spec=spec) | AdoptGroup(spec=spec):
                     manifest = manifest.with_replicas([spec])
                 case DeleteGroup(group_id=group_id):
                     manifest = manifest.without_groups([group_id])

@@ -14,6 +14,7 @@ from raft_app.failpoints import reach
 from raft_app.storage.entry_ranges import batches_within, entries_within, rows_within
 from raft_app.storage.protocol import (
     BrokerIdentity,
+    Examined,
     Operation,
     PeerAddress,
     Scrubbed,
@@ -30,7 +31,12 @@ from raft_app.storage.sqlite.entry_table import EntryTable
 from raft_app.storage.sqlite.group_writes import added_by, commit_directly
 from raft_app.storage.sqlite.inventory import Inventory
 from raft_app.storage.sqlite.set_aside import set_aside
-from raft_app.storage.sqlite.stored_groups import read_facts, read_stored_groups, verify_group
+from raft_app.storage.sqlite.stored_groups import (
+    examine_group,
+    read_facts,
+    read_stored_groups,
+    verify_group,
+)
 from raft_app.storage.sqlite.transaction_writer import TransactionWriter
 from raft_app.storage.wal.disk_errors import casts_doubt
 from raft_app.storage.wal.doubt import doubt_about
@@ -205,6 +211,11 @@ class SqliteStorage:
                 facts = GroupFacts(spec.replica_id, initial.last_index, initial.applied_index, used)
                 self._facts.setdefault(spec.group_id, facts)  # Those of a write since are newer.
         return groups
+
+    def examine(self, group_id: int) -> Examined | None:
+        """Return what is stored of a replica, as if it had never been faulty; None without one."""
+        with self._refusing(), self._database.cursor() as cursor:
+            return examine_group(cursor, self.alias, group_id, self._inventory.manifest)
 
     def load_peers(self) -> list[PeerAddress]:
         """Return the known addresses of other brokers, by broker id.

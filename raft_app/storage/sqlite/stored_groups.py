@@ -9,7 +9,7 @@ import msgspec
 
 from raft_app import models
 from raft_app.core.types import HardState, Membership
-from raft_app.storage.protocol import Checkpoint, CorruptEntry
+from raft_app.storage.protocol import Checkpoint, CorruptEntry, Examined
 from raft_app.storage.recovery import GroupHeader, recover
 from raft_app.storage.rules import GroupFacts
 from raft_app.storage.sqlite.database import suppress_corruption
@@ -55,6 +55,29 @@ def read_stored_groups(cursor: CursorWrapper, alias: str, manifest: Manifest) ->
         )
         for row in rows
     ]
+
+
+def examine_group(
+    cursor: CursorWrapper, alias: str, group_id: int, manifest: Manifest
+) -> Examined | None:
+    """Return what there is of a replica, as if it had never been faulty; None without one.
+
+    Raises:
+        DatabaseError: the pages that say what it is cannot be read.
+    """
+    row = read_group(cursor, group_id)
+    if row is None:
+        return None
+    table = EntryTable(cursor)
+    header = header_of(row, _read_checkpoints(alias, [group_id]).get(group_id), manifest)
+    if is_intact(row):
+        header = replace(header, faulty="")
+    try:
+        _, end_offset = table.last_message(group_id)
+    except CorruptEntry as error:
+        header, end_offset = replace(header, faulty=str(error)), 0
+    stored = recover(_with_install(table, header), _GroupLog(table, group_id))
+    return Examined(stored, max(end_offset, header.log_start_offset))
 
 
 def header_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from raft_app import models
 from raft_app.failpoints import reach
 from raft_app.storage.protocol import (
+    AdoptGroup,
     BrokerIdentity,
     Checkpoint,
     Compact,
@@ -26,7 +27,13 @@ from raft_app.storage.protocol import (
     StorageError,
 )
 from raft_app.storage.sqlite.entry_table import EntryTable
-from raft_app.storage.sqlite.group_table import change_group, is_intact, read_group, seal
+from raft_app.storage.sqlite.group_table import (
+    change_group,
+    intact_group,
+    is_intact,
+    read_group,
+    seal,
+)
 from raft_app.storage.sqlite.group_writes import DJANGO, PAGE_BYTES, PAGES_PER_LOG, GroupWrites
 from raft_app.storage.sqlite.install_writer import InstallWriter
 from raft_app.storage.sqlite.log_compactor import LogCompactor
@@ -98,6 +105,8 @@ class TransactionWriter:
         match step.operation:
             case CreateGroup() as create:
                 self._create_group(create)
+            case AdoptGroup() as adopt:
+                self._adopt_group(adopt)
             case DeleteGroup(group_id=group_id):
                 self._delete_group(group_id)
             case SaveCheckpoint(group_id=group_id, checkpoint=checkpoint):
@@ -141,6 +150,17 @@ class TransactionWriter:
         self._save_checkpoint(spec.group_id, checkpoint)
         self._writes.add_entries(spec.group_id, create.entries)
         self._pages += 3
+
+    def _adopt_group(self, adopt: AdoptGroup) -> None:
+        spec = adopt.spec
+        row = intact_group(self._cursor, spec.group_id)
+        change_group(row, self._alias, replica_id=spec.replica_id, faulty="")
+        models.UsedReplicaId.objects.using(self._alias).create(
+            group_id=spec.group_id, replica_id=spec.replica_id
+        )
+        reach("adopt.row")
+        self._writes.add(GroupWrite(spec.group_id, adopt.hard_state, adopt.entries))
+        self._pages += 2
 
     def _delete_group(self, group_id: int) -> None:
         releaser = SpaceReleaser(self._cursor)

@@ -108,8 +108,8 @@ async def test_who_has_what_is_remembered_or_was_another_replica_is_sound(cluste
 
 async def test_a_term_that_was_forgotten_is_a_vote_that_may_have_been(cluster):
     replica = cluster.engines[3].replicas[1]
-    term, index = replica.kept
-    cluster.engines[3].vouching.judge([Remembered(1, 13, Kept(term + 1, index))])
+    kept = Kept(replica.kept.term + 1, replica.kept.index)
+    cluster.engines[3].vouching.judge([Remembered(1, 13, kept)])
     assert "restored from an older copy" in replica.faulty
 
 

@@ -1,0 +1,127 @@
+"""`manage.py accept-loss`: let a partition that lost its quorum go on with what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from msgspec import Struct
+
+from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp
+from myqueue.contract.errors import QueueError
+from myqueue.contract.inputs import JSON
+from queuesite.conf import ConfigError, read_secret, secret_places
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+CALL_TIMEOUT_S = 60.0
+"""Longer than a manager waits for the brokers."""
+
+
+class _Replica(Struct):
+    replica_id: int
+    broker_id: int
+    fault: str
+    last_index: int | None
+    end_offset: int | None
+    kept_offset: int
+
+
+class _Loss(Struct):
+    broker_id: int
+    replica_id: int
+    end_offset: int
+    known_offset: int
+    next_offset: int
+    accepted: bool
+    replicas: list[_Replica]
+
+
+class Command(BaseCommand):
+    """Asks a manager what would be lost, then a person, then has it done."""
+
+    help = (
+        "Let a partition that no majority of its replicas can lead any more, as after a restored"
+        " backup, go on with what one replica has. Messages that others had are lost. The manager"
+        " keeps who accepted it, when, and which offsets."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what the command takes."""
+        parser.add_argument("topic")
+        parser.add_argument("partition", type=int)
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--manager", default="", metavar="ADDRESS", help="of a manager (http://127.0.0.1:PORT)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Show what is lost, ask, and let the manager do it."""
+        config = settings.QUEUE
+        address = (options["manager"] or f"http://127.0.0.1:{config.port}").rstrip("/")
+        try:
+            secret = config.cluster_secret or read_secret(secret_places(config.data_dir))
+        except ConfigError as error:
+            raise CommandError(str(error), returncode=2) from error
+        if not secret:
+            raise CommandError(
+                f"no secret of the cluster: set CLUSTER_SECRET, or DATA_DIR to where"
+                f" {config.data_dir} should have it",
+                returncode=2,
+            )
+        path = f"/topics/{options['topic']}/partitions/{options['partition']}/loss"
+        look = ClusterCall("GET", path, accept=JSON)
+        loss = self._call(address, secret, look)
+        self._show(loss)
+        if not (options["yes"] or loss.accepted) and not self._is_sure(options):
+            raise CommandError("nothing was changed", returncode=1)
+        by = f"{getpass.getuser()}@{socket.gethostname()}"
+        done = self._call(address, secret, ClusterCall("POST", path, body={"by": by}, accept=JSON))
+        self.stdout.write(
+            f"accepted: it goes on with replica {done.replica_id} on broker {done.broker_id}, and"
+            f" new messages begin at offset {done.next_offset}"
+        )
+
+    def _call(self, address: str, secret: str, call: ClusterCall) -> _Loss:
+        async def ask() -> _Loss:
+            http = ClusterHttp(secret)
+            try:
+                return (await http.call(address, call, timeout_s=CALL_TIMEOUT_S)).read(_Loss)
+            finally:
+                await http.close()
+
+        try:
+            return asyncio.run(ask())
+        except (QueueError, CallFailed) as error:
+            raise CommandError(f"the manager at {address}: {error}", returncode=1) from error
+
+    def _show(self, loss: _Loss) -> None:
+        for one in loss.replicas:
+            end = "?" if one.end_offset is None else one.end_offset
+            self.stdout.write(
+                f"replica {one.replica_id} on broker {one.broker_id}: messages before {end}, once"
+                f" reported {one.kept_offset}; {one.fault or 'sound'}"
+            )
+        lost = loss.known_offset - loss.end_offset
+        self.stdout.write(
+            f"going on with replica {loss.replica_id} on broker {loss.broker_id} loses {lost}"
+            f" messages that are known of, from offset {loss.end_offset} to {loss.known_offset - 1},"
+            " and all that were acknowledged after the last report"
+            if lost
+            else f"going on with replica {loss.replica_id} on broker {loss.broker_id} loses what was"
+            f" acknowledged after the last report, from offset {loss.end_offset} on, if anything"
+        )
+
+    def _is_sure(self, options: dict[str, Any]) -> bool:
+        where = f"{options['topic']}/{options['partition']}"
+        try:
+            said = input(f"Accept that for good? Type {where} to go on: ")
+        except EOFError:
+            return False
+        return said.strip() == where
