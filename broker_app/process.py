@@ -25,7 +25,7 @@ from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
 from raft_app import registry
 from raft_app.engine.engine import Engine
-from raft_app.engine.replica import Kept
+from raft_app.engine.kept import Kept
 from raft_app.engine.vouching import Remembered
 from raft_app.storage.protocol import PeerAddress, SaveIdentity
 from raft_app.storage.sqlite.storage import SqliteStorage

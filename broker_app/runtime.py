@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from raft_app.engine.engine import Engine
-    from raft_app.engine.replica import Kept, Replica
+    from raft_app.engine.kept import Kept
+    from raft_app.engine.replica import Replica
     from raft_app.storage.protocol import BrokerIdentity
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class BrokerRuntime:
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         self._kept_told: dict[int, Kept] = {}
-        """By group id: what each replica had kept when it was last reported, oldest report first."""
+        """By group id: what each replica had kept when it was last reported, oldest first."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 

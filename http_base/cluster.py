@@ -253,7 +253,7 @@ class GroupForgetHere(Input, frozen=True):
 
 
 class StoredReplica(Success, frozen=True, kw_only=True):
-    """What a broker has of a partition, whatever made it faulty; GET /partitions/{group_id}/stored."""
+    """What a broker has of a partition, also when faulty; GET /partitions/{group_id}/stored."""
 
     replica_id: int
     faulty: str

@@ -59,7 +59,7 @@ class ManagerContact(Protocol):
         """Send a report soon; called in the loop."""
 
     def sign(self, moved: Iterable[int] = ()) -> None:
-        """Send a sign of life soon, which names the replicas of these groups; called in the loop."""
+        """Send a sign of life soon that names the replicas of these groups; called in the loop."""
 
     async def topic_leaders(self, topic: str) -> list[str | None]:
         """Return the address of each partition's leader, None where there is none.

@@ -57,7 +57,7 @@ class LossApi(ManagerView):
         return self.respond(describe_loss(self.runtime, topic, partition))
 
     @describe(
-        summary="Let a partition without a quorum go on with what one replica has (cluster's token)",
+        summary="Let a partition without a quorum go on with one replica (cluster's token)",
         input=LossAccept,
         answer=_LOSS,
         tags=["topics"],

@@ -84,7 +84,8 @@ class Adoption:
             if filler and filler[0].base_offset != examined.end_offset:
                 raise StalePlacement(f"the messages of {old.label} end at {examined.end_offset}")
             await self._replica_table.store(
-                spec.group_id, _adoption(spec, membership, filler, examined, above_term)
+                spec.group_id,
+                _adoption(spec, (membership, filler), examined, above_term=above_term),
             )
             return await self._take_over(old)
 
@@ -108,12 +109,13 @@ class Adoption:
 
 def _adoption(
     spec: GroupSpec,
-    membership: Membership,
-    filler: Sequence[StoredBatch],
+    rest: tuple[Membership, Sequence[StoredBatch]],
     examined: Examined,
+    *,
     above_term: int,
 ) -> AdoptGroup:
     """Return what lets the log go on: the new membership, then the filler, in a new term."""
+    membership, filler = rest
     initial = examined.stored.initial
     term = max(above_term, initial.hard_state.term) + 1
     first_index = initial.last_index + 1

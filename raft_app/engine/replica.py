@@ -19,6 +19,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
+from raft_app.engine.kept import Kept
 from raft_app.engine.windows import PeerWindows, UnderWay
 from raft_app.size_marks import SizeMarks
 from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propose
@@ -60,16 +61,6 @@ class Effects:
             broker_id = replica.broker_of(rpc.to)
             if broker_id:
                 self.rpcs.setdefault(broker_id, []).append((replica.group_id, rpc))
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a replica can never be without again, unless its disk or a person takes it away."""
-
-    term: int
-    """The highest that is durable here."""
-    index: int
-    """Highest index that is known to be committed and is durable here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raft_app.engine.replica import Kept
+from raft_app.engine.kept import Kept
 
 if TYPE_CHECKING:
     import asyncio

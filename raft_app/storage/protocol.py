@@ -277,8 +277,7 @@ class Examined:
     """What there is of a replica, whatever made it faulty."""
 
     stored: StoredGroup
-    """With the whole log; `faulty` says why it can be used no more, not what it was found guilty of.
-    """
+    """With the whole log; `faulty` says why it is of no use, not why it is out of service."""
     end_offset: int
     """After its last message."""
 

@@ -23,8 +23,8 @@ from myqueue.contract.errors import (
     PartitionNotFound,
 )
 from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
+from raft_app.engine.kept import Kept
 from raft_app.engine.membership import ReplicaChange
-from raft_app.engine.replica import Kept
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose
 from raft_app.storage.protocol import BrokerIdentity, GroupSpec, StoredBatch

@@ -71,6 +71,23 @@ CORE_MUTANTS = (
         "::test_an_earlier_completion_never_vouches_for_a_later_write_of_the_same_index",
     ),
     Mutant(
+        name="vote-of-the-restored",
+        fault="A replica votes though nobody has said yet that it is no older copy",
+        path="raft_app/core/election.py",
+        old="    if not (raft.may_vote and is_free",
+        new="    if not (is_free",
+        test=f"{_CORE}/test_election.py::test_who_may_not_vote_gives_no_vote_and_does_not_campaign",
+    ),
+    Mutant(
+        name="loss-overlooked",
+        fault="A follower that lacks what its leader heard it acknowledge goes on voting",
+        path="raft_app/core/following.py",
+        old="            raft.lost_index = rpc.commit\n            raft.may_vote = False\n",
+        new="            pass\n",
+        test=f"{_CORE}/test_following.py"
+        "::test_who_lacks_what_its_leader_heard_it_acknowledge_votes_no_more",
+    ),
+    Mutant(
         name="any-log-elected",
         fault="A vote goes to a candidate whose log lacks committed entries",
         path="raft_app/core/election.py",

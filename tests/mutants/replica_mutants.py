@@ -10,6 +10,41 @@ _STORAGE = "tests/raft_app/storage"
 
 REPLICA_MUTANTS = (
     Mutant(
+        name="older-copy-taken",
+        fault="A broker keeps a replica that has less than a manager remembers of it",
+        path="raft_app/engine/vouching.py",
+        old="            if replica.lacks(one.kept):\n",
+        new="            if False:\n",
+        test=f"{_ENGINE}/test_vouching.py"
+        "::test_an_older_copy_is_faulty_before_it_votes_and_stays_so",
+    ),
+    Mutant(
+        name="kept-before-durable",
+        fault="A replica reports a term to be kept that is not on its disk yet",
+        path="raft_app/engine/replica.py",
+        old="        return Kept(log.durable_term, ",
+        new="        return Kept(self.node.term, ",
+        test=f"{_ENGINE}/test_vouching.py::test_only_what_is_durable_is_kept",
+    ),
+    Mutant(
+        name="older-copy-not-told",
+        fault="A manager forgets how far a replica was as soon as it reports less",
+        path="manager_app/services/report.py",
+        old="    row.kept_index = max(row.kept_index, said.kept_index)\n",
+        new="    row.kept_index = said.kept_index\n",
+        test="tests/manager_app/services/test_report.py"
+        "::test_a_replica_that_comes_back_with_less_than_it_reported_is_told_so",
+    ),
+    Mutant(
+        name="loss-in-the-same-term",
+        fault="A replica that goes on alone does so in a term that the others may have voted in",
+        path="raft_app/engine/adoption.py",
+        old="    term = max(above_term, initial.hard_state.term) + 1\n",
+        new="    term = initial.hard_state.term\n",
+        test=f"{_ENGINE}/test_adoption.py"
+        "::test_it_leads_alone_in_a_later_term_with_all_that_it_had",
+    ),
+    Mutant(
         name="change-before-change-committed",
         fault="A leader changes the membership while the change before is not committed",
         path="raft_app/core/membership_change.py",
@@ -61,9 +96,8 @@ REPLICA_MUTANTS = (
         name="partial-snapshot-campaigns",
         fault="A replica campaigns while a snapshot is partly in place",
         path="raft_app/core/raft.py",
-        old="        return self.replica_id in self.memberships.voters"
-        " and not self.log.is_frozen\n",
-        new="        return self.replica_id in self.memberships.voters\n",
+        old=" self.replica_id in self.memberships.voters and not self.log.is_frozen\n",
+        new=" self.replica_id in self.memberships.voters\n",
         test=f"{_CORE}/test_snapshots_install.py::test_nobody_campaigns_in_the_middle_of_it",
     ),
     Mutant(

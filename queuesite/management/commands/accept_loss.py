@@ -109,13 +109,10 @@ class Command(BaseCommand):
                 f" reported {one.kept_offset}; {one.fault or 'sound'}"
             )
         lost = loss.known_offset - loss.end_offset
+        what = f"{lost} messages from offset {loss.end_offset} to {loss.known_offset - 1}, and all"
         self.stdout.write(
-            f"going on with replica {loss.replica_id} on broker {loss.broker_id} loses {lost}"
-            f" messages that are known of, from offset {loss.end_offset} to {loss.known_offset - 1},"
-            " and all that were acknowledged after the last report"
-            if lost
-            else f"going on with replica {loss.replica_id} on broker {loss.broker_id} loses what was"
-            f" acknowledged after the last report, from offset {loss.end_offset} on, if anything"
+            f"going on with replica {loss.replica_id} on broker {loss.broker_id} loses"
+            f" {what if lost else 'all'} that were acknowledged after the last report"
         )
 
     def _is_sure(self, options: dict[str, Any]) -> bool:

@@ -88,14 +88,3 @@ class Refusing:
         if call.method == "POST":
             return None
         return await self._brokers.ask(broker_id, call, answer_type, **options)
-
-
-async def test_only_the_cluster_may_and_only_where_something_is_lost(site):
-    await site.create_topic(partitions=1)
-    assert (await site.ask("GET", LOSS, status=401))["code"] == "UNAUTHORIZED"
-    assert "has a leader" in (await call(site, status=409))["message"]
-    nowhere = "/topics/logs/partitions/7/loss"
-    answer = await site.ask(
-        "GET", nowhere, status=404, authorization=f"Bearer {site.cluster_token}"
-    )
-    assert answer["code"] == "PARTITION_NOT_FOUND"

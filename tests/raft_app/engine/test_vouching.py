@@ -10,7 +10,7 @@ import pytest
 
 from raft_app.core.types import RequestVote
 from raft_app.engine.config import EngineConfig
-from raft_app.engine.replica import Kept
+from raft_app.engine.kept import Kept
 from raft_app.engine.vouching import Remembered
 from tests.raft_app.engine.engine_harness import EngineCluster
 
