@@ -17,6 +17,7 @@ from manager_app.models import (
     ConsumerGroup,
     DeletedGroup,
     GroupMember,
+    LossAccepted,
     Partition,
     Producer,
     Replica,
@@ -48,6 +49,20 @@ def rows():
     Consumer.objects.create(topic=topic, last_heartbeat=timezone.now())
     AuditEntry.objects.create(at=timezone.now(), action="group offsets", subject="logs-readers")
     DeletedGroup.objects.create(group_id=77, topic_name="gone", index=0)
+    LossAccepted.objects.create(
+        group_id=1,
+        topic_name="logs",
+        index=0,
+        accepted_by="ada",
+        broker_id=1,
+        old_replica_id=1,
+        new_replica_id=2,
+        above_term=3,
+        end_offset=4,
+        known_offset=5,
+        next_offset=6,
+        version=2,
+    )
     group = ConsumerGroup.objects.create(name="logs-readers", topics={"logs": [1, 1]})
     GroupMember.objects.create(
         group=group,

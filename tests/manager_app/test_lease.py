@@ -195,6 +195,7 @@ def test_who_read_the_lease_before_a_renewal_does_not_take_it(pair, monkeypatch)
     find = selectors.cluster_find
 
     def find_then_renew():
+        monkeypatch.undo()
         seen = find()
         primary.lease.keep()
         return seen

@@ -60,6 +60,24 @@ CLIENT_MUTANTS = (
         "::test_after_a_try_of_unknown_outcome_no_refusal_says_that_nothing_happened",
     ),
     Mutant(
+        name="commit-notes-what-came-since",
+        fault="A member counts as committed what was finished while its commit was under way",
+        path="myqueue/group/commits.py",
+        old="            assigned.committed = offset\n",
+        new="            assigned.committed = assigned.finished\n",
+        test="tests/myqueue/group/test_commits.py"
+        "::test_what_is_finished_while_a_commit_is_under_way_is_left_for_the_next",
+    ),
+    Mutant(
+        name="lease-taken-in-spite-of-renewal",
+        fault="A standby takes the lease though the primary renewed it after the standby looked",
+        path="manager_app/services/cluster.py",
+        old="        primary_renewals=seen.primary_renewals,\n",
+        new="",
+        test="tests/manager_app/test_lease.py"
+        "::test_who_read_the_lease_before_a_renewal_does_not_take_it",
+    ),
+    Mutant(
         name="heartbeat-of-another",
         fault="A consumer's heartbeat is recorded for the producer with the same number",
         path="manager_app/clients/heartbeat_passing.py",

@@ -68,6 +68,53 @@ QUEUE_MUTANTS = (
         test=f"{_TESTS}/partition/test_statemachine.py::test_entry_at_a_wrong_offset_is_inconsistent",
     ),
     Mutant(
+        name="speculation-restored",
+        fault="A state that is restored from a snapshot still counts on what was under way before",
+        path="broker_app/partition/statemachine.py",
+        old="        self._admission = Admission(self._data, self._speculation, self._limits)\n"
+        "        self.abandon_speculation()\n",
+        new="        self._admission = Admission(self._data, self._speculation, self._limits)\n",
+        test=f"{_TESTS}/partition/test_statemachine.py"
+        "::test_a_restored_state_counts_on_nothing_that_was_proposed_before",
+    ),
+    Mutant(
+        name="popped-start-not-compared",
+        fault="A repeated pop answers what it read, though its first try began elsewhere",
+        path="broker_app/services/consume.py",
+        old="        if (popped.from_offset, popped.to_offset) != (start, read.end):\n",
+        new="        if popped.to_offset != read.end:\n",
+        test=f"{_TESTS}/services/test_consume.py"
+        "::test_repetition_that_read_from_elsewhere_gets_the_range_of_its_first_try",
+    ),
+    Mutant(
+        name="turn-lost-on-cancel",
+        fault="A pop that is given up in the moment of its turn keeps it for ever",
+        path="broker_app/waiting/pop_lock.py",
+        old="            elif future.exception() is None:"
+        "  # else its time was over: the turn is another's\n"
+        "                self._pass_on(key)\n",
+        new="",
+        test=f"{_TESTS}/waiting/test_pop_lock.py"
+        "::test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on",
+    ),
+    Mutant(
+        name="retention-by-own-clock-alone",
+        fault="A leader deletes only what it saw itself for long enough, however old it is",
+        path="broker_app/services/retention.py",
+        old="    if oldest.append_timestamp > cutoff_ms:\n        return begin\n",
+        new="    if oldest:\n        return begin\n",
+        test=f"{_TESTS}/services/test_retention.py::test_batches_older_than_the_limit_go_whole",
+    ),
+    Mutant(
+        name="retention-by-timestamp-alone",
+        fault="Messages that a clock ahead of time stamped are kept until that time",
+        path="broker_app/services/retention.py",
+        old="max(state.log_start_offset, clock.seen_until(cutoff_ms)), state.next_offset\n",
+        new="state.log_start_offset, state.next_offset\n",
+        test=f"{_TESTS}/services/test_retention.py"
+        "::test_timestamp_ahead_of_the_clock_counts_from_the_first_sight",
+    ),
+    Mutant(
         name="pop-from-elsewhere",
         fault="A pop moves the cursor although it is not where the pop begins",
         path="broker_app/partition/state.py",

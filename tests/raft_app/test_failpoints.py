@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 300
-LIVES = ("FirstStart", "Doubt", "Upgrade", "Writes", "Group")
+LIVES = ("FirstStart", "Doubt", "Upgrade", "Adoption", "Writes", "Group")
 PRODUCT = ("raft_app", "broker_app", "manager_app", "queuesite", "http_base", "myqueue")
 
 

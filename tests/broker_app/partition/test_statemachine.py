@@ -342,3 +342,15 @@ def test_entries_of_an_earlier_term_are_applied_below_the_new_view(leader: Leade
     leader.fail_over(2)
     assert leader.decide(batch_of("b", sequence=1)) == CommandAnswer(AppendResult(1, 1))
     assert leader.decide(batch_of("c", sequence=2)).proposal.base_offset == 2
+
+
+def test_a_restored_state_counts_on_nothing_that_was_proposed_before(leader: Leader) -> None:
+    leader.run(batch_of("a", sequence=0, producer_id=1))
+    snapshot = leader.state.snapshot()
+    leader.decide(batch_of("b", sequence=1, producer_id=1))
+    leader.decide(PopMessages(5, 0, 1, DIGEST))
+    leader.state.restore(snapshot)
+    retry = leader.decide(batch_of("b", sequence=1, producer_id=1))
+    assert isinstance(retry, Propose), "nobody will apply what was under way before"
+    assert retry.proposal.base_offset == 1
+    assert isinstance(leader.decide(PopMessages(5, 0, 1, DIGEST)), Propose)

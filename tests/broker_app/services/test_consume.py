@@ -10,6 +10,8 @@ import pytest
 
 from broker_app import log_reading as reading
 from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor, Truncate
+from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor
+from broker_app.services import consume
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
 from myqueue.contract.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded
 from myqueue.contract.records import read_header, request_digest
@@ -118,6 +120,25 @@ async def test_retry_waits_for_its_first_try_when_that_pops_all_there_is(
     engine.release()
     assert await again == ["a", "b"]
     assert sum(isinstance(one, PopMessages) for one in engine.proposals) == 1
+
+
+async def test_repetition_that_read_from_elsewhere_gets_the_range_of_its_first_try(
+    consumer: Consumer, engine: EngineTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await consumer.append(*"abcd")
+    group_id, digest = consumer.replica.group_id, request_digest("r1")
+    read = reading.messages_read
+
+    async def meanwhile(**asked: Any) -> reading.MessagesRead:
+        """Let the first try come, from elsewhere to the same end, while its repetition reads."""
+        found = await read(**asked)
+        monkeypatch.undo()
+        for earlier in (ResetCursor(5, 2), PopMessages(5, 2, 4, digest)):
+            await engine.propose(group_id, earlier, timeout_ms=1_000)
+        return found
+
+    monkeypatch.setattr(consume, "messages_read", meanwhile)
+    assert await consumer.values("r1") == ["c", "d"]
 
 
 async def test_empty_is_not_answered_while_an_earlier_pop_may_still_fail(

@@ -57,15 +57,16 @@ async def test_holder_that_leaves_passes_the_turn_on() -> None:
 
 async def test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on() -> None:
     line = Line()
-    tasks = [line.start(number) for number in range(3)]
-    await loop_turns()
-    for gate in line.gates:
-        gate.set()
-    while not line.done:
-        await loop_turns(1)
-    tasks[1].cancel()
+    async with line.pop_lock.hold(KEY, timeout_ms=60_000):
+        tasks = [line.start(number, timeout_ms=2_000) for number in (1, 2)]
+        await loop_turns()
+        for gate in line.gates:
+            gate.set()
+    # The first of them has its turn, and does not know it yet.
+    tasks[0].cancel()
     await asyncio.wait(tasks)
-    assert line.done[-1] == 2
+    assert tasks[0].cancelled()
+    assert line.done == [2]
     assert line.pop_lock._queues == {}
 
 

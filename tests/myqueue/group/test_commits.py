@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -54,3 +55,28 @@ def test_a_failed_commit_of_a_heartbeat_is_made_up_for(world: World) -> None:
     world.twin.faults.clear()
     beat(world, consumer, seconds=1)
     assert committed(world) == [2]
+
+
+def test_what_is_finished_while_a_commit_is_under_way_is_left_for_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world, 5)
+    consumer = member(world)
+    consumer.poll(2)
+    consumer.poll(1)
+    core = consumer._core
+    (assigned,) = core.assignment.held.values()
+    at_leader = core.session.at_leader
+
+    def meanwhile(*arguments: Any) -> Any:
+        assigned.finished = 4
+        return (yield from at_leader(*arguments))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(core.session, "at_leader", meanwhile)
+        consumer.commit()
+    sent = committed(world)
+    assert sent == [assigned.committed] != [4]
+    assert assigned.to_commit
+    consumer.commit()
+    assert committed(world) == [4]

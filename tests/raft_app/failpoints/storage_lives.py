@@ -10,13 +10,20 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from raft_app.storage.protocol import SaveIdentity
+from raft_app.core.types import HardState
+from raft_app.storage.protocol import AdoptGroup, SaveIdentity, SetFaulty
 from raft_app.storage.sqlite.manifest import ManifestFile
 from raft_app.storage.sqlite.storage import SqliteStorage
 from raft_app.storage.wal.fault_marker import FaultMarker
 from tests.raft_app.storage.snapshot_child import verify
 from tests.raft_app.storage.snapshot_writes import WRITES_PER_CYCLE, models, writes
-from tests.raft_app.storage.storage_harness import append, create, data_entry, only_group
+from tests.raft_app.storage.storage_harness import (
+    append,
+    create,
+    data_entry,
+    noop,
+    only_group,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,3 +183,40 @@ class Upgrade:
         assert (group.faulty, group.initial.entries) == ("", (data_entry(1),))
         storage.close()
         return done
+
+
+class Adoption:
+    """A faulty replica goes on under another id."""
+
+    samples = 2
+    points: Sequence[str] = ("adopt.row", "manifest.written", "manifest.renamed", "write.listed")
+
+    def prepare(self, place: Path) -> None:
+        storage = SqliteStorage(place)
+        storage.open()
+        storage.write([create(), append(data_entry(1)), SetFaulty(1, "an older copy")])
+        storage.close()
+
+    def live(self, place: Path, done: int, tell: Callable[[str], None]) -> None:
+        storage = SqliteStorage(place)
+        storage.open()
+        if not done:
+            spec = replace(create().spec, replica_id=99)
+            storage.write([AdoptGroup(spec, HardState(5, 0, 0), (noop(2, term=5),))])
+            tell("written")
+        storage.close()
+
+    def check(self, place: Path, done: int, _told: list[str]) -> int:
+        storage = SqliteStorage(place)
+        storage.open()
+        group = only_group(storage)
+        there = int(group.spec.replica_id == 99)
+        assert there >= done
+        assert group.faulty == ("" if there else "an older copy")
+        assert group.initial.last_index == (2 if there else 0)
+        assert storage.used_replica_ids(1) == ({1, 99} if there else {1})
+        manifest = ManifestFile(place).read()
+        assert manifest is not None
+        assert manifest.replicas[1] == group.spec
+        storage.close()
+        return there
