@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.utils import timezone
 
-from manager_app.models import LossAccepted, Partition, Replica
+from manager_app.models import AuditEntry, LossAccepted, Partition, Replica
 from manager_app.placement.repair_rules import MemberRole
+from manager_app.services.audit import audit_store
 from manager_app.services.cluster import metadata_bump
 from myqueue.contract.errors import StalePlacement
 
@@ -43,6 +45,7 @@ def loss_store(partition: Partition, plan: LossPlan, *, by: str) -> LossAccepted
             bootstrap=False,
             membership=MemberRole.VOTER,
         )
+        _note(partition, plan, by)
         return LossAccepted.objects.create(
             group_id=partition.group_id,
             topic_name=partition.topic.name,
@@ -57,6 +60,22 @@ def loss_store(partition: Partition, plan: LossPlan, *, by: str) -> LossAccepted
             next_offset=plan.next_offset,
             version=version,
         )
+
+
+def _note(partition: Partition, plan: LossPlan, by: str) -> None:
+    entry = AuditEntry(
+        at=timezone.now(),
+        action="accept loss",
+        subject=f"{partition.topic.name[:240]}/{partition.index}",
+    )
+    audit_store(
+        entry,
+        by=by,
+        broker_id=plan.survivor.broker_id,
+        lost_from=plan.end_offset,
+        lost_below=plan.known_offset,
+        next_offset=plan.next_offset,
+    )
 
 
 def loss_unfinished(group_id: int) -> LossAccepted | None:

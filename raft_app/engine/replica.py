@@ -454,16 +454,6 @@ class Replica:
         log = self.node.log
         return Kept(log.durable_term, min(log.commit_index, log.durable_index))
 
-    def lacks(self, kept: Kept) -> bool:
-        """Tell whether this replica has less than it is remembered to have kept.
-
-        One that takes a snapshot in says nothing: what it had is being replaced.
-        """
-        log = self.node.log
-        if log.is_frozen:
-            return False
-        return log.last_index < kept.index or log.durable_term < kept.term
-
     @property
     def suspects(self) -> dict[int, str]:
         """On a leader: replicas that seem to have lost what they acknowledged, and why."""
@@ -652,9 +642,10 @@ class Replica:
         if node.lost_index and not self.faulty:
             self.become_faulty(
                 f"its log ends at {node.last_index}, and its leader says that it had acknowledged"
-                f" {node.lost_index}",
-                effects,
+                f" {node.lost_index}"
             )
+            effects.writes.append((self, self.fault(), None))
+            effects.leadership[self.group_id] = self
         if self.faulty:
             self._count_log()
             self._under_way.forget()

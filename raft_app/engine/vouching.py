@@ -66,7 +66,7 @@ class Vouching:
             replica = self._replicas.get(one.group_id)
             if replica is None or replica.spec.replica_id != one.replica_id:
                 continue
-            if replica.lacks(one.kept):
+            if _lacks(replica, one.kept):
                 had = replica.kept
                 self._engine_loop.make_faulty(
                     replica,
@@ -96,3 +96,14 @@ class Vouching:
         self.stop()
         for replica in self._replicas.values():
             replica.node.allow_votes()
+
+
+def _lacks(replica: Replica, kept: Kept) -> bool:
+    """Tell whether a replica has less than it is remembered to have kept.
+
+    One that takes a snapshot in says nothing: what it had is being replaced.
+    """
+    log = replica.node.log
+    if log.is_frozen:
+        return False
+    return log.last_index < kept.index or log.durable_term < kept.term

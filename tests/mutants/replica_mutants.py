@@ -13,7 +13,7 @@ REPLICA_MUTANTS = (
         name="older-copy-taken",
         fault="A broker keeps a replica that has less than a manager remembers of it",
         path="raft_app/engine/vouching.py",
-        old="            if replica.lacks(one.kept):\n",
+        old="            if _lacks(replica, one.kept):\n",
         new="            if False:\n",
         test=f"{_ENGINE}/test_vouching.py"
         "::test_an_older_copy_is_faulty_before_it_votes_and_stays_so",

@@ -10,7 +10,6 @@ import pytest
 
 from broker_app import log_reading as reading
 from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor, Truncate
-from broker_app.partition.commands import AppendBatch, PopMessages, ResetCursor
 from broker_app.services import consume
 from broker_app.services.consume import PopCall, PoppedMessages, messages_pop
 from myqueue.contract.errors import CommitTimeout, CorruptBatch, NotLeader, Overloaded

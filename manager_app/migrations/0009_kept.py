@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Add what tells a replica restored from an older copy, and how one was gone on with."""
 
-    dependencies: ClassVar[list[tuple[str, str]]] = [("manager_app", "0006_secret_fingerprint")]
+    dependencies: ClassVar[list[tuple[str, str]]] = [("manager_app", "0008_rebalance")]
 
     operations: ClassVar[list[Any]] = [
         *(
