@@ -23,6 +23,7 @@ from myqueue.contract.inputs import (
     STATED_MAXIMUM,
     STATED_MINIMUM,
     Id,
+    PartitionIndex,
     TopicName,
 )
 
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/{name}"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_PATH_TYPES: dict[str, Any] = {"topic": TopicName, "group": GroupName}
+_PATH_TYPES: dict[str, Any] = {
+    "topic": TopicName,
+    "group": GroupName,
+    "partition": PartitionIndex,
+}
 
 
 class StructSchema(AutoSchema):
@@ -80,7 +85,7 @@ class StructSchema(AutoSchema):
                 "name": name,
                 "in": "path",
                 "required": True,
-                "schema": _schema_of(Id if kind == "int" else _PATH_TYPES.get(name, str)),
+                "schema": _schema_of(_PATH_TYPES.get(name, Id if kind == "int" else str)),
                 "example": sample_of(name),
             }
             for kind, name in re.findall(r"<(?:(\w+):)?(\w+)>", self.path_regex)
