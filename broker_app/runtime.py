@@ -81,8 +81,7 @@ class BrokerRuntime:
         self.engine = engine
         self.link = link
         self.peers = peers
-        self.limits = options.limits
-        limits = options.limits
+        self.limits = limits = options.limits
         self.long_polls = LongPolls(limits.long_polls_max)
         self.memory = engine.memory
         """What this broker holds in memory, and may."""
@@ -117,7 +116,6 @@ class BrokerRuntime:
         self.retention_clocks: dict[int, RetentionClock] = {}
         """By group id, of the partitions led here that keep messages for a limited time."""
         self._kept_told: dict[int, Kept] = {}
-        """By group id: what each replica had kept when it was last reported, oldest first."""
         engine.on_applied.append(self._applied)
         engine.on_leadership.append(self._leadership_changed)
 
@@ -231,6 +229,7 @@ class BrokerRuntime:
         """Send a sign of life that says what some replicas have kept since they last said it.
 
         Those that waited longest come first: a manager stores what it is told, for all brokers.
+        `_kept_told` has by group id what each had when it was last reported, the oldest first.
         """
         told, replicas = self._kept_told, self.engine.replicas
         waiting = [one for one in replicas if one not in told]
