@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
@@ -99,9 +100,25 @@ class ManagerRuntime:
             coroutine: what to run; it keeps its own time limits.
             timeout_s: after which the thread gives up, in seconds; longer than those limits.
         """
+        with self.begin(coroutine, timeout_s=timeout_s) as result:
+            return result()
+
+    @contextmanager
+    def begin(
+        self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float
+    ) -> Iterator[Callable[[], T]]:
+        """Run a coroutine in the manager's loop while the thread does something else.
+
+        Args:
+            coroutine: what to run, as for `run`; cancelled when the block ends before it.
+            timeout_s: after which the thread gives up, from when it asks, in seconds.
+
+        Yields:
+            What waits for its result.
+        """
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
-            return future.result(timeout_s)
+            yield partial(future.result, timeout_s)
         finally:
             future.cancel()
 

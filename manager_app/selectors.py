@@ -197,11 +197,13 @@ def topics_with_counts() -> QuerySet[Topic]:
 
 def topic_partitions(topic: Topic) -> list[Partition]:
     """Return a topic's partitions by index, with replicas by position and their brokers."""
-    return list(
-        topic.partitions.select_related("topic", "leader")
-        .prefetch_related("replicas__broker")
-        .order_by("index")
-    )
+    partitions = list(topic.partitions.prefetch_related("replicas__broker").order_by("index"))
+    brokers = {row.broker_id: row.broker for one in partitions for row in one.replicas.all()}
+    for partition in partitions:
+        # One object for each broker, not one for each partition that it leads.
+        if partition.leader_id in brokers:
+            partition.leader = brokers[partition.leader_id]
+    return partitions
 
 
 def broker_get(broker_id: int) -> Broker:

@@ -12,7 +12,7 @@ from manager_app.answers import (
     TopicSettings,
     TopicSummary,
 )
-from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
+from manager_app.placement.partition_facts import partition_facts, shown_state
 from manager_app.placement.repair_rules import partition_condition, replica_condition
 from myqueue.contract.answers import BrokerAddress
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from http_base.cluster import ReplicaReport
     from manager_app.metadata import MetadataCopy, StoredSettings
     from manager_app.models import Broker, Partition, Replica, Topic
+    from manager_app.placement.repair_rules import ReplicaCondition
 
 
 def unix_ms(time: datetime | None) -> int | None:
@@ -91,7 +92,11 @@ def partition_detail(
     """
     rows = partition.replicas.all()
     told = {row.broker_id: reports.get((partition.group_id, row.broker_id)) for row in rows}
-    replicas = [_replica(row, told[row.broker_id], suspects) for row in rows]
+    facts = partition_facts(partition, suspects=suspects)
+    replicas = [
+        _replica(row, replica_condition(one), told[row.broker_id], suspects)
+        for row, one in zip(rows, facts.replicas, strict=True)
+    ]
     leader_id, term = leadership(partition.leader_id or 0, partition.term, told.values())
     # Offsets of the leader, else of the replica with the highest high watermark.
     best = max(
@@ -103,7 +108,7 @@ def partition_detail(
     return PartitionDetail(
         partition=partition.index,
         group_id=partition.group_id,
-        condition=partition_condition(partition_facts(partition, suspects=suspects)),
+        condition=partition_condition(facts),
         placement_version=partition.placement_version,
         leader=(
             BrokerAddress(broker_id=leader_id, address=addresses[leader_id])
@@ -118,7 +123,10 @@ def partition_detail(
 
 
 def _replica(
-    replica: Replica, report: ReplicaReport | None, suspects: Collection[int]
+    replica: Replica,
+    condition: ReplicaCondition,
+    report: ReplicaReport | None,
+    suspects: Collection[int],
 ) -> ReplicaDetail:
     said, broker = report or replica, replica.broker
     return ReplicaDetail(
@@ -127,7 +135,7 @@ def _replica(
         address=broker.address,
         broker_state=shown_state(broker.broker_id, broker.state, suspects=suspects),
         role=said.role,
-        state=replica_condition(replica_facts(replica)),
+        state=condition,
         fault=replica.fault or replica.suspicion,
         installing=report is not None and report.installing,
         log_start_offset=said.log_start_offset,

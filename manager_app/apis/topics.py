@@ -36,7 +36,9 @@ from myqueue.contract.inputs import TopicCreate, TopicUpdate
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
+    from http_base.cluster import ReplicaReport
     from http_base.views import ApiRequest
+    from manager_app.runtime import ManagerRuntime
 
 DETAIL_LIMIT_S = 10.0
 """How long all brokers together may take; each has a shorter limit of its own."""
@@ -197,19 +199,20 @@ class TopicApi(ManagerView):
 
     def _detail(self, name: str) -> TopicDetail:
         runtime = self.runtime
-        version = selectors.metadata_version()
-        topic = selectors.topic_get(name)
-        partitions = selectors.topic_partitions(topic)
-        view = runtime.run(runtime.find_topic(name), timeout_s=DETAIL_LIMIT_S)
-        reports = runtime.run(runtime.orders.ask_replicas(view), timeout_s=DETAIL_LIMIT_S)
+        # The brokers are asked while the database is read.
+        with runtime.begin(_ask_replicas(runtime, name), timeout_s=DETAIL_LIMIT_S) as reported:
+            version = selectors.metadata_version()
+            topic = selectors.topic_get(name)
+            partitions = selectors.topic_partitions(topic)
+            reports = reported()
+        suspects = runtime.suspects()
         return TopicDetail(
             topic=topic.name,
             number_of_partitions=len(partitions),
             settings=topic_settings(topic),
             metadata_version=version,
             partitions=[
-                partition_detail(partition, reports, suspects=runtime.suspects())
-                for partition in partitions
+                partition_detail(partition, reports, suspects=suspects) for partition in partitions
             ],
         )
 
@@ -237,3 +240,10 @@ class TopicApi(ManagerView):
                 for partition in view.partitions
             ],
         )
+
+
+async def _ask_replicas(
+    runtime: ManagerRuntime, topic: str
+) -> dict[tuple[int, int], ReplicaReport]:
+    """Return what the brokers of a topic say of its replicas, by (group id, broker id)."""
+    return await runtime.orders.ask_replicas(await runtime.find_topic(topic))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from manager_app import selectors
+from manager_app.apis.rendering import partition_detail
 from manager_app.brokers import orders
 from manager_app.models import DeletedGroup, Partition, Replica, Topic
 from manager_app.placement import topic_changes
@@ -133,6 +138,38 @@ async def test_a_topic_says_who_leads_and_how_far_each_replica_is(site):
         assert roles.pop(part["leader"]["broker_id"]) == "leader"
         assert set(roles.values()) == {"follower"}
         assert part["term"] == 1
+
+
+async def test_the_brokers_are_asked_while_the_database_is_read(site, monkeypatch):
+    await site.create_topic(partitions=1)
+    asked = threading.Event()
+    ask, read = site.runtime.orders.ask_replicas, selectors.topic_partitions
+
+    async def ask_replicas(topic):
+        asked.set()
+        return await ask(topic)
+
+    def topic_partitions(topic):
+        assert asked.wait(20)
+        return read(topic)
+
+    monkeypatch.setattr(site.runtime.orders, "ask_replicas", ask_replicas)
+    monkeypatch.setattr(selectors, "topic_partitions", topic_partitions)
+    assert len((await site.get("/topics/logs"))["partitions"]) == 1
+
+
+async def test_a_topic_takes_as_many_queries_however_many_partitions_it_has(site):
+    def queries_for(name):
+        with CaptureQueriesContext(connection) as queries:
+            partitions = selectors.topic_partitions(selectors.topic_get(name))
+            details = [partition_detail(partition, {}) for partition in partitions]
+        assert all(detail.leader and len(detail.replicas) == 3 for detail in details)
+        return len(queries)
+
+    for name, partitions in (("small", 1), ("large", 5)):
+        await site.create_topic(name, partitions=partitions)
+    small, large = [await site.in_database(queries_for, name) for name in ("small", "large")]
+    assert small == large <= 4
 
 
 async def test_without_an_answer_of_the_brokers_their_last_reports_stand(site):
