@@ -201,7 +201,7 @@ def bearer_token(call: Call) -> str | None:
 
 def is_cluster(call: Call) -> bool:
     """Tell whether a manager or broker of this cluster sent the call."""
-    token = bearer_token(call)
+    token = tokens.bearer_of(call.authorization)
     return token is not None and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
 
 

@@ -65,6 +65,7 @@ def _encoded(
 
 def _answer(status: int, body: bytes, media_type: str, extra: Mapping[str, str]) -> DirectAnswer:
     headers = [(b"content-type", media_type.encode())]
-    headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+    if extra:
+        headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
     headers.append((b"content-length", b"%d" % len(body)))
     return DirectAnswer(status, headers, body)

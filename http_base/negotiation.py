@@ -6,6 +6,7 @@ handed on as `bytes`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
 
 MAX_BATCH_BODY_BYTES = MAX_BATCH_BYTES + HEADER_BYTES
 """Longest body that is a record batch."""
+REMEMBERED_TYPES = 32
+"""Content-Type headers of which is remembered what they say; few differ."""
 
 
 _USUAL = {"": JSON, JSON: JSON, MSGPACK: MSGPACK, BATCH: BATCH}
 
 
+@lru_cache(maxsize=REMEMBERED_TYPES)
 def media_type_of(content_type: str) -> str:
     """Return the media type of a Content-Type header; JSON when there is none."""
     return _USUAL.get(content_type) or content_type.partition(";")[0].strip().lower() or JSON
 
 
+@lru_cache(maxsize=REMEMBERED_TYPES)
 def body_limit(content_type: str, json_bytes_max: int = MAX_JSON_BODY_BYTES) -> int:
     """Return how many bytes a body of this Content-Type may have.
 

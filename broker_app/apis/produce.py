@@ -33,8 +33,18 @@ if TYPE_CHECKING:
 )
 async def produce(call: Call) -> Appended:
     """Append the messages, or the record batch that is the body, as one batch."""
-    if isinstance(call.data, bytes):
-        return await _produce_batch(call, call.data)
+    batch = call.data
+    if isinstance(batch, bytes):
+        of_batch = read_call(call, ProduceBatch)
+        replica = admit_batch(call, of_batch)
+        appended = await batch_produce(
+            runtime=current(),
+            replica=replica,
+            producer_id=of_batch.producer_id,
+            batch=batch,
+            timeout_ms=of_batch.timeout_ms,
+        )
+        return _answer(replica, appended)
     asked = read_call(call, Produce)
     if asked.partition is None or asked.partition_key is not None:
         raise InvalidRequest(
@@ -44,19 +54,6 @@ async def produce(call: Call) -> Appended:
     replica = _admit(call, asked, asked.partition)
     appended = await messages_produce(
         runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
-    )
-    return _answer(replica, appended)
-
-
-async def _produce_batch(call: Call, batch: bytes) -> Appended:
-    asked = read_call(call, ProduceBatch)
-    replica = admit_batch(call, asked)
-    appended = await batch_produce(
-        runtime=current(),
-        replica=replica,
-        producer_id=asked.producer_id,
-        batch=batch,
-        timeout_ms=asked.timeout_ms,
     )
     return _answer(replica, appended)
 

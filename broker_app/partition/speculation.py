@@ -230,4 +230,4 @@ class Speculation:
 
 def is_deduplicated(header: BatchHeader) -> bool:
     """Tell whether retries of an unsequenced batch are recognised by its request digest."""
-    return header.producer_id > 0 and not header.sequenced and bool(header.request_digest)
+    return bool(header.request_digest) and header.producer_id > 0 and not header.sequenced

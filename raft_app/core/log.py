@@ -327,20 +327,11 @@ class RaftLog:
         self.commit_index = index
         return True
 
-    @property
-    def has_committed(self) -> bool:
-        """Committed and durable entries wait to be handed out."""
-        return (
-            self.given_index < self.commit_index
-            and self.given_index < self.durable_index
-            and not self.is_frozen
-        )
-
     def take_committed(self) -> tuple[Entry, ...]:
         """Return the next entries to apply; each is returned once."""
-        if not self.has_committed:
-            return ()
         last = min(self.commit_index, self.durable_index)
+        if self.given_index >= last or self.is_frozen:
+            return ()
         first = self.given_index + 1 - self.recent_first
         self.given_index = last
         return tuple(self._entries[first : last + 1 - self.recent_first])

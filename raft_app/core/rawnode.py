@@ -421,8 +421,8 @@ class RawNode(Raft):
             or outbox.wanted
             or outbox.snapshots_wanted
             or self.sending_due
-            or (log.given_index < log.commit_index and log.has_committed)
-            or (log.next_write <= log.last_index and not log.is_frozen)
+            or (not log.is_frozen and log.next_write <= log.last_index)
+            or (not log.is_frozen and log.given_index < min(log.commit_index, log.durable_index))
             or self.term != issued.term
             or self.vote != issued.vote
             or reads.unstarted
@@ -438,10 +438,13 @@ class RawNode(Raft):
 
         `has_ready` is false then, until the next input other than `applied`.
         """
-        outbox, reads, log = self.outbox, self.reads, self.log
+        outbox, reads, log, told = self.outbox, self.reads, self.log, self._told
         if self.sending_due or reads.unstarted:
             replication.send_due(self)
         write = self._take_write()
+        soft_state = None
+        if self.term != told.term or self.role is not told.role or self.leader != told.leader:
+            soft_state = self._told = SoftState(self.role, self.leader, self.term)
         return Ready(
             write=write,
             send_now=drain(outbox.now) if outbox.now else (),
@@ -452,7 +455,7 @@ class RawNode(Raft):
             reads_failed=drain(reads.failed) if reads.failed else (),
             entries_wanted=drain(outbox.wanted) if outbox.wanted else (),
             snapshots_wanted=drain(outbox.snapshots_wanted) if outbox.snapshots_wanted else (),
-            soft_state=self._take_soft_state(),
+            soft_state=soft_state,
         )
 
     def _take_write(self) -> Write | None:
@@ -470,13 +473,6 @@ class RawNode(Raft):
         hard_state = self.take_hard_state()
         write_id, entries = log.issue_write(hard_state)
         return Write(write_id, hard_state, entries)
-
-    def _take_soft_state(self) -> SoftState | None:
-        told = self._told
-        if self.term == told.term and self.role is told.role and self.leader == told.leader:
-            return None
-        self._told = SoftState(self.role, self.leader, self.term)
-        return self._told
 
     # --- state ----------------------------------------------------------------------------------
 

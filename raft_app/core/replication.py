@@ -125,7 +125,9 @@ def _may_send(raft: Raft, progress: Progress) -> bool:
 
 
 def _send_to(raft: Raft, progress: Progress) -> None:
-    """Send what the peer lacks; ask where the logs agree if that is due and nothing was sent.
+    """Send what the peer lacks, as far as the window and the entries in memory allow.
+
+    Ask where the logs agree if that is due and nothing was sent.
 
     The question is an empty AppendEntries. It costs little, however often it repeats while a slow
     disk delays the acknowledgements, and its refusal shows a loss that nothing else would.
@@ -135,11 +137,18 @@ def _send_to(raft: Raft, progress: Progress) -> None:
             progress.check_due = False
             snapshots.want_snapshot(raft, progress)
         return
-    sent_entries = _send_entries(raft, progress)
+    log, has_sent = raft.log, False
+    while progress.next_index <= log.last_index and _may_send(raft, progress):
+        if progress.next_index < log.recent_first:
+            _want_entries(raft, progress)
+            break
+        entries, size_bytes = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
+        _append_to(raft, progress, entries, size_bytes)
+        has_sent = True
     if not progress.check_due:
         return
     progress.check_due = False
-    if not sent_entries and _may_lack(raft, progress) and progress.wanted is None:
+    if not has_sent and _may_lack(raft, progress) and progress.wanted is None:
         _append_to(raft, progress, (), 0)
 
 
@@ -147,20 +156,6 @@ def _may_lack(raft: Raft, progress: Progress) -> bool:
     if progress.state is ProgressState.SNAPSHOT:
         return False
     return progress.match < raft.log.last_index or progress.state is ProgressState.PROBE
-
-
-def _send_entries(raft: Raft, progress: Progress) -> bool:
-    """Send what the window and the entries in memory allow; tell whether anything was sent."""
-    log = raft.log
-    sent = False
-    while progress.next_index <= log.last_index and _may_send(raft, progress):
-        if progress.next_index < log.recent_first:
-            _want_entries(raft, progress)
-            return sent
-        entries, size_bytes = log.recent_entries(progress.next_index, raft.config.max_append_bytes)
-        _append_to(raft, progress, entries, size_bytes)
-        sent = True
-    return sent
 
 
 def _append_to(raft: Raft, progress: Progress, entries: tuple[Entry, ...], size_bytes: int) -> None:

@@ -471,14 +471,18 @@ class Engine:
             CommitTimeout: no quorum in time; the outcome is unknown.
             QueueError: what the state machine refuses with.
         """
-        replica = self.replica(group_id)
+        replica = self.replicas.get(group_id) or self.replica(group_id)
         if self.disk.full and not may_use_reserve and replica.serves:
             raise DiskFull(f"broker {self.broker_id} has less than its reserve of free space")
         admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
         if isinstance(admitted, CommandAnswer):
             return admitted.result
         self.engine_loop.mark(replica)
-        return await self._within(admitted, timeout_ms, replica)
+        timer = self._loop.call_later(timeout_ms / 1000, _expire, admitted, timeout_ms, replica)
+        try:
+            return await admitted
+        finally:
+            timer.cancel()
 
     async def read_barrier(self, group_id: int, *, timeout_ms: int) -> None:
         """Return when the applied state is at least as new as this call (ReadIndex).
@@ -490,12 +494,9 @@ class Engine:
         replica = self.replica(group_id)
         future = replica.ask_read()
         self.engine_loop.mark(replica)
-        await self._within(future, timeout_ms, replica)
-
-    async def _within(self, future: asyncio.Future[Any], timeout_ms: int, replica: Replica) -> Any:
         timer = self._loop.call_later(timeout_ms / 1000, _expire, future, timeout_ms, replica)
         try:
-            return await future
+            await future
         finally:
             timer.cancel()
 

@@ -191,7 +191,8 @@ class EngineLoop:
             self._read_entries(replica, wanted)
         for replica, peer in effects.snapshots:
             self.on_snapshot_wanted(replica, peer)
-        self._tell(effects)
+        if effects.applied or effects.leadership:
+            self._tell(effects)
 
     def _store(self, effects: Effects) -> None:
         """Hand what is to be stored to the storage thread."""
@@ -229,7 +230,8 @@ class EngineLoop:
     def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
         for replica in effects.applied.values():
-            if not replica.serving_seen and replica.serves:
+            is_leader = replica.node.role is Role.LEADER
+            if is_leader and not replica.serving_seen and replica.serves:
                 effects.leadership[replica.group_id] = replica
             for listener in self.on_applied:
                 listener(replica)

@@ -205,18 +205,18 @@ class Waiters:
 
     def __init__(self) -> None:
         """Make an empty table."""
-        self._waiters: dict[int, list[tuple[int, asyncio.Future[Any]]]] = {}
+        self.by_index: dict[int, list[tuple[int, asyncio.Future[Any]]]] = {}
         """By index: (term, future)."""
 
     def wait_for(self, index: int, term: int) -> asyncio.Future[Any]:
         """Return the future of what applying the entry at (index, term) gives."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(index, []).append((term, future))
+        self.by_index.setdefault(index, []).append((term, future))
         return future
 
     def answer(self, entry: Entry, result: Any, refusal: Callable[[], Exception]) -> None:
         """Resolve the requests at an index: their entry was applied, or another in its place."""
-        waiting = self._waiters.pop(entry.index, None)
+        waiting = self.by_index.pop(entry.index, None)
         if waiting is None:
             return
         for term, future in waiting:
@@ -229,11 +229,11 @@ class Waiters:
 
     def fail(self, why: str) -> None:
         """Fail all requests; whether their entries are ever committed is unknown."""
-        for waiters in self._waiters.values():
+        for waiters in self.by_index.values():
             for _, future in waiters:
                 if not future.done():
                     future.set_exception(CommitTimeout(why))
-        self._waiters.clear()
+        self.by_index.clear()
 
 
 class ReadRounds:
@@ -726,7 +726,8 @@ class Replica:
                 self.become_faulty(f"entry {entry.index}: {error}")
                 return
             self.applied.advance(entry)
-            self._waiters.answer(entry, result, self.not_leader)
+            if self._waiters.by_index:
+                self._waiters.answer(entry, result, self.not_leader)
         self.node.applied(self.applied.index)
         self._count_log()
         if self._reads.confirmed:

@@ -119,8 +119,9 @@ class StorageStream:
     def flush(self) -> None:
         """Hand over the next job when the one before is done."""
         if self._pending and self._in_flight is None and not self._failed:
-            self._in_flight = self._take_job()
-            self._workers.write([queued.operation for queued in self._in_flight])
+            self._in_flight = job = self._take_job()
+            operations = [job[0].operation] if len(job) == 1 else [one.operation for one in job]
+            self._workers.write(operations)
 
     @property
     def is_writing(self) -> bool:

@@ -137,7 +137,7 @@ def test_a_reset_log_begins_after_the_snapshot_with_everything_applied():
     assert (log.term_at(8), log.term_at(9), log.term_at(10)) == (None, 7, None)
     assert log.uncommitted_bytes == 0
     assert not log.has_unwritten
-    assert not log.has_committed
+    assert log.take_committed() == ()
 
 
 def test_a_reset_log_takes_and_writes_what_follows():
