@@ -134,7 +134,7 @@ class Connections:
 
         Args:
             per_server: most at once to an address, others wait for one of them; 0 is no limit.
-            keep_alive_s: how long an idle one is kept.
+            keep_alive_s: how long an idle one is kept; servers have to keep it for longer.
         """
         self._per_server = per_server
         self._keep_alive_s = keep_alive_s
@@ -216,10 +216,11 @@ class Connections:
         return answer
 
     def _take_idle(self, server: _Server) -> Connection | None:
-        """Take an idle connection that the other side has not closed."""
+        """Take an idle connection that the other side has not closed, nor is about to close."""
+        oldest_s = asyncio.get_running_loop().time() - self._keep_alive_s
         while server.idle:
             connection = server.idle.pop()
-            if connection.reusable:
+            if connection.reusable and connection.idle_since_s >= oldest_s:
                 return connection
             self._drop(connection)
         return None
