@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from raft_app.core.rawnode import RawNode
 
 UNCOUNTED_BYTES = 4 << 10
-"""A group with no more on its way to any follower is not counted, unless groups wait for room."""
+"""A group with no more on its way to any follower is not counted, unless groups wait for room. That
+is about turns alone: the memory of all entries is counted in the budget, wherever they wait."""
 
 
 class PeerWindow:
