@@ -13,7 +13,7 @@ from tests.soak.soak import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 SECONDS = 60 if MANY else 20
 
 

@@ -20,8 +20,8 @@ KEPT_BYTES = 4 * MIB
 RETENTION_INTERVAL_S = 5
 KILLS = (0.35, 0.6)
 """When a broker is killed, as a share of the whole time."""
-DRAIN_S = 120
-"""For readers to read what is left."""
+DRAIN_S = 240
+"""For readers to read what is left, at most."""
 SAMPLES = 400
 DISK_ALLOWANCE_MIB = 3 * PARTITIONS * KEPT_BYTES / MIB
 """What lies in three topics may be there twice: retention deletes in steps, files shrink late."""
@@ -46,6 +46,8 @@ class Outcome:
     missed: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     slow_client_cut_off: int = 0
+    drained_s: float = 0.0
+    """How long readers needed for what was left when nobody sent any more."""
 
     def problems(self) -> list[str]:
         """Return one line per broken promise; empty when all is well."""
@@ -68,6 +70,7 @@ class Outcome:
         }
         return {
             "seconds": round(self.seconds),
+            "drained_seconds": round(self.drained_s, 1),
             "acknowledged": self.acknowledged,
             "read": self.read,
             "lost": self.lost,
@@ -97,7 +100,7 @@ def run(directory: Path, *, seconds: float, tell: Callable[[str], None]) -> Outc
         traffic = Traffic(cluster.manager)
         traffic.start()
         _watch(cluster, traffic, outcome, tell=tell)
-        traffic.end(drain_s=DRAIN_S)
+        outcome.drained_s = traffic.end(drain_s=DRAIN_S)
         outcome.acknowledged = {name: one.count for name, one in traffic.acknowledged.items()}
         outcome.read = {name: one.count for name, one in traffic.read.items()}
         outcome.lost, outcome.missed = traffic.lost(), traffic.missed

@@ -20,6 +20,8 @@ LOG, JOBS, RETAINED = "soak.log", "soak.jobs", "soak.retained"
 """Read by pops and by a group; worked through; deleted soon by retention."""
 PADDING = "x" * 150
 RETRY_S = 0.2
+VISIBILITY_MS = 10_000
+"""Jobs whose answer was lost come again after this."""
 
 
 class Numbers:
@@ -85,16 +87,24 @@ class Traffic:
             self._threads.append(thread)
             thread.start()
 
-    def end(self, *, drain_s: float) -> None:
-        """End sending, and reading once everything is read, or after a time in seconds."""
+    def end(self, *, drain_s: float) -> float:
+        """End sending, and reading once everything is read, or after a time in seconds.
+
+        Returns:
+            How many seconds passed until everything was read.
+        """
         self._sending_ends.set()
-        deadline = time.monotonic() + drain_s
-        while any(self.lost().values()) and time.monotonic() < deadline and not self.failures:
-            time.sleep(1)
+        begun = time.monotonic()
+        while any(self.lost().values()) and not self.failures:
+            time.sleep(0.5)
+            if time.monotonic() - begun > drain_s:
+                break
+        drained_s = time.monotonic() - begun
         self._reading_ends.set()
         for thread in self._threads:
             thread.join(60)
             assert not thread.is_alive(), "a client does not end"
+        return drained_s
 
     def lost(self) -> dict[str, int]:
         """Return by kind of reader how many acknowledged messages it has not seen."""
@@ -184,7 +194,9 @@ class Traffic:
                 self.read[name].add(int(message.text.split()[0]))
 
     def _work(self) -> None:
-        with Worker(JOBS, self.manager, group="soak-workers") as worker:
+        with Worker(
+            JOBS, self.manager, group="soak-workers", visibility_ms=VISIBILITY_MS
+        ) as worker:
             while not self._reading_ends.is_set():
                 deliveries = worker.receive(50, timeout=0.5)
                 settled = worker.ack(*deliveries) if deliveries else []
