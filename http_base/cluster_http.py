@@ -73,6 +73,20 @@ class ClusterCall:
 
 
 @dataclass(frozen=True)
+class ForwardedCall:
+    """A call of somebody else, sent on as it came and in their name."""
+
+    method: str
+    target: str
+    """Path and query, percent-encoded."""
+    body: bytes
+    content_type: str
+    accept: str
+    token: str
+    """Bearer token; empty if it came without: it is not sent as the cluster's."""
+
+
+@dataclass(frozen=True)
 class ClusterAnswer:
     """The answer to a call that succeeded."""
 
@@ -145,19 +159,48 @@ class ClusterHttp:
             return answer
         raise from_body(answer.status, answer.read(object))
 
+    async def forward(
+        self, address: str, call: ForwardedCall, *, timeout_s: float, connect_timeout_s: float
+    ) -> ClusterAnswer:
+        """Return the answer to somebody else's call, whatever it says.
+
+        Args:
+            address: `http://host:port` of the process.
+            call: as it came.
+            timeout_s: for all of it, in seconds, the connection and the whole answer included.
+            connect_timeout_s: to get a free connection or to make one, in seconds.
+
+        Raises:
+            NotSent: no connection could be made, or none was free in time.
+            OutcomeUnknown: the connection broke, or no answer came in time.
+        """
+        request = Request(
+            call.method,
+            call.target,
+            body=call.body,
+            content_type=call.content_type,
+            accept=call.accept,
+            token=call.token,
+            passed="1",
+        )
+        return await self._exchange(address, request, timeout_s, connect_timeout_s)
+
     async def _send(
         self, address: str, call: ClusterCall, timeout_s: float, connect_timeout_s: float
     ) -> ClusterAnswer:
         body, content_type = _encoded(call)
         query = {name: _in_query(value) for name, value in _given(call.query).items()}
+        request = Request(
+            call.method, call.path, query, body, content_type, call.accept, self._token
+        )
+        return await self._exchange(address, request, timeout_s, connect_timeout_s)
+
+    async def _exchange(
+        self, address: str, request: Request, timeout_s: float, connect_timeout_s: float
+    ) -> ClusterAnswer:
         try:
             status, headers, content = await self._connections.exchange(
-                address,
-                Request(
-                    call.method, call.path, query, body, content_type, call.accept, self._token
-                ),
-                timeout_s=timeout_s,
-                connect_timeout_s=connect_timeout_s,
+                address, request, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s
             )
         except NotConnected as error:
             raise NotSent(f"{address} cannot be reached: {error}") from error
@@ -168,7 +211,7 @@ class ClusterHttp:
         except OSError as error:
             raise OutcomeUnknown(f"the connection to {address} broke: {error}") from error
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        return ClusterAnswer(address, status, content_type, headers, content, accept=call.accept)
+        return ClusterAnswer(address, status, content_type, headers, content, accept=request.accept)
 
     async def close(self) -> None:
         """Close all connections; a later call opens new ones."""

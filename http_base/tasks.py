@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future
 
 logger = logging.getLogger(__name__)
@@ -88,29 +89,50 @@ def every(
     return spawn(name, _repeat(interval_s, name, work, expected))
 
 
+class Turns:
+    """Work that is done again and again, whatever it raises; a log that says so and no more."""
+
+    def __init__(self, name: str, *, expected: tuple[type[Exception], ...] = ()) -> None:
+        """Begin with work that does not fail.
+
+        Args:
+            name: says in the log what it was.
+            expected: see `every`.
+        """
+        self._name = name
+        self._expected = expected
+        self._failing = ""
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Do the work once; what it raises is logged and ends here."""
+        try:
+            yield
+        except self._expected as error:
+            if not self._failing:
+                logger.warning("%s fails, and is tried again: %s", self._name, error)
+            self._failing = self._failing or repr(error)
+        except Exception as error:  # the edge: the next call must come
+            if self._failing != repr(error):
+                logger.exception("%s failed in an unexpected way; it is tried again", self._name)
+            self._failing = repr(error)
+        else:
+            if self._failing:
+                logger.info("%s works again", self._name)
+            self._failing = ""
+
+
 async def _repeat(
     interval_s: float,
     name: str,
     work: Callable[[], Awaitable[object]],
     expected: tuple[type[Exception], ...],
 ) -> None:
-    failing = ""
+    turns = Turns(name, expected=expected)
     while True:
         await asyncio.sleep(interval_s)
-        try:
+        with turns.turn():
             await work()
-        except expected as error:
-            if not failing:
-                logger.warning("%s fails, and is tried again: %s", name, error)
-            failing = failing or repr(error)
-        except Exception as error:  # the edge: the next call must come
-            if failing != repr(error):
-                logger.exception("%s failed in an unexpected way; it is tried again", name)
-            failing = repr(error)
-        else:
-            if failing:
-                logger.info("%s works again", name)
-            failing = ""
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:

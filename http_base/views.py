@@ -63,7 +63,16 @@ class ApiRequest(Request):
         self.parser_context.clear()
         self._hot_headers = request.hot_headers if isinstance(request, HotRequest) else None
         self._json_bytes_max = json_bytes_max
+        self._raw: bytes | None = None
         self._payload: Any = _NOT_READ
+
+    @property
+    def raw(self) -> bytes:
+        """The body as it came; one byte more than its cap when it is longer."""
+        if self._raw is None:
+            limit = body_limit(self.content_type, self._json_bytes_max)
+            self._raw = self._request.read(limit + 1)
+        return self._raw
 
     @property
     def data(self) -> Any:
@@ -73,9 +82,7 @@ class ApiRequest(Request):
             QueueError: it is too large, of an unknown type or malformed.
         """
         if self._payload is _NOT_READ:
-            content_type = self.content_type
-            body = self._request.read(body_limit(content_type, self._json_bytes_max) + 1)
-            self._payload = decode_body(body, content_type, self._json_bytes_max)
+            self._payload = decode_body(self.raw, self.content_type, self._json_bytes_max)
         return self._payload
 
     @property

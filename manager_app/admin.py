@@ -81,9 +81,9 @@ class TopicAdmin(ReadOnlyAdmin):
     readonly_fields = ("name", "partitions_at_creation", "replication_factor", "created_at")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Leave it to the permissions of the person, but on a read-only manager."""
+        """Leave it to the permissions of the person, on the primary."""
         present = runtime.installed()
-        if present is not None and present.read_only:
+        if present is not None and not present.is_primary:
             return False
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class ManagerAppConfig(AppConfig):
@@ -11,3 +12,9 @@ class ManagerAppConfig(AppConfig):
     name = "manager_app"
     verbose_name = "Queue manager"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let every connection refuse what is written without the primary's lease."""
+        from manager_app.fence import guard
+
+        connection_created.connect(guard, dispatch_uid="manager_app.fence")

@@ -8,9 +8,11 @@ what is sent: that is for `limit_answers`.
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
@@ -22,7 +24,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import OUTCOME_UNKNOWN, DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -106,6 +108,27 @@ class _KeptConnections:
 _kept = _KeptConnections()
 
 
+_own_limit = threading.local()
+
+
+@contextmanager
+def answers_within(limit_s: float) -> Iterator[None]:
+    """Wait in this thread for no answer of PostgreSQL, and for no connection, longer than this.
+
+    Beyond it the call raises `django.db.OperationalError`. Where `limit_answers` was not called, or
+    says less, nothing changes.
+
+    Args:
+        limit_s: for each answer, in seconds.
+    """
+    before = getattr(_own_limit, "seconds", math.inf)
+    _own_limit.seconds = min(before, limit_s)
+    try:
+        yield
+    finally:
+        _own_limit.seconds = before
+
+
 def limit_answers(*, connect_s: float, answer_s: float) -> None:
     """Let no thread of this process wait for ever for PostgreSQL; may be called again.
 
@@ -123,7 +146,8 @@ def limit_answers(*, connect_s: float, answer_s: float) -> None:
     def wait(connection: Any) -> None:
         """Do what psycopg2 asks of a wait callback: poll until the answer is there."""
         connecting = connection.status == extensions.STATUS_SETUP
-        limit_s = connect_s if connecting else answer_s
+        usual_s = connect_s if connecting else answer_s
+        limit_s = min(usual_s, getattr(_own_limit, "seconds", math.inf))
         deadline_s = time.monotonic() + limit_s
         while (state := connection.poll()) != extensions.POLL_OK:
             ready = select.poll()
@@ -132,7 +156,8 @@ def limit_answers(*, connect_s: float, answer_s: float) -> None:
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0 or not ready.poll(remaining_s * 1000):
                 what = "no connection" if connecting else "no answer"
-                _kept.let_expire()
+                if limit_s == usual_s:
+                    _kept.let_expire()
                 raise psycopg2.OperationalError(f"{what} within {limit_s:g} s")
 
     connection_created.connect(_kept.note)

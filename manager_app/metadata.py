@@ -11,11 +11,18 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from myqueue.contract.errors import PartitionNotFound, TopicDoesNotExist
+from http_base.writes import DATABASE_FAILURES
+from manager_app.database import answers_within
+from myqueue.contract import retry_after
+from myqueue.contract.errors import DatabaseUnavailable, PartitionNotFound, TopicDoesNotExist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
+
+
+POLL_LIMIT_S = 3.0
+"""For the database to say its version; then it counts as away until it says one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,9 @@ class ClusterMetadata:
     version: int = 0
     """0: never loaded."""
     primary_address: str = ""
+    """Empty while no manager is."""
+    epoch: int = 0
+    """Of the primary's lease."""
     topics: Mapping[str, TopicMetadata] = field(default_factory=dict)
     brokers: Mapping[int, BrokerMetadata] = field(default_factory=dict)
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
@@ -124,6 +134,8 @@ class MetadataCopy:
         self._current = ClusterMetadata()
         self._leaders: dict[int, Leadership] = {}
         self._checked_s: float | None = None
+        self._is_away = False
+        self._is_silent = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -138,6 +150,32 @@ class MetadataCopy:
         if self._checked_s is None:
             return None
         return max(0, int((self._monotonic_s() - self._checked_s) * 1000))
+
+    @property
+    def is_away(self) -> bool:
+        """True from a poll that the database did not answer until the next that it does."""
+        return self._is_away
+
+    @property
+    def is_silent(self) -> bool:
+        """True when a read had no answer in its time and no poll had one since."""
+        return self._is_silent
+
+    def note_silence(self) -> None:
+        """Note that the database did not answer a read in its time: others need not wait for it."""
+        self._is_silent = True
+
+    def require_database(self) -> None:
+        """Check that the database is not known to be away.
+
+        Raises:
+            DatabaseUnavailable: it is; nothing was asked of it.
+        """
+        if self._is_away:
+            raise DatabaseUnavailable(
+                "the manager's database does not answer; nothing was stored, try again",
+                retry_after_ms=retry_after.DATABASE_MS,
+            )
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the waiting coroutines of this loop from now on."""
@@ -159,11 +197,19 @@ class MetadataCopy:
     def poll(self) -> bool:
         """Refresh when the database has another version; return whether it had. Blocks."""
         checked_s = self._monotonic_s()
-        if self._load_version() != self._current.version:
+        try:
+            with answers_within(POLL_LIMIT_S):
+                version = self._load_version()
+        except DATABASE_FAILURES:
+            self._is_away = self._is_silent = True
+            raise
+        has_changed = version != self._current.version
+        if has_changed:
             self.refresh()
-            return True
-        self._checked_s = checked_s
-        return False
+        else:
+            self._checked_s = checked_s
+        self._is_away = self._is_silent = False
+        return has_changed
 
     def note_leaders(self, leaders: Iterable[tuple[int, Leadership]]) -> None:
         """Take over reported leaders, by group id; older terms are ignored."""

@@ -27,7 +27,7 @@ from manager_app.services.client import (
     heartbeats_record,
     revoked_purge,
 )
-from manager_app.services.cluster import cluster_ensure
+from manager_app.services.cluster import acting_epoch
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,7 +62,7 @@ def check_brokers(runtime: ManagerRuntime) -> list[int]:
 
     Their replicas, leaderships and addresses stay as they are.
     """
-    if runtime.read_only:
+    if not runtime.is_primary:
         return []
     now_s = runtime.monotonic_s()
     living = [
@@ -111,7 +111,7 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
 
     Celery workers outside the manager process learn from the database which clients are alive.
     """
-    if runtime.read_only:
+    if not runtime.is_primary:
         return 0
     heard = runtime.clients.take_unrecorded()
     try:
@@ -126,7 +126,7 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
 
 def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:
     """Mark silent clients as expired and forget revoked ones; return those that expired."""
-    if runtime.read_only:
+    if not runtime.is_primary:
         return []
     now_s = runtime.monotonic_s()
     clients = runtime.clients
@@ -172,7 +172,7 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     Returns:
         How many orders were not taken.
     """
-    if runtime.read_only:
+    if not runtime.is_primary:
         return 0
     not_taken = 0
     try:
@@ -193,7 +193,7 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
     transfer that failed is not tried again for `FAILED_TRANSFER_PAUSE_S`: the leader refuses
     writes while it tries, and its cause, such as a follower that lags, takes time to pass.
     """
-    if runtime.read_only:
+    if not runtime.is_primary:
         return []
     now_s, failed = runtime.monotonic_s(), runtime.failed_transfers
     for move, failed_s in list(failed.items()):
@@ -206,7 +206,7 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
     if not transfers:
         return []
     failed.update(((one.group_id, one.target), now_s) for one in transfers)
-    epoch = cluster_ensure().epoch
+    epoch = acting_epoch()
     handing_over = (runtime.orders.hand_over(one, epoch=epoch) for one in transfers)
     agreed = runtime.run(
         gather_bounded(handing_over, TRANSFERS_AT_ONCE), timeout_s=HAND_OVER_LIMIT_S

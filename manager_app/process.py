@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -47,9 +48,6 @@ after another one changed something. One look reads one number."""
 SWEEP_INTERVAL_S = 0.25
 """Between two looks for silent members of groups; they are in memory, so that a look costs
 nothing."""
-LEASE_INTERVAL_S = 2.0
-"""Between two renewals of the lease by the primary, and two looks at it by the others; five of them
-fit into `lease.HELD_S`."""
 RECORD_INTERVAL_S = 5.0
 """Between two times that heartbeats of clients are stored, or passed on to the primary: in one
 write for many, and often enough for a time limit of a minute."""
@@ -72,7 +70,7 @@ class ManagerProcess:
         monotonic_s: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = timezone.now,
         poll_interval_s: float = POLL_INTERVAL_S,
-        lease_interval_s: float = LEASE_INTERVAL_S,
+        works: bool = False,
     ) -> None:
         """Take the options; nothing is opened yet.
 
@@ -81,15 +79,14 @@ class ManagerProcess:
             monotonic_s: clock for silences, in seconds.
             now: wall clock.
             poll_interval_s: between two looks at the version of the stored metadata.
-            lease_interval_s: between two renewals of the lease, or looks at it.
+            works: it is no manager, but does the tasks of whichever is the primary.
         """
         self._options = options
+        self._works = works
         self._monotonic_s = monotonic_s
         self._now = now
         self._poll_interval_s = poll_interval_s
-        self._lease_interval_s = lease_interval_s
         self._database = DatabaseThreads()
-        self._lease_database = DatabaseThreads(threads_max=1, name="lease")
         self._broker_client = BrokerClient(options.cluster_secret)
         self._repeated: list[asyncio.Task[None]] = []
         self.metadata = MetadataCopy(
@@ -98,15 +95,16 @@ class ManagerProcess:
             monotonic_s=monotonic_s,
         )
         self._lease = Lease(
-            address=options.address, metadata=self.metadata, monotonic_s=monotonic_s
+            address=options.address,
+            metadata=self.metadata,
+            monotonic_s=monotonic_s,
+            follows=works,
         )
 
-    async def start(self, *, announce: bool = True) -> ManagerRuntime:
-        """Load the metadata, open the client for brokers, install the runtime.
+    async def start(self) -> ManagerRuntime:
+        """Take the lease if no other manager may hold it, load the metadata, install the runtime.
 
-        Args:
-            announce: become the primary, which coordinates the groups, and take the lease over
-                again when a later one is silent; never when it is read-only.
+        A read-only manager never takes the lease, nor does a process that only works for others.
         """
         options, loop = self._options, asyncio.get_running_loop()
         if connection.vendor == "postgresql":
@@ -114,20 +112,20 @@ class ManagerProcess:
                 connect_s=options.database_connect_timeout_s,
                 answer_s=options.database_answer_timeout_ms / 1000,
             )
-        coordinates = announce and not self._options.read_only
-        if not self._options.read_only:
+        if not options.read_only:
             await self._database.run(cluster_ensure)
-        if coordinates:
-            await self._lease_database.run(self._lease.announce)
+            if not self._works:
+                alone = connection.vendor == "sqlite"  # one process alone may write such a file
+                await self._database.run(partial(self._lease.begin, alone=alone))
         self.metadata.attach(loop)
         await self._database.run(self.metadata.refresh)
         await self._broker_client.open()
         made = self._make_runtime()
-        self._begin(made, coordinates=coordinates)
+        self._begin(made)
         runtime.install(made)
         return made
 
-    def _begin(self, made: ManagerRuntime, *, coordinates: bool) -> None:
+    def _begin(self, made: ManagerRuntime) -> None:
         """Start the tasks that this process repeats.
 
         They are none of Celery's: those wait for each other, and may run in a process that hears no
@@ -142,23 +140,17 @@ class ManagerProcess:
             lambda: run(periodic.observe_brokers, made),
         )
         self._every(UNUSED_INTERVAL_S, "forgetting unused clients", made.clients.forget_unused)
-        if self._options.read_only:
-            passing = HeartbeatPassing(
-                made.clients, self.metadata, self._broker_client, self._monotonic_s
-            )
-            self._every(RECORD_INTERVAL_S, "passing heartbeats on", passing.pass_on)
-        else:
-            self._every(
-                RECORD_INTERVAL_S,
-                "storing heartbeats",
-                lambda: run(periodic.record_heartbeats, made),
-            )
-        if coordinates:
-            self._every(
-                self._lease_interval_s,
-                "keeping the lease",
-                lambda: self._lease_database.run(self._lease.keep),
-            )
+        passing = HeartbeatPassing(
+            made.clients, self.metadata, self._broker_client, self._monotonic_s
+        )
+
+        async def store_or_pass() -> None:
+            if made.is_primary:
+                await run(periodic.record_heartbeats, made)
+            else:
+                await passing.pass_on()
+
+        self._every(RECORD_INTERVAL_S, "storing heartbeats", store_or_pass)
 
     def _every(self, interval_s: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Repeat something until `stop`; an error of the database or a broker is logged."""
@@ -184,6 +176,7 @@ class ManagerProcess:
             metadata=self.metadata,
             calls=calls,
             fetches=FetchCalls(self.metadata, self._broker_client),
+            primary=self._broker_client,
             orders=OrderSender(self.metadata, brokers, calls),
             membership_orders=MembershipOrders(brokers),
             clients=self._client_registry(),
@@ -208,7 +201,7 @@ class ManagerProcess:
             dead_after_s=self._options.dead_after_s,
             monotonic_s=self._monotonic_s,
             now=self._now,
-            read_only=self._options.read_only,
+            is_primary=lambda: not self._options.read_only and self._lease.is_held,
         )
 
     def failure(self) -> asyncio.Future[None] | None:
@@ -224,13 +217,13 @@ class ManagerProcess:
         """Do nothing: a manager leads no partition that would have to be handed over."""
 
     async def stop(self) -> None:
-        """End the repeated tasks, close connections and wait for database calls under way."""
+        """End the repeated tasks, give the lease back, wait for database calls under way."""
         runtime.install(None)
         await cancel(self._repeated)
         self._repeated.clear()
         await self._broker_client.close()
-        for database in (self._database, self._lease_database):
-            await asyncio.get_running_loop().run_in_executor(None, database.close)
+        await self._database.run(self._lease.give_back)
+        await asyncio.get_running_loop().run_in_executor(None, self._database.close)
 
     async def _look_up(self, key: ClientKey) -> ClientRow | None:
         return await self._database.run(selectors.client_find, key)
@@ -254,6 +247,6 @@ def _start_beside() -> ManagerRuntime:
         raise UnauthorizedException("this worker's CLUSTER_SECRET is not the one of the cluster")
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="manager-loop", daemon=True).start()
-    process = ManagerProcess(ManagerOptions.of(settings.QUEUE))
-    started = asyncio.run_coroutine_threadsafe(process.start(announce=False), loop)
+    process = ManagerProcess(ManagerOptions.of(settings.QUEUE), works=True)
+    started = asyncio.run_coroutine_threadsafe(process.start(), loop)
     return started.result(START_TIMEOUT_S)

@@ -9,16 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
+from manager_app.fence import write_under
 from manager_app.metrics import OPEN_CALLS
 from manager_app.pace import Pace
 from myqueue.contract import retry_after
-from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
+from myqueue.contract.errors import (
+    Overloaded,
+    ReadOnlyManager,
+    TopicDoesNotExist,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from datetime import datetime
     from typing import Any
 
+    from manager_app.brokers.client import BrokerClient
     from manager_app.brokers.membership_orders import MembershipOrders
     from manager_app.brokers.orders import OrderSender
     from manager_app.clients.registry import ClientRegistry
@@ -46,6 +52,8 @@ class ManagerRuntime:
     metadata: MetadataCopy
     calls: PartitionCalls
     fetches: FetchCalls
+    primary: BrokerClient
+    """Its connections lead to the primary as well."""
     orders: OrderSender
     membership_orders: MembershipOrders
     clients: ClientRegistry
@@ -122,8 +130,32 @@ class ManagerRuntime:
         finally:
             future.cancel()
 
+    @property
+    def is_primary(self) -> bool:
+        """True while this process may write metadata, as far as it knows."""
+        return not self.read_only and self.lease.is_held
+
     def require_primary(self) -> None:
-        """Check that this manager takes writes.
+        """Check that this manager is the primary, as far as it knows.
+
+        Raises:
+            ReadOnlyManager: it is read-only, or not the primary; the error names the primary.
+        """
+        self.require_writable()
+        self.lease.write_epoch()
+
+    def require_database(self) -> None:
+        """Check that this manager takes writes of metadata: it is the primary of a database.
+
+        Raises:
+            ReadOnlyManager: it is read-only, or not the primary; the error names the primary.
+            DatabaseUnavailable: the database is known to be away; nothing was written.
+        """
+        self.require_primary()
+        self.metadata.require_database()
+
+    def require_writable(self) -> None:
+        """Check that this manager may become the primary.
 
         Raises:
             ReadOnlyManager: it is read-only; the error names the primary.
@@ -187,9 +219,15 @@ _installed: ManagerRuntime | None = None
 
 
 def install(runtime: ManagerRuntime | None) -> None:
-    """Make `runtime` the one of this process; None takes it away."""
+    """Make `runtime` the one of this process; None takes it away.
+
+    Metadata is written under its lease, and without one under none: a process whose manager ends
+    writes nothing any more.
+    """
     global _installed
     _installed = runtime
+    if runtime is not None:
+        write_under(runtime.lease.write_epoch)
 
 
 def installed() -> ManagerRuntime | None:
@@ -198,14 +236,14 @@ def installed() -> ManagerRuntime | None:
 
 
 def require_writable() -> None:
-    """Check that this process takes writes; one without a manager does.
+    """Check that this process may become the primary; one without a manager may write.
 
     Raises:
         ReadOnlyManager: it is a read-only manager.
     """
     present = installed()
     if present is not None:
-        present.require_primary()
+        present.require_writable()
 
 
 def suspects() -> frozenset[int]:

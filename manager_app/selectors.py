@@ -141,6 +141,7 @@ def metadata_load() -> ClusterMetadata:
     return ClusterMetadata(
         version=cluster.metadata_version if cluster else 0,
         primary_address=cluster.primary_address if cluster else "",
+        epoch=cluster.epoch if cluster else 0,
         topics={
             topic.name: TopicMetadata(
                 topic.name,

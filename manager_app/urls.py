@@ -59,6 +59,7 @@ HOT_PATHS: dict[str, Callable[..., Any]] = {
     "/messages/extend": ExtendApi.as_view(),
     "/health": HealthApi.as_view(),
     "/healthz": LivenessApi.as_view(),
+    "/readyz": ReadinessApi.as_view(),
 }
 """Exact path -> view that is called without Django's handler."""
 JSON_BYTES_MAX = {"/brokers/heartbeat": BrokerHeartbeatApi.json_bytes_max}
@@ -87,7 +88,6 @@ urlpatterns = [
     path("groups/<str:group>/heartbeat", GroupHeartbeatApi.as_view()),
     path("groups/<str:group>/leave", GroupLeaveApi.as_view()),
     path("groups/<str:group>/offsets", GroupOffsetsApi.as_view()),
-    path("readyz", ReadinessApi.as_view()),
     path("metrics", MetricsView.as_view()),
     *(path(hot_path[1:], view) for hot_path, view in HOT_PATHS.items()),
 ]

@@ -3,7 +3,8 @@
 A broker's ticks never leave its process, so that no message broker is a point of failure of
 consensus: beat is a thread, and its tasks, each of which posts one thing to the engine and returns,
 run in it (`task_always_eager`). A manager's tasks take longer, and a worker in its process does
-them, unless CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes do.
+them, unless CELERY_BROKER_URL names a Redis; then `celery -A queuesite worker -B` processes do. Its
+lease never leaves the process: a second beat keeps it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LEASE = "lease"
+"""What a manager's beat of its own does: it keeps the lease of the primary, in beat's thread,
+wherever the tasks are done."""
+LEASE_INTERVAL_S = 1.0
+"""Between two renewals of the lease by the primary, and two looks at it by the others; five of them
+fit into `lease.HELD_S`."""
+
 MEMORY_TRANSPORT = "memory://localhost/"
 """Between beat and a worker of the same process; a broker sends nothing through it."""
 POLL_INTERVAL_S = 0.01
@@ -49,6 +57,7 @@ STOP_TIMEOUT_S = 4.0
 _TASK_MODULES = {
     BROKER: ("raft_app.tasks", "broker_app.tasks"),
     MANAGER: ("manager_app.tasks",),
+    LEASE: ("manager_app.tasks",),
 }
 
 
@@ -64,6 +73,8 @@ def schedule_of(role: str, config: QueueConfig) -> dict[str, dict[str, Any]]:
             "broker_app.tasks.broker_sign": float(config.broker_sign_s),
             "broker_app.tasks.retention": float(config.retention_interval_s),
         }
+    elif role == LEASE:
+        seconds = {"manager_app.tasks.keep_lease": LEASE_INTERVAL_S}
     elif role == MANAGER and not config.read_only:
         seconds = {
             "manager_app.tasks.check_brokers": config.dead_after_s / 12,
@@ -110,7 +121,8 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
     """Return the Celery application of a role.
 
     Args:
-        role: `manager` or `broker`, whose tasks run in beat's thread; any other has no tasks.
+        role: `manager`; or `broker` or `lease`, whose tasks run in beat's thread; any other has no
+            tasks.
         config: names the transport of a manager's tasks.
         schedule: replaces `schedule_of`, for tests.
     """
@@ -125,7 +137,7 @@ def make_app(role: str, config: QueueConfig, schedule: Mapping[str, Any] | None 
         beat_schedule=schedule_of(role, config) if schedule is None else dict(schedule),
         beat_scheduler=TickScheduler,
         beat_max_loop_interval=BEAT_INTERVAL_MAX_S,
-        task_always_eager=role == BROKER,
+        task_always_eager=role in (BROKER, LEASE),
         task_ignore_result=True,
         timezone="UTC",
         worker_concurrency=TASKS_AT_ONCE,

@@ -100,7 +100,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     database_answer_timeout_ms: Positive = 5_000
     """Milliseconds that a manager waits for PostgreSQL's answer; then it closes the connection.
     Above DATABASE_STATEMENT_TIMEOUT_MS, so that a mere slow statement has a known outcome."""
-    database_transaction_idle_timeout_ms: Positive = 10_000
+    database_transaction_idle_timeout_ms: Positive = 8_000
     """Milliseconds after which PostgreSQL takes its locks back from a manager that vanished in the
     middle of a transaction."""
     database_tcp_timeout_s: Annotated[int, Meta(ge=5)] = 10

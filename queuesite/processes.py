@@ -16,7 +16,7 @@ from queuesite.connections import ConnectionLimits
 from queuesite.serving import HttpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from http_base.hotpaths import HotPaths
     from http_base.memory_budget import MemoryShare
@@ -60,7 +60,7 @@ class ServerProcess:
         *,
         config: QueueConfig,
         make_app: Callable[[WorkerThreads], HotPaths],
-        celery: EmbeddedCelery | None,
+        celery: Sequence[EmbeddedCelery] = (),
         answers: MemoryShare | None = None,
     ) -> None:
         """Put a process together.
@@ -70,7 +70,7 @@ class ServerProcess:
             config: where to listen, and who may connect.
             make_app: makes the ASGI application, given the threads for its requests; called before
                 `part` starts.
-            celery: None when other processes do the tasks.
+            celery: what does tasks in this process.
             answers: what answers may take that clients have not read.
         """
         self._part = part
@@ -104,8 +104,8 @@ class ServerProcess:
         gc.freeze()  # what is imported stays
         gc.enable()  # `manage.py` keeps it from looking through every import
         signalled = self._catch_signals()
-        if self._celery is not None:
-            await asyncio.to_thread(self._celery.start)
+        for celery in self._celery:
+            await asyncio.to_thread(celery.start)
         starting = spawn("starting", self._part.start(), expected=(Exception,))
         ends: set[asyncio.Future[Any]] = {starting, signalled}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -115,8 +115,7 @@ class ServerProcess:
         announce(self._part.describe())
         failure = self._part.failure()
         failures = [self._http.ended, *([] if failure is None else [failure])]
-        if self._celery is not None:
-            failures.append(asyncio.wrap_future(self._celery.failure))
+        failures += [asyncio.wrap_future(celery.failure) for celery in self._celery]
         await asyncio.wait({signalled, *failures}, return_when=asyncio.FIRST_COMPLETED)
         for failed in failures:
             if failed.done():
@@ -172,8 +171,7 @@ class ServerProcess:
         return os.EX_OK
 
     async def _stop_celery(self) -> None:
-        if self._celery is not None:
-            await asyncio.to_thread(self._celery.stop)
+        await asyncio.gather(*(asyncio.to_thread(celery.stop) for celery in self._celery))
 
     def _fail(self, failure: asyncio.Future[None]) -> int:
         """End at once: nothing may be acknowledged any more, and a thread may hang."""

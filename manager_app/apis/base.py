@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from http_base.views import ApiView
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
+from manager_app.database import answers_within
+from manager_app.proxy.primary import PASS_LIMIT_S, may_pass, pass_to_primary
+from myqueue.contract.errors import QueueError, ReadOnlyManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
+    from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.answers import Success
 
 AGE_HEADER = "X-Metadata-Age-Ms"
 """Age of the metadata that an answer is made from, in milliseconds; -1 when there is none. It is on
 every answer of a read-only manager, and on answers from memory while the database is away."""
+READ_LIMIT_S = 1.0
+"""For the database to answer a read that can be answered from memory as well."""
 logger = logging.getLogger(__name__)
 
 
@@ -55,24 +61,54 @@ class ManagerView(ApiView):
         with write_watch() as self._writes:
             return super().dispatch(request, *args, **kwargs)
 
-    def handle_exception(self, exc: Exception) -> Response:
-        """Answer an exception; when the database failed, say whether the write is stored."""
-        return super().handle_exception(exc if self.is_hot else self._writes.judge(exc))
+    def handle_exception(  # type: ignore[override]  # an answer of the primary is finished
+        self, exc: Exception
+    ) -> HttpResponseBase:
+        """Answer an exception; when the database failed, say whether the write is stored.
+
+        A write of metadata that a standby refused is passed on to the primary, and its answer is
+        the answer.
+        """
+        if self.is_hot:
+            return super().handle_exception(exc)
+        request = cast("ApiRequest", self.request)
+        if isinstance(exc, ReadOnlyManager) and may_pass(self.runtime, request):
+            passing = pass_to_primary(self.runtime, request, exc)
+            try:
+                return self.runtime.run(passing, timeout_s=PASS_LIMIT_S)
+            except QueueError as error:
+                exc = error
+        return super().handle_exception(self._writes.judge(exc))
+
+    async def _call_handler(self, request: ApiRequest) -> HttpResponseBase:
+        """Call the handler of a hot view; what a standby refuses is passed on to the primary."""
+        try:
+            return await super()._call_handler(request)
+        except ReadOnlyManager as refusal:
+            if not may_pass(self.runtime, request):
+                raise
+            return await pass_to_primary(self.runtime, request, refusal)
 
     def read_or_remember(
         self, read: Callable[[], Success], remember: Callable[[], Success]
     ) -> Response:
         """Answer from the database, or from memory while the database does not answer.
 
+        A database that is known to be away is not waited for.
+
         Args:
             read: makes the answer from the database.
             remember: makes it from the metadata in memory.
         """
-        try:
-            return self.respond(read())
-        except DATABASE_FAILURES as error:
-            logger.warning("answered from memory: %s", error)
-            return self.respond(remember(), headers={AGE_HEADER: _age(self.runtime)})
+        metadata = self.runtime.metadata
+        if not metadata.is_silent:
+            try:
+                with answers_within(READ_LIMIT_S):
+                    return self.respond(read())
+            except DATABASE_FAILURES as error:
+                metadata.note_silence()
+                logger.warning("answered from memory: %s", error)
+        return self.respond(remember(), headers={AGE_HEADER: _age(self.runtime)})
 
     def finalize_response(  # type: ignore[override]  # the stubs leave out finished answers
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any

@@ -69,7 +69,7 @@ class BrokersApi(ManagerView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Add a broker by its address; brokers also register by themselves when they start."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, BrokerCreate)
         broker = broker_create(call.broker_address)
         self.runtime.metadata.refresh()
@@ -97,7 +97,7 @@ class BrokerApi(ManagerView):
 
         409 BROKER_NOT_EMPTY when the other brokers cannot take them.
         """
-        self.runtime.require_primary()
+        self.runtime.require_database()
         self.read(request, Nothing)
         replicas = broker_delete(broker_id)
         if not replicas:
@@ -119,7 +119,7 @@ class BrokerApi(ManagerView):
     )
     def patch(self, request: ApiRequest, broker_id: int) -> Response:
         """Stop draining; replicas that have moved to other brokers stay there."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         if self.read(request, BrokerUpdate).draining:
             raise InvalidRequest(
                 f"draining can only be set to false: DELETE /brokers/{broker_id} empties it",

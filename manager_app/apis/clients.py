@@ -62,7 +62,7 @@ class ProducerRegisterApi(ManagerView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Register a new producer; `producer_id` and `token` re-attach a registered one."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, ProducerRegister)
         key, token = register_producer(self.runtime, call)
         return self.respond(
@@ -90,7 +90,7 @@ class ConsumerRegisterApi(ManagerView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Register a new consumer; `consumer_id` and `token` re-attach a registered one."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, ConsumerRegister)
         key, token = register_consumer(self.runtime, call)
         return self.respond(
@@ -182,7 +182,7 @@ class ConsumersApi(ManagerView):
 
 
 def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
-    view.runtime.require_primary()
+    view.runtime.require_database()
     token = view.read(request, ClientForget).token
     if not is_cluster(request):
         check_owner(view.runtime, key, token or bearer_token(request))

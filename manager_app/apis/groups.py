@@ -105,7 +105,7 @@ class GroupJoinApi(ManagerView):
         tell of changes.
         """
         runtime = self.runtime
-        runtime.require_primary()
+        runtime.require_database()
         call = self.read(request, GroupJoin)
         check_group_name(group)
         subscription = await _subscription(runtime, call)
@@ -128,7 +128,7 @@ class GroupHeartbeatApi(ManagerView):
         A partition in `owned` that is not in `assignment` is to be given up by the next heartbeat.
         """
         runtime = self.runtime
-        runtime.require_primary()
+        runtime.require_database()
         call = self.read(request, GroupHeartbeat)
         check_group_name(group)
         owned = {TopicPartition(name, index) for name, of in call.owned.items() for index in of}
@@ -150,7 +150,7 @@ class GroupLeaveApi(ManagerView):
     async def post(self, request: ApiRequest, group: str) -> Response:
         """Remove the member; the others get its partitions. An unknown member is no error."""
         runtime = self.runtime
-        runtime.require_primary()
+        runtime.require_database()
         call = self.read(request, GroupLeave)
         check_group_name(group)
         await runtime.groups.leave(group, call.member_id)
@@ -210,7 +210,7 @@ class GroupApi(ManagerView):
     def delete(self, request: ApiRequest, group: str) -> Response:
         """Delete the group and its offsets; partitions that were not reached are named."""
         runtime = self.runtime
-        runtime.require_primary()
+        runtime.require_database()
         self.read(request, Nothing)
         check_group_name(group)
         try:
@@ -254,7 +254,7 @@ class GroupOffsetsApi(ManagerView):
         while messages are out. With `dry_run` nothing moves. Each change is in the audit log.
         """
         runtime = self.runtime
-        runtime.require_primary()
+        runtime.require_database()
         asked = self.read(request, GroupOffsetsReset)
         check_group_name(group)
         origin = str(request.META.get("REMOTE_ADDR", ""))

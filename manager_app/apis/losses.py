@@ -52,7 +52,7 @@ class LossApi(ManagerView):
         409 STALE_PLACEMENT when there is nothing to accept.
         """
         require_cluster(request)
-        self.runtime.require_primary()
+        self.runtime.require_database()
         self.read(request, Nothing)
         return self.respond(describe_loss(self.runtime, topic, partition))
 
@@ -66,6 +66,6 @@ class LossApi(ManagerView):
     def post(self, request: ApiRequest, topic: str, partition: int) -> Response:
         """Accept the loss: the replica with most goes on alone, the others are filled by it."""
         require_cluster(request)
-        self.runtime.require_primary()
+        self.runtime.require_database()
         by = self.read(request, LossAccept).by
         return self.respond(accept_loss(self.runtime, topic, partition, by=by))

@@ -60,7 +60,7 @@ class RebalanceApi(ManagerView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Begin moves from now on, or with `paused` no further one; those under way go on."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, Rebalance)
         rebalance_set(
             RebalanceState.PAUSED if call.paused else RebalanceState.ON,
@@ -76,7 +76,7 @@ class RebalanceApi(ManagerView):
     )
     def delete(self, request: ApiRequest) -> Response:
         """Begin no further move, and take back those whose new replica has not caught up yet."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         self.read(request, Nothing)
         rebalance_set(RebalanceState.OFF)
         if balance_round.take_moves_back():

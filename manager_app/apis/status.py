@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from django.db import Error
 from msgspec import UNSET, UnsetType
 
 from http_base.apidoc import describe
 from http_base.calls import bearer_token, require_cluster
-from manager_app import selectors
 from manager_app.answers import HeartbeatTaken, ManagerState, PassedHeartbeatsTaken
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.reports import beat_broker
@@ -130,8 +128,8 @@ class ReadinessApi(ManagerView):
         ),
         tags=["health"],
     )
-    def get(self, request: ApiRequest) -> Response:
-        """Answer 200, or 503 NOT_READY with the reasons."""
+    async def get(self, request: ApiRequest) -> Response:
+        """Answer 200, or 503 NOT_READY with the reasons; at once, from what is known here."""
         present = installed()
         reasons = _reasons(present)
         if reasons or present is None:
@@ -152,12 +150,12 @@ def _reasons(runtime: ManagerRuntime | None) -> list[str]:
     if runtime is None:
         return [_NOT_STARTED]
     reasons = []
-    try:
-        if not selectors.metadata_version():
-            reasons.append("no primary has set up the database")
-    except Error as error:
-        reasons.append(f"the database does not answer: {str(error).splitlines()[0]}")
-    age_ms = runtime.metadata.age_ms
+    metadata = runtime.metadata
+    if metadata.is_away:
+        reasons.append("the database does not answer")
+    elif not metadata.current.version:
+        reasons.append("no primary has set up the database")
+    age_ms = metadata.age_ms
     if age_ms is None or age_ms > METADATA_AGE_MAX_MS:
         reasons.append(f"the metadata in memory is {age_ms} ms old")
     return reasons

@@ -141,7 +141,7 @@ class TopicsApi(ManagerView):
     )
     def post(self, request: ApiRequest) -> Response:
         """Create the topic; answer when every partition has a leader, after 5 s at the latest."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, TopicCreate)
         pending = create_topic(self.runtime, call)
         partitions = partitions_in_memory(self.runtime.metadata, call.topic)
@@ -178,7 +178,7 @@ class TopicApi(ManagerView):
     )
     def patch(self, request: ApiRequest, topic: str) -> Response:
         """Change the retention, or add partitions; nothing else of a topic changes."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         call = self.read(request, TopicUpdate)
         pending = update_topic(self.runtime, topic, call)
         return self.respond(replace(self._detail(topic), leaders_pending=pending))
@@ -190,7 +190,7 @@ class TopicApi(ManagerView):
     )
     def delete(self, request: ApiRequest, topic: str) -> Response:
         """Delete the topic for good; a broker that is away drops its replicas when it is back."""
-        self.runtime.require_primary()
+        self.runtime.require_database()
         self.read(request, Nothing)
         pending = delete_topic(self.runtime, topic)
         return self.respond(

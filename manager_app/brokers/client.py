@@ -25,7 +25,7 @@ from myqueue.contract.inputs import BATCH, BATCH_HEADERS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from http_base.cluster_http import ClusterAnswer
+    from http_base.cluster_http import ClusterAnswer, ForwardedCall
     from manager_app.metadata import MetadataCopy
 
 _A = TypeVar("_A", bound=msgspec.Struct)
@@ -117,6 +117,20 @@ class BrokerClient:
                 return _read(answer, answer_type)
             except Unreadable as error:
                 raise from_body(error.status, None) from error
+
+    async def forward(
+        self, address: str, call: ForwardedCall, *, timeout_s: float
+    ) -> ClusterAnswer:
+        """Return the answer of another manager to a call that came here, whatever it says.
+
+        Raises:
+            NotSent: no connection could be made, or none was free in time.
+            OutcomeUnknown: the connection broke, or no answer came in time.
+        """
+        assert self._http is not None, "call inside open() and close()"
+        return await self._http.forward(
+            address, call, timeout_s=timeout_s, connect_timeout_s=CONNECT_TIMEOUT_S
+        )
 
     @contextmanager
     def _place(self, address: str, call: BrokerCall) -> Iterator[None]:

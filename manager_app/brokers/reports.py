@@ -24,6 +24,7 @@ def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
     """
     if report.broker_id:
         runtime.broker_heartbeats.beat(report.broker_id, runtime.monotonic_s())
+    runtime.require_database()
     taken = broker_report(report)
     runtime.broker_heartbeats.beat(taken.broker_id, runtime.monotonic_s(), marker=taken.recorded_at)
     if taken.metadata_changed:

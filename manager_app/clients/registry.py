@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from manager_app.selectors import ClientRow
 
-REMEMBERED_S_READ_ONLY = 2.0
-"""How long a read-only manager, which hears of no registration or removal, trusts a look-up."""
+REMEMBERED_S_STANDBY = 2.0
+"""How long a manager that is not the primary, and hears of no removal, trusts a look-up."""
 UNUSED_S_MAX = 3_600.0
 """How long a client that does nothing is kept in memory; then its next call looks it up again."""
 
@@ -56,7 +56,7 @@ class ClientRegistry:
         dead_after_s: float,
         monotonic_s: Callable[[], float],
         now: Callable[[], datetime],
-        read_only: bool = False,
+        is_primary: Callable[[], bool],
     ) -> None:
         """Make an empty registry.
 
@@ -65,13 +65,13 @@ class ClientRegistry:
             dead_after_s: silence after which a client counts as expired, in seconds.
             monotonic_s: clock for that, in seconds.
             now: wall clock, for what is recorded.
-            read_only: the database alone says which clients are expired, and heartbeats are only
-                kept until they are taken, to be passed on to the primary.
+            is_primary: where it is false, the database alone says which clients are expired, and
+                heartbeats are only kept until they are taken, to be passed on to the primary.
         """
         self._look_up = look_up
         self._monotonic_s = monotonic_s
         self._now = now
-        self._read_only = read_only
+        self._is_primary = is_primary
         self._clients: dict[ClientKey, KnownClient] = {}
         self._unrecorded: dict[ClientKey, datetime] = {}
         self.heartbeats: LastSeen[ClientKey] = LastSeen(dead_after_s)
@@ -183,7 +183,7 @@ class ClientRegistry:
 
     def is_expired(self, key: ClientKey, state: str) -> bool:
         """Tell whether a client with this stored state counts as expired now."""
-        if self._read_only or key not in self.heartbeats:
+        if not self._is_primary() or key not in self.heartbeats:
             return state == ClientState.EXPIRED
         return self.heartbeats.is_dead(key, self._monotonic_s())
 
@@ -214,4 +214,4 @@ class ClientRegistry:
         return client
 
     def _is_stale(self, client: KnownClient, now_s: float) -> bool:
-        return self._read_only and now_s - client.looked_up_s > REMEMBERED_S_READ_ONLY
+        return now_s - client.looked_up_s > REMEMBERED_S_STANDBY and not self._is_primary()

@@ -368,6 +368,7 @@ class GroupCoordinator:
             self._hear(group, name)
 
     async def _in_database(self, work: Callable[[], T]) -> T:
+        self._metadata.require_database()
         try:
             return await self._database.run(work)
         except ReadOnlyManager:

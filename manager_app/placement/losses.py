@@ -16,7 +16,7 @@ from manager_app.brokers.client import BrokerCall
 from manager_app.models import ReplicaState
 from manager_app.placement.loss_rules import LossFacts, plan_loss
 from manager_app.placement.partition_facts import replica_facts
-from manager_app.services.cluster import cluster_ensure
+from manager_app.services.cluster import acting_epoch
 from manager_app.services.loss import loss_done, loss_store, loss_unfinished
 from myqueue.contract import retry_after
 from myqueue.contract.answers import Done
@@ -78,7 +78,7 @@ def accept_loss(runtime: ManagerRuntime, topic: str, index: int, *, by: str) -> 
         replica_id=accepted.new_replica_id,
         above_term=accepted.above_term,
         next_offset=accepted.next_offset,
-        epoch=cluster_ensure().epoch,
+        epoch=acting_epoch(),
         version=accepted.version,
     )
     call = BrokerCall("POST", _path(partition), body=order)

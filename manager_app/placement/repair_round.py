@@ -11,8 +11,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from manager_app import selectors
 from manager_app.brokers.membership_orders import DiscardOrder, MembershipOrder
 from manager_app.metrics import PARTITIONS_TO_HEAL
@@ -25,7 +23,7 @@ from manager_app.placement.partition_facts import (
 from manager_app.placement.repair_rules import AskLeader, Discard, Forget, Retarget, next_steps
 from manager_app.placement.topic_changes import place_missing
 from manager_app.services.broker import brokers_remove_drained
-from manager_app.services.cluster import cluster_ensure
+from manager_app.services.cluster import acting_epoch, fenced
 from manager_app.services.membership import ToldMembership, memberships_take
 from manager_app.services.replica import replicas_forget, replicas_retarget
 
@@ -67,7 +65,7 @@ def repair_partitions(runtime: ManagerRuntime) -> int:
     Returns:
         How many partitions need a repair.
     """
-    epoch = cluster_ensure().epoch
+    epoch = acting_epoch()
     abandoned, waiting = _dead(runtime)
     count = partitions_to_heal().count()
     PARTITIONS_TO_HEAL.set(count)
@@ -160,7 +158,7 @@ def _ask(runtime: ManagerRuntime, asks: list[MembershipOrder]) -> None:
     asking = runtime.membership_orders.ask_leaders(asks)
     answers = runtime.run(asking, timeout_s=ROUND_LIMIT_S)
     told = [_told(answers[call.group_id], call) for call in asks if call.group_id in answers]
-    with transaction.atomic():
+    with fenced():
         memberships_take(told)
 
 

@@ -13,7 +13,7 @@ from django.db.models import F
 from manager_app import selectors
 from manager_app.brokers.orders import ORDERS_LIMIT_S
 from manager_app.models import Replica, ReplicaState
-from manager_app.services.cluster import cluster_ensure
+from manager_app.services.cluster import acting_epoch
 from manager_app.services.topic import topic_create, topic_delete, topic_update
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def delete_topic(runtime: ManagerRuntime, name: str) -> int:
     drops = topic_delete(name)
     runtime.clients.forget_topic(name)
     runtime.metadata.refresh()
-    dropping = runtime.orders.drop_groups(drops, epoch=cluster_ensure().epoch)
+    dropping = runtime.orders.drop_groups(drops, epoch=acting_epoch())
     return runtime.run(dropping, timeout_s=ORDERS_LIMIT_S)
 
 
@@ -100,7 +100,7 @@ def place_missing(runtime: ManagerRuntime) -> int:
     )
     if not missing.exists():
         return 0
-    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
+    orders = selectors.replica_orders(missing, acting_epoch())
     return runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)
 
 
@@ -108,7 +108,7 @@ def _place(runtime: ManagerRuntime, topic: str) -> list[int]:
     """Load the topic into the copy, order its missing replicas, wait for leaders."""
     runtime.metadata.refresh()
     missing = Replica.objects.filter(partition__topic__name=topic, state=ReplicaState.ORDERED)
-    orders = selectors.replica_orders(missing, cluster_ensure().epoch)
+    orders = selectors.replica_orders(missing, acting_epoch())
 
     async def place_and_wait() -> list[int]:
         not_taken = await runtime.orders.place_replicas(orders)
@@ -124,5 +124,5 @@ def _push_to_leaders(runtime: ManagerRuntime, topic: str) -> None:
     leaders = Replica.objects.filter(
         partition__topic__name=topic, broker=F("partition__leader"), broker__state="alive"
     )
-    orders = selectors.replica_orders(leaders, cluster_ensure().epoch)
+    orders = selectors.replica_orders(leaders, acting_epoch())
     runtime.run(runtime.orders.place_replicas(orders), timeout_s=ORDERS_LIMIT_S)

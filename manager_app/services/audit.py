@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from manager_app.models import AuditEntry
+from manager_app.services.cluster import fenced
 
 if TYPE_CHECKING:
     from typing import Any
@@ -18,6 +17,6 @@ ENTRIES_MAX = 10_000
 def audit_store(entry: AuditEntry, **details: Any) -> None:
     """Store an entry, new or again, with more details; the oldest beyond the limit go."""
     entry.details = {**entry.details, **details}
-    with transaction.atomic():
+    with fenced():
         entry.save()
         AuditEntry.objects.filter(pk__lte=entry.pk - ENTRIES_MAX).delete()

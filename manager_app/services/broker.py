@@ -11,7 +11,7 @@ from django.utils import timezone
 from manager_app import selectors
 from manager_app.models import Broker, BrokerState
 from manager_app.placement import partition_facts
-from manager_app.services.cluster import metadata_bump
+from manager_app.services.cluster import fenced, metadata_bump
 from myqueue.contract.errors import BrokerAlreadyPresent, BrokerNotEmpty, InvalidRequest
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def broker_beat(broker: Broker) -> bool:
     """Record a heartbeat of a broker; return whether a dead one is alive by it."""
     now = timezone.now()
     if broker.state != BrokerState.DEAD:
-        Broker.objects.filter(pk=broker.broker_id).update(last_heartbeat=now)
+        with fenced():
+            Broker.objects.filter(pk=broker.broker_id).update(last_heartbeat=now)
         return False
     with transaction.atomic():
         metadata_bump()

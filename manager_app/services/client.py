@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import transaction
 from django.utils import timezone
 
 from http_base.tokens import GRACE_MS, VALID_MS
@@ -13,6 +12,7 @@ from manager_app import selectors
 from manager_app.models import ID_MAX, ClientState, Consumer, Producer
 from manager_app.row_updates import portions, rows_update
 from manager_app.selectors import CLIENT_MODELS, ClientKey
+from manager_app.services.cluster import fenced
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def producer_create(topic_name: str) -> ClientKey:
     Raises:
         TopicDoesNotExist: there is no such topic.
     """
-    with transaction.atomic():
+    with fenced():
         topic = selectors.topic_get(topic_name)
         producer = Producer.objects.create(topic=topic, last_heartbeat=timezone.now())
     return ClientKey("producer", producer.pk)
@@ -45,7 +45,7 @@ def consumer_create(topic_name: str, start: str) -> ClientKey:
     Raises:
         TopicDoesNotExist: there is no such topic.
     """
-    with transaction.atomic():
+    with fenced():
         topic = selectors.topic_get(topic_name)
         consumer = Consumer.objects.create(topic=topic, start=start, last_heartbeat=timezone.now())
     return ClientKey("consumer", consumer.pk)
@@ -57,7 +57,7 @@ def client_reattach(key: ClientKey, topic_name: str) -> None:
     Raises:
         UnauthorizedException: it is unknown, was revoked, or belongs to another topic.
     """
-    with transaction.atomic():
+    with fenced():
         row = selectors.client_find(key)
         known = row is not None and row.topic == topic_name
         living = CLIENT_MODELS[key.kind].objects.exclude(state=ClientState.REVOKED)
@@ -79,7 +79,7 @@ def client_revoke(key: ClientKey) -> str | None:
     """
     if not 0 < key.client_id <= ID_MAX:
         return None
-    with transaction.atomic():
+    with fenced():
         rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id, topic__isnull=False)
         topic = rows.values_list("topic__name", flat=True).first()
         rows.update(state=ClientState.REVOKED, revoked_at=timezone.now())
@@ -97,8 +97,11 @@ def consumers_retire(now: datetime, *, forget_after_s: float, count_max: int) ->
     silent_since = now - timedelta(seconds=forget_after_s)
     silent = Consumer.objects.filter(state=ClientState.EXPIRED, last_heartbeat__lt=silent_since)
     ids = list(silent.order_by("last_heartbeat").values_list("id", flat=True)[:count_max])
-    # The conditions hold for the update too: one that came back meanwhile is left alone.
-    return silent.filter(pk__in=ids).update(state=ClientState.REVOKED, revoked_at=now)
+    if not ids:
+        return 0
+    with fenced():
+        # The conditions hold for the update too: one that came back meanwhile is left alone.
+        return silent.filter(pk__in=ids).update(state=ClientState.REVOKED, revoked_at=now)
 
 
 def revoked_take(now: datetime, *, count_max: int) -> list[tuple[ClientKey, str]]:
@@ -114,16 +117,19 @@ def revoked_take(now: datetime, *, count_max: int) -> list[tuple[ClientKey, str]
         revoked = model.objects.filter(state=ClientState.REVOKED, topic__isnull=False)
         rows = revoked.order_by("revoked_at", "id").values_list("id", "topic__name")[:count_max]
         of_kind = [(ClientKey(kind, client_id), topic) for client_id, topic in rows]
-        revoked.filter(pk__in=[key.client_id for key, _ in of_kind]).update(revoked_at=now)
+        if of_kind:
+            with fenced():
+                revoked.filter(pk__in=[key.client_id for key, _ in of_kind]).update(revoked_at=now)
         taken += of_kind
     return taken
 
 
 def revoked_forgotten(keys: Iterable[ClientKey]) -> None:
     """Note that all partitions have forgotten these revoked clients."""
-    for key in keys:
-        rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id, state=ClientState.REVOKED)
-        rows.update(topic=None)
+    with fenced():
+        for key in keys:
+            rows = CLIENT_MODELS[key.kind].objects.filter(pk=key.client_id)
+            rows.filter(state=ClientState.REVOKED).update(topic=None)
 
 
 def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
@@ -134,7 +140,11 @@ def heartbeats_record(heartbeats: Mapping[ClientKey, datetime]) -> None:
             for key, at in sorted(heartbeats.items())
             if key.kind == kind
         ]
-        rows_update(rows, ["state", "last_heartbeat"], unless=("state", ClientState.REVOKED))
+        if rows:
+            with fenced():
+                rows_update(
+                    rows, ["state", "last_heartbeat"], unless=("state", ClientState.REVOKED)
+                )
 
 
 def clients_expire(keys: Iterable[ClientKey]) -> None:
@@ -142,14 +152,16 @@ def clients_expire(keys: Iterable[ClientKey]) -> None:
     keys = list(keys)
     for kind, model in CLIENT_MODELS.items():
         for ids in portions(sorted(key.client_id for key in keys if key.kind == kind)):
-            model.objects.filter(pk__in=ids, state=ClientState.ALIVE).update(
-                state=ClientState.EXPIRED
-            )
+            with fenced():
+                model.objects.filter(pk__in=ids, state=ClientState.ALIVE).update(
+                    state=ClientState.EXPIRED
+                )
 
 
 def revoked_purge(now: datetime) -> None:
     """Delete revoked clients that all partitions have forgotten and whose tokens have run out."""
     for model in CLIENT_MODELS.values():
-        model.objects.filter(
-            state=ClientState.REVOKED, topic=None, revoked_at__lt=now - TOKEN_LIFE
-        ).delete()
+        over = {"state": ClientState.REVOKED, "topic": None, "revoked_at__lt": now - TOKEN_LIFE}
+        if model.objects.filter(**over).exists():
+            with fenced():
+                model.objects.filter(**over).delete()

@@ -1,20 +1,46 @@
-"""The cluster's one row: its id, the lease of its primary, the version of the metadata."""
+"""The cluster's one row: its id, the lease of its primary, the version of the metadata.
+
+Every write of metadata is fenced: in its own transaction it holds the row's epoch against a
+take-over (`fenced`, `metadata_bump`), and is refused when the epoch is another than its primary's.
+So what a primary began is stored before its successor begins, or never. Renewals of the lease and
+writes under it do not wait for each other.
+"""
 
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from http_base.tokens import secret_fingerprint
+from manager_app.fence import expected_epoch, note_fence
 from manager_app.models import Cluster
+from myqueue.contract.errors import ReadOnlyManager
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
+    from collections.abc import Iterator
 
     from manager_app.models import RebalanceState
+
+
+@contextmanager
+def fenced(epoch: int | None = None) -> Iterator[None]:
+    """Write metadata in a transaction that no take-over of the lease comes before.
+
+    Args:
+        epoch: of the lease that the write was decided under; that of this process unless given.
+
+    Raises:
+        ReadOnlyManager: another manager has become the primary; nothing is stored.
+    """
+    with transaction.atomic():
+        expected = expected_epoch() if epoch is None else epoch
+        if expected is not None:
+            _hold_epoch(expected)
+        yield
 
 
 def cluster_ensure() -> Cluster:
@@ -51,21 +77,20 @@ def rebalance_set(state: RebalanceState, *, bytes_per_second: int | None = None)
 def metadata_bump() -> None:
     """Raise the version of the metadata; must be the first write of its transaction.
 
-    The lock on the row puts all changes of metadata into one order.
+    The lock on the row puts all changes of metadata into one order, and fences them.
+
+    Raises:
+        ReadOnlyManager: another manager has become the primary.
     """
-    changed = Cluster.objects.filter(pk=1).update(metadata_version=F("metadata_version") + 1)
-    if not changed:
+    rows = Cluster.objects.filter(pk=1)
+    epoch = expected_epoch()
+    own = rows if epoch is None else rows.filter(epoch=epoch)
+    if not own.update(metadata_version=F("metadata_version") + 1):
+        if epoch is not None:
+            raise _superseded()
         cluster_ensure()
         metadata_bump()
-
-
-def primary_announce(address: str) -> int:
-    """Make the manager at an address the primary in any case; return the epoch of its lease."""
-    cluster_ensure()
-    rows = Cluster.objects.filter(pk=1)
-    with transaction.atomic():
-        _hand_lease(rows, address)
-        return rows.values_list("epoch", flat=True).get()
+    note_fence()
 
 
 def lease_renew(address: str, *, epoch: int) -> bool:
@@ -77,21 +102,64 @@ def lease_renew(address: str, *, epoch: int) -> bool:
 def lease_take(address: str, *, seen: Cluster) -> int | None:
     """Make the manager at an address the primary, unless the lease was renewed since `seen`.
 
+    It waits for the writes that the one before has begun.
+
     Returns:
         The epoch of its lease; None when the primary renewed it or another took it.
     """
-    unchanged = Cluster.objects.filter(
-        pk=1,
-        primary_address=seen.primary_address,
-        epoch=seen.epoch,
-        primary_renewals=seen.primary_renewals,
-    )
-    return seen.epoch + 1 if _hand_lease(unchanged, address) else None
+    with transaction.atomic():
+        unchanged = Cluster.objects.select_for_update().filter(
+            pk=1,
+            primary_address=seen.primary_address,
+            epoch=seen.epoch,
+            primary_renewals=seen.primary_renewals,
+        )
+        if not unchanged.exists():
+            return None
+        Cluster.objects.filter(pk=1).update(
+            primary_address=address,
+            epoch=F("epoch") + 1,
+            metadata_version=F("metadata_version") + 1,
+        )
+        return seen.epoch + 1
 
 
-def _hand_lease(rows: QuerySet[Cluster], address: str) -> int:
-    return rows.update(
-        primary_address=address,
-        epoch=F("epoch") + 1,
-        metadata_version=F("metadata_version") + 1,
+def lease_give_back(address: str, *, epoch: int) -> bool:
+    """Let another manager take the lease at once; return False when one has."""
+    rows = Cluster.objects.filter(pk=1, primary_address=address, epoch=epoch)
+    return rows.update(primary_address="", metadata_version=F("metadata_version") + 1) > 0
+
+
+def acting_epoch() -> int:
+    """Return the epoch that this process writes, and orders brokers, under.
+
+    Raises:
+        ReadOnlyManager: this process has none: another manager is the primary.
+    """
+    expected = expected_epoch()
+    return cluster_ensure().epoch if expected is None else expected
+
+
+def _hold_epoch(epoch: int) -> None:
+    """Keep the epoch as it is until the transaction ends.
+
+    A lock `FOR KEY SHARE` stands in the way of a take-over alone, which locks the row `FOR UPDATE`.
+    SQLite has one writer at a time.
+    """
+    table = connection.ops.quote_name(Cluster._meta.db_table)
+    lock = " FOR KEY SHARE" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT epoch FROM {table} WHERE id = 1{lock}")  # noqa: S608 - our own table
+        row = cursor.fetchone()
+    if row is None or row[0] != epoch:
+        raise _superseded()
+    note_fence()
+
+
+def _superseded() -> ReadOnlyManager:
+    """Return the error that names the present primary."""
+    primary = Cluster.objects.filter(pk=1).values_list("primary_address", flat=True).first()
+    return ReadOnlyManager(
+        f"another manager has become the primary: send this to {primary or 'the primary'}",
+        primary=primary or None,
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.db.models import F
 
 from manager_app import selectors
-from manager_app.models import Cluster, ConsumerGroup, GroupMember
+from manager_app.models import ConsumerGroup, GroupMember
 from manager_app.row_updates import KEYS_PER_STATEMENT, portions
 from manager_app.selectors import StoredConsumerGroup
+from manager_app.services.cluster import fenced
 from myqueue.contract import retry_after
-from myqueue.contract.errors import InvalidRequest, Overloaded, ReadOnlyManager
+from myqueue.contract.errors import InvalidRequest, Overloaded
 from myqueue.contract.group_inputs import by_topic
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ def group_change(change: GroupChange) -> StoredConsumerGroup:
         Overloaded: there are too many groups.
         QueueError: whatever `apply` raises; nothing is stored then.
     """
-    with transaction.atomic():
+    with fenced(change.epoch):
         row = _lock(change.name, creates=change.creates)
-        _require_epoch(change.epoch)
         known = change.known
         if known is None or known.revision + 1 != row.revision:
             known = selectors.group_stored(row)
@@ -89,9 +88,8 @@ def group_delete(name: str, *, epoch: int) -> None:
         InvalidRequest: it has members.
         ReadOnlyManager: another manager has become the primary.
     """
-    with transaction.atomic():
+    with fenced(epoch):
         row = _lock(name)
-        _require_epoch(epoch)
         if count := row.members.count():
             raise InvalidRequest(
                 f"group {name!r} has {count} members: let them leave first", field="group"
@@ -111,16 +109,6 @@ def _lock(name: str, *, creates: bool = False) -> ConsumerGroup:
         ConsumerGroup.objects.get_or_create(name=name)
         rows.update(revision=F("revision") + 1)
     return selectors.group_get(name)
-
-
-def _require_epoch(epoch: int) -> None:
-    row = Cluster.objects.filter(pk=1).values_list("epoch", "primary_address").first()
-    present, primary = row or (0, "")
-    if present != epoch:
-        raise ReadOnlyManager(
-            f"another manager coordinates the groups: send this to {primary or 'the primary'}",
-            primary=primary or None,
-        )
 
 
 def _store_members(

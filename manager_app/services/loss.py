@@ -10,7 +10,7 @@ from django.utils import timezone
 from manager_app.models import AuditEntry, LossAccepted, Partition, Replica
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.audit import audit_store
-from manager_app.services.cluster import metadata_bump
+from manager_app.services.cluster import fenced, metadata_bump
 from myqueue.contract.errors import StalePlacement
 
 if TYPE_CHECKING:
@@ -85,4 +85,5 @@ def loss_unfinished(group_id: int) -> LossAccepted | None:
 
 def loss_done(accepted: LossAccepted) -> None:
     """Store that the broker has carried it out."""
-    LossAccepted.objects.filter(pk=accepted.pk).update(done=True)
+    with fenced():
+        LossAccepted.objects.filter(pk=accepted.pk).update(done=True)

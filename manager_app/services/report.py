@@ -27,7 +27,7 @@ from manager_app.models import (
 from manager_app.placement import partition_facts
 from manager_app.row_updates import rows_update
 from manager_app.services.broker import address_clean
-from manager_app.services.cluster import cluster_ensure, metadata_bump
+from manager_app.services.cluster import cluster_ensure, fenced, metadata_bump
 from manager_app.services.membership import ToldMembership, memberships_take
 from myqueue.contract.errors import Forbidden, InvalidRequest
 
@@ -100,7 +100,7 @@ def broker_report(report: BrokerReport) -> TakenReport:
         )
     now = timezone.now()
     broker, created = _identify(report, now)
-    with transaction.atomic():
+    with fenced():
         report = _without_strangers(report)
         changes = _changes(broker, report, now)
         if changes.broker_moved or changes.leaders:

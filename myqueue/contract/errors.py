@@ -44,6 +44,7 @@ QueueError
     DiskFull                      507 DISK_FULL              later
     NotReady                      503 NOT_READY              retriable
     DatabaseUnavailable           503 DATABASE_UNAVAILABLE   retriable
+    PrimaryUnavailable            503 PRIMARY_UNAVAILABLE    retriable
     Internal                      500 INTERNAL               retriable, outcome unknown
     ClientError (raised by the client alone, never sent)
         ManagerNotFound               no manager answered
@@ -292,6 +293,12 @@ class DatabaseUnavailable(QueueError):
     """The server's database does not answer; without `outcome` nothing was stored."""
 
     code, http_status, retriable = "DATABASE_UNAVAILABLE", 503, True
+
+
+class PrimaryUnavailable(QueueError):
+    """The primary manager does not answer; without `outcome` nothing was stored."""
+
+    code, http_status, retriable = "PRIMARY_UNAVAILABLE", 503, True
 
 
 class OffsetOutOfRange(QueueError):

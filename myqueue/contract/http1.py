@@ -27,6 +27,10 @@ READ_BYTES = 64 << 10
 """Most bytes that a reader takes at once, other than a body's of known length."""
 
 
+PASSED_HEADER = "X-Queue-Passed"
+"""On a call that a manager passed on to the primary: no other passes it on again."""
+
+
 class BadAnswer(OSError):
     """What came back is not an HTTP/1.1 answer within the limits."""
 
@@ -42,6 +46,8 @@ class Request(NamedTuple):
     accept: str = ""
     token: str = ""
     """Bearer token; empty for none."""
+    passed: str = ""
+    """Header `PASSED_HEADER`; empty for none."""
 
 
 class Answer(NamedTuple):
@@ -55,10 +61,10 @@ class Answer(NamedTuple):
 
 def render(request: Request, host: str) -> bytes:
     """Return the bytes of a request."""
-    method, path, query, body, content_type, accept, token = request
+    method, path, query, body, content_type, accept, token, passed = request
     parameters = tuple(query.items()) if query else ()
     content_type = content_type if body else ""
-    head = _head(host, (method, path), parameters, (content_type, accept, token))
+    head = _head(host, (method, path), parameters, (content_type, accept, token, passed))
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
@@ -67,7 +73,7 @@ def _head(
     host: str,
     asked: tuple[str, str],
     parameters: tuple[tuple[str, str | int], ...],
-    described: tuple[str, str, str],
+    described: tuple[str, str, str, str],
 ) -> bytes:
     """Return the head of a request up to the length of its body.
 
@@ -75,13 +81,14 @@ def _head(
         host: of the server.
         asked: method, and path without the query.
         parameters: of the query.
-        described: Content-Type, Accept and bearer token; those that are empty are left out.
+        described: Content-Type, Accept, bearer token and `PASSED_HEADER`; those that are empty are
+            left out.
     """
     method, path = asked
     query = "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in parameters])
     target = f"{path}?{query}" if query else path
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    names = ("Content-Type: ", "Accept: ", "Authorization: Bearer ")
+    names = ("Content-Type: ", "Accept: ", "Authorization: Bearer ", f"{PASSED_HEADER}: ")
     lines += [name + text for name, text in zip(names, described, strict=True) if text]
     lines.append("Content-Length: ")
     head = "\r\n".join(lines)

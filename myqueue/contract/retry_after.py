@@ -12,6 +12,8 @@ STARTING_MS = 500
 """The start of a process."""
 DATABASE_MS = 1_000
 """A pause of a manager's database."""
+PRIMARY_MS = 1_000
+"""Another manager's take-over of the lease of a primary that is gone."""
 LIMIT_MS = 1_000
 """A limit of a whole process or of the cluster: others have to leave, or brokers to come."""
 DISK_MS = 1_000

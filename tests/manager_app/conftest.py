@@ -14,6 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.models.signals import post_migrate
 
+from manager_app.fence import write_under
 from tests.manager_app.site import THREADS, Site
 
 
@@ -97,6 +98,13 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def urls_of_a_manager(settings):
     settings.ROOT_URLCONF = "queuesite.urls_manager"
+
+
+@pytest.fixture(autouse=True)
+def no_manager_of_another_test():
+    """Let what a test calls write under no lease, unless it starts a manager."""
+    yield
+    write_under(None)
 
 
 @pytest.fixture(autouse=True)

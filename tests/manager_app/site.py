@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from http_base.memory_budget import MemoryBudget
 from http_base.threaded_django import ThreadedDjango
 from http_base.tokens import cluster_token
 from http_base.worker_threads import WorkerThreads
+from manager_app.fence import write_under
+from manager_app.models import Cluster
 from manager_app.process import ManagerProcess
 from manager_app.urls import DOOR, HOT_PATHS, JSON_BYTES_MAX
 from myqueue.contract.errors import from_body
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 
 THREADS = WorkerThreads(16, name="request")
 """Of all sites, which tests make one after the other."""
-NEVER_S = 1e6
-"""The tests renew the lease, or let it end, by the clock that they move."""
 
 
 @dataclass
@@ -81,12 +82,14 @@ class Site:
             await twin.report()
 
     async def start_manager(self, *, read_only: bool = False) -> None:
+        options = self.config
+        if read_only:
+            options = replace(options, read_only=True, current_address="http://reader.test:8000")
         self.process = ManagerProcess(
-            replace(self.config, read_only=read_only),
+            options,
             monotonic_s=self.clock.monotonic_s,
             now=self.clock.now,
             poll_interval_s=0.02,
-            lease_interval_s=NEVER_S,
         )
         self._runtime = await self.process.start()
 
@@ -96,17 +99,25 @@ class Site:
         self.process = None
 
     async def restart_manager(self, *, read_only: bool = False) -> None:
+        """Start another process; of a read-only one the primary is at work elsewhere."""
         await self.stop_manager()
+        if read_only:
+            rows = Cluster.objects.filter(pk=1)
+            await sync_to_async(rows.update)(primary_address=self.config.address)
         await self.start_manager(read_only=read_only)
 
     async def keep_lease(self) -> None:
-        """Let the manager renew its lease, or look at that of another."""
+        """Let the manager renew its lease, or look at that of another.
+
+        Nothing else does: the tests let it end by the clock that they move.
+        """
         await self.in_database(self.runtime.lease.keep)
 
     async def stop(self) -> None:
         await self.twins.stop()
         if self.process is not None:
             await self.stop_manager()
+        write_under(None)  # the rows of the test are deleted under no lease
 
     async def send(
         self,

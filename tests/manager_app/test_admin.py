@@ -127,7 +127,7 @@ def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
         }
 
     offsets = SimpleNamespace(ask=lambda *asked: asked)
-    manager = SimpleNamespace(group_offsets=offsets, run=run, read_only=False, suspects=frozenset)
+    manager = SimpleNamespace(group_offsets=offsets, run=run, is_primary=True, suspects=frozenset)
     group = ConsumerGroup.objects.get()
     assert b"lag" in person.get(page(ConsumerGroup, group.pk, "change")).content
     monkeypatch.setattr("manager_app.runtime.installed", lambda: manager)

@@ -12,6 +12,7 @@ from manager_app.clients.registry import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
 from manager_app.placement.rules import Transfer
 from manager_app.services.client import TOKEN_LIFE
+from manager_app.services.cluster import fenced
 from tests.manager_app.apis.test_remembered import no_database
 from tests.manager_app.broker_twin import unknown_outcome
 
@@ -66,8 +67,9 @@ async def test_the_recorded_heartbeat_of_another_manager_counts(site):
     site.clock.seconds += 45
 
     def beat_elsewhere():
-        for model in (Producer, Broker):
-            model.objects.update(last_heartbeat=site.clock.now())
+        with fenced():
+            for model in (Producer, Broker):
+                model.objects.update(last_heartbeat=site.clock.now())
 
     await site.in_database(beat_elsewhere)
     await run(site, periodic.check_clients)
@@ -85,6 +87,7 @@ async def test_tasks_outside_the_manager_see_who_is_alive_by_what_it_recorded(si
         dead_after_s=60,
         monotonic_s=site.clock.monotonic_s,
         now=site.clock.now,
+        is_primary=lambda: True,
     )
     outside = replace(site.runtime, clients=clients)
     for _ in range(4):
@@ -292,9 +295,7 @@ async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):
         site.twins.elect(group, 1)
     for twin in site.twins.brokers:
         await twin.report()
-    await site.in_database(
-        lambda: Broker.objects.filter(broker_id=2).update(disk_free_bytes=1 << 20)
-    )
+    await site.twins.by_id(2).report(disk_free_bytes=1 << 20)
     (moved,) = await run(site, periodic.balance_leaders)
     assert (moved.source, moved.target) == (1, 3)
 

@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 from msgspec.structs import replace
 
-from manager_app import process, runtime
+from manager_app import process, runtime, tasks
 from manager_app.clients.registry import UNUSED_S_MAX
+from manager_app.fence import write_under
 from manager_app.models import Cluster, Producer
 from manager_app.services.cluster import secret_record
 from myqueue.contract.errors import UnauthorizedException
@@ -128,36 +129,21 @@ async def test_a_primary_stores_its_address_and_the_cluster_keeps_its_id(site):
     assert len(after.cluster_id) == 32
 
 
-async def test_a_primary_renews_its_lease_by_itself(site):
-    renewing = process.ManagerProcess(site.config, lease_interval_s=0.01)
-    await renewing.start()
-    for _ in range(500):
-        if (await site.in_database(Cluster.objects.get)).primary_renewals > 1:
-            break
-        await asyncio.sleep(0.01)
-    else:
-        raise AssertionError("the lease was not renewed")
-    await renewing.stop()
-
-
-@pytest.mark.parametrize(("read_only", "announce"), [(True, True), (False, False)])
-async def test_neither_a_read_only_manager_nor_a_worker_ever_looks_at_the_lease(
-    site, monkeypatch, read_only, announce
+@pytest.mark.parametrize(("read_only", "works"), [(True, False), (False, True)])
+async def test_neither_a_read_only_manager_nor_a_worker_ever_takes_the_lease(
+    site, read_only, works
 ):
-    intervals = []
-    monkeypatch.setattr(
-        process.ManagerProcess, "_every", lambda _, interval_s, *work: intervals.append(interval_s)
-    )
-    other = process.ManagerProcess(
-        replace(site.config, read_only=read_only, current_address="http://b:1"),
-        lease_interval_s=7.5,
-    )
-    made = await other.start(announce=announce)
+    await site.in_database(site.runtime.lease.give_back)
+    options = replace(site.config, read_only=read_only, current_address="http://b:1")
+    other = process.ManagerProcess(options, works=works)
+    made = await other.start()
+    for _ in range(3):
+        tasks.keep_lease()
+        site.clock.seconds += 3
     assert made.lease.epoch is None
-    assert len(intervals) == 5
-    assert 7.5 not in intervals
+    assert made.is_primary is works, "it does the tasks of whoever is the primary"
     await other.stop()
-    assert (await site.in_database(Cluster.objects.get)).primary_address == site.config.address
+    assert not (await site.in_database(Cluster.objects.get)).primary_address
 
 
 async def test_the_installed_runtime_goes_with_its_process(site):
@@ -175,9 +161,9 @@ def worker_process(transactional_db, monkeypatch):
     started = []
 
     class Recorded(process.ManagerProcess):
-        async def start(self, *, announce=True):
+        async def start(self):
             started.append((self, asyncio.get_running_loop()))
-            return await super().start(announce=announce)
+            return await super().start()
 
     monkeypatch.setattr(process, "ManagerProcess", Recorded)
     yield
@@ -188,6 +174,7 @@ def worker_process(transactional_db, monkeypatch):
             if thread.name == "manager-loop":
                 thread.join(process.START_TIMEOUT_S)
         loop.close()
+    write_under(None)
     assert runtime.installed() is None
 
 
@@ -229,7 +216,6 @@ async def test_a_manager_stores_the_heartbeats_that_it_hears_by_itself(site, mon
         "groups.coordinator.GroupCoordinator.sweep",
         "periodic.observe_brokers",
         "periodic.record_heartbeats",
-        "lease.Lease.keep",
     ],
 )
 async def test_what_a_manager_repeats_goes_on_after_an_unexpected_exception(
@@ -248,7 +234,7 @@ async def test_what_a_manager_repeats_goes_on_after_an_unexpected_exception(
             raise RuntimeError("can't start new thread")
         return work(*args)
 
-    manager = process.ManagerProcess(site.config, poll_interval_s=0.01, lease_interval_s=0.01)
+    manager = process.ManagerProcess(site.config, poll_interval_s=0.01)
     monkeypatch.setattr(works, name, breaks_once)
     await manager.start()
     for _ in range(500):

@@ -10,9 +10,10 @@ from django.test import Client as Browser
 from manager_app.models import Broker, Cluster, Producer, Topic
 from manager_app.services.broker import broker_create
 from manager_app.services.client import producer_create
-from manager_app.services.cluster import cluster_ensure, lease_renew, primary_announce
+from manager_app.services.cluster import cluster_ensure, lease_give_back, lease_renew
 from manager_app.services.topic import topic_create, topic_delete, topic_update
 from myqueue.contract.errors import ReadOnlyManager
+from tests.manager_app.take_over import take_over
 
 PASSWORD = "secret"
 PAGE = "/admin/manager_app/topic/{}/change/"
@@ -68,7 +69,8 @@ async def test_on_a_writable_manager_the_same_person_may(read_only):
         lambda: topic_delete("logs"),
         lambda: broker_create("http://127.0.0.1:1"),
         lambda: producer_create("logs"),
-        lambda: primary_announce("http://read-only:1"),
+        lambda: take_over("http://read-only:1"),
+        lambda: lease_give_back("http://manager.test:8000", epoch=2),
         lambda: lease_renew("http://manager.test:8000", epoch=1),
         cluster_ensure,
         lambda: Topic.objects.get().save(),

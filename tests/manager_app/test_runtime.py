@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from manager_app.models import Topic
-from manager_app.services.cluster import metadata_bump
+from manager_app.services.cluster import fenced, metadata_bump
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, TopicDoesNotExist
 
 
@@ -44,8 +44,9 @@ async def test_a_topic_that_the_copy_lacks_is_looked_up_before_it_is_refused(sit
         await site.runtime.find_topic("more")
 
     def rename():
-        metadata_bump()
-        Topic.objects.update(name="more")
+        with fenced():
+            metadata_bump()
+            Topic.objects.update(name="more")
 
     await site.in_database(rename)
     assert (await site.runtime.find_topic("more")).name == "more"

@@ -235,5 +235,67 @@ QUEUE_MUTANTS = (
         test="tests/queuesite/test_connections.py"
         "::test_where_all_are_at_work_a_further_connection_is_refused",
     ),
+    Mutant(
+        name="fence-compares-nothing",
+        fault="A superseded primary goes on to write metadata",
+        path="manager_app/services/cluster.py",
+        old="    if row is None or row[0] != epoch:\n",
+        new="    if row is None:\n",
+        test="tests/manager_app/services/test_cluster.py"
+        "::test_a_write_under_the_lease_is_stored_and_one_after_a_take_over_is_not",
+    ),
+    Mutant(
+        name="bump-under-any-epoch",
+        fault="A superseded primary goes on to change topics and placement",
+        path="manager_app/services/cluster.py",
+        old="    own = rows if epoch is None else rows.filter(epoch=epoch)\n",
+        new="    own = rows\n",
+        test="tests/manager_app/services/test_cluster.py"
+        "::test_a_write_under_the_lease_is_stored_and_one_after_a_take_over_is_not",
+    ),
+    Mutant(
+        name="fence-not-held",
+        fault="A write that passed its check commits after a take-over",
+        path="manager_app/services/cluster.py",
+        old='    lock = " FOR KEY SHARE" if connection.vendor == "postgresql" else ""\n',
+        new='    lock = ""\n',
+        test="tests/manager_app/test_fence_on_postgres.py"
+        "::test_a_write_that_passed_its_check_is_stored_before_a_take_over",
+    ),
+    Mutant(
+        name="unfenced-write-allowed",
+        fault="Metadata can be written without the lease",
+        path="manager_app/fence.py",
+        old="        if not is_fenced and (written := _METADATA_WRITE.match(statement[0])):\n",
+        new="        if is_fenced and (written := _METADATA_WRITE.match(statement[0])):\n",
+        test="tests/manager_app/services/test_cluster.py"
+        "::test_metadata_written_outside_a_fence_is_a_bug_that_shows",
+    ),
+    Mutant(
+        name="lease-taken-at-start",
+        fault="A manager that starts takes the lease from a healthy primary",
+        path="manager_app/lease.py",
+        old='(alone or seen.primary_address in ("", self._address)):\n',
+        new="bool(seen.epoch):\n",
+        test="tests/manager_app/test_lease.py::test_who_starts_first_is_the_primary_and_stays_it",
+    ),
+    Mutant(
+        name="lease-taken-after-an-outage",
+        fault="A standby takes the lease as soon as the database is back from an outage",
+        path="manager_app/lease.py",
+        old="asked_s - self._looked_s > LOOKS_APART_MAX_S:\n",
+        new="asked_s < self._looked_s:\n",
+        test="tests/manager_app/test_lease.py"
+        "::test_a_healthy_primary_keeps_its_lease_when_the_database_was_away_for_all",
+    ),
+    Mutant(
+        name="passed-on-twice",
+        fault="Managers pass a call on to each other for ever",
+        path="manager_app/proxy/primary.py",
+        old="    return not runtime.read_only and PASSED_HEADER not in request.headers\n",
+        new="    return not runtime.read_only\n",
+        test="tests/manager_app/proxy/test_primary.py"
+        "::test_what_was_passed_on_once_is_not_passed_on_again",
+    ),
 )
 """All of them, producing before consuming."""

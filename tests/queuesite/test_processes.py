@@ -92,7 +92,7 @@ def survive(monkeypatch):
 
 def process_of(recorder, error=None):
     process = ServerProcess(
-        recorder, config=QueueConfig(), make_app=lambda threads: "app", celery=Ticks(recorder)
+        recorder, config=QueueConfig(), make_app=lambda threads: "app", celery=[Ticks(recorder)]
     )
     process._http = Http(recorder, error)
     return process
@@ -152,7 +152,7 @@ async def test_scheduler_that_dies_ends_the_process_at_once(caplog):
     with pytest.raises(Exited) as exited:
         await asyncio.wait_for(
             process.run(
-                lambda line: process._celery.failure.set_exception(MemoryError("no tick comes"))
+                lambda line: process._celery[0].failure.set_exception(MemoryError("no tick comes"))
             ),
             10,
         )
@@ -190,5 +190,5 @@ async def test_stop_that_hangs_is_cut_short(monkeypatch, caplog):
 
 def test_configuration_says_where_to_listen():
     config = replace(QueueConfig(), port=8055)
-    process = ServerProcess(None, config=config, make_app=lambda threads: None, celery=None)
+    process = ServerProcess(None, config=config, make_app=lambda threads: None)
     assert process._http.port == 8055

@@ -45,7 +45,7 @@ class Command(BaseCommand):
             BrokerProcess(options_of(config), memory=memory),
             config=config,
             make_app=partial(make_application, memory=memory),
-            celery=EmbeddedCelery(BROKER, config=config),
+            celery=[EmbeddedCelery(BROKER, config=config)],
             answers=memory.answers,
         )
         try:

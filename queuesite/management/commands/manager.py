@@ -14,7 +14,7 @@ from django.db import Error
 
 from http_base.memory_budget import MemoryBudget
 from http_base.memory_metrics import show_memory
-from queuesite.celery import EmbeddedCelery
+from queuesite.celery import LEASE, EmbeddedCelery
 from queuesite.checks import CHECK_TAG
 from queuesite.conf import MANAGER
 from queuesite.private_files import MANAGER_NAMES, keep_all_private
@@ -79,14 +79,16 @@ class Command(BaseCommand):
                 stack.callback(lock.release)
             stack.enter_context(sole_writer())
             self._facts = prepare_database(config)
-        embedded = not config.celery_broker_url and not config.read_only
+        roles = [] if config.read_only else [LEASE]
+        if not config.celery_broker_url and not config.read_only:
+            roles.append(MANAGER)
         memory = MemoryBudget(config.memory_budget_bytes)
         show_memory("queue_manager", (memory.bodies, memory.answers))
         process = ServerProcess(
             ManagerProcess(ManagerOptions.of(config)),
             config=config,
             make_app=partial(make_application, memory=memory),
-            celery=EmbeddedCelery(MANAGER, config=config) if embedded else None,
+            celery=[EmbeddedCelery(role, config=config) for role in roles],
             answers=memory.answers,
         )
         return uvloop.run(process.run(self._announce))

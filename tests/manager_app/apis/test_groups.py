@@ -4,14 +4,18 @@ import asyncio
 from collections import Counter
 
 import pytest
+from asgiref.sync import sync_to_async
 from msgspec.structs import replace
 
 from manager_app import runtime
-from manager_app.models import ConsumerGroup, GroupMember
+from manager_app.models import Cluster, ConsumerGroup, GroupMember
 from manager_app.process import ManagerProcess
 from manager_app.services import group as group_service
-from manager_app.services.cluster import primary_announce
 from tests.manager_app.reader import Reader, pass_time, settle
+from tests.manager_app.take_over import take_over
+
+NOBODY = "http://127.0.0.1:1"
+"""Where no manager listens."""
 
 
 @pytest.fixture
@@ -159,7 +163,8 @@ async def test_a_manager_that_was_held_up_lets_nobody_go_for_it(quiet):
     await reader.join()
     await quiet.runtime.groups.sweep()
     quiet.clock.seconds += 60
-    assert "primary" not in await reader.beat(status=409)  # it may have been superseded
+    refused = await reader.beat(status=503)  # it may have been superseded
+    assert (refused["code"], refused["retry_after_ms"]) == ("DATABASE_UNAVAILABLE", 1_000)
     await quiet.keep_lease()
     assert await quiet.runtime.groups.sweep() == []
     await reader.beat()
@@ -234,12 +239,14 @@ async def test_only_the_primary_coordinates(quiet):
     reader = Reader(quiet)
     await reader.join()
 
-    await quiet.in_database(primary_announce, "http://other:8000")
-    # It does not know yet; what would change something fails in the transaction.
-    answer = await Reader(quiet).join(status=409)
-    assert (answer["code"], answer["primary"]) == ("READ_ONLY_MANAGER", "http://other:8000")
+    await quiet.in_database(take_over, NOBODY)
+    # It does not know yet; what would change something fails in the transaction, and goes there.
+    answer = await Reader(quiet).join(status=503)
+    assert answer["code"] == "PRIMARY_UNAVAILABLE"
+    assert NOBODY in answer["message"]
+    assert "outcome" not in answer
     await quiet.in_database(quiet.runtime.metadata.refresh)
-    assert (await reader.beat(status=409))["code"] == "READ_ONLY_MANAGER"
+    assert (await reader.beat(status=503))["code"] == "PRIMARY_UNAVAILABLE"
     assert await pass_time(quiet, 60, keeps_lease=False) == []
     assert await quiet.in_database(GroupMember.objects.count) == 1
 
@@ -248,7 +255,8 @@ async def test_a_manager_that_becomes_the_primary_goes_on_from_the_database(quie
     first = Reader(quiet)
     await first.join()
     old = quiet.process, quiet._runtime
-    config, quiet.config = quiet.config, replace(quiet.config, current_address="http://b:1")
+    await quiet.in_database(take_over, NOBODY)
+    config, quiet.config = quiet.config, replace(quiet.config, current_address=NOBODY)
     await quiet.start_manager()
     second = Reader(quiet)
     await second.join()
@@ -265,18 +273,21 @@ async def test_a_manager_that_becomes_the_primary_goes_on_from_the_database(quie
 async def test_groups_go_on_at_the_other_manager_when_the_primary_dies(quiet):
     first, second = Reader(quiet), Reader(quiet)
     standby = quiet.process, quiet.runtime
-    config, quiet.config = quiet.config, replace(quiet.config, current_address="http://b:1")
+    await quiet.in_database(take_over, NOBODY)
+    config, quiet.config = quiet.config, replace(quiet.config, current_address=NOBODY)
     await quiet.start_manager()
     await first.join()
     epoch = quiet.runtime.lease.require()
     await quiet.stop_manager()
+    rows = Cluster.objects.filter(pk=1)  # it did not stop in order
+    await sync_to_async(rows.update)(primary_address=NOBODY)
 
     quiet.config = config
     quiet.process, quiet._runtime = standby
     runtime.install(quiet.runtime)
-    for _ in range(9):
+    for _ in range(5):
         await quiet.keep_lease()
-        assert (await second.join(status=409))["primary"] == "http://b:1"
+        assert (await second.join(status=503))["code"] == "PRIMARY_UNAVAILABLE"
         quiet.clock.seconds += 2
     await quiet.keep_lease()
     await first.beat()
@@ -292,23 +303,22 @@ async def test_groups_go_on_at_the_other_manager_when_the_primary_dies(quiet):
 async def test_a_primary_that_hangs_while_another_takes_over_refuses_and_changes_nothing(quiet):
     reader = Reader(quiet)
     await reader.join()
+    await quiet.in_database(take_over, NOBODY)
     successor = ManagerProcess(
-        replace(quiet.config, current_address="http://b:1"),
-        monotonic_s=lambda: 3 * quiet.clock.monotonic_s(),
-        lease_interval_s=1e6,
+        replace(quiet.config, current_address=NOBODY), monotonic_s=quiet.clock.monotonic_s
     )
-    made = await successor.start(announce=False)
+    made = await successor.start()
     runtime.install(quiet.runtime)
-    await quiet.in_database(made.lease.keep)
-    quiet.clock.seconds += 6
-    await quiet.in_database(made.lease.keep)
     assert made.lease.epoch is not None
     await made.groups.sweep()
 
     # It does not know yet; what would change something fails in the transaction.
-    assert (await Reader(quiet).join(status=409))["primary"] == "http://b:1"
+    passed = {"X-Queue-Passed": "1"}
+    call = {"topics": ["logs"]}
+    refused = await quiet.ask("POST", "/groups/billing/join", call, status=409, **passed)
+    assert (refused["code"], refused["primary"]) == ("READ_ONLY_MANAGER", NOBODY)
     await quiet.keep_lease()
-    assert (await reader.beat(status=409))["primary"] == "http://b:1"
+    assert (await reader.beat(status=503))["code"] == "PRIMARY_UNAVAILABLE"
     assert await pass_time(quiet, 60, keeps_lease=False) == []
     assert await quiet.in_database(GroupMember.objects.count) == 1
     await successor.stop()

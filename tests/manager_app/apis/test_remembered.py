@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from manager_app import selectors
 
 
 @contextmanager
@@ -103,6 +105,7 @@ async def test_reads_are_answered_from_memory_and_say_how_old_that_is(site, monk
     assert answer.status == 200
     assert int(answer.headers["x-metadata-age-ms"]) >= 0
     assert _without_what_is_unknown(answer.json) == _at(before, answer.json)
+    await site.in_database(site.runtime.metadata.poll)
     assert "x-metadata-age-ms" not in (await site.send("GET", target)).headers
 
 
@@ -133,6 +136,7 @@ async def test_a_topic_that_memory_does_not_have_may_be_in_the_database(site, mo
     with no_database(monkeypatch):
         answer = await site.get("/topics/nobody", status=503)
     assert answer["code"] == "DATABASE_UNAVAILABLE"
+    await site.in_database(site.runtime.metadata.poll)
     assert (await site.get("/topics/nobody", status=404))["code"] == "TOPIC_NOT_FOUND"
 
 
@@ -145,3 +149,36 @@ async def test_without_the_database_the_leader_is_the_one_that_says_so_itself(si
     assert partition["leader"]["broker_id"] == group.leader
     assert partition["term"] == group.term
     assert partition["high_watermark"] == 0
+
+
+async def test_a_database_that_did_not_answer_once_is_not_waited_for_again(site, monkeypatch):
+    await site.create_topic(partitions=1)
+    site.process._repeated[0].cancel()  # the test polls
+    assert not site.runtime.metadata.is_silent
+    with no_database(monkeypatch):
+        assert (await site.get("/topics"))["topics"] == ["logs"]
+    asked = []
+    monkeypatch.setattr(selectors, "topic_names", lambda: asked.append(1) or ["logs"])
+    answer = await site.send("GET", "/topics")
+    assert (answer.json["topics"], asked) == (["logs"], [])
+    assert "x-metadata-age-ms" in answer.headers
+    await site.in_database(site.runtime.metadata.poll)
+    await site.get("/topics")
+    assert asked == [1]
+
+
+async def test_while_the_database_is_known_to_be_away_nothing_waits_for_it(site, monkeypatch):
+    await site.create_topic(partitions=1)
+    site.process._repeated[0].cancel()
+    with no_database(monkeypatch), pytest.raises(OperationalError):
+        await site.in_database(site.runtime.metadata.poll)
+    for method, target, fields in WRITES:
+        answer = await site.ask(method, target, fields, status=503)
+        assert answer["code"] == "DATABASE_UNAVAILABLE"
+        assert answer["retry_after_ms"] == 1_000
+        assert "outcome" not in answer
+    ready = await site.get("/readyz", status=503)
+    assert "the database does not answer" in ready["reasons"]
+    await site.in_database(site.runtime.metadata.poll)
+    await site.get("/readyz")
+    await site.create_topic("more", partitions=1)

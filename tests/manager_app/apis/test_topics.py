@@ -13,6 +13,7 @@ from manager_app.apis.rendering import partition_detail
 from manager_app.brokers import orders
 from manager_app.models import DeletedGroup, Partition, Replica, Topic
 from manager_app.placement import topic_changes
+from tests.manager_app.writing import change
 
 
 @pytest.fixture
@@ -300,7 +301,7 @@ async def test_a_deleted_topic_is_gone_everywhere_and_its_clients_with_it(site):
 async def test_a_deletion_spares_another_topic_that_has_the_same_group_id(site):
     await site.create_topic("kept", partitions=1)
     # As after a restored backup: brokers hold a group whose id the database gave to another topic.
-    await site.in_database(lambda: Topic.objects.update(name="other"))
+    await site.in_database(lambda: change(Topic.objects.all(), name="other"))
     assert (await site.ask("DELETE", "/topics/other"))["replicas_pending"] == 3
     for twin in site.twins.brokers:
         orders = await twin.report()

@@ -39,7 +39,6 @@ class TwoManagers:
             replace(site.config, current_address=address),
             monotonic_s=site.clock.monotonic_s,
             now=site.clock.now,
-            lease_interval_s=1e6,
         )
         self.primary_runtime = await self.primary.start()
         await site.start_manager(read_only=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import OperationalError
 
-from manager_app.clients.registry import REMEMBERED_S_READ_ONLY, ClientRegistry
+from manager_app.clients.registry import REMEMBERED_S_STANDBY, ClientRegistry
 from manager_app.selectors import ClientKey, ClientRow
 from myqueue.contract.errors import ClientNotFound, UnauthorizedException
 
@@ -25,7 +25,7 @@ class World:
             dead_after_s=60,
             monotonic_s=lambda: self.seconds,
             now=lambda: NOW,
-            read_only=read_only,
+            is_primary=lambda: not read_only,
         )
 
     async def look_up(self, key):
@@ -136,7 +136,7 @@ async def test_clients_of_a_deleted_topic_are_dropped():
 async def test_a_read_only_manager_looks_again_after_a_while_and_keeps_the_signs():
     world = World(read_only=True)
     await world.registry.admit("producer", 7, "logs")
-    world.seconds += REMEMBERED_S_READ_ONLY / 2
+    world.seconds += REMEMBERED_S_STANDBY / 2
     await world.registry.admit("producer", 7, "logs")
     assert world.looks == 1
     world.seconds += 3_600

@@ -42,6 +42,9 @@ class World:
     current: ClusterMetadata = field(default_factory=ClusterMetadata)
     failure: Exception | None = None
 
+    def require_database(self):
+        """It is never known to be away."""
+
     def coordinator(self, lease=None):
         return GroupCoordinator(
             lease=lease or TwinLease(),

@@ -11,6 +11,7 @@ from manager_app.placement import repair_round as repair
 from manager_app.placement.eligible_brokers import ROOM_RESERVES
 from manager_app.placement.repair_round import CHANGES_AT_ONCE
 from tests.manager_app.broker_twin import BrokerTwin
+from tests.manager_app.writing import change
 
 ROOM_BYTES = ROOM_RESERVES * settings.QUEUE.disk_reserve_bytes
 
@@ -94,7 +95,7 @@ async def test_a_spare_broker_without_room_gets_no_replica_until_it_has_room(pla
     always_reports(spare, disk_free_bytes=ROOM_BYTES - 1)
     await spare.report()
     await dead.stop()
-    await placed.in_database(lambda: Broker.objects.filter(pk=3).update(draining=True))
+    await placed.in_database(lambda: change(Broker.objects.filter(pk=3), draining=True))
     await rounds(placed, 3)
     assert placed.twins.group("logs", 0).history == []
     assert spare.replicas == {}

@@ -9,11 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from manager_app import selectors
 from manager_app.models import ConsumerGroup, GroupMember
 from manager_app.selectors import StoredConsumerGroup
-from manager_app.services.cluster import primary_announce
 from manager_app.services.group import GroupChange, group_change, group_delete
 from myqueue.contract.errors import GroupNotFound, InvalidRequest, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.group_membership import Subscription, TopicShape
+from tests.manager_app.take_over import take_over
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ SHAPES = {"logs": TopicShape(4, 1)}
 
 @pytest.fixture(autouse=True)
 def announced():
-    assert primary_announce(ADDRESS) == EPOCH
+    assert take_over(ADDRESS) == EPOCH
 
 
 def joins(member, *topics):
@@ -86,7 +86,7 @@ def test_a_refused_change_stores_nothing():
 
 def test_another_primary_stops_every_change():
     joined("a")
-    primary_announce("http://m:2")
+    take_over("http://m:2")
     with pytest.raises(ReadOnlyManager) as raised:
         joined("b")
     assert raised.value.details["primary"] == "http://m:2"
