@@ -176,7 +176,7 @@ class Admission:
         known = in_flight or applied
         if follows(header, known):
             if known is None:
-                self._check_producer_room()
+                self._check_producer_room(header.producer_id)
             return None
         assert known is not None, "the first batch of a producer follows"
         sequence, count = header.base_sequence, header.record_count
@@ -201,13 +201,13 @@ class Admission:
         self._check_request_room(self._data.produce_requests, header.producer_id)
         return None
 
-    def _check_producer_room(self) -> None:
+    def _check_producer_room(self, new_id: int) -> None:
         known, in_flight = self._data.producers, self._speculation.producers
         if len(known) + len(in_flight) < self._limits.producers_max:
             return
         new = sum(producer_id not in known for producer_id in in_flight)
         if len(known) + new >= self._limits.producers_max:
-            raise _overloaded("producers", self._limits.producers_max)
+            raise _overloaded("producers", self._limits.producers_max, owner=f"producer {new_id}")
 
     def _check_cursor_room(self, consumer_id: int) -> None:
         known, in_flight = self._data.cursors, self._speculation.cursors
@@ -217,7 +217,12 @@ class Admission:
             return
         new = sum(other not in known for other in in_flight)
         if len(known) + new >= self._limits.cursors_max:
-            raise _overloaded("cursors", self._limits.cursors_max, advice=_CURSORS_ADVICE)
+            raise _overloaded(
+                "cursors",
+                self._limits.cursors_max,
+                owner=f"consumer {consumer_id}",
+                advice=_CURSORS_ADVICE,
+            )
 
     def _check_group_room(self, name: str, client_id: int) -> None:
         data, in_flight, limits = self._data, self._speculation.groups, self._limits
@@ -236,7 +241,9 @@ class Admission:
         remembered = len(data.produce_requests) + len(data.pop_requests)
         in_flight = len(speculation.produce_requests) + len(speculation.pop_requests)
         if remembered + in_flight >= self._limits.request_ids_max and table.grows(client_id):
-            raise _overloaded("request ids", self._limits.request_ids_max)
+            raise _overloaded(
+                "request ids", self._limits.request_ids_max, owner=f"client {client_id}"
+            )
 
 
 def check_offset(data: PartitionData, offset: int) -> None:
@@ -253,8 +260,12 @@ def check_offset(data: PartitionData, offset: int) -> None:
         )
 
 
-def _overloaded(what: str, limit: int, *, advice: str = "try again later") -> Overloaded:
+def _overloaded(
+    what: str, limit: int, *, owner: str, advice: str = "try again later"
+) -> Overloaded:
     return Overloaded(
-        f"the partition remembers {limit} {what} already; {advice}",
+        f"the partition remembers {limit} {what} already, the limit for all clients: no room for"
+        f" {owner}; {advice}",
         retry_after_ms=retry_after.PARTITION_MS,
+        limit=limit,
     )

@@ -264,12 +264,13 @@ def test_full_tables_refuse_new_clients_and_serve_the_known(leader: Leader) -> N
     leader = Leader(StateLimits(producers_max=2, cursors_max=1, request_ids_max=2))
     leader.run(batch_of("a", producer_id=1, sequence=0))
     leader.decide(batch_of("a", producer_id=2, sequence=0))
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match=r"2 producers .* no room for producer 3") as refused:
         leader.decide(batch_of("a", producer_id=3, sequence=0))
+    assert refused.value.details["limit"] == 2
     leader.decide(batch_of("a", producer_id=2, sequence=1))
     leader.apply_all()
     leader.run(PopMessages(5, 0, 1, DIGEST))
-    with pytest.raises(Overloaded):
+    with pytest.raises(Overloaded, match=r"1 cursors .* no room for consumer 6"):
         leader.decide(PopMessages(6, 0, 1))
     leader.decide(batch_of("a", request_id="r1"))
     with pytest.raises(Overloaded):
