@@ -297,5 +297,33 @@ QUEUE_MUTANTS = (
         test="tests/manager_app/proxy/test_primary.py"
         "::test_what_was_passed_on_once_is_not_passed_on_again",
     ),
+    Mutant(
+        name="repeated-work-ends",
+        fault="One unexpected exception ends what a manager repeats for ever",
+        path="http_base/tasks.py",
+        old="        except Exception as error:  # the edge: the next call must come\n",
+        new="        except LookupError as error:\n",
+        test="tests/manager_app/test_process.py"
+        "::test_what_a_manager_repeats_goes_on_after_an_unexpected_exception",
+    ),
+    Mutant(
+        name="odd-answer-unread",
+        fault="An odd answer to a heartbeat ends the heartbeats of a member",
+        path="myqueue/transport/group_calls.py",
+        old="    except msgspec.ValidationError as error:\n",
+        new="    except ZeroDivisionError as error:\n",
+        test="tests/myqueue/group/test_membership.py"
+        "::test_an_answer_of_another_version_is_a_heartbeat_that_failed",
+    ),
+    Mutant(
+        name="retention-ends-with-one",
+        fault="A partition that cannot be read keeps those behind it from letting go",
+        path="broker_app/services/retention.py",
+        old="        except Exception:  # the edge of a partition: those behind it must not keep"
+        " everything\n",
+        new="        except ZeroDivisionError:\n",
+        test=f"{_TESTS}/services/test_retention.py"
+        "::test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go",
+    ),
 )
 """All of them, producing before consuming."""
