@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import resource
 import socket
 from dataclasses import replace
@@ -39,6 +38,9 @@ DESCRIPTORS_KEPT = 256
 """Of them, those that are left for files and peers; half of them at most."""
 HEAD_BYTES_MAX = 64 << 10
 """Longest request line with headers; what comes in one piece with its end may be longer."""
+KEEP_ALIVE_S = 86_400
+"""For uvicorn: never. The guard closes idle connections; uvicorn's timer would close those whose
+next request came while this process was paused."""
 DRAIN_S = 1
 """Seconds that running requests get at the end, before they are cancelled."""
 _POLL_S = 0.01
@@ -321,7 +323,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=math.ceil(self._limits.idle_s),
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )

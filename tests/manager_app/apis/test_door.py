@@ -19,7 +19,6 @@ def batch_path(producer_id: int, **fields: object) -> str:
 
 
 async def test_who_may_not_send_a_long_body_is_told_before_it_comes(site) -> None:
-    await site.create_topic()
     known = await site.producer()
 
     def token(client: int, topic: str = "logs") -> str:
