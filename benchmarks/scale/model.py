@@ -18,7 +18,7 @@ RECORD_INTERVAL_S = 5.0
 """Between two times that a manager stores heartbeats of clients."""
 RECONCILE_INTERVAL_S = 2.0
 """Between two looks for repairs."""
-BALANCE_INTERVAL_S = 10.0
+BALANCE_INTERVAL_S = 5.0
 """Between two looks at the spread of leaders."""
 CHANGES_AT_ONCE = 16
 """Partitions that change their replicas at once in a small cluster."""

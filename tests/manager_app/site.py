@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,7 @@ class Site:
         self.app: Any = self.hot_app
         self.process: ManagerProcess | None = None
         self._runtime: ManagerRuntime | None = None
+        self._polling = threading.Lock()
 
     @property
     def cluster_token(self) -> str:
@@ -91,7 +94,21 @@ class Site:
             now=self.clock.now,
             poll_interval_s=0.02,
         )
+        poll = self.process.metadata.poll
+
+        def poll_alone() -> bool:
+            with self._polling:
+                return poll()
+
+        self.process.metadata.poll = poll_alone  # type: ignore[method-assign]
         self._runtime = await self.process.start()
+
+    async def stop_polling(self) -> None:
+        """Let the manager poll no more by itself, and wait for a poll under way."""
+        assert self.process is not None
+        self.process._repeated[0].cancel()
+        await asyncio.to_thread(self._polling.acquire)
+        self._polling.release()
 
     async def stop_manager(self) -> None:
         assert self.process is not None

@@ -39,7 +39,7 @@ async def test_a_thread_that_waits_too_long_ends_what_it_waits_for(site):
 
 async def test_a_topic_that_the_copy_lacks_is_looked_up_before_it_is_refused(site):
     await site.create_topic("logs", partitions=1)
-    site.process._repeated[0].cancel()
+    await site.stop_polling()
     with pytest.raises(TopicDoesNotExist):
         await site.runtime.find_topic("more")
 

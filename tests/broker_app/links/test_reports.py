@@ -18,7 +18,7 @@ from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.replica import Replica
 from raft_app.storage.protocol import BrokerIdentity, Checkpoint, GroupSpec
 
-OPTIONS = SimpleNamespace(address="http://b:1", raft_address="b:2")
+OPTIONS = SimpleNamespace(address="http://b:1", raft_address="b:2", rack="r")
 
 
 def replica() -> Replica:
@@ -54,4 +54,4 @@ def test_report_survives_its_way_through_json():
     )
     assert msgspec.json.decode(msgspec.json.encode(report), type=BrokerReport) == report
     assert (report.broker_id, report.stopping, report.full) == (3, True, False)
-    assert (report.disk_free_bytes, report.disk_slow) == (5, True)
+    assert (report.disk_free_bytes, report.disk_slow, report.rack) == (5, True, "r")

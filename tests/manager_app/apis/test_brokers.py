@@ -124,9 +124,15 @@ async def test_a_report_of_very_many_replicas_is_taken(any_site):
 async def test_only_the_cluster_may_send_a_long_report(site):
     body = b" " * (MAX_JSON_BODY_BYTES + 1)
     token = f"Bearer {site.cluster_token}"
-    for headers in ({}, {"authorization": "Bearer nonsense"}, {"authorization": token[7:]}):
+    too_large, not_good = (413, "MESSAGE_TOO_LARGE"), (401, "UNAUTHORIZED")
+    for authorization, told in (
+        ("", too_large),
+        ("Bearer nonsense", not_good),
+        (token[7:], too_large),
+    ):
+        headers = {"authorization": authorization} if authorization else {}
         answer = await site.send("POST", "/brokers/heartbeat", body=body, headers=headers)
-        assert (answer.status, answer.json["code"]) == (413, "MESSAGE_TOO_LARGE")
+        assert (answer.status, answer.json["code"]) == told
     for path in ("/brokers", "/producer/produce"):
         answer = await site.send("POST", path, body=body, headers={"authorization": token})
         assert answer.status == 413

@@ -153,7 +153,7 @@ async def test_without_the_database_the_leader_is_the_one_that_says_so_itself(si
 
 async def test_a_database_that_did_not_answer_once_is_not_waited_for_again(site, monkeypatch):
     await site.create_topic(partitions=1)
-    site.process._repeated[0].cancel()  # the test polls
+    await site.stop_polling()
     assert not site.runtime.metadata.is_silent
     with no_database(monkeypatch):
         assert (await site.get("/topics"))["topics"] == ["logs"]
@@ -169,7 +169,7 @@ async def test_a_database_that_did_not_answer_once_is_not_waited_for_again(site,
 
 async def test_while_the_database_is_known_to_be_away_nothing_waits_for_it(site, monkeypatch):
     await site.create_topic(partitions=1)
-    site.process._repeated[0].cancel()
+    await site.stop_polling()
     with no_database(monkeypatch), pytest.raises(OperationalError):
         await site.in_database(site.runtime.metadata.poll)
     for method, target, fields in WRITES:

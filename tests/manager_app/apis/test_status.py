@@ -143,7 +143,7 @@ async def test_a_manager_that_has_not_started_is_not_ready(site):
 
 
 async def test_old_metadata_is_a_reason_not_to_be_ready(site):
-    site.process._repeated[0].cancel()
+    await site.stop_polling()
     site.clock.seconds += 16
     answer = await site.get("/readyz", status=503)
     assert "ms old" in answer["reasons"][0]

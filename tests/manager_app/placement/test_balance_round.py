@@ -9,6 +9,7 @@ from manager_app import periodic
 from manager_app.models import Replica
 from manager_app.placement import balance_round
 from tests.manager_app.broker_twin import BrokerTwin
+from tests.manager_app.writing import change
 
 PARTITIONS = 8
 ENOUGH_ROUNDS = 12
@@ -71,7 +72,7 @@ async def test_nothing_moves_while_it_is_paused(grown):
 async def test_moves_are_no_faster_than_allowed(grown):
     answer = await grown.post("/rebalance", {"bytes_per_second": 1_024})
     assert answer["bytes_per_second"] == 1_024
-    await grown.in_database(lambda: Replica.objects.update(size_bytes=1 << 20))
+    await grown.in_database(lambda: change(Replica.objects.all(), size_bytes=1 << 20))
     await grown.in_database(balance_round.begin_moves, grown.runtime)
     (running,) = (await grown.get("/rebalance"))["running"]
     assert (running["target"], running["size_bytes"], running["copied_bytes"]) == (4, 1 << 20, 0)

@@ -7,6 +7,7 @@ import pytest
 from manager_app import periodic
 from manager_app.models import LossAccepted, Partition, Replica
 from manager_app.placement.loss_rules import OFFSETS_LEFT_OUT
+from tests.manager_app.writing import change
 
 LOSS = "/topics/logs/partitions/0/loss"
 
@@ -18,7 +19,9 @@ async def lost(site):
     group = site.twins.group("logs", 0)
     for twin in site.twins.brokers:
         await twin.report()
-    await site.in_database(lambda: Replica.objects.update(kept_offset=40, kept_term=group.term + 2))
+    await site.in_database(
+        lambda: change(Replica.objects.all(), kept_offset=40, kept_term=group.term + 2)
+    )
     group.leader = 0
     for twin in site.twins.brokers:
         twin.membership.faults[1] = "restored from an older copy"
