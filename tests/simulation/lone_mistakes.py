@@ -270,7 +270,7 @@ _OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
 
 LONE_MISTAKES = (
     LoneMistake(
-        "OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL), seeds=(4, 31)
+        "OneLeader", leads_by_its_own_vote, (Fault.SLOW_NETWORK, Fault.CRASH_ALL), seeds=(25, 31)
     ),
     LoneMistake("OneVote", votes_for_everybody, _RIVALS),
     LoneMistake("DurableFirst", broken_cores.acknowledges_early),
@@ -283,29 +283,34 @@ LONE_MISTAKES = (
         broken_cores.sleeps_while_proposed_to,
         (Fault.SLOW_NETWORK,),
         naps=True,
+        seeds=(6, 3),
     ),
-    LoneMistake("LogMatching", broken_cores.accepts_any_predecessor, _CUTS, seeds=(4, 6)),
-    LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS, seeds=(15, 6)),
+    LoneMistake("LogMatching", broken_cores.accepts_any_predecessor, _CUTS, seeds=(28, 14)),
+    LoneMistake("TruthfulAcknowledgements", broken_cores.never_overwrites, _CUTS, seeds=(4, 9)),
     LoneMistake("CommitQuorum", broken_cores.counts_its_own_log_early),
-    LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS, seeds=(4, 11)),
-    LoneMistake("CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
-    LoneMistake("AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS),
+    LoneMistake("LeaderCompleteness", broken_cores.elects_anybody, _CUTS, seeds=(6, 15)),
+    LoneMistake(
+        "CommittedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(2,)
+    ),
+    LoneMistake("AppliedEntries", broken_cores.tells_everybody_its_commit_index, _CUTS, seeds=(2,)),
     LoneMistake("StatesAt", saves_another_membership, (Fault.REPLACE, Fault.RESTART)),
     LoneMistake("History", mistakes.acknowledges_before_commit, _CUTS, "are acknowledged"),
-    LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "is there twice"),
-    LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "comes after"),
+    LoneMistake(
+        "History", mistakes.accepts_duplicates, (Fault.LOSS,), "is there twice", seeds=(6, 10)
+    ),
+    LoneMistake("History", mistakes.accepts_duplicates, (Fault.LOSS,), "comes after", seeds=(2, 5)),
     LoneMistake("History", begins_one_too_high, (), "should begin at"),
     LoneMistake("Answers", mistakes.forgets_pops, (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10,)),
     LoneMistake("OneChangeAtATime", changes_twice_at_a_time, _CHANGES),
-    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(21, 300, 610)),
+    LoneMistake("ReplicaIds", forgets_used_replica_ids, (Fault.REPLACE,), seeds=(20, 24, 7)),
     LoneMistake("Silence", trusts_what_is_in_doubt, (Fault.DISK_ERROR,)),
     LoneMistake("Admission", takes_writes_on_a_full_disk, (Fault.FULL_DISK,)),
-    LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(21,)),
+    LoneMistake("Fences", lets_old_generations_commit, (), "after", seeds=(37, 8)),
     LoneMistake("Fences", commits_too_much, (), "beyond"),
     LoneMistake("Works", gives_messages_to_two, (), "is out until", seeds=(5, 2)),
     LoneMistake("Works", delivers_once_too_often, seeds=(25, 23)),
-    LoneMistake("Works", buries_too_early),
-    LoneMistake("Works", loses_what_is_given_back, (), "out and dead"),
-    LoneMistake("Liveness", sends_no_snapshots, (Fault.REPLACE,), seeds=(6, 4)),
-    LoneMistake("Complete", deletes_messages_with_the_log, seeds=(6, 8)),
+    LoneMistake("Works", buries_too_early, seeds=(5, 14)),
+    LoneMistake("Works", loses_what_is_given_back, (), "out and dead", seeds=(14, 5)),
+    LoneMistake("Liveness", sends_no_snapshots, (Fault.REPLACE,), seeds=(4, 6)),
+    LoneMistake("Complete", deletes_messages_with_the_log, seeds=(9, 3)),
 )

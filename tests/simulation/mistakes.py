@@ -5,7 +5,9 @@ Each function plants the mistake with pytest's `monkeypatch`, which takes it bac
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker_app.partition.admission import Admission
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
     from raft_app.core.types import Entry
     from raft_app.engine.replica import Effects
     from raft_app.storage.protocol import Checkpoint
+    from tests.simulation.simulation import SimulationFailure
+
+
+def require_sound(failure: SimulationFailure) -> None:
+    """Fail unless it is the product that cannot go on, not what was planted into it.
+
+    A mistake that names what the product no longer has ends every run, and shows nothing.
+    """
+    error = failure.__cause__
+    places = traceback.extract_tb(error.__traceback__ if error is not None else None)
+    planted = bool(places) and Path(places[-1].filename).stem in _PLANTED
+    assert not planted, f"the mistake itself is broken: {failure}"
+
+
+_PLANTED = ("mistakes", "lone_mistakes", "broken_cores", "broken_changes")
+"""Modules of mistakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,7 @@ def takes_another_entry_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer_anybody(
         waiters: Waiters, entry: Entry, result: Any, refusal: Callable[[], Exception]
     ) -> None:
-        for term, _ in waiters._waiters.get(entry.index, ()):
+        for term, _ in waiters.by_index.get(entry.index, ()):
             entry = replace(entry, term=term)
         answer(waiters, entry, result, refusal)
 
@@ -105,7 +123,9 @@ def reads_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader answers reads without a round to a quorum."""
 
     async def read_barrier(engine: Engine, group_id: int, **_names: int) -> None:
-        engine.replica(group_id)._require_serving()
+        replica = engine.replica(group_id)
+        if not replica.serves:
+            raise replica.not_leader()
 
     monkeypatch.setattr(Engine, "read_barrier", read_barrier)
 
@@ -152,22 +172,22 @@ MISTAKES = (
         takes_another_entry_for_its_own,
         ("History", "Answers", "program"),
         (Fault.ISOLATE_LEADER, Fault.CRASH_LEADER),
-        seeds=(9,),
+        seeds=(10, 4),
     ),
     Mistake(accepts_duplicates, ("History",), (Fault.LOSS, Fault.CRASH_LEADER)),
-    Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER)),
+    Mistake(forgets_pops, ("Answers",), (Fault.LOSS, Fault.CRASH_LEADER), seeds=(10, 3)),
     Mistake(
         reads_without_asking,
         ("History",),
         (Fault.ISOLATE_LEADER,),
-        seeds=(50, 65, 104, 128, 274, 286),
+        seeds=(89, 128, 48),
     ),
-    Mistake(saves_another_state, ("StatesAt", "program")),
+    Mistake(saves_another_state, ("StatesAt", "program"), seeds=(7, 3)),
     Mistake(
         keeps_the_old_state,
         ("StatesAt", "AppliedEntries", "Complete", "Liveness", "History"),
         (Fault.REPLACE,),
-        seeds=(6, 4),
+        seeds=(4, 6),
     ),
     Mistake(
         acknowledges_snapshots_early,
@@ -179,6 +199,6 @@ MISTAKES = (
         trusts_the_old_view,
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
-        seeds=(50,),
+        seeds=(9,),
     ),
 )

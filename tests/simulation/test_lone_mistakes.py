@@ -10,6 +10,7 @@ import pytest
 from tests.raft_app.core.simulation.checker import Checker
 from tests.simulation.asking import Answers
 from tests.simulation.lone_mistakes import LONE_MISTAKES, LoneMistake, lets_only_see
+from tests.simulation.mistakes import require_sound
 from tests.simulation.promises import Admission
 from tests.simulation.simulation import Complete, Liveness, Simulation, SimulationFailure
 from tests.simulation.watch import GroupWatch
@@ -47,6 +48,7 @@ def test_mistake_is_found_by_its_checker_alone(
         try:
             Simulation(seed, seconds=SECONDS, faults=mistake.faults, naps=mistake.naps).run()
         except SimulationFailure as failure:
+            require_sound(failure)
             if failure.checker == mistake.checker and mistake.says in str(failure):
                 return
     pytest.fail(f"no seed up to {SEEDS} shows it")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.simulation.__main__ import main
-from tests.simulation.mistakes import MISTAKES, Mistake, accepts_duplicates
+from tests.simulation.mistakes import MISTAKES, Mistake, accepts_duplicates, require_sound
 from tests.simulation.plan import Fault
 from tests.simulation.simulation import Simulation, SimulationFailure
 
@@ -66,6 +66,7 @@ def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPa
         try:
             Simulation(seed, seconds=MISTAKE_SECONDS, faults=mistake.faults, naps=False).run()
         except SimulationFailure as failure:
+            require_sound(failure)
             if failure.checker in mistake.checkers:
                 return
     pytest.fail(f"no seed up to {MISTAKE_SEEDS} shows it")
