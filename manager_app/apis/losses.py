@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from http_base.apidoc import describe
+from http_base.apidoc import INTERNAL, describe
 from http_base.calls import require_cluster
 from manager_app.answers import LossReplica, PartitionLoss
 from manager_app.apis.base import ManagerView
@@ -44,7 +44,7 @@ class LossApi(ManagerView):
     @describe(
         summary="What a partition without a quorum would lose (cluster's token)",
         answer=_LOSS,
-        tags=["topics"],
+        tags=[INTERNAL],
     )
     def get(self, request: ApiRequest, topic: str, partition: int) -> Response:
         """Return with which replica the partition would go on, and what is lost then.
@@ -60,7 +60,7 @@ class LossApi(ManagerView):
         summary="Let a partition without a quorum go on with one replica (cluster's token)",
         input=LossAccept,
         answer=_LOSS,
-        tags=["topics"],
+        tags=[INTERNAL],
         sample={"by": "ada@example"},
     )
     def post(self, request: ApiRequest, topic: str, partition: int) -> Response:

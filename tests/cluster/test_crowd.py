@@ -14,15 +14,16 @@ import requests
 
 from benchmarks.process_figures import resident_mb
 from tests.cluster.processes import Cluster, wait_until
+from tests.cluster.rounds import MANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.cluster
-CROWD = 500
-WITHHOLDING = 100
+CROWD = 500 if MANY else 60
+WITHHOLDING = 100 if MANY else 20
 BODY_BYTES = 8_000_000
-SERVED_S = 10
+SERVED_S = 10 if MANY else 3
 GROWTH_MB = 200
 """What a broker may take more than before: 128 MiB of bodies, answers, and the connections."""
 VARIABLES = {"SLOW_WINDOW_S": "4", "IDLE_CONNECTION_S": "6"}

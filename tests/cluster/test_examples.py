@@ -64,6 +64,9 @@ MANAGER_ORDER = [
     ("get", "/brokers"),
     ("patch", "/brokers/{broker_id}"),
     ("delete", "/brokers/{broker_id}"),
+    ("get", "/rebalance"),
+    ("delete", "/rebalance"),
+    ("post", "/rebalance"),
 ]
 MANAGER_END = [
     ("delete", "/groups/{group}"),

@@ -14,11 +14,17 @@ from benchmarks.process_figures import resident_mb
 from http_base.memory_budget import BUDGET_BYTES_MIN
 from myqueue import Producer
 from tests.cluster.processes import Cluster
+from tests.cluster.rounds import MANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        not MANY, reason="with CLUSTER_ROUNDS; in small in test_memory.py of raft_app"
+    ),
+]
 PARTITIONS = 20
 SENT_MB = 400
 PART_MB = 20

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-SECONDS = 60 if MANY else 20
+SECONDS = 60 if MANY else 12
 
 
 def test_a_while_under_all_kinds_of_traffic_loses_nothing(tmp_path: Path) -> None:
