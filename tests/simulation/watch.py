@@ -261,7 +261,8 @@ class Watch:
                 checker = self.groups[group_id].cut_off
                 if begins or replica.node.membership.voter_ids == {replica.spec.replica_id}:
                     checker.begins(broker_id, replica.node.term)
-                checker.ticked(broker_id, replica.node.term, leads=replica.is_leader)
+                node, leads = replica.node, replica.is_leader
+                checker.ticked(broker_id, node.term, leads=leads, sleeps=node.is_asleep)
 
     def _sleeps(self, checkers: GroupWatch, broker: Broker, replica: Replica) -> None:
         """See on whom a replica sleeps, and with what."""

@@ -124,6 +124,16 @@ def test_leader_that_goes_on_leading_while_cut_off_is_found() -> None:
         checker.ticked(1, 5, leads=True)
 
 
+def test_leader_that_sleeps_while_cut_off_has_until_it_notices_and_then_as_long_again() -> None:
+    checker = CutOff(step_down_ticks=3)
+    checker.begins(1, 5)
+    for sleeps in (True, True, True, False, False, False):
+        checker.ticked(1, 5, leads=True, sleeps=sleeps)
+    for sleeps in (True, False):
+        with pytest.raises(Violation, match="leads 4 ticks"):
+            checker.ticked(1, 5, leads=True, sleeps=sleeps)
+
+
 @pytest.mark.parametrize(
     ("entry", "previous_term"), [(data(2, b"y"), 1), (data(2, b"x"), 2)], ids=["data", "previous"]
 )

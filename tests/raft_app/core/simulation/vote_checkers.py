@@ -117,17 +117,21 @@ class Stickiness(Checker):
 
 
 class CutOff(Checker):
-    """A node without any link keeps its term (pre-vote) and stops leading (check-quorum)."""
+    """A node without any link keeps its term (pre-vote) and stops leading (check-quorum).
+
+    One that sleeps may lead on until it notices, which takes it no longer than that again.
+    """
 
     def __init__(self, step_down_ticks: int) -> None:
         self._step_down_ticks = step_down_ticks
         self._terms: dict[int, int] = {}
         self._ticks: dict[int, int] = {}
+        self._slept: dict[int, int] = {}
 
     def begins(self, replica_id: int, term: int) -> None:
         """From now on nothing that is sent reaches or leaves the replica."""
         self._terms[replica_id] = term
-        self._ticks[replica_id] = 0
+        self._ticks[replica_id] = self._slept[replica_id] = 0
 
     def hears(self, replica_id: int, term: int) -> None:
         """An RPC that was on its way still arrived and left the replica with `term`."""
@@ -138,8 +142,8 @@ class CutOff(Checker):
         """The replica has a link again, or its process ended."""
         self._terms.pop(replica_id, None)
 
-    def ticked(self, replica_id: int, term: int, *, leads: bool) -> None:
-        """The replica's clock ticked."""
+    def ticked(self, replica_id: int, term: int, *, leads: bool, sleeps: bool = False) -> None:
+        """The replica's clock ticked, or would have if it did not sleep."""
         before = self._terms.get(replica_id)
         if before is None:
             return
@@ -150,10 +154,11 @@ class CutOff(Checker):
             before,
             term,
         )
-        self._ticks[replica_id] += 1
+        counted = self._slept if sleeps else self._ticks
+        counted[replica_id] += 1
         self.require(
-            not leads or self._ticks[replica_id] <= self._step_down_ticks,
+            not leads or counted[replica_id] <= self._step_down_ticks,
             "replica %s leads %s ticks after it was cut off",
             replica_id,
-            self._ticks[replica_id],
+            counted[replica_id],
         )

@@ -113,7 +113,7 @@ class Watch:
         if node.membership.voter_ids == {replica_id}:
             self.cut_off.hears(replica_id, node.term)  # It needs nobody, so it may go on.
         else:
-            self.cut_off.ticked(replica_id, node.term, leads=node.is_leader)
+            self.cut_off.ticked(replica_id, node.term, leads=node.is_leader, sleeps=node.is_asleep)
         sleeps = node.is_asleep
         self.sleeps_complete.ticked(
             replica_id,
