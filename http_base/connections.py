@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from myqueue.contract.aio_http1 import AsyncConnection
 from myqueue.contract.http1 import (
     READ_BYTES,
-    AnswerReader,
-    BadAnswer,
     host_header,
     render,
     split_address,
@@ -34,94 +33,13 @@ class NotConnected(OSError):
     """There is no connection: nothing of a request left."""
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One connection; its requests go one after the other."""
-
-    def __init__(self, space: memoryview) -> None:
-        """Make one that is not connected yet.
-
-        Args:
-            space: where received bytes go first; it may serve all connections of a loop.
-        """
-        self._reader = AnswerReader(space)
-        self._transport: asyncio.Transport | None = None
-        self._answered: asyncio.Future[Answer] | None = None
-        self._is_closed = False
-        self.idle_since_s = 0.0
-        """When it was given back, by the loop's clock."""
-
-    @property
-    def reusable(self) -> bool:
-        """True when the last answer came whole and the other side keeps the connection."""
-        return self._reader.reusable and not self._is_closed
-
-    def send(self, data: bytes) -> asyncio.Future[Answer]:
-        """Send a request and return what its answer comes in."""
-        assert self._transport is not None, "connected"
-        self._reader.reusable = False
-        self._answered = asyncio.get_running_loop().create_future()
-        self._transport.write(data)
-        return self._answered
-
-    def close(self) -> None:
-        """Close it, whatever is under way."""
-        self._is_closed = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    # What the loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go."""
-        return self._reader.room()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take bytes that came."""
-        self._take(nbytes)
-
-    def eof_received(self) -> None:
-        """Take the end of the stream."""
-        self._take(0)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End what is under way."""
-        self._is_closed = True
-        self._settle(exc or BadAnswer("the connection was closed before an answer came"))
-
-    def _take(self, count: int) -> None:
-        if self._answered is None or self._answered.done():
-            self.close()  # nobody asked for this
-            return
-        try:
-            answer = self._reader.filled(count)
-        except BadAnswer as error:
-            self._settle(error)
-            self.close()
-            return
-        if answer is not None:
-            self._settle(answer)
-
-    def _settle(self, result: Answer | Exception) -> None:
-        if self._answered is None or self._answered.done():
-            return
-        if isinstance(result, Exception):
-            self._answered.set_exception(result)
-            self._answered.exception()  # somebody who gave up does not ask for it
-        else:
-            self._answered.set_result(result)
-
-
 class _Server:
     """The connections to one address."""
 
     def __init__(self, address: str, per_server: int) -> None:
         self.scheme, self.host, self.port = split_address(address)
         self.host_header = host_header(self.host, self.port)
-        self.idle: deque[Connection] = deque()
+        self.idle: deque[AsyncConnection] = deque()
         """The one used last at the right."""
         self.places = asyncio.Semaphore(per_server) if per_server else None
 
@@ -140,7 +58,7 @@ class Connections:
         self._keep_alive_s = keep_alive_s
         self._space = memoryview(bytearray(READ_BYTES))
         self._servers: dict[str, _Server] = {}
-        self._open: set[Connection] = set()
+        self._open: set[AsyncConnection] = set()
         self._looked_s = 0.0
         """When connections that are idle for too long were last looked for, by the loop's clock."""
 
@@ -201,7 +119,7 @@ class Connections:
         return await self._ask(server, connection, data, end_s)
 
     async def _ask(
-        self, server: _Server, connection: Connection, data: bytes, end_s: float
+        self, server: _Server, connection: AsyncConnection, data: bytes, end_s: float
     ) -> Answer:
         answered = connection.send(data)
         timer = asyncio.get_running_loop().call_at(end_s, _expire, answered)
@@ -215,7 +133,7 @@ class Connections:
         self._give_back(server, connection)
         return answer
 
-    def _take_idle(self, server: _Server) -> Connection | None:
+    def _take_idle(self, server: _Server) -> AsyncConnection | None:
         """Take an idle connection that the other side has not closed, nor is about to close."""
         oldest_s = asyncio.get_running_loop().time() - self._keep_alive_s
         while server.idle:
@@ -225,19 +143,19 @@ class Connections:
             self._drop(connection)
         return None
 
-    async def _connect(self, server: _Server, timeout_s: float) -> Connection:
+    async def _connect(self, server: _Server, timeout_s: float) -> AsyncConnection:
         ssl = True if server.scheme == "https" else None
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    partial(Connection, self._space), server.host, server.port, ssl=ssl
+                    partial(AsyncConnection, self._space), server.host, server.port, ssl=ssl
                 )
         except (OSError, UnicodeError) as error:
             raise NotConnected(str(error) or "no connection in time") from error
         self._open.add(connection)
         return connection
 
-    def _give_back(self, server: _Server, connection: Connection) -> None:
+    def _give_back(self, server: _Server, connection: AsyncConnection) -> None:
         """Keep a connection for the next request, when it can be used again."""
         if not connection.reusable or connection not in self._open:
             self._drop(connection)
@@ -254,7 +172,7 @@ class Connections:
             while server.idle and server.idle[0].idle_since_s < before_s:
                 self._drop(server.idle.popleft())
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: AsyncConnection) -> None:
         connection.close()
         self._open.discard(connection)
 

@@ -2,8 +2,8 @@
 
 Small because both ends are ours: a general client costs several times what one exchange with a
 broker takes. It knows status, headers, Content-Length, chunked bodies and Connection: close, and
-refuses everything else. `connection.py` and `aio.py` move the bytes, and between servers
-`http_base.connections`.
+refuses everything else. `transport/connection.py` moves the bytes of blocking clients, `aio_http1`
+those of asyncio clients and between servers.
 """
 
 from __future__ import annotations

@@ -6,11 +6,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
+from myqueue.contract.aio_http1 import AsyncConnection
 from myqueue.contract.errors import BrokerUnreachable
 from myqueue.contract.http1 import (
     Answer,
-    AnswerReader,
-    BadAnswer,
     Request,
     host_header,
     render,
@@ -65,78 +64,15 @@ class AsyncTransport(Protocol):
         ...
 
 
-class _Connection(asyncio.BufferedProtocol):
-    """One connection; requests go one after the other."""
-
-    def __init__(self) -> None:
-        self._reader = AnswerReader()
-        self._transport: asyncio.Transport | None = None
-        self.answered: asyncio.Future[Answer] | None = None
-        self.closed = False
-        self.idle_since_s = 0.0
-
-    @property
-    def reusable(self) -> bool:
-        return self._reader.reusable and not self.closed
-
-    def send(self, data: bytes) -> asyncio.Future[Answer]:
-        assert self._transport is not None, "connected"
-        self._reader.reusable = False
-        self.answered = asyncio.get_running_loop().create_future()
-        self._transport.write(data)
-        return self.answered
-
-    def close(self) -> None:
-        self.closed = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    # What the loop calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._reader.room()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._take(nbytes)
-
-    def eof_received(self) -> None:
-        self._take(0)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        self._settle(exc or BadAnswer("the connection was closed before an answer came"))
-
-    def _take(self, count: int) -> None:
-        if self.answered is None or self.answered.done():
-            self.close()  # nobody asked for this
-            return
-        try:
-            answer = self._reader.filled(count)
-        except BadAnswer as error:
-            self._settle(error)
-            self.close()
-            return
-        if answer is not None:
-            self._settle(answer)
-
-    def _settle(self, result: Answer | Exception) -> None:
-        if self.answered is None or self.answered.done():
-            return
-        if isinstance(result, Exception):
-            self.answered.set_exception(result)
-            self.answered.exception()  # somebody who gave up does not ask for it
-        else:
-            self.answered.set_result(result)
-
-
 class HttpAsyncExchange:
     """A request on its own connection, which goes back to the pool when it was answered."""
 
     def __init__(
-        self, transport: HttpAsyncTransport, address: str, connection: _Connection, until_s: float
+        self,
+        transport: HttpAsyncTransport,
+        address: str,
+        connection: AsyncConnection,
+        until_s: float,
     ) -> None:
         assert connection.answered is not None, "a request was sent"
         self._transport = transport
@@ -178,7 +114,7 @@ class HttpAsyncTransport:
 
     def __init__(self, *, connect_timeout_s: float) -> None:
         self._connect_timeout_s = connect_timeout_s
-        self._idle: dict[str, deque[_Connection]] = {}
+        self._idle: dict[str, deque[AsyncConnection]] = {}
         self._closed = False
 
     async def begin(self, address: str, request: Request, *, timeout_s: float) -> HttpAsyncExchange:
@@ -213,7 +149,7 @@ class HttpAsyncTransport:
             for connection in connections:
                 connection.close()
 
-    def give_back(self, address: str, connection: _Connection) -> None:
+    def give_back(self, address: str, connection: AsyncConnection) -> None:
         """Keep a connection for the next request, when it can be used again."""
         connection.idle_since_s = now_s = asyncio.get_running_loop().time()
         for aged in take_aged(self._idle, now_s - IDLE_S_MAX):
@@ -224,7 +160,7 @@ class HttpAsyncTransport:
         else:
             connection.close()
 
-    async def _connection(self, address: str) -> _Connection:
+    async def _connection(self, address: str) -> AsyncConnection:
         """Take an idle connection that the peer has not closed, or open one."""
         idle = self._idle.get(address, deque())
         while idle:
@@ -235,7 +171,7 @@ class HttpAsyncTransport:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, opened = await asyncio.get_running_loop().create_connection(
-                    _Connection, host, port, ssl=True if scheme == "https" else None
+                    AsyncConnection, host, port, ssl=True if scheme == "https" else None
                 )
         except OSError as error:
             raise BrokerUnreachable(f"no connection to {address}: {error}") from error
