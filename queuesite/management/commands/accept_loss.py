@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from msgspec import Struct
 
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp
+from manager_app.answers import PartitionLoss
 from myqueue.contract.errors import QueueError
 from myqueue.contract.inputs import JSON
 from queuesite.conf import ConfigError, read_secret, secret_places
@@ -21,25 +21,6 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_S = 60.0
 """Longer than a manager waits for the brokers."""
-
-
-class _Replica(Struct):
-    replica_id: int
-    broker_id: int
-    fault: str
-    last_index: int | None
-    end_offset: int | None
-    kept_offset: int
-
-
-class _Loss(Struct):
-    broker_id: int
-    replica_id: int
-    end_offset: int
-    known_offset: int
-    next_offset: int
-    accepted: bool
-    replicas: list[_Replica]
 
 
 class Command(BaseCommand):
@@ -88,11 +69,13 @@ class Command(BaseCommand):
             f" new messages begin at offset {done.next_offset}"
         )
 
-    def _call(self, address: str, secret: str, call: ClusterCall) -> _Loss:
-        async def ask() -> _Loss:
+    def _call(self, address: str, secret: str, call: ClusterCall) -> PartitionLoss:
+        async def ask() -> PartitionLoss:
             http = ClusterHttp(secret)
             try:
-                return (await http.call(address, call, timeout_s=CALL_TIMEOUT_S)).read(_Loss)
+                return (await http.call(address, call, timeout_s=CALL_TIMEOUT_S)).read(
+                    PartitionLoss
+                )
             finally:
                 await http.close()
 
@@ -101,7 +84,7 @@ class Command(BaseCommand):
         except (QueueError, CallFailed) as error:
             raise CommandError(f"the manager at {address}: {error}", returncode=1) from error
 
-    def _show(self, loss: _Loss) -> None:
+    def _show(self, loss: PartitionLoss) -> None:
         for one in loss.replicas:
             end = "?" if one.end_offset is None else one.end_offset
             self.stdout.write(
