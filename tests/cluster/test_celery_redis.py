@@ -17,7 +17,7 @@ from tests.cluster.processes import ROOT, popen, wait_until
 from tests.cluster.rounds import MANY
 from tests.cluster.terminals import BROKERS, Terminals
 from tests.cluster.waited import Waited
-from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.postgres import required_postgres
 from tests.ports import free_ports
 
 if TYPE_CHECKING:
@@ -140,11 +140,7 @@ class Parts:
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    try:
-        find_binaries()
-    except PostgresNotFound as error:
-        missing(str(error))
-    with private_postgres() as url:
+    with required_postgres() as url:
         yield url
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.cluster.rounds import MANY
 from tests.cluster.terminals import Terminals, free_port
-from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.postgres import required_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +25,7 @@ ROUNDS = 2 if MANY else 1
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Return the URL of a database on a server of this module."""
-    try:
-        find_binaries()
-    except PostgresNotFound as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with private_postgres() as url:
+    with required_postgres() as url:
         yield url
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
+import pytest
 
 from tests.ports import free_ports
 
@@ -54,6 +55,19 @@ def find_binaries() -> Path:
     raise PostgresNotFound(
         "no PostgreSQL: apt-get install postgresql, or pip install pgserver (it ships the binaries)"
     )
+
+
+@contextmanager
+def required_postgres() -> Iterator[str]:
+    """Give a server as `private_postgres`; without the binaries skip, or in CI fail."""
+    try:
+        find_binaries()
+    except PostgresNotFound as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with private_postgres() as url:
+        yield url
 
 
 @contextmanager

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
-import requests
 
-from http_base.cluster import BrokerReport
-from http_base.tokens import cluster_token
-from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.manager_process import ANSWER_S, Manager, ask, make_topic, until
+from tests.manager_app.postgres import required_postgres
 from tests.manager_app.silent_proxy import SilentProxy
-from tests.ports import free_ports
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).resolve().parents[2]
-SECRET = "a secret of this test alone"
-READY_S = 30.0
-ANSWER_S = 10.0
-"""In which every call is answered, whatever the database does."""
 FIRST_READ_S = 4.0
 """In which memory answers before anybody knows that the database is silent: 1 s for that, and room
 for a busy machine."""
@@ -42,83 +28,9 @@ SILENCE_S = 12.0
 """Longer than a lease is held."""
 
 
-@contextmanager
-def manager(directory, name, database_url):
-    """Run a manager; yield its address."""
-    [port] = free_ports(1)
-    kept = {one: text for one, text in os.environ.items() if not one.startswith(("DJANGO_", "PG"))}
-    environment = {
-        **kept,
-        "QUEUESITE_ROLE": "manager",
-        "PORT": str(port),
-        "DATABASE_URL": database_url,
-        "DATA_DIR": str(directory / name),
-        "CLUSTER_SECRET": SECRET,
-        "DISK_RESERVE_BYTES": "0",
-    }
-    log = directory / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "manager"],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        until(lambda: ask(address, "GET", "/readyz")[0] == 200, READY_S, log.read_text)
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def until(holds, limit_s, what):
-    """Wait until something holds; return the seconds it took."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < limit_s, what()
-        time.sleep(0.1)
-    return time.monotonic() - begun
-
-
-def ask(address, method, path, fields=None, *, headers=None):
-    """Return status and fields of an answer; status 0 when none comes in time."""
-    try:
-        answer = requests.request(
-            method, address + path, json=fields, headers=headers, timeout=ANSWER_S
-        )
-    except requests.RequestException as error:
-        return 0, {"code": str(error)}
-    return answer.status_code, answer.json()
-
-
-def make_topic(address):
-    """Make topic `logs`, with a broker that reported once and is not there."""
-    report = BrokerReport(
-        incarnation="f" * 32, address="http://127.0.0.1:1", raft_address="127.0.0.1:2", full=True
-    )
-    token = {"authorization": f"Bearer {cluster_token(SECRET)}"}
-    fields = msgspec.to_builtins(report)
-    assert ask(address, "POST", "/brokers/heartbeat", fields, headers=token)[0] == 200
-    created = ask(address, "POST", "/topics", {"topic": "logs", "replication_factor": 1})
-    assert created[0] == 201, created
-
-
 @pytest.fixture
 def database():
-    try:
-        find_binaries()
-    except PostgresNotFound as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with private_postgres() as url:
+    with required_postgres() as url:
         yield url
 
 
@@ -186,7 +98,9 @@ def test_managers_work_again_soon_after_a_silent_database_can_be_reached(
     with ExitStack() as stack:
         proxy = stack.enter_context(SilentProxy(urlsplit(database).port))
         url = f"postgres://queue@127.0.0.1:{proxy.port}/postgres"
-        managers = [stack.enter_context(manager(tmp_path, name, url)) for name in ("one", "two")]
+        managers = [
+            stack.enter_context(Manager(tmp_path, name, url)).address for name in ("one", "two")
+        ]
         make_topic(managers[1])  # the standby
         until(lambda: all_join(managers), BACK_S, lambda: joins(managers))
         old = [ask(address, "GET", "/readyz")[1]["primary"] for address in managers]

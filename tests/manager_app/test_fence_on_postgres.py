@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.postgres import required_postgres
 
 pytestmark = pytest.mark.postgres
 
@@ -88,13 +88,7 @@ def fence():
 @pytest.fixture(scope="module")
 def server():
     """The URL of a database on a server of this module."""
-    try:
-        find_binaries()
-    except PostgresNotFound as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with private_postgres() as url:
+    with required_postgres() as url:
         yield url
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.manager_app.postgres import PostgresNotFound, find_binaries, private_postgres
+from tests.manager_app.postgres import required_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_S = 900
@@ -28,13 +28,7 @@ anything new there."""
 def test_the_manager_suite_passes_on_postgresql(capsys):
     missing = [one for one in FROM_MEMORY if not (ROOT / "tests/manager_app" / one).exists()]
     assert missing == []
-    try:
-        find_binaries()
-    except PostgresNotFound as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with private_postgres() as url:
+    with required_postgres() as url:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "tests/manager_app", "-m", "not postgres"),

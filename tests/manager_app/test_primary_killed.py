@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -15,9 +12,8 @@ import psycopg2
 import pytest
 
 from tests.cluster.rounds import MANY, ROUNDS
-from tests.manager_app.postgres import private_postgres
-from tests.manager_app.test_database_silent import READY_S, ROOT, SECRET, ask, make_topic, until
-from tests.ports import free_ports
+from tests.manager_app.manager_process import READY_S, Manager, ask, make_topic, until
+from tests.manager_app.postgres import required_postgres
 
 pytestmark = [
     pytest.mark.postgres,
@@ -29,48 +25,6 @@ ACCEPTED_S = 10.0
 """After which writes are accepted again, whatever became of the primary."""
 STOPPED_S = 15.0
 """How long the primary stands still: longer than a take-over takes."""
-
-
-class Manager:
-    """A manager's process."""
-
-    def __init__(self, directory, name, database_url):
-        [port] = free_ports(1)
-        self.address = f"http://127.0.0.1:{port}"
-        self.log = directory / f"{name}.log"
-        kept = {one: of for one, of in os.environ.items() if not one.startswith(("DJANGO_", "PG"))}
-        self.environment = {
-            **kept,
-            "QUEUESITE_ROLE": "manager",
-            "PORT": str(port),
-            "DATABASE_URL": database_url,
-            "DATA_DIR": str(directory / name),
-            "CLUSTER_SECRET": SECRET,
-            "DISK_RESERVE_BYTES": "0",
-        }
-        self.process = None
-
-    def start(self):
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "manager"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-            )
-        until(self.is_ready, READY_S, self.log.read_text)
-        return self
-
-    def is_ready(self):
-        return ask(self.address, "GET", "/readyz")[0] == 200
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def signal(self, number):
-        self.process.send_signal(number)
 
 
 class Workload:
@@ -131,7 +85,7 @@ class Workload:
 @pytest.fixture
 def cluster(tmp_path):
     with ExitStack() as stack:
-        url = stack.enter_context(private_postgres())
+        url = stack.enter_context(required_postgres())
         managers = [Manager(tmp_path, name, url) for name in ("one", "two", "three")]
         for one in managers:
             one.start()
