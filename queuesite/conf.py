@@ -117,6 +117,10 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     change_secret: bool = False
     """Take `cluster_secret` in the place of the one that was recorded. For one start of every
     process, while nothing else of the cluster runs."""
+    auth: Literal["off", "required"] = "off"
+    """`off`: whoever reaches a port of the cluster may do everything; for a cluster that listens on
+    loopback. `required`: people log in, programs show an API token, and both may do what they were
+    given a right to. The same in the whole cluster."""
     log_format: Literal["text", "json"] = "text"
     """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
     where something was raised, exception."""

@@ -98,6 +98,7 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"BIND_HOST": "0.0.0.0"}, "CURRENT_ADDRESS"),
         ({"READ_ONLY": "perhaps"}, "READ_ONLY must be 1 or 0, not 'perhaps'"),
         ({"TICK_MS": "0"}, "TICK_MS must be at least 1, not '0'"),
+        ({"AUTH": "on"}, "AUTH must be off or required, not 'on'"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be text or json, not 'xml'"),
         ({"RACK": "r" * 65}, "RACK must be no longer than 64, not 'rrr"),
         ({"TICK_MS": "1.5"}, "TICK_MS must be a whole number, not '1.5'"),
