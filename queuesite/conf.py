@@ -88,7 +88,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """What a broker shares a failure with: a rack, a zone, a room. The replicas of a partition are
     spread over as many as there are. At most 64 characters."""
     read_only: bool = False
-    """A manager that answers reads alone."""
+    """A manager that changes no metadata."""
     database_url: str = ""
     """Database of a manager; an SQLite file in `data_dir` when empty. Two managers need
     PostgreSQL."""

@@ -37,7 +37,6 @@ async def append(call: Call) -> Produced | Appended:
     A record batch is passed on to the leader as it is, and so is the leader's answer.
     """
     runtime = current()
-    runtime.require_writable()
     if isinstance(call.data, bytes):
         batch = read_call(call, ProduceBatch)
         token = batch.token or bearer_token(call)

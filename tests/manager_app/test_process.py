@@ -66,7 +66,6 @@ async def test_a_read_only_manager_answers_every_read_and_says_how_old_its_view_
         ("POST", "/consumer/register", {"topic": "logs"}),
         ("DELETE", "/producers/1", {"token": "x"}),
         ("DELETE", "/consumers/1", {"token": "x"}),
-        ("POST", "/producer/produce", {"topic": "logs", "producer_id": 1, "message": "x"}),
         ("GET", "/health", {"type": 2, "key": 1}),
     ],
 )
@@ -96,6 +95,16 @@ async def test_a_read_only_manager_passes_consume_on_to_the_brokers(read_only):
         "/consumer/consume", {"topic": "logs", "consumer_id": 9}, status=401
     )
     assert answer["code"] == "UNAUTHORIZED"
+
+
+async def test_a_read_only_manager_passes_produce_on_to_the_brokers(read_only):
+    call = {"topic": "logs", "producer_id": 1, "message": "x", "partition": 1}
+    first = await read_only.post("/producer/produce", {**call, "request_id": "one"})
+    again = await read_only.post("/producer/produce", {**call, "request_id": "one"})
+    assert (first["partition"], first["offset"]) == (again["partition"], again["offset"])
+    assert first["offset"] == (await read_only.post("/producer/produce", call))["offset"] - 1
+    stranger = await read_only.post("/producer/produce", {**call, "producer_id": 9}, status=401)
+    assert stranger["code"] == "UNAUTHORIZED"
 
 
 async def test_changes_that_another_manager_made_are_seen(site):

@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
         parser.add_argument(
-            "-r", "--read-only", action="store_true", help="answer reads alone, as READ_ONLY=1"
+            "-r", "--read-only", action="store_true", help="change no metadata, as READ_ONLY=1"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

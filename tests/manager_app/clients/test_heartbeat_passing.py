@@ -103,23 +103,26 @@ async def two(site):
         await managers.stop()
 
 
-@pytest.mark.parametrize("way", ["consume", "health"])
+@pytest.mark.parametrize("way", ["produce", "consume", "health"])
 async def test_a_client_that_is_heard_by_a_read_only_manager_alone_stays_alive(site, way):
     await site.create_topic()
     producer, consumer = await site.producer(), await site.consumer()
     await site.produce(producer, "x")
+    heard, silent = ("producers", "consumers") if way == "produce" else ("consumers", "producers")
     async with two(site) as managers:
         for _ in range(12):  # two minutes
             site.clock.seconds += 10
             if way == "consume":
                 fields = {"topic": "logs", "consumer_id": consumer, "max_messages": 1}
                 await site.post("/consumer/consume", fields)
+            elif way == "produce":
+                await site.produce(producer, "more")
             else:
                 await site.get(f"/health?type=0&key={consumer}")
             assert await managers.passing.pass_on() == 1
             await managers.look()
-        assert await managers.states() == ["alive"]
-        assert await managers.states("producers") == ["expired"], "it was silent"
+        assert await managers.states(heard) == ["alive"]
+        assert await managers.states(silent) == ["expired"], "it was silent"
         assert managers.calls == [SIGNS] * 12
         assert await managers.passing.pass_on() == 0
 
