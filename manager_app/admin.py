@@ -1,15 +1,23 @@
-"""The manager's pages in Django's admin: read-only, but for a topic's retention."""
+"""The manager's pages in Django's admin: read-only, but for a topic's retention, people, tokens."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models import Count
+from django.http import HttpResponse
+from django.template import engines
+from django.utils import timezone
 
+from http_base.access import hash_of
 from manager_app import runtime
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
+    ApiToken,
     AuditEntry,
     Broker,
     Cluster,
@@ -21,15 +29,22 @@ from manager_app.models import (
     Partition,
     Producer,
     Replica,
+    TokenRight,
     Topic,
 )
 from manager_app.placement.partition_facts import partition_facts, replica_facts, shown_state
 from manager_app.placement.repair_rules import partition_condition, replica_condition
+from manager_app.services.access import (
+    RIGHTS_MAX,
+    access_changed,
+    require_room,
+    token_text,
+)
 from manager_app.services.topic import topic_update
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from myqueue.contract.answers import GroupOffset
 
@@ -339,3 +354,137 @@ class LossAcceptedAdmin(ReadOnlyAdmin):
         "broker_id",
         "done",
     )
+
+
+class PrimaryAlone:
+    """Pages of what can be changed on the primary alone: everywhere else they can be looked at."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        """Leave it to the permissions of the person, on the primary."""
+        return _may_write() and bool(super().has_add_permission(request, *args))  # type: ignore[misc]
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Leave it to the permissions of the person, on the primary."""
+        return _may_write() and bool(super().has_change_permission(request, obj))  # type: ignore[misc]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Leave it to the permissions of the person, on the primary."""
+        return _may_write() and bool(super().has_delete_permission(request, obj))  # type: ignore[misc]
+
+
+def _may_write() -> bool:
+    present = runtime.installed()
+    return present is None or present.is_primary
+
+
+class TokenRightInline(PrimaryAlone, admin.TabularInline):  # type: ignore[type-arg]
+    """What a token may do with topics."""
+
+    model = TokenRight
+    extra = 1
+    max_num = RIGHTS_MAX
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(PrimaryAlone, admin.ModelAdmin):  # type: ignore[type-arg]
+    """API tokens; the text of a new one is shown once, by the page that answers the form."""
+
+    list_display = ("name", "owner", "role", "state", "created_at", "expires_at", "last_used")
+    list_select_related = ("owner",)
+    list_filter = ("role",)
+    search_fields = ("name", "owner__username")
+    fields = ("name", "owner", "role", "expires_at", "created_at", "last_used", "revoked_at")
+    readonly_fields = ("created_at", "last_used", "revoked_at")
+    inlines = (TokenRightInline,)
+    actions = ("revoke",)
+
+    @admin.display(description="state")
+    def state(self, token: ApiToken) -> str:
+        """Return whether it is taken, in a word."""
+        if token.revoked_at is not None:
+            return "revoked"
+        if token.expires_at is not None and token.expires_at <= timezone.now():
+            return "expired"
+        return "active" if token.owner.is_active else "dead"
+
+    @admin.action(description="Revoke for good", permissions=["change"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> None:
+        """End tokens; managers refuse them at once, brokers after their next report."""
+        with transaction.atomic():
+            access_changed()
+            tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        """Store a token; a new one gets its text."""
+        access_changed()  # first: the rights are stored in the same transaction
+        if not change:
+            require_room()
+            obj.shown_once = token_text()
+            obj.hash = hash_of(obj.shown_once)
+        super().save_model(request, obj, form, change)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the new token: no redirect, which would have to carry it in a cookie."""
+        context = {**self.admin_site.each_context(request), "token": obj, "title": "New API token"}
+        page = engines["django"].from_string(_PAGE_OF_A_NEW_ONE).render(context, request)
+        return HttpResponse(page, headers={"Cache-Control": "no-store"})
+
+    def delete_model(self, request: HttpRequest, obj: ApiToken) -> None:
+        """Delete a token, which ends it."""
+        access_changed()
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """Delete tokens, which ends them."""
+        with transaction.atomic():
+            access_changed()
+            super().delete_queryset(request, queryset)
+
+
+_PAGE_OF_A_NEW_ONE = """{% extends "admin/base_site.html" %}{% block content %}
+<p>This is the token <strong>{{ token.name }}</strong>. Copy it now: it is not shown again.</p>
+<p><code>{{ token.shown_once }}</code></p>
+<p><a href="../">All API tokens</a></p>
+{% endblock %}"""
+
+
+class PeopleAdmin(PrimaryAlone, UserAdmin):  # type: ignore[type-arg]
+    """People; who is no superuser makes none, and leaves those alone that are."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Let superusers alone make superusers."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if _is_superuser(request) else (*fields, "is_superuser")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Let superusers alone change a superuser."""
+        return _may_touch(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Let superusers alone delete a superuser."""
+        return _may_touch(request, obj) and super().has_delete_permission(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Hide superusers from actions on many people by others."""
+        people: QuerySet[Any] = super().get_queryset(request)
+        return people if _is_superuser(request) else people.filter(is_superuser=False)
+
+
+class GroupsOfPeopleAdmin(PrimaryAlone, GroupAdmin):
+    """Groups of people."""
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def _may_touch(request: HttpRequest, person: Model | None) -> bool:
+    return _is_superuser(request) or not getattr(person, "is_superuser", False)
+
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+admin.site.register(User, PeopleAdmin)
+admin.site.register(Group, GroupsOfPeopleAdmin)

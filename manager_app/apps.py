@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.backends.signals import connection_created
 
 
@@ -14,7 +14,9 @@ class ManagerAppConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Let every connection refuse what is written without the primary's lease."""
+        """Let every connection refuse what is written without the primary's lease; watch people."""
+        from manager_app.access_signals import connect
         from manager_app.fence import guard
 
         connection_created.connect(guard, dispatch_uid="manager_app.fence")
+        connect(apps)

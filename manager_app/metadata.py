@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from http_base.access import EMPTY_ACCESS, AccessIndex
 from http_base.writes import DATABASE_FAILURES
 from manager_app.database import answers_within
 from myqueue.contract import retry_after
@@ -104,6 +105,8 @@ class ClusterMetadata:
     brokers: Mapping[int, BrokerMetadata] = field(default_factory=dict)
     leaders: Mapping[int, Leadership] = field(default_factory=dict)
     """By group id; leaders that were reported since may be of a later term."""
+    access: AccessIndex = EMPTY_ACCESS
+    """Who may do what, with `AUTH=required`; without it nobody asks."""
 
 
 class MetadataCopy:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from http_base.access import Role
 from manager_app.placement.repair_rules import MemberRole
 
 GROUP_ID_MAX = (1 << 23) - 1
@@ -63,6 +66,10 @@ class Cluster(models.Model):
 
     class Meta:
         verbose_name_plural = "cluster"
+        permissions = (
+            ("operate_cluster", "Can move and drain, and move offsets of groups (operator)"),
+            ("administer_cluster", "Can create, change and delete whatever (administrator)"),
+        )
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=Q(id=1), name="cluster_is_one_row"),
             models.CheckConstraint(condition=Q(epoch__gte=1), name="cluster_epoch_positive"),
@@ -88,6 +95,10 @@ class Topic(models.Model):
 
     class Meta:
         ordering: ClassVar[list[str]] = ["id"]
+        permissions = (
+            ("produce_messages", "Can publish messages to every topic"),
+            ("consume_messages", "Can read the messages of every topic"),
+        )
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(name=""), name="topic_has_a_name"),
             models.CheckConstraint(
@@ -485,3 +496,81 @@ class AuditEntry(models.Model):
     def __str__(self) -> str:
         """Return action and subject."""
         return f"{self.action}: {self.subject}"
+
+
+class ApiToken(models.Model):
+    """What a program shows to be known; the token itself is shown once and stored nowhere."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=64, unique=True)
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    """SHA-256 of the token, hexadecimal."""
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    """Who answers for it; it is dead while this person is not active."""
+    role = models.PositiveSmallIntegerField(
+        choices=[(role.value, role.name.lower()) for role in Role], default=0
+    )
+    """What it may do with what is not of one topic."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    """When it ends by itself; null: never."""
+    last_used = models.DateTimeField(null=True, blank=True, editable=False)
+    """At the primary manager, to a minute or so."""
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    """When somebody ended it; null: nobody did."""
+    shown_once = ""
+    """The token itself, of one that was made just now; not stored."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        verbose_name = "API token"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(name=""), name="api_token_has_a_name"),
+            models.CheckConstraint(
+                condition=Q(role__gte=0, role__lte=3),
+                name="api_token_role_in_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return its name."""
+        return self.name
+
+
+TOPIC_PATTERN = r"^([A-Za-z0-9._-]{1,249}|[A-Za-z0-9._-]{0,248}\*)\Z"
+"""A topic's name, or the beginning of one before a `*`."""
+
+
+class TokenRight(models.Model):
+    """What an API token may do with the topics that a pattern names."""
+
+    id = models.BigAutoField(primary_key=True)
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="rights")
+    pattern = models.CharField(
+        max_length=249,
+        validators=[
+            RegexValidator(TOPIC_PATTERN, "a topic's name, or the beginning of one before a *")
+        ],
+    )
+    produce = models.BooleanField(default=False)
+    consume = models.BooleanField(default=False)
+    manage = models.BooleanField(default=False)
+    """Create, change and delete the topic, and move the offsets of groups in it."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["token", "pattern"], name="token_right_once_per_pattern"
+            ),
+            models.CheckConstraint(
+                condition=Q(produce=True) | Q(consume=True) | Q(manage=True),
+                name="token_right_is_one",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return the pattern."""
+        return self.pattern

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from django.conf import settings
 from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
+from http_base.access import EMPTY_ACCESS, AccessIndex
 from http_base.cluster import BrokerPlace, DeletedPartition, ReplicaOrder, ReplicaPlace
 from http_base.tokens import secret_fingerprint
+from manager_app.access_rows import access_load
 from manager_app.metadata import (
     BrokerMetadata,
     ClusterMetadata,
@@ -168,6 +171,7 @@ def metadata_load() -> ClusterMetadata:
             for broker in Broker.objects.order_by("broker_id")
         },
         leaders=leaders,
+        access=EMPTY_ACCESS if settings.QUEUE.auth == "off" else AccessIndex(access_load()),
     )
 
 

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
+from http_base.access import hash_of
+from manager_app import runtime
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
+    ApiToken,
     AuditEntry,
     Broker,
     BrokerState,
@@ -21,11 +27,15 @@ from manager_app.models import (
     Partition,
     Producer,
     Replica,
+    TokenRight,
     Topic,
 )
 from manager_app.services.cluster import cluster_ensure
 
-MODELS = list(apps.get_app_config("manager_app").get_models())
+ACCESS = (ApiToken, TokenRight)
+"""What people write here, as nothing else of the manager's."""
+MODELS = [one for one in apps.get_app_config("manager_app").get_models() if one not in ACCESS]
+make_groups = import_module("manager_app.migrations.0010_access").make_groups
 
 pytestmark = pytest.mark.django_db
 
@@ -138,3 +148,123 @@ def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
 
 def test_every_model_is_registered():
     assert all(admin.site.is_registered(model) for model in MODELS)
+
+
+def fields_of_rights(*rows):
+    """Return a form's fields for the rights of a token: (pattern, right) each."""
+    fields = {
+        "rights-TOTAL_FORMS": len(rows),
+        "rights-INITIAL_FORMS": 0,
+        "rights-MIN_NUM_FORMS": 0,
+        "rights-MAX_NUM_FORMS": 100,
+    }
+    for number, (pattern, right) in enumerate(rows):
+        fields |= {f"rights-{number}-pattern": pattern, f"rights-{number}-{right}": "on"}
+    return fields
+
+
+def add_token(person, **fields):
+    owner = User.objects.get(username="admin").pk
+    given = {"name": "ci", "owner": owner, "role": 0, **fields_of_rights(("orders.*", "produce"))}
+    return person.post(page(ApiToken, "add"), given | fields)
+
+
+def test_a_new_token_is_shown_once_and_stored_nowhere(person):
+    answer = add_token(person)
+    [text] = re.findall(r"<code>(qs_[^<]+)</code>", answer.content.decode())
+    row = ApiToken.objects.get()
+    assert row.hash == hash_of(text)
+    assert "no-store" in answer["Cache-Control"]
+    assert text not in str(answer.cookies)
+    [right] = TokenRight.objects.values_list("pattern", "produce", "consume", "manage")
+    assert right == ("orders.*", True, False, False)
+    for path in (page(ApiToken), page(ApiToken, row.pk, "change")):
+        shown = person.get(path)
+        assert shown.status_code == 200
+        assert text not in shown.content.decode()
+        assert row.hash not in shown.content.decode()
+
+
+def test_a_pattern_that_cannot_be_is_refused_with_the_form(person):
+    answer = add_token(person, **fields_of_rights(("or*ders", "consume")))
+    assert b"errorlist" in answer.content
+    assert not ApiToken.objects.exists()
+
+
+def test_a_token_is_revoked_and_deleted_here(person):
+    add_token(person)
+    row = ApiToken.objects.get()
+    chosen = {"_selected_action": [row.pk], "index": 0}
+    assert person.post(page(ApiToken), {"action": "revoke", **chosen}).status_code == 302
+    row.refresh_from_db()
+    assert row.revoked_at is not None
+    assert b"revoked" in person.get(page(ApiToken)).content
+    everything = {"action": "delete_selected", "post": "yes", **chosen}
+    assert person.post(page(ApiToken), everything).status_code == 302
+    add_token(person)
+    [row] = ApiToken.objects.all()
+    assert person.post(page(ApiToken, row.pk, "delete"), {"post": "yes"}).status_code == 302
+    assert not ApiToken.objects.exists()
+
+
+@pytest.fixture
+def log_in(client):
+    make_groups(apps)
+
+    def as_one_of(*groups, **fields):
+        someone = User.objects.create_user("bob", is_staff=True, **fields)
+        someone.groups.set(Group.objects.filter(name__in=groups))
+        client.force_login(someone)
+        return client
+
+    return as_one_of
+
+
+@pytest.mark.parametrize(
+    ("groups", "sees", "retention", "tokens"),
+    [
+        ([], 403, 403, 403),
+        (["viewer"], 200, 403, 403),
+        (["operator"], 200, 403, 403),
+        (["administrator"], 200, 302, 200),
+    ],
+)
+def test_roles_decide_what_is_shown_and_may_be_changed(
+    log_in, rows, groups, sees, retention, tokens
+):
+    client = log_in(*groups)
+    for model in MODELS:
+        assert client.get(page(model)).status_code == sees, model
+        assert client.get(page(model, "add")).status_code == 403, model
+    changing = page(Topic, Topic.objects.get().pk, "change")
+    assert client.post(changing, {"retention_ms": "5"}).status_code == retention
+    assert client.get(page(ApiToken)).status_code == tokens
+    assert client.get(page(ApiToken, "add")).status_code == tokens
+    assert client.get("/admin/auth/user/add/").status_code == tokens
+    assert client.get("/admin/auth/group/add/").status_code == 403
+
+
+def test_only_a_superuser_touches_superusers(log_in):
+    client = log_in("administrator")
+    root = User.objects.create_superuser("root")
+    path = f"/admin/auth/user/{root.pk}"
+    assert client.get(f"{path}/change/").status_code == 302  # as if there were none
+    assert client.post(f"{path}/password/", {"password1": "x", "password2": "x"}).status_code != 200
+    assert client.post(f"{path}/delete/", {"post": "yes"}).status_code == 302
+    assert User.objects.filter(pk=root.pk).exists()
+    bob = User.objects.get(username="bob")
+    shown = client.get(f"/admin/auth/user/{bob.pk}/change/").content.decode()
+    assert 'name="is_active"' in shown
+    assert 'name="is_superuser"' not in shown
+
+
+def test_who_may_what_is_changed_on_the_primary_alone(person, monkeypatch):
+    add_token(person)
+    row = ApiToken.objects.get()
+    standby = SimpleNamespace(is_primary=False, suspects=frozenset, require_writable=lambda: None)
+    monkeypatch.setattr(runtime, "installed", lambda: standby)
+    assert person.get(page(ApiToken)).status_code == 200
+    assert person.get(page(ApiToken, "add")).status_code == 403
+    assert person.post(page(ApiToken, row.pk, "delete"), {"post": "yes"}).status_code == 403
+    assert person.post("/admin/auth/user/add/", {}).status_code == 403
+    assert ApiToken.objects.exists()

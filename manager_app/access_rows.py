@@ -1,0 +1,109 @@
+"""Who may do what, read from the database for the copies in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db.models import Prefetch, Q
+from django.utils import timezone
+
+from http_base.access import (
+    CONSUME,
+    PRODUCE,
+    RIGHTS,
+    AccessTable,
+    Holder,
+    Role,
+    TopicRight,
+)
+from manager_app.models import ApiToken, TokenRight
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
+
+    class Person(AbstractBaseUser, PermissionsMixin):
+        """Any user of Django."""
+
+
+ROLE_PERMISSIONS = {
+    Role.ADMINISTRATOR: "manager_app.administer_cluster",
+    Role.OPERATOR: "manager_app.operate_cluster",
+    Role.VIEWER: "manager_app.view_cluster",
+}
+"""Role -> the permission of Django that gives it, the highest first."""
+MESSAGE_PERMISSIONS = {PRODUCE: "produce_messages", CONSUME: "consume_messages"}
+"""Right -> the permission that gives it for every topic."""
+
+
+def access_load() -> AccessTable:
+    """Return everybody whose tokens are taken now: API tokens, and people that may use messages."""
+    tokens = (
+        ApiToken.objects.filter(revoked_at=None, owner__is_active=True)
+        .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+        .prefetch_related(Prefetch("rights", TokenRight.objects.order_by("pattern")))
+    )
+    return AccessTable.of([*(_holder_of_token(token) for token in tokens), *_people()])
+
+
+def token_origin(token_id: int) -> str:
+    """Return how client tokens name the API token that registered them."""
+    return f"token-{token_id}"
+
+
+def holder_of_person(person: Person) -> Holder:
+    """Return what a person may do, by the permissions of Django."""
+    role = next(
+        (role for role, permission in ROLE_PERMISSIONS.items() if person.has_perm(permission)),
+        Role.NONE,
+    )
+    rights = tuple(
+        right
+        for right, codename in MESSAGE_PERMISSIONS.items()
+        if person.has_perm(f"manager_app.{codename}")
+    )
+    return _holder_of_person(person.pk, person.get_username(), rights, role)
+
+
+def _holder_of_token(token: ApiToken) -> Holder:
+    expires_at = token.expires_at
+    return Holder(
+        origin=token_origin(token.pk),
+        name=f"the API token {token.name!r}",
+        role=Role(token.role),
+        rights=tuple(
+            TopicRight(one.pattern, tuple(right for right in RIGHTS if getattr(one, right)))
+            for one in token.rights.all()
+        ),
+        hash=token.hash,
+        expires_ms=0 if expires_at is None else int(expires_at.timestamp() * 1000),
+    )
+
+
+def _people() -> list[Holder]:
+    """Return the active people that may read or publish messages."""
+    rights: dict[tuple[int, str], list[str]] = {}
+    for right, codename in MESSAGE_PERMISSIONS.items():
+        named = {"codename": codename, "content_type__app_label": "manager_app"}
+        given = Q(is_superuser=True)
+        for way in ("user_permissions", "groups__permissions"):
+            given |= Q(
+                pk__in=get_user_model().objects.filter(
+                    **{f"{way}__{name}": value for name, value in named.items()}
+                )
+            )
+        active = get_user_model().objects.filter(given, is_active=True)
+        for person in active.values_list("pk", "username"):
+            rights.setdefault(person, []).append(right)
+    return [_holder_of_person(*person, tuple(of)) for person, of in rights.items()]
+
+
+def _holder_of_person(
+    person_id: int, name: str, rights: tuple[str, ...], role: Role = Role.NONE
+) -> Holder:
+    return Holder(
+        origin=f"user-{person_id}",
+        name=f"the user {name!r}",
+        role=role,
+        rights=(TopicRight("*", rights),) if rights else (),
+    )
