@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SENDERS_MAX = 1_000
 """Most groups that send in one turn after they had waited for room; the others do in the next."""
+APPLIED_MAX = 250
+"""Most entries that are applied in one turn, which takes some 15 ms. A follower that was away for a
+while is told of many thousands at once: whatever else waits in the loop has its turn between."""
 
 
 class EngineLoop:
@@ -34,7 +37,8 @@ class EngineLoop:
 
     Whatever happens in one iteration of the loop - requests, RPCs, ticks - ends up in one turn: one
     send per peer and one storage job. What became durable has its turn at once. In a turn all is
-    sent and handed to storage first; only then are entries applied, while others are at work.
+    sent and handed to storage first; only then are entries applied, while others are at work, and
+    no more than `APPLIED_MAX`.
     """
 
     def __init__(
@@ -91,6 +95,10 @@ class EngineLoop:
     def mark(self, replica: Replica) -> None:
         """Have a replica drained in the next turn."""
         self._dirty[replica.group_id] = replica
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """See that there is a next turn."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.run)
@@ -123,9 +131,14 @@ class EngineLoop:
         self._effects.applied[replica.group_id] = replica
         self.mark(replica)
 
-    def run(self) -> None:
-        """Run one turn."""
-        self._scheduled = False
+    def run(self, *, is_scheduled: bool = True) -> None:
+        """Run one turn.
+
+        Args:
+            is_scheduled: it is the one that was scheduled, if any; otherwise that one comes too.
+        """
+        if is_scheduled:
+            self._scheduled = False
         if self._stopped:
             return
         started = time.perf_counter()
@@ -204,28 +217,39 @@ class EngineLoop:
         self._stream.flush()
 
     def _apply(self, effects: Effects) -> None:
-        """Apply what is committed, and what was left from the turn before.
+        """Apply what was left from the turn before and what is committed, up to `APPLIED_MAX`.
 
         An entry that comes alone, to a follower that has just been given the one after it to store,
         is left for the next turn, which is when that is durable at the latest: somebody waits for
         the acknowledgement, and nobody for what is applied.
         """
         earlier, self._committed = self._committed, []
+        room = APPLIED_MAX
         for replica, entries in earlier:
-            self._apply_to(replica, entries, effects)
+            room = self._apply_to(replica, entries, effects, room)
         is_alone = len(effects.committed) == 1 and bool(effects.writes)
         for replica, entries in effects.committed:
             if is_alone and len(entries) == 1 and replica.node.role is not Role.LEADER:
                 self._committed.append((replica, entries))
             else:
-                self._apply_to(replica, entries, effects)
+                room = self._apply_to(replica, entries, effects, room)
+        if not room and self._committed:
+            self._schedule()
 
-    def _apply_to(self, replica: Replica, entries: Sequence[Entry], effects: Effects) -> None:
+    def _apply_to(
+        self, replica: Replica, entries: Sequence[Entry], effects: Effects, room: int
+    ) -> int:
+        """Apply up to `room` entries, leave the others for the next turn; return the room left."""
         if replica.faulty or self._replicas.get(replica.group_id) is not replica:
-            return
-        replica.apply(entries, effects)
+            return room
+        if len(entries) > room:
+            self._committed.append((replica, entries[room:]))
+            entries = entries[:room]
+        if entries:
+            replica.apply(entries, effects)
         if replica.faulty:  # An entry contradicts the state.
             self._note_faulty(replica)
+        return room - len(entries)
 
     def _tell(self, effects: Effects) -> None:
         """Tell the listeners what happened."""
@@ -251,7 +275,7 @@ class EngineLoop:
     def _job_done(self) -> None:
         """Let what waited for a job leave at once."""
         if self._dirty or self._effects.rpcs or self._committed:
-            self.run()
+            self.run(is_scheduled=False)
 
     def _read_entries(self, replica: Replica, wanted: EntriesWanted) -> None:
         """Read older entries for a node that needs them."""

@@ -137,6 +137,33 @@ ENGINE_MUTANTS = (
         "::test_a_snapshot_takes_the_place_of_what_waits_to_be_applied",
     ),
     Mutant(
+        name="socket-read-to-its-end",
+        fault="A connection from a peer is read in one turn of the loop, however much there is",
+        path="raft_app/transport/tcp/connection.py",
+        old="            if self._unbroken >= TURN_BYTES:\n                self._rest()\n",
+        new="",
+        test=f"{_TESTS}/transport/tcp/test_connection.py"
+        "::test_what_waits_in_a_socket_is_taken_in_several_turns",
+    ),
+    Mutant(
+        name="applied-all-at-once",
+        fault="A follower applies all that it is told of in one turn of the loop",
+        path="raft_app/engine/loop.py",
+        old="        room = APPLIED_MAX\n",
+        new="        room = 1_000_000_000\n",
+        test=f"{_TESTS}/engine/test_loop.py"
+        "::test_no_turn_applies_more_than_others_in_the_loop_can_wait_for",
+    ),
+    Mutant(
+        name="left-over-forgotten",
+        fault="What a turn had no room to apply is forgotten",
+        path="raft_app/engine/loop.py",
+        old="            self._committed.append((replica, entries[room:]))\n",
+        new="",
+        test=f"{_TESTS}/engine/test_loop.py"
+        "::test_no_turn_applies_more_than_others_in_the_loop_can_wait_for",
+    ),
+    Mutant(
         name="applied-before-the-acknowledgement",
         fault="A follower applies an entry before it says that it holds the next one",
         path="raft_app/engine/loop.py",

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TURN_BYTES = 1 << 20
+"""Most bytes that a connection takes in one turn of the loop, but for a last buffer full; then
+everybody else in the loop has a turn. A socket that was left alone for a while has megabytes, and
+uvloop would read 32 buffers of them at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class TcpContext:
@@ -96,6 +101,12 @@ class Connection(asyncio.BufferedProtocol):
         self._closing = False
         self._address = "?"
         self._paused = False
+        self._room = 0
+        """Bytes of the buffer that the socket was given last."""
+        self._unbroken = 0
+        """Bytes that came in full buffers, one after the other, in this turn of the loop."""
+        self._rests = False
+        """Nothing is read until the next turn."""
         self.broker_id = handshake.peer_broker_id
         """The other side: claimed until `authenticated`, then proven."""
         self.taker: FrameTaker | None = None
@@ -140,13 +151,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return where the socket writes next."""
-        return self._reader.get_buffer()
+        buffer = self._reader.get_buffer()
+        self._room = len(buffer)
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take the frames that are complete now."""
         if self._closing:
             return
         self._context.counters.bytes_received += nbytes
+        if nbytes == self._room:  # there is more: who reads goes on at once
+            self._unbroken += nbytes
+            if self._unbroken >= TURN_BYTES:
+                self._rest()
+        else:
+            self._unbroken = 0
         reader = self._reader
         reader.unread += nbytes
         rpcs: list[tuple[int, Rpc]] = []
@@ -248,13 +267,15 @@ class Connection(asyncio.BufferedProtocol):
         """Take no more from the socket for now."""
         if not self._paused and not self._closing and self._transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            if not self._rests:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
         if self._paused and not self._closing and self._transport is not None:
             self._paused = False
-            self._transport.resume_reading()
+            if not self._rests:
+                self._transport.resume_reading()
 
     def close(self) -> None:
         """Close when what is buffered is written, or cannot be; `connection_lost` follows."""
@@ -276,6 +297,19 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _rest(self) -> None:
+        """Read nothing until everybody else has had a turn."""
+        self._unbroken = 0
+        if self._transport is not None and not (self._rests or self._paused):
+            self._rests = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._rests = False
+        if not self._paused and not self._closing and self._transport is not None:
+            self._transport.resume_reading()
 
     def _frame_received(self, frame: Frame, rpcs: list[tuple[int, Rpc]]) -> None:
         if self._handshake.done:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
+
 import pytest
 
 from http_base.memory_budget import MemoryBudget
@@ -10,7 +13,7 @@ from raft_app.core.config import RaftConfig
 from raft_app.core.rawnode import RawNode
 from raft_app.core.types import AppendEntries, Entry, EntryKind, Membership, RaftMember
 from raft_app.engine.cache import TailCache
-from raft_app.engine.loop import EngineLoop
+from raft_app.engine.loop import APPLIED_MAX, EngineLoop
 from raft_app.engine.replica import Replica as RealReplica
 from raft_app.storage.protocol import Checkpoint, GroupSpec, SetFaulty
 from raft_app.storage.stream import StorageStream
@@ -167,6 +170,13 @@ class FollowerLoop:
         self.loop.mark(self.replica)
         self.loop.run()
 
+    async def entries_come(self, count: int) -> None:
+        """Take in as many entries at once, the first included, all of them committed."""
+        entries = tuple(Entry(i + 1, 2, EntryKind.COMMAND, b"text %d" % i) for i in range(1, count))
+        self.replica.step(20, AppendEntries(1, 2, 2, 1, 1, entries, count))
+        self.loop.mark(self.replica)
+        await asyncio.sleep(0)
+
     def stored(self) -> None:
         self.stream._done(0.0)
 
@@ -200,3 +210,29 @@ async def test_a_snapshot_takes_the_place_of_what_waits_to_be_applied():
     follower.loop.note_replaced(follower.replica)
     follower.stored()
     assert follower.machine.values == []
+
+
+async def test_no_turn_applies_more_than_others_in_the_loop_can_wait_for():
+    follower = FollowerLoop()
+    count = 3 * APPLIED_MAX + 7
+    await follower.entries_come(count)
+    follower.stored()
+    applied = [len(follower.machine.values)]
+    for _ in range(5):
+        await asyncio.sleep(0)  # one turn of asyncio's loop
+        applied.append(len(follower.machine.values))
+    assert applied[0] == APPLIED_MAX - 1  # the first entry is the membership
+    assert all(after - before <= APPLIED_MAX for before, after in pairwise(applied))
+    assert follower.machine.values == [f"text {index}" for index in range(1, count)]
+    assert follower.replica.applied.index == count
+
+
+async def test_what_comes_later_is_applied_behind_what_is_left_over():
+    follower = FollowerLoop()
+    await follower.entries_come(APPLIED_MAX + 7)
+    follower.stored()
+    follower.entry_comes(APPLIED_MAX + 7)
+    follower.stored()
+    follower.entry_comes(APPLIED_MAX + 8)
+    follower.stored()
+    assert follower.machine.values == [f"text {index}" for index in range(1, APPLIED_MAX + 8)]

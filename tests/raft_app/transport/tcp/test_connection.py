@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +13,7 @@ from raft_app.core.types import TimeoutNow
 from raft_app.transport.codec import encode_rpcs
 from raft_app.transport.frames import PING_FRAME, FrameKind, encode_frame
 from raft_app.transport.protocol import TransportLimits
+from raft_app.transport.tcp import connection
 from tests.raft_app.transport.transport_harness import (
     RUNNERS,
     HandAcceptor,
@@ -36,6 +39,13 @@ async def connect(port: int, broker_id: int) -> HandPeer:
     peer = await HandPeer.dial(port)
     await peer.handshake(dialer_handshake(broker_id, 1))
     return peer
+
+
+def send_now(peer: HandPeer, data: bytes) -> None:
+    """Have the kernel take data from a peer before the loop has its next turn."""
+    fd = peer.writer.get_extra_info("socket").fileno()
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def _flipped(data: bytes) -> bytes:
@@ -111,6 +121,31 @@ def test_all_rpcs_of_one_piece_are_delivered_together(run):
         await network.stop()
 
     run(scenario())
+
+
+def test_what_waits_in_a_socket_is_taken_in_several_turns(run, monkeypatch):
+    buffer_bytes, turn_bytes, count = 4 << 10, 8 << 10, 30
+    monkeypatch.setattr(connection, "TURN_BYTES", turn_bytes)
+    taken, indexes = [0], []
+
+    async def scenario():
+        network = TcpNetwork(TransportLimits(max_frame_bytes=buffer_bytes))
+        one = await network.start(1)
+        peer = await connect(one.transport.port, 2)
+        await one.handler.until_event("connected", 2)
+        before = one.counters.bytes_received
+        sent = b"".join(one_frame(append(index, 2_000)) for index in range(1, count + 1))
+        send_now(peer, sent)
+        for _ in range(1_000):
+            await asyncio.sleep(0)  # one turn of the loop
+            taken.append(one.counters.bytes_received - before)
+        indexes.extend(rpc.entries[0].index for _, _, rpc in one.handler.rpcs)
+        await peer.close()
+        await network.stop()
+
+    run(scenario())
+    assert max(after - before for before, after in pairwise(taken)) <= turn_bytes + buffer_bytes
+    assert indexes == list(range(1, count + 1))
 
 
 def test_an_idle_connection_carries_pings_and_they_keep_it_up(run):
