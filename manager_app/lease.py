@@ -92,9 +92,17 @@ class Lease:
         return held.epoch if self._monotonic_s() - held.asked_s <= HELD_S else None
 
     @property
+    def held_epoch(self) -> int | None:
+        """The epoch to write under while this manager knows of no other primary, else None."""
+        if self._follows:
+            return self._metadata.current.epoch
+        held = self._held
+        return None if held is None else held.epoch
+
+    @property
     def is_held(self) -> bool:
         """True while this manager knows of no other primary: it may write, as the database says."""
-        return self._follows or self._held is not None
+        return self.held_epoch is not None
 
     def write_epoch(self) -> int:
         """Return the epoch to write under; the database compares it within each write.
@@ -102,12 +110,10 @@ class Lease:
         Raises:
             ReadOnlyManager: this manager is not the primary.
         """
-        if self._follows:
-            return self._metadata.current.epoch
-        held = self._held
-        if held is None:
+        epoch = self.held_epoch
+        if epoch is None:
             raise self._elsewhere()
-        return held.epoch
+        return epoch
 
     def require(self) -> int:
         """Return the epoch of the lease, to answer under it from memory.

@@ -201,7 +201,8 @@ class ManagerProcess:
             dead_after_s=self._options.dead_after_s,
             monotonic_s=self._monotonic_s,
             now=self._now,
-            is_primary=lambda: not self._options.read_only and self._lease.is_held,
+            epoch=lambda: self._lease.held_epoch,
+            is_silent=lambda: self.metadata.is_silent,
         )
 
     def failure(self) -> asyncio.Future[None] | None:

@@ -7,6 +7,7 @@ until then its next call makes it alive again. Only a deleted or forgotten clien
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +16,11 @@ from http_base.writes import DATABASE_FAILURES
 from manager_app.last_seen import LastSeen
 from manager_app.models import ID_MAX, ClientState
 from manager_app.selectors import ClientKey, ClientKind
-from myqueue.contract.errors import ClientNotFound, UnauthorizedException
+from myqueue.contract.errors import (
+    ClientNotFound,
+    DatabaseUnavailable,
+    UnauthorizedException,
+)
 from myqueue.contract.partitioner import RoundRobin
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 REMEMBERED_S_STANDBY = 2.0
 """How long a manager that is not the primary, and hears of no removal, trusts a look-up."""
+LOOK_AGAIN_LIMIT_S = 0.3
+"""For the database to say that a client which is known is still there: its call waits meanwhile."""
 UNUSED_S_MAX = 3_600.0
 """How long a client that does nothing is kept in memory; then its next call looks it up again."""
 
@@ -39,6 +46,9 @@ class KnownClient:
     rotation: RoundRobin
     """Over the partitions, for calls that name none."""
     looked_up_s: float
+    """Monotonic time; that of the last try while the database did not answer."""
+    epoch: int | None
+    """Of the lease under which it was looked up, if it was the primary's look."""
     used_s: float
     """When it last called, or registered."""
 
@@ -56,7 +66,8 @@ class ClientRegistry:
         dead_after_s: float,
         monotonic_s: Callable[[], float],
         now: Callable[[], datetime],
-        is_primary: Callable[[], bool],
+        epoch: Callable[[], int | None],
+        is_silent: Callable[[], bool],
     ) -> None:
         """Make an empty registry.
 
@@ -65,13 +76,17 @@ class ClientRegistry:
             dead_after_s: silence after which a client counts as expired, in seconds.
             monotonic_s: clock for that, in seconds.
             now: wall clock, for what is recorded.
-            is_primary: where it is false, the database alone says which clients are expired, and
-                heartbeats are only kept until they are taken, to be passed on to the primary.
+            epoch: of the lease of this manager. None where another is the primary: the database
+                alone says which clients are expired, and heartbeats are only kept until they are
+                taken, to be passed on to the primary.
+            is_silent: True while the database is known not to answer: who is known is not looked up
+                again.
         """
         self._look_up = look_up
         self._monotonic_s = monotonic_s
         self._now = now
-        self._is_primary = is_primary
+        self._epoch = epoch
+        self._is_silent = is_silent
         self._clients: dict[ClientKey, KnownClient] = {}
         self._unrecorded: dict[ClientKey, datetime] = {}
         self.heartbeats: LastSeen[ClientKey] = LastSeen(dead_after_s)
@@ -128,7 +143,7 @@ class ClientRegistry:
         now_s = self._monotonic_s()
         rotation = known.rotation if known else RoundRobin(key.client_id)
         self.heartbeats.beat(key, now_s)
-        self._clients[key] = KnownClient(key, topic, rotation, now_s, now_s)
+        self._clients[key] = KnownClient(key, topic, rotation, now_s, self._epoch(), now_s)
 
     def forget(self, key: ClientKey) -> None:
         """Drop a client from memory; its next call looks it up in the database."""
@@ -183,7 +198,7 @@ class ClientRegistry:
 
     def is_expired(self, key: ClientKey, state: str) -> bool:
         """Tell whether a client with this stored state counts as expired now."""
-        if not self._is_primary() or key not in self.heartbeats:
+        if self._epoch() is None or key not in self.heartbeats:
             return state == ClientState.EXPIRED
         return self.heartbeats.is_dead(key, self._monotonic_s())
 
@@ -196,12 +211,18 @@ class ClientRegistry:
                 return client
         if not 0 < key.client_id <= ID_MAX:
             return None
-        try:
+        epoch = self._epoch()
+        if client is None:
             row = await self._look_up(key)
-        except DATABASE_FAILURES:
-            if client is None:
-                raise
-            return client  # as it was known last
+        elif self._is_silent():
+            return client
+        else:
+            try:
+                async with asyncio.timeout(LOOK_AGAIN_LIMIT_S):
+                    row = await self._look_up(key)
+            except (*DATABASE_FAILURES, DatabaseUnavailable, TimeoutError):
+                client.looked_up_s = now_s
+                return client  # as it was known last
         if row is None:
             self._clients.pop(key, None)
             return None
@@ -210,8 +231,12 @@ class ClientRegistry:
         if present is not None and present is not client:
             return present
         rotation = client.rotation if client else RoundRobin(key.client_id)
-        client = self._clients[key] = KnownClient(key, row.topic, rotation, now_s, now_s)
+        client = self._clients[key] = KnownClient(key, row.topic, rotation, now_s, epoch, now_s)
         return client
 
     def _is_stale(self, client: KnownClient, now_s: float) -> bool:
-        return now_s - client.looked_up_s > REMEMBERED_S_STANDBY and not self._is_primary()
+        """Tell whether another manager may have removed the client, or a restored database it."""
+        epoch = self._epoch()
+        if epoch is None:
+            return now_s - client.looked_up_s > REMEMBERED_S_STANDBY
+        return client.epoch != epoch

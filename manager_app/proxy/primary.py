@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 from django.http import HttpResponse
 
 from http_base.cluster_http import CallFailed, ForwardedCall, NotSent
 from http_base.tasks import cancel, spawn
 from http_base.tokens import bearer_of
 from myqueue.contract import retry_after
-from myqueue.contract.errors import OUTCOME_UNKNOWN, PrimaryUnavailable
+from myqueue.contract.errors import OUTCOME_UNKNOWN, PrimaryUnavailable, ReadOnlyManager
 from myqueue.contract.http1 import PASSED_HEADER
 
 if TYPE_CHECKING:
     from http_base.cluster_http import ClusterAnswer
     from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
-    from myqueue.contract.errors import ReadOnlyManager
 
 PASS_LIMIT_S = 130.0
 """For the primary to answer; longer than any of its calls takes."""
 _ANSWER_HEADERS = ("Retry-After", "Allow")
+
+
+class _Refusal(msgspec.Struct):
+    code: str = ""
 
 
 def may_pass(runtime: ManagerRuntime, request: ApiRequest) -> bool:
@@ -45,7 +49,7 @@ async def pass_to_primary(
         refusal: of this manager; it names the primary.
 
     Raises:
-        PrimaryUnavailable: there is none, or it does not answer.
+        PrimaryUnavailable: there is none, it does not answer, or it has just become none.
     """
     primary = refusal.details.get("primary")
     if not primary:
@@ -60,12 +64,15 @@ async def pass_to_primary(
     )
     try:
         answer = await _ask(runtime, primary, call)
+        is_refused = answer is not None and _is_no_primary(answer)
     except NotSent as error:
         raise _unavailable(f"the primary manager cannot be reached: {error}") from error
     except CallFailed as error:
         raise _unavailable(f"the primary manager did not answer: {error}", sent=True) from error
     if answer is None:
         raise _unavailable(f"{primary} did not answer, and is the primary no more", sent=True)
+    if is_refused:
+        raise _unavailable(f"{primary} is not the primary")
     return HttpResponse(
         answer.body,
         status=answer.status,
@@ -91,6 +98,14 @@ async def _ask(runtime: ManagerRuntime, primary: str, call: ForwardedCall) -> Cl
         return asking.result() if asking.done() else None
     finally:
         await cancel((asking, superseded))
+
+
+def _is_no_primary(answer: ClusterAnswer) -> bool:
+    """Tell whether the manager that was asked refused, because another one is the primary."""
+    return (
+        answer.status == ReadOnlyManager.http_status
+        and answer.read(_Refusal).code == ReadOnlyManager.code
+    )
 
 
 async def _superseded(runtime: ManagerRuntime, primary: str) -> None:

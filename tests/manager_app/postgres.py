@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,15 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 UNPRIVILEGED = ("postgres", "nobody")
 """Users to become when the tests run as root, which PostgreSQL refuses to."""
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+}
 
 
 class PostgresNotFound(Exception):
@@ -57,22 +66,114 @@ def find_binaries() -> Path:
     )
 
 
+class PostgresServer:
+    """A server of its own, which the test may kill, freeze, start again and restore."""
+
+    def __init__(self, binaries: Path, data: Path, *, port: int, user: str | None) -> None:
+        """Take a data directory that `initdb` made; nothing is started yet."""
+        self.binaries = binaries
+        self.port = port
+        self._data = data
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+        self._settings = dict(SETTINGS)
+
+    @property
+    def url(self) -> str:
+        """The DATABASE_URL of its database."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """Return the DATABASE_URL of a database of this server."""
+        return f"postgres://queue@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        log = self._data.parent / "server.log"
+        command = [str(self.binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        for name, value in self._settings.items():
+            command += ["-c", f"{name}={value}"]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=output, user=self._user, env=_environment(), cwd="/"
+            )
+        _wait_until_it_answers(self._process, self.port, log)
+
+    def stop(self) -> None:
+        """Ask it to stop; it ends its connections."""
+        if self._process is None:
+            return
+        self.thaw()
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(STOP_TIMEOUT_S)
+
+    def keep_commits(self) -> None:
+        """From the next start on, what it acknowledged outlives a `kill`."""
+        self._settings["synchronous_commit"] = "on"
+
+    def kill(self) -> None:
+        """Kill -9 all its processes; only then does another one start on its files."""
+        assert self._process is not None
+        pids = self._pids()
+        for pid in pids:
+            _send(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while any(Path(f"/proc/{pid}/fd/0").exists() for pid in pids):
+            assert time.monotonic() < deadline, "a process of PostgreSQL outlives its kill -9"
+            time.sleep(0.01)
+
+    def freeze(self) -> None:
+        """Stop all its processes where they are: its connections stand, and nothing answers."""
+        for pid in self._pids():
+            _send(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for pid in self._pids():
+            _send(pid, signal.SIGCONT)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs, such as `pg_dump`, on this server."""
+        server = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "queue")
+        _run([str(self.binaries / program), *server, *arguments], None)
+
+    def _pids(self) -> list[int]:
+        """Return the first process, which starts all others, and those."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [pid, *map(int, children.split())]
+
+
 @contextmanager
-def required_postgres() -> Iterator[str]:
-    """Give a server as `private_postgres`; without the binaries skip, or in CI fail."""
+def required_server() -> Iterator[PostgresServer]:
+    """Start a server, yield it, stop it; without the binaries skip, or in CI fail."""
     try:
         find_binaries()
     except PostgresNotFound as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
-    with private_postgres() as url:
-        yield url
+    with _private_server() as server:
+        yield server
 
 
 @contextmanager
-def private_postgres() -> Iterator[str]:
-    """Start a server, yield its DATABASE_URL, stop it."""
+def required_postgres() -> Iterator[str]:
+    """Give the DATABASE_URL of a server as `required_server` starts one."""
+    with required_server() as server:
+        yield server.url
+
+
+@contextmanager
+def _private_server() -> Iterator[PostgresServer]:
     directory = Path(tempfile.mkdtemp(prefix="queue-postgres-"))
     user = _unprivileged_user()
     try:
@@ -89,42 +190,19 @@ def private_postgres() -> Iterator[str]:
             ],
             user,
         )
-        port = free_ports(1)[0]
-        with _server(binaries, data, port=port, user=user):
-            yield f"postgres://queue@127.0.0.1:{port}/postgres"
+        server = PostgresServer(binaries, data, port=free_ports(1)[0], user=user)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@contextmanager
-def _server(binaries: Path, data: Path, *, port: int, user: str | None) -> Iterator[None]:
-    log = data.parent / "server.log"
-    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port)]
-    settings = {
-        "listen_addresses": "127.0.0.1",
-        "unix_socket_directories": "",
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
-        "max_connections": "100",
-        "shared_buffers": "32MB",
-    }
-    for name, value in settings.items():
-        command += ["-c", f"{name}={value}"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, user=user, env=_environment(), cwd="/"
-        )
-    try:
-        _wait_until_it_answers(process, port, log)
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(STOP_TIMEOUT_S)
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # a connection of PostgreSQL may end at any time
+        os.kill(pid, number)
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

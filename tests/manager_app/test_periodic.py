@@ -87,7 +87,8 @@ async def test_tasks_outside_the_manager_see_who_is_alive_by_what_it_recorded(si
         dead_after_s=60,
         monotonic_s=site.clock.monotonic_s,
         now=site.clock.now,
-        is_primary=lambda: True,
+        epoch=lambda: 1,
+        is_silent=lambda: False,
     )
     outside = replace(site.runtime, clients=clients)
     for _ in range(4):

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import OperationalError
 
-from manager_app.clients.registry import REMEMBERED_S_STANDBY, ClientRegistry
+from manager_app.clients.registry import (
+    LOOK_AGAIN_LIMIT_S,
+    REMEMBERED_S_STANDBY,
+    ClientRegistry,
+)
 from manager_app.selectors import ClientKey, ClientRow
 from myqueue.contract.errors import ClientNotFound, UnauthorizedException
 
@@ -20,16 +25,22 @@ class World:
         self.rows = {KEY: ClientRow(KEY, "logs", "alive", NOW)}
         self.looks = 0
         self.seconds = 0.0
+        self.silent = False
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.epoch = None if read_only else 1
         self.registry = ClientRegistry(
             look_up=self.look_up,
             dead_after_s=60,
             monotonic_s=lambda: self.seconds,
             now=lambda: NOW,
-            is_primary=lambda: not read_only,
+            epoch=lambda: self.epoch,
+            is_silent=lambda: self.silent,
         )
 
     async def look_up(self, key):
         self.looks += 1
+        await self.answers.wait()
         return self.rows.get(key)
 
 
@@ -166,3 +177,47 @@ async def test_a_client_that_is_known_is_served_while_the_database_is_away():
     await world.registry.admit("producer", 7, "logs")
     with pytest.raises(OperationalError):
         await world.registry.admit("producer", 8, "logs")
+
+
+async def test_a_new_primary_looks_again_at_whom_it_knew_before_its_lease():
+    world = World(read_only=True)
+    await world.registry.admit("producer", 7, "logs")
+    del world.rows[KEY]  # removed by the one before
+    world.epoch = 2
+    with pytest.raises(UnauthorizedException):
+        await world.registry.admit("producer", 7, "logs")
+
+
+async def test_a_primary_whose_lease_is_another_one_looks_again():
+    world = World()
+    world.registry.register(KEY, "logs")
+    await world.registry.admit("producer", 7, "logs")
+    assert world.looks == 0
+    world.epoch = 3  # as after its database was restored
+    await world.registry.admit("producer", 7, "logs")
+    await world.registry.admit("producer", 7, "logs")
+    assert world.looks == 1
+
+
+async def test_a_database_that_is_silent_holds_up_no_client_that_is_known():
+    world = World(read_only=True)
+    await world.registry.admit("producer", 7, "logs")
+    world.answers.clear()
+    world.seconds += 3
+    async with asyncio.timeout(10 * LOOK_AGAIN_LIMIT_S):
+        await world.registry.admit("producer", 7, "logs")
+    world.seconds += 1
+    await world.registry.admit("producer", 7, "logs")
+    assert world.looks == 2, "not with each call"
+    world.silent = True
+    world.seconds += 3
+    await world.registry.admit("producer", 7, "logs")
+    assert world.looks == 2
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await world.registry.admit("producer", 8, "logs")
+    world.silent = False
+    world.answers.set()
+    del world.rows[KEY]
+    with pytest.raises(UnauthorizedException):
+        await world.registry.admit("producer", 7, "logs")

@@ -45,6 +45,7 @@ class Primary:
     def __init__(self):
         self.calls = []
         self.status = 200
+        self.fields = ANSWER
         self.hangs = False
         self.address = ""
 
@@ -52,7 +53,7 @@ class Primary:
         self.calls.append((request.method, request.path_qs, request.headers, await request.read()))
         while self.hangs:
             await asyncio.sleep(0.01)
-        return web.json_response(ANSWER, status=self.status, headers={"Retry-After": "3"})
+        return web.json_response(self.fields, status=self.status, headers={"Retry-After": "3"})
 
 
 @pytest.fixture
@@ -96,6 +97,17 @@ async def test_the_answer_is_the_primarys_whatever_it_says(site, primary):
     [(_, target, headers, body)] = primary.calls
     assert (target, body) == ("/topics?a=%2Fb", b"no JSON")
     assert "Authorization" not in headers, "the cluster's token is not lent to anybody"
+
+
+async def test_a_manager_that_has_become_a_standby_is_no_answer(site, primary):
+    primary.status = 409
+    primary.fields = {"status": "failure", "code": "READ_ONLY_MANAGER", "message": "no"}
+    refused = await site.ask("POST", "/topics", {"topic": "more"}, status=503)
+    assert refused["code"] == "PRIMARY_UNAVAILABLE"
+    assert "outcome" not in refused, "nothing was stored"
+    assert refused["retry_after_ms"] > 0
+    primary.fields["code"] = "TOPIC_ALREADY_EXISTS"
+    assert (await site.send("POST", "/topics")).json == primary.fields
 
 
 async def test_reads_stay_here(site, primary):

@@ -1,0 +1,178 @@
+"""Managers and their PostgreSQL are killed, stopped and woken under changes and messages.
+
+Nobody restarts what was not killed, every acknowledged change is there, and messages go on.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.metadata_work import TOPIC, MetadataWork, ask
+from tests.cluster.processes import wait_until
+from tests.cluster.rounds import MANY, ROUNDS
+from tests.cluster.several_managers import SeveralManagers, is_ready
+from tests.cluster.steady_traffic import SteadyTraffic
+from tests.manager_app.postgres import required_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.postgres,
+    pytest.mark.timeout(1_800),
+    pytest.mark.skipif(ROUNDS == 1, reason="takes minutes: CLUSTER_ROUNDS, in small with 2"),
+]
+
+KILLS = ROUNDS if MANY else 1
+STOPS = ROUNDS // 2 if MANY else 1
+SOME_TIME_SECONDS = 60.0
+"""For what is no promise, on a busy machine."""
+ACCEPTED_SECONDS = 10.0
+"""After which changes are accepted again, whatever became of the primary or the database."""
+STOPPED_SECONDS = 15.0 if MANY else 0.0
+"""How long the primary stands still, at least: until another took over in any case."""
+FROZEN_SECONDS = 60.0 if MANY else 7.0
+"""How long the database stands still: by default until every manager knows it."""
+KILLED_SECONDS = 20.0 if MANY else 3.0
+READS = ("/topics", f"/topics/{TOPIC}", "/brokers", "/brokers?detail=1")
+AWAY = {"DATABASE_UNAVAILABLE", "PRIMARY_UNAVAILABLE"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeveralManagers]:
+    with required_server() as server:
+        server.stop()
+        server.keep_commits()
+        server.start()
+        with SeveralManagers(tmp_path_factory.mktemp("managers"), server) as cluster:
+            made = ask(
+                cluster.managers[0].address,
+                "POST",
+                "/topics",
+                {"topic": TOPIC, "number_of_partitions": 2},
+            )
+            assert made.happened, made
+            cluster.watch_writes()
+            yield cluster
+
+
+def lose_primary(
+    cluster: SeveralManagers, work: MetadataWork, traffic: SteadyTraffic, *, stops: bool
+) -> tuple[float, float]:
+    """Kill or stop the primary; see another take over, and the first come back as a standby.
+
+    Returns:
+        The seconds until a change was accepted again, as they were, and without those in which the
+        processes waited for a processor.
+    """
+    work.accepted_again(cluster.managers, seconds=SOME_TIME_SECONDS)
+    primary = cluster.primary()
+    assert primary is not None
+    others = cluster.others(primary)
+    begun_s = time.monotonic()
+    primary.signal(signal.SIGSTOP) if stops else primary.kill()
+
+    def is_taken() -> bool:
+        return cluster.primary() not in (None, primary)
+
+    wait_until(is_taken, what="another manager is the primary", seconds=SOME_TIME_SECONDS)
+    accepted_s = work.accepted_again(others, seconds=SOME_TIME_SECONDS)
+    if stops:
+        time.sleep(max(0.0, begun_s + STOPPED_SECONDS - time.monotonic()))
+    traffic.require_no_gap(begun_s, through=[one.address for one in others])
+    if stops:
+        primary.signal(signal.SIGCONT)
+    else:
+        primary.start()
+    wait_until(lambda: is_ready(primary.address), what="the first manager is ready again")
+    assert cluster.primary() is not primary, "a healthy primary keeps its lease"
+    return accepted_s - begun_s, traffic.own_seconds(begun_s, accepted_s)
+
+
+def test_every_acknowledged_change_outlives_the_primaries(
+    cluster: SeveralManagers, say: Callable[[str], None]
+) -> None:
+    found: dict[bool, list[tuple[float, float]]] = defaultdict(list)
+    name = "primaries"
+    with SteadyTraffic(cluster, name) as traffic, MetadataWork(cluster, name) as work:
+        for number in range(KILLS + STOPS):
+            stops = number % 3 == 2 if MANY else number == KILLS
+            if number == 1 and MANY:
+                added = cluster.add_broker()
+            found[stops].append(lose_primary(cluster, work, traffic, stops=stops))
+        if MANY:
+            wait_until(lambda: is_ready(added.address), what="the broker joined")
+    work.check()
+    messages = traffic.check()
+    assert cluster.foreign_writes() == []
+    for stops, seconds in found.items():
+        say(
+            f"{len(seconds)} primaries {'stopped' if stops else 'killed'}: changes accepted again"
+            f" after {min(seconds)[0]:.1f} to {max(seconds)[0]:.1f} s"
+        )
+    say(
+        f"  {work.count} changes acknowledged, {dict(work.refusals)} not; {messages} messages, the"
+        f" longest gap {traffic.longest_s:.2f} s"
+    )
+    assert max(own_s for of in found.values() for _, own_s in of) < ACCEPTED_SECONDS
+
+
+def look(cluster: SeveralManagers, traffic: SteadyTraffic, *, away: bool) -> None:
+    """See that each manager answers reads from memory, and says of writes that nothing was stored.
+
+    Args:
+        cluster: whose.
+        traffic: counts how long processes wait for a processor.
+        away: the database has been away for long enough that each manager knows it.
+    """
+    for manager in cluster.managers:
+        for path in READS:
+            begun_s = time.monotonic()
+            answer = ask(manager.address, "GET", path)
+            assert answer.status == 200, (path, answer)
+            assert not away or traffic.own_seconds(begun_s, time.monotonic()) < 2, path
+        answer = ask(manager.address, "POST", "/topics", {"topic": "refused"})
+        assert (answer.status, answer.happened) == (503, False), answer
+        assert answer.fields["code"] in AWAY, answer
+        assert answer.fields["retry_after_ms"] > 0, answer
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_managers_and_messages_go_on_without_their_database(
+    cluster: SeveralManagers, say: Callable[[str], None], how: str
+) -> None:
+    server, pids = cluster.server, cluster.pids
+    if how == "killed":
+        lose, bring_back, seconds = server.kill, server.start, KILLED_SECONDS
+    else:
+        lose, bring_back, seconds = server.freeze, server.thaw, FROZEN_SECONDS
+    with SteadyTraffic(cluster, how) as traffic, MetadataWork(cluster, how) as work:
+        work.accepted_again(cluster.managers, seconds=SOME_TIME_SECONDS)
+        begun_s = time.monotonic()
+        lose()
+        look(cluster, traffic, away=False)
+        time.sleep(max(0.0, begun_s + seconds - time.monotonic()))
+        look(cluster, traffic, away=True)
+        bring_back()
+        back_s = time.monotonic()
+        accepted_s = work.accepted_again(cluster.managers, seconds=SOME_TIME_SECONDS)
+        traffic.require_no_gap(begun_s, through=[one.address for one in cluster.managers])
+        for one in cluster.managers:
+            wait_until(lambda of=one: is_ready(of.address), what=f"{one.address} is ready")
+    work.check()
+    messages = traffic.check()
+    assert cluster.foreign_writes() == []
+    assert ask(cluster.managers[0].address, "GET", "/topics/refused").status == 404
+    assert cluster.pids == pids, "nothing was restarted"
+    say(
+        f"PostgreSQL {how} for {seconds:.0f} s: changes accepted {accepted_s - back_s:.1f} s after;"
+        f" {messages} messages, the longest gap {traffic.longest_s:.2f} s; of"
+        f" {work.count} changes refused {dict(work.refusals)}"
+    )
+    assert traffic.own_seconds(back_s, accepted_s) < ACCEPTED_SECONDS
