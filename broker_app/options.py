@@ -12,6 +12,8 @@ from raft_app.transport.protocol import TransportLimits
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from http_base.tls import Tls
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerOptions:
@@ -26,6 +28,8 @@ class BrokerOptions:
     """`host:port` where its peers reach it."""
     manager_addresses: tuple[str, ...]
     cluster_secret: str
+    tls: Tls | None = None
+    """Of this process."""
     rack: str = ""
     """What it shares a failure with; "" when nothing is known."""
     change_secret: bool = False

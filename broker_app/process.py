@@ -61,7 +61,7 @@ class BrokerProcess:
         self.options = options
         self._memory = memory
         self._storage = SqliteStorage(options.data_dir)
-        self._link = ManagerLink(options.manager_addresses, options.cluster_secret)
+        self._link = ManagerLink(options.manager_addresses, options.cluster_secret, tls=options.tls)
         self._proof = SecretProof(options.data_dir)
         self._stopping = False
 
@@ -89,7 +89,7 @@ class BrokerProcess:
             self._storage.close()
             raise
         self.engine = self._make_engine()
-        self._peers = PeerLink(self.engine.peers, self.options.cluster_secret)
+        self._peers = PeerLink(self.engine.peers, self.options.cluster_secret, tls=self.options.tls)
         self.runtime = BrokerRuntime(
             self.engine, self._link, self.options, peers=self._peers, identity=self._identity
         )
@@ -211,6 +211,7 @@ class BrokerProcess:
             host=options.bind_host,
             port=options.raft_port,
             limits=options.transport,
+            tls=options.tls,
             queues=self._memory.queues,
         )
         return Engine(

@@ -21,6 +21,8 @@ from myqueue.contract.inputs import BATCH, JSON, MSGPACK, prepare_type
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from http_base.tls import Tls
+
 KEEP_ALIVE_S = 30.0
 """Shorter than our servers keep an idle connection open."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -120,16 +122,19 @@ class ClusterAnswer:
 class ClusterHttp:
     """Calls other processes of the cluster; lives in one event loop."""
 
-    def __init__(self, secret: str, *, connections_per_server: int = 0) -> None:
+    def __init__(
+        self, secret: str, *, connections_per_server: int = 0, tls: Tls | None = None
+    ) -> None:
         """Make a client; nothing is opened before the first call.
 
         Args:
             secret: the cluster's.
             connections_per_server: at once, others wait for one of them; 0 is no limit.
+            tls: whom `https://` trusts, and what is shown there; None: the system's authorities.
         """
         self._token = cluster_token(secret)
         self._connections = Connections(
-            per_server=connections_per_server, keep_alive_s=KEEP_ALIVE_S
+            per_server=connections_per_server, keep_alive_s=KEEP_ALIVE_S, tls=tls
         )
 
     async def call(

@@ -18,8 +18,10 @@ from myqueue.contract.http1 import (
     render,
     split_address,
 )
+from myqueue.contract.tls import calling_context, describe_failure
 
 if TYPE_CHECKING:
+    from http_base.tls import Tls
     from myqueue.contract.http1 import Answer, Request
 
 REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
@@ -47,13 +49,15 @@ class _Server:
 class Connections:
     """The connections of one event loop, by address."""
 
-    def __init__(self, *, per_server: int, keep_alive_s: float) -> None:
+    def __init__(self, *, per_server: int, keep_alive_s: float, tls: Tls | None = None) -> None:
         """Open nothing yet.
 
         Args:
             per_server: most at once to an address, others wait for one of them; 0 is no limit.
             keep_alive_s: how long an idle one is kept; servers have to keep it for longer.
+            tls: whom `https://` trusts, and what is shown there; None: the system's authorities.
         """
+        self._tls = tls
         self._per_server = per_server
         self._keep_alive_s = keep_alive_s
         self._space = memoryview(bytearray(READ_BYTES))
@@ -144,14 +148,20 @@ class Connections:
         return None
 
     async def _connect(self, server: _Server, timeout_s: float) -> AsyncConnection:
-        ssl = True if server.scheme == "https" else None
+        ssl = None
+        if server.scheme == "https":
+            ssl = calling_context("") if self._tls is None else self._tls.calling
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
                     partial(AsyncConnection, self._space), server.host, server.port, ssl=ssl
                 )
-        except (OSError, UnicodeError) as error:
-            raise NotConnected(str(error) or "no connection in time") from error
+        except TimeoutError as error:
+            raise NotConnected("no connection in time") from error
+        except OSError as error:
+            raise NotConnected(describe_failure(error)) from error
+        except UnicodeError as error:
+            raise NotConnected(str(error)) from error
         self._open.add(connection)
         return connection
 

@@ -108,7 +108,7 @@ class HotPaths:
             error = Overloaded(
                 f"{REQUESTS_MAX} requests are under way", retry_after_ms=retry_after.LIMIT_MS
             )
-            await _send_response(failure_response(error), send)
+            await send_response(failure_response(error), send)
             return
         headers = _headers_of(scope)
         json_cap = self._json_cap(scope["path"], headers)
@@ -143,10 +143,10 @@ class HotPaths:
             response = failure_response(error, accept.decode("latin1"))
             if not body.drained:
                 response["Connection"] = "close"
-            await _send_response(response, send)
+            await send_response(response, send)
         elif not scope["query_string"].isascii():
             wrong = InvalidRequest("the query string has bytes that are not percent-encoded")
-            await _send_response(failure_response(wrong, accept.decode("latin1")), send)
+            await send_response(failure_response(wrong, accept.decode("latin1")), send)
         elif (view := self._table.get(scope["path"])) is None or b"text/" in accept:
             await self._app(scope, _replay(body, receive), send)
         elif (answering := self._begin_directly(scope, headers, body)) is not None:
@@ -157,7 +157,7 @@ class HotPaths:
             viewing = view(HotRequest(scope, headers, body))
             finished = await self._leaving.unless_gone(viewing, receive)
             if finished is not None:
-                await _send_response(finished, send)
+                await send_response(finished, send)
 
     async def _read(
         self,
@@ -176,7 +176,7 @@ class HotPaths:
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             refused = to_failure(error, method=scope["method"], path=scope["path"])
             accept = headers.get(b"accept", b"").decode("latin1")
-            await _send_response(failure_response(refused, accept), send)
+            await send_response(failure_response(refused, accept), send)
             return None
 
     async def _owner(self, door: Door, scope: Scope, headers: Mapping[bytes, bytes]) -> Hashable:
@@ -402,7 +402,8 @@ class _Waiting:
         self._task.cancel()
 
 
-async def _send_response(response: HttpResponse, send: Send) -> None:
+async def send_response(response: HttpResponse, send: Send) -> None:
+    """Send a response of Django as the answer to a request of ASGI."""
     content = response.content
     headers = [
         (name.lower().encode("latin1"), value.encode("latin1"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from http_base.tls import Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +16,8 @@ class ManagerOptions:
     address: str
     """`http://host:port` where others reach it."""
     cluster_secret: str
+    tls: Tls | None = None
+    """Of this process."""
     read_only: bool
     """Answers reads, and passes calls for partitions on; never the primary."""
     database_connect_timeout_s: int

@@ -87,7 +87,7 @@ class ManagerProcess:
         self._now = now
         self._poll_interval_s = poll_interval_s
         self._database = DatabaseThreads()
-        self._broker_client = BrokerClient(options.cluster_secret)
+        self._broker_client = BrokerClient(options.cluster_secret, tls=options.tls)
         self._repeated: list[asyncio.Task[None]] = []
         self.metadata = MetadataCopy(
             load=selectors.metadata_load,

@@ -50,6 +50,9 @@ class ClientConfig:
     """Below a quarter of the 60 s after which a manager takes a client for dead."""
     token_max_age_ms: Positive = 86_400_000
     """A token older than this is renewed by the next heartbeat; it is valid for 30 days."""
+    ca: str = ""
+    """File of the authorities, in PEM, that `https://` addresses are checked with; when empty
+    MYQUEUE_CA of the environment, else those of the system."""
     compression: Compression = "none"
     """none or zstd (needs the package `zstandard`): smaller requests and disks for time here."""
     buffer_bytes: Positive = 32 << 20

@@ -6,20 +6,23 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
+from http_base.certificates import CertificateRule
 from http_base.hotpaths import HotPaths
 from http_base.threaded_django import ThreadedDjango
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
 
 if TYPE_CHECKING:
+    from http_base.hotpaths import App
     from http_base.memory_budget import MemoryBudget
     from http_base.worker_threads import WorkerThreads
 
 
-def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> HotPaths:
+def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> App:
     """Return the application for the role of this process.
 
     Args:
@@ -31,6 +34,9 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> HotPath
     django_app = ThreadedDjango(ASGIStaticFilesHandler(get_asgi_application()), threads)
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
-    return HotPaths(
+    app: App = HotPaths(
         django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies, door=urls.DOOR
     )
+    if settings.QUEUE.tls_client_certs:
+        app = CertificateRule(app, settings.QUEUE.cluster_secret)
+    return app

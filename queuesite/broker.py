@@ -32,6 +32,7 @@ def options_of(config: QueueConfig) -> BrokerOptions:
         raft_address=config.raft_address,
         manager_addresses=config.manager_addresses,
         cluster_secret=config.cluster_secret,
+        tls=config.tls,
         rack=config.rack,
         change_secret=config.change_secret,
         engine=EngineConfig(

@@ -22,10 +22,13 @@ from msgspec import Meta
 from msgspec.structs import fields, force_setattr, replace
 
 from http_base.memory_budget import BUDGET_BYTES, BUDGET_BYTES_MIN
+from http_base.tls import TlsError, tls_of
 from raft_app.storage.sqlite.directory import make_durable_directory, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from http_base.tls import Tls
 
 MANAGER, BROKER, TEST = "manager", "broker", "test"
 ROLES = (MANAGER, BROKER, TEST)
@@ -121,6 +124,18 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """`off`: whoever reaches a port of the cluster may do everything; for a cluster that listens on
     loopback. `required`: people log in, programs show an API token, and both may do what they were
     given a right to. The same in the whole cluster."""
+    tls_cert: Path | None = None
+    """File of this process's certificate, in PEM, with those between it and its authority: HTTP and
+    the Raft port speak TLS, 1.2 at least. It names the hosts of `current_address` and
+    `known_raft_address`. The same in the whole cluster: all processes have one, or none."""
+    tls_key: Path | None = None
+    """File of the private key of `tls_cert`, in PEM, not encrypted. It is only read."""
+    tls_ca: Path | None = None
+    """File of the authorities, in PEM, that this process trusts when it calls others; those of the
+    system when unset."""
+    tls_client_certs: bool = False
+    """Processes of the cluster must show a certificate of `tls_ca`, to peers on the Raft port and
+    with each call over HTTP in the name of the cluster. Clients need none."""
     log_format: Literal["text", "json"] = "text"
     """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
     where something was raised, exception."""
@@ -212,7 +227,17 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     @property
     def address(self) -> str:
         """`http://host:port` where others reach this process."""
-        return self.current_address or f"http://{self.bind_host}:{self.port}"
+        scheme = "https" if self.tls_cert else "http"
+        return self.current_address or f"{scheme}://{self.bind_host}:{self.port}"
+
+    @property
+    def tls(self) -> Tls | None:
+        """What connections are secured with; None where nothing is set.
+
+        Raises:
+            TlsError: a file cannot be used.
+        """
+        return tls_of(self.tls_cert, self.tls_key, self.tls_ca, asks=self.tls_client_certs)
 
     @property
     def raft_address(self) -> str:
@@ -234,7 +259,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
 
 def problems(config: QueueConfig) -> list[str]:
     """Return one line per wrong value or impossible combination; empty when all is well."""
-    rules = (*_values(config), *_combinations(config), *_times(config))
+    rules = (*_values(config), *_combinations(config), *_secured(config), *_times(config))
     return [message for holds, message in rules if not holds]
 
 
@@ -279,6 +304,26 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
         (
             config.tail_bytes >= config.tail_bytes_per_group,
             "TAIL_BYTES must be at least TAIL_BYTES_PER_GROUP",
+        ),
+    ]
+
+
+def _secured(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of the settings of TLS."""
+    has_cert = config.tls_cert is not None
+    given = {"CURRENT_ADDRESS": config.current_address} if config.current_address else {}
+    return [
+        (has_cert == (config.tls_key is not None), "TLS_CERT and TLS_KEY are set both, or neither"),
+        (
+            not config.tls_client_certs or (has_cert and config.tls_ca is not None),
+            "TLS_CLIENT_CERTS needs TLS_CERT, TLS_KEY and TLS_CA",
+        ),
+        *(
+            (
+                not has_cert or address.startswith("https:"),
+                f"{name} must begin with https:// when TLS_CERT is set, not {address!r}",
+            )
+            for name, address in given.items()
         ),
     ]
 
@@ -383,6 +428,12 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
         config = msgspec.convert(given, QueueConfig, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise _refused(str(error), given) from None
+    if config.tls_cert and "MANAGER_ADDRESS" not in given:
+        config = replace(config, manager_addresses=("https://127.0.0.1:8000",))
+    try:
+        _ = config.tls
+    except TlsError as error:
+        raise ConfigError(str(error)) from error
     if "DATA_DIR" not in given:
         config = replace(config, data_dir=default_data_dir(role, config.port))
     if not config.cluster_secret:

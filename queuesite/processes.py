@@ -18,7 +18,7 @@ from queuesite.serving import HttpServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from http_base.hotpaths import HotPaths
+    from http_base.hotpaths import App
     from http_base.memory_budget import MemoryShare
     from queuesite.celery import EmbeddedCelery
     from queuesite.conf import QueueConfig
@@ -59,7 +59,7 @@ class ServerProcess:
         part: Part,
         *,
         config: QueueConfig,
-        make_app: Callable[[WorkerThreads], HotPaths],
+        make_app: Callable[[WorkerThreads], App],
         celery: Sequence[EmbeddedCelery] = (),
         answers: MemoryShare | None = None,
     ) -> None:
@@ -87,6 +87,7 @@ class ServerProcess:
                 window_s=config.slow_window_s,
             ),
             answers=answers,
+            tls=config.tls,
         )
 
     async def run(self, announce: Callable[[str], None]) -> int:
@@ -136,7 +137,7 @@ class ServerProcess:
             loop.add_signal_handler(number, arrived)
         return signalled
 
-    async def _finish_start(self, starting: asyncio.Future[object], app: HotPaths) -> None:
+    async def _finish_start(self, starting: asyncio.Future[object], app: App) -> None:
         try:
             starting.result()
         except BaseException:

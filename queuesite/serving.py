@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from http_base.certificates import CERTIFICATE
 from http_base.exceptions import failure_headers
 from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import JSON_RENDERER
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from http_base.hotpaths import App, HotPaths, Receive, Scope
+    from http_base.hotpaths import App, Receive, Scope
     from http_base.memory_budget import MemoryShare
+    from http_base.tls import Tls
     from myqueue.contract.errors import QueueError
 
 BACKLOG = 2_048
@@ -41,6 +43,8 @@ HEAD_BYTES_MAX = 64 << 10
 KEEP_ALIVE_S = 86_400
 """For uvicorn: never. The guard closes idle connections; uvicorn's timer would close those whose
 next request came while this process was paused."""
+SHUTDOWN_S = 0.5
+"""Seconds that a client gets to agree that its TLS connection ends."""
 DRAIN_S = 1
 """Seconds that running requests get at the end, before they are cancelled."""
 _POLL_S = 0.01
@@ -130,9 +134,12 @@ class _Protocol(HttpToolsProtocol):
     _in_head = _in_message = False
     _head_bytes = _received_bytes = _request_number = 0
 
-    def __init__(self, *args: Any, guard: ConnectionGuard, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, guard: ConnectionGuard, asks_certificates: bool, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._guard = guard
+        self._asks_certificates = asks_certificates
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless there are too many connections."""
@@ -184,6 +191,9 @@ class _Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let the answer leave in one write."""
+        if self._asks_certificates:
+            scope: Any = cycle.scope
+            scope[CERTIFICATE] = bool(self.transport.get_extra_info("peercert"))
         whole: Any = _WholeAnswers(app, cycle)
         super()._start_asgi_task(cycle, whole)
 
@@ -239,10 +249,42 @@ class _Protocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn's server, whose signals are the process's affair."""
 
+    def __init__(self, config: uvicorn.Config, tls: Tls | None, handshake_s: float) -> None:
+        super().__init__(config)
+        self._tls = tls
+        self._handshake_s = handshake_s
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Install no signal handlers: the process has its own."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; with TLS, whoever connects has some seconds for the handshake, and for the end.
+
+        uvicorn gives a minute for the one, half a minute for the other.
+        """
+        if self._tls is None or self._tls.serving is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        protocol: Any = self.config.http_protocol_class
+        make = partial(
+            protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        for one in sockets or ():
+            server = await asyncio.get_running_loop().create_server(
+                make,
+                sock=one,
+                ssl=self._tls.serving,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=self._handshake_s,
+                ssl_shutdown_timeout=SHUTDOWN_S,
+            )
+            self.servers.append(server)
 
 
 class HttpServer:
@@ -255,6 +297,7 @@ class HttpServer:
         port: int,
         limits: ConnectionLimits | None = None,
         answers: MemoryShare | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Remember where to listen; nothing is opened yet.
 
@@ -263,7 +306,9 @@ class HttpServer:
             port: 0 for any that is free.
             limits: of its connections.
             answers: counts what clients have not read yet.
+            tls: of this process; without a certificate HTTP is not encrypted.
         """
+        self._tls = tls
         self._host = host
         self._port = port
         self._limits = limits or ConnectionLimits()
@@ -309,11 +354,12 @@ class HttpServer:
         self._socket.setblocking(False)
         self._port = self._socket.getsockname()[1]
 
-    async def start(self, app: HotPaths) -> None:
+    async def start(self, app: App) -> None:
         """Answer requests with `app`."""
         assert self._socket is not None, "bind comes first"
         self._guard = ConnectionGuard(self._limits, self._answers)
-        guarded: Any = partial(_Protocol, guard=self._guard)
+        asks = self._tls is not None and self._tls.asks_certificates
+        guarded: Any = partial(_Protocol, guard=self._guard, asks_certificates=asks)
         config = uvicorn.Config(
             app,
             http=guarded,
@@ -327,7 +373,7 @@ class HttpServer:
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, self._tls, self._limits.window_s)
         self._serving = spawn("the HTTP server", self._server.serve(sockets=[self._socket]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(_POLL_S)

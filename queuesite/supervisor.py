@@ -47,6 +47,8 @@ class ClusterPlan:
     """The manager's; brokers and Raft follow."""
     restart_delay_s: float | None
     """None: what dies stays down."""
+    scheme: str = "http"
+    """Of the addresses: https where there is a certificate, whose files all processes share."""
 
 
 class Supervisor:
@@ -211,7 +213,7 @@ def ready_line(manager: Child) -> str:
 
 def manager_spec(plan: ClusterPlan, directory: Path) -> ChildSpec:
     """Return what the manager needs: its subcommand and its own variables."""
-    address = f"http://{_HOST}:{plan.port}"
+    address = f"{plan.scheme}://{_HOST}:{plan.port}"
     data_dir = str(directory / MANAGER)
     return ChildSpec(
         name=MANAGER,
@@ -229,7 +231,7 @@ def broker_specs(plan: ClusterPlan, directory: Path) -> list[ChildSpec]:
         name = f"{BROKER}-{number}"
         port = plan.port + number
         raft_port = port + RAFT_PORT_DISTANCE
-        address = f"http://{_HOST}:{port}"
+        address = f"{plan.scheme}://{_HOST}:{port}"
         data_dir = str(broker_directory(directory, name, port))
         specs.append(
             ChildSpec(
@@ -240,7 +242,7 @@ def broker_specs(plan: ClusterPlan, directory: Path) -> list[ChildSpec]:
                     "RAFT_PORT": str(raft_port),
                     "DATA_DIR": data_dir,
                     "CURRENT_ADDRESS": address,
-                    "MANAGER_ADDRESS": f"http://{_HOST}:{plan.port}",
+                    "MANAGER_ADDRESS": f"{plan.scheme}://{_HOST}:{plan.port}",
                 },
                 log_path=directory / LOGS / f"{name}.log",
                 facts={

@@ -24,6 +24,8 @@ from myqueue.contract.inputs import JSON
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from http_base.tls import Tls
+
 logger = logging.getLogger(__name__)
 
 REPORT_TIMEOUT_SECONDS = 5.0
@@ -80,15 +82,16 @@ class ManagerContact(Protocol):
 class ManagerLink:
     """Sends reports to the first manager that takes them; lives in the engine's loop."""
 
-    def __init__(self, addresses: Sequence[str], secret: str) -> None:
+    def __init__(self, addresses: Sequence[str], secret: str, *, tls: Tls | None = None) -> None:
         """Make a link.
 
         Args:
             addresses: `http://host:port` of managers, tried in turn.
             secret: the cluster's; proves that a broker is one of it.
+            tls: of this process.
         """
         self._addresses = list(addresses)
-        self._http = ClusterHttp(secret)
+        self._http = ClusterHttp(secret, tls=tls)
         self._wake = asyncio.Event()
         self._full_wanted = False
         self._changed_groups: set[int] = set()

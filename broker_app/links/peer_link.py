@@ -12,6 +12,7 @@ from myqueue.contract.inputs import JSON
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from http_base.tls import Tls
     from raft_app.storage.protocol import PeerAddress
 
 CALL_TIMEOUT_SECONDS = 3.0
@@ -39,15 +40,18 @@ class PeerContact(Protocol):
 class PeerLink:
     """Asks other brokers; lives in the engine's loop."""
 
-    def __init__(self, peers: Mapping[int, PeerAddress], secret: str) -> None:
+    def __init__(
+        self, peers: Mapping[int, PeerAddress], secret: str, *, tls: Tls | None = None
+    ) -> None:
         """Make a link.
 
         Args:
             peers: where brokers are, by broker id; read at each call.
             secret: the cluster's.
+            tls: of this process.
         """
         self._peers = peers
-        self._http = ClusterHttp(secret)
+        self._http = ClusterHttp(secret, tls=tls)
 
     async def members(self, broker_id: int, group_id: int) -> MembersAnswer:
         """Return who belongs to a group that another broker leads.

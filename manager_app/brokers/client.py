@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from http_base.cluster_http import ClusterAnswer, ForwardedCall
+    from http_base.tls import Tls
     from manager_app.metadata import MetadataCopy
 
 _A = TypeVar("_A", bound=msgspec.Struct)
@@ -65,12 +66,14 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class BrokerClient:
     """Calls brokers in the name of the cluster; lives in one event loop."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, tls: Tls | None = None) -> None:
         """Make a client without connections; `open` it in the loop.
 
         Args:
             secret: of the cluster; every call carries a token signed with it.
+            tls: of this process.
         """
+        self._tls = tls
         self._secret = secret
         self._http: ClusterHttp | None = None
         self._waiting: Counter[str] = Counter()
@@ -78,7 +81,9 @@ class BrokerClient:
     async def open(self) -> None:
         """Make the connection pool, which belongs to the running loop."""
         self._http = ClusterHttp(
-            self._secret, connections_per_server=CONNECTIONS_PER_BROKER + WAITING_CALLS_PER_BROKER
+            self._secret,
+            connections_per_server=CONNECTIONS_PER_BROKER + WAITING_CALLS_PER_BROKER,
+            tls=self._tls,
         )
 
     async def close(self) -> None:

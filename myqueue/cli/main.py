@@ -17,6 +17,7 @@ from typing import Any
 from myqueue import __version__
 from myqueue.cli.text import parse_since
 from myqueue.contract.errors import InvalidRequest, QueueError
+from myqueue.contract.http1 import CA_VARIABLE
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 INTERRUPTED = 130
@@ -59,7 +60,8 @@ EXAMPLES = """examples:
   myqueue status
 
 The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
-http://127.0.0.1:8000. Several are separated by commas.
+http://127.0.0.1:8000. Several are separated by commas. Addresses with https:// are checked with
+the authorities of --ca, else of MYQUEUE_CA, else of the system.
 """
 COMMAND_EXAMPLES = {
     "topics": """
@@ -141,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process when left out.
     """
     options = read_arguments(sys.argv[1:] if arguments is None else arguments)
+    if options.ca is not None:
+        os.environ[CA_VARIABLE] = options.ca
     try:
         run: Callable[[argparse.Namespace], None] = pkgutil.resolve_name(options.run)
         run(options)
@@ -184,6 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=_address,
         default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
         help="manager, or several separated by commas (default: %(default)s)",
+    )
+    common.add_argument(
+        "--ca",
+        metavar="FILE",
+        help="authorities that https:// addresses are checked with (default: MYQUEUE_CA, else the"
+        " system's)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 

@@ -122,6 +122,8 @@ def split_address(address: str) -> tuple[str, str, int]:
 DEFAULT_PORT = 8000
 """Where a manager listens that was not told otherwise."""
 EXAMPLE_ADDRESS = f"http://127.0.0.1:{DEFAULT_PORT}"
+CA_VARIABLE = "MYQUEUE_CA"
+"""Names the file of authorities that https trusts, for a program that does not name one."""
 MEMORY = "memory"
 """Scheme of the addresses of `myqueue.testing.queue.InMemoryQueue`."""
 SCHEMES = ("http", "https", MEMORY)

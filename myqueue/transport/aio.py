@@ -16,10 +16,18 @@ from myqueue.contract.http1 import (
     require_http,
     split_address,
 )
-from myqueue.transport.blocking import IDLE_CONNECTIONS_MAX, IDLE_S_MAX, lost_answer, take_aged
+from myqueue.contract.tls import calling_context, describe_failure
+from myqueue.transport.blocking import (
+    IDLE_CONNECTIONS_MAX,
+    IDLE_S_MAX,
+    lost_answer,
+    take_aged,
+    trusted_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from ssl import SSLContext
 
 
 class AsyncExchange(Protocol):
@@ -110,10 +118,12 @@ class HttpAsyncTransport:
 
     Args:
         connect_timeout_s: longest time for a connection.
+        ca: file of the authorities that https trusts; those of the system when empty.
     """
 
-    def __init__(self, *, connect_timeout_s: float) -> None:
+    def __init__(self, *, connect_timeout_s: float, ca: str = "") -> None:
         self._connect_timeout_s = connect_timeout_s
+        self._ca = ca
         self._idle: dict[str, deque[AsyncConnection]] = {}
         self._closed = False
 
@@ -171,21 +181,28 @@ class HttpAsyncTransport:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, opened = await asyncio.get_running_loop().create_connection(
-                    AsyncConnection, host, port, ssl=True if scheme == "https" else None
+                    AsyncConnection, host, port, ssl=None if scheme == "http" else self._tls()
                 )
         except OSError as error:
-            raise BrokerUnreachable(f"no connection to {address}: {error}") from error
+            raise BrokerUnreachable(
+                f"no connection to {address}: {describe_failure(error)}"
+            ) from error
         return opened
+
+    def _tls(self) -> SSLContext:
+        return calling_context(self._ca)
 
 
 ASYNC_TRANSPORTS: dict[str, Callable[[str], AsyncTransport]] = {}
 """What makes the transport to an address, by the scheme, of those that are not HTTP."""
 
 
-def make_async_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> AsyncTransport:
+def make_async_transport(
+    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = ""
+) -> AsyncTransport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
     scheme = split_address(addresses[0])[0]
     if make := ASYNC_TRANSPORTS.get(scheme):
         return make(addresses[0])
     require_http(addresses[0])
-    return HttpAsyncTransport(connect_timeout_s=connect_timeout_s)
+    return HttpAsyncTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca))

@@ -28,5 +28,7 @@ class AsyncSettings:
         self.config = config or ClientConfig()
         self.clock = clock or SystemClock()
         self.transport = transport or make_async_transport(
-            self.addresses, connect_timeout_s=self.config.connect_timeout_ms / 1000
+            self.addresses,
+            connect_timeout_s=self.config.connect_timeout_ms / 1000,
+            ca=self.config.ca,
         )

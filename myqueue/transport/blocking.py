@@ -6,6 +6,7 @@ thread have several requests out at once: each costs a socket, none a thread.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from myqueue.contract.errors import OUTCOME_UNKNOWN, BrokerUnreachable, Internal, from_body
-from myqueue.contract.http1 import Answer, Request, require_http, split_address
+from myqueue.contract.http1 import CA_VARIABLE, Answer, Request, require_http, split_address
 from myqueue.contract.inputs import JSON, MSGPACK
 from myqueue.transport.connection import HttpConnection, NotConnected, wait_ready
 
@@ -131,10 +132,12 @@ class HttpTransport:
 
     Args:
         connect_timeout_s: longest time for a TCP connection.
+        ca: file of the authorities that https trusts; those of the system when empty.
     """
 
-    def __init__(self, *, connect_timeout_s: float) -> None:
+    def __init__(self, *, connect_timeout_s: float, ca: str = "") -> None:
         self._connect_timeout_s = connect_timeout_s
+        self._ca = ca
         self.restart()
 
     def restart(self) -> None:
@@ -229,7 +232,7 @@ class HttpTransport:
                 return connection
             connection.close()
         try:
-            return HttpConnection(address, connect_timeout_s=self._connect_timeout_s)
+            return HttpConnection(address, connect_timeout_s=self._connect_timeout_s, ca=self._ca)
         except NotConnected as error:
             raise failed_exchange(address, error) from error
 
@@ -259,13 +262,32 @@ TRANSPORTS: dict[str, Callable[[str], Transport]] = {}
 """What makes the transport to an address, by the scheme, of those that are not HTTP."""
 
 
-def make_transport(addresses: Sequence[str], *, connect_timeout_s: float) -> Transport:
+def make_transport(
+    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = ""
+) -> Transport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
     scheme = split_address(addresses[0])[0]
     if make := TRANSPORTS.get(scheme):
         return make(addresses[0])
     require_http(addresses[0])
-    return HttpTransport(connect_timeout_s=connect_timeout_s)
+    return HttpTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca))
+
+
+def trusted_file(ca: str) -> str:
+    """Return the file of authorities to trust, empty for those of the system.
+
+    Args:
+        ca: named by the program; when empty, MYQUEUE_CA of the environment.
+
+    Raises:
+        InvalidRequest: the file cannot be used.
+    """
+    ca = ca or os.environ.get(CA_VARIABLE, "")
+    if ca:  # a wrong one shows at once, not as a server that is not trusted
+        from myqueue.contract.tls import calling_context
+
+        calling_context(ca)
+    return ca
 
 
 def failed_exchange(address: str, error: OSError) -> BrokerUnreachable:

@@ -11,14 +11,12 @@ import os
 import select
 import socket
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from myqueue.contract.http1 import AnswerReader, host_header, render, split_address
 from myqueue.transport.resolving import Resolving, known_addresses
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Sequence
 
     from myqueue.contract.http1 import Answer, Request
@@ -32,14 +30,6 @@ class NotConnected(OSError):
     """There was no connection: nothing of a request left."""
 
 
-@lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
-    """Return the settings of all TLS connections; reading the authorities' file costs time."""
-    import ssl
-
-    return ssl.create_default_context()
-
-
 class Opening:
     """A socket on its way to be open: a name is looked up, TCP connects, TLS shakes hands.
 
@@ -48,13 +38,17 @@ class Opening:
         host: name or address.
         port: of the server.
         timeout_s: longest time for all of it.
+        ca: file of the authorities that https trusts; those of the system when empty.
 
     Raises:
         NotConnected: that failed at once.
     """
 
-    def __init__(self, scheme: str, host: str, port: int, *, timeout_s: float) -> None:
+    def __init__(
+        self, scheme: str, host: str, port: int, *, timeout_s: float, ca: str = ""
+    ) -> None:
         self._tls_host = host if scheme == "https" else ""
+        self._ca = ca
         self._error: OSError | None = None
         self._socket: socket.socket | None = None
         self._shakes = self._writes = False
@@ -93,7 +87,7 @@ class Opening:
         except _WANTS:
             return None
         except OSError as error:
-            raise NotConnected(str(error) or type(error).__name__) from error
+            raise NotConnected(self._describe(error)) from error
 
     def close(self) -> None:
         """Give it up."""
@@ -119,6 +113,13 @@ class Opening:
         if time.monotonic() >= self.deadline_s:
             raise TimeoutError("no connection in time")
         return None
+
+    def _describe(self, error: OSError) -> str:
+        if not self._shakes:
+            return str(error) or type(error).__name__
+        from myqueue.contract.tls import describe_failure
+
+        return describe_failure(error)
 
     def _connect(self) -> None:
         """Begin to connect to the next address that does not refuse at once."""
@@ -159,7 +160,9 @@ class Opening:
         self._writes = False
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls_host:
-            self._socket = _tls_context().wrap_socket(
+            from myqueue.contract.tls import calling_context
+
+            self._socket = calling_context(self._ca).wrap_socket(
                 self._socket, server_hostname=self._tls_host, do_handshake_on_connect=False
             )
             self._shakes = True
@@ -188,12 +191,13 @@ class HttpConnection:
     Args:
         address: `http://host:port` or `https://host:port`.
         connect_timeout_s: longest time for the name's address, TCP and TLS.
+        ca: file of the authorities that https trusts; those of the system when empty.
 
     Raises:
         NotConnected: no connection, as far as that is known at once.
     """
 
-    def __init__(self, address: str, *, connect_timeout_s: float) -> None:
+    def __init__(self, address: str, *, connect_timeout_s: float, ca: str = "") -> None:
         scheme, host, port = split_address(address)
         self._host = host_header(host, port)
         self._wants: tuple[type[OSError], ...] = _WANTS
@@ -204,7 +208,9 @@ class HttpConnection:
         self._socket: socket.socket | None = None
         self._input: select.poll | None = None
         """Waits for what the server sends; None until it is open, and where there is no `poll`."""
-        self._opening: Opening | None = Opening(scheme, host, port, timeout_s=connect_timeout_s)
+        self._opening: Opening | None = Opening(
+            scheme, host, port, timeout_s=connect_timeout_s, ca=ca
+        )
         self._unsent = memoryview(b"")
         self._reader = AnswerReader()
         self._deadline_s = 0.0

@@ -53,7 +53,9 @@ class Settings:
         self.given_transport = transport
         """None when each client of these settings makes its own."""
         self.transport = transport or make_transport(
-            self.addresses, connect_timeout_s=self.config.connect_timeout_ms / 1000
+            self.addresses,
+            connect_timeout_s=self.config.connect_timeout_ms / 1000,
+            ca=self.config.ca,
         )
 
 

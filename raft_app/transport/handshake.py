@@ -10,7 +10,8 @@ A greeting names the protocol version, the cluster, the own and the expected bro
 challenge, and what the connection is for. Each HMAC-SHA256 with the cluster's secret covers its
 role, both ids, both challenges and the purpose, so that a proof neither serves the other direction
 nor another connection. The dialer proves itself first: a stranger who dials learns nothing made
-with the secret. What follows the handshake is not encrypted.
+with the secret. It and what follows are encrypted where the processes have certificates, and only
+there: the handshake runs inside TLS.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from queuesite.conf import (
     read_secret,
     shared_secret_places,
 )
+from tests.certificates import Authority
 
 BROKER_ENVIRON = {"QUEUESITE_ROLE": BROKER, "CLUSTER_SECRET": "a secret of this length"}
 
@@ -292,3 +293,31 @@ def test_variable_that_is_almost_right_is_told(name, meant):
 def test_variables_of_others_are_not_told():
     usual = "PATH HOME LANG XDG_DATA_DIRS SSH_AUTH_SOCK DATABASE_HOST REDIS_PORT DISPLAY ROLE"
     assert near_misses(dict.fromkeys(usual.split(), "1")) == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    issued = Authority(tmp_path).issue()
+    return {"TLS_CERT": str(issued.cert), "TLS_KEY": str(issued.key)}
+
+
+def test_addresses_of_a_process_with_a_certificate_begin_with_https(files):
+    config = broker(**files)
+    assert config.address == "https://127.0.0.1:8001"
+    assert config.manager_addresses == ("https://127.0.0.1:8000",)
+    assert config.tls.serving is not None
+    assert broker(**files, MANAGER_ADDRESS="https://a:1").manager_addresses == ("https://a:1",)
+
+
+def test_settings_of_tls_that_do_not_fit_are_said(files):
+    for variables, said in (
+        ({"TLS_CERT": files["TLS_CERT"]}, "TLS_CERT and TLS_KEY are set both, or neither"),
+        ({"TLS_KEY": files["TLS_KEY"]}, "TLS_CERT and TLS_KEY are set both, or neither"),
+        ({**files, "TLS_CLIENT_CERTS": "1"}, "TLS_CLIENT_CERTS needs TLS_CERT, TLS_KEY and TLS_CA"),
+        ({**files, "CURRENT_ADDRESS": "http://a:1"}, "CURRENT_ADDRESS must begin with https://"),
+        ({**files, "TLS_KEY": files["TLS_CERT"]}, "TLS_CERT, TLS_KEY: "),
+        ({"TLS_CA": "missing"}, "TLS_CA: the authorities in missing cannot be read: No such file"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            broker(**variables)
+        assert str(raised.value).startswith(said)

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 
 import pytest
 
+from http_base.certificates import CERTIFICATE
+from http_base.tls import tls_of
 from queuesite import serving
+from queuesite.connections import ConnectionLimits
 from queuesite.serving import HttpServer, ListenError
+from tests.certificates import Authority
 
 
 async def hello(scope, receive, send):
@@ -208,3 +213,73 @@ def test_a_server_may_have_as_many_connections_as_the_system_lets_it(limits):
     server._socket.close()
     most = serving.DESCRIPTORS_MAX if hard < 0 else min(serving.DESCRIPTORS_MAX, hard)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, hard)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+async def secured(authority):
+    """A server with TLS that asks for certificates; its clients have two seconds for all."""
+    issued = authority.issue()
+    tls = tls_of(issued.cert, issued.key, authority.ca, asks=True)
+    server = HttpServer(host="127.0.0.1", port=0, limits=ConnectionLimits(window_s=2), tls=tls)
+    server.bind()
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+        await hello(scope, receive, send)
+
+    await server.start(app)
+    server.scopes = scopes
+    yield server
+    await server.stop()
+
+
+async def ask_secured(port, context, raw=GOOD):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(raw)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_https_is_answered_and_says_who_showed_a_certificate(secured, authority):
+    context = ssl.create_default_context(cafile=authority.ca)
+    assert (await ask_secured(secured.port, context)).endswith(b"hello")
+    issued = authority.issue("client")
+    context.load_cert_chain(issued.cert, issued.key)
+    assert (await ask_secured(secured.port, context)).endswith(b"hello")
+    assert [scope[CERTIFICATE] for scope in secured.scopes] == [False, True]
+    assert {scope["scheme"] for scope in secured.scopes} == {"https"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+async def test_http_at_a_port_with_tls_is_told_what_to_do(secured, method):
+    raw = method.encode() + GOOD[3:]
+    answer = await asyncio.wait_for(ask(secured.port, raw), 10)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"message":"this port speaks TLS: its address begins with https://"' in answer
+    assert secured.scopes == []
+
+
+async def test_who_never_shakes_hands_is_cut_off(secured):
+    reader, writer = await asyncio.open_connection("127.0.0.1", secured.port)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+
+
+async def test_idle_connection_with_tls_does_not_hold_up_the_end(authority):
+    issued = authority.issue()
+    tls = tls_of(issued.cert, issued.key, None, asks=False)
+    server = HttpServer(host="127.0.0.1", port=0, tls=tls)
+    server.bind()
+    await server.start(hello)
+    context = ssl.create_default_context(cafile=authority.ca)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+    await asyncio.wait_for(server.stop(), 10)
+    writer.close()

@@ -50,6 +50,14 @@ def test_each_process_gets_its_own_ports_and_directory():
     }
 
 
+def test_addresses_begin_with_https_where_there_is_a_certificate():
+    plan = ClusterPlan(brokers=1, port=8000, restart_delay_s=None, scheme="https")
+    for spec in (manager_spec(plan, PLACE), *broker_specs(plan, PLACE)):
+        assert spec.environ["CURRENT_ADDRESS"] == spec.facts["address"]
+        assert spec.facts["address"].startswith("https://127.0.0.1:800")
+    assert spec.environ["MANAGER_ADDRESS"] == "https://127.0.0.1:8000"
+
+
 def test_children_share_a_secret_and_inherit_only_what_is_theirs(supervisor):
     environs = [child.spec.environ for child in supervisor.children]
     assert len({environ["CLUSTER_SECRET"] for environ in environs}) == 1

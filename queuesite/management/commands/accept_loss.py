@@ -45,7 +45,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Show what is lost, ask, and let the manager do it."""
         config = settings.QUEUE
-        address = (options["manager"] or f"http://127.0.0.1:{config.port}").rstrip("/")
+        scheme = "https" if config.tls_cert else "http"
+        address = (options["manager"] or f"{scheme}://127.0.0.1:{config.port}").rstrip("/")
         try:
             secret = config.cluster_secret or read_secret(secret_places(config.data_dir))
         except ConfigError as error:
@@ -71,7 +72,7 @@ class Command(BaseCommand):
 
     def _call(self, address: str, secret: str, call: ClusterCall) -> PartitionLoss:
         async def ask() -> PartitionLoss:
-            http = ClusterHttp(secret)
+            http = ClusterHttp(secret, tls=settings.QUEUE.tls)
             try:
                 return (await http.call(address, call, timeout_s=CALL_TIMEOUT_S)).read(
                     PartitionLoss

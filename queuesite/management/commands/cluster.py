@@ -81,6 +81,7 @@ class Command(BaseCommand):
                     port, brokers, remembered=remembered if type(remembered) is int else 0
                 ),
                 restart_delay_s=None if options["no_restart"] else delay_ms / 1000,
+                scheme="https" if settings.QUEUE.tls_cert else "http",
             )
             supervisor = Supervisor(
                 plan, directory, manage_py=settings.BASE_DIR / "manage.py", say=self._say

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 from raft_app.transport.codec import MIN_REFERRED_BYTES, decode_frame
 from raft_app.transport.frames import PING_FRAME, FrameError, FrameKind, FrameReader
@@ -19,8 +19,10 @@ from raft_app.transport.protocol import TransportCounters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ssl import SSLContext
 
     from http_base.memory_budget import MemoryShare
+    from http_base.tls import Tls
     from raft_app.core.types import Rpc
     from raft_app.transport.frames import EncodedFrame, Frame
     from raft_app.transport.handshake import Handshake, Identity, Purpose
@@ -32,6 +34,15 @@ TURN_BYTES = 1 << 20
 """Most bytes that a connection takes in one turn of the loop, but for a last buffer full; then
 everybody else in the loop has a turn. A socket that was left alone for a while has megabytes, and
 uvloop would read 32 buffers of them at once."""
+SHUTDOWN_S = 1.0
+"""Seconds that the other side of a TLS connection gets to agree that it ends."""
+
+
+class SecureArguments(TypedDict, total=False):
+    """Arguments of asyncio's `create_connection`; empty without TLS."""
+
+    ssl: SSLContext
+    ssl_shutdown_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,15 @@ class TcpContext:
     queues: MemoryShare
     """Of the frames that wait for all peers."""
     counters: TransportCounters = field(default_factory=TransportCounters)
+    tls: Tls | None = None
+    """What connections are secured with; without a certificate of this process they are not."""
+
+    @property
+    def secure(self) -> SecureArguments:
+        """What `create_connection` is given for TLS: the host that is dialled proves itself."""
+        if self.tls is None or self.tls.peers is None:
+            return {}
+        return {"ssl": self.tls.calling, "ssl_shutdown_timeout": SHUTDOWN_S}
 
 
 class ConnectionOwner(Protocol):

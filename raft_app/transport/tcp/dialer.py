@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from http_base.tasks import spawn
 from myqueue.contract.backoff import Backoff
+from myqueue.contract.tls import describe_failure
 from raft_app.core.types import AppendEntries, Heartbeat, HeartbeatReply
 from raft_app.transport.codec import encode_rpcs
 from raft_app.transport.frames import PING_FRAME
@@ -205,15 +206,15 @@ class Dialer:
         try:
             async with asyncio.timeout(self._context.limits.handshake_timeout_ms / 1000):
                 _, connection = await self._loop.create_connection(
-                    self._make_connection, host, port
+                    self._make_connection, host, port, **self._context.secure
                 )
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             logger.log(
                 logging.DEBUG if quiet else logging.WARNING,
                 "Cannot reach broker %d at %s: %s",
                 self.broker_id,
                 self.address,
-                error or "timeout",
+                "timeout" if isinstance(error, TimeoutError) else describe_failure(error),
             )
             self._drop_queue()
             return False

@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from raft_app.transport.handshake import CHALLENGE_BYTES, AcceptorHandshake, Purpose
-from raft_app.transport.tcp.connection import Connection
+from raft_app.transport.tcp.connection import SHUTDOWN_S, Connection
 from raft_app.transport.tcp.snapshots import TcpSnapshotStream
 
 if TYPE_CHECKING:
@@ -50,9 +50,18 @@ class Listener:
         Raises:
             OSError: the port cannot be listened on.
         """
-        self._acceptor = await asyncio.get_running_loop().create_server(
-            self._make_connection, host, port
-        )
+        loop, context = asyncio.get_running_loop(), self._context
+        if context.tls is None or context.tls.peers is None:
+            self._acceptor = await loop.create_server(self._make_connection, host, port)
+        else:
+            self._acceptor = await loop.create_server(
+                self._make_connection,
+                host,
+                port,
+                ssl=context.tls.peers,
+                ssl_handshake_timeout=context.limits.handshake_timeout_ms / 1000,
+                ssl_shutdown_timeout=SHUTDOWN_S,
+            )
         bound: int = self._acceptor.sockets[0].getsockname()[1]
         return bound
 

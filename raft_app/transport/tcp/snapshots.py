@@ -117,7 +117,9 @@ class SnapshotDial:
         stream = None
         try:
             async with asyncio.timeout(limit):
-                await asyncio.get_running_loop().create_connection(self._make, host, port)
+                await asyncio.get_running_loop().create_connection(
+                    self._make, host, port, **self._context.secure
+                )
                 stream = await self._ready
         except (OSError, TimeoutError) as error:
             reason = str(error) or "timeout"

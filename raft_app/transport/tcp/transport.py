@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from http_base.memory_budget import MemoryShare
+    from http_base.tls import Tls
     from raft_app.core.types import Rpc
     from raft_app.transport.protocol import TransportHandler
     from raft_app.transport.snapshot_stream import SnapshotStream
@@ -39,6 +40,7 @@ class TcpTransport:
         host: str = "127.0.0.1",
         port: int = 0,
         limits: TransportLimits | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Prepare.
 
@@ -50,6 +52,8 @@ class TcpTransport:
             host: where to listen.
             port: 0 for a free one, see `port`.
             limits: defaults where not given.
+            tls: of this process; with a certificate every connection is encrypted, and each
+                dialled broker proves that it is the host of its address.
 
         Raises:
             ValueError: an empty secret or cluster id, or no positive broker id.
@@ -62,6 +66,7 @@ class TcpTransport:
         self._port = port
         self._limits = limits or TransportLimits()
         self._queues = queues
+        self._tls = tls
         self._peers: dict[int, str] = {}
         self._context: TcpContext | None = None
         self._listener: Listener | None = None
@@ -89,7 +94,12 @@ class TcpTransport:
         """
         assert self._listener is None, "a transport is started once"
         context = TcpContext(
-            self._identity, self._limits, handler, queues=self._queues, counters=self.counters
+            self._identity,
+            self._limits,
+            handler,
+            queues=self._queues,
+            counters=self.counters,
+            tls=self._tls,
         )
         listener = Listener(context, self._wake_dialer)
         self._port = await listener.start(self._host, self._port)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ from myqueue.contract.http1 import Answer, Request
 from myqueue.contract.inputs import JSON, MSGPACK
 from myqueue.transport import blocking, connection, resolving
 from myqueue.transport.blocking import HttpTransport, encode_body, read_body
+from tests.certificates import Authority
 from tests.myqueue.dead_ends import dead_end
 from tests.myqueue.http_twin import HttpCluster
 
@@ -208,21 +207,12 @@ def test_the_next_place_of_a_name_is_tried(
     transport.close()
 
 
-def test_tls_is_shaken_hands_piece_by_piece(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl makes the certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a"
-    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
-    subprocess.run(command.split(), check=True, capture_output=True)
+def test_tls_is_shaken_hands_piece_by_piece(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue()
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate, key)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(connection, "_tls_context", lambda: trusting)
-    transport = HttpTransport(connect_timeout_s=10)
+    serving.load_cert_chain(issued.cert, issued.key)
+    transport = HttpTransport(connect_timeout_s=10, ca=str(authority.ca))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"https://127.0.0.1:{listener.getsockname()[1]}"
         exchange = transport.begin(address, TOPICS, timeout_s=10)

@@ -13,6 +13,7 @@ import uvloop
 from hypothesis import strategies as st
 
 from http_base.memory_budget import MemoryBudget
+from http_base.tls import Tls
 from raft_app.core.types import (
     AppendEntries,
     AppendEntriesReply,
@@ -177,14 +178,20 @@ class Network:
 
 
 class TcpNetwork(Network):
-    def __init__(self, limits: TransportLimits | None = None) -> None:
+    def __init__(self, limits: TransportLimits | None = None, tls: Tls | None = None) -> None:
         super().__init__()
         self.limits = limits
+        self.tls = tls
 
     def make(self, broker_id: int) -> Broker:
         return Broker(
             TcpTransport(
-                CLUSTER_ID, broker_id, SECRET, queues=MemoryBudget().queues, limits=self.limits
+                CLUSTER_ID,
+                broker_id,
+                SECRET,
+                queues=MemoryBudget().queues,
+                limits=self.limits,
+                tls=self.tls,
             )
         )
 
