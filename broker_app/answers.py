@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http_base.cluster import ReplicaPlace, ReplicaReport
-from myqueue.contract.answers import AnswerPart, Success
+from myqueue.contract.answers import AnswerPart, Success, SuccessPage
 from raft_app.engine.replica import FollowerProgress
 
 
@@ -55,8 +55,8 @@ class LocalReplica(ReplicaReport, frozen=True, kw_only=True):
     change: ChangeProgress | None
 
 
-class LocalReplicas(Success, frozen=True):
-    """The replicas on this broker."""
+class LocalReplicas(SuccessPage, frozen=True):
+    """Replicas on this broker."""
 
     partitions: list[LocalReplica]
 

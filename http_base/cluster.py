@@ -81,9 +81,10 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
 
 
 class ReportedReplicas(Success, frozen=True):
-    """The replicas on a broker, as far as managers ask for them; GET /partitions."""
+    """Replicas on a broker, as far as managers ask for them; GET /partitions."""
 
     partitions: list[ReplicaReport]
+    next: str | None = None
 
 
 class WorkGroups(Success, frozen=True):

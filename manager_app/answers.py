@@ -9,7 +9,14 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from myqueue.contract.answers import AnswerPart, BrokerAddress, Message, Milliseconds, Success
+from myqueue.contract.answers import (
+    AnswerPart,
+    BrokerAddress,
+    Message,
+    Milliseconds,
+    Success,
+    SuccessPage,
+)
 
 
 class PartitionPlace(AnswerPart, frozen=True):
@@ -38,8 +45,8 @@ class TopicSummary(TopicSettings, frozen=True):
     number_of_partitions: int
 
 
-class TopicList(Success, frozen=True):
-    """The names of all topics, or with `detail=1` objects."""
+class TopicList(SuccessPage, frozen=True):
+    """Names of topics, or with `detail=1` objects."""
 
     topics: list[str | TopicSummary]
 
@@ -127,8 +134,8 @@ class BrokerSummary(AnswerPart, frozen=True):
     """What it shares a failure with; "" when it does not say."""
 
 
-class BrokerList(Success, frozen=True):
-    """The addresses of all brokers, or with `detail=1` objects."""
+class BrokerList(SuccessPage, frozen=True):
+    """Addresses of brokers, or with `detail=1` objects."""
 
     brokers: list[str | BrokerSummary]
 
@@ -250,13 +257,13 @@ class ConsumerFacts(ClientFacts, frozen=True):
     consumer_id: int
 
 
-class ProducerList(Success, frozen=True):
+class ProducerList(SuccessPage, frozen=True):
     """Registered producers, in the order of their ids."""
 
     producers: list[ProducerFacts]
 
 
-class ConsumerList(Success, frozen=True):
+class ConsumerList(SuccessPage, frozen=True):
     """Registered consumers, in the order of their ids."""
 
     consumers: list[ConsumerFacts]
@@ -279,8 +286,8 @@ class GroupSummary(AnswerPart, frozen=True):
     created_at: Milliseconds | None
 
 
-class GroupList(Success, frozen=True):
-    """The names of all consumer groups, or with `detail=1` objects."""
+class GroupList(SuccessPage, frozen=True):
+    """Names of consumer groups, or with `detail=1` objects."""
 
     groups: list[str | GroupSummary]
 

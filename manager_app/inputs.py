@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from myqueue.contract.inputs import HealthType, Input, Int64, TopicName, bounded, stated
+from myqueue.contract.inputs import (
+    HealthType,
+    Input,
+    Int64,
+    Page,
+    PageById,
+    TopicName,
+    bounded,
+    stated,
+)
 
+NamePart = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,249}$")]
+ShownState = Annotated[
+    Literal["new", "alive", "suspect", "stopping", "dead", "replaced"], stated(type="string")
+]
+"""Of a broker, as people see it."""
 REBALANCE_BYTES_MIN = 1 << 10
 """A second; slower is as good as paused."""
 
 
-class ListQuery(Input, frozen=True):
-    """GET /topics, GET /brokers."""
+class TopicsQuery(PageById, frozen=True):
+    """GET /topics."""
 
     detail: bool = False
-    """True: objects instead of names or addresses."""
+    """True: objects instead of names."""
+    prefix: NamePart = ""
+    """What the names begin with."""
+
+
+class BrokersQuery(PageById, frozen=True):
+    """GET /brokers."""
+
+    detail: bool = False
+    """True: objects instead of addresses; those of brokers that were replaced as well."""
+    state: ShownState | None = None
+    rack: Annotated[str, Meta(pattern=r"^[^\x00]{0,64}$")] | None = None
+
+
+class GroupsQuery(Page, frozen=True):
+    """GET /groups."""
+
+    after: NamePart = ""
+    detail: bool = False
+    """True: objects instead of names."""
+    kind: Annotated[Literal["consumers", "workers"], stated(type="string")] | None = None
+    topic: NamePart = ""
+    """Only those that read it."""
+    prefix: NamePart = ""
+    """What the names begin with."""
 
 
 class BrokerUpdate(Input, frozen=True):
@@ -26,10 +64,11 @@ class BrokerUpdate(Input, frozen=True):
     """False: keep the broker. True is said with DELETE, which also removes it in the end."""
 
 
-class ClientsQuery(Input, frozen=True):
+class ClientsQuery(PageById, frozen=True):
     """GET /producers, GET /consumers."""
 
     topic: TopicName | None = None
+    state: Annotated[Literal["alive", "expired"], stated(type="string")] | None = None
 
 
 class HealthQuery(Input, frozen=True):

@@ -56,6 +56,8 @@ class TopicMetadata:
     partitions: tuple[PartitionMetadata, ...]
     """In the order of their indexes, without a gap."""
     settings: StoredSettings
+    topic_id: int = 0
+    """Of the row; topics are listed in the order of their ids."""
 
     def partition(self, index: int) -> PartitionMetadata:
         """Return the partition with this index.

@@ -6,14 +6,18 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db import connection
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Collate, Left
+from django.db.models.lookups import Exact, GreaterThan
 
 from http_base.access import EMPTY_ACCESS, AccessIndex
 from http_base.cluster import BrokerPlace, DeletedPartition, ReplicaOrder, ReplicaPlace
+from http_base.paging import Page, page_of
 from http_base.tokens import secret_fingerprint
 from manager_app.access_rows import access_load
 from manager_app.metadata import (
@@ -42,6 +46,7 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement import eligible_brokers
+from manager_app.placement.partition_facts import SUSPECT
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import BrokerLoad, LedPartition
 from myqueue.contract.errors import (
@@ -54,13 +59,14 @@ from myqueue.contract.inputs import check_topic_name
 from myqueue.contract.rules.group_membership import GroupState, Member, TopicShape, flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from django.db.models import Model, QuerySet
     from django.db.models.expressions import Combinable
 
     from http_base.cluster import ReplicaReport
+    from manager_app.inputs import BrokersQuery, ClientsQuery, GroupsQuery, TopicsQuery
 
 ClientKind = Literal["producer", "consumer"]
 
@@ -156,6 +162,7 @@ def metadata_load() -> ClusterMetadata:
                     topic.retention_bytes,
                     topic.created_at,
                 ),
+                topic.pk,
             )
             for topic in topics
             if partitions[topic.pk]
@@ -188,16 +195,26 @@ def topic_get(name: str) -> Topic:
         raise TopicDoesNotExist(f"topic {name[:260]!r} does not exist", field="topic") from error
 
 
-def topic_names() -> list[str]:
-    """Return the names of all topics in the order of their creation."""
-    return list(Topic.objects.order_by("id").values_list("name", flat=True))
+def topic_names(asked: TopicsQuery) -> Page[str]:
+    """Return names of topics in the order of their creation."""
+    rows = _topics(asked).values_list("id", "name")[: asked.limit + 1]
+    return page_of(rows, asked.limit, itemgetter(0)).map(itemgetter(1))
 
 
-def topics_with_counts() -> QuerySet[Topic]:
-    """Return all topics in the order of their creation, each with `number_of_partitions`."""
-    return Topic.objects.annotate(number_of_partitions=row_count_of(Partition, "topic")).order_by(
-        "id"
-    )
+def topics_with_counts(asked: TopicsQuery) -> Page[Topic]:
+    """Return topics in the order of their creation, each with `number_of_partitions`."""
+    rows = _topics(asked).annotate(number_of_partitions=row_count_of(Partition, "topic"))
+    return page_of(rows[: asked.limit + 1], asked.limit, attrgetter("id"))
+
+
+def _topics(asked: TopicsQuery) -> QuerySet[Topic]:
+    rows = Topic.objects.filter(id__gt=asked.after_id).order_by("id")
+    return rows.filter(_named(asked.prefix))
+
+
+def _named(prefix: str) -> Combinable | Q:
+    """Return a condition: the name begins with a text. `startswith` ignores case on SQLite."""
+    return Exact(Left("name", len(prefix)), prefix) if prefix else Q()
 
 
 def topic_partitions(topic: Topic) -> list[Partition]:
@@ -250,18 +267,40 @@ def row_count_of(model: type[Model], reference: str) -> Combinable:
     return Coalesce(Subquery(counted), 0)
 
 
-def broker_addresses() -> list[str]:
-    """Return the addresses of all brokers by id, without those that were replaced there."""
-    present = Broker.objects.exclude(state=BrokerState.REPLACED).order_by("broker_id")
-    return list(present.values_list("address", flat=True))
+def broker_addresses(asked: BrokersQuery, suspects: Collection[int] = ()) -> Page[str]:
+    """Return addresses of brokers by id, without those that were replaced there.
+
+    Args:
+        asked: which.
+        suspects: ids of brokers that have been silent for a short time.
+    """
+    present = _brokers(asked, suspects).exclude(state=BrokerState.REPLACED)
+    rows = present.values_list("broker_id", "address")[: asked.limit + 1]
+    return page_of(rows, asked.limit, itemgetter(0)).map(itemgetter(1))
 
 
-def brokers_with_counts() -> QuerySet[Broker]:
-    """Return all brokers by id, each with `replica_count` and `leader_count`."""
-    return Broker.objects.annotate(
+def brokers_with_counts(asked: BrokersQuery, suspects: Collection[int] = ()) -> Page[Broker]:
+    """Return brokers by id, each with `replica_count` and `leader_count`.
+
+    Args:
+        asked: which.
+        suspects: ids of brokers that have been silent for a short time.
+    """
+    rows = _brokers(asked, suspects).annotate(
         replica_count=row_count_of(Replica, "broker"),
         leader_count=row_count_of(Partition, "leader"),
-    ).order_by("broker_id")
+    )
+    return page_of(rows[: asked.limit + 1], asked.limit, attrgetter("broker_id"))
+
+
+def _brokers(asked: BrokersQuery, suspects: Collection[int]) -> QuerySet[Broker]:
+    rows = Broker.objects.filter(broker_id__gt=asked.after_id).order_by("broker_id")
+    if asked.rack is not None:
+        rows = rows.filter(rack=asked.rack)
+    if asked.state is None:
+        return rows
+    silent = Q(state__in=(BrokerState.ALIVE, BrokerState.STOPPING), broker_id__in=list(suspects))
+    return rows.filter(silent if asked.state == SUSPECT else Q(state=asked.state) & ~silent)
 
 
 def broker_loads() -> list[BrokerLoad]:
@@ -389,21 +428,23 @@ def clients_alive(kind: ClientKind) -> list[tuple[ClientKey, datetime]]:
     ]
 
 
-def clients_list(kind: ClientKind, topic: str | None) -> list[ClientRow]:
-    """Return the registered clients of a kind by id, of one topic or of all.
+def clients_list(kind: ClientKind, asked: ClientsQuery) -> Page[ClientRow]:
+    """Return registered clients of a kind by id, of one topic or of all.
 
     Raises:
         TopicDoesNotExist: there is no such topic.
     """
-    rows = CLIENT_MODELS[kind].objects.exclude(state=ClientState.REVOKED).order_by("id")
-    if topic is not None:
-        rows = rows.filter(topic=topic_get(topic))
-    return [
-        ClientRow(ClientKey(kind, client_id), name, state, last_heartbeat)
-        for client_id, name, state, last_heartbeat in rows.values_list(
-            "id", "topic__name", "state", "last_heartbeat"
-        )
-    ]
+    rows = CLIENT_MODELS[kind].objects.filter(id__gt=asked.after_id).order_by("id")
+    if asked.topic is not None:
+        rows = rows.filter(topic=topic_get(asked.topic))
+    if asked.state is None:
+        rows = rows.exclude(state=ClientState.REVOKED)
+    else:
+        rows = rows.filter(state=asked.state)
+    found = rows.values_list("id", "topic__name", "state", "last_heartbeat")[: asked.limit + 1]
+    return page_of(found, asked.limit, itemgetter(0)).map(
+        lambda row: ClientRow(ClientKey(kind, row[0]), *row[1:])
+    )
 
 
 def clients_revoked(kind: ClientKind) -> list[int]:
@@ -412,9 +453,17 @@ def clients_revoked(kind: ClientKind) -> list[int]:
     return list(rows.order_by("id").values_list("id", flat=True))
 
 
-def groups_with_counts() -> QuerySet[ConsumerGroup]:
-    """Return all consumer groups by name, each with `member_count`."""
-    return ConsumerGroup.objects.annotate(member_count=Count("members")).order_by("name")
+def groups_with_counts(asked: GroupsQuery) -> list[ConsumerGroup]:
+    """Return consumer groups by name, each with `member_count`; one more than a page has.
+
+    Names are in the order of their bytes, as Python sorts them.
+    """
+    name = F("name") if connection.vendor == "sqlite" else Collate("name", "C")
+    rows = ConsumerGroup.objects.filter(_named(asked.prefix), GreaterThan(name, asked.after))
+    if asked.topic:
+        rows = rows.filter(topics__has_key=asked.topic)
+    rows = rows.order_by(name)
+    return list(rows.annotate(member_count=row_count_of(GroupMember, "group"))[: asked.limit + 1])
 
 
 def group_get(name: str) -> ConsumerGroup:

@@ -79,15 +79,14 @@ class PartitionsApi(ApiView):
     @describe(
         summary="Replicas on this broker",
         input=PartitionQuery,
-        answer=LocalReplicas(partitions=[_REPLICA]),
+        answer=LocalReplicas(partitions=[_REPLICA], next=None),
         tags=["cluster"],
         query=True,
     )
     async def get(self, request: ApiRequest) -> Response:
-        """List the replicas."""
-        query = self.read(request, PartitionQuery)
-        partitions = partitions_list(runtime=current(), topic=query.topic)
-        return self.respond(LocalReplicas(partitions=partitions))
+        """List the replicas, in the order of topics and partitions."""
+        page = partitions_list(runtime=current(), asked=self.read(request, PartitionQuery))
+        return self.respond(LocalReplicas(partitions=page.rows, next=page.next))
 
     @describe(
         summary="Make a replica (internal)",

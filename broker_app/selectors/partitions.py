@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
@@ -10,8 +11,10 @@ from broker_app.answers import ChangeProgress, LocalReplica
 from broker_app.links.reports import report_replica
 from broker_app.runtime import state_of
 from http_base.cluster import ReplicaPlace
+from http_base.paging import Page, page_of
 
 if TYPE_CHECKING:
+    from broker_app.inputs import PartitionQuery
     from broker_app.runtime import BrokerRuntime
     from raft_app.engine.membership import ReplicaChange
     from raft_app.engine.replica import Replica
@@ -22,15 +25,28 @@ WRITING_SECONDS_MAX = 5.0
 """How long a transaction may take before the broker is not ready."""
 
 
-def partitions_list(*, runtime: BrokerRuntime, topic: str | None = None) -> list[LocalReplica]:
-    """Return every local replica, or those of one topic: report, table sizes, followers' lag."""
-    chosen = [
+def partitions_list(*, runtime: BrokerRuntime, asked: PartitionQuery) -> Page[LocalReplica]:
+    """Return local replicas by topic and index: report, table sizes, followers' lag."""
+    topic, _, index = asked.after.rpartition("/")
+    after = (topic, int(index or -1))
+    chosen = (
         replica
         for replica in runtime.engine.replicas.values()
-        if topic is None or replica.spec.topic == topic
-    ]
-    chosen.sort(key=lambda replica: (replica.spec.topic, replica.spec.partition))
-    return [partition_get(runtime=runtime, replica=replica) for replica in chosen]
+        if (asked.topic is None or replica.spec.topic == asked.topic)
+        and (asked.partition is None or replica.spec.partition == asked.partition)
+        and (replica.serves or not asked.leads)
+        and _place(replica) > after
+    )
+    page = page_of(nsmallest(asked.limit + 1, chosen, key=_place), asked.limit, _shown_place)
+    return page.map(lambda replica: partition_get(runtime=runtime, replica=replica))
+
+
+def _place(replica: Replica) -> tuple[str, int]:
+    return replica.spec.topic, replica.spec.partition
+
+
+def _shown_place(replica: Replica) -> str:
+    return f"{replica.spec.topic}/{replica.spec.partition}"
 
 
 def partition_get(*, runtime: BrokerRuntime, replica: Replica) -> LocalReplica:

@@ -8,12 +8,18 @@ from http_base.apidoc import describe
 from http_base.calls import require_cluster
 from http_base.cluster import BrokerOrders, BrokerReport
 from manager_app import selectors
-from manager_app.answers import BrokerAdded, BrokerLeaving, BrokerList, BrokerStays
+from manager_app.answers import (
+    BrokerAdded,
+    BrokerLeaving,
+    BrokerList,
+    BrokerStays,
+    BrokerSummary,
+)
 from manager_app.apis import remembered
 from manager_app.apis.base import ManagerView
 from manager_app.apis.rendering import broker_summary
 from manager_app.brokers.reports import take_report
-from manager_app.inputs import BrokerUpdate, ListQuery, Nothing
+from manager_app.inputs import BrokersQuery, BrokerUpdate, Nothing
 from manager_app.services.broker import broker_create, broker_delete, broker_keep
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import BrokerCreate
@@ -21,6 +27,7 @@ from myqueue.contract.inputs import BrokerCreate
 if TYPE_CHECKING:
     from rest_framework.response import Response
 
+    from http_base.paging import Page
     from http_base.views import ApiRequest
 
 
@@ -29,8 +36,8 @@ class BrokersApi(ManagerView):
 
     @describe(
         summary="List brokers",
-        input=ListQuery,
-        answer=BrokerList(brokers=["http://127.0.0.1:8001"]),
+        input=BrokersQuery,
+        answer=BrokerList(brokers=["http://127.0.0.1:8001"], next=None),
         tags=["brokers"],
         query=True,
     )
@@ -40,20 +47,20 @@ class BrokersApi(ManagerView):
         While the database does not answer, from the metadata in memory.
         """
         metadata = self.runtime.metadata
-        if not self.read(request, ListQuery).detail:
-            return self.read_or_remember(
-                lambda: BrokerList(brokers=[*selectors.broker_addresses()]),
-                lambda: BrokerList(brokers=[*remembered.broker_addresses(metadata)]),
-            )
+        asked = self.read(request, BrokersQuery)
         suspects = self.runtime.suspects()
+        if not asked.detail:
+            return self.read_or_remember(
+                lambda: _broker_list(selectors.broker_addresses(asked, suspects)),
+                lambda: _broker_list(remembered.broker_addresses(metadata, asked, suspects)),
+            )
         return self.read_or_remember(
-            lambda: BrokerList(
-                brokers=[
-                    broker_summary(broker, suspects=suspects)
-                    for broker in selectors.brokers_with_counts()
-                ]
+            lambda: _broker_list(
+                selectors.brokers_with_counts(asked, suspects).map(
+                    lambda broker: broker_summary(broker, suspects=suspects)
+                )
             ),
-            lambda: BrokerList(brokers=[*remembered.broker_summaries(metadata)]),
+            lambda: _broker_list(remembered.broker_summaries(metadata, asked, suspects)),
         )
 
     @describe(
@@ -81,6 +88,10 @@ class BrokersApi(ManagerView):
             ),
             status=201,
         )
+
+
+def _broker_list(page: Page[str] | Page[BrokerSummary]) -> BrokerList:
+    return BrokerList(brokers=[*page.rows], next=page.next)
 
 
 class BrokerApi(ManagerView):

@@ -136,20 +136,22 @@ class ProducersApi(ManagerView):
         answer=ProducerList(
             producers=[
                 ProducerFacts(producer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
-            ]
+            ],
+            next=None,
         ),
         tags=["clients"],
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
         """List them in the order of their ids, for one topic or for all."""
-        rows = selectors.clients_list("producer", self.read(request, ClientsQuery).topic)
+        page = selectors.clients_list("producer", self.read(request, ClientsQuery))
         return self.respond(
             ProducerList(
                 producers=[
                     _facts(ProducerFacts, self.runtime, row, producer_id=row.key.client_id)
-                    for row in rows
-                ]
+                    for row in page.rows
+                ],
+                next=page.next,
             )
         )
 
@@ -163,20 +165,22 @@ class ConsumersApi(ManagerView):
         answer=ConsumerList(
             consumers=[
                 ConsumerFacts(consumer_id=1, topic="logs", state="alive", last_heartbeat=_HEARD)
-            ]
+            ],
+            next=None,
         ),
         tags=["clients"],
         query=True,
     )
     def get(self, request: ApiRequest) -> Response:
         """List them in the order of their ids, for one topic or for all."""
-        rows = selectors.clients_list("consumer", self.read(request, ClientsQuery).topic)
+        page = selectors.clients_list("consumer", self.read(request, ClientsQuery))
         return self.respond(
             ConsumerList(
                 consumers=[
                     _facts(ConsumerFacts, self.runtime, row, consumer_id=row.key.client_id)
-                    for row in rows
-                ]
+                    for row in page.rows
+                ],
+                next=page.next,
             )
         )
 

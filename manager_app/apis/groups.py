@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from http_base.apidoc import describe
+from http_base.paging import page_of
 from manager_app import selectors
 from manager_app.answers import (
     GroupDetail,
@@ -21,7 +22,7 @@ from manager_app.apis.group_rendering import (
     group_summary,
     workers_summary,
 )
-from manager_app.inputs import ListQuery, Nothing
+from manager_app.inputs import GroupsQuery, Nothing
 from myqueue.contract.answers import (
     GroupOffset,
     GroupOffsetsMoved,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from http_base.views import ApiRequest
+    from manager_app.answers import GroupSummary
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import StoredConsumerGroup
 
@@ -162,8 +164,8 @@ class GroupsApi(ManagerView):
 
     @describe(
         summary="List consumer groups by name",
-        input=ListQuery,
-        answer=GroupList(groups=["billing"]),
+        input=GroupsQuery,
+        answer=GroupList(groups=["billing"], next=None),
         tags=["groups"],
         query=True,
     )
@@ -172,15 +174,22 @@ class GroupsApi(ManagerView):
 
         Groups of queue workers are asked of the brokers, which alone know them.
         """
-        detail = self.read(request, ListQuery).detail
-        runtime = self.runtime
-        rows = {row.name: group_summary(row) for row in selectors.groups_with_counts()}
-        asking = runtime.orders.ask_work_groups()
-        of_workers = runtime.run(asking, timeout_s=REPORT_LIMIT_S)
-        found = {name: workers_summary(name, topics) for name, topics in of_workers.items()} | rows
-        names = sorted(found)
-        groups = [found[name] if detail else name for name in names]
-        return self.respond(GroupList(groups=groups))
+        asked = self.read(request, GroupsQuery)
+        found: dict[str, GroupSummary] = {}
+        if asked.kind != "consumers":
+            asking = self.runtime.orders.ask_work_groups()
+            of_workers = self.runtime.run(asking, timeout_s=REPORT_LIMIT_S)
+            found = {
+                name: workers_summary(name, topics)
+                for name, topics in of_workers.items()
+                if name > asked.after and name.startswith(asked.prefix)
+                if not asked.topic or asked.topic in topics
+            }
+        if asked.kind != "workers":
+            found |= {row.name: group_summary(row) for row in selectors.groups_with_counts(asked)}
+        page = page_of(sorted(found), asked.limit, str)
+        groups = [found[name] if asked.detail else name for name in page.rows]
+        return self.respond(GroupList(groups=groups, next=page.next))
 
 
 class GroupApi(ManagerView):

@@ -6,30 +6,80 @@ What only the database knows is null. The header `X-Metadata-Age-Ms` says how ol
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from http_base.paging import Page, page_of
 from manager_app.answers import BrokerSummary, PartitionDetail, ReplicaDetail
 from manager_app.apis.rendering import leadership, place
 from manager_app.models import BrokerState
+from manager_app.placement.partition_facts import shown_state
+from myqueue.contract import retry_after
+from myqueue.contract.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from http_base.cluster import ReplicaReport
-    from manager_app.metadata import MetadataCopy, PartitionMetadata
+    from manager_app.inputs import BrokersQuery, TopicsQuery
+    from manager_app.metadata import (
+        BrokerMetadata,
+        MetadataCopy,
+        PartitionMetadata,
+        TopicMetadata,
+    )
 
 
-def broker_addresses(metadata: MetadataCopy) -> list[str]:
-    """Return the addresses of all brokers, in the order of their ids, without replaced brokers."""
-    return [
-        broker.address
-        for broker in metadata.current.brokers.values()
+def topics(metadata: MetadataCopy, asked: TopicsQuery) -> Page[TopicMetadata]:
+    """Return topics, in the order of their ids."""
+    found = [
+        topic
+        for topic in metadata.current.topics.values()
+        if topic.topic_id > asked.after_id and topic.name.startswith(asked.prefix)
+    ]
+    return page_of(found, asked.limit, attrgetter("topic_id"))
+
+
+def broker_addresses(
+    metadata: MetadataCopy, asked: BrokersQuery, suspects: Collection[int]
+) -> Page[str]:
+    """Return addresses of brokers, in the order of their ids, without replaced brokers.
+
+    Raises:
+        DatabaseUnavailable: as `broker_summaries`.
+    """
+    found = [
+        broker
+        for broker in _brokers(metadata, asked, suspects)
         if broker.state != BrokerState.REPLACED
+    ]
+    return page_of(found, asked.limit, attrgetter("broker_id")).map(attrgetter("address"))
+
+
+def _brokers(
+    metadata: MetadataCopy, asked: BrokersQuery, suspects: Collection[int]
+) -> list[BrokerMetadata]:
+    if asked.rack is not None:
+        raise DatabaseUnavailable(
+            "the racks of brokers are not known here, and the database does not answer",
+            retry_after_ms=retry_after.DATABASE_MS,
+        )
+    return [
+        broker
+        for broker in metadata.current.brokers.values()
+        if broker.broker_id > asked.after_id
+        and asked.state in (None, shown_state(broker.broker_id, broker.state, suspects=suspects))
     ]
 
 
-def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
-    """Return what is known of each broker, in the order of their ids."""
+def broker_summaries(
+    metadata: MetadataCopy, asked: BrokersQuery, suspects: Collection[int]
+) -> Page[BrokerSummary]:
+    """Return what is known of brokers, in the order of their ids.
+
+    Raises:
+        DatabaseUnavailable: those of one rack are asked for, which only the database knows.
+    """
     current = metadata.current
     held: Counter[int] = Counter()
     led: Counter[int] = Counter()
@@ -37,12 +87,13 @@ def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
         for partition in topic.partitions:
             held.update(partition.replicas)
             led[metadata.leader_of(partition.group_id).broker_id] += 1
-    return [
-        BrokerSummary(
+    page = page_of(_brokers(metadata, asked, suspects), asked.limit, attrgetter("broker_id"))
+    return page.map(
+        lambda broker: BrokerSummary(
             broker_id=broker.broker_id,
             address=broker.address,
             raft_address=broker.raft_address,
-            state=broker.state,
+            state=shown_state(broker.broker_id, broker.state, suspects=suspects),
             draining=broker.draining,
             last_heartbeat=None,
             replicas=held[broker.broker_id],
@@ -51,8 +102,7 @@ def broker_summaries(metadata: MetadataCopy) -> list[BrokerSummary]:
             disk_slow=None,
             rack=None,
         )
-        for broker in current.brokers.values()
-    ]
+    )
 
 
 def partition_detail(

@@ -17,6 +17,7 @@ from manager_app.answers import (
     TopicDetail,
     TopicList,
     TopicSettings,
+    TopicSummary,
 )
 from manager_app.apis import remembered
 from manager_app.apis.base import ManagerView
@@ -26,7 +27,7 @@ from manager_app.apis.rendering import (
     topic_settings,
     topic_summary,
 )
-from manager_app.inputs import ListQuery, Nothing
+from manager_app.inputs import Nothing, TopicsQuery
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
 from myqueue.contract import retry_after
 from myqueue.contract.answers import BrokerAddress
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rest_framework.response import Response
 
     from http_base.cluster import ReplicaReport
+    from http_base.paging import Page
     from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
 
@@ -91,8 +93,8 @@ class TopicsApi(ManagerView):
 
     @describe(
         summary="List topics in the order of their creation",
-        input=ListQuery,
-        answer=TopicList(topics=["logs"]),
+        input=TopicsQuery,
+        answer=TopicList(topics=["logs"], next=None),
         tags=["topics"],
         query=True,
     )
@@ -102,27 +104,30 @@ class TopicsApi(ManagerView):
         While the database does not answer, from the metadata in memory.
         """
         metadata = self.runtime.metadata
-        if not self.read(request, ListQuery).detail:
+        asked = self.read(request, TopicsQuery)
+        if not asked.detail:
             return self.read_or_remember(
-                lambda: TopicList(topics=[*selectors.topic_names()]),
-                lambda: TopicList(topics=[*metadata.current.topics]),
+                lambda: _topic_list(selectors.topic_names(asked)),
+                lambda: _topic_list(
+                    remembered.topics(metadata, asked).map(lambda topic: topic.name)
+                ),
             )
         return self.read_or_remember(
-            lambda: TopicList(
-                topics=[
-                    topic_summary(
+            lambda: _topic_list(
+                selectors.topics_with_counts(asked).map(
+                    lambda topic: topic_summary(
                         topic.name,
                         getattr(topic, "number_of_partitions", 0),
                         topic_settings(topic),
                     )
-                    for topic in selectors.topics_with_counts()
-                ]
+                )
             ),
-            lambda: TopicList(
-                topics=[
-                    topic_summary(topic.name, len(topic.partitions), topic_settings(topic.settings))
-                    for topic in metadata.current.topics.values()
-                ]
+            lambda: _topic_list(
+                remembered.topics(metadata, asked).map(
+                    lambda topic: topic_summary(
+                        topic.name, len(topic.partitions), topic_settings(topic.settings)
+                    )
+                )
             ),
         )
 
@@ -240,6 +245,10 @@ class TopicApi(ManagerView):
                 for partition in view.partitions
             ],
         )
+
+
+def _topic_list(page: Page[str] | Page[TopicSummary]) -> TopicList:
+    return TopicList(topics=[*page.rows], next=page.next)
 
 
 async def _ask_replicas(

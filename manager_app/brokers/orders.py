@@ -28,6 +28,7 @@ from manager_app.models import BrokerState
 from manager_app.proxy.partition_calls import PartitionCall
 from myqueue.contract.answers import Done
 from myqueue.contract.errors import QueueError
+from myqueue.contract.inputs import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -245,16 +246,26 @@ class OrderSender:
             brokers that did not answer within `REPORT_TIMEOUT_S`.
         """
         broker_ids = sorted({broker for part in topic.partitions for broker in part.replicas})
-        call = BrokerCall("GET", "/partitions", query={"topic": topic.name})
         answers = await asyncio.gather(
-            *(self._ask(broker_id, call, ReportedReplicas) for broker_id in broker_ids)
+            *(self._ask_replicas(broker_id, topic.name) for broker_id in broker_ids)
         )
         return {
             (report.group_id, broker_id): report
-            for broker_id, answer in zip(broker_ids, answers, strict=True)
-            if answer is not None
-            for report in answer.partitions
+            for broker_id, reports in zip(broker_ids, answers, strict=True)
+            for report in reports
         }
+
+    async def _ask_replicas(self, broker_id: int, topic: str) -> list[ReplicaReport]:
+        """Return what a broker says of a topic's replicas, page by page until it says no more."""
+        reports: list[ReplicaReport] = []
+        after: str | None = ""
+        while after is not None:
+            query = {"topic": topic, "limit": str(MAX_PAGE), "after": after}
+            call = BrokerCall("GET", "/partitions", query=query)
+            answer = await self._ask(broker_id, call, ReportedReplicas)
+            reports += answer.partitions if answer else []
+            after = answer.next if answer else None
+        return reports
 
     async def ask_work_groups(self) -> dict[str, list[str]]:
         """Ask all live brokers for the groups of queue workers, which are not in the database.

@@ -25,6 +25,13 @@ class Success(Struct, frozen=True, kw_only=True, tag_field="status", tag="succes
     """Base of the answers of calls that succeeded."""
 
 
+class SuccessPage(Success, frozen=True):
+    """Base of the answers of lists."""
+
+    next: str | None
+    """What to send as `after` for the rows that follow; null when there are none."""
+
+
 class Done(Success, frozen=True):
     """A success without further fields."""
 

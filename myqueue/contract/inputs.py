@@ -54,6 +54,8 @@ MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
 MAX_FETCHED_PARTITIONS = 256
 """Most partitions of one call that fetches from several."""
+DEFAULT_PAGE, MAX_PAGE = 100, 1_000
+"""Rows of one answer of a list."""
 
 INT64_MAX = (1 << 63) - 1
 
@@ -154,6 +156,28 @@ _PATH = re.compile(r"\.([A-Za-z_]+)|\[([0-9]+|\.\.\.)\]")
 
 class Input(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Base of all inputs: unknown fields are refused."""
+
+
+class Page(Input, frozen=True):
+    """Base of the inputs of lists: `limit` rows, after those that an earlier answer had.
+
+    `after` is the `next` of that answer, empty for the first rows. What it holds is the server's
+    affair; each list says below what it takes.
+    """
+
+    limit: Annotated[int, bounded(1, MAX_PAGE)] = DEFAULT_PAGE
+    after: str = ""
+
+
+class PageById(Page, frozen=True):
+    """A list in the order of numbers."""
+
+    after: Annotated[str, Meta(pattern=r"^[0-9]{0,18}$")] = ""
+
+    @property
+    def after_id(self) -> int:
+        """The last id of the page before."""
+        return int(self.after or 0)
 
 
 class TopicCreate(Input, frozen=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from myqueue.contract.errors import QueueError, UnmovedOffsets
 from myqueue.contract.http1 import Request
-from myqueue.contract.inputs import MSGPACK
+from myqueue.contract.inputs import MAX_PAGE, MSGPACK
 from myqueue.transport import forks
 from myqueue.transport.blocking import encode_body
 from myqueue.transport.driving import drive
@@ -111,7 +111,7 @@ class Administration:
 
     def list_topics(self) -> list[str]:
         """Return the names of all topics, oldest first."""
-        return list(self._call("GET", "/topics")["topics"])
+        return self._list("topics")
 
     def describe_topic(self, topic: str) -> dict[str, Any]:
         """Return a topic's partitions with leaders, replicas and offsets, and its settings.
@@ -138,11 +138,11 @@ class Administration:
 
     def list_brokers(self) -> list[str]:
         """Return the addresses of all brokers."""
-        return list(self._call("GET", "/brokers")["brokers"])
+        return self._list("brokers")
 
     def describe_brokers(self) -> list[dict[str, Any]]:
         """Return the brokers with state, last heartbeat and counts."""
-        return list(self._call("GET", "/brokers?detail=1")["brokers"])
+        return self._list("brokers", detail="1")
 
     @overload
     def add_broker(self, broker_address: str) -> dict[str, Any]: ...
@@ -167,8 +167,7 @@ class Administration:
             kind: producers or consumers.
             topic: only those of one topic.
         """
-        suffix = "" if topic is None else f"?topic={quote(topic, safe='')}"
-        return list(self._call("GET", f"/{kind}{suffix}")[kind])
+        return self._list(kind, **({} if topic is None else {"topic": topic}))
 
     def consumer_sizes(self, topic: str, consumer_id: int) -> dict[int, int]:
         """Return how many messages each partition of a topic has left for a consumer.
@@ -183,7 +182,7 @@ class Administration:
 
     def list_groups(self) -> list[str]:
         """Return the names of the consumer groups."""
-        return list(self._call("GET", "/groups")["groups"])
+        return self._list("groups")
 
     def describe_group(self, group: str) -> dict[str, Any]:
         """Return a group's generation, members, and where it is in each partition.
@@ -289,6 +288,17 @@ class Administration:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _list(self, kind: str, **filters: str) -> list[Any]:
+        """Return all rows of a list, page by page until the manager says that it has no more."""
+        rows: list[Any] = []
+        after: str | None = ""
+        while after is not None:
+            query = urlencode({**filters, "limit": MAX_PAGE, "after": after})
+            answer = self._call("GET", f"/{kind}?{query}")
+            rows += answer[kind]
+            after = answer.get("next")
+        return rows
 
     def _call(
         self,

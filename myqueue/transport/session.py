@@ -586,7 +586,8 @@ class Session:
         """Ask the other replicas of a partition whether they lead it; an empty text if none."""
         with self._lock:
             replicas = self._metadata.partition(topic, partition).replicas
-        request = Request("GET", "/partitions", query={"topic": topic}, accept=MSGPACK)
+        query: dict[str, str | int] = {"topic": topic, "partition": partition}
+        request = Request("GET", "/partitions", query=query, accept=MSGPACK)
         for address in replicas:
             if address == than:
                 continue

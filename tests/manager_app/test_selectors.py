@@ -6,6 +6,7 @@ from msgspec.structs import fields
 
 from http_base.cluster import DeletedPartition, ReplicaReport
 from manager_app import selectors
+from manager_app.inputs import ClientsQuery
 from manager_app.models import Broker, BrokerState, Producer, Replica, ReplicaState
 from manager_app.selectors import ClientKey
 from manager_app.services.cluster import cluster_ensure
@@ -125,7 +126,7 @@ def test_revoked_clients_are_listed_apart(brokers):
         Producer.objects.create(topic=topic, last_heartbeat=timezone.now(), state=state)
         for state in ("alive", "expired", "revoked")
     ]
-    listed = selectors.clients_list("producer", "logs")
+    listed = selectors.clients_list("producer", ClientsQuery(topic="logs")).rows
     assert [row.key.client_id for row in listed] == [rows[0].pk, rows[1].pk]
     assert selectors.clients_revoked("producer") == [rows[2].pk]
     assert [key.client_id for key, _ in selectors.clients_alive("producer")] == [rows[0].pk]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker_app.inputs import PartitionQuery
 from broker_app.partition.commands import PopMessages
 from broker_app.selectors.partitions import (
     INTERVALS_WITHOUT_TICK_MAX,
@@ -28,20 +29,40 @@ def test_replicas_are_listed_by_topic_and_number_of_the_partition(
         [("logs", 10), ("logs", 2), ("alerts", 3), ("logs", 0)], 1
     ):
         engine.add(topic, partition, group_id=group_id)
-    listed = partitions_list(runtime=runtime)
-    assert [(one.topic, one.partition) for one in listed] == [
-        ("alerts", 3),
-        ("logs", 0),
-        ("logs", 2),
-        ("logs", 10),
-    ]
-    assert [one.partition for one in partitions_list(runtime=runtime, topic="logs")] == [
-        0,
-        2,
-        10,
-    ]
-    assert partitions_list(runtime=runtime, topic="log") == []
-    assert partitions_list(runtime=runtime, topic="") == []
+
+    def listed(**query: Any) -> list[tuple[str, int]]:
+        page = partitions_list(runtime=runtime, asked=PartitionQuery(**query))
+        return [(one.topic, one.partition) for one in page.rows]
+
+    every = [("alerts", 3), ("logs", 0), ("logs", 2), ("logs", 10)]
+    assert listed() == every
+    assert listed(topic="logs") == every[1:]
+    assert listed(topic="log") == []
+    assert listed(topic="") == []
+    assert listed(topic="logs", partition=2) == [("logs", 2)]
+    assert listed(partition=0) == [("logs", 0)]
+    assert listed(leads=True) == every
+    engine.lose(next(one for one in engine.replicas.values() if one.spec.partition == 10))
+    assert listed(leads=True) == every[:3]
+
+
+def test_pages_of_replicas_have_each_once_also_while_replicas_come_and_go(
+    runtime: BrokerRuntime, engine: EngineTwin
+) -> None:
+    for number in range(12):
+        engine.add("logs" if number % 2 else "mails", number, group_id=number + 1)
+    seen: list[tuple[str, int]] = []
+    after: str | None = ""
+    while after is not None:
+        page = partitions_list(runtime=runtime, asked=PartitionQuery(limit=5, after=after))
+        seen += [(one.topic, one.partition) for one in page.rows]
+        after = page.next
+        engine.replicas.pop(2, None)  # logs/1: seen, and nothing moves up for it
+        engine.replicas.pop(12, None)  # logs/11, the last of the topic: not seen
+        if 20 not in engine.replicas:
+            engine.add("mails", 19, group_id=20)
+    logs = [("logs", index) for index in (1, 3, 5, 7, 9)]
+    assert seen == logs + [("mails", index) for index in (0, 2, 4, 6, 8, 10, 19)]
 
 
 async def test_replica_tells_offsets_tables_and_places(
@@ -49,7 +70,7 @@ async def test_replica_tells_offsets_tables_and_places(
 ) -> None:
     await engine.propose(7, batch_of("a", "b", sequence=0), timeout_ms=100)
     await engine.propose(7, PopMessages(5, 0, 1, b"d"), timeout_ms=100)
-    [told] = partitions_list(runtime=runtime)
+    [told] = partitions_list(runtime=runtime, asked=PartitionQuery()).rows
     assert told == partition_get(runtime=runtime, replica=replica)  # type: ignore[arg-type]
     expected = {
         "group_id": 7,
@@ -69,7 +90,7 @@ async def test_replica_tells_offsets_tables_and_places(
     }
     assert {name: getattr(told, name) for name in expected} == expected
     engine.lose(replica)
-    [told] = partitions_list(runtime=runtime)
+    [told] = partitions_list(runtime=runtime, asked=PartitionQuery()).rows
     assert (told.role, told.serves, told.leader_broker_id) == ("follower", False, 2)
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from http_base.paging import Page
 from manager_app import selectors
 
 
@@ -158,7 +159,9 @@ async def test_a_database_that_did_not_answer_once_is_not_waited_for_again(site,
     with no_database(monkeypatch):
         assert (await site.get("/topics"))["topics"] == ["logs"]
     asked = []
-    monkeypatch.setattr(selectors, "topic_names", lambda: asked.append(1) or ["logs"])
+    monkeypatch.setattr(
+        selectors, "topic_names", lambda query: asked.append(1) or Page(["logs"], None)
+    )
     answer = await site.send("GET", "/topics")
     assert (answer.json["topics"], asked) == (["logs"], [])
     assert "x-metadata-age-ms" in answer.headers
