@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from myqueue.contract.inputs import (
+    AfterId,
     HealthType,
     Input,
     Int64,
     Page,
-    PageById,
     TopicName,
     bounded,
     stated,
@@ -26,18 +26,20 @@ REBALANCE_BYTES_MIN = 1 << 10
 """A second; slower is as good as paused."""
 
 
-class TopicsQuery(PageById, frozen=True):
+class TopicsQuery(Page, frozen=True):
     """GET /topics."""
 
+    after: AfterId = ""
     detail: bool = False
     """True: objects instead of names."""
     prefix: NamePart = ""
     """What the names begin with."""
 
 
-class BrokersQuery(PageById, frozen=True):
+class BrokersQuery(Page, frozen=True):
     """GET /brokers."""
 
+    after: AfterId = ""
     detail: bool = False
     """True: objects instead of addresses; those of brokers that were replaced as well."""
     state: ShownState | None = None
@@ -64,9 +66,10 @@ class BrokerUpdate(Input, frozen=True):
     """False: keep the broker. True is said with DELETE, which also removes it in the end."""
 
 
-class ClientsQuery(PageById, frozen=True):
+class ClientsQuery(Page, frozen=True):
     """GET /producers, GET /consumers."""
 
+    after: AfterId = ""
     topic: TopicName | None = None
     state: Annotated[Literal["alive", "expired"], stated(type="string")] | None = None
 

@@ -46,13 +46,19 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.placement import eligible_brokers
-from manager_app.placement.partition_facts import SUSPECT
+from manager_app.placement.partition_facts import (
+    SUSPECT,
+    ListedBroker,
+    ListedPartition,
+    ListedReplica,
+)
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.placement.rules import BrokerLoad, LedPartition
 from myqueue.contract.errors import (
     BrokerNotFound,
     GroupNotFound,
     InvalidTopicName,
+    PartitionNotFound,
     TopicDoesNotExist,
 )
 from myqueue.contract.inputs import check_topic_name
@@ -217,15 +223,50 @@ def _named(prefix: str) -> Combinable | Q:
     return Exact(Left("name", len(prefix)), prefix) if prefix else Q()
 
 
-def topic_partitions(topic: Topic) -> list[Partition]:
+def topic_partitions(topic: Topic) -> list[ListedPartition]:
     """Return a topic's partitions by index, with replicas by position and their brokers."""
-    partitions = list(topic.partitions.prefetch_related("replicas__broker").order_by("index"))
-    brokers = {row.broker_id: row.broker for one in partitions for row in one.replicas.all()}
-    for partition in partitions:
-        # One object for each broker, not one for each partition that it leads.
-        if partition.leader_id in brokers:
-            partition.leader = brokers[partition.leader_id]
-    return partitions
+    # Tuples of one query, not models: of a topic of fifty partitions that is a fifth of the time.
+    rows = topic.partitions.order_by("index", "replicas__position").values_list(
+        *("group_id", "index", "leader_id", "leader__state", "term", "membership_term"),
+        *("placement_version", "strangers", "replicas__broker_id", "replicas__broker__state"),
+        *("replicas__broker__address", "replicas__broker__draining", "replicas__replica_id"),
+        *("replicas__state", "replicas__role", "replicas__log_start_offset"),
+        *("replicas__high_watermark", "replicas__last_index", "replicas__fault"),
+        *("replicas__suspicion", "replicas__membership", "replicas__leaving"),
+    )
+    found: dict[int, ListedPartition] = {}
+    for group_id, index, leader_id, leader_state, term, told_term, version, strangers, *of in rows:
+        partition = found.get(group_id)
+        if partition is None:
+            partition = found[group_id] = ListedPartition(
+                group_id=group_id,
+                index=index,
+                leader_id=leader_id,
+                leader_state=leader_state,
+                term=term,
+                membership_term=told_term,
+                placement_version=version,
+                strangers=strangers,
+                replication_factor=topic.replication_factor,
+                replicas=[],
+            )
+        if of[0] is not None:  # a partition without replicas is one row of nulls
+            partition.replicas.append(ListedReplica(ListedBroker(*of[:4]), *of[4:]))
+    return list(found.values())
+
+
+def partition_get(topic: str, index: int) -> Partition:
+    """Return a partition with its topic, replicas by position and their brokers.
+
+    Raises:
+        TopicDoesNotExist: there is no such topic.
+        PartitionNotFound: it has no such partition.
+    """
+    rows = Partition.objects.filter(topic=topic_get(topic), index=index)
+    found = rows.select_related("topic").prefetch_related("replicas__broker").first()
+    if found is None:
+        raise PartitionNotFound(f"topic {topic!r} has no partition {str(index)[:20]}")
+    return found
 
 
 def broker_get(broker_id: int) -> Broker:

@@ -12,7 +12,7 @@ from manager_app.answers import (
     TopicSettings,
     TopicSummary,
 )
-from manager_app.placement.partition_facts import partition_facts, shown_state
+from manager_app.placement.partition_facts import shown_state
 from manager_app.placement.repair_rules import partition_condition, replica_condition
 from myqueue.contract.answers import BrokerAddress
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from http_base.cluster import ReplicaReport
     from manager_app.metadata import MetadataCopy, StoredSettings
-    from manager_app.models import Broker, Partition, Replica, Topic
+    from manager_app.models import Broker, Topic
+    from manager_app.placement.partition_facts import ListedPartition, ListedReplica
     from manager_app.placement.repair_rules import ReplicaCondition
 
 
@@ -77,7 +78,7 @@ def topic_summary(name: str, number_of_partitions: int, settings: TopicSettings)
 
 
 def partition_detail(
-    partition: Partition,
+    partition: ListedPartition,
     reports: Mapping[tuple[int, int], ReplicaReport],
     *,
     suspects: Collection[int] = (),
@@ -85,14 +86,14 @@ def partition_detail(
     """Return everything about a partition.
 
     Args:
-        partition: with its topic, leader, replicas and their brokers loaded.
+        partition: as `selectors.topic_partitions` returns it.
         reports: what brokers just reported, by (group id, broker id); for a broker without one the
             last stored report counts.
         suspects: ids of brokers that have been silent for a short time.
     """
-    rows = partition.replicas.all()
+    rows = partition.replicas
     told = {row.broker_id: reports.get((partition.group_id, row.broker_id)) for row in rows}
-    facts = partition_facts(partition, suspects=suspects)
+    facts = partition.facts(suspects)
     replicas = [
         _replica(row, replica_condition(one), told[row.broker_id], suspects)
         for row, one in zip(rows, facts.replicas, strict=True)
@@ -123,7 +124,7 @@ def partition_detail(
 
 
 def _replica(
-    replica: Replica,
+    replica: ListedReplica,
     condition: ReplicaCondition,
     report: ReplicaReport | None,
     suspects: Collection[int],

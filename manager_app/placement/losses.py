@@ -20,7 +20,7 @@ from manager_app.services.cluster import acting_epoch
 from manager_app.services.loss import loss_done, loss_store, loss_unfinished
 from myqueue.contract import retry_after
 from myqueue.contract.answers import Done
-from myqueue.contract.errors import NotReady, PartitionNotFound
+from myqueue.contract.errors import NotReady
 
 if TYPE_CHECKING:
     from manager_app.models import LossAccepted, Partition
@@ -42,7 +42,7 @@ def describe_loss(runtime: ManagerRuntime, topic: str, index: int) -> PartitionL
         TopicDoesNotExist | PartitionNotFound: there is none.
         StalePlacement: there is no loss to accept; the message says why.
     """
-    partition = _find(topic, index)
+    partition = selectors.partition_get(topic, index)
     accepted = loss_unfinished(partition.group_id)
     if accepted is not None:
         return _accepted(accepted)
@@ -58,7 +58,7 @@ def accept_loss(runtime: ManagerRuntime, topic: str, index: int, *, by: str) -> 
         StalePlacement: there is no loss to accept; the message says why.
         NotReady: the broker did not do it; the next call goes on.
     """
-    partition = _find(topic, index)
+    partition = selectors.partition_get(topic, index)
     accepted = loss_unfinished(partition.group_id)
     facts: list[LossFacts] = []
     if accepted is None:
@@ -91,13 +91,6 @@ def accept_loss(runtime: ManagerRuntime, topic: str, index: int, *, by: str) -> 
         raise NotReady(reason, reasons=[reason], retry_after_ms=retry_after.STARTING_MS)
     loss_done(accepted)
     return _accepted(accepted, facts)
-
-
-def _find(topic: str, index: int) -> Partition:
-    for partition in selectors.topic_partitions(selectors.topic_get(topic)):
-        if partition.index == index:
-            return partition
-    raise PartitionNotFound(f"topic {topic!r} has no partition {index}")
 
 
 def _path(partition: Partition) -> str:

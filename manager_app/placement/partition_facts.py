@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, When
 from django.db.models.functions import Coalesce
@@ -38,8 +39,113 @@ def shown_state(broker_id: int, state: str, *, suspects: Collection[int]) -> str
     return SUSPECT if reporting and broker_id in suspects else str(state)
 
 
+class BrokerRow(Protocol):
+    """What facts depend on of a broker: a model, or columns of it."""
+
+    @property
+    def broker_id(self) -> int:
+        """Its id."""
+
+    @property
+    def state(self) -> str:
+        """As stored."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether its replicas move to others."""
+
+
+class ReplicaRow(Protocol):
+    """What facts depend on of a replica: a model, or columns of it."""
+
+    @property
+    def replica_id(self) -> int:
+        """Its id."""
+
+    @property
+    def state(self) -> str:
+        """As stored."""
+
+    @property
+    def suspicion(self) -> str:
+        """Why a leader says that it lost entries."""
+
+    @property
+    def membership(self) -> str:
+        """As its leader reported."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is no longer wanted."""
+
+    @property
+    def broker(self) -> BrokerRow:
+        """Where it is."""
+
+
+class ListedBroker(NamedTuple):
+    """Columns of a broker."""
+
+    broker_id: int
+    state: str
+    address: str
+    draining: bool
+
+
+class ListedReplica(NamedTuple):
+    """Columns of a replica, as many as people are shown."""
+
+    broker: ListedBroker
+    replica_id: int
+    state: str
+    role: str
+    log_start_offset: int
+    high_watermark: int
+    last_index: int
+    fault: str
+    suspicion: str
+    membership: str
+    leaving: bool
+
+    @property
+    def broker_id(self) -> int:
+        """Where it is."""
+        return self.broker.broker_id
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPartition:
+    """Columns of a partition and of its replicas, by position."""
+
+    group_id: int
+    index: int
+    leader_id: int | None
+    leader_state: str | None
+    term: int
+    membership_term: int
+    placement_version: int
+    strangers: int
+    replication_factor: int
+    replicas: list[ListedReplica]
+
+    def facts(self, suspects: Collection[int] = ()) -> PartitionFacts:
+        """Return the partition as the rules see it.
+
+        Args:
+            suspects: ids of silent brokers.
+        """
+        return PartitionFacts(
+            group_id=self.group_id,
+            version=self.placement_version,
+            replication_factor=self.replication_factor,
+            led=(self.leader_state == BrokerState.ALIVE and self.membership_term == self.term),
+            replicas=tuple(replica_facts(row, suspects=suspects) for row in self.replicas),
+            strangers=self.strangers,
+        )
+
+
 def replica_facts(
-    replica: Replica, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
+    replica: ReplicaRow, abandoned: Collection[int] = (), *, suspects: Collection[int] = ()
 ) -> ReplicaFacts:
     """Return a replica as the rules see it.
 
@@ -203,7 +309,7 @@ def _leaders_of(group_ids: Iterable[int]) -> dict[int, int]:
     }
 
 
-def _flaw(replica: Replica, broker: Broker, abandoned: Collection[int]) -> Flaw:
+def _flaw(replica: ReplicaRow, broker: BrokerRow, abandoned: Collection[int]) -> Flaw:
     bad = (ReplicaState.FAULTY, ReplicaState.MISSING)
     if replica.state in bad or replica.suspicion or broker.state == BrokerState.REPLACED:
         return Flaw.LOST

@@ -128,6 +128,8 @@ Epoch = Annotated[int, bounded(0, (1 << 31) - 1)]
 Sequence = Annotated[int, bounded(0, INT64_MAX - MAX_RECORDS)]
 """Of the first message of a batch; the last one's still fits into 64 bits."""
 Timestamp = Annotated[int, bounded(0, MAX_TIMESTAMP)]
+AfterId = Annotated[str, Meta(pattern=r"^[0-9]{0,18}$")]
+"""`after` of a list in the order of ids."""
 
 HEALTH_CONSUMER, HEALTH_PRODUCER, HEALTH_BROKER = 0, 1, 2
 """Values of `type` in `GET /health`."""
@@ -168,15 +170,9 @@ class Page(Input, frozen=True):
     limit: Annotated[int, bounded(1, MAX_PAGE)] = DEFAULT_PAGE
     after: str = ""
 
-
-class PageById(Page, frozen=True):
-    """A list in the order of numbers."""
-
-    after: Annotated[str, Meta(pattern=r"^[0-9]{0,18}$")] = ""
-
     @property
     def after_id(self) -> int:
-        """The last id of the page before."""
+        """The last id of the page before, where `after` is an `AfterId`."""
         return int(self.after or 0)
 
 

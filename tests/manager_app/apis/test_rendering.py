@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from http_base.cluster import ReplicaReport
+from manager_app import selectors
 from manager_app.apis.rendering import partition_detail, unix_ms
 from manager_app.models import Broker, BrokerState, Partition, Replica, Topic
 
@@ -29,7 +31,7 @@ def partition(db):
             role="follower" if position else "leader",
             high_watermark=high_watermark,
         )
-    return partition
+    return selectors.topic_partitions(topic)[0]
 
 
 def reported(role, term, leader, high_watermark=0):
@@ -54,7 +56,7 @@ def reported(role, term, leader, high_watermark=0):
 
 
 def brokers_of(partition):
-    return [replica.broker_id for replica in partition.replicas.all()]
+    return [replica.broker_id for replica in partition.replicas]
 
 
 def test_without_live_reports_the_stored_ones_stand(partition):
@@ -80,7 +82,7 @@ def test_a_live_report_of_a_higher_term_names_the_new_leader(partition):
 
 def test_a_leader_that_says_itself_that_it_leads_is_believed_in_the_same_term(partition):
     _, second, third = brokers_of(partition)
-    partition.leader = None
+    partition = replace(partition, leader_id=None)
     report = reported("leader", 3, second)
     detail = partition_detail(partition, {(partition.group_id, second): report})
     assert (detail.leader.address, detail.term) == ("http://h:2", 3)
@@ -97,7 +99,7 @@ def test_a_live_report_of_an_older_term_changes_no_leader(partition):
 
 
 def test_without_a_leader_the_replica_that_got_furthest_tells_the_offsets(partition):
-    partition.leader = None
+    partition = replace(partition, leader_id=None)
     detail = partition_detail(partition, {})
     assert detail.leader is None
     assert detail.high_watermark == 7
