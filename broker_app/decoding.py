@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from http_base.garbage import collection_paused
 from myqueue.contract.errors import CorruptBatch
 from myqueue.contract.records import decode_rows, read_header, to_records
 
@@ -20,6 +21,9 @@ LARGE_BYTES = 256 << 10
 """A batch that takes more than this in memory, decoded, keeps an event loop busy for too long."""
 PAUSE_BYTES = 64 << 10
 """After so much that was decoded in the event loop, whatever else waits there gets its turn."""
+
+AT_ONCE_MAX = 500
+"""To make records or answers of more messages keeps an event loop busy for more than 5 ms."""
 
 
 class Contents(NamedTuple):
@@ -68,12 +72,21 @@ class Decoding:
             header = read_header(batch)
             if header.decoded_bytes <= LARGE_BYTES:
                 return work(batch, header)
+        return await self.beside(partial(_with_header, batch, work))
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Return what some work in Python gives, done beside the loop when its turn comes."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, partial(_with_header, batch, work))
+        return await loop.run_in_executor(self._executor, _without_search, work)
 
     def close(self) -> None:
         """Let the thread end."""
         self._executor.shutdown(wait=False)
+
+
+def _without_search(work: Callable[[], T]) -> T:
+    with collection_paused():
+        return work()
 
 
 def _with_header(batch: bytes, work: Callable[[bytes, BatchHeader], T]) -> T:

@@ -13,6 +13,7 @@ import msgspec
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from http_base.garbage import collection_paused
 from myqueue.contract.errors import InvalidRequest, MessageTooLarge, UnsupportedMediaType
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 from myqueue.contract.records import HEADER_BYTES, MAX_BATCH_BYTES
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_BATCH_BODY_BYTES = MAX_BATCH_BYTES + HEADER_BYTES
 """Longest body that is a record batch."""
+LARGE_BODY_BYTES = 64 << 10
+"""A body of more is decoded without a search for garbage. To decode it in a thread would help
+nobody: the decoder holds the interpreter's lock."""
 REMEMBERED_TYPES = 32
 """Content-Type headers of which is remembered what they say; few differ."""
 
@@ -89,7 +93,10 @@ def decode_body(body: bytes, content_type: str, json_bytes_max: int = MAX_JSON_B
 
 def _decode(body: bytes, decoder: Any, name: str) -> Any:
     try:
-        return decoder(body)
+        if len(body) <= LARGE_BODY_BYTES:
+            return decoder(body)
+        with collection_paused():
+            return decoder(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is no valid {name}: {error}") from error
     except RecursionError:

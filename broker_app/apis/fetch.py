@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from broker_app.access import require_topic_client
+from broker_app.decoding import AT_ONCE_MAX
 from broker_app.log_reading import MessagesRead, decode
 from broker_app.runtime import current
 from broker_app.selectors.fetch import batches_fetch, several_fetch
@@ -62,7 +64,7 @@ async def fetch(call: Call) -> PartitionFetched | StoredBatches:
     return PartitionFetched(
         topic=spec.topic,
         partition=spec.partition,
-        messages=_messages(readable, replica, binary=call.takes_msgpack),
+        messages=await _messages(runtime, readable, replica, binary=call.takes_msgpack),
         corrupt=readable.corrupt,
         next_offset=readable.end,
         high_watermark=fetched.high_watermark,
@@ -127,7 +129,7 @@ async def _part(
         readable, size_bytes = await _readable(runtime, replica, fetched, offset)
     except QueueError as error:
         return _refused(spec.topic, spec.partition, error), 0
-    messages = _messages(readable, replica, binary=call.takes_msgpack)
+    messages = await _messages(runtime, readable, replica, binary=call.takes_msgpack)
     part = replace(part, messages=messages, corrupt=readable.corrupt, next_offset=readable.end)
     return part, size_bytes
 
@@ -183,11 +185,15 @@ async def _readable(
     return MessagesRead(messages, position, corrupt), size_bytes
 
 
-def _messages(readable: MessagesRead, replica: Replica, *, binary: bool) -> list[Message]:
+async def _messages(
+    runtime: BrokerRuntime, readable: MessagesRead, replica: Replica, *, binary: bool
+) -> list[Message]:
     spec = replica.spec
-    return message_answers(
-        readable.messages, topic=spec.topic, partition=spec.partition, binary=binary
+    found = readable.messages
+    make = partial(
+        message_answers, found, topic=spec.topic, partition=spec.partition, binary=binary
     )
+    return make() if len(found) <= AT_ONCE_MAX else await runtime.decoding.beside(make)
 
 
 def _framed(fetched: FetchedBatches) -> bytes:

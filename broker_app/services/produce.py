@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import UnsetType
+
+from broker_app.decoding import AT_ONCE_MAX
 from broker_app.metrics import MESSAGES_PRODUCED
 from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.runtime import state_of
@@ -43,18 +47,30 @@ async def messages_produce(
         InvalidRequest: a field is wrong.
         QueueError: what `batch_produce` raises.
     """
+    if isinstance(produce.messages, UnsetType) or len(produce.messages) <= AT_ONCE_MAX:
+        batch = _encoded(produce, now_ms)
+    else:
+        batch = await runtime.decoding.beside(partial(_encoded, produce, now_ms))
+    # Its messages were checked one by one, and nobody else encoded it.
+    return await _append(
+        runtime, replica, AppendBatch(batch, read_header(batch)), produce.timeout_ms
+    )
+
+
+def _encoded(produce: Produce, now_ms: int) -> bytes:
+    """Return the messages of a call as a batch.
+
+    Raises:
+        InvalidRequest | MessageTooLarge: one of them is wrong.
+    """
     epoch, sequence = _sequence_of(produce)
     request_id = produce.request_id
-    batch = encode_batch(
+    return encode_batch(
         records_of(produce, now_ms),
         producer_id=produce.producer_id,
         producer_epoch=epoch,
         base_sequence=sequence,
         request_digest=request_digest(request_id) if request_id and sequence < 0 else b"",
-    )
-    # Its messages were checked one by one, and nobody else encoded it.
-    return await _append(
-        runtime, replica, AppendBatch(batch, read_header(batch)), produce.timeout_ms
     )
 
 

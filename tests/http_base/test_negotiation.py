@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 
 import msgspec
@@ -10,6 +11,7 @@ from rest_framework.exceptions import ErrorDetail
 from http_base.negotiation import (
     BATCH_RENDERER,
     JSON_RENDERER,
+    LARGE_BODY_BYTES,
     MAX_BATCH_BODY_BYTES,
     MSGPACK_RENDERER,
     JsonParser,
@@ -70,3 +72,25 @@ def test_parser_reads_no_more_than_the_cap():
 
 def test_messagepack_of_bytes_is_kept():
     assert decode_body(msgspec.msgpack.encode({"a": b"\xff"}), MSGPACK) == {"a": b"\xff"}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"[" + b"[]," * LARGE_BODY_BYTES + b"[]]", JSON),
+        (b"\xdd" + (LARGE_BODY_BYTES).to_bytes(4, "big") + b"\x90" * LARGE_BODY_BYTES, MSGPACK),
+    ],
+    ids=["JSON", "MessagePack"],
+)
+def test_a_large_body_is_decoded_without_a_search_for_garbage(body, content_type):
+    """Hundreds of searches through what is being built take many times as long as to build it."""
+    searches = []
+    gc.collect()
+    gc.callbacks.append(lambda phase, _info: searches.append(phase))
+    try:
+        decoded = decode_body(body, content_type)
+        assert len(searches) <= 4  # begin and end of one that was due before, one that is due after
+    finally:
+        gc.callbacks.pop()
+    assert len(decoded) >= LARGE_BODY_BYTES
+    assert gc.isenabled()

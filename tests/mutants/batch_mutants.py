@@ -118,6 +118,24 @@ BATCH_MUTANTS = (
         "::test_others_get_their_turn_while_many_small_batches_are_read",
     ),
     Mutant(
+        name="garbage-sought-in-a-body",
+        fault="Python looks for garbage again and again in what a large body has become so far",
+        path="http_base/negotiation.py",
+        old="        if len(body) <= LARGE_BODY_BYTES:\n",
+        new="        if len(body) <= 1 << 30:\n",
+        test="tests/http_base/test_negotiation.py"
+        "::test_a_large_body_is_decoded_without_a_search_for_garbage",
+    ),
+    Mutant(
+        name="messages-encoded-in-the-loop",
+        fault="All messages of a call are checked and encoded in the event loop, however many",
+        path="broker_app/services/produce.py",
+        old="len(produce.messages) <= AT_ONCE_MAX:\n",
+        new="len(produce.messages) <= 1 << 30:\n",
+        test="tests/broker_app/services/test_produce.py"
+        "::test_many_messages_of_a_call_are_encoded_beside_the_loop",
+    ),
+    Mutant(
         name="several-inflated-each",
         fault="Each of several partitions may fill an answer once it is decoded",
         path="broker_app/apis/fetch.py",

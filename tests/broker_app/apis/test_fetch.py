@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker_app.apis import fetch
+from broker_app.decoding import AT_ONCE_MAX
+from http_base.messages import message_answers
 from myqueue.contract.inputs import BATCH
 from myqueue.contract.records import decode_records, unframe_batches
 from tests.broker_app.apis.conftest import Api, token_of
@@ -150,3 +154,21 @@ async def test_wrong_fields_are_refused(filled: Api, failure: Any) -> None:
     ):
         answer = await filled.get(PATH, **{**CALL, **changes})
         assert failure(answer) == (400, "INVALID_REQUEST")
+
+
+async def test_answers_of_many_messages_are_made_beside_the_loop(
+    api: Api, engine: EngineTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noting(*args: Any, **named: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return message_answers(*args, **named)
+
+    monkeypatch.setattr(fetch, "message_answers", noting)
+    await engine.propose(7, batch_of(*["x"] * AT_ONCE_MAX), timeout_ms=1_000)
+    await engine.propose(7, batch_of("y"), timeout_ms=1_000)
+    for offset in (0, 1):
+        messages = (await api.get(PATH, **CALL, offset=offset)).json["messages"]
+        assert [one["offset"] for one in messages] == list(range(offset, AT_ONCE_MAX + 1))
+    assert [name.startswith("decoding") for name in threads] == [True, False]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker_app.decoding import AT_ONCE_MAX
 from broker_app.partition.commands import AppendResult
+from broker_app.services import produce as produce_service
 from broker_app.services.produce import batch_produce, messages_produce
 from myqueue.contract.errors import (
     CommitTimeout,
@@ -19,7 +22,7 @@ from myqueue.contract.errors import (
     ProducerFenced,
     UnknownProducer,
 )
-from myqueue.contract.inputs import Produce, read_input
+from myqueue.contract.inputs import Produce, read_input, records_of
 from raft_app.core.types import Entry, EntryKind
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
@@ -242,3 +245,32 @@ async def test_full_tables_say_overloaded(sender: Sender, engine: EngineTwin) ->
 async def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     await asyncio.wait((task,))
     return task.exception()
+
+
+async def test_many_messages_of_a_call_are_encoded_beside_the_loop(
+    runtime: BrokerRuntime, replica: ReplicaTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noting(*args: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return records_of(*args)
+
+    monkeypatch.setattr(produce_service, "records_of", noting)
+    for count in (AT_ONCE_MAX, AT_ONCE_MAX + 1):
+        body = {"topic": "logs", "partition": 0, "producer_id": 1, "messages": ["x"] * count}
+        appended = await messages_produce(
+            runtime=runtime,
+            replica=replica,  # type: ignore[arg-type]
+            produce=read_input(Produce, body),
+            now_ms=1_000,
+        )
+        assert appended.record_count == count
+    assert [name.startswith("decoding") for name in threads] == [False, True]
+    with pytest.raises(InvalidRequest, match="message must be a text"):
+        await messages_produce(
+            runtime=runtime,
+            replica=replica,  # type: ignore[arg-type]
+            produce=read_input(Produce, {**body, "messages": [*body["messages"], []]}),
+            now_ms=1_000,
+        )

@@ -324,7 +324,7 @@ def call_in_threads(sender: Sender, gate: Gate, rounds: list[int]) -> None:
     def given() -> int:
         return sum(len(batch.records) for batch in sender._core.buffer.held())
 
-    threads = [threading.Thread(target=call, args=[count]) for count in (1, *rounds)]
+    threads = [threading.Thread(target=call, args=[count], daemon=True) for count in (1, *rounds)]
     threads[0].start()
     wait_until(lambda: given() == 1)
     for thread in threads[1:]:
