@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +17,7 @@ from broker_app.partition.statemachine import PartitionState
 from broker_app.waiting.longpoll import LongPolls
 from broker_app.waiting.out_of_order import OutOfOrderBatches
 from broker_app.waiting.pop_lock import PopLock
+from broker_app.waiting.pop_tries import PopTries
 from broker_app.waiting.work_waits import WorkWaits
 from http_base.tasks import cancel, spawn
 from myqueue.contract import retry_after
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PopKey = tuple[int, int, bytes]
-"""(group id, consumer id, digest of the request id)."""
 CONTACT_LOST_AFTER_S = 60.0
 """Without an answer of a manager for this long, overdue tokens are taken."""
 CORRUPTIONS_TOLD_MAX = 10_000
@@ -89,8 +87,7 @@ class BrokerRuntime:
             bytes_max=limits.parked_bytes_max, share=self.memory.decoded
         )
         self.pop_lock = PopLock(limits.pops_waiting_max)
-        self.pops_under_way: Counter[PopKey] = Counter()
-        """Pops with a request id that came here and were not answered yet."""
+        self.pop_tries = PopTries()
         self.receive_lock = PopLock(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.groups_with_dead = GroupsWithDead()

@@ -64,6 +64,8 @@ class ApiDoc:
     """One line."""
     input: type[msgspec.Struct] | None = None
     """What it reads."""
+    other_inputs: Sequence[type[msgspec.Struct]] = ()
+    """Further types that a body may be of."""
     answer: msgspec.Struct = DONE
     """An example of a success, which is of this type."""
     other_answers: Sequence[type[msgspec.Struct]] = ()

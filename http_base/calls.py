@@ -194,6 +194,11 @@ def read_query(text: str) -> dict[str, str]:
     return fields
 
 
+def names_several(call: Call) -> bool:
+    """Tell whether a call whose body may be a list of partitions has one."""
+    return isinstance(call.data, dict) and "partitions" in call.data
+
+
 def bearer_token(call: Call) -> str | None:
     """Return the token of `Authorization: Bearer ...`, or None."""
     return tokens.bearer_of(call.authorization)

@@ -18,8 +18,15 @@ from myqueue.contract.answers import (
     Settled,
     SettledList,
     SeveralFetched,
+    SeveralWaiting,
 )
-from myqueue.contract.group_inputs import Offsets, OffsetsCommit, Receive, Settle
+from myqueue.contract.group_inputs import (
+    Offsets,
+    OffsetsCommit,
+    Receive,
+    ReceiveSeveral,
+    Settle,
+)
 from myqueue.contract.inputs import CursorReset, Fetch, FetchSeveral, OffsetByTime
 
 MESSAGE = Message(
@@ -167,8 +174,13 @@ RECEIVE = ApiDoc(
     success. With `wait_ms` it waits for one; with `max_messages` 0 it just waits. `missed` says how
     many retention took before they were settled, `corrupt` how many were stepped over because
     nobody can decode them; each once.
+
+    With a list of `partitions` nothing is delivered: the answer names those that have something, as
+    soon as one has.
     """,
     input=Receive,
+    other_inputs=[ReceiveSeveral],
+    other_answers=[SeveralWaiting],
     answer=PartitionReceived(
         topic="logs",
         partition=0,

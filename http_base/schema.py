@@ -109,7 +109,10 @@ class StructSchema(AutoSchema):
     def _body(self, doc: ApiDoc) -> dict[str, Any]:
         assert doc.input is not None
         self._register_input(doc)
-        reference = {"$ref": _REF.format(name=doc.input.__name__)}
+        reference: dict[str, Any] = {"$ref": _REF.format(name=doc.input.__name__)}
+        if doc.other_inputs:
+            others = (self._register_all([kind]) for kind in doc.other_inputs)
+            reference = {"anyOf": [reference, *others]}
         content: dict[str, Any] = {
             JSON: {"schema": reference, "example": doc.example},
             MSGPACK: {"schema": reference},

@@ -30,8 +30,8 @@ from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
 from manager_app.options import ManagerOptions
-from manager_app.proxy.fetch import FetchCalls
 from manager_app.proxy.partition_calls import PartitionCalls
+from manager_app.proxy.several import SeveralCalls
 from manager_app.runtime import ManagerRuntime
 from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import QueueError, UnauthorizedException
@@ -175,7 +175,7 @@ class ManagerProcess:
             database=self._database,
             metadata=self.metadata,
             calls=calls,
-            fetches=FetchCalls(self.metadata, self._broker_client),
+            several=SeveralCalls(self.metadata, self._broker_client),
             primary=self._broker_client,
             orders=OrderSender(self.metadata, brokers, calls),
             membership_orders=MembershipOrders(brokers),

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from manager_app.last_seen import LastSeen
     from manager_app.lease import Lease
     from manager_app.metadata import MetadataCopy, TopicMetadata
-    from manager_app.proxy.fetch import FetchCalls
     from manager_app.proxy.partition_calls import PartitionCalls
+    from manager_app.proxy.several import SeveralCalls
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class ManagerRuntime:
     database: DatabaseThreads
     metadata: MetadataCopy
     calls: PartitionCalls
-    fetches: FetchCalls
+    several: SeveralCalls
     primary: BrokerClient
     """Its connections lead to the primary as well."""
     orders: OrderSender

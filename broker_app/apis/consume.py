@@ -9,22 +9,30 @@ from msgspec import UNSET
 from broker_app.access import CONSUMER, require_client
 from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
-from broker_app.services.consume import PopCall, messages_pop
+from broker_app.services.consume import PopCall, messages_pop, several_pop
 from http_base.apidoc import CLIENT_TOKEN, describe
-from http_base.calls import read_call
+from http_base.calls import names_several, read_call
 from http_base.messages import message_answers, popped_answer
 from http_base.operations import MESSAGE
 from http_base.views import ApiView, served_by
-from myqueue.contract.answers import PartitionPopped, PoppedMessage, SizeLeft
-from myqueue.contract.errors import InvalidRequest, QueueEmpty
+from myqueue.contract.answers import (
+    PartitionPopped,
+    PoppedMessage,
+    PoppedPart,
+    SeveralPopped,
+    SizeLeft,
+)
+from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
 from myqueue.contract.inputs import (
     Consume,
+    ConsumeSeveral,
     Size,
     SizeHere,
 )
 from myqueue.contract.records import request_digest
 
 if TYPE_CHECKING:
+    from broker_app.services.consume import PoppedMessages
     from http_base.calls import Call
     from raft_app.engine.replica import Replica
 
@@ -49,16 +57,23 @@ async def consume_by_get(call: Call) -> PartitionPopped | PoppedMessage:
     summary="Pop messages of a partition",
     input=Consume,
     answer=PartitionPopped(topic="logs", partition=0, messages=[MESSAGE], missed=0, corrupt=0),
-    other_answers=[PoppedMessage],
+    other_inputs=[ConsumeSeveral],
+    other_answers=[PoppedMessage, SeveralPopped],
     token=CLIENT_TOKEN,
     needs=["partition"],
     omits=["partition_key"],
     tags=["consume"],
     sample={"max_messages": 10},
 )
-async def consume(call: Call) -> PartitionPopped | PoppedMessage:
-    """Move the consumer's cursor over the next messages and return them."""
-    return await _consume(call)
+async def consume(call: Call) -> PartitionPopped | PoppedMessage | SeveralPopped:
+    """Move the consumer's cursor over the next messages and return them.
+
+    With a list of `partitions`, each with consumer and request id, what each of them has, or what
+    the first has that gets something within `wait_ms`. Nothing was popped of those that are left
+    out; one that could not be popped from has an `error`. With `max_messages` 0 nothing is popped
+    at all: those are named that have something.
+    """
+    return await (_consume_several(call) if names_several(call) else _consume(call))
 
 
 async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
@@ -87,6 +102,64 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
             corrupt=corrupt or None,
         )
     return popped_answer(messages[0], missed=missed, corrupt=corrupt)
+
+
+async def _consume_several(call: Call) -> SeveralPopped:
+    asked = read_call(call, ConsumeSeveral)
+    runtime = current()
+    parts: list[PoppedPart] = []
+    wanted: list[tuple[Replica, PopCall]] = []
+    for one in asked.partitions:
+        try:
+            require_client(
+                call,
+                runtime,
+                kind=CONSUMER,
+                client_id=_checked_id(one.consumer_id),
+                topic=one.topic,
+                token=asked.tokens.get(one.topic, asked.token),
+            )
+            pop = PopCall(
+                consumer_id=one.consumer_id,
+                max_messages=asked.max_messages,
+                max_bytes=asked.max_bytes,
+                wait_ms=asked.wait_ms,
+                timeout_ms=asked.timeout_ms,
+                request_digest=request_digest(one.request_id) if one.request_id else b"",
+            )
+            wanted.append((runtime.partition(one.topic, one.partition), pop))
+        except QueueError as error:
+            parts.append(_refused(one.topic, one.partition, error))
+    if wanted:
+        wait_ms = 0 if parts else asked.wait_ms
+        found = await several_pop(runtime=runtime, wanted=wanted, wait_ms=wait_ms)
+        takes = bool(asked.max_messages)
+        parts += [_part(call, replica, popped, takes=takes) for replica, popped in found]
+    return SeveralPopped(partitions=parts)
+
+
+def _part(
+    call: Call, replica: Replica, popped: PoppedMessages | QueueError, *, takes: bool
+) -> PoppedPart:
+    spec = replica.spec
+    if isinstance(popped, QueueError):
+        return _refused(spec.topic, spec.partition, popped)
+    if not takes:
+        return PoppedPart(topic=spec.topic, partition=spec.partition)
+    messages = message_answers(
+        popped.messages, topic=spec.topic, partition=spec.partition, binary=call.takes_msgpack
+    )
+    return PoppedPart(
+        topic=spec.topic,
+        partition=spec.partition,
+        messages=messages,
+        missed=popped.missed,
+        corrupt=popped.corrupt,
+    )
+
+
+def _refused(topic: str, partition: int, error: QueueError) -> PoppedPart:
+    return PoppedPart(topic=topic, partition=partition, error=error.to_body())
 
 
 @describe(
@@ -152,17 +225,26 @@ def _admit(call: Call, asked: Consume | Size) -> Replica:
     runtime = current()
     if asked.partition is None:
         raise InvalidRequest("a broker needs the partition", field="partition")
-    if asked.consumer_id <= 0:
-        raise InvalidRequest("consumer_id must be above 0", field="consumer_id")
     require_client(
         call,
         runtime,
         kind=CONSUMER,
-        client_id=asked.consumer_id,
+        client_id=_checked_id(asked.consumer_id),
         topic=asked.topic,
         token=asked.token,
     )
     return runtime.partition(asked.topic, asked.partition)
+
+
+def _checked_id(consumer_id: int) -> int:
+    """Return the id of a consumer.
+
+    Raises:
+        InvalidRequest: it is not above 0.
+    """
+    if consumer_id <= 0:
+        raise InvalidRequest("consumer_id must be above 0", field="consumer_id")
+    return consumer_id
 
 
 class ConsumeApi(ApiView):

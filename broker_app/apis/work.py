@@ -10,17 +10,30 @@ from msgspec import UNSET
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current, state_of
-from broker_app.services.work import ReceiveCall, messages_receive, messages_settle
-from http_base.calls import read_call
+from broker_app.services.work import (
+    ReceiveCall,
+    messages_receive,
+    messages_settle,
+    several_look,
+)
+from http_base.calls import names_several, read_call
 from http_base.messages import as_asked
 from http_base.operations import ACK, EXTEND, NACK, RECEIVE
 from http_base.views import ApiView, served_by
-from myqueue.contract.answers import DeliveredMessage, PartitionReceived, Settled, SettledList
-from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.answers import (
+    DeliveredMessage,
+    PartitionReceived,
+    Settled,
+    SettledList,
+    SeveralWaiting,
+    WorkPart,
+)
+from myqueue.contract.errors import InvalidRequest, QueueError
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
     DEFAULT_VISIBILITY_MS,
     Receive,
+    ReceiveSeveral,
     Settle,
     check_group_name,
 )
@@ -36,8 +49,42 @@ if TYPE_CHECKING:
 
 
 @RECEIVE
-async def receive(call: Call) -> PartitionReceived:
+async def receive(call: Call) -> PartitionReceived | SeveralWaiting:
     """Receive messages; with `wait_ms` wait for one; `max_messages` 0 waits and takes none."""
+    return await (_look_at_several(call) if names_several(call) else _receive(call))
+
+
+async def _look_at_several(call: Call) -> SeveralWaiting:
+    asked = read_call(call, ReceiveSeveral)
+    group, runtime = check_group_name(asked.group), current()
+    parts: list[WorkPart] = []
+    wanted: list[Replica] = []
+    for one in asked.partitions:
+        try:
+            token = asked.tokens.get(one.topic, asked.token)
+            require_topic_client(call, runtime, topic=one.topic, token=token, kind=CONSUMER)
+            wanted.append(runtime.partition(one.topic, one.partition))
+        except QueueError as error:
+            parts.append(_waiting(one.topic, one.partition, error))
+    if wanted:
+        found = await several_look(
+            runtime=runtime,
+            wanted=wanted,
+            group=group,
+            wait_ms=0 if parts else asked.wait_ms,
+            timeout_ms=asked.timeout_ms,
+        )
+        parts += [_waiting(one.spec.topic, one.spec.partition, error) for one, error in found]
+    return SeveralWaiting(partitions=parts)
+
+
+def _waiting(topic: str, partition: int, error: QueueError | None) -> WorkPart:
+    if error is None:
+        return WorkPart(topic=topic, partition=partition)
+    return WorkPart(topic=topic, partition=partition, error=error.to_body())
+
+
+async def _receive(call: Call) -> PartitionReceived:
     asked = read_call(call, Receive)
     receiving = _receive_of(asked)
     replica, client_id = _admit(call, asked)

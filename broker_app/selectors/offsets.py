@@ -93,7 +93,7 @@ def _remembers(
     return (
         state.popped(consumer_id, request_digest) is not None
         or state.is_popping(consumer_id, request_digest)
-        or (replica.spec.group_id, consumer_id, request_digest) in runtime.pops_under_way
+        or (replica.spec.group_id, consumer_id, request_digest) in runtime.pop_tries
     )
 
 

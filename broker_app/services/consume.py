@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from broker_app.log_reading import messages_read
 from broker_app.metrics import MESSAGES_POPPED
 from broker_app.partition.commands import PopMessages, PopResult
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
-from myqueue.contract.errors import CursorMoved, OffsetOutOfRange, Overloaded
+from myqueue.contract.errors import CursorMoved, OffsetOutOfRange, Overloaded, QueueError
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Sequence
 
     from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
+    from broker_app.waiting.pop_tries import PopKey, PopTry
     from myqueue.contract.records import Record
     from raft_app.engine.replica import Replica
 
+    PopPlace = tuple[Replica, "PopCall"]
+    """A partition, and what is asked of it."""
+
+_T = TypeVar("_T")
+
+POPPED_AT_ONCE_MAX = 16
+"""Most partitions that one call pops from; the others are popped from by the next one."""
 ATTEMPTS_MAX = 4
 """How often a range is chosen anew when the cursor moved meanwhile."""
 
@@ -73,46 +81,171 @@ async def messages_pop(
         CommitTimeout: no quorum in time; the cursor may have moved. Retry with the request id.
         CorruptBatch: the next batch is damaged on this replica.
     """
-    with _under_way(runtime, replica, call):
-        return await _pop_in_turn(runtime, replica, call)
+    with runtime.pop_tries.begin(_key(replica, call)) as this:
+        return await _pop_waiting(runtime, replica, call, this)
 
 
-@contextmanager
-def _under_way(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> Iterator[None]:
-    """Let whoever asks whether a pop with this request id is known here hear that it may be."""
-    if not call.request_digest:
-        yield
-        return
-    key = (replica.spec.group_id, call.consumer_id, call.request_digest)
-    runtime.pops_under_way[key] += 1
+async def several_pop(
+    *, runtime: BrokerRuntime, wanted: Sequence[PopPlace], wait_ms: int
+) -> list[tuple[Replica, PoppedMessages | QueueError]]:
+    """Pop what there is of several partitions; wait until one of them has something.
+
+    Of a partition that is left out nothing was popped under this call's request id. Each that
+    cannot be popped from has its error, which ends the waiting too.
+
+    Args:
+        runtime: of this broker.
+        wanted: replicas, and the pop of each, with a request id. The limits of the first are those
+            of all together; earlier ones take first. With 0 messages only where there are some.
+        wait_ms: how long to wait.
+
+    Raises:
+        Overloaded: too many long polls.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    with ExitStack() as ends:
+        places = [
+            (*place, ends.enter_context(runtime.pop_tries.begin(_key(*place)))) for place in wanted
+        ]
+        for replica, _ in wanted:
+            state_of(replica).on_append = runtime.long_polls.appended
+        failed = [] if wait_ms else await _confirm_all(runtime, wanted)
+        unable = {id(replica) for replica, _ in failed}
+        places = [place for place in places if id(place[0]) not in unable]
+        while True:
+            due = [place for place in places if _has_something(*place)]
+            if due and (found := await _pop_due(runtime, due)):
+                return failed + found
+            if any(_has_something(*place) for place in places):
+                continue  # it came while others were popped
+            ends_of = [
+                (one.spec.group_id, state_of(one).cursor(pop.consumer_id)) for one, pop in wanted
+            ]
+            is_early = bool(wanted[0][1].max_messages)
+            if not await runtime.long_polls.wait_any(ends_of, deadline, is_early=is_early):
+                return failed
+
+
+async def _confirm_all(
+    runtime: BrokerRuntime, wanted: Sequence[PopPlace]
+) -> list[tuple[Replica, PoppedMessages | QueueError]]:
+    """Have quorums confirm that what this broker knows of is all; return where they did not."""
+    barriers = (
+        _outcome(runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=pop.timeout_ms))
+        for replica, pop in wanted
+    )
+    outcomes = await asyncio.gather(*barriers)
+    return [
+        (replica, outcome)
+        for (replica, _), outcome in zip(wanted, outcomes, strict=True)
+        if isinstance(outcome, QueueError)
+    ]
+
+
+def _has_something(replica: Replica, call: PopCall, this: PopTry) -> bool:
+    """Tell whether a pop has something to do now: messages, an earlier try, or an error to tell."""
+    if this.is_superseded:
+        return False
+    state, consumer_id, digest = state_of(replica), call.consumer_id, call.request_digest
+    start = state.cursor(consumer_id)
+    return (
+        not replica.serves
+        or max(state.next_offset, _early_end(state, call, start)) > start
+        or _is_done(state, call)
+        or bool(digest and state.is_popping(consumer_id, digest))
+    )
+
+
+async def _pop_due(
+    runtime: BrokerRuntime, due: Sequence[tuple[Replica, PopCall, PopTry]]
+) -> list[tuple[Replica, PoppedMessages | QueueError]]:
+    """Pop from partitions that have something, at once; return what came of it.
+
+    All of the answer is in memory together, so that only the first ones are popped from.
+    """
+    due = due[:POPPED_AT_ONCE_MAX]
+    left, share_bytes = due[0][1].max_messages, max(1, due[0][1].max_bytes // len(due))
+    pops = []
+    for replica, call, this in due:
+        if not call.max_messages:
+            pops.append(_look(runtime, replica, call))
+        elif left > 0:
+            state = state_of(replica)
+            start = state.cursor(call.consumer_id)
+            there = max(1, state.next_offset - start, _early_end(state, call, start) - start)
+            limited = replace(call, max_messages=min(left, there), max_bytes=share_bytes)
+            left -= limited.max_messages
+            pops.append(_pop_in_turn(runtime, replica, limited, this))
+    # One alone follows its message into the log in the same turn: no task stands between.
+    outcomes = (
+        [await _outcome(pops[0])] if len(pops) == 1 else await asyncio.gather(*map(_outcome, pops))
+    )
+    return [
+        (replica, outcome)
+        for (replica, call, _), outcome in zip(due, outcomes, strict=False)
+        if isinstance(outcome, QueueError)
+        or not call.max_messages
+        or outcome.messages
+        or outcome.missed
+        or outcome.corrupt
+    ]
+
+
+async def _outcome(work: Awaitable[_T]) -> _T | QueueError:
     try:
-        yield
-    finally:
-        runtime.pops_under_way[key] -= 1
-        if not runtime.pops_under_way[key]:
-            del runtime.pops_under_way[key]
+        return await work
+    except QueueError as error:
+        return error
 
 
-async def _pop_in_turn(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
+async def _look(runtime: BrokerRuntime, replica: Replica, call: PopCall) -> PoppedMessages:
+    """Take nothing of a partition that has something; raise why this broker cannot tell."""
+    if not replica.serves:
+        await runtime.engine.read_barrier(replica.spec.group_id, timeout_ms=call.timeout_ms)
+    return PoppedMessages(state_of(replica).cursor(call.consumer_id), [])
+
+
+def _key(replica: Replica, call: PopCall) -> PopKey:
+    return (replica.spec.group_id, call.consumer_id, call.request_digest)
+
+
+async def _pop_waiting(
+    runtime: BrokerRuntime, replica: Replica, call: PopCall, this: PopTry
+) -> PoppedMessages:
     """Wait for this consumer's turn, and for messages; see `messages_pop`."""
     deadline = asyncio.get_running_loop().time() + call.wait_ms / 1000
     group_id, state = replica.spec.group_id, state_of(replica)
     state.on_append = runtime.long_polls.appended
-    key = (group_id, call.consumer_id)
     missed = corrupt = 0
     is_over = not call.wait_ms
     while True:
-        async with runtime.pop_lock.hold(key, timeout_ms=call.timeout_ms):
-            popped = await _pop_now(runtime, replica, call, confirms=is_over)
+        popped = await _pop_in_turn(runtime, replica, call, this, confirms=is_over)
         missed, corrupt = missed + popped.missed, corrupt + popped.corrupt
-        if popped.messages or is_over or _is_done(state, call):
-            MESSAGES_POPPED.inc(len(popped.messages))
+        if popped.messages or is_over or this.is_superseded or _is_done(state, call):
             return replace(popped, missed=missed, corrupt=corrupt)
         start = state.cursor(call.consumer_id)
         if start >= state.next_offset and _early_end(state, call, start) <= start:
             is_over = not await runtime.long_polls.wait(
                 group_id, start, deadline, is_early=call.may_pop_early
             )
+
+
+async def _pop_in_turn(
+    runtime: BrokerRuntime,
+    replica: Replica,
+    call: PopCall,
+    this: PopTry,
+    *,
+    confirms: bool = False,
+) -> PoppedMessages:
+    """Pop what is there when it is this consumer's turn; nothing when the pop was repeated."""
+    state, key = state_of(replica), (replica.spec.group_id, call.consumer_id)
+    async with runtime.pop_lock.hold(key, timeout_ms=call.timeout_ms):
+        if this.is_superseded and not _is_done(state, call):
+            return PoppedMessages(state.cursor(call.consumer_id), [])
+        popped = await _pop_now(runtime, replica, call, confirms=confirms)
+    MESSAGES_POPPED.inc(len(popped.messages))
+    return popped
 
 
 def _is_done(state: PartitionState, call: PopCall) -> bool:

@@ -12,12 +12,12 @@ from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
 from broker_app.partition.commands import ReceiveMessages, ReceiveResult, SettleMessages, Start
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
-from myqueue.contract.errors import InvalidRequest, Overloaded
+from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
 from myqueue.contract.inputs import MAX_FETCH_BYTES
 from myqueue.contract.rules.work import UNKNOWN, Receipt, SettleKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
@@ -121,6 +121,42 @@ async def messages_receive(
             return ReceivedMessages([], missed, corrupt)
 
 
+async def several_look(
+    *, runtime: BrokerRuntime, wanted: Sequence[Replica], group: str, wait_ms: int, timeout_ms: int
+) -> list[tuple[Replica, QueueError | None]]:
+    """Return which of several partitions have something for a group; wait for the first.
+
+    Nothing is delivered. Who was told has a moment in which nobody else that waits is woken. Each
+    partition that cannot be asked has its error, which ends the waiting too.
+
+    Raises:
+        Overloaded: too many workers wait.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+    keys = [(replica.spec.group_id, group) for replica in wanted]
+    woken: WaitKey | None = None
+    while True:
+        found: list[tuple[Replica, QueueError | None]] = []
+        try:
+            for replica in wanted:
+                outcome = await _look(runtime, replica, group, timeout_ms, confirms=not wait_ms)
+                if isinstance(outcome, QueueError):
+                    found.append((replica, outcome))
+                elif outcome:
+                    found.append((replica, None))
+            if woken and any(replica.spec.group_id == woken[0] for replica, _ in found):
+                _serve_later(runtime, woken)
+                woken = None
+        finally:
+            if woken:
+                runtime.work_waits.served(woken)
+        if found:
+            return found
+        woken = await runtime.work_waits.wait_any(keys, deadline)
+        if not woken:
+            return []
+
+
 async def messages_settle(
     *,
     runtime: BrokerRuntime,
@@ -156,6 +192,28 @@ def _judge(state: PartitionState, command: SettleMessages) -> list[Outcome] | No
     judged = [work.judge(command.kind, receipt) for receipt in command.receipts]
     outcomes = [outcome for outcome in judged if outcome is not None]
     return outcomes if len(outcomes) == len(judged) else None
+
+
+async def _look(
+    runtime: BrokerRuntime, replica: Replica, group: str, timeout_ms: int, *, confirms: bool
+) -> bool | QueueError:
+    """Tell whether a partition has something for a group, or why that cannot be told."""
+    call = ReceiveCall(
+        group=group,
+        max_messages=0,
+        visibility_ms=0,
+        delivery_limit=0,
+        dead_letter_topic="",
+        start=Start.EARLIEST,
+        wait_ms=0,
+        timeout_ms=timeout_ms,
+    )
+    try:
+        if replica.serves and not confirms:
+            return _proposal_wanted(runtime, replica, call)
+        return await _is_worth_a_turn(runtime, replica, call)
+    except QueueError as error:
+        return error
 
 
 def _only_looks(replica: Replica, call: ReceiveCall) -> bool:

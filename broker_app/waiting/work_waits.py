@@ -14,7 +14,7 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 WaitKey = tuple[int, str]
 """(group id, name of a consumer group)."""
@@ -24,7 +24,7 @@ class _Queue:
     """The workers of one group that wait in one partition."""
 
     def __init__(self) -> None:
-        self.waiters: dict[asyncio.Future[bool], None] = {}
+        self.waiters: dict[asyncio.Future[WaitKey | None], None] = {}
         """In the order of their arrival."""
         self.timer: asyncio.TimerHandle | None = None
         self.woken = False
@@ -68,31 +68,45 @@ class WorkWaits:
         Raises:
             Overloaded: too many wait already.
         """
+        return await self.wait_any([key], deadline) is not None
+
+    async def wait_any(self, keys: Sequence[WaitKey], deadline: float) -> WaitKey | None:
+        """Wait as `wait` does for the first of several; one waiter in all.
+
+        Returns:
+            The one to look at again, for which to call `served`; None when the time is over.
+        """
         loop = asyncio.get_running_loop()
         if self._ended or deadline <= loop.time():
-            return False
+            return None
         if self.waiting >= self._waiting_max:
             raise Overloaded(
                 f"{self._waiting_max} workers wait already; try again, or with wait_ms=0",
                 retry_after_ms=retry_after.PARTITION_MS,
             )
-        queue = self._partitions.setdefault(key[0], {}).setdefault(key[1], _Queue())
-        future: asyncio.Future[bool] = loop.create_future()
-        queue.waiters[future] = None
+        future: asyncio.Future[WaitKey | None] = loop.create_future()
+        queues = [
+            (key, self._partitions.setdefault(key[0], {}).setdefault(key[1], _Queue()))
+            for key in keys
+        ]
+        for _, queue in queues:
+            queue.waiters[future] = None
         self.waiting += 1
-        timer = loop.call_at(deadline, _resolve, future, False)
-        self._consider(key, queue)
+        timer = loop.call_at(deadline, _resolve, future, None)
+        for key, queue in queues:
+            self._consider(key, queue)
         try:
             return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.result():
-                self.served(key)
+            if future.done() and not future.cancelled() and (woken := future.result()):
+                self.served(woken)
             raise
         finally:
             timer.cancel()
             self.waiting -= 1
-            queue.waiters.pop(future, None)
-            self._drop_if_empty(key, queue)
+            for key, queue in queues:
+                queue.waiters.pop(future, None)
+                self._drop_if_empty(key, queue)
 
     def served(self, key: WaitKey) -> None:
         """Note that a woken worker has looked for messages: what is left wakes the next."""
@@ -109,9 +123,9 @@ class WorkWaits:
 
     def disturb(self, group_id: int) -> None:
         """Wake all waiters of a partition: its leadership changed."""
-        for queue in self._partitions.get(group_id, {}).values():
+        for name, queue in self._partitions.get(group_id, {}).items():
             for future in queue.waiters:
-                _resolve(future, True)
+                _resolve(future, (group_id, name))
 
     def end(self) -> None:
         """Wake everyone with what there is, and let nobody wait any more."""
@@ -120,7 +134,7 @@ class WorkWaits:
             for queue in queues.values():
                 queue.stop_timer()
                 for future in queue.waiters:
-                    _resolve(future, False)
+                    _resolve(future, None)
 
     def _consider(self, key: WaitKey, queue: _Queue) -> None:
         """Wake one waiter if a message is there, or set the timer to when one will be."""
@@ -135,7 +149,7 @@ class WorkWaits:
             return
         if seconds <= 0:
             queue.woken = True
-            _resolve(first, True)
+            _resolve(first, key)
         else:
             loop = asyncio.get_running_loop()
             queue.timer = loop.call_later(seconds, self._consider, key, queue)
@@ -151,6 +165,6 @@ class WorkWaits:
                 del self._partitions[key[0]]
 
 
-def _resolve(future: asyncio.Future[bool], result: bool) -> None:
+def _resolve(future: asyncio.Future[WaitKey | None], result: WaitKey | None) -> None:
     if not future.done():
         future.set_result(result)

@@ -5,19 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET, structs
+
 from http_base.apidoc import describe
-from http_base.calls import bearer_token, read_call
+from http_base.calls import bearer_token, names_several, read_call
 from http_base.messages import as_asked, popped_answer
 from http_base.operations import CURSOR_RESET, MESSAGE
 from http_base.views import served_by
 from manager_app.answers import PoppedList, Produced, SizesAnswer
 from manager_app.apis.base import ManagerView
 from manager_app.metrics import counted
+from manager_app.proxy.admission import check_token
 from manager_app.proxy.consume import consume, reset, sizes
+from manager_app.proxy.passing import by_leader
 from manager_app.proxy.produce import produce, produce_batch
 from manager_app.runtime import current
-from myqueue.contract.answers import Appended, CursorPlace, PoppedMessage
-from myqueue.contract.inputs import Consume, CursorReset, Produce, ProduceBatch, Size
+from myqueue.contract.answers import (
+    Appended,
+    CursorPlace,
+    PoppedMessage,
+    PoppedPart,
+    SeveralPopped,
+)
+from myqueue.contract.inputs import (
+    Consume,
+    ConsumeFrom,
+    ConsumeSeveral,
+    CursorReset,
+    Produce,
+    ProduceBatch,
+    Size,
+)
 
 if TYPE_CHECKING:
     from http_base.calls import Call
@@ -67,13 +85,43 @@ async def pop_by_get(call: Call) -> PoppedMessage | PoppedList:
 @describe(
     summary="Pop messages",
     input=Consume,
+    other_inputs=[ConsumeSeveral],
     answer=popped_answer(MESSAGE, missed=0, corrupt=0),
-    other_answers=[PoppedList],
+    other_answers=[PoppedList, SeveralPopped],
     tags=["messages"],
 )
-async def pop(call: Call) -> PoppedMessage | PoppedList:
-    """Pop messages; for clients whose HTTP library repeats a GET by itself."""
-    return await _pop(call)
+async def pop(call: Call) -> PoppedMessage | PoppedList | SeveralPopped:
+    """Pop messages; for clients whose HTTP library repeats a GET by itself.
+
+    With a list of `partitions`, each with consumer and request id, what each of them has, or what
+    the first has that gets something within `wait_ms`. Nothing was popped of those that are left
+    out; one that could not be popped from has an `error`. With `max_messages` 0 nothing is popped
+    at all: those are named that have something.
+    """
+    return await (_pop_several(call) if names_several(call) else _pop(call))
+
+
+async def _pop_several(call: Call) -> SeveralPopped:
+    runtime = current()
+    asked = read_call(call, ConsumeSeveral)
+
+    async def admit(one: ConsumeFrom) -> None:
+        token = asked.tokens.get(one.topic, asked.token)
+        check_token(runtime, "consumer", one.consumer_id, topic=one.topic, token=token)
+        await runtime.clients.admit("consumer", one.consumer_id, one.topic)
+
+    wanted, parts = await by_leader(runtime, asked.partitions, admit, PoppedPart)
+    wait_ms = 0 if parts else asked.wait_ms
+    with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("consume-several"):
+        parts += await runtime.several.pop(wanted, asked, wait_ms)
+    return SeveralPopped(partitions=[_as_asked(one, binary=call.takes_msgpack) for one in parts])
+
+
+def _as_asked(part: PoppedPart, *, binary: bool) -> PoppedPart:
+    if part.messages is UNSET:
+        return part
+    messages = [as_asked(one, binary=binary) for one in part.messages]
+    return structs.replace(part, messages=messages)
 
 
 async def _pop(call: Call) -> PoppedMessage | PoppedList:

@@ -11,29 +11,34 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from http_base import operations
-from http_base.calls import StoredBatches, bearer_token, is_cluster, read_call
+from http_base.calls import (
+    StoredBatches,
+    bearer_token,
+    is_cluster,
+    names_several,
+    read_call,
+)
 from http_base.messages import as_asked
 from http_base.views import served_by
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import BatchAnswer
 from manager_app.metrics import counted
 from manager_app.proxy.admission import admit_by_token
-from manager_app.proxy.fetch import refused
-from manager_app.proxy.partition_calls import deadline_of, found_by
-from manager_app.proxy.passing import Passed, pass_on, wait_ms_of
+from manager_app.proxy.passing import Passed, by_leader, pass_on, wait_ms_of
 from manager_app.runtime import current
-from myqueue.contract import retry_after
 from myqueue.contract.answers import (
     FetchedPart,
     PartitionFetched,
     PartitionReceived,
     SeveralFetched,
+    SeveralWaiting,
+    WorkPart,
 )
-from myqueue.contract.errors import InvalidRequest, NoLeader, QueueError, UnauthorizedException
+from myqueue.contract.errors import InvalidRequest, UnauthorizedException
+from myqueue.contract.group_inputs import ReceiveSeveral, WorkAt, check_group_name
 from myqueue.contract.inputs import (
     BATCH,
     BATCH_HEADERS,
-    DEFAULT_TIMEOUT_MS,
     FetchFrom,
     FetchSeveral,
 )
@@ -42,7 +47,6 @@ if TYPE_CHECKING:
     import msgspec
 
     from http_base.calls import Call
-    from manager_app.runtime import ManagerRuntime
 
 
 async def _pass(passed: Passed, call: Call) -> msgspec.Struct | StoredBatches:
@@ -87,43 +91,32 @@ async def fetch_several(call: Call) -> SeveralFetched:
     binary, runtime = call.takes_msgpack, current()
     if asked.stored and not binary:
         raise InvalidRequest("stored batches come in MessagePack alone", field="stored")
-    wanted: dict[int, list[FetchFrom]] = {}
-    parts: list[FetchedPart] = []
-    for one in asked.partitions:
-        try:
-            token = None if is_cluster(call) else _token(call, asked, one.topic)
-            wanted.setdefault(await _leader_for(runtime, one, token), []).append(one)
-        except QueueError as error:
-            parts.append(refused(one, error))
+
+    async def admit(one: FetchFrom) -> None:
+        if not is_cluster(call):
+            await admit_by_token(runtime, None, one.topic, _token(call, asked, one.topic))
+
+    wanted, parts = await by_leader(runtime, asked.partitions, admit, FetchedPart)
     wait_ms = 0 if parts else asked.wait_ms
     with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("fetch-several"):
-        parts += await runtime.fetches.read(wanted, asked, wait_ms)
+        parts += await runtime.several.fetch(wanted, asked, wait_ms)
     return SeveralFetched(partitions=[_part_as_asked(one, binary=binary) for one in parts])
 
 
-async def _leader_for(runtime: ManagerRuntime, one: FetchFrom, token: str | None) -> int:
-    """Return the broker that leads a partition which a client may read.
+async def _look_at_several(call: Call) -> SeveralWaiting:
+    """Ask the leaders of the partitions which have something for workers, each broker once."""
+    asked, runtime = read_call(call, ReceiveSeveral), current()
+    check_group_name(asked.group)
 
-    Args:
-        runtime: of this manager.
-        one: the partition.
-        token: of a registered client of the topic; None for the cluster itself.
+    async def admit(one: WorkAt) -> None:
+        if not is_cluster(call):
+            await admit_by_token(runtime, "consumer", one.topic, _token(call, asked, one.topic))
 
-    Raises:
-        NoLeader: an election is under way.
-        QueueError: there is no such partition, or the client may not read it.
-    """
-    async with found_by(deadline_of(DEFAULT_TIMEOUT_MS)):
-        partition = (await runtime.find_topic(one.topic)).partition(one.partition)
-        if token is not None:
-            await admit_by_token(runtime, None, one.topic, token)
-    leader = runtime.metadata.leader_of(partition.group_id).broker_id
-    if not leader:
-        raise NoLeader(
-            f"partition {one.partition} of topic {one.topic!r} has no leader",
-            retry_after_ms=retry_after.COMMIT_MS,
-        )
-    return leader
+    wanted, parts = await by_leader(runtime, asked.partitions, admit, WorkPart)
+    wait_ms = 0 if parts else asked.wait_ms
+    with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("receive-several"):
+        parts += await runtime.several.look(wanted, asked, wait_ms)
+    return SeveralWaiting(partitions=parts)
 
 
 def _part_as_asked(part: FetchedPart, *, binary: bool) -> FetchedPart:
@@ -138,7 +131,16 @@ OffsetsApi = _passing("OffsetsApi", Passed(operations.OFFSETS))
 OffsetsCommitApi = _passing(
     "OffsetsCommitApi", Passed(operations.OFFSETS_COMMIT, "consumer", tells_client=True)
 )
-ReceiveApi = _passing("ReceiveApi", Passed(operations.RECEIVE, "consumer", tells_client=True))
+_PASS_RECEIVE = Passed(operations.RECEIVE, "consumer", tells_client=True)
+
+
+@operations.RECEIVE.with_tags("workers")
+async def receive(call: Call) -> msgspec.Struct | StoredBatches:
+    """Receive messages of a partition; of a list, learn which have some."""
+    return await (_look_at_several(call) if names_several(call) else _pass(_PASS_RECEIVE, call))
+
+
+ReceiveApi = _passing("ReceiveApi", _PASS_RECEIVE, post=served_by(receive))
 AckApi = _passing("AckApi", Passed(operations.ACK, "consumer"))
 NackApi = _passing("NackApi", Passed(operations.NACK, "consumer"))
 ExtendApi = _passing("ExtendApi", Passed(operations.EXTEND, "consumer"))

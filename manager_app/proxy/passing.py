@@ -12,13 +12,16 @@ import msgspec
 
 from manager_app.proxy.admission import admit_by_token
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
+from manager_app.proxy.several import Part, Place, refused
+from myqueue.contract import retry_after
+from myqueue.contract.errors import NoLeader, QueueError
 from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
     MSGPACK,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import ClassVar
 
     from http_base.apidoc import ApiDoc
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from manager_app.selectors import ClientKind
 
 _A = TypeVar("_A", bound=msgspec.Struct)
+_Place = TypeVar("_Place", bound=Place)
 
 _NOT_PASSED_ON = frozenset(("token", "timeout_ms", "wait_ms"))
 
@@ -116,6 +120,39 @@ async def pass_on(
         ),
         answer_type,
     )
+
+
+async def by_leader(
+    runtime: ManagerRuntime,
+    places: Sequence[_Place],
+    admit: Callable[[_Place], Awaitable[None]],
+    kind: type[Part],
+) -> tuple[dict[int, list[_Place]], list[Part]]:
+    """Return the partitions of a list by the broker that leads them, and those that are refused.
+
+    Args:
+        runtime: of this manager.
+        places: the list of a call.
+        admit: raises a `QueueError` where the caller may not read the topic of one.
+        kind: of what is answered of one that is refused.
+    """
+    wanted: dict[int, list[_Place]] = {}
+    parts: list[Part] = []
+    for one in places:
+        try:
+            async with found_by(deadline_of(DEFAULT_TIMEOUT_MS)):
+                partition = (await runtime.find_topic(one.topic)).partition(one.partition)
+                await admit(one)
+            leader = runtime.metadata.leader_of(partition.group_id).broker_id
+            if not leader:
+                raise NoLeader(
+                    f"partition {one.partition} of topic {one.topic!r} has no leader",
+                    retry_after_ms=retry_after.COMMIT_MS,
+                )
+            wanted.setdefault(leader, []).append(one)
+        except QueueError as error:
+            parts.append(refused(kind, one, error))
+    return wanted, parts
 
 
 def _fields(call: OfPartition) -> Mapping[str, object]:

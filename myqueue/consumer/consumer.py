@@ -144,8 +144,8 @@ class Consumer(BlockingClient[AnyCore]):
         """Return up to `max_messages` of one partition; empty when none came in time.
 
         With one partition the broker holds the request until something arrives; with several, one
-        size request per partition is held, all by this thread. A partition without a leader does
-        not keep the others waiting.
+        request is held at each broker, for all of them there, all by this thread. A partition
+        without a leader does not keep the others waiting.
 
         A wait with a timeout ends in time, at most half a second late, also when nobody answers:
         then the list is empty, and the log has a warning, once a minute, that messages may not have

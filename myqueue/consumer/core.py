@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from myqueue.consumer.pop_calls import reset_call, size_call
+from myqueue.consumer.pop_calls import look_request, reset_call, size_call
 from myqueue.consumer.pop_requests import Pops
 from myqueue.consumer.prefetcher import Prefetcher
 from myqueue.contract.errors import InvalidRequest, QueueEmpty, QueueError
@@ -50,8 +50,8 @@ class ConsumerCore(ClientCore):
         self.corrupt = SkippedMessages(CORRUPT)
         self._pops = Pops()
         self._prefetcher = Prefetcher(session, self._pops, self.corrupt)
-        held_call = partial(size_call, wait_ms=session.config.long_poll_ms)
-        self._waiting = PartitionWaiting(session, held_call)
+        look = partial(look_request, wait_ms=session.config.long_poll_ms)
+        self._waiting = PartitionWaiting(session, look)
 
     def restart_after_fork(self) -> None:
         """Start anew in the child: popped messages and pops in flight are the parent's."""
@@ -259,7 +259,7 @@ class ConsumerCore(ClientCore):
         return size, (yield from self.fetcher.first_message(where, max(0, end - size)))
 
     def _partition_size(self, where: TopicPartition) -> Flow[int]:
-        call = size_call(where, wait_ms=0)
+        call = size_call(where)
         body = yield from self.session.at_leader(call, self.session.attempts(), read_body)
         return int(body["size"])
 
@@ -283,5 +283,5 @@ class ConsumerCore(ClientCore):
         self._prefetcher.drop_popped()
 
     def stop_waiting(self) -> None:
-        """Cancel the long polls at the partitions; a flow that waits does it at its end."""
+        """Cancel what is held at servers; a flow that waits does it at its end."""
         self._waiting.close()

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from myqueue.contract.http1 import Request
 from myqueue.contract.inputs import MSGPACK
 from myqueue.results import Message
-from myqueue.transport.leader_call import LeaderCall, posting
+from myqueue.transport.leader_call import LeaderCall, listing, posting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from myqueue.consumer.pop_requests import Pop
     from myqueue.results import Registration
     from myqueue.transport.rotation import TopicPartition
@@ -27,8 +29,16 @@ def pop_call(where: TopicPartition, pop: Pop, *, wait_ms: int, timeout_ms: int) 
     return LeaderCall(*where, request, request, wait_ms)
 
 
-def size_call(where: TopicPartition, *, wait_ms: int) -> LeaderCall:
-    """Return the call for what is left; with `wait_ms` it is held while nothing is."""
+def look_request(
+    places: list[TopicPartition], registrations: Mapping[str, Registration], *, wait_ms: int
+) -> Request:
+    """Return the request that says which partitions have messages; held while none has."""
+    fields = {"max_messages": 0, "wait_ms": wait_ms}
+    return listing("/consumer/consume", places, registrations, fields, names_consumer=True)
+
+
+def size_call(where: TopicPartition) -> LeaderCall:
+    """Return the call for what is left."""
 
     def request(registration: Registration) -> Request:
         query: dict[str, str | int] = {
@@ -36,11 +46,9 @@ def size_call(where: TopicPartition, *, wait_ms: int) -> LeaderCall:
             "partition": where[1],
             "consumer_id": registration.client_id,
         }
-        if wait_ms:
-            query["wait_ms"] = wait_ms
         return Request("GET", "/size", query=query, accept=MSGPACK, token=registration.token)
 
-    return LeaderCall(*where, request, request, wait_ms)
+    return LeaderCall(*where, request, request)
 
 
 def reset_call(

@@ -104,6 +104,26 @@ class PartitionPopped(Success, frozen=True):
     corrupt: int
 
 
+class PoppedPart(AnswerPart, frozen=True):
+    """What was popped of one of several partitions; with `error`, a failure, why nothing was.
+
+    Where no messages were asked for: that there are some.
+    """
+
+    topic: str
+    partition: int
+    messages: list[Message] | UnsetType = UNSET
+    missed: int | UnsetType = UNSET
+    corrupt: int | UnsetType = UNSET
+    error: dict[str, Any] | UnsetType = UNSET
+
+
+class SeveralPopped(Success, frozen=True):
+    """The next messages of several partitions; of those that are left out nothing was popped."""
+
+    partitions: list[PoppedPart]
+
+
 class SizeLeft(Success, frozen=True):
     """How many messages are left for the consumer."""
 
@@ -235,6 +255,20 @@ class PartitionReceived(Success, frozen=True):
     messages: list[DeliveredMessage]
     missed: int
     corrupt: int
+
+
+class WorkPart(AnswerPart, frozen=True):
+    """A partition that has something for a group's workers; with `error` it could not be asked."""
+
+    topic: str
+    partition: int
+    error: dict[str, Any] | UnsetType = UNSET
+
+
+class SeveralWaiting(Success, frozen=True):
+    """Of several partitions those that have something for a group's workers."""
+
+    partitions: list[WorkPart]
 
 
 class MemberAssignment(Success, frozen=True):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
     INT64_MAX,
+    MAX_LISTED_PARTITIONS,
     MAX_PARTITIONS,
     Input,
     Offset,
@@ -160,6 +161,28 @@ class Receive(Input, frozen=True):
     dead_letter_topic: TopicName | None = None
     start: Start = "earliest"
     wait_ms: WaitMs = 0
+    token: str | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class WorkAt(Input, frozen=True):
+    """One of the partitions of a `POST /messages/receive` with a list."""
+
+    topic: TopicName
+    partition: PartitionIndex
+
+
+class ReceiveSeveral(Input, frozen=True):
+    """POST /messages/receive with a list: where there is something for a group's workers.
+
+    It delivers nothing, so that a wait that ends early leaves no message invisible.
+    """
+
+    partitions: Annotated[list[WorkAt], Meta(min_length=1, max_length=MAX_LISTED_PARTITIONS)]
+    group: GroupName
+    wait_ms: WaitMs = 0
+    tokens: dict[str, str] = field(default_factory=dict)
+    """By topic, where `token` is of another one."""
     token: str | None = None
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
 

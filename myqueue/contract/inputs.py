@@ -52,8 +52,8 @@ MAX_PARTITIONS = 1_024
 MAX_REPLICATION_FACTOR = 9
 MAX_REQUEST_ID_LENGTH = 64
 MAX_FETCH_BYTES = 8 << 20
-MAX_FETCHED_PARTITIONS = 256
-"""Most partitions of one call that fetches from several."""
+MAX_LISTED_PARTITIONS = 256
+"""Most partitions of one call that reads several."""
 DEFAULT_PAGE, MAX_PAGE = 100, 1_000
 """Rows of one answer of a list."""
 
@@ -95,6 +95,7 @@ Offset = Annotated[int, int64(0)]
 TimeoutMs = Annotated[int, bounded(1, MAX_TIMEOUT_MS)]
 WaitMs = Annotated[int, bounded(0, MAX_WAIT_MS)]
 MessageCount = Annotated[int, bounded(1, MAX_RECORDS)]
+ListedMessageCount = Annotated[int, bounded(0, MAX_RECORDS)]
 FetchBytes = Annotated[int, bounded(1, MAX_FETCH_BYTES)]
 TopicName = Annotated[str, stated(pattern=r"^(?!\.\.?$)[A-Za-z0-9._-]{1,249}$")]
 Start = Annotated[Literal["earliest", "latest"], stated(type="string")]
@@ -287,6 +288,40 @@ class Consume(Input, frozen=True):
         check_utf8("request_id", self.request_id)
 
 
+class ConsumeFrom(Input, frozen=True):
+    """One of the partitions of a `POST /consumer/consume` with a list."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    consumer_id: Id
+    request_id: RequestId | None = None
+    """Each partition has its own: a repetition gets the same messages of it again."""
+
+    def __post_init__(self) -> None:
+        check_utf8("request_id", self.request_id)
+
+
+class ConsumeSeveral(Input, frozen=True):
+    """POST /consumer/consume with a list: of several partitions, one answer."""
+
+    partitions: Annotated[list[ConsumeFrom], Meta(min_length=1, max_length=MAX_LISTED_PARTITIONS)]
+    max_messages: ListedMessageCount = 1
+    """Of all of them together; 0 only tells where there are some."""
+    max_bytes: FetchBytes = MAX_FETCH_BYTES
+    """Of all of them together."""
+    wait_ms: WaitMs = 0
+    tokens: dict[str, str] = {}
+    """By topic, where `token` is of another one."""
+    token: str | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+    def __post_init__(self) -> None:
+        if self.max_messages and not all(one.request_id for one in self.partitions):
+            raise InvalidRequest(
+                "pops from a list of partitions need a request_id for each", field="request_id"
+            )
+
+
 class Fetch(Input, frozen=True):
     """GET /fetch, on a manager and on a broker."""
 
@@ -309,7 +344,7 @@ class FetchFrom(Input, frozen=True):
 class FetchSeveral(Input, frozen=True):
     """POST /fetch on a broker: of several of its partitions, one answer."""
 
-    partitions: Annotated[list[FetchFrom], Meta(min_length=1, max_length=MAX_FETCHED_PARTITIONS)]
+    partitions: Annotated[list[FetchFrom], Meta(min_length=1, max_length=MAX_LISTED_PARTITIONS)]
     max_bytes: FetchBytes = 1 << 20
     """Of all of them together."""
     wait_ms: WaitMs = 0

@@ -92,6 +92,9 @@ class MemoryApi:
         try:
             if request.path == "/messages/receive":
                 return self._workers.held_ms(address, request)
+            if "partitions" in fields and request.path == "/consumer/consume":
+                looks = {**fields, "max_messages": 0}
+                return 0 if self._pop_parts(address, request, looks) else wait_ms
             if (request.method, request.path) == ("POST", "/fetch"):
                 there = bool(self._parts(read_input(inputs.FetchSeveral, decoded(request))))
             elif request.path == "/fetch":
@@ -148,7 +151,46 @@ class MemoryApi:
         return {"partition": index, "offset": partition.append(batch, self.state.now_ms())}
 
     def _consume(self, address: str, request: Request) -> dict[str, Any]:
+        if "partitions" in decoded(request):
+            return {"partitions": self._pop_parts(address, request, decoded(request))}
         call = read_input(inputs.Consume, decoded(request))
+        return self._pop(address, request, call)
+
+    def _pop_parts(
+        self, address: str, request: Request, fields: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Pop from each partition of a list that has something, or name it where none is popped."""
+        call, parts = read_input(inputs.ConsumeSeveral, fields), []
+        left = call.max_messages
+        for one in call.partitions:
+            part: dict[str, Any] = {"topic": one.topic, "partition": one.partition}
+            token = call.tokens.get(one.topic, call.token or request.token)
+            single = inputs.Consume(
+                topic=one.topic,
+                partition=one.partition,
+                consumer_id=one.consumer_id,
+                max_messages=max(1, left),
+                request_id=one.request_id,
+            )
+            try:
+                self.state.authorize(
+                    request._replace(token=token), "consumer", one.consumer_id, one.topic
+                )
+                partition = self.state.partition_at(address, one.topic, one.partition)
+                is_known = partition.remembers(one.consumer_id, one.request_id)
+                if not (is_known or partition.size(one.consumer_id)):
+                    continue
+                if left:
+                    part |= self._pop(address, request._replace(token=token), single)
+                    left -= len(part["messages"])
+                elif call.max_messages:
+                    continue
+            except QueueError as error:
+                part["error"] = error.to_body()
+            parts.append(part)
+        return parts
+
+    def _pop(self, address: str, request: Request, call: inputs.Consume) -> dict[str, Any]:
         self.state.authorize(request, "consumer", call.consumer_id, call.topic)
         index = call.partition
         if index is None and address == self.state.manager:

@@ -59,8 +59,8 @@ class MemoryExchange:
 
     def __init__(self, host: Host, address: str, request: Request, timeout_s: float) -> None:
         self._host = host
-        self._address = address
-        self._request = request
+        self.address = address
+        self.request = request
         self._answer: Answer | BrokerUnreachable | None = None
         self.cancelled = False
         now_s = host.now_s()
@@ -78,16 +78,16 @@ class MemoryExchange:
         if self._answer is not None:
             return True
         now_s = self._host.now_s()
-        held_ms = self._host.held_ms(self._address, self._request) if now_s < self.due_s else 0
+        held_ms = self._host.held_ms(self.address, self.request) if now_s < self.due_s else 0
         if held_ms:
             # What it waits for may come sooner than it seemed when it was sent.
             self._held_until_s = min(self._held_until_s, now_s + held_ms / 1000)
             return False
         try:
-            self._answer = self._host.handle(self._address, self._request)
+            self._answer = self._host.handle(self.address, self.request)
         except DroppedError:
             self._answer = BrokerUnreachable(
-                f"no answer from {self._address}", outcome=OUTCOME_UNKNOWN
+                f"no answer from {self.address}", outcome=OUTCOME_UNKNOWN
             )
         return True
 

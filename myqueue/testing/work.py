@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.errors import InvalidRequest, QueueError
 from myqueue.contract.group_inputs import (
     DEAD_LETTER_SUFFIX,
     DEFAULT_VISIBILITY_MS,
     Receive,
+    ReceiveSeveral,
     Settle,
     check_group_name,
 )
@@ -49,7 +50,29 @@ class MemoryWorkers:
 
     def held_ms(self, address: str, request: Request) -> int:
         """Return how many milliseconds a receive call is held; 0: answer it at once."""
-        call, partition, client_id = self._admit(address, request)
+        if "partitions" in decoded(request):
+            return min(self._held_ms(address, *part) for part in self._looks(request))
+        return self._held_ms(address, request, read_input(Receive, decoded(request)))
+
+    def _looks(self, request: Request) -> list[tuple[Request, Receive]]:
+        """Return a look at several partitions as what it looks at each of them, and for whom."""
+        call = read_input(ReceiveSeveral, decoded(request))
+        return [
+            (
+                request._replace(token=call.tokens.get(one.topic, call.token or request.token)),
+                Receive(
+                    topic=one.topic,
+                    partition=one.partition,
+                    group=call.group,
+                    max_messages=0,
+                    wait_ms=call.wait_ms,
+                ),
+            )
+            for one in call.partitions
+        ]
+
+    def _held_ms(self, address: str, request: Request, call: Receive) -> int:
+        partition, client_id = self._admit(address, request, call)
         if call.start == START_LATEST:
             work = partition.begin_work(call.group, start=call.start, client_id=client_id)
         else:
@@ -64,7 +87,10 @@ class MemoryWorkers:
 
     def receive(self, address: str, request: Request) -> dict[str, Any]:
         """Answer `POST /messages/receive`: deliver messages to a worker."""
-        call, partition, client_id = self._admit(address, request)
+        if "partitions" in decoded(request):
+            return {"partitions": self._waiting(address, request)}
+        call = read_input(Receive, decoded(request))
+        partition, client_id = self._admit(address, request, call)
         named = {"topic": call.topic, "partition": call.partition, "group": call.group}
         if not call.max_messages and call.start != START_LATEST:
             partition.work_of(call.group, start=call.start)
@@ -170,12 +196,26 @@ class MemoryWorkers:
             room=UNSETTLED_MAX,
         )
 
-    def _admit(self, address: str, request: Request) -> tuple[Receive, MemoryPartition, int]:
-        """Return a checked call, the partition that it is about, and the consumer's id."""
-        call = read_input(Receive, decoded(request))
+    def _waiting(self, address: str, request: Request) -> list[dict[str, Any]]:
+        """Return those of several partitions that have something, or cannot be asked."""
+        parts: list[dict[str, Any]] = []
+        for one, call in self._looks(request):
+            part: dict[str, Any] = {"topic": call.topic, "partition": call.partition}
+            try:
+                partition, _ = self._admit(address, one, call)
+                work = partition.work_of(call.group, start=call.start)
+                if self._choose(work, partition, max_messages=1).is_empty:
+                    continue
+            except QueueError as error:
+                part["error"] = error.to_body()
+            parts.append(part)
+        return parts
+
+    def _admit(self, address: str, request: Request, call: Receive) -> tuple[MemoryPartition, int]:
+        """Check a call; return the partition that it is about, and the consumer's id."""
         client_id = self._state.authorize_reader(request, call.topic)
         check_group_name(call.group)
-        return call, self._state.partition_at(address, call.topic, call.partition), client_id
+        return self._state.partition_at(address, call.topic, call.partition), client_id
 
 
 def _delay_ms(kind: SettleKind, call: Settle) -> int:

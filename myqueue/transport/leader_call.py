@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from myqueue.contract.http1 import Request
@@ -28,6 +28,32 @@ class LeaderCall(NamedTuple):
     """The same for a manager to pass on."""
     wait_ms: int = 0
     """How long the server may hold the request on top of its own time."""
+
+
+def listing(
+    path: str,
+    places: list[TopicPartition],
+    registrations: Mapping[str, Registration],
+    fields: dict[str, Any],
+    *,
+    names_consumer: bool = False,
+) -> Request:
+    """Return a request for several partitions of a server.
+
+    Args:
+        path: of the call.
+        places: topics and partitions.
+        registrations: by topic.
+        fields: of the body, besides those and the tokens.
+        names_consumer: True when the call is about the consumers of the registrations.
+    """
+    listed: list[dict[str, Any]] = [
+        {"topic": topic, "partition": partition}
+        | ({"consumer_id": registrations[topic].client_id} if names_consumer else {})
+        for topic, partition in places
+    ]
+    tokens = {topic: one.token for topic, one in registrations.items() if one.token}
+    return msgpack_request("POST", path, {**fields, "partitions": listed, "tokens": tokens})
 
 
 def posting(

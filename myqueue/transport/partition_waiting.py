@@ -1,7 +1,8 @@
 """Waits for messages of several partitions, some of which may be silent. Pure.
 
 Consumers that pop and workers that receive wait alike: they ask one partition after the other,
-pause those that do not answer, and then have a long poll at each partition that had nothing.
+pause those that do not answer, and then have one call held at each broker, for all partitions there
+that had nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from myqueue.contract.errors import QueueError
-from myqueue.transport.effects import Acquire, Flow, Pending
+from myqueue.transport.effects import Acquire, Begin, Flow, Pending
 from myqueue.transport.empty_partitions import EmptyPartitions
+from myqueue.transport.metadata import MANAGER
 from myqueue.transport.rotation import (
     NO_PARTITION,
     WARN_AFTER_S,
@@ -25,32 +27,38 @@ from myqueue.transport.rotation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from myqueue.transport.leader_call import LeaderCall
+    from myqueue.contract.http1 import Request
+    from myqueue.results import Registration
     from myqueue.transport.session import Session
 
 T = TypeVar("T")
 
 
 class PartitionWaiting:
-    """The partitions of one reader: which is asked next, and which have a long poll.
+    """The partitions of one reader: which is asked next, and which are waited at.
 
     Args:
         session: of the client.
-        held_call: makes the long poll at a partition's leader, of at most `long_poll_ms`.
+        held_request: makes the request that a server holds, for at most `long_poll_ms`, until one
+            of some partitions has messages; given the registrations of their topics.
 
     Attributes:
         rotation: the order of the partitions, and their failures.
     """
 
-    def __init__(self, session: Session, held_call: Callable[[TopicPartition], LeaderCall]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        held_request: Callable[[list[TopicPartition], Mapping[str, Registration]], Request],
+    ) -> None:
         self.rotation = PartitionRotation()
         self._session = session
-        self._held_call = held_call
+        self._held_request = held_request
         self._wait_lock = session.make_lock()
         """One flow at a time waits at several partitions."""
-        self._empty = EmptyPartitions(self._begin)
+        self._empty = EmptyPartitions(self._find, self._begin)
 
     def ask_in_turn(
         self,
@@ -135,15 +143,25 @@ class PartitionWaiting:
             self._wait_lock.release()
 
     def close(self) -> None:
-        """Cancel the long polls at partitions; a flow that waits does it at its end."""
+        """Cancel what is held at servers; a flow that waits does it at its end."""
         if not self._wait_lock.locked():
             self._empty.close()
 
-    def _begin(self, where: TopicPartition) -> Flow[Pending]:
-        """Send the long poll that is answered when the partition has messages."""
+    def _find(self, where: TopicPartition) -> Flow[str]:
+        """Return where to wait for a partition: at its leader, or at a manager."""
+        address = yield from self._session.leader_address(*where)
+        return self._session.managers.preferred if address == MANAGER else address
+
+    def _begin(self, address: str, places: list[TopicPartition]) -> Flow[Pending]:
+        """Send the call that is answered when one of the partitions has messages."""
+        registrations = {}
+        for topic in {topic for topic, _ in places}:
+            registrations[topic] = yield from self._session.registration(topic)
         config = self._session.config
         timeout_s = (config.request_timeout_ms + config.long_poll_ms) / 1000
-        return self._session.begin_at_leader(self._held_call(where), timeout_s)
+        request = self._held_request(places, registrations)
+        pending: Pending = yield Begin(address, request, timeout_s)
+        return pending
 
 
 def is_over_for(session: Session, wait: Wait, silent: dict[TopicPartition, Silence]) -> bool:

@@ -1,8 +1,8 @@
 """The core of queue workers: receive in turns, settle in batches, wait at all partitions. Pure.
 
-A wait receives nothing: its long polls at the partitions deliver no message, they only say that one
-can be received. So a wait that ends early (a closed worker, an interrupt, a cancelled task) leaves
-no message invisible to the other workers.
+A wait receives nothing: the calls that it has held at brokers deliver no message, they only say
+where one can be received. So a wait that ends early (a closed worker, an interrupt, a cancelled
+task) leaves no message invisible to the other workers.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from myqueue.worker.ack_batches import AckBatches
 from myqueue.worker.work_requests import (
     NACK,
     WorkOptions,
+    look_request,
     milliseconds,
     receive_call,
     received_delivery,
@@ -101,8 +102,8 @@ class WorkerCore(ClientCore):
         self._waiting = self._wait_anew()
 
     def _wait_anew(self) -> PartitionWaiting:
-        held_call = partial(self._receive_call, max_messages=0, wait_ms=self._config.long_poll_ms)
-        return PartitionWaiting(self.session, held_call)
+        look = partial(look_request, group=self.options.group, wait_ms=self._config.long_poll_ms)
+        return PartitionWaiting(self.session, look)
 
     # A client's life
 
@@ -215,9 +216,7 @@ class WorkerCore(ClientCore):
         self.corrupt.add(where, int(body.get("corrupt") or 0), "")
         return [received_delivery(item, where) for item in body["messages"]]
 
-    def _receive_call(
-        self, where: TopicPartition, max_messages: int, wait_ms: int = 0
-    ) -> LeaderCall:
+    def _receive_call(self, where: TopicPartition, max_messages: int) -> LeaderCall:
         # What a partition that was added later holds is new to the group, whatever its start.
         added = where[1] >= self._first_counts.get(where[0], 0)
         return receive_call(
@@ -225,7 +224,6 @@ class WorkerCore(ClientCore):
             self.options,
             max_messages=max_messages,
             start="earliest" if added else self.options.start,
-            wait_ms=wait_ms,
             timeout_ms=self._config.request_timeout_ms,
         )
 
@@ -248,7 +246,7 @@ class WorkerCore(ClientCore):
             yield Await(pending)
 
     def stop_waiting(self) -> None:
-        """Cancel the long polls at the partitions; a flow that waits does it at its end."""
+        """Cancel what is held at servers; a flow that waits does it at its end."""
         self._waiting.close()
 
     # Settling

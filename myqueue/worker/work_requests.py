@@ -16,11 +16,13 @@ from myqueue.contract.group_inputs import (
 )
 from myqueue.contract.inputs import Start, check_fields, check_topic_name
 from myqueue.results import Delivery
-from myqueue.transport.leader_call import LeaderCall, posting
+from myqueue.transport.leader_call import LeaderCall, listing, posting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from myqueue.contract.http1 import Request
+    from myqueue.results import Registration
     from myqueue.transport.rotation import TopicPartition
 
 ACK, NACK, EXTEND = "/messages/ack", "/messages/nack", "/messages/extend"
@@ -64,13 +66,30 @@ def milliseconds(field: str, seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def look_request(
+    places: list[TopicPartition],
+    registrations: Mapping[str, Registration],
+    *,
+    group: str,
+    wait_ms: int,
+) -> Request:
+    """Return the request that says which partitions have something for a group's workers.
+
+    Args:
+        places: topics and partitions.
+        registrations: by topic.
+        group: of the worker.
+        wait_ms: how long it is held while none has.
+    """
+    return listing("/messages/receive", places, registrations, {"group": group, "wait_ms": wait_ms})
+
+
 def receive_call(
     where: TopicPartition,
     options: WorkOptions,
     *,
     max_messages: int,
     start: str,
-    wait_ms: int = 0,
     timeout_ms: int,
 ) -> LeaderCall:
     """Return the call that takes messages for work.
@@ -78,10 +97,8 @@ def receive_call(
     Args:
         where: topic and partition.
         options: of the worker.
-        max_messages: how many at most; with 0 nothing is delivered, and the call is held until
-            something could be.
+        max_messages: how many at most; with 0 nothing is delivered, but the group begins.
         start: where the group begins when it is new here.
-        wait_ms: how long it may be held.
         timeout_ms: how long a broker may wait for a quorum.
     """
     fields = {
@@ -91,11 +108,10 @@ def receive_call(
         "delivery_limit": options.delivery_limit,
         "dead_letter_topic": options.dead_letter_topic,
         "start": start,
-        "wait_ms": wait_ms,
         "timeout_ms": timeout_ms,
     }
     request = posting("/messages/receive", where, fields)
-    return LeaderCall(*where, request, request, wait_ms)
+    return LeaderCall(*where, request, request)
 
 
 def settle_call(

@@ -364,8 +364,13 @@ class BrokerTwin:
         }
 
     async def _consume(self, request: web.Request) -> dict[str, Any]:
-        call = read_input(Consume, request[FIELDS])
-        group = self.led(request[FIELDS])
+        if "partitions" in request[FIELDS]:
+            return await self.passing.consume_several(request[FIELDS], self._pop)
+        return await self._pop(request[FIELDS])
+
+    async def _pop(self, fields: dict[str, Any]) -> dict[str, Any]:
+        call = read_input(Consume, fields)
+        group = self.led(fields)
         start = group.cursors.setdefault(call.consumer_id, 0)
         if call.wait_ms and start >= len(group.records):
             await self.wait(group, call.wait_ms)

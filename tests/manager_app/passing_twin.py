@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -12,9 +12,17 @@ from msgspec.structs import asdict
 from http_base.messages import message_answer
 from myqueue.contract.answers import DeliveredMessage, Message
 from myqueue.contract.errors import IllegalGeneration, OffsetOutOfRange
-from myqueue.contract.group_inputs import OffsetsCommit, Receive, Settle
+from myqueue.contract.group_inputs import (
+    OffsetsCommit,
+    Receive,
+    ReceiveSeveral,
+    Settle,
+    WorkAt,
+)
 from myqueue.contract.inputs import (
     BATCH,
+    ConsumeFrom,
+    ConsumeSeveral,
     Fetch,
     FetchFrom,
     FetchSeveral,
@@ -26,7 +34,12 @@ from tests.manager_app.group_twin import CommittedTwin
 from tests.manager_app.membership_twin import FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.manager_app.broker_twin import BrokerTwin
+
+
+_Place = TypeVar("_Place", ConsumeFrom, WorkAt)
 
 
 class PassingPart:
@@ -34,6 +47,7 @@ class PassingPart:
 
     def __init__(self, broker: BrokerTwin) -> None:
         self.broker = broker
+        self.never_answers_waits = False
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -131,7 +145,50 @@ class PassingPart:
         place = {"topic": call.topic, "partition": call.partition, "group": call.group}
         return {**place, **msgspec.to_builtins(known), "missed": 0}
 
+    async def consume_several(
+        self, fields: dict[str, Any], pop: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Answer pops of a list, each as one of its partition, or say where there is something."""
+        call = read_input(ConsumeSeveral, fields)
+
+        def is_due(one: ConsumeFrom) -> bool:
+            group = self.broker.led({"topic": one.topic, "partition": one.partition})
+            is_known = (one.consumer_id, one.request_id or "") in group.pops
+            return is_known or group.cursors.get(one.consumer_id, 0) < len(group.records)
+
+        parts = []
+        for one in await self._due(call.partitions, is_due, call.wait_ms):
+            part: dict[str, Any] = {"topic": one.topic, "partition": one.partition}
+            if call.max_messages:
+                of_one = {**asdict(one), "max_messages": call.max_messages}
+                part |= await pop(of_one)
+            parts.append(part)
+        return {"partitions": parts}
+
+    async def _due(
+        self, places: list[_Place], is_due: Callable[[_Place], bool], wait_ms: int
+    ) -> list[_Place]:
+        """Return those that have something, or wait for the first."""
+        end_s = asyncio.get_running_loop().time() + wait_ms / 1000
+        while True:
+            found = [one for one in places if is_due(one)]
+            is_over = asyncio.get_running_loop().time() >= end_s
+            if is_over or (found and not self.never_answers_waits):
+                return found
+            await asyncio.sleep(0.01)
+
+    async def _look_at_several(self, fields: dict[str, Any]) -> dict[str, Any]:
+        call = read_input(ReceiveSeveral, fields)
+
+        def is_due(one: WorkAt) -> bool:
+            return bool(self.broker.led({"topic": one.topic, "partition": one.partition}).records)
+
+        found = await self._due(call.partitions, is_due, call.wait_ms)
+        return {"partitions": [asdict(one) for one in found]}
+
     async def _receive(self, request: web.Request) -> dict[str, Any]:
+        if "partitions" in request[FIELDS]:
+            return await self._look_at_several(request[FIELDS])
         call = read_input(Receive, request[FIELDS])
         group = self.broker.led(request[FIELDS])
         if call.wait_ms and not group.records:

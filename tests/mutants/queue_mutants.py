@@ -192,6 +192,24 @@ QUEUE_MUTANTS = (
         "::test_one_address_does_not_fill_the_table_of_groups_by_registering_again",
     ),
     Mutant(
+        name="repeated-pop-taken-twice",
+        fault="The earlier try of a repeated pop takes messages that nobody waits for any more",
+        path="broker_app/waiting/pop_tries.py",
+        old="            earlier.is_superseded = True\n",
+        new="            earlier.is_superseded = False\n",
+        test=f"{_TESTS}/apis/test_consume_several.py"
+        "::test_a_repetition_ends_the_wait_of_the_earlier_try",
+    ),
+    Mutant(
+        name="others-pops-forgotten",
+        fault="What another broker popped when a manager's wait ended is lost",
+        path="manager_app/proxy/several.py",
+        old="    if ends_others:\n",
+        new="    if ends_others and not parts:\n",
+        test="tests/manager_app/proxy/test_several.py"
+        "::test_what_another_broker_popped_when_the_wait_ended_is_answered_too",
+    ),
+    Mutant(
         name="slow-sender-kept",
         fault="A client may take as long as it likes to send a request",
         path="queuesite/connections.py",

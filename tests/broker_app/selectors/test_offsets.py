@@ -137,7 +137,7 @@ async def test_a_pop_that_still_waits_for_its_turn_is_remembered(asker: Asker) -
         await turns()
         assert await asker.left(b"one") == Left(2, remembers=True)
     assert len((await pop).messages) == 1
-    assert not asker.runtime.pops_under_way
+    assert not asker.runtime.pop_tries
     assert await asker.left(b"one") == Left(1, remembers=True)
 
 

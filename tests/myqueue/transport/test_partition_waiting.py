@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from myqueue.config import ClientConfig
-from myqueue.consumer.pop_calls import size_call
+from myqueue.consumer.pop_calls import look_request
 from myqueue.contract.errors import BrokerUnreachable, InvalidRequest, NoLeader, QueueError
 from myqueue.transport.driving import drive
 from myqueue.transport.effects import Acquire, Flow, Pause
@@ -30,7 +30,7 @@ def waiting(world: World) -> tuple[Session, PartitionWaiting]:
         make_lock=threading.Lock,
     )
     drive(session.open(["logs"]), world.transport, world.clock)
-    return session, PartitionWaiting(session, partial(size_call, wait_ms=HURRIED.long_poll_ms))
+    return session, PartitionWaiting(session, partial(look_request, wait_ms=HURRIED.long_poll_ms))
 
 
 class Asked:
@@ -85,7 +85,9 @@ def test_a_wait_says_who_has_certainly_nothing(world: World) -> None:
     world.clock.after(2, lambda: world.twin.topics["logs"][1].put("x"))
     flow = made.wait(ALL, world.clock.now_s + 10)
     assert drive(flow, world.transport, world.clock) == {ALL[0], ALL[2]}
-    held = [world.transport.begun[index] for index in (-3, -1)]
+    held = [one for one in world.transport.begun if one.result() is None]
+    leaders = {world.twin.topics["logs"][index].leader for index in (0, 2)}
+    assert {exchange.address for exchange in held} == leaders
     assert not any(exchange.cancelled for exchange in held)
     made.close()
     assert all(exchange.cancelled for exchange in held)

@@ -62,9 +62,12 @@ def test_a_wait_takes_nothing_and_asks_a_quiet_partition_no_more(world: World) -
         (found,) = worker.receive()
         assert found.partition == 2
         asked = [decoded(body) for body in world.twin.bodies if body.path == "/messages/receive"]
-        taken = [body["partition"] for body in asked if body["max_messages"]]
+        taken = [body["partition"] for body in asked if "partition" in body]
         assert sorted(taken) == [0, 1, 2, 2]
-        assert {body["max_messages"] for body in asked if body["wait_ms"]} <= {0}
+        held = [one for one in world.transport.begun if b"partitions" in one.request.body]
+        looks = [decoded(one.request)["partitions"] for one in held]
+        assert len(looks) == len({partition.leader for partition in partitions})
+        assert sorted(one["partition"] for look in looks for one in look) == [0, 1, 2]
 
 
 def test_a_message_that_comes_back_ends_the_wait(world: World) -> None:

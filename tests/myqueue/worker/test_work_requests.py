@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from myqueue.contract.errors import InvalidRequest, InvalidTopicName
-from myqueue.contract.group_inputs import Receive, Settle
+from myqueue.contract.group_inputs import Receive, ReceiveSeveral, Settle
 from myqueue.contract.inputs import read_input
 from myqueue.results import Delivery, Registration
 from myqueue.testing.state import decoded
 from myqueue.worker.work_requests import (
     NACK,
     WorkOptions,
+    look_request,
     milliseconds,
     receive_call,
     received_delivery,
@@ -22,7 +23,7 @@ ME = Registration(7, "secret")
 
 def test_a_receive_says_everything_that_the_group_needs() -> None:
     options = WorkOptions(group="g", visibility_ms=5, delivery_limit=2, dead_letter_topic="d")
-    call = receive_call(WHERE, options, max_messages=3, start="latest", wait_ms=9, timeout_ms=4)
+    call = receive_call(WHERE, options, max_messages=3, start="latest", timeout_ms=4)
     request = call.direct(ME)
     assert (request.method, request.path, request.token) == ("POST", "/messages/receive", "secret")
     assert call.through_manager(ME) == request
@@ -35,10 +36,18 @@ def test_a_receive_says_everything_that_the_group_needs() -> None:
         delivery_limit=2,
         dead_letter_topic="d",
         start="latest",
-        wait_ms=9,
         timeout_ms=4,
         token="secret",
     )
+
+
+def test_a_look_names_each_partition_and_the_token_of_each_topic() -> None:
+    registrations = {"logs": ME, "other": ME._replace(token="")}
+    places = [WHERE, ("other", 0)]
+    request = look_request(places, registrations, group="g", wait_ms=9)
+    asked = read_input(ReceiveSeveral, decoded(request))
+    assert [(one.topic, one.partition) for one in asked.partitions] == places
+    assert (asked.group, asked.wait_ms, asked.tokens) == ("g", 9, {"logs": "secret"})
 
 
 def test_a_nack_says_which_and_when() -> None:
