@@ -186,6 +186,11 @@ def reconcile_placement(runtime: ManagerRuntime) -> int:
     return not_taken
 
 
+def transfers_at_most(led: int) -> int:
+    """Return how many leaderships move in one round among so many."""
+    return min(1 + led // PARTITIONS_PER_TRANSFER, TRANSFERS_MAX)
+
+
 def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
     """Move leaderships from brokers that lead more than their share; return what moved.
 
@@ -201,7 +206,7 @@ def balance_leaders(runtime: ManagerRuntime) -> list[Transfer]:
             del failed[move]
     may_lead = set(eligible_brokers.brokers_for_leaderships().values_list("broker_id", flat=True))
     led = selectors.led_partitions()
-    at_most = min(1 + len(led) // PARTITIONS_PER_TRANSFER, TRANSFERS_MAX)
+    at_most = transfers_at_most(len(led))
     transfers = choose_transfers(led, may_lead, without=failed, at_most=at_most)
     if not transfers:
         return []

@@ -460,6 +460,21 @@ def client_find(key: ClientKey) -> ClientRow | None:
     return ClientRow(key, *row) if row else None
 
 
+def last_id(model: type[Model]) -> int:
+    """Return the last id that the database gave out for a model, or 0."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)",
+                [table, model._meta.pk.column],
+            )
+        else:
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+        row = cursor.fetchone()
+    return int(row[0] or 0) if row else 0
+
+
 def clients_alive(kind: ClientKind) -> list[tuple[ClientKey, datetime]]:
     """Return the clients of a kind that have not expired, with the recorded heartbeat."""
     rows = CLIENT_MODELS[kind].objects.filter(state=ClientState.ALIVE)

@@ -18,6 +18,7 @@ from uuid import uuid4
 from manager_app import selectors
 from manager_app.selectors import StoredConsumerGroup
 from manager_app.services.group import GroupChange, group_change, group_delete
+from manager_app.services.restored import generation_floor
 from myqueue.contract.errors import GroupActive, GroupNotFound, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules import group_membership
 from myqueue.contract.rules.group_membership import (
@@ -252,6 +253,7 @@ class GroupCoordinator:
             return replace(empty, generation=max(empty.generation, floor) + 1)
 
         async with group.change():
+            floor = max(floor, self._first_floor(group))
             await self._store(group, change, creates=True, topics=frozenset((topic,)), also=also)
             yield group.stored.state.generation
 
@@ -333,7 +335,11 @@ class GroupCoordinator:
         They may remember an earlier group of the same name.
         """
         new = topics - group.stored.topics_used
-        return await self._generation_floor(group.name, new) if new else 0
+        known = await self._generation_floor(group.name, new) if new else 0
+        return max(known, self._first_floor(group))
+
+    def _first_floor(self, group: _LoadedGroup) -> int:
+        return 0 if group.stored.revision else generation_floor(self._epoch)
 
     async def _store(
         self,

@@ -13,7 +13,7 @@ from manager_app.models import ID_MAX, ClientState, Consumer, Producer
 from manager_app.row_updates import portions, rows_update
 from manager_app.selectors import CLIENT_MODELS, ClientKey
 from manager_app.services.cluster import fenced
-from myqueue.contract.errors import UnauthorizedException
+from myqueue.contract.errors import TopicDoesNotExist, UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,20 +54,31 @@ def consumer_create(topic_name: str, start: str) -> ClientKey:
 def client_reattach(key: ClientKey, topic_name: str) -> None:
     """Make a registered client alive again; it keeps its id and its cursors.
 
+    One whose id was given out and that is not in the database is stored again. Its token was
+    checked, and whoever was removed is remembered for as long as its tokens last: so it is one that
+    registered after the backup that the database was restored from.
+
     Raises:
         UnauthorizedException: it is unknown, was revoked, or belongs to another topic.
     """
+    model, now = CLIENT_MODELS[key.kind], timezone.now()
+    refusal = UnauthorizedException(
+        f"{key.kind} {key.client_id} is not registered for topic {topic_name[:260]!r}; register"
+        " without an id"
+    )
     with fenced():
-        row = selectors.client_find(key)
-        known = row is not None and row.topic == topic_name
-        living = CLIENT_MODELS[key.kind].objects.exclude(state=ClientState.REVOKED)
-        if not known or not living.filter(pk=key.client_id).update(
-            state=ClientState.ALIVE, last_heartbeat=timezone.now()
-        ):
-            raise UnauthorizedException(
-                f"{key.kind} {key.client_id} is not registered for topic {topic_name[:260]!r};"
-                " register without an id"
-            )
+        if key.client_id > selectors.last_id(model):
+            raise refusal
+        try:
+            topic = selectors.topic_get(topic_name)
+        except TopicDoesNotExist as error:
+            raise refusal from error
+        rows = model.objects.filter(pk=key.client_id)
+        living = rows.exclude(state=ClientState.REVOKED).filter(topic=topic)
+        if not living.update(state=ClientState.ALIVE, last_heartbeat=now):
+            if rows.exists():
+                raise refusal
+            model.objects.create(pk=key.client_id, topic=topic, last_heartbeat=now)
 
 
 def client_revoke(key: ClientKey) -> str | None:

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.db.models import AutoField, BigAutoField, F, Max
 
+from manager_app import selectors
 from manager_app.models import GROUP_ID_MAX, Cluster, ConsumerGroup, Partition
 from manager_app.services.cluster import cluster_ensure
 from myqueue.contract.errors import Overloaded
@@ -56,11 +57,23 @@ def sequences_raise() -> dict[str, int]:
         }
 
 
+def generation_floor(epoch: int) -> int:
+    """Return the generation above which a group begins that the database does not know.
+
+    One of its name may have been made after the backup that the database was restored from; its
+    members may still be there, and no partition knows of them before they commit.
+
+    Args:
+        epoch: of the primary's lease, which tells how often the database was restored.
+    """
+    return epoch // EPOCHS * VERSIONS
+
+
 def _raise_ids(model: type[Model]) -> int:
     """Return the next id of a model."""
     table, step = model._meta.db_table, GROUP_IDS if model is Partition else IDS
     highest = model._default_manager.aggregate(highest=Max("pk"))["highest"] or 0
-    following = max(highest, _last_id(model)) + step + 1
+    following = max(highest, selectors.last_id(model)) + step + 1
     if model is Partition and following > GROUP_ID_MAX:
         raise Overloaded(f"there are no {GROUP_IDS} ids of partitions left")
     with connection.cursor() as cursor:
@@ -75,18 +88,3 @@ def _raise_ids(model: type[Model]) -> int:
                 "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, following - 1]
             )
     return following
-
-
-def _last_id(model: type[Model]) -> int:
-    """Return the last id that the database gave out, or 0."""
-    table = model._meta.db_table
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)",
-                [table, model._meta.pk.column],
-            )
-        else:
-            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-        row = cursor.fetchone()
-    return int(row[0] or 0) if row else 0

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from myqueue.cli.text import print_line
+from myqueue.cli.text import broker_state, print_line
 from myqueue.client import Client
 from myqueue.contract.errors import QueueError, TopicDoesNotExist
 
@@ -53,7 +53,7 @@ def look(
     brokers: list[tuple[str, ...]] = [
         (
             str(row.get("address", "-")),
-            str(row.get("state", "-")),
+            broker_state(row),
             str(row.get("leader_count", row.get("leaders", "-"))),
             str(row.get("replica_count", row.get("replicas", "-"))),
         )

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,12 @@ def print_row(columns: Sequence[str], fields: Sequence[Any], *, as_json: bool) -
         print_line(json.dumps(dict(zip(names, fields, strict=True))))
     else:
         print_line(*("-" if field is None else field for field in fields))
+
+
+def broker_state(broker: Mapping[str, Any]) -> str:
+    """Return the state of a broker as a manager describes it, and whether it is being emptied."""
+    state = str(broker.get("state", "-"))
+    return f"{state}, draining" if broker.get("draining") else state
 
 
 def count_of(number: int, noun: str) -> str:

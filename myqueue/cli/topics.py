@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from myqueue.cli.text import print_line
+from myqueue.cli.text import broker_state, print_line
 from myqueue.client import Client
 
 if TYPE_CHECKING:
@@ -64,4 +64,4 @@ def list_brokers(options: argparse.Namespace) -> None:
     """Print the address and the state of each broker."""
     with Client(options.address) as client:
         for broker in client.describe_brokers():
-            print_line(broker.get("address", "-"), broker.get("state", "-"))
+            print_line(broker.get("address", "-"), broker_state(broker))

@@ -52,10 +52,17 @@ class Answer:
         return None if is_unknown else False
 
 
-def ask(address: str, method: str, path: str, fields: object = None) -> Answer:
+def ask(
+    address: str,
+    method: str,
+    path: str,
+    fields: object = None,
+    *,
+    seconds: float = ANSWER_SECONDS,
+) -> Answer:
     """Make one call, once."""
     try:
-        said = requests.request(method, address + path, json=fields, timeout=ANSWER_SECONDS)
+        said = requests.request(method, address + path, json=fields, timeout=seconds)
         return Answer(said.status_code, said.json())
     except requests.RequestException as error:
         return Answer(0, {"code": type(error).__name__})

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg2
 import requests
 
-from tests.cluster.fault_cluster import ServerUnderTest
-from tests.cluster.processes import wait_until
+from tests.cluster.fault_cluster import SECRET, ServerUnderTest
+from tests.cluster.processes import ROOT, inherited, wait_until
 from tests.ports import free_ports
 
 if TYPE_CHECKING:
@@ -31,6 +33,15 @@ CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 """
 """Notes in the transaction of each write of metadata who writes, and who the primary is."""
+
+
+SWAP = (
+    "ALTER DATABASE postgres ALLOW_CONNECTIONS false",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'",
+    "ALTER DATABASE postgres RENAME TO before",
+    "ALTER DATABASE restored RENAME TO postgres",
+    "ALTER DATABASE before ALLOW_CONNECTIONS true",
+)
 
 
 class SeveralManagers:
@@ -123,6 +134,26 @@ class SeveralManagers:
         ):
             cursor.execute(statement)
             return list(cursor.fetchall())
+
+    def restore(self, dump: Path) -> None:
+        """Put the database of a dump into the place of the present one, which is `before` then.
+
+        As the how-to page says: it is restored beside, made ready, and then takes the name.
+        """
+        self.server.run("createdb", "restored")
+        self.server.run("pg_restore", "-d", "restored", str(dump))
+        environment = {"DATABASE_URL": self.server.url_of("restored"), "CLUSTER_SECRET": SECRET}
+        subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), "restored"],
+            env={**inherited(), **environment, "QUEUESITE_ROLE": "manager"},
+            cwd=self.directory,
+            check=True,
+            capture_output=True,
+        )
+        with closing(psycopg2.connect(self.server.url_of("template1"))) as made:
+            made.autocommit = True
+            for statement in SWAP:
+                made.cursor().execute(statement)
 
     def watch_writes(self) -> None:
         """From now on note who writes metadata, and who is the primary then."""

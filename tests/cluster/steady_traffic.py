@@ -14,6 +14,7 @@ import requests
 
 from myqueue import Consumer, Producer
 from tests.cluster.metadata_work import TOPIC
+from tests.cluster.processes import wait_until
 from tests.cluster.waited import GONE, NS_PER_S
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 0.05
 SAMPLES_APART_SECONDS = 0.2
 ANSWER_SECONDS = 10.0
+STARTED_SECONDS = 60.0
 READ_MAX = 100
 GAP_SECONDS = 1.0
 """The longest time without a message through the library and any manager that lives."""
@@ -140,7 +142,7 @@ class SteadyTraffic:
         ids: dict[str, Any] = {}
         for kind in ("producer", "consumer"):
             answer = http.post(
-                f"{address}/{kind}/register", json={"topic": TOPIC}, timeout=ANSWER_SECONDS
+                f"{address}/{kind}/register", json={"topic": TOPIC}, timeout=STARTED_SECONDS
             )
             ids[kind] = answer.json()[f"{kind}_id"]
 
@@ -178,6 +180,16 @@ class SteadyTraffic:
 
         stream = Stream(address, step)
         return stream
+
+    def wait_for_all(self) -> None:
+        """Wait until every stream has gone on, also one whose manager was away."""
+        since_s = time.monotonic()
+        for one in (*self.library, *self.passed.values()):
+            wait_until(
+                lambda of=one: of.error or max(of.times_s, default=0) > since_s,
+                what=f"{one.name} goes on",
+                seconds=STARTED_SECONDS,
+            )
 
     def require_no_gap(self, begun_s: float, *, through: Iterable[str]) -> None:
         """See that every stream went on since a time.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,9 +11,11 @@ from manager_app import periodic, tasks
 from manager_app.brokers import orders
 from manager_app.clients.registry import ClientRegistry
 from manager_app.models import Broker, Consumer, Partition, Producer, Replica
-from manager_app.placement.rules import Transfer
+from manager_app.placement.rules import LedPartition, Transfer, choose_transfers
 from manager_app.services.client import TOKEN_LIFE
 from manager_app.services.cluster import fenced
+from queuesite.celery import schedule_of
+from queuesite.conf import MANAGER, QueueConfig
 from tests.manager_app.apis.test_remembered import no_database
 from tests.manager_app.broker_twin import unknown_outcome
 
@@ -288,6 +291,24 @@ async def test_in_a_larger_cluster_several_leaderships_move_per_run(site, monkey
     assert len(await run(site, periodic.balance_leaders)) == 1
     await site.twins.reported()
     assert sorted(group.leader for group in site.twins.groups.values()) == [1, 1, 2, 2, 3, 3]
+
+
+def test_leaderships_of_a_thousand_partitions_are_spread_within_half_a_minute():
+    """A fourth broker, which has its share of replicas, gets its share of leaderships."""
+    led = {
+        number: LedPartition(number, 1 + number % 3, (1, 2, 3, 4) if number % 4 else (1, 2, 3))
+        for number in range(1, 1_001)
+    }
+    interval_s = schedule_of(MANAGER, QueueConfig())["manager_app.tasks.balance_leaders"]
+    rounds = 0
+    while transfers := choose_transfers(
+        list(led.values()), {1, 2, 3, 4}, at_most=periodic.transfers_at_most(len(led))
+    ):
+        rounds += 1
+        for one in transfers:
+            led[one.group_id] = replace(led[one.group_id], leader=one.target)
+    assert set(Counter(one.leader for one in led.values()).values()) == {250}
+    assert rounds * interval_s["schedule"] <= 30
 
 
 async def test_no_leadership_moves_to_a_broker_whose_disk_is_full(site):

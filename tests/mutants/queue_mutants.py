@@ -43,6 +43,42 @@ QUEUE_MUTANTS = (
         "::test_what_was_committed_late_is_fenced_off",
     ),
     Mutant(
+        name="lost-generations-again",
+        fault="A group that a restored database lacks gives its generations a second time",
+        path="manager_app/services/restored.py",
+        old="    return epoch // EPOCHS * VERSIONS\n",
+        new="    return 0\n",
+        test="tests/manager_app/groups/test_coordinator.py"
+        "::test_a_group_that_a_restored_database_lacks_begins_above_all_that_were_given",
+    ),
+    Mutant(
+        name="removed-client-returns",
+        fault="A client whose id was never given out is stored for a token that looks right",
+        path="manager_app/services/client.py",
+        old="        if key.client_id > selectors.last_id(model):\n",
+        new="        if key.client_id > ID_MAX:\n",
+        test="tests/manager_app/services/test_client.py"
+        "::test_one_that_a_restored_database_lacks_is_stored_again",
+    ),
+    Mutant(
+        name="trusted-before-lease",
+        fault="A new primary serves a client that the one before it deleted",
+        path="manager_app/clients/registry.py",
+        old="        return client.epoch != epoch\n",
+        new="        return False\n",
+        test="tests/manager_app/clients/test_registry.py"
+        "::test_a_new_primary_looks_again_at_whom_it_knew_before_its_lease",
+    ),
+    Mutant(
+        name="standby-refusal-passed",
+        fault="The refusal of a manager that is the primary no more is given for an answer",
+        path="manager_app/proxy/primary.py",
+        old="    if is_refused:\n",
+        new="    if is_refused and not primary:\n",
+        test="tests/manager_app/proxy/test_primary.py"
+        "::test_a_manager_that_has_become_a_standby_is_no_answer",
+    ),
+    Mutant(
         name="moved-under-members",
         fault="A group is moved while members read in it, who commit over it",
         path="manager_app/groups/coordinator.py",

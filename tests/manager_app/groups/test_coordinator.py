@@ -11,6 +11,7 @@ from manager_app.groups import coordinator
 from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.metadata import ClusterMetadata, PartitionMetadata, StoredSettings, TopicMetadata
 from manager_app.selectors import StoredConsumerGroup
+from manager_app.services.restored import EPOCHS, VERSIONS
 from myqueue.contract.errors import Overloaded, ReadOnlyManager, UnknownMember
 from myqueue.contract.rules.group_membership import Subscription, flattened
 
@@ -250,3 +251,16 @@ async def test_last_heartbeats_are_those_that_were_heard_here(world):
     await beat(groups, assignment)
     heard = groups.last_heartbeats("g")[assignment.member_id]
     assert heard == datetime(2030, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+
+
+async def test_a_group_that_a_restored_database_lacks_begins_above_all_that_were_given(world):
+    assert (await world.coordinator().join("g", SUBSCRIPTION)).generation == 1
+    world.stored.clear()
+    groups = world.coordinator(TwinLease(1 + EPOCHS))
+    assert (await groups.join("g", SUBSCRIPTION)).generation == VERSIONS + 1
+    assert (await groups.join("g", SUBSCRIPTION)).generation == VERSIONS + 2
+    world.stored.clear()
+    groups = world.coordinator(TwinLease(1 + 2 * EPOCHS))
+    moving = groups.without_members("g", "logs", floor=7, force=False, also=lambda: None)
+    async with moving as generation:
+        assert generation == 2 * VERSIONS + 1

@@ -77,13 +77,26 @@ def test_a_revoked_client_does_not_return_and_is_forgotten_in_the_end(topic):
     assert Producer.objects.count() == 0
 
 
-def test_one_that_is_revoked_while_it_comes_back_is_refused(topic, monkeypatch):
-    key = service.consumer_create("logs", "earliest")
-    found = selectors.client_find(key)
-    monkeypatch.setattr(selectors, "client_find", lambda _: found)
-    service.client_revoke(key)
+@pytest.mark.parametrize("kind", ["producer", "consumer"])
+def test_one_that_a_restored_database_lacks_is_stored_again(topic, kind):
+    create = {
+        "producer": service.producer_create,
+        "consumer": lambda name: service.consumer_create(name, "latest"),
+    }[kind]
+    first, lost = create("logs"), create("logs")
+    rows = selectors.CLIENT_MODELS[kind].objects
+    rows.filter(pk=lost.client_id).delete()  # as a database that is older than it
+    for other in (lost._replace(client_id=lost.client_id + 1), first._replace(client_id=2**63)):
+        with pytest.raises(UnauthorizedException):
+            service.client_reattach(other, "logs")
     with pytest.raises(UnauthorizedException):
-        service.client_reattach(key, "logs")
+        service.client_reattach(lost, "other")
+    service.client_reattach(lost, "logs")
+    assert rows.get(pk=lost.client_id).topic == topic
+    assert create("logs").client_id == lost.client_id + 1
+    service.client_revoke(lost)
+    with pytest.raises(UnauthorizedException):
+        service.client_reattach(lost, "logs")
 
 
 def test_consumers_alone_retire_those_that_are_silent_for_longest_first(topic):

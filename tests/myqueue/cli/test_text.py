@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from myqueue.cli.text import count_of, parse_since, print_line
+from myqueue.cli.text import broker_state, count_of, parse_since, print_line
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,9 @@ def test_a_line_has_tabs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_thing_is_not_several() -> None:
     assert [count_of(n, "message") for n in range(3)] == ["0 messages", "1 message", "2 messages"]
+
+
+def test_a_broker_that_is_being_emptied_says_so() -> None:
+    assert broker_state({"state": "suspect", "draining": False}) == "suspect"
+    assert broker_state({"state": "dead", "draining": True}) == "dead, draining"
+    assert broker_state({}) == "-"
