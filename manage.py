@@ -13,8 +13,10 @@ from queuesite.conf import (
     MANAGER,
     ROLE_VARIABLE,
     ConfigError,
+    QueueConfig,
     ensure_secret,
     from_environment,
+    missing_protection,
     near_misses,
 )
 from queuesite.optional_packages import import_drf_alone
@@ -28,8 +30,11 @@ PRIVATE = 0o077
 """What others may not do with any file that a server makes, whatever the shell says."""
 
 
-def prepare_environment(arguments: list[str]) -> None:
+def prepare_environment(arguments: list[str]) -> QueueConfig:
     """Choose the role of this process from its subcommand and check its configuration.
+
+    Returns:
+        The configuration.
 
     Raises:
         ConfigError: a value of the environment is wrong.
@@ -44,7 +49,8 @@ def prepare_environment(arguments: list[str]) -> None:
         os.environ["DATA_DIR"] = str(directory_by_hand(config.port))
         config = from_environment(os.environ)
     if subcommand in (MANAGER, BROKER) and not {"-h", "--help"} & set(arguments):
-        os.environ["CLUSTER_SECRET"] = ensure_secret(config).cluster_secret
+        ensure_secret(config)  # the settings find it where it was made
+    return config
 
 
 def main() -> None:
@@ -59,11 +65,17 @@ def main() -> None:
         for line in near_misses(os.environ):
             sys.stderr.write(f"{line}\n")
     try:
-        prepare_environment(sys.argv[1:])
+        config = prepare_environment(sys.argv[1:])
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(USAGE_STATUS)
     if sys.argv[1:2] in ([MANAGER], [BROKER]):
+        has_secret = bool(os.environ.get("CLUSTER_SECRET"))
+        if missing := missing_protection(config, has_secret=has_secret):
+            sys.stderr.write(
+                f"WARNING: BIND_HOST={config.bind_host} lets other machines connect without"
+                f" {'; '.join(missing)} (ALLOW_INSECURE=1)\n"
+            )
         import_drf_alone()
     from django.core.management import execute_from_command_line
 

@@ -26,7 +26,7 @@ from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
 from http_base.views import more_headers_of, operations_of
 from myqueue.contract import retry_after
-from myqueue.contract.errors import InvalidRequest, Overloaded
+from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpResponse
 
+    from http_base.browsers import BrowserRules
     from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
 
@@ -72,6 +73,7 @@ class HotPaths:
         *,
         bodies: MemoryShare,
         door: Door | None = None,
+        rules: BrowserRules | None = None,
     ) -> None:
         """Put the hot paths in front of an application.
 
@@ -81,7 +83,10 @@ class HotPaths:
             json_bytes_max: exact path -> cap of JSON bodies there for who has the cluster's token.
             bodies: what the bodies of all requests under way may take.
             door: checks the senders of long bodies; None: nobody does.
+            rules: refuse what pages of others make browsers do; None: nothing does.
         """
+        self._rules = rules
+        self._known_hosts = () if rules is None else rules.known_hosts
         plain = [path for path, view in table.items() if not iscoroutinefunction(view)]
         assert not plain, f"the views of {plain} have plain handlers, which would block the loop"
         self._app = app
@@ -111,6 +116,16 @@ class HotPaths:
             await send_response(failure_response(error), send)
             return
         headers = _headers_of(scope)
+        if self._rules is not None and (
+            headers.get(b"host") not in self._known_hosts
+            or b"origin" in headers
+            or b"sec-fetch-site" in headers
+        ):
+            try:
+                self._rules.require_own(scope, headers)
+            except QueueError as error:
+                await send_response(failure_response(error), send)
+                return
         json_cap = self._json_cap(scope["path"], headers)
         body = _Body(
             self._bodies,
@@ -212,6 +227,7 @@ class HotPaths:
 
 _HEADERS_READ = frozenset(
     {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
+    | {b"host", b"origin", b"sec-fetch-site"}
 )
 
 

@@ -11,7 +11,9 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
+from http_base.browsers import BrowserRules
 from http_base.certificates import CertificateRule
+from http_base.forwarded import BehindProxy
 from http_base.hotpaths import HotPaths
 from http_base.threaded_django import ThreadedDjango
 from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE
@@ -34,9 +36,17 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> App:
     django_app = ThreadedDjango(ASGIStaticFilesHandler(get_asgi_application()), threads)
     urls = import_module("broker_app.urls" if role == BROKER else "manager_app.urls")
     get_resolver().url_patterns  # noqa: B018 - a first request shall not wait for the imports
+    config = settings.QUEUE
     app: App = HotPaths(
-        django_app, urls.HOT_PATHS, urls.JSON_BYTES_MAX, bodies=memory.bodies, door=urls.DOOR
+        django_app,
+        urls.HOT_PATHS,
+        urls.JSON_BYTES_MAX,
+        bodies=memory.bodies,
+        door=urls.DOOR,
+        rules=BrowserRules(settings.ALLOWED_HOSTS, config.allowed_hosts, urls.HOT_PATHS),
     )
-    if settings.QUEUE.tls_client_certs:
-        app = CertificateRule(app, settings.QUEUE.cluster_secret)
+    if config.tls_client_certs:
+        app = CertificateRule(app, config.cluster_secret)
+    if config.behind_proxy:
+        app = BehindProxy(app)
     return app

@@ -12,6 +12,7 @@ import os
 import secrets
 import tempfile
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -136,6 +137,17 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     tls_client_certs: bool = False
     """Processes of the cluster must show a certificate of `tls_ca`, to peers on the Raft port and
     with each call over HTTP in the name of the cluster. Clients need none."""
+    behind_proxy: bool = False
+    """HTTP comes through a proxy that ends TLS: the address and scheme that it adds last to
+    X-Forwarded-For and X-Forwarded-Proto count as the client's. Only the proxy may reach the port;
+    the Raft port is not encrypted without `tls_cert`."""
+    allow_insecure: bool = False
+    """Listen beyond loopback all the same when what that needs is missing: for a laboratory."""
+    allowed_hosts: tuple[str, ...] = ()
+    """More names under which this process is asked for, separated by commas, besides those of
+    `current_address`, `manager_addresses` and `bind_host`, loopback and IP addresses; `.a.org`
+    stands for all names below a.org. A request with another Host is refused. Pages of these hosts
+    may also make a browser write here."""
     log_format: Literal["text", "json"] = "text"
     """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
     where something was raised, exception."""
@@ -228,7 +240,15 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     def address(self) -> str:
         """`http://host:port` where others reach this process."""
         scheme = "https" if self.tls_cert else "http"
-        return self.current_address or f"{scheme}://{self.bind_host}:{self.port}"
+        return self.current_address or f"{scheme}://{_bracketed(self.bind_host)}:{self.port}"
+
+    @property
+    def hosts(self) -> list[str]:
+        """What the Host header of a request may say, beside IP addresses; as Django takes it."""
+        addresses = (self.address, *self.manager_addresses)
+        known = [_bracketed(_host_of(address)) for address in addresses]
+        known += ["localhost", "127.0.0.1", "[::1]", *self.allowed_hosts]
+        return list(dict.fromkeys(known))
 
     @property
     def tls(self) -> Tls | None:
@@ -243,7 +263,7 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     def raft_address(self) -> str:
         """`host:port` where the broker's peers reach it."""
         host = _host_of(self.address) or self.bind_host
-        return self.known_raft_address or f"{host}:{self.raft_port}"
+        return self.known_raft_address or f"{_bracketed(host)}:{self.raft_port}"
 
     def __post_init__(self) -> None:
         """Fill in what follows from other fields and refuse what cannot be.
@@ -259,8 +279,53 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
 
 def problems(config: QueueConfig) -> list[str]:
     """Return one line per wrong value or impossible combination; empty when all is well."""
-    rules = (*_values(config), *_combinations(config), *_secured(config), *_times(config))
+    rules = (
+        *_listening(config),
+        *_values(config),
+        *_combinations(config),
+        *_secured(config),
+        *_times(config),
+    )
     return [message for holds, message in rules if not holds]
+
+
+def missing_protection(config: QueueConfig, *, has_secret: bool) -> list[str]:
+    """Return what is missing where others than this machine may connect; empty when nothing is.
+
+    Args:
+        config: of the process.
+        has_secret: whether somebody chose the secret: CLUSTER_SECRET is set. A file may have been
+            made by the first process that looked for one.
+    """
+    if is_loopback(config.bind_host):
+        return []
+    needed = {
+        "AUTH=required": config.auth == "required",
+        "CLUSTER_SECRET": has_secret,
+        "TLS_CERT and TLS_KEY, or BEHIND_PROXY=1": config.tls_cert is not None
+        or config.behind_proxy,
+    }
+    return [name for name, is_set in needed.items() if not is_set]
+
+
+def _listening(config: QueueConfig) -> list[tuple[bool, str]]:
+    """Return (what must hold, what to say otherwise) of whom the process lets connect."""
+    missing = "; ".join(missing_protection(config, has_secret=bool(config.cluster_secret)))
+    said = f"BIND_HOST={config.bind_host} lets other machines connect, which needs {missing}"
+    return [
+        (
+            not missing or config.allow_insecure,
+            f"{said} (or ALLOW_INSECURE=1, in a laboratory)",
+        )
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _values(config: QueueConfig) -> list[tuple[bool, str]]:
@@ -380,6 +445,10 @@ def _times(config: QueueConfig) -> list[tuple[bool, str]]:
 def is_host_and_port(text: str) -> bool:
     """Tell whether `text` is `host:port` and nothing more."""
     return is_address(f"http://{text}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _host_of(address: str) -> str:

@@ -345,7 +345,10 @@ class HttpServer:
         if connections_max < self._limits.connections_max:
             self._limits = replace(self._limits, connections_max=connections_max)
         try:
-            self._socket = socket.create_server((self._host, self._port), backlog=BACKLOG)
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            self._socket = socket.create_server(
+                (self._host, self._port), family=family, backlog=BACKLOG
+            )
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise ListenError(
@@ -369,6 +372,7 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,

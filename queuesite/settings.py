@@ -22,7 +22,19 @@ DEBUG = QUEUE.debug
 SECRET_KEY = hashlib.blake2b(
     (QUEUE.cluster_secret or secrets.token_hex(32)).encode(), person=b"django-sessions"
 ).hexdigest()
-ALLOWED_HOSTS = ["*"]  # tokens guard the API, and addresses are the operator's affair
+# http_base.browsers holds every request against them, also those that Django does not see.
+ALLOWED_HOSTS = QUEUE.hosts
+CSRF_TRUSTED_ORIGINS = [
+    f"https://{host if host[:1] != '.' else f'*{host}'}" for host in QUEUE.allowed_hosts
+]
+_ENCRYPTED = QUEUE.tls_cert is not None or QUEUE.behind_proxy
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _ENCRYPTED
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _ENCRYPTED else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # names below this one, and lists of browsers,
+    "security.W021",  # are the affair of whoever owns the domain
+    "security.W008",  # a port with TLS answers plain HTTP itself; before others stands a proxy
+]
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
@@ -71,6 +83,7 @@ TEMPLATES: list[dict[str, Any]] = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "queuesite.banner.banner",
                 *(
                     [
                         "django.contrib.auth.context_processors.auth",

@@ -20,6 +20,7 @@ from queuesite.conf import (
     find_or_make_secret,
     from_environment,
     is_address,
+    missing_protection,
     near_misses,
     read_secret,
     shared_secret_places,
@@ -96,7 +97,7 @@ def test_a_test_run_looks_at_the_database_alone():
         ({"MANAGER_ADDRESS": "host:8000"}, "MANAGER_ADDRESS"),
         ({"MANAGER_ADDRESS": ","}, "MANAGER_ADDRESS"),
         ({"CURRENT_ADDRESS": "http://host"}, "CURRENT_ADDRESS"),
-        ({"BIND_HOST": "0.0.0.0"}, "CURRENT_ADDRESS"),
+        ({"BIND_HOST": "0.0.0.0", "ALLOW_INSECURE": "1"}, "CURRENT_ADDRESS"),
         ({"READ_ONLY": "perhaps"}, "READ_ONLY must be 1 or 0, not 'perhaps'"),
         ({"TICK_MS": "0"}, "TICK_MS must be at least 1, not '0'"),
         ({"AUTH": "on"}, "AUTH must be off or required, not 'on'"),
@@ -321,3 +322,66 @@ def test_settings_of_tls_that_do_not_fit_are_said(files):
         with pytest.raises(ConfigError) as raised:
             broker(**variables)
         assert str(raised.value).startswith(said)
+
+
+OPEN = {"BIND_HOST": "10.0.0.2"}
+PROTECTED = {**OPEN, "AUTH": "required", "BEHIND_PROXY": "1"}
+
+
+def test_listening_beyond_loopback_needs_protection(files):
+    secret = BROKER_ENVIRON["CLUSTER_SECRET"]
+    for variables, missing in (
+        (OPEN, "AUTH=required; CLUSTER_SECRET; TLS_CERT and TLS_KEY, or BEHIND_PROXY=1"),
+        ({**PROTECTED, "AUTH": "off", "CLUSTER_SECRET": secret}, "AUTH=required"),
+        (PROTECTED, "CLUSTER_SECRET"),
+        (
+            {**PROTECTED, "BEHIND_PROXY": "0", "CLUSTER_SECRET": secret},
+            "TLS_CERT and TLS_KEY, or BEHIND_PROXY=1",
+        ),
+        ({**OPEN, "BIND_HOST": "::"}, "AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
+        ({**OPEN, "BIND_HOST": "a.host"}, "AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
+    ):
+        for role in (BROKER, MANAGER):
+            with pytest.raises(ConfigError) as raised:
+                from_environment({"QUEUESITE_ROLE": role, **variables})
+            line = str(raised.value)
+            assert f"lets other machines connect, which needs {missing}" in line
+            assert "\n" not in line
+        insecure = {
+            "QUEUESITE_ROLE": BROKER,
+            "ALLOW_INSECURE": "1",
+            "CURRENT_ADDRESS": "http://a:1",
+        }
+        assert from_environment({**variables, **insecure}).allow_insecure
+    assert broker(**PROTECTED).behind_proxy
+    assert broker(**{**PROTECTED, "BEHIND_PROXY": "0", **files}).tls_cert
+
+
+def test_secret_that_the_first_process_made_is_none_that_somebody_chose(tmp_path):
+    find_or_make_secret([tmp_path / SECRET_FILE])
+    with pytest.raises(ConfigError, match="which needs CLUSTER_SECRET "):
+        from_environment({"QUEUESITE_ROLE": BROKER, "DATA_DIR": str(tmp_path), **PROTECTED})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
+def test_loopback_needs_none(host):
+    config = from_environment({"QUEUESITE_ROLE": BROKER, "BIND_HOST": host})
+    assert missing_protection(config, has_secret=False) == []
+
+
+def test_address_of_ip_version_6_has_brackets():
+    config = broker(BIND_HOST="::1")
+    assert config.address == "http://[::1]:8001"
+    assert config.raft_address == "[::1]:9001"
+
+
+def test_hosts_are_those_of_the_configuration_and_what_is_named():
+    config = broker(
+        CURRENT_ADDRESS="http://queue-1:8001",
+        MANAGER_ADDRESS="http://queue-0:8000,http://[fd00::1]:8000",
+        ALLOWED_HOSTS="queue.example.org, .inside.test",
+    )
+    assert config.hosts == [
+        *("queue-1", "queue-0", "[fd00::1]", "localhost", "127.0.0.1", "[::1]"),
+        *("queue.example.org", ".inside.test"),
+    ]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pytest
 from django.conf import settings
+from django.test import Client
 from msgspec.structs import replace
 
 from queuesite.settings import postgresql_options
@@ -29,3 +31,9 @@ def test_what_the_url_says_itself_wins_over_the_limits():
     made = postgresql_options(settings.QUEUE, given)
     assert (made["sslmode"], made["connect_timeout"]) == ("require", "9")
     assert made["options"].endswith(" -c statement_timeout=1")
+
+
+@pytest.mark.django_db
+def test_form_without_its_token_writes_nothing():
+    visitor = Client(enforce_csrf_checks=True)
+    assert visitor.post("/admin/login/", {"username": "a", "password": "b"}).status_code == 403

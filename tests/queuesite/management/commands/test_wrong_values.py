@@ -48,6 +48,9 @@ def assert_refused(result: subprocess.CompletedProcess[str], named: str) -> None
         ("manager", {"READ_ONLY": "perhaps"}, "READ_ONLY"),
         ("manager", {"DATABASE_URL": "sqlite:///no/such/place"}, "no/such/place"),
         ("manager", {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL"),
+        ("manager", {"BIND_HOST": "0.0.0.0"}, "needs AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
+        ("broker", {"BIND_HOST": "::"}, "needs AUTH=required; CLUSTER_SECRET; TLS_CERT and"),
+        ("manager", {"TLS_CERT": "none.pem", "TLS_KEY": "none.key"}, "TLS_CERT: none.pem cannot"),
         ("manager", {"QUEUESITE_ROLE": "broker"}, "QUEUESITE_ROLE"),
         ("broker", {"QUEUESITE_ROLE": "manager"}, "QUEUESITE_ROLE"),
     ],
@@ -91,6 +94,31 @@ def test_unreachable_database_is_said_in_one_line(tmp_path):
 def test_secret_of_a_lone_process_is_kept(tmp_path):
     manage("manager", directory=tmp_path, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
     assert len((tmp_path / "data" / SECRET_FILE).read_text()) > 30
+
+
+def test_open_laboratory_is_warned_of_in_one_line(tmp_path):
+    result = manage(
+        "manager",
+        directory=tmp_path,
+        BIND_HOST="0.0.0.0",
+        ALLOW_INSECURE="1",
+        CURRENT_ADDRESS="http://127.0.0.1:1",
+        DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing",
+    )
+    warning, failure = result.stderr.strip().splitlines()
+    assert "lets other machines connect without AUTH=required; CLUSTER_SECRET; TLS_CERT" in warning
+    assert "the database cannot be used" in failure
+
+
+def test_production_configuration_passes_the_deployment_checks(tmp_path):
+    result = manage(
+        *("check", "--deploy", "--fail-level", "WARNING"),
+        directory=tmp_path,
+        CURRENT_ADDRESS="https://queue-1.example.org:8000",
+        CLUSTER_SECRET="a secret of this length, chosen",
+        BEHIND_PROXY="1",
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_help_needs_no_directory(tmp_path):
