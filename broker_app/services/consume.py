@@ -222,7 +222,7 @@ async def _pop_waiting(
         popped = await _pop_in_turn(runtime, replica, call, this, confirms=is_over)
         missed, corrupt = missed + popped.missed, corrupt + popped.corrupt
         if popped.messages or is_over or this.is_superseded or _is_done(state, call):
-            return replace(popped, missed=missed, corrupt=corrupt)
+            return _and(popped, missed - popped.missed, corrupt - popped.corrupt)
         start = state.cursor(call.consumer_id)
         if start >= state.next_offset and _early_end(state, call, start) <= start:
             is_over = not await runtime.long_polls.wait(
@@ -359,6 +359,8 @@ async def _pop_early(
 
 def _and(popped: PoppedMessages, missed: int, corrupt: int) -> PoppedMessages:
     """Return an answer with what was stepped over before it."""
+    if not (missed or corrupt):
+        return popped
     return replace(popped, missed=popped.missed + missed, corrupt=popped.corrupt + corrupt)
 
 

@@ -94,8 +94,9 @@ class LongPolls:
 
     def applied(self, group_id: int, next_offset: int) -> None:
         """Wake those that wait for offsets below `next_offset`."""
-        self._wake((group_id, False), next_offset)
-        self._wake((group_id, True), next_offset)
+        if self._groups:
+            self._wake((group_id, False), next_offset)
+            self._wake((group_id, True), next_offset)
 
     def disturb(self, group_id: int) -> None:
         """Wake all waiters of a group: its leadership changed."""

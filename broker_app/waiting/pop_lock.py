@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 PopLockKey = tuple[int, int | str]
 """(group id, id of a consumer or name of a consumer group)."""
@@ -30,13 +25,17 @@ class PopLock:
         self._queues: dict[PopLockKey, deque[asyncio.Future[None]]] = {}
         """By key that is taken: those that wait for it."""
 
-    @asynccontextmanager
-    async def hold(self, key: PopLockKey, *, timeout_ms: int) -> AsyncIterator[None]:
-        """Hold the key, after everyone who came before.
+    def hold(self, key: PopLockKey, *, timeout_ms: int) -> _Turn:
+        """Return a turn: who enters it holds the key, after everyone who came before.
 
         Args:
             key: what is held by one at a time.
             timeout_ms: how long to wait for it.
+        """
+        return _Turn(self, key, timeout_ms)
+
+    async def take(self, key: PopLockKey, timeout_ms: int) -> None:
+        """Wait for the key and hold it.
 
         Raises:
             Overloaded: too many wait for it already, or the time was over.
@@ -44,16 +43,7 @@ class PopLock:
         queue = self._queues.get(key)
         if queue is None:
             self._queues[key] = deque()
-        else:
-            await self._queue_up(key, queue, timeout_ms)
-        try:
-            yield
-        finally:
-            self._pass_on(key)
-
-    async def _queue_up(
-        self, key: PopLockKey, queue: deque[asyncio.Future[None]], timeout_ms: int
-    ) -> None:
+            return
         if len(queue) >= self._waiting_max:
             raise _overloaded(key, f"{len(queue)} calls wait already")
         loop = asyncio.get_running_loop()
@@ -67,12 +57,13 @@ class PopLock:
                 if future in queue:
                     queue.remove(future)
             elif future.exception() is None:  # else its time was over: the turn is another's
-                self._pass_on(key)
+                self.pass_on(key)
             raise
         finally:
             timer.cancel()
 
-    def _pass_on(self, key: PopLockKey) -> None:
+    def pass_on(self, key: PopLockKey) -> None:
+        """Give the key to whoever has waited longest for it."""
         queue = self._queues[key]
         while queue:
             future = queue.popleft()
@@ -80,6 +71,23 @@ class PopLock:
                 future.set_result(None)
                 return
         del self._queues[key]
+
+
+class _Turn:
+    """The turn of one that holds a key while it is entered."""
+
+    __slots__ = ("_key", "_lock", "_timeout_ms")
+
+    def __init__(self, lock: PopLock, key: PopLockKey, timeout_ms: int) -> None:
+        self._lock, self._key, self._timeout_ms = lock, key, timeout_ms
+
+    async def __aenter__(self) -> None:
+        """Wait for the key; see `PopLock.take`."""
+        await self._lock.take(self._key, self._timeout_ms)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Pass the key on."""
+        self._lock.pass_on(self._key)
 
 
 def _expire(

@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    PopKey = tuple[int, int, bytes]
-    """(group id, consumer's id, digest of a request id)."""
-
-
-class PopTry:
-    """One try of a pop.
-
-    Attributes:
-        is_superseded: True once the pop was repeated under the same request id: nobody waits for
-            this try any more, and what it took would be lost, so that it takes nothing.
-    """
-
-    __slots__ = ("is_superseded",)
-
-    def __init__(self) -> None:
-        self.is_superseded = False
+PopKey = tuple[int, int, bytes]
+"""(group id, consumer's id, digest of a request id, empty without one)."""
 
 
 class PopTries:
@@ -40,20 +20,38 @@ class PopTries:
         """Return how many pops are under way."""
         return len(self._tries)
 
-    @contextmanager
-    def begin(self, key: PopKey) -> Iterator[PopTry]:
-        """Let a try begin, which ends the earlier ones of the same pop, if it has a request id."""
-        this = PopTry()
-        if not key[2]:
-            yield this
-            return
-        tries = self._tries.setdefault(key, [])
-        for earlier in tries:
-            earlier.is_superseded = True
-        tries.append(this)
-        try:
-            yield this
-        finally:
-            tries.remove(this)
+    def begin(self, key: PopKey) -> PopTry:
+        """Return a try to enter, which ends the earlier ones of the same pop, if it has an id."""
+        return PopTry(self._tries, key)
+
+
+class PopTry:
+    """One try of a pop, under way while it is entered.
+
+    Attributes:
+        is_superseded: True once the pop was repeated under the same request id: nobody waits for
+            this try any more, and what it took would be lost, so that it takes nothing.
+    """
+
+    __slots__ = ("_key", "_tries", "is_superseded")
+
+    def __init__(self, tries: dict[PopKey, list[PopTry]], key: PopKey) -> None:
+        self._tries, self._key = tries, key
+        self.is_superseded = False
+
+    def __enter__(self) -> PopTry:
+        """Begin."""
+        if self._key[2]:
+            tries = self._tries.setdefault(self._key, [])
+            for earlier in tries:
+                earlier.is_superseded = True
+            tries.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        if self._key[2]:
+            tries = self._tries[self._key]
+            tries.remove(self)
             if not tries:
-                del self._tries[key]
+                del self._tries[self._key]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from http_base.calls import DirectCall, bearer_token, is_cluster, read_call, read_query
 from http_base.tokens import cluster_token
@@ -75,6 +79,19 @@ def test_the_bearer_token_is_read(settings):
 
 def test_query_keeps_empty_values_and_plus_signs():
     assert read_query("a=&b=x+y&c=%2B") == {"a": "", "b": "x y", "c": "+"}
+
+
+@given(st.text(alphabet="ab=&+%2 ;\u00e4", max_size=40))
+def test_a_query_is_read_as_the_standard_library_reads_it(text):
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        pairs = None
+    if pairs is None or len(set(pairs)) > len(dict(pairs)):
+        with pytest.raises(InvalidRequest):
+            read_query(text)
+    else:
+        assert read_query(text) == dict(pairs)
 
 
 def test_query_of_too_many_fields_is_refused():

@@ -128,7 +128,7 @@ QUEUE_MUTANTS = (
         path="broker_app/waiting/pop_lock.py",
         old="            elif future.exception() is None:"
         "  # else its time was over: the turn is another's\n"
-        "                self._pass_on(key)\n",
+        "                self.pass_on(key)\n",
         new="",
         test=f"{_TESTS}/waiting/test_pop_lock.py"
         "::test_one_that_leaves_in_the_moment_of_its_turn_passes_it_on",
