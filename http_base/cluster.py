@@ -116,6 +116,15 @@ class BrokerReport(Struct, frozen=True, kw_only=True):
     """What the broker shares a failure with."""
     disk_slow: bool = False
     """True while its disk is slower than those of others: it had better be given no leadership."""
+    number: Number = 0
+    """Of each report of all replicas another one; 0 for a report of some."""
+    follows: Number = 0
+    """The number of an earlier report: `replicas` are those that changed since, and `full` is
+    false. 0: it follows none."""
+    gone: list[int] = []
+    """Groups of the report that it follows whose replicas are here no longer."""
+    metadata_version: Number = 0
+    """Of the last orders that were carried out whole."""
 
 
 class BrokerPlace(Struct, frozen=True, kw_only=True):
@@ -222,6 +231,11 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="s
     remembered: list[RememberedReplica] | None = None
     """Of the reported replicas those that have less than they once had; None when the report was
     not full."""
+    taken: int = 0
+    """The report's number when it was taken for all replicas, so that the next may follow it. A
+    full one is wanted when a report that followed another has not been."""
+    metadata_version: int = 0
+    """Of the metadata that the orders are made from, or of an earlier one."""
 
 
 class CursorOpen(Input, frozen=True):

@@ -161,6 +161,8 @@ class Broker(models.Model):
     leadership."""
     rack = models.CharField(max_length=64, blank=True, default="")
     """What it shares a failure with, as last reported."""
+    report_number = models.BigIntegerField(default=0, editable=False)
+    """Of the last report of all its replicas: the next may carry what changed since."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

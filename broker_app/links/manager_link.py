@@ -1,20 +1,22 @@
 """A broker's link to the managers: it registers, reports, and takes orders.
 
 Nothing in a broker waits for a manager but the very first start, which needs a broker id. Reports
-go out at every heartbeat and at once when leadership moves, with short signs of life between;
-the answers carry orders. Orders are carried out beside the reports, so that a broker that is busy
-with long ones is not taken for dead.
+go out at every heartbeat, with what changed since the one before, and at once when leadership
+moves, with short signs of life between; the answers carry orders. Orders are carried out beside the
+reports, so that a broker that is busy with long ones is not taken for dead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from broker_app.links.report_memory import ReportMemory
 from http_base.cluster import BrokerOrders, BrokerReport
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable
 from http_base.tasks import cancel, spawn
@@ -32,6 +34,8 @@ REPORT_TIMEOUT_SECONDS = 5.0
 """For one manager to answer one call."""
 RETRY_SECONDS = 0.5
 """Pause after a report that no manager took."""
+NUMBER_BITS = 48
+"""Of the random number of a process's first report; a database keeps 63."""
 GATHER_SECONDS = 0.01
 """Leadership changes within this time go out in one report."""
 
@@ -93,6 +97,7 @@ class ManagerLink:
         self._addresses = list(addresses)
         self._http = ClusterHttp(secret, tls=tls)
         self._wake = asyncio.Event()
+        self._memory = ReportMemory(secrets.randbits(NUMBER_BITS))
         self._full_wanted = False
         self._changed_groups: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -235,7 +240,9 @@ class ManagerLink:
             full, self._full_wanted = self._full_wanted, False
             changed, self._changed_groups = frozenset(self._changed_groups), set()
             try:
-                orders = await self.send(make_report(full, changed))
+                report = make_report(full, changed)
+                report = self._memory.next_report(report) if full else report
+                orders = await self.send(report)
             except QueueError as error:
                 said = f"{error.code}: {error.message}"
                 if said != reason:
@@ -249,7 +256,9 @@ class ManagerLink:
             if reason:
                 logger.info("reports are taken again")
                 reason = ""
-            self._order(orders, full=full)
+            if self._memory.answered(report, orders):
+                self.heartbeat()
+            self._order(orders, full=report.full)
 
     def _order(self, orders: BrokerOrders, *, full: bool) -> None:
         """Queue orders; the answer to a full report replaces all orders before it.
@@ -268,11 +277,15 @@ class ManagerLink:
             await self._ordered.wait()
             self._ordered.clear()
             while self._orders:
-                orders = self._orders.pop(next(iter(self._orders)))
+                full = next(iter(self._orders))
+                orders = self._orders.pop(full)
                 try:
                     await take_orders(orders)
                 except QueueError as error:
                     logger.warning("an order was refused: %s", error)
+                else:
+                    if full:
+                        self._memory.carried_out(orders)
 
     def _prefer(self, address: str) -> None:
         """Ask this manager first from now on."""

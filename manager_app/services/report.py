@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from msgspec import structs
 
@@ -101,12 +102,19 @@ def broker_report(report: BrokerReport) -> TakenReport:
     now = timezone.now()
     broker, created = _identify(report, now)
     with fenced():
+        follows = report.follows and _follows(broker, report, cluster.metadata_version)
+        if report.follows and not follows:
+            # What it says may be older than what is stored: the full one that is asked for is not.
+            report = structs.replace(report, replicas=[], gone=[])
         report = _without_strangers(report)
         changes = _changes(broker, report, now)
+        if report.full or follows:
+            changes.broker_fields["report_number"] = report.number
         if changes.broker_moved or changes.leaders:
             metadata_bump()
         _write(broker, changes)
         memberships_take(_told(broker, said) for said in report.replicas if said.serves)
+    is_whole = report.full or bool(follows)
     orders = BrokerOrders(
         cluster_id=cluster.cluster_id,
         broker_id=broker.broker_id,
@@ -115,9 +123,11 @@ def broker_report(report: BrokerReport) -> TakenReport:
         assignment=_assignment(broker, cluster.epoch) if report.full else [],
         deleted_groups=selectors.deleted_among(report.replicas),
         removed_replicas=partition_facts.replicas_removed(broker, report.replicas),
-        revoked_producers=selectors.clients_revoked("producer") if report.full else None,
-        revoked_consumers=selectors.clients_revoked("consumer") if report.full else None,
+        revoked_producers=selectors.clients_revoked("producer") if is_whole else None,
+        revoked_consumers=selectors.clients_revoked("consumer") if is_whole else None,
         remembered=changes.remembered if report.full else None,
+        taken=report.number if is_whole else 0,
+        metadata_version=cluster.metadata_version,
     )
     return TakenReport(
         broker_id=broker.broker_id,
@@ -126,6 +136,14 @@ def broker_report(report: BrokerReport) -> TakenReport:
         leaders=changes.leaders,
         metadata_changed=created or changes.broker_moved,
     )
+
+
+def _follows(broker: Broker, report: BrokerReport, metadata_version: int) -> bool:
+    """Tell whether nothing is missing between the last report that was stored and this one."""
+    if report.metadata_version != metadata_version:
+        return False
+    row = Broker.objects.select_for_update().filter(pk=broker.broker_id)
+    return row.values_list("report_number", flat=True).first() == report.follows
 
 
 def _check(report: BrokerReport) -> None:
@@ -232,14 +250,19 @@ def _changes(broker: Broker, report: BrokerReport, now: datetime) -> _Changes:
     )
     reported = {replica.replica_id: replica for replica in report.replicas}
     rows = broker.replicas.only("broker_id", "partition_id", "leaving", *_REPLICA_FIELDS[:-1])
-    for row in rows if report.full else rows.filter(replica_id__in=list(reported)):
+    gone = set(report.gone)
+    if not report.full:
+        rows = rows.filter(Q(replica_id__in=list(reported)) | Q(partition_id__in=gone))
+    for row in rows:
         said = reported.get(row.replica_id)
         if said is not None and said.group_id == row.partition_id:
             if _has_less(row, said):
                 changes.remembered.append(_remember(broker, row, said))
             if _take_replica(row, said, now):
                 changes.replicas.append(row)
-        elif report.full and (row.leaving or row.state in _REPORTED_ONCE):
+        elif (report.full or row.partition_id in gone) and (
+            row.leaving or row.state in _REPORTED_ONCE
+        ):
             if not row.leaving:
                 logger.error("broker %d no longer reports %s", broker.broker_id, row)
             row.state, row.reported_at = ReplicaState.MISSING, now

@@ -33,6 +33,8 @@ class ManagerTwin:
         self.refusal: tuple[int, Any] | None = None
         self.raw: bytes | None = None
         """Answers everything, as a success."""
+        self.takes = False
+        """Whether a report may follow the one before; not in managers before this was known."""
         self.cluster_id = CLUSTER_ID
         app = web.Application(middlewares=[self._edge])
         app.router.add_post("/brokers/heartbeat", self._heartbeat)
@@ -99,6 +101,7 @@ class ManagerTwin:
             brokers=list(self.brokers.values()),
             assignment=self.assignment if report.full else [],
             deleted_groups=self.deleted_groups,
+            taken=report.number if self.takes else 0,
         )
         body = {"status": "success", **msgspec.to_builtins(orders), **self.more}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")

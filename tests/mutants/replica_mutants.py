@@ -36,6 +36,24 @@ REPLICA_MUTANTS = (
         "::test_a_replica_that_comes_back_with_less_than_it_reported_is_told_so",
     ),
     Mutant(
+        name="report-after-a-gap",
+        fault="A manager takes a report of changes although it lacks the one before",
+        path="manager_app/services/report.py",
+        old='    return row.values_list("report_number", flat=True).first() == report.follows\n',
+        new="    return row.exists()\n",
+        test="tests/manager_app/services/test_report.py"
+        "::test_a_database_that_is_older_than_the_report_before_wants_a_full_one",
+    ),
+    Mutant(
+        name="report-before-orders",
+        fault="A broker reports changes alone although orders for all were not carried out",
+        path="broker_app/links/report_memory.py",
+        old="        may_follow = self._taken and self._carried_out == self._seen_version\n",
+        new="        may_follow = self._taken\n",
+        test="tests/broker_app/links/test_report_memory.py"
+        "::test_reports_are_full_until_the_orders_for_these_metadata_are_carried_out",
+    ),
+    Mutant(
         name="loss-in-the-same-term",
         fault="A replica that goes on alone does so in a term that the others may have voted in",
         path="raft_app/engine/adoption.py",

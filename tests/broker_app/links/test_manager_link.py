@@ -172,6 +172,22 @@ async def test_heartbeat_sends_a_full_report_and_takes_the_orders(link):
     assert runner.made == [(True, frozenset())]
 
 
+async def test_a_taken_report_is_followed_and_one_with_a_gap_makes_a_full_one_due(link, manager):
+    runner = Runner(link)
+    manager.takes = True
+    for _ in range(2):
+        link.heartbeat()
+        await runner.orders()
+    first, second = manager.reports
+    assert (first.full, second.full, second.follows) == (True, False, first.number)
+    manager.takes = False
+    link.heartbeat()
+    async with asyncio.timeout(10):
+        while len(manager.reports) < 4:
+            await asyncio.sleep(0)
+    assert [one.full for one in manager.reports[2:]] == [False, True]
+
+
 async def test_a_sign_of_life_names_no_replica_and_a_heartbeat_says_it_all(link):
     runner = Runner(link)
     link.sign()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from http_base.cluster import BrokerReport, ReplicaPlace, ReplicaReport
 from manager_app.metadata import Leadership
-from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
+from manager_app.models import Broker, BrokerState, Cluster, Partition, Replica, ReplicaState, Topic
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.report import broker_report
@@ -18,7 +18,7 @@ from manager_app.services.topic import topic_create, topic_delete
 pytestmark = pytest.mark.django_db
 
 
-def report(number, **fields):
+def report(number, /, **fields):
     values = {
         "incarnation": f"{number:032x}",
         "address": f"http://h:{number}",
@@ -261,3 +261,74 @@ def test_who_has_all_or_knows_or_takes_a_snapshot_in_or_says_nothing_is_not_told
 
 def test_only_the_answer_to_a_full_report_vouches(placed):
     assert broker_report(report(1, replicas=[placed.said()], full=False)).orders.remembered is None
+
+
+@dataclass
+class Told:
+    """A manager that has a full report of broker 1, and one that follows it."""
+
+    placed: Placed
+    full: BrokerReport
+
+    def follow(self, **fields):
+        version = Cluster.objects.get().metadata_version
+        values = {
+            "full": False,
+            "number": self.full.number + 1,
+            "follows": self.full.number,
+            "metadata_version": version,
+        }
+        return report(1, **(values | fields))
+
+    @property
+    def row(self):
+        return Replica.objects.get(replica_id=self.placed.replicas[0])
+
+
+@pytest.fixture
+def told(placed):
+    full = report(1, number=70, replicas=[placed.said(high_watermark=5)])
+    assert broker_report(full).orders.taken == 70
+    return Told(placed, full)
+
+
+def test_a_report_that_follows_stands_for_a_full_one(told):
+    orders = broker_report(told.follow()).orders
+    assert (orders.taken, orders.assignment, orders.revoked_producers) == (71, [], [])
+    assert orders.metadata_version == Cluster.objects.get().metadata_version
+    assert (told.row.state, told.row.high_watermark) == ("running", 5)
+    said = told.placed.said(high_watermark=9)
+    orders = broker_report(told.follow(number=72, follows=71, replicas=[said])).orders
+    assert (orders.taken, told.row.high_watermark) == (72, 9)
+
+
+def test_what_is_gone_since_the_report_before_is_missing(told):
+    orders = broker_report(told.follow(gone=[told.placed.group_id])).orders
+    assert (orders.taken, told.row.state) == (71, "missing")
+
+
+@pytest.mark.parametrize("gap", [{"follows": 69}, {"metadata_version": 1}])
+def test_of_a_report_with_a_gap_before_it_nothing_is_stored_but_the_sign_of_life(told, gap):
+    said = told.placed.said(high_watermark=9)
+    before = Broker.objects.get(incarnation=report(1).incarnation)
+    late = told.follow(replicas=[said], gone=[told.placed.group_id], **gap)
+    orders = broker_report(late).orders
+    assert (orders.taken, orders.revoked_producers) == (0, None)
+    assert (told.row.state, told.row.high_watermark) == ("running", 5)
+    after = Broker.objects.get(pk=before.pk)
+    assert after.last_heartbeat > before.last_heartbeat
+    assert after.report_number == 70
+
+
+def test_a_database_that_is_older_than_the_report_before_wants_a_full_one(told):
+    broker_report(told.follow())
+    Broker.objects.update(report_number=70)
+    assert broker_report(told.follow(number=72, follows=71)).orders.taken == 0
+    assert broker_report(replace(told.full, number=73)).orders.taken == 73
+    assert broker_report(told.follow(number=74, follows=73)).orders.taken == 74
+
+
+def test_a_report_of_some_replicas_neither_follows_nor_is_followed(told):
+    orders = broker_report(report(1, full=False)).orders
+    assert orders.taken == 0
+    assert broker_report(told.follow()).orders.taken == 71
