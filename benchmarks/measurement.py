@@ -38,6 +38,18 @@ class Figure(StrEnum):
     ENTRY_US = "entry_us"
     BARE_ENTRY_US = "bare_entry_us"
     ENTRY_RATIO = "entry_ratio"
+    LIST_MS = "list_ms"
+    CREATE_MS = "create_ms"
+    RECONCILE_MS = "reconcile_ms"
+    LEADERS_MS = "leaders_ms"
+    LOAD_MS = "load_ms"
+    REPORT_MS = "report_ms"
+    REPORT_KB = "report_kb"
+    FULL_REPORT_MS = "full_report_ms"
+    FULL_REPORT_KB = "full_report_kb"
+    REGISTER_MS = "register_ms"
+    CLIENTS_MS = "clients_ms"
+    PAGE_MS = "page_ms"
 
     @property
     def label(self) -> str:
@@ -71,6 +83,18 @@ _LABELS = {
     Figure.ENTRY_US: "storage thread: processor us for an entry",
     Figure.BARE_ENTRY_US: "bare SQLite: processor us for a row",
     Figure.ENTRY_RATIO: "ratio of the two",
+    Figure.LIST_MS: "a page of topics or clients, ms",
+    Figure.CREATE_MS: "POST /topics of 50 partitions until it is ordered, ms",
+    Figure.RECONCILE_MS: "a round of placement with nothing to do, ms",
+    Figure.LEADERS_MS: "a look at the spread of leaders, ms",
+    Figure.LOAD_MS: "loading all metadata, as at the start, ms",
+    Figure.REPORT_MS: "a broker's report, 1 % changed, ms",
+    Figure.REPORT_KB: "size of that report, kB",
+    Figure.FULL_REPORT_MS: "a full report, ms",
+    Figure.FULL_REPORT_KB: "size of a full report, kB",
+    Figure.REGISTER_MS: "registering a client, ms",
+    Figure.CLIENTS_MS: "heartbeats of all clients stored, and a look, ms",
+    Figure.PAGE_MS: "the slowest list of the admin, ms",
 }
 
 

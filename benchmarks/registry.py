@@ -9,6 +9,7 @@ from benchmarks.cluster import Shape
 from benchmarks.peers.session import Reading
 from benchmarks.workloads.consume import Consume
 from benchmarks.workloads.consume_fetch import ConsumeFetch
+from benchmarks.workloads.control_plane import ControlPlane
 from benchmarks.workloads.end_to_end import EndToEnd
 from benchmarks.workloads.failover import Failover
 from benchmarks.workloads.http_produce import HttpProduce
@@ -54,6 +55,7 @@ STANDARD = (
     "idle_3",
     "idle_1000",
     "views_1000",
+    "control_plane",
     "import",
 )
 """What is measured when nothing is named."""
@@ -79,6 +81,7 @@ _OURS: dict[str, Callable[[], Workload[Site]]] = {
     "end_to_end_pop": lambda: EndToEnd(Reading.POP),
     "failover_stop": lambda: Failover(stops=True),
     "storage_entry": StorageEntry,
+    "control_plane": ControlPlane,
     "start": Start,
     "tail": Tail,
     "import": ImportClient,
@@ -88,6 +91,7 @@ _OURS_SIZED: dict[str, Callable[[int], Workload[Site]]] = {
     "restart_messages": lambda size: Restart(messages=size),
     "restart_partitions": lambda size: Restart(partitions=size),
     "views": Views,
+    "control_plane": ControlPlane,
 }
 """Families whose names end in a number: of clients, messages, partitions."""
 _SHARED: dict[str, Callable[[], Workload[Session]]] = {

@@ -58,6 +58,9 @@ LAG_LIMIT_S = 10.0
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Pages of rows that only the manager writes: nobody may add, change or delete one."""
 
+    show_full_result_count = False
+    """What a search finds is counted, not all rows beside it."""
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False, whatever the person may do."""
         return False
@@ -306,7 +309,6 @@ class GroupMemberAdmin(ReadOnlyAdmin):
     )
     list_select_related = ("group",)
     search_fields = ("member_id", "group__name")
-    list_filter = ("group",)
     date_hierarchy = "joined_at"
 
     @admin.display(description="topics")
