@@ -83,7 +83,7 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> None:
     write(
         f"{total('entries'):,} entries applied, {total('acknowledged'):,} messages acknowledged,"
         f" {total('popped'):,} popped, {total('reads'):,} reads answered,"
-        f" {total('disk_errors'):,} transactions failed"
+        f" {total('disk_errors'):,} transactions failed, {total('rollbacks'):,} folders rolled back"
     )
     write(
         f"{total('commits'):,} commits of groups, {total('fenced'):,} fenced,"

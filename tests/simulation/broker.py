@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 WALL_START_MS = 1_700_000_000_000
 STOP_HAND_OVER_MS = 1_000
 RESTART_SECONDS = 0.3
+REPORT_SECONDS = 0.3
+"""Longest time between two reports to managers."""
 BURST_SECONDS = 0.001
 """From the end of a process that gave up until its supervisor starts another one."""
 
@@ -181,6 +183,8 @@ class Broker:
             self._report("engine", error)
         self.is_ready = True
         dead_letters_start(self.runtime)
+        if self._simulation.plan.rollbacks:
+            self._meet_managers(process)
 
     def kill(self) -> None:
         """End the process at once; what is not synced is lost."""
@@ -220,6 +224,15 @@ class Broker:
             self._simulation.failed("engine", error)
         self._simulation.note("gives up", self.broker_id, error)
         self._later(0.0, self._simulation.faults.kill, self, RESTART_SECONDS)
+
+    def _meet_managers(self, process: Process) -> None:
+        """Tell managers what is kept here, again and again."""
+        if process is not self.process or not process.alive:
+            return
+        pause = REPORT_SECONDS * self._simulation.random.random()
+        self._later(pause, self._meet_managers, process)
+        if self.is_ready and not self.is_stopping and not self.has_failed:
+            process.soon(self._simulation.managers.exchange, self)
 
     def _report(self, where: str, error: Exception) -> None:
         """End the run, unless this is what made the engine give up: that is told once."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,14 @@ class Breakage(StrEnum):
     NO_ROOM = "no room"
     WRITE = "write error"
     SYNC = "sync error"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the directory of a broker, which may be put back once."""
+
+    replicas: dict[int, MemoryReplica]
+    facts: dict[int, GroupFacts]
 
 
 class Disk(MemoryStorage):
@@ -89,6 +98,21 @@ class Disk(MemoryStorage):
         self._delay = delay
         self.make_room()
         self.breakage = None
+
+    # --- copies -----------------------------------------------------------------------------
+
+    def copy(self) -> Copy:
+        """Return a copy of what is durable."""
+        replicas = {
+            group_id: replace(replica, rows=list(replica.rows), damaged=set(), lost=set())
+            for group_id, replica in self._replicas.items()
+        }
+        return Copy(replicas, dict(self._facts))
+
+    def put_back(self, copy: Copy) -> None:
+        """Have a copy in place of what is durable, which counts as held once. No process runs."""
+        self._put_aside.update(self._replicas)
+        self._replicas, self._facts = dict(copy.replicas), dict(copy.facts)
 
     # --- breaking ---------------------------------------------------------------------------
 

@@ -11,7 +11,9 @@ from tests.simulation.plan import Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tests.doubles.storage_replica import MemoryReplica
     from tests.simulation.broker import Broker
+    from tests.simulation.disk import Copy
     from tests.simulation.plan import Plan
     from tests.simulation.simulation import Simulation
 
@@ -61,6 +63,7 @@ class Faults:
             Fault.ROT: self._rot,
             Fault.BREAK_SNAPSHOTS: simulation.network.break_snapshots,
             Fault.SCRUB: self._scrub,
+            Fault.ROLLBACK: self._roll_back,
         }
 
     def start(self) -> None:
@@ -181,6 +184,43 @@ class Faults:
             for placement in placements:
                 placement.lose(broker.broker_id)
 
+    def _roll_back(self) -> None:
+        """A folder is copied, and some time later the copy is put back."""
+        broker = self._choose()
+        self._later(0.5 + self._duration(), self._put_back, broker, broker.disk.copy())
+
+    def _put_back(self, broker: Broker, copy: Copy) -> None:
+        """Put a copy back where the groups can do without it, and managers know of what it lacks.
+
+        They hear of a broker several times a second; no backup is that young.
+        """
+        placements = {
+            group_id: self._simulation.placements[group_id - 1]
+            for group_id, old in copy.replicas.items()
+            if not _is_same(old, broker.disk.replica(group_id))
+        }
+        is_sound = all(
+            (now := broker.disk.replica(group_id)) is not None
+            and now.spec == old.spec
+            and not (now.faulty or old.faulty or now.installing or old.installing)
+            for group_id, old in copy.replicas.items()
+        )
+        if not (broker.alive and placements and is_sound):
+            return
+        know_better = self._simulation.managers.know_better
+        if not all(
+            placement.may_lose(broker.broker_id)
+            and know_better(broker.broker_id, copy.replicas[group_id])
+            for group_id, placement in placements.items()
+        ):
+            return
+        self._simulation.note("rolls back", broker.broker_id, sorted(placements))
+        self._simulation.managers.rollbacks += 1
+        for placement in placements.values():
+            placement.lose(broker.broker_id)
+        self.kill(broker, self._duration())
+        broker.disk.put_back(copy)
+
     def _stall_clock(self) -> None:
         self._choose().stalled_until = self._simulation.loop.time() + self._duration()
 
@@ -287,3 +327,12 @@ class Faults:
 
     def _restore_network(self) -> None:
         self._network.links.reset(self._simulation.plan)
+
+
+def _is_same(one: MemoryReplica, other: MemoryReplica | None) -> bool:
+    """Tell whether nothing was stored between two states of a replica."""
+    return other is not None and (
+        (one.hard_state, one.first_index, one.checkpoint)
+        == (other.hard_state, other.first_index, other.checkpoint)
+        and one.rows == other.rows
+    )

@@ -18,6 +18,7 @@ from raft_app.engine.engine import Engine
 from raft_app.engine.loop import EngineLoop
 from raft_app.engine.replica import Applied, Replica, Waiters
 from raft_app.engine.snapshots import SnapshotInstall
+from raft_app.engine.vouching import Vouching
 from raft_app.statemachine import CommandAnswer
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault
@@ -59,6 +60,8 @@ class Mistake:
     """The kinds of faults that bring it to light; empty: what each seed selects."""
     seeds: tuple[int, ...] = ()
     """Tried first."""
+    rollbacks: bool = False
+    """It shows where folders are put back to an earlier state."""
 
 
 def takes_writes_for_durable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +167,11 @@ def trusts_the_old_view(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PartitionState, "abandon_speculation", lambda _: None)
 
 
+def trusts_older_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker does not compare what it has with what managers remember of it."""
+    monkeypatch.setattr(Vouching, "judge", lambda vouching, _remembered: vouching._allow())
+
+
 MISTAKES = (
     Mistake(takes_writes_for_durable, ("DurableFirst", "CommitQuorum")),
     Mistake(stores_no_vote, ("DurableFirst",)),
@@ -200,5 +208,12 @@ MISTAKES = (
         ("History", "program", "Liveness"),
         (Fault.ISOLATE_LEADER,),
         seeds=(9,),
+    ),
+    Mistake(
+        trusts_older_copies,
+        ("LeaderCompleteness", "AppliedEntries", "CommittedEntries", "OneVote", "History"),
+        (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER),
+        seeds=(1, 4),
+        rollbacks=True,
     ),
 )

@@ -15,6 +15,8 @@ HEALTHY_DISK_SECONDS = 0.005
 """Longest ordinary time of a transaction of a disk that is not in trouble."""
 
 
+VOUCH_WAIT_MS = 60_000
+"""A broker hears long before what managers remember of it."""
 APPEND_BYTES_SMALL = 1_000
 """Only where an AppendEntries has no more, little may wait for a disk."""
 
@@ -49,6 +51,11 @@ class Fault(StrEnum):
     ROT = "rot"
     BREAK_SNAPSHOTS = "break snapshots"
     SCRUB = "scrub"
+    ROLLBACK = "rollback"
+
+
+DRAWN = tuple(fault for fault in Fault if fault is not Fault.ROLLBACK)
+"""What a seed selects from; whether folders are put back is drawn apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,8 @@ class Plan:
     client_pause: float
     naps: bool = False
     """Groups sleep, and clients are idle most of the time."""
+    rollbacks: bool = False
+    """Folders are put back to an earlier state."""
     racks: int = 0
     """Of equally many brokers, each replica of a group in another one; 0: brokers are in none."""
 
@@ -130,7 +139,7 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
     memory = Random(f"memory {seed}")
     share_bytes = memory.choice((10_000, 20_000, 128 << 20))
     broker_count = random.choice((3, 3, 4, 5))
-    count = random.choice((0, 1, 2, 3, 3, 4, 6, 10, len(Fault)))
+    count = random.choice((0, 1, 2, 3, 3, 4, 6, 10, len(DRAWN)))
     drawn = Plan(
         seed=seed,
         broker_count=broker_count,
@@ -149,7 +158,7 @@ def draw_plan(seed: int, random: Random, *, seconds: float) -> Plan:
         disk_delay=random.choice((0.001, 0.005, 0.02, 0.1)),
         clock_drift=random.choice((0.0, 0.02, 0.1)),
         wall_skew_ms=random.choice((0, 100, 20_000)),
-        faults=tuple(random.sample(list(Fault), count)),
+        faults=tuple(random.sample(DRAWN, count)),
         fault_interval=random.choice((0.2, 0.5, 1.5)),
         upkeep_interval=random.choice((0.2, 0.7, 2.0)),
         retention=SetRetention(
@@ -173,6 +182,12 @@ def sleepy(plan: Plan) -> Plan:
     raft = plan.engine.raft
     raft = replace(raft, quiesce_after_ticks=raft.election_timeout_ticks)
     return replace(plan, engine=replace(plan.engine, raft=raft), naps=True)
+
+
+def with_rollbacks(plan: Plan) -> Plan:
+    """Return a plan in which folders are put back to an earlier state, and managers notice it."""
+    engine = replace(plan.engine, vouch_wait_ms=VOUCH_WAIT_MS)
+    return replace(plan, engine=engine, faults=(*plan.faults, Fault.ROLLBACK), rollbacks=True)
 
 
 def calm(plan: Plan) -> Plan:

@@ -14,9 +14,10 @@ from tests.raft_app.core.simulation.checker import Checker, Violation
 from tests.simulation.broker import Broker
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Faults
+from tests.simulation.managers import Managers
 from tests.simulation.network import BrokerNetwork
 from tests.simulation.placement import Placement
-from tests.simulation.plan import Fault, Plan, calm, draw_plan, sleepy
+from tests.simulation.plan import Fault, Plan, calm, draw_plan, sleepy, with_rollbacks
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.watch import Watch
 
@@ -72,6 +73,8 @@ class Outcome:
     """Messages that were delivered too often."""
     disk_errors: int
     """Transactions that failed."""
+    rollbacks: int
+    """Folders that were put back to an earlier state."""
     settle_seconds: float
     """From healing until everybody had caught up."""
 
@@ -107,6 +110,8 @@ class Simulation:
         seconds: of virtual time until everything is healed.
         faults: the kinds of faults, instead of those that the seed selects.
         naps: groups sleep; None: as the seed decides, every other one.
+        rollbacks: folders are put back to an earlier state; None: as the seed decides, one of four,
+            unless `faults` are given.
         plan: what the run is, instead of what the seed selects.
 
     Attributes:
@@ -120,6 +125,7 @@ class Simulation:
         seconds: float = SECONDS,
         faults: tuple[Fault, ...] = (),
         naps: bool | None = None,
+        rollbacks: bool | None = None,
         plan: Plan | None = None,
     ) -> None:
         self.random = Random(seed)
@@ -128,6 +134,10 @@ class Simulation:
             self.plan = sleepy(self.plan)
         if faults:
             self.plan = replace(self.plan, faults=faults)
+        if rollbacks is None:
+            rollbacks = plan is None and not faults and Random(f"rollbacks {seed}").random() < 0.25
+        if rollbacks:
+            self.plan = with_rollbacks(self.plan)
         self.loop = VirtualLoop(self.random)
         self.events = 0
         self.trace_hash = 0
@@ -137,6 +147,7 @@ class Simulation:
         self._complete = Complete()
         ids = range(1, self.plan.broker_count + 1)
         self.brokers: dict[int, Broker] = {}
+        self.managers = Managers()
         self.watch = Watch(self)
         self.network = BrokerNetwork(self.loop, self.plan, self.random, ids)
         self.network.watch = self.watch
@@ -373,5 +384,6 @@ class Simulation:
             deliveries=sum(group.works.deliveries for group in groups),
             deaths=sum(group.works.deaths for group in groups),
             disk_errors=sum(broker.disk.errors for broker in self.brokers.values()),
+            rollbacks=self.managers.rollbacks,
             settle_seconds=settle_seconds,
         )

@@ -59,12 +59,27 @@ def test_groups_sleep_again_and_again() -> None:
     assert sum(outcome.sleeps for outcome in outcomes) > 8 * len(outcomes)
 
 
+def test_folders_that_are_put_back_lose_nothing() -> None:
+    faults = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
+    outcomes = [
+        Simulation(seed, seconds=MISTAKE_SECONDS, faults=faults, naps=False, rollbacks=True).run()
+        for seed in range(1, 5)
+    ]
+    assert sum(outcome.rollbacks for outcome in outcomes) > 2
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.plant.__name__)
 def test_planted_mistake_is_found(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake.plant(monkeypatch)
     for seed in (*mistake.seeds, *range(1, MISTAKE_SEEDS + 1)):
         try:
-            Simulation(seed, seconds=MISTAKE_SECONDS, faults=mistake.faults, naps=False).run()
+            Simulation(
+                seed,
+                seconds=MISTAKE_SECONDS,
+                faults=mistake.faults,
+                naps=False,
+                rollbacks=mistake.rollbacks,
+            ).run()
         except SimulationFailure as failure:
             require_sound(failure)
             if failure.checker in mistake.checkers:
