@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from http_base import guard
 from http_base.calls import bearer_token, is_cluster
 from http_base.tokens import GRACE_MS, verify_client
 from myqueue.contract.errors import UnauthorizedException
@@ -67,7 +68,7 @@ def require_topic_client(
         runtime: of this broker.
         topic: which topic it names.
         token: the field of the call; without it the bearer token counts.
-        kind: `producer` or `consumer`; None for either.
+        kind: `producer` or `consumer`; None for either, where it does not matter who may read.
 
     Returns:
         The client's id; 0 for the cluster itself.
@@ -78,6 +79,8 @@ def require_topic_client(
     if is_cluster(call) and not token:
         return 0
     claims = _claims(call, runtime, topic=topic, token=token)
+    if kind is None and settings.QUEUE.auth != guard.OFF:
+        kind = CONSUMER  # where rights matter, none to produce lets anybody read
     if kind not in (None, claims.kind):
         raise UnauthorizedException(
             f"the token is of {claims.kind} {claims.client_id}, this call is for a {kind}"
@@ -87,6 +90,19 @@ def require_topic_client(
 
 def require_known_client(runtime: BrokerRuntime, token: str) -> ClientToken:
     """Return what a token says of a client that is still registered, as far as this broker knows.
+
+    Raises:
+        UnauthorizedException: it is not of this cluster, overdue, or of a client that was deleted.
+        Forbidden: the right of whoever registered it was taken away.
+    """
+    claims = verified_client(runtime, token)
+    if settings.QUEUE.auth != guard.OFF:
+        guard.current().check_origin(claims)
+    return claims
+
+
+def verified_client(runtime: BrokerRuntime, token: str) -> ClientToken:
+    """Return what a token says of a client, whoever registered it.
 
     Raises:
         UnauthorizedException: it is not of this cluster, overdue, or of a client that was deleted.

@@ -10,7 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from broker_app import runtime
+from broker_app.known_tokens import guard_of
 from broker_app.links.manager_link import ManagerLink
 from broker_app.links.peer_link import PeerLink
 from broker_app.links.reports import make_report
@@ -20,6 +23,7 @@ from broker_app.secret_proof import SecretProof
 from broker_app.services.dead_letters import dead_letters_start
 from broker_app.services.partitions import partition_create, partition_delete
 from broker_app.services.replicas import replica_discard
+from http_base import guard
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import secret_fingerprint
 from myqueue.contract.errors import Forbidden, QueueError, UnauthorizedException
@@ -99,7 +103,10 @@ class BrokerProcess:
         await self.engine.start()
         registry.install(self.engine)
         runtime.install(self.runtime)
-        self._link.start(self._report, self.take_orders, on_failure=self.engine.fail)
+        guard.install(guard_of(self.runtime, self.options.cluster_secret))
+        self._link.start(
+            self._report, self.take_orders, learn=self._learn, on_failure=self.engine.fail
+        )
         self._link.heartbeat()
         dead_letters_start(self.runtime)
 
@@ -128,6 +135,7 @@ class BrokerProcess:
 
     async def stop(self) -> None:
         """Close what `start` opened. Comes after HTTP is drained."""
+        guard.install(None)
         runtime.install(None)
         registry.install(None)
         await self.runtime.stop()
@@ -236,7 +244,7 @@ class BrokerProcess:
         chosen = (
             replicas.values() if full else [replicas[one] for one in changed if one in replicas]
         )
-        return make_report(
+        report = make_report(
             chosen,
             self._identity,
             self.options,
@@ -246,6 +254,12 @@ class BrokerProcess:
             disk_free_bytes=self.engine.disk.free_bytes,
             disk_slow=self.engine.slow_disk.is_slow,
         )
+        return structs.replace(report, access_version=self.runtime.access_version)
+
+    def _learn(self, orders: BrokerOrders) -> None:
+        """Take over at once who may do what: orders may take their time."""
+        if orders.access is not None and orders.cluster_id == self._identity.cluster_id:
+            self.runtime.learn_access(orders.access)
 
     async def take_orders(self, orders: BrokerOrders) -> None:
         """Carry out a manager's answer: what it remembers, addresses, replicas, groups to drop.

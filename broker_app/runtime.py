@@ -19,6 +19,7 @@ from broker_app.waiting.out_of_order import OutOfOrderBatches
 from broker_app.waiting.pop_lock import PopLock
 from broker_app.waiting.pop_tries import PopTries
 from broker_app.waiting.work_waits import WorkWaits
+from http_base.access import AccessIndex
 from http_base.tasks import cancel, spawn
 from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, StalePlacement
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from broker_app.links.peer_link import PeerContact
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
+    from http_base.access import AccessTable
     from raft_app.engine.engine import Engine
     from raft_app.engine.kept import Kept
     from raft_app.engine.replica import Replica
@@ -102,6 +104,8 @@ class BrokerRuntime:
         self._identity = identity
         self._epoch_lock = asyncio.Lock()
         self._revoked: dict[str, frozenset[int]] = {}
+        self.access: AccessIndex | None = None
+        """Who may do what, as a manager said last; None until one did."""
         self._index: dict[tuple[str, int], Replica] = {}
         self._indexed_at = -1
         """The engine's count of changes when the index was made."""
@@ -194,6 +198,15 @@ class BrokerRuntime:
     def is_revoked(self, kind: str, client_id: int) -> bool:
         """Tell whether a manager has revoked this client."""
         return client_id in self._revoked.get(kind, ())
+
+    @property
+    def access_version(self) -> str:
+        """Of what a manager said last about who may do what; empty until one did."""
+        return "" if self.access is None else self.access.table.version
+
+    def learn_access(self, table: AccessTable) -> None:
+        """Replace who may do what."""
+        self.access = AccessIndex(table)
 
     def hears_manager(self) -> bool:
         """Tell whether a manager has answered within `CONTACT_LOST_AFTER_S`."""

@@ -54,6 +54,8 @@ class Need:
     """A role that suffices, as does any above it."""
     right: str = ""
     """A right to the topics of the call that suffices as well; `ANY_RIGHT` for any of them."""
+    is_anywhere: bool = False
+    """True where a right to whatever topic suffices: the call names none."""
 
     @property
     def words(self) -> str:
@@ -66,7 +68,8 @@ class Need:
         if self.right == ANY_RIGHT:
             ways.append("any right to the topic")
         elif self.right:
-            ways.append(f"the right {self.right} to the topic")
+            of = "some topic" if self.is_anywhere else "the topic"
+            ways.append(f"the right {self.right} to {of}")
         return " or ".join(ways) or "a log-in or a token"
 
 
@@ -79,6 +82,7 @@ OPERATE = Need(role=Role.OPERATOR)
 ADMINISTER = Need(role=Role.ADMINISTRATOR)
 PRODUCING = Need(right=PRODUCE)
 CONSUMING = Need(right=CONSUME)
+CONSUMING_ANYTHING = Need(right=CONSUME, is_anywhere=True)
 VIEW_TOPIC = Need(role=Role.VIEWER, right=ANY_RIGHT)
 MOVE_OFFSETS = Need(role=Role.OPERATOR, right=MANAGE)
 CHANGE_TOPIC = Need(role=Role.ADMINISTRATOR, right=MANAGE)

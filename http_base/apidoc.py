@@ -8,13 +8,26 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from http_base.access import Need
 from myqueue.contract.answers import DONE
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _DOC_ATTRIBUTE = "api_doc"
 
 CLIENT_TOKEN, CLUSTER_TOKEN = "clientToken", "clusterToken"
+API_TOKEN, SESSION = "apiToken", "session"
 SECURITY_SCHEMES = {
+    API_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token of the admin or of `manage.py token`, with AUTH=required.",
+    },
+    SESSION: {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "sessionid",
+        "description": "The log-in of a person at a manager, with AUTH=required.",
+    },
     CLIENT_TOKEN: {
         "type": "http",
         "scheme": "bearer",
@@ -26,7 +39,7 @@ SECURITY_SCHEMES = {
         "description": "What managers and brokers of a cluster show to each other.",
     },
 }
-"""How OpenAPI says what the two tokens are."""
+"""How OpenAPI says what the tokens are."""
 INTERNAL = "internal"
 """The tag of the calls between managers and brokers, which need the cluster's token."""
 
@@ -62,6 +75,8 @@ class ApiDoc:
 
     summary: str
     """One line."""
+    access: Need
+    """What the call needs, where it matters who calls."""
     input: type[msgspec.Struct] | None = None
     """What it reads."""
     other_inputs: Sequence[type[msgspec.Struct]] = ()
@@ -97,6 +112,7 @@ class ApiDoc:
 
     def __post_init__(self) -> None:
         """Check that the answers are types of a success."""
+        assert self.access.is_cluster == (INTERNAL in self.tags), self.summary
         for kind in self.answer_types:
             assert kind.__struct_config__.tag == "success", kind
 
@@ -116,10 +132,18 @@ class ApiDoc:
 
     @property
     def security(self) -> list[dict[str, list[str]]]:
-        """Security requirements for OpenAPI; a client's token may also come as a field."""
-        if INTERNAL in self.tags:
+        """Security requirements for OpenAPI.
+
+        The last one is none: a client's token may also come as a field, and without `AUTH=required`
+        the others need not come.
+        """
+        if self.access.is_cluster:
             return [{CLUSTER_TOKEN: []}]
-        return [{self.token: []}, {CLUSTER_TOKEN: []}, {}] if self.token else []
+        if self.access.is_open:
+            return []
+        schemes = (self.token,) if self.token else (API_TOKEN, SESSION)
+        ways: list[dict[str, list[str]]] = [{scheme: []} for scheme in (*schemes, CLUSTER_TOKEN)]
+        return [*ways, {}]
 
     @property
     def example(self) -> dict[str, Any]:

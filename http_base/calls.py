@@ -16,6 +16,7 @@ import msgspec
 from django.conf import settings
 
 from http_base import tokens
+from http_base.access import API_TOKEN_PREFIX
 from http_base.negotiation import decode_body
 from myqueue.contract.errors import InvalidRequest, UnauthorizedException
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK, read_input
@@ -214,8 +215,9 @@ def names_several(call: Call) -> bool:
 
 
 def bearer_token(call: Call) -> str | None:
-    """Return the token of `Authorization: Bearer ...`, or None."""
-    return tokens.bearer_of(call.authorization)
+    """Return the token of `Authorization: Bearer ...`, or None; API tokens are the guard's."""
+    token = tokens.bearer_of(call.authorization)
+    return None if token is None or token.startswith(API_TOKEN_PREFIX) else token
 
 
 def is_cluster(call: Call) -> bool:

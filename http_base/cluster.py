@@ -12,6 +12,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
+from http_base.access import AccessTable
 from myqueue.contract.answers import Success
 from myqueue.contract.group_inputs import GroupName
 from myqueue.contract.inputs import (
@@ -125,6 +126,8 @@ class BrokerReport(Struct, frozen=True, kw_only=True):
     """Groups of the report that it follows whose replicas are here no longer."""
     metadata_version: Number = 0
     """Of the last orders that were carried out whole."""
+    access_version: str = ""
+    """Of the table of holders that the broker has; empty when it has none."""
 
 
 class BrokerPlace(Struct, frozen=True, kw_only=True):
@@ -236,6 +239,8 @@ class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="s
     full one is wanted when a report that followed another has not been."""
     metadata_version: int = 0
     """Of the metadata that the orders are made from, or of an earlier one."""
+    access: AccessTable | None = None
+    """Who may do what; None when the broker has it already, or it does not matter."""
 
 
 class CursorOpen(Input, frozen=True):

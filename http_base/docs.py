@@ -9,10 +9,16 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.http import HttpResponseRedirect
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
+from http_base import guard
+from http_base.exceptions import failure_response
 from http_base.home import HomeView, favicon
+from http_base.views import ApiRequest
+from myqueue.contract.errors import QueueError, UnauthorizedException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,13 +48,26 @@ def _docs_view() -> Callable[[HttpRequest], HttpResponseBase]:
 @csrf_exempt  # as DRF's own views are
 def schema(request: HttpRequest) -> HttpResponseBase:
     """Return the description of this server as OpenAPI."""
-    return _schema_view()(request)
+    return _refusal(request) or _schema_view()(request)
 
 
 @csrf_exempt
 def docs(request: HttpRequest) -> HttpResponseBase:
     """Return the page that shows the description and tries calls out."""
-    return _docs_view()(request)
+    return _refusal(request) or _docs_view()(request)
+
+
+def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """Return the answer to who may not see the documentation; a browser is led to the log-in."""
+    call = ApiRequest(request)
+    try:
+        guard.judge(call, None, {}, request=call.session_request)
+    except QueueError as error:
+        has_people = "django.contrib.admin" in settings.INSTALLED_APPS
+        if has_people and isinstance(error, UnauthorizedException) and "text/html" in call.accept:
+            return HttpResponseRedirect(f"/admin/login/?next={request.path}")
+        return failure_response(error, call.accept)
+    return None
 
 
 docs_urls = [

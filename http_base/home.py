@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import cache_control
 
+from http_base.access import OPEN
 from http_base.apidoc import describe
 from http_base.views import ApiView
 from myqueue.contract.answers import Success
@@ -48,6 +49,7 @@ class HomeView(ApiView):
 
     @describe(
         summary="Tell what this server is and where its parts are",
+        access=OPEN,
         answer=Home(server="Queue manager", links={"docs": "http://127.0.0.1:8000/docs"}),
         tags=["health"],
     )

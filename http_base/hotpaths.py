@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
+from django.urls import Resolver404, resolve
 
+from http_base import guard
+from http_base.apidoc import doc_of
 from http_base.calls import DirectCall
 from http_base.direct import answer_directly
 from http_base.exceptions import failure_response, to_failure
@@ -32,9 +35,12 @@ from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping
 
+    import msgspec
     from django.http import HttpResponse
 
+    from http_base.apidoc import ApiDoc
     from http_base.browsers import BrowserRules
+    from http_base.calls import Call, Operation, StoredBatches
     from http_base.direct import DirectAnswer
     from http_base.memory_budget import MemoryShare
 
@@ -92,13 +98,18 @@ class HotPaths:
         self._app = app
         self._table = table
         self._operations = {
-            (path, method): (operation, more_headers_of(view))
+            (path, method): (
+                _guarded(operation, doc_of(_class_of(view), method)),
+                more_headers_of(view),
+            )
             for path, view in table.items()
             for method, operation in operations_of(view).items()
         }
         self._json_bytes_max = json_bytes_max or {}
         self._bodies = bodies
         self._door = door
+        self._is_guarded = guard.is_on()
+        """It matters who calls."""
         self._held: Counter[Hashable] = Counter()
         """Bytes of long bodies by whose they are."""
         self._under_way = 0
@@ -162,7 +173,11 @@ class HotPaths:
         elif not scope["query_string"].isascii():
             wrong = InvalidRequest("the query string has bytes that are not percent-encoded")
             await send_response(failure_response(wrong, accept.decode("latin1")), send)
-        elif (view := self._table.get(scope["path"])) is None or b"text/" in accept:
+        elif (
+            (view := self._table.get(scope["path"])) is None
+            or b"text/" in accept
+            or (self._is_guarded and b"cookie" in headers and b"authorization" not in headers)
+        ):
             await self._app(scope, _replay(body, receive), send)
         elif (answering := self._begin_directly(scope, headers, body)) is not None:
             answer = await self._leaving.unless_gone(answering, receive)
@@ -200,6 +215,8 @@ class HotPaths:
         if not query_string.isascii():
             return ""  # refused below
         call = DirectCall(query_string.decode(), headers, b"")
+        if self._is_guarded:
+            _check_before_body(scope, call)
         owner = await door(scope["path"], call)
         return client_address_of(scope) if owner == "" else owner
 
@@ -225,9 +242,42 @@ class HotPaths:
         return cap if known else MAX_JSON_BODY_BYTES
 
 
+def _class_of(view: View) -> Any:
+    """Return the class of a view of `as_view`; None for another function."""
+    return getattr(view, "view_class", None)
+
+
+def _guarded(operation: Operation, doc: ApiDoc | None) -> Operation:
+    """Return the operation with what has to be checked before it; alone where nothing has to."""
+    if not guard.is_on() and (doc is None or not doc.access.is_cluster):
+        return operation
+
+    async def checked(call: Call) -> msgspec.Struct | StoredBatches:
+        guard.judge(call, doc, {})
+        return await operation(call)
+
+    return checked
+
+
+def _check_before_body(scope: Scope, call: DirectCall) -> None:
+    """Refuse a call before its long body is read; forms of people are Django's affair.
+
+    Raises:
+        QueueError: whoever calls may not, or it is not known who it is.
+    """
+    try:
+        found = resolve(scope["path"])
+    except Resolver404:
+        guard.current().before_body(call, None)
+        return
+    if "admin" not in found.app_names:
+        doc = doc_of(_class_of(found.func), scope["method"])
+        guard.current().before_body(call, doc)
+
+
 _HEADERS_READ = frozenset(
     {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
-    | {b"host", b"origin", b"sec-fetch-site"}
+    | {b"host", b"origin", b"sec-fetch-site", b"cookie"}
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.http import HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from http_base.access import VIEW
 from http_base.apidoc import describe
 from http_base.negotiation import JSON_RENDERER
 from http_base.views import ApiView
@@ -33,6 +34,7 @@ class MetricsView(ApiView):
 
     @describe(
         summary="Figures of this process as Prometheus text",
+        access=VIEW,
         media_type="text/plain",
         tags=["health"],
     )

@@ -5,6 +5,7 @@ The views of both servers, and so their documentation, are made of this one tabl
 
 from __future__ import annotations
 
+from http_base.access import CONSUMING
 from http_base.apidoc import CLIENT_TOKEN, ApiDoc
 from myqueue.contract.answers import (
     CursorPlace,
@@ -46,6 +47,7 @@ FETCH = ApiDoc(
     method="GET",
     path="/fetch",
     summary="Read messages from an offset",
+    access=CONSUMING,
     description="""Committed messages of a partition from an offset; moves no cursor.
 
     With `Accept: application/vnd.queue.batch` the batches come as stored, each preceded by its base
@@ -72,6 +74,7 @@ FETCH_SEVERAL = ApiDoc(
     method="POST",
     path="/fetch",
     summary="Read messages of several partitions",
+    access=CONSUMING,
     description="""What there is of several partitions, or the first that has something.
 
     A partition that has nothing is left out, one that cannot be read has an `error`. With `stored`
@@ -100,6 +103,7 @@ OFFSET_BY_TIME = ApiDoc(
     method="GET",
     path="/offsets/by-time",
     summary="Find the offset of a time",
+    access=CONSUMING,
     description="""The first offset of a partition that was appended at or after a time.
 
     It is the high watermark when everything is older.
@@ -114,6 +118,7 @@ CURSOR_RESET = ApiDoc(
     method="POST",
     path="/cursors/reset",
     summary="Move a consumer's cursor in a partition to an offset or a time",
+    access=CONSUMING,
     description="Moves a consumer's cursor, if it is where `expected` says.",
     input=CursorReset,
     answer=CursorPlace(topic="logs", partition=0, offset=17),
@@ -125,6 +130,7 @@ OFFSETS = ApiDoc(
     method="GET",
     path="/offsets",
     summary="Offset and lag of a consumer group in a partition",
+    access=CONSUMING,
     description="Where a consumer group is in a partition, confirmed by a quorum.",
     input=Offsets,
     answer=GroupOffset(
@@ -148,6 +154,7 @@ OFFSETS_COMMIT = ApiDoc(
     method="POST",
     path="/offsets/commit",
     summary="Commit the offset of a consumer group",
+    access=CONSUMING,
     description="""Commits what a group has read of a partition, fenced by the generation.
 
     A generation below the known one is ILLEGAL_GENERATION with the known one. Without `offset` the
@@ -166,6 +173,7 @@ RECEIVE = ApiDoc(
     method="POST",
     path="/messages/receive",
     summary="Receive messages as a worker of a group",
+    access=CONSUMING,
     description="""Delivers messages of a partition to one of a group's workers.
 
     Each message is invisible to the group's other workers until it is settled or its visibility
@@ -210,6 +218,7 @@ ACK = ApiDoc(
     method="POST",
     path="/messages/ack",
     summary="Acknowledge messages",
+    access=CONSUMING,
     description="""Settles messages: they are never delivered again to the group.
 
     It counts also after the visibility timeout, while no other worker received the message since.
@@ -226,6 +235,7 @@ NACK = ApiDoc(
     method="POST",
     path="/messages/nack",
     summary="Give messages back",
+    access=CONSUMING,
     description="""Gives messages back: they are delivered again after `delay_ms`.
 
     One that was delivered `delivery_limit` times goes to the dead-letter topic (`dead`).
@@ -241,6 +251,7 @@ EXTEND = ApiDoc(
     method="POST",
     path="/messages/extend",
     summary="Extend the visibility timeout",
+    access=CONSUMING,
     description="Keeps messages invisible to other workers for `visibility_ms` from now.",
     input=Settle,
     answer=SettledList(results=[Settled(receipt=_RECEIPT, done=False, reason="superseded")]),

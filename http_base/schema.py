@@ -64,7 +64,10 @@ class StructSchema(AutoSchema):
         operation = {
             "operationId": self.get_operation_id(),
             "summary": doc.summary,
-            "description": inspect.cleandoc(doc.description) or self.get_description(),
+            "description": (
+                f"{inspect.cleandoc(doc.description) or self.get_description()}\n\n"
+                f"With AUTH=required: {doc.access.words}."
+            ),
             "tags": list(doc.tags) or ["other"],
             "security": doc.security,
             "parameters": self._path_parameters() + self._query_parameters(doc),

@@ -31,11 +31,15 @@ class ClientToken(NamedTuple):
     topic: str
     issued_ms: int
     """Milliseconds since 1970."""
+    origin: str = ""
+    """The API token or person that registered it, as `http_base.access.Holder` has it; empty where
+    nobody had to say who registers."""
 
 
 def sign_client(secret: str, token: ClientToken) -> str:
     """Return the text that `verify_client` accepts in a cluster with this secret."""
-    return _signer(secret).sign_object(list(token))
+    fields = list(token) if token.origin else list(token[:-1])
+    return _signer(secret).sign_object(fields)
 
 
 def verify_client(secret: str, text: str, *, now_ms: int, grace_ms: int = 0) -> ClientToken:
@@ -97,6 +101,12 @@ def _unsign(secret: str, text: str) -> ClientToken | None:
     except (BadSignature, ValueError):
         return None
     match fields:
-        case [("producer" | "consumer") as kind, int(client_id), str(topic), int(issued_ms)]:
-            return ClientToken(kind, client_id, topic, issued_ms)
+        case [
+            ("producer" | "consumer") as kind,
+            int(client_id),
+            str(topic),
+            int(issued_ms),
+            *origin,
+        ] if all(isinstance(one, str) for one in origin) and len(origin) <= 1:
+            return ClientToken(kind, client_id, topic, issued_ms, *origin)
     return None

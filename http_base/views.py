@@ -12,12 +12,14 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from http_base import guard
+from http_base.apidoc import doc_of
 from http_base.calls import StoredBatches, read_call
 from http_base.exceptions import handle_exception
 from http_base.negotiation import (
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
     from rest_framework.renderers import BaseRenderer
 
+    from http_base.apidoc import ApiDoc
     from http_base.calls import Operation
+    from http_base.guard import Caller
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _NOT_READ: Any = object()
@@ -64,6 +68,8 @@ class ApiRequest(Request):
         self._hot_headers = request.hot_headers if isinstance(request, HotRequest) else None
         self._json_bytes_max = json_bytes_max
         self._raw: bytes | None = None
+        self.caller: Caller | None = None
+        """Who calls, where that matters and is known before the handler looks."""
         self._payload: Any = _NOT_READ
 
     @property
@@ -112,6 +118,12 @@ class ApiRequest(Request):
         """Where the connection comes from, without the port; empty when that is not known."""
         scope = getattr(self._request, "scope", None)
         return client_address_of(scope) if scope else str(self.META.get("REMOTE_ADDR", ""))
+
+    @property
+    def session_request(self) -> HttpRequest | None:
+        """Django's request, if it came with the session of a person that is to be looked at."""
+        came_directly = self._hot_headers is not None
+        return None if came_directly or self.authorization else self._request
 
     @property
     def takes_msgpack(self) -> bool:
@@ -183,6 +195,17 @@ class ApiView(APIView):
         chosen: tuple[BaseRenderer, str] = super().perform_content_negotiation(request, force)
         return chosen
 
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who calls, and refuse a call that needs more; DRF asks before each handler."""
+        assert isinstance(request, ApiRequest), request
+        request.caller = guard.judge(
+            request, self._doc(request), self.kwargs, request=request.session_request
+        )
+
+    def _doc(self, request: ApiRequest) -> ApiDoc | None:
+        method = request.method or ""
+        return doc_of(self, "get" if method == "HEAD" else method)
+
     def handle_exception(self, exc: Exception) -> Response:
         """Answer an exception with its failure body."""
         return handle_exception(exc, {"view": self, "request": self.request})
@@ -229,6 +252,10 @@ class ApiView(APIView):
         try:
             renderer, media_type = self.perform_content_negotiation(api_request)
             api_request.accepted_renderer, api_request.accepted_media_type = renderer, media_type
+            if not guard.is_on() or api_request.session_request is None:
+                self.perform_authentication(api_request)
+            else:  # whose session it is, the database knows
+                await sync_to_async(self.perform_authentication)(api_request)
             response = await self._call_handler(api_request)
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             response = self.handle_exception(error)

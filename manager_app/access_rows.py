@@ -51,6 +51,11 @@ def token_origin(token_id: int) -> str:
     return f"token-{token_id}"
 
 
+def token_id_of(origin: str) -> int:
+    """Return the id of an API token that client tokens name so."""
+    return int(origin.removeprefix("token-"))
+
+
 def holder_of_person(person: Person) -> Holder:
     """Return what a person may do, by the permissions of Django."""
     role = next(

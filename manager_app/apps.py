@@ -19,4 +19,5 @@ class ManagerAppConfig(AppConfig):
         from manager_app.fence import guard
 
         connection_created.connect(guard, dispatch_uid="manager_app.fence")
-        connect(apps)
+        if apps.is_installed("django.contrib.auth"):
+            connect(apps)

@@ -20,6 +20,7 @@ from manager_app.placement import balance_round, eligible_brokers, repair_round
 from manager_app.placement.partition_facts import SUSPECT, shown_state
 from manager_app.placement.rules import choose_transfers
 from manager_app.placement.topic_changes import place_missing
+from manager_app.services.access import tokens_used
 from manager_app.services.broker import brokers_mark_dead
 from manager_app.services.client import (
     clients_expire,
@@ -122,6 +123,14 @@ def record_heartbeats(runtime: ManagerRuntime) -> int:
     for key, at in heard.items():
         runtime.clients.heartbeats.recorded(key, at)
     return len(heard)
+
+
+def record_token_uses(runtime: ManagerRuntime) -> int:
+    """Store which API tokens were used here since the last time; return how many."""
+    used, runtime.tokens_used = runtime.tokens_used, set()
+    if runtime.is_primary:
+        tokens_used(used, runtime.now())
+    return len(used)
 
 
 def check_clients(runtime: ManagerRuntime) -> list[ClientKey]:

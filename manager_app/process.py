@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import Error, connection
 from django.utils import timezone
 
+from http_base import guard
 from http_base.tasks import cancel, every
 from manager_app import periodic, runtime, selectors
 from manager_app.brokers.client import BrokerClient, BrokerContact
@@ -26,6 +27,7 @@ from manager_app.database import DatabaseThreads, limit_answers
 from manager_app.groups.coordinator import GroupCoordinator
 from manager_app.groups.offset_moves import GroupOffsetMoves
 from manager_app.groups.offsets import GroupOffsetCalls
+from manager_app.known_tokens import guard_of
 from manager_app.last_seen import LastSeen
 from manager_app.lease import Lease
 from manager_app.metadata import MetadataCopy
@@ -56,6 +58,8 @@ OBSERVE_INTERVAL_S = 2.0
 states."""
 UNUSED_INTERVAL_S = 60.0
 """Between two looks for clients in memory that made no call for an hour."""
+USED_INTERVAL_S = 60.0
+"""Between two times that the use of API tokens is stored."""
 START_TIMEOUT_S = 30.0
 """For a Celery worker outside a manager process to load the metadata."""
 
@@ -123,6 +127,7 @@ class ManagerProcess:
         made = self._make_runtime()
         self._begin(made)
         runtime.install(made)
+        guard.install(guard_of(made))
         return made
 
     def _begin(self, made: ManagerRuntime) -> None:
@@ -140,6 +145,11 @@ class ManagerProcess:
             lambda: run(periodic.observe_brokers, made),
         )
         self._every(UNUSED_INTERVAL_S, "forgetting unused clients", made.clients.forget_unused)
+        self._every(
+            USED_INTERVAL_S,
+            "storing the use of API tokens",
+            lambda: run(periodic.record_token_uses, made),
+        )
         passing = HeartbeatPassing(
             made.clients, self.metadata, self._broker_client, self._monotonic_s
         )
@@ -219,6 +229,7 @@ class ManagerProcess:
 
     async def stop(self) -> None:
         """End the repeated tasks, give the lease back, wait for database calls under way."""
+        guard.install(None)
         runtime.install(None)
         await cancel(self._repeated)
         self._repeated.clear()

@@ -89,6 +89,8 @@ class ManagerRuntime:
     """When the next replica may be moved for balance."""
     balanced_version: int = 0
     """Of the metadata, when last there was nothing to move."""
+    tokens_used: set[int] = field(default_factory=set)
+    """Ids of API tokens that were used here since that was stored last."""
     started_s: float = field(init=False)
     """Monotonic time of the start."""
 

@@ -12,12 +12,13 @@ from myqueue.transport.administration import Administration
 from myqueue.transport.blocking import Transport
 from myqueue.transport.clock import Clock
 from myqueue.transport.settings import (
-    ADDRESS_NAMES,
+    FURTHER_NAMES,
     Address,
     AddressNames,
     Settings,
     one_address,
     refuse_unknown,
+    with_token,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Client(Administration):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         names: `manager` or `broker`, older names of `address`; only one of the three is given.
+            And `token`, the API token where a cluster asks who calls; when left out, that of the
+            settings, then MYQUEUE_TOKEN of the environment.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -55,9 +58,11 @@ class Client(Administration):
         clock: Clock | None = None,
         **names: Unpack[AddressNames],
     ) -> None:
-        refuse_unknown("Client", names, ADDRESS_NAMES)
-        settings = Settings(one_address(address, names), config, transport, clock)
-        self._means: Means = {"config": config, "transport": transport, "clock": clock}
+        refuse_unknown("Client", names, FURTHER_NAMES)
+        settings = Settings(
+            one_address(address, names), with_token(config, names), transport, clock
+        )
+        self._means: Means = {"config": settings.config, "transport": transport, "clock": clock}
         super().__init__(settings)
 
     def redrive(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -15,6 +15,7 @@ from myqueue.contract.inputs import check_fields
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Compression = Literal["none", "zstd"]
+TokenText = Annotated[str, Meta(max_length=1_024, pattern=r"^[!-~]*\Z")]
 RETRY_JITTER = 0.5
 """Share of the pause between two tries that chance decides."""
 
@@ -27,6 +28,8 @@ class ClientConfig:
         InvalidRequest: a value is impossible; the field is named.
     """
 
+    token: TokenText = field(default="", repr=False)
+    """API token of a cluster that asks who calls; empty: that of MYQUEUE_TOKEN, if it is set."""
     delivery_timeout_ms: Positive = 120_000
     """Longest time from a call to its acknowledgement, all retries included."""
     manager_timeout_ms: Positive = 5_000

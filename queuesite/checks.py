@@ -40,8 +40,4 @@ def queue_errors(config: QueueConfig) -> list[CheckMessage]:
                 id="queuesite.E002",
             )
         )
-    if config.auth == "required":
-        errors.append(
-            Error("AUTH=required is not enforced by this version yet.", id="queuesite.E003")
-        )
     return errors

@@ -10,6 +10,7 @@ from broker_app.access import CONSUMER, require_client
 from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop, several_pop
+from http_base.access import CONSUMING
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import names_several, read_call
 from http_base.messages import message_answers, popped_answer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 @describe(
     summary="Pop messages of a partition",
+    access=CONSUMING,
     input=Consume,
     answer=popped_answer(MESSAGE, missed=0, corrupt=0),
     other_answers=[PartitionPopped],
@@ -55,6 +57,7 @@ async def consume_by_get(call: Call) -> PartitionPopped | PoppedMessage:
 
 @describe(
     summary="Pop messages of a partition",
+    access=CONSUMING,
     input=Consume,
     answer=PartitionPopped(topic="logs", partition=0, messages=[MESSAGE], missed=0, corrupt=0),
     other_inputs=[ConsumeSeveral],
@@ -164,6 +167,7 @@ def _refused(topic: str, partition: int, error: QueueError) -> PoppedPart:
 
 @describe(
     summary="Messages left for a consumer",
+    access=CONSUMING,
     input=SizeHere,
     token=CLIENT_TOKEN,
     needs=["partition"],

@@ -9,8 +9,9 @@ from broker_app.answers import CursorOpened, PartitionName
 from broker_app.partition.commands import Start
 from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
+from http_base.access import CLUSTER
 from http_base.apidoc import describe
-from http_base.calls import read_call, require_cluster
+from http_base.calls import read_call
 from http_base.cluster import ClientForgetHere, CursorOpen
 from http_base.operations import CURSOR_RESET
 from http_base.views import ApiView, served_by
@@ -60,13 +61,13 @@ class CursorOpenApi(ApiView):
 
     @describe(
         summary="Open a cursor (internal)",
+        access=CLUSTER,
         input=CursorOpen,
         answer=CursorOpened(topic="logs", partition=0, offset=42, opened=True),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
         """Create the cursor at `start`, unless the consumer has one in this partition."""
-        require_cluster(request)
         opening = self.read(request, CursorOpen)
         runtime = current()
         _require_positive("consumer_id", opening.consumer_id)
@@ -93,6 +94,7 @@ class ClientForgetApi(ApiView):
 
     @describe(
         summary="Forget a client (internal)",
+        access=CLUSTER,
         input=ClientForgetHere,
         sample={"consumer_id": 1},
         answer=PartitionName(topic="logs", partition=0),
@@ -100,7 +102,6 @@ class ClientForgetApi(ApiView):
     )
     async def post(self, request: ApiRequest) -> Response:
         """Drop the cursor of a consumer, or the sequences of a producer."""
-        require_cluster(request)
         client = self.read(request, ClientForgetHere)
         runtime = current()
         replica = runtime.partition(client.topic, client.partition)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from broker_app.answers import BrokerHealth, Readiness
 from broker_app.runtime import current
 from broker_app.selectors.partitions import problems_list
+from http_base.access import OPEN
 from http_base.apidoc import describe
 from http_base.views import ApiView
 from myqueue.contract.answers import DONE
@@ -23,6 +24,7 @@ class HealthApi(ApiView):
 
     @describe(
         summary="Tell how this broker is",
+        access=OPEN,
         answer=BrokerHealth(reasons=[]),
         tags=["health"],
     )
@@ -34,7 +36,7 @@ class HealthApi(ApiView):
 class HealthzApi(ApiView):
     """Liveness: whether the process answers."""
 
-    @describe(summary="Liveness", tags=["health"])
+    @describe(summary="Liveness", access=OPEN, tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
         """Answer 200, whatever the engine does."""
         return self.respond(DONE)
@@ -43,7 +45,7 @@ class HealthzApi(ApiView):
 class ReadyzApi(ApiView):
     """Readiness: whether the broker should get requests; `reasons` says why not."""
 
-    @describe(summary="Readiness", answer=Readiness(reasons=[]), tags=["health"])
+    @describe(summary="Readiness", access=OPEN, answer=Readiness(reasons=[]), tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
         """Answer 200, or 503 NOT_READY with each reason that keeps the broker from serving."""
         problems = problems_list(runtime=current())

@@ -9,8 +9,9 @@ from broker_app.answers import GroupForgottenHere
 from broker_app.runtime import current, state_of
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
+from http_base.access import CLUSTER
 from http_base.apidoc import describe
-from http_base.calls import read_call, require_cluster
+from http_base.calls import read_call
 from http_base.cluster import GroupForgetHere, WorkGroups
 from http_base.operations import OFFSETS, OFFSETS_COMMIT
 from http_base.views import ApiView, served_by
@@ -96,12 +97,12 @@ class WorkGroupsApi(ApiView):
 
     @describe(
         summary="Groups of queue workers in the partitions led here (internal)",
+        access=CLUSTER,
         answer=WorkGroups(groups={"mailers": ["mails"]}),
         tags=["internal"],
     )
     async def get(self, request: ApiRequest) -> Response:
         """List the groups, each with its topics."""
-        require_cluster(request)
         return self.respond(WorkGroups(groups=work_groups_list(runtime=current())))
 
 
@@ -110,13 +111,13 @@ class GroupForgetApi(ApiView):
 
     @describe(
         summary="Forget a consumer group (internal)",
+        access=CLUSTER,
         input=GroupForgetHere,
         answer=GroupForgottenHere(topic="logs", partition=0, group="billing", forgotten=True),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
         """Drop the group; an unknown one is no error."""
-        require_cluster(request)
         call = self.read(request, GroupForgetHere)
         runtime = current()
         replica = runtime.partition(call.topic, call.partition)

@@ -19,8 +19,8 @@ from broker_app.selectors.partitions import change_described, partition_get, par
 from broker_app.services.loss import loss_accept, replica_examine
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
+from http_base.access import CLUSTER, VIEW_TOPIC
 from http_base.apidoc import describe
-from http_base.calls import require_cluster
 from http_base.cluster import (
     DeletedPartition,
     LeaderTransfer,
@@ -78,6 +78,7 @@ class PartitionsApi(ApiView):
 
     @describe(
         summary="Replicas on this broker",
+        access=VIEW_TOPIC,
         input=PartitionQuery,
         answer=LocalReplicas(partitions=[_REPLICA], next=None),
         tags=["cluster"],
@@ -90,6 +91,7 @@ class PartitionsApi(ApiView):
 
     @describe(
         summary="Make a replica (internal)",
+        access=CLUSTER,
         input=ReplicaOrder,
         answer=ReplicaMade(partition=_REPLICA),
         tags=["internal"],
@@ -97,7 +99,6 @@ class PartitionsApi(ApiView):
     )
     async def post(self, request: ApiRequest) -> Response:
         """Create the replica; an existing one is left as it is."""
-        require_cluster(request)
         order = self.read(request, ReplicaOrder)
         replica = await partition_create(runtime=current(), order=order)
         partition = partition_get(runtime=current(), replica=replica)
@@ -109,6 +110,7 @@ class PartitionApi(ApiView):
 
     @describe(
         summary="Drop a replica with all it stored (internal)",
+        access=CLUSTER,
         input=PartitionDelete,
         answer=ReplicaDropped(group_id=7, deleted=True),
         tags=["internal"],
@@ -116,7 +118,6 @@ class PartitionApi(ApiView):
     )
     async def delete(self, request: ApiRequest, group_id: int) -> Response:
         """Drop the replica; an unknown one is no error, one of another partition is refused."""
-        require_cluster(request)
         order = self.read(request, PartitionDelete)
         runtime = current()
         if order.epoch:
@@ -142,16 +143,17 @@ class ReplicasApi(ApiView):
 
     @describe(
         summary="Members of a partition, confirmed by a quorum (internal)",
+        access=CLUSTER,
         answer=MembersAnswer(group_id=7, version=3, replicas=[_PLACE]),
         tags=["internal"],
     )
     async def get(self, request: ApiRequest, group_id: int) -> Response:
         """Return voters and learners, confirmed by a quorum."""
-        require_cluster(request)
         return self.respond(await members_get(runtime=current(), group_id=group_id))
 
     @describe(
         summary="Lead a partition to other replicas, step by step (internal)",
+        access=CLUSTER,
         input=ReplicaTarget,
         answer=ChangeBegun(group_id=7, change=_CHANGE),
         tags=["internal"],
@@ -159,7 +161,6 @@ class ReplicasApi(ApiView):
     )
     async def post(self, request: ApiRequest, group_id: int) -> Response:
         """Begin or continue to change the replicas; answer at once with the progress."""
-        require_cluster(request)
         target = self.read(request, ReplicaTarget)
         change = await replicas_change(runtime=current(), group_id=group_id, target=target)
         begun = ChangeBegun(group_id=group_id, change=change_described(change))
@@ -171,6 +172,7 @@ class StoredApi(ApiView):
 
     @describe(
         summary="What is stored of a replica, also of a faulty one (internal)",
+        access=CLUSTER,
         answer=StoredReplica(
             replica_id=70,
             faulty="its log ends at 40",
@@ -185,11 +187,11 @@ class StoredApi(ApiView):
     )
     async def get(self, request: ApiRequest, group_id: int) -> Response:
         """Return where its log and its messages end."""
-        require_cluster(request)
         return self.respond(await replica_examine(runtime=current(), group_id=group_id))
 
     @describe(
         summary="Let a replica go on alone with what it has (internal)",
+        access=CLUSTER,
         input=LossOrder,
         answer=ReplicaMade(partition=_REPLICA),
         tags=["internal"],
@@ -197,7 +199,6 @@ class StoredApi(ApiView):
     )
     async def post(self, request: ApiRequest, group_id: int) -> Response:
         """Give the replica a new id and a group of its own; again changes nothing."""
-        require_cluster(request)
         order = self.read(request, LossOrder)
         replica = await loss_accept(runtime=current(), group_id=group_id, order=order)
         made = ReplicaMade(partition=partition_get(runtime=current(), replica=replica))
@@ -209,13 +210,13 @@ class LeaderApi(ApiView):
 
     @describe(
         summary="Hand leadership to another broker (internal)",
+        access=CLUSTER,
         input=LeaderTransfer,
         answer=LeadershipMoved(group_id=7, broker_id=2),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest, group_id: int) -> Response:
         """Hand the leadership over; answer when the other replica leads."""
-        require_cluster(request)
         order = self.read(request, LeaderTransfer)
         if order.epoch:
             await current().obey_epoch(order.epoch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broker_app.access import PRODUCER, require_client
 from broker_app.runtime import current
 from broker_app.services.produce import batch_produce, messages_produce
+from http_base.access import PRODUCING
 from http_base.apidoc import CLIENT_TOKEN, describe
 from http_base.calls import read_call
 from http_base.views import ApiView, served_by
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @describe(
     summary="Append messages to a partition",
+    access=PRODUCING,
     input=Produce,
     token=CLIENT_TOKEN,
     needs=["partition"],

@@ -195,6 +195,7 @@ class ManagerLink:
         make_report: Callable[[bool, frozenset[int]], BrokerReport],
         take_orders: Callable[[BrokerOrders], Awaitable[None]],
         *,
+        learn: Callable[[BrokerOrders], None] = lambda _: None,
         on_failure: Callable[[BaseException], None],
     ) -> None:
         """Report from now on whenever it is asked for.
@@ -203,10 +204,11 @@ class ManagerLink:
             make_report: makes a report of all replicas, or of those of the given groups.
             take_orders: carries out what one answer says, and may take its time; must be
                 idempotent, for what is not done by then a later answer orders again.
+            learn: told each answer as soon as it comes.
             on_failure: told when the link broke by a bug: a broker without it must not go on.
         """
         self._tasks = [
-            spawn("reporting to a manager", self._run(make_report), on_failure=on_failure),
+            spawn("reporting to a manager", self._run(make_report, learn), on_failure=on_failure),
             spawn("taking orders", self._carry_out(take_orders), on_failure=on_failure),
         ]
 
@@ -230,7 +232,11 @@ class ManagerLink:
         await cancel(self._tasks)
         await self._http.close()
 
-    async def _run(self, make_report: Callable[[bool, frozenset[int]], BrokerReport]) -> None:
+    async def _run(
+        self,
+        make_report: Callable[[bool, frozenset[int]], BrokerReport],
+        learn: Callable[[BrokerOrders], None],
+    ) -> None:
         """Send the reports that are due, one at a time, until it is cancelled."""
         reason = ""
         while True:
@@ -256,6 +262,7 @@ class ManagerLink:
             if reason:
                 logger.info("reports are taken again")
                 reason = ""
+            learn(orders)
             if self._memory.answered(report, orders):
                 self.heartbeat()
             self._order(orders, full=report.full)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base.access import ADMINISTER, CLUSTER, OPERATE, VIEW
 from http_base.apidoc import describe
-from http_base.calls import require_cluster
 from http_base.cluster import BrokerOrders, BrokerReport
 from manager_app import selectors
 from manager_app.answers import (
@@ -36,6 +36,7 @@ class BrokersApi(ManagerView):
 
     @describe(
         summary="List brokers",
+        access=VIEW,
         input=BrokersQuery,
         answer=BrokerList(brokers=["http://127.0.0.1:8001"], next=None),
         tags=["brokers"],
@@ -65,6 +66,7 @@ class BrokersApi(ManagerView):
 
     @describe(
         summary="Announce a broker",
+        access=ADMINISTER,
         input=BrokerCreate,
         answer=BrokerAdded(
             message="Broker http://127.0.0.1:8001 added",
@@ -99,6 +101,7 @@ class BrokerApi(ManagerView):
 
     @describe(
         summary="Remove a broker; its replicas move to others first",
+        access=OPERATE,
         answer=BrokerLeaving(message="Broker 4 is being emptied", broker_id=4, replicas=12),
         tags=["brokers"],
         status=202,
@@ -124,6 +127,7 @@ class BrokerApi(ManagerView):
 
     @describe(
         summary="Stop draining a broker",
+        access=OPERATE,
         input=BrokerUpdate,
         answer=BrokerStays(message="Broker 4 stays", broker_id=4, draining=False),
         tags=["brokers"],
@@ -156,13 +160,13 @@ class BrokerHeartbeatApi(ManagerView):
 
     @describe(
         summary="Take a broker's report (internal)",
+        access=CLUSTER,
         input=BrokerReport,
         answer=BrokerOrders(cluster_id="0" * 32, broker_id=1, epoch=1, brokers=[]),
         tags=["internal"],
     )
     def post(self, request: ApiRequest) -> Response:
         """Record the report and answer with orders: the replicas that the broker should have."""
-        require_cluster(request)
         self.runtime.require_primary()
         report = self.read(request, BrokerReport)
         return self.respond(take_report(self.runtime, report))

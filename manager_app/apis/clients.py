@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from http_base import guard
+from http_base.access import CONSUMING, KNOWN, PRODUCING, VIEW
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, describe
 from http_base.calls import bearer_token, is_cluster
 from manager_app import selectors
@@ -49,6 +51,7 @@ class ProducerRegisterApi(ManagerView):
 
     @describe(
         summary="Register a producer; creates the topic if it is missing",
+        access=PRODUCING,
         input=ProducerRegister,
         answer=ProducerRegistered(
             message="producer 1 is registered for topic 'logs'",
@@ -64,7 +67,7 @@ class ProducerRegisterApi(ManagerView):
         """Register a new producer; `producer_id` and `token` re-attach a registered one."""
         self.runtime.require_database()
         call = self.read(request, ProducerRegister)
-        key, token = register_producer(self.runtime, call)
+        key, token = register_producer(self.runtime, call, caller=request.caller)
         return self.respond(
             _registration(
                 ProducerRegistered, self.runtime, call.topic, token, producer_id=key.client_id
@@ -77,6 +80,7 @@ class ConsumerRegisterApi(ManagerView):
 
     @describe(
         summary="Register a consumer",
+        access=CONSUMING,
         input=ConsumerRegister,
         answer=ConsumerRegistered(
             message="consumer 1 is registered for topic 'logs'",
@@ -92,7 +96,7 @@ class ConsumerRegisterApi(ManagerView):
         """Register a new consumer; `consumer_id` and `token` re-attach a registered one."""
         self.runtime.require_database()
         call = self.read(request, ConsumerRegister)
-        key, token = register_consumer(self.runtime, call)
+        key, token = register_consumer(self.runtime, call, caller=request.caller)
         return self.respond(
             _registration(
                 ConsumerRegistered, self.runtime, call.topic, token, consumer_id=key.client_id
@@ -102,6 +106,7 @@ class ConsumerRegisterApi(ManagerView):
 
 _forgetting = describe(
     summary="Forget a client and its state in the partitions",
+    access=KNOWN,
     input=ClientForget,
     answer=ClientForgotten(message="producer 1 forgotten", partitions_pending=[]),
     token=CLIENT_TOKEN,
@@ -132,6 +137,7 @@ class ProducersApi(ManagerView):
 
     @describe(
         summary="List registered producers",
+        access=VIEW,
         input=ClientsQuery,
         answer=ProducerList(
             producers=[
@@ -161,6 +167,7 @@ class ConsumersApi(ManagerView):
 
     @describe(
         summary="List registered consumers",
+        access=VIEW,
         input=ClientsQuery,
         answer=ConsumerList(
             consumers=[
@@ -189,7 +196,7 @@ def _forget(view: ManagerView, request: ApiRequest, key: ClientKey) -> Response:
     view.runtime.require_database()
     token = view.read(request, ClientForget).token
     if not is_cluster(request):
-        check_owner(view.runtime, key, token or bearer_token(request))
+        guard.check_origin(check_owner(view.runtime, key, token or bearer_token(request)))
     pending = forget_client(view.runtime, key)
     message = f"{key.kind} {key.client_id} forgotten"
     return view.respond(ClientForgotten(message=message, partitions_pending=pending))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base.access import ADMINISTER, CONSUMING, CONSUMING_ANYTHING, MOVE_OFFSETS, VIEW
 from http_base.apidoc import describe
 from http_base.paging import page_of
 from manager_app import selectors
@@ -96,6 +97,7 @@ class GroupJoinApi(ManagerView):
 
     @describe(
         summary="Join a consumer group; the first member makes it",
+        access=CONSUMING,
         input=GroupJoin,
         answer=_ASSIGNMENT,
         tags=["groups"],
@@ -120,6 +122,7 @@ class GroupHeartbeatApi(ManagerView):
 
     @describe(
         summary="Record a member's heartbeat",
+        access=CONSUMING_ANYTHING,
         input=GroupHeartbeat,
         answer=_ASSIGNMENT,
         tags=["groups"],
@@ -145,6 +148,7 @@ class GroupLeaveApi(ManagerView):
 
     @describe(
         summary="Leave a consumer group",
+        access=CONSUMING_ANYTHING,
         input=GroupLeave,
         answer=GroupLeft(group="billing"),
         tags=["groups"],
@@ -164,6 +168,7 @@ class GroupsApi(ManagerView):
 
     @describe(
         summary="List consumer groups by name",
+        access=VIEW,
         input=GroupsQuery,
         answer=GroupList(groups=["billing"], next=None),
         tags=["groups"],
@@ -197,6 +202,7 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Describe a consumer group and its lag",
+        access=VIEW,
         answer=_DETAIL,
         tags=["groups"],
     )
@@ -211,6 +217,7 @@ class GroupApi(ManagerView):
 
     @describe(
         summary="Forget a consumer group without members",
+        access=ADMINISTER,
         answer=GroupForgotten(
             message="Group 'billing' forgotten", group="billing", partitions_pending=[]
         ),
@@ -244,6 +251,7 @@ class GroupOffsetsApi(ManagerView):
 
     @describe(
         summary="Move the offsets of a consumer group",
+        access=MOVE_OFFSETS,
         input=GroupOffsetsReset,
         answer=GroupOffsetsMoved(
             group="billing",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base.access import CLUSTER
 from http_base.apidoc import INTERNAL, describe
-from http_base.calls import require_cluster
 from manager_app.answers import LossReplica, PartitionLoss
 from manager_app.apis.base import ManagerView
 from manager_app.inputs import LossAccept, Nothing
@@ -43,6 +43,7 @@ class LossApi(ManagerView):
 
     @describe(
         summary="What a partition without a quorum would lose (cluster's token)",
+        access=CLUSTER,
         answer=_LOSS,
         tags=[INTERNAL],
     )
@@ -51,13 +52,13 @@ class LossApi(ManagerView):
 
         409 STALE_PLACEMENT when there is nothing to accept.
         """
-        require_cluster(request)
         self.runtime.require_database()
         self.read(request, Nothing)
         return self.respond(describe_loss(self.runtime, topic, partition))
 
     @describe(
         summary="Let a partition without a quorum go on with one replica (cluster's token)",
+        access=CLUSTER,
         input=LossAccept,
         answer=_LOSS,
         tags=[INTERNAL],
@@ -65,7 +66,6 @@ class LossApi(ManagerView):
     )
     def post(self, request: ApiRequest, topic: str, partition: int) -> Response:
         """Accept the loss: the replica with most goes on alone, the others are filled by it."""
-        require_cluster(request)
         self.runtime.require_database()
         by = self.read(request, LossAccept).by
         return self.respond(accept_loss(self.runtime, topic, partition, by=by))

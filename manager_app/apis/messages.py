@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
+from http_base.access import CONSUMING, PRODUCING
 from http_base.apidoc import describe
 from http_base.calls import bearer_token, names_several, read_call
 from http_base.messages import as_asked, popped_answer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 @describe(
     summary="Append a message or a list of messages",
+    access=PRODUCING,
     input=Produce,
     answer=Produced(topic="logs", partition=0, offset=41),
     other_answers=[Appended],
@@ -67,6 +69,7 @@ async def append(call: Call) -> Produced | Appended:
 
 @describe(
     summary="Pop messages",
+    access=CONSUMING,
     input=Consume,
     answer=popped_answer(MESSAGE, missed=0, corrupt=0),
     other_answers=[PoppedList],
@@ -84,6 +87,7 @@ async def pop_by_get(call: Call) -> PoppedMessage | PoppedList:
 
 @describe(
     summary="Pop messages",
+    access=CONSUMING,
     input=Consume,
     other_inputs=[ConsumeSeveral],
     answer=popped_answer(MESSAGE, missed=0, corrupt=0),
@@ -147,6 +151,7 @@ async def move_cursor(call: Call) -> CursorPlace:
 
 @describe(
     summary="Count the messages left for a consumer",
+    access=CONSUMING,
     input=Size,
     answer=SizesAnswer(topic="logs", size=3, sizes={"0": 1, "1": 2}),
     tags=["messages"],

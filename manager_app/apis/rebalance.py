@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base.access import OPERATE, VIEW
 from http_base.apidoc import describe
 from manager_app import selectors
 from manager_app.answers import MoveDetail, PlannedMove, RebalanceDetail
@@ -42,6 +43,7 @@ class RebalanceApi(ManagerView):
 
     @describe(
         summary="Show what is moved for balance and what is planned",
+        access=VIEW,
         input=Nothing,
         answer=_EXAMPLE,
         tags=["brokers"],
@@ -54,6 +56,7 @@ class RebalanceApi(ManagerView):
 
     @describe(
         summary="Start or pause moving for balance, or set its speed",
+        access=OPERATE,
         input=Rebalance,
         answer=_EXAMPLE,
         tags=["brokers"],
@@ -71,6 +74,7 @@ class RebalanceApi(ManagerView):
 
     @describe(
         summary="Cancel moving for balance",
+        access=OPERATE,
         answer=_EXAMPLE,
         tags=["brokers"],
     )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
+from http_base import guard
+from http_base.access import CLUSTER, KNOWN_WITH_INPUT, OPEN, OPERATE
 from http_base.apidoc import describe
-from http_base.calls import bearer_token, require_cluster
+from http_base.calls import bearer_token
 from manager_app.answers import HeartbeatTaken, ManagerState, PassedHeartbeatsTaken
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.reports import beat_broker
@@ -39,6 +41,7 @@ class HealthApi(ManagerView):
 
     @describe(
         summary="Record a heartbeat of a consumer (0), producer (1) or broker (2)",
+        access=KNOWN_WITH_INPUT,
         input=HealthQuery,
         answer=HeartbeatTaken(type=0, key=1),
         other_answers=[ManagerState],
@@ -64,6 +67,8 @@ class HealthApi(ManagerView):
                 raise InvalidRequest(f"{name} is missing: give type and key", field=name)
         assert call.type is not None
         assert call.key is not None
+        if call.type == HEALTH_BROKER:
+            guard.require(request.caller, OPERATE)
         await self._beat(call.type, call.key)
         token = bearer_token(request)
         renewed: str | UnsetType = UNSET
@@ -92,13 +97,13 @@ class PassedHeartbeatsApi(ManagerView):
 
     @describe(
         summary="Take heartbeats of clients from a read-only manager (internal)",
+        access=CLUSTER,
         input=PassedHeartbeats,
         answer=PassedHeartbeatsTaken(taken=2),
         tags=["internal"],
     )
     async def post(self, request: ApiRequest) -> Response:
         """Record the heartbeats, each at the time at which it came."""
-        require_cluster(request)
         self.runtime.require_primary()
         heartbeats = self.read(request, PassedHeartbeats).signs
         take_heartbeats(self.runtime.clients, heartbeats)
@@ -108,7 +113,7 @@ class PassedHeartbeatsApi(ManagerView):
 class LivenessApi(ManagerView):
     """Liveness: whether the process answers."""
 
-    @describe(summary="Tell that this process answers", tags=["health"])
+    @describe(summary="Tell that this process answers", access=OPEN, tags=["health"])
     async def get(self, request: ApiRequest) -> Response:
         """Answer 200."""
         return self.respond(DONE)
@@ -119,6 +124,7 @@ class ReadinessApi(ManagerView):
 
     @describe(
         summary="Tell whether this manager can do its work",
+        access=OPEN,
         answer=ManagerState(
             read_only=False,
             primary="http://127.0.0.1:8000",

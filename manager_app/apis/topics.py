@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from http_base.access import CHANGE_TOPIC, VIEW, VIEW_TOPIC
 from http_base.apidoc import describe
 from manager_app import selectors
 from manager_app.answers import (
@@ -93,6 +94,7 @@ class TopicsApi(ManagerView):
 
     @describe(
         summary="List topics in the order of their creation",
+        access=VIEW,
         input=TopicsQuery,
         answer=TopicList(topics=["logs"], next=None),
         tags=["topics"],
@@ -133,6 +135,7 @@ class TopicsApi(ManagerView):
 
     @describe(
         summary="Create a topic",
+        access=CHANGE_TOPIC,
         input=TopicCreate,
         answer=TopicCreated(
             message="Topic 'logs' created successfully",
@@ -165,7 +168,7 @@ class TopicsApi(ManagerView):
 class TopicApi(ManagerView):
     """One topic."""
 
-    @describe(summary="Describe a topic", answer=_DETAIL, tags=["topics"])
+    @describe(summary="Describe a topic", access=VIEW_TOPIC, answer=_DETAIL, tags=["topics"])
     def get(self, request: ApiRequest, topic: str) -> Response:
         """Return partitions, leaders, replicas and offsets, as the brokers report them now.
 
@@ -176,6 +179,7 @@ class TopicApi(ManagerView):
 
     @describe(
         summary="Change a topic",
+        access=CHANGE_TOPIC,
         input=TopicUpdate,
         answer=_DETAIL,
         tags=["topics"],
@@ -190,6 +194,7 @@ class TopicApi(ManagerView):
 
     @describe(
         summary="Delete a topic and its messages",
+        access=CHANGE_TOPIC,
         answer=TopicDeleted(message="Topic 'logs' deleted", topic="logs", replicas_pending=0),
         tags=["topics"],
     )

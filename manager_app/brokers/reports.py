@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from http_base import guard
 from manager_app import selectors
 from manager_app.services.broker import broker_beat
 from manager_app.services.report import broker_report
@@ -31,7 +34,10 @@ def take_report(runtime: ManagerRuntime, report: BrokerReport) -> BrokerOrders:
         runtime.metadata.refresh()
     if taken.leaders:
         runtime.metadata.note_leaders(taken.leaders)
-    return taken.orders
+    table = runtime.metadata.current.access.table
+    if not guard.is_on() or table.version == report.access_version:
+        return taken.orders
+    return replace(taken.orders, access=table)
 
 
 def beat_broker(runtime: ManagerRuntime, key: int | str) -> bool:

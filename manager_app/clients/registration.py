@@ -9,6 +9,8 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from http_base.access import CHANGE_TOPIC
+from http_base.guard import require
 from http_base.tokens import GRACE_MS, ClientToken, sign_client, verify_client
 from manager_app import selectors
 from manager_app.brokers.orders import ORDERS_LIMIT_S
@@ -33,6 +35,7 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import TopicCreate
 
 if TYPE_CHECKING:
+    from http_base.guard import Caller
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.inputs import ConsumerRegister, ProducerRegister
 
@@ -43,35 +46,50 @@ FORGET_AT_ONCE = 50
 many where all leaders answer."""
 
 
-def register_producer(runtime: ManagerRuntime, call: ProducerRegister) -> tuple[ClientKey, str]:
+def register_producer(
+    runtime: ManagerRuntime, call: ProducerRegister, *, caller: Caller | None = None
+) -> tuple[ClientKey, str]:
     """Register a producer, creating its topic if it is missing; return its key and token.
 
     With a `producer_id` the producer re-attaches under its id, and shows its token for that.
 
+    Args:
+        runtime: of this manager.
+        call: what is asked for.
+        caller: who registers, whom the token names; None where that does not matter.
+
     Raises:
         UnauthorizedException: the token of a producer that re-attaches is missing or another's.
+        Forbidden: the topic is missing, and the caller may not create it.
         QueueError: the topic cannot be created.
     """
     if call.producer_id is not None:
-        return _reattach(
-            runtime, ClientKey("producer", call.producer_id), topic=call.topic, token=call.token
-        )
+        key = ClientKey("producer", call.producer_id)
+        return _reattach(runtime, key, call, caller)
     _refuse_token(call.token, "producer_id")
     try:
         selectors.topic_get(call.topic)
     except TopicDoesNotExist:
+        require(caller, CHANGE_TOPIC, [call.topic])
         with suppress(TopicAlreadyExists):  # another producer was faster
             create_topic(runtime, TopicCreate(topic=call.topic))
     key = producer_create(call.topic)
-    return _registered(runtime, key, call.topic)
+    return _registered(runtime, key, call.topic, caller)
 
 
-def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[ClientKey, str]:
+def register_consumer(
+    runtime: ManagerRuntime, call: ConsumerRegister, *, caller: Caller | None = None
+) -> tuple[ClientKey, str]:
     """Register a consumer; return its key and token.
 
     With `start=latest` its cursors are opened at the high watermarks before the answer: it reads
     every message that is produced after it. With a `consumer_id` the consumer re-attaches under its
     id, and shows its token for that.
+
+    Args:
+        runtime: of this manager.
+        call: what is asked for.
+        caller: who registers, whom the token names; None where that does not matter.
 
     Raises:
         UnauthorizedException: the token of a consumer that re-attaches is missing or another's.
@@ -79,9 +97,8 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
         QueueError: a cursor could not be opened; no consumer is left behind.
     """
     if call.consumer_id is not None:
-        return _reattach(
-            runtime, ClientKey("consumer", call.consumer_id), topic=call.topic, token=call.token
-        )
+        key = ClientKey("consumer", call.consumer_id)
+        return _reattach(runtime, key, call, caller)
     _refuse_token(call.token, "consumer_id")
     key = consumer_create(call.topic, call.start)
     if call.start == "latest":
@@ -92,7 +109,7 @@ def register_consumer(runtime: ManagerRuntime, call: ConsumerRegister) -> tuple[
         except QueueError:
             client_revoke(key)
             raise
-    return _registered(runtime, key, call.topic)
+    return _registered(runtime, key, call.topic, caller)
 
 
 def forget_client(runtime: ManagerRuntime, key: ClientKey) -> list[int]:
@@ -150,25 +167,29 @@ def renew_token(runtime: ManagerRuntime, key: ClientKey, token: str) -> str:
     return sign_client(runtime.secret, said._replace(issued_ms=runtime.now_ms))
 
 
-def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> None:
-    """Check that a call comes from the client itself.
+def check_owner(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> ClientToken:
+    """Check that a call comes from the client itself; return what its token says.
 
     Raises:
         UnauthorizedException: the token is missing or another's.
     """
-    _check_own_token(runtime, key, token)
+    return _check_own_token(runtime, key, token)
 
 
 def _reattach(
-    runtime: ManagerRuntime, key: ClientKey, *, topic: str, token: str | None
+    runtime: ManagerRuntime,
+    key: ClientKey,
+    call: ProducerRegister | ConsumerRegister,
+    caller: Caller | None,
 ) -> tuple[ClientKey, str]:
-    said = _check_own_token(runtime, key, token)
+    topic = call.topic
+    said = _check_own_token(runtime, key, call.token)
     if said.topic != topic:
         raise UnauthorizedException(
             f"{key.kind} {key.client_id} is not registered for topic {topic[:260]!r}"
         )
     client_reattach(key, topic)
-    return _registered(runtime, key, topic)
+    return _registered(runtime, key, topic, caller)
 
 
 def _check_own_token(runtime: ManagerRuntime, key: ClientKey, token: str | None) -> ClientToken:
@@ -190,7 +211,10 @@ def _refuse_token(token: str | None, field: str) -> None:
         raise InvalidRequest(f"a token without {field} says nothing: give both", field=field)
 
 
-def _registered(runtime: ManagerRuntime, key: ClientKey, topic: str) -> tuple[ClientKey, str]:
+def _registered(
+    runtime: ManagerRuntime, key: ClientKey, topic: str, caller: Caller | None
+) -> tuple[ClientKey, str]:
     runtime.clients.register(key, topic)
-    token = ClientToken(key.kind, key.client_id, topic, runtime.now_ms)
+    origin = "" if caller is None else caller.holder.origin
+    token = ClientToken(key.kind, key.client_id, topic, runtime.now_ms, origin)
     return key, sign_client(runtime.secret, token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from http_base import guard
 from http_base.tokens import verify_client
 from myqueue.contract.errors import UnauthorizedException
 
@@ -27,6 +28,7 @@ def check_token(
         raise UnauthorizedException(
             f"the token is not that of {kind} {client_id} of topic {topic[:260]!r}", field="token"
         )
+    guard.check_origin(said)
 
 
 async def admit_by_token(
@@ -36,7 +38,7 @@ async def admit_by_token(
 
     Args:
         runtime: of this manager.
-        wanted: kind of client; None for any.
+        wanted: kind of client; None for any, where it does not matter who may read.
         topic: that it must be registered for.
         token: that the call carries.
 
@@ -44,6 +46,9 @@ async def admit_by_token(
         UnauthorizedException: the token is of another topic or kind, or the client was removed.
     """
     said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
+    if guard.is_on():
+        guard.check_origin(said)
+        wanted = wanted or "consumer"  # where rights matter, none to produce lets anybody read
     if said.topic != topic or wanted not in (None, said.kind):
         raise UnauthorizedException(
             f"the token is that of {said.kind} {said.client_id} of topic {said.topic!r}; this call"

@@ -34,8 +34,12 @@ class _Refusal(msgspec.Struct):
 
 
 def may_pass(runtime: ManagerRuntime, request: ApiRequest) -> bool:
-    """Tell whether a refused call is to be passed on: not by read-only managers, and not twice."""
-    return not runtime.read_only and PASSED_HEADER not in request.headers
+    """Tell whether a refused call is to be passed on: not by read-only managers, and not twice.
+
+    Nor is that of a person who logged in here, which the primary would take for somebody else's.
+    """
+    by_session = request.caller is not None and request.caller.by_session
+    return not (runtime.read_only or by_session or PASSED_HEADER in request.headers)
 
 
 async def pass_to_primary(

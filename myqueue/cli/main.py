@@ -12,6 +12,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from myqueue import __version__
@@ -61,7 +62,8 @@ EXAMPLES = """examples:
 
 The manager's address comes from --address, else from MYQUEUE_ADDRESS, else it is
 http://127.0.0.1:8000. Several are separated by commas. Addresses with https:// are checked with
-the authorities of --ca, else of MYQUEUE_CA, else of the system.
+the authorities of --ca, else of MYQUEUE_CA, else of the system. An API token comes from
+--token-file, else from MYQUEUE_TOKEN: an argument would be seen by everybody on the machine.
 """
 COMMAND_EXAMPLES = {
     "topics": """
@@ -146,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.ca is not None:
         os.environ[CA_VARIABLE] = options.ca
     try:
+        if options.token_file is not None:
+            os.environ["MYQUEUE_TOKEN"] = Path(options.token_file).read_text("ascii").strip()
         run: Callable[[argparse.Namespace], None] = pkgutil.resolve_name(options.run)
         run(options)
         sys.stdout.flush()
@@ -182,19 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common.add_argument(
-        "--address",
-        type=_address,
-        default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
-        help="manager, or several separated by commas (default: %(default)s)",
-    )
-    common.add_argument(
-        "--ca",
-        metavar="FILE",
-        help="authorities that https:// addresses are checked with (default: MYQUEUE_CA, else the"
-        " system's)",
-    )
+    common = _common_options()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, text: str) -> Any:
@@ -221,6 +213,29 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--once", action="store_true", help="print once and end")
     status.add_argument("--interval", type=_positive, default=1, metavar="SECONDS")
     return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    """Return the options that every command has: how to reach the managers."""
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument(
+        "--address",
+        type=_address,
+        default=os.environ.get("MYQUEUE_ADDRESS", DEFAULT_ADDRESS),
+        help="manager, or several separated by commas (default: %(default)s)",
+    )
+    common.add_argument(
+        "--ca",
+        metavar="FILE",
+        help="authorities that https:// addresses are checked with (default: MYQUEUE_CA, else the"
+        " system's)",
+    )
+    common.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="has the API token, where a cluster asks for one (default: what MYQUEUE_TOKEN says)",
+    )
+    return common
 
 
 def _add_topics(command: Callable[..., Any]) -> None:

@@ -104,7 +104,7 @@ def _run(
         message.write(value.encode() if isinstance(value, str) else value)
         message.seek(0)
         with subprocess.Popen(  # noqa: S603 - the command that the caller named
-            options.command, stdin=message, env={**os.environ, **_environment(delivery)}
+            options.command, stdin=message, env={**_inherited(), **_environment(delivery)}
         ) as process:
             pause_s = options.visibility / EXTENSIONS_PER_VISIBILITY
             try:
@@ -140,6 +140,11 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without the API token, which a command has no use for."""
+    return {name: value for name, value in os.environ.items() if name != "MYQUEUE_TOKEN"}
 
 
 def _environment(delivery: Delivery) -> dict[str, str]:

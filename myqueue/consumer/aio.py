@@ -11,7 +11,7 @@ from myqueue.contract.partitioner import Key
 from myqueue.group.core import grouped
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
-from myqueue.transport.settings import Address, one_address
+from myqueue.transport.settings import Address, one_address, with_token
 from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         clock: Clock | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None:
-        settings = AsyncSettings(one_address(address, options), config, transport, clock)
+        settings = AsyncSettings(
+            one_address(address, options), with_token(config, options), transport, clock
+        )
         core = make_core(
             settings,
             settings.make_lock,

@@ -11,7 +11,7 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.contract.partitioner import Key
 from myqueue.group.core import grouped
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.settings import Address, Settings, one_address
+from myqueue.transport.settings import Address, Settings, one_address, with_token
 from myqueue.transport.topic_names import Several, topic_names
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Consumer(BlockingClient[AnyCore]):
         clock: Clock | None = None,
         **options: Unpack[ConsumerOptions],
     ) -> None:
-        settings = Settings(one_address(address, options), config, transport, clock)
+        settings = Settings(
+            one_address(address, options), with_token(config, options), transport, clock
+        )
         core = make_core(
             settings,
             settings.make_lock,

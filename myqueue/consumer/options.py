@@ -9,7 +9,7 @@ from myqueue.contract.errors import InvalidRequest
 from myqueue.group.commits import GroupSettings
 from myqueue.group.core import GroupCore
 from myqueue.transport.session import Session
-from myqueue.transport.settings import ADDRESS_NAMES, AddressNames, refuse_unknown
+from myqueue.transport.settings import FURTHER_NAMES, AddressNames, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,8 @@ def make_core(
         InvalidRequest: a value is impossible or belongs to the other kind; the field is named.
         TypeError: there is no such option.
     """
-    refuse_unknown("a consumer", options, (*GroupOptions.__annotations__, *ADDRESS_NAMES))
-    of_group = {name: value for name, value in options.items() if name not in ADDRESS_NAMES}
+    refuse_unknown("a consumer", options, (*GroupOptions.__annotations__, *FURTHER_NAMES))
+    of_group = {name: value for name, value in options.items() if name not in FURTHER_NAMES}
     if group is None:
         for name in of_group:
             raise InvalidRequest(f"{name} belongs to consumers with a group", field=name)

@@ -16,11 +16,12 @@ from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
 from myqueue.transport.settings import (
-    ADDRESS_NAMES,
+    FURTHER_NAMES,
     Address,
     AddressNames,
     one_address,
     refuse_unknown,
+    with_token,
 )
 from myqueue.transport.topic_names import Several, topic_names
 
@@ -58,6 +59,8 @@ class AsyncProducer(AsyncClient[ProducerCore]):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         names: `manager` or `broker`, older names of `address`; only one of the three is given.
+            And `token`, the API token where a cluster asks who calls; when left out, that of the
+            settings, then MYQUEUE_TOKEN of the environment.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -73,8 +76,10 @@ class AsyncProducer(AsyncClient[ProducerCore]):
         clock: Clock | None = None,
         **names: Unpack[AddressNames],
     ) -> None:
-        refuse_unknown("AsyncProducer", names, ADDRESS_NAMES)
-        settings = AsyncSettings(one_address(address, names), config, transport, clock)
+        refuse_unknown("AsyncProducer", names, FURTHER_NAMES)
+        settings = AsyncSettings(
+            one_address(address, names), with_token(config, names), transport, clock
+        )
         core = ProducerCore(
             settings.addresses,
             config=settings.config,

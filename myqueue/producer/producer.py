@@ -16,12 +16,13 @@ from myqueue.producer.splitting import CallBatches, Splitting, portions
 from myqueue.results import Delivered, DeliveredBatch
 from myqueue.transport.client_base import BlockingClient
 from myqueue.transport.settings import (
-    ADDRESS_NAMES,
+    FURTHER_NAMES,
     Address,
     AddressNames,
     Settings,
     one_address,
     refuse_unknown,
+    with_token,
 )
 from myqueue.transport.topic_names import Several, topic_names
 
@@ -57,6 +58,8 @@ class Producer(BlockingClient[ProducerCore]):
         transport: how requests travel; HTTP when left out.
         clock: time and chance; the system's when left out.
         names: `manager` or `broker`, older names of `address`; only one of the three is given.
+            And `token`, the API token where a cluster asks who calls; when left out, that of the
+            settings, then MYQUEUE_TOKEN of the environment.
 
     Raises:
         InvalidRequest: the address is missing, given twice or none.
@@ -73,8 +76,10 @@ class Producer(BlockingClient[ProducerCore]):
         clock: Clock | None = None,
         **names: Unpack[AddressNames],
     ) -> None:
-        refuse_unknown("Producer", names, ADDRESS_NAMES)
-        settings = Settings(one_address(address, names), config, transport, clock)
+        refuse_unknown("Producer", names, FURTHER_NAMES)
+        settings = Settings(
+            one_address(address, names), with_token(config, names), transport, clock
+        )
         core = ProducerCore(
             settings.addresses,
             config=settings.config,

@@ -119,11 +119,13 @@ class HttpAsyncTransport:
     Args:
         connect_timeout_s: longest time for a connection.
         ca: file of the authorities that https trusts; those of the system when empty.
+        token: API token of requests that have no token of their own; empty for none.
     """
 
-    def __init__(self, *, connect_timeout_s: float, ca: str = "") -> None:
+    def __init__(self, *, connect_timeout_s: float, ca: str = "", token: str = "") -> None:
         self._connect_timeout_s = connect_timeout_s
         self._ca = ca
+        self._token = token
         self._idle: dict[str, deque[AsyncConnection]] = {}
         self._closed = False
 
@@ -132,6 +134,8 @@ class HttpAsyncTransport:
         self._closed = False
         connection = await self._connection(address)
         _, host, port = split_address(address)
+        if self._token and not request.token:
+            request = request._replace(token=self._token)
         connection.send(render(request, host_header(host, port)))
         until_s = asyncio.get_running_loop().time() + timeout_s
         return HttpAsyncExchange(self, address, connection, until_s)
@@ -198,11 +202,11 @@ ASYNC_TRANSPORTS: dict[str, Callable[[str], AsyncTransport]] = {}
 
 
 def make_async_transport(
-    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = ""
+    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = "", token: str = ""
 ) -> AsyncTransport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
     scheme = split_address(addresses[0])[0]
     if make := ASYNC_TRANSPORTS.get(scheme):
         return make(addresses[0])
     require_http(addresses[0])
-    return HttpAsyncTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca))
+    return HttpAsyncTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca), token=token)

@@ -8,7 +8,7 @@ from myqueue.config import ClientConfig
 from myqueue.transport.aio import AsyncTransport, make_async_transport
 from myqueue.transport.clock import Clock, SystemClock
 from myqueue.transport.managers import parse_addresses
-from myqueue.transport.settings import Address
+from myqueue.transport.settings import Address, token_of
 
 
 class AsyncSettings:
@@ -31,4 +31,5 @@ class AsyncSettings:
             self.addresses,
             connect_timeout_s=self.config.connect_timeout_ms / 1000,
             ca=self.config.ca,
+            token=token_of(self.config),
         )

@@ -133,11 +133,13 @@ class HttpTransport:
     Args:
         connect_timeout_s: longest time for a TCP connection.
         ca: file of the authorities that https trusts; those of the system when empty.
+        token: API token of requests that have no token of their own; empty for none.
     """
 
-    def __init__(self, *, connect_timeout_s: float, ca: str = "") -> None:
+    def __init__(self, *, connect_timeout_s: float, ca: str = "", token: str = "") -> None:
         self._connect_timeout_s = connect_timeout_s
         self._ca = ca
+        self._token = token
         self.restart()
 
     def restart(self) -> None:
@@ -157,6 +159,8 @@ class HttpTransport:
     def begin(self, address: str, request: Request, *, timeout_s: float) -> HttpExchange:
         """Send a request whose answer is read later."""
         connection = self._connection(address)
+        if self._token and not request.token:
+            request = request._replace(token=self._token)
         try:
             connection.send(request, timeout_s=timeout_s)
         except OSError as error:
@@ -263,14 +267,14 @@ TRANSPORTS: dict[str, Callable[[str], Transport]] = {}
 
 
 def make_transport(
-    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = ""
+    addresses: Sequence[str], *, connect_timeout_s: float, ca: str = "", token: str = ""
 ) -> Transport:
     """Return the transport for the managers' addresses: HTTP, or a queue in memory."""
     scheme = split_address(addresses[0])[0]
     if make := TRANSPORTS.get(scheme):
         return make(addresses[0])
     require_http(addresses[0])
-    return HttpTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca))
+    return HttpTransport(connect_timeout_s=connect_timeout_s, ca=trusted_file(ca), token=token)
 
 
 def trusted_file(ca: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from myqueue.config import ClientConfig
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Address = str | Sequence[str]
 """A manager's address, or several as a list or separated by commas."""
+TOKEN_VARIABLE = "MYQUEUE_TOKEN"  # noqa: S105 - its name
+"""Has the API token in the environment of a program that does not give one."""
 ADDRESS_VARIABLE = "MYQUEUE_ADDRESS"
 """Names the manager in the environment of a program that does not name one."""
 
@@ -29,9 +32,13 @@ class AddressNames(TypedDict, total=False):
     """A manager's address, or several."""
     broker: Address
     """The same: what the original library called a broker is a manager here."""
+    token: str | None
+    """API token of a cluster that asks who calls, in place of `ClientConfig.token`."""
 
 
 ADDRESS_NAMES = ("manager", "broker")
+FURTHER_NAMES = (*ADDRESS_NAMES, "token")
+"""Of what every client takes besides its declared arguments."""
 
 
 class Settings:
@@ -56,7 +63,29 @@ class Settings:
             self.addresses,
             connect_timeout_s=self.config.connect_timeout_ms / 1000,
             ca=self.config.ca,
+            token=token_of(self.config),
         )
+
+
+def token_of(config: ClientConfig) -> str:
+    """Return the API token of the settings, else the environment's; empty without one.
+
+    Raises:
+        InvalidRequest: the environment's is none.
+    """
+    if config.token:
+        return config.token
+    return ClientConfig(token=os.environ.get(TOKEN_VARIABLE, "").strip()).token
+
+
+def with_token(config: ClientConfig | None, given: Mapping[str, Any]) -> ClientConfig | None:
+    """Return settings with the argument `token` of a call, if it has one.
+
+    Raises:
+        InvalidRequest: it is no token.
+    """
+    token = given.get("token")
+    return config if token is None else replace(config or ClientConfig(), token=token)
 
 
 def one_address(address: Address | None, names: Mapping[str, Any]) -> Address:

@@ -9,7 +9,13 @@ from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.aio_client_base import AsyncClient
 from myqueue.transport.aio_settings import AsyncSettings
-from myqueue.transport.settings import Address, AddressNames, one_address, refuse_unknown
+from myqueue.transport.settings import (
+    Address,
+    AddressNames,
+    one_address,
+    refuse_unknown,
+    with_token,
+)
 from myqueue.worker.core import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
@@ -93,7 +99,7 @@ class AsyncWorker(AsyncClient[WorkerCore]):
         )
         settings = AsyncSettings(
             one_address(address, means),
-            means.get("config"),
+            with_token(means.get("config"), means),
             means.get("transport"),
             means.get("clock"),
         )

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Unpack, cast
 from myqueue.contract.errors import ClientClosed
 from myqueue.contract.group_inputs import DEFAULT_DELIVERY_LIMIT, DEFAULT_VISIBILITY_MS
 from myqueue.transport.client_base import BlockingClient
-from myqueue.transport.settings import Address, AddressNames, Settings, one_address, refuse_unknown
+from myqueue.transport.settings import (
+    Address,
+    AddressNames,
+    Settings,
+    one_address,
+    refuse_unknown,
+    with_token,
+)
 from myqueue.worker.core import WorkerCore
 from myqueue.worker.work_requests import ACK, EXTEND, NACK, WorkOptions, milliseconds
 
@@ -92,7 +99,7 @@ class Worker(BlockingClient[WorkerCore]):
         )
         settings = Settings(
             one_address(address, means),
-            means.get("config"),
+            with_token(means.get("config"), means),
             means.get("transport"),
             means.get("clock"),
         )

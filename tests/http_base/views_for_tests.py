@@ -7,6 +7,7 @@ import asyncio
 from django.urls import path
 from msgspec import UNSET, UnsetType
 
+from http_base.access import OPEN
 from http_base.apidoc import describe
 from http_base.calls import StoredBatches, read_call, require_cluster
 from http_base.docs import docs_urls
@@ -33,7 +34,14 @@ class Echo(Success, frozen=True):
     offset: int | UnsetType = UNSET
 
 
-@describe(summary="Echo", input=Produce, answer=Echo(topic="logs"), tags=["produce"], batches=True)
+@describe(
+    summary="Echo",
+    access=OPEN,
+    input=Produce,
+    answer=Echo(topic="logs"),
+    tags=["produce"],
+    batches=True,
+)
 async def echo(call):
     """Answer with the message that was read."""
     if isinstance(call.data, bytes):
@@ -47,7 +55,7 @@ async def echo(call):
     return popped_answer(message, missed=0, corrupt=0)
 
 
-@describe(summary="Fetch", input=Fetch, query=True, batches=True)
+@describe(summary="Fetch", access=OPEN, input=Fetch, query=True, batches=True)
 async def echo_query(call):
     """Answer with the query, or with batches."""
     fetch = read_call(call, Fetch)
@@ -104,7 +112,7 @@ class InternalView(ApiView):
 class PlainView(ApiView):
     """An ordinary view."""
 
-    @describe(summary="Create a topic", input=TopicCreate, tags=["topics"], status=201)
+    @describe(summary="Create a topic", access=OPEN, input=TopicCreate, tags=["topics"], status=201)
     def post(self, request, **kwargs):
         topic = self.read(request, TopicCreate)
         return self.respond(Echo(topic=topic.topic), status=201)

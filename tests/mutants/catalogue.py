@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.access_mutants import ACCESS_MUTANTS
 from tests.mutants.batch_mutants import BATCH_MUTANTS
 from tests.mutants.client_mutants import CLIENT_MUTANTS
 from tests.mutants.core_mutants import CORE_MUTANTS
@@ -18,5 +19,6 @@ MUTANTS = (
     *BATCH_MUTANTS,
     *CLIENT_MUTANTS,
     *DOOR_MUTANTS,
+    *ACCESS_MUTANTS,
 )
 """From the core outwards."""

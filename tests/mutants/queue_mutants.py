@@ -346,8 +346,8 @@ QUEUE_MUTANTS = (
         name="passed-on-twice",
         fault="Managers pass a call on to each other for ever",
         path="manager_app/proxy/primary.py",
-        old="    return not runtime.read_only and PASSED_HEADER not in request.headers\n",
-        new="    return not runtime.read_only\n",
+        old="by_session or PASSED_HEADER in request.headers)\n",
+        new="by_session)\n",
         test="tests/manager_app/proxy/test_primary.py"
         "::test_what_was_passed_on_once_is_not_passed_on_again",
     ),

@@ -24,8 +24,3 @@ def test_separate_workers_need_a_database_that_they_can_share():
     (error,) = queue_errors(config)
     assert error.id == "queuesite.E002"
     assert queue_errors(replace(config, database_url="postgres://h/d")) == []
-
-
-def test_what_is_not_enforced_yet_stops_the_start():
-    (error,) = queue_errors(QueueConfig(auth="required"))
-    assert error.id == "queuesite.E003"

@@ -10,7 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from http_base.apidoc import CLIENT_TOKEN, CLUSTER_TOKEN, INTERNAL
+from http_base.apidoc import API_TOKEN, CLIENT_TOKEN, CLUSTER_TOKEN, INTERNAL, SESSION
 from myqueue.contract import inputs as protocol
 from myqueue.contract.inputs import JSON
 
@@ -139,11 +139,13 @@ def test_parameters_are_never_null(document):
 
 
 def test_who_may_call_is_said(document):
-    assert document["components"]["securitySchemes"].keys() == {CLIENT_TOKEN, CLUSTER_TOKEN}
+    schemes = {API_TOKEN, SESSION, CLIENT_TOKEN, CLUSTER_TOKEN}
+    assert document["components"]["securitySchemes"].keys() == schemes
     for path, _, operation in operations(document):
         assert (operation["security"] == [{CLUSTER_TOKEN: []}]) == (
             INTERNAL in operation["tags"]
         ), path
+        assert "AUTH=required" in operation["description"], path
 
 
 def test_broker_says_that_it_needs_the_partition(broker_document):
