@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,7 @@ from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
 from myqueue.contract.inputs import BATCH, MSGPACK
+from raft_app.core.config import RaftConfig
 from raft_app.core.types import Membership, RaftMember
 from raft_app.engine.config import EngineConfig
 from raft_app.engine.engine import Engine
@@ -51,6 +53,10 @@ BROKERS = (1, 2, 3)
 QUIET_MS = 600_000
 """Nothing happens by itself so soon."""
 ROOT = Path(__file__).resolve().parents[2]
+
+RAFT = RaftConfig(quiesce_after_ticks=20)
+SLEEP_CALLS_MAX = 40
+"""More than of a write to one awake, of all brokers together."""
 
 STORAGE_MAX = {"leader: storage": 30, "follower 1: storage": 30, "follower 2: storage": 30}
 PRODUCED_MAX = STORAGE_MAX | {
@@ -136,7 +142,7 @@ class Broker:
             storage=storage,
             transport=self.transport,
             factory=partial(PartitionState, limits=StateLimits()),
-            config=EngineConfig(tick_ms=QUIET_MS),
+            config=EngineConfig(tick_ms=QUIET_MS, raft=RAFT),
             randomizer=Random(self.broker_id).randrange,
             memory=memory,
             workers=StorageThreads(storage, close_thread=storage.close_thread_connection),
@@ -213,6 +219,35 @@ class Partition:
             if part is not None:
                 found[f"{thread}: {part}" if thread == "leader" else thread] += calls
         return {name: calls / MESSAGES for name, calls in sorted(found.items())}
+
+    def one_write(self) -> dict[str, int]:
+        """Produce one message; return what that took of all brokers: frames, commits and calls."""
+        before = self._so_far()
+        COUNTING.calls.clear()
+        COUNTING.is_on = True
+        self.leader.run(self.produce(1))
+        self.settle()
+        COUNTING.is_on = False
+        calls = sum(n for (_, place), n in COUNTING.calls.items() if part_of(place) is not None)
+        after = self._so_far()
+        return {**{name: after[name] - before[name] for name in after}, "calls": calls}
+
+    def _so_far(self) -> dict[str, int]:
+        engines = [broker.engine for broker in self.brokers]
+        return {
+            "frames": sum(engine.transport_counters.frames_sent for engine in engines),
+            "commits": sum(engine.stream.transactions for engine in engines),
+        }
+
+    def put_to_sleep(self) -> None:
+        """Let time pass until the partition sleeps on all brokers."""
+        for _ in range(2_000):
+            if all(broker.engine.replicas[1].node.is_asleep for broker in self.brokers):
+                return
+            for broker in self.brokers:
+                broker.engine.post_tick()
+            time.sleep(0.01)
+        raise AssertionError("the partition does not sleep")
 
     def settle(self) -> None:
         """Wait until the followers have what the leader has."""
@@ -293,3 +328,25 @@ def test_calls_for_one_message(partition: Partition, capsys: pytest.CaptureFixtu
             sys.stdout.write("\n".join([*table, ""]))
         assert found.keys() == most.keys()
         assert {name: calls for name, calls in found.items() if calls > most[name]} == {}
+
+
+def test_a_write_to_a_sleeping_partition_takes_no_round_or_commit_more(
+    partition: Partition, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is slower by what it takes to call these functions, and waits for nothing else."""
+    partition.leader.run(partition.produce(20))
+    partition.settle()
+    asleep, awake = [], []
+    for _ in range(5):
+        partition.put_to_sleep()
+        asleep.append(partition.one_write())
+        awake += [partition.one_write() for _ in range(3)]
+    fewest = [
+        {name: min(one[name] for one in found) for name in ("frames", "commits", "calls")}
+        for found in (asleep, awake)
+    ]
+    with capsys.disabled():
+        sys.stdout.write(f"\none write, asleep and awake: {fewest[0]}, {fewest[1]}\n")
+    assert fewest[0]["frames"] == fewest[1]["frames"]
+    assert fewest[0]["commits"] == fewest[1]["commits"]
+    assert fewest[0]["calls"] <= fewest[1]["calls"] + SLEEP_CALLS_MAX

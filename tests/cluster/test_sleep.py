@@ -29,7 +29,10 @@ ROUNDS = 5
 GAP_KILL_SECONDS = 1.0
 GAP_STOP_SECONDS = 2.5
 WRITE_SLOWER_SECONDS = 0.01
-"""A write that had to wait for a heartbeat or a tick would be slower by more."""
+"""A write that had to wait for a heartbeat or a tick would be slower by more.
+
+That it takes no frame and no transaction more is counted in test_calls_per_message.py.
+"""
 
 
 @pytest.fixture
