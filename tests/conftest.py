@@ -66,7 +66,8 @@ def shared_cluster(kept_cluster: Kept[Cluster]) -> Iterator[Cluster]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests that share a cluster behind each other, and what takes longest first.
 
-    A long file that comes last keeps all cores but one idle.
+    A long file that comes last keeps all cores but one idle. What breaks what its file shares comes
+    last in it.
     """
     chosen = [item for item in items if item.get_closest_marker("cluster")]
     for item in chosen:
@@ -78,6 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{path} uses {kept[0]}, which tests/together.py does not say")
     items[:] = [item for item in items if not item.get_closest_marker("cluster")]
     items.sort(key=_rank)
+    chosen.sort(key=lambda item: item.get_closest_marker("last") is not None)
     items += sorted(chosen, key=lambda item: place_of(item.location[0]))
 
 
