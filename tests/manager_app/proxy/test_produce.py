@@ -24,7 +24,9 @@ TOPIC = TopicMetadata(
 
 @pytest.fixture
 def client():
-    return KnownClient(ClientKey("producer", 7), "logs", RoundRobin(7), 0.0, 0.0)
+    return KnownClient(
+        ClientKey("producer", 7), "logs", RoundRobin(7), looked_up_s=0.0, epoch=1, used_s=0.0
+    )
 
 
 def choose(client, **fields):
