@@ -74,7 +74,7 @@ class BrowserRules:
         if host in self.known_hosts:
             return
         domain, _ = split_domain_port((host or b"").decode("latin1"))
-        if not (domain and (_is_address(domain) or validate_host(domain, self._hosts))):
+        if not (domain and (_is_local(domain) or validate_host(domain, self._hosts))):
             raise InvalidRequest(
                 f"the Host {(host or b'').decode('latin1')[:260]!r} is none of this server;"
                 " name it in ALLOWED_HOSTS"
@@ -93,10 +93,13 @@ class BrowserRules:
         return bool(name) and validate_host(name, self._origins)
 
 
-def _is_address(domain: str) -> bool:
-    """Tell whether a host is an IP address, which no name server can let lead elsewhere."""
+def _is_local(domain: str) -> bool:
+    """Tell whether nobody elsewhere can let a host lead here: an address, or a name without dots.
+
+    Such a name is given by this machine or its network alone, as those of containers are.
+    """
     try:
         ip_address(domain.strip("[]"))
     except ValueError:
-        return False
+        return "." not in domain
     return True

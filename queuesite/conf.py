@@ -145,9 +145,9 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """Listen beyond loopback all the same when what that needs is missing: for a laboratory."""
     allowed_hosts: tuple[str, ...] = ()
     """More names under which this process is asked for, separated by commas, besides those of
-    `current_address`, `manager_addresses` and `bind_host`, loopback and IP addresses; `.a.org`
-    stands for all names below a.org. A request with another Host is refused. Pages of these hosts
-    may also make a browser write here."""
+    `current_address`, `manager_addresses` and `bind_host`, those without dots and IP addresses;
+    `.a.org` stands for all names below a.org. A request with another Host is refused. Pages of
+    these hosts may also make a browser write here."""
     log_format: Literal["text", "json"] = "text"
     """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
     where something was raised, exception."""

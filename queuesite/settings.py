@@ -73,7 +73,9 @@ if _WITH_PEOPLE:
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
+        "queuesite.login.LoginThrottle",
     ]
+    AUTHENTICATION_BACKENDS = ["queuesite.login.ThrottledBackend"]
 MIDDLEWARE += ["django.middleware.clickjacking.XFrameOptionsMiddleware"]
 
 TEMPLATES: list[dict[str, Any]] = [

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 import manager_app.metrics  # noqa: F401 - the figures of a manager are on the page, too
 import queuesite.connections  # noqa: F401 - and those of connections
+import queuesite.login  # noqa: F401 - and those of log-ins
 from broker_app import metrics
 from broker_app import runtime as runtimes
 from broker_app.decode_cache import DecodedBatch

@@ -45,8 +45,16 @@ async def test_names_that_lead_here_but_are_not_ours_are_refused(app, method, pa
 
 
 @pytest.mark.parametrize("path", ["/topics", POP])
-async def test_addresses_need_no_name_server_that_could_lie(app, path):
-    for host in ("127.0.0.1:8000", "10.1.2.3", "10.1.2.3:8000", "[::1]:8000", "[fd00::1]"):
+async def test_addresses_and_names_without_dots_need_no_name_server_that_could_lie(app, path):
+    for host in (
+        "manager",
+        "queue-1:8000",
+        "127.0.0.1:8000",
+        "10.1.2.3",
+        "10.1.2.3:8000",
+        "[::1]:8000",
+        "[fd00::1]",
+    ):
         assert await status(app, "POST", path, host=host) == 200, host
 
 

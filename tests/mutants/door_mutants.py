@@ -47,8 +47,8 @@ DOOR_MUTANTS = (
         name="foreign-host-served",
         fault="A page whose name leads here by a lie of its name server reads answers",
         path=_RULES,
-        old="(_is_address(domain) or validate_host(domain, self._hosts))",
-        new="(_is_address(domain) or validate_host(domain, [domain]))",
+        old="(_is_local(domain) or validate_host(domain, self._hosts))",
+        new="(_is_local(domain) or validate_host(domain, [domain]))",
         test=f"{_BROWSERS}::test_names_that_lead_here_but_are_not_ours_are_refused",
     ),
     Mutant(
@@ -74,5 +74,14 @@ DOOR_MUTANTS = (
         old='        last = value.rpartition(b",")[2].strip()\n',
         new='        last = value.partition(b",")[0].strip()\n',
         test="tests/http_base/test_forwarded.py::test_what_the_proxy_added_last_is_taken",
+    ),
+    Mutant(
+        name="guesses-never-wait",
+        fault="A password can be guessed as fast as the machine hashes",
+        path="http_base/throttle.py",
+        old="            if wait_s > 0:\n",
+        new="            if wait_s > DELAY_MAX_S:\n",
+        test="tests/queuesite/test_login.py"
+        "::test_wrong_passwords_have_to_wait_and_so_does_the_right_one",
     ),
 )
