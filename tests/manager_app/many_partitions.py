@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from manager_app import selectors
+from manager_app.inputs import BrokersQuery, ClientsQuery, GroupsQuery, TopicsQuery
 from manager_app.models import Broker, BrokerState, Partition, Replica, ReplicaState, Topic
+from manager_app.placement.balance_round import plan_balance
+from manager_app.placement.partition_facts import partitions_to_heal
 from manager_app.placement.repair_rules import MemberRole
 from manager_app.services.cluster import cluster_ensure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BROKERS = 6
 REPLICAS = 3
@@ -51,3 +60,24 @@ def make_cluster(topics: int) -> None:
         ),
         ROWS,
     )
+
+
+READS: dict[str, tuple[Callable[[], object], int]] = {
+    "names of topics": (lambda: selectors.topic_names(TopicsQuery()), 1),
+    "topics": (lambda: selectors.topics_with_counts(TopicsQuery()), 1),
+    "addresses of brokers": (lambda: selectors.broker_addresses(BrokersQuery()), 1),
+    "brokers": (lambda: selectors.brokers_with_counts(BrokersQuery(), {1}), 1),
+    "producers": (lambda: selectors.clients_list("producer", ClientsQuery()), 1),
+    "producers of a topic": (
+        lambda: selectors.clients_list("producer", ClientsQuery(topic="t0")),
+        2,
+    ),
+    "groups": (lambda: selectors.groups_with_counts(GroupsQuery(topic="t0")), 1),
+    "a topic": (lambda: selectors.topic_partitions(selectors.topic_get("t0")), 2),
+    "a partition": (lambda: selectors.partition_get("t0", 3), 4),
+    "loads of brokers": (selectors.broker_loads, 1),
+    "leaders and who may lead": (selectors.led_partitions, 2),
+    "what is to be repaired": (lambda: partitions_to_heal().count(), 1),
+    "plan of moves": (plan_balance, 4),
+}
+"""What a manager reads again and again, and in how many queries, however large the cluster."""

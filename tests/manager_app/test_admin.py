@@ -9,6 +9,8 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from http_base.access import hash_of
@@ -31,6 +33,7 @@ from manager_app.models import (
     Topic,
 )
 from manager_app.services.cluster import cluster_ensure
+from tests.manager_app.many_partitions import make_cluster
 
 ACCESS = (ApiToken, TokenRight)
 """What people write here, as nothing else of the manager's."""
@@ -144,6 +147,34 @@ def test_a_group_shows_its_members_topics_and_lag(person, rows, monkeypatch):
     shown = person.get(page(ConsumerGroup, group.pk, "change")).content
     assert b"logs/0: 17, logs/1: -, logs/2: ?" in shown
     assert b"logs/0" in person.get(page(GroupMember)).content
+
+
+@pytest.mark.parametrize("model", [Topic, Partition, Replica, Broker, Producer, Consumer])
+def test_a_list_takes_as_many_queries_however_many_rows_it_shows(person, model):
+    def queries():
+        with CaptureQueriesContext(connection) as asked:
+            assert person.get(page(model)).status_code == 200
+        return len(asked)
+
+    def add_clients():
+        for topic in Topic.objects.exclude(producers__isnull=False):
+            for kind in (Producer, Consumer):
+                kind.objects.create(topic=topic, last_heartbeat=timezone.now())
+
+    make_cluster(1)
+    add_clients()
+    few = queries()
+    for number in range(4):
+        topic = Topic.objects.create(
+            name=f"more-{number}", partitions_at_creation=1, replication_factor=1
+        )
+        partition = Partition.objects.create(topic=topic, index=0, leader=Broker.objects.first())
+        for position, broker in enumerate(Broker.objects.all()[:3]):
+            Replica.objects.create(
+                partition=partition, broker=broker, position=position, bootstrap=True
+            )
+    add_clients()
+    assert queries() == few
 
 
 def test_every_model_is_registered():

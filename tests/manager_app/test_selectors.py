@@ -12,6 +12,7 @@ from manager_app.selectors import ClientKey
 from manager_app.services.cluster import cluster_ensure
 from manager_app.services.topic import topic_create, topic_delete
 from myqueue.contract.errors import BrokerNotFound, TopicDoesNotExist
+from tests.manager_app.many_partitions import READS, make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -131,3 +132,10 @@ def test_revoked_clients_are_listed_apart(brokers):
     assert selectors.clients_revoked("producer") == [rows[2].pk]
     assert [key.client_id for key, _ in selectors.clients_alive("producer")] == [rows[0].pk]
     assert selectors.client_find(ClientKey("producer", rows[2].pk)) is None
+
+
+def test_a_small_cluster_is_read_in_as_many_queries_as_a_large_one(django_assert_num_queries):
+    make_cluster(1)
+    for read, queries in READS.values():
+        with django_assert_num_queries(queries):
+            read()

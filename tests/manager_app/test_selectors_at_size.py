@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from manager_app import selectors
 from manager_app.inputs import BrokersQuery, TopicsQuery
-from tests.manager_app.many_partitions import BROKERS, PER_TOPIC, REPLICAS, make_cluster
+from tests.manager_app.many_partitions import BROKERS, PER_TOPIC, READS, REPLICAS, make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,15 @@ def test_topics_are_listed_with_their_counts(counted):
     topics = counted(lambda: selectors.topics_with_counts(TopicsQuery(limit=1_000)))
     assert {topic.number_of_partitions for topic in topics} == {PER_TOPIC}
     assert [topic.name for topic in topics[:2]] == ["t0", "t1"]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_large_cluster_is_read_in_as_many_queries_as_a_small_one(
+    large_cluster, django_assert_num_queries, name
+):
+    read, queries = READS[name]
+    with django_assert_num_queries(queries):
+        read()
 
 
 def _refuse_tables_of_partitions(execute, sql, params, many, context):
