@@ -36,6 +36,10 @@ _NOT_INHERITED = frozenset(
     | {"READ_ONLY", "BIND_HOST", "CLUSTER_SECRET"}
 )
 """Variables that each child gets anew."""
+_MANAGERS_OWN = frozenset(
+    {"DATABASE_URL", "CELERY_BROKER_URL", "DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_PASSWORD"}
+)
+"""Variables with secrets of a manager, which no broker gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,14 @@ class Supervisor:
                 replace(
                     spec,
                     arguments=(sys.executable, str(manage_py), *spec.arguments),
-                    environ={**inherited, **spec.environ},
+                    environ={
+                        **{
+                            name: value
+                            for name, value in inherited.items()
+                            if spec.name == MANAGER or name not in _MANAGERS_OWN
+                        },
+                        **spec.environ,
+                    },
                 ),
                 say=say,
                 changed=self._changed,

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -15,6 +16,7 @@ import requests
 
 from http_base.cluster_http import ClusterCall, ClusterHttp
 from http_base.tls import Tls
+from http_base.tokens import cluster_token
 from myqueue import AsyncConsumer, Client, Consumer, Producer, Worker
 from myqueue.config import ClientConfig
 from myqueue.contract.errors import UnauthorizedException
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cluster
 
 CLUSTER_SECRET = "the secret of a cluster with TLS"
+PASSWORD = "the-password-of-the-admin"
 COUNT = 20
 
 
@@ -55,6 +58,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         "TLS_CA": str(authority.ca),
         "TLS_CLIENT_CERTS": "1",
         "CLUSTER_SECRET": CLUSTER_SECRET,
+        "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
     }
     before = {path: path.stat() for path in (issued.cert, issued.key, authority.ca)}
     cluster = Cluster(place / "data", variables=variables)
@@ -117,6 +121,40 @@ def test_the_command_line_reaches_it(secured: Secured) -> None:
     asked = {"capture_output": True, "text": True, "cwd": ROOT, "env": inherited(), "check": False}
     known = subprocess.run([*command, "--ca", secured.ca], **asked)
     assert known.returncode == 0, known.stderr
+
+
+def test_no_secret_shows_in_logs_answers_and_lists_of_processes(secured: Secured) -> None:
+    cluster = secured.cluster
+    http, token = cluster.http, cluster_token(CLUSTER_SECRET)
+    shown: dict[str, bytes] = {}
+    for address in (cluster.manager, *cluster.broker_addresses()):
+        for path in ("/", "/metrics", "/docs", "/schema", "/topics", "/healthz", "/readyz"):
+            shown[f"{address}{path}"] = http.get(f"{address}{path}", timeout=40).content
+        for bearer in ("wrong", token + "x"):
+            refused = http.get(
+                f"{address}/groups", headers={"Authorization": f"Bearer {bearer}"}, timeout=40
+            )
+            shown[f"{address} refuses {bearer}"] = refused.content.replace(bearer.encode(), b"")
+    login = f"{cluster.manager}/admin/login/"
+    form = {"username": "admin", "password": PASSWORD, "next": "/admin/"}
+    form["csrfmiddlewaretoken"] = http.get(login, timeout=40).cookies["csrftoken"]
+    entered = http.post(login, data=form, headers={"Referer": login}, timeout=40)
+    assert entered.url.endswith("/admin/"), "the password is right"
+    assert {cookie.secure for cookie in http.cookies} == {True}
+    shown["the admin"] = entered.content
+    http.cookies.clear()
+    files = [cluster.output, cluster.data_dir / "cluster.json"]
+    files += sorted((cluster.data_dir / "logs").iterdir())
+    shown |= {str(path): path.read_bytes() for path in files}
+    for pid in cluster.pids():
+        shown[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
+    for place in cluster.state()["brokers"]:
+        environ = Path(f"/proc/{place['pid']}/environ").read_bytes()
+        assert b"TLS_CERT=" in environ
+        assert PASSWORD.encode() not in environ, "a broker does not need it"
+    assert all(shown.values())
+    for secret in (CLUSTER_SECRET, PASSWORD, token):
+        assert [where for where, text in shown.items() if secret.encode() in text] == []
 
 
 def test_who_speaks_without_tls_is_told(secured: Secured) -> None:

@@ -28,6 +28,8 @@ def supervisor(tmp_path, monkeypatch):
     monkeypatch.setenv("PORT", "1")
     monkeypatch.setenv("READ_ONLY", "1")
     monkeypatch.setenv("DATABASE_URL", "sqlite:///x")
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "of the admin")
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://:secret@h/0")
     directory = ClusterDirectory(tmp_path / "data")
     directory.acquire()
     lines: list[str] = []
@@ -62,7 +64,14 @@ def test_children_share_a_secret_and_inherit_only_what_is_theirs(supervisor):
     environs = [child.spec.environ for child in supervisor.children]
     assert len({environ["CLUSTER_SECRET"] for environ in environs}) == 1
     assert all("READ_ONLY" not in environ for environ in environs)
-    assert all(environ["DATABASE_URL"] == "sqlite:///x" for environ in environs)
+    assert [environ.get("DATABASE_URL") for environ in environs] == [
+        "sqlite:///x",
+        None,
+        None,
+        None,
+    ]
+    secrets = {"DJANGO_SUPERUSER_PASSWORD", "CELERY_BROKER_URL"}
+    assert [secrets & set(environ) for environ in environs] == [secrets, set(), set(), set()]
     assert supervisor.children[0].spec.arguments[-2:] == ("manage.py", "manager")
 
 

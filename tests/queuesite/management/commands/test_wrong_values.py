@@ -114,6 +114,8 @@ def test_production_configuration_passes_the_deployment_checks(tmp_path):
     result = manage(
         *("check", "--deploy", "--fail-level", "WARNING"),
         directory=tmp_path,
+        BIND_HOST="0.0.0.0",
+        AUTH="required",
         CURRENT_ADDRESS="https://queue-1.example.org:8000",
         CLUSTER_SECRET="a secret of this length, chosen",
         BEHIND_PROXY="1",
