@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from tests.manager_app.site import Site
 
 _PLACE = ("topic", "partition")
+DISK_FREE_BYTES = 1 << 40
+"""Of every twin, unless a report says something else."""
 
 
 @dataclass
@@ -136,6 +138,10 @@ class BrokerTwin:
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def raft_address(self) -> str:
+        return f"127.0.0.1:{self._port + 1000}"
+
+    @property
     def is_up(self) -> bool:
         return self._server is not None
 
@@ -180,12 +186,12 @@ class BrokerTwin:
         report = BrokerReport(
             incarnation=self.incarnation,
             address=self.address,
-            raft_address=f"127.0.0.1:{self._port + 1000}",
+            raft_address=self.raft_address,
             broker_id=self.broker_id,
             stopping=self.stopping,
             full=full,
             replicas=[self.replica_report(group) for group in (held if full else groups or [])],
-            disk_free_bytes=1 << 40,
+            disk_free_bytes=DISK_FREE_BYTES,
         )
         report = msgspec.structs.replace(report, **changes)
         assert self.cluster.send_report is not None

@@ -96,8 +96,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def urls_of_a_manager(settings):
+def settings_of_a_manager(settings):
+    """A password takes a quarter of a second with as many rounds as usual; no test is of them."""
     settings.ROOT_URLCONF = "queuesite.urls_manager"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)

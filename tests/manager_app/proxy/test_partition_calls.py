@@ -111,14 +111,14 @@ class ScriptedClient:
         return step
 
 
-async def ask(site, *script, method="POST"):
+async def ask(site, *script, method="POST", timeout_ms=150):
     """Call the leader of a partition with a repeatable call, through a scripted client."""
     if "logs" not in site.runtime.metadata.current.topics:
         await site.create_topic(partitions=1)
     partition = (await site.runtime.find_topic("logs")).partition(0)
     calls = PartitionCalls(site.runtime.metadata, ScriptedClient(*script))
     return await calls.call(
-        PartitionCall(partition, method, "/x", {}, timeout_ms=150, repeatable=True), Done
+        PartitionCall(partition, method, "/x", {}, timeout_ms=timeout_ms, repeatable=True), Done
     )
 
 
@@ -147,7 +147,8 @@ async def test_after_a_try_of_unknown_outcome_no_refusal_says_that_nothing_happe
 
 
 async def test_a_success_settles_a_try_of_unknown_outcome(site):
-    assert await ask(site, OutcomeUnknown("it broke"), NotSent("refused"), {"x": 1}) == {"x": 1}
+    script = (OutcomeUnknown("it broke"), NotSent("refused"), {"x": 1})
+    assert await ask(site, *script, timeout_ms=30_000) == {"x": 1}
 
 
 async def test_without_a_try_of_unknown_outcome_a_refusal_says_that_nothing_happened(site):
