@@ -319,6 +319,27 @@ async def test_each_caller_may_make_the_calls_that_the_table_says(
     assert wrong == []
 
 
+async def test_whoever_may_have_logged_in_is_asked_of_django(required, settings):
+    settings.ROOT_URLCONF = "queuesite.urls_manager"
+    passed_on = []
+
+    async def django(scope, _receive, send):
+        passed_on.append(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    app = HotPaths(django, manager_app.urls.HOT_PATHS, bodies=MemoryBudget().bodies)
+    bearer = {"authorization": f"Bearer {token_of('viewer')}"}
+    for headers, status in (
+        ({"cookie": "sessionid=x"}, 204),
+        ({"cookie": "sessionid=x", **bearer}, 403),
+        ({}, 401),
+    ):
+        path = "/size?topic=logs&consumer_id=1"
+        assert (await call(app, "GET", path, headers=headers)).status == status
+    assert len(passed_on) == 1
+
+
 async def test_a_right_to_a_topic_shows_no_others(required, monkeypatch, settings):
     app = app_of("broker", "hot paths", monkeypatch, settings)
     for caller, status in (("viewer", 200), ("everything", 403), ("client", 403)):
