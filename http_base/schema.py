@@ -66,7 +66,7 @@ class StructSchema(AutoSchema):
             "summary": doc.summary,
             "description": (
                 f"{inspect.cleandoc(doc.description) or self.get_description()}\n\n"
-                f"With AUTH=required: {doc.access.words}."
+                f"Needs, with AUTH=required: {doc.access.words}."
             ),
             "tags": list(doc.tags) or ["other"],
             "security": doc.security,
