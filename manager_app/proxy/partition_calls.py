@@ -9,7 +9,6 @@ settles the outcome: a refusal of a later try does not tell what became of the f
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,7 +33,8 @@ from myqueue.contract.errors import (
 from myqueue.contract.inputs import MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
+    from types import TracebackType
 
     from manager_app.brokers.client import BrokerClient
     from manager_app.metadata import MetadataCopy, PartitionMetadata
@@ -106,20 +106,39 @@ def deadline_of(timeout_ms: int, wait_ms: int = 0) -> float:
     return asyncio.get_running_loop().time() + (timeout_ms + wait_ms) / 1000
 
 
-@asynccontextmanager
-async def found_by(deadline_s: float) -> AsyncIterator[None]:
+class found_by:
     """Limit the look-ups in the database before a call can be passed on.
 
     Raises:
         DatabaseUnavailable: they took until the deadline.
     """
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            yield
-    except TimeoutError as error:
-        raise DatabaseUnavailable(
-            "the manager's database did not answer in time", retry_after_ms=retry_after.DATABASE_MS
-        ) from error
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, deadline_s: float) -> None:
+        self._timeout = asyncio.timeout_at(deadline_s)
+
+    async def __aenter__(self) -> None:
+        """Begin."""
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End; a time that is over is the database's."""
+        over = error if isinstance(error, TimeoutError) else None
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as timeout:
+            over = timeout
+        if over is not None:
+            raise DatabaseUnavailable(
+                "the manager's database did not answer in time",
+                retry_after_ms=retry_after.DATABASE_MS,
+            ) from over
 
 
 class PartitionCalls:
