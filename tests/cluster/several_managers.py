@@ -169,6 +169,11 @@ class SeveralManagers:
                         " FOR EACH STATEMENT EXECUTE FUNCTION witness()"
                     )
 
+    def manager_logs(self) -> str:
+        """Return all that the managers printed."""
+        paths = [one.directory.with_suffix(".log") for one in self.managers]
+        return "".join(path.read_text(errors="replace") for path in paths)
+
     def foreign_writes(self) -> list[tuple[Any, ...]]:
         """Return the writes of metadata that were not the primary's at the time."""
         return self.stored("SELECT at, who, holder, what FROM witness WHERE who <> holder")
