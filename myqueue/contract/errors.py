@@ -226,7 +226,7 @@ class ClientExpired(UnauthorizedException):
 
 
 class Forbidden(QueueError):
-    """The caller is known, but may not make this call."""
+    """The caller is known, but may not make this call; `missing` names the right or the role."""
 
     code, http_status = "FORBIDDEN", 403
 
