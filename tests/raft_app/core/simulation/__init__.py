@@ -9,7 +9,8 @@ run unevenly and stand still; processes freeze and wake up with everything that 
 connections are reported lost, peers unreachable, elections hinted and leaderships transferred at
 random; stored entries are read late, stale or not at all; limits are tiny or ordinary. Members
 come, go and are replaced step by step, towards targets that change on the way, and somebody meddles
-with it; disks are lost for good. Logs are compacted, and snapshots travel row by row over
+with it; disks are lost for good, or put back to an earlier state where that is asked for.
+Logs are compacted, and snapshots travel row by row over
 connections that break, to replicas that die in the middle of installing them.
 
 What is watched, each by an object of its own (`log_checkers`, `vote_checkers`, `client_checkers`,

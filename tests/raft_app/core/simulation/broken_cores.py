@@ -279,7 +279,19 @@ def sleeps_without_a_quorum(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _OUTAGES = (Fault.CRASH_LEADER, Fault.ISOLATE_LEADER, Fault.FREEZE)
 
+
+def votes_before_anybody_vouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts takes part in elections before it hears whether its disk is as it left it."""
+    monkeypatch.setattr(RawNode, "withhold_votes", lambda _node: None)
+
+
 MISTAKES = (
+    Mistake(
+        votes_before_anybody_vouched,
+        ("LeaderCompleteness", "OneVote", "CommittedEntries"),
+        (Fault.ROLLBACK, Fault.CRASH_LEADER, Fault.ISOLATE_LEADER),
+        seeds=(67, 66, 47),
+    ),
     Mistake(stores_no_vote, ("DurableFirst",)),
     Mistake(forgets_its_vote, ("OneVote",), (Fault.RIVALS, Fault.CRASH_PROMISER), seeds=(5, 3)),
     Mistake(acknowledges_early, ("DurableFirst",)),

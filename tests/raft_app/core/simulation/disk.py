@@ -46,6 +46,15 @@ class FinishedInstall:
     next_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of what was durable, which may be put back once."""
+
+    hard_state: HardState
+    log: StoredLog
+    ledger: Ledger
+
+
 Item = Write | StoredState | Compaction | InstalledRows | FinishedInstall
 
 
@@ -76,6 +85,7 @@ class Disk:
         self._in_transaction = 0
         self._log_end: tuple[int, int] | None = None
         self._replaced = StoredLog()
+        self._rolled_back = StoredLog()
         self.installing = False
         self.rows: list[Entry] = []
         self.durable_write_id = 0
@@ -129,7 +139,19 @@ class Disk:
         """Tell whether `entry` is durable at its index, as a part of the log or of the state."""
         if entry.index <= self._ledger.applied_index:
             return True
+        if self._rolled_back.term_at(entry.index) == entry.term:
+            return True  # It was, and whoever counts on it cannot know better.
         return not self.installing and self.log.term_at(entry.index) == entry.term
+
+    def copy(self) -> Copy:
+        """Return a copy of what is durable; not in the middle of an installation."""
+        assert not self.installing
+        return Copy(self.hard_state, self.log.copy(), self._ledger.copy())
+
+    def put_back(self, copy: Copy) -> None:
+        """Have a copy in place of what is durable. No process runs."""
+        self._rolled_back = self.log
+        self.hard_state, self.log, self._ledger = copy.hard_state, copy.log, copy.ledger
 
     def held(self, entry: Entry) -> bool:
         """Tell whether `entry` is durable, or was before an installation began."""

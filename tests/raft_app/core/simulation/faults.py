@@ -10,6 +10,7 @@ from tests.raft_app.core.simulation.plan import SLOW_NETWORK_TICKS, TICK, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tests.raft_app.core.simulation.disk import Copy
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.simulation import Simulation
 
@@ -19,6 +20,8 @@ class Faults:
 
     Attributes:
         crashes: processes killed so far.
+        rollbacks: disks that were put back to an earlier state so far.
+        kinds: the faults of this run, also after its end.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -28,6 +31,8 @@ class Faults:
         self._active = True
         self._promises_watched = 0
         self.crashes = 0
+        self.rollbacks = 0
+        self.kinds = simulation.plan.faults
         self._actions: dict[Fault, Callable[[], None]] = {
             Fault.CRASH: lambda: self._crash_some(self._choose(1)),
             Fault.CRASH_LEADER: lambda: self._crash_some(self._leaders()),
@@ -57,6 +62,7 @@ class Faults:
             Fault.COMPACT: lambda: self._compact(self._choose(1)),
             Fault.COMPACT_ALL: lambda: self._compact(simulation.hosts.values()),
             Fault.CUT_TRANSFERS: lambda: simulation.transfers.cut(),
+            Fault.ROLLBACK: self._copy_disk,
         }
 
     def start(self) -> None:
@@ -243,6 +249,18 @@ class Faults:
         for host in hosts:
             if host.awake and self._simulation.placement.lost == NO_REPLICA:
                 host.compact(self._random.choice((0, 0, 3, 20)))
+
+    def _copy_disk(self) -> None:
+        """A disk is copied, and the copy is put back a while later."""
+        (host,) = self._choose(1)
+        if host.alive and not host.disk.installing:
+            delay = 1 + self._random.randrange(60 * TICK)
+            self._later(delay, self._put_back, host, host.disk.copy())
+
+    def _put_back(self, host: Host, copy: Copy) -> None:
+        if self._simulation.placement.roll_back(host, copy):
+            self.rollbacks += 1
+            self._later(self._duration(), self.restart, host)
 
     def _transfer(self) -> None:
         for host in self._leaders():

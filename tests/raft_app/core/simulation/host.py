@@ -16,9 +16,10 @@ from raft_app.core.types import (
     RequestVoteReply,
 )
 from raft_app.engine.guard import PeerSigns, silence_ticks
+from raft_app.engine.kept import Kept
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
-from tests.raft_app.core.simulation.plan import TICK
+from tests.raft_app.core.simulation.plan import TICK, Fault
 from tests.raft_app.core.simulation.service import Service
 from tests.raft_app.core.simulation.write_stream import WriteStream
 
@@ -36,6 +37,10 @@ TURN_ROUNDS_MAX = 1_000
 """Ready values that one turn may handle; more means that a node never comes to rest."""
 
 
+VOUCH_TICKS_MAX = 40
+"""Until a process that starts hears what it once had."""
+
+
 class Host:
     """The process of one replica. Every event of a former life of the process is ignored.
 
@@ -51,6 +56,7 @@ class Host:
         slowness: factor on the time of a transaction.
         stalled_until: the clock does not tick before.
         frozen_until: nothing at all happens before.
+        kept: the most that it ever reported of what is durable here.
     """
 
     node: RawNode
@@ -69,6 +75,7 @@ class Host:
         self.slowness = 1
         self.stalled_until = 0
         self.frozen_until = 0
+        self.kept = Kept(0, 0)
         self._period = period
         self._life = 0
         self._reset()
@@ -102,7 +109,22 @@ class Host:
             self.replica_id, self.node, ledger, clients=simulation.clients, watch=self.watch
         )
         self.later(1 + int(self._random.random() * self._period), self._tick)
+        if Fault.ROLLBACK in simulation.faults.kinds:
+            self.node.withhold_votes()
+            self.later(1 + self._random.randrange(VOUCH_TICKS_MAX * TICK), self._hear_what_it_kept)
         self.act()
+
+    def _hear_what_it_kept(self) -> None:
+        """Hear from those who remember what this replica once had; with less it is of no use."""
+        log = self.node.log
+        lacks = log.last_index < self.kept.index or log.durable_term < self.kept.term
+        if lacks and not log.is_frozen:
+            self.note("is an older copy")
+            self._simulation.faults.kill(self)
+            self.is_gone = True
+        else:
+            self.node.allow_votes()
+            self.act()
 
     def crash(self) -> None:
         """Kill the process; some prefix of the unfinished writes may have become durable."""
@@ -148,6 +170,11 @@ class Host:
         self.act()
         if simulation.plan.naps:
             self._guard()
+        log = self.node.log
+        self.kept = Kept(
+            max(self.kept.term, log.durable_term),
+            max(self.kept.index, min(log.commit_index, log.durable_index)),
+        )
         self.watch.ticked(self)
 
     # --- signs of life ------------------------------------------------------------------

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from raft_app.core.types import Membership, MembershipChange
+    from tests.raft_app.core.simulation.disk import Copy
     from tests.raft_app.core.simulation.host import Host
     from tests.raft_app.core.simulation.simulation import Simulation
 
@@ -69,27 +70,49 @@ class Placement:
             self._replace(self._random.choice(sorted(self.target)))
 
     def lose_disk(self) -> None:
-        """A voter's disk is gone; it never comes back, and a new replica is to take its place.
+        """A voter's disk is gone; it never comes back, and a new replica is to take its place."""
+        hosts = self._dispensable()
+        if hosts:
+            host = self._random.choice(hosts)
+            self._simulation.note("loses its disk", host.replica_id)
+            self._lose(host)
+            host.is_gone = True
 
-        Only where the others can do without it, as far as a group can know.
+    def roll_back(self, host: Host, copy: Copy) -> bool:
+        """A voter's disk is put back to an earlier state, of which it is known that it is older.
+
+        Returns:
+            False when the others cannot do without it, or nobody knows.
         """
+        kept = host.kept
+        is_older = copy.log.last_index < kept.index or copy.hard_state.term < kept.term
+        if not is_older or host not in self._dispensable():
+            return False
+        self._simulation.note("is rolled back", host.replica_id)
+        self._lose(host)
+        host.disk.put_back(copy)
+        return True
+
+    def _dispensable(self) -> list[Host]:
+        """Return the voters, if the others can do without any of them, as far as a group knows."""
         voters = self._simulation.watch.memberships.latest.voter_ids
         hosts = [self._simulation.hosts[voter] for voter in sorted(voters)]
         if self.lost != NO_REPLICA or len(voters) < 3 or not self._may_add():
-            return
+            return []
         needed = max((host.node.first_index for host in self._alive()), default=1) - 1
         for host in hosts:
             if not host.alive or host.node.membership.voter_ids != voters:
-                return
+                return []
             if host.node.is_installing or host.node.applied_index < needed:
-                return
+                return []
         if any(each.node.membership.voter_ids != voters for each in self._alive()):
-            return
-        host = self._random.choice(hosts)
-        self._simulation.note("loses its disk", host.replica_id)
+            return []
+        return hosts
+
+    def _lose(self, host: Host) -> None:
+        """A replica is lost: another is to take its place."""
         self.lost = host.replica_id
         self._simulation.faults.kill(host)
-        host.is_gone = True
         timeout = self._simulation.plan.config.election_timeout_ticks * TICK
         self._resumes_at = self._simulation.now + 5 * timeout
         if self.lost in self.target:

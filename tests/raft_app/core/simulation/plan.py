@@ -50,6 +50,7 @@ class Fault(StrEnum):
     COMPACT = "compact"
     COMPACT_ALL = "compact all"
     CUT_TRANSFERS = "cut transfers"
+    ROLLBACK = "rollback"
 
 
 CHANGES = (
@@ -63,6 +64,8 @@ CHANGES = (
     Fault.CUT_TRANSFERS,
 )
 """What changes the membership and makes snapshots necessary."""
+APART = (Fault.ROLLBACK,)
+"""What seeds do not select: it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def draw_faults(random: Random, *, changing: bool) -> tuple[Fault, ...]:
         random: what decides.
         changing: all of `CHANGES`.
     """
-    others = tuple(fault for fault in Fault if fault not in CHANGES)
+    others = tuple(fault for fault in Fault if fault not in (*CHANGES, *APART))
     count = random.choice((0, 1, 2, 2, 3, 3, 4, 8, len(others), len(others)))
     changes = random.choice((0, 0, 2, 4, len(CHANGES)))
     if changing:

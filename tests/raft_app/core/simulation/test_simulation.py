@@ -39,6 +39,14 @@ def test_groups_sleep_again_and_again() -> None:
     assert sum(outcome.sleeps for outcome in outcomes) > 6 * len(outcomes)
 
 
+def test_disks_that_are_put_back_to_an_earlier_state_lose_nothing() -> None:
+    faults = (Fault.ROLLBACK, Fault.CRASH_LEADER, Fault.ISOLATE_LEADER)
+    runs = [Simulation(seed, faults=faults) for seed in range(1, 7)]
+    for run in runs:
+        run.run()
+    assert sum(run.faults.rollbacks for run in runs) > 3
+
+
 def test_no_group_sleeps_unless_told_to() -> None:
     assert Simulation(4_001, naps=False).run().sleeps == 0
 
