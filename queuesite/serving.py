@@ -373,6 +373,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            reset_contextvars=True,  # else a pipelined request keeps a thread of the one before it
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import resource
 import ssl
 
@@ -138,6 +139,21 @@ async def test_answers_on_one_connection_follow_each_other(server, writes):
     assert len(writes) == 2
     assert b"".join(writes) == answer
     assert (b"connection: close" in writes[0], b"connection: close" in writes[1]) == (False, True)
+
+
+async def test_pipelined_requests_share_no_context(server):
+    """Django keeps a thread in it, and ends it with its own request."""
+    left = contextvars.ContextVar("left", default="nothing")
+    found = []
+
+    async def leave(scope, receive, send):
+        found.append(left.get())
+        left.set(scope["path"])
+        await hello(scope, receive, send)
+
+    await server.start(leave)
+    await ask(server.port, b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + GOOD)
+    assert found == ["nothing"] * 3
 
 
 async def test_an_answer_in_parts_leaves_as_it_comes(server, writes):

@@ -163,14 +163,15 @@ class Traffic:
     def _be_slow(self) -> None:
         """Ask for everything on one connection, send half of a body on another, and read little."""
         at = urlsplit(self.manager)
-        asked = b"GET /metrics HTTP/1.1\r\nHost: soak\r\n\r\n" * 200
-        begun = b"POST /topics HTTP/1.1\r\nHost: soak\r\nContent-Length: 1000000\r\n\r\n{"
+        host = f"HTTP/1.1\r\nHost: {at.netloc}\r\n".encode()
+        asked = b"GET /metrics " + host + b"\r\n"
+        begun = b"POST /topics " + host + b"Content-Length: 1000000\r\n\r\n{"
         reader = socket.create_connection((at.hostname, at.port), timeout=10)
         sender = socket.create_connection((at.hostname, at.port), timeout=10)
         with reader, sender:
             reader.setblocking(False)  # what does not fit into its buffer is not asked for
             with suppress(BlockingIOError):
-                reader.send(asked)
+                reader.send(asked * 200)
             try:
                 sender.sendall(begun)
                 while not self._sending_ends.wait(1):
