@@ -25,7 +25,8 @@ async def test_messages_without_a_partition_are_spread_evenly(any_site):
 async def test_messages_sent_at_once_are_spread_evenly_too(site):
     await site.create_topic(partitions=4)
     producer = await site.producer()
-    await asyncio.gather(*(site.produce(producer, str(number)) for number in range(100)))
+    calls = [site.produce(producer, str(number), timeout_ms=30_000) for number in range(100)]
+    await asyncio.gather(*calls)
     assert counts(site) == [25] * 4
 
 
