@@ -17,12 +17,13 @@ from http_base.certificates import CERTIFICATE
 from http_base.exceptions import failure_headers
 from http_base.memory_budget import MemoryBudget
 from http_base.negotiation import JSON_RENDERER
-from http_base.tasks import spawn
+from http_base.tasks import cancel, spawn
 from myqueue.contract.errors import InvalidRequest
 from queuesite.connections import ConnectionGuard, ConnectionLimits, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from ssl import SSLContext
     from typing import Any
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -45,6 +46,10 @@ KEEP_ALIVE_S = 86_400
 next request came while this process was paused."""
 SHUTDOWN_S = 0.5
 """Seconds that a client gets to agree that its TLS connection ends."""
+HANDSHAKES_MAX = DESCRIPTORS_KEPT // 2
+"""Connections whose TLS handshake is under way; they count as no connection yet."""
+ACCEPT_PAUSE_S = 0.1
+"""Where a process has no descriptor for a connection, until it looks for one again."""
 DRAIN_S = 1
 """Seconds that running requests get at the end, before they are cancelled."""
 _POLL_S = 0.01
@@ -253,6 +258,9 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._tls = tls
         self._handshake_s = handshake_s
+        self._accepting: list[asyncio.Task[None]] = []
+        self._shaking: dict[asyncio.Task[Any], None] = {}
+        """Connections whose handshake is under way, the oldest first."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -275,16 +283,45 @@ class _Server(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
-        for one in sockets or ():
-            server = await asyncio.get_running_loop().create_server(
+        self._accepting = [
+            spawn("accepting connections", self._accept(one, make, self._tls.serving))
+            for one in sockets or ()
+        ]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, then do what uvicorn does."""
+        await cancel([*self._accepting, *self._shaking])
+        await super().shutdown(sockets)
+
+    async def _accept(
+        self, listener: socket.socket, make: Callable[[], Any], tls: SSLContext
+    ) -> None:
+        """Accept connections; beyond a limit the oldest that has not shaken hands gives way."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:  # there is no descriptor for it; it waits where it is
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            shaking = loop.connect_accepted_socket(
                 make,
-                sock=one,
-                ssl=self._tls.serving,
-                backlog=BACKLOG,
+                connection,
+                ssl=tls,
                 ssl_handshake_timeout=self._handshake_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
-            self.servers.append(server)
+            task = spawn("a handshake of TLS", shaking, expected=(OSError,))
+            self._shaking[task] = None
+            task.add_done_callback(self._shaken)
+            if len(self._shaking) > HANDSHAKES_MAX:
+                oldest = next(iter(self._shaking))
+                del self._shaking[oldest]
+                oldest.cancel()
+            await asyncio.sleep(0)  # what was accepted begins, and what gives way ends
+
+    def _shaken(self, task: asyncio.Task[Any]) -> None:
+        self._shaking.pop(task, None)
 
 
 class HttpServer:

@@ -84,4 +84,12 @@ DOOR_MUTANTS = (
         test="tests/queuesite/test_login.py"
         "::test_wrong_passwords_have_to_wait_and_so_does_the_right_one",
     ),
+    Mutant(
+        name="handshakes-without-limit",
+        fault="Who connects and never shakes hands takes the descriptors of everybody",
+        path="queuesite/serving.py",
+        old="            if len(self._shaking) > HANDSHAKES_MAX:\n",
+        new="            if len(self._shaking) > BACKLOG:\n",
+        test="tests/queuesite/test_serving.py::test_those_who_never_shake_hands_keep_nobody_out",
+    ),
 )

@@ -277,7 +277,10 @@ async def test_https_is_answered_and_says_who_showed_a_certificate(secured, auth
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
 async def test_http_at_a_port_with_tls_is_told_what_to_do(secured, method):
     raw = method.encode() + GOOD[3:]
-    answer = await asyncio.wait_for(ask(secured.port, raw), 10)
+    reader, writer = await asyncio.open_connection("127.0.0.1", secured.port)
+    writer.write(raw)
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+    writer.close()
     assert answer.startswith(b"HTTP/1.1 400")
     assert b'"message":"this port speaks TLS: its address begins with https://"' in answer
     assert secured.scopes == []
@@ -299,3 +302,15 @@ async def test_idle_connection_with_tls_does_not_hold_up_the_end(authority):
     _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
     await asyncio.wait_for(server.stop(), 10)
     writer.close()
+
+
+async def test_those_who_never_shake_hands_keep_nobody_out(secured, authority, monkeypatch):
+    monkeypatch.setattr(serving, "HANDSHAKES_MAX", 5)
+    silent = [await asyncio.open_connection("127.0.0.1", secured.port) for _ in range(20)]
+    context = ssl.create_default_context(cafile=authority.ca)
+    assert (await ask_secured(secured.port, context)).endswith(b"hello")
+    for reader, _ in silent[:10]:
+        assert await asyncio.wait_for(reader.read(), 10) == b"", "the oldest gives way"
+    assert len(secured._server._shaking) <= 5
+    for _, writer in silent:
+        writer.close()
