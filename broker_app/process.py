@@ -275,7 +275,11 @@ class BrokerProcess:
         await self.runtime.obey_epoch(orders.epoch)
         if orders.remembered is not None:
             self.engine.vouching.judge(
-                Remembered(one.group_id, one.replica_id, Kept(one.kept_term, one.kept_index))
+                Remembered(
+                    one.group_id,
+                    one.replica_id,
+                    Kept(one.kept_term, one.kept_index, one.kept_entry_term),
+                )
                 for one in orders.remembered
             )
         await self.engine.save_peers(

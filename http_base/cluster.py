@@ -60,10 +60,15 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     commit_index: int
     applied_index: int
     last_index: Number
+    last_term: Number = 0
+    """Of the entry there; 0 when the broker does not say. Both are of its start until a manager has
+    compared them."""
     kept_term: Number = 0
     """The highest term that is durable there; 0 when the broker does not say."""
     kept_index: Number = 0
     """Highest index that is known to be committed and is durable there."""
+    kept_entry_term: Number = 0
+    """Of the entry there; 0 when the broker does not say."""
     placement_version: int
     """Version of the membership in force."""
     replicas: list[ReplicaPlace]
@@ -212,6 +217,7 @@ class RememberedReplica(Struct, frozen=True, kw_only=True):
     replica_id: int
     kept_term: int
     kept_index: int
+    kept_entry_term: int = 0
 
 
 class BrokerOrders(Struct, frozen=True, kw_only=True, tag_field="status", tag="success"):

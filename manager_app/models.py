@@ -259,9 +259,11 @@ class Replica(models.Model):
     size_bytes = models.BigIntegerField(default=0)
     """Of its stored batches, as last reported."""
     kept_term = models.BigIntegerField(default=0)
-    """Highest term that was ever reported to be durable; never lowered, like the next two."""
+    """Highest term that was ever reported to be durable; never lowered, like the next three."""
     kept_index = models.BigIntegerField(default=0)
     """Highest index that was ever reported to be committed and durable: with less it is faulty."""
+    kept_entry_term = models.BigIntegerField(default=0)
+    """Of the entry there: a log as long may end in entries that were overwritten since."""
     kept_offset = models.BigIntegerField(default=0)
     """Highest high watermark that was ever reported."""
     fault = models.CharField(max_length=255, blank=True, default="")

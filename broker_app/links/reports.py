@@ -57,7 +57,7 @@ def make_report(
 def report_replica(replica: Replica) -> ReplicaReport:
     """Return the report of one replica."""
     membership = replica.node.membership
-    state = state_of(replica)
+    state, kept, found = state_of(replica), replica.kept, replica.found
     return ReplicaReport(
         group_id=replica.group_id,
         replica_id=replica.spec.replica_id,
@@ -71,9 +71,11 @@ def report_replica(replica: Replica) -> ReplicaReport:
         high_watermark=state.next_offset,
         commit_index=replica.node.commit_index,
         applied_index=replica.applied.index,
-        last_index=replica.node.last_index,
-        kept_term=replica.kept.term,
-        kept_index=replica.kept.index,
+        last_index=found.last_index,
+        last_term=found.last_term,
+        kept_term=kept.term,
+        kept_index=kept.index,
+        kept_entry_term=kept.entry_term,
         placement_version=membership.version,
         replicas=[
             ReplicaPlace(member.replica_id, member.broker_id) for member in membership.voters

@@ -53,6 +53,7 @@ _REPLICA_FIELDS = [
     "size_bytes",
     "kept_term",
     "kept_index",
+    "kept_entry_term",
     "kept_offset",
     "fault",
     "reported_at",
@@ -275,7 +276,11 @@ def _has_less(row: Replica, said: ReplicaReport) -> bool:
     """Tell whether a replica lost, and does not know it yet, what it once reported to have."""
     if said.faulty or said.installing or not said.kept_term:
         return False
-    return said.last_index < row.kept_index or said.kept_term < row.kept_term
+    if said.kept_term < row.kept_term:
+        return True
+    if not (said.last_term and row.kept_entry_term):
+        return said.last_index < row.kept_index
+    return (said.last_term, said.last_index) < (row.kept_entry_term, row.kept_index)
 
 
 def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedReplica:
@@ -291,6 +296,7 @@ def _remember(broker: Broker, row: Replica, said: ReplicaReport) -> RememberedRe
         replica_id=row.replica_id,
         kept_term=row.kept_term,
         kept_index=row.kept_index,
+        kept_entry_term=row.kept_entry_term,
     )
 
 
@@ -305,6 +311,7 @@ def _take_replica(row: Replica, said: ReplicaReport, now: datetime) -> bool:
     row.size_bytes = said.size_bytes
     row.kept_term = max(row.kept_term, said.kept_term)
     row.kept_index = max(row.kept_index, said.kept_index)
+    row.kept_entry_term = max(row.kept_entry_term, said.kept_entry_term)
     row.kept_offset = max(row.kept_offset, said.high_watermark)
     row.fault = said.faulty[:255].replace("\0", "")
     row.reported_at = now

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from http_base.memory_budget import MemoryBudget
 from myqueue.contract import retry_after
-from myqueue.contract.errors import CommitTimeout, NoLeader, NotLeader, Overloaded, QueueError
+from myqueue.contract.errors import NoLeader, NotLeader, Overloaded, QueueError
 from raft_app.core.errors import NodeNotLeader, NodeNotReady, ProposalDropped
 from raft_app.core.types import NO_REPLICA, AppendEntriesReply, Entry, EntryKind, Membership, Role
-from raft_app.engine.kept import Kept
+from raft_app.engine.kept import Found, Kept, found_in, kept_in
+from raft_app.engine.waiters import Waiters
 from raft_app.engine.windows import PeerWindows, UnderWay
 from raft_app.size_marks import SizeMarks
 from raft_app.statemachine import CommandAnswer, InconsistentEntry, Join, Propose
@@ -200,42 +201,6 @@ class Applied:
         return any(member.replica_id == self._replica_id for member in membership.members)
 
 
-class Waiters:
-    """Futures by the (index, term) that they wait for."""
-
-    def __init__(self) -> None:
-        """Make an empty table."""
-        self.by_index: dict[int, list[tuple[int, asyncio.Future[Any]]]] = {}
-        """By index: (term, future)."""
-
-    def wait_for(self, index: int, term: int) -> asyncio.Future[Any]:
-        """Return the future of what applying the entry at (index, term) gives."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.by_index.setdefault(index, []).append((term, future))
-        return future
-
-    def answer(self, entry: Entry, result: Any, refusal: Callable[[], Exception]) -> None:
-        """Resolve the requests at an index: their entry was applied, or another in its place."""
-        waiting = self.by_index.pop(entry.index, None)
-        if waiting is None:
-            return
-        for term, future in waiting:
-            if future.done():
-                continue
-            if term == entry.term:
-                future.set_result(result)
-            else:
-                future.set_exception(refusal())
-
-    def fail(self, why: str) -> None:
-        """Fail all requests; whether their entries are ever committed is unknown."""
-        for waiters in self.by_index.values():
-            for _, future in waiters:
-                if not future.done():
-                    future.set_exception(CommitTimeout(why))
-        self.by_index.clear()
-
-
 class ReadRounds:
     """Readers on their way: asked, sent with a round, confirmed but not applied yet."""
 
@@ -402,6 +367,8 @@ class Replica:
         self.applied = Applied(checkpoint, state_machine.log_start_offset, spec.replica_id)
         self.faulty = ""
         """Why this replica can no longer be trusted; empty while it can."""
+        self.found_at_start: Found | None = None
+        """What its disk had then; None once somebody vouched for it."""
         self.serving_seen = False
         """What `serves` was when the engine last told its listeners."""
         self.pins: dict[int, Pin] = {}
@@ -450,9 +417,14 @@ class Replica:
 
     @property
     def kept(self) -> Kept:
-        """What is durable here for good, for others to remember."""
-        log = self.node.log
-        return Kept(log.durable_term, min(log.commit_index, log.durable_index))
+        """What is durable here for good, for others to remember; of the start until they did."""
+        kept = kept_in(self.node.log)
+        return kept if self.found_at_start is None else kept.within(self.found_at_start)
+
+    @property
+    def found(self) -> Found:
+        """What its disk had at the start, until somebody vouched for it; then what it has."""
+        return self.found_at_start or found_in(self.node.log)
 
     @property
     def suspects(self) -> dict[int, str]:

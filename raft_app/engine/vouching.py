@@ -3,7 +3,8 @@
 A folder that was copied back from a backup, or rolled back with its disk, looks whole: every
 checksum is right. Only others can tell that it is older than what it once acknowledged. Until they
 have been asked, or have not answered for a while, no replica that was stored here gives a vote or
-campaigns; it follows a leader that the others elect, and what it stores then counts.
+campaigns; it follows a leader that the others elect, and what it stores then counts. What is
+compared is what it had at the start: a term that it hears of later hides what it forgot.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raft_app.engine.kept import Kept
+from raft_app.engine.kept import found_in
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable, Mapping
 
+    from raft_app.engine.kept import Kept
     from raft_app.engine.loop import EngineLoop
     from raft_app.engine.replica import Replica
 
@@ -58,6 +60,8 @@ class Vouching:
             return
         for replica in self._replicas.values():
             replica.node.withhold_votes()
+            if not replica.node.log.is_frozen:  # else what it had is being replaced
+                replica.found_at_start = found_in(replica.node.log)
         self._timer = loop.call_later(wait_ms / 1000, self._give_up, wait_ms)
 
     def judge(self, remembered: Iterable[Remembered]) -> None:
@@ -66,11 +70,11 @@ class Vouching:
             replica = self._replicas.get(one.group_id)
             if replica is None or replica.spec.replica_id != one.replica_id:
                 continue
-            if _lacks(replica, one.kept):
-                had = replica.kept
+            found = replica.found
+            if found.lacks(one.kept) and not replica.node.log.is_frozen:
                 self._engine_loop.make_faulty(
                     replica,
-                    f"its log ends at {replica.node.last_index} in term {had.term}, and it had"
+                    f"its log ended at {found.last_index} in term {found.term}, and it had"
                     f" told of {one.kept.index} in term {one.kept.term}: it was restored from an"
                     " older copy",
                 )
@@ -95,15 +99,5 @@ class Vouching:
             return
         self.stop()
         for replica in self._replicas.values():
+            replica.found_at_start = None
             replica.node.allow_votes()
-
-
-def _lacks(replica: Replica, kept: Kept) -> bool:
-    """Tell whether a replica has less than it is remembered to have kept.
-
-    One that takes a snapshot in says nothing: what it had is being replaced.
-    """
-    log = replica.node.log
-    if log.is_frozen:
-        return False
-    return log.last_index < kept.index or log.durable_term < kept.term

@@ -13,17 +13,35 @@ REPLICA_MUTANTS = (
         name="older-copy-taken",
         fault="A broker keeps a replica that has less than a manager remembers of it",
         path="raft_app/engine/vouching.py",
-        old="            if _lacks(replica, one.kept):\n",
+        old="            if found.lacks(one.kept) and not replica.node.log.is_frozen:\n",
         new="            if False:\n",
         test=f"{_ENGINE}/test_vouching.py"
         "::test_an_older_copy_is_faulty_before_it_votes_and_stays_so",
     ),
     Mutant(
+        name="older-copy-hidden",
+        fault="What a replica hears after its start hides what its disk lacked",
+        path="raft_app/engine/vouching.py",
+        old="                replica.found_at_start = found_in(replica.node.log)\n",
+        new="                pass\n",
+        test=f"{_ENGINE}/test_vouching.py"
+        "::test_what_it_hears_after_the_start_neither_hides_nor_adds_what_it_lacks",
+    ),
+    Mutant(
+        name="overwritten-end-taken",
+        fault="A log counts as whole although its end was overwritten where it is longer",
+        path="raft_app/engine/kept.py",
+        old="        return (self.last_term, self.last_index) < (kept.entry_term, kept.index)\n",
+        new="        return self.last_index < kept.index\n",
+        test=f"{_ENGINE}/test_kept.py"
+        "::test_who_is_behind_by_term_or_as_in_an_election_lacks_something",
+    ),
+    Mutant(
         name="kept-before-durable",
         fault="A replica reports a term to be kept that is not on its disk yet",
         path="raft_app/engine/replica.py",
-        old="        return Kept(log.durable_term, ",
-        new="        return Kept(self.node.term, ",
+        old="        kept = kept_in(self.node.log)\n",
+        new="        kept = kept_in(self.node.log).more(Kept(self.node.term, 0))\n",
         test=f"{_ENGINE}/test_vouching.py::test_only_what_is_durable_is_kept",
     ),
     Mutant(

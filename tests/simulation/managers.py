@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raft_app.engine.kept import Kept
+from raft_app.engine.kept import Found, Kept
 from raft_app.engine.vouching import Remembered
 
 if TYPE_CHECKING:
@@ -38,15 +38,12 @@ class Managers:
         for replica in broker.replicas.values():
             if not replica.faulty:
                 key = (broker.broker_id, replica.group_id, replica.spec.replica_id)
-                self._kept[key] = _more(self._kept.get(key, replica.kept), replica.kept)
+                self._kept[key] = replica.kept.more(self._kept.get(key, replica.kept))
 
     def know_better(self, broker_id: int, stored: MemoryReplica) -> bool:
         """Tell whether a copy of a replica has less than its broker had reported of it."""
         kept = self._kept.get((broker_id, stored.spec.group_id, stored.spec.replica_id))
         if kept is None:
             return False
-        return stored.last_index() < kept.index or stored.hard_state.term < kept.term
-
-
-def _more(one: Kept, other: Kept) -> Kept:
-    return Kept(max(one.term, other.term), max(one.index, other.index))
+        last = stored.last_index()
+        return Found(stored.hard_state.term, last, stored.term_at(last) or 0).lacks(kept)

@@ -16,9 +16,10 @@ from broker_app.partition.state import PartitionData
 from broker_app.partition.statemachine import PartitionState
 from raft_app.engine.engine import Engine
 from raft_app.engine.loop import EngineLoop
-from raft_app.engine.replica import Applied, Replica, Waiters
+from raft_app.engine.replica import Applied, Replica
 from raft_app.engine.snapshots import SnapshotInstall
 from raft_app.engine.vouching import Vouching
+from raft_app.engine.waiters import Waiters
 from raft_app.statemachine import CommandAnswer
 from tests.raft_app.core.simulation.broken_cores import stores_no_vote
 from tests.simulation.plan import Fault

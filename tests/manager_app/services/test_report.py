@@ -243,9 +243,20 @@ def test_a_replica_with_an_earlier_term_is_told_so_as_well(placed):
     assert len(broker_report(report(1, replicas=[less])).orders.remembered) == 1
 
 
+def test_a_longer_log_whose_end_was_overwritten_since_is_told_so_as_well(placed):
+    had = {"kept_term": 3, "kept_index": 10}
+    broker_report(
+        report(1, replicas=[placed.said(last_index=10, last_term=3, kept_entry_term=3, **had)])
+    )
+    less = placed.said(last_index=12, last_term=2, **had)
+    (told,) = broker_report(report(1, replicas=[less])).orders.remembered
+    assert (told.kept_index, told.kept_entry_term) == (10, 3)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
+        {"last_index": 12, "last_term": 3, "kept_term": 3, "kept_index": 4},
         {"last_index": 10, "kept_term": 3, "kept_index": 4},
         {"last_index": 2, "kept_term": 3, "kept_index": 2, "faulty": "known"},
         {"last_index": 2, "kept_term": 3, "kept_index": 2, "installing": True},

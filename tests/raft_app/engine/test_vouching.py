@@ -113,6 +113,32 @@ async def test_a_term_that_was_forgotten_is_a_vote_that_may_have_been(cluster):
     assert "restored from an older copy" in replica.faulty
 
 
+async def test_what_it_hears_after_the_start_neither_hides_nor_adds_what_it_lacks(cluster):
+    older = deepcopy_storage(cluster, 3)
+    for number in range(5):
+        await cluster.append(f"text {number}")
+    await cluster.until(lambda: len(cluster.values(3)) == 5)
+    kept = cluster.engines[3].replicas[1].kept
+    for broker_id in (1, 2, 3):
+        await cluster.stop(broker_id)
+    cluster.storages[3] = older
+    for broker_id in (1, 2, 3):
+        await cluster.start(broker_id)
+    engine = cluster.engines[3]
+    replica = engine.replicas[1]
+    found = replica.found
+    for broker_id in (1, 2):
+        cluster.engines[broker_id].vouching.judge(())
+    await cluster.until(lambda: cluster.leader() is not None)
+    await cluster.append("later")
+    await cluster.until(lambda: len(cluster.values(3)) == 6)
+    assert replica.node.last_index > kept.index
+    assert replica.found == found
+    assert not found.lacks(replica.kept), "sound ones too would be remembered with too much"
+    engine.vouching.judge([Remembered(1, 13, kept)])
+    assert "restored from an older copy" in replica.faulty
+
+
 async def test_only_what_is_durable_is_kept(cluster):
     await cluster.append("a")
     await cluster.until(lambda: cluster.values(3) == ["a"])

@@ -16,7 +16,7 @@ from raft_app.core.types import (
     RequestVoteReply,
 )
 from raft_app.engine.guard import PeerSigns, silence_ticks
-from raft_app.engine.kept import Kept
+from raft_app.engine.kept import Found, Kept, found_in, kept_in
 from tests.raft_app.core.simulation.disk import Compaction, StoredState
 from tests.raft_app.core.simulation.installer import Installer
 from tests.raft_app.core.simulation.plan import TICK, Fault
@@ -76,6 +76,7 @@ class Host:
         self.stalled_until = 0
         self.frozen_until = 0
         self.kept = Kept(0, 0)
+        self._found: Found | None = None
         self._period = period
         self._life = 0
         self._reset()
@@ -111,14 +112,14 @@ class Host:
         self.later(1 + int(self._random.random() * self._period), self._tick)
         if Fault.ROLLBACK in simulation.faults.kinds:
             self.node.withhold_votes()
+            self._found = None if self.node.log.is_frozen else found_in(self.node.log)
             self.later(1 + self._random.randrange(VOUCH_TICKS_MAX * TICK), self._hear_what_it_kept)
         self.act()
 
     def _hear_what_it_kept(self) -> None:
         """Hear from those who remember what this replica once had; with less it is of no use."""
-        log = self.node.log
-        lacks = log.last_index < self.kept.index or log.durable_term < self.kept.term
-        if lacks and not log.is_frozen:
+        found, self._found = self._found or found_in(self.node.log), None
+        if found.lacks(self.kept) and not self.node.log.is_frozen:
             self.note("is an older copy")
             self._simulation.faults.kill(self)
             self.is_gone = True
@@ -171,10 +172,8 @@ class Host:
         if simulation.plan.naps:
             self._guard()
         log = self.node.log
-        self.kept = Kept(
-            max(self.kept.term, log.durable_term),
-            max(self.kept.index, min(log.commit_index, log.durable_index)),
-        )
+        kept = kept_in(log)
+        self.kept = self.kept.more(kept.within(self._found) if self._found else kept)
         self.watch.ticked(self)
 
     # --- signs of life ------------------------------------------------------------------

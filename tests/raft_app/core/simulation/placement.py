@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raft_app.core.types import NO_REPLICA, AddLearner, Promote, RaftMember, Remove
+from raft_app.engine.kept import Found
 from tests.raft_app.core.simulation.plan import TICK
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Placement:
         Returns:
             False when the others cannot do without it, or nobody knows.
         """
-        kept = host.kept
-        is_older = copy.log.last_index < kept.index or copy.hard_state.term < kept.term
-        if not is_older or host not in self._dispensable():
+        last = copy.log.last_index
+        found = Found(copy.hard_state.term, last, copy.log.term_at(last) or 0)
+        if not found.lacks(host.kept) or host not in self._dispensable():
             return False
         self._simulation.note("is rolled back", host.replica_id)
         self._lose(host)

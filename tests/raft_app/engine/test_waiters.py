@@ -6,7 +6,7 @@ import pytest
 
 from myqueue.contract.errors import CommitTimeout, NoLeader
 from raft_app.core.types import Entry, EntryKind
-from raft_app.engine.replica import Waiters
+from raft_app.engine.waiters import Waiters
 
 pytestmark = pytest.mark.asyncio
 
