@@ -18,7 +18,7 @@ ENGINE_MUTANTS = (
     Mutant(
         name="success-for-another-entry",
         fault="A waiting request is answered with success although another entry took its place",
-        path="raft_app/engine/replica.py",
+        path="raft_app/engine/waiters.py",
         old="            if term == entry.term:\n",
         new="            if term <= entry.term:\n",
         test=f"{_TESTS}/engine/test_replica.py::test_replaced_entry_answers_its_waiter_with_not_leader",
