@@ -38,6 +38,19 @@ async def restart(cluster, broker_id):
     return await cluster.start(broker_id)
 
 
+async def stop_and_put_back(cluster):
+    """Stop all brokers and put the third's folder back; return what it had kept by then."""
+    older = deepcopy_storage(cluster, 3)
+    for number in range(5):
+        await cluster.append(f"text {number}")
+    await cluster.until(lambda: len(cluster.values(3)) == 5)
+    kept = cluster.engines[3].replicas[1].kept
+    for broker_id in (1, 2, 3):
+        await cluster.stop(broker_id)
+    cluster.storages[3] = older
+    return kept
+
+
 async def test_what_is_new_votes_at_once_and_what_was_stored_waits(cluster):
     assert all(node(cluster, one).may_vote for one in (1, 2, 3))
     for broker_id in (1, 2, 3):
@@ -72,14 +85,7 @@ async def test_after_the_wait_it_takes_part_as_it_is(cluster):
 
 
 async def test_an_older_copy_is_faulty_before_it_votes_and_stays_so(cluster):
-    older = deepcopy_storage(cluster, 3)
-    for number in range(5):
-        await cluster.append(f"text {number}")
-    await cluster.until(lambda: len(cluster.values(3)) == 5)
-    kept = cluster.engines[3].replicas[1].kept
-    for broker_id in (1, 2, 3):
-        await cluster.stop(broker_id)
-    cluster.storages[3] = older
+    kept = await stop_and_put_back(cluster)
     engine = await cluster.start(3)
     replica = engine.replicas[1]
     asked = RequestVote(13, 12, replica.node.term + 1, 9, replica.node.term)
@@ -87,7 +93,7 @@ async def test_an_older_copy_is_faulty_before_it_votes_and_stays_so(cluster):
     assert replica.node.vote != 12, "nothing says yet that it has all"
     engine.vouching.judge([Remembered(1, 13, kept)])
     assert "restored from an older copy" in replica.faulty
-    await cluster.until(lambda: bool(older._replicas[1].faulty))
+    await cluster.until(lambda: bool(cluster.storages[3]._replicas[1].faulty))
     engine = await restart(cluster, 3)
     assert "restored from an older copy" in engine.replicas[1].faulty
 
@@ -114,14 +120,7 @@ async def test_a_term_that_was_forgotten_is_a_vote_that_may_have_been(cluster):
 
 
 async def test_what_it_hears_after_the_start_neither_hides_nor_adds_what_it_lacks(cluster):
-    older = deepcopy_storage(cluster, 3)
-    for number in range(5):
-        await cluster.append(f"text {number}")
-    await cluster.until(lambda: len(cluster.values(3)) == 5)
-    kept = cluster.engines[3].replicas[1].kept
-    for broker_id in (1, 2, 3):
-        await cluster.stop(broker_id)
-    cluster.storages[3] = older
+    kept = await stop_and_put_back(cluster)
     for broker_id in (1, 2, 3):
         await cluster.start(broker_id)
     engine = cluster.engines[3]
