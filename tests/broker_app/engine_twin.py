@@ -23,7 +23,7 @@ from myqueue.contract.errors import (
     PartitionNotFound,
 )
 from raft_app.core.types import Entry, EntryKind, Membership, RaftMember
-from raft_app.engine.kept import Kept
+from raft_app.engine.kept import Found, Kept
 from raft_app.engine.membership import ReplicaChange
 from raft_app.engine.tick_intervals import TickIntervals
 from raft_app.statemachine import CommandAnswer, Join, Propose
@@ -80,6 +80,10 @@ class ReplicaTwin:
     @property
     def kept(self) -> Kept:
         return Kept(self.term, self.commit_index)
+
+    @property
+    def found(self) -> Found:
+        return Found(self.term, self.last_index, self.term)
 
     @property
     def commit_index(self) -> int:
