@@ -101,6 +101,27 @@ def require_known_client(runtime: BrokerRuntime, token: str) -> ClientToken:
     return claims
 
 
+def require_right(
+    call: Call, runtime: BrokerRuntime, *, right: str, topic: str, token: str | None
+) -> None:
+    """Let a registered client do what its token says nothing of, if whoever registered it may.
+
+    Args:
+        call: whose token counts.
+        runtime: of this broker.
+        right: what is needed besides the registration.
+        topic: to which topic.
+        token: the field of the call; without it the bearer token counts.
+
+    Raises:
+        Forbidden: whoever registered the client has no such right.
+        QueueError: the token is not taken, or this broker cannot tell yet.
+    """
+    if settings.QUEUE.auth != guard.OFF:
+        claims = require_known_client(runtime, token or bearer_token(call) or "")
+        guard.current().require_of_origin(claims, right, topic)
+
+
 def verified_client(runtime: BrokerRuntime, token: str) -> ClientToken:
     """Return what a token says of a client, whoever registered it.
 

@@ -264,15 +264,32 @@ class Guard:
         index = self._tokens.access()
         if index is None:
             return  # no manager was heard since the start: what was signed counts
+        self._require_of_origin(index, claims, right_of(claims.kind), claims.topic)
+
+    def require_of_origin(self, claims: ClientToken, right: str, topic: str) -> None:
+        """Check that whoever registered a client has a right that its token says nothing of.
+
+        Raises:
+            QueueError: what `check_origin` raises.
+            NotReady: this server cannot tell yet.
+        """
+        self.check_origin(claims)
+        index = self._tokens.access()
+        if index is None:
+            raise NotReady("this server has heard no manager yet, which knows who has which right")
+        self._require_of_origin(index, claims, right, topic)
+
+    def _require_of_origin(
+        self, index: AccessIndex, claims: ClientToken, right: str, topic: str
+    ) -> None:
         holder = index.of_origin(claims.origin)
         if holder is None or holder.is_over(self._tokens.now_ms()):
             raise UnauthorizedException(
                 f"the API token or user that registered {claims.kind} {claims.client_id} is not"
                 " taken any more"
             )
-        right = right_of(claims.kind)
-        if not index.may(holder, right, claims.topic):
-            raise _lacks(holder.name, right, claims.topic)
+        if not index.may(holder, right, topic):
+            raise _lacks(holder.name, right, topic)
 
     def _caller(self, call: Call, doc: ApiDoc | None) -> Caller | None:
         bearer = bearer_of(call.authorization)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from broker_app.access import CONSUMER, require_topic_client
+from broker_app.access import CONSUMER, require_right, require_topic_client
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current, state_of
 from broker_app.services.work import (
@@ -16,6 +16,7 @@ from broker_app.services.work import (
     messages_settle,
     several_look,
 )
+from http_base.access import PRODUCE
 from http_base.calls import names_several, read_call
 from http_base.messages import as_asked
 from http_base.operations import ACK, EXTEND, NACK, RECEIVE
@@ -88,6 +89,14 @@ async def _receive(call: Call) -> PartitionReceived:
     asked = read_call(call, Receive)
     receiving = _receive_of(asked)
     replica, client_id = _admit(call, asked)
+    if client_id and receiving.dead_letter_topic not in ("", f"{asked.topic}{DEAD_LETTER_SUFFIX}"):
+        require_right(
+            call,
+            current(),
+            right=PRODUCE,
+            topic=receiving.dead_letter_topic,
+            token=asked.token,
+        )
     current().group_origins.admit(
         state_of(replica),
         replica.spec.group_id,

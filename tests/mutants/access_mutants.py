@@ -66,6 +66,14 @@ ACCESS_MUTANTS = (
         test=f"{_CLIENTS}::test_who_registered_must_still_have_the_right",
     ),
     Mutant(
+        name="dead-letters-anywhere",
+        fault="Whoever reads a topic has its messages copied into any other",
+        path="broker_app/access.py",
+        old="        guard.current().require_of_origin(claims, right, topic)\n",
+        new="        guard.current().check_origin(claims)\n",
+        test=f"{_CLIENTS}::test_dead_letters_go_only_where_the_worker_may_produce",
+    ),
+    Mutant(
         name="producer-reads",
         fault="A right to produce lets read as well",
         path="broker_app/access.py",

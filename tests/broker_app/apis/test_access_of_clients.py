@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,6 +103,23 @@ async def test_who_registered_must_still_have_the_right(api: Api, runtime: Broke
         ):
             assert await ask(api, name, token) == expected, (name, token)
         assert (await ask(api, name, token_of(own, "token-1")))[0] not in (401, 403), name
+
+
+async def test_dead_letters_go_only_where_the_worker_may_produce(
+    api: Api, runtime: BrokerRuntime
+) -> None:
+    token, body = token_of("consumer", "token-5"), PLACE | GROUP
+    receive = partial(api.send, "POST", "/messages/receive", bearer=token)
+    unknown = await receive(body={**body, "dead_letter_topic": "mine"})
+    assert (unknown.status, unknown.json["code"]) == (503, "NOT_READY"), "no manager was heard yet"
+    rights = (TopicRight("logs", ("consume",)), TopicRight("mine", ("produce",)))
+    worker = Holder(origin="token-5", name="w", rights=rights)
+    runtime.learn_access(AccessTable.of([worker]))
+    for name, status in ((None, 200), ("logs.dead", 200), ("mine", 200), ("payments", 403)):
+        answer = await receive(body={**body, "dead_letter_topic": name})
+        assert answer.status == status, (name, answer)
+    refused = (answer.json["code"], answer.json["missing"], answer.json["topic"])
+    assert refused == ("FORBIDDEN", "produce", "payments")
 
 
 async def test_the_parts_of_a_fetch_of_several_are_judged_one_by_one(
