@@ -133,6 +133,7 @@ class ClusterHttp:
             tls: whom `https://` trusts, and what is shown there; None: the system's authorities.
         """
         self._token = cluster_token(secret)
+        self._encrypts = tls is not None and tls.serving is not None
         self._connections = Connections(
             per_server=connections_per_server, keep_alive_s=KEEP_ALIVE_S, tls=tls
         )
@@ -203,6 +204,8 @@ class ClusterHttp:
     async def _exchange(
         self, address: str, request: Request, timeout_s: float, connect_timeout_s: float
     ) -> ClusterAnswer:
+        if self._encrypts and not address.lower().startswith("https:"):
+            raise NotSent(f"{address} has no TLS, and tokens are not sent there in the clear")
         try:
             status, headers, content = await self._connections.exchange(
                 address, request, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s

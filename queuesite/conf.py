@@ -376,7 +376,9 @@ def _combinations(config: QueueConfig) -> list[tuple[bool, str]]:
 def _secured(config: QueueConfig) -> list[tuple[bool, str]]:
     """Return (what must hold, what to say otherwise) of the settings of TLS."""
     has_cert = config.tls_cert is not None
-    given = {"CURRENT_ADDRESS": config.current_address} if config.current_address else {}
+    given = [("MANAGER_ADDRESS", address) for address in config.manager_addresses]
+    if config.current_address:
+        given.append(("CURRENT_ADDRESS", config.current_address))
     return [
         (has_cert == (config.tls_key is not None), "TLS_CERT and TLS_KEY are set both, or neither"),
         (
@@ -388,7 +390,7 @@ def _secured(config: QueueConfig) -> list[tuple[bool, str]]:
                 not has_cert or address.startswith("https:"),
                 f"{name} must begin with https:// when TLS_CERT is set, not {address!r}",
             )
-            for name, address in given.items()
+            for name, address in given
         ),
     ]
 
@@ -492,13 +494,13 @@ def from_environment(environ: Mapping[str, str]) -> QueueConfig:
     }
     given.setdefault("PORT", _DEFAULT_PORTS.get(role, 8000))
     given["DATABASE_URL"] = _database_url(environ)
+    if "TLS_CERT" in given:
+        given.setdefault("MANAGER_ADDRESS", ["https://127.0.0.1:8000"])
     given["CURRENT_ADDRESS"] = given.get("CURRENT_ADDRESS", "").rstrip("/")
     try:
         config = msgspec.convert(given, QueueConfig, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise _refused(str(error), given) from None
-    if config.tls_cert and "MANAGER_ADDRESS" not in given:
-        config = replace(config, manager_addresses=("https://127.0.0.1:8000",))
     try:
         _ = config.tls
     except TlsError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import msgspec
 import pytest
@@ -14,11 +15,13 @@ from http_base.cluster_http import (
     CallFailed,
     ClusterCall,
     ClusterHttp,
+    ForwardedCall,
     NotSent,
     OutcomeUnknown,
     Unreadable,
     is_silent,
 )
+from http_base.tls import Tls
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import Internal, NotLeader
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK
@@ -147,6 +150,18 @@ async def test_what_could_not_be_connected_was_not_sent(http, address):
         await http.call(address, ClusterCall("POST", "/x"), timeout_s=5)
     assert is_silent(failed.value)
     assert isinstance(failed.value, CallFailed)
+
+
+async def test_with_a_certificate_no_token_is_sent_in_the_clear(server):
+    context = ssl.create_default_context()
+    http = ClusterHttp(SECRET, tls=Tls(context, serving=context, peers=context))
+    passed = ForwardedCall("POST", "/x", b"", content_type=JSON, accept=JSON, token="qs_x")
+    with pytest.raises(NotSent, match="no TLS"):
+        await http.call(server.address, ClusterCall("POST", "/x"), timeout_s=5)
+    with pytest.raises(NotSent, match="no TLS"):
+        await http.forward(server.address, passed, timeout_s=5, connect_timeout_s=5)
+    assert server.requests == []
+    await http.close()
 
 
 async def test_a_closed_client_opens_new_connections(server, http):

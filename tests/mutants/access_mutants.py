@@ -66,6 +66,15 @@ ACCESS_MUTANTS = (
         test=f"{_CLIENTS}::test_who_registered_must_still_have_the_right",
     ),
     Mutant(
+        name="token-in-the-clear",
+        fault="A process with a certificate sends the cluster's token to an address without TLS",
+        path="http_base/cluster_http.py",
+        old="        if self._encrypts and not",
+        new="        if not self._encrypts and not",
+        test="tests/http_base/test_cluster_http.py"
+        "::test_with_a_certificate_no_token_is_sent_in_the_clear",
+    ),
+    Mutant(
         name="dead-letters-anywhere",
         fault="Whoever reads a topic has its messages copied into any other",
         path="broker_app/access.py",

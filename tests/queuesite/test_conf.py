@@ -316,6 +316,10 @@ def test_settings_of_tls_that_do_not_fit_are_said(files):
         ({"TLS_KEY": files["TLS_KEY"]}, "TLS_CERT and TLS_KEY are set both, or neither"),
         ({**files, "TLS_CLIENT_CERTS": "1"}, "TLS_CLIENT_CERTS needs TLS_CERT, TLS_KEY and TLS_CA"),
         ({**files, "CURRENT_ADDRESS": "http://a:1"}, "CURRENT_ADDRESS must begin with https://"),
+        (
+            {**files, "MANAGER_ADDRESS": "https://a:1,http://b:1"},
+            "MANAGER_ADDRESS must begin with https:// when TLS_CERT is set, not 'http://b:1'",
+        ),
         ({**files, "TLS_KEY": files["TLS_CERT"]}, "TLS_CERT, TLS_KEY: "),
         ({"TLS_CA": "missing"}, "TLS_CA: the authorities in missing cannot be read: No such file"),
     ):
