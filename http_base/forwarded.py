@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,10 @@ class BehindProxy:
 
 def _as_told(scope: Scope) -> Scope:
     told = dict(scope)
-    for name, value in scope["headers"]:
-        last = value.rpartition(b",")[2].strip()
-        if name == b"x-forwarded-proto" and last.lower() in SCHEMES:
-            told["scheme"] = last.lower().decode()
-        elif name == b"x-forwarded-for":
-            try:
-                told["client"] = (str(ip_address(last.decode("latin1"))), 0)
-            except ValueError:
-                continue
+    last = {name: value.rpartition(b",")[2].strip() for name, value in scope["headers"]}
+    scheme = last.get(b"x-forwarded-proto", b"").lower()
+    if scheme in SCHEMES:
+        told["scheme"] = scheme.decode()
+    with suppress(ValueError):
+        told["client"] = (str(ip_address(last.get(b"x-forwarded-for", b"").decode("latin1"))), 0)
     return told
