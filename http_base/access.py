@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 API_TOKEN_PREFIX = "qs_"  # noqa: S105 - tells an API token from others
 DECISIONS_MAX = 100_000
 """Decisions (holder, right, topic) that are remembered."""
+TOPIC_LENGTH_MAX = 249
+"""Of a name that is remembered: a call may name what no topic can be called."""
 
 PRODUCE, CONSUME, MANAGE = "produce", "consume", "manage"
 RIGHTS = (PRODUCE, CONSUME, MANAGE)
@@ -166,6 +168,8 @@ class AccessIndex:
 
     def may(self, holder: Holder, right: str, topic: str) -> bool:
         """Tell whether a holder of this table has a right to a topic; mostly one look-up."""
+        if len(topic) > TOPIC_LENGTH_MAX:  # none has such a name: nothing to remember
+            return holder.may(right, topic)
         asked = (holder.origin, right, topic)
         known = self._decided.get(asked)
         if known is None:

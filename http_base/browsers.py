@@ -24,6 +24,8 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FOREIGN_SITES = (b"cross-site", b"same-site")
 """What a browser says of a request that another page makes, also one of another port here."""
 HOSTS_KEPT_MAX = 1_000
+HOST_LENGTH_MAX = 260
+"""Of a Host that is kept: no longer one has a name and a port."""
 
 
 class BrowserRules:
@@ -79,7 +81,7 @@ class BrowserRules:
                 f"the Host {(host or b'').decode('latin1')[:260]!r} is none of this server;"
                 " name it in ALLOWED_HOSTS"
             )
-        if len(self.known_hosts) < HOSTS_KEPT_MAX:
+        if len(self.known_hosts) < HOSTS_KEPT_MAX and len(host or b"") <= HOST_LENGTH_MAX:
             self.known_hosts.add(host)
 
     def _is_own(self, origin: bytes, host: bytes) -> bool:

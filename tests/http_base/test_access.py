@@ -82,6 +82,14 @@ def test_decisions_take_a_bounded_place(monkeypatch):
     assert len(index._decided) <= 10
 
 
+def test_what_no_topic_can_be_called_takes_no_place():
+    index = AccessIndex(AccessTable.of([holder(rights=(TopicRight("a*", (PRODUCE,)),))]))
+    assert index.may(index.table.holders[0], PRODUCE, "a" * (access.TOPIC_LENGTH_MAX + 1))
+    assert not index._decided
+    assert index.may(index.table.holders[0], PRODUCE, "a" * access.TOPIC_LENGTH_MAX)
+    assert len(index._decided) == 1
+
+
 def test_a_person_is_found_by_no_token():
     index = AccessIndex(AccessTable.of([holder()]))
     assert index._by_hash == {}

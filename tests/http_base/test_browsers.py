@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from http_base.browsers import HOSTS_KEPT_MAX, BrowserRules
+from http_base.browsers import HOST_LENGTH_MAX, HOSTS_KEPT_MAX, BrowserRules
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from tests.http_base.asgi_client import call
@@ -95,6 +95,8 @@ async def test_an_image_on_a_foreign_page_pops_no_message(app):
 async def test_strange_hosts_fill_no_memory():
     rules = BrowserRules(["*"], [], set())
     app = HotPaths(page, {}, bodies=MemoryBudget().bodies, rules=rules)
+    assert await status(app, "GET", "/", host="a" * (HOST_LENGTH_MAX + 1)) == 200
+    assert rules.known_hosts == {None}
     for number in range(HOSTS_KEPT_MAX + 10):
         assert await status(app, "GET", "/", host=f"host-{number}") == 200
     assert len(rules.known_hosts) <= HOSTS_KEPT_MAX
