@@ -20,7 +20,8 @@ from http_base.access import (
 from manager_app.models import ApiToken, TokenRight
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
+    from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin, User
+    from django.db.models import QuerySet
 
     class Person(AbstractBaseUser, PermissionsMixin):
         """Any user of Django."""
@@ -43,7 +44,13 @@ def access_load() -> AccessTable:
         .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
         .prefetch_related(Prefetch("rights", TokenRight.objects.order_by("pattern")))
     )
-    return AccessTable.of([*(_holder_of_token(token) for token in tokens), *_people()])
+    roles = _roles_of_owners()
+    return AccessTable.of(
+        [
+            *(_holder_of_token(token, roles.get(token.owner_id, Role.NONE)) for token in tokens),
+            *_people(),
+        ]
+    )
 
 
 def token_origin(token_id: int) -> str:
@@ -58,24 +65,29 @@ def token_id_of(origin: str) -> int:
 
 def holder_of_person(person: Person) -> Holder:
     """Return what a person may do, by the permissions of Django."""
-    role = next(
-        (role for role, permission in ROLE_PERMISSIONS.items() if person.has_perm(permission)),
-        Role.NONE,
-    )
     rights = tuple(
         right
         for right, codename in MESSAGE_PERMISSIONS.items()
         if person.has_perm(f"manager_app.{codename}")
     )
-    return _holder_of_person(person.pk, person.get_username(), rights, role)
+    return _holder_of_person(person.pk, person.get_username(), rights, role_of_person(person))
 
 
-def _holder_of_token(token: ApiToken) -> Holder:
+def role_of_person(person: PermissionsMixin) -> Role:
+    """Return the highest role that a person has, by the permissions of Django."""
+    return next(
+        (role for role, permission in ROLE_PERMISSIONS.items() if person.has_perm(permission)),
+        Role.NONE,
+    )
+
+
+def _holder_of_token(token: ApiToken, of_owner: Role) -> Holder:
+    """Return what an API token may do: its role is never above that of its owner."""
     expires_at = token.expires_at
     return Holder(
         origin=token_origin(token.pk),
         name=f"the API token {token.name!r}",
-        role=Role(token.role),
+        role=min(Role(token.role), of_owner),
         rights=tuple(
             TopicRight(one.pattern, tuple(right for right in RIGHTS if getattr(one, right)))
             for one in token.rights.all()
@@ -89,18 +101,33 @@ def _people() -> list[Holder]:
     """Return the active people that may read or publish messages."""
     rights: dict[tuple[int, str], list[str]] = {}
     for right, codename in MESSAGE_PERMISSIONS.items():
-        named = {"codename": codename, "content_type__app_label": "manager_app"}
-        given = Q(is_superuser=True)
-        for way in ("user_permissions", "groups__permissions"):
-            given |= Q(
-                pk__in=get_user_model().objects.filter(
-                    **{f"{way}__{name}": value for name, value in named.items()}
-                )
-            )
-        active = get_user_model().objects.filter(given, is_active=True)
-        for person in active.values_list("pk", "username"):
+        for person in _active_with(codename).values_list("pk", "username"):
             rights.setdefault(person, []).append(right)
     return [_holder_of_person(*person, tuple(of)) for person, of in rights.items()]
+
+
+def _roles_of_owners() -> dict[int, Role]:
+    """Return the roles of the active people that own API tokens with a role, by their ids."""
+    roles: dict[int, Role] = {}
+    owners = ApiToken.objects.filter(role__gt=Role.NONE, revoked_at=None).values("owner")
+    if owners.exists():
+        for role, permission in sorted(ROLE_PERMISSIONS.items()):
+            found = _active_with(permission.partition(".")[2]).filter(pk__in=owners)
+            roles |= dict.fromkeys(found.values_list("pk", flat=True), role)
+    return roles
+
+
+def _active_with(codename: str) -> QuerySet[User]:
+    """Return the active people that have a permission of this app, in whatever way."""
+    named = {"codename": codename, "content_type__app_label": "manager_app"}
+    given = Q(is_superuser=True)
+    for way in ("user_permissions", "groups__permissions"):
+        given |= Q(
+            pk__in=get_user_model().objects.filter(
+                **{f"{way}__{name}": value for name, value in named.items()}
+            )
+        )
+    return get_user_model().objects.filter(given, is_active=True)
 
 
 def _holder_of_person(

@@ -9,11 +9,12 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Count
+from django.forms import ModelForm
 from django.http import HttpResponse
 from django.template import engines
 from django.utils import timezone
 
-from http_base.access import hash_of
+from http_base.access import Role, hash_of
 from manager_app import runtime
 from manager_app.groups.offsets import Unsaid
 from manager_app.models import (
@@ -37,10 +38,12 @@ from manager_app.placement.repair_rules import partition_condition, replica_cond
 from manager_app.services.access import (
     RIGHTS_MAX,
     access_changed,
+    require_role,
     require_room,
     token_text,
 )
 from manager_app.services.topic import topic_update
+from myqueue.contract.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -387,10 +390,25 @@ class TokenRightInline(PrimaryAlone, admin.TabularInline):  # type: ignore[type-
     max_num = RIGHTS_MAX
 
 
+class ApiTokenForm(ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    """An API token as people fill it in."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a role above that of the owner."""
+        fields: dict[str, Any] = super().clean() or {}
+        if fields.get("owner") and fields.get("role") is not None:
+            try:
+                require_role(fields["owner"], Role(fields["role"]))
+            except InvalidRequest as error:
+                self.add_error("role", error.message)
+        return fields
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(PrimaryAlone, admin.ModelAdmin):  # type: ignore[type-arg]
     """API tokens; the text of a new one is shown once, by the page that answers the form."""
 
+    form = ApiTokenForm
     list_display = ("name", "owner", "role", "state", "created_at", "expires_at", "last_used")
     list_select_related = ("owner",)
     list_filter = ("role",)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from http_base.access import API_TOKEN_PREFIX, RIGHTS, Role, TopicRight, hash_of
 from manager_app import runtime
+from manager_app.access_rows import role_of_person
 from manager_app.models import TOPIC_PATTERN, ApiToken, TokenRight
 from manager_app.services.cluster import fenced, metadata_bump
 from myqueue.contract.errors import InvalidRequest, NotFound
@@ -20,6 +21,8 @@ from myqueue.contract.errors import InvalidRequest, NotFound
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
+
+    from django.contrib.auth.models import User
 
 TOKENS_MAX = 10_000
 """API tokens that are taken at once: every broker keeps them in memory."""
@@ -73,6 +76,7 @@ def token_create(
         person = get_user_model().objects.filter(username=owner).first()
         if person is None:
             raise NotFound(f"there is no user {owner[:150]!r}", field="owner")
+        require_role(person, role)
         if ApiToken.objects.filter(name=name).exists():
             raise InvalidRequest(f"there is an API token {name!r} already", field="name")
         require_room()
@@ -87,6 +91,21 @@ def token_create(
             for one in rights
         )
     return token, text
+
+
+def require_role(owner: User, role: Role) -> None:
+    """Check that an API token of a person may have a role.
+
+    Raises:
+        InvalidRequest: the person has none as high, above which no token of theirs goes.
+    """
+    has = role_of_person(owner)
+    if role > has:
+        raise InvalidRequest(
+            f"user {owner.get_username()!r} has the role {has.name.lower()}: no API token of theirs"
+            f" has the role {role.name.lower()}",
+            field="role",
+        )
 
 
 def token_text() -> str:

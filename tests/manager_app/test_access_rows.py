@@ -32,7 +32,8 @@ def names():
     return [holder.name for holder in access_load().holders]
 
 
-def test_what_a_token_may_is_in_the_table_with_its_hash(ada):
+def test_what_a_token_may_is_in_the_table_with_its_hash(ada, groups):
+    ada.groups.add(Group.objects.get(name="operator"))
     ends = timezone.now() + timedelta(days=1)
     rights = [TopicRight("*", (CONSUME,)), TopicRight("orders", (PRODUCE, MANAGE))]
     token, text = token_create("ci", "ada", role=Role.OPERATOR, rights=rights, expires_at=ends)
@@ -40,6 +41,21 @@ def test_what_a_token_may_is_in_the_table_with_its_hash(ada):
     assert (holder.origin, holder.hash) == (f"token-{token.pk}", hash_of(text))
     assert (holder.role, holder.expires_ms) == (Role.OPERATOR, int(ends.timestamp() * 1000))
     assert list(holder.rights) == rights
+
+
+def test_the_role_of_a_token_is_never_above_that_of_its_owner(ada, groups):
+    ada.groups.add(Group.objects.get(name="administrator"))
+    token_create("ci", "ada", role=Role.ADMINISTRATOR)
+    token_create("grafana", "ada", role=Role.VIEWER)
+
+    def roles():
+        return [holder.role for holder in access_load().holders]
+
+    assert roles() == [Role.ADMINISTRATOR, Role.VIEWER]
+    ada.groups.set([Group.objects.get(name="operator")])
+    assert roles() == [Role.OPERATOR, Role.VIEWER]
+    ada.groups.clear()
+    assert roles() == [Role.NONE, Role.NONE]
 
 
 def test_dead_tokens_are_not_in_the_table(ada):

@@ -222,6 +222,14 @@ def test_a_pattern_that_cannot_be_is_refused_with_the_form(person):
     assert not ApiToken.objects.exists()
 
 
+def test_a_role_above_that_of_the_owner_is_refused_with_the_form(person):
+    bob = User.objects.create_user("bob").pk
+    answer = add_token(person, owner=bob, role=1)
+    assert b"no API token of theirs has the role viewer" in answer.content
+    assert not ApiToken.objects.exists()
+    assert b"<code>qs_" in add_token(person, role=3).content
+
+
 def test_a_token_is_revoked_and_deleted_here(person):
     add_token(person)
     row = ApiToken.objects.get()

@@ -30,7 +30,7 @@ async def guarded(django_db_reset_sequences, request_threads, settings):
 
 
 def make_tokens():
-    User.objects.create_user("ada")
+    User.objects.create_superuser("ada")
     made = {
         "root": token_create("root", "ada", role=Role.ADMINISTRATOR)[1],
         "logs": token_create("logs", "ada", rights=RIGHTS)[1],
@@ -189,13 +189,14 @@ async def test_a_broker_is_told_who_may_what_when_it_has_another_table(guarded):
     orders = await twin.report()
     table = guarded.runtime.metadata.current.access.table
     assert orders.access == table
-    assert len(table.holders) == 4
+    assert len(table.holders) == 5, "four tokens, and ada, a superuser"
     known = table.version
     assert (await twin.report(access_version=known)).access is None
     await guarded.in_database(token_revoke, "logs")
     orders = await twin.report(full=False, access_version=known)
     assert [holder.name for holder in orders.access.holders] == [
-        f"the API token '{name}'" for name in ("root", "maker", "other")
+        *(f"the API token '{name}'" for name in ("root", "maker", "other")),
+        "the user 'ada'",
     ]
 
 

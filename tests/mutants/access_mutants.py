@@ -108,6 +108,15 @@ ACCESS_MUTANTS = (
         test="tests/manager_app/test_access_rows.py::test_dead_tokens_are_not_in_the_table",
     ),
     Mutant(
+        name="role-above-the-owner",
+        fault="A person who is no administrator any more goes on as one by an API token",
+        path="manager_app/access_rows.py",
+        old="role=min(Role(token.role), of_owner)",
+        new="role=max(Role(token.role), of_owner)",
+        test="tests/manager_app/test_access_rows.py"
+        "::test_the_role_of_a_token_is_never_above_that_of_its_owner",
+    ),
+    Mutant(
         name="revocation-untold",
         fault="Nobody learns that an API token was revoked",
         path="manager_app/services/access.py",

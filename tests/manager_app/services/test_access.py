@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def ada():
     cluster_ensure()
-    return User.objects.create_user("ada")
+    return User.objects.create_superuser("ada")
 
 
 def test_the_token_itself_is_stored_nowhere(ada):
@@ -47,6 +47,7 @@ def test_the_token_itself_is_stored_nowhere(ada):
         ({"name": "a\nb"}, InvalidRequest),
         ({"name": "taken"}, InvalidRequest),
         ({"owner": "nobody"}, NotFound),
+        ({"owner": "bob", "role": Role.VIEWER}, InvalidRequest),
         ({"rights": [TopicRight("or*ders", (CONSUME,))]}, InvalidRequest),
         ({"rights": [TopicRight("orders\n", (CONSUME,))]}, InvalidRequest),
         ({"rights": [TopicRight("", (CONSUME,))]}, InvalidRequest),
@@ -58,6 +59,7 @@ def test_the_token_itself_is_stored_nowhere(ada):
 )
 def test_what_cannot_be_is_refused_and_nothing_is_stored(ada, fields, error):
     token_create("taken", "ada")
+    User.objects.create_user("bob")
     given = {"name": "ci", "owner": "ada", **fields}
     with pytest.raises(error):
         token_create(given.pop("name"), given.pop("owner"), **given)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def ada(settings):
     settings.QUEUE = replace(settings.QUEUE, role=MANAGER)
     settings.DATABASE_ROUTERS = []
-    User.objects.create_user("ada")
+    User.objects.create_superuser("ada")
 
 
 def token(*arguments: str) -> tuple[str, str]:
