@@ -293,17 +293,15 @@ class AsyncConsumer(AsyncClient[AnyCore]):
         return grouped(self._core, "assignment").assignment.by_topic()
 
     def missed(self) -> dict[tuple[str, int], int]:
-        """Return how many messages retention deleted before this member of the group read them.
+        """Return how many messages retention deleted before this consumer read them.
 
-        Each time is told to the program's log as a warning too.
+        With a group, what this member of it came too late for. Each time is told to the program's
+        log as a warning too.
 
         Returns:
             (topic, partition) -> messages; without the partitions of which none was missed.
-
-        Raises:
-            InvalidRequest: the consumer has no group.
         """
-        return grouped(self._core, "missed").missed.by_partition()
+        return self._core.missed.by_partition()
 
     def corrupt(self) -> dict[tuple[str, int], int]:
         """Return how many messages were stepped over because nobody can decode them.

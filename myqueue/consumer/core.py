@@ -16,7 +16,7 @@ from myqueue.transport.effects import Flow, Pause, TimeIsOver, within
 from myqueue.transport.fetching import Fetcher, timestamp_ms
 from myqueue.transport.partition_waiting import PartitionWaiting
 from myqueue.transport.rotation import NO_PARTITION, ONE_TRY_S, TopicPartition, Wait, may_pass
-from myqueue.transport.skipped_messages import CORRUPT, SkippedMessages
+from myqueue.transport.skipped_messages import CORRUPT, MISSED_ALONE, SkippedMessages
 from myqueue.transport.topic_names import topic_names
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ConsumerCore(ClientCore):
     Attributes:
         fetcher: reads from an offset.
         corrupt: counts what was stepped over because nobody can decode it.
+        missed: counts what retention deleted before this consumer read it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -49,7 +50,8 @@ class ConsumerCore(ClientCore):
         session = self.session
         self.corrupt = SkippedMessages(CORRUPT)
         self._pops = Pops()
-        self._prefetcher = Prefetcher(session, self._pops, self.corrupt)
+        self.missed = SkippedMessages(MISSED_ALONE)
+        self._prefetcher = Prefetcher(session, self._pops, corrupt=self.corrupt, missed=self.missed)
         look = partial(look_request, wait_ms=session.config.long_poll_ms)
         self._waiting = PartitionWaiting(session, look)
 
@@ -126,7 +128,8 @@ class ConsumerCore(ClientCore):
             ready = self._pops.take(names, max_messages, partition)
             if ready:
                 return ready
-            wait.asking = (names[0], NO_PARTITION) if names else None
+            managers = (names[0], NO_PARTITION) if names else None
+            wait.ask(managers, self.session.clock.monotonic())
             partitions = yield from self.session.partitions(names, partition)
             wait.asking = None
             if self._waiting.rotation.has_silent:
@@ -152,10 +155,11 @@ class ConsumerCore(ClientCore):
         self, where: TopicPartition, max_messages: int, wait: Wait, *, more: bool
     ) -> Flow[list[Message]]:
         """Pop from the only partition, with a long poll."""
-        remaining_s = wait.deadline_s - self.session.clock.monotonic()
+        now_s = self.session.clock.monotonic()
+        remaining_s = wait.deadline_s - now_s
         wait_ms = max(0, min(int(remaining_s * 1000), self.session.config.long_poll_ms))
         patience_s = max(ONE_TRY_S, remaining_s) if wait.is_bounded else None
-        wait.asking = where
+        wait.ask(where, now_s)
         try:
             found = yield from self._prefetcher.pop(
                 where, max_messages, wait_ms=wait_ms, patience_s=patience_s, more=more
@@ -163,7 +167,7 @@ class ConsumerCore(ClientCore):
         except QueueError as error:
             if not wait.is_bounded or not may_pass(error):
                 raise
-            self._waiting.failed(where, error)
+            self._waiting.failed(where, error, wait)
             found = []
         else:
             self._waiting.rotation.answered(where, served=bool(found))

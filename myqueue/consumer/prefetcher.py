@@ -34,13 +34,17 @@ class Prefetcher:
         session: of the client.
         pops: in flight, and prefetched messages.
         corrupt: counts what nobody can decode.
+        missed: counts what retention deleted before it was read.
     """
 
-    def __init__(self, session: Session, pops: Pops, corrupt: SkippedMessages) -> None:
+    def __init__(
+        self, session: Session, pops: Pops, *, corrupt: SkippedMessages, missed: SkippedMessages
+    ) -> None:
         self._session = session
         self._config = session.config
         self._pops = pops
         self._corrupt = corrupt
+        self._missed = missed
 
     # Popping
 
@@ -104,6 +108,7 @@ class Prefetcher:
         return self._popped(where, body)
 
     def _popped(self, where: TopicPartition, body: dict[str, Any]) -> list[Message]:
+        self._missed.add(where, int(body.get("missed") or 0))
         self._corrupt.add(where, int(body.get("corrupt") or 0), "")
         return [popped_message(item, where) for item in body["messages"]]
 

@@ -85,19 +85,27 @@ class AssignedPartition:
             return self.is_revoked
         return not self.to_commit and (self.abandoned or not self.in_hand)
 
-    def failed(self, error: QueueError, now_s: float, *, stale_s: float) -> None:
+    def failed(self, error: QueueError, now_s: float, *, asked_s: float, stale_s: float) -> None:
         """Note a failed request to it.
 
         Args:
             error: of the request.
             now_s: monotonic seconds.
+            asked_s: monotonic seconds at which the request was sent; of one that a server held,
+                when it ended.
             stale_s: earlier failures that are older do not count: nothing was asked in between.
         """
         known = self.silence
         is_new = known is None or now_s - known.last_s > stale_s
         since_s = now_s if known is None or is_new else known.since_s
         self.failures = max(1, self.failures)
-        self.silence = Silence(error, self.retry_s, since_s, now_s)
+        self.silence = Silence(
+            error,
+            self.retry_s,
+            since_s,
+            now_s,
+            asked_s=asked_s if known is None else known.asked_s,
+        )
 
     def answered(self) -> None:
         """Note an answered request to it."""

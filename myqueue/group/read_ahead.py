@@ -62,6 +62,8 @@ FETCH_BYTES = 1 << 20
 AHEAD_MAX = 64
 """Most partitions of which a fetch is out; the others take turns, and nobody is held for long."""
 CROWDED_WAIT_MS = 200
+SINGLES_S = 300.0
+"""How long a server that takes one partition in a call is not asked for several."""
 GLANCE_S = 0.2
 """How often a wait looks at what the heartbeats have brought."""
 FAILURE_PAUSE = Backoff(first_s=0.1, longest_s=5.0)
@@ -106,8 +108,9 @@ class ReadAhead:
         self.lock = session.make_lock()
         self._open: list[OpenFetch] = []
         """The fetches that are out."""
-        self._singles: set[str] = set()
-        """Servers of an earlier version, which take one partition in a call."""
+        self._singles: dict[str, float] = {}
+        """Servers of an earlier version, which take one partition in a call, by address; each with
+        the monotonic time at which it is forgotten: it may have a later version by then."""
 
     def gather(
         self, wanted: Collection[TopicPartition] | None, timeout_s: float, wait: Wait
@@ -172,7 +175,8 @@ class ReadAhead:
         unheard = self._session.beat_record.unheard
         if unheard is None or unheard.last_s - unheard.since_s < self._patience_s:
             return {}
-        silence = Silence(unheard.error, 0.0, unheard.since_s, unheard.last_s)
+        since_s = unheard.since_s
+        silence = Silence(unheard.error, 0.0, since_s, unheard.last_s, asked_s=since_s)
         return {(f"group {self._settings.group}", NO_PARTITION): silence}
 
     def _abandon_uncommitted(self) -> None:
@@ -202,6 +206,7 @@ class ReadAhead:
     def start_new(self) -> Flow[None]:
         """Fence every new partition, and learn its committed offset."""
         for assigned in self._fetchable(None, started=False):
+            assigned.asked_s = self._session.clock.monotonic()
             try:
                 body = yield from self._commits.fence(assigned)
             except IllegalGeneration:
@@ -252,6 +257,8 @@ class ReadAhead:
             and len(one.ready) < self._config.prefetch_messages
         ]
         together: dict[str, list[AssignedPartition]] = {}
+        now_s = self._session.clock.monotonic()
+        self._singles = {one: until for one, until in self._singles.items() if until > now_s}
         for assigned in due[:room]:
             assigned.refill_due = False
             assigned.asked_s = self._session.clock.monotonic()
@@ -336,7 +343,7 @@ class ReadAhead:
             found = self._read_all(fetch, answer, places)
         except QueueError as error:
             if fetch.is_list and type(error) in (NotFound, MethodNotAllowed):
-                self._singles.add(fetch.address)
+                self._singles[fetch.address] = self._session.clock.monotonic() + SINGLES_S
             else:
                 self._fail_all(asked, error)
             return
@@ -361,7 +368,8 @@ class ReadAhead:
     def _fail_all(self, partitions: Iterable[AssignedPartition], error: QueueError) -> None:
         """Note a failure; they are asked again in the ordinary way, which knows what to do."""
         for assigned in partitions:
-            assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
+            now_s = self._session.clock.monotonic()
+            assigned.failed(error, now_s, asked_s=now_s, stale_s=self._patience_s)
 
     def _fetch_now(self, assigned: AssignedPartition) -> Flow[None]:
         """Fetch what is there, without waiting for more.
@@ -369,7 +377,7 @@ class ReadAhead:
         Raises:
             QueueError: one that does not go away by itself.
         """
-        offset = assigned.fetched
+        offset, assigned.asked_s = assigned.fetched, self._session.clock.monotonic()
         call = fetch_call(*assigned.where, offset, max_bytes=FETCH_BYTES, wait_ms=0)
         try:
             found = yield from self._session.at_leader(
@@ -423,11 +431,10 @@ class ReadAhead:
         Raises:
             QueueError: the error, when a retry does not help.
         """
-        assigned.retry_s = self._session.clock.monotonic() + FAILURE_PAUSE.pause_s(
-            assigned.failures
-        )
+        now_s = self._session.clock.monotonic()
+        assigned.retry_s = now_s + FAILURE_PAUSE.pause_s(assigned.failures)
         assigned.failures += 1
-        assigned.failed(error, self._session.clock.monotonic(), stale_s=self._patience_s)
+        assigned.failed(error, now_s, asked_s=assigned.asked_s, stale_s=self._patience_s)
         if raises and not error.retriable and not isinstance(error, UnauthorizedException):
             raise error
 

@@ -82,13 +82,13 @@ class PartitionWaiting:
         for where in rotation.order(partitions, self._session.clock.monotonic()):
             if where in quiet:
                 continue
-            wait.asking = where
+            wait.ask(where, self._session.clock.monotonic())
             try:
                 found = yield from ask(where)
             except QueueError as error:
                 if not may_pass(error):
                     raise
-                self.failed(where, error)
+                self.failed(where, error, wait)
                 continue
             wait.asking = None
             rotation.answered(where, served=bool(found))
@@ -101,10 +101,15 @@ class PartitionWaiting:
         for topic in topics:
             self.rotation.answered((topic, NO_PARTITION), served=False)
 
-    def failed(self, where: TopicPartition, error: QueueError) -> None:
-        """Note that a partition did not answer."""
-        stale_s = self._session.config.delivery_timeout_ms / 1000
-        self.rotation.failed(where, error, self._session.clock.monotonic(), stale_s=stale_s)
+    def failed(self, where: TopicPartition, error: QueueError, wait: Wait) -> None:
+        """Note that a partition, which was asked last, did not answer."""
+        self.rotation.failed(
+            where,
+            error,
+            self._session.clock.monotonic(),
+            asked_s=wait.asked_s,
+            stale_s=self._session.config.delivery_timeout_ms / 1000,
+        )
 
     def out_of_time(self, topic: str, wait: Wait) -> None:
         """Note what was asked when the time was over: a partition, or a manager about a topic.
@@ -113,7 +118,7 @@ class PartitionWaiting:
             QueueError: it has been silent for too long.
         """
         where = wait.asking or (topic, NO_PARTITION)
-        self.failed(where, no_answer(where))
+        self.failed(where, no_answer(where), wait)
         self.is_over([where], wait)
 
     def is_over(self, partitions: list[TopicPartition], wait: Wait) -> bool:
@@ -178,19 +183,17 @@ def is_over_for(session: Session, wait: Wait, silent: dict[TopicPartition, Silen
     now_s = session.clock.monotonic()
     over = is_over(silent, wait, now_s)
     if silent:
-        _warn_of(session, silent, now_s, is_over=over)
+        _warn_of(session, silent, now_s)
     else:
         session.complaints.forget("silence")
     return over
 
 
-def _warn_of(
-    session: Session, silent: dict[TopicPartition, Silence], now_s: float, *, is_over: bool
-) -> None:
-    """Warn of partitions that are silent for long, or at the end of an empty wait."""
-    first = min(silent.values(), key=lambda one: one.since_s)
-    silent_s = now_s - first.since_s
-    if silent_s < WARN_AFTER_S and not is_over:
+def _warn_of(session: Session, silent: dict[TopicPartition, Silence], now_s: float) -> None:
+    """Warn of partitions that have not answered for longer than an election takes."""
+    first = min(silent.values(), key=lambda one: one.asked_s)
+    silent_s = now_s - first.asked_s
+    if silent_s < WARN_AFTER_S:
         return
     session.complaints.warn(
         "silence",

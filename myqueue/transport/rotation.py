@@ -55,6 +55,8 @@ class Silence(NamedTuple):
     """Monotonic time of its first failure in a row."""
     last_s: float
     """Monotonic time of its last failure."""
+    asked_s: float
+    """Monotonic time at which the first request in a row was sent that got no answer."""
     failures: int = 1
     """In a row."""
 
@@ -72,6 +74,7 @@ class Wait:
 
     Attributes:
         asking: the partition whose answer is waited for.
+        asked_s: monotonic time at which the last one was asked.
     """
 
     def __init__(self, timeout: float | None, *, now_s: float, patience_s: float) -> None:
@@ -80,6 +83,11 @@ class Wait:
         self.patience_s = patience_s
         self.is_bounded = timeout is not None and timeout > 0
         self.asking: TopicPartition | None = None
+        self.asked_s = now_s
+
+    def ask(self, where: TopicPartition | None, now_s: float) -> None:
+        """Note whose answer is waited for from now on; None for nobody's."""
+        self.asking, self.asked_s = where, now_s
 
     @property
     def limit_s(self) -> float:
@@ -170,6 +178,7 @@ class PartitionRotation:
         error: QueueError,
         now_s: float,
         *,
+        asked_s: float,
         stale_s: float = float("inf"),
     ) -> None:
         """Pause a partition that did not answer.
@@ -178,6 +187,7 @@ class PartitionRotation:
             where: topic and partition.
             error: of the request.
             now_s: monotonic seconds.
+            asked_s: monotonic seconds at which the request was sent.
             stale_s: an earlier failure that is older does not count: nothing was asked since.
         """
         with self._lock:
@@ -185,7 +195,12 @@ class PartitionRotation:
             before = 0 if known is None else known.failures
             since_s = now_s if known is None or now_s - known.last_s > stale_s else known.since_s
             self._silent[where] = Silence(
-                error, now_s + SILENT_PAUSE.pause_s(before), since_s, now_s, failures=before + 1
+                error,
+                now_s + SILENT_PAUSE.pause_s(before),
+                since_s,
+                now_s,
+                asked_s=asked_s if known is None else known.asked_s,
+                failures=before + 1,
             )
             self.has_silent = True
 

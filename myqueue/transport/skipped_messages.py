@@ -14,6 +14,8 @@ CORRUPT = "%d messages of %s/%d cannot be decoded by anybody and were stepped ov
 """The text for what is stored damaged."""
 MISSED = "retention deleted %d messages of %s/%d before group %s had dealt with them"
 """The text for what a group came too late for."""
+MISSED_ALONE = "retention deleted %d messages of %s/%d before this consumer read them"
+"""The text for what a consumer with its own cursors came too late for."""
 
 
 class SkippedMessages:

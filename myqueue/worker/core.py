@@ -187,7 +187,7 @@ class WorkerCore(ClientCore):
         vain = 0
         while True:
             self.session.check_usable()
-            wait.asking = None
+            wait.ask(None, self._clock.monotonic())
             topics = list(self.session.registrations)
             asked = partitions or []
             if topics and not asked:

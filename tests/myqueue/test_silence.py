@@ -15,6 +15,7 @@ import pytest
 
 from myqueue import AsyncConsumer, AsyncWorker, ClientConfig, Consumer, Worker
 from myqueue.contract.errors import QueueEmpty, QueueError, UnreadMessages
+from myqueue.transport import partition_waiting
 from myqueue.transport.heartbeats import HEARTBEATS
 from tests.myqueue.dead_ends import KINDS, dead_end
 from tests.myqueue.http_twin import HttpCluster
@@ -113,8 +114,12 @@ def clients_of(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_timeout_is_kept_and_the_log_says_what_was_not_seen(
-    http_cluster: HttpCluster, caplog: pytest.LogCaptureFixture, kind: str
+    http_cluster: HttpCluster,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(partition_waiting, "WARN_AFTER_S", 2 * TIMEOUT_S)
     topics = []
     for client, partitions in itertools.product(CLIENTS, (1, 3)):
         topics.append((client, f"{client}-of-{partitions}"))
@@ -169,8 +174,12 @@ def test_heartbeats_that_fail_are_told_without_any_call(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_in_an_event_loop_it_is_the_same(
-    http_cluster: HttpCluster, caplog: pytest.LogCaptureFixture, kind: str
+    http_cluster: HttpCluster,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(partition_waiting, "WARN_AFTER_S", TIMEOUT_S / 2)
     http_cluster.twin.create("logs", 2)
     address = http_cluster.address
     consumer = await AsyncConsumer("logs", address, config=PATIENT).start()

@@ -367,3 +367,24 @@ def test_what_the_broker_stepped_over_is_counted_and_told(
     assert sum(consumer.corrupt().values()) == 7
     assert consumer.corrupt()["logs", 0] >= 3
     assert "3 messages of logs/0 cannot be decoded by anybody" in caplog.text
+
+
+def test_what_retention_deleted_unread_is_counted_and_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(world, 3)
+    answers = iter([4, 0, 2])
+
+    def overtaken(answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "missed": next(answers, 0)}
+
+    world.twin.amended["/consumer/consume"] = overtaken
+    consumer = world.consumer()
+    assert consumer.missed() == {}
+    assert consumer.poll(1)
+    assert consumer.missed() == {("logs", 0): 4}
+    while consumer.poll(1):
+        pass
+    assert consumer.missed() == {("logs", 0): 6}
+    told = "retention deleted 4 messages of logs/0 before this consumer read them"
+    assert told in caplog.text

@@ -21,6 +21,7 @@ from myqueue.contract.errors import (
 from myqueue.contract.http1 import Request
 from myqueue.group.assigned_partition import OpenFetch
 from myqueue.group.core import GroupCore
+from myqueue.group.read_ahead import SINGLES_S
 from tests.batches import crafted, rows
 from tests.myqueue.conftest import World
 from tests.myqueue.group.test_membership import committed, fill, member
@@ -293,6 +294,14 @@ def test_a_broker_of_an_earlier_version_gets_a_call_for_each_partition(
     world.clock.after(0.5, lambda: world.twin.topics["logs"][2].put("late"))
     assert [message.text for message in consumer.poll(timeout=60)] == ["late"]
     assert not any(fetch.is_list for fetch in open_fetches(consumer))
+    monkeypatch.undo()
+    world.clock.sleep(SINGLES_S)
+    for number in range(3):  # by now it may have a later version
+        world.twin.topics["logs"][number].put("later")
+    while consumer.poll(timeout=5.0):
+        pass
+    assert all(fetch.is_list for fetch in open_fetches(consumer))
+    assert not consumer._core.read_ahead._singles
 
 
 def test_a_partition_that_fails_is_asked_again_while_the_others_are_read(world: World) -> None:

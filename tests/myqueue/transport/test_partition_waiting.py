@@ -19,13 +19,13 @@ ALL: list[TopicPartition] = [("logs", 0), ("logs", 1), ("logs", 2)]
 HURRIED = ClientConfig(delivery_timeout_ms=1_000)
 
 
-def waiting(world: World) -> tuple[Session, PartitionWaiting]:
+def waiting(world: World, config: ClientConfig = HURRIED) -> tuple[Session, PartitionWaiting]:
     """Return a registered session, and what waits for the three partitions of its topic."""
     world.twin.create("logs", len(ALL))
     session = Session(
         "consumer",
         world.twin.manager,
-        config=HURRIED,
+        config=config,
         clock=world.clock,
         make_lock=threading.Lock,
     )
@@ -122,3 +122,34 @@ def test_who_was_asked_when_the_time_was_over_is_silent_until_that_is_raised(
     wait.asking = ALL[1]
     with pytest.raises(BrokerUnreachable, match="no leader of partition 1"):
         made.out_of_time("logs", wait)
+
+
+def test_silence_is_told_after_an_election_and_counts_from_what_was_not_answered(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, made = waiting(world, ClientConfig())
+    for _ in range(4):  # polls of half a second at a server that hangs
+        assert "may not be seen" not in caplog.text
+        wait = session.begin_wait(0.5)
+        wait.ask(ALL[1], world.clock.now_s)
+        world.clock.sleep(0.5)
+        made.failed(ALL[1], NoLeader("elects"), wait)
+        assert made.is_over(ALL, wait)
+    assert "logs/1: no answer for 2.0 s, so messages that are there may not be seen" in caplog.text
+    caplog.clear()
+    made.rotation.answered(ALL[1], served=False)
+    assert made.is_over(ALL, wait)
+    world.clock.sleep(600)
+    wait = session.begin_wait(0.5)
+    wait.ask(ALL[1], world.clock.now_s)
+    made.failed(ALL[1], NoLeader("elects"), wait)
+    world.clock.sleep(0.5)
+    assert made.is_over(ALL, wait)
+    assert caplog.text == "", "nothing was asked for ten minutes"
+    world.clock.sleep(300)
+    wait = session.begin_wait(0.5)
+    wait.ask(ALL[1], world.clock.now_s)
+    made.failed(ALL[1], NoLeader("elects"), wait)
+    world.clock.sleep(0.5)
+    assert made.is_over(ALL, wait)
+    assert "no answer for 301.0 s" in caplog.text
