@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from http_base.views import ApiView
+from http_base.views import ApiRequest, ApiView
 from http_base.writes import DATABASE_FAILURES, write_watch
 from manager_app import runtime
 from manager_app.database import answers_within
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.response import Response
 
-    from http_base.views import ApiRequest
     from manager_app.runtime import ManagerRuntime
     from myqueue.contract.answers import Success
 
@@ -29,6 +28,7 @@ AGE_HEADER = "X-Metadata-Age-Ms"
 every answer of a read-only manager, and on answers from memory while the database is away."""
 READ_LIMIT_S = 1.0
 """For the database to answer a read that can be answered from memory as well."""
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 logger = logging.getLogger(__name__)
 
 
@@ -60,6 +60,19 @@ class ManagerView(ApiView):
             return super().dispatch(request, *args, **kwargs)
         with write_watch() as self._writes:
             return super().dispatch(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who calls, and have the log say who changes something; see `ApiView`."""
+        super().perform_authentication(request)
+        assert isinstance(request, ApiRequest), request
+        caller, doc = request.caller, self._doc(request)
+        if caller is None or caller.is_cluster or doc is None or request.method not in _CHANGING:
+            return
+        if doc.access.role:
+            logger.info(
+                "%s at %s: %s %r",
+                *(caller.holder.name, request.client_address, request.method, request.path),
+            )
 
     def handle_exception(  # type: ignore[override]  # an answer of the primary is finished
         self, exc: Exception

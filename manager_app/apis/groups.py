@@ -23,6 +23,7 @@ from manager_app.apis.group_rendering import (
     group_summary,
     workers_summary,
 )
+from manager_app.groups.offset_moves import Asker
 from manager_app.inputs import GroupsQuery, Nothing
 from myqueue.contract.answers import (
     GroupOffset,
@@ -274,8 +275,11 @@ class GroupOffsetsApi(ManagerView):
         runtime.require_database()
         asked = self.read(request, GroupOffsetsReset)
         check_group_name(group)
-        origin = str(request.META.get("REMOTE_ADDR", ""))
-        moving = _move_offsets(runtime, group, asked, origin)
+        by = Asker(
+            address=str(request.META.get("REMOTE_ADDR", "")),
+            name="" if request.caller is None else request.caller.holder.name,
+        )
+        moving = _move_offsets(runtime, group, asked, by)
         limit_s = asked.timeout_ms / 1000 + MOVE_MARGIN_S
         return self.respond(runtime.run(moving, timeout_s=limit_s))
 
@@ -300,10 +304,10 @@ def describe_group(runtime: ManagerRuntime, name: str) -> GroupDetail:
 
 
 async def _move_offsets(
-    runtime: ManagerRuntime, group: str, asked: GroupOffsetsReset, origin: str
+    runtime: ManagerRuntime, group: str, asked: GroupOffsetsReset, by: Asker
 ) -> GroupOffsetsMoved:
     topic = await runtime.find_topic(asked.topic)
-    return await runtime.group_offset_moves.move(group, topic, asked, origin=origin)
+    return await runtime.group_offset_moves.move(group, topic, asked, by=by)
 
 
 async def _subscription(runtime: ManagerRuntime, call: GroupJoin) -> Subscription:

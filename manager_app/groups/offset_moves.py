@@ -58,6 +58,19 @@ Said = GroupOffset | Unsaid
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who moves a group."""
+
+    address: str
+    name: str
+    """As "the user 'ada'"; empty where nobody has to be known."""
+
+    def __str__(self) -> str:
+        """Return both."""
+        return f"{self.name} at {self.address}" if self.name else self.address
+
+
+@dataclass(frozen=True, slots=True)
 class _Planned:
     """What is to be done in one partition."""
 
@@ -113,7 +126,7 @@ class GroupOffsetMoves:
         self._now = now
 
     async def move(
-        self, group: str, topic: TopicMetadata, reset: GroupOffsetsReset, *, origin: str
+        self, group: str, topic: TopicMetadata, reset: GroupOffsetsReset, *, by: Asker
     ) -> GroupOffsetsMoved:
         """Move a group in the partitions of a topic, or say what would be.
 
@@ -121,7 +134,7 @@ class GroupOffsetMoves:
             group: its name.
             topic: whose partitions.
             reset: where to.
-            origin: address of who asks, for the audit log.
+            by: who asks, for the audit log.
 
         Raises:
             GroupNotFound: neither the database nor a partition knows it.
@@ -149,14 +162,14 @@ class GroupOffsetMoves:
         if reset.dry_run:
             return answer
         floor = max((one.generation for one in heard), default=0)
-        entry = self._entry(answer, reset, origin)
+        entry = self._entry(answer, reset, by)
         if floor or not heard or _uses(stored, topic):
             moves = await self._move_members(asked, plan, floor, entry)
         else:
             _require_idle(group, [said[_place(one.partition)] for one in plan])
             await self._database.run(audit_store, entry)
             moves = await self._move_all(asked, plan, WORKERS_GENERATION)
-        logger.info("%s moved group %s in topic %s: %s", origin, group, topic.name, moves)
+        logger.info("%s moved group %s in topic %s: %s", by, group, topic.name, moves)
         await self._complete(entry, moves)
         return replace(answer, partitions=moves)
 
@@ -236,16 +249,18 @@ class GroupOffsetMoves:
         done = await self._offsets.commit(planned.partition, commit, planned.after)
         return replace(planned.move(moved=True), after=done.offset)
 
-    def _entry(
-        self, answer: GroupOffsetsMoved, reset: GroupOffsetsReset, origin: str
-    ) -> AuditEntry:
+    def _entry(self, answer: GroupOffsetsMoved, reset: GroupOffsetsReset, by: Asker) -> AuditEntry:
         asked = {name: value for name, value in asdict(reset).items() if value is not None}
         return AuditEntry(
             at=self._now(),
             action=ACTION,
             subject=answer.group,
-            origin=origin,
-            details={"asked": asked, "members": answer.members},
+            origin=by.address,
+            details={
+                "asked": asked,
+                "members": answer.members,
+                **({"by": by.name} if by.name else {}),
+            },
         )
 
     async def _complete(self, entry: AuditEntry, moves: list[OffsetMove]) -> None:

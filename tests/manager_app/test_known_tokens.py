@@ -184,6 +184,19 @@ async def test_the_use_of_tokens_is_stored_with_others(guarded):
     assert await guarded.in_database(periodic.record_token_uses, guarded.runtime) == 0
 
 
+async def test_the_log_says_who_changes_what(guarded, caplog):
+    caplog.set_level("INFO", "manager_app.apis.base")
+    await ask(guarded, "PATCH", "/brokers/1?draining=0", by="root")
+    await ask(guarded, "GET", "/brokers", by="root")
+    await ask(guarded, "DELETE", "/topics/m.x", by="maker", status=404)
+    await ask(guarded, "DELETE", "/topics/logs", by="maker", status=403)
+    said = [one.getMessage() for one in caplog.records if one.name == "manager_app.apis.base"]
+    assert said == [
+        "the API token 'root' at 127.0.0.1: PATCH '/brokers/1'",
+        "the API token 'maker' at 127.0.0.1: DELETE '/topics/m.x'",
+    ]
+
+
 async def test_a_broker_is_told_who_may_what_when_it_has_another_table(guarded):
     [twin, *_] = guarded.twins.brokers
     orders = await twin.report()

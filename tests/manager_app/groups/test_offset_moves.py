@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from unittest.mock import ANY
 
 import pytest
+from django.contrib.auth.models import User
+from msgspec import structs
 
+from http_base.access import Role
 from manager_app.models import AuditEntry
 from manager_app.services import audit
+from manager_app.services.access import token_create
 from myqueue.contract.errors import DiskFull, Internal, Overloaded
 from myqueue.contract.records import Record
 from tests.manager_app.group_twin import CommittedTwin
@@ -192,3 +197,15 @@ async def test_every_change_is_in_the_audit_log(busy, monkeypatch):
     for _ in range(3):
         await reset(busy, to="earliest")
     assert await busy.in_database(AuditEntry.objects.count) == 2
+
+
+async def test_the_audit_log_has_who_asked_where_that_is_known(busy, settings):
+    settings.QUEUE = structs.replace(settings.QUEUE, auth="required")
+    await busy.in_database(User.objects.create_superuser, "ada")
+    make = partial(token_create, "root", "ada", role=Role.OPERATOR)
+    _, text = await busy.in_database(make)
+    await busy.in_database(busy.runtime.metadata.refresh)
+    fields = {"topic": "logs", "to": "earliest"}
+    await busy.ask("PUT", URL, fields, authorization=f"Bearer {text}")
+    (entry,) = await busy.in_database(lambda: list(AuditEntry.objects.all()))
+    assert entry.details["by"] == "the API token 'root'"
