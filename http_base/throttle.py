@@ -82,3 +82,26 @@ class Throttle:
         if found is None or now_s - found.last_s >= FORGET_AFTER_S:
             return _Failures(0, now_s)
         return found
+
+
+class Places:
+    """Whence somebody has proven to be right, the latest; used by several threads."""
+
+    def __init__(self) -> None:
+        """Remember none."""
+        self._lock = threading.Lock()
+        self._places: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, place: str) -> bool:
+        return place in self._places
+
+    def add(self, place: str) -> None:
+        """Remember one; beyond `KEYS_MAX` the one that was added longest ago goes."""
+        with self._lock:
+            self._places[place] = None
+            self._places.move_to_end(place)
+            if len(self._places) > KEYS_MAX:
+                self._places.popitem(last=False)

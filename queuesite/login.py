@@ -7,13 +7,14 @@ into an answer.
 from __future__ import annotations
 
 import logging
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpResponse
 from prometheus_client import Counter
 
-from http_base.throttle import Throttle
+from http_base.throttle import Places, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,11 @@ LOGINS_REFUSED = Counter(
 )
 LOGINS_FAILED = Counter("queue_manager_logins_failed", "Log-ins with a wrong name or password")
 THROTTLE = Throttle()
+PLACES = Places()
+"""Names with the networks from which they logged in: who guesses elsewhere does not hold them up.
+"""
+NETWORK_BITS = 64
+"""Of an address of IP version 6 that count: whoever has one has all that begin so."""
 
 
 class TooManyLogins(Exception):
@@ -58,9 +64,11 @@ class ThrottledBackend(ModelBackend):
         if username is None or password is None:
             return None
         address = "" if request is None else str(request.META.get("REMOTE_ADDR", ""))
-        keys = [f"name {username[:NAME_LENGTH_MAX]}"]
+        keys, place = [f"name {username[:NAME_LENGTH_MAX]}"], ""
         if address:
-            keys.append(f"address {address}")
+            network = network_of(address)
+            place = f"{keys[0]} at {network}"
+            keys = [place if place in PLACES else keys[0], f"address {network}"]
         if wait_s := THROTTLE.begin(keys):
             LOGINS_REFUSED.inc()
             raise TooManyLogins(wait_s)
@@ -70,7 +78,20 @@ class ThrottledBackend(ModelBackend):
             logger.warning("a log-in from %s failed", address or "this process")
         else:
             THROTTLE.succeed(keys)
+            if place:
+                PLACES.add(place)
         return user
+
+
+def network_of(address: str) -> str:
+    """Return what all addresses have in common that one client has."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(IPv6Network((int(found), NETWORK_BITS), strict=False))
+    return address
 
 
 class LoginThrottle:

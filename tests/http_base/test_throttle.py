@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from http_base.throttle import DELAY_MAX_S, FORGET_AFTER_S, FREE_FAILURES, KEYS_MAX, Throttle
+from http_base.throttle import (
+    DELAY_MAX_S,
+    FORGET_AFTER_S,
+    FREE_FAILURES,
+    KEYS_MAX,
+    Places,
+    Throttle,
+)
 
 
 class Clock:
@@ -64,3 +71,13 @@ def test_tries_at_the_same_time_are_no_way_around():
     with ThreadPoolExecutor(8) as pool:
         waits = list(pool.map(lambda _: throttle.begin(["a"]), range(100)))
     assert waits.count(0) == FREE_FAILURES + 1
+
+
+def test_the_latest_places_are_remembered():
+    places = Places()
+    for number in range(KEYS_MAX):
+        places.add(f"{number}")
+    places.add("0")
+    places.add("new")
+    assert ("0" in places, "1" in places, "new" in places) == (True, False, True)
+    assert len(places) == KEYS_MAX

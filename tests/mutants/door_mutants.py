@@ -76,6 +76,15 @@ DOOR_MUTANTS = (
         test="tests/http_base/test_forwarded.py::test_what_the_proxy_added_last_is_taken",
     ),
     Mutant(
+        name="many-places-guess-one-name",
+        fault="A password can be guessed from many addresses, each with tries of its own",
+        path="queuesite/login.py",
+        old="place if place in PLACES else",
+        new="place if place not in PLACES else",
+        test="tests/queuesite/test_login.py"
+        "::test_one_name_from_many_addresses_and_many_names_from_one_wait",
+    ),
+    Mutant(
         name="guesses-never-wait",
         fault="A password can be guessed as fast as the machine hashes",
         path="http_base/throttle.py",

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from http_base.throttle import FREE_FAILURES, Throttle
+from http_base.throttle import FREE_FAILURES, Places, Throttle
 from queuesite import login
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +24,7 @@ class Clock:
 def clock(monkeypatch, settings):
     clock = Clock()
     monkeypatch.setattr(login, "THROTTLE", Throttle(clock))
+    monkeypatch.setattr(login, "PLACES", Places())
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     get_user_model().objects.create_superuser("admin", "", PASSWORD)
     return clock
@@ -55,6 +56,28 @@ def test_one_name_from_many_addresses_and_many_names_from_one_wait():
     for number in range(FREE_FAILURES + 1):
         log_in("wrong", username=f"name-{number}", address="10.0.3.1")
     assert log_in("wrong", username="one-more", address="10.0.3.1").status_code == 429
+
+
+def test_who_guesses_elsewhere_locks_nobody_out():
+    assert log_in(PASSWORD, address="10.0.4.1").status_code == 302
+    for number in range(FREE_FAILURES + 1):
+        log_in("wrong", address=f"10.0.5.{number}")
+    assert log_in(PASSWORD, address="10.0.6.1").status_code == 429, "a new place waits"
+    assert log_in(PASSWORD, address="10.0.4.1").status_code == 302
+    assert log_in(PASSWORD, address="10.0.6.1").status_code == 429, "still"
+    for _ in range(FREE_FAILURES + 1):
+        assert log_in("wrong", address="10.0.4.1").status_code == 200
+    assert log_in(PASSWORD, address="10.0.4.1").status_code == 429, "guesses there count there"
+
+
+def test_all_addresses_of_one_network_of_ip_version_6_are_one():
+    for number in range(FREE_FAILURES + 1):
+        log_in("wrong", username=f"name-{number}", address=f"fd00:0:0:7::{number:x}")
+    assert log_in("wrong", username="more", address="fd00:0:0:7:ffff::1").status_code == 429
+    assert log_in("wrong", username="more", address="fd00:0:0:8::1").status_code == 200
+    given = ("10.0.0.1", "fd00::1", "::ffff:10.0.0.1", "unknown")
+    expected = ["10.0.0.1", "fd00::/64", "::ffff:10.0.0.1", "unknown"]
+    assert [login.network_of(one) for one in given] == expected
 
 
 def test_refused_and_failed_log_ins_are_counted():
