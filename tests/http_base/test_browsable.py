@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from http_base.access import OPEN
 from http_base.apidoc import CLIENT_TOKEN, TOKEN_SAMPLE, ApiDoc, doc_of
 from http_base.browsable import query_form
 from myqueue.contract import inputs as protocol
@@ -45,8 +46,8 @@ def test_form_of_a_get_is_filled_with_an_example_that_works():
 
 
 def test_form_asks_for_a_token_only_where_one_is_needed():
-    open_call = ApiDoc(summary="Produce", input=protocol.Produce)
+    open_call = ApiDoc(summary="Produce", access=OPEN, input=protocol.Produce)
     assert "token" not in open_call.form_example
-    guarded = ApiDoc(summary="Produce", input=protocol.Produce, token=CLIENT_TOKEN)
+    guarded = ApiDoc(summary="Produce", access=OPEN, input=protocol.Produce, token=CLIENT_TOKEN)
     assert guarded.form_example["token"] == TOKEN_SAMPLE
     assert "token" not in guarded.example

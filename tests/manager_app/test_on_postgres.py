@@ -15,7 +15,7 @@ from tests.manager_app.postgres import required_postgres
 ROOT = Path(__file__).resolve().parents[2]
 RUN_TIMEOUT_S = 900
 FROM_MEMORY = (
-    *("proxy/test_consume.py", "proxy/test_fetch.py", "proxy/test_partition_calls.py"),
+    *("proxy/test_consume.py", "proxy/test_several.py", "proxy/test_partition_calls.py"),
     *("proxy/test_partition_calls_in_time.py", "proxy/test_produce.py", "apis/test_messages.py"),
     *("apis/test_passing.py", "apis/test_bad_input.py", "apis/test_door.py"),
 )
