@@ -23,7 +23,7 @@ from http_base.views import served_by
 from manager_app.apis.base import ManagerView
 from manager_app.brokers.client import BatchAnswer
 from manager_app.metrics import counted
-from manager_app.proxy.admission import admit_by_token
+from manager_app.proxy.admission import admit_by_token, require_known
 from manager_app.proxy.passing import Passed, by_leader, pass_on, wait_ms_of
 from manager_app.runtime import current
 from myqueue.contract.answers import (
@@ -92,11 +92,15 @@ async def fetch_several(call: Call) -> SeveralFetched:
     if asked.stored and not binary:
         raise InvalidRequest("stored batches come in MessagePack alone", field="stored")
 
+    def check(one: FetchFrom) -> None:
+        if not is_cluster(call):
+            require_known(runtime, None, one.topic, _token(call, asked, one.topic))
+
     async def admit(one: FetchFrom) -> None:
         if not is_cluster(call):
             await admit_by_token(runtime, None, one.topic, _token(call, asked, one.topic))
 
-    wanted, parts = await by_leader(runtime, asked.partitions, admit, FetchedPart)
+    wanted, parts = await by_leader(runtime, asked.partitions, admit, FetchedPart, check=check)
     wait_ms = 0 if parts else asked.wait_ms
     with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("fetch-several"):
         parts += await runtime.several.fetch(wanted, asked, wait_ms)
@@ -108,11 +112,15 @@ async def _look_at_several(call: Call) -> SeveralWaiting:
     asked, runtime = read_call(call, ReceiveSeveral), current()
     check_group_name(asked.group)
 
+    def check(one: WorkAt) -> None:
+        if not is_cluster(call):
+            require_known(runtime, "consumer", one.topic, _token(call, asked, one.topic))
+
     async def admit(one: WorkAt) -> None:
         if not is_cluster(call):
             await admit_by_token(runtime, "consumer", one.topic, _token(call, asked, one.topic))
 
-    wanted, parts = await by_leader(runtime, asked.partitions, admit, WorkPart)
+    wanted, parts = await by_leader(runtime, asked.partitions, admit, WorkPart, check=check)
     wait_ms = 0 if parts else asked.wait_ms
     with runtime.passing(max(1, len(wanted)), waits=wait_ms > 0), counted("receive-several"):
         parts += await runtime.several.look(wanted, asked, wait_ms)

@@ -9,6 +9,7 @@ from http_base.tokens import verify_client
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
+    from http_base.tokens import ClientToken
     from manager_app.runtime import ManagerRuntime
     from manager_app.selectors import ClientKind
 
@@ -31,6 +32,18 @@ def check_token(
     guard.check_origin(said)
 
 
+def require_known(
+    runtime: ManagerRuntime, wanted: ClientKind | None, topic: str, token: str
+) -> None:
+    """Check a token before anything is told of a topic, where it matters who calls.
+
+    Raises:
+        QueueError: what `admit_by_token` raises for the token.
+    """
+    if guard.is_on():
+        _claims(runtime, wanted, topic, token)
+
+
 async def admit_by_token(
     runtime: ManagerRuntime, wanted: ClientKind | None, topic: str, token: str
 ) -> None:
@@ -45,6 +58,14 @@ async def admit_by_token(
     Raises:
         UnauthorizedException: the token is of another topic or kind, or the client was removed.
     """
+    said = _claims(runtime, wanted, topic, token)
+    kind: ClientKind = "producer" if said.kind == "producer" else "consumer"
+    await runtime.clients.admit(kind, said.client_id, topic)
+
+
+def _claims(
+    runtime: ManagerRuntime, wanted: ClientKind | None, topic: str, token: str
+) -> ClientToken:
     said = verify_client(runtime.secret, token, now_ms=runtime.now_ms)
     if guard.is_on():
         guard.check_origin(said)
@@ -55,5 +76,4 @@ async def admit_by_token(
             f" is for a {wanted or 'client'} of {topic[:260]!r}",
             field="token",
         )
-    kind: ClientKind = "producer" if said.kind == "producer" else "consumer"
-    await runtime.clients.admit(kind, said.client_id, topic)
+    return said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from manager_app.proxy.admission import admit_by_token
+from manager_app.proxy.admission import admit_by_token, require_known
 from manager_app.proxy.partition_calls import PartitionCall, deadline_of, found_by
 from manager_app.proxy.several import Part, Place, refused
 from myqueue.contract import retry_after
@@ -101,6 +101,8 @@ async def pass_on(
     timeout_ms = getattr(call, "timeout_ms", None)
     limit_ms = DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms
     deadline_s = deadline_of(limit_ms, wait_ms)
+    if token is not None:
+        require_known(runtime, passed.kind, call.topic, token)
     async with found_by(deadline_s):
         topic = await runtime.find_topic(call.topic)
         if token is not None:
@@ -127,6 +129,8 @@ async def by_leader(
     places: Sequence[_Place],
     admit: Callable[[_Place], Awaitable[None]],
     kind: type[Part],
+    *,
+    check: Callable[[_Place], None] = lambda _: None,
 ) -> tuple[dict[int, list[_Place]], list[Part]]:
     """Return the partitions of a list by the broker that leads them, and those that are refused.
 
@@ -135,11 +139,13 @@ async def by_leader(
         places: the list of a call.
         admit: raises a `QueueError` where the caller may not read the topic of one.
         kind: of what is answered of one that is refused.
+        check: raises a `QueueError` where the caller is not even told whether a topic exists.
     """
     wanted: dict[int, list[_Place]] = {}
     parts: list[Part] = []
     for one in places:
         try:
+            check(one)
             async with found_by(deadline_of(DEFAULT_TIMEOUT_MS)):
                 partition = (await runtime.find_topic(one.topic)).partition(one.partition)
                 await admit(one)

@@ -184,6 +184,21 @@ async def test_the_use_of_tokens_is_stored_with_others(guarded):
     assert await guarded.in_database(periodic.record_token_uses, guarded.runtime) == 0
 
 
+async def test_who_is_not_known_learns_of_no_topic(guarded):
+    await ask(guarded, "POST", "/topics", {"topic": "logs"}, by="root", status=201)
+    for topic in ("logs", "none"):
+        for token in ({}, {"token": "nonsense"}):
+            place = {"topic": topic, "partition": 0}
+            several = {"partitions": [{**place, "offset": 0}], **token}
+            [part] = (await ask(guarded, "POST", "/fetch", several))["partitions"]
+            assert part["error"]["code"] == "UNAUTHORIZED", (topic, token)
+            looked = {"partitions": [place], "group": "g", **token}
+            [part] = (await ask(guarded, "POST", "/messages/receive", looked))["partitions"]
+            assert part["error"]["code"] == "UNAUTHORIZED", (topic, token)
+            taken = {**place, "group": "g", **token}
+            await ask(guarded, "POST", "/messages/receive", taken, status=401)
+
+
 async def test_the_log_says_who_changes_what(guarded, caplog):
     caplog.set_level("INFO", "manager_app.apis.base")
     await ask(guarded, "PATCH", "/brokers/1?draining=0", by="root")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from broker_app import runtime as runtimes
 from tests.broker_app.apis.conftest import Api
 
@@ -29,6 +31,18 @@ async def test_reasons_are_named(api: Api, engine: EngineTwin, replica: ReplicaT
     assert (await api.get("/healthz", None)).status == 200
     health = await api.get("/health", None)
     assert (health.status, health.json["reasons"]) == (200, answer.json["reasons"])
+
+
+async def test_who_need_not_be_known_is_told_of_no_topic(
+    api: Api, replica: ReplicaTwin, settings: Any
+) -> None:
+    settings.QUEUE = structs.replace(settings.QUEUE, auth="required")
+    replica.faulty = "a bad row"
+    for path, status in (("/health", 200), ("/readyz", 503)):
+        answer = await api.get(path, None)
+        assert answer.status == status
+        assert answer.json["reasons"] == ["1 replicas are faulty; /partitions names them"]
+        assert b"logs" not in answer.body
 
 
 async def test_starting_broker_is_alive_and_not_ready(api: Api, failure: Any) -> None:
