@@ -8,6 +8,7 @@ from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from broker_app import runtime
+from broker_app.client_origins import Table
 from http_base.memory_metrics import memory_families
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
+    from broker_app.client_origins import ClientOrigins
     from raft_app.engine.engine import Engine
     from raft_app.engine.tick_intervals import TickIntervals
     from raft_app.storage.stream import StorageStream
@@ -70,13 +72,10 @@ class BrokerCollector:
         for role, count in sorted(roles.items()):
             replicas.add_metric([role], count)
         yield replicas
+        polls = broker.long_polls.waiting + broker.work_waits.waiting
         for name, text, value in (
             ("replicas_asleep", "Replicas whose partition is idle and costs nothing", asleep),
-            (
-                "long_polls",
-                "Open long polls",
-                broker.long_polls.waiting + broker.work_waits.waiting,
-            ),
+            ("long_polls", "Open long polls", polls),
             ("unsettled_messages", "Messages out with workers, of partitions led here", unsettled),
             ("dead_messages", "Dead messages not copied yet, of partitions led here", dead),
             (
@@ -101,6 +100,7 @@ class BrokerCollector:
         yield from _transactions(broker.engine.stream)
         yield from _ticks(broker.engine.watchdog.tick_intervals)
         yield from _transport(broker.engine)
+        yield from _origins(broker.client_origins)
 
 
 def _ticks(intervals: TickIntervals) -> Iterator[Metric]:
@@ -153,6 +153,18 @@ def _transport(engine: Engine) -> Iterator[Metric]:
     for reason, count in sorted(counters.rejected_connections.items()):
         rejected.add_metric([reason], count)
     yield from (dropped, rejected)
+
+
+def _origins(origins: ClientOrigins) -> Iterator[Metric]:
+    """Yield what was refused because of the limits of addresses."""
+    refused = CounterMetricFamily(
+        "queue_broker_new_entries_refused",
+        "New consumer groups, cursors and producers refused for the limit of their address",
+        labels=["table"],
+    )
+    for table in Table:
+        refused.add_metric([table.name.lower()], origins.refused[table])
+    yield refused
 
 
 def _transactions(stream: StorageStream) -> Iterator[Metric]:

@@ -7,9 +7,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from broker_app.client_origins import ClientOrigins
 from broker_app.decode_cache import DecodeCache
 from broker_app.decoding import Decoding
-from broker_app.group_origins import GroupOrigins
 from broker_app.partition.commands import ForgetIdle
 from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
@@ -93,7 +93,7 @@ class BrokerRuntime:
         self.receive_lock = PopLock(limits.receives_waiting_max)
         self.work_waits = WorkWaits(limits.long_polls_max, self._work_due_in)
         self.groups_with_dead = GroupsWithDead()
-        self.group_origins = GroupOrigins(limits.groups_per_address_max)
+        self.client_origins = ClientOrigins(limits)
         self.decode_cache = DecodeCache(
             batches_max=limits.decoded_batches_max,
             bytes_max=limits.decoded_bytes_max,

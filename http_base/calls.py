@@ -19,6 +19,7 @@ from http_base import tokens
 from http_base.access import API_TOKEN_PREFIX
 from http_base.negotiation import decode_body
 from myqueue.contract.errors import InvalidRequest, UnauthorizedException
+from myqueue.contract.http1 import ORIGIN_HEADER
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK, read_input
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ REMEMBERED_QUERIES = 1_024
 REMEMBERED_QUERY_LENGTH_MAX = 1_024
 
 _MSGPACK, _BATCH = MSGPACK.encode(), BATCH.encode()
+_ORIGIN = ORIGIN_HEADER.lower().encode()
 _PLAIN = frozenset({b"", b"*/*", JSON.encode(), _MSGPACK, _BATCH})
 """What is asked for without anything to weigh."""
 _NOT_READ: Any = object()
@@ -61,6 +63,13 @@ class Call(Protocol):
     @property
     def client_address(self) -> str:
         """Where the connection comes from, without the port; empty when that is not known."""
+
+    @property
+    def told_origin(self) -> str:
+        """What the call says of whom it is passed on for; empty when it does not; see `origin_of`.
+
+        Everybody can say that.
+        """
 
     @property
     def takes_msgpack(self) -> bool:
@@ -94,6 +103,7 @@ class DirectCall:
         "query_string",
         "takes_batches",
         "takes_msgpack",
+        "told_origin",
     )
 
     def __init__(
@@ -116,6 +126,7 @@ class DirectCall:
         accept = headers.get(b"accept")
         self.query_string = query_string
         self.authorization = headers.get(b"authorization", b"").decode("latin1")
+        self.told_origin = headers.get(_ORIGIN, b"").decode("latin1")
         self.takes_msgpack = accept == _MSGPACK
         self.takes_batches = accept == _BATCH
         self._body = body
@@ -224,6 +235,17 @@ def is_cluster(call: Call) -> bool:
     """Tell whether a manager or broker of this cluster sent the call."""
     token = tokens.bearer_of(call.authorization)
     return token is not None and tokens.is_cluster_token(settings.QUEUE.cluster_secret, token)
+
+
+def origin_of(call: Call) -> str:
+    """Return the address of the client that a call is made for.
+
+    What a manager passes on has the address of its client, for which the cluster's token vouches.
+
+    Returns:
+        The address; empty when it is not known, and for what the cluster does for itself.
+    """
+    return call.told_origin if is_cluster(call) else call.client_address
 
 
 def require_cluster(call: Call) -> None:

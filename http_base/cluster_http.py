@@ -7,6 +7,7 @@ of a success, or raises: the error that the other process answered, as a `QueueE
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from http_base.tls import Tls
 
+ORIGIN: ContextVar[str] = ContextVar("ORIGIN", default="")
+"""Address of the client whose request is answered; empty for what the cluster does for itself."""
 KEEP_ALIVE_S = 30.0
 """Shorter than our servers keep an idle connection open."""
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -187,7 +190,8 @@ class ClusterHttp:
             content_type=call.content_type,
             accept=call.accept,
             token=call.token,
-            passed="1",
+            passed=self._token,
+            origin=ORIGIN.get(),
         )
         return await self._exchange(address, request, timeout_s, connect_timeout_s)
 
@@ -197,7 +201,14 @@ class ClusterHttp:
         body, content_type = _encoded(call)
         query = {name: _in_query(value) for name, value in _given(call.query).items()}
         request = Request(
-            call.method, call.path, query, body, content_type, call.accept, self._token
+            call.method,
+            call.path,
+            query,
+            body,
+            content_type,
+            call.accept,
+            self._token,
+            origin=ORIGIN.get(),
         )
         return await self._exchange(address, request, timeout_s, connect_timeout_s)
 

@@ -21,6 +21,7 @@ from django.urls import Resolver404, resolve
 from http_base import guard
 from http_base.apidoc import doc_of
 from http_base.calls import DirectCall
+from http_base.cluster_http import ORIGIN
 from http_base.direct import answer_directly
 from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
@@ -30,6 +31,7 @@ from http_base.tokens import bearer_of, is_cluster_token
 from http_base.views import more_headers_of, operations_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
+from myqueue.contract.http1 import ORIGIN_HEADER, PASSED_HEADER
 from myqueue.contract.inputs import MAX_JSON_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -127,6 +129,7 @@ class HotPaths:
             await send_response(failure_response(error), send)
             return
         headers = _headers_of(scope)
+        ORIGIN.set(_origin_of(scope, headers))
         if self._rules is not None and (
             headers.get(b"host") not in self._known_hosts
             or b"origin" in headers
@@ -275,9 +278,10 @@ def _check_before_body(scope: Scope, call: DirectCall) -> None:
         guard.current().before_body(call, doc)
 
 
+_ORIGIN, _PASSED = ORIGIN_HEADER.lower().encode(), PASSED_HEADER.lower().encode()
 _HEADERS_READ = frozenset(
     {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
-    | {b"host", b"origin", b"sec-fetch-site", b"cookie"}
+    | {b"host", b"origin", b"sec-fetch-site", b"cookie", _ORIGIN, _PASSED}
 )
 
 
@@ -288,6 +292,14 @@ def _headers_of(scope: Scope) -> dict[bytes, bytes]:
         if name in _HEADERS_READ:
             headers[name] = headers[name] + b"," + value if name in headers else value
     return headers
+
+
+def _origin_of(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+    """Return whose request it is: what another manager passed on has the address of its client."""
+    passed = headers.get(_PASSED)
+    if passed and is_cluster_token(settings.QUEUE.cluster_secret, passed.decode("latin1")):
+        return headers.get(_ORIGIN, b"").decode("latin1")
+    return client_address_of(scope)
 
 
 class _TooLarge:

@@ -8,6 +8,7 @@ of the process for a look-up that takes a tenth of one.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import IO, TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction
@@ -21,6 +22,8 @@ from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from django.http.response import HttpResponseBase
 
     from http_base.hotpaths import App, Receive, Scope, Send
@@ -61,7 +64,8 @@ class ThreadedDjango(ASGIHandler):
         await self.send_response(await self._answer(scope, body), send)
 
     async def _answer(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
-        called = self._threads.submit(self._respond, scope, body)
+        run = copy_context().run
+        called: Future[HttpResponseBase] = self._threads.submit(run, self._respond, scope, body)
         answer = asyncio.wrap_future(called)
         done, _ = await asyncio.wait({answer}, timeout=self._turn_limit_s)
         if not done and called.cancel():

@@ -120,6 +120,11 @@ class ApiRequest(Request):
         return client_address_of(scope) if scope else str(self.META.get("REMOTE_ADDR", ""))
 
     @property
+    def told_origin(self) -> str:
+        """What the call says of whom it is passed on for; empty when it does not."""
+        return self._header(b"x-queue-origin", "HTTP_X_QUEUE_ORIGIN")
+
+    @property
     def session_request(self) -> HttpRequest | None:
         """Django's request, if it came with the session of a person that is to be looked at."""
         came_directly = self._hot_headers is not None

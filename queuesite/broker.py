@@ -59,7 +59,10 @@ def options_of(config: QueueConfig) -> BrokerOptions:
             max_queued_control_bytes=control_bytes,
         ),
         limits=BrokerLimits(
-            long_polls_max=config.long_polls_max, sequence_park_ms=config.sequence_park_ms
+            long_polls_max=config.long_polls_max,
+            sequence_park_ms=config.sequence_park_ms,
+            producers_per_address_max=config.producers_per_address_max,
+            cursors_per_address_max=config.cursors_per_address_max,
         ),
         state=StateLimits(
             producers_max=config.producers_max,

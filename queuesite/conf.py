@@ -203,6 +203,10 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     """Producers that a partition remembers."""
     cursors_max: Positive = 10_000
     """Cursors of a partition."""
+    producers_per_address_max: Positive = 5_000
+    """Of the producers that a partition remembers, those whose clients are at one address."""
+    cursors_per_address_max: Positive = 5_000
+    """Of the cursors of a partition, those whose consumers are at one address."""
     request_ids_max: Positive = 10_000
     """Request ids that a partition remembers."""
     memory_budget_bytes: Annotated[int, Meta(ge=BUDGET_BYTES_MIN)] = BUDGET_BYTES

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from broker_app.access import PRODUCER, require_client
-from broker_app.runtime import current
+from broker_app.client_origins import Table
+from broker_app.runtime import current, state_of
 from broker_app.services.produce import batch_produce, messages_produce
 from http_base.access import PRODUCING
 from http_base.apidoc import CLIENT_TOKEN, describe
@@ -15,6 +16,7 @@ from http_base.views import ApiView, served_by
 from myqueue.contract.answers import Appended
 from myqueue.contract.errors import InvalidRequest
 from myqueue.contract.inputs import Produce, ProduceBatch
+from myqueue.contract.records import read_header
 
 if TYPE_CHECKING:
     from broker_app.partition.commands import AppendResult
@@ -39,6 +41,9 @@ async def produce(call: Call) -> Appended:
     if isinstance(batch, bytes):
         of_batch = read_call(call, ProduceBatch)
         replica = admit_batch(call, of_batch)
+        is_new = not state_of(replica).knows_producer(of_batch.producer_id)
+        if is_new and read_header(batch).sequenced:
+            _admit_new(call, replica, of_batch.producer_id)
         appended = await batch_produce(
             runtime=current(),
             replica=replica,
@@ -54,6 +59,8 @@ async def produce(call: Call) -> Appended:
             field="partition",
         )
     replica = _admit(call, asked, asked.partition)
+    if asked.base_sequence is not None:
+        _admit_new(call, replica, asked.producer_id)
     appended = await messages_produce(
         runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
     )
@@ -98,6 +105,17 @@ def _admit(call: Call, asked: Produce | ProduceBatch, partition: int) -> Replica
         token=asked.token,
     )
     return runtime.partition(asked.topic, partition)
+
+
+def _admit_new(call: Call, replica: Replica, producer_id: int) -> None:
+    """Let the partition remember the sequence of a producer.
+
+    Raises:
+        Overloaded: it is new, and as many as its address may make are remembered.
+    """
+    current().client_origins.admit(
+        Table.PRODUCERS, state_of(replica), replica.spec.group_id, name=producer_id, call=call
+    )
 
 
 class ProduceApi(ApiView):

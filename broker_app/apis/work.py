@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from broker_app.access import CONSUMER, require_right, require_topic_client
+from broker_app.client_origins import Table
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current, state_of
 from broker_app.services.work import (
@@ -97,11 +98,8 @@ async def _receive(call: Call) -> PartitionReceived:
             topic=receiving.dead_letter_topic,
             token=asked.token,
         )
-    current().group_origins.admit(
-        state_of(replica),
-        replica.spec.group_id,
-        asked.group,
-        call.client_address if client_id else "",
+    current().client_origins.admit(
+        Table.GROUPS, state_of(replica), replica.spec.group_id, name=asked.group, call=call
     )
     receiving = replace(receiving, client_id=client_id)
     received = await messages_receive(runtime=current(), replica=replica, call=receiving)

@@ -48,6 +48,10 @@ class BrokerLimits:
     """Bytes of all batches that wait for their predecessor."""
     groups_per_address_max: int = GROUPS_PER_ADDRESS_MAX
     """Consumer groups of a partition led here that clients at one address make."""
+    cursors_per_address_max: int = 5_000
+    """Cursors of a partition led here that consumers at one address make: half of the table."""
+    producers_per_address_max: int = 5_000
+    """Producers that a partition led here remembers of one address: half of the table."""
     pops_waiting_max: int = 32
     """Pops of one consumer that queue behind the one in flight."""
     receives_waiting_max: int = 1_000

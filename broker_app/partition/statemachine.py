@@ -121,6 +121,14 @@ class PartitionState:
         """Tell whether there is a consumer group of a name, used by workers or not."""
         return self._data.knows_group(name)
 
+    def knows_cursor(self, consumer_id: int) -> bool:
+        """Tell whether a consumer has a cursor."""
+        return consumer_id in self._data.cursors
+
+    def knows_producer(self, producer_id: int) -> bool:
+        """Tell whether the last batches of a producer are remembered."""
+        return producer_id in self._data.producers
+
     def popped(self, consumer_id: int, request_digest: bytes) -> PopResult | None:
         """Return the result of an earlier pop with this request id, None without one."""
         span = self._data.pop_requests.get((consumer_id, request_digest))

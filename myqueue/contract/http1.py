@@ -28,7 +28,10 @@ READ_BYTES = 64 << 10
 
 
 PASSED_HEADER = "X-Queue-Passed"
-"""On a call that a manager passed on to the primary: no other passes it on again."""
+"""On a call that a manager passed on to the primary: no other passes it on again. Its value is the
+cluster's token, which vouches for `ORIGIN_HEADER`."""
+ORIGIN_HEADER = "X-Queue-Origin"
+"""On a call that a manager passes on: the address of the client that it came from."""
 
 
 class BadAnswer(OSError):
@@ -48,6 +51,8 @@ class Request(NamedTuple):
     """Bearer token; empty for none."""
     passed: str = ""
     """Header `PASSED_HEADER`; empty for none."""
+    origin: str = ""
+    """Header `ORIGIN_HEADER`; empty for none."""
 
 
 class Answer(NamedTuple):
@@ -61,10 +66,10 @@ class Answer(NamedTuple):
 
 def render(request: Request, host: str) -> bytes:
     """Return the bytes of a request."""
-    method, path, query, body, content_type, accept, token, passed = request
+    method, path, query, body, content_type, accept, token, passed, origin = request
     parameters = tuple(query.items()) if query else ()
     content_type = content_type if body else ""
-    head = _head(host, (method, path), parameters, (content_type, accept, token, passed))
+    head = _head(host, (method, path), parameters, (content_type, accept, token, passed, origin))
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
@@ -73,7 +78,7 @@ def _head(
     host: str,
     asked: tuple[str, str],
     parameters: tuple[tuple[str, str | int], ...],
-    described: tuple[str, str, str, str],
+    described: tuple[str, str, str, str, str],
 ) -> bytes:
     """Return the head of a request up to the length of its body.
 
@@ -81,14 +86,20 @@ def _head(
         host: of the server.
         asked: method, and path without the query.
         parameters: of the query.
-        described: Content-Type, Accept, bearer token and `PASSED_HEADER`; those that are empty are
-            left out.
+        described: Content-Type, Accept, bearer token, `PASSED_HEADER` and `ORIGIN_HEADER`; those
+            that are empty are left out.
     """
     method, path = asked
     query = "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in parameters])
     target = f"{path}?{query}" if query else path
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    names = ("Content-Type: ", "Accept: ", "Authorization: Bearer ", f"{PASSED_HEADER}: ")
+    names = (
+        "Content-Type: ",
+        "Accept: ",
+        "Authorization: Bearer ",
+        f"{PASSED_HEADER}: ",
+        f"{ORIGIN_HEADER}: ",
+    )
     lines += [name + text for name, text in zip(names, described, strict=True) if text]
     lines.append("Content-Length: ")
     head = "\r\n".join(lines)

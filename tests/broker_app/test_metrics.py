@@ -14,6 +14,7 @@ import queuesite.connections  # noqa: F401 - and those of connections
 import queuesite.login  # noqa: F401 - and those of log-ins
 from broker_app import metrics
 from broker_app import runtime as runtimes
+from broker_app.client_origins import Table
 from broker_app.decode_cache import DecodedBatch
 from broker_app.partition.commands import ReceiveMessages, SettleMessages
 from http_base.memory_budget import MemoryBudget
@@ -36,7 +37,7 @@ def figures() -> dict[tuple[str, str], float]:
         (sample.name.removeprefix("queue_broker_"), sample.labels.get("role", "")): sample.value
         for family in registry.collect()
         for sample in family.samples
-        if not {"share", "le", "kind", "reason"} & sample.labels.keys()
+        if not {"share", "le", "kind", "reason", "table"} & sample.labels.keys()
     }
 
 
@@ -80,6 +81,15 @@ def test_replicas_are_counted_by_role_and_faulty_ones_apart(
     replicas = {role: value for (name, role), value in figures().items() if name == "replicas"}
     assert replicas == {"leader": 2, "follower": 1, "faulty": 1}
     assert led.role == "leader"
+
+
+def test_what_was_refused_for_its_address_is_counted_by_table(runtime: BrokerRuntime) -> None:
+    runtime.client_origins.refused[Table.CURSORS] = 3
+    registry = CollectorRegistry()
+    metrics.register(registry)
+    name = "queue_broker_new_entries_refused_total"
+    found = [registry.get_sample_value(name, {"table": one}) for one in ("groups", "cursors")]
+    assert found == [0, 3]
 
 
 def test_gauges_show_what_is_held_at_the_moment(runtime: BrokerRuntime, engine: EngineTwin) -> None:

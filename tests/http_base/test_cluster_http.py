@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from http_base.cluster import ReplicaPlace
 from http_base.cluster_http import (
+    ORIGIN,
     CallFailed,
     ClusterCall,
     ClusterHttp,
@@ -78,12 +79,20 @@ async def test_a_body_travels_in_the_language_of_its_answer(server, http, accept
     server.answers = [encoded(accept, {"replica_id": 7, "broker_id": 2, "novelty": 1})]
     call = ClusterCall("POST", "/x", {"a": 1, "b": None}, ReplicaPlace(7, 1), accept=accept)
     answer = await http.call(server.address, call, timeout_s=5)
+    assert "X-Queue-Origin" not in server.requests[0][0].headers
     assert answer.read(ReplicaPlace) == ReplicaPlace(7, 2)
     [(request, body)] = server.requests
     assert request.headers["Authorization"] == f"Bearer {cluster_token(SECRET)}"
     assert (request.content_type, request.headers["Accept"]) == (accept, accept)
     assert dict(request.query) == {"a": "1"}
     assert CODECS[accept].decode(body) == {"replica_id": 7, "broker_id": 1}
+
+
+async def test_what_is_called_for_a_client_says_for_whom(server, http):
+    server.answers = [encoded(MSGPACK, {})]
+    ORIGIN.set("10.0.0.9")
+    await http.call(server.address, ClusterCall("GET", "/x"), timeout_s=5)
+    assert server.requests[0][0].headers["X-Queue-Origin"] == "10.0.0.9"
 
 
 async def test_a_batch_is_sent_and_received_as_it_is(server, http):

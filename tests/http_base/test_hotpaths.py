@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from http_base import hotpaths
+from http_base.cluster_http import ORIGIN
 from http_base.hotpaths import HotPaths
 from http_base.memory_budget import MemoryBudget
 from http_base.tokens import cluster_token
@@ -112,6 +113,20 @@ async def test_cancelling_the_request_itself_is_passed_on(hot_app):
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
+
+
+async def test_whom_a_request_came_from_is_known_while_it_is_answered(settings):
+    origins = []
+
+    async def django(scope, receive, send):
+        origins.append(ORIGIN.get())
+
+    app = HotPaths(django, {}, bodies=MemoryBudget().bodies)
+    told = {"x-queue-origin": "10.0.0.9"}
+    token = cluster_token(settings.QUEUE.cluster_secret)
+    for headers in ({}, told, {**told, "x-queue-passed": "1"}, {**told, "x-queue-passed": token}):
+        await call(app, "GET", "/admin/", headers=headers)
+    assert origins == ["127.0.0.1"] * 3 + ["10.0.0.9"]
 
 
 async def test_what_is_no_http_request_is_passed_on():

@@ -221,11 +221,29 @@ QUEUE_MUTANTS = (
     Mutant(
         name="groups-by-registering-again",
         fault="Who registers again and again makes as many groups as there may be",
-        path="broker_app/group_origins.py",
+        path="broker_app/client_origins.py",
         old="        made.add(name)\n",
         new="",
         test=f"{_TESTS}/apis/test_work.py"
         "::test_one_address_does_not_fill_the_table_of_groups_by_registering_again",
+    ),
+    Mutant(
+        name="cursors-by-registering-again",
+        fault="Who registers again and again makes as many cursors as there may be",
+        path="broker_app/apis/consume.py",
+        old="    _admit_cursor(call, replica, asked.consumer_id)\n",
+        new="",
+        test=f"{_TESTS}/apis/test_client_origins.py"
+        "::test_one_address_does_not_fill_the_table_of_cursors",
+    ),
+    Mutant(
+        name="one-behind-a-manager-blocks-all",
+        fault="All clients behind a manager count as one",
+        path="http_base/calls.py",
+        old="    return call.told_origin if is_cluster(call) else call.client_address\n",
+        new="    return call.client_address\n",
+        test=f"{_TESTS}/apis/test_client_origins.py"
+        "::test_one_address_does_not_fill_the_table_of_cursors",
     ),
     Mutant(
         name="repeated-pop-taken-twice",

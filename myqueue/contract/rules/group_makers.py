@@ -19,7 +19,8 @@ GROUPS_PER_CLIENT_MAX = 50
 """Of them, those that one consumer made: a faulty client cannot use up the limit of all."""
 GROUPS_PER_ADDRESS_MAX = 300
 """Of them, those that consumers at one address made: who registers again and again cannot, either.
-A broker counts them as long as it runs, for partitions that it leads; a manager is one address."""
+A broker counts them as long as it runs, for partitions that it leads; a manager passes the address
+of its client on."""
 ADVICE = "DELETE /groups/{name} those that are no longer used"
 
 MakerRow = tuple[str, int, bool]

@@ -58,9 +58,12 @@ class Api:
         bearer: str | None = "cluster",
         accept: str = JSON,
         content_type: str = JSON,
+        origin: str = "",
     ) -> Answer:
-        """Send one request."""
+        """Send one request; `origin` is the address that a manager says it passes it on for."""
         headers = {"accept": accept, "content-type": content_type}
+        if origin:
+            headers["x-queue-origin"] = origin
         if bearer == "cluster":
             bearer = cluster_token(django_settings.QUEUE.cluster_secret)
         if bearer:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from broker_app.group_origins import GroupOrigins
+from broker_app.client_origins import ClientOrigins
+from broker_app.partition.limits import BrokerLimits
 from tests.broker_app.apis.conftest import Api, token_of
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
@@ -212,7 +213,7 @@ async def test_only_the_leader_serves_workers(
 async def test_one_address_does_not_fill_the_table_of_groups_by_registering_again(
     filled: Api, runtime: BrokerRuntime, replica: ReplicaTwin, failure: Any
 ) -> None:
-    runtime.group_origins = GroupOrigins(5)
+    runtime.client_origins = ClientOrigins(BrokerLimits(groups_per_address_max=5))
     for number in range(5):
         sybil = token_of("consumer", 100 + number)
         assert (await filled.post(RECEIVE, sybil, **{**CALL, "group": f"x{number}"})).status == 200

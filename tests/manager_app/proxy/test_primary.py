@@ -83,7 +83,8 @@ async def test_every_write_of_metadata_goes_to_the_primary_as_it_came(
     [(as_method, as_target, headers, body)] = primary.calls
     assert (as_method, as_target) == (method, target)
     assert headers["Authorization"] == bearer["authorization"]
-    assert headers["X-Queue-Passed"] == "1"
+    assert headers["X-Queue-Passed"] == site.cluster_token, "it vouches for the next one"
+    assert headers["X-Queue-Origin"] == "127.0.0.1"
     if fields:
         assert headers["Content-Type"] == "application/json"
         assert body
