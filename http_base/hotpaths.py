@@ -129,7 +129,7 @@ class HotPaths:
             await send_response(failure_response(error), send)
             return
         headers = _headers_of(scope)
-        ORIGIN.set(_origin_of(scope, headers))
+        ORIGIN.set(_origin_of(scope, headers) if _PASSED in headers else client_address_of(scope))
         if self._rules is not None and (
             headers.get(b"host") not in self._known_hosts
             or b"origin" in headers

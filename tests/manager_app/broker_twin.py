@@ -312,7 +312,8 @@ class BrokerTwin:
                 msgspec.to_builtins(self.replica_report(group))
                 for group in groups
                 if topic in (None, group.order.topic)
-            ]
+            ],
+            "next": None,
         }
 
     async def _partition_delete(self, request: web.Request) -> dict[str, Any]:

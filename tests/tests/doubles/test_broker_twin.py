@@ -239,6 +239,7 @@ async def test_an_ordered_replica_is_reported(manager: Manager) -> None:
     assert await manager.ask("GET", "/partitions", topic="other") == {
         "status": "success",
         "partitions": [],
+        "next": None,
     }
 
 
