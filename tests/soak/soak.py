@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTITIONS = 3
-KEPT_BYTES = 4 * MIB
-"""Of each partition of every topic, by retention."""
+KEPT_BYTES = {LOG: 4 * MIB, JOBS: MIB // 4, RETAINED: 4 * MIB}
+"""Of each partition by retention, by topic: filled within minutes, so that what is stored grows no
+more."""
 RETENTION_INTERVAL_S = 5
 KILLS = (0.35, 0.6)
 """When a broker is killed, as a share of the whole time."""
 DRAIN_S = 240
 """For readers to read what is left, at most."""
 SAMPLES = 400
-DISK_ALLOWANCE_MIB = 3 * PARTITIONS * KEPT_BYTES / MIB
+DISK_ALLOWANCE_MIB = PARTITIONS * sum(KEPT_BYTES.values()) / MIB
 """What lies in three topics may be there twice: retention deletes in steps, files shrink late."""
 SLOW_WINDOW_S = 6
 VARIABLES = {
@@ -92,9 +93,9 @@ def run(directory: Path, *, seconds: float, tell: Callable[[str], None]) -> Outc
     """
     outcome = Outcome(seconds)
     with Cluster(directory / "data", variables=VARIABLES) as cluster:
-        for topic in (LOG, JOBS, RETAINED):
+        for topic, kept in KEPT_BYTES.items():
             made = cluster.post(
-                "/topics", topic=topic, number_of_partitions=PARTITIONS, retention_bytes=KEPT_BYTES
+                "/topics", topic=topic, number_of_partitions=PARTITIONS, retention_bytes=kept
             )
             assert made["http_status"] == 201, made
         traffic = Traffic(cluster.manager)
