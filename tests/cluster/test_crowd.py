@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
+from pathlib import Path
 from statistics import quantiles
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
@@ -24,6 +26,8 @@ CROWD = 500 if MANY else 60
 WITHHOLDING = 100 if MANY else 20
 BODY_BYTES = 8_000_000
 SERVED_S = 10 if MANY else 3
+SPARE = 50
+"""Descriptors that a broker may open more than it has."""
 GROWTH_MB = 200
 """What a broker may take more than before: 128 MiB of bodies, answers, and the connections."""
 VARIABLES = {"SLOW_WINDOW_S": "4", "IDLE_CONNECTION_S": "6"}
@@ -138,3 +142,23 @@ def test_who_withholds_the_end_of_a_body_is_cut_off_and_gets_its_share_alone(
         tell(f"beside {WITHHOLDING} that withhold 10 bytes of 8 MB", taken, before_mb, peak_mb)
         wait_until(lambda: all(map(is_closed, crowd)), what="all are cut off")
     assert peak_mb < before_mb + GROWTH_MB
+
+
+def test_who_behaves_is_served_when_descriptors_run_out(crowded: Cluster) -> None:
+    good = Good(crowded)
+    pid = crowded.pid_of(good.leader)
+    good.served(0.1)
+    before_mb, before = resident_mb(pid), resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + SPARE, before[1]))
+    try:
+        with contextlib.ExitStack() as stack:
+            crowd = [stack.enter_context(connection(good.leader)) for _ in range(4 * SPARE)]
+            taken = good.served(SERVED_S)
+            what = f"beside {len(crowd)} idle, {SPARE} descriptors to spare"
+            tell(what, taken, before_mb, resident_mb(pid))
+        Good(crowded).served(0.1)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert pid == crowded.pid_of(good.leader)
+    assert resident_mb(pid) < before_mb + GROWTH_MB
