@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from http_base.paging import Page
 from manager_app import selectors
+from manager_app.placement import topic_changes
 
 
 @contextmanager
@@ -67,6 +69,10 @@ async def test_a_write_whose_database_went_away_half_way_may_have_happened(site,
     refresh = site.runtime.metadata.refresh
 
     def refresh_without_database():
+        caller = inspect.stack(0)[1].frame.f_globals["__name__"]
+        if caller != topic_changes.__name__:  # reports refresh as well, at any time
+            refresh()
+            return
         with no_database(monkeypatch):
             connections["default"].close()
             refresh()
