@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 API_TOKEN_PREFIX = "qs_"  # noqa: S105 - tells an API token from others
 DECISIONS_MAX = 100_000
@@ -191,8 +191,3 @@ def hash_of(token: str) -> str:
 def is_api_token(text: str) -> bool:
     """Tell whether a bearer token is an API token, by its looks."""
     return text.startswith(API_TOKEN_PREFIX)
-
-
-def first_without(holder: Holder, right: str, topics: Sequence[str]) -> str | None:
-    """Return the first of the topics that a holder has no right to, if there is one."""
-    return next((topic for topic in topics if not holder.may(right, topic)), None)

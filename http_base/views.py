@@ -32,6 +32,7 @@ from http_base.negotiation import (
     decode_body,
 )
 from http_base.requests import HotRequest, client_address_of
+from myqueue.contract.http1 import ORIGIN_HEADER
 from myqueue.contract.inputs import BATCH, JSON, MAX_JSON_BODY_BYTES, MSGPACK
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _NOT_READ: Any = object()
+_ORIGIN = (ORIGIN_HEADER.lower().encode(), f"HTTP_{ORIGIN_HEADER.upper().replace('-', '_')}")
+"""Its name as ASGI has it, and as Django has it."""
 _NEGOTIATOR = DefaultContentNegotiation()
 _RENDERER_BY_ACCEPT = {
     "": JSON_RENDERER,
@@ -122,7 +125,7 @@ class ApiRequest(Request):
     @property
     def told_origin(self) -> str:
         """What the call says of whom it is passed on for; empty when it does not."""
-        return self._header(b"x-queue-origin", "HTTP_X_QUEUE_ORIGIN")
+        return self._header(*_ORIGIN)
 
     @property
     def session_request(self) -> HttpRequest | None:

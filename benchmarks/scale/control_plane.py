@@ -68,7 +68,6 @@ def measure_control_plane(partitions: int) -> dict[Figure, float]:
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
-
     return seconds(work) * 1000
 
 

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from broker_app.access import CONSUMER, require_client
 from broker_app.client_origins import Table
-from broker_app.runtime import current, state_of
+from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop, several_pop
 from http_base.access import CONSUMING
@@ -84,7 +84,7 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
     asked = read_call(call, Consume)
     pop = _pop_of(asked)
     replica = _admit(call, asked)
-    _admit_cursor(call, replica, asked.consumer_id)
+    current().admit_entry(Table.CURSORS, replica, name=asked.consumer_id, call=call)
     popped = await messages_pop(runtime=current(), replica=replica, call=pop)
     spec, binary = replica.spec, call.takes_msgpack
     messages = message_answers(
@@ -133,7 +133,7 @@ async def _consume_several(call: Call) -> SeveralPopped:
                 request_digest=request_digest(one.request_id) if one.request_id else b"",
             )
             replica = runtime.partition(one.topic, one.partition)
-            _admit_cursor(call, replica, one.consumer_id)
+            runtime.admit_entry(Table.CURSORS, replica, name=one.consumer_id, call=call)
             wanted.append((replica, pop))
         except QueueError as error:
             parts.append(_refused(one.topic, one.partition, error))
@@ -242,17 +242,6 @@ def _admit(call: Call, asked: Consume | Size) -> Replica:
         token=asked.token,
     )
     return runtime.partition(asked.topic, asked.partition)
-
-
-def _admit_cursor(call: Call, replica: Replica, consumer_id: int) -> None:
-    """Let a consumer have a cursor, which its first pop makes.
-
-    Raises:
-        Overloaded: it is new, and as many as its address may make are there.
-    """
-    current().client_origins.admit(
-        Table.CURSORS, state_of(replica), replica.spec.group_id, name=consumer_id, call=call
-    )
 
 
 def _checked_id(consumer_id: int) -> int:

@@ -8,7 +8,7 @@ from broker_app.access import CONSUMER, require_client
 from broker_app.answers import CursorOpened, PartitionName
 from broker_app.client_origins import Table
 from broker_app.partition.commands import Start
-from broker_app.runtime import current, state_of
+from broker_app.runtime import current
 from broker_app.services.cursors import client_forget, cursor_open, cursor_reset
 from http_base.access import CLUSTER
 from http_base.apidoc import describe
@@ -42,9 +42,7 @@ async def reset_cursor(call: Call) -> CursorPlace:
         token=reset.token,
     )
     replica = runtime.partition(reset.topic, reset.partition)
-    runtime.client_origins.admit(
-        Table.CURSORS, state_of(replica), replica.spec.group_id, name=reset.consumer_id, call=call
-    )
+    runtime.admit_entry(Table.CURSORS, replica, name=reset.consumer_id, call=call)
     place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
     return CursorPlace(
         topic=replica.spec.topic,
@@ -76,13 +74,7 @@ class CursorOpenApi(ApiView):
         runtime = current()
         _require_positive("consumer_id", opening.consumer_id)
         replica = runtime.partition(opening.topic, opening.partition)
-        runtime.client_origins.admit(
-            Table.CURSORS,
-            state_of(replica),
-            replica.spec.group_id,
-            name=opening.consumer_id,
-            call=request,
-        )
+        runtime.admit_entry(Table.CURSORS, replica, name=opening.consumer_id, call=request)
         place = await cursor_open(
             runtime=runtime,
             replica=replica,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from broker_app.access import CONSUMER, require_topic_client
 from broker_app.answers import GroupForgottenHere
 from broker_app.client_origins import Table
-from broker_app.runtime import current, state_of
+from broker_app.runtime import current
 from broker_app.selectors.offsets import group_offsets_get, work_groups_list
 from broker_app.services.groups import group_forget, offsets_commit
 from http_base.access import CLUSTER
@@ -35,9 +35,7 @@ async def commit_offsets(call: Call) -> GroupCommitted:
         call, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
     )
     replica = runtime.partition(commit.topic, commit.partition)
-    runtime.client_origins.admit(
-        Table.GROUPS, state_of(replica), replica.spec.group_id, name=commit.group, call=call
-    )
+    runtime.admit_entry(Table.GROUPS, replica, name=commit.group, call=call)
     place = await offsets_commit(
         runtime=runtime, replica=replica, commit=commit, client_id=client_id
     )

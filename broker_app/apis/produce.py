@@ -43,7 +43,7 @@ async def produce(call: Call) -> Appended:
         replica = admit_batch(call, of_batch)
         is_new = not state_of(replica).knows_producer(of_batch.producer_id)
         if is_new and read_header(batch).sequenced:
-            _admit_new(call, replica, of_batch.producer_id)
+            current().admit_entry(Table.PRODUCERS, replica, name=of_batch.producer_id, call=call)
         appended = await batch_produce(
             runtime=current(),
             replica=replica,
@@ -60,7 +60,7 @@ async def produce(call: Call) -> Appended:
         )
     replica = _admit(call, asked, asked.partition)
     if asked.base_sequence is not None:
-        _admit_new(call, replica, asked.producer_id)
+        current().admit_entry(Table.PRODUCERS, replica, name=asked.producer_id, call=call)
     appended = await messages_produce(
         runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
     )
@@ -105,17 +105,6 @@ def _admit(call: Call, asked: Produce | ProduceBatch, partition: int) -> Replica
         token=asked.token,
     )
     return runtime.partition(asked.topic, partition)
-
-
-def _admit_new(call: Call, replica: Replica, producer_id: int) -> None:
-    """Let the partition remember the sequence of a producer.
-
-    Raises:
-        Overloaded: it is new, and as many as its address may make are remembered.
-    """
-    current().client_origins.admit(
-        Table.PRODUCERS, state_of(replica), replica.spec.group_id, name=producer_id, call=call
-    )
 
 
 class ProduceApi(ApiView):

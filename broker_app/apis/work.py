@@ -10,7 +10,7 @@ from msgspec import UNSET
 from broker_app.access import CONSUMER, require_right, require_topic_client
 from broker_app.client_origins import Table
 from broker_app.partition.commands import SettleMessages, Start
-from broker_app.runtime import current, state_of
+from broker_app.runtime import current
 from broker_app.services.work import (
     ReceiveCall,
     messages_receive,
@@ -98,9 +98,7 @@ async def _receive(call: Call) -> PartitionReceived:
             topic=receiving.dead_letter_topic,
             token=asked.token,
         )
-    current().client_origins.admit(
-        Table.GROUPS, state_of(replica), replica.spec.group_id, name=asked.group, call=call
-    )
+    current().admit_entry(Table.GROUPS, replica, name=asked.group, call=call)
     receiving = replace(receiving, client_id=client_id)
     received = await messages_receive(runtime=current(), replica=replica, call=receiving)
     binary = call.takes_msgpack

@@ -52,8 +52,6 @@ def test_rights_of_several_patterns_add_up():
     assert (both.may(MANAGE, "bc"), both.may(PRODUCE, "bc")) == (True, False)
     assert (both.may_somewhere(MANAGE), both.may_somewhere(ANY_RIGHT)) == (True, True)
     assert not holder().may_somewhere(ANY_RIGHT)
-    assert access.first_without(both, PRODUCE, ["a", "c", "d"]) == "c"
-    assert access.first_without(both, PRODUCE, ["a"]) is None
 
 
 def test_a_token_ends_at_its_time():
