@@ -10,8 +10,8 @@ import pytest
 from broker_app.partition.commands import PopMessages
 from broker_app.services.consume import POPPED_AT_ONCE_MAX
 from tests.broker_app.apis.conftest import token_of
+from tests.broker_app.apis.several import FIRST, OTHER, SECOND, append, begun, told
 from tests.broker_app.engine_twin import turns
-from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/consumer/consume"
-FIRST, SECOND, OTHER = 7, 8, 9
-"""Groups: logs/0, logs/1 and other/0."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,35 +34,6 @@ def from_(topic: str, partition: int, request_id: str = "r", **fields: Any) -> d
 
 def all_of(request_id: str) -> list[dict[str, Any]]:
     return [from_(*place, request_id) for place in (("logs", 0), ("logs", 1), ("other", 0))]
-
-
-async def append(engine: EngineTwin, group_id: int, *values: str) -> None:
-    await engine.propose(group_id, batch_of(*values), timeout_ms=1_000)
-
-
-def told(answer: Any) -> list[tuple[str, int, Any]]:
-    """Return (topic, partition, values or code) of each part of an answer."""
-    assert answer.status == 200, answer
-    return [
-        (
-            part["topic"],
-            part["partition"],
-            part["error"]["code"]
-            if "error" in part
-            else "".join(message["message"] for message in part["messages"]),
-        )
-        for part in answer.json["partitions"]
-    ]
-
-
-async def begun(api: Api, runtime: BrokerRuntime, **body: Any) -> asyncio.Task[Any]:
-    """Send a call and return when it waits."""
-    waiting = asyncio.get_running_loop().create_task(api.post(PATH, wait_ms=30_000, **body))
-    before = runtime.long_polls.waiting
-    while runtime.long_polls.waiting == before:
-        assert not waiting.done(), waiting.result()
-        await turns(1)
-    return waiting
 
 
 async def test_each_partition_that_has_something_is_popped_from_once(
@@ -85,7 +54,7 @@ async def test_each_partition_that_has_something_is_popped_from_once(
 async def test_one_call_waits_for_the_first_message_of_any(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime
 ) -> None:
-    waiting = await begun(api, runtime, partitions=all_of("r"), max_messages=10)
+    waiting = await begun(api, PATH, runtime.long_polls, partitions=all_of("r"), max_messages=10)
     assert runtime.long_polls.waiting == 1, "one waiter for all of them"
     await append(engine, SECOND, "x")
     assert told(await waiting) == [("logs", 1, "x")]
@@ -97,7 +66,7 @@ async def test_one_call_waits_for_the_first_message_of_any(
 async def test_the_pop_follows_its_message_into_the_log(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime
 ) -> None:
-    waiting = await begun(api, runtime, partitions=all_of("r"), max_messages=10)
+    waiting = await begun(api, PATH, runtime.long_polls, partitions=all_of("r"), max_messages=10)
     engine.holding = True
     appending = asyncio.get_running_loop().create_task(append(engine, SECOND, "x"))
     await turns(5)
@@ -119,7 +88,7 @@ async def test_a_repetition_ends_the_wait_of_the_earlier_try(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime
 ) -> None:
     """Nobody waits for the earlier one any more: what it took would be lost."""
-    first = await begun(api, runtime, partitions=all_of("r"), max_messages=10)
+    first = await begun(api, PATH, runtime.long_polls, partitions=all_of("r"), max_messages=10)
     assert told(await api.post(PATH, partitions=all_of("r"), max_messages=10)) == []
     await append(engine, FIRST, "a")
     await append(engine, OTHER, "b")
@@ -160,7 +129,7 @@ async def test_without_messages_it_says_where_there_are_some(
         "max_messages": 0,
     }
     assert told(await api.post(PATH, **look)) == []
-    waiting = await begun(api, runtime, **look)
+    waiting = await begun(api, PATH, runtime.long_polls, **look)
     await append(engine, SECOND, "x")
     for answer in (await waiting, await api.post(PATH, **look)):
         assert answer.json["partitions"] == [{"topic": "logs", "partition": 1}]
@@ -176,7 +145,9 @@ async def test_what_cannot_be_popped_from_has_an_error_and_keeps_nobody_waiting(
     answer = await api.post(PATH, partitions=wanted, max_messages=2, wait_ms=30_000)
     assert told(answer)[0] == ("logs", 3, "PARTITION_NOT_FOUND")
     assert ("logs", 1, "NOT_LEADER") in told(answer)
-    waiting = await begun(api, runtime, partitions=[from_("other", 0), from_("logs", 0, "s")])
+    waiting = await begun(
+        api, PATH, runtime.long_polls, partitions=[from_("other", 0), from_("logs", 0, "s")]
+    )
     engine.lose(engine.replicas[OTHER])
     assert told(await waiting) == [("other", 0, "NOT_LEADER")]
     look = await api.post(PATH, partitions=[from_("other", 0)], max_messages=0, wait_ms=30_000)

@@ -19,8 +19,8 @@ from myqueue.contract.records import (
 )
 from tests.batches import MIB
 from tests.broker_app.apis.conftest import token_of
+from tests.broker_app.apis.several import FIRST, OTHER, SECOND, append, told
 from tests.broker_app.engine_twin import turns
-from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/fetch"
-FIRST, SECOND, OTHER = 7, 8, 9
-"""Groups: logs/0, logs/1 and other/0."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,25 +41,6 @@ def from_(topic: str, partition: int, offset: int = 0) -> dict[str, Any]:
 
 
 ALL = [from_("logs", 0), from_("logs", 1), from_("other", 0)]
-
-
-async def append(engine: EngineTwin, group_id: int, *values: str) -> None:
-    await engine.propose(group_id, batch_of(*values), timeout_ms=1_000)
-
-
-def told(answer: Any) -> list[tuple[str, int, Any]]:
-    """Return (topic, partition, values or code) of each part of an answer."""
-    assert answer.status == 200, answer
-    return [
-        (
-            part["topic"],
-            part["partition"],
-            part["error"]["code"]
-            if "error" in part
-            else "".join(message["message"] for message in part["messages"]),
-        )
-        for part in answer.json["partitions"]
-    ]
 
 
 async def test_each_partition_that_has_something_is_answered(api: Api, engine: EngineTwin) -> None:

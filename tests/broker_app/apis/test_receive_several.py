@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from broker_app.partition.commands import ReceiveMessages
 from broker_app.services import work as work_service
 from tests.broker_app.apis.conftest import token_of
+from tests.broker_app.apis.several import FIRST, OTHER, SECOND, append, begun
 from tests.broker_app.engine_twin import turns
-from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
 
 PATH = "/messages/receive"
-FIRST, SECOND, OTHER = 7, 8, 9
-"""Groups: logs/0, logs/1 and other/0."""
 ALL = [
     {"topic": "logs", "partition": 0},
     {"topic": "logs", "partition": 1},
@@ -35,10 +32,6 @@ def replicas(engine: EngineTwin, replica: ReplicaTwin) -> None:
     engine.add("other", 0, OTHER)
 
 
-async def append(engine: EngineTwin, group_id: int, *values: str) -> None:
-    await engine.propose(group_id, batch_of(*values), timeout_ms=1_000)
-
-
 def told(answer: Any) -> list[tuple[str, int, str]]:
     """Return (topic, partition, code of the error if there is one) of each part of an answer."""
     assert answer.status == 200, answer
@@ -46,16 +39,6 @@ def told(answer: Any) -> list[tuple[str, int, str]]:
         (part["topic"], part["partition"], part.get("error", {}).get("code", ""))
         for part in answer.json["partitions"]
     ]
-
-
-async def begun(api: Api, runtime: BrokerRuntime) -> asyncio.Task[Any]:
-    """Send a look and return when it waits."""
-    waiting = asyncio.get_running_loop().create_task(api.post(PATH, wait_ms=30_000, **LOOK))
-    before = runtime.work_waits.waiting
-    while runtime.work_waits.waiting == before:
-        assert not waiting.done(), waiting.result()
-        await turns(1)
-    return waiting
 
 
 async def test_those_that_have_something_are_named_and_nothing_is_delivered(
@@ -73,7 +56,7 @@ async def test_those_that_have_something_are_named_and_nothing_is_delivered(
 async def test_one_call_waits_for_the_first_message_of_any(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime
 ) -> None:
-    waiting = await begun(api, runtime)
+    waiting = await begun(api, PATH, runtime.work_waits, **LOOK)
     assert runtime.work_waits.waiting == 1, "one waiter for all of them"
     await append(engine, SECOND, "x")
     assert told(await waiting) == [("logs", 1, "")]
@@ -89,7 +72,7 @@ async def test_a_message_that_comes_back_is_told_of(
 ) -> None:
     await append(engine, SECOND, "x")
     await api.post(PATH, **ALL[1], group="workers", visibility_ms=30)
-    waiting = await begun(api, runtime)
+    waiting = await begun(api, PATH, runtime.work_waits, **LOOK)
     engine.clock += 30
     assert told(await waiting) == [("logs", 1, "")]
 
@@ -98,7 +81,7 @@ async def test_one_message_wakes_one_of_those_that_look(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work_service, "LOOK_GRACE_S", 3_600)
-    waiting = [await begun(api, runtime) for _ in range(3)]
+    waiting = [await begun(api, PATH, runtime.work_waits, **LOOK) for _ in range(3)]
     await append(engine, SECOND, "x")
     assert told(await waiting[0]) == [("logs", 1, "")]
     assert [task.done() for task in waiting] == [True, False, False]
@@ -118,7 +101,7 @@ async def test_one_message_wakes_one_of_those_that_look(
 async def test_what_cannot_be_asked_has_an_error_and_keeps_nobody_waiting(
     api: Api, engine: EngineTwin, runtime: BrokerRuntime
 ) -> None:
-    waiting = await begun(api, runtime)
+    waiting = await begun(api, PATH, runtime.work_waits, **LOOK)
     engine.lose(engine.replicas[OTHER])
     assert told(await waiting) == [("other", 0, "NOT_LEADER")]
     missing = {"topic": "logs", "partition": 3}
