@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from broker_app.runtime import state_of
 from http_base import guard
-from http_base.calls import bearer_token, is_cluster
+from http_base.calls import bearer_token, is_cluster, origin_of
 from http_base.tokens import GRACE_MS, verify_client
 from myqueue.contract.errors import UnauthorizedException
 
 if TYPE_CHECKING:
+    from broker_app.client_origins import Name, Table
     from broker_app.runtime import BrokerRuntime
     from http_base.calls import Call
     from http_base.tokens import ClientToken
+    from raft_app.engine.replica import Replica
 
 PRODUCER, CONSUMER = "producer", "consumer"
 
@@ -120,6 +124,22 @@ def require_right(
     if settings.QUEUE.auth != guard.OFF:
         claims = require_known_client(runtime, token or bearer_token(call) or "")
         guard.current().require_of_origin(claims, right, topic)
+
+
+def admit_entry(
+    call: Call, runtime: BrokerRuntime, table: Table, replica: Replica, *, name: Name
+) -> None:
+    """Let a client use an entry of a partition's table, and count it for its address if new.
+
+    Raises: what `ClientOrigins.admit` raises: as many as the address may make are there.
+    """
+    runtime.client_origins.admit(
+        table,
+        state_of(replica),
+        replica.spec.group_id,
+        name=name,
+        address_of=partial(origin_of, call),
+    )
 
 
 def verified_client(runtime: BrokerRuntime, token: str) -> ClientToken:

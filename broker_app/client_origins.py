@@ -12,15 +12,15 @@ from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from http_base.calls import origin_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, QueueError, TooManyGroups
 from myqueue.contract.rules.group_makers import ADVICE as GROUPS_ADVICE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker_app.partition.limits import BrokerLimits
     from broker_app.partition.statemachine import PartitionState
-    from http_base.calls import Call
 
 COUNTED_MAX = 10_000
 """Triples of table, partition and address that are counted; the oldest are forgotten."""
@@ -62,7 +62,13 @@ class ClientOrigins:
         self._made: dict[tuple[Table, int, str], set[Name]] = {}
 
     def admit(
-        self, table: Table, state: PartitionState, group_id: int, *, name: Name, call: Call
+        self,
+        table: Table,
+        state: PartitionState,
+        group_id: int,
+        *,
+        name: Name,
+        address_of: Callable[[], str],
     ) -> None:
         """Let a client use an entry of a partition, and count it for its address if it is new.
 
@@ -71,7 +77,8 @@ class ClientOrigins:
             state: of the partition.
             group_id: the partition's Raft group.
             name: of the entry.
-            call: of the client; what the cluster does for itself has no limit.
+            address_of: tells the client's address, if it is asked; an empty one has no limit, as
+                what the cluster does for itself.
 
         Raises:
             TooManyGroups: the group is new, and as many as the address may make are there.
@@ -79,7 +86,7 @@ class ClientOrigins:
         """
         if _knows(state, table, name):
             return
-        address = origin_of(call)
+        address = address_of()
         if not address:
             return
         key, limit = (table, group_id, address), self._limits[table]

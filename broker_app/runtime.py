@@ -27,13 +27,11 @@ from myqueue.contract.errors import NoLeader, PartitionNotFound, QueueError, Sta
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from broker_app.client_origins import Name, Table
     from broker_app.links.manager_link import ManagerContact
     from broker_app.links.peer_link import PeerContact
     from broker_app.partition.limits import BrokerLimits
     from broker_app.waiting.work_waits import WaitKey
     from http_base.access import AccessTable
-    from http_base.calls import Call
     from raft_app.engine.engine import Engine
     from raft_app.engine.kept import Kept
     from raft_app.engine.replica import Replica
@@ -123,15 +121,6 @@ class BrokerRuntime:
         engine.on_leadership.append(self._leadership_changed)
 
     # --- partitions -----------------------------------------------------------------------
-
-    def admit_entry(self, table: Table, replica: Replica, *, name: Name, call: Call) -> None:
-        """Let a client use an entry of a partition's table, and count it for its address if new.
-
-        Raises: what `ClientOrigins.admit` raises: as many as the address may make are there.
-        """
-        self.client_origins.admit(
-            table, state_of(replica), replica.spec.group_id, name=name, call=call
-        )
 
     def partition(self, topic: str, partition: int) -> Replica:
         """Return the local replica of a partition.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from broker_app.access import CONSUMER, require_client
+from broker_app.access import CONSUMER, admit_entry, require_client
 from broker_app.client_origins import Table
 from broker_app.runtime import current
 from broker_app.selectors.offsets import size_get
@@ -84,7 +84,7 @@ async def _consume(call: Call) -> PartitionPopped | PoppedMessage:
     asked = read_call(call, Consume)
     pop = _pop_of(asked)
     replica = _admit(call, asked)
-    current().admit_entry(Table.CURSORS, replica, name=asked.consumer_id, call=call)
+    admit_entry(call, current(), Table.CURSORS, replica, name=asked.consumer_id)
     popped = await messages_pop(runtime=current(), replica=replica, call=pop)
     spec, binary = replica.spec, call.takes_msgpack
     messages = message_answers(
@@ -133,7 +133,7 @@ async def _consume_several(call: Call) -> SeveralPopped:
                 request_digest=request_digest(one.request_id) if one.request_id else b"",
             )
             replica = runtime.partition(one.topic, one.partition)
-            runtime.admit_entry(Table.CURSORS, replica, name=one.consumer_id, call=call)
+            admit_entry(call, runtime, Table.CURSORS, replica, name=one.consumer_id)
             wanted.append((replica, pop))
         except QueueError as error:
             parts.append(_refused(one.topic, one.partition, error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.access import CONSUMER, require_client
+from broker_app.access import CONSUMER, admit_entry, require_client
 from broker_app.answers import CursorOpened, PartitionName
 from broker_app.client_origins import Table
 from broker_app.partition.commands import Start
@@ -42,7 +42,7 @@ async def reset_cursor(call: Call) -> CursorPlace:
         token=reset.token,
     )
     replica = runtime.partition(reset.topic, reset.partition)
-    runtime.admit_entry(Table.CURSORS, replica, name=reset.consumer_id, call=call)
+    admit_entry(call, runtime, Table.CURSORS, replica, name=reset.consumer_id)
     place = await cursor_reset(runtime=runtime, replica=replica, reset=reset)
     return CursorPlace(
         topic=replica.spec.topic,
@@ -74,7 +74,7 @@ class CursorOpenApi(ApiView):
         runtime = current()
         _require_positive("consumer_id", opening.consumer_id)
         replica = runtime.partition(opening.topic, opening.partition)
-        runtime.admit_entry(Table.CURSORS, replica, name=opening.consumer_id, call=request)
+        admit_entry(request, runtime, Table.CURSORS, replica, name=opening.consumer_id)
         place = await cursor_open(
             runtime=runtime,
             replica=replica,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.access import CONSUMER, require_topic_client
+from broker_app.access import CONSUMER, admit_entry, require_topic_client
 from broker_app.answers import GroupForgottenHere
 from broker_app.client_origins import Table
 from broker_app.runtime import current
@@ -35,7 +35,7 @@ async def commit_offsets(call: Call) -> GroupCommitted:
         call, runtime, topic=commit.topic, token=commit.token, kind=CONSUMER
     )
     replica = runtime.partition(commit.topic, commit.partition)
-    runtime.admit_entry(Table.GROUPS, replica, name=commit.group, call=call)
+    admit_entry(call, runtime, Table.GROUPS, replica, name=commit.group)
     place = await offsets_commit(
         runtime=runtime, replica=replica, commit=commit, client_id=client_id
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from broker_app.access import PRODUCER, require_client
+from broker_app.access import PRODUCER, admit_entry, require_client
 from broker_app.client_origins import Table
 from broker_app.runtime import current, state_of
 from broker_app.services.produce import batch_produce, messages_produce
@@ -43,7 +43,7 @@ async def produce(call: Call) -> Appended:
         replica = admit_batch(call, of_batch)
         is_new = not state_of(replica).knows_producer(of_batch.producer_id)
         if is_new and read_header(batch).sequenced:
-            current().admit_entry(Table.PRODUCERS, replica, name=of_batch.producer_id, call=call)
+            admit_entry(call, current(), Table.PRODUCERS, replica, name=of_batch.producer_id)
         appended = await batch_produce(
             runtime=current(),
             replica=replica,
@@ -60,7 +60,7 @@ async def produce(call: Call) -> Appended:
         )
     replica = _admit(call, asked, asked.partition)
     if asked.base_sequence is not None:
-        current().admit_entry(Table.PRODUCERS, replica, name=asked.producer_id, call=call)
+        admit_entry(call, current(), Table.PRODUCERS, replica, name=asked.producer_id)
     appended = await messages_produce(
         runtime=current(), replica=replica, produce=asked, now_ms=time.time_ns() // 1_000_000
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from broker_app.access import CONSUMER, require_right, require_topic_client
+from broker_app.access import CONSUMER, admit_entry, require_right, require_topic_client
 from broker_app.client_origins import Table
 from broker_app.partition.commands import SettleMessages, Start
 from broker_app.runtime import current
@@ -98,7 +98,7 @@ async def _receive(call: Call) -> PartitionReceived:
             topic=receiving.dead_letter_topic,
             token=asked.token,
         )
-    current().admit_entry(Table.GROUPS, replica, name=asked.group, call=call)
+    admit_entry(call, current(), Table.GROUPS, replica, name=asked.group)
     receiving = replace(receiving, client_id=client_id)
     received = await messages_receive(runtime=current(), replica=replica, call=receiving)
     binary = call.takes_msgpack

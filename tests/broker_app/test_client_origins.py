@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.conf import settings
 from broker_app import client_origins
 from broker_app.client_origins import ClientOrigins, Table
 from broker_app.partition.limits import BrokerLimits
-from http_base.calls import DirectCall
+from http_base.calls import DirectCall, origin_of
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import Overloaded, QueueError, TooManyGroups
 
@@ -68,7 +69,8 @@ def admit(
     **options: Any,
 ) -> None:
     call = call_from(address, **options)
-    origins.admit(table, state, group, name=name, call=call)  # type: ignore[arg-type]
+    address_of = partial(origin_of, call)
+    origins.admit(table, state, group, name=name, address_of=address_of)  # type: ignore[arg-type]
     state.known.add(name)
 
 
@@ -102,7 +104,7 @@ def test_what_the_cluster_does_for_itself_has_no_limit(state: State) -> None:
 def test_whom_a_call_is_passed_on_for_is_believed_of_the_cluster_alone() -> None:
     headers = {b"authorization": b"Bearer a client's", b"x-queue-origin": b"another"}
     call = DirectCall("", headers, b"", client_address="a")
-    assert client_origins.origin_of(call) == "a"
+    assert origin_of(call) == "a"
 
 
 def test_tables_are_counted_apart(state: State) -> None:

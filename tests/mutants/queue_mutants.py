@@ -231,8 +231,7 @@ QUEUE_MUTANTS = (
         name="cursors-by-registering-again",
         fault="Who registers again and again makes as many cursors as there may be",
         path="broker_app/apis/consume.py",
-        old="    current().admit_entry("
-        "Table.CURSORS, replica, name=asked.consumer_id, call=call)\n",
+        old="    admit_entry(call, current(), Table.CURSORS, replica, name=asked.consumer_id)\n",
         new="",
         test=f"{_TESTS}/apis/test_client_origins.py"
         "::test_one_address_does_not_fill_the_table_of_cursors",
