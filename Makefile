@@ -2,7 +2,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+RUNS := .venv/.runs
 STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 BROKERS ?= 3
 PORT ?= 8000
@@ -23,24 +25,34 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := QUEUESITE_ROLE=test $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fronts style lint types core sim cluster mutants bench bench-setup docs check clean
+.PHONY: help setup run wheels test fronts style lint types core sim cluster mutants bench bench-setup docs check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+$(RUNS): requirements.txt pyproject.toml distributions/client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing what is pinned into .venv; the first time it takes a minute or two"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@test -x $(BIN)/python || { echo "making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
+	@echo "installing what a cluster needs into .venv: some 50 packages, once"
+	@$(PIP) install --no-warn-script-location "$$(grep ^setuptools requirements-dev.txt)" -r requirements.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e distributions/client -e .
+	@du -sh .venv | awk '{print ".venv takes " $$1}'
+	@touch $@
 
-setup: $(STAMP) ## Make .venv, install what is pinned and the command myqueue
+$(STAMP): $(RUNS) requirements-dev.txt
+	@echo "installing what tests, checks and documentation need besides"
+	@$(PIP) install -r requirements-dev.txt
+	@touch $@
 
-run: $(STAMP) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
+setup: $(RUNS) ## Make .venv with what a cluster needs, and the commands queuesite and myqueue
+
+run: $(RUNS) ## Run a cluster: BROKERS=3 PORT=8000 DATA=data
 	@exec $(BIN)/python manage.py cluster --brokers $(BROKERS) --port $(PORT) --data-dir $(DATA)
+
+wheels: $(STAMP) ## Build both distributions into dist/
+	$(BIN)/python -m build --no-isolation -o dist distributions/client
+	$(BIN)/python -m build --no-isolation -o dist .
 
 test: $(STAMP) ## Run all tests (TEST=path for some); JOBS at once, with real processes CLUSTER_JOBS
 ifdef TEST
@@ -85,7 +97,7 @@ bench: $(STAMP) ## Measure: BENCH=name,name; others in turn: PEERS=nats,rabbitmq
 	$(BIN)/python -m benchmarks $(BENCH) $(if $(PEERS),--peers $(PEERS)) $(BENCH_OPTIONS)
 
 bench-setup: $(STAMP) ## Get the optional packages with which others are measured
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(PIP) install -r requirements-bench.txt
 
 docs: $(STAMP) ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -94,4 +106,4 @@ check: lint types docs test ## All of it, as CI does; `test` contains the cluste
 	$(MAKE) sim SEEDS=30
 
 clean: ## Remove what was built, keep the data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis site build
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis site build dist

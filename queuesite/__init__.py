@@ -1,0 +1,5 @@
+"""The wiring of the servers: settings, configuration, command line, processes."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

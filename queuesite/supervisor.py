@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 4.5
 """What is not stopped by then is killed."""
-NEW_PASSWORD_COMMAND = ".venv/bin/python manage.py changepassword admin"  # noqa: S105 - sets one
+_IN_CHECKOUT = "manage.py"
 _HOST = "127.0.0.1"
 _NOT_INHERITED = frozenset(
     {ROLE_VARIABLE, "PORT", "RAFT_PORT", "DATA_DIR", "CURRENT_ADDRESS", "MANAGER_ADDRESS"}
@@ -63,11 +63,15 @@ class Supervisor:
         plan: ClusterPlan,
         directory: ClusterDirectory,
         *,
-        manage_py: Path,
+        program: Path,
         say: Callable[[str], None],
     ) -> None:
-        """Take a plan and its locked directory; nothing runs before `run`."""
+        """Take a plan, its locked directory and what runs a subcommand, as this process does.
+
+        Nothing runs before `run`.
+        """
         self._plan = plan
+        self._program = program
         self._directory = directory
         self._say = say
         self._ready_said = False
@@ -85,7 +89,7 @@ class Supervisor:
             Child(
                 replace(
                     spec,
-                    arguments=(sys.executable, str(manage_py), *spec.arguments),
+                    arguments=(sys.executable, str(program), *spec.arguments),
                     environ={
                         **{
                             name: value
@@ -180,7 +184,7 @@ class Supervisor:
         )
         if not self._ready_said and all(child.ready for child in self.children):
             self._ready_said = True
-            self._say(ready_line(self.children[0]))
+            self._say(ready_line(self.children[0], self._program))
 
     def _write(self, facts: dict[str, Any]) -> None:
         """Write the description, or say once why not; the next change tries again."""
@@ -207,7 +211,13 @@ def first_failure(running: Iterable[asyncio.Future[None]]) -> asyncio.Future[Non
     return failed
 
 
-def ready_line(manager: Child) -> str:
+def new_password_command(program: Path) -> str:
+    """Return what a person types who started the cluster with this program."""
+    typed = f".venv/bin/python {_IN_CHECKOUT}" if program.name == _IN_CHECKOUT else program.name
+    return f"{typed} changepassword admin"
+
+
+def ready_line(manager: Child, program: Path) -> str:
     """Return the line that tells people where to go.
 
     A new superuser's password is in it once; later it says how to set another one.
@@ -218,7 +228,7 @@ def ready_line(manager: Child) -> str:
         who = f"user {username}, password {manager.facts['password']}, shown once"
     else:
         data_dir = manager.spec.facts["data_dir"]
-        who = f"new password: DATA_DIR={data_dir} {NEW_PASSWORD_COMMAND}"
+        who = f"new password: DATA_DIR={data_dir} {new_password_command(program)}"
     return f"ready: API {address}, docs {address}/docs, admin {address}/admin/ ({who})"
 
 

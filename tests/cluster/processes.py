@@ -121,10 +121,13 @@ class Cluster:
         *,
         brokers: int = 3,
         variables: dict[str, str] | None = None,
-        program: str = "manage.py",
+        program: Sequence[str | Path] = (sys.executable, "manage.py"),
+        directory: Path = ROOT,
     ) -> None:
         self.data_dir = data_dir
         self.program = program
+        self.directory = directory
+        """Where it is started."""
         self.brokers = brokers
         self.variables = variables or {}
         """More of the environment of all its processes."""
@@ -153,13 +156,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start and wait for the line that says that it is ready."""
-        command = [sys.executable, self.program, "cluster", "--brokers", str(self.brokers)]
+        command = [*self.program, "cluster", "--brokers", str(self.brokers)]
         command += ["--data-dir", str(self.data_dir), "--port", self.port]
         with self.output.open("wb") as output:
             self.process = popen(
                 command,
                 at_end=signal.SIGTERM,
-                cwd=ROOT,
+                cwd=self.directory,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**inherited(), **self.variables},

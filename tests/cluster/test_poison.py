@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,7 +65,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Three brokers without the check at the door."""
     directory: Path = tmp_path_factory.mktemp("unguarded")
-    with Cluster(directory / "data", program="tests/cluster/unguarded.py") as cluster:
+    with Cluster(
+        directory / "data", program=(sys.executable, "tests/cluster/unguarded.py")
+    ) as cluster:
         yield Site(cluster)
 
 

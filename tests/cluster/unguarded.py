@@ -22,20 +22,13 @@ async def check_header(self: object, batch: bytes) -> Any:
 def main() -> None:
     """Run a subcommand; the children of `cluster` run this file too."""
     sys.path[0] = str(ROOT)
-    import manage
+    from queuesite import command_line
 
-    manage.prepare_environment(sys.argv[1:])
+    command_line.prepare_environment(sys.argv[1:])
     from broker_app.decoding import Decoding
-    from queuesite.supervisor import Supervisor
 
     Decoding.check = check_header  # type: ignore[method-assign, assignment]
-    begin = Supervisor.__init__
-
-    def begin_with_this(self: Supervisor, *args: Any, **kwargs: Any) -> None:
-        begin(self, *args, **{**kwargs, "manage_py": Path(__file__).resolve()})
-
-    Supervisor.__init__ = begin_with_this  # type: ignore[method-assign]
-    manage.main()
+    command_line.main()
 
 
 if __name__ == "__main__":

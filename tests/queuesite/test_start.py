@@ -44,8 +44,7 @@ OF_OTHERS = {
 """Role -> modules that another role needs."""
 REPORTER = """
 import gc, json, sys
-import manage
-from queuesite import ready_pipe
+from queuesite import command_line, ready_pipe
 def tell(_facts):
     modules = [name for name, module in sys.modules.items() if module is not None]
     frozen, collects = gc.get_freeze_count(), gc.isenabled()
@@ -54,7 +53,7 @@ def tell(_facts):
     return True
 ready_pipe.tell_supervisor = tell
 sys.argv[0] = "manage.py"
-manage.main()
+command_line.main()
 """
 """`manage.py` that tells on standard output what it is like when it is ready."""
 

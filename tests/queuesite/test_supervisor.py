@@ -10,11 +10,11 @@ import pytest
 from queuesite.children import Child
 from queuesite.cluster_directory import ClusterDirectory
 from queuesite.supervisor import (
-    NEW_PASSWORD_COMMAND,
     ClusterPlan,
     Supervisor,
     broker_specs,
     manager_spec,
+    new_password_command,
     ready_line,
 )
 
@@ -33,7 +33,7 @@ def supervisor(tmp_path, monkeypatch):
     directory = ClusterDirectory(tmp_path / "data")
     directory.acquire()
     lines: list[str] = []
-    made = Supervisor(PLAN, directory, manage_py=Path("manage.py"), say=lines.append)
+    made = Supervisor(PLAN, directory, program=Path("manage.py"), say=lines.append)
     made.lines = lines
     made.directory = directory
     yield made
@@ -84,17 +84,19 @@ def test_ready_is_said_once_when_all_are_ready_and_the_password_with_it(supervis
         supervisor._changed()
     supervisor._changed()
     (line,) = supervisor.lines
-    assert line == ready_line(manager)
+    assert line == ready_line(manager, Path("manage.py"))
     assert "user admin, password shown once" in line
     assert "http://127.0.0.1:8000/docs" in line
 
 
 def test_later_start_says_how_to_set_another_password(supervisor):
     manager = supervisor.children[0]
-    line = ready_line(manager)
+    line = ready_line(manager, Path("manage.py"))
     assert f"DATA_DIR={manager.spec.facts['data_dir']} " in line
-    assert NEW_PASSWORD_COMMAND in (ROOT / "README.md").read_text()
-    assert line.endswith(f"{NEW_PASSWORD_COMMAND})")
+    command = new_password_command(Path("/somewhere/manage.py"))
+    assert command in (ROOT / "README.md").read_text()
+    assert line.endswith(f"{command})")
+    assert new_password_command(Path("bin/queuesite")) == "queuesite changepassword admin"
 
 
 def test_password_is_not_written_into_the_description(supervisor):

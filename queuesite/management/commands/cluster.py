@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 scheme="https" if settings.QUEUE.tls_cert else "http",
             )
             supervisor = Supervisor(
-                plan, directory, manage_py=settings.BASE_DIR / "manage.py", say=self._say
+                plan, directory, program=Path(sys.argv[0]).resolve(), say=self._say
             )
             return asyncio.run(supervisor.run())
         finally:

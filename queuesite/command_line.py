@@ -1,0 +1,88 @@
+"""Command line of the servers: `cluster`, `manager`, `broker`, `token` and Django's own.
+
+An installed distribution has it as the command `queuesite`, a checkout as `manage.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+import queuesite
+from queuesite.cluster_directory import directory_by_hand
+from queuesite.conf import (
+    BROKER,
+    MANAGER,
+    ROLE_VARIABLE,
+    ConfigError,
+    QueueConfig,
+    ensure_secret,
+    from_environment,
+    missing_protection,
+    near_misses,
+)
+from queuesite.optional_packages import import_drf_alone
+from queuesite.ready_pipe import adopt_ready_pipe
+
+USAGE_STATUS = 2
+"""Exit status of wrong values."""
+CLUSTER = "cluster"
+ACCEPT_LOSS = "accept-loss"
+PRIVATE = 0o077
+"""What others may not do with any file that a server makes, whatever the shell says."""
+
+
+def prepare_environment(arguments: list[str]) -> QueueConfig:
+    """Choose the role of this process from its subcommand and check its configuration.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: a value of the environment is wrong.
+    """
+    subcommand = arguments[0] if arguments else ""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "queuesite.settings")
+    os.environ.setdefault(ROLE_VARIABLE, BROKER if subcommand == BROKER else MANAGER)
+    if subcommand == MANAGER and {"-r", "--read-only"} & set(arguments[1:]):
+        os.environ["READ_ONLY"] = "1"
+    config = from_environment(os.environ)
+    if subcommand == BROKER and not os.environ.get("DATA_DIR"):
+        os.environ["DATA_DIR"] = str(directory_by_hand(config.port))
+        config = from_environment(os.environ)
+    if subcommand in (MANAGER, BROKER) and not {"-h", "--help"} & set(arguments):
+        ensure_secret(config)  # the settings find it where it was made
+    return config
+
+
+def main() -> None:
+    """Run the subcommand that the arguments of this process name."""
+    adopt_ready_pipe(os.environ)
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"queuesite {queuesite.__version__}\n")
+        return
+    if sys.argv[1:2] == [ACCEPT_LOSS]:
+        sys.argv[1] = ACCEPT_LOSS.replace("-", "_")  # a module's name
+    if sys.argv[1:2] in ([MANAGER], [BROKER]):
+        gc.disable()  # what is imported stays; `ServerProcess` enables it
+    if sys.argv[1:2] in ([MANAGER], [BROKER], [CLUSTER]):
+        os.umask(PRIVATE)
+        for line in near_misses(os.environ):
+            sys.stderr.write(f"{line}\n")
+    try:
+        config = prepare_environment(sys.argv[1:])
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(USAGE_STATUS)
+    if sys.argv[1:2] in ([MANAGER], [BROKER]):
+        has_secret = bool(os.environ.get("CLUSTER_SECRET"))
+        if missing := missing_protection(config, has_secret=has_secret):
+            sys.stderr.write(
+                f"WARNING: BIND_HOST={config.bind_host} lets other machines connect without"
+                f" {'; '.join(missing)} (ALLOW_INSECURE=1)\n"
+            )
+        import_drf_alone()
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,54 @@
+"""The command line chooses the role of the process before anything reads the settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+import queuesite
+from queuesite.command_line import main, prepare_environment
+from queuesite.conf import BROKER, MANAGER, ROLE_VARIABLE, ConfigError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch, tmp_path):
+    for name in (ROLE_VARIABLE, "READ_ONLY", "DATA_DIR", "PORT", "CLUSTER_SECRET"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "role"),
+    [(["broker"], BROKER), (["manager"], MANAGER), (["token", "list"], MANAGER), ([], MANAGER)],
+)
+def test_role_is_that_of_the_subcommand(arguments, role):
+    assert prepare_environment(arguments).role == role
+    assert os.environ[ROLE_VARIABLE] == role
+
+
+@pytest.mark.parametrize("option", ["-r", "--read-only"])
+def test_manager_that_only_reads_is_told_by_its_option(option):
+    assert prepare_environment(["manager", option]).read_only
+
+
+def test_server_makes_the_secret_and_help_does_not(tmp_path):
+    prepare_environment(["broker", "--help"])
+    assert not list(tmp_path.rglob("cluster.secret"))
+    prepare_environment(["broker"])
+    assert list(tmp_path.rglob("cluster.secret"))
+
+
+def test_wrong_value_is_refused(monkeypatch):
+    monkeypatch.setenv("PORT", "abc")
+    with pytest.raises(ConfigError, match="PORT"):
+        prepare_environment(["manager"])
+
+
+def test_version_is_said_without_settings(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["queuesite", "--version"])
+    monkeypatch.setenv("PORT", "abc")
+    main()
+    assert capsys.readouterr().out == f"queuesite {queuesite.__version__}\n"
