@@ -19,6 +19,7 @@ from broker_app.apis.partitions import (
     LeaderApi,
     PartitionApi,
     PartitionsApi,
+    PurgeApi,
     ReplicasApi,
     StoredApi,
 )
@@ -35,6 +36,7 @@ _EXACT = {
     "messages/ack": AckApi.as_view(),
     "messages/nack": NackApi.as_view(),
     "messages/extend": ExtendApi.as_view(),
+    "messages/purge": PurgeApi.as_view(),
     "offsets": OffsetsApi.as_view(),
     "offsets/commit": OffsetsCommitApi.as_view(),
     "offsets/by-time": OffsetByTimeApi.as_view(),

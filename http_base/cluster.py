@@ -19,6 +19,7 @@ from myqueue.contract.inputs import (
     DEFAULT_TIMEOUT_MS,
     Id,
     Input,
+    Offset,
     PartitionIndex,
     Start,
     TimeoutMs,
@@ -276,6 +277,24 @@ class GroupForgetHere(Input, frozen=True):
     partition: PartitionIndex
     group: GroupName
     timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class MessagesPurge(Input, frozen=True):
+    """POST /messages/purge."""
+
+    topic: TopicName
+    partition: PartitionIndex
+    below: Offset
+    """The first offset that stays."""
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+
+class MessagesPurged(Success, frozen=True):
+    """Where the messages of a partition begin now."""
+
+    topic: str
+    partition: int
+    log_start_offset: int
 
 
 class StoredReplica(Success, frozen=True, kw_only=True):

@@ -117,6 +117,27 @@ class TopicDeleted(Success, frozen=True):
     replicas_pending: int
 
 
+class PartitionPurged(AnswerPart, frozen=True):
+    """Where the messages of a partition begin now, and how many went.
+
+    Where it refused there is a `reason`, and nothing went; both numbers are null where that is not
+    known.
+    """
+
+    partition: int
+    log_start_offset: int | None
+    removed: int | None
+    reason: str | UnsetType = UNSET
+
+
+class TopicPurged(Success, frozen=True):
+    """Messages of a topic are deleted, `removed` in all, as far as that is known."""
+
+    topic: str
+    removed: int
+    partitions: list[PartitionPurged]
+
+
 class BrokerSummary(AnswerPart, frozen=True):
     """A broker in a list with `detail=1`."""
 

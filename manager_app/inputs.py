@@ -6,12 +6,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from myqueue.contract.errors import InvalidRequest
+from myqueue.contract.group_inputs import FromZero, PartitionIndexes
 from myqueue.contract.inputs import (
+    DEFAULT_TIMEOUT_MS,
     AfterId,
     HealthType,
     Input,
     Int64,
     Page,
+    TimeoutMs,
+    Timestamp,
     TopicName,
     bounded,
     stated,
@@ -94,6 +99,24 @@ class Rebalance(Input, frozen=True):
 
 class Nothing(Input, frozen=True):
     """A call without input."""
+
+
+class TopicPurge(Input, frozen=True):
+    """POST /topics/{topic}/purge: which messages go; without `timestamp` and `offset` all.
+
+    What is outside of a partition means its nearest end. Without `partitions` all of the topic.
+    """
+
+    timestamp: Timestamp | None = None
+    """Those that were stored before it."""
+    offset: FromZero | None = None
+    """Those below it."""
+    partitions: PartitionIndexes | None = None
+    timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS
+
+    def __post_init__(self) -> None:
+        if self.timestamp is not None and self.offset is not None:
+            raise InvalidRequest("give timestamp or offset, not both", field="offset")
 
 
 class LossAccept(Input, frozen=True):

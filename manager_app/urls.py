@@ -39,7 +39,7 @@ from manager_app.apis.passing import (
 )
 from manager_app.apis.rebalance import RebalanceApi
 from manager_app.apis.status import HealthApi, LivenessApi, PassedHeartbeatsApi, ReadinessApi
-from manager_app.apis.topics import TopicApi, TopicsApi
+from manager_app.apis.topics import PurgeApi, TopicApi, TopicsApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,7 @@ DOOR = door
 urlpatterns = [
     path("topics", TopicsApi.as_view()),
     path("topics/<str:topic>", TopicApi.as_view()),
+    path("topics/<str:topic>/purge", PurgeApi.as_view()),
     path("topics/<str:topic>/partitions/<int:partition>/loss", LossApi.as_view()),
     path("brokers", BrokersApi.as_view()),
     path("brokers/heartbeat", BrokerHeartbeatApi.as_view()),

@@ -19,6 +19,7 @@ from broker_app.selectors.partitions import change_described, partition_get, par
 from broker_app.services.loss import loss_accept, replica_examine
 from broker_app.services.partitions import leader_transfer, partition_create, partition_delete
 from broker_app.services.replicas import members_get, replica_discard, replicas_change
+from broker_app.services.retention import messages_purge
 from http_base.access import CLUSTER, VIEW_TOPIC
 from http_base.apidoc import describe
 from http_base.cluster import (
@@ -26,6 +27,8 @@ from http_base.cluster import (
     LeaderTransfer,
     LossOrder,
     MembersAnswer,
+    MessagesPurge,
+    MessagesPurged,
     PartitionDelete,
     ReplicaOrder,
     ReplicaPlace,
@@ -136,6 +139,34 @@ def _deleted(group_id: int, order: PartitionDelete) -> DeletedPartition:
         field = "topic" if order.topic is None else "partition"
         raise InvalidRequest(f"{field} is needed without replica_id", field=field)
     return DeletedPartition(group_id=group_id, topic=order.topic, partition=order.partition)
+
+
+class PurgeApi(ApiView):
+    """Deletes messages from the front of a partition led here. Internal."""
+
+    @describe(
+        summary="Delete the messages below an offset (internal)",
+        access=CLUSTER,
+        input=MessagesPurge,
+        answer=MessagesPurged(topic="logs", partition=0, log_start_offset=42),
+        tags=["internal"],
+    )
+    async def post(self, request: ApiRequest) -> Response:
+        """Delete them on every replica; a batch that the offset lies inside of stays."""
+        call = self.read(request, MessagesPurge)
+        runtime = current()
+        replica = runtime.partition(call.topic, call.partition)
+        purged = await messages_purge(
+            runtime=runtime, replica=replica, below=call.below, timeout_ms=call.timeout_ms
+        )
+        spec = replica.spec
+        return self.respond(
+            MessagesPurged(
+                topic=spec.topic,
+                partition=spec.partition,
+                log_start_offset=purged.log_start_offset,
+            )
+        )
 
 
 class ReplicasApi(ApiView):

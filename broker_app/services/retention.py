@@ -1,4 +1,4 @@
-"""Retention: what partitions keep, and letting go of the messages beyond that."""
+"""Retention: what partitions keep, and letting go of the messages beyond that, or on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker_app.partition.retention_clock import RetentionClock
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import offset_by_time
 from http_base.tasks import spawn
-from myqueue.contract.errors import QueueError
+from myqueue.contract.errors import OffsetOutOfRange, QueueError
 
 if TYPE_CHECKING:
     from broker_app.runtime import BrokerRuntime
@@ -74,6 +74,44 @@ async def messages_truncate(*, runtime: BrokerRuntime, replica: Replica, now_ms:
         may_use_reserve=True,
     )
     return truncated.log_start_offset
+
+
+async def messages_purge(
+    *, runtime: BrokerRuntime, replica: Replica, below: int, timeout_ms: int
+) -> TruncateResult:
+    """Let go of the messages of a partition below an offset, through its log: on every replica.
+
+    A record batch goes whole or stays: one that the offset lies inside of stays. Doing it again
+    changes nothing.
+
+    Args:
+        runtime: of this broker.
+        replica: the partition.
+        below: the first offset that stays; the high watermark for all messages.
+        timeout_ms: for a quorum.
+
+    Raises:
+        OffsetOutOfRange: there are no messages up to there.
+        QueueError: what `Engine.propose` raises, or the batches cannot be read at the moment.
+    """
+    group_id, state = replica.spec.group_id, state_of(replica)
+    await runtime.engine.read_barrier(group_id, timeout_ms=timeout_ms)
+    end = state.next_offset
+    if below > end:
+        raise OffsetOutOfRange(
+            f"offset {below} is above the high watermark, {end}",
+            log_start_offset=state.log_start_offset,
+            high_watermark=end,
+        )
+    if state.log_start_offset < below < end:
+        [around, *_] = await batches_read(
+            runtime=runtime, replica=replica, offset=below, end=end, max_bytes=1
+        )
+        below = around.base_offset
+    purged: TruncateResult = await runtime.engine.propose(
+        group_id, Truncate(below), timeout_ms=timeout_ms, may_use_reserve=True
+    )
+    return purged
 
 
 def retention_start(runtime: BrokerRuntime) -> None:

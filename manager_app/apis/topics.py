@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+from msgspec import to_builtins
+from msgspec.structs import asdict, replace
 
 from http_base.access import CHANGE_TOPIC, VIEW, VIEW_TOPIC
 from http_base.apidoc import describe
@@ -12,11 +13,13 @@ from manager_app import selectors
 from manager_app.answers import (
     PartitionDetail,
     PartitionPlace,
+    PartitionPurged,
     ReplicaDetail,
     TopicCreated,
     TopicDeleted,
     TopicDetail,
     TopicList,
+    TopicPurged,
     TopicSettings,
     TopicSummary,
 )
@@ -28,8 +31,11 @@ from manager_app.apis.rendering import (
     topic_settings,
     topic_summary,
 )
-from manager_app.inputs import Nothing, TopicsQuery
+from manager_app.inputs import Nothing, TopicPurge, TopicsQuery
+from manager_app.models import AuditEntry
 from manager_app.placement.topic_changes import create_topic, delete_topic, update_topic
+from manager_app.proxy.purge import partitions_of, purge
+from manager_app.services.audit import audit_store
 from myqueue.contract import retry_after
 from myqueue.contract.answers import BrokerAddress
 from myqueue.contract.errors import DatabaseUnavailable
@@ -46,6 +52,10 @@ if TYPE_CHECKING:
 DETAIL_LIMIT_S = 10.0
 """How long all brokers together may take; each has a shorter limit of its own."""
 
+PURGE_ACTION = "purge"
+"""In the audit log."""
+PURGE_MARGIN_S = 5.0
+"""How much longer than its own limit a purge is waited for."""
 _BROKER = BrokerAddress(broker_id=1, address="http://127.0.0.1:8001")
 PARTITION = PartitionPlace(partition=0, group_id=1, leader=_BROKER, term=1, replicas=[_BROKER])
 """A partition, for examples of answers."""
@@ -250,6 +260,50 @@ class TopicApi(ManagerView):
                 for partition in view.partitions
             ],
         )
+
+
+class PurgeApi(ManagerView):
+    """The messages of one topic."""
+
+    @describe(
+        summary="Delete messages of a topic",
+        access=CHANGE_TOPIC,
+        input=TopicPurge,
+        answer=TopicPurged(
+            topic="logs",
+            removed=42,
+            partitions=[PartitionPurged(partition=0, log_start_offset=42, removed=42)],
+        ),
+        tags=["topics"],
+        sample={"partitions": [0]},
+    )
+    def post(self, request: ApiRequest, topic: str) -> Response:
+        """Delete all messages that are there now, those before a time, or those below an offset.
+
+        They go in each partition through its log, so that its replicas agree. A record batch goes
+        whole or stays. Who has not read them yet is told how many were missed. A partition that
+        refuses says so, and the others are purged all the same. Each purge is in the audit log.
+        """
+        runtime = self.runtime
+        runtime.require_database()
+        asked = self.read(request, TopicPurge)
+        found = runtime.run(runtime.find_topic(topic), timeout_s=DETAIL_LIMIT_S)
+        partitions_of(found, asked)
+        entry = AuditEntry(
+            at=runtime.now(),
+            action=PURGE_ACTION,
+            subject=topic,
+            origin=request.client_address,
+            details={"asked": {k: v for k, v in asdict(asked).items() if v is not None}},
+        )
+        if request.caller is not None:
+            entry.details["by"] = request.caller.holder.name
+        audit_store(entry)
+        limit_s = asked.timeout_ms / 1000 + PURGE_MARGIN_S
+        purged = runtime.run(purge(runtime, found, asked), timeout_s=limit_s)
+        audit_store(entry, partitions=to_builtins(purged))
+        removed = sum(one.removed or 0 for one in purged)
+        return self.respond(TopicPurged(topic=topic, removed=removed, partitions=purged))
 
 
 def _topic_list(page: Page[str] | Page[TopicSummary]) -> TopicList:

@@ -216,7 +216,7 @@ class BrokerTwin:
             term=group.term,
             leader_broker_id=group.leader,
             serves=leads,
-            log_start_offset=0,
+            log_start_offset=group.begin,
             high_watermark=len(group.records),
             commit_index=len(group.records) + 2,
             applied_index=len(group.records) + 2,

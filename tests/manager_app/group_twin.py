@@ -34,6 +34,8 @@ class GroupTwin:
     leader: int = 0
     term: int = 0
     records: list[Record] = field(default_factory=list)
+    begin: int = 0
+    """The log start offset; what is below is purged."""
     cursors: dict[int, int] = field(default_factory=dict)
     missed: int = 0
     """What every pop says that the consumer missed."""

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import asdict
 
+from http_base.cluster import MessagesPurge
 from http_base.messages import message_answer
 from myqueue.contract.answers import DeliveredMessage, Message
 from myqueue.contract.errors import IllegalGeneration, OffsetOutOfRange
@@ -59,6 +60,7 @@ class PassingPart:
             web.post("/messages/ack", self._settle),
             web.post("/messages/nack", self._settle),
             web.post("/messages/extend", self._settle),
+            web.post("/messages/purge", self._purge),
         ]
 
     def stored(self, topic: str, partition: int, offset: int) -> bytes:
@@ -131,9 +133,19 @@ class PassingPart:
 
     async def _by_time(self, request: web.Request) -> dict[str, Any]:
         call = read_input(OffsetByTime, None, request[FIELDS])
-        end = len(self.broker.led(request[FIELDS]).records)
-        offset = end if call.timestamp == MAX_TIMESTAMP else call.timestamp % 100
+        group = self.broker.led(request[FIELDS])
+        end = len(group.records)
+        offset = end if call.timestamp == MAX_TIMESTAMP else max(group.begin, call.timestamp % 100)
         return {"topic": call.topic, "partition": call.partition, "offset": offset}
+
+    async def _purge(self, request: web.Request) -> dict[str, Any]:
+        call = read_input(MessagesPurge, request[FIELDS])
+        group = self.broker.led(request[FIELDS])
+        if call.below > len(group.records):
+            raise OffsetOutOfRange(log_start_offset=group.begin, high_watermark=len(group.records))
+        group.begin = max(group.begin, call.below)
+        place = {"topic": call.topic, "partition": call.partition}
+        return {**place, "log_start_offset": group.begin}
 
     async def _commit(self, request: web.Request) -> dict[str, Any]:
         call = read_input(OffsetsCommit, request[FIELDS])

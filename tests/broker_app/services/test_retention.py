@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from django.db import DatabaseError
 
 from broker_app import tasks
@@ -13,15 +14,13 @@ from broker_app.partition.commands import OpenCursor, SetRetention, Start, Trunc
 from broker_app.runtime import state_of
 from broker_app.selectors.offsets import size_get
 from broker_app.services.consume import PopCall, messages_pop
-from broker_app.services.retention import messages_truncate, retention_set
-from myqueue.contract.errors import NoLeader
+from broker_app.services.retention import messages_purge, messages_truncate, retention_set
+from myqueue.contract.errors import NoLeader, OffsetOutOfRange, QueueError
 from myqueue.contract.records import request_digest
 from tests.broker_app.engine_twin import turns
 from tests.broker_app.replica import batch_of
 
 if TYPE_CHECKING:
-    import pytest
-
     from broker_app.runtime import BrokerRuntime
     from broker_app.services.consume import PoppedMessages
     from tests.broker_app.engine_twin import EngineTwin, ReplicaTwin
@@ -181,3 +180,42 @@ async def test_a_partition_that_cannot_be_read_keeps_no_other_from_letting_go(
     assert RETENTION_FAILURES._value.get() == failures + 1
     monkeypatch.undo()
     assert await whole_round() == [1, 1, 1]
+
+
+async def purge(runtime: BrokerRuntime, replica: Any, below: int) -> int:
+    purged = await messages_purge(runtime=runtime, replica=replica, below=below, timeout_ms=1_000)
+    return purged.log_start_offset
+
+
+async def test_messages_below_an_offset_go_on_every_replica_and_in_whole_batches(
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
+) -> None:
+    for at in (1_000, 2_000, 3_000):
+        await produce(engine, "a", "b", at=at)
+    assert await purge(runtime, replica, 0) == 0
+    assert await purge(runtime, replica, 2) == 2
+    assert await purge(runtime, replica, 5) == 4
+    assert await purge(runtime, replica, 1) == 4
+    assert state_of(replica).log_start_offset == 4
+
+
+async def test_everything_goes_up_to_the_high_watermark_and_what_follows_stays(
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
+) -> None:
+    await produce(engine, "a", "b", at=1_000)
+    assert await purge(runtime, replica, 2) == 2
+    await produce(engine, "c", at=2_000)
+    assert await purge(runtime, replica, 2) == 2
+    assert (await pop(runtime, replica)).first_offset == 2
+    with pytest.raises(OffsetOutOfRange):
+        await purge(runtime, replica, 4)
+
+
+async def test_who_does_not_lead_purges_nothing(
+    runtime: BrokerRuntime, engine: EngineTwin, replica: ReplicaTwin
+) -> None:
+    await produce(engine, "a", at=1_000)
+    engine.lose(replica)
+    with pytest.raises(QueueError):
+        await purge(runtime, replica, 1)
+    assert state_of(replica).log_start_offset == 0

@@ -279,6 +279,20 @@ async def test_what_is_produced_is_counted_from_zero_and_once_by_its_mark(
     assert report["high_watermark"] == 3
 
 
+async def test_messages_are_purged_up_to_an_offset_and_again_changes_nothing(
+    manager: Manager,
+) -> None:
+    await manager.produce("a")
+    await manager.produce("b")
+    for below in (1, 1, 2, 0):
+        purged = await manager.ask("POST", "/messages/purge", **LOGS, below=below, **IN_TIME)
+        assert purged["log_start_offset"] == max(1, below) if below else 2
+    code = await manager.refusal("POST", "/messages/purge", **LOGS, below=3, **IN_TIME)
+    assert code == "OFFSET_OUT_OF_RANGE"
+    [report] = await manager.reports()
+    assert (report["log_start_offset"], report["high_watermark"]) == (2, 2)
+
+
 async def test_a_batch_is_stored_as_it_came_and_fetched_so(manager: Manager) -> None:
     batch = encode_batch([Record("in a batch", key="k", headers={"h": b"\x01"}, timestamp=1)])
     query = urlencode({**LOGS, "producer_id": 3, **IN_TIME})
