@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.decode_cache import DecodedBatch
-from broker_app.metrics import MESSAGES_CORRUPT
 from myqueue.contract import retry_after
 from myqueue.contract.errors import CorruptBatch, InvalidRequest, Overloaded
 from myqueue.contract.records import RECORD_OVERHEAD_BYTES
@@ -36,6 +35,8 @@ class MessagesRead(NamedTuple):
     """Everything below was read or stepped over."""
     corrupt: int = 0
     """Messages that were stepped over."""
+    size_bytes: int = 0
+    """Of the contents of the messages."""
 
 
 async def messages_read(
@@ -67,8 +68,8 @@ async def messages_read(
         Overloaded: the batches cannot be read at the moment.
     """
     found: list[tuple[int, Record]] = []
-    position, room, corrupt, skipped = start, max_bytes, 0, 0
-    while position < end and len(found) < max_messages and room > 0:
+    position, size_bytes, corrupt, skipped, is_full = start, 0, 0, 0, False
+    while position < end and len(found) < max_messages and not is_full:
         one = max_messages == 1
         for stored in await _batches_from(runtime, replica, position, end=end, one=one):
             try:
@@ -76,26 +77,28 @@ async def messages_read(
             except InvalidRequest:
                 if position == start:
                     raise
-                return MessagesRead(found, position, corrupt)
+                return MessagesRead(found, position, corrupt, size_bytes)
             assert stored.base_offset <= position < stored.end, (stored.base_offset, position)
             if batch is None:
                 skipped += 1
                 corrupt += min(end, stored.end) - position
                 position = min(end, stored.end)
                 if skipped >= STEPPED_OVER_MAX:
-                    return MessagesRead(found, position, corrupt)
+                    return MessagesRead(found, position, corrupt, size_bytes)
                 continue
             wanted = min(end, batch.end, position + max_messages - len(found))
             chosen = batch.records[position - batch.base_offset : wanted - batch.base_offset]
-            fitting, room = _fitting(chosen, room, at_least=0 if found else 1)
+            fitting, taken = _fitting(chosen, max_bytes - size_bytes, at_least=0 if found else 1)
+            size_bytes += taken
+            is_full = size_bytes >= max_bytes or len(fitting) < len(chosen)
             found += enumerate(fitting, position)
             position += len(fitting)
             if position < batch.end:
                 runtime.decode_cache.keep(replica.spec.group_id, batch)
                 break
-            if position >= end or len(found) >= max_messages or room <= 0:
+            if position >= end or len(found) >= max_messages or is_full:
                 break
-    return MessagesRead(found, position, corrupt)
+    return MessagesRead(found, position, corrupt, size_bytes)
 
 
 async def batches_read(
@@ -137,7 +140,7 @@ async def decode(
             next_offset=batch.end,
         ) from error
     if contents.records is None:
-        MESSAGES_CORRUPT.inc(batch.record_count)
+        runtime.traffic[replica.spec.topic].messages_corrupt += batch.record_count
         if runtime.is_new_corruption(replica.spec.group_id, batch.base_offset):
             logger.error(
                 "%s: the messages at offsets %d to %d cannot be decoded by anybody and are stepped"
@@ -180,12 +183,14 @@ async def _decoded(
 
 
 def _fitting(records: list[Record], room: int, *, at_least: int) -> tuple[list[Record], int]:
-    """Return the records that fit, and what room is left; below 0 when one did not."""
+    """Return the records that fit, and what they take."""
+    taken = 0
     for place, record in enumerate(records):
-        room -= size_of(record)
-        if room < 0 and place >= at_least:
-            return records[:place], room
-    return records, room
+        size = size_of(record)
+        if taken + size > room and place >= at_least:
+            return records[:place], taken
+        taken += size
+    return records, taken
 
 
 def _length(text: str | bytes | None) -> int:

@@ -22,31 +22,10 @@ if TYPE_CHECKING:
     from raft_app.engine.tick_intervals import TickIntervals
     from raft_app.storage.stream import StorageStream
 
-MESSAGES_PRODUCED = Counter(
-    "queue_broker_messages_produced", "Messages of acknowledged produce calls, retries included"
-)
-MESSAGES_POPPED = Counter(
-    "queue_broker_messages_popped", "Messages returned by pops, retries included"
-)
-OFFSETS_COMMITTED = Counter(
-    "queue_broker_offsets_committed", "Commits of consumer groups that took effect, fences included"
-)
-MESSAGES_RECEIVED = Counter(
-    "queue_broker_messages_received", "Messages delivered to workers, again or for the first time"
-)
-MESSAGES_REDELIVERED = Counter(
-    "queue_broker_messages_redelivered", "Messages delivered to workers again"
-)
-DEAD_LETTERS = Counter("queue_broker_dead_letters", "Dead messages copied to dead-letter topics")
 RETENTION_FAILURES = Counter(
     "queue_broker_retention_failures",
     "Partitions that a round of retention left as they were because of an unexpected error",
 )
-MESSAGES_CORRUPT = Counter(
-    "queue_broker_messages_corrupt",
-    "Messages that were stepped over because their batch cannot be decoded, by each who reads",
-)
-BATCHES_FETCHED = Counter("queue_broker_batches_fetched", "Record batches returned by fetches")
 
 
 class BrokerCollector:
@@ -101,6 +80,7 @@ class BrokerCollector:
         yield from _ticks(broker.engine.watchdog.tick_intervals)
         yield from _transport(broker.engine)
         yield from _origins(broker.client_origins)
+        yield from broker.traffic.collect()
 
 
 def _ticks(intervals: TickIntervals) -> Iterator[Metric]:

@@ -14,6 +14,7 @@ from broker_app.partition.commands import ForgetIdle
 from broker_app.partition.groups_with_dead import GroupsWithDead
 from broker_app.partition.retention_clock import RetentionClock
 from broker_app.partition.statemachine import PartitionState
+from broker_app.traffic import Traffic
 from broker_app.waiting.longpoll import LongPolls
 from broker_app.waiting.out_of_order import OutOfOrderBatches
 from broker_app.waiting.pop_lock import PopLock
@@ -82,7 +83,7 @@ class BrokerRuntime:
         self.link = link
         self.peers = peers
         self.limits = limits = options.limits
-        self.long_polls = LongPolls(limits.long_polls_max)
+        self.traffic, self.long_polls = Traffic(), LongPolls(limits.long_polls_max)
         self.memory = engine.memory
         """What this broker holds in memory, and may."""
         self.out_of_order = OutOfOrderBatches(
@@ -146,6 +147,7 @@ class BrokerRuntime:
         self._index = {
             (replica.spec.topic, replica.spec.partition): replica for _, replica in by_age
         }
+        self.traffic.forget_others({topic for topic, _ in self._index})
 
     @property
     def epoch(self) -> int:

@@ -87,6 +87,41 @@ class ReplicaReport(Struct, frozen=True, kw_only=True):
     """Of the stored batches."""
 
 
+class TopicTraffic(Struct, kw_only=True):
+    """What went through a broker of one topic since its process started; it only grows."""
+
+    messages_produced: int = 0
+    """Acknowledged, retries included."""
+    batches_produced: int = 0
+    produced_bytes: int = 0
+    """Of those batches, as they are stored."""
+    messages_popped: int = 0
+    """Returned by pops, retries included."""
+    popped_bytes: int = 0
+    """Of the messages."""
+    messages_fetched: int = 0
+    """In the batches that were returned."""
+    batches_fetched: int = 0
+    fetched_bytes: int = 0
+    """Of the batches, as they are stored."""
+    messages_received: int = 0
+    """Delivered to workers, again or for the first time."""
+    messages_redelivered: int = 0
+    """Of them, those that were delivered again."""
+    received_bytes: int = 0
+    """Of those delivered."""
+    messages_acknowledged: int = 0
+    """By workers."""
+    offsets_committed: int = 0
+    """Commits of groups that took effect, fences included."""
+    dead_letters: int = 0
+    """Dead messages of the topic that were copied to its dead-letter topic."""
+    messages_retired: int = 0
+    """That retention let go of."""
+    messages_corrupt: int = 0
+    """Stepped over because their batch cannot be decoded, by each who reads."""
+
+
 class ReportedReplicas(Success, frozen=True):
     """Replicas on a broker, as far as managers ask for them; GET /partitions."""
 

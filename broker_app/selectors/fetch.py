@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker_app.log_reading import batches_read
-from broker_app.metrics import BATCHES_FETCHED
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import NoLeader, NotLeader, OffsetOutOfRange, QueueError
@@ -113,7 +112,11 @@ async def _look(
             batches = await batches_read(
                 runtime=runtime, replica=replica, offset=offset, end=end, max_bytes=max_bytes
             )
-            BATCHES_FETCHED.inc(len(batches))
+            traffic = runtime.traffic[replica.spec.topic]
+            traffic.batches_fetched += len(batches)
+            for batch in batches:
+                traffic.messages_fetched += batch.record_count
+                traffic.fetched_bytes += len(batch.data)
             last = batches[-1]
             return _fetched(state, end, last.base_offset + last.record_count, batches)
         if offset == end or not replica.serves:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from broker_app.log_reading import messages_read
-from broker_app.metrics import MESSAGES_POPPED
 from broker_app.partition.commands import PopMessages, PopResult
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
@@ -65,6 +64,8 @@ class PoppedMessages:
     """Messages right before `first_offset` that retention took from the consumer."""
     corrupt: int = 0
     """Messages that were stepped over because nobody can decode them."""
+    size_bytes: int = 0
+    """Of the contents of the messages."""
 
 
 async def messages_pop(
@@ -244,7 +245,9 @@ async def _pop_in_turn(
         if this.is_superseded and not _is_done(state, call):
             return PoppedMessages(state.cursor(call.consumer_id), [])
         popped = await _pop_now(runtime, replica, call, confirms=confirms)
-    MESSAGES_POPPED.inc(len(popped.messages))
+    traffic = runtime.traffic[replica.spec.topic]
+    traffic.messages_popped += len(popped.messages)
+    traffic.popped_bytes += popped.size_bytes
     return popped
 
 
@@ -316,7 +319,7 @@ async def _pop_now(
             continue
         missed, corrupt = missed + popped.missed, corrupt + read.corrupt
         if read.messages:
-            return PoppedMessages(start, read.messages, missed, corrupt)
+            return PoppedMessages(start, read.messages, missed, corrupt, read.size_bytes)
     raise Overloaded(
         f"the cursor of consumer {call.consumer_id} keeps moving; try again",
         retry_after_ms=retry_after.PARTITION_MS,
@@ -421,4 +424,6 @@ async def _read_again(
         max_messages=popped.to_offset - popped.from_offset,
         max_bytes=2 * MAX_FETCH_BYTES,
     )
-    return PoppedMessages(popped.from_offset, read.messages, popped.missed, read.corrupt)
+    return PoppedMessages(
+        popped.from_offset, read.messages, popped.missed, read.corrupt, read.size_bytes
+    )

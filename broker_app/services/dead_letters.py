@@ -12,7 +12,6 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.log_reading import messages_read
-from broker_app.metrics import DEAD_LETTERS
 from broker_app.partition.commands import DeadCopied, ExpireWork
 from broker_app.partition.limits import PRODUCE_REQUESTS_REMEMBERED
 from broker_app.runtime import state_of
@@ -173,7 +172,7 @@ class DeadLetterCopier:
             letter = await self._letter(replica, name, offset=offset, deliveries=deliveries)
             if letter:
                 await self._post(replica, topic, letter)
-                DEAD_LETTERS.inc()
+                self._runtime.traffic[replica.spec.topic].dead_letters += 1
             copied.append(offset)
 
     async def _letter(self, replica: Replica, name: str, *, offset: int, deliveries: int) -> bytes:

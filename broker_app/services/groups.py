@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker_app.metrics import OFFSETS_COMMITTED
 from broker_app.partition.commands import CommitOffsets, ForgetGroup, Start
 from broker_app.partition.groups import commit_error
 from broker_app.runtime import state_of
@@ -61,7 +60,7 @@ async def offsets_commit(
             log_start_offset=state.log_start_offset,
             next_offset=state.next_offset,
         )
-    OFFSETS_COMMITTED.inc()
+    runtime.traffic[replica.spec.topic].offsets_committed += 1
     return place
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from msgspec import UnsetType
 
 from broker_app.decoding import AT_ONCE_MAX
-from broker_app.metrics import MESSAGES_PRODUCED
 from broker_app.partition.commands import AppendBatch, AppendResult
 from broker_app.runtime import state_of
 from myqueue.contract.errors import (
@@ -117,7 +116,10 @@ async def _append(
             runtime.out_of_order.predecessor_refused(group_id, header)
             raise
     assert isinstance(appended, AppendResult), appended
-    MESSAGES_PRODUCED.inc(appended.record_count)
+    traffic = runtime.traffic[replica.spec.topic]
+    traffic.messages_produced += appended.record_count
+    traffic.batches_produced += 1
+    traffic.produced_bytes += len(request.batch)
     return appended
 
 

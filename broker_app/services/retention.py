@@ -67,12 +67,15 @@ async def messages_truncate(*, runtime: BrokerRuntime, replica: Replica, now_ms:
         begin = max(begin, expired)
     if begin <= state.log_start_offset or not replica.serves:
         return state.log_start_offset
+    before = state.log_start_offset
     truncated: TruncateResult = await runtime.engine.propose(
         replica.spec.group_id,
         Truncate(begin),
         timeout_ms=COMMIT_TIMEOUT_MS,
         may_use_reserve=True,
     )
+    retired = truncated.log_start_offset - before
+    runtime.traffic[replica.spec.topic].messages_retired += retired
     return truncated.log_start_offset
 
 

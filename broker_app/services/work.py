@@ -8,13 +8,12 @@ from itertools import count, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker_app.log_reading import messages_read, size_of
-from broker_app.metrics import MESSAGES_RECEIVED, MESSAGES_REDELIVERED
 from broker_app.partition.commands import ReceiveMessages, ReceiveResult, SettleMessages, Start
 from broker_app.runtime import state_of
 from myqueue.contract import retry_after
 from myqueue.contract.errors import InvalidRequest, Overloaded, QueueError
 from myqueue.contract.inputs import MAX_FETCH_BYTES
-from myqueue.contract.rules.work import UNKNOWN, Receipt, SettleKind
+from myqueue.contract.rules.work import DONE, UNKNOWN, Receipt, SettleKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from broker_app.partition.statemachine import PartitionState
     from broker_app.runtime import BrokerRuntime
     from broker_app.waiting.work_waits import WaitKey
+    from http_base.cluster import TopicTraffic
     from myqueue.contract.records import Record
     from myqueue.contract.rules.work import Choice, Outcome
     from raft_app.engine.replica import Replica
@@ -110,7 +110,7 @@ async def messages_receive(
                     received = await _receive_now(runtime, replica, call)
                 missed, corrupt = missed + received.missed, corrupt + received.corrupt
                 if received.deliveries:
-                    _count(received)
+                    _count(runtime.traffic[replica.spec.topic], received)
                     is_woken = True  # maybe by a look before: what is left wakes the next
                     return ReceivedMessages(received.deliveries, missed, corrupt)
         finally:
@@ -181,6 +181,9 @@ async def messages_settle(
     outcomes: list[Outcome] = await runtime.engine.propose(
         replica.spec.group_id, command, timeout_ms=timeout_ms
     )
+    if command.kind is SettleKind.ACK:
+        done = sum(outcome == DONE for outcome in outcomes)
+        runtime.traffic[replica.spec.topic].messages_acknowledged += done
     return outcomes
 
 
@@ -228,9 +231,11 @@ def _serve_later(runtime: BrokerRuntime, key: WaitKey) -> None:
     loop.call_later(LOOK_GRACE_S, runtime.work_waits.served, key)
 
 
-def _count(received: ReceivedMessages) -> None:
-    MESSAGES_RECEIVED.inc(len(received.deliveries))
-    MESSAGES_REDELIVERED.inc(sum(delivery.receipt.attempt > 1 for delivery in received.deliveries))
+def _count(traffic: TopicTraffic, received: ReceivedMessages) -> None:
+    for receipt, record in received.deliveries:
+        traffic.messages_received += 1
+        traffic.messages_redelivered += receipt.attempt > 1
+        traffic.received_bytes += size_of(record)
 
 
 async def _is_worth_a_turn(runtime: BrokerRuntime, replica: Replica, call: ReceiveCall) -> bool:

@@ -15,7 +15,6 @@ from broker_app.log_reading import (
     messages_read,
     size_of,
 )
-from broker_app.metrics import MESSAGES_CORRUPT
 from myqueue.contract.errors import CorruptBatch, InvalidRequest, Overloaded
 from myqueue.contract.records import (
     CODEC_ZSTD,
@@ -184,12 +183,11 @@ async def test_what_nobody_can_decode_is_stepped_over_counted_and_told_once(
 ) -> None:
     data = undecodable()[kind]
     replica.batches[1] = StoredBatch(3, 1, 1, data)
-    before = MESSAGES_CORRUPT._value.get()
     for start, expected in ((0, "abcef"), (3, "ef")):
         assert (await reader.read(start), reader.corrupt) == (expected, 1)
     assert await reader.read(2, max_messages=2) == "ce"
     assert (await reader.read(3, end=4), reader.corrupt) == ("", 1)
-    assert MESSAGES_CORRUPT._value.get() - before == 4
+    assert reader.runtime.traffic["logs"].messages_corrupt == 4
     told = [record for record in caplog.records if record.name == "broker_app.log_reading"]
     assert len(told) == 1
     assert "offsets 3 to 3" in told[0].getMessage()

@@ -57,4 +57,4 @@ async def test_metrics_show_the_broker(api: Api) -> None:
     text = (await api.get("/metrics", None)).body.decode()
     assert 'queue_broker_replicas{role="leader"} 1.0' in text
     assert "queue_broker_long_polls 0.0" in text
-    assert "queue_broker_messages_produced_total" in text
+    assert "# TYPE queue_broker_messages_produced_total counter" in text

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from broker_app.partition.commands import CommitResult, Truncate
 from broker_app.partition.groups import ConsumerGroup
@@ -54,10 +53,6 @@ class Member:
     def known(self) -> ConsumerGroup | None:
         known: ConsumerGroup | None = self.replica.state_machine.consumer_group("billing")
         return known
-
-
-def commits_counted() -> float:
-    return REGISTRY.get_sample_value("queue_broker_offsets_committed_total") or 0.0
 
 
 @pytest.fixture
@@ -111,7 +106,7 @@ async def test_commit_that_is_overtaken_in_the_log_is_refused_by_its_result(
     member: Member,
 ) -> None:
     await member.commit(1, 1)
-    counted = commits_counted()
+    counted = member.runtime.traffic["logs"].offsets_committed
     member.engine.holding = True
     fence, late = member.start(2), member.start(1, 3)
     await turns()
@@ -123,7 +118,7 @@ async def test_commit_that_is_overtaken_in_the_log_is_refused_by_its_result(
         await late
     assert refused.value.details == {"generation": 2}
     assert member.known == ConsumerGroup(2, 1, origin=2)
-    assert commits_counted() == counted + 1
+    assert member.runtime.traffic["logs"].offsets_committed == counted + 1
 
 
 async def test_offset_that_is_not_there_is_refused(member: Member) -> None:
