@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from http_base.connections import Connections, NotConnected
+from http_base.request_marks import request_id
 from http_base.tokens import cluster_token
 from myqueue.contract.errors import InvalidRequest, from_body
-from myqueue.contract.http1 import Request
+from myqueue.contract.http1 import REQUEST_ID_HEADER, Request
 from myqueue.contract.inputs import BATCH, JSON, MSGPACK, prepare_type
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ class ClusterHttp:
             token=call.token,
             passed=self._token,
             origin=ORIGIN.get(),
+            marks=_marks(),
         )
         return await self._exchange(address, request, timeout_s, connect_timeout_s)
 
@@ -209,6 +211,7 @@ class ClusterHttp:
             call.accept,
             self._token,
             origin=ORIGIN.get(),
+            marks=_marks(),
         )
         return await self._exchange(address, request, timeout_s, connect_timeout_s)
 
@@ -235,6 +238,12 @@ class ClusterHttp:
     async def close(self) -> None:
         """Close all connections; a later call opens new ones."""
         self._connections.close()
+
+
+def _marks() -> str:
+    """Return the header lines that say for which request a call is made."""
+    own_id = request_id()
+    return f"{REQUEST_ID_HEADER}: {own_id}\r\n" if own_id else ""
 
 
 def _encoded(call: ClusterCall) -> tuple[bytes, str]:

@@ -23,6 +23,7 @@ from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
 from http_base.negotiation import JSON_RENDERER, MSGPACK_RENDERER
+from http_base.request_marks import request_id
 from http_base.writes import DATABASE_FAILURES, NothingWritten
 from myqueue.contract import retry_after
 from myqueue.contract.errors import (
@@ -101,13 +102,13 @@ def database_unavailable(error: BaseException, *, method: str) -> DatabaseUnavai
 
 
 def internal_error(error: BaseException | None, *, method: str) -> Internal:
-    """Log a bug under a new request id and return the error that repeats the id."""
-    request_id = secrets.token_hex(8)
-    logger.error("Request %s failed", request_id, exc_info=error)
+    """Log a bug under the request's id and return the error that repeats the id."""
+    own_id = request_id() or secrets.token_hex(8)
+    logger.error("Request %s failed", own_id, exc_info=error)
     unknown = None if method in _SAFE_METHODS else OUTCOME_UNKNOWN
     return Internal(
-        f"the server failed; its log has the details under {request_id}",
-        request_id=request_id,
+        f"the server failed; its log has the details under {own_id}",
+        request_id=own_id,
         outcome=unknown,
     )
 

@@ -11,7 +11,10 @@ serves; everything else, and whatever a browser asks for, goes through Django's 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
@@ -25,6 +28,8 @@ from http_base.cluster_http import ORIGIN
 from http_base.direct import answer_directly
 from http_base.exceptions import failure_response, to_failure
 from http_base.negotiation import body_limit, body_too_large
+from http_base.request_marks import CURRENT, RequestMark
+from http_base.request_marks import HEADER as REQUEST_ID
 from http_base.requests import HotRequest, client_address_of
 from http_base.tasks import spawn
 from http_base.tokens import bearer_of, is_cluster_token
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     text where nobody is named."""
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 LONG_BODY_BYTES = 64 << 10
 """A body of more, or of unknown length, is read only after its sender was checked. Others come with
@@ -66,6 +72,8 @@ DRAINED_BYTES_MAX = 64 << 20
 """How much of a body over its cap is read and dropped, so that its sender sees the answer."""
 REQUESTS_MAX = 20_000
 """Requests under way in one process, long polls included; more are refused with OVERLOADED."""
+LOGGED_PATH_MAX = 200
+"""Characters of a slow request's path that are logged."""
 DISCONNECT_WATCH_S = 0.1
 """A request that takes twice as long as this is cancelled when its client goes away."""
 
@@ -82,6 +90,7 @@ class HotPaths:
         bodies: MemoryShare,
         door: Door | None = None,
         rules: BrowserRules | None = None,
+        slow_ms: int = 0,
     ) -> None:
         """Put the hot paths in front of an application.
 
@@ -92,7 +101,11 @@ class HotPaths:
             bodies: what the bodies of all requests under way may take.
             door: checks the senders of long bodies; None: nobody does.
             rules: refuse what pages of others make browsers do; None: nothing does.
+            slow_ms: a request that takes longer is logged, in milliseconds from when it was whole,
+                without its waits for messages; 0: none is.
         """
+        self._slow_s = slow_ms / 1000 or inf
+        self._tells_all = logger.isEnabledFor(logging.DEBUG)
         self._rules = rules
         self._known_hosts = () if rules is None else rules.known_hosts
         plain = [path for path, view in table.items() if not iscoroutinefunction(view)]
@@ -122,6 +135,8 @@ class HotPaths:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        mark = RequestMark()
+        CURRENT.set(mark)
         if self._under_way >= REQUESTS_MAX:
             error = Overloaded(
                 f"{REQUESTS_MAX} requests are under way", retry_after_ms=retry_after.LIMIT_MS
@@ -129,6 +144,8 @@ class HotPaths:
             await send_response(failure_response(error), send)
             return
         headers = _headers_of(scope)
+        if REQUEST_ID in headers:
+            mark.take_id(headers[REQUEST_ID])
         ORIGIN.set(_origin_of(scope, headers) if _PASSED in headers else client_address_of(scope))
         if self._rules is not None and (
             headers.get(b"host") not in self._known_hosts
@@ -151,6 +168,10 @@ class HotPaths:
         try:
             await self._answer(scope, receive, send, headers=headers, reading=body)
         finally:
+            took_s = monotonic() - mark.begun_s - mark.waited_s
+            if took_s > self._slow_s or self._tells_all:
+                _tell(scope, mark, took_s, is_slow=took_s > self._slow_s)
+            mark.is_over = True
             body.give_back()
             self._under_way -= 1
 
@@ -167,6 +188,9 @@ class HotPaths:
         body = await self._read(scope, receive, send, headers=headers, reading=reading)
         if body is None:
             return
+        mark = CURRENT.get()
+        assert mark is not None, "each request has one"
+        mark.begun_s = monotonic()
         if isinstance(body, _TooLarge):
             error = body_too_large(_content_type_of(headers), reading.limit)
             response = failure_response(error, accept.decode("latin1"))
@@ -181,7 +205,7 @@ class HotPaths:
             or b"text/" in accept
             or (self._is_guarded and b"cookie" in headers and b"authorization" not in headers)
         ):
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, _replay(body, receive), _marking(mark, send))
         elif (answering := self._begin_directly(scope, headers, body)) is not None:
             answer = await self._leaving.unless_gone(answering, receive)
             if answer is not None:
@@ -281,7 +305,7 @@ def _check_before_body(scope: Scope, call: DirectCall) -> None:
 _ORIGIN, _PASSED = ORIGIN_HEADER.lower().encode(), PASSED_HEADER.lower().encode()
 _HEADERS_READ = frozenset(
     {b"content-type", b"content-length", b"transfer-encoding", b"accept", b"authorization"}
-    | {b"host", b"origin", b"sec-fetch-site", b"cookie", _ORIGIN, _PASSED}
+    | {b"host", b"origin", b"sec-fetch-site", b"cookie", _ORIGIN, _PASSED, REQUEST_ID}
 )
 
 
@@ -495,8 +519,37 @@ async def send_response(response: HttpResponse, send: Send) -> None:
 async def _send(
     status: int, headers: list[tuple[bytes, bytes]], content: bytes, send: Send
 ) -> None:
+    mark = CURRENT.get()
+    if mark is not None:
+        mark.status = status
+        if status >= 400 or mark.known_id:
+            headers.append((REQUEST_ID, mark.id.encode("ascii")))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+def _marking(mark: RequestMark, send: Send) -> Send:
+    """Return a `send` that gives the answer of Django the id of its request."""
+
+    async def marking(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            mark.status = event["status"]
+            if mark.status >= 400 or mark.known_id:
+                added = (REQUEST_ID, mark.id.encode("ascii"))
+                event = {**event, "headers": [*event.get("headers", ()), added]}
+        await send(event)
+
+    return marking
+
+
+def _tell(scope: Scope, mark: RequestMark, took_s: float, *, is_slow: bool) -> None:
+    """Log a request: what was asked for, and nothing of its query or body."""
+    logger.log(
+        logging.WARNING if is_slow else logging.DEBUG,
+        "%s%s %s took %.3f s beside %.3f s of waiting for messages, answer %s, client %s",
+        *("slow: " if is_slow else "", scope["method"], scope["path"][:LOGGED_PATH_MAX]),
+        *(max(0.0, took_s), mark.waited_s, mark.status or "none", client_address_of(scope)),
+    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -44,6 +44,7 @@ def make_application(threads: WorkerThreads, *, memory: MemoryBudget) -> App:
         bodies=memory.bodies,
         door=urls.DOOR,
         rules=BrowserRules(settings.ALLOWED_HOSTS, config.allowed_hosts, urls.HOT_PATHS),
+        slow_ms=config.slow_request_ms,
     )
     if config.tls_client_certs:
         app = CertificateRule(app, config.cluster_secret)

@@ -149,8 +149,15 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, rename=variable_of)
     `.a.org` stands for all names below a.org. A request with another Host is refused. Pages of
     these hosts may also make a browser write here."""
     log_format: Literal["text", "json"] = "text"
-    """`text`: lines for people; `json`: each line an object with time, level, logger, message and,
-    where something was raised, exception."""
+    """`text`: lines for people; `json`: each line an object with time, level, logger, message, the
+    id of its request and, where something was raised, exception."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines of the project's own log below this level are not written. `debug`: also which entries
+    of which partition are proposed, stored and applied, so that one write can be followed through
+    all brokers."""
+    slow_request_ms: Annotated[int, Meta(ge=0)] = 1_000
+    """A request that takes longer is logged as a warning, in milliseconds from when it was whole;
+    long polls without the time that they wait. 0: none."""
     debug: bool = False
     """Django's debug pages. Never where others can reach the port."""
 

@@ -12,7 +12,7 @@ import dj_database_url
 
 from http_base.apidoc import SECURITY_SCHEMES
 from queuesite.conf import BROKER, MANAGER, TEST, QueueConfig, from_environment
-from queuesite.log_lines import TEXT_FORMAT
+from queuesite.log_lines import OWN_LOGGERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 QUEUE: QueueConfig = from_environment(os.environ)
@@ -204,10 +204,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"format": TEXT_FORMAT},
+        "text": {"()": "queuesite.log_lines.TextLines"},
         "json": {"()": "queuesite.log_lines.JsonLines"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": QUEUE.log_format}},
+    "handlers": {
+        "console": {"()": "queuesite.log_lines.BoundedHandler", "formatter": QUEUE.log_format}
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # A failed request is logged once, under its id, by http_base.exceptions.
@@ -215,5 +217,6 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},
+        **{name: {"level": QUEUE.log_level.upper()} for name in OWN_LOGGERS},
     },
 }

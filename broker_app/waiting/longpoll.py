@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from http_base.request_marks import Waiting
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
@@ -81,7 +82,8 @@ class LongPolls:
         self.waiting += 1
         timer = loop.call_at(deadline, _resolve, (future,), False)
         try:
-            return await future
+            with Waiting():
+                return await future
         finally:
             timer.cancel()
             self.waiting -= 1

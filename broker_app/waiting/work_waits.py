@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from http_base.request_marks import Waiting
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded
 
@@ -96,7 +97,8 @@ class WorkWaits:
         for key, queue in queues:
             self._consider(key, queue)
         try:
-            return await future
+            with Waiting():
+                return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and (woken := future.result()):
                 self.served(woken)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from http_base.cluster_http import CallFailed, ClusterCall, ClusterHttp, Unreadable, is_silent
+from http_base.request_marks import Waiting
 from myqueue.contract import retry_after
 from myqueue.contract.errors import Overloaded, QueueError, from_body
 from myqueue.contract.inputs import BATCH, BATCH_HEADERS
@@ -151,7 +152,8 @@ class BrokerClient:
             )
         self._waiting[address] += 1
         try:
-            yield
+            with Waiting():
+                yield
         finally:
             self._waiting[address] -= 1
 

@@ -32,6 +32,8 @@ PASSED_HEADER = "X-Queue-Passed"
 cluster's token, which vouches for `ORIGIN_HEADER`."""
 ORIGIN_HEADER = "X-Queue-Origin"
 """On a call that a manager passes on: the address of the client that it came from."""
+REQUEST_ID_HEADER = "X-Request-Id"
+"""The id of a request: of its answer, of what is passed on for it, and in the lines of logs."""
 
 
 class BadAnswer(OSError):
@@ -53,6 +55,8 @@ class Request(NamedTuple):
     """Header `PASSED_HEADER`; empty for none."""
     origin: str = ""
     """Header `ORIGIN_HEADER`; empty for none."""
+    marks: str = ""
+    """Further header lines, each ended by CR and LF: those that differ from request to request."""
 
 
 class Answer(NamedTuple):
@@ -66,10 +70,12 @@ class Answer(NamedTuple):
 
 def render(request: Request, host: str) -> bytes:
     """Return the bytes of a request."""
-    method, path, query, body, content_type, accept, token, passed, origin = request
+    method, path, query, body, content_type, accept, token, passed, origin, marks = request
     parameters = tuple(query.items()) if query else ()
     content_type = content_type if body else ""
     head = _head(host, (method, path), parameters, (content_type, accept, token, passed, origin))
+    if marks:
+        return b"%b%d\r\n%b\r\n%b" % (head, len(body), marks.encode("ascii"), body)
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 

@@ -477,6 +477,16 @@ class Engine:
         admitted = replica.propose(request, now_ms=self._wall_ms(), clock_ms=self.clock_ms())
         if isinstance(admitted, CommandAnswer):
             return admitted.result
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "%s: entry %d of term %d is proposed, a %s",
+                *(
+                    replica.label,
+                    replica.node.last_index,
+                    replica.node.term,
+                    type(request).__name__,
+                ),
+            )
         self.engine_loop.mark(replica)
         timer = self._loop.call_later(timeout_ms / 1000, _expire, admitted, timeout_ms, replica)
         try:

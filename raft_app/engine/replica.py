@@ -656,6 +656,12 @@ class Replica:
     def persisted(self, write: Write, effects: Effects) -> None:
         """Note that a write is durable; what waited for it leaves."""
         self._durable_write_id = write.write_id
+        if write.entries and logger.isEnabledFor(logging.DEBUG):
+            first, last = write.entries[0], write.entries[-1]
+            logger.debug(
+                "%s: entries %d to %d are stored, the last one of term %d",
+                *(self.label, first.index, last.index, last.term),
+            )
         while self._held and self._held[0][0] <= write.write_id:
             _, rpcs = self._held.popleft()
             effects.send(self, rpcs if self.install_offset is None else _still_true(rpcs))
@@ -701,6 +707,11 @@ class Replica:
             if self._waiters.by_index:
                 self._waiters.answer(entry, result, self.not_leader)
         self.node.applied(self.applied.index)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "%s: entries %d to %d are applied",
+                *(self.label, entries[0].index, entries[-1].index),
+            )
         self._count_log()
         if self._reads.confirmed:
             self._reads.release(self.applied.index)

@@ -80,7 +80,7 @@ async def test_the_view_answers_the_same(body, kind, encode, monkeypatch):
     viewed = HotPaths(ASGIHandler(), views_for_tests.HOT_PATHS, bodies=MemoryBudget().bodies)
     monkeypatch.setattr(viewed, "_operations", {})
     sent = {"body": encode(body)}
-    headers = {"accept": kind, "content-type": kind}
+    headers = {"accept": kind, "content-type": kind, "x-request-id": "r"}
     ways = (direct, viewed)
     answers = [await call(app, "POST", "/echo", **sent, headers=headers) for app in ways]
     assert answers[0] == answers[1]

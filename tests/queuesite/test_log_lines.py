@@ -5,9 +5,14 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from io import StringIO
 from pathlib import Path
 
-from queuesite.log_lines import JsonLines
+import pytest
+
+from http_base.request_marks import CURRENT, RequestMark
+from queuesite.log_lines import BoundedHandler, JsonLines, TextLines
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,3 +69,69 @@ def test_a_process_logs_as_it_is_told(tmp_path):
     assert said[""].endswith(" WARNING queue: 3 left")
     assert said["text"].endswith(" WARNING queue: 3 left")
     assert json.loads(said["json"])["message"] == "3 left"
+
+
+@pytest.fixture
+def in_a_request():
+    mark = RequestMark()
+    mark.take_id(b"r-17")
+    before = CURRENT.set(mark)
+    yield
+    CURRENT.reset(before)
+
+
+def test_lines_of_a_request_have_its_id(in_a_request):
+    assert json.loads(JsonLines().format(record("done")))["request_id"] == "r-17"
+    assert TextLines().format(record("done")).endswith(" WARNING queue.a: [r-17] done")
+
+
+def test_what_a_client_sent_begins_no_line():
+    line = TextLines().format(record("nothing at %s", "/a\n2026-01-01 ERROR\x1b[2J"))
+    assert line.endswith(r"nothing at /a\n2026-01-01 ERROR\x1b[2J")
+    assert "\n" not in line
+
+
+def handler_of(stream, **limits):
+    handler = BoundedHandler(**limits)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handler.stream = stream
+    return handler
+
+
+def test_a_flood_of_one_kind_is_cut_and_counted_and_others_are_not():
+    stream = StringIO()
+    handler = handler_of(stream, window_s=600, lines_max=3)
+    for number in range(1000):
+        handler.handle(record("peer %d is gone", number))
+    other = record("another thing")
+    other.lineno = 2
+    handler.handle(other)
+    detail = record("a detail")
+    detail.levelno, detail.levelname = logging.DEBUG, "DEBUG"
+    for _ in range(5):
+        handler.handle(detail)
+    handler.close()
+    assert stream.getvalue().splitlines() == [
+        "WARNING peer 0 is gone",
+        "WARNING peer 1 is gone",
+        "WARNING peer 2 is gone",
+        "WARNING another thing",
+        *["DEBUG a detail"] * 5,
+        "WARNING 997 lines like those before were left out",
+    ]
+
+
+def test_the_end_of_a_flood_is_told_by_itself():
+    stream = StringIO()
+    handler = handler_of(stream, window_s=0.05, lines_max=1)
+    for _ in range(3):
+        handler.handle(record("gone: %s", "x" * 500))
+    deadline = time.monotonic() + 30
+    while handler.floods and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert stream.getvalue().splitlines()[1:] == [
+        f'WARNING 2 lines like those before were left out, as "gone: {"x" * 94}"'
+    ]
+    handler.handle(record("again"))
+    handler.close()
+    assert stream.getvalue().splitlines()[2:] == ["WARNING again"]

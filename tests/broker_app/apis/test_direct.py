@@ -75,7 +75,8 @@ class Sent(msgspec.Struct):
 
     async def to(self, app: Any) -> Answer:
         """Send it to an application."""
-        answer = await call(app, self.method, self.target, headers=self.headers, body=self.body)
+        headers = {**self.headers, "x-request-id": "the-same"}
+        answer = await call(app, self.method, self.target, headers=headers, body=self.body)
         assert answer is not None
         return answer
 

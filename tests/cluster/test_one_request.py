@@ -1,0 +1,101 @@
+"""What a person sees who asks where one request went: lines of all logs, dumps of all processes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from myqueue import Consumer, Producer
+from tests.cluster.processes import Cluster, create_topic, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cluster
+
+BODY = "only-for-the-receiver"
+"""Part of every message, key and header here."""
+PARTITION = "partition 0 of topic 'logs'"
+PROPOSED = re.compile(rf"{PARTITION}: entry (?P<index>\d+) of term (?P<term>\d+) is proposed, .+")
+ENTRIES = rf"{PARTITION}: entries (?P<first>\d+) to (?P<last>\d+) are"
+STORED = re.compile(rf"{ENTRIES} stored, the last one of term (?P<term>\d+)")
+APPLIED = re.compile(rf"{ENTRIES} applied")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    variables = {"LOG_LEVEL": "debug", "LOG_FORMAT": "json"}
+    directory = tmp_path_factory.mktemp("one-request") / "data"
+    with Cluster(directory, variables=variables) as cluster:
+        create_topic(cluster, "logs", 1)
+        cluster.leader_of("logs", 0)
+        yield cluster
+
+
+def lines_of(cluster: Cluster) -> dict[str, list[dict[str, Any]]]:
+    """Return the logs of the manager and the brokers, by the names of their files."""
+    logs = sorted(cluster.data_dir.rglob("*.log"))
+    return {
+        path.stem: [json.loads(line) for line in path.read_text().splitlines() if line[0] == "{"]
+        for path in logs
+    }
+
+
+def test_one_write_is_followed_through_all_brokers(cluster: Cluster) -> None:
+    client_id = cluster.post("/producer/register", topic="logs")["producer_id"]
+    answer = cluster.http.post(
+        f"{cluster.manager}/producer/produce",
+        json={"topic": "logs", "producer_id": client_id, "message": BODY},
+        headers={"X-Request-Id": "followed-1"},
+        timeout=40,
+    )
+    assert answer.status_code == 200
+    assert answer.headers["X-Request-Id"] == "followed-1"
+    own = {
+        name: [line["message"] for line in lines if line.get("request_id") == "followed-1"]
+        for name, lines in lines_of(cluster).items()
+    }
+    assert any(said.startswith("POST /producer/produce took") for said in own["manager"])
+    (leader,) = [name for name, said in own.items() if name != "manager" and said]
+    (proposed,) = [said for said in own[leader] if "is proposed" in said]
+    found = PROPOSED.fullmatch(proposed)
+    assert found is not None, proposed
+    index, term = int(found["index"]), found["term"]
+
+    def has(lines: list[dict[str, Any]], told: re.Pattern[str]) -> bool:
+        """Tell whether a broker says that an entry was stored, or applied."""
+        lines_told = [told.fullmatch(line["message"]) for line in lines]
+        return any(
+            int(one["first"]) <= index <= int(one["last"])
+            and one.groupdict().get("term") in (None, term)
+            for one in lines_told
+            if one is not None
+        )
+
+    def is_everywhere() -> bool:
+        logs = {name: lines for name, lines in lines_of(cluster).items() if name != "manager"}
+        told = [has(lines, what) for lines in logs.values() for what in (STORED, APPLIED)]
+        return len(told) == 2 * cluster.brokers and all(told)
+
+    wait_until(is_everywhere, what="each broker says that it stored and applied the entry")
+
+
+def test_no_log_has_what_is_in_messages_or_a_secret(cluster: Cluster) -> None:
+    with Producer("logs", cluster.manager) as producer:
+        producer.send("logs", BODY, key=BODY, headers={"h": BODY.encode()}).result(30)
+    with Consumer("logs", cluster.manager) as consumer:
+        assert consumer.dequeue("logs")
+    wrong = {"topic": "logs", "producer_id": 1, "message": BODY, "headers": {"h": [BODY]}}
+    registered = cluster.post("/producer/register", topic="logs")
+    assert cluster.post("/producer/produce", **wrong)["http_status"] == 400
+    for address in cluster.broker_addresses():
+        refused = cluster.post("/producer/produce", address=address, **wrong, token=BODY)
+        assert refused["http_status"] in (400, 401)
+    secret = (cluster.data_dir / "cluster.secret").read_text().strip()
+    everything = "".join(path.read_text() for path in cluster.data_dir.rglob("*.log"))
+    assert "is proposed" in everything
+    for hidden in (BODY, secret, registered["token"]):
+        assert hidden not in everything
